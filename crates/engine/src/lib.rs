@@ -1,1 +1,18 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+// Vector instructions need `unsafe` at one place: calling a function that was
+// compiled for instructions the build target does not promise. See `isa`.
+#![allow(unsafe_code)]
+
+mod isa;
+mod plan;
+mod spec;
+mod table;
+
+pub mod batch_norm;
+pub mod depthwise;
+pub mod pool;
+
+pub use isa::Isa;
+pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
+pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, SpecError};
+pub use table::{Role, Segment, Table};

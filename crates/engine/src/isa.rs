@@ -1,0 +1,123 @@
+//! Which vector instructions a kernel runs with, decided at run time.
+//!
+//! A kernel is one plain generic function; [`dispatch!`] compiles it once for
+//! each instruction set and picks by [`Isa`]. An `Isa` can only be made for
+//! what the processor has, which is what makes the calls sound.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Level);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Isa {
+    /// Every instruction set of this processor that the kernels know, the best first.
+    pub fn available() -> Vec<Isa> {
+        let mut levels = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq");
+            if avx2 && avx512 {
+                levels.push(Isa(Level::Avx512));
+            }
+            if avx2 {
+                levels.push(Isa(Level::Avx2));
+            }
+        }
+        levels.push(Isa(Level::Portable));
+        levels
+    }
+
+    /// The best instruction set of this processor.
+    pub fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Isa::available()[0])
+    }
+
+    pub(crate) fn level(self) -> Level {
+        self.0
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            Level::Portable => "portable",
+        })
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `a * b + c`; fused where `FMA` says the instruction exists, since without
+/// it `mul_add` is a call into the mathematics library.
+#[inline(always)]
+pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// Defines `fn name(isa, arguments…)` that runs `kernel::<FMA>(arguments…)`
+/// compiled for `isa`. The kernel and its helpers must be `#[inline(always)]`,
+/// or they are not compiled with the wider instructions.
+macro_rules! dispatch {
+    ($name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
+        #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+        fn $name(isa: $crate::isa::Isa, $($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                fn avx512($($argument: $type),*) {
+                    $kernel::<true>($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                fn avx2($($argument: $type),*) {
+                    $kernel::<true>($($argument),*)
+                }
+                match isa.level() {
+                    // SAFETY: `Isa` is only made after the processor reported these features.
+                    $crate::isa::Level::Avx512 => return unsafe { avx512($($argument),*) },
+                    // SAFETY: as above.
+                    $crate::isa::Level::Avx2 => return unsafe { avx2($($argument),*) },
+                    $crate::isa::Level::Portable => {}
+                }
+            }
+            let _ = isa;
+            $kernel::<{ cfg!(target_arch = "aarch64") }>($($argument),*)
+        }
+    };
+}
+pub(crate) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portable_is_always_there_and_comes_last() {
+        assert_eq!(Isa::available().last().unwrap().to_string(), "portable");
+    }
+}

@@ -1,0 +1,259 @@
+//! A [`NetworkSpec`] resolved: every layer with its name and the places of its
+//! parameters. torchvision's `mobilenetv3.py` decides names and order.
+
+use std::ops::Range;
+
+use crate::spec::{Activation, BlockSpec, NetworkSpec, SpecError};
+use crate::table::{Role, Table};
+
+/// A convolution without bias, its batch normalisation and its activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvNorm {
+    /// torchvision's name of the pair, for example `features.1.block.0`.
+    pub name: String,
+    /// Channels in.
+    pub in_channels: usize,
+    /// Channels out.
+    pub out_channels: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// One kernel a channel instead of one a pair of channels.
+    pub depthwise: bool,
+    /// After the normalisation.
+    pub activation: Activation,
+    /// Index of the convolution's weight among the parameters.
+    pub weight: usize,
+    /// Index of the normalisation's weight; its bias comes right after.
+    pub norm: usize,
+    /// Index of the running mean among the statistics; the variance comes right after.
+    pub statistics: usize,
+}
+
+/// The two 1×1 convolutions of a squeeze-excite block: ReLU between, Hardsigmoid after.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SqueezeExcite {
+    /// From the block's channels to fewer.
+    pub reduce: Linear,
+    /// And back.
+    pub expand: Linear,
+}
+
+/// A fully connected layer (or a 1×1 convolution of one pixel) with a bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Features in.
+    pub in_features: usize,
+    /// Features out.
+    pub out_features: usize,
+    /// Index of the weight among the parameters; the bias comes right after.
+    pub weight: usize,
+}
+
+/// One inverted residual block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// What it was made from.
+    pub spec: BlockSpec,
+    /// 1×1, where there is an expansion.
+    pub expand: Option<ConvNorm>,
+    /// k×k, one kernel a channel.
+    pub depthwise: ConvNorm,
+    /// Between the depthwise and the projecting convolution.
+    pub squeeze: Option<SqueezeExcite>,
+    /// 1×1, without activation.
+    pub project: ConvNorm,
+}
+
+/// A network with every layer's parameters in their place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What it was made from.
+    pub spec: NetworkSpec,
+    /// 3×3 over RGB.
+    pub stem: ConvNorm,
+    /// In order.
+    pub blocks: Vec<Block>,
+    /// 1×1, to the features that are pooled.
+    pub last: ConvNorm,
+    /// With Hardswish after it and dropout next.
+    pub hidden: Option<Linear>,
+    /// Gives the logits.
+    pub classifier: Linear,
+    /// What is trained.
+    pub parameters: Table,
+    /// Running means and variances.
+    pub statistics: Table,
+    /// The parameters before the head's.
+    pub backbone: Range<usize>,
+    /// The head's parameters.
+    pub head: Range<usize>,
+}
+
+impl Plan {
+    /// Resolves `spec`.
+    ///
+    /// # Errors
+    /// If the spec is not valid; see [`NetworkSpec::validate`].
+    pub fn new(spec: &NetworkSpec) -> Result<Plan, SpecError> {
+        spec.validate()?;
+        let mut tables = Tables::default();
+        let stem = tables.conv_norm(
+            "features.0".into(),
+            (3, spec.stem_channels),
+            (3, spec.stem_stride, false),
+            Activation::Hardswish,
+        );
+        let blocks: Vec<Block> = (1..)
+            .zip(&spec.blocks)
+            .map(|(index, block)| tables.block(&format!("features.{index}.block"), block))
+            .collect();
+        let channels = spec.blocks.last().map_or(spec.stem_channels, |block| block.out_channels);
+        let last = tables.conv_norm(
+            format!("features.{}", blocks.len() + 1),
+            (channels, spec.features),
+            (1, 1, false),
+            Activation::Hardswish,
+        );
+        let backbone = 0..tables.parameters.len();
+        let linear = Role::LinearWeight;
+        let (hidden, name, features) = match spec.head.hidden {
+            Some(hidden) => {
+                let layer = tables.linear("classifier.0", spec.features, hidden, linear);
+                (Some(layer), "classifier.3", hidden)
+            }
+            None => (None, "classifier.1", spec.features),
+        };
+        let classifier = tables.linear(name, features, spec.head.classes, linear);
+        let Tables { parameters, statistics } = tables;
+        let head = backbone.end..parameters.len();
+        let spec = spec.clone();
+        Ok(Plan {
+            spec,
+            stem,
+            blocks,
+            last,
+            hidden,
+            classifier,
+            parameters,
+            statistics,
+            backbone,
+            head,
+        })
+    }
+
+    /// Multiply-adds of one image of `height` × `width` pixels, convolutions and
+    /// fully connected layers only, as papers count them.
+    pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
+        let (mut rows, mut columns, mut total) = (height, width, 0);
+        let mut convolution = |layer: &ConvNorm| {
+            (rows, columns) = (rows.div_ceil(layer.stride), columns.div_ceil(layer.stride));
+            let inputs = if layer.depthwise { 1 } else { layer.in_channels };
+            total += rows * columns * layer.kernel.pow(2) * inputs * layer.out_channels;
+        };
+        convolution(&self.stem);
+        let mut fully_connected = 0;
+        for block in &self.blocks {
+            block.expand.iter().for_each(&mut convolution);
+            convolution(&block.depthwise);
+            convolution(&block.project);
+            fully_connected += block.squeeze.as_ref().map_or(0, |squeeze| {
+                2 * squeeze.reduce.in_features * squeeze.reduce.out_features
+            });
+        }
+        convolution(&self.last);
+        for layer in self.hidden.iter().chain([&self.classifier]) {
+            fully_connected += layer.in_features * layer.out_features;
+        }
+        (total + fully_connected) as u64
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    parameters: Table,
+    statistics: Table,
+}
+
+impl Tables {
+    fn conv_norm(
+        &mut self,
+        name: String,
+        (in_channels, out_channels): (usize, usize),
+        (kernel, stride, depthwise): (usize, usize, bool),
+        activation: Activation,
+    ) -> ConvNorm {
+        let inputs = if depthwise { 1 } else { in_channels };
+        let shape = vec![out_channels, inputs, kernel, kernel];
+        let weight = self.parameters.push(format!("{name}.0.weight"), shape, Role::ConvWeight);
+        let channels = || vec![out_channels];
+        let norm =
+            self.parameters.push(format!("{name}.1.weight"), channels(), Role::NormWeight);
+        self.parameters.push(format!("{name}.1.bias"), channels(), Role::NormBias);
+        let statistics =
+            self.statistics.push(format!("{name}.1.running_mean"), channels(), Role::RunningMean);
+        let variance = format!("{name}.1.running_var");
+        self.statistics.push(variance, channels(), Role::RunningVariance);
+        ConvNorm {
+            name,
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            depthwise,
+            activation,
+            weight,
+            norm,
+            statistics,
+        }
+    }
+
+    fn block(&mut self, name: &str, spec: &BlockSpec) -> Block {
+        let mut layers = 0;
+        let mut next = || {
+            layers += 1;
+            format!("{name}.{}", layers - 1)
+        };
+        let BlockSpec { in_channels, expanded, out_channels, .. } = *spec;
+        let expand = (expanded != in_channels).then(|| {
+            let channels = (in_channels, expanded);
+            self.conv_norm(next(), channels, (1, 1, false), spec.activation)
+        });
+        let depthwise = self.conv_norm(
+            next(),
+            (expanded, expanded),
+            (spec.kernel, spec.stride, true),
+            spec.activation,
+        );
+        let squeeze = spec.squeeze.map(|hidden| {
+            let name = next();
+            let mut layer = |part: &str, from, to| {
+                self.linear(&format!("{name}.{part}"), from, to, Role::ConvWeight)
+            };
+            SqueezeExcite {
+                reduce: layer("fc1", expanded, hidden),
+                expand: layer("fc2", hidden, expanded),
+            }
+        });
+        let channels = (expanded, out_channels);
+        let project = self.conv_norm(next(), channels, (1, 1, false), Activation::Identity);
+        Block { spec: *spec, expand, depthwise, squeeze, project }
+    }
+
+    fn linear(
+        &mut self,
+        name: &str,
+        in_features: usize,
+        out_features: usize,
+        role: Role,
+    ) -> Linear {
+        let mut shape = vec![out_features, in_features];
+        if role == Role::ConvWeight {
+            shape.extend([1, 1]);
+        }
+        let weight = self.parameters.push(format!("{name}.weight"), shape, role);
+        self.parameters.push(format!("{name}.bias"), vec![out_features], Role::Bias);
+        Linear { in_features, out_features, weight }
+    }
+}

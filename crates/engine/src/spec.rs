@@ -1,0 +1,152 @@
+//! The network as data: what every executor interprets and every border (weight
+//! files, initialisation, cost) derives from.
+
+/// What follows a normalised convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019, `torch.nn.Hardswish`).
+    Hardswish,
+}
+
+/// The constants of every batch normalisation in a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormSpec {
+    /// Added to the variance before the square root.
+    pub epsilon: f64,
+    /// Share of the new batch in the running statistics, as in torch.
+    pub momentum: f64,
+}
+
+/// One inverted residual block: expand 1×1, depthwise k×k, squeeze-excite, project 1×1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSpec {
+    /// Channels in.
+    pub in_channels: usize,
+    /// Channels of the depthwise convolution; where equal to `in_channels` nothing is expanded.
+    pub expanded: usize,
+    /// Channels out.
+    pub out_channels: usize,
+    /// Side of the depthwise kernel.
+    pub kernel: usize,
+    /// Stride of the depthwise convolution.
+    pub stride: usize,
+    /// Hidden channels of the squeeze-excite, where there is one.
+    pub squeeze: Option<usize>,
+    /// After the expansion and after the depthwise convolution.
+    pub activation: Activation,
+}
+
+impl BlockSpec {
+    /// Whether the block adds its input to its output.
+    pub fn is_residual(&self) -> bool {
+        self.stride == 1 && self.in_channels == self.out_channels
+    }
+}
+
+/// What turns pooled features into logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadSpec {
+    /// A fully connected hidden layer with Hardswish, before the dropout.
+    pub hidden: Option<usize>,
+    /// Share of features set to zero in training.
+    pub dropout: f64,
+    /// Number of logits.
+    pub classes: usize,
+}
+
+/// A whole network: stem, blocks, last convolution, head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// The name it goes by in configurations and file names.
+    pub name: String,
+    /// Channels of the first convolution (3×3 over RGB).
+    pub stem_channels: usize,
+    /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
+    pub stem_stride: usize,
+    /// The inverted residual blocks, in order.
+    pub blocks: Vec<BlockSpec>,
+    /// Channels of the last 1×1 convolution, which are the features.
+    pub features: usize,
+    /// The classifier.
+    pub head: HeadSpec,
+    /// The constants of batch normalisation.
+    pub batch_norm: BatchNormSpec,
+}
+
+/// A network that cannot be built.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SpecError {
+    /// A size is zero, or one that no kernel has.
+    #[error("{what} is {value}, expected {expected}")]
+    Value {
+        /// What is wrong.
+        what: String,
+        /// What it was.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A block does not take what the one before gives.
+    #[error("block {block} takes {takes} channels, but is given {given}")]
+    Chain {
+        /// Index of the block.
+        block: usize,
+        /// Its input channels.
+        takes: usize,
+        /// The channels before it.
+        given: usize,
+    },
+}
+
+impl NetworkSpec {
+    /// Checks that the parts fit together and lie within what the kernels know.
+    ///
+    /// # Errors
+    /// Names the first value that is out of range, or the first block that does not fit.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let check = |ok: bool, what: &str, value: f64, expected: &'static str| {
+            if ok { Ok(()) } else { Err(SpecError::Value { what: what.into(), value, expected }) }
+        };
+        let positive = |what: &str, value: usize| check(value > 0, what, value as f64, "at least 1");
+        let stride = |what: &str, value: usize| {
+            check((1..=2).contains(&value), what, value as f64, "1 or 2")
+        };
+        positive("stem_channels", self.stem_channels)?;
+        stride("stem_stride", self.stem_stride)?;
+        positive("features", self.features)?;
+        positive("classes", self.head.classes)?;
+        positive("hidden", self.head.hidden.unwrap_or(1))?;
+        let dropout = self.head.dropout;
+        check((0.0..1.0).contains(&dropout), "dropout", dropout, "0 or more, and below 1")?;
+        let BatchNormSpec { epsilon, momentum } = self.batch_norm;
+        check(epsilon > 0.0 && epsilon < 1.0, "batch-norm epsilon", epsilon, "between 0 and 1")?;
+        check(
+            momentum > 0.0 && momentum <= 1.0,
+            "batch_norm_momentum",
+            momentum,
+            "above 0, and at most 1",
+        )?;
+        let mut given = self.stem_channels;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if block.in_channels != given {
+                return Err(SpecError::Chain { block: index, takes: block.in_channels, given });
+            }
+            positive(&format!("block {index}: expanded"), block.expanded)?;
+            positive(&format!("block {index}: out_channels"), block.out_channels)?;
+            positive(&format!("block {index}: squeeze"), block.squeeze.unwrap_or(1))?;
+            stride(&format!("block {index}: stride"), block.stride)?;
+            check(
+                matches!(block.kernel, 3 | 5),
+                &format!("block {index}: kernel"),
+                block.kernel as f64,
+                "3 or 5",
+            )?;
+            given = block.out_channels;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! Names, shapes and places of what lives in one flat buffer.
+
+use std::ops::Range;
+
+/// What a segment is, which decides how it is initialised and regularised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weight of a convolution, OIHW.
+    ConvWeight,
+    /// Weight of a fully connected layer, `[out, in]`.
+    LinearWeight,
+    /// Bias of a convolution or of a fully connected layer.
+    Bias,
+    /// Weight of a batch normalisation (gamma).
+    NormWeight,
+    /// Bias of a batch normalisation (beta).
+    NormBias,
+    /// Running mean of a batch normalisation.
+    RunningMean,
+    /// Running (unbiased) variance of a batch normalisation.
+    RunningVariance,
+}
+
+/// One named tensor inside the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// torchvision's own name, for example `features.1.block.0.0.weight`.
+    pub name: String,
+    /// torch's own shape.
+    pub shape: Vec<usize>,
+    /// Where it lies, in numbers from the start of the buffer.
+    pub range: Range<usize>,
+    /// What it is.
+    pub role: Role,
+}
+
+/// The segments of one flat buffer, in order, without gaps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    segments: Vec<Segment>,
+}
+
+impl Table {
+    /// All segments, in the order of the buffer (torch's `named_parameters` or `named_buffers`).
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Numbers in the whole buffer.
+    pub fn len(&self) -> usize {
+        self.segments.last().map_or(0, |last| last.range.end)
+    }
+
+    /// Whether the buffer holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Appends a segment and returns its index.
+    pub(crate) fn push(&mut self, name: String, shape: Vec<usize>, role: Role) -> usize {
+        let start = self.len();
+        let end = start + shape.iter().product::<usize>();
+        self.segments.push(Segment { name, shape, range: start..end, role });
+        self.segments.len() - 1
+    }
+}
