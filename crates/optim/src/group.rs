@@ -1,0 +1,92 @@
+//! Parameter groups: parts of the buffer with settings of their own.
+
+use std::ops::Range;
+
+use crate::error::{Error, is_non_negative, require};
+use crate::pass::{Piece, cut};
+
+/// A named part of the parameter buffer that is stepped with its own settings.
+///
+/// A value that lies in no group is never changed.
+///
+/// ```
+/// use optim::ParameterGroup;
+///
+/// let backbone = ParameterGroup {
+///     learning_rate_multiplier: 0.1,
+///     ..ParameterGroup::new("backbone", [0..900])
+/// };
+/// # assert_eq!(backbone.ranges, [0..900]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterGroup {
+    /// Unique name, used to freeze the group and to key its saved state.
+    pub name: String,
+    /// Positions in the buffer, in any order; they may not overlap.
+    pub ranges: Vec<Range<usize>>,
+    /// Multiplies the learning rate of every step.
+    pub learning_rate_multiplier: f64,
+    /// Takes the place of the optimizer's weight decay where given.
+    pub weight_decay: Option<f64>,
+}
+
+impl ParameterGroup {
+    /// A group with the optimizer's own settings.
+    pub fn new(name: impl Into<String>, ranges: impl IntoIterator<Item = Range<usize>>) -> Self {
+        Self {
+            name: name.into(),
+            ranges: ranges.into_iter().collect(),
+            learning_rate_multiplier: 1.0,
+            weight_decay: None,
+        }
+    }
+
+    fn validate(&self, len: usize) -> Result<(), Error> {
+        let section = format!("parameter group {}", self.name);
+        let (rate, decay) = (
+            self.learning_rate_multiplier,
+            self.weight_decay.unwrap_or(0.0),
+        );
+        let expected = "a finite number >= 0";
+        let ok = is_non_negative(rate);
+        require(ok, &section, "learning_rate_multiplier", rate, expected)?;
+        let ok = is_non_negative(decay);
+        require(ok, &section, "weight_decay", decay, expected)?;
+        match self.ranges.iter().find(|r| r.start > r.end || r.end > len) {
+            None => Ok(()),
+            Some(range) => Err(Error::Group {
+                group: self.name.clone(),
+                problem: format!("range {range:?} does not lie within the {len} parameters"),
+            }),
+        }
+    }
+}
+
+/// Checks the groups and lays them out as pieces in the order of the buffer.
+pub(crate) fn lay_out(groups: &[ParameterGroup], len: usize) -> Result<Vec<Piece>, Error> {
+    let mut ranges = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        group.validate(len)?;
+        if groups[..index].iter().any(|other| other.name == group.name) {
+            return Err(Error::Group {
+                group: group.name.clone(),
+                problem: "two groups have this name; give each its own".to_owned(),
+            });
+        }
+        let filled = group.ranges.iter().filter(|range| !range.is_empty());
+        ranges.extend(filled.map(|range| (range.clone(), index)));
+    }
+    ranges.sort_by_key(|(range, _)| range.start);
+    for pair in ranges.windows(2) {
+        let ((before, owner), (after, other)) = (&pair[0], &pair[1]);
+        if after.start < before.end {
+            let problem = format!(
+                "range {after:?} overlaps range {before:?} of group `{}`; a parameter belongs to one group",
+                groups[*owner].name
+            );
+            let group = groups[*other].name.clone();
+            return Err(Error::Group { group, problem });
+        }
+    }
+    Ok(cut(&ranges))
+}

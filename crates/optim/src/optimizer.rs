@@ -1,0 +1,224 @@
+//! The optimizer: groups, their step counts, and the rule's buffers.
+
+use crate::config::OptimizerConfig;
+use crate::error::{Error, is_non_negative, require};
+use crate::group::{ParameterGroup, lay_out};
+use crate::pass::{Buffers, Piece, pass};
+use crate::rules::{Rule, Update};
+use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
+
+/// An update rule at work on one flat buffer of parameters.
+///
+/// A step runs on the current rayon thread pool, allocates nothing, and gives
+/// the same bits for any number of threads.
+///
+/// ```
+/// use optim::{Optimizer, OptimizerConfig, ParameterGroup};
+///
+/// let config = OptimizerConfig::default(); // Adam
+/// let mut optimizer = Optimizer::new(&config, 2, vec![ParameterGroup::new("all", [0..2])])?;
+/// let mut parameters = [1.0, -2.0];
+/// optimizer.step(&mut parameters, &[0.5, -0.1], 1e-3)?;
+/// assert_eq!(parameters, [0.999, -1.999]); // Adam's first step is as long as the learning rate
+/// # Ok::<(), optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Optimizer {
+    name: &'static str,
+    rule: Rule,
+    len: usize,
+    groups: Vec<Group>,
+    /// The update of each group in the step under way; kept to save the allocation.
+    updates: Vec<Update>,
+    pieces: Vec<Piece>,
+    /// The rule's buffers, `len` long; those it does not use stay empty.
+    buffers: [Vec<f32>; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Group {
+    counters: GroupCounters,
+    learning_rate_multiplier: f64,
+    weight_decay: f64,
+}
+
+impl Optimizer {
+    /// An optimizer for a buffer of `len` parameters, with zeroed state.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a value outside its domain, [`Error::Group`] for
+    /// groups that overlap, leave the buffer or share a name.
+    pub fn new(
+        config: &OptimizerConfig,
+        len: usize,
+        groups: Vec<ParameterGroup>,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let pieces = lay_out(&groups, len)?;
+        let rule = Rule::new(config);
+        let used = rule.buffer_names().len();
+        let buffer = |index| vec![0.0; if index < used { len } else { 0 }];
+        let groups = groups.into_iter().map(|group| Group {
+            counters: GroupCounters {
+                name: group.name,
+                steps: 0,
+                frozen: false,
+            },
+            learning_rate_multiplier: group.learning_rate_multiplier,
+            weight_decay: group.weight_decay.unwrap_or(config.weight_decay()),
+        });
+        let groups: Vec<Group> = groups.collect();
+        Ok(Self {
+            name: config.name(),
+            len,
+            updates: vec![Update::Hold; groups.len()],
+            groups,
+            pieces,
+            buffers: [buffer(0), buffer(1)],
+            rule,
+        })
+    }
+
+    /// Holds a group as it is, or lets it go on.
+    ///
+    /// While a group is frozen its parameters, buffers and step count stand
+    /// still, as torch's do for parameters without gradients.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`] if no group has this name.
+    pub fn set_frozen(&mut self, group: &str, frozen: bool) -> Result<(), Error> {
+        let mut groups = self.groups.iter_mut();
+        if let Some(found) = groups.find(|g| g.counters.name == group) {
+            found.counters.frozen = frozen;
+            return Ok(());
+        }
+        Err(Error::UnknownGroup {
+            asked: group.to_owned(),
+            known: names(self.groups.iter().map(|g| &g.counters)),
+        })
+    }
+
+    /// Takes one step in place.
+    ///
+    /// `gradients` is the derivative of the loss by each parameter, in the same
+    /// order. A gradient that is not finite is not looked for here: see
+    /// [`clip_gradient_norm`](crate::clip_gradient_norm), which returns it.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if a slice has another length than the optimizer was
+    /// made for, [`Error::Setting`] if the learning rate is negative or not
+    /// finite. Nothing has changed then.
+    pub fn step(
+        &mut self,
+        parameters: &mut [f32],
+        gradients: &[f32],
+        learning_rate: f64,
+    ) -> Result<(), Error> {
+        self.check_length("parameters", parameters.len())?;
+        self.check_length("gradients", gradients.len())?;
+        require(
+            is_non_negative(learning_rate),
+            self.name,
+            "learning_rate",
+            learning_rate,
+            "a finite number >= 0",
+        )?;
+        for (group, update) in self.groups.iter_mut().zip(&mut self.updates) {
+            *update = if group.counters.frozen {
+                Update::Hold
+            } else {
+                group.counters.steps += 1;
+                let learning_rate = learning_rate * group.learning_rate_multiplier;
+                self.rule
+                    .update(group.counters.steps, learning_rate, group.weight_decay)
+            };
+        }
+        let [first, second] = &mut self.buffers;
+        let buffers = Buffers {
+            parameters,
+            gradients,
+            state: [first, second],
+        };
+        pass(&self.pieces, &self.updates, 0, buffers);
+        Ok(())
+    }
+
+    /// Step count and flag of each group.
+    pub fn counters(&self) -> OptimizerCounters {
+        OptimizerCounters {
+            optimizer: self.name.to_owned(),
+            groups: self.groups.iter().map(|g| g.counters.clone()).collect(),
+        }
+    }
+
+    /// A copy of everything the next step depends on besides its arguments.
+    pub fn state(&self) -> OptimizerState {
+        let names = self.rule.buffer_names().iter();
+        let buffers = names.zip(&self.buffers);
+        OptimizerState {
+            counters: self.counters(),
+            buffers: buffers
+                .map(|(name, values)| ((*name).to_owned(), values.clone()))
+                .collect(),
+        }
+    }
+
+    /// Takes over a saved state; the next step is then the one that would have
+    /// followed it.
+    ///
+    /// # Errors
+    /// [`Error::State`] or [`Error::Length`] if it was saved by another rule,
+    /// for other groups or for another number of parameters. Nothing has
+    /// changed then.
+    pub fn load_state(&mut self, state: OptimizerState) -> Result<(), Error> {
+        let OptimizerState { counters, buffers } = state;
+        if counters.optimizer != self.name {
+            return Err(Error::State(format!(
+                "it was saved by optimizer `{}`, this one is `{}`; start afresh or set the same type",
+                counters.optimizer, self.name
+            )));
+        }
+        let (ours, theirs) = (
+            names(self.groups.iter().map(|g| &g.counters)),
+            names(counters.groups.iter()),
+        );
+        if ours != theirs {
+            return Err(Error::State(format!(
+                "it holds the groups {theirs}, this optimizer has {ours}"
+            )));
+        }
+        let expected = self.rule.buffer_names();
+        if !buffers.iter().map(|(name, _)| name).eq(expected) {
+            let found: Vec<&str> = buffers.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(Error::State(format!(
+                "it holds the buffers {found:?}, expected {expected:?}"
+            )));
+        }
+        for (name, values) in &buffers {
+            self.check_length(name, values.len())?;
+        }
+        for (group, counters) in self.groups.iter_mut().zip(counters.groups) {
+            group.counters = counters;
+        }
+        for (own, (_, values)) in self.buffers.iter_mut().zip(buffers) {
+            *own = values;
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, what: &str, found: usize) -> Result<(), Error> {
+        if found == self.len {
+            return Ok(());
+        }
+        Err(Error::Length {
+            what: what.to_owned(),
+            expected: self.len,
+            found,
+        })
+    }
+}
+
+fn names<'a>(groups: impl Iterator<Item = &'a GroupCounters>) -> String {
+    let quoted: Vec<String> = groups.map(|group| format!("`{}`", group.name)).collect();
+    quoted.join(", ")
+}

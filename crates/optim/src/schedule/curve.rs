@@ -1,0 +1,95 @@
+//! The schedules that are functions of time: torch's closed forms.
+
+use std::f64::consts::PI;
+
+use super::config::{
+    Anneal, CosineConfig, Interval, MultiStepConfig, OneCycleConfig, SgdrConfig, StepConfig,
+};
+
+/// How far a run has come behind the warm-up, and how far it goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Clock {
+    /// Finished epochs.
+    pub(super) epoch: usize,
+    /// All epochs, at least 1.
+    pub(super) epochs: usize,
+    /// Finished optimizer steps.
+    pub(super) step: usize,
+    /// All optimizer steps, at least 1.
+    pub(super) steps: usize,
+    /// Optimizer steps of an epoch.
+    pub(super) steps_per_epoch: usize,
+}
+
+impl StepConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        base * power(self.gamma, clock.epoch / self.step_size)
+    }
+}
+
+impl MultiStepConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        let passed = self.milestones.partition_point(|&at| at <= clock.epoch);
+        base * power(self.gamma, passed)
+    }
+}
+
+impl CosineConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        let (at, end) = match self.interval {
+            Interval::Epoch => (clock.epoch, clock.epochs),
+            Interval::Step => (clock.step, clock.steps),
+        };
+        half_cosine(base, self.eta_min, at.min(end), end)
+    }
+}
+
+impl SgdrConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        let (mut at, mut length) = match self.interval {
+            Interval::Epoch => (clock.epoch, self.t_0),
+            Interval::Step => (clock.step, self.t_0.saturating_mul(clock.steps_per_epoch)),
+        };
+        if self.t_mult == 1 {
+            at %= length;
+        }
+        while at >= length {
+            at -= length;
+            length = length.saturating_mul(self.t_mult);
+        }
+        half_cosine(base, self.eta_min, at, length)
+    }
+}
+
+impl OneCycleConfig {
+    pub(super) fn learning_rate(&self, max: f64, clock: Clock) -> f64 {
+        let initial = max / self.div_factor;
+        let last = initial / self.final_div_factor;
+        let (at, end) = (clock.step as f64, (clock.steps - 1) as f64);
+        let top = self.pct_start * clock.steps as f64 - 1.0;
+        let (from, to, start, end) = if at <= top {
+            (initial, max, 0.0, top)
+        } else {
+            (max, last, top, end)
+        };
+        // A phase without length (a run of a step or two) is over at once.
+        let share = if end > start {
+            ((at - start) / (end - start)).min(1.0)
+        } else {
+            1.0
+        };
+        match self.anneal_strategy {
+            Anneal::Cos => to + (from - to) / 2.0 * ((PI * share).cos() + 1.0),
+            Anneal::Linear => (to - from) * share + from,
+        }
+    }
+}
+
+fn half_cosine(high: f64, low: f64, at: usize, length: usize) -> f64 {
+    let turn = (PI * at as f64 / length as f64).cos();
+    low + (high - low) * (1.0 + turn) / 2.0
+}
+
+fn power(base: f64, exponent: usize) -> f64 {
+    base.powf(exponent as f64)
+}

@@ -1,0 +1,213 @@
+//! Learning-rate schedules: which rate the coming optimizer step has.
+
+mod config;
+mod curve;
+mod plateau;
+mod warmup;
+
+use serde::{Deserialize, Serialize};
+
+pub use config::{
+    Anneal, CosineConfig, Interval, LrScheduleConfig, MultiStepConfig, OneCycleConfig,
+    PlateauConfig, PlateauMode, SgdrConfig, StepConfig, ThresholdMode,
+};
+pub use plateau::PlateauState;
+pub use warmup::Warmup;
+
+use crate::error::{Error, is_positive, require};
+use curve::Clock;
+
+/// A schedule under way. It is told of every optimizer step and of every end of
+/// an epoch, and knows from the start how many of both there will be.
+///
+/// A warm-up runs in front: until it is over, the schedule behind it has not
+/// begun, as in torch's `SequentialLR`. Schedules that move after an optimizer
+/// step then begin at once and have the remaining steps; those that move after
+/// an epoch begin with the next whole epoch and have the remaining epochs, so
+/// that milestones and metrics count from there. Behind the end of the run the
+/// last rate stays.
+///
+/// ```
+/// use optim::{CosineConfig, LrSchedule, LrScheduleConfig, Warmup};
+///
+/// let cosine = LrScheduleConfig::Cosine(CosineConfig::default());
+/// let (epochs, steps_per_epoch) = (10, 100);
+/// let mut schedule =
+///     LrSchedule::new(&cosine, Some(&Warmup::epochs(1.0)), 1e-3, epochs, steps_per_epoch)?;
+/// for _ in 0..epochs {
+///     for _ in 0..steps_per_epoch {
+///         let rate = schedule.learning_rate(); // for the coming optimizer step
+///         assert!(rate > 0.0 && rate <= 1e-3);
+///         schedule.step();
+///     }
+///     let validation_loss = 0.5;
+///     schedule.epoch_end(validation_loss);
+/// }
+/// # Ok::<(), optim::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LrSchedule {
+    config: LrScheduleConfig,
+    base: f64,
+    epochs: usize,
+    steps_per_epoch: usize,
+    warmup: Option<Warmup>,
+    /// Optimizer steps of the warm-up, 0 without one.
+    warmup_steps: usize,
+    state: LrScheduleState,
+}
+
+/// What a schedule remembers, so that a resumed run continues identically.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LrScheduleState {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Optimizer steps taken within the current epoch.
+    pub step: usize,
+    /// The memory of a plateau schedule, and only of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<PlateauState>,
+}
+
+impl LrSchedule {
+    /// A schedule at the beginning of a run of `epochs` epochs of
+    /// `steps_per_epoch` optimizer steps each.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the value that is outside its domain: one of the
+    /// configuration's, a base rate that is not above zero, a run without steps,
+    /// or a warm-up longer than the run.
+    pub fn new(
+        config: &LrScheduleConfig,
+        warmup: Option<&Warmup>,
+        base_learning_rate: f64,
+        epochs: usize,
+        steps_per_epoch: usize,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let section = format!("schedule {}", config.name());
+        let (base, expected) = (base_learning_rate, "a finite number > 0");
+        require(is_positive(base), &section, "learning_rate", base, expected)?;
+        let expected = "a whole number >= 1";
+        require(epochs > 0, &section, "epochs", epochs, expected)?;
+        let per_epoch = steps_per_epoch;
+        require(
+            per_epoch > 0,
+            &section,
+            "steps_per_epoch",
+            per_epoch,
+            expected,
+        )?;
+        let total = epochs.saturating_mul(per_epoch);
+        let (found, expected) = (format!("{epochs} of {per_epoch} steps"), "a shorter run");
+        require(total < usize::MAX, &section, "epochs", found, expected)?;
+        let warmup_steps = match warmup {
+            Some(warmup) => warmup.length_in(per_epoch, total)?,
+            None => 0,
+        };
+        let plateau = match config {
+            LrScheduleConfig::Plateau(_) => Some(PlateauState::new(base)),
+            _ => None,
+        };
+        Ok(Self {
+            config: config.clone(),
+            base,
+            epochs,
+            steps_per_epoch,
+            warmup: warmup.cloned(),
+            warmup_steps,
+            state: LrScheduleState {
+                epoch: 0,
+                step: 0,
+                plateau,
+            },
+        })
+    }
+
+    /// The rate of the coming optimizer step.
+    pub fn learning_rate(&self) -> f64 {
+        let done = self.steps_done();
+        if let Some(warmup) = self.warmup.as_ref().filter(|_| done < self.warmup_steps) {
+            return self.rate_at(0, 0) * warmup.factor(done, self.warmup_steps);
+        }
+        let epoch = self.state.epoch.saturating_sub(self.warmup_epochs());
+        self.rate_at(epoch, done - self.warmup_steps)
+    }
+
+    /// Notes that an optimizer step was taken.
+    pub fn step(&mut self) {
+        self.state.step = self.state.step.saturating_add(1);
+    }
+
+    /// Notes that an epoch has ended, however many steps it had. `metric` is
+    /// what a plateau schedule watches; the others do not look at it.
+    pub fn epoch_end(&mut self, metric: f64) {
+        let begun = self.state.epoch >= self.warmup_epochs();
+        if let (LrScheduleConfig::Plateau(config), Some(plateau), true) =
+            (&self.config, &mut self.state.plateau, begun)
+        {
+            plateau.epoch_end(config, metric);
+        }
+        self.state.epoch = self.state.epoch.saturating_add(1);
+        self.state.step = 0;
+    }
+
+    /// What [`load_state`](Self::load_state) needs to continue from here.
+    pub fn state(&self) -> LrScheduleState {
+        self.state.clone()
+    }
+
+    /// Continues where a schedule with the same settings was saved.
+    ///
+    /// # Errors
+    /// [`Error::State`] if the state is a plateau's and this schedule is none,
+    /// or the other way round. Nothing has changed then.
+    pub fn load_state(&mut self, state: LrScheduleState) -> Result<(), Error> {
+        if state.plateau.is_some() != self.state.plateau.is_some() {
+            let kind = match state.plateau {
+                Some(_) => "a plateau schedule",
+                None => "a schedule without a plateau",
+            };
+            let ours = self.config.name();
+            return Err(Error::State(format!(
+                "it was saved by {kind}, this schedule is `{ours}`; resume with the schedule the run began with"
+            )));
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    /// Steps since the start of the run. An epoch cut short counts in full once
+    /// it has ended, and one that runs over stands at its end meanwhile.
+    fn steps_done(&self) -> usize {
+        let before = self.state.epoch.saturating_mul(self.steps_per_epoch);
+        before.saturating_add(self.state.step.min(self.steps_per_epoch))
+    }
+
+    /// Epochs that have begun when the warm-up ends.
+    fn warmup_epochs(&self) -> usize {
+        self.warmup_steps.div_ceil(self.steps_per_epoch)
+    }
+
+    /// The schedule's own rate after so many epochs and steps behind the warm-up.
+    fn rate_at(&self, epoch: usize, step: usize) -> f64 {
+        let steps = self.epochs * self.steps_per_epoch - self.warmup_steps;
+        let clock = Clock {
+            epoch,
+            epochs: (self.epochs - self.warmup_epochs()).max(1),
+            step,
+            steps: steps.max(1),
+            steps_per_epoch: self.steps_per_epoch,
+        };
+        match (&self.config, &self.state.plateau) {
+            (LrScheduleConfig::Plateau(_), Some(plateau)) => plateau.learning_rate,
+            (LrScheduleConfig::Plateau(_), None) | (LrScheduleConfig::Constant, _) => self.base,
+            (LrScheduleConfig::Step(step), _) => step.learning_rate(self.base, clock),
+            (LrScheduleConfig::MultiStep(step), _) => step.learning_rate(self.base, clock),
+            (LrScheduleConfig::Sgdr(sgdr), _) => sgdr.learning_rate(self.base, clock),
+            (LrScheduleConfig::Cosine(cosine), _) => cosine.learning_rate(self.base, clock),
+            (LrScheduleConfig::OneCycle(cycle), _) => cycle.learning_rate(self.base, clock),
+        }
+    }
+}

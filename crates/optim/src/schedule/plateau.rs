@@ -1,0 +1,69 @@
+//! The one schedule that listens: less when a metric has stopped to improve.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{PlateauConfig, PlateauMode, ThresholdMode};
+
+/// What a plateau schedule remembers (`ReduceLROnPlateau.state_dict`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlateauState {
+    /// The rate as reduced so far.
+    pub learning_rate: f64,
+    /// The best metric so far; none before the first finite one.
+    pub best: Option<f64>,
+    /// Epochs without gain since the best one or the last reduction.
+    pub num_bad_epochs: usize,
+    /// Epochs of the cool-down that are left.
+    pub cooldown_counter: usize,
+}
+
+impl PlateauState {
+    pub(super) fn new(base: f64) -> Self {
+        Self {
+            learning_rate: base,
+            best: None,
+            num_bad_epochs: 0,
+            cooldown_counter: 0,
+        }
+    }
+
+    /// Takes in an epoch's metric, in torch's order of decisions.
+    pub(super) fn epoch_end(&mut self, config: &PlateauConfig, metric: f64) {
+        if config.is_gain(metric, self.best) {
+            self.best = Some(metric);
+            self.num_bad_epochs = 0;
+        } else {
+            self.num_bad_epochs += 1;
+        }
+        if self.cooldown_counter > 0 {
+            self.cooldown_counter -= 1;
+            self.num_bad_epochs = 0;
+        }
+        if self.num_bad_epochs > config.patience {
+            let reduced = (self.learning_rate * config.factor).max(config.min_lr);
+            if self.learning_rate - reduced > config.eps {
+                self.learning_rate = reduced;
+            }
+            self.cooldown_counter = config.cooldown;
+            self.num_bad_epochs = 0;
+        }
+    }
+}
+
+impl PlateauConfig {
+    /// A metric that is not finite is never a gain: it has nothing to build on.
+    fn is_gain(&self, metric: f64, best: Option<f64>) -> bool {
+        let Some(best) = best else {
+            return metric.is_finite();
+        };
+        let threshold = self.threshold;
+        let gain = match (self.mode, self.threshold_mode) {
+            (PlateauMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
+            (PlateauMode::Min, ThresholdMode::Abs) => metric < best - threshold,
+            (PlateauMode::Max, ThresholdMode::Rel) => metric > best * (threshold + 1.0),
+            (PlateauMode::Max, ThresholdMode::Abs) => metric > best + threshold,
+        };
+        gain && metric.is_finite()
+    }
+}

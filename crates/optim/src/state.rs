@@ -1,0 +1,37 @@
+//! What an optimizer saves, so that a resumed run continues identically.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything an optimizer remembers between two steps.
+///
+/// The counters are small and go through serde; the buffers are flat arrays, one
+/// value for each parameter, made to be stored as tensors under their names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerState {
+    /// Step counts and flags.
+    pub counters: OptimizerCounters,
+    /// Name, as in torch's `state_dict`, and values of each buffer.
+    pub buffers: Vec<(String, Vec<f32>)>,
+}
+
+/// The part of an optimizer's state that is not a buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerCounters {
+    /// Name of the update rule: `adam`, `adamw` or `sgd`.
+    pub optimizer: String,
+    /// One entry for each parameter group, in the optimizer's order.
+    pub groups: Vec<GroupCounters>,
+}
+
+/// Step count and flag of one parameter group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupCounters {
+    /// Name of the group.
+    pub name: String,
+    /// Steps the group has taken; it stands still while the group is frozen.
+    pub steps: u64,
+    /// Whether the group is held as it is.
+    pub frozen: bool,
+}
