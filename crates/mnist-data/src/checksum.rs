@@ -1,0 +1,67 @@
+//! SHA-256 of streams, and the one loop that moves bytes.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// Hands up to `limit` bytes of `source` to `sink`, a piece at a time. `path`
+/// is what an error names.
+pub(crate) fn pump(
+    source: impl Read,
+    limit: u64,
+    path: &Path,
+    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<()> {
+    let mut source = source.take(limit);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => sink(&buffer[..count]).map_err(Error::io("write", path))?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read", path)(error)),
+        }
+    }
+}
+
+/// A SHA-256 in the making.
+#[derive(Default)]
+pub(crate) struct Checksum(Sha256);
+
+impl Checksum {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// In lower-case hexadecimal.
+    pub(crate) fn finish(self) -> String {
+        self.0
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_the_published_test_vector() {
+        // FIPS 180-4, the example "abc".
+        let mut checksum = Checksum::default();
+        pump(&b"abcdef"[..], 3, Path::new("abc"), |bytes| {
+            checksum.update(bytes);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(
+            checksum.finish(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

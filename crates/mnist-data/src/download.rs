@@ -1,0 +1,179 @@
+//! One file over HTTP, resumed where an earlier transfer stopped.
+
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use ureq::config::ConfigBuilder;
+use ureq::http::Response;
+use ureq::typestate::AgentScope;
+use ureq::{Agent, Body};
+
+use crate::checksum::pump;
+use crate::error::Error;
+use crate::progress::{Progress, Unit};
+
+/// A host that does not answer in this time is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A transfer in which nothing arrives for this long has stalled.
+const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a compressed file may exceed its raw contents by.
+const OVERHEAD: u64 = 1 << 20;
+
+/// Why a transfer failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// No answer at all: asking this host for another file is no use either.
+    pub(crate) unreachable: bool,
+    /// What happened, for the list of attempts.
+    pub(crate) reason: String,
+    /// The transfer stopped midway, and can go on from there.
+    cut_off: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: impl Display) -> Self {
+        Self {
+            unreachable: false,
+            reason: reason.to_string(),
+            cut_off: false,
+        }
+    }
+}
+
+/// The settings every transfer uses. A proxy comes from the environment.
+pub(crate) fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(STALL_TIMEOUT))
+        .timeout_per_read(Some(STALL_TIMEOUT))
+        .http_status_as_error(false)
+        .user_agent(concat!("mnist-data/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Brings `url` to the file `part`, going on from what `part` already holds. A
+/// transfer that is cut off is taken up again for as long as each attempt gets
+/// further than the one before. `raw_bytes` is the length of the raw contents;
+/// an answer that cannot be those, for its length, is refused.
+pub(crate) fn download(
+    agent: &Agent,
+    url: &str,
+    part: &Path,
+    raw_bytes: u64,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let mut furthest = length(part);
+    loop {
+        match attempt(agent, url, part, raw_bytes + OVERHEAD, progress) {
+            Err(failure) if failure.cut_off && length(part) > furthest => {
+                furthest = length(part);
+                progress.note(&format!(
+                    "{url}: {}; going on from byte {furthest}",
+                    failure.reason
+                ));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn attempt(
+    agent: &Agent,
+    url: &str,
+    part: &Path,
+    limit: u64,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let have = length(part);
+    let mut request = agent.get(url);
+    if have > 0 {
+        request = request.header("Range", format!("bytes={have}-"));
+    }
+    let response = request.call().map_err(|error| Failure {
+        unreachable: true,
+        ..Failure::new(error)
+    })?;
+    match response.status().as_u16() {
+        200 => receive(response, part, 0, limit, progress),
+        206 if content_range(&response).starts_with(&format!("bytes {have}-")) => {
+            receive(response, part, have, limit, progress)
+        }
+        // Nothing lies beyond what we have: the file is whole.
+        416 if content_range(&response) == format!("bytes */{have}") => Ok(()),
+        206 | 416 if have > 0 => {
+            fs::remove_file(part)
+                .map_err(|error| Failure::new(Error::io("remove", part)(error)))?;
+            attempt(agent, url, part, limit, progress)
+        }
+        status => Err(Failure::new(format!("HTTP status {status}"))),
+    }
+}
+
+fn content_range(response: &Response<Body>) -> &str {
+    let value = response.headers().get("Content-Range");
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// Appends the answer's body to the first `have` bytes of `part`.
+fn receive(
+    response: Response<Body>,
+    part: &Path,
+    have: u64,
+    limit: u64,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let expected = response
+        .body()
+        .content_length()
+        .map(|rest| have.saturating_add(rest));
+    if expected.is_some_and(|expected| expected > limit) {
+        return Err(Failure::new(format!(
+            "the answer is longer than the {limit} bytes there can be"
+        )));
+    }
+    let mut file =
+        open(part, have).map_err(|error| Failure::new(Error::io("open", part)(error)))?;
+    let what = part.file_stem().unwrap_or_default().to_string_lossy();
+    progress.start(&what, expected, Unit::Bytes);
+    progress.advance(have);
+    let body = response.into_body().into_reader();
+    let received = pump(body, limit + 1 - have.min(limit), part, |bytes| {
+        progress.advance(bytes.len() as u64);
+        file.write_all(bytes)
+    });
+    progress.finish();
+    let end = length(part);
+    if end > limit {
+        let _ = fs::remove_file(part);
+        return Err(Failure::new(format!(
+            "the answer is longer than the {limit} bytes there can be"
+        )));
+    }
+    let cut_off = |reason: String| Failure {
+        cut_off: true,
+        ..Failure::new(reason)
+    };
+    match (received, expected) {
+        (Err(error), _) => Err(cut_off(error.to_string())),
+        (Ok(()), Some(expected)) if end < expected => Err(cut_off(format!(
+            "the connection closed after {end} of {expected} bytes"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// `part`, cut to its first `have` bytes, open for writing what follows them.
+fn open(part: &Path, have: u64) -> std::io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(part)?;
+    file.set_len(have)?;
+    Ok(file)
+}

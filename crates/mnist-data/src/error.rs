@@ -1,0 +1,177 @@
+//! The one error type of the crate.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong between a mirror and a batch. Every variant names the
+/// file it is about, says what was expected there, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as in "cannot {action} PATH".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+
+    /// A file is not the IDX file it was taken for.
+    #[error("{}: byte {offset}: {problem}", path.display())]
+    Idx {
+        /// The IDX file; `<memory>` for one built in memory.
+        path: PathBuf,
+        /// Where in the raw (gunzipped) contents the problem lies.
+        offset: u64,
+        /// What was found and what was expected.
+        problem: String,
+    },
+
+    /// An image file and its label file do not belong together.
+    #[error(
+        "{} holds {images} images but {} holds {labels} labels; they must be equal: fetch the pair again",
+        images_path.display(), labels_path.display()
+    )]
+    CountMismatch {
+        /// The image file.
+        images_path: PathBuf,
+        /// The number of images in it.
+        images: usize,
+        /// The label file.
+        labels_path: PathBuf,
+        /// The number of labels in it.
+        labels: usize,
+    },
+
+    /// A name that is none of the known ones.
+    #[error("`{given}` is not a {what}; known: {known}")]
+    UnknownName {
+        /// What was given.
+        given: String,
+        /// What the name should have been, such as "data set".
+        what: &'static str,
+        /// The known names, separated by commas.
+        known: String,
+    },
+
+    /// A setting, or a combination of settings, makes no sense.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// Why its value cannot be used, and what can.
+        problem: String,
+    },
+
+    /// A file's contents are not the published ones.
+    #[error("{}: SHA-256 is {found}, expected {expected}", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The published SHA-256, in hexadecimal.
+        expected: String,
+        /// The SHA-256 of what was there.
+        found: String,
+    },
+
+    /// No source could deliver a data set.
+    #[error(
+        "cannot fetch {name}; tried:\n  {}\nPut {} (plain or .gz) into {} by hand, then start again.",
+        attempts.join("\n  "), files.join(", "), dir.display()
+    )]
+    Fetch {
+        /// The data set.
+        name: String,
+        /// Where its files belong.
+        dir: PathBuf,
+        /// The files still missing.
+        files: Vec<String>,
+        /// Each source that was tried, with the reason it failed.
+        attempts: Vec<String>,
+    },
+
+    /// A folder that should hold a split is not there.
+    #[error(
+        "{}: no such folder; expected one sub-folder per class with images inside, as in {}/<class>/<image>.png: \
+         unpack a data set or correct the path",
+        path.display(), path.display()
+    )]
+    MissingSplit {
+        /// The missing folder.
+        path: PathBuf,
+    },
+
+    /// A folder that should hold images holds none.
+    #[error("{}: {problem}; images are files ending in {extensions}", path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// What was expected in it.
+        problem: String,
+        /// The extensions that are looked for.
+        extensions: String,
+    },
+
+    /// A class folder of the training split holds no image.
+    #[error("{}: class `{class}` has no training image; add some, or remove the folder", path.display())]
+    EmptyClass {
+        /// The class folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+
+    /// A class folder outside the training split that training does not know.
+    #[error("{}: class `{class}` is not among the classes of the training split ({known})", path.display())]
+    UnknownClass {
+        /// The class folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// The known classes, separated by commas.
+        known: String,
+    },
+
+    /// An image file could not be decoded.
+    #[error("{}: {problem}", path.display())]
+    BadImage {
+        /// The image file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A folder holds what a previous, different run left there.
+    #[error("{}: {problem}", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// What is there, and what to do.
+        problem: String,
+    },
+
+    /// A worker thread ended before its work was done.
+    #[error("a loader thread stopped: {problem}; please report this as a bug")]
+    Worker {
+        /// What is known about the reason.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an [`Error::Io`] that says what was tried on `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

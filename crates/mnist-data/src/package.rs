@@ -1,0 +1,240 @@
+//! Data sets out of packages, through the package client the user already has:
+//! behind many a firewall that is the only way out. Its own settings decide
+//! which registry it asks.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
+
+use crate::catalogue::{FileSpec, Package};
+use crate::error::{Error, Result};
+use crate::fetch::install;
+use crate::progress::{Progress, Unit};
+
+/// A client that takes longer is stopped.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Npm { spec, .. } => write!(f, "npm pack {spec}"),
+            Self::Debian { name, .. } => write!(f, "apt-get download {name}"),
+        }
+    }
+}
+
+/// Installs all of `files` in `dir` from `package`, or says why not.
+pub(crate) fn bring(
+    package: Package,
+    files: &[&FileSpec],
+    dir: &Path,
+    progress: &dyn Progress,
+) -> std::result::Result<(), String> {
+    progress.start(&package.to_string(), None, Unit::Items);
+    let outcome = scratch_in(dir)
+        .map_err(|error| error.to_string())
+        .and_then(|scratch| match package {
+            Package::Npm { spec, folder } => from_npm(spec, folder, files, scratch.path(), dir),
+            Package::Debian { name, folder } => {
+                from_debian(name, folder, files, scratch.path(), dir)
+            }
+        });
+    progress.finish();
+    outcome
+}
+
+/// A temporary folder in `dir`, where there is surely room for the data. apt
+/// fetches as a user of its own, so it is not private.
+fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o755));
+    }
+    builder
+        .tempdir_in(dir)
+        .map_err(Error::io("create a temporary folder in", dir))
+}
+
+fn from_npm(
+    spec: &str,
+    folder: &str,
+    files: &[&FileSpec],
+    scratch: &Path,
+    dir: &Path,
+) -> std::result::Result<(), String> {
+    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    run(
+        npm,
+        &["pack", spec, "--ignore-scripts", "--loglevel=error"],
+        scratch,
+        TIMEOUT,
+    )?;
+    let archive = only_file(scratch, "tgz")?;
+    let installed = unpack_tgz(&archive, folder, files, dir).map_err(|error| error.to_string())?;
+    match files.iter().find(|file| !installed.contains(&file.name)) {
+        Some(file) => Err(format!("the package holds no {folder}/{}", file.name)),
+        None => Ok(()),
+    }
+}
+
+/// Installs those of `files` that lie in `folder` of an archive; their names.
+fn unpack_tgz(
+    archive: &Path,
+    folder: &str,
+    files: &[&FileSpec],
+    dir: &Path,
+) -> Result<Vec<String>> {
+    let read = |error| Error::io("read", archive)(error);
+    let stream = File::open(archive).map_err(Error::io("open", archive))?;
+    let mut tar = tar::Archive::new(GzDecoder::new(stream));
+    let mut installed = Vec::new();
+    for entry in tar.entries().map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let path = entry.path().map_err(read)?.into_owned();
+        let wanted = files
+            .iter()
+            .find(|file| path == Path::new(folder).join(&file.name));
+        if let Some(file) = wanted {
+            install(file, entry, dir)?;
+            installed.push(file.name.clone());
+        }
+    }
+    Ok(installed)
+}
+
+fn from_debian(
+    name: &str,
+    folder: &str,
+    files: &[&FileSpec],
+    scratch: &Path,
+    dir: &Path,
+) -> std::result::Result<(), String> {
+    if let Err(first) = run("apt-get", &["download", name], scratch, TIMEOUT) {
+        // The machine's package lists may be missing or stale. Lists of our own
+        // need no rights, and leave the machine's alone.
+        let lists = format!("Dir::State::Lists={}", absolute(scratch, "lists/partial")?);
+        let cache = format!(
+            "Dir::Cache={}",
+            absolute(scratch, "cache/archives/partial")?
+        );
+        run(
+            "apt-get",
+            &["-o", &lists, "-o", &cache, "update"],
+            scratch,
+            TIMEOUT,
+        )
+        .and_then(|()| {
+            run(
+                "apt-get",
+                &["-o", &lists, "-o", &cache, "download", name],
+                scratch,
+                TIMEOUT,
+            )
+        })
+        .map_err(|second| {
+            if first == second {
+                first
+            } else {
+                format!("{first}; {second}")
+            }
+        })?;
+    }
+    let archive = only_file(scratch, "deb")?;
+    let archive = archive.to_str().ok_or("the folder's name is not UTF-8")?;
+    run("dpkg-deb", &["-x", archive, "contents"], scratch, TIMEOUT)?;
+    for file in files {
+        let path = scratch
+            .join("contents")
+            .join(folder)
+            .join(format!("{}.gz", file.name));
+        let source =
+            File::open(&path).map_err(|error| Error::io("open", &path)(error).to_string())?;
+        install(file, source, dir).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Creates `scratch/within`; the absolute path of its first folder.
+fn absolute(scratch: &Path, within: &str) -> std::result::Result<String, String> {
+    let create = || {
+        fs::create_dir_all(scratch.join(within))?;
+        let first = within.split('/').next().unwrap_or(within);
+        fs::canonicalize(scratch.join(first))
+    };
+    let path =
+        create().map_err(|error| Error::io("create a folder in", scratch)(error).to_string())?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| "the folder's name is not UTF-8".to_owned())
+}
+
+/// The file in `folder` with this extension.
+fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, String> {
+    let entries =
+        fs::read_dir(folder).map_err(|error| Error::io("list", folder)(error).to_string())?;
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|found| found == extension))
+        .and_then(|path| fs::canonicalize(path).ok())
+        .ok_or_else(|| format!("the client ended well but left no .{extension} file"))
+}
+
+/// Runs a client in `folder`, its output captured; an error tells the end of
+/// what it complained about.
+fn run(
+    program: &str,
+    arguments: &[&str],
+    folder: &Path,
+    timeout: Duration,
+) -> std::result::Result<(), String> {
+    let log = folder.join(".log");
+    let say = |error: std::io::Error| Error::io("run a client in", folder)(error).to_string();
+    let output = File::create(&log).map_err(say)?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().map_err(say)?)
+        .stderr(output)
+        .spawn()
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("{program} is not installed"),
+            _ => format!("cannot start {program}: {error}"),
+        })?;
+    let deadline = Instant::now() + timeout;
+    let status = loop {
+        match child.try_wait().map_err(say)? {
+            Some(status) => break status,
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!(
+                    "{program} did not end within {} seconds",
+                    timeout.as_secs()
+                ));
+            }
+        }
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let log = fs::read(&log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let end = lines[lines.len().saturating_sub(3)..].join(" | ");
+    Err(format!("{program} ended with {status}: {end}"))
+}
