@@ -1,0 +1,269 @@
+"""Writes optimizers.json and schedules.json, beside this file: what torch answers.
+
+    python generate.py        # needs torch (made with 2.15) on a CPU
+
+Parameters, gradients and metrics come from the formulas below, which
+tests/suite/formulas.rs repeats, so that only torch's answers are stored.
+"""
+
+import json
+import pathlib
+import warnings
+
+import numpy
+import torch
+from torch.optim import lr_scheduler
+
+HERE = pathlib.Path(__file__).parent
+MASK = 0xFFFFFFFF
+
+# --- the formulas shared with tests/suite/formulas.rs -------------------------------------
+
+
+def hash32(x):
+    """The finaliser of MurmurHash3."""
+    x &= MASK
+    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & MASK
+    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & MASK
+    return x ^ (x >> 16)
+
+
+def uniform(stream, index):
+    """A multiple of 2^-23 in [-1, 1): exact in f32."""
+    return (hash32(hash32(stream) + index) >> 8) / 2**23 - 1.0
+
+
+SIZES = [1, 7, 24, 32]
+SCALES = [1.0, 2.0**-20, 8.0, 0.125]  # of the gradients of each tensor
+
+
+def parameter(index):
+    return uniform(1, index)
+
+
+def gradient(step, index, scale):
+    """Every fifth or so is exactly zero, as behind a ReLU."""
+    return 0.0 if hash32(step * 1000 + index) % 5 == 0 else scale * uniform(1000 + step, index)
+
+
+def metric(epoch):
+    """Falls, with noise, towards 0.1."""
+    return 1.0 / (1.0 + epoch / 10.0) + 0.1 * uniform(7, epoch)
+
+
+# --- optimizers ------------------------------------------------------------------------
+
+STEPS = 100
+STORED = [1, 2, 10, 40, 100]
+FROZEN_UNTIL = 30  # the second group's first step is number 31, where a case freezes it
+
+OPTIMIZERS = {
+    "adam": dict(type="adam"),
+    "adam_l2": dict(type="adam", weight_decay=0.05),
+    "adam_betas_eps": dict(type="adam", betas=[0.8, 0.95], eps=1e-3),
+    "adamw": dict(type="adamw"),
+    "adamw_decay": dict(type="adamw", weight_decay=0.3, betas=[0.95, 0.99]),
+    "adamw_frozen": dict(type="adamw", weight_decay=0.1),
+    "sgd": dict(type="sgd"),
+    "sgd_l2": dict(type="sgd", weight_decay=0.05),
+    "sgd_momentum": dict(type="sgd", momentum=0.9),
+    "sgd_dampening": dict(type="sgd", momentum=0.9, dampening=0.5, weight_decay=0.01),
+    "sgd_nesterov": dict(type="sgd", momentum=0.9, nesterov=True, weight_decay=0.01),
+    "sgd_frozen": dict(type="sgd", momentum=0.8, dampening=0.2),
+}
+
+
+def optimizer_case(name, config):
+    config = dict(config)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    learning_rate = 0.05 if config["type"] == "sgd" else 0.01
+    tensors, offset = [], 0
+    for size in SIZES:
+        values = [parameter(offset + i) for i in range(size)]
+        tensors.append(torch.nn.Parameter(torch.tensor(values, dtype=torch.float32)))
+        offset += size
+    options = {key: value for key, value in config.items() if key != "type"}
+    # The second group has a tenth of the rate and a weight decay of its own.
+    groups = [
+        dict(params=tensors[:2]),
+        dict(params=tensors[2:], weight_decay=0.02),
+    ]
+    optimizer = kind[config["type"]](groups, lr=learning_rate, **options)
+    answers = {}
+    for step in range(1, STEPS + 1):
+        offset = 0
+        for position, (tensor, scale) in enumerate(zip(tensors, SCALES)):
+            values = [gradient(step, offset + i, scale) for i in range(tensor.numel())]
+            frozen = name.endswith("_frozen") and step <= FROZEN_UNTIL and position >= 2
+            tensor.grad = None if frozen else torch.tensor(values, dtype=torch.float32)
+            offset += tensor.numel()
+        rate = learning_rate * (1.0 - step / 200.0)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.param_groups[1]["lr"] = rate * 0.1
+        optimizer.step()
+        if step in STORED:
+            values = torch.cat([tensor.detach() for tensor in tensors]).numpy()
+            answers[step] = [Number(value) for value in values]
+    return dict(name=name, config=config, learning_rate=learning_rate, parameters=answers)
+
+
+class Number(float):
+    """An f32 that json writes with as few digits as tell it from its neighbours."""
+
+    def __new__(cls, value):
+        return super().__new__(cls, str(numpy.float32(value)))
+
+
+# --- schedules -------------------------------------------------------------------------
+
+BASE = 0.1
+
+
+def fresh():
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=BASE)
+
+
+def table(optimizer, scheduler, count, step=None):
+    rates = []
+    for at in range(count):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step() if step is None else step(scheduler, at)
+    return rates
+
+
+def per_epoch(config, make, epochs=200, **rest):
+    optimizer = fresh()
+    rates = table(optimizer, make(optimizer), epochs)
+    return dict(schedule=config, epochs=epochs, steps_per_epoch=1, rates=rates, **rest)
+
+
+def per_step(config, make, epochs=20, steps_per_epoch=10, **rest):
+    optimizer = fresh()
+    rates = table(optimizer, make(optimizer), epochs * steps_per_epoch)
+    return dict(
+        schedule=config, epochs=epochs, steps_per_epoch=steps_per_epoch, rates=rates, **rest
+    )
+
+
+def plateau(**options):
+    optimizer = fresh()
+    scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+    sign = -1.0 if options.get("mode") == "max" else 1.0
+    rates = table(optimizer, scheduler, 200, lambda s, epoch: s.step(sign * metric(epoch)))
+    config = dict(type="plateau", **options)
+    return dict(schedule=config, epochs=200, steps_per_epoch=1, rates=rates)
+
+
+def sgdr_by_step(t_0, t_mult, epochs=20, steps_per_epoch=10):
+    """As in torch's example: step(epoch + i / iterations)."""
+    optimizer = fresh()
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, t_0, t_mult, 1e-4)
+    rates = table(
+        optimizer,
+        scheduler,
+        epochs * steps_per_epoch,
+        lambda s, at: s.step((at + 1) / steps_per_epoch),
+    )
+    config = dict(type="sgdr", t_0=t_0, t_mult=t_mult, eta_min=1e-4, interval="step")
+    return dict(schedule=config, epochs=epochs, steps_per_epoch=steps_per_epoch, rates=rates)
+
+
+def closed_cosine(optimizer, t_max, eta_min):
+    """CosineAnnealingLR by its own closed form: the recursion adds up rounding errors."""
+    scheduler = lr_scheduler.CosineAnnealingLR(optimizer, t_max, eta_min)
+    scheduler.get_lr = scheduler._get_closed_form_lr
+    return scheduler
+
+
+def warmed(steps, start_factor, make_next):
+    def make(optimizer):
+        first = lr_scheduler.LinearLR(optimizer, start_factor, total_iters=steps)
+        first.get_lr = first._get_closed_form_lr
+        return lr_scheduler.SequentialLR(optimizer, [first, make_next(optimizer)], [steps])
+
+    return make
+
+
+def one_cycle(epochs, steps_per_epoch, **options):
+    config = dict(type="one_cycle", **options)
+    make = lambda o: lr_scheduler.OneCycleLR(
+        o, BASE, total_steps=epochs * steps_per_epoch, cycle_momentum=False, **options
+    )
+    optimizer = fresh()
+    scheduler = make(optimizer)
+    count = epochs * steps_per_epoch
+    # torch refuses the step behind the last one.
+    rates = table(optimizer, scheduler, count, lambda s, at: at + 1 < count and s.step())
+    return dict(schedule=config, epochs=epochs, steps_per_epoch=steps_per_epoch, rates=rates)
+
+
+def schedule_cases():
+    yield per_epoch(dict(type="constant"), lambda o: lr_scheduler.LambdaLR(o, lambda _: 1.0), 3)
+    yield per_epoch(
+        dict(type="step", step_size=30, gamma=0.3), lambda o: lr_scheduler.StepLR(o, 30, 0.3)
+    )
+    yield per_epoch(
+        dict(type="multi_step", milestones=[1, 60, 61, 150]),
+        lambda o: lr_scheduler.MultiStepLR(o, [1, 60, 61, 150]),
+    )
+    yield per_epoch(dict(type="cosine"), lambda o: closed_cosine(o, 200, 0.0))
+    yield per_epoch(dict(type="cosine", eta_min=1e-3), lambda o: closed_cosine(o, 200, 1e-3))
+    yield per_step(
+        dict(type="cosine", eta_min=1e-3, interval="step"), lambda o: closed_cosine(o, 200, 1e-3)
+    )
+    for t_0, t_mult in [(17, 1), (10, 2), (5, 3)]:
+        yield per_epoch(
+            dict(type="sgdr", t_0=t_0, t_mult=t_mult, eta_min=1e-4),
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, t_0, t_mult, 1e-4),
+        )
+    yield sgdr_by_step(3, 1)
+    yield sgdr_by_step(2, 2)
+    yield one_cycle(20, 10)
+    yield one_cycle(20, 10, anneal_strategy="linear", pct_start=0.25)
+    yield one_cycle(200, 1, div_factor=10.0, final_div_factor=100.0, pct_start=0.4)
+    yield one_cycle(2, 1)
+    yield plateau()
+    yield plateau(factor=0.5, patience=3)
+    yield plateau(factor=0.5, patience=3, mode="max", threshold=0.01)
+    yield plateau(factor=0.5, patience=2, threshold=0.02, threshold_mode="abs", cooldown=4)
+    yield plateau(
+        mode="max", factor=0.7, patience=1, threshold=0.005, threshold_mode="abs", min_lr=0.01
+    )
+    yield plateau(factor=0.5, patience=0, cooldown=2, eps=1e-3)
+    # Warm-up in front, as torchvision's references do it.
+    yield per_epoch(
+        dict(type="step", step_size=30),
+        warmed(5, 0.01, lambda o: lr_scheduler.StepLR(o, 30)),
+        warmup=dict(epochs=5, start_factor=0.01),
+    )
+    yield per_step(
+        dict(type="cosine", interval="step"),
+        warmed(25, 0.1, lambda o: closed_cosine(o, 175, 0.0)),
+        warmup=dict(steps=25, start_factor=0.1),
+    )
+    yield per_step(
+        dict(type="constant"),
+        warmed(20, 1 / 3, lambda o: lr_scheduler.LambdaLR(o, lambda _: 1.0)),
+        warmup=dict(epochs=2),
+    )
+
+
+def write(name, made_by, cases):
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+    header = json.dumps(dict(generator="generate.py", torch=torch.__version__, **made_by))
+    text = header[:-1] + ', "cases": [\n' + lines + "\n]}\n"
+    (HERE / name).write_text(text)
+
+
+def main():
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message="The epoch parameter in")
+    cases = [optimizer_case(name, config) for name, config in OPTIMIZERS.items()]
+    write("optimizers.json", dict(frozen_until=FROZEN_UNTIL), cases)
+    write("schedules.json", dict(base_learning_rate=BASE), schedule_cases())
+
+
+if __name__ == "__main__":
+    main()

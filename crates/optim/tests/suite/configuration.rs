@@ -1,0 +1,172 @@
+//! Settings as files hold them: spelled right, read back, refused by key.
+
+use optim::{LrScheduleConfig, OptimizerConfig, PlateauConfig, Warmup};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What reading and validating says, or nothing if it passes.
+fn problem<T: DeserializeOwned>(
+    text: &str,
+    validate: impl Fn(&T) -> Result<(), optim::Error>,
+) -> Option<String> {
+    match serde_json::from_str::<T>(text) {
+        Err(error) => Some(error.to_string()),
+        Ok(config) => validate(&config).err().map(|error| error.to_string()),
+    }
+}
+
+fn assert_refused<T: DeserializeOwned>(
+    cases: &[(&str, &str)],
+    validate: impl Fn(&T) -> Result<(), optim::Error>,
+) {
+    for (text, key) in cases {
+        let problem = problem(text, &validate);
+        let problem = problem.unwrap_or_else(|| panic!("{text} was accepted"));
+        assert!(problem.contains(&format!("`{key}`")), "{text}: {problem}");
+    }
+}
+
+fn assert_read_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    cases: &[&str],
+    validate: impl Fn(&T) -> Result<(), optim::Error>,
+) {
+    for text in cases {
+        assert_eq!(problem(text, &validate), None, "{text}");
+        let config: T = serde_json::from_str(text).unwrap();
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<T>(&written).unwrap(),
+            config,
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn optimizers_are_read_and_refused_by_key() {
+    assert_read_back(
+        &[
+            r#"{"type": "adam"}"#,
+            r#"{"type": "adam", "betas": [0, 0.5], "eps": 0, "weight_decay": 1}"#,
+            r#"{"type": "adamw", "weight_decay": 0.05}"#,
+            r#"{"type": "sgd"}"#,
+            r#"{"type": "sgd", "momentum": 0.9, "nesterov": true}"#,
+        ],
+        OptimizerConfig::validate,
+    );
+    assert_refused(
+        &[
+            (r#"{"type": "adamax"}"#, "adamax"),
+            (r#"{"momentum": 0.9}"#, "type"),
+            (r#"{"type": "adam", "momentum": 0.9}"#, "momentum"),
+            (r#"{"type": "sgd", "momentun": 0.9}"#, "momentun"),
+            (r#"{"type": "adam", "betas": [0.9, 1.0]}"#, "betas"),
+            (r#"{"type": "adamw", "betas": [-0.1, 0.9]}"#, "betas"),
+            (r#"{"type": "adam", "eps": -1e-8}"#, "eps"),
+            (r#"{"type": "adamw", "weight_decay": -0.1}"#, "weight_decay"),
+            (r#"{"type": "sgd", "momentum": -0.9}"#, "momentum"),
+            (r#"{"type": "sgd", "nesterov": true}"#, "nesterov"),
+            (
+                r#"{"type": "sgd", "momentum": 0.9, "dampening": 0.1, "nesterov": true}"#,
+                "nesterov",
+            ),
+        ],
+        OptimizerConfig::validate,
+    );
+}
+
+#[test]
+fn schedules_are_read_and_refused_by_key() {
+    assert_read_back(
+        &[
+            r#"{"type": "constant"}"#,
+            r#"{"type": "plateau", "mode": "max", "threshold_mode": "abs"}"#,
+            r#"{"type": "step", "step_size": 1, "gamma": 1}"#,
+            r#"{"type": "multi_step", "milestones": []}"#,
+            r#"{"type": "sgdr", "t_0": 5, "interval": "step"}"#,
+            r#"{"type": "cosine"}"#,
+            r#"{"type": "one_cycle", "anneal_strategy": "linear"}"#,
+        ],
+        LrScheduleConfig::validate,
+    );
+    assert_refused(
+        &[
+            (r#"{"type": "cosinus"}"#, "cosinus"),
+            (r#"{"type": "constant", "gamma": 0.1}"#, "gamma"),
+            (r#"{"type": "plateau", "step_size": 3}"#, "step_size"),
+            (r#"{"type": "plateau", "factor": 1}"#, "factor"),
+            (r#"{"type": "plateau", "factor": 0}"#, "factor"),
+            (r#"{"type": "plateau", "mode": "best"}"#, "best"),
+            (r#"{"type": "plateau", "threshold": -1}"#, "threshold"),
+            (r#"{"type": "plateau", "min_lr": -1}"#, "min_lr"),
+            (r#"{"type": "plateau", "eps": -1}"#, "eps"),
+            (r#"{"type": "step"}"#, "step_size"),
+            (r#"{"type": "step", "step_size": 0}"#, "step_size"),
+            (r#"{"type": "step", "step_size": 3, "gamma": 0}"#, "gamma"),
+            (
+                r#"{"type": "multi_step", "milestones": [3, 3]}"#,
+                "milestones",
+            ),
+            (
+                r#"{"type": "multi_step", "milestones": [5, 3]}"#,
+                "milestones",
+            ),
+            (
+                r#"{"type": "multi_step", "milestones": [0, 3]}"#,
+                "milestones",
+            ),
+            (
+                r#"{"type": "multi_step", "milestones": [3], "gamma": -0.1}"#,
+                "gamma",
+            ),
+            (r#"{"type": "sgdr", "t_0": 0}"#, "t_0"),
+            (r#"{"type": "sgdr", "t_0": 1, "t_mult": 0}"#, "t_mult"),
+            (r#"{"type": "sgdr", "t_0": 1, "eta_min": -1}"#, "eta_min"),
+            (r#"{"type": "cosine", "eta_min": -1}"#, "eta_min"),
+            (r#"{"type": "one_cycle", "pct_start": 1.5}"#, "pct_start"),
+            (r#"{"type": "one_cycle", "div_factor": 0}"#, "div_factor"),
+            (
+                r#"{"type": "one_cycle", "final_div_factor": 0}"#,
+                "final_div_factor",
+            ),
+        ],
+        LrScheduleConfig::validate,
+    );
+}
+
+#[test]
+fn warm_ups_are_read_and_refused_by_key() {
+    assert_read_back(
+        &[
+            r#"{"steps": 100}"#,
+            r#"{"epochs": 1}"#,
+            r#"{"epochs": 0, "start_factor": 1}"#,
+        ],
+        Warmup::validate,
+    );
+    assert_refused(
+        &[
+            (r#"{}"#, "steps"),
+            (r#"{"steps": 1, "epochs": 1}"#, "steps"),
+            (r#"{"epochs": -1}"#, "epochs"),
+            (r#"{"steps": 5, "start_factor": 0}"#, "start_factor"),
+            (r#"{"steps": 5, "start_factor": 1.5}"#, "start_factor"),
+            (r#"{"steps": 5, "start": 0.1}"#, "start"),
+        ],
+        Warmup::validate,
+    );
+}
+
+#[test]
+fn values_that_json_cannot_hold_are_refused_too() {
+    let factor = f64::NAN;
+    let plateau = LrScheduleConfig::Plateau(PlateauConfig {
+        factor,
+        ..PlateauConfig::default()
+    });
+    let error = plateau.validate().unwrap_err().to_string();
+    assert!(
+        error.contains("schedule plateau: `factor` is NaN"),
+        "{error}"
+    );
+}

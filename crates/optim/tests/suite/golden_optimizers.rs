@@ -1,0 +1,74 @@
+//! A hundred steps of each optimizer against torch's.
+
+use std::collections::BTreeMap;
+
+use optim::{Optimizer, OptimizerConfig, ParameterGroup};
+use serde::Deserialize;
+
+use crate::formulas::{SIZES, gradients, parameters};
+
+#[derive(Deserialize)]
+struct Golden {
+    frozen_until: u32,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    config: OptimizerConfig,
+    learning_rate: f64,
+    /// By step.
+    parameters: BTreeMap<u32, Vec<f32>>,
+}
+
+/// Relative to the value, or to this where a parameter passes through zero.
+const SMALLEST: f32 = 0.1;
+
+#[test]
+fn every_optimizer_follows_torch_for_a_hundred_steps() {
+    let golden: Golden = serde_json::from_str(include_str!("../golden/optimizers.json")).unwrap();
+    assert_eq!(golden.cases.len(), 12);
+    for case in &golden.cases {
+        let worst = follow(case, golden.frozen_until);
+        println!("{}: {worst:.1e}", case.name);
+        assert!(worst <= 1e-6, "{}: differs by {worst:e}", case.name);
+    }
+}
+
+/// The largest relative difference over all stored steps.
+fn follow(case: &Case, frozen_until: u32) -> f32 {
+    let first = SIZES[0] + SIZES[1];
+    let len = SIZES.iter().sum();
+    let groups = vec![
+        ParameterGroup::new("first", [0..first]),
+        ParameterGroup {
+            learning_rate_multiplier: 0.1,
+            weight_decay: Some(0.02),
+            // Two ranges, out of order: as good as one.
+            ..ParameterGroup::new("second", [first + SIZES[2]..len, first..first + SIZES[2]])
+        },
+    ];
+    let mut optimizer = Optimizer::new(&case.config, len, groups).unwrap();
+    let mut ours = parameters();
+    let (mut worst, mut compared) = (0.0f32, 0);
+    for step in 1..=100 {
+        let frozen = case.name.ends_with("_frozen") && step <= frozen_until;
+        optimizer.set_frozen("second", frozen).unwrap();
+        let rate = case.learning_rate * (1.0 - f64::from(step) / 200.0);
+        optimizer.step(&mut ours, &gradients(step), rate).unwrap();
+        if let Some(torch) = case.parameters.get(&step) {
+            assert_eq!(torch.len(), len);
+            for (a, b) in ours.iter().zip(torch) {
+                worst = worst.max((a - b).abs() / b.abs().max(SMALLEST));
+            }
+            compared += 1;
+        }
+    }
+    assert_eq!(
+        compared, 5,
+        "{}: a stored step was never reached",
+        case.name
+    );
+    worst
+}

@@ -1,0 +1,249 @@
+//! Clocks, warm-up and state of the schedules.
+
+use optim::{
+    CosineConfig, Error, Interval, LrSchedule, LrScheduleConfig, LrScheduleState, MultiStepConfig,
+    OneCycleConfig, PlateauConfig, SgdrConfig, StepConfig, Warmup,
+};
+use proptest::prelude::*;
+
+use crate::formulas::metric;
+
+fn all(interval: Interval) -> Vec<LrScheduleConfig> {
+    vec![
+        LrScheduleConfig::Constant,
+        LrScheduleConfig::Plateau(PlateauConfig {
+            patience: 1,
+            cooldown: 1,
+            ..PlateauConfig::default()
+        }),
+        LrScheduleConfig::Step(StepConfig {
+            step_size: 2,
+            gamma: 0.5,
+        }),
+        LrScheduleConfig::MultiStep(MultiStepConfig {
+            milestones: vec![1, 4],
+            gamma: 0.1,
+        }),
+        LrScheduleConfig::Sgdr(SgdrConfig {
+            t_0: 2,
+            t_mult: 2,
+            eta_min: 0.0,
+            interval,
+        }),
+        LrScheduleConfig::Cosine(CosineConfig {
+            eta_min: 0.0,
+            interval,
+        }),
+        LrScheduleConfig::OneCycle(OneCycleConfig::default()),
+    ]
+}
+
+/// The rates of so many epochs, from where the schedule is.
+fn rates(schedule: &mut LrSchedule, epochs: std::ops::Range<u32>, steps: usize) -> Vec<f64> {
+    let mut rates = Vec::new();
+    for epoch in epochs {
+        for _ in 0..steps {
+            rates.push(schedule.learning_rate());
+            schedule.step();
+        }
+        schedule.epoch_end(metric(epoch));
+    }
+    rates
+}
+
+#[test]
+fn a_warm_up_rises_step_by_step_and_meets_the_schedule() {
+    for config in all(Interval::Step).into_iter().chain(all(Interval::Epoch)) {
+        let warmup = Warmup {
+            start_factor: 0.1,
+            ..Warmup::epochs(1.0)
+        };
+        let plain = LrSchedule::new(&config, None, 0.1, 8, 5).unwrap();
+        let mut warmed = LrSchedule::new(&config, Some(&warmup), 0.1, 8, 5).unwrap();
+        let first = plain.learning_rate();
+        for step in 0..5 {
+            let expected = first * (0.1 + 0.9 * f64::from(step) / 5.0);
+            let ours = warmed.learning_rate();
+            assert!((ours / expected - 1.0).abs() < 1e-12, "{config:?}: {ours}");
+            warmed.step();
+        }
+        warmed.epoch_end(metric(0));
+        assert_eq!(warmed.learning_rate(), first, "{config:?}");
+    }
+}
+
+#[test]
+fn a_schedule_stepped_by_epochs_begins_with_the_first_whole_epoch_after_the_warm_up() {
+    let milestones = vec![1];
+    let config = LrScheduleConfig::MultiStep(MultiStepConfig {
+        milestones,
+        gamma: 0.5,
+    });
+    let warmup = Warmup {
+        start_factor: 0.5,
+        ..Warmup::steps(3)
+    };
+    let mut schedule = LrSchedule::new(&config, Some(&warmup), 1.0, 4, 2).unwrap();
+    let ours = rates(&mut schedule, 0..4, 2);
+    let sixth = 1.0 / 6.0;
+    let expected = [0.5, 0.5 + sixth, 0.5 + 2.0 * sixth, 1.0, 1.0, 1.0, 0.5, 0.5];
+    let close = ours
+        .iter()
+        .zip(expected)
+        .all(|(a, b)| (a - b).abs() < 1e-12);
+    assert!(close, "{ours:?}");
+}
+
+#[test]
+fn a_plateau_does_not_count_the_epochs_of_the_warm_up() {
+    let config = LrScheduleConfig::Plateau(PlateauConfig {
+        patience: 0,
+        ..PlateauConfig::default()
+    });
+    let warmup = Warmup::epochs(2.0);
+    let mut schedule = LrSchedule::new(&config, Some(&warmup), 1.0, 9, 1).unwrap();
+    for metric in [1.0, 2.0, 3.0] {
+        schedule.epoch_end(metric); // two of the warm-up, and the first to compare with
+    }
+    assert_eq!(schedule.learning_rate(), 1.0);
+    schedule.epoch_end(3.0);
+    assert_eq!(schedule.learning_rate(), 0.1);
+}
+
+#[test]
+fn a_metric_that_is_not_finite_is_no_gain() {
+    let config = LrScheduleConfig::Plateau(PlateauConfig {
+        patience: 1,
+        ..PlateauConfig::default()
+    });
+    let mut schedule = LrSchedule::new(&config, None, 1.0, 9, 1).unwrap();
+    schedule.epoch_end(f64::NAN);
+    schedule.epoch_end(f64::NEG_INFINITY);
+    assert_eq!(schedule.learning_rate(), 0.1);
+    let state = schedule.state().plateau.unwrap();
+    assert_eq!(state.best, None);
+}
+
+#[test]
+fn a_short_epoch_does_not_shift_those_after_it() {
+    for config in all(Interval::Step) {
+        let mut full = LrSchedule::new(&config, None, 0.1, 6, 4).unwrap();
+        let mut short = full.clone();
+        rates(&mut full, 0..1, 4);
+        rates(&mut short, 0..1, 3);
+        assert_eq!(
+            rates(&mut full, 1..6, 4),
+            rates(&mut short, 1..6, 4),
+            "{config:?}"
+        );
+    }
+}
+
+#[test]
+fn behind_the_end_of_the_run_the_last_rate_stays() {
+    let cosine = CosineConfig {
+        eta_min: 1e-3,
+        interval: Interval::Step,
+    };
+    let cosine = LrScheduleConfig::Cosine(cosine);
+    let mut schedule = LrSchedule::new(&cosine, None, 0.1, 3, 2).unwrap();
+    rates(&mut schedule, 0..3, 2);
+    assert_eq!(rates(&mut schedule, 3..6, 2), [1e-3; 6]);
+
+    let cycle = LrScheduleConfig::OneCycle(OneCycleConfig::default());
+    let mut schedule = LrSchedule::new(&cycle, None, 0.1, 3, 2).unwrap();
+    let last = rates(&mut schedule, 0..3, 2)[5];
+    assert_eq!(rates(&mut schedule, 3..6, 2), [last; 6]);
+}
+
+#[test]
+fn a_restored_state_continues_identically() {
+    let warmup = Warmup::steps(7);
+    for config in all(Interval::Step).into_iter().chain(all(Interval::Epoch)) {
+        for at in 0..6 {
+            let new = || LrSchedule::new(&config, Some(&warmup), 0.1, 10, 5).unwrap();
+            let mut schedule = new();
+            rates(&mut schedule, 0..at, 5);
+            schedule.step();
+            let text = serde_json::to_string(&schedule.state()).unwrap();
+            let state: LrScheduleState = serde_json::from_str(&text).unwrap();
+            let mut resumed = new();
+            resumed.load_state(state).unwrap();
+            let (ours, theirs) = (
+                rates(&mut schedule, at..10, 5),
+                rates(&mut resumed, at..10, 5),
+            );
+            assert_eq!(ours, theirs, "{config:?} from epoch {at}");
+        }
+    }
+}
+
+#[test]
+fn a_state_of_another_schedule_is_refused() {
+    let [constant, plateau, ..] = &all(Interval::Epoch)[..] else {
+        panic!("the list of schedules is too short");
+    };
+    let new = |config| LrSchedule::new(config, None, 0.1, 10, 5).unwrap();
+    for (config, other) in [(constant, plateau), (plateau, constant)] {
+        let mut schedule = new(config);
+        let error = schedule.load_state(new(other).state());
+        assert!(matches!(error, Err(Error::State(_))));
+        assert_eq!(schedule, new(config));
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_is_refused_by_key() {
+    let new = |warmup: Option<Warmup>, base, epochs, steps| {
+        LrSchedule::new(
+            &LrScheduleConfig::Constant,
+            warmup.as_ref(),
+            base,
+            epochs,
+            steps,
+        )
+    };
+    let long = Some(Warmup::steps(51));
+    for (made, key) in [
+        (new(None, 0.0, 10, 5), "learning_rate"),
+        (new(None, f64::NAN, 10, 5), "learning_rate"),
+        (new(None, 0.1, 0, 5), "epochs"),
+        (new(None, 0.1, 10, 0), "steps_per_epoch"),
+        (new(None, 0.1, usize::MAX, 2), "epochs"),
+        (new(long, 0.1, 10, 5), "steps"),
+        (new(Some(Warmup::epochs(11.0)), 0.1, 10, 5), "epochs"),
+        (
+            new(Some(Warmup::epochs(f64::INFINITY)), 0.1, 10, 5),
+            "epochs",
+        ),
+    ] {
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}`")), "{error}");
+    }
+    assert!(new(Some(Warmup::steps(50)), 0.1, 10, 5).is_ok());
+}
+
+proptest! {
+    /// No step of any run has a rate of zero or above the base, with or without
+    /// a warm-up, and no schedule panics behind the end.
+    #[test]
+    fn every_rate_is_above_zero_and_at_most_the_base(
+        epochs in 1usize..9,
+        steps in 1usize..7,
+        warm in 0.0f64..1.0,
+        by_step: bool,
+    ) {
+        let interval = if by_step { Interval::Step } else { Interval::Epoch };
+        let warmup = Warmup::steps((warm * (epochs * steps) as f64) as usize);
+        for config in all(interval) {
+            for warmup in [None, Some(&warmup)] {
+                let mut schedule = LrSchedule::new(&config, warmup, 0.1, epochs, steps).unwrap();
+                for rate in rates(&mut schedule, 0..epochs as u32, steps) {
+                    prop_assert!(rate > 0.0 && rate <= 0.1 + 1e-15, "{config:?}: {rate}");
+                }
+                let after = rates(&mut schedule, 0..3, steps + 1);
+                prop_assert!(after.iter().all(|rate| rate.is_finite()));
+            }
+        }
+    }
+}
