@@ -14,9 +14,13 @@ use crate::pass::{Piece, cut};
 ///
 /// let backbone = ParameterGroup {
 ///     learning_rate_multiplier: 0.1,
-///     ..ParameterGroup::new("backbone", [0..900])
+///     ..ParameterGroup::new("backbone", 0..900)
 /// };
-/// # assert_eq!(backbone.ranges, [0..900]);
+/// let biases = ParameterGroup {
+///     ranges: vec![900..910, 990..1000],
+///     weight_decay: Some(0.0),
+///     ..ParameterGroup::new("biases", 0..0)
+/// };
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterGroup {
@@ -31,11 +35,11 @@ pub struct ParameterGroup {
 }
 
 impl ParameterGroup {
-    /// A group with the optimizer's own settings.
-    pub fn new(name: impl Into<String>, ranges: impl IntoIterator<Item = Range<usize>>) -> Self {
+    /// A group of one range with the optimizer's own settings.
+    pub fn new(name: impl Into<String>, range: Range<usize>) -> Self {
         Self {
             name: name.into(),
-            ranges: ranges.into_iter().collect(),
+            ranges: vec![range],
             learning_rate_multiplier: 1.0,
             weight_decay: None,
         }

@@ -16,7 +16,7 @@ use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
 /// use optim::{Optimizer, OptimizerConfig, ParameterGroup};
 ///
 /// let config = OptimizerConfig::default(); // Adam
-/// let mut optimizer = Optimizer::new(&config, 2, vec![ParameterGroup::new("all", [0..2])])?;
+/// let mut optimizer = Optimizer::new(&config, 2, vec![ParameterGroup::new("all", 0..2)])?;
 /// let mut parameters = [1.0, -2.0];
 /// optimizer.step(&mut parameters, &[0.5, -0.1], 1e-3)?;
 /// assert_eq!(parameters, [0.999, -1.999]); // Adam's first step is as long as the learning rate

@@ -149,8 +149,9 @@ def per_step(config, make, epochs=20, steps_per_epoch=10, **rest):
 def plateau(**options):
     optimizer = fresh()
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
-    sign = -1.0 if options.get("mode") == "max" else 1.0
-    rates = table(optimizer, scheduler, 200, lambda s, epoch: s.step(sign * metric(epoch)))
+    rising = options.get("mode") == "max"
+    watched = lambda epoch: 2.0 - metric(epoch) if rising else metric(epoch)
+    rates = table(optimizer, scheduler, 200, lambda s, epoch: s.step(watched(epoch)))
     config = dict(type="plateau", **options)
     return dict(schedule=config, epochs=200, steps_per_epoch=1, rates=rates)
 
@@ -224,11 +225,11 @@ def schedule_cases():
     yield one_cycle(200, 1, div_factor=10.0, final_div_factor=100.0, pct_start=0.4)
     yield one_cycle(2, 1)
     yield plateau()
-    yield plateau(factor=0.5, patience=3)
+    yield plateau(factor=0.5, patience=3, threshold=0.05)
     yield plateau(factor=0.5, patience=3, mode="max", threshold=0.01)
     yield plateau(factor=0.5, patience=2, threshold=0.02, threshold_mode="abs", cooldown=4)
     yield plateau(
-        mode="max", factor=0.7, patience=1, threshold=0.005, threshold_mode="abs", min_lr=0.01
+        mode="max", factor=0.7, patience=3, threshold=0.05, threshold_mode="abs", min_lr=0.01
     )
     yield plateau(factor=0.5, patience=0, cooldown=2, eps=1e-3)
     # Warm-up in front, as torchvision's references do it.

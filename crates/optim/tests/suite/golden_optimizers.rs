@@ -41,12 +41,13 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
     let first = SIZES[0] + SIZES[1];
     let len = SIZES.iter().sum();
     let groups = vec![
-        ParameterGroup::new("first", [0..first]),
+        ParameterGroup::new("first", 0..first),
         ParameterGroup {
             learning_rate_multiplier: 0.1,
             weight_decay: Some(0.02),
             // Two ranges, out of order: as good as one.
-            ..ParameterGroup::new("second", [first + SIZES[2]..len, first..first + SIZES[2]])
+            ranges: vec![first + SIZES[2]..len, first..first + SIZES[2]],
+            ..ParameterGroup::new("second", 0..0)
         },
     ];
     let mut optimizer = Optimizer::new(&case.config, len, groups).unwrap();

@@ -31,9 +31,11 @@ fn every_schedule_has_the_rates_of_torch() {
         let (epochs, steps) = (case.epochs, case.steps_per_epoch);
         let base = golden.base_learning_rate;
         let mut schedule = LrSchedule::new(config, warmup, base, epochs, steps).unwrap();
-        let sign = match config {
-            LrScheduleConfig::Plateau(plateau) if plateau.mode == PlateauMode::Max => -1.0,
-            _ => 1.0,
+        let watched = |epoch| match config {
+            LrScheduleConfig::Plateau(plateau) if plateau.mode == PlateauMode::Max => {
+                2.0 - metric(epoch)
+            }
+            _ => metric(epoch),
         };
         assert_eq!(case.rates.len(), epochs * steps, "{name}");
         for (index, torch) in case.rates.iter().enumerate() {
@@ -45,7 +47,7 @@ fn every_schedule_has_the_rates_of_torch() {
             );
             schedule.step();
             if (index + 1) % steps == 0 {
-                schedule.epoch_end(sign * metric((index / steps) as u32));
+                schedule.epoch_end(watched((index / steps) as u32));
             }
         }
     }

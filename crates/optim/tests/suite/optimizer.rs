@@ -30,8 +30,8 @@ fn values(stream: u32, len: usize) -> Vec<f32> {
 
 fn halves(len: usize) -> Vec<ParameterGroup> {
     vec![
-        ParameterGroup::new("backbone", [0..len / 2]),
-        ParameterGroup::new("head", [len / 2..len]),
+        ParameterGroup::new("backbone", 0..len / 2),
+        ParameterGroup::new("head", len / 2..len),
     ]
 }
 
@@ -164,7 +164,7 @@ fn one_thread_and_many_give_the_same_bits() {
 fn a_group_without_rate_or_a_value_in_no_group_stays() {
     let groups = vec![ParameterGroup {
         learning_rate_multiplier: 0.0,
-        ..ParameterGroup::new("still", [0..2])
+        ..ParameterGroup::new("still", 0..2)
     }];
     let mut optimizer = Optimizer::new(&OptimizerConfig::default(), 4, groups).unwrap();
     let mut parameters = [1.0, 2.0, 3.0, 4.0];
@@ -178,33 +178,34 @@ fn groups_that_do_not_fit_are_refused_by_name() {
         let made = Optimizer::new(&OptimizerConfig::default(), 10, groups);
         made.unwrap_err().to_string()
     };
-    let group = |name, ranges: &[Range<usize>]| ParameterGroup::new(name, ranges.to_vec());
+    let group = ParameterGroup::new;
+    let twice = ParameterGroup {
+        ranges: vec![0..5, 2..3],
+        ..group("a", 0..0)
+    };
     for (groups, parts) in [
         (
-            vec![group("a", &[0..5]), group("b", &[4..10])],
+            vec![group("a", 0..5), group("b", 4..10)],
             ["`b`", "overlaps range 0..5 of group `a`"],
         ),
-        (vec![group("a", &[0..5, 2..3])], ["`a`", "overlaps"]),
+        (vec![twice], ["`a`", "overlaps"]),
+        (vec![group("a", 5..11)], ["`a`", "within the 10 parameters"]),
         (
-            vec![group("a", &[5..11])],
-            ["`a`", "within the 10 parameters"],
-        ),
-        (
-            vec![group("a", &[0..1]), group("a", &[1..2])],
+            vec![group("a", 0..1), group("a", 1..2)],
             ["`a`", "two groups have this name"],
         ),
     ] {
         let error = new(groups);
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
-    let mut wrong = group("a", &[0..5]);
+    let mut wrong = group("a", 0..5);
     wrong.learning_rate_multiplier = f64::NAN;
     let error = new(vec![wrong]);
     assert!(
         error.contains("group a: `learning_rate_multiplier` is NaN"),
         "{error}"
     );
-    let mut wrong = group("a", &[0..5]);
+    let mut wrong = group("a", 0..5);
     wrong.weight_decay = Some(-1.0);
     let error = new(vec![wrong]);
     assert!(error.contains("group a: `weight_decay` is -1"), "{error}");
@@ -268,7 +269,8 @@ proptest! {
         let inside = |i: &usize| even.iter().chain(&odd).any(|range| range.contains(i));
         let is_inside: Vec<bool> = (0..len).map(|i| inside(&i)).collect();
         let config = OptimizerConfig::Sgd(SgdConfig::default());
-        let groups = vec![ParameterGroup::new("even", even), ParameterGroup::new("odd", odd)];
+        let group = |name, ranges| ParameterGroup { ranges, ..ParameterGroup::new(name, 0..0) };
+        let groups = vec![group("even", even), group("odd", odd)];
         let mut optimizer = Optimizer::new(&config, len, groups).unwrap();
         let (start, gradients) = (values(1, len), values(2, len));
         let mut parameters = start.clone();
