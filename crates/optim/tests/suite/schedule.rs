@@ -167,6 +167,7 @@ fn a_restored_state_continues_identically() {
             schedule.step();
             let text = serde_json::to_string(&schedule.state()).unwrap();
             let state: LrScheduleState = serde_json::from_str(&text).unwrap();
+            assert_eq!(state, schedule.state(), "to the last bit");
             let mut resumed = new();
             resumed.load_state(state).unwrap();
             let (ours, theirs) = (
