@@ -49,6 +49,13 @@ pub enum Error {
         labels: usize,
     },
 
+    /// A folder lacks one of the four IDX files.
+    #[error("{} (or .gz): no such file; fetch the data set first, or correct the folder", path.display())]
+    MissingIdx {
+        /// The plain file's path.
+        path: PathBuf,
+    },
+
     /// A name that is none of the known ones.
     #[error("`{given}` is not a {what}; known: {known}")]
     UnknownName {

@@ -1,0 +1,225 @@
+//! From samples to batches, epoch after epoch.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crate::epoch::Epoch;
+use crate::error::{Error, Result};
+use crate::folder::Sample;
+use crate::shuffle::shuffle;
+use crate::store::{BadImage, Store};
+
+/// The stream of the shuffle that decides what `limit` keeps; an epoch's
+/// number is the stream of its own shuffle, and never gets here.
+const LIMIT_STREAM: u64 = u64::MAX;
+/// A batch larger than this is taken for a mistake: 4 GiB.
+const MAX_BATCH_BYTES: u64 = 4 << 30;
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// Images a batch, at least 1.
+    pub batch_size: usize,
+    /// Both sides of every image in a batch, in pixels.
+    pub image_size: usize,
+    /// The seed of the shuffle, which differs from epoch to epoch; without
+    /// one, the order of the samples.
+    pub shuffle: Option<u64>,
+    /// Use only so many samples: the first of a shuffle by the seed (0 without
+    /// one), so that all classes have their share. They are the same ones in
+    /// every epoch.
+    pub limit: Option<usize>,
+    /// Leave out the last batch where it is not full.
+    pub drop_last: bool,
+    /// Threads that decode and resize, at least 1. Batches do not depend on it.
+    pub workers: usize,
+    /// Batches made ahead of the one asked for, at least 1.
+    pub prefetch: usize,
+    /// Memory for decoded images, in bytes: what fits is decoded only once.
+    pub cache_bytes: usize,
+    /// What to do about an image that cannot be decoded.
+    pub on_bad_image: BadImage,
+}
+
+impl Default for LoaderOptions {
+    /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
+    /// 4 batches ahead, 512 MiB of cache; a bad image is an error.
+    fn default() -> Self {
+        Self {
+            batch_size: 64,
+            image_size: 224,
+            shuffle: None,
+            limit: None,
+            drop_last: false,
+            workers: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            prefetch: 4,
+            cache_bytes: 512 << 20,
+            on_bad_image: BadImage::Fail,
+        }
+    }
+}
+
+/// Some images, ready for a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostBatch {
+    /// The number of images `n`, at least 1.
+    pub count: usize,
+    /// Their height `h` in pixels.
+    pub height: usize,
+    /// Their width `w` in pixels.
+    pub width: usize,
+    /// `[n, h, w, 3]`, red, green, blue.
+    pub pixels: Vec<u8>,
+    /// `[n]` class indices.
+    pub labels: Vec<u32>,
+    /// `[n]` sample weights.
+    pub weights: Vec<f32>,
+    /// `[n]` sample ids.
+    pub ids: Vec<String>,
+}
+
+/// Makes batches of samples, reproducibly: the same samples, options and epoch
+/// number give the same batches on any machine, for any number of workers.
+pub struct Loader {
+    store: Arc<Store>,
+    options: LoaderOptions,
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader")
+            .field("len", &self.len())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    /// A loader of `samples`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an option of 0 that must be at least 1, a batch
+    /// beyond 4 GiB, no sample, or fewer samples than a batch with `drop_last`.
+    pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
+        let at_least_one = [
+            ("batch_size", options.batch_size),
+            ("image_size", options.image_size),
+            ("limit", options.limit.unwrap_or(1)),
+            ("workers", options.workers),
+            ("prefetch", options.prefetch),
+            ("samples", samples.len()),
+        ];
+        let refuse = |setting, problem: String| Err(Error::Setting { setting, problem });
+        if let Some((setting, _)) = at_least_one.into_iter().find(|&(_, value)| value == 0) {
+            return refuse(setting, "must be at least 1".into());
+        }
+        let size = u32::try_from(options.image_size).ok();
+        let batch_bytes = [
+            options.image_size,
+            options.image_size,
+            3,
+            options.batch_size,
+        ]
+        .into_iter()
+        .try_fold(1_u64, |product, side| product.checked_mul(side as u64))
+        .filter(|&bytes| bytes <= MAX_BATCH_BYTES);
+        let (Some(size), Some(_)) = (size, batch_bytes) else {
+            let problem = format!(
+                "a batch of {} images of {} × {} pixels is beyond 4 GiB; lower batch_size or image_size",
+                options.batch_size, options.image_size, options.image_size
+            );
+            return refuse("image_size", problem);
+        };
+        if let Some(sample) = samples
+            .iter()
+            .find(|sample| u32::try_from(sample.label).is_err())
+        {
+            return refuse(
+                "samples",
+                format!("{}: label {} does not fit 32 bits", sample.id, sample.label),
+            );
+        }
+        if let Some(limit) = options.limit {
+            samples = limited(samples, limit, options.shuffle.unwrap_or(0));
+        }
+        if options.drop_last && samples.len() < options.batch_size {
+            let problem = format!(
+                "leaves no batch of {} from {} samples",
+                options.batch_size,
+                samples.len()
+            );
+            return refuse("drop_last", problem);
+        }
+        let store = Store::new(samples, size, options.cache_bytes, options.on_bad_image);
+        Ok(Self {
+            store: Arc::new(store),
+            options,
+        })
+    }
+
+    /// The number of samples (after `limit`), at least 1.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.store.samples.len()
+    }
+
+    /// The samples (after `limit`), unshuffled.
+    #[must_use]
+    pub fn samples(&self) -> &[Sample] {
+        &self.store.samples
+    }
+
+    /// The options this loader was made with.
+    #[must_use]
+    pub fn options(&self) -> &LoaderOptions {
+        &self.options
+    }
+
+    /// The number of batches of an epoch in which no image is bad; a batch of
+    /// which every image is left out is left out too.
+    #[must_use]
+    pub fn batches_per_epoch(&self) -> usize {
+        if self.options.drop_last {
+            self.len() / self.options.batch_size
+        } else {
+            self.len().div_ceil(self.options.batch_size)
+        }
+    }
+
+    /// Starts epoch number `epoch`: threads that make its batches, and the
+    /// iterator that hands them out in order. Dropping it stops the threads.
+    ///
+    /// An error is the last thing it yields.
+    #[must_use]
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        if let Some(seed) = self.options.shuffle {
+            shuffle(&mut order, seed, epoch);
+        }
+        order.truncate(self.batches_per_epoch() * self.options.batch_size);
+        Epoch::start(&self.store, order, &self.options)
+    }
+
+    /// The images left out so far, each with the reason.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<(PathBuf, String)> {
+        self.store.skipped()
+    }
+}
+
+/// The first `limit` of a shuffle by `seed`, in their old order.
+fn limited(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
+    let mut chosen: Vec<usize> = (0..samples.len()).collect();
+    shuffle(&mut chosen, seed, LIMIT_STREAM);
+    chosen.truncate(limit);
+    chosen.sort_unstable();
+    let mut chosen = chosen.into_iter().peekable();
+    let samples = samples.into_iter().enumerate();
+    samples
+        .filter(|(index, _)| chosen.next_if_eq(index).is_some())
+        .map(|(_, sample)| sample)
+        .collect()
+}

@@ -1,0 +1,64 @@
+//! Antialiased bilinear resize, as `PIL.Image.resize(…, BILINEAR)` and
+//! torchvision's `Resize` do it: the triangle filter widens with the reduction,
+//! so that no pixel is skipped. Enlarging equals OpenCV's `INTER_LINEAR` within
+//! one grey level.
+
+use std::path::Path;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::decode::Picture;
+use crate::error::{Error, Result};
+
+impl Picture {
+    /// This picture at `size` × `size`. The sides' ratio is not kept.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a size of 0.
+    pub fn resized(&self, size: u32) -> Result<Self> {
+        Scaler::default().resize(self, size)
+    }
+}
+
+/// Resizes many pictures with one set of buffers.
+#[derive(Default)]
+pub(crate) struct Scaler(Resizer);
+
+impl Scaler {
+    pub(crate) fn resize(&mut self, picture: &Picture, size: u32) -> Result<Picture> {
+        if (picture.width(), picture.height()) == (size, size) {
+            return Ok(picture.clone());
+        }
+        let pixel_type = if picture.channels() == 1 {
+            PixelType::U8
+        } else {
+            PixelType::U8x3
+        };
+        let failed = |problem: String| Error::Setting {
+            setting: "image size",
+            problem,
+        };
+        let source = ImageRef::new(
+            picture.width(),
+            picture.height(),
+            picture.pixels(),
+            pixel_type,
+        )
+        .map_err(|error| failed(error.to_string()))?;
+        let mut target = Image::new(size, size, pixel_type);
+        // Without `use_alpha`, which means nothing for these pixel types.
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .use_alpha(false);
+        self.0
+            .resize(&source, &mut target, &options)
+            .map_err(|error| failed(error.to_string()))?;
+        Picture::from_raw(size, size, picture.channels(), target.into_vec())
+    }
+
+    /// Reads a file and resizes it.
+    pub(crate) fn read(&mut self, path: &Path, size: u32) -> Result<Picture> {
+        self.resize(&Picture::read(path)?, size)
+    }
+}

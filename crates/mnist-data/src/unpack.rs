@@ -1,0 +1,351 @@
+//! From IDX files to class folders of PNG images.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
+use crate::checksum::Checksum;
+use crate::error::{Error, Result};
+use crate::idx::{IdxImages, IdxLabels, read_pair};
+use crate::progress::{Progress, Unit};
+use crate::split::{Validation, split_validation};
+use crate::{atomic, folder};
+
+/// The sub-folder of the training split.
+pub const TRAIN: &str = "train";
+/// The sub-folder of the validation split.
+pub const VALIDATION: &str = "val";
+/// The sub-folder of the test split.
+pub const TEST: &str = "test";
+
+/// What was unpacked, and how; written last, so that it vouches for the rest.
+const MANIFEST: &str = ".unpacked.json";
+
+/// How [`unpack`] splits and names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnpackOptions {
+    /// Which training images become the validation split.
+    pub validation: Validation,
+    /// The folder of each label; the labels' own numbers where not given.
+    /// [`DatasetName::class_names`](crate::DatasetName::class_names) has those
+    /// of the known data sets.
+    pub class_names: Option<Vec<String>>,
+}
+
+/// What [`unpack`] found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackReport {
+    /// The folder of each label.
+    pub class_names: Vec<String>,
+    /// The number of training images.
+    pub train: usize,
+    /// The number of validation images.
+    pub validation: usize,
+    /// The number of test images.
+    pub test: usize,
+    /// How many of all these were written now; 0 where all were there.
+    pub written: usize,
+}
+
+/// Turns the four IDX files in `idx_dir` (plain or `.gz`) into
+/// `out_dir/{train,val,test}/<class>/<index>.png`: lossless gray images, named
+/// by their index in the IDX file.
+///
+/// A second run writes only what is missing. A run with other files or options
+/// first removes the images of the run before (and nothing else).
+///
+/// # Errors
+/// Bad IDX files and options, and [`Error::Occupied`] where `out_dir` holds
+/// splits that `unpack` did not make.
+pub fn unpack(
+    idx_dir: &Path,
+    out_dir: &Path,
+    options: &UnpackOptions,
+    progress: &dyn Progress,
+) -> Result<UnpackReport> {
+    let (images, labels) = read_pair(
+        &find_idx(idx_dir, TRAIN_IMAGES)?,
+        &find_idx(idx_dir, TRAIN_LABELS)?,
+    )?;
+    let (test_images, test_labels) = read_pair(
+        &find_idx(idx_dir, TEST_IMAGES)?,
+        &find_idx(idx_dir, TEST_LABELS)?,
+    )?;
+    let class_names = class_names(options, &[&labels, &test_labels])?;
+    let (train, held_out) = split_validation(labels.as_slice(), &options.validation)?;
+
+    let mut jobs = jobs_of(TRAIN, &images, &labels, &train, &class_names);
+    jobs.extend(jobs_of(
+        VALIDATION,
+        &images,
+        &labels,
+        &held_out,
+        &class_names,
+    ));
+    let all_test: Vec<usize> = (0..test_images.count()).collect();
+    jobs.extend(jobs_of(
+        TEST,
+        &test_images,
+        &test_labels,
+        &all_test,
+        &class_names,
+    ));
+
+    let manifest = Manifest {
+        train: contents(&images, &labels),
+        test: contents(&test_images, &test_labels),
+        validation: options.validation.clone(),
+        class_names: class_names.clone(),
+        complete: false,
+    };
+    let was_complete = claim(out_dir, &manifest, progress)?;
+    keep_missing(&mut jobs, out_dir)?;
+    if !jobs.is_empty() {
+        progress.start("unpack", Some(jobs.len() as u64), Unit::Items);
+        let written = jobs.par_iter().try_for_each(|job| {
+            job.write(out_dir)?;
+            progress.advance(1);
+            Ok(())
+        });
+        progress.finish();
+        written?;
+    }
+    if !was_complete {
+        Manifest {
+            complete: true,
+            ..manifest
+        }
+        .write(out_dir)?;
+    }
+    Ok(UnpackReport {
+        class_names,
+        train: train.len(),
+        validation: held_out.len(),
+        test: all_test.len(),
+        written: jobs.len(),
+    })
+}
+
+/// The file of this name in `dir`, plain or gzip.
+fn find_idx(dir: &Path, name: &str) -> Result<PathBuf> {
+    let plain = dir.join(name);
+    let found = [plain.clone(), dir.join(format!("{name}.gz"))]
+        .into_iter()
+        .find(|path| path.exists());
+    found.ok_or(Error::MissingIdx { path: plain })
+}
+
+/// The folder of each label, checked to be usable as one.
+fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<String>> {
+    let last = labels
+        .iter()
+        .flat_map(|labels| labels.as_slice())
+        .max()
+        .copied()
+        .unwrap_or(0);
+    let refuse = |problem: String| {
+        Err(Error::Setting {
+            setting: "class_names",
+            problem,
+        })
+    };
+    let Some(names) = &options.class_names else {
+        // Zero-padded, so that the order of the names is the order of the labels.
+        let width = last.to_string().len();
+        return Ok((0..=last).map(|label| format!("{label:0width$}")).collect());
+    };
+    if names.len() <= usize::from(last) {
+        return refuse(format!("{} names for labels up to {last}", names.len()));
+    }
+    if let Some(name) = names.iter().find(|name| {
+        name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', ':', '\0'])
+    }) {
+        return refuse(format!("`{name}` cannot be a folder"));
+    }
+    let distinct: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    if distinct.len() < names.len() {
+        return refuse(
+            "two names are the same (upper and lower case are one on some disks)".into(),
+        );
+    }
+    Ok(names.clone())
+}
+
+/// One image to write.
+struct Job<'a> {
+    folder: PathBuf,
+    file: String,
+    rows: u32,
+    cols: u32,
+    pixels: &'a [u8],
+}
+
+fn jobs_of<'a>(
+    split: &str,
+    images: &'a IdxImages,
+    labels: &IdxLabels,
+    indices: &[usize],
+    class_names: &[String],
+) -> Vec<Job<'a>> {
+    let width = images.count().saturating_sub(1).to_string().len().max(5);
+    let job = |&index: &usize| Job {
+        folder: Path::new(split).join(&class_names[usize::from(labels.as_slice()[index])]),
+        file: format!("{index:0width$}.png"),
+        rows: images.rows() as u32,
+        cols: images.cols() as u32,
+        pixels: images.image(index),
+    };
+    indices.iter().map(job).collect()
+}
+
+impl Job<'_> {
+    fn write(&self, out_dir: &Path) -> Result<()> {
+        let folder = out_dir.join(&self.folder);
+        let path = folder.join(&self.file);
+        let mut png = Vec::new();
+        PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter)
+            .write_image(self.pixels, self.cols, self.rows, ExtendedColorType::L8)
+            .map_err(|error| Error::BadImage {
+                path: path.clone(),
+                problem: error.to_string(),
+            })?;
+        // Not flushed to the disk one by one, which would take minutes: what
+        // matters is that no name ever stands for half an image.
+        let partial = folder.join(format!(".partial-{}", self.file));
+        fs::write(&partial, &png)
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(Error::io("write", &path))
+    }
+}
+
+/// Creates the folders of `jobs`, and leaves only those jobs whose image is
+/// not there yet.
+fn keep_missing(jobs: &mut Vec<Job<'_>>, out_dir: &Path) -> Result<()> {
+    let folders: HashSet<PathBuf> = jobs.iter().map(|job| job.folder.clone()).collect();
+    let mut present = HashSet::new();
+    for folder in folders {
+        let path = out_dir.join(&folder);
+        fs::create_dir_all(&path).map_err(Error::io("create the folder", &path))?;
+        for name in folder::names(&path)? {
+            present.insert(folder.join(name));
+        }
+    }
+    jobs.retain(|job| !present.contains(&job.folder.join(&job.file)));
+    Ok(())
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// SHA-256 of the training images and labels.
+    train: String,
+    /// SHA-256 of the test images and labels.
+    test: String,
+    validation: Validation,
+    class_names: Vec<String>,
+    complete: bool,
+}
+
+impl Manifest {
+    fn describes_the_same(&self, other: &Self) -> bool {
+        (&self.train, &self.test) == (&other.train, &other.test)
+            && self.validation == other.validation
+            && self.class_names == other.class_names
+    }
+
+    fn write(&self, out_dir: &Path) -> Result<()> {
+        let path = out_dir.join(MANIFEST);
+        atomic::write(&path, |writer| {
+            serde_json::to_writer_pretty(&mut *writer, self)?;
+            writer.write_all(b"\n")
+        })
+    }
+
+    fn read(out_dir: &Path) -> Result<Option<Self>> {
+        let path = out_dir.join(MANIFEST);
+        match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json)
+                .map(Some)
+                .map_err(|error| Error::Occupied {
+                    path,
+                    problem: format!(
+                        "not a record of unpack ({error}); remove {} and start again",
+                        out_dir.display()
+                    ),
+                }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+}
+
+fn contents(images: &IdxImages, labels: &IdxLabels) -> String {
+    let mut checksum = Checksum::default();
+    checksum.update(format!("{} {} {}\n", images.count(), images.rows(), images.cols()).as_bytes());
+    checksum.update(images.pixels());
+    checksum.update(labels.as_slice());
+    checksum.finish()
+}
+
+/// Makes `out_dir` ours, for what `manifest` describes. Returns whether an
+/// earlier run completed just that.
+fn claim(out_dir: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<bool> {
+    match Manifest::read(out_dir)? {
+        Some(old) if old.describes_the_same(manifest) => return Ok(old.complete),
+        Some(old) => {
+            progress.note(&format!(
+                "{}: other files or options than before; unpacking again",
+                out_dir.display()
+            ));
+            remove_images(out_dir, &old)?;
+        }
+        None => {
+            let splits = [TRAIN, VALIDATION, TEST].map(|split| out_dir.join(split));
+            if let Some(path) = splits.into_iter().find(|path| path.exists()) {
+                return Err(Error::Occupied {
+                    path,
+                    problem: "was not made by unpack; remove it or choose another folder".into(),
+                });
+            }
+        }
+    }
+    fs::create_dir_all(out_dir).map_err(Error::io("create the folder", out_dir))?;
+    manifest.write(out_dir)?;
+    Ok(false)
+}
+
+/// Removes the images that `unpack` wrote, and the folders that are empty then.
+fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
+    for split in [TRAIN, VALIDATION, TEST].map(|split| out_dir.join(split)) {
+        for folder in old.class_names.iter().map(|class| split.join(class)) {
+            if !folder.is_dir() {
+                continue;
+            }
+            for name in folder::names(&folder)? {
+                let ours = name.to_str().is_some_and(|name| {
+                    let index = name
+                        .strip_prefix(".partial-")
+                        .unwrap_or(name)
+                        .strip_suffix(".png");
+                    index.is_some_and(|index| {
+                        !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())
+                    })
+                });
+                if ours {
+                    let path = folder.join(name);
+                    fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                }
+            }
+            // Fails where someone else's files remain, as it should.
+            let _ = fs::remove_dir(&folder);
+        }
+        let _ = fs::remove_dir(&split);
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The crate from outside. Every test works in a folder of its own.
+
+// A test says what is wrong by failing, helpers included.
+#![allow(clippy::unwrap_used)]
+
+mod folder;
+mod idx;
+mod images;
+mod loader;
+mod unpack;
+mod util;

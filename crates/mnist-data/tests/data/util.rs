@@ -1,0 +1,71 @@
+//! What several tests need.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mnist_data::{
+    Compression, IdxImages, IdxLabels, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS,
+};
+use tempfile::TempDir;
+
+/// A new folder, deleted when dropped.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Image `index` of [`idx_set`]: 3 × 5 pixels that tell its index.
+pub(crate) fn image(index: usize) -> Vec<u8> {
+    (0..15).map(|pixel| (index * 16 + pixel) as u8).collect()
+}
+
+/// Writes a data set of `train` and `test` images with labels 0, 1, 2, 0, ….
+pub(crate) fn idx_set(dir: &Path, train: usize, test: usize) {
+    for (images_name, labels_name, count) in [
+        (TRAIN_IMAGES, TRAIN_LABELS, train),
+        (TEST_IMAGES, TEST_LABELS, test),
+    ] {
+        let pixels = (0..count).flat_map(image).collect();
+        let labels = (0..count).map(|index| (index % 3) as u8).collect();
+        let images = IdxImages::new(3, 5, pixels).unwrap();
+        images
+            .write(&dir.join(images_name), Compression::None)
+            .unwrap();
+        IdxLabels::new(labels)
+            .write(&dir.join(labels_name), Compression::None)
+            .unwrap();
+    }
+}
+
+/// Writes a 2 × 2 gray PNG of one shade, and the folders it lies in.
+pub(crate) fn png(path: &Path, shade: u8) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::GrayImage::from_pixel(2, 2, image::Luma([shade]))
+        .save_with_format(path, image::ImageFormat::Png)
+        .unwrap();
+}
+
+/// Every file below `dir`, relative to it, sorted.
+pub(crate) fn files(dir: &Path) -> Vec<String> {
+    fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(dir, &mut found);
+    let relative = |path: &PathBuf| {
+        path.strip_prefix(dir)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace('\\', "/")
+    };
+    let mut names: Vec<String> = found.iter().map(relative).collect();
+    names.sort();
+    names
+}
