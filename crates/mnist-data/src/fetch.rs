@@ -223,3 +223,6 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
     }
     atomic::persist(temporary, &path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,3 +238,88 @@ fn run(
     let end = lines[lines.len().saturating_sub(3)..].join(" | ");
     Err(format!("{program} ended with {status}: {end}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checksum::Checksum;
+
+    fn spec(name: &str, contents: &[u8]) -> FileSpec {
+        let mut checksum = Checksum::default();
+        checksum.update(contents);
+        FileSpec {
+            name: name.into(),
+            bytes: contents.len() as u64,
+            sha256: checksum.finish(),
+        }
+    }
+
+    fn tgz(path: &Path, entries: &[(&str, &[u8])]) {
+        let gzip =
+            flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        for (name, contents) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(contents.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, *contents).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn an_archive_gives_the_files_asked_for_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("p.tgz");
+        tgz(
+            &archive,
+            &[
+                ("p/other", b"1"),
+                ("p/data/a", b"22"),
+                ("p/data/b", b"333"),
+                ("a", b"4444"),
+            ],
+        );
+        let (a, c) = (spec("a", b"22"), spec("c", b""));
+        assert_eq!(
+            unpack_tgz(&archive, "p/data", &[&a, &c], out.path()).unwrap(),
+            ["a"]
+        );
+        assert_eq!(crate::folder::names(out.path()).unwrap(), ["a"]);
+        assert_eq!(fs::read(out.path().join("a")).unwrap(), b"22");
+
+        let wrong = FileSpec {
+            sha256: a.sha256,
+            ..spec("b", b"333")
+        };
+        let error = unpack_tgz(&archive, "p/data", &[&wrong], out.path()).unwrap_err();
+        assert!(matches!(error, Error::Checksum { .. }), "{error:?}");
+        assert_eq!(crate::folder::names(out.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_client_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let reason = run("no-such-client", &[], dir.path(), TIMEOUT).unwrap_err();
+        assert_eq!(reason, "no-such-client is not installed");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_client_that_fails_is_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo one; echo; echo two >&2; echo three; echo four; exit 3";
+        let reason = run("sh", &["-c", script], dir.path(), TIMEOUT).unwrap_err();
+        assert_eq!(reason, "sh ended with exit status: 3: two | three | four");
+        assert_eq!(run("sh", &["-c", "exit 0"], dir.path(), TIMEOUT), Ok(()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_client_that_hangs_is_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let reason = run("sleep", &["600"], dir.path(), Duration::ZERO).unwrap_err();
+        assert!(reason.contains("did not end within 0 seconds"), "{reason}");
+    }
+}
