@@ -1,1 +1,25 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod composed;
+mod config;
+mod error;
+mod executor;
+mod initialise;
+mod load;
+mod network;
+mod operators;
+mod parameters;
+
+pub mod weights;
+
+pub use composed::Composed;
+pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use error::{Error, Result};
+pub use executor::{Executor, Tape, TrainingStep};
+pub use load::{LoadReport, Mismatch};
+pub use network::Network;
+pub use parameters::{Parameters, Snapshot};
+
+/// candle-transformers' vision models, in the version that fits these tensors.
+#[cfg(feature = "zoo")]
+pub use candle_transformers::models as zoo;

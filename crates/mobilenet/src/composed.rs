@@ -1,0 +1,239 @@
+//! The executor made of candle operators: slow, simple, on every device.
+//! It is the oracle for faster ones, and the fallback where none exists.
+
+use std::sync::Arc;
+
+use candle_core::{Tensor, Var};
+use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::executor::{Executor, Tape, TrainingStep};
+use crate::operators::{
+    Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
+};
+use crate::parameters::view;
+use crate::{Error, Parameters, Result};
+
+/// Runs a plan with candle operators.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    plan: Arc<Plan>,
+}
+
+impl Composed {
+    /// An executor for `plan`.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Composed { plan }
+    }
+
+    fn pass<'a>(&'a self, parameters: &Parameters, step: Option<TrainingStep>) -> Result<Pass<'a>> {
+        let mut weights = Vec::with_capacity(self.plan.parameters.segments().len());
+        let mut leaves = Vec::new();
+        for segment in self.plan.parameters.segments() {
+            let frozen = match step {
+                None => true,
+                Some(step) => step.freeze_backbone && segment.range.end <= self.plan.backbone.end,
+            };
+            let weight = view(parameters.arena(), segment)?;
+            if frozen {
+                leaves.push(None);
+                weights.push(weight);
+            } else {
+                let leaf = Var::from_tensor(&weight)?;
+                weights.push(leaf.as_tensor().clone());
+                leaves.push(Some(leaf));
+            }
+        }
+        let statistics = (self.plan.statistics.segments().iter())
+            .map(|segment| view(parameters.statistics(), segment))
+            .collect::<candle_core::Result<_>>()?;
+        let training = step.is_some_and(|step| !step.freeze_backbone);
+        Ok(Pass { plan: &self.plan, weights, leaves, statistics, training, found: Vec::new() })
+    }
+}
+
+impl Executor for Composed {
+    fn name(&self) -> &'static str {
+        "composed"
+    }
+
+    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor> {
+        let mut pass = self.pass(parameters, None)?;
+        let features = pass.features(images)?;
+        pass.logits(&features, None)
+    }
+
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        images: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        let mut pass = self.pass(parameters, Some(step))?;
+        let features = pass.features(images)?;
+        let logits = pass.logits(&features, Some(step))?;
+        if !pass.found.is_empty() {
+            let momentum = self.plan.spec.batch_norm.momentum;
+            let batch = Tensor::cat(&pass.found, 0)?;
+            let old = parameters.statistics().as_detached_tensor();
+            let moved = ((old * (1.0 - momentum))? + (batch * momentum)?)?;
+            parameters.statistics().set(&moved)?;
+            parameters.set_batches_tracked(parameters.batches_tracked() + 1);
+        }
+        let tape = ComposedTape {
+            logits: logits.clone(),
+            plan: Arc::clone(&self.plan),
+            leaves: pass.leaves,
+        };
+        Ok((logits, Box::new(tape)))
+    }
+}
+
+struct ComposedTape {
+    logits: Tensor,
+    plan: Arc<Plan>,
+    leaves: Vec<Option<Var>>,
+}
+
+impl Tape for ComposedTape {
+    fn backward(self: Box<Self>, logits_gradient: &Tensor) -> candle_core::Result<Tensor> {
+        // The gradient of this sum is the given gradient, carried back to the leaves.
+        let sum = (&self.logits * logits_gradient)?.sum_all()?;
+        let mut gradients = sum.backward()?;
+        let mut flat = Vec::with_capacity(self.leaves.len());
+        for (segment, leaf) in self.plan.parameters.segments().iter().zip(&self.leaves) {
+            let gradient = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
+            flat.push(match gradient {
+                Some(gradient) => gradient.flatten_all()?,
+                None => {
+                    let dtype = self.logits.dtype();
+                    Tensor::zeros(segment.range.len(), dtype, self.logits.device())?
+                }
+            });
+        }
+        Tensor::cat(&flat, 0)
+    }
+}
+
+/// One run through the network.
+struct Pass<'a> {
+    plan: &'a Plan,
+    /// In the order of the plan's parameters, torch's shapes.
+    weights: Vec<Tensor>,
+    /// The variables among them, where a gradient is wanted.
+    leaves: Vec<Option<Var>>,
+    /// In the order of the plan's statistics.
+    statistics: Vec<Tensor>,
+    /// Whether batch normalisation takes the batch's own statistics.
+    training: bool,
+    /// The batch's statistics, in the order of the plan's.
+    found: Vec<Tensor>,
+}
+
+impl Pass<'_> {
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`.
+    fn features(&mut self, images: &Tensor) -> Result<Tensor> {
+        let plan = self.plan;
+        let mut x = self.conv_norm(&plan.stem, images)?;
+        for block in &plan.blocks {
+            x = self.block(block, &x)?;
+        }
+        let x = self.conv_norm(&plan.last, &x)?;
+        Ok(average(&x)?)
+    }
+
+    fn logits(&self, features: &Tensor, step: Option<TrainingStep>) -> Result<Tensor> {
+        let mut x = features.clone();
+        if let Some(hidden) = &self.plan.hidden {
+            x = activate(Activation::Hardswish, &self.linear(hidden, &x)?)?;
+        }
+        let dropout = self.plan.spec.head.dropout;
+        if let Some(step) = step.filter(|_| dropout > 0.0) {
+            x = (x.clone() * dropout_mask(&x, dropout, step)?)?;
+        }
+        Ok(self.linear(&self.plan.classifier, &x)?)
+    }
+
+    fn block(&mut self, block: &Block, input: &Tensor) -> Result<Tensor> {
+        let mut x = input.clone();
+        if let Some(expand) = &block.expand {
+            x = self.conv_norm(expand, &x)?;
+        }
+        x = self.conv_norm(&block.depthwise, &x)?;
+        if let Some(squeeze) = &block.squeeze {
+            x = self.squeeze_excite(squeeze, &x)?;
+        }
+        x = self.conv_norm(&block.project, &x)?;
+        Ok(if block.spec.is_residual() { (x + input)? } else { x })
+    }
+
+    fn squeeze_excite(&self, layer: &SqueezeExcite, x: &Tensor) -> Result<Tensor> {
+        let hidden = self.linear(&layer.reduce, &average(x)?)?.relu()?;
+        Ok(scale(x, &hardsigmoid(&self.linear(&layer.expand, &hidden)?)?)?)
+    }
+
+    /// `x` `[n, in]` to `[n, out]`; the weight may carry the two 1s of a 1×1 convolution.
+    fn linear(&self, layer: &Linear, x: &Tensor) -> candle_core::Result<Tensor> {
+        let weight = &self.weights[layer.weight];
+        let weight = weight.reshape((layer.out_features, layer.in_features))?;
+        x.matmul(&weight.t()?)?.broadcast_add(&self.weights[layer.weight + 1])
+    }
+
+    fn conv_norm(&mut self, layer: &ConvNorm, x: &Tensor) -> Result<Tensor> {
+        let z = self.convolution(layer, x)?;
+        let shape = z.shape().clone();
+        let rows = z.reshape(((), layer.out_channels))?;
+        let weight = &self.weights[layer.norm];
+        let bias = &self.weights[layer.norm + 1];
+        let epsilon = self.plan.spec.batch_norm.epsilon;
+        if !self.training {
+            let mean = &self.statistics[layer.statistics];
+            let variance = &self.statistics[layer.statistics + 1];
+            let scale = (weight.detach() / (variance + epsilon)?.sqrt()?)?;
+            let shift = (bias.detach() - (mean * &scale)?)?;
+            return Ok(affine(&rows, &scale, &shift, layer.activation)?.reshape(shape)?);
+        }
+        let count = rows.dim(0)?;
+        if count < 2 {
+            return Err(Error::OneValuePerChannel { layer: layer.name.clone() });
+        }
+        let Normalised { output, mean, variance } =
+            batch_norm(&rows, weight, bias, epsilon, layer.activation)?;
+        self.found.push(mean);
+        // torch normalises by the biased variance and remembers the unbiased one.
+        self.found.push((variance * (count as f64 / (count - 1) as f64))?);
+        Ok(output.reshape(shape)?)
+    }
+
+    fn convolution(&self, layer: &ConvNorm, x: &Tensor) -> candle_core::Result<Tensor> {
+        let ConvNorm { in_channels, out_channels, kernel, stride, .. } = *layer;
+        let weight = &self.weights[layer.weight];
+        if layer.depthwise {
+            let taps = weight.reshape((out_channels, kernel * kernel))?.t()?;
+            return depthwise(x, &taps, kernel, stride);
+        }
+        let (batch, height, width, _) = x.dims4()?;
+        let (rows, matrix) = if kernel == 1 {
+            (x.reshape(((), in_channels))?, weight.reshape((out_channels, in_channels))?.t()?)
+        } else {
+            let matrix = weight.permute((2, 3, 1, 0))?.reshape(((), out_channels))?;
+            (patches(x, kernel, stride)?, matrix)
+        };
+        let product = rows.matmul(&matrix)?;
+        let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+        product.reshape((batch, rows, columns, out_channels))
+    }
+}
+
+/// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as `torch.nn.Dropout` scales.
+/// Every step has its own mask, the same on every machine.
+fn dropout_mask(x: &Tensor, dropout: f64, step: TrainingStep) -> Result<Tensor> {
+    let mut random = ChaCha8Rng::seed_from_u64(step.dropout_seed);
+    random.set_stream(step.step);
+    let kept = (1.0 / (1.0 - dropout)) as f32;
+    let mask: Vec<f32> = (0..x.elem_count())
+        .map(|_| if random.random::<f64>() < dropout { 0.0 } else { kept })
+        .collect();
+    Ok(Tensor::from_vec(mask, x.shape(), x.device())?)
+}

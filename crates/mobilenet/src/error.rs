@@ -1,0 +1,71 @@
+//! What can go wrong in this crate.
+
+use std::path::PathBuf;
+
+use crate::load::LoadReport;
+
+/// An error of the model or of its weight files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor operation failed, or a device gave out.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// The model cannot be built as configured.
+    #[error(transparent)]
+    Spec(#[from] engine::SpecError),
+    /// A width that makes no network.
+    #[error("model width is {0}, expected a number above 0 and at most 10")]
+    Width(f64),
+    /// Batch normalisation of a single value, whose variance is not defined.
+    #[error(
+        "{layer} sees one value per channel in training; give more than one image in a batch \
+         or larger images (the last, partial batch may be the one: drop it)"
+    )]
+    OneValuePerChannel {
+        /// The layer's name.
+        layer: String,
+    },
+    /// Images of the wrong shape or type.
+    #[error("images are {found}, expected f32 of shape [n, height, width, 3], channels last")]
+    Images {
+        /// Type and shape.
+        found: String,
+    },
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a weights file, or a damaged one.
+    #[error("{path}: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file with weights that do not fit the model.
+    #[error("{path} holds weights of another model: {report}")]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// What fitted and what did not.
+        report: Box<LoadReport>,
+    },
+    /// A buffer of the wrong length was given for the parameters.
+    #[error("{what} has {found} numbers, the model has {expected}")]
+    Length {
+        /// Which buffer.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The model's.
+        expected: usize,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;

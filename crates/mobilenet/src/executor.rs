@@ -1,0 +1,109 @@
+//! The seam between a network as data and what computes it.
+
+use std::sync::Mutex;
+
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Shape, Storage, Tensor,
+    backend::BackendStorage, bail,
+};
+
+use crate::{Parameters, Result};
+
+/// How a training step runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainingStep {
+    /// Seed of the dropout mask.
+    pub dropout_seed: u64,
+    /// Number of the step; each has its own dropout mask.
+    pub step: u64,
+    /// Run everything but the head as in inference: no gradient, and its running
+    /// statistics stand still.
+    pub freeze_backbone: bool,
+}
+
+/// Something that computes a network's logits and gradients.
+///
+/// Images are f32 `[n, h, w, 3]` on the parameters' device.
+pub trait Executor: Send + Sync {
+    /// A short name for logs.
+    fn name(&self) -> &'static str;
+
+    /// Logits `[n, classes]`, normalised by the running statistics, without dropout.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor>;
+
+    /// Logits `[n, classes]` of a training step, and what its backward pass needs.
+    /// Moves the running statistics.
+    ///
+    /// # Errors
+    /// If a batch normalisation would see one value a channel, or the device gives out.
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        images: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)>;
+}
+
+/// What a forward pass kept for its backward pass.
+pub trait Tape: Send + Sync {
+    /// From the gradient of the logits `[n, classes]` to that of the arena, flat.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    fn backward(self: Box<Self>, logits_gradient: &Tensor) -> candle_core::Result<Tensor>;
+}
+
+/// Puts logits that are already computed into candle's graph as a function of
+/// the arena, so that `loss.backward()` reaches the tape.
+pub(crate) fn differentiable(
+    parameters: &Parameters,
+    logits: Tensor,
+    tape: Box<dyn Tape>,
+) -> Result<Tensor> {
+    let op = Recorded { logits: logits.detach(), tape: Mutex::new(Some(tape)) };
+    Ok(parameters.arena().apply_op1(op)?)
+}
+
+struct Recorded {
+    logits: Tensor,
+    tape: Mutex<Option<Box<dyn Tape>>>,
+}
+
+macro_rules! recorded_logits {
+    ($method:ident, $storage:ty, $variant:ident) => {
+        fn $method(&self, _: &$storage, _: &Layout) -> candle_core::Result<($storage, Shape)> {
+            let logits = self.logits.contiguous()?;
+            let (storage, layout) = logits.storage_and_layout();
+            match &*storage {
+                // Only the numbers of the layout: the clone starts at its offset.
+                Storage::$variant(storage) if layout.start_offset() == 0 => {
+                    Ok((storage.try_clone(layout)?, layout.shape().clone()))
+                }
+                _ => bail!("the logits are not on the parameters' device"),
+            }
+        }
+    };
+}
+
+impl CustomOp1 for Recorded {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    recorded_logits!(cpu_fwd, CpuStorage, Cpu);
+    recorded_logits!(cuda_fwd, CudaStorage, Cuda);
+    recorded_logits!(metal_fwd, MetalStorage, Metal);
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        match self.tape.lock() {
+            Ok(mut tape) => match tape.take() {
+                Some(tape) => Ok(Some(tape.backward(gradient)?)),
+                None => bail!("backward ran twice over one forward pass of the network"),
+            },
+            Err(_) => bail!("an earlier backward pass of the network panicked"),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! torchvision's initialisation of MobileNetV3, from a seed.
+
+use engine::{Plan, Role, Segment};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+/// Fresh parameters, flat, in the plan's order: convolutions normal with the
+/// variance `2 / fan_out` (He et al. 2015, `kaiming_normal_(mode="fan_out")`),
+/// batch normalisation one and zero, fully connected layers normal with the
+/// deviation 0.01, biases zero.
+pub(crate) fn parameters(plan: &Plan, seed: u64) -> Vec<f32> {
+    let mut values = vec![0.0; plan.parameters.len()];
+    for (stream, segment) in (0..).zip(plan.parameters.segments()) {
+        fill(segment, seed, stream, &mut values[segment.range.clone()]);
+    }
+    values
+}
+
+/// Fresh parameters of the head alone.
+pub(crate) fn head(plan: &Plan, seed: u64) -> Vec<f32> {
+    let mut values = vec![0.0; plan.head.len()];
+    for (stream, segment) in (0..).zip(plan.parameters.segments()) {
+        if segment.range.start >= plan.head.start {
+            let place = segment.range.start - plan.head.start;
+            fill(segment, seed, stream, &mut values[place..][..segment.range.len()]);
+        }
+    }
+    values
+}
+
+/// Running means zero, running variances one.
+pub(crate) fn statistics(plan: &Plan) -> Vec<f32> {
+    let mut values = vec![0.0; plan.statistics.len()];
+    for segment in plan.statistics.segments() {
+        if segment.role == Role::RunningVariance {
+            values[segment.range.clone()].fill(1.0);
+        }
+    }
+    values
+}
+
+/// Every segment has its own stream, so that its numbers depend on nothing before it.
+fn fill(segment: &Segment, seed: u64, stream: u64, values: &mut [f32]) {
+    let deviation = match segment.role {
+        Role::ConvWeight => {
+            let receptive: usize = segment.shape[2..].iter().product();
+            (2.0 / (segment.shape[0] * receptive) as f64).sqrt()
+        }
+        Role::LinearWeight => 0.01,
+        Role::NormWeight => return values.fill(1.0),
+        Role::Bias | Role::NormBias | Role::RunningMean | Role::RunningVariance => return,
+    };
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(stream);
+    for value in values {
+        let normal: f64 = StandardNormal.sample(&mut random);
+        *value = (normal * deviation) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{ModelConfig, Variant};
+
+    #[test]
+    fn deviations_are_torchvisions() {
+        let plan = ModelConfig::new(Variant::Large, 100).plan().unwrap();
+        let values = super::parameters(&plan, 7);
+        let deviation = |name: &str| {
+            let segment = plan.parameters.segments().iter().find(|s| s.name == name).unwrap();
+            let values = &values[segment.range.clone()];
+            let mean = values.iter().sum::<f32>() / values.len() as f32;
+            (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
+        };
+        // fan_out counts the output channels even of a depthwise convolution.
+        for (name, expected) in [
+            ("features.16.0.weight", (2.0f32 / 960.0).sqrt()),
+            ("features.15.block.1.0.weight", (2.0f32 / (960.0 * 25.0)).sqrt()),
+            ("features.15.block.2.fc1.weight", (2.0f32 / 240.0).sqrt()),
+            ("classifier.0.weight", 0.01),
+        ] {
+            let found = deviation(name);
+            assert!((found / expected - 1.0).abs() < 0.02, "{name}: {found} not {expected}");
+        }
+        assert_eq!(deviation("features.16.1.weight"), 0.0);
+        assert_eq!(super::head(&plan, 7), values[plan.head.clone()]);
+        assert_ne!(super::head(&plan, 8), values[plan.head.clone()]);
+    }
+}

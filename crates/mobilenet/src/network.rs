@@ -1,0 +1,118 @@
+//! A model: its configuration, its numbers and what runs them.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use engine::Plan;
+
+use crate::composed::Composed;
+use crate::executor::{Executor, TrainingStep, differentiable};
+use crate::{Error, ModelConfig, Parameters, Result, initialise};
+
+/// A MobileNetV3 on a device.
+pub struct Network {
+    config: ModelConfig,
+    plan: Arc<Plan>,
+    parameters: Parameters,
+    executor: Box<dyn Executor>,
+    seed: u64,
+}
+
+impl Network {
+    /// A network with torchvision's random initialisation. `seed` also seeds its dropout.
+    ///
+    /// # Errors
+    /// If the configuration makes no network, or the device has no room.
+    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Network> {
+        let plan = Arc::new(config.plan()?);
+        let parameters = Parameters::new(
+            Arc::clone(&plan),
+            initialise::parameters(&plan, seed),
+            initialise::statistics(&plan),
+            device,
+        )?;
+        let executor = Box::new(Composed::new(Arc::clone(&plan)));
+        Ok(Network { config: config.clone(), plan, parameters, executor, seed })
+    }
+
+    /// What the network was made from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The network as data.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The device its numbers live on.
+    pub fn device(&self) -> &Device {
+        self.parameters.arena().device()
+    }
+
+    /// Its numbers.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The name of what runs it.
+    pub fn executor(&self) -> &'static str {
+        self.executor.name()
+    }
+
+    /// Runs it with another executor from now on.
+    pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
+        self.executor = executor;
+    }
+
+    /// Logits `[n, classes]` of images `[n, h, w, 3]` (f32, normalised), as
+    /// `model.eval()(images)` gives in torch. No graph is kept.
+    ///
+    /// # Errors
+    /// If the images have another shape or type, or the device gives out.
+    pub fn infer(&self, images: &Tensor) -> Result<Tensor> {
+        check_images(images)?;
+        self.executor.infer(&self.parameters, images)
+    }
+
+    /// Logits `[n, classes]` of a training step, as `model.train()(images)` gives
+    /// in torch: normalised by the batch, with dropout, moving the running statistics.
+    ///
+    /// The result is part of candle's graph: after `loss.backward()` the gradient of
+    /// every parameter is the one flat tensor under `parameters().arena()`. With
+    /// `freeze_backbone` everything but the head runs as in [`Network::infer`] and
+    /// has no gradient (zeros in the flat tensor). Each `step` has its own dropout mask.
+    ///
+    /// # Errors
+    /// If a batch normalisation would see a single value a channel, the images have
+    /// another shape or type, or the device gives out.
+    pub fn forward_train(
+        &mut self,
+        images: &Tensor,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<Tensor> {
+        check_images(images)?;
+        let step = TrainingStep { dropout_seed: self.seed, step, freeze_backbone };
+        let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
+        differentiable(&self.parameters, logits, tape)
+    }
+
+    /// Gives the head fresh random parameters.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    pub fn reset_head(&mut self, seed: u64) -> Result<()> {
+        let arena = self.parameters.arena();
+        let mut values = arena.to_vec1::<f32>()?;
+        values[self.plan.head.clone()].copy_from_slice(&initialise::head(&self.plan, seed));
+        Ok(arena.set(&Tensor::from_vec(values, arena.elem_count(), arena.device())?)?)
+    }
+}
+
+fn check_images(images: &Tensor) -> Result<()> {
+    match (images.dims(), images.dtype()) {
+        ([n, h, w, 3], DType::F32) if n * h * w > 0 => Ok(()),
+        (dims, dtype) => Err(Error::Images { found: format!("{dtype:?} of shape {dims:?}") }),
+    }
+}

@@ -1,0 +1,110 @@
+//! Differentiable operators, channels last. On the CPU each runs a direct
+//! kernel of the crate `engine`; on other devices the same formula made of
+//! candle's own operators, which is also what tests hold the kernels against.
+
+mod average;
+mod batch_norm;
+mod depthwise;
+mod patches;
+mod scale;
+
+pub(crate) use average::average;
+pub(crate) use batch_norm::{Normalised, affine, batch_norm};
+pub(crate) use depthwise::depthwise;
+pub(crate) use patches::patches;
+pub(crate) use scale::scale;
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use engine::Activation;
+
+/// `activation(x)` made of candle's own operators.
+pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    match activation {
+        Activation::Identity => Ok(x.clone()),
+        Activation::Relu => x.relu(),
+        Activation::Hardswish => x.mul(&hardsigmoid(x)?),
+    }
+}
+
+/// `min(max(x + 3, 0), 6) / 6` (`torch.nn.Hardsigmoid`).
+pub(crate) fn hardsigmoid(x: &Tensor) -> Result<Tensor> {
+    ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?.contiguous()
+}
+
+/// The numbers of a contiguous f32 tensor on the CPU.
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("a kernel was given strided numbers"),
+    }
+}
+
+/// Calls `f` with the numbers of f32 tensors on the CPU.
+fn with_slices<const N: usize, R>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> Result<R>,
+) -> Result<R> {
+    let mut contiguous = Vec::with_capacity(N);
+    for tensor in tensors {
+        contiguous.push(tensor.contiguous()?);
+    }
+    let guards: Vec<_> = contiguous.iter().map(Tensor::storage_and_layout).collect();
+    let mut slices = [&[][..]; N];
+    for (target, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        match &**storage {
+            Storage::Cpu(storage) => *target = slice(storage, layout)?,
+            _ => bail!("a CPU kernel was given numbers of another device"),
+        }
+    }
+    f(slices)
+}
+
+/// Batch, height, width and channels of a channels-last tensor.
+fn dims(x: &Tensor) -> Result<(usize, usize, usize, usize)> {
+    x.dims4()
+}
+
+#[cfg(test)]
+pub(crate) mod test_support {
+    use candle_core::{Device, Tensor, Var};
+
+    /// Reproducible numbers in [-1, 1).
+    pub(crate) fn numbers(shape: &[usize], seed: u32) -> Tensor {
+        let count = shape.iter().product::<usize>() as u32;
+        let values: Vec<f32> = (0..count)
+            .map(|index| {
+                let mut x = index.wrapping_mul(0x9E37_79B9) ^ seed;
+                x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
+                x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
+                ((x ^ (x >> 16)) >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// Asserts that two functions of the same inputs agree in value and in every gradient.
+    pub(crate) fn assert_same<const N: usize>(
+        inputs: [Tensor; N],
+        a: impl Fn([&Tensor; N]) -> Tensor,
+        b: impl Fn([&Tensor; N]) -> Tensor,
+    ) {
+        let inputs = inputs.map(|tensor| Var::from_tensor(&tensor).unwrap());
+        let tensors = || std::array::from_fn(|i| inputs[i].as_tensor());
+        let (a, b) = (a(tensors()), b(tensors()));
+        assert_near(&a, &b, "value");
+        let seed = numbers(a.dims(), 99);
+        let gradients = |y: &Tensor| (y * &seed).unwrap().sum_all().unwrap().backward().unwrap();
+        let (of_a, of_b) = (gradients(&a), gradients(&b));
+        for (index, input) in inputs.iter().enumerate() {
+            let what = format!("gradient of input {index}");
+            assert_near(of_a.get(input).unwrap(), of_b.get(input).unwrap(), &what);
+        }
+    }
+
+    pub(crate) fn assert_near(a: &Tensor, b: &Tensor, what: &str) {
+        assert_eq!(a.dims(), b.dims(), "{what}");
+        let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        let off = norm(&(a - b).unwrap()) / norm(b).max(1e-20);
+        assert!(off < 1e-5, "{what}: off by {off:e} of its length");
+    }
+}

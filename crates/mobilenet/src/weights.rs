@@ -1,0 +1,154 @@
+//! Weight files: safetensors under torchvision's names, which describe themselves.
+//!
+//! The header's `__metadata__` holds one entry, `classify`, a JSON object with
+//! everything evaluation and prediction need. (One entry, because safetensors
+//! writes several in no fixed order, and equal models shall be equal files.)
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use crate::load::{LoadReport, compare};
+use crate::{Error, ModelConfig, Network, Result};
+
+pub use crate::load::load_pretrained;
+
+/// Key of the one entry in a file's metadata.
+const METADATA_KEY: &str = "classify";
+
+/// Mean and standard deviation a channel, of pixel values in 0..1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalisation {
+    /// Subtracted, red, green, blue.
+    pub mean: [f32; 3],
+    /// Divided by, red, green, blue.
+    pub std: [f32; 3],
+}
+
+impl Normalisation {
+    /// What torchvision's ImageNet weights were trained with.
+    pub const IMAGENET: Normalisation =
+        Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+}
+
+/// What a weights file says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightsMetadata {
+    /// The network.
+    pub model: ModelConfig,
+    /// The name of each class, in the order of the logits.
+    pub class_names: Vec<String>,
+    /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
+    pub image_size: usize,
+    /// Of the pixels, after the resize.
+    pub normalisation: Normalisation,
+    /// The epoch the weights are from, counted from 1.
+    pub epoch: Option<usize>,
+    /// The monitored score after that epoch.
+    pub score: Option<f64>,
+}
+
+/// Writes the network's weights to `path`: to a temporary file beside it first,
+/// which takes its name once it is whole and on disk.
+///
+/// # Errors
+/// If the file cannot be written; an older file of that name is then left as it was.
+pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
+    let json = serde_json::to_string(metadata)
+        .map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
+    let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
+    let tensors = network.parameters().named()?;
+    let bytes = safetensors::serialize(tensors.iter(), Some(header))
+        .map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
+    let io = |source| Error::File { path: path.into(), source };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As any new file has them, less what the umask takes; temporary files are private.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.prefix(".weights-").tempfile_in(folder).map_err(io)?;
+    file.write_all(&bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|e| io(e.error))?;
+    Ok(())
+}
+
+/// Reads a file that [`save`] wrote, and makes the network it describes.
+///
+/// # Errors
+/// If the file is not whole, does not describe itself, or its tensors are not
+/// those of the model it names; the message says which.
+pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
+    let bytes = read(path)?;
+    let metadata = metadata(path, &bytes)?;
+    let network = Network::new(&metadata.model, 0, device)?;
+    let tensors = tensors(path, &bytes)?;
+    let report = compare(&network, &tensors);
+    if !report.is_complete() {
+        return Err(Error::OtherModel { path: path.into(), report: Box::new(report) });
+    }
+    network.parameters().set_named(&tensors)?;
+    Ok((network, metadata))
+}
+
+/// Reads what a file says of itself, and its tensors' names, shapes and types.
+///
+/// # Errors
+/// As [`load`]'s, except that the tensors are not compared with any model.
+pub fn inspect(path: &Path) -> Result<(WeightsMetadata, BTreeMap<String, Tensor>)> {
+    let bytes = read(path)?;
+    Ok((metadata(path, &bytes)?, tensors(path, &bytes)?))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })
+}
+
+pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
+        .map_err(|e| not_safetensors(path, &e))?;
+    Ok(tensors.into_iter().collect())
+}
+
+fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
+    let (_, header) =
+        SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, &e))?;
+    let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
+    let format = |reason: String| Error::Format { path: path.into(), reason };
+    let json = json.ok_or_else(|| {
+        format(format!(
+            "the file does not say what model it is (no {METADATA_KEY:?} in its metadata): \
+             expected weights that `classify train` wrote"
+        ))
+    })?;
+    let metadata: WeightsMetadata = serde_json::from_str(json)
+        .map_err(|e| format(format!("its metadata cannot be understood: {e}")))?;
+    let (names, classes) = (metadata.class_names.len(), metadata.model.classes);
+    if names != classes {
+        return Err(format(format!("it names {names} classes for a model of {classes}")));
+    }
+    if metadata.image_size == 0 {
+        return Err(format("its image size is 0".into()));
+    }
+    Ok(metadata)
+}
+
+fn not_safetensors(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    let reason = format!("not a whole safetensors file: {error}");
+    Error::Format { path: path.into(), reason }
+}
+
+impl LoadReport {
+    /// Whether every tensor of the model was in the file, and nothing else.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
+    }
+}

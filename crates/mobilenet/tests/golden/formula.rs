@@ -1,0 +1,104 @@
+//! The deterministic fills of `tests/golden/generate.py`, in Rust: see the README there.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use engine::{Role, Segment};
+use mobilenet::weights::{Normalisation, WeightsMetadata, load, save};
+use mobilenet::{ModelConfig, Network, Variant};
+
+/// FNV-1a, 32 bits.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811C_9DC5, |value, byte| {
+        (value ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+fn hash(seed: u32, index: u32) -> u32 {
+    let mut x = index.wrapping_mul(0x9E37_79B9) ^ seed;
+    x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
+    x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
+    x ^ (x >> 16)
+}
+
+/// Numbers in `centre - spread .. centre + spread`, by the name of their tensor.
+fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<Item = f32> {
+    let seed = fnv1a(name);
+    (0..count as u32).map(move |index| {
+        let uniform = (hash(seed, index) >> 8) as f32 * 2f32.powi(-23) - 1.0;
+        centre as f32 + spread as f32 * uniform
+    })
+}
+
+fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item = f32> {
+    let small = side == 32;
+    let fan_in = segment.shape[1..].iter().product::<usize>() as f64;
+    let conv_gain: f64 = match variant {
+        Variant::Large => if small { 4.75 } else { 3.5 },
+        Variant::Small => if small { 5.75 } else { 4.0 },
+    };
+    let (centre, spread) = match segment.role {
+        Role::ConvWeight => (0.0, (conv_gain / fan_in).sqrt()),
+        Role::LinearWeight => (0.0, (3.0 / fan_in).sqrt()),
+        Role::Bias => (0.0, 0.1),
+        Role::NormWeight => if small { (1.0, 0.2) } else { (0.3, 0.06) },
+        Role::NormBias => if small { (0.0, 0.2) } else { (0.9, 0.06) },
+        Role::RunningMean => (0.0, 0.2),
+        Role::RunningVariance => if small { (1.0, 0.5) } else { (0.09, 0.045) },
+    };
+    around(centre, spread, &segment.name, segment.range.len())
+}
+
+/// A network with every tensor filled by the formula, brought in through a weights file.
+pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
+    let network = Network::new(config, 0, &Device::Cpu).unwrap();
+    let plan = network.plan();
+    let tables = [
+        (&plan.parameters, network.parameters().arena()),
+        (&plan.statistics, network.parameters().statistics()),
+    ];
+    for (table, buffer) in tables {
+        let values: Vec<f32> =
+            table.segments().iter().flat_map(|segment| fill(segment, config.name, side)).collect();
+        buffer.set(&Tensor::from_vec(values, buffer.elem_count(), &Device::Cpu).unwrap()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path: &Path = &folder.path().join("formula.safetensors");
+    let metadata = WeightsMetadata {
+        model: config.clone(),
+        class_names: (0..config.classes).map(|class| class.to_string()).collect(),
+        image_size: side,
+        normalisation: Normalisation::IMAGENET,
+        epoch: None,
+        score: None,
+    };
+    save(path, &network, &metadata).unwrap();
+    let (loaded, found) = load(path, &Device::Cpu).unwrap();
+    assert_eq!(found, metadata);
+    loaded
+}
+
+/// `[n, 3, side, side]` in torch's order of indices, turned channels last.
+pub(crate) fn images(batch: usize, side: usize) -> Tensor {
+    let values: Vec<f32> = around(0.0, 2.0, "input", batch * 3 * side * side).collect();
+    let images = Tensor::from_vec(values, (batch, 3, side, side), &Device::Cpu).unwrap();
+    images.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
+}
+
+pub(crate) fn labels(batch: usize, classes: usize) -> Tensor {
+    let seed = fnv1a("label");
+    let labels: Vec<u32> =
+        (0..batch as u32).map(|index| hash(seed, index) % classes as u32).collect();
+    Tensor::from_vec(labels, batch, &Device::Cpu).unwrap()
+}
+
+/// The dot product with Rademacher vector `j`.
+pub(crate) fn projection(values: &[f32], j: u32) -> f64 {
+    let seed = fnv1a("projection");
+    (0..).zip(values)
+        .map(|(index, &value)| {
+            let sign = if hash(seed, index) >> j & 1 == 1 { 1.0 } else { -1.0 };
+            sign * f64::from(value)
+        })
+        .sum()
+}

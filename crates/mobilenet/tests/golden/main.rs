@@ -1,0 +1,202 @@
+//! Parity with torchvision, number by number, against the answers in
+//! `tests/golden` at the top of the repository (see the README there).
+
+mod formula;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{D, Device, Tensor, safetensors::load};
+use mobilenet::{ModelConfig, Network, TORCHVISION_MOMENTUM, Variant};
+use optim::{AdamConfig, Optimizer, OptimizerConfig, ParameterGroup};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+/// What a file says of its case.
+#[derive(Deserialize)]
+struct Metadata {
+    batch: usize,
+    learning_rate: f64,
+    parameters: Vec<String>,
+    zero_gradients: Vec<String>,
+}
+
+struct Case {
+    answers: HashMap<String, Tensor>,
+    metadata: Metadata,
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+}
+
+fn file(variant: Variant, side: usize, classes: usize) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    folder.join(format!("{variant}_{side}_{classes}.safetensors"))
+}
+
+impl Case {
+    fn read(variant: Variant, side: usize, classes: usize) -> Case {
+        let path = file(variant, side, classes);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let entries = header.metadata().as_ref().unwrap();
+        let metadata: Metadata = serde_json::from_str(&entries["case"]).unwrap();
+        let config = ModelConfig {
+            dropout: 0.0,
+            batch_norm_momentum: TORCHVISION_MOMENTUM,
+            ..ModelConfig::new(variant, classes)
+        };
+        Case {
+            answers: load(&path, &Device::Cpu).unwrap(),
+            network: formula::network(&config, side),
+            images: formula::images(metadata.batch, side),
+            labels: formula::labels(metadata.batch, classes),
+            metadata,
+        }
+    }
+
+    fn answer(&self, name: &str) -> Vec<f32> {
+        self.answers[name].flatten_all().unwrap().to_vec1().unwrap()
+    }
+}
+
+fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
+    candle_nn::loss::cross_entropy(logits, labels).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn norm(values: impl IntoIterator<Item = f32>) -> f64 {
+    values.into_iter().map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Length of the difference as a share of the expected length.
+fn relative(actual: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    norm(actual.iter().zip(expected).map(|(a, e)| a - e)) / norm(expected.iter().copied())
+}
+
+/// One training step and one inference against everything PyTorch answered.
+fn check(variant: Variant, side: usize, classes: usize) {
+    let mut case = Case::read(variant, side, classes);
+    let what = format!("{variant} at {side} px, {classes} classes");
+
+    let logits = values(&case.network.infer(&case.images).unwrap());
+    let expected = case.answer("eval.logits");
+    let worst = logits.iter().zip(&expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-4, "{what}: logits in eval mode off by {worst:e}");
+
+    let logits = case.network.forward_train(&case.images, 0, false).unwrap();
+    let loss = cross_entropy(&logits, &case.labels);
+    let close = |name: &str, actual: &[f32]| {
+        let off = relative(actual, &case.answer(name));
+        assert!(off <= 1e-3, "{what}: {name} off by {off:e} of its length");
+    };
+    close("train.logits", &values(&logits));
+    close("train.loss", &[loss.to_scalar().unwrap()]);
+    let named = case.network.parameters().named().unwrap();
+    let statistic = |leaf: &str| -> Vec<f32> {
+        // The tables are in module order, names sorted by text are not.
+        let plan = case.network.plan();
+        let segments = plan.statistics.segments().iter().filter(|s| s.name.ends_with(leaf));
+        segments.flat_map(|segment| values(&named[&segment.name])).collect()
+    };
+    close("train.running_mean", &statistic("running_mean"));
+    close("train.running_var", &statistic("running_var"));
+    let counter = &named["features.0.1.num_batches_tracked"];
+    assert_eq!(counter.to_scalar::<i64>().unwrap(), 1, "{what}");
+
+    let gradients = loss.backward().unwrap();
+    let gradient = values(gradients.get(case.network.parameters().arena()).unwrap());
+    check_gradients(&case, &gradient, &what);
+}
+
+/// Every parameter's gradient: whole where it is stored whole, else by its norm and
+/// eight projections, whose mean square error is that of the gradient itself.
+fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
+    let summaries: Vec<Vec<f32>> = case.answers["gradient.summary"].to_vec2().unwrap();
+    let total = norm(summaries.iter().map(|summary| summary[0]));
+    let zero = &case.metadata.zero_gradients;
+    let segments = case.network.parameters().segments();
+    let names: Vec<&String> = segments.iter().map(|segment| &segment.name).collect();
+    assert_eq!(names, case.metadata.parameters.iter().collect::<Vec<_>>(), "{what}");
+    for (segment, summary) in segments.iter().zip(&summaries) {
+        let ours = &gradient[segment.range.clone()];
+        let length = norm(ours.iter().copied());
+        if zero.contains(&segment.name) {
+            // Without influence on the loss: what is there is rounding.
+            let share = length / total;
+            assert!(share < 1e-5, "{what}: {} should be 0, is {share:e}", segment.name);
+            continue;
+        }
+        let expected = f64::from(summary[0]);
+        let off = match case.answers.get(&format!("gradient.{}", segment.name)) {
+            Some(whole) => relative(ours, &values(whole)),
+            None => {
+                let squares: f64 = (0..8)
+                    .map(|j| formula::projection(ours, j) - f64::from(summary[1 + j as usize]))
+                    .map(|distance| distance * distance)
+                    .sum();
+                (squares / 8.0).sqrt() / expected
+            }
+        };
+        assert!(off <= 1e-3, "{what}: gradient of {} off by {off:e}", segment.name);
+        let off = (length / expected - 1.0).abs();
+        assert!(off <= 1e-3, "{what}: norm of the gradient of {} off by {off:e}", segment.name);
+    }
+}
+
+macro_rules! parity {
+    ($($name:ident: $variant:ident, $side:literal, $classes:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            check(Variant::$variant, $side, $classes);
+        }
+    )*};
+}
+
+parity! {
+    large_224_10: Large, 224, 10;
+    large_224_1000: Large, 224, 1000;
+    large_32_10: Large, 32, 10;
+    large_32_1000: Large, 32, 1000;
+    small_224_10: Small, 224, 10;
+    small_224_1000: Small, 224, 1000;
+    small_32_10: Small, 32, 10;
+    small_32_1000: Small, 32, 1000;
+}
+
+#[test]
+fn twenty_adam_steps_follow_torchs_loss_curve() {
+    for variant in Variant::ALL {
+        let mut case = Case::read(variant, 32, 10);
+        let rate = case.metadata.learning_rate;
+        let len = case.network.parameters().len();
+        let group = ParameterGroup::new("all", 0..len);
+        let config = OptimizerConfig::Adam(AdamConfig::default());
+        let mut adam = Optimizer::new(&config, len, vec![group]).unwrap();
+        for (step, expected) in case.answer("curve.losses").into_iter().enumerate() {
+            let logits = case.network.forward_train(&case.images, step as u64, false).unwrap();
+            let loss = cross_entropy(&logits, &case.labels);
+            let found: f32 = loss.to_scalar().unwrap();
+            let off = (found / expected - 1.0).abs();
+            assert!(off <= 1e-3, "{variant}: loss {found} at step {step}, torch has {expected}");
+            let gradients = loss.backward().unwrap();
+            let parameters = case.network.parameters();
+            let gradient = gradients.get(parameters.arena()).unwrap();
+            parameters
+                .update(gradient, |values, gradient| adam.step(values, gradient, rate).unwrap())
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn predictions_differ_between_images() {
+    // Guards the guard: constant logits would agree with anything constant.
+    let case = Case::read(Variant::Small, 32, 10);
+    let spread = case.answers["eval.logits"].var(0).unwrap().mean(D::Minus1).unwrap();
+    assert!(spread.to_scalar::<f32>().unwrap() > 1e-3);
+}
