@@ -1,12 +1,14 @@
 //! Fetches a data set by name: `cargo run -p mnist-data --example fetch mnist data/mnist/raw`.
 
+// An example talks to its user itself.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::Path;
 
 use mnist_data::{Progress, Unit};
 
 struct Lines;
 
-#[allow(clippy::print_stderr)]
 impl Progress for Lines {
     fn start(&self, what: &str, total: Option<u64>, _unit: Unit) {
         eprintln!(

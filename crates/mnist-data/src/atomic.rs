@@ -3,17 +3,24 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{Error, Result};
+use crate::folder;
+
+/// What every temporary name begins with.
+pub(crate) const PARTIAL: &str = ".partial-";
+/// A temporary file that nothing was written to for so long has no owner left.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A hidden, writable temporary file in `dir`, with the permissions an ordinary
 /// new file would get (`tempfile` alone makes private ones). Dropping it
 /// deletes it.
 pub(crate) fn temporary_in(dir: &Path) -> Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
+    builder.prefix(PARTIAL);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -49,10 +56,71 @@ pub(crate) fn write(
     persist(temporary, path)
 }
 
+/// Removes the temporary files that runs which were killed left in `dir`.
+pub(crate) fn sweep(dir: &Path) -> Result<()> {
+    for name in folder::names(dir)? {
+        let path = dir.join(&name);
+        let modified = path
+            .symlink_metadata()
+            .and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        if name.as_encoded_bytes().starts_with(PARTIAL.as_bytes()) && age > Some(ABANDONED) {
+            // Whatever keeps it here, the work that follows can do without.
+            let _ = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+        }
+    }
+    Ok(())
+}
+
 /// The folder that holds `path`; `.` for a bare name.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write(&path, |writer| writer.write_all(b"old")).unwrap();
+        let failed = write(&path, |writer| {
+            writer.write_all(b"new")?;
+            Err(std::io::Error::other("disk on fire"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("disk on fire"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(folder::names(dir.path()).unwrap(), ["file"]);
+        write(&path, |writer| writer.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn only_what_is_abandoned_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - 2 * ABANDONED;
+        for (name, modified) in [
+            (".partial-a", old),
+            ("a.part", old),
+            (".partial-b", SystemTime::now()),
+        ] {
+            File::create(dir.path().join(name))
+                .unwrap()
+                .set_modified(modified)
+                .unwrap();
+        }
+        sweep(dir.path()).unwrap();
+        assert_eq!(folder::names(dir.path()).unwrap(), [".partial-b", "a.part"]);
     }
 }

@@ -48,6 +48,7 @@ fn fetch_plan(
     progress: &dyn Progress,
 ) -> Result<FetchReport> {
     fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
+    atomic::sweep(dir)?;
     let mut report = FetchReport::default();
     let mut missing = Vec::new();
     for file in &plan.files {

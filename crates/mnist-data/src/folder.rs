@@ -76,7 +76,8 @@ pub struct Sample {
 /// Images may lie in folders inside their class's folder. Hidden files and
 /// folders are passed over, and so are files of other kinds. An image that lies
 /// beside the class folders belongs to no class: it is passed over with a
-/// warning. Links are followed, but no folder is entered twice.
+/// warning. Links are followed, but a class enters no folder
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFolder {
     /// The classes that the labels index.

@@ -10,6 +10,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic::PARTIAL;
 use crate::catalogue::{TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
@@ -218,7 +219,7 @@ impl Job<'_> {
             })?;
         // Not flushed to the disk one by one, which would take minutes: what
         // matters is that no name ever stands for half an image.
-        let partial = folder.join(format!(".partial-{}", self.file));
+        let partial = folder.join(format!("{PARTIAL}{}", self.file));
         fs::write(&partial, &png)
             .and_then(|()| fs::rename(&partial, &path))
             .map_err(Error::io("write", &path))
@@ -330,7 +331,7 @@ fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
             for name in folder::names(&folder)? {
                 let ours = name.to_str().is_some_and(|name| {
                     let index = name
-                        .strip_prefix(".partial-")
+                        .strip_prefix(PARTIAL)
                         .unwrap_or(name)
                         .strip_suffix(".png");
                     index.is_some_and(|index| {
