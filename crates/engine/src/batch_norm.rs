@@ -58,7 +58,10 @@ pub fn statistics(isa: Isa, channels: usize, values: &[f32]) -> Statistics {
     }
     Statistics {
         mean: mean.iter().map(|&mean| mean as f32).collect(),
-        variance: squares.iter().map(|&squares| (squares / seen) as f32).collect(),
+        variance: squares
+            .iter()
+            .map(|&squares| (squares / seen) as f32)
+            .collect(),
     }
 }
 
@@ -77,13 +80,14 @@ pub fn apply(
     assert_rows(scale.len(), values);
     assert_eq!((scale.len(), values.len()), (shift.len(), output.len()));
     let len = ROWS * scale.len();
-    output.par_chunks_mut(len).zip(values.par_chunks(len)).for_each(|(output, values)| {
-        match activation {
+    output
+        .par_chunks_mut(len)
+        .zip(values.par_chunks(len))
+        .for_each(|(output, values)| match activation {
             Activation::Identity => apply_identity(isa, values, scale, shift, output),
             Activation::Relu => apply_relu(isa, values, scale, shift, output),
             Activation::Hardswish => apply_hardswish(isa, values, scale, shift, output),
-        }
-    });
+        });
 }
 
 /// What the backward pass of [`apply`] after [`statistics`] gives.
@@ -134,18 +138,23 @@ pub fn backward(
                 Activation::Relu => sums_relu,
                 Activation::Hardswish => sums_hardswish,
             };
-            run(isa, values, gradient, &scale, &shift, mean, out, plain, centred);
+            run(
+                isa, values, gradient, &scale, &shift, mean, out, plain, centred,
+            );
             sums
         })
         .collect();
     let mut sums = vec![0.0f64; 2 * channels];
     for block in &blocks {
-        sums.iter_mut().zip(block).for_each(|(total, &part)| *total += f64::from(part));
+        sums.iter_mut()
+            .zip(block)
+            .for_each(|(total, &part)| *total += f64::from(part));
     }
     let (plain, centred) = sums.split_at(channels);
     let rows = (values.len() / channels) as f64;
-    let weight_gradient: Vec<f32> =
-        (0..channels).map(|c| (centred[c] * f64::from(inverse_std[c])) as f32).collect();
+    let weight_gradient: Vec<f32> = (0..channels)
+        .map(|c| (centred[c] * f64::from(inverse_std[c])) as f32)
+        .collect();
     // d values = scale * (d - sum(d) / rows - (x - mean) * inverse_std² * sum(d * (x - mean)) / rows)
     //          = scale * d + slope * x + offset
     let mut slope = vec![0.0; channels];
@@ -156,9 +165,12 @@ pub fn backward(
         slope[c] = per_value as f32;
         offset[c] = (-scale * plain[c] / rows - per_value * f64::from(mean[c])) as f32;
     }
-    result.par_chunks_mut(len).zip(values.par_chunks(len)).for_each(|(out, values)| {
-        finish(isa, values, &scale, &slope, &offset, out);
-    });
+    result
+        .par_chunks_mut(len)
+        .zip(values.par_chunks(len))
+        .for_each(|(out, values)| {
+            finish(isa, values, &scale, &slope, &offset, out);
+        });
     Gradients {
         values: result,
         weight: weight_gradient,
@@ -174,8 +186,17 @@ pub fn scale_and_shift(
     weight: &[f32],
     bias: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
-    let scale: Vec<f32> = inverse_std.iter().zip(weight).map(|(std, weight)| std * weight).collect();
-    let shift = scale.iter().zip(mean).zip(bias).map(|((s, m), b)| b - m * s).collect();
+    let scale: Vec<f32> = inverse_std
+        .iter()
+        .zip(weight)
+        .map(|(std, weight)| std * weight)
+        .collect();
+    let shift = scale
+        .iter()
+        .zip(mean)
+        .zip(bias)
+        .map(|((s, m), b)| b - m * s)
+        .collect();
     (scale, shift)
 }
 
@@ -196,7 +217,9 @@ dispatch!(finish(values: &[f32], scale: &[f32], slope: &[f32], offset: &[f32], o
 fn block_moments_kernel<const FMA: bool>(block: &[f32], mean: &mut [f32], squares: &mut [f32]) {
     let channels = mean.len();
     for row in block.chunks_exact(channels) {
-        mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(sum, value)| *sum += value);
     }
     let share = channels as f32 / block.len() as f32;
     mean.iter_mut().for_each(|sum| *sum *= share);
@@ -217,7 +240,10 @@ fn finish_kernel<const FMA: bool>(
     out: &mut [f32],
 ) {
     let channels = scale.len();
-    for (out, values) in out.chunks_exact_mut(channels).zip(values.chunks_exact(channels)) {
+    for (out, values) in out
+        .chunks_exact_mut(channels)
+        .zip(values.chunks_exact(channels))
+    {
         let (scale, slope, offset) = (&scale[..channels], &slope[..channels], &offset[..channels]);
         for c in 0..channels {
             let rest = multiply_add::<FMA>(values[c], slope[c], offset[c]);
@@ -282,10 +308,33 @@ macro_rules! activation_kernels {
     };
 }
 
-activation_kernels!(apply_identity, apply_identity_kernel, sums_identity, sums_identity_kernel,
-    |x: f32| x, |_: f32| 1.0f32);
-activation_kernels!(apply_relu, apply_relu_kernel, sums_relu, sums_relu_kernel,
-    |x: f32| x.max(0.0), |x: f32| if x > 0.0 { 1.0f32 } else { 0.0 });
-activation_kernels!(apply_hardswish, apply_hardswish_kernel, sums_hardswish, sums_hardswish_kernel,
+activation_kernels!(
+    apply_identity,
+    apply_identity_kernel,
+    sums_identity,
+    sums_identity_kernel,
+    |x: f32| x,
+    |_: f32| 1.0f32
+);
+activation_kernels!(
+    apply_relu,
+    apply_relu_kernel,
+    sums_relu,
+    sums_relu_kernel,
+    |x: f32| x.max(0.0),
+    |x: f32| if x > 0.0 { 1.0f32 } else { 0.0 }
+);
+activation_kernels!(
+    apply_hardswish,
+    apply_hardswish_kernel,
+    sums_hardswish,
+    sums_hardswish_kernel,
     |x: f32| x * (x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0),
-    |x: f32| if x <= -3.0 { 0.0f32 } else if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 });
+    |x: f32| if x <= -3.0 {
+        0.0f32
+    } else if x < 3.0 {
+        x / 3.0 + 0.5
+    } else {
+        1.0
+    }
+);

@@ -63,7 +63,9 @@ impl Geometry {
     fn taps(&self, out: usize, len: usize) -> (usize, usize) {
         let start = out * self.stride;
         let lo = self.padding().saturating_sub(start);
-        let hi = (len + self.padding()).saturating_sub(start).min(self.kernel);
+        let hi = (len + self.padding())
+            .saturating_sub(start)
+            .min(self.kernel);
         (lo.min(hi), hi)
     }
 
@@ -78,7 +80,10 @@ impl Geometry {
     }
 
     fn assert_kernel(&self) {
-        assert!(self.kernel % 2 == 1 && self.stride > 0, "{self:?}: odd kernel, stride above 0");
+        assert!(
+            self.kernel % 2 == 1 && self.stride > 0,
+            "{self:?}: odd kernel, stride above 0"
+        );
     }
 }
 
@@ -89,8 +94,16 @@ impl Geometry {
 pub fn forward(isa: Isa, geometry: Geometry, input: &[f32], weights: &[f32], output: &mut [f32]) {
     geometry.assert_kernel();
     assert_eq!(input.len(), geometry.input_len(), "input of {geometry:?}");
-    assert_eq!(weights.len(), geometry.weight_len(), "weights of {geometry:?}");
-    assert_eq!(output.len(), geometry.output_len(), "output of {geometry:?}");
+    assert_eq!(
+        weights.len(),
+        geometry.weight_len(),
+        "weights of {geometry:?}"
+    );
+    assert_eq!(
+        output.len(),
+        geometry.output_len(),
+        "output of {geometry:?}"
+    );
     let rows = geometry.out_height();
     let image = geometry.height * geometry.width * geometry.channels;
     output
@@ -98,7 +111,14 @@ pub fn forward(isa: Isa, geometry: Geometry, input: &[f32], weights: &[f32], out
         .enumerate()
         .for_each(|(index, row)| {
             let (n, out_row) = (index / rows, index % rows);
-            forward_row(isa, geometry, out_row, &input[n * image..][..image], weights, row);
+            forward_row(
+                isa,
+                geometry,
+                out_row,
+                &input[n * image..][..image],
+                weights,
+                row,
+            );
         });
 }
 
@@ -114,13 +134,29 @@ pub fn backward_input(
     input_gradient: &mut [f32],
 ) {
     geometry.assert_kernel();
-    assert_eq!(output_gradient.len(), geometry.output_len(), "output gradient of {geometry:?}");
-    assert_eq!(weights.len(), geometry.weight_len(), "weights of {geometry:?}");
-    assert_eq!(input_gradient.len(), geometry.input_len(), "input gradient of {geometry:?}");
+    assert_eq!(
+        output_gradient.len(),
+        geometry.output_len(),
+        "output gradient of {geometry:?}"
+    );
+    assert_eq!(
+        weights.len(),
+        geometry.weight_len(),
+        "weights of {geometry:?}"
+    );
+    assert_eq!(
+        input_gradient.len(),
+        geometry.input_len(),
+        "input gradient of {geometry:?}"
+    );
     if geometry.stride == 1 {
         // At stride 1 the gradient is the same convolution with the taps in reverse order.
-        let flipped: Vec<f32> =
-            weights.chunks_exact(geometry.channels).rev().flatten().copied().collect();
+        let flipped: Vec<f32> = weights
+            .chunks_exact(geometry.channels)
+            .rev()
+            .flatten()
+            .copied()
+            .collect();
         return forward(isa, geometry, output_gradient, &flipped, input_gradient);
     }
     let image = geometry.out_height() * geometry.out_width() * geometry.channels;
@@ -151,8 +187,16 @@ pub fn backward_weights(
 ) {
     geometry.assert_kernel();
     assert_eq!(input.len(), geometry.input_len(), "input of {geometry:?}");
-    assert_eq!(output_gradient.len(), geometry.output_len(), "output gradient of {geometry:?}");
-    assert_eq!(weight_gradient.len(), geometry.weight_len(), "weight gradient of {geometry:?}");
+    assert_eq!(
+        output_gradient.len(),
+        geometry.output_len(),
+        "output gradient of {geometry:?}"
+    );
+    assert_eq!(
+        weight_gradient.len(),
+        geometry.weight_len(),
+        "weight gradient of {geometry:?}"
+    );
     let rows = geometry.out_height();
     let row_len = geometry.out_width() * geometry.channels;
     let image = geometry.height * geometry.width * geometry.channels;
@@ -173,7 +217,10 @@ pub fn backward_weights(
         .collect();
     weight_gradient.fill(0.0);
     for sum in &sums {
-        weight_gradient.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
+        weight_gradient
+            .iter_mut()
+            .zip(sum)
+            .for_each(|(total, part)| *total += part);
     }
 }
 
@@ -268,7 +315,13 @@ fn forward_pixels<const FMA: bool, const L: usize, const PIXELS: usize>(
     weights: &[f32],
     output: &mut [f32],
 ) {
-    let Geometry { width, channels, kernel, stride, .. } = geometry;
+    let Geometry {
+        width,
+        channels,
+        kernel,
+        stride,
+        ..
+    } = geometry;
     let padding = geometry.padding();
     let rows = geometry.taps(out_row, geometry.height);
     let mut sums = [[0.0; L]; PIXELS];
@@ -314,26 +367,36 @@ fn gather<const FMA: bool, const L: usize>(
     output_gradient: &[f32],
     weights: &[f32],
 ) -> [f32; L] {
-    let Geometry { channels, kernel, stride, .. } = geometry;
+    let Geometry {
+        channels,
+        kernel,
+        stride,
+        ..
+    } = geometry;
     let (out_height, out_width) = (geometry.out_height(), geometry.out_width());
     // Taps that reach an input position are one stride apart, starting here.
     let first_row = (in_row + geometry.padding()) % stride;
     let first_column = (column + geometry.padding()) % stride;
     let mut sum = [0.0; L];
     for tap_row in (first_row..kernel).step_by(stride) {
-        let Some(out_row) = (in_row + geometry.padding()).checked_sub(tap_row) else { break };
+        let Some(out_row) = (in_row + geometry.padding()).checked_sub(tap_row) else {
+            break;
+        };
         let out_row = out_row / stride;
         if out_row >= out_height {
             continue;
         }
         for tap_column in (first_column..kernel).step_by(stride) {
-            let Some(out) = (column + geometry.padding()).checked_sub(tap_column) else { break };
+            let Some(out) = (column + geometry.padding()).checked_sub(tap_column) else {
+                break;
+            };
             let out = out / stride;
             if out >= out_width {
                 continue;
             }
             let weight: [f32; L] = load(weights, (tap_row * kernel + tap_column) * channels + at);
-            let value: [f32; L] = load(output_gradient, (out_row * out_width + out) * channels + at);
+            let value: [f32; L] =
+                load(output_gradient, (out_row * out_width + out) * channels + at);
             accumulate::<FMA, L>(&mut sum, &weight, &value);
         }
     }
@@ -365,7 +428,13 @@ fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
     output_gradient: &[f32],
     sum: &mut [f32],
 ) {
-    let Geometry { width, channels, kernel, stride, .. } = geometry;
+    let Geometry {
+        width,
+        channels,
+        kernel,
+        stride,
+        ..
+    } = geometry;
     let padding = geometry.padding();
     let (lo, hi) = geometry.interior();
     let rows = geometry.taps(out_row, geometry.height);
@@ -387,12 +456,19 @@ fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
                 let gradient: [f32; L] = load(output_gradient, out * channels + at);
                 let first = row + out * stride + group - padding;
                 for (tap, sum) in sums.iter_mut().enumerate() {
-                    accumulate::<FMA, L>(sum, &gradient, &load(input, (first + tap) * channels + at));
+                    accumulate::<FMA, L>(
+                        sum,
+                        &gradient,
+                        &load(input, (first + tap) * channels + at),
+                    );
                 }
             }
             for (tap, part) in sums.iter().enumerate() {
                 let total = &mut sum[(tap_row * kernel + group + tap) * channels + at..][..L];
-                total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+                total
+                    .iter_mut()
+                    .zip(part)
+                    .for_each(|(total, part)| *total += part);
             }
         }
     }

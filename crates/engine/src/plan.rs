@@ -109,7 +109,10 @@ impl Plan {
             .zip(&spec.blocks)
             .map(|(index, block)| tables.block(&format!("features.{index}.block"), block))
             .collect();
-        let channels = spec.blocks.last().map_or(spec.stem_channels, |block| block.out_channels);
+        let channels = spec
+            .blocks
+            .last()
+            .map_or(spec.stem_channels, |block| block.out_channels);
         let last = tables.conv_norm(
             format!("features.{}", blocks.len() + 1),
             (channels, spec.features),
@@ -126,7 +129,10 @@ impl Plan {
             None => (None, "classifier.1", spec.features),
         };
         let classifier = tables.linear(name, features, spec.head.classes, linear);
-        let Tables { parameters, statistics } = tables;
+        let Tables {
+            parameters,
+            statistics,
+        } = tables;
         let head = backbone.end..parameters.len();
         let spec = spec.clone();
         Ok(Plan {
@@ -149,7 +155,11 @@ impl Plan {
         let (mut rows, mut columns, mut total) = (height, width, 0);
         let mut convolution = |layer: &ConvNorm| {
             (rows, columns) = (rows.div_ceil(layer.stride), columns.div_ceil(layer.stride));
-            let inputs = if layer.depthwise { 1 } else { layer.in_channels };
+            let inputs = if layer.depthwise {
+                1
+            } else {
+                layer.in_channels
+            };
             total += rows * columns * layer.kernel.pow(2) * inputs * layer.out_channels;
         };
         convolution(&self.stem);
@@ -186,15 +196,23 @@ impl Tables {
     ) -> ConvNorm {
         let inputs = if depthwise { 1 } else { in_channels };
         let shape = vec![out_channels, inputs, kernel, kernel];
-        let weight = self.parameters.push(format!("{name}.0.weight"), shape, Role::ConvWeight);
+        let weight = self
+            .parameters
+            .push(format!("{name}.0.weight"), shape, Role::ConvWeight);
         let channels = || vec![out_channels];
-        let norm =
-            self.parameters.push(format!("{name}.1.weight"), channels(), Role::NormWeight);
-        self.parameters.push(format!("{name}.1.bias"), channels(), Role::NormBias);
-        let statistics =
-            self.statistics.push(format!("{name}.1.running_mean"), channels(), Role::RunningMean);
+        let norm = self
+            .parameters
+            .push(format!("{name}.1.weight"), channels(), Role::NormWeight);
+        self.parameters
+            .push(format!("{name}.1.bias"), channels(), Role::NormBias);
+        let statistics = self.statistics.push(
+            format!("{name}.1.running_mean"),
+            channels(),
+            Role::RunningMean,
+        );
         let variance = format!("{name}.1.running_var");
-        self.statistics.push(variance, channels(), Role::RunningVariance);
+        self.statistics
+            .push(variance, channels(), Role::RunningVariance);
         ConvNorm {
             name,
             in_channels,
@@ -215,7 +233,12 @@ impl Tables {
             layers += 1;
             format!("{name}.{}", layers - 1)
         };
-        let BlockSpec { in_channels, expanded, out_channels, .. } = *spec;
+        let BlockSpec {
+            in_channels,
+            expanded,
+            out_channels,
+            ..
+        } = *spec;
         let expand = (expanded != in_channels).then(|| {
             let channels = (in_channels, expanded);
             self.conv_norm(next(), channels, (1, 1, false), spec.activation)
@@ -238,7 +261,13 @@ impl Tables {
         });
         let channels = (expanded, out_channels);
         let project = self.conv_norm(next(), channels, (1, 1, false), Activation::Identity);
-        Block { spec: *spec, expand, depthwise, squeeze, project }
+        Block {
+            spec: *spec,
+            expand,
+            depthwise,
+            squeeze,
+            project,
+        }
     }
 
     fn linear(
@@ -253,7 +282,12 @@ impl Tables {
             shape.extend([1, 1]);
         }
         let weight = self.parameters.push(format!("{name}.weight"), shape, role);
-        self.parameters.push(format!("{name}.bias"), vec![out_features], Role::Bias);
-        Linear { in_features, out_features, weight }
+        self.parameters
+            .push(format!("{name}.bias"), vec![out_features], Role::Bias);
+        Linear {
+            in_features,
+            out_features,
+            weight,
+        }
     }
 }

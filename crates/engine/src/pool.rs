@@ -15,11 +15,14 @@ use crate::isa::{Isa, dispatch, multiply_add};
 pub fn average(isa: Isa, channels: usize, values: &[f32], output: &mut [f32]) {
     let image = image_len(channels, values, output);
     let share = channels as f32 / image as f32;
-    output.par_chunks_mut(channels).zip(values.par_chunks(image)).for_each(|(output, values)| {
-        output.fill(0.0);
-        sum_rows(isa, values, output);
-        output.iter_mut().for_each(|sum| *sum *= share);
-    });
+    output
+        .par_chunks_mut(channels)
+        .zip(values.par_chunks(image))
+        .for_each(|(output, values)| {
+            output.fill(0.0);
+            sum_rows(isa, values, output);
+            output.iter_mut().for_each(|sum| *sum *= share);
+        });
 }
 
 /// The gradient of the values of [`average`]: every pixel gets `1 / pixels` of its channel's gradient.
@@ -29,13 +32,17 @@ pub fn average(isa: Isa, channels: usize, values: &[f32], output: &mut [f32]) {
 pub fn average_backward(channels: usize, gradient: &[f32], values_gradient: &mut [f32]) {
     let image = image_len(channels, values_gradient, gradient);
     let share = channels as f32 / image as f32;
-    values_gradient.par_chunks_mut(image).zip(gradient.par_chunks(channels)).for_each(
-        |(pixels, gradient)| {
+    values_gradient
+        .par_chunks_mut(image)
+        .zip(gradient.par_chunks(channels))
+        .for_each(|(pixels, gradient)| {
             for pixel in pixels.chunks_exact_mut(channels) {
-                pixel.iter_mut().zip(gradient).for_each(|(out, gradient)| *out = gradient * share);
+                pixel
+                    .iter_mut()
+                    .zip(gradient)
+                    .for_each(|(out, gradient)| *out = gradient * share);
             }
-        },
-    );
+        });
 }
 
 /// `output = values * factors`, the factors `[n, c]` repeated over the pixels of `[n, pixels, c]`.
@@ -46,14 +53,19 @@ pub fn scale(channels: usize, values: &[f32], factors: &[f32], output: &mut [f32
     let image = image_len(channels, values, factors);
     assert_eq!(values.len(), output.len());
     let images = values.par_chunks(image).zip(factors.par_chunks(channels));
-    output.par_chunks_mut(image).zip(images).for_each(|(output, (values, factors))| {
-        let pixels = output.chunks_exact_mut(channels).zip(values.chunks_exact(channels));
-        for (output, values) in pixels {
-            for ((output, value), factor) in output.iter_mut().zip(values).zip(factors) {
-                *output = value * factor;
+    output
+        .par_chunks_mut(image)
+        .zip(images)
+        .for_each(|(output, (values, factors))| {
+            let pixels = output
+                .chunks_exact_mut(channels)
+                .zip(values.chunks_exact(channels));
+            for (output, values) in pixels {
+                for ((output, value), factor) in output.iter_mut().zip(values).zip(factors) {
+                    *output = value * factor;
+                }
             }
-        }
-    });
+        });
 }
 
 /// The gradient of the factors of [`scale`]: `sum(values * gradient)` over the pixels.
@@ -71,17 +83,22 @@ pub fn scale_backward_factors(
     let image = image_len(channels, values, factors_gradient);
     assert_eq!(values.len(), gradient.len());
     let images = values.par_chunks(image).zip(gradient.par_chunks(image));
-    factors_gradient.par_chunks_mut(channels).zip(images).for_each(|(sum, (values, gradient))| {
-        sum.fill(0.0);
-        sum_products(isa, values, gradient, sum);
-    });
+    factors_gradient
+        .par_chunks_mut(channels)
+        .zip(images)
+        .for_each(|(sum, (values, gradient))| {
+            sum.fill(0.0);
+            sum_products(isa, values, gradient, sum);
+        });
 }
 
 /// The length of one image, checked against both sides.
 fn image_len(channels: usize, images: &[f32], per_image: &[f32]) -> usize {
     let count = per_image.len().checked_div(channels).unwrap_or(0);
     assert!(
-        count > 0 && per_image.len() == count * channels && images.len().is_multiple_of(per_image.len()),
+        count > 0
+            && per_image.len() == count * channels
+            && images.len().is_multiple_of(per_image.len()),
         "{} numbers over {channels} channels do not go with {} numbers of images",
         per_image.len(),
         images.len()
@@ -95,7 +112,9 @@ dispatch!(sum_products(a: &[f32], b: &[f32], sum: &mut [f32]) => sum_products_ke
 #[inline(always)]
 fn sum_rows_kernel<const FMA: bool>(values: &[f32], sum: &mut [f32]) {
     for row in values.chunks_exact(sum.len()) {
-        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(sum, value)| *sum += value);
     }
 }
 

@@ -109,9 +109,18 @@ impl NetworkSpec {
     /// Names the first value that is out of range, or the first block that does not fit.
     pub fn validate(&self) -> Result<(), SpecError> {
         let check = |ok: bool, what: &str, value: f64, expected: &'static str| {
-            if ok { Ok(()) } else { Err(SpecError::Value { what: what.into(), value, expected }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(SpecError::Value {
+                    what: what.into(),
+                    value,
+                    expected,
+                })
+            }
         };
-        let positive = |what: &str, value: usize| check(value > 0, what, value as f64, "at least 1");
+        let positive =
+            |what: &str, value: usize| check(value > 0, what, value as f64, "at least 1");
         let stride = |what: &str, value: usize| {
             check((1..=2).contains(&value), what, value as f64, "1 or 2")
         };
@@ -121,9 +130,19 @@ impl NetworkSpec {
         positive("classes", self.head.classes)?;
         positive("hidden", self.head.hidden.unwrap_or(1))?;
         let dropout = self.head.dropout;
-        check((0.0..1.0).contains(&dropout), "dropout", dropout, "0 or more, and below 1")?;
+        check(
+            (0.0..1.0).contains(&dropout),
+            "dropout",
+            dropout,
+            "0 or more, and below 1",
+        )?;
         let BatchNormSpec { epsilon, momentum } = self.batch_norm;
-        check(epsilon > 0.0 && epsilon < 1.0, "batch-norm epsilon", epsilon, "between 0 and 1")?;
+        check(
+            epsilon > 0.0 && epsilon < 1.0,
+            "batch-norm epsilon",
+            epsilon,
+            "between 0 and 1",
+        )?;
         check(
             momentum > 0.0 && momentum <= 1.0,
             "batch_norm_momentum",
@@ -133,11 +152,18 @@ impl NetworkSpec {
         let mut given = self.stem_channels;
         for (index, block) in self.blocks.iter().enumerate() {
             if block.in_channels != given {
-                return Err(SpecError::Chain { block: index, takes: block.in_channels, given });
+                return Err(SpecError::Chain {
+                    block: index,
+                    takes: block.in_channels,
+                    given,
+                });
             }
             positive(&format!("block {index}: expanded"), block.expanded)?;
             positive(&format!("block {index}: out_channels"), block.out_channels)?;
-            positive(&format!("block {index}: squeeze"), block.squeeze.unwrap_or(1))?;
+            positive(
+                &format!("block {index}: squeeze"),
+                block.squeeze.unwrap_or(1),
+            )?;
             stride(&format!("block {index}: stride"), block.stride)?;
             check(
                 matches!(block.kernel, 3 | 5),

@@ -60,7 +60,12 @@ impl Table {
     pub(crate) fn push(&mut self, name: String, shape: Vec<usize>, role: Role) -> usize {
         let start = self.len();
         let end = start + shape.iter().product::<usize>();
-        self.segments.push(Segment { name, shape, range: start..end, role });
+        self.segments.push(Segment {
+            name,
+            shape,
+            range: start..end,
+            role,
+        });
         self.segments.len() - 1
     }
 }

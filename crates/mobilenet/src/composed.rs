@@ -49,7 +49,14 @@ impl Composed {
             .map(|segment| view(parameters.statistics(), segment))
             .collect::<candle_core::Result<_>>()?;
         let training = step.is_some_and(|step| !step.freeze_backbone);
-        Ok(Pass { plan: &self.plan, weights, leaves, statistics, training, found: Vec::new() })
+        Ok(Pass {
+            plan: &self.plan,
+            weights,
+            leaves,
+            statistics,
+            training,
+            found: Vec::new(),
+        })
     }
 }
 
@@ -165,19 +172,27 @@ impl Pass<'_> {
             x = self.squeeze_excite(squeeze, &x)?;
         }
         x = self.conv_norm(&block.project, &x)?;
-        Ok(if block.spec.is_residual() { (x + input)? } else { x })
+        Ok(if block.spec.is_residual() {
+            (x + input)?
+        } else {
+            x
+        })
     }
 
     fn squeeze_excite(&self, layer: &SqueezeExcite, x: &Tensor) -> Result<Tensor> {
         let hidden = self.linear(&layer.reduce, &average(x)?)?.relu()?;
-        Ok(scale(x, &hardsigmoid(&self.linear(&layer.expand, &hidden)?)?)?)
+        Ok(scale(
+            x,
+            &hardsigmoid(&self.linear(&layer.expand, &hidden)?)?,
+        )?)
     }
 
     /// `x` `[n, in]` to `[n, out]`; the weight may carry the two 1s of a 1×1 convolution.
     fn linear(&self, layer: &Linear, x: &Tensor) -> candle_core::Result<Tensor> {
         let weight = &self.weights[layer.weight];
         let weight = weight.reshape((layer.out_features, layer.in_features))?;
-        x.matmul(&weight.t()?)?.broadcast_add(&self.weights[layer.weight + 1])
+        x.matmul(&weight.t()?)?
+            .broadcast_add(&self.weights[layer.weight + 1])
     }
 
     fn conv_norm(&mut self, layer: &ConvNorm, x: &Tensor) -> Result<Tensor> {
@@ -196,18 +211,30 @@ impl Pass<'_> {
         }
         let count = rows.dim(0)?;
         if count < 2 {
-            return Err(Error::OneValuePerChannel { layer: layer.name.clone() });
+            return Err(Error::OneValuePerChannel {
+                layer: layer.name.clone(),
+            });
         }
-        let Normalised { output, mean, variance } =
-            batch_norm(&rows, weight, bias, epsilon, layer.activation)?;
+        let Normalised {
+            output,
+            mean,
+            variance,
+        } = batch_norm(&rows, weight, bias, epsilon, layer.activation)?;
         self.found.push(mean);
         // torch normalises by the biased variance and remembers the unbiased one.
-        self.found.push((variance * (count as f64 / (count - 1) as f64))?);
+        self.found
+            .push((variance * (count as f64 / (count - 1) as f64))?);
         Ok(output.reshape(shape)?)
     }
 
     fn convolution(&self, layer: &ConvNorm, x: &Tensor) -> candle_core::Result<Tensor> {
-        let ConvNorm { in_channels, out_channels, kernel, stride, .. } = *layer;
+        let ConvNorm {
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            ..
+        } = *layer;
         let weight = &self.weights[layer.weight];
         if layer.depthwise {
             let taps = weight.reshape((out_channels, kernel * kernel))?.t()?;
@@ -215,7 +242,10 @@ impl Pass<'_> {
         }
         let (batch, height, width, _) = x.dims4()?;
         let (rows, matrix) = if kernel == 1 {
-            (x.reshape(((), in_channels))?, weight.reshape((out_channels, in_channels))?.t()?)
+            (
+                x.reshape(((), in_channels))?,
+                weight.reshape((out_channels, in_channels))?.t()?,
+            )
         } else {
             let matrix = weight.permute((2, 3, 1, 0))?.reshape(((), out_channels))?;
             (patches(x, kernel, stride)?, matrix)
@@ -233,7 +263,13 @@ fn dropout_mask(x: &Tensor, dropout: f64, step: TrainingStep) -> Result<Tensor> 
     random.set_stream(step.step);
     let kept = (1.0 / (1.0 - dropout)) as f32;
     let mask: Vec<f32> = (0..x.elem_count())
-        .map(|_| if random.random::<f64>() < dropout { 0.0 } else { kept })
+        .map(|_| {
+            if random.random::<f64>() < dropout {
+                0.0
+            } else {
+                kept
+            }
+        })
         .collect();
     Ok(Tensor::from_vec(mask, x.shape(), x.device())?)
 }

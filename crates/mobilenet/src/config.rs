@@ -49,9 +49,12 @@ impl FromStr for Variant {
     type Err = String;
 
     fn from_str(name: &str) -> std::result::Result<Self, String> {
-        Variant::ALL.into_iter().find(|variant| variant.to_string() == name).ok_or_else(|| {
-            format!("no model {name:?}; expected mobilenet_v3_large or mobilenet_v3_small")
-        })
+        Variant::ALL
+            .into_iter()
+            .find(|variant| variant.to_string() == name)
+            .ok_or_else(|| {
+                format!("no model {name:?}; expected mobilenet_v3_large or mobilenet_v3_small")
+            })
     }
 }
 
@@ -172,7 +175,11 @@ impl ModelConfig {
 /// (`torchvision.models._utils._make_divisible`).
 fn make_divisible(value: f64) -> usize {
     let rounded = ((value + 4.0) as usize / 8 * 8).max(8);
-    if (rounded as f64) < 0.9 * value { rounded + 8 } else { rounded }
+    if (rounded as f64) < 0.9 * value {
+        rounded + 8
+    } else {
+        rounded
+    }
 }
 
 /// Kernel, expanded channels, channels out, squeeze-excite, activation, stride.
@@ -220,7 +227,11 @@ mod tests {
     #[test]
     fn parameter_counts_are_torchvisions() {
         let count = |variant, classes| {
-            ModelConfig::new(variant, classes).plan().unwrap().parameters.len()
+            ModelConfig::new(variant, classes)
+                .plan()
+                .unwrap()
+                .parameters
+                .len()
         };
         assert_eq!(count(Variant::Large, 1000), 5_483_032);
         assert_eq!(count(Variant::Small, 1000), 2_542_856);
@@ -231,20 +242,43 @@ mod tests {
     fn multiply_adds_are_the_papers() {
         // Table 3 of the paper: 219 and 56 million (the last digits depend on what is counted).
         let cost = |variant| {
-            ModelConfig::new(variant, 1000).plan().unwrap().multiply_adds(224, 224) as f64 / 1e6
+            ModelConfig::new(variant, 1000)
+                .plan()
+                .unwrap()
+                .multiply_adds(224, 224) as f64
+                / 1e6
         };
-        assert!((cost(Variant::Large) - 219.0).abs() < 3.0, "{}", cost(Variant::Large));
-        assert!((cost(Variant::Small) - 56.0).abs() < 2.0, "{}", cost(Variant::Small));
+        assert!(
+            (cost(Variant::Large) - 219.0).abs() < 3.0,
+            "{}",
+            cost(Variant::Large)
+        );
+        assert!(
+            (cost(Variant::Small) - 56.0).abs() < 2.0,
+            "{}",
+            cost(Variant::Small)
+        );
     }
 
     #[test]
     fn widths_round_as_torchvision_does() {
-        assert_eq!([12.0, 4.0, 18.0, 60.0, 29.0].map(make_divisible), [16, 8, 24, 64, 32]);
+        assert_eq!(
+            [12.0, 4.0, 18.0, 60.0, 29.0].map(make_divisible),
+            [16, 8, 24, 64, 32]
+        );
         for width in [0.1, 0.25, 0.35, 0.5, 0.75, 1.25, 2.0] {
-            ModelConfig { width, ..ModelConfig::new(Variant::Small, 2) }.plan().unwrap();
+            ModelConfig {
+                width,
+                ..ModelConfig::new(Variant::Small, 2)
+            }
+            .plan()
+            .unwrap();
         }
         for width in [0.0, -1.0, f64::NAN, 11.0] {
-            let config = ModelConfig { width, ..ModelConfig::new(Variant::Small, 2) };
+            let config = ModelConfig {
+                width,
+                ..ModelConfig::new(Variant::Small, 2)
+            };
             assert!(matches!(config.plan(), Err(Error::Width(_))));
         }
     }

@@ -63,7 +63,10 @@ pub(crate) fn differentiable(
     logits: Tensor,
     tape: Box<dyn Tape>,
 ) -> Result<Tensor> {
-    let op = Recorded { logits: logits.detach(), tape: Mutex::new(Some(tape)) };
+    let op = Recorded {
+        logits: logits.detach(),
+        tape: Mutex::new(Some(tape)),
+    };
     Ok(parameters.arena().apply_op1(op)?)
 }
 
@@ -97,7 +100,12 @@ impl CustomOp1 for Recorded {
     recorded_logits!(cuda_fwd, CudaStorage, Cuda);
     recorded_logits!(metal_fwd, MetalStorage, Metal);
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
         match self.tape.lock() {
             Ok(mut tape) => match tape.take() {
                 Some(tape) => Ok(Some(tape.backward(gradient)?)),

@@ -23,7 +23,12 @@ pub(crate) fn head(plan: &Plan, seed: u64) -> Vec<f32> {
     for (stream, segment) in (0..).zip(plan.parameters.segments()) {
         if segment.range.start >= plan.head.start {
             let place = segment.range.start - plan.head.start;
-            fill(segment, seed, stream, &mut values[place..][..segment.range.len()]);
+            fill(
+                segment,
+                seed,
+                stream,
+                &mut values[place..][..segment.range.len()],
+            );
         }
     }
     values
@@ -68,7 +73,12 @@ mod tests {
         let plan = ModelConfig::new(Variant::Large, 100).plan().unwrap();
         let values = super::parameters(&plan, 7);
         let deviation = |name: &str| {
-            let segment = plan.parameters.segments().iter().find(|s| s.name == name).unwrap();
+            let segment = plan
+                .parameters
+                .segments()
+                .iter()
+                .find(|s| s.name == name)
+                .unwrap();
             let values = &values[segment.range.clone()];
             let mean = values.iter().sum::<f32>() / values.len() as f32;
             (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
@@ -76,12 +86,18 @@ mod tests {
         // fan_out counts the output channels even of a depthwise convolution.
         for (name, expected) in [
             ("features.16.0.weight", (2.0f32 / 960.0).sqrt()),
-            ("features.15.block.1.0.weight", (2.0f32 / (960.0 * 25.0)).sqrt()),
+            (
+                "features.15.block.1.0.weight",
+                (2.0f32 / (960.0 * 25.0)).sqrt(),
+            ),
             ("features.15.block.2.fc1.weight", (2.0f32 / 240.0).sqrt()),
             ("classifier.0.weight", 0.01),
         ] {
             let found = deviation(name);
-            assert!((found / expected - 1.0).abs() < 0.02, "{name}: {found} not {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 0.02,
+                "{name}: {found} not {expected}"
+            );
         }
         assert_eq!(deviation("features.16.1.weight"), 0.0);
         assert_eq!(super::head(&plan, 7), values[plan.head.clone()]);

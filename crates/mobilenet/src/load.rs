@@ -34,7 +34,12 @@ pub struct LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LoadReport { matched, missing, unexpected, mismatched } = self;
+        let LoadReport {
+            matched,
+            missing,
+            unexpected,
+            mismatched,
+        } = self;
         write!(
             f,
             "{} tensors matched, {} missing, {} unexpected, {} of another shape",
@@ -49,7 +54,11 @@ impl fmt::Display for LoadReport {
                 return Ok(());
             }
             let more = if shown.len() == 4 { ", …" } else { "" };
-            write!(f, "; {what}: {}{more}", shown[..shown.len().min(3)].join(", "))
+            write!(
+                f,
+                "; {what}: {}{more}",
+                shown[..shown.len().min(3)].join(", ")
+            )
         };
         list("missing", &mut missing.iter().cloned())?;
         list("unexpected", &mut unexpected.iter().cloned())?;
@@ -74,11 +83,21 @@ pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport>
     let mut tensors = weights::tensors(path, &bytes)?;
     let report = compare(network, &tensors);
     let in_backbone = |name: &String| !name.starts_with("classifier.");
-    let matched = report.matched.iter().filter(|name| in_backbone(name)).count();
-    let rest = report.missing.iter().chain(report.mismatched.iter().map(|m| &m.name));
+    let matched = report
+        .matched
+        .iter()
+        .filter(|name| in_backbone(name))
+        .count();
+    let rest = report
+        .missing
+        .iter()
+        .chain(report.mismatched.iter().map(|m| &m.name));
     let all = matched + rest.filter(|name| in_backbone(name)).count();
     if matched * 10 < all * 9 {
-        return Err(Error::OtherModel { path: path.into(), report: Box::new(report) });
+        return Err(Error::OtherModel {
+            path: path.into(),
+            report: Box::new(report),
+        });
     }
     tensors.retain(|name, _| report.matched.binary_search(name).is_ok());
     network.parameters().set_named(&tensors)?;
@@ -90,20 +109,38 @@ pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport>
 pub(crate) fn compare(network: &Network, tensors: &BTreeMap<String, Tensor>) -> LoadReport {
     let plan = network.plan();
     let mut report = LoadReport::default();
-    let segments = plan.parameters.segments().iter().chain(plan.statistics.segments());
-    let mut own: BTreeMap<String, Vec<usize>> =
-        segments.map(|segment| (segment.name.clone(), segment.shape.clone())).collect();
-    own.extend(network.parameters().counters().map(|name| (name, Vec::new())));
+    let segments = plan
+        .parameters
+        .segments()
+        .iter()
+        .chain(plan.statistics.segments());
+    let mut own: BTreeMap<String, Vec<usize>> = segments
+        .map(|segment| (segment.name.clone(), segment.shape.clone()))
+        .collect();
+    own.extend(
+        network
+            .parameters()
+            .counters()
+            .map(|name| (name, Vec::new())),
+    );
     for (name, model) in &own {
         match tensors.get(name).map(|tensor| tensor.dims().to_vec()) {
             Some(file) if file == *model => report.matched.push(name.clone()),
             Some(file) => {
-                report.mismatched.push(Mismatch { name: name.clone(), file, model: model.clone() });
+                report.mismatched.push(Mismatch {
+                    name: name.clone(),
+                    file,
+                    model: model.clone(),
+                });
             }
             None if model.is_empty() => {}
             None => report.missing.push(name.clone()),
         }
     }
-    report.unexpected = tensors.keys().filter(|name| !own.contains_key(*name)).cloned().collect();
+    report.unexpected = tensors
+        .keys()
+        .filter(|name| !own.contains_key(*name))
+        .cloned()
+        .collect();
     report
 }

@@ -32,7 +32,13 @@ impl Network {
             device,
         )?;
         let executor = Box::new(Composed::new(Arc::clone(&plan)));
-        Ok(Network { config: config.clone(), plan, parameters, executor, seed })
+        Ok(Network {
+            config: config.clone(),
+            plan,
+            parameters,
+            executor,
+            seed,
+        })
     }
 
     /// What the network was made from.
@@ -93,7 +99,11 @@ impl Network {
         freeze_backbone: bool,
     ) -> Result<Tensor> {
         check_images(images)?;
-        let step = TrainingStep { dropout_seed: self.seed, step, freeze_backbone };
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone,
+        };
         let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
         differentiable(&self.parameters, logits, tape)
     }
@@ -106,13 +116,19 @@ impl Network {
         let arena = self.parameters.arena();
         let mut values = arena.to_vec1::<f32>()?;
         values[self.plan.head.clone()].copy_from_slice(&initialise::head(&self.plan, seed));
-        Ok(arena.set(&Tensor::from_vec(values, arena.elem_count(), arena.device())?)?)
+        Ok(arena.set(&Tensor::from_vec(
+            values,
+            arena.elem_count(),
+            arena.device(),
+        )?)?)
     }
 }
 
 fn check_images(images: &Tensor) -> Result<()> {
     match (images.dims(), images.dtype()) {
         ([n, h, w, 3], DType::F32) if n * h * w > 0 => Ok(()),
-        (dims, dtype) => Err(Error::Images { found: format!("{dtype:?} of shape {dims:?}") }),
+        (dims, dtype) => Err(Error::Images {
+            found: format!("{dtype:?} of shape {dims:?}"),
+        }),
     }
 }

@@ -39,8 +39,16 @@ impl Parameters {
         statistics: Vec<f32>,
         device: &Device,
     ) -> Result<Self> {
-        check_length("the buffer of parameters", arena.len(), plan.parameters.len())?;
-        check_length("the buffer of statistics", statistics.len(), plan.statistics.len())?;
+        check_length(
+            "the buffer of parameters",
+            arena.len(),
+            plan.parameters.len(),
+        )?;
+        check_length(
+            "the buffer of statistics",
+            statistics.len(),
+            plan.statistics.len(),
+        )?;
         let (parameters_len, statistics_len) = (arena.len(), statistics.len());
         Ok(Parameters {
             plan,
@@ -99,19 +107,17 @@ impl Parameters {
     ///
     /// # Errors
     /// If `gradient` is not f32 of the arena's length, or the device gives out.
-    pub fn update(
-        &self,
-        gradient: &Tensor,
-        f: impl FnMut(&mut [f32], &[f32]),
-    ) -> Result<()> {
+    pub fn update(&self, gradient: &Tensor, f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
         check_length("the gradient", gradient.elem_count(), self.len())?;
         let f = RefCell::new(f);
         if self.arena.device().is_cpu() {
-            self.arena.inplace_op2(&gradient.contiguous()?, &Update(f))?;
+            self.arena
+                .inplace_op2(&gradient.contiguous()?, &Update(f))?;
         } else {
             let mut values = self.arena.to_vec1::<f32>()?;
             (f.borrow_mut())(&mut values, &gradient.to_vec1::<f32>()?);
-            self.arena.set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
+            self.arena
+                .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
         }
         Ok(())
     }
@@ -147,8 +153,10 @@ impl Parameters {
     /// If the device gives out.
     pub fn named(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut named = BTreeMap::new();
-        let tables =
-            [(&self.plan.parameters, &self.arena), (&self.plan.statistics, &self.statistics)];
+        let tables = [
+            (&self.plan.parameters, &self.arena),
+            (&self.plan.statistics, &self.statistics),
+        ];
         for (table, buffer) in tables {
             for segment in table.segments() {
                 named.insert(segment.name.clone(), view(buffer, segment)?);
@@ -171,8 +179,10 @@ impl Parameters {
 
     /// Overwrites the named tensors. Names and shapes must be the model's own.
     pub(crate) fn set_named(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        let tables =
-            [(&self.plan.parameters, &self.arena), (&self.plan.statistics, &self.statistics)];
+        let tables = [
+            (&self.plan.parameters, &self.arena),
+            (&self.plan.statistics, &self.statistics),
+        ];
         for (table, buffer) in tables {
             let mut values = buffer.to_vec1::<f32>()?;
             for segment in table.segments() {
@@ -181,11 +191,18 @@ impl Parameters {
                     values[segment.range.clone()].copy_from_slice(&tensor.to_vec1::<f32>()?);
                 }
             }
-            buffer.set(&Tensor::from_vec(values, buffer.elem_count(), buffer.device())?)?;
+            buffer.set(&Tensor::from_vec(
+                values,
+                buffer.elem_count(),
+                buffer.device(),
+            )?)?;
         }
         for name in self.counters() {
             if let Some(counter) = tensors.get(&name) {
-                let batches = counter.to_dtype(DType::I64)?.flatten_all()?.to_vec1::<i64>()?;
+                let batches = counter
+                    .to_dtype(DType::I64)?
+                    .flatten_all()?
+                    .to_vec1::<i64>()?;
                 self.set_batches_tracked(batches.first().copied().unwrap_or(0));
             }
         }
@@ -195,12 +212,22 @@ impl Parameters {
 
 /// One tensor of a flat buffer, without copying it and outside any graph.
 pub(crate) fn view(buffer: &Tensor, segment: &Segment) -> candle_core::Result<Tensor> {
-    let flat = buffer.detach().narrow(0, segment.range.start, segment.range.len())?;
+    let flat = buffer
+        .detach()
+        .narrow(0, segment.range.start, segment.range.len())?;
     flat.reshape(segment.shape.as_slice())
 }
 
 fn check_length(what: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected { Ok(()) } else { Err(Error::Length { what, found, expected }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Length {
+            what,
+            found,
+            expected,
+        })
+    }
 }
 
 struct Update<F>(RefCell<F>);
@@ -217,7 +244,9 @@ impl<F: FnMut(&mut [f32], &[f32])> InplaceOp2 for Update<F> {
         gradient: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<()> {
-        let (start, end) = layout.contiguous_offsets().unwrap_or((0, layout.shape().elem_count()));
+        let (start, end) = layout
+            .contiguous_offsets()
+            .unwrap_or((0, layout.shape().elem_count()));
         let gradient = &gradient.as_slice::<f32>()?[start..end];
         match parameters {
             CpuStorage::F32(parameters) => (self.0.borrow_mut())(parameters, gradient),

@@ -32,8 +32,10 @@ pub struct Normalisation {
 
 impl Normalisation {
     /// What torchvision's ImageNet weights were trained with.
-    pub const IMAGENET: Normalisation =
-        Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    pub const IMAGENET: Normalisation = Normalisation {
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    };
 }
 
 /// What a weights file says of itself.
@@ -59,14 +61,25 @@ pub struct WeightsMetadata {
 /// # Errors
 /// If the file cannot be written; an older file of that name is then left as it was.
 pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
-    let json = serde_json::to_string(metadata)
-        .map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
+    let json = serde_json::to_string(metadata).map_err(|e| Error::Format {
+        path: path.into(),
+        reason: e.to_string(),
+    })?;
     let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
     let tensors = network.parameters().named()?;
-    let bytes = safetensors::serialize(tensors.iter(), Some(header))
-        .map_err(|e| Error::Format { path: path.into(), reason: e.to_string() })?;
-    let io = |source| Error::File { path: path.into(), source };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let bytes =
+        safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| Error::Format {
+            path: path.into(),
+            reason: e.to_string(),
+        })?;
+    let io = |source| Error::File {
+        path: path.into(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -74,7 +87,10 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
         // As any new file has them, less what the umask takes; temporary files are private.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut file = builder.prefix(".weights-").tempfile_in(folder).map_err(io)?;
+    let mut file = builder
+        .prefix(".weights-")
+        .tempfile_in(folder)
+        .map_err(io)?;
     file.write_all(&bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
@@ -93,7 +109,10 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> 
     let tensors = tensors(path, &bytes)?;
     let report = compare(&network, &tensors);
     if !report.is_complete() {
-        return Err(Error::OtherModel { path: path.into(), report: Box::new(report) });
+        return Err(Error::OtherModel {
+            path: path.into(),
+            report: Box::new(report),
+        });
     }
     network.parameters().set_named(&tensors)?;
     Ok((network, metadata))
@@ -109,7 +128,10 @@ pub fn inspect(path: &Path) -> Result<(WeightsMetadata, BTreeMap<String, Tensor>
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })
+    std::fs::read(path).map_err(|source| Error::File {
+        path: path.into(),
+        source,
+    })
 }
 
 pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
@@ -119,10 +141,15 @@ pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tens
 }
 
 fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
-    let (_, header) =
-        SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, &e))?;
-    let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
-    let format = |reason: String| Error::Format { path: path.into(), reason };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, &e))?;
+    let json = header
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(METADATA_KEY));
+    let format = |reason: String| Error::Format {
+        path: path.into(),
+        reason,
+    };
     let json = json.ok_or_else(|| {
         format(format!(
             "the file does not say what model it is (no {METADATA_KEY:?} in its metadata): \
@@ -133,7 +160,9 @@ fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
         .map_err(|e| format(format!("its metadata cannot be understood: {e}")))?;
     let (names, classes) = (metadata.class_names.len(), metadata.model.classes);
     if names != classes {
-        return Err(format(format!("it names {names} classes for a model of {classes}")));
+        return Err(format(format!(
+            "it names {names} classes for a model of {classes}"
+        )));
     }
     if metadata.image_size == 0 {
         return Err(format("its image size is 0".into()));
@@ -143,7 +172,10 @@ fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
 
 fn not_safetensors(path: &Path, error: &dyn std::fmt::Display) -> Error {
     let reason = format!("not a whole safetensors file: {error}");
-    Error::Format { path: path.into(), reason }
+    Error::Format {
+        path: path.into(),
+        reason,
+    }
 }
 
 impl LoadReport {

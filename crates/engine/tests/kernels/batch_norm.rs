@@ -3,8 +3,11 @@ use engine::{Activation, Isa};
 
 use crate::{assert_close, numbers};
 
-const ACTIVATIONS: [Activation; 3] =
-    [Activation::Identity, Activation::Relu, Activation::Hardswish];
+const ACTIVATIONS: [Activation; 3] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Hardswish,
+];
 const EPSILON: f64 = 1e-3;
 
 fn activate(activation: Activation, x: f64) -> f64 {
@@ -25,7 +28,9 @@ fn reference(activation: Activation, x: &[f64], weight: &[f64], bias: &[f64]) ->
     let channels = weight.len();
     let rows = (x.len() / channels) as f64;
     let column = |c: usize| x.iter().skip(c).step_by(channels);
-    let mean: Vec<f64> = (0..channels).map(|c| column(c).sum::<f64>() / rows).collect();
+    let mean: Vec<f64> = (0..channels)
+        .map(|c| column(c).sum::<f64>() / rows)
+        .collect();
     let variance: Vec<f64> = (0..channels)
         .map(|c| column(c).map(|x| (x - mean[c]).powi(2)).sum::<f64>() / rows)
         .collect();
@@ -36,7 +41,11 @@ fn reference(activation: Activation, x: &[f64], weight: &[f64], bias: &[f64]) ->
             activate(activation, normal * weight[c] + bias[c])
         })
         .collect();
-    Reference { mean, variance, output }
+    Reference {
+        mean,
+        variance,
+        output,
+    }
 }
 
 fn widen(values: &[f32]) -> Vec<f64> {
@@ -68,10 +77,14 @@ fn forward_matches_the_reference() {
     for (rows, channels) in [(1, 3), (2, 8), (255, 17), (257, 16), (1000, 40)] {
         for offset in [0.0, 1000.0] {
             // A mean a thousand deviations from zero must not cost the variance its digits.
-            let x: Vec<f32> = numbers(rows * channels, 1).iter().map(|x| x + offset).collect();
+            let x: Vec<f32> = numbers(rows * channels, 1)
+                .iter()
+                .map(|x| x + offset)
+                .collect();
             let (weight, bias) = (numbers(channels, 2), numbers(channels, 3));
-            for (isa, activation) in
-                Isa::available().into_iter().flat_map(|isa| ACTIVATIONS.map(|a| (isa, a)))
+            for (isa, activation) in Isa::available()
+                .into_iter()
+                .flat_map(|isa| ACTIVATIONS.map(|a| (isa, a)))
             {
                 let what = format!("{isa} {activation:?} {rows}x{channels} around {offset}");
                 let expected = reference(activation, &widen(&x), &widen(&weight), &widen(&bias));
@@ -101,17 +114,31 @@ fn backward_matches_finite_differences() {
         let bias = numbers(channels, 7);
         let (wide_x, wide_w, wide_b) = (widen(&x), widen(&weight), widen(&bias));
         for activation in ACTIVATIONS {
-            let by_x = differences(&wide_x, |x| objective(activation, x, &wide_w, &wide_b, &gradient));
-            let by_w = differences(&wide_w, |w| objective(activation, &wide_x, w, &wide_b, &gradient));
-            let by_b = differences(&wide_b, |b| objective(activation, &wide_x, &wide_w, b, &gradient));
+            let by_x = differences(&wide_x, |x| {
+                objective(activation, x, &wide_w, &wide_b, &gradient)
+            });
+            let by_w = differences(&wide_w, |w| {
+                objective(activation, &wide_x, w, &wide_b, &gradient)
+            });
+            let by_b = differences(&wide_b, |b| {
+                objective(activation, &wide_x, &wide_w, b, &gradient)
+            });
             for isa in Isa::available() {
                 let what = format!("{isa} {activation:?} {rows}x{channels}");
                 let found = statistics(isa, channels, &x);
                 let std: Vec<f32> = (found.variance.iter())
                     .map(|v| (1.0 / (f64::from(*v) + EPSILON).sqrt()) as f32)
                     .collect();
-                let ours =
-                    backward(isa, activation, &x, &found.mean, &std, &weight, &bias, &gradient);
+                let ours = backward(
+                    isa,
+                    activation,
+                    &x,
+                    &found.mean,
+                    &std,
+                    &weight,
+                    &bias,
+                    &gradient,
+                );
                 assert_close(&ours.values, &by_x, 2e-4, &format!("{what}: values"));
                 assert_close(&ours.weight, &by_w, 2e-4, &format!("{what}: weight"));
                 assert_close(&ours.bias, &by_b, 2e-4, &format!("{what}: bias"));
@@ -124,7 +151,10 @@ fn backward_matches_finite_differences() {
 fn threads_do_not_change_a_bit() {
     let (channels, x) = (24, numbers(24 * 3000, 8));
     let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| statistics(Isa::best(), channels, &x))
     };
     assert_eq!(run(1), run(3));

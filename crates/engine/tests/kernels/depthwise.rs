@@ -10,8 +10,12 @@ fn each_product(g: Geometry, mut visit: impl FnMut(usize, usize, usize)) {
     for n in 0..g.batch {
         for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
             for (i, j) in (0..g.kernel).flat_map(|i| (0..g.kernel).map(move |j| (i, j))) {
-                let y = (row * g.stride + i).checked_sub(g.padding()).filter(|y| *y < g.height);
-                let x = (column * g.stride + j).checked_sub(g.padding()).filter(|x| *x < g.width);
+                let y = (row * g.stride + i)
+                    .checked_sub(g.padding())
+                    .filter(|y| *y < g.height);
+                let x = (column * g.stride + j)
+                    .checked_sub(g.padding())
+                    .filter(|x| *x < g.width);
                 let (Some(y), Some(x)) = (y, x) else { continue };
                 for c in 0..g.channels {
                     visit(
@@ -45,10 +49,20 @@ fn check(g: Geometry) {
         assert_close(&actual, &output, 1e-6, &format!("{isa} forward {g:?}"));
         let mut actual = vec![f32::NAN; g.input_len()];
         backward_input(isa, g, &gradient, &weights, &mut actual);
-        assert_close(&actual, &input_gradient, 1e-6, &format!("{isa} backward_input {g:?}"));
+        assert_close(
+            &actual,
+            &input_gradient,
+            1e-6,
+            &format!("{isa} backward_input {g:?}"),
+        );
         let mut actual = vec![f32::NAN; g.weight_len()];
         backward_weights(isa, g, &input, &gradient, &mut actual);
-        assert_close(&actual, &weight_gradient, 1e-5, &format!("{isa} backward_weights {g:?}"));
+        assert_close(
+            &actual,
+            &weight_gradient,
+            1e-5,
+            &format!("{isa} backward_weights {g:?}"),
+        );
     }
 }
 
@@ -56,10 +70,24 @@ fn check(g: Geometry) {
 fn adversarial_shapes() {
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
         for size in 1..=17 {
-            check(Geometry { batch: 1, height: size, width: 18 - size, channels: 25, kernel, stride });
+            check(Geometry {
+                batch: 1,
+                height: size,
+                width: 18 - size,
+                channels: 25,
+                kernel,
+                stride,
+            });
         }
         for channels in [1, 8, 16, 40, 1280] {
-            check(Geometry { batch: 3, height: 1, width: 1, channels, kernel, stride });
+            check(Geometry {
+                batch: 3,
+                height: 1,
+                width: 1,
+                channels,
+                kernel,
+                stride,
+            });
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Every kernel, on every instruction set of this machine, against a plain
 //! double-precision reference.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod batch_norm;
 mod depthwise;
 mod plan;
@@ -22,9 +24,15 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let square = |x: f64| x * x;
-    let distance: f64 =
-        actual.iter().zip(expected).map(|(a, e)| square(f64::from(*a) - e)).sum();
+    let distance: f64 = actual
+        .iter()
+        .zip(expected)
+        .map(|(a, e)| square(f64::from(*a) - e))
+        .sum();
     let length: f64 = expected.iter().map(|e| square(*e)).sum();
     let relative = (distance / length.max(1e-30)).sqrt();
-    assert!(relative <= tolerance, "{what}: off by {relative:e} of its length");
+    assert!(
+        relative <= tolerance,
+        "{what}: off by {relative:e} of its length"
+    );
 }

@@ -1,6 +1,4 @@
-use engine::{
-    Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, Plan, Role, SpecError,
-};
+use engine::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, Plan, Role, SpecError};
 
 fn tiny() -> NetworkSpec {
     let block = BlockSpec {
@@ -16,17 +14,36 @@ fn tiny() -> NetworkSpec {
         name: "tiny".into(),
         stem_channels: 8,
         stem_stride: 2,
-        blocks: vec![BlockSpec { expanded: 8, squeeze: None, ..block }, block],
+        blocks: vec![
+            BlockSpec {
+                expanded: 8,
+                squeeze: None,
+                ..block
+            },
+            block,
+        ],
         features: 24,
-        head: HeadSpec { hidden: Some(32), dropout: 0.2, classes: 3 },
-        batch_norm: BatchNormSpec { epsilon: 1e-3, momentum: 0.01 },
+        head: HeadSpec {
+            hidden: Some(32),
+            dropout: 0.2,
+            classes: 3,
+        },
+        batch_norm: BatchNormSpec {
+            epsilon: 1e-3,
+            momentum: 0.01,
+        },
     }
 }
 
 #[test]
 fn names_follow_torchvision_and_segments_have_no_gaps() {
     let plan = Plan::new(&tiny()).unwrap();
-    let names: Vec<&str> = plan.parameters.segments().iter().map(|s| s.name.as_str()).collect();
+    let names: Vec<&str> = plan
+        .parameters
+        .segments()
+        .iter()
+        .map(|s| s.name.as_str())
+        .collect();
     assert_eq!(names[0], "features.0.0.weight");
     // A block without expansion starts with the depthwise convolution.
     assert!(names.contains(&"features.1.block.1.0.weight"));
@@ -43,22 +60,50 @@ fn names_follow_torchvision_and_segments_have_no_gaps() {
     assert_eq!((plan.backbone.start, plan.head.end), (0, end));
     assert_eq!(plan.backbone.end, plan.head.start);
     let depthwise = &plan.blocks[1].depthwise;
-    assert_eq!(plan.parameters.segments()[depthwise.weight].shape, [16, 1, 5, 5]);
-    assert_eq!(plan.statistics.segments()[depthwise.statistics + 1].role, Role::RunningVariance);
+    assert_eq!(
+        plan.parameters.segments()[depthwise.weight].shape,
+        [16, 1, 5, 5]
+    );
+    assert_eq!(
+        plan.statistics.segments()[depthwise.statistics + 1].role,
+        Role::RunningVariance
+    );
 }
 
 #[test]
 fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.blocks[1].in_channels = 9;
-    assert_eq!(Plan::new(&spec), Err(SpecError::Chain { block: 1, takes: 9, given: 8 }));
+    assert_eq!(
+        Plan::new(&spec),
+        Err(SpecError::Chain {
+            block: 1,
+            takes: 9,
+            given: 8
+        })
+    );
     let mut spec = tiny();
     spec.head.classes = 0;
-    assert!(Plan::new(&spec).unwrap_err().to_string().contains("classes is 0"));
+    assert!(
+        Plan::new(&spec)
+            .unwrap_err()
+            .to_string()
+            .contains("classes is 0")
+    );
     let mut spec = tiny();
     spec.head.dropout = 1.0;
-    assert!(Plan::new(&spec).unwrap_err().to_string().contains("dropout is 1"));
+    assert!(
+        Plan::new(&spec)
+            .unwrap_err()
+            .to_string()
+            .contains("dropout is 1")
+    );
     let mut spec = tiny();
     spec.blocks[0].kernel = 4;
-    assert!(Plan::new(&spec).unwrap_err().to_string().contains("block 0: kernel is 4"));
+    assert!(
+        Plan::new(&spec)
+            .unwrap_err()
+            .to_string()
+            .contains("block 0: kernel is 4")
+    );
 }

@@ -31,7 +31,12 @@ fn every_kernel_matches_its_definition() {
             average(isa, channels, &x, &mut out);
             assert_close(&out, &mean, 1e-6, &format!("{isa} average"));
             scale_backward_factors(isa, channels, &x, &gradient, &mut out);
-            assert_close(&out, &factor_gradient, 1e-6, &format!("{isa} scale_backward_factors"));
+            assert_close(
+                &out,
+                &factor_gradient,
+                1e-6,
+                &format!("{isa} scale_backward_factors"),
+            );
         }
     }
 }

@@ -6,7 +6,11 @@ use super::{dims, slice, with_slices};
 
 /// Mean over the pixels of `x` `[n, h, w, c]`, to `[n, c]`.
 pub(crate) fn average(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(Average) } else { stock(x) }
+    if x.device().is_cpu() {
+        x.contiguous()?.apply_op1(Average)
+    } else {
+        stock(x)
+    }
 }
 
 fn stock(x: &Tensor) -> Result<Tensor> {

@@ -31,7 +31,11 @@ pub(crate) fn batch_norm(
     let inverse_std = (found.variance.iter())
         .map(|&variance| (1.0 / (f64::from(variance) + epsilon).sqrt()) as f32)
         .collect();
-    let op = BatchNorm { mean: found.mean.clone(), inverse_std, activation };
+    let op = BatchNorm {
+        mean: found.mean.clone(),
+        inverse_std,
+        activation,
+    };
     Ok(Normalised {
         output: x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?,
         mean: Tensor::from_vec(found.mean, channels, &Device::Cpu)?,
@@ -100,7 +104,14 @@ impl CustomOp3 for BatchNorm {
         let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
         let (scale, shift) = scale_and_shift(&self.mean, &self.inverse_std, weight, bias);
         let mut output = vec![0.0; values.len()];
-        apply(Isa::best(), self.activation, values, &scale, &shift, &mut output);
+        apply(
+            Isa::best(),
+            self.activation,
+            values,
+            &scale,
+            &shift,
+            &mut output,
+        );
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
 
@@ -112,15 +123,23 @@ impl CustomOp3 for BatchNorm {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradients =
-            with_slices([x, weight, bias, gradient], |[x, weight, bias, gradient]| {
+        let gradients = with_slices(
+            [x, weight, bias, gradient],
+            |[x, weight, bias, gradient]| {
                 let (isa, activation) = (Isa::best(), self.activation);
                 let (mean, std) = (&self.mean, &self.inverse_std);
-                Ok(backward(isa, activation, x, mean, std, weight, bias, gradient))
-            })?;
+                Ok(backward(
+                    isa, activation, x, mean, std, weight, bias, gradient,
+                ))
+            },
+        )?;
         Ok((
             Some(Tensor::from_vec(gradients.values, x.shape(), x.device())?),
-            Some(Tensor::from_vec(gradients.weight, weight.shape(), x.device())?),
+            Some(Tensor::from_vec(
+                gradients.weight,
+                weight.shape(),
+                x.device(),
+            )?),
             Some(Tensor::from_vec(gradients.bias, bias.shape(), x.device())?),
         ))
     }
@@ -133,9 +152,16 @@ mod tests {
 
     #[test]
     fn kernel_and_stock_operators_agree() {
-        for activation in [Activation::Identity, Activation::Relu, Activation::Hardswish] {
-            let inputs =
-                [(numbers(&[70, 9], 1) * 4.0).unwrap(), numbers(&[9], 2), numbers(&[9], 3)];
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Hardswish,
+        ] {
+            let inputs = [
+                (numbers(&[70, 9], 1) * 4.0).unwrap(),
+                numbers(&[9], 2),
+                numbers(&[9], 3),
+            ];
             let [x, w, b] = &inputs;
             let ours = batch_norm(x, w, b, 1e-3, activation).unwrap();
             let other = stock(x, w, b, 1e-3, activation).unwrap();

@@ -16,8 +16,16 @@ pub(crate) fn depthwise(
         return stock(x, weights, kernel, stride);
     }
     let (batch, height, width, channels) = dims(x)?;
-    let geometry = Geometry { batch, height, width, channels, kernel, stride };
-    x.contiguous()?.apply_op2(&weights.contiguous()?, Depthwise(geometry))
+    let geometry = Geometry {
+        batch,
+        height,
+        width,
+        channels,
+        kernel,
+        stride,
+    };
+    x.contiguous()?
+        .apply_op2(&weights.contiguous()?, Depthwise(geometry))
 }
 
 fn stock(x: &Tensor, weights: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
@@ -47,7 +55,9 @@ impl CustomOp2 for Depthwise {
         let mut output = vec![0.0; geometry.output_len()];
         let (x, weights) = (slice(x, x_layout)?, slice(weights, weights_layout)?);
         forward(Isa::best(), geometry, x, weights, &mut output);
-        let Geometry { batch, channels, .. } = geometry;
+        let Geometry {
+            batch, channels, ..
+        } = geometry;
         let shape = (batch, geometry.out_height(), geometry.out_width(), channels);
         Ok((CpuStorage::F32(output), shape.into()))
     }
@@ -81,11 +91,18 @@ mod tests {
 
     #[test]
     fn kernel_and_stock_operators_agree() {
-        for (kernel, stride, height, width) in
-            [(3, 1, 5, 7), (3, 2, 8, 5), (5, 1, 2, 9), (5, 2, 7, 7), (5, 2, 1, 1)]
-        {
+        for (kernel, stride, height, width) in [
+            (3, 1, 5, 7),
+            (3, 2, 8, 5),
+            (5, 1, 2, 9),
+            (5, 2, 7, 7),
+            (5, 2, 1, 1),
+        ] {
             assert_same(
-                [numbers(&[2, height, width, 10], 1), numbers(&[kernel * kernel, 10], 2)],
+                [
+                    numbers(&[2, height, width, 10], 1),
+                    numbers(&[kernel * kernel, 10], 2),
+                ],
                 |[x, w]| depthwise(x, w, kernel, stride).unwrap(),
                 |[x, w]| stock(x, w, kernel, stride).unwrap(),
             );

@@ -103,7 +103,15 @@ pub(crate) mod test_support {
 
     pub(crate) fn assert_near(a: &Tensor, b: &Tensor, what: &str) {
         assert_eq!(a.dims(), b.dims(), "{what}");
-        let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        let norm = |x: &Tensor| {
+            x.sqr()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
+                .sqrt()
+        };
         let off = norm(&(a - b).unwrap()) / norm(b).max(1e-20);
         assert!(off < 1e-5, "{what}: off by {off:e} of its length");
     }

@@ -34,17 +34,47 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
     let small = side == 32;
     let fan_in = segment.shape[1..].iter().product::<usize>() as f64;
     let conv_gain: f64 = match variant {
-        Variant::Large => if small { 4.75 } else { 3.5 },
-        Variant::Small => if small { 5.75 } else { 4.0 },
+        Variant::Large => {
+            if small {
+                4.75
+            } else {
+                3.5
+            }
+        }
+        Variant::Small => {
+            if small {
+                5.75
+            } else {
+                4.0
+            }
+        }
     };
     let (centre, spread) = match segment.role {
         Role::ConvWeight => (0.0, (conv_gain / fan_in).sqrt()),
         Role::LinearWeight => (0.0, (3.0 / fan_in).sqrt()),
         Role::Bias => (0.0, 0.1),
-        Role::NormWeight => if small { (1.0, 0.2) } else { (0.3, 0.06) },
-        Role::NormBias => if small { (0.0, 0.2) } else { (0.9, 0.06) },
+        Role::NormWeight => {
+            if small {
+                (1.0, 0.2)
+            } else {
+                (0.3, 0.06)
+            }
+        }
+        Role::NormBias => {
+            if small {
+                (0.0, 0.2)
+            } else {
+                (0.9, 0.06)
+            }
+        }
         Role::RunningMean => (0.0, 0.2),
-        Role::RunningVariance => if small { (1.0, 0.5) } else { (0.09, 0.045) },
+        Role::RunningVariance => {
+            if small {
+                (1.0, 0.5)
+            } else {
+                (0.09, 0.045)
+            }
+        }
     };
     around(centre, spread, &segment.name, segment.range.len())
 }
@@ -58,9 +88,14 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
         (&plan.statistics, network.parameters().statistics()),
     ];
     for (table, buffer) in tables {
-        let values: Vec<f32> =
-            table.segments().iter().flat_map(|segment| fill(segment, config.name, side)).collect();
-        buffer.set(&Tensor::from_vec(values, buffer.elem_count(), &Device::Cpu).unwrap()).unwrap();
+        let values: Vec<f32> = table
+            .segments()
+            .iter()
+            .flat_map(|segment| fill(segment, config.name, side))
+            .collect();
+        buffer
+            .set(&Tensor::from_vec(values, buffer.elem_count(), &Device::Cpu).unwrap())
+            .unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("formula.safetensors");
@@ -87,17 +122,23 @@ pub(crate) fn images(batch: usize, side: usize) -> Tensor {
 
 pub(crate) fn labels(batch: usize, classes: usize) -> Tensor {
     let seed = fnv1a("label");
-    let labels: Vec<u32> =
-        (0..batch as u32).map(|index| hash(seed, index) % classes as u32).collect();
+    let labels: Vec<u32> = (0..batch as u32)
+        .map(|index| hash(seed, index) % classes as u32)
+        .collect();
     Tensor::from_vec(labels, batch, &Device::Cpu).unwrap()
 }
 
 /// The dot product with Rademacher vector `j`.
 pub(crate) fn projection(values: &[f32], j: u32) -> f64 {
     let seed = fnv1a("projection");
-    (0..).zip(values)
+    (0..)
+        .zip(values)
         .map(|(index, &value)| {
-            let sign = if hash(seed, index) >> j & 1 == 1 { 1.0 } else { -1.0 };
+            let sign = if hash(seed, index) >> j & 1 == 1 {
+                1.0
+            } else {
+                -1.0
+            };
             sign * f64::from(value)
         })
         .sum()

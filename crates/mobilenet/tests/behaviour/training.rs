@@ -1,0 +1,219 @@
+use candle_core::Tensor;
+use mobilenet::{Error, HeadKind, ModelConfig, Network};
+
+use crate::{arena, config, images, network, statistics, values};
+
+fn labels() -> Tensor {
+    Tensor::new(&[0u32, 1, 2, 0], &candle_core::Device::Cpu).unwrap()
+}
+
+fn gradient(network: &mut Network, images: &Tensor, step: u64, freeze: bool) -> Vec<f32> {
+    let logits = network.forward_train(images, step, freeze).unwrap();
+    let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
+    values(
+        loss.backward()
+            .unwrap()
+            .get(network.parameters().arena())
+            .unwrap(),
+    )
+}
+
+#[test]
+fn a_frozen_backbone_stands_still() {
+    let mut network = network(&config());
+    let images = images(4, 64);
+    let (before, backbone) = (statistics(&network), network.parameters().backbone());
+    let frozen = gradient(&mut network, &images, 0, true);
+    assert!(frozen[backbone.clone()].iter().all(|&g| g == 0.0));
+    assert!(
+        frozen[network.parameters().head()]
+            .iter()
+            .any(|&g| g != 0.0)
+    );
+    assert_eq!(statistics(&network), before);
+    assert_eq!(network.parameters().batches_tracked(), 0);
+    let thawed = gradient(&mut network, &images, 0, false);
+    assert!(thawed[backbone].iter().any(|&g| g != 0.0));
+    assert_ne!(statistics(&network), before);
+    assert_eq!(network.parameters().batches_tracked(), 1);
+}
+
+#[test]
+fn every_step_has_its_own_dropout_and_inference_none() {
+    let config = ModelConfig {
+        dropout: 0.5,
+        ..config()
+    };
+    let mut network = network(&config);
+    let images = images(4, 64);
+    // Frozen, so that the running statistics do not move between the calls.
+    let mut logits = |step| values(&network.forward_train(&images, step, true).unwrap());
+    let (first, again, second) = (logits(1), logits(1), logits(2));
+    assert_eq!(first, again);
+    assert_ne!(first, second);
+    let inferred = values(&network.infer(&images).unwrap());
+    assert_eq!(inferred, values(&network.infer(&images).unwrap()));
+    // Dropout keeps the expectation: many masks average to the logits without any.
+    let mut mean = vec![0.0; first.len()];
+    for step in 0..400 {
+        let logits = values(&network.forward_train(&images, step, true).unwrap());
+        mean.iter_mut()
+            .zip(logits)
+            .for_each(|(mean, logit)| *mean += logit / 400.0);
+    }
+    let spread = |a: &[f32]| {
+        a.iter()
+            .zip(&inferred)
+            .map(|(a, b)| (a - b).powi(2))
+            .sum::<f32>()
+    };
+    assert!(
+        spread(&mean) < 0.05 * spread(&first),
+        "{mean:?} {inferred:?}"
+    );
+}
+
+#[test]
+fn gradients_are_slopes_for_every_head_and_stem() {
+    for (head, stem_stride) in [
+        (HeadKind::Linear, 1),
+        (HeadKind::Torchvision, 1),
+        (HeadKind::Linear, 2),
+    ] {
+        let config = ModelConfig {
+            head,
+            stem_stride,
+            dropout: 0.0,
+            ..config()
+        };
+        let mut network = network(&config);
+        let images = images(4, 64);
+        let gradient = gradient(&mut network, &images, 0, false);
+        let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+        // Along its own direction the loss climbs by the gradient's length.
+        let start = network.parameters().snapshot().unwrap();
+        let mut loss_at = |distance: f32| {
+            network.parameters().restore(&start).unwrap();
+            let direction = Tensor::new(gradient.as_slice(), network.device()).unwrap();
+            network
+                .parameters()
+                .update(&direction, |values, direction| {
+                    for (value, slope) in values.iter_mut().zip(direction) {
+                        *value += distance * slope / length;
+                    }
+                })
+                .unwrap();
+            let logits = network.forward_train(&images, 0, false).unwrap();
+            let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
+            loss.to_scalar::<f32>().unwrap()
+        };
+        let step = 2e-3 / length.max(1.0);
+        let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        let off = (slope / length - 1.0).abs();
+        assert!(
+            off < 0.02,
+            "{head:?}, stride {stem_stride}: slope {slope}, gradient {length}"
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let run = |seed| {
+        let mut network = Network::new(&config(), seed, &candle_core::Device::Cpu).unwrap();
+        let gradient = gradient(&mut network, &images(4, 48), 3, false);
+        (arena(&network), statistics(&network), gradient)
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).0, run(2).0);
+}
+
+#[test]
+fn snapshots_bring_everything_back() {
+    let mut network = network(&config());
+    let images = images(4, 64);
+    let before = network.parameters().snapshot().unwrap();
+    let logits = values(&network.infer(&images).unwrap());
+    let gradient =
+        Tensor::new(gradient(&mut network, &images, 0, false), network.device()).unwrap();
+    network
+        .parameters()
+        .update(&gradient, |values, gradient| {
+            values
+                .iter_mut()
+                .zip(gradient)
+                .for_each(|(value, slope)| *value -= 0.1 * slope);
+        })
+        .unwrap();
+    assert_ne!(values(&network.infer(&images).unwrap()), logits);
+    network.parameters().restore(&before).unwrap();
+    assert_eq!(values(&network.infer(&images).unwrap()), logits);
+    assert_eq!(network.parameters().batches_tracked(), 0);
+}
+
+#[test]
+fn odd_sizes_run_and_rectangles_too() {
+    let mut network = network(&config());
+    for (height, width) in [(33, 47), (64, 32), (97, 35)] {
+        let square = images(2, 97);
+        let images = square
+            .narrow(1, 0, height)
+            .unwrap()
+            .narrow(2, 0, width)
+            .unwrap();
+        assert_eq!(network.infer(&images).unwrap().dims(), [2, 3]);
+        assert_eq!(
+            network.forward_train(&images, 0, false).unwrap().dims(),
+            [2, 3]
+        );
+    }
+}
+
+#[test]
+fn one_value_per_channel_is_refused_by_name() {
+    let mut network = network(&config());
+    let error = network.forward_train(&images(1, 32), 0, false).unwrap_err();
+    assert!(matches!(error, Error::OneValuePerChannel { .. }), "{error}");
+    assert!(error.to_string().starts_with("features."), "{error}");
+    // Frozen, nothing is normalised by the batch.
+    network.forward_train(&images(1, 32), 0, true).unwrap();
+}
+
+#[test]
+fn wrong_images_and_buffers_are_refused() {
+    let mut network = network(&config());
+    let channels_first = images(2, 64).permute((0, 3, 1, 2)).unwrap();
+    for images in [
+        channels_first,
+        images(2, 64).to_dtype(candle_core::DType::F64).unwrap(),
+    ] {
+        assert!(matches!(network.infer(&images), Err(Error::Images { .. })));
+        assert!(matches!(
+            network.forward_train(&images, 0, false),
+            Err(Error::Images { .. })
+        ));
+    }
+    let short = Tensor::zeros(3, candle_core::DType::F32, network.device()).unwrap();
+    let error = network
+        .parameters()
+        .update(&short, |_, _| unreachable!())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the gradient has 3 numbers"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_second_backward_pass_is_an_error() {
+    let mut network = network(&config());
+    let logits = network.forward_train(&images(4, 64), 0, false).unwrap();
+    let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
+    loss.backward().unwrap();
+    assert!(
+        loss.backward()
+            .unwrap_err()
+            .to_string()
+            .contains("ran twice")
+    );
+}

@@ -1,0 +1,169 @@
+use std::path::PathBuf;
+
+use candle_core::{Device, Tensor};
+use mobilenet::weights::{Normalisation, WeightsMetadata, inspect, load, load_pretrained, save};
+use mobilenet::{Error, ModelConfig, Network, Variant};
+use tempfile::TempDir;
+
+use crate::{arena, config, images, network, statistics, values};
+
+fn metadata(model: &ModelConfig) -> WeightsMetadata {
+    WeightsMetadata {
+        model: model.clone(),
+        class_names: (0..model.classes)
+            .map(|class| format!("class {class}"))
+            .collect(),
+        image_size: 64,
+        normalisation: Normalisation::IMAGENET,
+        epoch: Some(3),
+        score: Some(0.98765),
+    }
+}
+
+/// A folder with `weights.safetensors`, of a network that has trained a step.
+fn saved(config: &ModelConfig) -> (TempDir, PathBuf, Network) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let mut network = network(config);
+    network.forward_train(&images(4, 64), 0, false).unwrap();
+    save(&path, &network, &metadata(config)).unwrap();
+    (folder, path, network)
+}
+
+fn refusal<T>(result: mobilenet::Result<T>) -> String {
+    result.err().expect("a refusal").to_string()
+}
+
+#[test]
+fn a_file_brings_everything_back() {
+    let (folder, path, network) = saved(&config());
+    let (loaded, found) = load(&path, &Device::Cpu).unwrap();
+    assert_eq!(found, metadata(&config()));
+    assert_eq!(arena(&loaded), arena(&network));
+    assert_eq!(statistics(&loaded), statistics(&network));
+    assert_eq!(loaded.parameters().batches_tracked(), 1);
+    let images = images(2, 64);
+    let logits = |network: &Network| values(&network.infer(&images).unwrap());
+    assert_eq!(logits(&loaded), logits(&network));
+    // Equal models are equal files, and nothing else is left in the folder.
+    let again = folder.path().join("again.safetensors");
+    save(&again, &loaded, &found).unwrap();
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        std::fs::read(&again).unwrap()
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    let (_, tensors) = inspect(&path).unwrap();
+    assert_eq!(tensors["classifier.3.weight"].dims(), [3, 256]);
+    assert_eq!(
+        tensors["features.0.1.num_batches_tracked"].dims(),
+        [0usize; 0]
+    );
+}
+
+#[test]
+fn damaged_and_foreign_files_are_refused_by_name() {
+    let (folder, path, _) = saved(&config());
+    let bytes = std::fs::read(&path).unwrap();
+    let bad = folder.path().join("bad.safetensors");
+    for (what, content) in [
+        ("empty", Vec::new()),
+        ("text", b"this is no weights file, only some text".to_vec()),
+        ("cut in the header", bytes[..100].to_vec()),
+        ("cut in the tensors", bytes[..bytes.len() - 1].to_vec()),
+        ("longer", [bytes.as_slice(), b"x"].concat()),
+    ] {
+        std::fs::write(&bad, content).unwrap();
+        let error = refusal(load(&bad, &Device::Cpu));
+        assert!(
+            error.contains("bad.safetensors: not a whole safetensors file"),
+            "{what}: {error}"
+        );
+    }
+    let missing = folder.path().join("missing.safetensors");
+    assert!(refusal(load(&missing, &Device::Cpu)).contains("missing.safetensors"));
+    let plain = [(
+        "weight",
+        Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap(),
+    )];
+    candle_core::safetensors::save(&plain.into_iter().collect(), &bad).unwrap();
+    assert!(refusal(load(&bad, &Device::Cpu)).contains("does not say what model it is"));
+}
+
+#[test]
+fn a_file_that_contradicts_itself_is_refused() {
+    let (_folder, path, network) = saved(&config());
+    let large = ModelConfig {
+        name: Variant::Large,
+        ..config()
+    };
+    save(&path, &network, &metadata(&large)).unwrap();
+    let error = load(&path, &Device::Cpu).err().expect("a refusal");
+    assert!(matches!(&error, Error::OtherModel { report, .. } if !report.mismatched.is_empty()));
+    let mut two = metadata(&config());
+    two.class_names.pop();
+    save(&path, &network, &two).unwrap();
+    assert!(refusal(load(&path, &Device::Cpu)).contains("2 classes for a model of 3"));
+}
+
+#[test]
+fn a_head_for_other_classes_stays_fresh_and_is_reported() {
+    let (_folder, path, trained) = saved(&config());
+    let mut network = network(&ModelConfig {
+        classes: 7,
+        ..config()
+    });
+    let fresh = arena(&network);
+    let report = load_pretrained(&path, &mut network).unwrap();
+    let names: Vec<&str> = report.mismatched.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["classifier.3.bias", "classifier.3.weight"]);
+    assert_eq!(
+        (
+            &report.mismatched[1].file[..],
+            &report.mismatched[1].model[..]
+        ),
+        (&[3, 256][..], &[7, 256][..])
+    );
+    assert!(report.missing.is_empty() && report.unexpected.is_empty());
+    assert!(
+        report
+            .to_string()
+            .contains("classifier.3.bias (file [3], model [7])"),
+        "{report}"
+    );
+    let backbone = network.parameters().backbone();
+    assert_eq!(arena(&network)[backbone.clone()], arena(&trained)[backbone]);
+    assert_eq!(statistics(&network), statistics(&trained));
+    let last = network
+        .parameters()
+        .segments()
+        .last()
+        .unwrap()
+        .range
+        .clone();
+    assert_eq!(arena(&network)[last.clone()], fresh[last]);
+}
+
+#[test]
+fn half_a_backbone_is_refused_and_changes_nothing() {
+    let (_folder, path, _) = saved(&ModelConfig {
+        width: 0.5,
+        ..config()
+    });
+    let mut network = network(&config());
+    let before = arena(&network);
+    let error = refusal(load_pretrained(&path, &mut network));
+    assert!(error.contains("weights of another model"), "{error}");
+    assert!(error.contains("(file ["), "{error}");
+    assert_eq!(arena(&network), before);
+}
+
+#[test]
+fn files_without_batch_counters_load() {
+    let (_folder, path, _) = saved(&config());
+    let (_, mut tensors) = inspect(&path).unwrap();
+    tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
+    let report = load_pretrained(&path, &mut network(&config())).unwrap();
+    assert!(report.missing.is_empty(), "{report}");
+}
