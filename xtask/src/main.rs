@@ -1,2 +1,84 @@
-//! The binary.
-fn main() {}
+//! The project's chores, as `cargo xtask <command>`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool speaks to its user"
+)]
+
+mod bench;
+mod check;
+mod consumers;
+mod data;
+mod golden;
+mod release;
+mod shell;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mnist_data::DatasetName;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch data sets for development into data/<name>/idx
+    Fetch {
+        /// Which; all where none is named
+        names: Vec<DatasetName>,
+    },
+    /// Make the embedded sample data/sample from MNIST, fetching it first
+    Sample,
+    /// Run every committed golden-data generator
+    Golden {
+        /// A Python with torch, torchvision and safetensors
+        #[arg(long, value_name = "PYTHON")]
+        python: PathBuf,
+    },
+    /// Formatting, tidy, clippy and docs, with warnings denied
+    Check,
+    /// Every test of the workspace, then the consumers
+    Test,
+    /// Build and run the libraries' README examples outside the workspace
+    Consumers,
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Pack a release into target/dist; nothing is uploaded
+    Release,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Images a second of whole training steps, against PyTorch where there is one
+    Train(bench::TrainArguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Fetch { names } => data::fetch(&names),
+        Command::Sample => data::sample(),
+        Command::Golden { python } => golden::generate(&python),
+        Command::Check => check::check(),
+        Command::Test => check::test(),
+        Command::Consumers => consumers::run_all(),
+        Command::Bench(Bench::Train(arguments)) => bench::train(&arguments),
+        Command::Release => release::release(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

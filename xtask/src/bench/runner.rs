@@ -1,0 +1,116 @@
+//! A program that takes training steps on command: it prints `ready`, answers
+//! `run K` with the seconds of K steps, and ends at `quit`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub(super) struct Runner {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    name: String,
+}
+
+impl Runner {
+    pub(super) fn start(mut command: Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let commands = child.stdin.take().context("no stdin")?;
+        let answers = BufReader::new(child.stdout.take().context("no stdout")?);
+        let mut runner = Self {
+            child,
+            commands,
+            answers,
+            name,
+        };
+        let greeting = runner.answer()?;
+        ensure!(
+            greeting == "ready",
+            "{}: expected `ready`, got {greeting:?}",
+            runner.name
+        );
+        Ok(runner)
+    }
+
+    /// Takes `count` steps; returns the seconds they took.
+    pub(super) fn steps(&mut self, count: usize) -> Result<f64> {
+        writeln!(self.commands, "run {count}")
+            .with_context(|| format!("{} does not listen", self.name))?;
+        let answer = self.answer()?;
+        match answer.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(seconds),
+            _ => bail!("{}: expected seconds, got {answer:?}", self.name),
+        }
+    }
+
+    pub(super) fn quit(mut self) -> Result<()> {
+        writeln!(self.commands, "quit")
+            .with_context(|| format!("{} does not listen", self.name))?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "{}: {status}", self.name);
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        if line.is_empty() {
+            bail!("{} ended early; what it says is above", self.name);
+        }
+        Ok(line.trim().to_owned())
+    }
+}
+
+/// An error must not leave a process behind that goes on computing.
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> Result<Runner> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Runner::start(command)
+    }
+
+    fn error<T>(result: Result<T>) -> String {
+        let error = result.err().expect("it should have failed");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_program_that_breaks_the_protocol_is_named() {
+        assert!(error(start("exit 1")).contains("sh ended early"));
+        assert!(error(start("echo hello")).contains("expected `ready`, got \"hello\""));
+        for answer in ["soon", "-1", "0", "NaN"] {
+            let mut runner =
+                start(&format!("echo ready; read line; echo {answer}; read line")).unwrap();
+            assert!(error(runner.steps(1)).contains(answer), "{answer}");
+        }
+        let runner = start("echo ready; read line; exit 3").unwrap();
+        assert!(error(runner.quit()).contains('3'));
+        assert!(
+            error(Runner::start(Command::new("/no/such/program"))).contains("/no/such/program")
+        );
+    }
+
+    #[test]
+    fn steps_are_asked_for_and_answered() {
+        let mut runner = start("echo ready; read a b; echo $b.5; read a; test $a = quit").unwrap();
+        assert_eq!(runner.steps(7).unwrap(), 7.5);
+        runner.quit().unwrap();
+    }
+}

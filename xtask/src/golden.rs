@@ -1,0 +1,36 @@
+//! Running the golden-data generators.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+use crate::tidy::files;
+
+/// `cargo xtask golden`: every `tests/golden/generate*.py`, of the workspace and of each crate.
+pub(crate) fn generate(python: &Path) -> Result<()> {
+    let root = shell::root()?;
+    let generators: Vec<_> = files(root)?
+        .into_iter()
+        .filter(|path| is_generator(path))
+        .collect();
+    if generators.is_empty() {
+        bail!("no tests/golden/generate*.py under {}", root.display());
+    }
+    for generator in generators {
+        // No byte code, which would lie among the committed files.
+        let mut command = Command::new(python);
+        command.arg("-B").arg(&generator).current_dir(root);
+        shell::run(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Whether a path, relative to the root, is a generator of golden data.
+pub(crate) fn is_generator(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    (folder == "tests/golden" || folder.ends_with("/tests/golden"))
+        && name.starts_with("generate")
+        && name.ends_with(".py")
+}

@@ -1,0 +1,141 @@
+//! Which room may use which: the arrows of the map.
+
+use toml::{Table, Value};
+
+use super::code::{code_of, words};
+use super::{Tree, folder};
+
+/// The workspace crates that each crate may depend on. Imports run one way:
+/// `engine -> mobilenet`, `{mnist-data, mobilenet, optim} -> trainer -> cli`,
+/// so that every crate can be used without those after it. A crate that is
+/// missing here has no place on the map yet.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("engine", &[]),
+    ("mnist-data", &[]),
+    ("optim", &[]),
+    ("mobilenet", &["engine"]),
+    ("trainer", &["mnist-data", "mobilenet", "optim"]),
+    ("cli", &["mnist-data", "mobilenet", "optim", "trainer"]),
+    // The chores build in seconds because they do not wait for candle.
+    ("xtask", &["mnist-data"]),
+];
+
+/// What only the examples and tests of a crate may use besides.
+const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
+
+/// Registry crates, by the beginning of their name, that crates do without.
+const BARRED: [(&str, &[&str], &str); 3] = [
+    (
+        "candle",
+        &["engine", "mnist-data", "optim", "xtask"],
+        "these work on bytes and slices, for projects with another tensor library, and build in seconds",
+    ),
+    (
+        "clap",
+        &["engine", "mnist-data", "mobilenet", "optim", "trainer"],
+        "a library does not own a command line",
+    ),
+    (
+        "indicatif",
+        &["engine", "mnist-data", "mobilenet", "optim", "trainer"],
+        "a library reports progress through a trait and does not own a terminal",
+    ),
+];
+
+pub(super) fn violations(tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in tree.crates() {
+        let manifest = format!("{}/Cargo.toml", folder(name));
+        let Some(Ok(table)) = tree.text(&manifest).map(str::parse::<Table>) else {
+            found.push(format!("{manifest}: is not TOML"));
+            continue;
+        };
+        let Some((_, arrows)) = ARROWS.iter().find(|(from, _)| *from == name) else {
+            found.push(format!(
+                "{manifest}: {name} is not on the map; give it a place in tidy's ARROWS"
+            ));
+            continue;
+        };
+        let for_tests = TEST_ARROWS.iter().find(|(from, _)| *from == name);
+        for (kind, dependency) in dependencies(&table) {
+            let known = ARROWS.iter().any(|(other, _)| *other == dependency);
+            let for_tests = kind == "dev-dependencies"
+                && for_tests.is_some_and(|(_, to)| to.contains(&&*dependency));
+            if known && !for_tests && !arrows.contains(&&*dependency) {
+                found.push(format!(
+                    "{manifest}: {name} must not import {dependency}; imports run one way"
+                ));
+            }
+            if let Some(reason) = barred(name, &dependency) {
+                found.push(format!(
+                    "{manifest}: {name} must not import {dependency}: {reason}"
+                ));
+            }
+        }
+        found.extend(uses(tree, name));
+    }
+    found
+}
+
+/// A manifest says what a crate may name; the source is read too, so that a
+/// re-export (`trainer::candle_core`) or a renamed package is no way round.
+fn uses(tree: &Tree, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let source = format!("{}/", folder(name));
+    for (path, text) in tree.texts() {
+        if !path.starts_with(&source) || !path.ends_with(".rs") {
+            continue;
+        }
+        let code = code_of(text);
+        for (line, word) in words(&code) {
+            // candle_core in code is candle-core in a manifest.
+            let package = word.replace('_', "-");
+            if let Some(reason) = barred(name, &package)
+                && is_path(&code, line, word)
+            {
+                found.push(format!(
+                    "{path}:{line}: {name} must not import {package}: {reason}"
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// Whether that word of that line names a crate; alone it may be a variable.
+fn is_path(code: &str, line: usize, word: &str) -> bool {
+    let text = code.lines().nth(line - 1).unwrap_or("");
+    text.contains(&format!("{word}::")) || text.contains(&format!("use {word}"))
+}
+
+fn barred(name: &str, dependency: &str) -> Option<&'static str> {
+    // anyhow is a whole name: nothing else begins with it. It hides which error it is.
+    let is_library = !matches!(name, "cli" | "xtask");
+    if is_library && dependency == "anyhow" {
+        return Some("a library's errors are types that a caller can match");
+    }
+    let rule = |(start, names, _): &&(&str, &[&str], &str)| {
+        dependency.starts_with(start) && names.contains(&name)
+    };
+    BARRED.iter().find(rule).map(|(_, _, reason)| *reason)
+}
+
+/// Each dependency's real name, with the kind of table it stands in.
+fn dependencies(manifest: &Table) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let targets = manifest.get("target").and_then(Value::as_table);
+    let targets = targets
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(Value::as_table);
+    for table in std::iter::once(manifest).chain(targets) {
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let listed = table.get(kind).and_then(Value::as_table);
+            for (name, value) in listed.into_iter().flatten() {
+                let package = value.get("package").and_then(Value::as_str);
+                found.push((kind, package.unwrap_or(name).to_owned()));
+            }
+        }
+    }
+    found
+}
