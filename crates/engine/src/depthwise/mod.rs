@@ -1,0 +1,93 @@
+//! Depthwise convolution, channels last: forward and both gradients.
+//!
+//! Images are `[n, h, w, c]`, weights `[k * k, c]` (tap by tap, so that the
+//! channels of one tap lie side by side), padding is `(k - 1) / 2` on every
+//! side. The kernels walk blocks of 16 channels and keep the sums of a few
+//! pixels in registers; what is left of the channels goes in blocks of 8 and 1.
+//! Same numbers as `torch.nn.functional.conv2d(groups=c)` and its gradients.
+
+mod backward_input;
+mod backward_weights;
+mod forward;
+mod lanes;
+
+pub use backward_input::backward_input;
+pub use backward_weights::backward_weights;
+pub use forward::forward;
+
+/// The sizes of one depthwise convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Images in the batch.
+    pub batch: usize,
+    /// Input rows.
+    pub height: usize,
+    /// Input columns.
+    pub width: usize,
+    /// Channels, the same in and out.
+    pub channels: usize,
+    /// Side of the square kernel; odd.
+    pub kernel: usize,
+    /// Step between output pixels, in input pixels.
+    pub stride: usize,
+}
+
+impl Geometry {
+    /// Zero rows or columns assumed on each side of the input.
+    pub fn padding(&self) -> usize {
+        (self.kernel - 1) / 2
+    }
+
+    /// Output rows.
+    pub fn out_height(&self) -> usize {
+        (self.height + 2 * self.padding() - self.kernel) / self.stride + 1
+    }
+
+    /// Output columns.
+    pub fn out_width(&self) -> usize {
+        (self.width + 2 * self.padding() - self.kernel) / self.stride + 1
+    }
+
+    /// Numbers in the input.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.channels
+    }
+
+    /// Numbers in the output.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_height() * self.out_width() * self.channels
+    }
+
+    /// Numbers in the weights.
+    pub fn weight_len(&self) -> usize {
+        self.kernel * self.kernel * self.channels
+    }
+
+    /// The taps `lo..hi` of output position `out` that fall inside `len` input positions.
+    #[inline(always)]
+    pub(super) fn taps(&self, out: usize, len: usize) -> (usize, usize) {
+        let start = out * self.stride;
+        let lo = self.padding().saturating_sub(start);
+        let hi = (len + self.padding())
+            .saturating_sub(start)
+            .min(self.kernel);
+        (lo.min(hi), hi)
+    }
+
+    /// The output columns whose every tap lies inside the input.
+    #[inline(always)]
+    pub(super) fn interior(&self) -> (usize, usize) {
+        let (pad, out) = (self.padding(), self.out_width());
+        let lo = pad.div_ceil(self.stride).min(out);
+        let last = (self.width + pad).checked_sub(self.kernel);
+        let hi = last.map_or(0, |last| last / self.stride + 1).min(out);
+        (lo, hi.max(lo))
+    }
+
+    pub(super) fn assert_kernel(&self) {
+        assert!(
+            self.kernel % 2 == 1 && self.stride > 0,
+            "{self:?}: odd kernel, stride above 0"
+        );
+    }
+}
