@@ -31,7 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fetch data sets for development into data/<name>/idx
+    /// Fetch data sets for development into data/NAME/idx
     Fetch {
         /// Which; all where none is named
         names: Vec<DatasetName>,
