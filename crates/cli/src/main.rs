@@ -1,2 +1,69 @@
-//! The binary.
-fn main() {}
+//! `classify`: trains, measures and uses MobileNetV3 image classifiers.
+
+mod args;
+mod commands;
+mod layers;
+mod prepare;
+mod terminal;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use trainer::config::ConfigError;
+
+use args::{Cli, Command};
+use terminal::Terminal;
+
+/// How a command that did not fail ended.
+pub(crate) enum Done {
+    Completed,
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new();
+    terminal.install_logs(cli.verbose);
+    match run(cli.command, &terminal) {
+        Ok(Done::Completed) => ExitCode::SUCCESS,
+        Ok(Done::Interrupted) => ExitCode::from(130),
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error);
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
+    match command {
+        Command::Fetch(args) => commands::fetch(&args, terminal)?,
+        Command::Unpack(args) => commands::unpack(&args, terminal)?,
+        Command::Train(args) => return commands::train(&args, terminal),
+        Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
+        Command::Predict(args) => commands::predict(&args, terminal)?,
+        Command::Inspect(args) => commands::inspect(&args)?,
+    }
+    Ok(Done::Completed)
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    let of_trainer = |error: &trainer::Error| {
+        matches!(
+            error,
+            trainer::Error::Config(_) | trainer::Error::ClassCount { .. }
+        )
+    };
+    error.downcast_ref::<ConfigError>().is_some()
+        || error
+            .downcast_ref::<trainer::Error>()
+            .is_some_and(of_trainer)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

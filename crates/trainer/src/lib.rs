@@ -1,1 +1,29 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod checkpoint;
+pub mod config;
+mod device;
+mod error;
+mod events;
+mod fit;
+mod infer;
+mod loss;
+mod run_dir;
+mod splits;
+mod tally;
+
+pub use batch::{DeviceBatch, Normaliser};
+pub use checkpoint::{Best, Checkpoints, EarlyStopping};
+pub use config::RunConfig;
+pub use device::{device_name, open_device};
+pub use error::{Error, Result};
+pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder};
+pub use fit::{Ending, Outcome, fit};
+pub use infer::{
+    ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict, write_predictions,
+};
+pub use loss::{CrossEntropy, Loss, balanced_class_weights};
+pub use run_dir::{RunDir, write_atomically};
+pub use splits::Splits;
+pub use tally::{ClassScores, Tally};

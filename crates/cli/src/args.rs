@@ -1,0 +1,153 @@
+//! The command line as it is typed. Nothing is interpreted here.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use trainer::config::DeviceChoice;
+
+/// Trains, measures and uses MobileNetV3 image classifiers.
+#[derive(Debug, Parser)]
+#[command(name = "classify", version, propagate_version = true, after_help = ROOT_EXAMPLE)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Log more (-v: debug, -vv: trace); the RUST_LOG variable says it in detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Fetch(FetchArgs),
+    Unpack(UnpackArgs),
+    Train(TrainArgs),
+    Evaluate(EvaluateArgs),
+    Predict(PredictArgs),
+    Inspect(InspectArgs),
+}
+
+const ROOT_EXAMPLE: &str = "\
+Examples:
+  classify train                             fetch MNIST, train on it, print the test accuracy
+  classify predict --weights W --out out photos/";
+
+/// Bring a data set's IDX files to the disk, verified.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify fetch fashion-mnist --dir data/fashion-mnist/idx")]
+pub(crate) struct FetchArgs {
+    /// mnist or fashion-mnist
+    #[arg(default_value = "mnist", value_parser = dataset)]
+    pub(crate) dataset: mnist_data::DatasetName,
+    /// Folder for the files [default: data/<DATASET>/idx]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Unpack IDX files into train, val and test with a folder per class and a PNG per image.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify unpack data/mnist/idx data/mnist")]
+pub(crate) struct UnpackArgs {
+    /// Folder of the four IDX files (plain or .gz)
+    pub(crate) idx_dir: PathBuf,
+    /// Folder for train, val and test
+    pub(crate) out_dir: PathBuf,
+    /// Name the class folders as this data set does, instead of by number
+    #[arg(long, value_parser = dataset)]
+    pub(crate) classes_of: Option<mnist_data::DatasetName>,
+    /// Training images that become the validation split
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) validation: usize,
+    /// Draw the validation split evenly from the classes, by this seed, instead of taking the last images
+    #[arg(long, value_name = "SEED")]
+    pub(crate) stratified: Option<u64>,
+}
+
+/// Train, then measure on the test split.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  classify train
+  classify train --config configs/mnist-224.toml --set data.limit=640 --set train.epochs=1
+
+Settings are layered: defaults < file < CLASSIFY_* variables < --set.
+CLASSIFY_TRAIN__EPOCHS=3 is the same as --set train.epochs=3.")]
+pub(crate) struct TrainArgs {
+    /// Configuration file [default: configs/mnist.toml, where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Override one setting; a value that is no TOML is taken as text
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Folder of the run [default: runs/<data>-<number>]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+}
+
+/// Measure weights on labelled images.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
+pub(crate) struct EvaluateArgs {
+    /// Weights file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// Folder with one sub-folder per class
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) inference: InferenceArgs,
+}
+
+/// Classify images and write predictions.csv.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify predict --weights W --out out photos/
+
+Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
+to its input; with several inputs, the input comes in front.")]
+pub(crate) struct PredictArgs {
+    /// Weights file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// Folder for predictions.csv
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Images, or folders that are searched for images
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) inference: InferenceArgs,
+}
+
+/// How a trained network is run.
+#[derive(Debug, Args)]
+pub(crate) struct InferenceArgs {
+    /// auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+    /// CPU threads [default: every core]
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Images at a time
+    #[arg(long, default_value = "64")]
+    pub(crate) batch_size: NonZeroUsize,
+    /// Fail on an image that cannot be read, instead of leaving it out with a warning
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Show what a weights file holds.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify inspect runs/mnist-001/*.safetensors")]
+pub(crate) struct InspectArgs {
+    /// Weights file
+    pub(crate) weights: PathBuf,
+}
+
+fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {
+    name.parse()
+}

@@ -1,0 +1,57 @@
+use std::io::Write;
+
+use trainer::Evaluation;
+
+use crate::args::EvaluateArgs;
+use crate::terminal::{Terminal, Work};
+
+pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
+    let (network, metadata, options) = super::open(&args.weights, &args.inference)?;
+    let progress = Work::new(terminal);
+    let result = trainer::evaluate(&network, &metadata, &args.data, options, &progress)?;
+    let mut out = super::stdout();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &result).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, &result)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
+    writeln!(out, "images {}", result.images)?;
+    if result.skipped > 0 {
+        writeln!(out, "skipped {}", result.skipped)?;
+    }
+    writeln!(out, "accuracy {:.4}", result.accuracy)?;
+    writeln!(out, "loss {:.4}", result.loss)?;
+    let name = result
+        .classes
+        .iter()
+        .map(|class| class.name.chars().count())
+        .max();
+    let width = name.unwrap_or(0).max("macro average".len());
+    writeln!(
+        out,
+        "\n{:width$}  images  precision  recall      F1",
+        "class"
+    )?;
+    for class in &result.classes {
+        writeln!(
+            out,
+            "{:width$}  {:6}  {:9.4}  {:6.4}  {:6.4}",
+            class.name, class.support, class.precision, class.recall, class.f1
+        )?;
+    }
+    writeln!(
+        out,
+        "{:width$}  {:6}  {:9.4}  {:6.4}  {:6.4}",
+        "macro average",
+        result.images,
+        result.macro_precision,
+        result.macro_recall,
+        result.macro_f1
+    )
+}

@@ -1,0 +1,63 @@
+//! One file per subcommand.
+
+mod evaluate;
+mod fetch;
+mod inspect;
+mod predict;
+mod train;
+mod unpack;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use anyhow::Context;
+use mobilenet::Network;
+use mobilenet::weights::{self, WeightsMetadata};
+use trainer::InferenceOptions;
+
+use crate::args::InferenceArgs;
+
+pub(crate) use evaluate::evaluate;
+pub(crate) use fetch::fetch;
+pub(crate) use inspect::inspect;
+pub(crate) use predict::predict;
+pub(crate) use train::train;
+pub(crate) use unpack::unpack;
+
+/// Uses so many CPU threads from here on, for everything.
+fn use_threads(threads: usize) -> anyhow::Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// A trained network on the device, and how images are fed to it.
+fn open(
+    weights: &Path,
+    args: &InferenceArgs,
+) -> anyhow::Result<(Network, WeightsMetadata, InferenceOptions)> {
+    let threads = args
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok());
+    let threads = threads.map_or(1, NonZeroUsize::get);
+    use_threads(threads)?;
+    let device = trainer::open_device(args.device)?;
+    let (network, metadata) = weights::load(weights, &device)?;
+    let options = InferenceOptions {
+        batch_size: args.batch_size.get(),
+        workers: threads,
+        on_bad_image: if args.strict {
+            mnist_data::BadImage::Fail
+        } else {
+            mnist_data::BadImage::Skip
+        },
+    };
+    Ok((network, metadata, options))
+}
+
+/// Results go to stdout; an error there reaches `main`, which knows a broken pipe.
+fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::new(io::stdout().lock())
+}

@@ -1,0 +1,43 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::args::PredictArgs;
+use crate::terminal::{Terminal, Work};
+
+pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
+    let images = images(&args.inputs)?;
+    let (network, metadata, options) = super::open(&args.weights, &args.inference)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let progress = Work::new(terminal);
+    let predictions = trainer::predict(&network, &metadata, images, options, &progress)?;
+    let path = args.out.join("predictions.csv");
+    trainer::write_predictions(&path, &predictions, &metadata.class_names)?;
+    let mut out = super::stdout();
+    writeln!(out, "{}\t{} rows", path.display(), predictions.len())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Every image below the inputs. Several inputs put themselves in front of the ids, so that equal names stay apart.
+fn images(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut images = Vec::new();
+    for input in inputs {
+        let found = mnist_data::list_images(input)?;
+        images.extend(found.into_iter().map(|(id, path)| match inputs {
+            [_] => (id, path),
+            _ => (prefixed(input, &path, id), path),
+        }));
+    }
+    Ok(images)
+}
+
+fn prefixed(input: &Path, path: &Path, id: String) -> String {
+    // A file's id is its name, which already ends its path.
+    if input == path {
+        return input.display().to_string();
+    }
+    format!("{}/{id}", input.display().to_string().trim_end_matches('/'))
+}

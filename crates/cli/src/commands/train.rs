@@ -1,0 +1,93 @@
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use trainer::{Ending, InferenceOptions, MetricsFile, Outcome, RunConfig, RunDir, Splits};
+
+use crate::Done;
+use crate::args::TrainArgs;
+use crate::terminal::{Run, Terminal, Work};
+use crate::{layers, prepare};
+
+pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
+    let mut config = layers::load(args.config.as_deref(), &args.set)?;
+    super::use_threads(config.train.threads())?;
+    let interrupt = listen_for_interrupts(terminal)?;
+    let is_sample = prepare::images(&mut config, terminal)?;
+    let splits = Splits::open(&config)?;
+    let run = match &args.run_dir {
+        Some(dir) => RunDir::create(dir)?,
+        None => RunDir::next(Path::new("runs"), config.data.source.name())?,
+    };
+    if is_sample {
+        warn_of_sample(terminal);
+    }
+    let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
+    let outcome = trainer::fit(&config, &splits, &run, &mut sinks, &interrupt)?;
+    if outcome.ending == Ending::Interrupted {
+        terminal.line(&match &outcome.best {
+            Some(best) => format!("the best weights so far are in {}", best.weights.display()),
+            None => "no epoch was completed, so that there are no weights".to_owned(),
+        });
+        return Ok(Done::Interrupted);
+    }
+    print_result(&config, &outcome, terminal)?;
+    if is_sample {
+        warn_of_sample(terminal);
+    }
+    Ok(Done::Completed)
+}
+
+/// The first Ctrl-C asks the run to end, the second ends the process.
+fn listen_for_interrupts(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let (seen, terminal) = (Arc::clone(&flag), terminal.clone());
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        terminal.line("stopping after this batch; once more to stop at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}
+
+fn print_result(config: &RunConfig, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {
+    let test = config.data.root().join("test");
+    let mut out = super::stdout();
+    if test.is_dir() {
+        let options = InferenceOptions {
+            batch_size: config.data.batch_size,
+            workers: config.workers(),
+            on_bad_image: config.data.on_bad_image,
+        };
+        let progress = Work::new(terminal);
+        let result = trainer::evaluate(
+            &outcome.network,
+            &outcome.metadata,
+            &test,
+            options,
+            &progress,
+        )?;
+        writeln!(out, "test accuracy {:.4}", result.accuracy)?;
+        writeln!(out, "test macro F1 {:.4}", result.macro_f1)?;
+        writeln!(out, "test loss {:.4}", result.loss)?;
+    } else {
+        terminal.line(&format!("no test split in {}", test.display()));
+    }
+    if let Some(best) = &outcome.best {
+        writeln!(out, "best epoch {}", best.epoch)?;
+        writeln!(out, "weights {}", best.weights.display())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn warn_of_sample(terminal: &Terminal) {
+    terminal.line(
+        "*** MNIST could not be fetched: this run uses the 2,000 sample digits of data/sample. ***\n\
+         *** Its accuracy says nothing about MNIST; the messages above say how to get the real data. ***",
+    );
+}

@@ -1,0 +1,87 @@
+//! Makes sure the images a run asks for are there.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mnist_data::{DatasetName, Progress, UnpackOptions, Validation};
+use trainer::RunConfig;
+use trainer::config::DataSource;
+
+use crate::terminal::{Terminal, Work};
+
+/// Real digits that come with the project, for where MNIST cannot be had.
+const SAMPLE: &str = "data/sample";
+const SAMPLE_UNPACKED: &str = "data/sample-unpacked";
+
+/// Fetches and unpacks what is missing; the configuration then says where the images are.
+///
+/// Returns whether the sample stands in for MNIST.
+pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool> {
+    let progress = Work::new(terminal);
+    match config.data.source {
+        DataSource::Folder => return Ok(false),
+        DataSource::Idx => unpack(config, None, &progress)?,
+        DataSource::Mnist | DataSource::FashionMnist => {
+            let Some(dataset) = config.data.source.dataset() else {
+                return Ok(false);
+            };
+            match mnist_data::fetch(dataset, &config.data.idx_dir(), &progress) {
+                Ok(_) => unpack(config, Some(dataset), &progress)?,
+                Err(error) if is_unpacked(&config.data.root()) => {
+                    tracing::warn!("{error}");
+                    tracing::warn!("going on with what {} holds", config.data.root().display());
+                }
+                Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
+                    tracing::error!("{error}");
+                    use_sample(config, &progress)?;
+                    return Ok(true);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn is_unpacked(root: &Path) -> bool {
+    ["train", "val", "test"]
+        .iter()
+        .all(|split| root.join(split).is_dir())
+}
+
+fn use_sample(config: &mut RunConfig, progress: &dyn Progress) -> Result<()> {
+    config.data.source = DataSource::Idx;
+    config.data.idx_dir = Some(PathBuf::from(SAMPLE));
+    config.data.root = Some(PathBuf::from(SAMPLE_UNPACKED));
+    // The sample is ordered and small: its last 1,000 images would be most of it.
+    config.data.validation = Validation {
+        count: 200,
+        stratified: true,
+        seed: 0,
+    };
+    unpack(config, Some(DatasetName::Mnist), progress)
+}
+
+fn unpack(
+    config: &RunConfig,
+    classes_of: Option<DatasetName>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let options = UnpackOptions {
+        validation: config.data.validation.clone(),
+        class_names: classes_of.map(class_names),
+    };
+    let (from, to) = (config.data.idx_dir(), config.data.root());
+    mnist_data::unpack(&from, &to, &options, progress)
+        .with_context(|| format!("cannot unpack {} into {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// The class folders' names of a known data set, in label order.
+pub(crate) fn class_names(dataset: DatasetName) -> Vec<String> {
+    dataset
+        .class_names()
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Everything a person sees while work goes on, on stderr: progress bars on a
+//! terminal, plain lines where stderr is a pipe or a file.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use mnist_data::{Progress, Unit};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use trainer::{EpochReport, Event, EventSink};
+
+/// Stderr as a person sees it.
+#[derive(Clone)]
+pub(crate) struct Terminal {
+    /// Draws only where stderr is a terminal; elsewhere it swallows everything.
+    bars: MultiProgress,
+    is_terminal: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new() -> Self {
+        Self {
+            bars: MultiProgress::new(),
+            is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Sends the libraries' logs to stderr, between the bars.
+    pub(crate) fn install_logs(&self, verbose: u8) {
+        let default = match verbose {
+            0 => "info",
+            1 => "debug",
+            _ => "trace",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(self.is_terminal && std::env::var_os("NO_COLOR").is_none())
+            .without_time()
+            .with_target(false)
+            .with_writer(self.clone())
+            .init();
+    }
+
+    /// A line of its own.
+    pub(crate) fn line(&self, text: &str) {
+        // Where stderr is gone, there is nobody left to tell.
+        let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
+    }
+
+    /// What went wrong, with its causes.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        self.line(&format!("error: {error:#}"));
+    }
+
+    fn bar(&self, total: Option<u64>, unit: Unit) -> ProgressBar {
+        let template = match (total, unit) {
+            (Some(_), Unit::Bytes) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
+            (Some(_), Unit::Items) => "{msg} {wide_bar} {human_pos}/{human_len} {eta}",
+            (None, Unit::Bytes) => "{msg} {spinner} {bytes}",
+            (None, Unit::Items) => "{msg} {spinner} {human_pos}",
+        };
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::no_length(),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        self.bars.add(bar)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Terminal {
+    type Writer = LogWriter;
+
+    fn make_writer(&'a self) -> LogWriter {
+        LogWriter(self.clone())
+    }
+}
+
+/// Writes a log line without tearing a bar.
+pub(crate) struct LogWriter(Terminal);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.bars.suspend(|| io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// One piece of work at a time: fetching, unpacking, evaluating.
+pub(crate) struct Work<'a> {
+    terminal: &'a Terminal,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(terminal: &'a Terminal) -> Self {
+        Self {
+            terminal,
+            bar: Mutex::new(None),
+        }
+    }
+
+    fn with_bar<T>(&self, f: impl FnOnce(&mut Option<ProgressBar>) -> T) -> T {
+        f(&mut self.bar.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Progress for Work<'_> {
+    fn start(&self, what: &str, total: Option<u64>, unit: Unit) {
+        if !self.terminal.is_terminal {
+            let size = match (total, unit) {
+                (Some(total), Unit::Items) => format!(" ({total})"),
+                (Some(total), Unit::Bytes) => format!(" ({total} bytes)"),
+                (None, _) => String::new(),
+            };
+            self.terminal.line(&format!("{what}{size}"));
+            return;
+        }
+        let bar = self.terminal.bar(total, unit).with_message(what.to_owned());
+        self.with_bar(|slot| *slot = Some(bar));
+    }
+
+    fn advance(&self, by: u64) {
+        self.with_bar(|slot| {
+            if let Some(bar) = slot {
+                bar.inc(by);
+            }
+        });
+    }
+
+    fn note(&self, message: &str) {
+        self.terminal.line(message);
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = self.with_bar(Option::take) {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A run: a line per epoch, a bar within it.
+pub(crate) struct Run<'a> {
+    terminal: &'a Terminal,
+    bar: Option<ProgressBar>,
+    epochs: usize,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(terminal: &'a Terminal) -> Self {
+        Self {
+            terminal,
+            bar: None,
+            epochs: 0,
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn epoch_line(&self, report: &EpochReport) -> String {
+        format!(
+            "epoch {}/{}: train loss {:.4}, accuracy {:.4}; validation loss {:.4}, accuracy {:.4}, macro F1 {:.4}; {:.0} images/s, {:.1} s",
+            report.epoch,
+            self.epochs,
+            report.train_loss,
+            report.train_accuracy,
+            report.val_loss,
+            report.val_accuracy,
+            report.val_macro_f1,
+            report.images_per_second,
+            report.seconds,
+        )
+    }
+}
+
+impl EventSink for Run<'_> {
+    fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+        match event {
+            Event::RunStarted {
+                run_dir,
+                model,
+                classes,
+                parameters,
+                train_images,
+                val_images,
+                epochs,
+                device,
+                threads,
+            } => {
+                self.epochs = *epochs;
+                self.terminal.line(&format!(
+                    "training {model} ({parameters} parameters, {} classes) on {train_images} images, validating on {val_images}; {device}, {threads} threads; run {}",
+                    classes.len(),
+                    run_dir.display()
+                ));
+            }
+            Event::PretrainedLoaded { summary } => self.terminal.line(summary),
+            Event::Frozen { .. } => self.terminal.line("only the head learns for now"),
+            Event::Unfrozen { .. } => self.terminal.line("the whole network learns from here on"),
+            Event::EpochStarted { epoch, batches } if self.terminal.is_terminal => {
+                let bar = self.terminal.bar(Some(*batches as u64), Unit::Items);
+                self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
+            }
+            Event::BatchDone { epoch, loss, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("epoch {epoch}/{}, loss {loss:.4}", self.epochs));
+                    bar.inc(1);
+                }
+            }
+            Event::EpochFinished(report) => {
+                self.clear();
+                self.terminal.line(&self.epoch_line(report));
+            }
+            Event::CheckpointWritten { path, .. } => {
+                self.terminal.line(&format!("wrote {}", path.display()));
+            }
+            Event::StoppedEarly { epoch, best_epoch } => self.terminal.line(&format!(
+                "stopped after epoch {epoch}: nothing gained since epoch {best_epoch}"
+            )),
+            Event::Interrupted { epoch } => {
+                self.clear();
+                self.terminal.line(&format!("interrupted in epoch {epoch}"));
+            }
+            Event::ImagesSkipped { count } => {
+                self.terminal
+                    .line(&format!("left out {count} images that could not be read"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Which weights are on disk while a run goes on.
+
+use std::path::{Path, PathBuf};
+
+use mobilenet::Network;
+use mobilenet::weights::{self, WeightsMetadata};
+
+use crate::config::{CheckpointPolicy, Monitor};
+use crate::{Error, Result};
+
+/// The best epoch so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// The monitored figure.
+    pub score: f64,
+    /// Its weights.
+    pub weights: PathBuf,
+}
+
+/// Writes weights after an epoch, as the policy says, and knows the best.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    dir: PathBuf,
+    policy: CheckpointPolicy,
+    monitor: Monitor,
+    best: Option<Best>,
+}
+
+impl Checkpoints {
+    /// Nothing written yet.
+    pub fn new(dir: &Path, policy: CheckpointPolicy, monitor: Monitor) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            policy,
+            monitor,
+            best: None,
+        }
+    }
+
+    /// The best epoch so far.
+    pub fn best(&self) -> Option<&Best> {
+        self.best.as_ref()
+    }
+
+    /// Whether a score beats the best so far.
+    pub fn improves(&self, score: f64) -> bool {
+        self.monitor
+            .improves(score, self.best.as_ref().map(|best| best.score))
+    }
+
+    /// Takes an epoch's score and writes its weights if the policy wants them.
+    ///
+    /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under
+    /// [`CheckpointPolicy::BestOne`] the former best is deleted only after the
+    /// new one is complete. Returns the file written.
+    ///
+    /// # Errors
+    ///
+    /// When the weights cannot be written or the former best cannot be deleted.
+    pub fn record(
+        &mut self,
+        network: &Network,
+        metadata: &WeightsMetadata,
+        epoch: usize,
+        score: f64,
+    ) -> Result<Option<PathBuf>> {
+        let is_best = self.improves(score);
+        if !is_best && self.policy != CheckpointPolicy::EveryEpoch {
+            return Ok(None);
+        }
+        let name = format!("{}_e{epoch}_{score:.5}.safetensors", metadata.model.name);
+        let path = self.dir.join(name);
+        let metadata = WeightsMetadata {
+            epoch: Some(epoch),
+            score: Some(score),
+            ..metadata.clone()
+        };
+        weights::save(&path, network, &metadata)?;
+        if is_best {
+            let best = Best {
+                epoch,
+                score,
+                weights: path.clone(),
+            };
+            let former = self.best.replace(best);
+            let replaced = former.filter(|former| former.weights != path);
+            if let (Some(former), CheckpointPolicy::BestOne) = (replaced, self.policy) {
+                std::fs::remove_file(&former.weights).map_err(Error::io(former.weights))?;
+            }
+        }
+        Ok(Some(path))
+    }
+}
+
+/// Counts epochs without gain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlyStopping {
+    patience: Option<usize>,
+    stale: usize,
+}
+
+impl EarlyStopping {
+    /// Stops after `patience` epochs without gain in a row; never, if `None`.
+    pub fn new(patience: Option<usize>) -> Self {
+        Self { patience, stale: 0 }
+    }
+
+    /// Takes an epoch's outcome; true when training should stop.
+    ///
+    /// Epochs with a frozen backbone never count against it, or a run could stop
+    /// before the network has begun to learn.
+    pub fn stops(&mut self, improved: bool, frozen: bool) -> bool {
+        self.stale = if improved || frozen {
+            0
+        } else {
+            self.stale + 1
+        };
+        self.patience.is_some_and(|patience| self.stale >= patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Policies as a table: patience, then (score, frozen) of each epoch, and the epoch it stops after.
+    #[test]
+    fn early_stopping_counts_epochs_without_gain_in_a_row() {
+        let thawed = |scores: &[f64]| scores.iter().map(|s| (*s, false)).collect::<Vec<_>>();
+        for (monitor, patience, epochs, expected) in [
+            (
+                Monitor::ValAccuracy,
+                Some(2),
+                thawed(&[0.5, 0.4, 0.3]),
+                Some(3),
+            ),
+            (
+                Monitor::ValAccuracy,
+                Some(2),
+                thawed(&[0.5, 0.4, 0.6, 0.6, 0.5]),
+                Some(5),
+            ),
+            (Monitor::ValAccuracy, Some(1), thawed(&[0.5, 0.5]), Some(2)),
+            (
+                Monitor::ValAccuracy,
+                None,
+                thawed(&[0.5, 0.4, 0.3, 0.2]),
+                None,
+            ),
+            (
+                Monitor::ValLoss,
+                Some(2),
+                thawed(&[0.5, 0.4, 0.3, 0.2]),
+                None,
+            ),
+            (Monitor::ValLoss, Some(1), thawed(&[0.5, f64::NAN]), Some(2)),
+            (
+                Monitor::ValAccuracy,
+                Some(1),
+                vec![(0.5, true), (0.4, true), (0.3, true), (0.2, false)],
+                Some(4),
+            ),
+        ] {
+            let mut stopping = EarlyStopping::new(patience);
+            let mut best = None;
+            let stopped = epochs.iter().position(|(score, frozen)| {
+                let improved = monitor.improves(*score, best);
+                if improved {
+                    best = Some(*score);
+                }
+                stopping.stops(improved, *frozen)
+            });
+            assert_eq!(
+                stopped.map(|i| i + 1),
+                expected,
+                "{monitor:?} {patience:?} {epochs:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The closed sets of words a configuration may contain.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the images come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataSource {
+    /// MNIST: fetched and unpacked into `data.root` when it is not there yet.
+    Mnist,
+    /// Fashion-MNIST, treated likewise.
+    FashionMnist,
+    /// IDX files that are already in `data.idx_dir`; unpacked into `data.root`.
+    Idx,
+    /// `data.root` already holds `train`, `val` and (for a test score) `test`, a folder per class in each.
+    Folder,
+}
+
+impl DataSource {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
+            Self::Idx => "idx",
+            Self::Folder => "folder",
+        }
+    }
+
+    /// The public data set behind this source, if it is one.
+    pub fn dataset(self) -> Option<mnist_data::DatasetName> {
+        match self {
+            Self::Mnist => Some(mnist_data::DatasetName::Mnist),
+            Self::FashionMnist => Some(mnist_data::DatasetName::FashionMnist),
+            Self::Idx | Self::Folder => None,
+        }
+    }
+}
+
+/// The validation figure that decides which epoch was the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Monitor {
+    /// Share of validation images classified correctly; higher is better.
+    ValAccuracy,
+    /// F1 averaged over the classes; higher is better.
+    ValMacroF1,
+    /// Mean cross-entropy; lower is better.
+    ValLoss,
+}
+
+impl Monitor {
+    /// Whether larger values are better ones.
+    pub fn higher_is_better(self) -> bool {
+        !matches!(self, Self::ValLoss)
+    }
+
+    /// Whether `candidate` beats `best`. A value that is not a number never does.
+    pub fn improves(self, candidate: f64, best: Option<f64>) -> bool {
+        match best {
+            None => !candidate.is_nan(),
+            Some(best) if self.higher_is_better() => candidate > best,
+            Some(best) => candidate < best,
+        }
+    }
+}
+
+/// Which weights stay on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointPolicy {
+    /// Only the best; a new best is on disk before the old one is deleted.
+    BestOne,
+    /// Each epoch that was the best when it ended.
+    BestAll,
+    /// Every epoch.
+    EveryEpoch,
+}
+
+/// Where the network runs; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first accelerator this build supports and finds, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU by number.
+    Cuda(usize),
+    /// Apple's GPU.
+    Metal,
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            format!(
+                "unknown device {text:?}, expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""
+            )
+        };
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => match text.strip_prefix("cuda:") {
+                Some(number) => number.parse().map(Self::Cuda).map_err(|_| unknown()),
+                None => Err(unknown()),
+            },
+        }
+    }
+}
+
+impl Serialize for DeviceChoice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceChoice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// Weights of the classes in the loss.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "lowercase",
+    expecting = "\"none\", \"balanced\" or a list with one weight per class"
+)]
+pub enum ClassWeights {
+    /// Every class counts the same.
+    #[default]
+    None,
+    /// `images / (classes * images of the class)` over the training split, scikit-learn's "balanced".
+    Balanced,
+    /// One weight per class, in the order of the sorted class names.
+    #[serde(untagged)]
+    Given(Vec<f32>),
+}

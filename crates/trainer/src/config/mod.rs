@@ -1,0 +1,287 @@
+//! The configuration of a run: typed, with a default for every key, validated once.
+
+mod choices;
+mod keys;
+mod optional;
+mod read;
+mod validate;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use mnist_data::{BadImage, Validation};
+use mobilenet::weights::Normalisation;
+use mobilenet::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
+use serde::{Deserialize, Serialize};
+
+pub use choices::{CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor};
+pub use keys::{check_keys, is_tagged_section};
+pub use read::ConfigError;
+
+/// Everything a run is made from.
+///
+/// The default is the recipe of `configs/mnist.toml`. A config that came from
+/// outside goes through [`RunConfig::validate`] once; after that nothing
+/// downstream interprets a string again.
+///
+/// ```
+/// let config = trainer::RunConfig::from_toml("[train]\nepochs = 3\n", "my.toml")?;
+/// assert_eq!(config.train.epochs, 3);
+/// let error = trainer::RunConfig::from_toml("[train]\nepoch = 3\n", "my.toml").unwrap_err();
+/// assert!(error.to_string().contains("did you mean `train.epochs`?"));
+/// # Ok::<(), trainer::config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// The linear ramp in front of the schedule.
+    #[serde(with = "optional::none")]
+    pub warmup: Option<Warmup>,
+    /// The images.
+    pub data: DataConfig,
+    /// The network.
+    pub model: NetworkConfig,
+    /// The loop.
+    pub train: TrainConfig,
+    /// The update rule.
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    pub schedule: LrScheduleConfig,
+}
+
+/// `[data]`: which images, and how they are fed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Where the images come from.
+    pub source: DataSource,
+    /// Folder that holds (or will hold) `train`, `val` and `test`; auto: `data/<source>`.
+    #[serde(with = "optional::auto")]
+    pub root: Option<PathBuf>,
+    /// Folder of the IDX files; auto: `<root>/idx`.
+    #[serde(with = "optional::auto")]
+    pub idx_dir: Option<PathBuf>,
+    /// Which training images become the validation split when IDX files are unpacked.
+    pub validation: Validation,
+    /// Images are resized to this many pixels on each side.
+    pub image_size: usize,
+    /// Train on this many images only, drawn once by the seed.
+    #[serde(with = "optional::none")]
+    pub limit: Option<usize>,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Decoding threads; auto: one per training thread.
+    #[serde(with = "optional::auto")]
+    pub workers: Option<usize>,
+    /// Batches decoded ahead of training.
+    pub prefetch: usize,
+    /// Memory for decoded images, in MiB, so that later epochs do not decode again.
+    pub cache_mb: usize,
+    /// What to do with a file that is no image.
+    pub on_bad_image: BadImage,
+    /// Mean and standard deviation per channel of pixels scaled to 0..1.
+    pub normalisation: Normalisation,
+}
+
+/// `[model]`: the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Which network.
+    pub name: Variant,
+    /// Number of classes; auto: as many as the training split has folders.
+    #[serde(with = "optional::auto")]
+    pub classes: Option<usize>,
+    /// Width multiplier of every layer.
+    pub width: f64,
+    /// The classifier on top.
+    pub head: HeadKind,
+    /// Dropout probability in the classifier.
+    pub dropout: f64,
+    /// torchvision-named weights to start from.
+    #[serde(with = "optional::none")]
+    pub pretrained: Option<PathBuf>,
+    /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
+    ///
+    /// At 0.01 the statistics trail the weights for hundreds of steps, so that
+    /// the first epoch from scratch validates far below what it has learned.
+    #[serde(with = "optional::auto")]
+    pub batch_norm_momentum: Option<f64>,
+    /// Stride of the first convolution: 2 as published, 1 to keep resolution on small images.
+    pub stem_stride: usize,
+}
+
+/// `[train]`: the loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// The learning rate the schedule starts from, or peaks at.
+    pub learning_rate: f64,
+    /// Seed of initialisation, shuffling and dropout.
+    pub seed: u64,
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// CPU threads; auto: every core.
+    #[serde(with = "optional::auto")]
+    pub threads: Option<NonZeroUsize>,
+    /// Epochs in which only the head learns.
+    pub freeze_epochs: usize,
+    /// Stop after this many epochs without gain.
+    #[serde(with = "optional::none")]
+    pub patience: Option<usize>,
+    /// The figure that says which epoch is best.
+    pub monitor: Monitor,
+    /// Which weights stay on disk.
+    pub checkpoints: CheckpointPolicy,
+    /// Leave out an epoch's last batch when it is not full.
+    pub drop_last: bool,
+    /// Label smoothing of the cross-entropy.
+    pub label_smoothing: f64,
+    /// Class weights of the cross-entropy.
+    pub class_weights: ClassWeights,
+    /// Gradients are scaled down to this norm.
+    #[serde(with = "optional::none")]
+    pub clip_gradient_norm: Option<f64>,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            warmup: None,
+            data: DataConfig::default(),
+            model: NetworkConfig::default(),
+            train: TrainConfig::default(),
+            optimizer: OptimizerConfig::AdamW(AdamWConfig {
+                weight_decay: 0.02,
+                ..AdamWConfig::default()
+            }),
+            schedule: LrScheduleConfig::OneCycle(OneCycleConfig::default()),
+        }
+    }
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            source: DataSource::Mnist,
+            root: None,
+            idx_dir: None,
+            validation: Validation::default(),
+            image_size: 32,
+            limit: None,
+            batch_size: 128,
+            workers: None,
+            prefetch: 4,
+            cache_mb: 512,
+            on_bad_image: BadImage::Skip,
+            // MNIST's own figures.
+            normalisation: Normalisation {
+                mean: [0.1307; 3],
+                std: [0.3081; 3],
+            },
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            name: Variant::Small,
+            classes: None,
+            width: 1.0,
+            head: HeadKind::Torchvision,
+            dropout: 0.2,
+            pretrained: None,
+            batch_norm_momentum: None,
+            stem_stride: 2,
+        }
+    }
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 6,
+            learning_rate: 3e-3,
+            seed: 1,
+            device: DeviceChoice::Auto,
+            threads: None,
+            freeze_epochs: 0,
+            patience: None,
+            monitor: Monitor::ValAccuracy,
+            checkpoints: CheckpointPolicy::BestOne,
+            drop_last: true,
+            label_smoothing: 0.05,
+            class_weights: ClassWeights::None,
+            clip_gradient_norm: None,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Folder that holds `train`, `val` and `test`.
+    pub fn root(&self) -> PathBuf {
+        self.root
+            .clone()
+            .unwrap_or_else(|| Path::new("data").join(self.source.name()))
+    }
+
+    /// Folder of the IDX files.
+    pub fn idx_dir(&self) -> PathBuf {
+        self.idx_dir
+            .clone()
+            .unwrap_or_else(|| self.root().join("idx"))
+    }
+}
+
+impl TrainConfig {
+    /// Number of CPU threads.
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            Some(threads) => threads.get(),
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
+
+impl RunConfig {
+    /// The network's configuration for `classes` classes.
+    pub fn model(&self, classes: usize) -> ModelConfig {
+        let section = &self.model;
+        let mut model = ModelConfig::new(section.name, classes);
+        model.width = section.width;
+        model.head = section.head;
+        model.dropout = section.dropout;
+        model.stem_stride = section.stem_stride;
+        model.batch_norm_momentum =
+            section
+                .batch_norm_momentum
+                .unwrap_or(match section.pretrained {
+                    Some(_) => TORCHVISION_MOMENTUM,
+                    None => SCRATCH_MOMENTUM,
+                });
+        model
+    }
+
+    /// Decoding threads.
+    pub fn workers(&self) -> usize {
+        self.data.workers.unwrap_or_else(|| self.train.threads())
+    }
+
+    /// The same configuration with what `"auto"` stands for filled in, as a run records it.
+    ///
+    /// `classes` is the number of class folders found.
+    pub fn resolved(&self, classes: usize) -> Self {
+        let mut resolved = self.clone();
+        resolved.data.root = Some(self.data.root());
+        resolved.data.idx_dir = Some(self.data.idx_dir());
+        resolved.data.workers = Some(self.workers());
+        resolved.model.classes = Some(classes);
+        resolved.model.batch_norm_momentum = Some(self.model(classes).batch_norm_momentum);
+        resolved.train.threads = NonZeroUsize::new(self.train.threads());
+        resolved
+    }
+}

@@ -1,0 +1,92 @@
+use std::path::PathBuf;
+
+/// What can go wrong while training, evaluating or predicting.
+///
+/// Every variant names the file, key or batch it is about and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The images or their folders cannot be used.
+    #[error(transparent)]
+    Data(#[from] mnist_data::Error),
+    /// The network or a weights file cannot be used.
+    #[error(transparent)]
+    Network(#[from] mobilenet::Error),
+    /// The optimizer or the learning-rate schedule refuses its settings.
+    #[error(transparent)]
+    Optim(#[from] optim::Error),
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A file or folder of the run cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The run's folder already holds something.
+    #[error(
+        "run folder {} is not empty; a run never overwrites another one: choose a new folder with --run-dir, or leave it out to get the next number",
+        .0.display()
+    )]
+    RunExists(PathBuf),
+    /// The folders hold another number of classes than the configuration says.
+    #[error(
+        "{}: {found} class folders ({names}), but model.classes is {expected}; correct model.classes, or leave it at \"auto\" to take the number from the folders",
+        root.display()
+    )]
+    ClassCount {
+        /// The training split.
+        root: PathBuf,
+        /// Number of class folders found.
+        found: usize,
+        /// Number the configuration asks for.
+        expected: usize,
+        /// The first class names found.
+        names: String,
+    },
+    /// The loss is not a finite number any more.
+    #[error(
+        "epoch {epoch}, batch {batch}: the loss is {loss}; lower train.learning_rate, set train.clip_gradient_norm = 1.0, or check the input images{}",
+        match best { Some(path) => format!("; the best weights so far are kept in {}", path.display()), None => String::new() }
+    )]
+    NonFiniteLoss {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Batch within the epoch, counted from 1.
+        batch: usize,
+        /// The loss.
+        loss: f64,
+        /// The best weights on disk, where there are any.
+        best: Option<PathBuf>,
+    },
+    /// No image was left to work on.
+    #[error("{0}")]
+    NoImages(String),
+    /// The chosen device is not there.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// The device as written in the configuration.
+        device: String,
+        /// Why it cannot be used, and what to do.
+        reason: String,
+    },
+    /// Something of one class count met something of another.
+    #[error("{0}")]
+    Shape(String),
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,332 @@
+//! The two ways to use a trained network: measure it, and ask it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{D, Tensor};
+use mnist_data::{BadImage, Classes, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit};
+use mobilenet::Network;
+use mobilenet::weights::WeightsMetadata;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Normaliser;
+use crate::{CrossEntropy, Error, Result, Tally};
+
+/// How images are fed to a trained network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InferenceOptions {
+    /// Images at a time.
+    pub batch_size: usize,
+    /// Decoding threads.
+    pub workers: usize,
+    /// What to do with a file that is no image.
+    pub on_bad_image: BadImage,
+}
+
+impl Default for InferenceOptions {
+    fn default() -> Self {
+        Self {
+            batch_size: 64,
+            workers: 2,
+            on_bad_image: BadImage::Skip,
+        }
+    }
+}
+
+impl InferenceOptions {
+    fn loader(self, samples: Vec<Sample>, image_size: usize) -> Result<Loader> {
+        let options = LoaderOptions {
+            batch_size: self.batch_size,
+            image_size,
+            workers: self.workers,
+            on_bad_image: self.on_bad_image,
+            shuffle: None,
+            cache_bytes: 0,
+            ..LoaderOptions::default()
+        };
+        Ok(Loader::new(samples, options)?)
+    }
+}
+
+/// A network measured on labelled images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Images measured.
+    pub images: u64,
+    /// Images left out because they could not be read.
+    pub skipped: usize,
+    /// Share classified correctly.
+    pub accuracy: f64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Precision averaged over the classes.
+    pub macro_precision: f64,
+    /// Recall averaged over the classes.
+    pub macro_recall: f64,
+    /// F1 averaged over the classes.
+    pub macro_f1: f64,
+    /// Each class, in label order.
+    pub classes: Vec<ClassReport>,
+    /// Counts, a row per true class, a column per predicted one.
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// One class of an [`Evaluation`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: String,
+    /// Its images.
+    pub support: u64,
+    /// Share of the images predicted as the class that are of it.
+    pub precision: f64,
+    /// Share of its images that were predicted as it.
+    pub recall: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+}
+
+/// What the network says about one image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The image's path relative to its input.
+    pub id: String,
+    /// The most probable class.
+    pub label: usize,
+    /// Probability of each class, in label order; they sum to 1.
+    pub probabilities: Vec<f32>,
+}
+
+impl Prediction {
+    /// Probability of the most probable class.
+    pub fn probability(&self) -> f32 {
+        self.probabilities.get(self.label).copied().unwrap_or(0.0)
+    }
+}
+
+/// Measures a network on a folder with one sub-folder per class.
+///
+/// # Errors
+///
+/// When a sub-folder is no class of the weights, or nothing readable is there.
+pub fn evaluate(
+    network: &Network,
+    metadata: &WeightsMetadata,
+    data: &Path,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<Evaluation> {
+    let classes = Classes::new(metadata.class_names.clone())?;
+    let folder = ImageFolder::with_classes(data, &classes)?;
+    let loader = options.loader(folder.samples, metadata.image_size)?;
+    let normaliser = Normaliser::new(&metadata.normalisation);
+    progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
+    let tally = score(
+        network,
+        &normaliser,
+        &loader,
+        &|n| progress.advance(n),
+        None,
+    );
+    progress.finish();
+    let tally = tally?.unwrap_or_else(|| Tally::new(0));
+    if tally.total() == 0 {
+        return Err(Error::NoImages(format!(
+            "{}: none of the images could be read; the warnings name each",
+            data.display()
+        )));
+    }
+    Ok(report(&tally, metadata, loader.skipped().len()))
+}
+
+fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluation {
+    let averages = tally.macro_scores();
+    let scores = tally.class_scores();
+    let classes = metadata.class_names.iter().zip(scores).enumerate();
+    Evaluation {
+        images: tally.total(),
+        skipped,
+        accuracy: tally.accuracy(),
+        loss: tally.mean_loss(),
+        macro_precision: averages.precision,
+        macro_recall: averages.recall,
+        macro_f1: averages.f1,
+        classes: classes
+            .map(|(label, (name, scores))| ClassReport {
+                name: name.clone(),
+                support: tally.support(label),
+                precision: scores.precision,
+                recall: scores.recall,
+                f1: scores.f1,
+            })
+            .collect(),
+        confusion: tally.confusion(),
+    }
+}
+
+/// Counts a loader's images in evaluation mode; `None` when interrupted.
+pub(crate) fn score(
+    network: &Network,
+    normaliser: &Normaliser,
+    loader: &Loader,
+    advance: &dyn Fn(u64),
+    interrupt: Option<&AtomicBool>,
+) -> Result<Option<Tally>> {
+    let classes = network.config().classes;
+    let loss = CrossEntropy::plain(classes);
+    let mut tally = Tally::new(classes);
+    for batch in loader.epoch(0) {
+        if interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Ok(None);
+        }
+        let batch = normaliser.apply(batch?, network.device())?;
+        if batch.labels.is_empty() {
+            continue;
+        }
+        let logits = network.infer(&batch.images)?;
+        let mean = loss.apply(&logits, &batch.labels, &vec![1.0; batch.labels.len()])?;
+        tally.add(&batch.labels, &predicted_classes(&logits)?)?;
+        tally.add_loss(mean.value()?, mean.weight);
+        advance(batch.labels.len() as u64);
+    }
+    Ok(Some(tally))
+}
+
+/// The class with the largest logit of each row; the first of equals.
+pub(crate) fn predicted_classes(logits: &Tensor) -> Result<Vec<u32>> {
+    let rows = logits.to_vec2::<f32>()?;
+    Ok(rows.iter().map(|row| largest(row) as u32).collect())
+}
+
+fn largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// Asks a network about images, each named by an id; the answers keep their order.
+///
+/// # Errors
+///
+/// When none of the images can be read, or one of them cannot and the options say so.
+pub fn predict(
+    network: &Network,
+    metadata: &WeightsMetadata,
+    images: Vec<(String, PathBuf)>,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Prediction>> {
+    let samples = images
+        .into_iter()
+        .map(|(id, path)| Sample { id, path, label: 0 })
+        .collect();
+    let loader = options.loader(samples, metadata.image_size)?;
+    let normaliser = Normaliser::new(&metadata.normalisation);
+    progress.start("predict", Some(loader.len() as u64), Unit::Items);
+    let predictions = answers(network, &normaliser, &loader, progress);
+    progress.finish();
+    let predictions = predictions?;
+    if predictions.is_empty() {
+        return Err(Error::NoImages(
+            "none of the images could be read; the warnings name each".to_owned(),
+        ));
+    }
+    Ok(predictions)
+}
+
+fn answers(
+    network: &Network,
+    normaliser: &Normaliser,
+    loader: &Loader,
+    progress: &dyn Progress,
+) -> Result<Vec<Prediction>> {
+    let mut predictions = Vec::with_capacity(loader.len());
+    for batch in loader.epoch(0) {
+        let batch = normaliser.apply(batch?, network.device())?;
+        if batch.ids.is_empty() {
+            continue;
+        }
+        let logits = network.infer(&batch.images)?;
+        let rows = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
+        progress.advance(rows.len() as u64);
+        for (id, probabilities) in batch.ids.into_iter().zip(rows) {
+            predictions.push(Prediction {
+                id,
+                label: largest(&probabilities),
+                probabilities,
+            });
+        }
+    }
+    Ok(predictions)
+}
+
+/// Writes `image_id,label,probability`, a row per prediction, in their order.
+///
+/// The file appears whole or not at all.
+///
+/// # Errors
+///
+/// [`Error::Io`] naming the file.
+pub fn write_predictions(
+    path: &Path,
+    predictions: &[Prediction],
+    class_names: &[String],
+) -> Result<()> {
+    let io = |e: csv::Error| Error::io(path)(e.into());
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["image_id", "label", "probability"])
+        .map_err(io)?;
+    for prediction in predictions {
+        let name = class_names.get(prediction.label).ok_or_else(|| {
+            Error::Shape(format!(
+                "class {} of {} class names",
+                prediction.label,
+                class_names.len()
+            ))
+        })?;
+        let probability = format!("{:.6}", prediction.probability());
+        csv.write_record([&prediction.id, name, &probability])
+            .map_err(io)?;
+    }
+    let bytes = csv
+        .into_inner()
+        .map_err(|e| Error::io(path)(e.into_error()))?;
+    crate::run_dir::write_atomically(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_order_and_quote_what_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("predictions.csv");
+        let row = |id: &str, label, probabilities| Prediction {
+            id: id.to_owned(),
+            label,
+            probabilities,
+        };
+        let predictions = [
+            row("b/1.png", 1, vec![0.25, 0.75]),
+            row("a, b/1.png", 0, vec![1.0, 0.0]),
+        ];
+        let names = ["cat".to_owned(), "dog".to_owned()];
+        write_predictions(&path, &predictions, &names).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "image_id,label,probability\nb/1.png,dog,0.750000\n\"a, b/1.png\",cat,1.000000\n"
+        );
+        assert!(write_predictions(&path, &predictions, &names[..1]).is_err());
+    }
+
+    #[test]
+    fn the_first_of_equal_logits_wins() {
+        assert_eq!(largest(&[0.1, 0.5, 0.5]), 1);
+        assert_eq!(largest(&[]), 0);
+    }
+}

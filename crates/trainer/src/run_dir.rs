@@ -1,0 +1,140 @@
+//! The folder of a run: `config.toml`, `metrics.jsonl` and the weights.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::config::RunConfig;
+use crate::{Error, Result};
+
+/// A folder that belongs to one run alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Takes `path`, which must not exist yet or be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunExists`] when something is in it, [`Error::Io`] when it cannot be made.
+    pub fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        match std::fs::read_dir(path).map_err(Error::io(path))?.next() {
+            None => Ok(Self {
+                path: path.to_owned(),
+            }),
+            Some(_) => Err(Error::RunExists(path.to_owned())),
+        }
+    }
+
+    /// Takes the first free number: `<parent>/<name>-001`, `-002` and so on.
+    ///
+    /// Two runs started at once get two folders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the folder cannot be made.
+    pub fn next(parent: &Path, name: &str) -> Result<Self> {
+        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let mut number = 1u32;
+        loop {
+            let path = parent.join(format!("{name}-{number:03}"));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(e) => return Err(Error::io(path)(e)),
+            }
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One JSON object per epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// Writes the resolved configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub fn write_config(&self, config: &RunConfig) -> Result<()> {
+        let path = self.config();
+        let text =
+            toml::to_string(config).map_err(|e| Error::io(&path)(std::io::Error::other(e)))?;
+        write_atomically(&path, text.as_bytes())
+    }
+}
+
+/// Writes to a temporary file beside `path`, makes sure it is on the disk, and renames it.
+///
+/// # Errors
+///
+/// [`Error::Io`] naming the file.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let write = || {
+        let mut builder = tempfile::Builder::new();
+        // Temporary files are private by default; a result is as readable as any other file.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_never_takes_anothers_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RunDir::next(dir.path(), "mnist").unwrap();
+        let second = RunDir::next(dir.path(), "mnist").unwrap();
+        assert!(first.path().ends_with("mnist-001"));
+        assert!(second.path().ends_with("mnist-002"));
+        RunDir::create(first.path()).unwrap();
+        std::fs::write(first.metrics(), "").unwrap();
+        assert!(matches!(
+            RunDir::create(first.path()),
+            Err(Error::RunExists(_))
+        ));
+    }
+
+    #[test]
+    fn the_written_configuration_holds_every_key_and_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&dir.path().join("a/b")).unwrap();
+        let resolved = RunConfig::default().resolved(10);
+        run.write_config(&resolved).unwrap();
+        assert_eq!(RunConfig::read(&run.config()).unwrap(), resolved);
+        let text = std::fs::read_to_string(run.config()).unwrap();
+        for key in [
+            "root = \"data/mnist\"",
+            "classes = 10",
+            "limit = \"none\"",
+            "batch_norm_momentum = 0.1",
+        ] {
+            assert!(text.contains(key), "{key} is missing from\n{text}");
+        }
+        assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 1);
+    }
+}

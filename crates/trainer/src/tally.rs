@@ -1,0 +1,231 @@
+//! One confusion matrix, from which every count-based figure follows.
+
+use serde::{Deserialize, Serialize};
+
+/// Counts of (true class, predicted class) and the mean loss of the images seen.
+///
+/// ```
+/// let mut tally = trainer::Tally::new(3);
+/// tally.add(&[0, 1, 2, 2], &[0, 1, 2, 0])?;
+/// tally.add_loss(0.5, 4.0);
+/// assert_eq!(tally.accuracy(), 0.75);
+/// assert_eq!(tally.mean_loss(), 0.5);
+/// assert_eq!(tally.class_scores()[2].recall, 0.5);
+/// # Ok::<(), trainer::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    classes: usize,
+    counts: Vec<u64>,
+    loss_sum: f64,
+    weight_sum: f64,
+}
+
+/// Precision, recall and F1 of one class, or their unweighted mean over the classes.
+///
+/// A ratio without a denominator is 0, as with scikit-learn's `zero_division=0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassScores {
+    /// Share of the images predicted as the class that are of it.
+    pub precision: f64,
+    /// Share of the images of the class that were predicted as it.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+}
+
+impl Tally {
+    /// An empty tally over `classes` classes.
+    pub fn new(classes: usize) -> Self {
+        Self {
+            classes,
+            counts: vec![0; classes * classes],
+            loss_sum: 0.0,
+            weight_sum: 0.0,
+        }
+    }
+
+    /// Adds images by their true and predicted classes.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Shape`] when the slices differ in length or hold a class that does not exist.
+    pub fn add(&mut self, labels: &[u32], predictions: &[u32]) -> crate::Result<()> {
+        if labels.len() != predictions.len() {
+            return Err(crate::Error::Shape(format!(
+                "{} labels but {} predictions; expected one prediction per label",
+                labels.len(),
+                predictions.len()
+            )));
+        }
+        if let Some(class) = labels
+            .iter()
+            .chain(predictions)
+            .find(|class| **class as usize >= self.classes)
+        {
+            return Err(crate::Error::Shape(format!(
+                "class {class} in a tally of {} classes; expected 0 to {}",
+                self.classes,
+                self.classes.saturating_sub(1)
+            )));
+        }
+        for (label, prediction) in labels.iter().zip(predictions) {
+            self.counts[*label as usize * self.classes + *prediction as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds a batch's mean loss, with the weight (the number of images, where none weighs more than another) it is a mean over.
+    pub fn add_loss(&mut self, mean: f64, weight: f64) {
+        self.loss_sum += mean * weight;
+        self.weight_sum += weight;
+    }
+
+    /// Number of images counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Mean loss over the images (not over the batches); 0 for none.
+    pub fn mean_loss(&self) -> f64 {
+        ratio(self.loss_sum, self.weight_sum)
+    }
+
+    /// Share of the images predicted correctly; 0 for none.
+    pub fn accuracy(&self) -> f64 {
+        let correct: u64 = (0..self.classes)
+            .map(|class| self.count(class, class))
+            .sum();
+        ratio(correct as f64, self.total() as f64)
+    }
+
+    /// Precision, recall and F1 of each class.
+    pub fn class_scores(&self) -> Vec<ClassScores> {
+        (0..self.classes)
+            .map(|class| {
+                let hits = self.count(class, class) as f64;
+                let actual = self.support(class) as f64;
+                let predicted: u64 = (0..self.classes)
+                    .map(|label| self.count(label, class))
+                    .sum();
+                ClassScores {
+                    precision: ratio(hits, predicted as f64),
+                    recall: ratio(hits, actual),
+                    // 2PR / (P + R), written without the two divisions.
+                    f1: ratio(2.0 * hits, actual + predicted as f64),
+                }
+            })
+            .collect()
+    }
+
+    /// Unweighted mean of the class scores over all classes.
+    pub fn macro_scores(&self) -> ClassScores {
+        let scores = self.class_scores();
+        let mean = |figure: fn(&ClassScores) -> f64| {
+            ratio(scores.iter().map(figure).sum(), scores.len() as f64)
+        };
+        ClassScores {
+            precision: mean(|s| s.precision),
+            recall: mean(|s| s.recall),
+            f1: mean(|s| s.f1),
+        }
+    }
+
+    /// Images of class `label` predicted as `prediction`; 0 outside the classes.
+    pub fn count(&self, label: usize, prediction: usize) -> u64 {
+        if prediction >= self.classes {
+            return 0;
+        }
+        self.counts
+            .get(label * self.classes + prediction)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Images of class `label`.
+    pub fn support(&self, label: usize) -> u64 {
+        (0..self.classes)
+            .map(|prediction| self.count(label, prediction))
+            .sum()
+    }
+
+    /// The confusion matrix, a row per true class, a column per predicted one.
+    pub fn confusion(&self) -> Vec<Vec<u64>> {
+        self.counts
+            .chunks(self.classes.max(1))
+            .map(<[u64]>::to_vec)
+            .collect()
+    }
+}
+
+fn ratio(numerator: f64, denominator: f64) -> f64 {
+    if denominator == 0.0 {
+        0.0
+    } else {
+        numerator / denominator
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected figures from `sklearn.metrics.precision_recall_fscore_support(y, p, labels=range(4),
+    /// zero_division=0)`: class 3 never occurs and is never predicted, class 1 is never predicted.
+    #[test]
+    fn scores_are_those_of_scikit_learn() {
+        let labels = [0, 0, 0, 1, 1, 2, 2, 2, 2];
+        let predictions = [0, 2, 0, 0, 2, 2, 2, 0, 2];
+        let mut tally = Tally::new(4);
+        tally.add(&labels, &predictions).unwrap();
+        let scores = tally.class_scores();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        close(tally.accuracy(), 5.0 / 9.0);
+        close(scores[0].precision, 0.5);
+        close(scores[0].recall, 2.0 / 3.0);
+        close(scores[0].f1, 4.0 / 7.0);
+        assert_eq!(scores[1], ClassScores::default());
+        close(scores[2].precision, 0.6);
+        close(scores[2].recall, 0.75);
+        close(scores[2].f1, 2.0 / 3.0);
+        assert_eq!(scores[3], ClassScores::default());
+        close(tally.macro_scores().f1, (4.0 / 7.0 + 2.0 / 3.0) / 4.0);
+    }
+
+    /// Two classes get no special treatment: class 0 is not "the positive one".
+    #[test]
+    fn two_classes_are_averaged_like_any_other_number() {
+        let mut tally = Tally::new(2);
+        tally.add(&[0, 0, 0, 1], &[0, 0, 0, 0]).unwrap();
+        assert!((tally.macro_scores().f1 - (6.0 / 7.0) / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn batches_of_unequal_size_weigh_by_their_images() {
+        let mut tally = Tally::new(2);
+        tally.add(&[0, 0, 0], &[0, 0, 0]).unwrap();
+        tally.add_loss(1.0, 3.0);
+        tally.add(&[1], &[0]).unwrap();
+        tally.add_loss(5.0, 1.0);
+        assert_eq!(tally.mean_loss(), 2.0);
+        assert_eq!(tally.confusion(), vec![vec![3, 0], vec![1, 0]]);
+        assert_eq!(tally.support(1), 1);
+    }
+
+    #[test]
+    fn an_empty_tally_and_wrong_input_do_not_panic() {
+        let mut tally = Tally::new(2);
+        assert_eq!(tally.accuracy(), 0.0);
+        assert_eq!(tally.mean_loss(), 0.0);
+        assert!(tally.add(&[0], &[0, 1]).is_err());
+        assert!(
+            tally
+                .add(&[2], &[0])
+                .unwrap_err()
+                .to_string()
+                .contains("class 2")
+        );
+        assert_eq!(tally.count(7, 7), 0);
+        assert_eq!(Tally::new(0).macro_scores(), ClassScores::default());
+    }
+}
