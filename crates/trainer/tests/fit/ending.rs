@@ -1,0 +1,175 @@
+//! How a run ends, well and badly.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+use mobilenet::weights;
+use trainer::config::CheckpointPolicy;
+use trainer::{Ending, Error, Event, EventSink, MetricsFile, Recorder};
+
+use crate::scene::Scene;
+
+#[test]
+fn checkpoints_stay_as_the_policy_says() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 4;
+    let mut counts = Vec::new();
+    for policy in [
+        CheckpointPolicy::BestOne,
+        CheckpointPolicy::BestAll,
+        CheckpointPolicy::EveryEpoch,
+    ] {
+        scene.config.train.checkpoints = policy;
+        let (outcome, recorder) = scene.run();
+        let run = outcome
+            .best
+            .as_ref()
+            .unwrap()
+            .weights
+            .parent()
+            .unwrap()
+            .to_owned();
+        let files = scene.weights_in(run.file_name().unwrap().to_str().unwrap());
+        assert!(files.contains(&outcome.best.unwrap().weights));
+        let written = recorder
+            .events
+            .iter()
+            .filter(|e| matches!(e, Event::CheckpointWritten { .. }));
+        counts.push((files.len(), written.count()));
+    }
+    let improvements = counts[0].1;
+    assert_eq!(
+        counts,
+        [(1, improvements), (improvements, improvements), (4, 4)]
+    );
+}
+
+#[test]
+fn patience_ends_a_run_that_gains_nothing() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 20;
+    scene.config.train.patience = Some(2);
+    // Too small a rate to move a single prediction.
+    scene.config.train.learning_rate = 1e-12;
+    scene.config.model.batch_norm_momentum = Some(1e-9);
+    let (outcome, recorder) = scene.run();
+    assert_eq!(outcome.ending, Ending::StoppedEarly);
+    assert_eq!(outcome.epochs.len(), 3);
+    assert!(recorder.events.contains(&Event::StoppedEarly {
+        epoch: 3,
+        best_epoch: 1
+    }));
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 3;
+    // The first epoch is sound; then the rate goes through the roof.
+    let wild = optim::MultiStepConfig {
+        milestones: vec![1],
+        gamma: 1e30,
+    };
+    scene.config.schedule = optim::LrScheduleConfig::MultiStep(wild);
+    let error = scene.error();
+    let Error::NonFiniteLoss { epoch, best, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*epoch, 2, "{error}");
+    let best = best.clone().unwrap();
+    assert!(error.to_string().contains("train.learning_rate"), "{error}");
+    weights::load(&best, &Device::Cpu).unwrap();
+}
+
+/// Sets the flag when a batch is done.
+struct InterruptAfter<'a> {
+    flag: &'a AtomicBool,
+    epoch: usize,
+    batch: usize,
+}
+
+impl EventSink for InterruptAfter<'_> {
+    fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+        if let Event::BatchDone { epoch, batch, .. } = event {
+            if (*epoch, *batch) == (self.epoch, self.batch) {
+                self.flag.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_interrupted_run_stops_before_the_next_batch_with_its_best_weights() {
+    let scene = Scene::new();
+    let run_until = |epoch, batch| {
+        let flag = AtomicBool::new(false);
+        let mut sinks = (
+            InterruptAfter {
+                flag: &flag,
+                epoch,
+                batch,
+            },
+            Recorder::default(),
+        );
+        let outcome = scene.run_with(&mut sinks, &flag).unwrap();
+        (outcome, sinks.1)
+    };
+    let (outcome, recorder) = run_until(2, 2);
+    assert_eq!(outcome.ending, Ending::Interrupted);
+    assert_eq!(recorder.epochs().len(), 1);
+    let best = outcome.best.unwrap();
+    assert_eq!(best.epoch, 1);
+    weights::load(&best.weights, &Device::Cpu).unwrap();
+    let batches = recorder
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::BatchDone { epoch: 2, .. }));
+    assert_eq!(batches.count(), 2);
+
+    let (outcome, _) = run_until(1, 1);
+    assert_eq!(outcome.ending, Ending::Interrupted);
+    assert!(outcome.best.is_none());
+}
+
+#[test]
+fn a_full_disk_or_any_other_failing_sink_ends_the_run() {
+    struct Failing;
+    impl EventSink for Failing {
+        fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+            match event {
+                Event::EpochFinished(_) => Err(Error::NoImages("the sink fails".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+    let scene = Scene::new();
+    let error = scene
+        .run_with(&mut Failing, &AtomicBool::new(false))
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("the sink fails"));
+    assert!(MetricsFile::append(Path::new("/no/such/folder/metrics.jsonl")).is_err());
+}
+
+#[test]
+fn wrong_folders_are_errors_before_the_first_batch() {
+    let mut scene = Scene::new();
+    scene.config.model.classes = Some(3);
+    let message = scene.error().to_string();
+    assert!(
+        message.contains("2 class folders (0, 1)") && message.contains("is 3"),
+        "{message}"
+    );
+
+    let scene = Scene::new();
+    std::fs::create_dir(scene.root().join("val/7")).unwrap();
+    assert!(scene.error().to_string().contains("`7`"));
+    std::fs::remove_dir_all(scene.root().join("val")).unwrap();
+    assert!(scene.error().to_string().contains("val"));
+
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 0;
+    assert!(scene.error().to_string().contains("train.epochs"));
+}

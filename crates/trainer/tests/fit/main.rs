@@ -1,0 +1,5 @@
+//! The loop, on a network of seconds and images made here.
+
+mod ending;
+mod learning;
+mod scene;
