@@ -1,1 +1,8 @@
-//! End-to-end tests.
+//! Everything through the real binary. Each test has a folder of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bench;
+mod inputs;
+mod run;
+mod use_weights;

@@ -39,7 +39,7 @@ pub(crate) struct FetchArgs {
     /// mnist or fashion-mnist
     #[arg(default_value = "mnist", value_parser = dataset)]
     pub(crate) dataset: mnist_data::DatasetName,
-    /// Folder for the files [default: data/<DATASET>/idx]
+    /// Folder for the files [default: idx in data/DATASET]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ pub(crate) struct TrainArgs {
     /// Override one setting; a value that is no TOML is taken as text
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Folder of the run [default: runs/<data>-<number>]
+    /// Folder of the run [default: the next number in runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 }

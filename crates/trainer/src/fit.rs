@@ -234,21 +234,14 @@ impl<'a> Session<'a> {
         let Some(trained) = self.train_epoch(epoch, frozen)? else {
             return Ok(None);
         };
-        let validated = score(
-            &self.network,
-            &self.normaliser,
-            &self.val,
-            &|_| (),
-            Some(self.interrupt),
-        )?;
-        let Some(validated) = validated else {
+        let interrupt = self.interrupt;
+        let batches = self
+            .val
+            .epoch(0)
+            .take_while(|_| !interrupt.load(Ordering::Relaxed));
+        let validated = score(&self.network, &self.normaliser, batches, &|_| ())?;
+        if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
-        };
-        if validated.total() == 0 {
-            return Err(Error::NoImages(format!(
-                "{}: none of the validation images could be read; the warnings name each",
-                self.config.data.root().join("val").display()
-            )));
         }
         let report = EpochReport {
             epoch,

@@ -1,10 +1,11 @@
 //! The two ways to use a trained network: measure it, and ask it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{D, Tensor};
-use mnist_data::{BadImage, Classes, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit};
+use mnist_data::{
+    BadImage, Classes, HostBatch, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit,
+};
 use mobilenet::Network;
 use mobilenet::weights::WeightsMetadata;
 use serde::{Deserialize, Serialize};
@@ -121,22 +122,11 @@ pub fn evaluate(
     let loader = options.loader(folder.samples, metadata.image_size)?;
     let normaliser = Normaliser::new(&metadata.normalisation);
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
-    let tally = score(
-        network,
-        &normaliser,
-        &loader,
-        &|n| progress.advance(n),
-        None,
-    );
+    let tally = score(network, &normaliser, loader.epoch(0), &|n| {
+        progress.advance(n)
+    });
     progress.finish();
-    let tally = tally?.unwrap_or_else(|| Tally::new(0));
-    if tally.total() == 0 {
-        return Err(Error::NoImages(format!(
-            "{}: none of the images could be read; the warnings name each",
-            data.display()
-        )));
-    }
-    Ok(report(&tally, metadata, loader.skipped().len()))
+    Ok(report(&tally?, metadata, loader.skipped().len()))
 }
 
 fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluation {
@@ -164,32 +154,25 @@ fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluati
     }
 }
 
-/// Counts a loader's images in evaluation mode; `None` when interrupted.
+/// Counts the images of some batches in evaluation mode.
 pub(crate) fn score(
     network: &Network,
     normaliser: &Normaliser,
-    loader: &Loader,
+    batches: impl Iterator<Item = mnist_data::Result<HostBatch>>,
     advance: &dyn Fn(u64),
-    interrupt: Option<&AtomicBool>,
-) -> Result<Option<Tally>> {
+) -> Result<Tally> {
     let classes = network.config().classes;
     let loss = CrossEntropy::plain(classes);
     let mut tally = Tally::new(classes);
-    for batch in loader.epoch(0) {
-        if interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Ok(None);
-        }
+    for batch in batches {
         let batch = normaliser.apply(batch?, network.device())?;
-        if batch.labels.is_empty() {
-            continue;
-        }
         let logits = network.infer(&batch.images)?;
         let mean = loss.apply(&logits, &batch.labels, &vec![1.0; batch.labels.len()])?;
         tally.add(&batch.labels, &predicted_classes(&logits)?)?;
         tally.add_loss(mean.value()?, mean.weight);
         advance(batch.labels.len() as u64);
     }
-    Ok(Some(tally))
+    Ok(tally)
 }
 
 /// The class with the largest logit of each row; the first of equals.
@@ -229,13 +212,7 @@ pub fn predict(
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
     let predictions = answers(network, &normaliser, &loader, progress);
     progress.finish();
-    let predictions = predictions?;
-    if predictions.is_empty() {
-        return Err(Error::NoImages(
-            "none of the images could be read; the warnings name each".to_owned(),
-        ));
-    }
-    Ok(predictions)
+    predictions
 }
 
 fn answers(
@@ -247,9 +224,6 @@ fn answers(
     let mut predictions = Vec::with_capacity(loader.len());
     for batch in loader.epoch(0) {
         let batch = normaliser.apply(batch?, network.device())?;
-        if batch.ids.is_empty() {
-            continue;
-        }
         let logits = network.infer(&batch.images)?;
         let rows = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
         progress.advance(rows.len() as u64);

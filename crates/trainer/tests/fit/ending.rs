@@ -91,10 +91,11 @@ struct InterruptAfter<'a> {
 
 impl EventSink for InterruptAfter<'_> {
     fn handle(&mut self, event: &Event) -> trainer::Result<()> {
-        if let Event::BatchDone { epoch, batch, .. } = event {
-            if (*epoch, *batch) == (self.epoch, self.batch) {
-                self.flag.store(true, Ordering::Relaxed);
-            }
+        let Event::BatchDone { epoch, batch, .. } = event else {
+            return Ok(());
+        };
+        if (*epoch, *batch) == (self.epoch, self.batch) {
+            self.flag.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

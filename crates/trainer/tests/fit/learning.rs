@@ -25,7 +25,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
     assert_eq!(best.score, top);
     assert!(top > 0.9, "{epochs:?}");
     // The network handed back, the file, and the file's own account are one.
-    assert_eq!(scene.weights_in("run-001"), [best.weights.clone()]);
+    assert_eq!(scene.weights_in("run-001"), vec![best.weights.clone()]);
     let (network, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
     assert_eq!(arena(&network), arena(&outcome.network));
     assert_eq!(

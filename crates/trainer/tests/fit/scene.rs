@@ -94,7 +94,7 @@ fn stripes(image: usize) -> Vec<u8> {
     (0..SIDE * SIDE)
         .map(|i| {
             let (row, column) = (i / SIDE, i % SIDE);
-            let across = if image % 2 == 0 { row } else { column } + image;
+            let across = if image.is_multiple_of(2) { row } else { column } + image;
             if across % 4 < 2 { 200 } else { 30 }
         })
         .collect()

@@ -1,0 +1,204 @@
+//! Where the tests run `classify`, and what they share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// A file of the project.
+pub(crate) fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// An empty folder that commands run in.
+pub(crate) struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    /// `classify` with arguments, not started yet; nothing of our own environment leaks in.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_classify"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CLASSIFY_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(&mut self.command(arguments))
+    }
+
+    /// Trains as `configs/smoke.toml` says, on this folder's own images.
+    pub(crate) fn train(&self, more: &[&str]) -> Run {
+        Run::of(&mut self.train_command(more))
+    }
+
+    pub(crate) fn train_command(&self, more: &[&str]) -> Command {
+        let config = project("configs/smoke.toml").display().to_string();
+        let idx_dir = format!("data.idx_dir={}", project("data/sample").display());
+        let mut arguments = vec!["train", "--config", &config, "--set", &idx_dir];
+        arguments.extend(["--set", "data.root=images", "--run-dir", "run"]);
+        arguments.extend(more);
+        self.command(&arguments)
+    }
+
+    /// Copies images with their folders: `split/class`, from the trained bench.
+    pub(crate) fn copy_images(&self, from: &str, to: &str, count: usize) {
+        let (from, to) = (trained().path(from), self.path(to));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in sorted(&from).into_iter().take(count) {
+            std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+
+    /// `images/{train,val}` with two classes of a few images, for runs about wrong input.
+    pub(crate) fn two_classes(&self) {
+        for class in ["0", "1"] {
+            self.copy_images(
+                &format!("images/train/{class}"),
+                &format!("images/train/{class}"),
+                12,
+            );
+            self.copy_images(
+                &format!("images/val/{class}"),
+                &format!("images/val/{class}"),
+                4,
+            );
+        }
+    }
+
+    /// Trains an epoch on `images` as it lies there.
+    pub(crate) fn train_folder(&self, more: &[&str]) -> Run {
+        let mut arguments = vec!["train", "--run-dir", "run"];
+        for set in [
+            "data.source=folder",
+            "data.root=images",
+            "data.batch_size=8",
+            "model.width=0.25",
+            "train.epochs=1",
+        ] {
+            arguments.extend(["--set", set]);
+        }
+        arguments.extend(more);
+        self.run(&arguments)
+    }
+}
+
+/// The files of a folder by name.
+pub(crate) fn sorted(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The one weights file of a run.
+pub(crate) fn weights_in(run: &Path) -> PathBuf {
+    let files = sorted(run);
+    let mut weights = files
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
+    match (weights.next(), weights.next()) {
+        (Some(one), None) => one.clone(),
+        _ => panic!("expected one weights file among {files:?}"),
+    }
+}
+
+/// A finished command.
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
+    }
+
+    /// The command did what it should.
+    pub(crate) fn success(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The command failed with this exit code, and said every one of these.
+    pub(crate) fn failure(self, code: i32, said: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        for text in said {
+            assert!(
+                self.stderr.contains(text),
+                "{text:?} is not in\n{}",
+                self.stderr
+            );
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// What follows `name` on its line of stdout.
+    pub(crate) fn value(&self, name: &str) -> &str {
+        let value = self.stdout.lines().find_map(|line| line.strip_prefix(name));
+        value
+            .unwrap_or_else(|| panic!("no {name:?} in\n{}", self.stdout))
+            .trim()
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A bench in which a network was trained once, to be read by every test.
+pub(crate) fn trained() -> &'static Bench {
+    static TRAINED: OnceLock<(Bench, Run)> = OnceLock::new();
+    &TRAINED
+        .get_or_init(|| {
+            let bench = Bench::new();
+            let run = bench.train(&[]).success();
+            std::fs::write(bench.path("stdout.txt"), &run.stdout).unwrap();
+            std::fs::write(bench.path("stderr.txt"), &run.stderr).unwrap();
+            (bench, run)
+        })
+        .0
+}
+
+/// What the training in [`trained`] said.
+pub(crate) fn training() -> Run {
+    let read = |name| std::fs::read_to_string(trained().path(name)).unwrap();
+    Run {
+        code: Some(0),
+        stdout: read("stdout.txt"),
+        stderr: read("stderr.txt"),
+    }
+}
+
+/// The weights trained there.
+pub(crate) fn trained_weights() -> String {
+    weights_in(&trained().path("run")).display().to_string()
+}

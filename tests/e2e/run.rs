@@ -1,0 +1,231 @@
+//! Training runs: what they print, write, repeat and survive.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use crate::bench::{Bench, Run, project, sorted, trained, training, weights_in};
+
+#[test]
+fn a_run_learns_and_leaves_what_the_map_says() {
+    let accuracy: f64 = training().value("test accuracy").parse().unwrap();
+    assert!(
+        accuracy > 0.4,
+        "the sample's test digits are classified at {accuracy}"
+    );
+    let dir = trained().path("run");
+    let names: Vec<String> = sorted(&dir)
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names[..2], ["config.toml", "metrics.jsonl"]);
+    assert!(names[2].starts_with("mobilenet_v3_small_e") && names[2].ends_with(".safetensors"));
+    assert_eq!(names.len(), 3);
+    let metrics = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 4);
+    let config = std::fs::read_to_string(dir.join("config.toml")).unwrap();
+    for key in [
+        "width = 0.25",
+        "classes = 10",
+        "batch_norm_momentum = 0.1",
+        "limit = \"none\"",
+    ] {
+        assert!(config.contains(key), "{key} is not in\n{config}");
+    }
+    let weights = training().value("weights").to_owned();
+    assert!(trained().path(&weights).is_file(), "{weights}");
+}
+
+#[test]
+fn what_goes_into_a_pipe_has_no_control_characters() {
+    let run = training();
+    for text in [&run.stdout, &run.stderr] {
+        let odd = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(odd, None, "in {text:?}");
+    }
+    let epochs = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("epoch "))
+        .count();
+    assert_eq!(epochs, 4, "{}", run.stderr);
+    // Results on stdout, everything else on stderr.
+    assert!(!run.stdout.contains("epoch 1/"), "{}", run.stdout);
+    assert!(!run.stderr.contains("test accuracy"), "{}", run.stderr);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let weights = |seed: &str| {
+        let bench = Bench::new();
+        bench
+            .train(&[
+                "--set",
+                seed,
+                "--set",
+                "train.epochs=1",
+                "--set",
+                "data.limit=200",
+            ])
+            .success();
+        std::fs::read(weights_in(&bench.path("run"))).unwrap()
+    };
+    let first = weights("train.seed=5");
+    assert!(first == weights("train.seed=5"));
+    assert!(first != weights("train.seed=6"));
+}
+
+#[test]
+fn settings_are_layered() {
+    let bench = Bench::new();
+    std::fs::write(
+        bench.path("my.toml"),
+        "[train]\nepochs = 7\nseed = 7\npatience = 7\n[model]\nwidth = 0.25\n",
+    )
+    .unwrap();
+    bench.two_classes();
+    let sets = [
+        "data.source=folder",
+        "data.root=images",
+        "data.batch_size=8",
+        "train.epochs=1",
+    ];
+    let mut command = bench.command(&["train", "--config", "my.toml", "--run-dir", "run"]);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+    Run::of(
+        command
+            .env("CLASSIFY_TRAIN__SEED", "8")
+            .env("CLASSIFY_TRAIN__EPOCHS", "9"),
+    )
+    .success();
+    let config = std::fs::read_to_string(bench.path("run/config.toml")).unwrap();
+    for line in [
+        "epochs = 1\n",
+        "seed = 8\n",
+        "patience = 7\n",
+        "dropout = 0.2\n",
+    ] {
+        assert!(config.contains(line), "{line} is not in\n{config}");
+    }
+}
+
+#[test]
+fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let train = || {
+        let mut arguments = vec!["train"];
+        for set in [
+            "data.source=folder",
+            "data.root=images",
+            "data.batch_size=8",
+            "model.width=0.25",
+            "train.epochs=1",
+        ] {
+            arguments.extend(["--set", set]);
+        }
+        bench.run(&arguments).success()
+    };
+    assert!(train().value("weights").starts_with("runs/folder-001/"));
+    assert!(train().value("weights").starts_with("runs/folder-002/"));
+    // A named folder is never taken twice.
+    bench.train_folder(&[]).success();
+    bench
+        .train_folder(&[])
+        .failure(1, &["run", "never overwrites"]);
+}
+
+/// Where MNIST cannot be had, the sample stands in, loudly.
+#[test]
+fn without_mnist_the_sample_is_trained_on_and_said_so() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("data/sample")).unwrap();
+    for file in sorted(&project("data/sample")) {
+        let name = file.file_name().unwrap();
+        std::fs::copy(&file, bench.path("data/sample").join(name)).unwrap();
+    }
+    let mut command = bench.command(&["train", "--run-dir", "run"]);
+    for set in ["train.epochs=1", "model.width=0.25", "data.limit=128"] {
+        command.args(["--set", set]);
+    }
+    // Nobody listens at the proxy, and no package client can be found.
+    for proxy in [
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "ALL_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "all_proxy",
+    ] {
+        command.env(proxy, "http://127.0.0.1:9");
+    }
+    let run = Run::of(
+        command
+            .env_remove("NO_PROXY")
+            .env_remove("no_proxy")
+            .env("PATH", ""),
+    )
+    .success();
+    assert!(
+        run.stderr.contains("*** MNIST could not be fetched"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("tried:"), "{}", run.stderr);
+    run.value("test accuracy");
+
+    // Fashion-MNIST has no sample to stand in.
+    let mut command = bench.command(&["train", "--set", "data.source=fashion-mnist"]);
+    for proxy in [
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "ALL_PROXY",
+        "https_proxy",
+        "http_proxy",
+        "all_proxy",
+    ] {
+        command.env(proxy, "http://127.0.0.1:9");
+    }
+    command
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env("PATH", "");
+    Run::of(&mut command).failure(1, &["cannot fetch fashion-mnist", "by hand"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_ends_with_130_and_its_best_weights() {
+    let bench = Bench::new();
+    let mut command =
+        bench.train_command(&["--set", "train.epochs=1000", "--set", "data.limit=64"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("wrote ") {
+        line.clear();
+        assert!(
+            stderr.read_line(&mut line).unwrap() > 0,
+            "the run ended before an epoch did"
+        );
+    }
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("interrupted in epoch"), "{rest}");
+    let weights = weights_in(&bench.path("run")).display().to_string();
+    bench.run(&["inspect", &weights]).success();
+}

@@ -1,0 +1,169 @@
+//! Evaluate, predict and inspect agree with the run and with each other.
+
+use std::process::Stdio;
+
+use crate::bench::{Bench, Run, trained, trained_weights, training};
+
+#[test]
+fn evaluation_prediction_and_training_tell_the_same_accuracy() {
+    let bench = Bench::new();
+    let (weights, test) = (trained_weights(), trained().path("images/test"));
+    let test = test.to_str().unwrap();
+    let run = bench
+        .run(&["evaluate", "--weights", &weights, "--data", test, "--json"])
+        .success();
+    let result: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let accuracy = result["accuracy"].as_f64().unwrap();
+    assert_eq!(format!("{accuracy:.4}"), training().value("test accuracy"));
+    assert_eq!(result["images"], 400);
+    assert_eq!(result["classes"].as_array().unwrap().len(), 10);
+    let counted: u64 = result["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|count| count.as_u64().unwrap())
+        .sum();
+    assert_eq!(counted, 400);
+
+    let table = bench
+        .run(&["evaluate", "--weights", &weights, "--data", test])
+        .success();
+    assert_eq!(table.value("accuracy"), format!("{accuracy:.4}"));
+    assert!(table.stdout.contains("macro average"), "{}", table.stdout);
+
+    let predict = |out: &str| {
+        bench
+            .run(&["predict", "--weights", &weights, "--out", out, test])
+            .success();
+        std::fs::read_to_string(bench.path(out).join("predictions.csv")).unwrap()
+    };
+    let csv = predict("out");
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("image_id,label,probability"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 400);
+    assert!(rows.is_sorted_by_key(|row| row[0]));
+    // An id begins with the class folder, so that the rows can be scored.
+    let right = rows
+        .iter()
+        .filter(|row| row[0].split('/').next() == Some(row[1]))
+        .count();
+    assert!((right as f64 / 400.0 - accuracy).abs() < 1e-9);
+    assert!(
+        rows.iter()
+            .all(|row| (0.1..=1.0).contains(&row[2].parse::<f64>().unwrap()))
+    );
+    assert_eq!(predict("again"), csv);
+}
+
+#[test]
+fn equal_names_in_several_inputs_stay_apart() {
+    let bench = Bench::new();
+    bench.copy_images("images/test/3", "a", 2);
+    bench.copy_images("images/test/3", "b/deep", 2);
+    let weights = trained_weights();
+    bench
+        .run(&["predict", "--weights", &weights, "--out", "out", "a", "b"])
+        .success();
+    let csv = std::fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
+    let ids: Vec<&str> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 4);
+    assert!(
+        ids[0].starts_with("a/") && ids[2].starts_with("b/deep/"),
+        "{ids:?}"
+    );
+
+    let file = crate::bench::sorted(&bench.path("a"))[0]
+        .display()
+        .to_string();
+    bench
+        .run(&["predict", "--weights", &weights, "--out", "one", &file])
+        .success();
+    let csv = std::fs::read_to_string(bench.path("one/predictions.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 2);
+}
+
+#[test]
+fn inspect_shows_what_the_file_says_of_itself() {
+    let run = Bench::new().run(&["inspect", &trained_weights()]).success();
+    assert_eq!(run.value("model"), "mobilenet_v3_small");
+    assert_eq!(run.value("classes"), "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
+    assert_eq!(run.value("image size"), "32 x 32");
+    for tensor in [
+        "features.0.0.weight",
+        "classifier.3.bias",
+        "num_batches_tracked",
+    ] {
+        assert!(
+            run.stdout.contains(tensor),
+            "{tensor} is not in\n{}",
+            run.stdout
+        );
+    }
+}
+
+/// Like `classify inspect W | head -1`.
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let bench = Bench::new();
+    let weights = trained_weights();
+    let mut child = bench
+        .command(&["inspect", &weights])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let bench = Bench::new();
+    for command in ["fetch", "unpack", "train", "evaluate", "predict", "inspect"] {
+        let run = bench.run(&[command, "--help"]).success();
+        assert!(run.stdout.contains("Example"), "{}", run.stdout);
+        assert!(
+            run.stdout.contains(&format!("classify {command} ")),
+            "{}",
+            run.stdout
+        );
+    }
+    assert!(
+        bench
+            .run(&["--version"])
+            .success()
+            .stdout
+            .starts_with("classify ")
+    );
+}
+
+#[test]
+fn unpacking_is_a_command_of_its_own() {
+    let bench = Bench::new();
+    let sample = crate::bench::project("data/sample").display().to_string();
+    let unpack = [
+        "unpack",
+        &sample,
+        "digits",
+        "--validation",
+        "100",
+        "--stratified",
+        "3",
+    ];
+    let run = bench.run(&unpack).success();
+    let counts: Vec<&str> = run
+        .stdout
+        .lines()
+        .map(|l| l.split('\t').nth(1).unwrap())
+        .collect();
+    assert_eq!(counts, ["1500 images", "100 images", "400 images"]);
+    assert_eq!(bench.run(&unpack).success().stdout, run.stdout);
+    assert_eq!(crate::bench::sorted(&bench.path("digits/val/7")).len(), 10);
+}
