@@ -1,20 +1,18 @@
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
-use trainer::{Ending, InferenceOptions, MetricsFile, Outcome, RunConfig, RunDir, Splits};
+use trainer::{InferenceOptions, MetricsFile, Outcome, RunConfig, RunDir, Splits};
 
 use crate::Done;
 use crate::args::TrainArgs;
+use crate::interrupt::Interrupt;
 use crate::terminal::{Run, Terminal, Work};
 use crate::{layers, prepare};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let mut config = layers::load(args.config.as_deref(), &args.set)?;
     super::use_threads(config.train.threads())?;
-    let interrupt = listen_for_interrupts(terminal)?;
+    let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
     let splits = Splits::open(&config)?;
     let run = match &args.run_dir {
@@ -25,8 +23,9 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         warn_of_sample(terminal);
     }
     let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
-    let outcome = trainer::fit(&config, &splits, &run, &mut sinks, &interrupt)?;
-    if outcome.ending == Ending::Interrupted {
+    let outcome =
+        interrupt.during(|asked| trainer::fit(&config, &splits, &run, &mut sinks, asked))?;
+    if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
             None => "no epoch was completed, so that there are no weights".to_owned(),
@@ -38,20 +37,6 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         warn_of_sample(terminal);
     }
     Ok(Done::Completed)
-}
-
-/// The first Ctrl-C asks the run to end, the second ends the process.
-fn listen_for_interrupts(terminal: &Terminal) -> anyhow::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let (seen, terminal) = (Arc::clone(&flag), terminal.clone());
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        terminal.line("stopping after this batch; once more to stop at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(flag)
 }
 
 fn print_result(config: &RunConfig, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {

@@ -1,0 +1,70 @@
+//! What Ctrl-C does: in training it asks the run to end after the batch at hand;
+//! before and after there is nothing to save, and the process ends at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use crate::terminal::Terminal;
+
+/// Two flags that the signal's thread and the run share.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt {
+    asked: Arc<AtomicBool>,
+    training: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens for Ctrl-C and for a request to terminate.
+    pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Self> {
+        let interrupt = Self::default();
+        let (handler, terminal) = (interrupt.clone(), terminal.clone());
+        ctrlc::set_handler(move || {
+            if handler.ends_at_once() {
+                std::process::exit(130);
+            }
+            terminal.line("stopping after this batch; once more to stop at once");
+        })
+        .context("cannot listen for Ctrl-C")?;
+        Ok(interrupt)
+    }
+
+    /// Runs the training, which looks at the flag between batches.
+    pub(crate) fn during<T>(&self, training: impl FnOnce(&AtomicBool) -> T) -> T {
+        self.training.store(true, Ordering::SeqCst);
+        let result = training(&self.asked);
+        self.training.store(false, Ordering::SeqCst);
+        result
+    }
+
+    /// Whether somebody asked to stop, too late for the training to notice or not.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Notes a signal: the first one in training is a request, any other one the end.
+    fn ends_at_once(&self) -> bool {
+        self.asked.swap(true, Ordering::SeqCst) || !self.training.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_signal_in_training_is_a_request() {
+        let interrupt = Interrupt::default();
+        interrupt.during(|asked| {
+            assert!(!interrupt.ends_at_once());
+            assert!(asked.load(Ordering::SeqCst) && interrupt.was_asked());
+            assert!(interrupt.ends_at_once());
+        });
+        // Fetching, unpacking, and measuring on the test split.
+        let interrupt = Interrupt::default();
+        interrupt.during(|_| ());
+        assert!(!interrupt.was_asked());
+        assert!(interrupt.ends_at_once());
+    }
+}
