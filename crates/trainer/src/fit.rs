@@ -105,8 +105,8 @@ impl<'a> Session<'a> {
         interrupt: &'a AtomicBool,
     ) -> Result<Self> {
         let class_names = splits.class_names();
-        let loss = splits.loss(config)?;
         let train = splits.train_loader(config)?;
+        let loss = splits.loss(config, train.samples())?;
         let val = splits.val_loader(config)?;
         let schedule = LrSchedule::new(
             &config.schedule,

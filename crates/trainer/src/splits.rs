@@ -1,6 +1,6 @@
 //! The folders a run trains and validates on.
 
-use mnist_data::{ImageFolder, Loader, LoaderOptions};
+use mnist_data::{ImageFolder, Loader, LoaderOptions, Sample};
 
 use crate::config::{ClassWeights, ConfigError, RunConfig};
 use crate::loss::{CrossEntropy, balanced_class_weights};
@@ -72,12 +72,13 @@ impl Splits {
         Ok(Loader::new(self.val.samples.clone(), options)?)
     }
 
-    pub(crate) fn loss(&self, config: &RunConfig) -> Result<CrossEntropy> {
+    /// The configured loss; `samples` are those trained on, whose classes are balanced.
+    pub(crate) fn loss(&self, config: &RunConfig, samples: &[Sample]) -> Result<CrossEntropy> {
         let classes = self.train.classes.names().len();
         let weights = match &config.train.class_weights {
             ClassWeights::None => vec![1.0; classes],
             ClassWeights::Balanced => {
-                balanced_class_weights(self.train.samples.iter().map(|s| s.label), classes)
+                balanced_class_weights(samples.iter().map(|s| s.label), classes)
             }
             ClassWeights::Given(weights) if weights.len() == classes => weights.clone(),
             ClassWeights::Given(weights) => {
