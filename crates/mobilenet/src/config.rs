@@ -69,6 +69,15 @@ pub enum HeadKind {
     Linear,
 }
 
+impl fmt::Display for HeadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HeadKind::Torchvision => "torchvision",
+            HeadKind::Linear => "linear",
+        })
+    }
+}
+
 /// Everything that decides a model's shape and behaviour.
 ///
 /// ```

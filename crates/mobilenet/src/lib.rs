@@ -4,6 +4,7 @@ mod composed;
 mod config;
 mod error;
 mod executor;
+mod file;
 mod initialise;
 mod load;
 mod network;

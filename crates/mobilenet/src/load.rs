@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 
-use crate::{Error, Network, Result, weights};
+use crate::{Error, Network, Result, file};
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,13 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// In both, with different shapes.
     pub mismatched: Vec<Mismatch>,
+}
+
+impl LoadReport {
+    /// Whether every tensor of the model was in the file, and nothing else.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
+    }
 }
 
 impl fmt::Display for LoadReport {
@@ -79,8 +86,8 @@ impl fmt::Display for LoadReport {
 /// If the file is not safetensors, or fewer than nine tenths of the backbone's
 /// tensors are in it; the network is then as it was.
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
-    let bytes = weights::read(path)?;
-    let mut tensors = weights::tensors(path, &bytes)?;
+    let bytes = file::read(path)?;
+    let mut tensors = file::tensors(path, &bytes)?;
     let report = compare(network, &tensors);
     let in_backbone = |name: &String| !name.starts_with("classifier.");
     let matched = report

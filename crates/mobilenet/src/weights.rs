@@ -12,7 +12,8 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{LoadReport, compare};
+use crate::file::{not_safetensors, read, tensors};
+use crate::load::compare;
 use crate::{Error, ModelConfig, Network, Result};
 
 pub use crate::load::load_pretrained;
@@ -127,19 +128,6 @@ pub fn inspect(path: &Path) -> Result<(WeightsMetadata, BTreeMap<String, Tensor>
     Ok((metadata(path, &bytes)?, tensors(path, &bytes)?))
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::File {
-        path: path.into(),
-        source,
-    })
-}
-
-pub(crate) fn tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
-    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
-        .map_err(|e| not_safetensors(path, &e))?;
-    Ok(tensors.into_iter().collect())
-}
-
 fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, &e))?;
     let json = header
@@ -168,19 +156,4 @@ fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
         return Err(format("its image size is 0".into()));
     }
     Ok(metadata)
-}
-
-fn not_safetensors(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    let reason = format!("not a whole safetensors file: {error}");
-    Error::Format {
-        path: path.into(),
-        reason,
-    }
-}
-
-impl LoadReport {
-    /// Whether every tensor of the model was in the file, and nothing else.
-    pub fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
-    }
 }

@@ -11,7 +11,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let model = &metadata.model;
     writeln!(out, "model               {}", model.name)?;
     writeln!(out, "width               {}", model.width)?;
-    writeln!(out, "head                {:?}", model.head)?;
+    writeln!(out, "head                {}", model.head)?;
     writeln!(out, "stem stride         {}", model.stem_stride)?;
     writeln!(
         out,
