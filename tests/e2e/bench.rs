@@ -11,6 +11,15 @@ pub(crate) fn project(path: &str) -> PathBuf {
         .join(path)
 }
 
+/// Settings of an epoch of a narrow network on the class folders in `images`.
+pub(crate) const SMALL_FOLDER_RUN: [&str; 5] = [
+    "data.source=folder",
+    "data.root=images",
+    "data.batch_size=8",
+    "model.width=0.25",
+    "train.epochs=1",
+];
+
 /// An empty folder that commands run in.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
@@ -89,18 +98,23 @@ impl Bench {
     /// Trains an epoch on `images` as it lies there.
     pub(crate) fn train_folder(&self, more: &[&str]) -> Run {
         let mut arguments = vec!["train", "--run-dir", "run"];
-        for set in [
-            "data.source=folder",
-            "data.root=images",
-            "data.batch_size=8",
-            "model.width=0.25",
-            "train.epochs=1",
-        ] {
-            arguments.extend(["--set", set]);
-        }
+        arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
         arguments.extend(more);
         self.run(&arguments)
     }
+}
+
+/// Closes the network to a command: nobody listens at its proxy, and it finds no package client.
+pub(crate) fn close_network(command: &mut Command) -> &mut Command {
+    for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
+        for name in [proxy.to_owned(), proxy.to_lowercase()] {
+            command.env(name, "http://127.0.0.1:9");
+        }
+    }
+    command
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env("PATH", "")
 }
 
 /// The files of a folder by name.

@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
-use crate::bench::{Bench, Run, project, sorted, trained, training, weights_in};
+use crate::bench::{
+    Bench, Run, SMALL_FOLDER_RUN, close_network, project, sorted, trained, training, weights_in,
+};
 
 #[test]
 fn a_run_learns_and_leaves_what_the_map_says() {
@@ -116,15 +118,7 @@ fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
     bench.two_classes();
     let train = || {
         let mut arguments = vec!["train"];
-        for set in [
-            "data.source=folder",
-            "data.root=images",
-            "data.batch_size=8",
-            "model.width=0.25",
-            "train.epochs=1",
-        ] {
-            arguments.extend(["--set", set]);
-        }
+        arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
         bench.run(&arguments).success()
     };
     assert!(train().value("weights").starts_with("runs/folder-001/"));
@@ -149,24 +143,7 @@ fn without_mnist_the_sample_is_trained_on_and_said_so() {
     for set in ["train.epochs=1", "model.width=0.25", "data.limit=128"] {
         command.args(["--set", set]);
     }
-    // Nobody listens at the proxy, and no package client can be found.
-    for proxy in [
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "ALL_PROXY",
-        "https_proxy",
-        "http_proxy",
-        "all_proxy",
-    ] {
-        command.env(proxy, "http://127.0.0.1:9");
-    }
-    let run = Run::of(
-        command
-            .env_remove("NO_PROXY")
-            .env_remove("no_proxy")
-            .env("PATH", ""),
-    )
-    .success();
+    let run = Run::of(close_network(&mut command)).success();
     assert!(
         run.stderr.contains("*** MNIST could not be fetched"),
         "{}",
@@ -177,21 +154,7 @@ fn without_mnist_the_sample_is_trained_on_and_said_so() {
 
     // Fashion-MNIST has no sample to stand in.
     let mut command = bench.command(&["train", "--set", "data.source=fashion-mnist"]);
-    for proxy in [
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "ALL_PROXY",
-        "https_proxy",
-        "http_proxy",
-        "all_proxy",
-    ] {
-        command.env(proxy, "http://127.0.0.1:9");
-    }
-    command
-        .env_remove("NO_PROXY")
-        .env_remove("no_proxy")
-        .env("PATH", "");
-    Run::of(&mut command).failure(1, &["cannot fetch fashion-mnist", "by hand"]);
+    Run::of(close_network(&mut command)).failure(1, &["cannot fetch fashion-mnist", "by hand"]);
 }
 
 #[cfg(unix)]

@@ -18,27 +18,24 @@ const SAMPLE_UNPACKED: &str = "data/sample-unpacked";
 /// Returns whether the sample stands in for MNIST.
 pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool> {
     let progress = Work::new(terminal);
-    match config.data.source {
-        DataSource::Folder => return Ok(false),
-        DataSource::Idx => unpack(config, None, &progress)?,
-        DataSource::Mnist | DataSource::FashionMnist => {
-            let Some(dataset) = config.data.source.dataset() else {
-                return Ok(false);
-            };
-            match mnist_data::fetch(dataset, &config.data.idx_dir(), &progress) {
-                Ok(_) => unpack(config, Some(dataset), &progress)?,
-                Err(error) if is_unpacked(&config.data.root()) => {
-                    tracing::warn!("{error}");
-                    tracing::warn!("going on with what {} holds", config.data.root().display());
-                }
-                Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
-                    tracing::error!("{error}");
-                    use_sample(config, &progress)?;
-                    return Ok(true);
-                }
-                Err(error) => return Err(error.into()),
-            }
+    let Some(dataset) = config.data.source.dataset() else {
+        if config.data.source == DataSource::Idx {
+            unpack(config, None, &progress)?;
         }
+        return Ok(false);
+    };
+    match mnist_data::fetch(dataset, &config.data.idx_dir(), &progress) {
+        Ok(_) => unpack(config, Some(dataset), &progress)?,
+        Err(error) if is_unpacked(&config.data.root()) => {
+            tracing::warn!("{error}");
+            tracing::warn!("going on with what {} holds", config.data.root().display());
+        }
+        Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
+            tracing::error!("{error}");
+            use_sample(config, &progress)?;
+            return Ok(true);
+        }
+        Err(error) => return Err(error.into()),
     }
     Ok(false)
 }

@@ -43,7 +43,10 @@ pub(crate) fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
 
 /// Writes `path` through `fill`: to a temporary file beside it, flushed to the
 /// disk, then renamed, so that a reader never sees half a file.
-pub(crate) fn write(
+///
+/// # Errors
+/// [`Error::Io`] naming `path`; what it held before is then still there.
+pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<()> {

@@ -53,7 +53,7 @@ impl Classes {
 
     /// The number of classes, at least 1.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)]
+    #[allow(clippy::len_without_is_empty, reason = "it never is empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }

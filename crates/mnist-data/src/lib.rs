@@ -19,6 +19,7 @@ mod split;
 mod store;
 mod unpack;
 
+pub use atomic::write as write_atomically;
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 pub use decode::Picture;
 pub use epoch::Epoch;

@@ -161,7 +161,7 @@ impl Loader {
 
     /// The number of samples (after `limit`), at least 1.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)]
+    #[allow(clippy::len_without_is_empty, reason = "it never is empty")]
     pub fn len(&self) -> usize {
         self.store.samples.len()
     }

@@ -17,23 +17,6 @@ pub(crate) fn parameters(plan: &Plan, seed: u64) -> Vec<f32> {
     values
 }
 
-/// Fresh parameters of the head alone.
-pub(crate) fn head(plan: &Plan, seed: u64) -> Vec<f32> {
-    let mut values = vec![0.0; plan.head.len()];
-    for (stream, segment) in (0..).zip(plan.parameters.segments()) {
-        if segment.range.start >= plan.head.start {
-            let place = segment.range.start - plan.head.start;
-            fill(
-                segment,
-                seed,
-                stream,
-                &mut values[place..][..segment.range.len()],
-            );
-        }
-    }
-    values
-}
-
 /// Running means zero, running variances one.
 pub(crate) fn statistics(plan: &Plan) -> Vec<f32> {
     let mut values = vec![0.0; plan.statistics.len()];
@@ -100,7 +83,7 @@ mod tests {
             );
         }
         assert_eq!(deviation("features.16.1.weight"), 0.0);
-        assert_eq!(super::head(&plan, 7), values[plan.head.clone()]);
-        assert_ne!(super::head(&plan, 8), values[plan.head.clone()]);
+        assert_eq!(super::parameters(&plan, 7), values);
+        assert_ne!(super::parameters(&plan, 8), values);
     }
 }

@@ -107,21 +107,6 @@ impl Network {
         let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
         differentiable(&self.parameters, logits, tape)
     }
-
-    /// Gives the head fresh random parameters.
-    ///
-    /// # Errors
-    /// If the device gives out.
-    pub fn reset_head(&mut self, seed: u64) -> Result<()> {
-        let arena = self.parameters.arena();
-        let mut values = arena.to_vec1::<f32>()?;
-        values[self.plan.head.clone()].copy_from_slice(&initialise::head(&self.plan, seed));
-        Ok(arena.set(&Tensor::from_vec(
-            values,
-            arena.elem_count(),
-            arena.device(),
-        )?)?)
-    }
 }
 
 fn check_images(images: &Tensor) -> Result<()> {

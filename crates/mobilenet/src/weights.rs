@@ -4,11 +4,11 @@
 //! everything evaluation and prediction need. (One entry, because safetensors
 //! writes several in no fixed order, and equal models shall be equal files.)
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -117,15 +117,6 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> 
     }
     network.parameters().set_named(&tensors)?;
     Ok((network, metadata))
-}
-
-/// Reads what a file says of itself, and its tensors' names, shapes and types.
-///
-/// # Errors
-/// As [`load`]'s, except that the tensors are not compared with any model.
-pub fn inspect(path: &Path) -> Result<(WeightsMetadata, BTreeMap<String, Tensor>)> {
-    let bytes = read(path)?;
-    Ok((metadata(path, &bytes)?, tensors(path, &bytes)?))
 }
 
 fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {

@@ -1,5 +1,6 @@
 //! The two ways to use a trained network: measure it, and ask it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
@@ -244,7 +245,7 @@ fn answers(
 ///
 /// # Errors
 ///
-/// [`Error::Io`] naming the file.
+/// [`Error::Io`] or [`Error::Data`], naming the file.
 pub fn write_predictions(
     path: &Path,
     predictions: &[Prediction],
@@ -269,7 +270,9 @@ pub fn write_predictions(
     let bytes = csv
         .into_inner()
         .map_err(|e| Error::io(path)(e.into_error()))?;
-    crate::run_dir::write_atomically(path, &bytes)
+    Ok(mnist_data::write_atomically(path, |file| {
+        file.write_all(&bytes)
+    })?)
 }
 
 #[cfg(test)]

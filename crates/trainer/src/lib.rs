@@ -24,6 +24,6 @@ pub use infer::{
     ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict, write_predictions,
 };
 pub use loss::{CrossEntropy, Loss, balanced_class_weights};
-pub use run_dir::{RunDir, write_atomically};
+pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};

@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use mnist_data::write_atomically;
+
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
@@ -63,41 +65,19 @@ impl RunDir {
         self.path.join("config.toml")
     }
 
-    /// Writes the resolved configuration.
+    /// Writes the resolved configuration, whole or not at all.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] naming the file.
+    /// [`Error::Data`] naming the file.
     pub fn write_config(&self, config: &RunConfig) -> Result<()> {
         let path = self.config();
         let text =
             toml::to_string(config).map_err(|e| Error::io(&path)(std::io::Error::other(e)))?;
-        write_atomically(&path, text.as_bytes())
+        Ok(write_atomically(&path, |file| {
+            file.write_all(text.as_bytes())
+        })?)
     }
-}
-
-/// Writes to a temporary file beside `path`, makes sure it is on the disk, and renames it.
-///
-/// # Errors
-///
-/// [`Error::Io`] naming the file.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let write = || {
-        let mut builder = tempfile::Builder::new();
-        // Temporary files are private by default; a result is as readable as any other file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().map_err(Error::io(path))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use engine::Isa;
 use engine::pool;
 
-use super::{dims, slice, with_slices};
+use super::{slice, with_slices};
 
 /// Mean over the pixels of `x` `[n, h, w, c]`, to `[n, c]`.
 pub(crate) fn average(x: &Tensor) -> Result<Tensor> {
@@ -32,7 +32,7 @@ impl CustomOp1 for Average {
     }
 
     fn bwd(&self, x: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (_, _, _, channels) = dims(x)?;
+        let (_, _, _, channels) = x.dims4()?;
         let mut of_x = vec![0.0; x.elem_count()];
         with_slices([gradient], |[gradient]| {
             pool::average_backward(channels, gradient, &mut of_x);

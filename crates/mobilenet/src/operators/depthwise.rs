@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use engine::Isa;
 use engine::depthwise::{Geometry, backward_input, backward_weights, forward};
 
-use super::{dims, patches, slice, with_slices};
+use super::{patches, slice, with_slices};
 
 /// Depthwise convolution of `x` `[n, h, w, c]` with `weights` `[k * k, c]`,
 /// padding `(k - 1) / 2`, to `[n, out_h, out_w, c]`.
@@ -15,7 +15,7 @@ pub(crate) fn depthwise(
     if !x.device().is_cpu() {
         return stock(x, weights, kernel, stride);
     }
-    let (batch, height, width, channels) = dims(x)?;
+    let (batch, height, width, channels) = x.dims4()?;
     let geometry = Geometry {
         batch,
         height,

@@ -59,11 +59,6 @@ fn with_slices<const N: usize, R>(
     f(slices)
 }
 
-/// Batch, height, width and channels of a channels-last tensor.
-fn dims(x: &Tensor) -> Result<(usize, usize, usize, usize)> {
-    x.dims4()
-}
-
 #[cfg(test)]
 pub(crate) mod test_support {
     use candle_core::{Device, Tensor, Var};

@@ -1,11 +1,9 @@
 use candle_core::{Result, Tensor};
 
-use super::dims;
-
 /// The inputs of every output pixel of a convolution, side by side:
 /// `[n, h, w, c]` to `[n * out_h * out_w, k * k * c]`, taps outermost.
 pub(crate) fn patches(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
-    let (_, _, _, channels) = dims(x)?;
+    let (_, _, _, channels) = x.dims4()?;
     let taps = taps(x, kernel, stride)?;
     Tensor::cat(&taps, 3)?.reshape(((), kernel * kernel * channels))
 }
@@ -13,7 +11,7 @@ pub(crate) fn patches(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor
 /// For each tap of a `kernel`×`kernel` convolution with padding `(kernel - 1) / 2`,
 /// the input it meets at every output pixel: `k * k` tensors `[n, out_h, out_w, c]`.
 pub(super) fn taps(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
-    let (batch, height, width, channels) = dims(x)?;
+    let (batch, height, width, channels) = x.dims4()?;
     let padding = (kernel - 1) / 2;
     let out = |len: usize| (len + 2 * padding - kernel) / stride + 1;
     let (rows, columns) = (out(height), out(width));

@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use engine::Isa;
 use engine::pool;
 
-use super::{dims, slice, with_slices};
+use super::{slice, with_slices};
 
 /// `x` `[n, h, w, c]` times `factors` `[n, c]`, repeated over the pixels.
 pub(crate) fn scale(x: &Tensor, factors: &Tensor) -> Result<Tensor> {
@@ -45,7 +45,7 @@ impl CustomOp2 for Scale {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (_, _, _, channels) = dims(x)?;
+        let (_, _, _, channels) = x.dims4()?;
         let mut of_x = vec![0.0; x.elem_count()];
         let mut of_factors = vec![0.0; factors.elem_count()];
         with_slices([x, factors, gradient], |[x, factors, gradient]| {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mnist_data::DatasetName;
 use serde::{Deserialize, Serialize};
 
 /// Where the images come from.
@@ -23,18 +24,18 @@ impl DataSource {
     /// The word in the configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
+            Self::Mnist => DatasetName::Mnist.as_str(),
+            Self::FashionMnist => DatasetName::FashionMnist.as_str(),
             Self::Idx => "idx",
             Self::Folder => "folder",
         }
     }
 
     /// The public data set behind this source, if it is one.
-    pub fn dataset(self) -> Option<mnist_data::DatasetName> {
+    pub fn dataset(self) -> Option<DatasetName> {
         match self {
-            Self::Mnist => Some(mnist_data::DatasetName::Mnist),
-            Self::FashionMnist => Some(mnist_data::DatasetName::FashionMnist),
+            Self::Mnist => Some(DatasetName::Mnist),
+            Self::FashionMnist => Some(DatasetName::FashionMnist),
             Self::Idx | Self::Folder => None,
         }
     }
