@@ -3,15 +3,21 @@
 // compiled for instructions the build target does not promise. See `isa`.
 #![allow(unsafe_code)]
 
+mod fused;
 mod isa;
+mod kernels;
+mod memory;
 mod plan;
+mod simd;
 mod spec;
 mod table;
+mod team;
 
 pub mod batch_norm;
 pub mod depthwise;
 pub mod pool;
 
+pub use fused::{Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
 pub use isa::Isa;
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
 pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, SpecError};

@@ -1,0 +1,314 @@
+//! The backward pass of a training step.
+
+use super::Fused;
+use super::context::Context;
+use super::forward::{block_input, depthwise_input, stem_of};
+use super::head;
+use super::layout::Layout;
+use super::pointwise::{Behind, Filtered, InputGradient, expand_backward, project_backward};
+use super::squeeze::squeeze_gradient;
+use super::workspace::{Norm, Workspace};
+use crate::kernels::{
+    ActivationBackward, DepthwiseBackward, Pixels, TAPS, activation_backward, average_backward,
+    channel_sums, depthwise_backward, ring_length, stem_backward,
+};
+use crate::memory::{Planes, padded, planes};
+use crate::simd::LANES;
+use crate::spec::Activation;
+
+impl Fused {
+    pub(super) fn backward_pass(
+        &self,
+        workspace: &mut Workspace,
+        pixels: Pixels<'_>,
+        dropout: Option<&[f32]>,
+        logits_gradient: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let layout = &self.layout;
+        let mut norms = std::mem::take(&mut workspace.norms);
+        let space = &*workspace;
+        let context = self.context(space);
+        let normalise =
+            |norms: &mut Vec<Norm>, index: usize, pixels: usize, gradient: &mut [f32]| {
+                let count = space.images * pixels;
+                norms[index].backward(&context, &layout.norms[index], count, gradient);
+            };
+        head::logits_backward(
+            &context,
+            layout,
+            &space.packed,
+            &space.head,
+            space.images,
+            dropout,
+            logits_gradient,
+            gradient,
+            true,
+        );
+
+        let side = space.sides.last();
+        let (matrix, norm) = &layout.last;
+        let z = space.last.planes();
+        let d = space.wide[0].reshaped(matrix.outputs, space.images * side.pixels());
+        context.each_group(matrix.outputs, |group, _, sums| {
+            let first = group.images.start;
+            let row = first * side.pixels();
+            // SAFETY: a group writes its own rows.
+            unsafe {
+                average_backward(
+                    context.isa,
+                    group.images.len(),
+                    side.pixels(),
+                    planes(matrix.outputs),
+                    space.head.pooled_gradient.planes().row(first),
+                    z.row(row),
+                    norms[*norm].affine(),
+                    Activation::Hardswish,
+                    d.row(row),
+                    sums,
+                );
+            }
+        });
+        normalise(&mut norms, *norm, side.pixels(), gradient);
+        let count = layout.blocks.len();
+        // The gradient of the output of the block at hand, in one of two places.
+        let mut place = 0;
+        let mut d_output = space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());
+        let behind = Behind {
+            d,
+            z,
+            norm: &norms[*norm],
+        };
+        let input_gradient = InputGradient {
+            target: d_output,
+            residual: None,
+            with: projected(space, count),
+        };
+        expand_backward(
+            &context,
+            matrix,
+            &space.packed,
+            side.pixels(),
+            &behind,
+            block_input(space, count),
+            gradient,
+            &input_gradient,
+        );
+
+        for (index, block) in layout.blocks.iter().enumerate().rev() {
+            let memory = &space.blocks[index];
+            let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
+            let rows = |pixels: usize| space.images * pixels;
+            // The sums that came with the gradient of this block's output.
+            let (matrix, norm) = &block.project;
+            normalise(&mut norms, *norm, after.pixels(), gradient);
+            let mut filtered = Filtered {
+                z: memory.filtered.planes(),
+                norm: &norms[block.depthwise.1],
+                activation: block.activation,
+                factors: memory.squeeze.as_ref().map(|squeeze| squeeze.factors.planes()),
+                pixels: after.pixels(),
+            };
+            let behind = Behind {
+                d: d_output,
+                z: memory.projected.planes(),
+                norm: &norms[*norm],
+            };
+            let d_filtered = space.wide[1].reshaped(block.expanded, rows(after.pixels()));
+            let factors = memory.squeeze.as_ref().map(|squeeze| squeeze.gradient.planes());
+            project_backward(
+                &context, matrix, &space.packed, &behind, &filtered, gradient, d_filtered, factors,
+            );
+            if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
+                filtered.factors = None;
+                squeeze_gradient(
+                    &context,
+                    (reduce, expand),
+                    &space.packed,
+                    &filtered,
+                    memory,
+                    d_filtered,
+                    gradient,
+                );
+            }
+            normalise(&mut norms, block.depthwise.1, after.pixels(), gradient);
+
+            place = 1 - place;
+            let d_input = space.narrow[place].reshaped(block.in_channels, rows(before.pixels()));
+            let residual = block.residual.then_some(d_output);
+            if let (Some((matrix, norm)), Some(z)) = (&block.expand, &memory.expanded) {
+                let d_expanded = space.wide[0].reshaped(block.expanded, rows(before.pixels()));
+                self.depthwise_backward(
+                    &context, space, &norms, index, d_filtered, None, d_expanded, gradient,
+                );
+                normalise(&mut norms, *norm, before.pixels(), gradient);
+                let behind = Behind {
+                    d: d_expanded,
+                    z: z.planes(),
+                    norm: &norms[*norm],
+                };
+                let input_gradient = InputGradient {
+                    target: d_input,
+                    residual,
+                    with: projected(space, index),
+                };
+                expand_backward(
+                    &context,
+                    matrix,
+                    &space.packed,
+                    before.pixels(),
+                    &behind,
+                    block_input(space, index),
+                    gradient,
+                    &input_gradient,
+                );
+            } else {
+                self.depthwise_backward(
+                    &context, space, &norms, index, d_filtered, residual, d_input, gradient,
+                );
+                if let Some(z) = projected(space, index) {
+                    input_sums(&context, before.pixels(), block.in_channels, d_input, z);
+                }
+            }
+            d_output = d_input;
+        }
+        self.stem_backward(&context, space, &mut norms, pixels, d_output, gradient);
+        workspace.norms = norms;
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+    fn depthwise_backward(
+        &self,
+        context: &Context<'_>,
+        space: &Workspace,
+        norms: &[Norm],
+        index: usize,
+        d: Planes,
+        residual: Option<Planes>,
+        target: Planes,
+        gradient: &mut [f32],
+    ) {
+        let block = &self.layout.blocks[index];
+        let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
+        let input = depthwise_input(block, space, norms, index);
+        let (taps, norm) = &block.depthwise;
+        let z = space.blocks[index].filtered.planes();
+        context.each_group(block.expanded, |group, scratch, sums| {
+            let ring = scratch.ring(ring_length(after.width));
+            let partial = space.tap_gradients[group.index].dst();
+            for plane in 0..planes(block.expanded) {
+                let channel = plane * LANES;
+                // SAFETY: tensors have the layer's shape; a group writes its own rows and its
+                // own gradient.
+                unsafe {
+                    let row = |x: Planes, pixels: usize| x.plane(plane).row(group.rows(pixels).start);
+                    let taps_gradient = partial.at(channel * taps.taps);
+                    taps_gradient.fill_zero(LANES * taps.taps);
+                    let operands = DepthwiseBackward {
+                        images: group.images.len(),
+                        height: before.height,
+                        width: before.width,
+                        kernel: block.kernel,
+                        stride: block.stride,
+                        source: row(input.source, before.pixels()).src(),
+                        norm: input.norm.map(|norm| norm.affine_at(channel)),
+                        activation: input.activation,
+                        taps: space.packed.src().at(taps.packed + channel * taps.taps),
+                        d: row(d, after.pixels()).src(),
+                        z: row(z, after.pixels()).src(),
+                        output_norm: norms[*norm].gradient_at(channel),
+                        residual: residual.map(|residual| row(residual, before.pixels()).src()),
+                        target: row(target, before.pixels()).start,
+                        taps_gradient,
+                        ring,
+                    };
+                    depthwise_backward(context.isa, &operands, sums, channel);
+                }
+            }
+        });
+        taps_gradient(space, taps, gradient);
+    }
+
+    fn stem_backward(
+        &self,
+        context: &Context<'_>,
+        space: &Workspace,
+        norms: &mut Vec<Norm>,
+        pixels: Pixels<'_>,
+        d: Planes,
+        gradient: &mut [f32],
+    ) {
+        let layout: &Layout = &self.layout;
+        let (taps, norm) = &layout.stem;
+        let side = space.sides.blocks[0];
+        let z = space.stem.planes();
+        let affine = norms[*norm].affine();
+        context.each_group(taps.channels, |group, _, sums| {
+            let rows = group.rows(side.pixels());
+            // SAFETY: a group writes its own rows.
+            unsafe {
+                let d = d.row(rows.start);
+                activation_backward(
+                    context.isa,
+                    &ActivationBackward {
+                        rows: rows.len(),
+                        planes: planes(taps.channels),
+                        d,
+                        z: z.row(rows.start),
+                        norm: affine,
+                        activation: Activation::Hardswish,
+                        target: d,
+                    },
+                    sums,
+                );
+            }
+        });
+        let count = space.images * side.pixels();
+        norms[*norm].backward(context, &layout.norms[*norm], count, gradient);
+        let behind = norms[*norm].gradient();
+        context.each_group(0, |group, scratch, _| {
+            let stem = stem_of(layout, space, group.images.len(), scratch);
+            let pixels = pixels.image(group.images.start, space.sides.image.pixels());
+            let row = group.rows(side.pixels()).start;
+            let partial = space.tap_gradients[group.index].dst();
+            // SAFETY: the partial gradient is the group's.
+            unsafe {
+                partial.fill_zero(padded(taps.channels) * TAPS);
+                let (d, z) = (d.row(row), z.row(row));
+                stem_backward(context.isa, &stem, pixels, d, z, behind, partial);
+            }
+        });
+        taps_gradient(space, taps, gradient);
+    }
+}
+
+/// What the projection before block `index` gave, if one comes before it.
+fn projected(space: &Workspace, index: usize) -> Option<Planes> {
+    let before = index.checked_sub(1)?;
+    Some(space.blocks[before].projected.planes())
+}
+
+/// The sums that the normalisation before a block without expansion needs.
+fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, z: Planes) {
+    context.each_group(channels, |group, _, sums| {
+        let rows = group.rows(pixels);
+        // SAFETY: both hold these rows.
+        unsafe {
+            let (d, z) = (d.row(rows.start), z.row(rows.start));
+            channel_sums(context.isa, rows.len(), planes(channels), d, z, sums);
+        }
+    });
+}
+
+/// Adds up the groups' gradients of some taps, and brings them into torch's layout.
+fn taps_gradient(space: &Workspace, taps: &super::layout::Taps, gradient: &mut [f32]) {
+    let groups = &space.tap_gradients[..space.groups.len()];
+    let target = &mut gradient[taps.weight..][..taps.channels * taps.taps];
+    for (channel, target) in target.chunks_exact_mut(taps.taps).enumerate() {
+        let start = channel / LANES * LANES * taps.taps + channel % LANES;
+        for (tap, target) in target.iter_mut().enumerate() {
+            let at = start + tap * LANES;
+            *target = groups.iter().map(|group| group.as_slice()[at]).sum();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What every phase of a step works with: the team, the batch's division among it, and
+//! each thread's scratch.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::isa::Isa;
+use crate::kernels::Sums;
+use crate::memory::{Buffer, Dst, Planes, Src, padded};
+use crate::simd::LANES;
+use crate::team::Team;
+
+/// Numbers that a block of rows may take of a core's cache, its operands together.
+const BLOCK: usize = 80 * 1024;
+
+/// Rows of the blocks that `rows` are cut into, where a row has `channels` numbers in all
+/// operands together: a multiple of every tile's height where it can be.
+pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
+    let most = (BLOCK / channels / 24 * 24).clamp(48, 192);
+    let blocks = rows.div_ceil(most).max(1);
+    rows.div_ceil(blocks).next_multiple_of(24).min(rows)
+}
+
+/// The blocks of a range of rows.
+pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = block_rows(rows.len(), channels).max(1);
+    let end = rows.end;
+    rows.step_by(step).map(move |start| start..end.min(start + step))
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+pub(super) struct Scratch {
+    blocks: [Option<Buffer>; 2],
+    ring: Option<Buffer>,
+    sums: Option<Buffer>,
+}
+
+impl Scratch {
+    /// One of two blocks of `rows` pixels of `channels`.
+    pub(super) fn block(&mut self, index: usize, rows: usize, channels: usize) -> Planes {
+        // An odd number of cache lines apart.
+        let stride = (rows | 1) * LANES;
+        let length = padded(channels) / LANES * stride;
+        Planes {
+            start: at_least(&mut self.blocks[index], length),
+            stride,
+        }
+    }
+
+    pub(super) fn ring(&mut self, length: usize) -> Dst {
+        at_least(&mut self.ring, length)
+    }
+
+    /// Two zeroed vectors of sums over `channels`.
+    pub(super) fn sums(&mut self, channels: usize) -> [Dst; 2] {
+        let length = padded(channels);
+        let start = at_least(&mut self.sums, 2 * length);
+        // SAFETY: both lie within the buffer.
+        unsafe {
+            start.fill_zero(2 * length);
+            [start, start.at(length)]
+        }
+    }
+}
+
+fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
+    if buffer.as_ref().is_none_or(|buffer| buffer.len() < length) {
+        *buffer = Some(Buffer::new(length));
+    }
+    buffer.as_ref().map_or_else(
+        || Dst::of(&mut []),
+        Buffer::dst,
+    )
+}
+
+/// Adds f32 sums to those in f64, and zeroes them.
+///
+/// # Safety
+/// Both have at least as many numbers as `sums`.
+pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
+    for (from, to) in [(first, &mut sums.first), (second, &mut sums.second)] {
+        for (at, sum) in to.iter_mut().enumerate() {
+            // SAFETY: as promised by the caller.
+            *sum += f64::from(unsafe { from.src().get(at) });
+        }
+        // SAFETY: as promised by the caller.
+        unsafe { from.fill_zero(to.len()) };
+    }
+}
+
+/// A part of the batch: the unit of work and of reproducible sums.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) index: usize,
+    pub(super) images: Range<usize>,
+}
+
+impl Group {
+    /// Its rows, where an image has `pixels`.
+    pub(super) fn rows(&self, pixels: usize) -> Range<usize> {
+        self.images.start * pixels..self.images.end * pixels
+    }
+}
+
+/// Cuts a batch into groups, one for each thread where it is large enough.
+pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
+    let count = threads.min(images).max(1);
+    (0..count)
+        .map(|index| Group {
+            index,
+            images: images * index / count..images * (index + 1) / count,
+        })
+        .collect()
+}
+
+/// What phases run on.
+pub(super) struct Context<'a> {
+    pub(super) isa: Isa,
+    pub(super) team: &'a Team,
+    pub(super) groups: &'a [Group],
+    /// One a thread.
+    pub(super) scratch: &'a [Mutex<Scratch>],
+    /// One a group.
+    pub(super) sums: &'a [Mutex<Sums>],
+    /// Gradients of weights of every group but the first, while a layer is under way.
+    pub(super) partials: &'a [Buffer],
+}
+
+impl Context<'_> {
+    /// Does something for each group, with zeroed sums over `channels`.
+    pub(super) fn each_group(
+        &self,
+        channels: usize,
+        work: impl Fn(&Group, &mut Scratch, &mut Sums) + Sync,
+    ) {
+        self.team.run(self.groups.len(), |task, thread| {
+            let mut scratch = lock(&self.scratch[thread]);
+            let mut sums = lock(&self.sums[task]);
+            sums.reset(padded(channels));
+            work(&self.groups[task], &mut scratch, &mut sums);
+        });
+    }
+
+    /// The sums of all groups, in their order.
+    pub(super) fn total(&self, channel: usize) -> (f64, f64) {
+        let groups = &self.sums[..self.groups.len()];
+        groups.iter().fold((0.0, 0.0), |(first, second), sums| {
+            let sums = lock(sums);
+            (first + sums.first[channel], second + sums.second[channel])
+        })
+    }
+
+    /// Where a group's share of the gradient of some weights belongs.
+    pub(super) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
+        match group.index.checked_sub(1) {
+            None => gradient,
+            Some(index) => self.partials[index].dst(),
+        }
+    }
+
+    /// Adds the other groups' shares of a gradient to the first one's.
+    pub(super) fn add_partials(&self, gradient: &mut [f32]) {
+        const PIECE: usize = 8 * 1024;
+        let others = &self.partials[..self.groups.len() - 1];
+        if others.is_empty() {
+            return;
+        }
+        let (target, length) = (Dst::of(gradient), gradient.len());
+        self.team.run(length.div_ceil(PIECE), |piece, _| {
+            let range = piece * PIECE..length.min((piece + 1) * PIECE);
+            // SAFETY: the pieces do not overlap, and lie within the gradient.
+            let sum = unsafe {
+                std::slice::from_raw_parts_mut(target.pointer(range.start, range.len()), range.len())
+            };
+            for other in others {
+                for (sum, value) in sum.iter_mut().zip(&other.as_slice()[range.clone()]) {
+                    *sum += value;
+                }
+            }
+        });
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Scratch and sums mean nothing after a panic: they are written before they are read.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A stretch of numbers as an operand.
+pub(super) fn operand(values: &[f32]) -> Src {
+    Src::of(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_every_row_once() {
+        for rows in [0, 1, 23, 24, 47, 97, 192, 193, 1000] {
+            for channels in [16, 500, 2000] {
+                let covered: Vec<usize> = blocks(5..5 + rows, channels).flatten().collect();
+                assert_eq!(covered, (5..5 + rows).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn groups_cover_every_image_once() {
+        for (images, threads) in [(1, 4), (5, 2), (128, 3)] {
+            let groups = groups(images, threads);
+            assert_eq!(groups.len(), threads.min(images));
+            let covered: Vec<usize> = groups.into_iter().flat_map(|g| g.images).collect();
+            assert_eq!(covered, (0..images).collect::<Vec<_>>());
+        }
+    }
+}

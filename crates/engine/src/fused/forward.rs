@@ -1,0 +1,294 @@
+//! The forward pass of a training step.
+
+use super::Fused;
+use super::head;
+use super::pointwise::{Filtered, Input, expand, project};
+use super::squeeze::squeeze;
+use super::workspace::Workspace;
+use super::context::Context;
+use super::layout::{BlockLayout, Layout};
+use crate::kernels::{
+    ActivateRows, DepthwiseForward, Pixels, Stem, activate_rows, average, depthwise_forward,
+    pack_inputs, pack_outputs, pack_taps, ring_length, stem_forward,
+};
+use crate::memory::{Planes, Src, planes};
+use crate::simd::LANES;
+use crate::spec::Activation;
+
+impl Fused {
+    pub(super) fn forward_pass(
+        &self,
+        workspace: &mut Workspace,
+        parameters: &[f32],
+        statistics: &mut [f32],
+        pixels: Pixels<'_>,
+        dropout: Option<&[f32]>,
+        logits: &mut [f32],
+    ) {
+        let layout = &self.layout;
+        // The norms are written between phases, all else is shared by the phases.
+        let mut norms = std::mem::take(&mut workspace.norms);
+        let space = &*workspace;
+        let context = self.context(space);
+        pack(&context, layout, parameters, space);
+        let mut normalise = |norms: &mut Vec<super::workspace::Norm>, index: usize, pixels| {
+            norms[index].forward(
+                &context,
+                &layout.norms[index],
+                space.images * pixels,
+                &self.plan.spec.batch_norm,
+                parameters,
+                statistics,
+            );
+        };
+
+        let side = space.sides.blocks[0];
+        stem(&context, layout, space, pixels);
+        normalise(&mut norms, layout.stem.1, side.pixels());
+        let output = space.stem_output.planes();
+        context.each_group(0, |group, _, _| {
+            let rows = group.rows(side.pixels());
+            // SAFETY: a group writes its own rows.
+            unsafe {
+                activate_rows(
+                    context.isa,
+                    &ActivateRows {
+                        rows: rows.len(),
+                        planes: planes(layout.stem.0.channels),
+                        z: space.stem.planes().row(rows.start),
+                        norm: norms[layout.stem.1].affine(),
+                        activation: Activation::Hardswish,
+                        factors: None,
+                        target: output.row(rows.start),
+                    },
+                );
+            }
+        });
+
+        for (index, block) in layout.blocks.iter().enumerate() {
+            let memory = &space.blocks[index];
+            let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
+            if let (Some((matrix, norm)), Some(z)) = (&block.expand, &memory.expanded) {
+                let input = input(layout, space, &norms, index);
+                expand(&context, matrix, &space.packed, before.pixels(), input, z.planes());
+                normalise(&mut norms, *norm, before.pixels());
+            } else if let input @ Input::Projected { .. } = input(layout, space, &norms, index) {
+                context.each_group(0, |group, _, _| {
+                    // SAFETY: a group writes its own rows.
+                    unsafe {
+                        input.make(&context, group.rows(before.pixels()), block.in_channels);
+                    }
+                });
+            }
+            depthwise(&context, layout, space, &norms, index);
+            normalise(&mut norms, block.depthwise.1, after.pixels());
+            let mut filtered = Filtered {
+                z: memory.filtered.planes(),
+                norm: &norms[block.depthwise.1],
+                activation: block.activation,
+                factors: None,
+                pixels: after.pixels(),
+            };
+            if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
+                squeeze(&context, (reduce, expand), &space.packed, &filtered, memory);
+                filtered.factors = Some(memory.factors.planes());
+            }
+            let (matrix, norm) = &block.project;
+            project(&context, matrix, &space.packed, &filtered, memory.projected.planes());
+            normalise(&mut norms, *norm, after.pixels());
+        }
+
+        let pixels = space.sides.last().pixels();
+        let (matrix, norm) = &layout.last;
+        let input = input(layout, space, &norms, layout.blocks.len());
+        expand(&context, matrix, &space.packed, pixels, input, space.last.planes());
+        normalise(&mut norms, *norm, pixels);
+        context.each_group(0, |group, _, _| {
+            let first = group.images.start;
+            // SAFETY: a group writes its own images.
+            unsafe {
+                average(
+                    context.isa,
+                    group.images.len(),
+                    pixels,
+                    planes(matrix.outputs),
+                    space.last.planes().row(first * pixels),
+                    norms[*norm].affine(),
+                    Activation::Hardswish,
+                    space.head.pooled.planes().row(first),
+                );
+            }
+        });
+        head::logits(
+            &context,
+            layout,
+            &space.packed,
+            &space.head,
+            space.images,
+            dropout,
+            logits,
+        );
+        workspace.norms = norms;
+    }
+}
+
+/// What block `index` (or, after the last, the last convolution) is given.
+pub(super) fn input<'a>(
+    layout: &Layout,
+    space: &Workspace,
+    norms: &'a [super::workspace::Norm],
+    index: usize,
+) -> Input<'a> {
+    let Some(before) = index.checked_sub(1) else {
+        return Input::Ready(space.stem_output.planes());
+    };
+    let block = &layout.blocks[before];
+    Input::Projected {
+        z: space.blocks[before].projected.planes(),
+        norm: &norms[block.project.1],
+        residual: block.residual.then(|| block_input(space, before)),
+        output: space.blocks[before].output.planes(),
+    }
+}
+
+/// The place of block `index`'s input.
+pub(super) fn block_input(space: &Workspace, index: usize) -> Planes {
+    match index.checked_sub(1) {
+        None => space.stem_output.planes(),
+        Some(before) => space.blocks[before].output.planes(),
+    }
+}
+
+fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Workspace) {
+    let target = space.packed.dst();
+    let matrices = layout.matrices.len();
+    // Large matrices come last: dealt out in turns, they meet all threads.
+    context.team.run(2 * matrices + 1, |task, _| {
+        // SAFETY: every weight has a place of its own.
+        unsafe {
+            let Some(matrix) = layout.matrices.get(task / 2) else {
+                for taps in &layout.taps {
+                    let weights = Src::of(&parameters[taps.weight..]);
+                    let target = target.at(taps.packed);
+                    pack_taps(taps.channels, taps.taps, weights, None, target);
+                }
+                return;
+            };
+            let (outputs, inputs) = (matrix.outputs, matrix.inputs);
+            let weights = Src::of(&parameters[matrix.weight..][..outputs * inputs]);
+            if task % 2 == 0 {
+                let target = target.at(matrix.backward);
+                pack_inputs(context.isa, outputs, inputs, weights, target);
+                return;
+            }
+            let forward = target.at(matrix.forward);
+            pack_outputs(context.isa, outputs, inputs, weights, None, forward);
+            if let Some((bias, packed)) = matrix.bias {
+                let values = &parameters[bias..][..outputs];
+                let place = target.at(packed).pointer(0, outputs);
+                std::ptr::copy_nonoverlapping(values.as_ptr(), place, outputs);
+            }
+        }
+    });
+}
+
+/// The stem's geometry for some images.
+pub(super) fn stem_of(
+    layout: &Layout,
+    space: &Workspace,
+    images: usize,
+    scratch: &mut super::context::Scratch,
+) -> Stem {
+    let side = space.sides.image;
+    Stem {
+        images,
+        height: side.height,
+        width: side.width,
+        stride: layout.stem_stride,
+        planes: planes(layout.stem.0.channels),
+        // SAFETY: the taps lie there.
+        taps: unsafe { space.packed.src().at(layout.stem.0.packed) },
+        scratch: scratch.ring(Stem::scratch_length(side.width)),
+    }
+}
+
+fn stem(context: &Context<'_>, layout: &Layout, space: &Workspace, pixels: Pixels<'_>) {
+    let channels = layout.stem.0.channels;
+    context.each_group(channels, |group, scratch, sums| {
+        let stem = stem_of(layout, space, group.images.len(), scratch);
+        let rows = group.rows(space.sides.blocks[0].pixels());
+        let pixels = pixels.image(group.images.start, space.sides.image.pixels());
+        // SAFETY: a group writes its own rows.
+        unsafe {
+            let z = space.stem.planes().row(rows.start);
+            stem_forward(context.isa, &stem, pixels, None, z, Some(sums));
+        }
+    });
+}
+
+/// What a depthwise convolution reads: the normalised expansion, or the block's input.
+pub(super) struct DepthwiseInput<'a> {
+    pub(super) source: Planes,
+    pub(super) norm: Option<&'a super::workspace::Norm>,
+    pub(super) activation: Activation,
+}
+
+pub(super) fn depthwise_input<'a>(
+    block: &BlockLayout,
+    space: &Workspace,
+    norms: &'a [super::workspace::Norm],
+    index: usize,
+) -> DepthwiseInput<'a> {
+    match (&block.expand, &space.blocks[index].expanded) {
+        (Some((_, norm)), Some(z)) => DepthwiseInput {
+            source: z.planes(),
+            norm: Some(&norms[*norm]),
+            activation: block.activation,
+        },
+        _ => DepthwiseInput {
+            source: block_input(space, index),
+            norm: None,
+            activation: Activation::Identity,
+        },
+    }
+}
+
+fn depthwise(
+    context: &Context<'_>,
+    layout: &Layout,
+    space: &Workspace,
+    norms: &[super::workspace::Norm],
+    index: usize,
+) {
+    let block = &layout.blocks[index];
+    let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
+    let input = depthwise_input(block, space, norms, index);
+    let (taps, _) = &block.depthwise;
+    let target = space.blocks[index].filtered.planes();
+    context.each_group(block.expanded, |group, scratch, sums| {
+        let ring = scratch.ring(ring_length(before.width));
+        for plane in 0..planes(block.expanded) {
+            // SAFETY: tensors have the layer's shape; a group writes its own rows.
+            unsafe {
+                let source = input.source.plane(plane).row(group.rows(before.pixels()).start);
+                let target = target.plane(plane).row(group.rows(after.pixels()).start);
+                let operands = DepthwiseForward {
+                    images: group.images.len(),
+                    height: before.height,
+                    width: before.width,
+                    kernel: block.kernel,
+                    stride: block.stride,
+                    source: source.src(),
+                    norm: input.norm.map(|norm| norm.affine_at(plane * LANES)),
+                    activation: input.activation,
+                    taps: space.packed.src().at(taps.packed + plane * LANES * taps.taps),
+                    bias: None,
+                    output_activation: Activation::Identity,
+                    target: target.start,
+                    ring,
+                };
+                depthwise_forward(context.isa, &operands, Some(sums), plane * LANES);
+            }
+        }
+    });
+}

@@ -1,0 +1,279 @@
+//! The classifier in training. Its weights are many and its rows (images) are few, so the
+//! team shares the columns, not the rows: no weight is read or summed twice.
+
+use std::ops::Range;
+
+use super::context::Context;
+use super::layout::{Layout, Matrix};
+use super::squeeze::{bias_gradient, each_with, slice_mut};
+use super::workspace::HeadSpace;
+use crate::kernels::{Epilogue, Product, WeightGradient, product, weight_gradient};
+use crate::memory::{Buffer, Dst, Planes, Src, planes};
+use crate::simd::LANES;
+
+/// Planes of a task: whole panels of every instruction set.
+const TASK_PLANES: usize = 6;
+
+/// Logits, row by row `[images][classes]`, of the pooled features. `dropout` multiplies what
+/// the classifier is given, `[images][features]`.
+pub(super) fn logits(
+    context: &Context<'_>,
+    layout: &Layout,
+    packed: &Buffer,
+    space: &HeadSpace,
+    images: usize,
+    dropout: Option<&[f32]>,
+    logits: &mut [f32],
+) {
+    let features = space.features.planes();
+    if let (Some(matrix), Some(hidden)) = (&layout.hidden, &space.hidden) {
+        let pooled = space.pooled.planes();
+        forward(context, matrix, packed, images, pooled, hidden.planes());
+        let source = hidden.planes();
+        each_feature(context, layout, images, source, features, dropout, hardswish);
+    } else {
+        let source = space.pooled.planes();
+        each_feature(context, layout, images, source, features, dropout, |x| x);
+    }
+    let classes = layout.classifier.outputs;
+    let planes = space.logits.planes();
+    forward(context, &layout.classifier, packed, images, features, planes);
+    for (image, row) in logits.chunks_exact_mut(classes).enumerate() {
+        for (class, logit) in row.iter_mut().enumerate() {
+            // SAFETY: the tensor holds all classes of all images.
+            *logit = unsafe { element(planes, image, class) };
+        }
+    }
+}
+
+fn hardswish(x: f32) -> f32 {
+    x * (x / 6.0 + 0.5).clamp(0.0, 1.0)
+}
+
+fn hardswish_slope(x: f32) -> f32 {
+    if x <= -3.0 {
+        0.0
+    } else if x < 3.0 {
+        x / 3.0 + 0.5
+    } else {
+        1.0
+    }
+}
+
+/// # Safety
+/// The element must exist.
+unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let plane = x.plane(channel / LANES).src();
+        plane.get(row * LANES + channel % LANES)
+    }
+}
+
+/// `features = f(source) * dropout`
+fn each_feature(
+    context: &Context<'_>,
+    layout: &Layout,
+    images: usize,
+    source: Planes,
+    features: Planes,
+    dropout: Option<&[f32]>,
+    f: impl Fn(f32) -> f32 + Sync,
+) {
+    let width = layout.classifier.inputs;
+    context.team.run(planes(width), |plane, _| {
+        let channels = LANES.min(width - plane * LANES);
+        // SAFETY: a task writes its own plane; both have these rows, and may be the same.
+        unsafe {
+            let (from, to) = (source.plane(plane).src(), features.plane(plane).start);
+            for image in 0..images {
+                let masks = dropout.map(|d| &d[image * width + plane * LANES..][..channels]);
+                for lane in 0..channels {
+                    let at = image * LANES + lane;
+                    let mask = masks.map_or(1.0, |masks| masks[lane]);
+                    *to.pointer(at, 1) = f(from.get(at)) * mask;
+                }
+            }
+        }
+    });
+}
+
+/// Calls `work` for ranges of planes that together are all of `channels`.
+fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>) + Sync) {
+    let planes = planes(channels);
+    // One plane more than whole tasks would cut the last panels elsewhere: it goes along.
+    let tasks = (planes / TASK_PLANES + usize::from(planes % TASK_PLANES > 1)).max(1);
+    context.team.run(tasks, |task, _| {
+        let end = if task + 1 == tasks {
+            planes
+        } else {
+            (task + 1) * TASK_PLANES
+        };
+        work(task * TASK_PLANES..end);
+    });
+}
+
+fn columns(
+    context: &Context<'_>,
+    rows: usize,
+    (depth, columns): (usize, usize),
+    a: Planes,
+    weights: Src,
+    bias: Option<Src>,
+    c: Planes,
+) {
+    each_range(context, columns, |range| {
+        let first = range.start * LANES;
+        // SAFETY: ranges are whole panels and write their own planes.
+        unsafe {
+            let operands = Product {
+                rows,
+                depth,
+                columns: columns.min(range.end * LANES) - first,
+                a,
+                b: weights.at(depth * first),
+                c: c.plane(range.start),
+            };
+            let epilogue = Epilogue {
+                bias: bias.map(|bias| bias.at(first)),
+                ..Epilogue::NONE
+            };
+            product(context.isa, &operands, &epilogue);
+        }
+    });
+}
+
+fn forward(
+    context: &Context<'_>,
+    matrix: &Matrix,
+    packed: &Buffer,
+    rows: usize,
+    a: Planes,
+    c: Planes,
+) {
+    let shape = (matrix.inputs, matrix.outputs);
+    // SAFETY: the matrix and its bias lie there.
+    let (weights, bias) = unsafe {
+        (
+            packed.src().at(matrix.forward),
+            matrix.bias.map(|(_, bias)| packed.src().at(bias)),
+        )
+    };
+    columns(context, rows, shape, a, weights, bias, c);
+}
+
+/// From the gradient of the logits, `[images][classes]`, to that of the pooled features (where
+/// wanted) and of the head's weights.
+pub(super) fn logits_backward(
+    context: &Context<'_>,
+    layout: &Layout,
+    packed: &Buffer,
+    space: &HeadSpace,
+    images: usize,
+    dropout: Option<&[f32]>,
+    logits_gradient: &[f32],
+    gradient: &mut [f32],
+    pooled_wanted: bool,
+) {
+    let classifier = &layout.classifier;
+    let d = space.logits.planes();
+    for plane in 0..planes(classifier.outputs) {
+        // SAFETY: nothing else runs; the tensor holds these rows.
+        let target = unsafe { slice_mut(d, plane, images) };
+        target.fill(0.0);
+        let rows = logits_gradient.chunks_exact(classifier.outputs);
+        for (target, row) in target.chunks_exact_mut(LANES).zip(rows) {
+            for (target, value) in target.iter_mut().zip(&row[plane * LANES..]) {
+                *target = *value;
+            }
+        }
+    }
+    weights(context, classifier, images, space.features.planes(), d, gradient);
+    let Some(hidden) = &layout.hidden else {
+        if pooled_wanted {
+            let target = space.pooled_gradient.planes();
+            inputs(context, classifier, packed, images, d, target);
+            drop_out(context, layout, images, target, dropout);
+        }
+        return;
+    };
+    let target = space.hidden_gradient.planes();
+    inputs(context, classifier, packed, images, d, target);
+    drop_out(context, layout, images, target, dropout);
+    if let Some(before) = &space.hidden {
+        // SAFETY: nothing else runs; both have these rows.
+        unsafe {
+            each_with(target, before.planes(), hidden.outputs, images, |d, x| {
+                d * hardswish_slope(x)
+            });
+        }
+    }
+    weights(context, hidden, images, space.pooled.planes(), target, gradient);
+    if pooled_wanted {
+        let pooled = space.pooled_gradient.planes();
+        inputs(context, hidden, packed, images, target, pooled);
+    }
+}
+
+fn drop_out(
+    context: &Context<'_>,
+    layout: &Layout,
+    images: usize,
+    d: Planes,
+    dropout: Option<&[f32]>,
+) {
+    if dropout.is_some() {
+        each_feature(context, layout, images, d, d, dropout, |d| d);
+    }
+}
+
+fn inputs(
+    context: &Context<'_>,
+    matrix: &Matrix,
+    packed: &Buffer,
+    rows: usize,
+    d: Planes,
+    target: Planes,
+) {
+    let shape = (matrix.outputs, matrix.inputs);
+    // SAFETY: the matrix lies there.
+    let weights = unsafe { packed.src().at(matrix.backward) };
+    columns(context, rows, shape, d, weights, None, target);
+}
+
+fn weights(
+    context: &Context<'_>,
+    matrix: &Matrix,
+    rows: usize,
+    a: Planes,
+    d: Planes,
+    gradient: &mut [f32],
+) {
+    let target = Dst::of(&mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs]);
+    each_range(context, matrix.outputs, |range| {
+        let outputs = (
+            range.start * LANES,
+            matrix.outputs.min(range.end * LANES),
+        );
+        // SAFETY: a task writes its own outputs' rows.
+        unsafe {
+            weight_gradient(
+                context.isa,
+                &WeightGradient {
+                    rows,
+                    inputs: matrix.inputs,
+                    outputs,
+                    a,
+                    d,
+                    gradient: target,
+                    accumulate: false,
+                },
+            );
+        }
+    });
+    if let Some((bias, _)) = matrix.bias {
+        let target = Dst::of(&mut gradient[bias..][..matrix.outputs]);
+        // SAFETY: nothing else runs.
+        unsafe { bias_gradient(d, rows, 0..matrix.outputs, target) };
+    }
+}

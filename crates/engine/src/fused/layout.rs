@@ -1,0 +1,220 @@
+//! Where each layer's numbers lie: in the arena, and packed.
+
+use crate::kernels::{TAPS, packed_length};
+use crate::memory::padded;
+use crate::plan::{ConvNorm, Linear, Plan};
+use crate::spec::Activation;
+use crate::table::Table;
+
+/// A matrix of weights, `[outputs][inputs]` in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    /// Place in the arena.
+    pub(super) weight: usize,
+    /// Places in the arena and, padded, among the packed weights.
+    pub(super) bias: Option<(usize, usize)>,
+    /// Place among the packed weights, for products with inputs.
+    pub(super) forward: usize,
+    /// Place among the packed weights, for products with gradients of outputs.
+    pub(super) backward: usize,
+}
+
+/// The taps of a depthwise convolution or of the stem, `[channels][taps]` in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taps {
+    pub(super) channels: usize,
+    pub(super) taps: usize,
+    /// Place in the arena.
+    pub(super) weight: usize,
+    /// Place among the packed weights.
+    pub(super) packed: usize,
+}
+
+/// A batch normalisation.
+#[derive(Clone, Debug)]
+pub(super) struct NormPlace {
+    /// Of the convolution before it.
+    pub(super) name: String,
+    pub(super) channels: usize,
+    /// Places in the arena.
+    pub(super) weight: usize,
+    pub(super) bias: usize,
+    /// Places among the statistics.
+    pub(super) mean: usize,
+    pub(super) variance: usize,
+}
+
+/// One inverted residual block. The numbers of its norms index [`Layout::norms`].
+#[derive(Clone, Debug)]
+pub(super) struct BlockLayout {
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) activation: Activation,
+    pub(super) residual: bool,
+    pub(super) in_channels: usize,
+    pub(super) expanded: usize,
+    pub(super) out_channels: usize,
+    pub(super) expand: Option<(Matrix, usize)>,
+    pub(super) depthwise: (Taps, usize),
+    /// Reduce, expand.
+    pub(super) squeeze: Option<(Matrix, Matrix)>,
+    pub(super) project: (Matrix, usize),
+}
+
+/// All layers.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) stem: (Taps, usize),
+    pub(super) stem_stride: usize,
+    pub(super) blocks: Vec<BlockLayout>,
+    pub(super) last: (Matrix, usize),
+    pub(super) hidden: Option<Matrix>,
+    pub(super) classifier: Matrix,
+    pub(super) norms: Vec<NormPlace>,
+    /// Every matrix.
+    pub(super) matrices: Vec<Matrix>,
+    /// Every set of taps.
+    pub(super) taps: Vec<Taps>,
+    /// Numbers of all packed weights.
+    pub(super) packed: usize,
+}
+
+impl Layout {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut places = Places {
+            parameters: &plan.parameters,
+            statistics: &plan.statistics,
+            norms: Vec::new(),
+            matrices: Vec::new(),
+            taps: Vec::new(),
+            packed: 0,
+        };
+        let stem = places.taps(&plan.stem);
+        let blocks = plan
+            .blocks
+            .iter()
+            .map(|block| BlockLayout {
+                kernel: block.spec.kernel,
+                stride: block.spec.stride,
+                activation: block.spec.activation,
+                residual: block.spec.is_residual(),
+                in_channels: block.spec.in_channels,
+                expanded: block.spec.expanded,
+                out_channels: block.spec.out_channels,
+                expand: block.expand.as_ref().map(|layer| places.convolution(layer)),
+                depthwise: places.taps(&block.depthwise),
+                squeeze: (block.squeeze.as_ref())
+                    .map(|layer| (places.linear(&layer.reduce), places.linear(&layer.expand))),
+                project: places.convolution(&block.project),
+            })
+            .collect();
+        let last = places.convolution(&plan.last);
+        let hidden = plan.hidden.as_ref().map(|layer| places.linear(layer));
+        let classifier = places.linear(&plan.classifier);
+        Layout {
+            stem,
+            stem_stride: plan.stem.stride,
+            blocks,
+            last,
+            hidden,
+            classifier,
+            norms: places.norms,
+            matrices: places.matrices,
+            taps: places.taps,
+            packed: places.packed,
+        }
+    }
+}
+
+impl Layout {
+    /// The most weights whose gradients are summed over groups at a time.
+    pub(super) fn largest_partial(&self) -> usize {
+        let squeezes = self.blocks.iter().filter_map(|block| block.squeeze.as_ref());
+        let pairs = squeezes.map(|(reduce, expand)| {
+            2 * reduce.outputs * reduce.inputs + reduce.outputs + expand.outputs
+        });
+        let matrices = self.matrices.iter().map(|m| m.outputs * m.inputs);
+        matrices.chain(pairs).max().unwrap_or(0)
+    }
+
+    /// The most numbers of a layer's packed taps.
+    pub(super) fn largest_taps(&self) -> usize {
+        let taps = self.taps.iter();
+        taps.map(|taps| padded(taps.channels) * taps.taps).max().unwrap_or(0)
+    }
+}
+
+struct Places<'a> {
+    parameters: &'a Table,
+    statistics: &'a Table,
+    norms: Vec<NormPlace>,
+    matrices: Vec<Matrix>,
+    taps: Vec<Taps>,
+    packed: usize,
+}
+
+impl Places<'_> {
+    fn parameter(&self, index: usize) -> usize {
+        self.parameters.segments()[index].range.start
+    }
+
+    fn pack(&mut self, length: usize) -> usize {
+        let start = self.packed;
+        // Every matrix starts on a cache line.
+        self.packed += padded(length);
+        start
+    }
+
+    fn norm(&mut self, layer: &ConvNorm) -> usize {
+        let statistic = |index: usize| self.statistics.segments()[index].range.start;
+        self.norms.push(NormPlace {
+            name: layer.name.clone(),
+            channels: layer.out_channels,
+            weight: self.parameter(layer.norm),
+            bias: self.parameter(layer.norm + 1),
+            mean: statistic(layer.statistics),
+            variance: statistic(layer.statistics + 1),
+        });
+        self.norms.len() - 1
+    }
+
+    fn taps(&mut self, layer: &ConvNorm) -> (Taps, usize) {
+        let taps = if layer.depthwise {
+            layer.kernel * layer.kernel
+        } else {
+            TAPS
+        };
+        let taps = Taps {
+            channels: layer.out_channels,
+            taps,
+            weight: self.parameter(layer.weight),
+            packed: self.pack(padded(layer.out_channels) * taps),
+        };
+        self.taps.push(taps);
+        (taps, self.norm(layer))
+    }
+
+    fn convolution(&mut self, layer: &ConvNorm) -> (Matrix, usize) {
+        let matrix = self.matrix(layer.out_channels, layer.in_channels, layer.weight, false);
+        (matrix, self.norm(layer))
+    }
+
+    fn linear(&mut self, layer: &Linear) -> Matrix {
+        self.matrix(layer.out_features, layer.in_features, layer.weight, true)
+    }
+
+    fn matrix(&mut self, outputs: usize, inputs: usize, weight: usize, bias: bool) -> Matrix {
+        let matrix = Matrix {
+            outputs,
+            inputs,
+            weight: self.parameter(weight),
+            bias: bias.then(|| (self.parameter(weight + 1), self.pack(outputs))),
+            forward: self.pack(packed_length(inputs, outputs)),
+            backward: self.pack(packed_length(outputs, inputs)),
+        };
+        self.matrices.push(matrix);
+        matrix
+    }
+}

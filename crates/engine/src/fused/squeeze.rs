@@ -1,0 +1,263 @@
+//! Squeeze-excite in training: two small fully connected layers on each image's averages.
+//! A group's images are one block of rows.
+
+use super::context::Context;
+use super::layout::Matrix;
+use super::pointwise::Filtered;
+use super::workspace::SqueezeSpace;
+use crate::kernels::{
+    Epilogue, Product, SqueezeBackward, WeightGradient, average, product, squeeze_backward,
+    weight_gradient,
+};
+use crate::memory::{Buffer, Dst, Planes, planes};
+use crate::simd::LANES;
+use crate::spec::Activation;
+
+/// Averages to factors, for every image.
+pub(super) fn squeeze(
+    context: &Context<'_>,
+    (reduce, expand): (&Matrix, &Matrix),
+    packed: &Buffer,
+    input: &Filtered<'_>,
+    space: &SqueezeSpace,
+) {
+    context.each_group(0, |group, _, _| {
+        let (first, count) = (group.images.start, group.images.len());
+        // SAFETY: tensors and packed weights have the layer's shape; a group writes its
+        // own images.
+        unsafe {
+            let averages = space.averages.planes().row(first);
+            let hidden = space.hidden.planes().row(first);
+            let factors = space.factors.planes().row(first);
+            average(
+                context.isa,
+                count,
+                input.pixels,
+                planes(reduce.inputs),
+                input.z.row(first * input.pixels),
+                input.norm.affine(),
+                input.activation,
+                averages,
+            );
+            let relu = Activation::Relu;
+            linear(context, reduce, packed, count, averages, hidden, relu);
+            let none = Activation::Identity;
+            linear(context, expand, packed, count, hidden, factors, none);
+            each(factors, expand.outputs, count, |x| (x / 6.0 + 0.5).clamp(0.0, 1.0));
+        }
+    });
+}
+
+/// # Safety
+/// As [`product`].
+pub(super) unsafe fn linear(
+    context: &Context<'_>,
+    matrix: &Matrix,
+    packed: &Buffer,
+    rows: usize,
+    a: Planes,
+    c: Planes,
+    activation: Activation,
+) {
+    // SAFETY: the matrix and its bias lie there.
+    unsafe {
+        let operands = Product {
+            rows,
+            depth: matrix.inputs,
+            columns: matrix.outputs,
+            a,
+            b: packed.src().at(matrix.forward),
+            c,
+        };
+        let epilogue = Epilogue {
+            bias: matrix.bias.map(|(_, bias)| packed.src().at(bias)),
+            activation,
+            ..Epilogue::NONE
+        };
+        product(context.isa, &operands, &epilogue);
+    }
+}
+
+/// Replaces every number of `rows` rows.
+///
+/// # Safety
+/// They must be the caller's.
+unsafe fn each(x: Planes, channels: usize, rows: usize, f: impl Fn(f32) -> f32) {
+    for plane in 0..planes(channels) {
+        // SAFETY: as promised by the caller.
+        let values = unsafe { slice_mut(x, plane, rows) };
+        values.iter_mut().for_each(|value| *value = f(*value));
+    }
+}
+
+/// Changes every number of `rows` rows by one of `y`.
+///
+/// # Safety
+/// The rows of `x` must be the caller's, those of `y` must exist.
+pub(super) unsafe fn each_with(
+    x: Planes,
+    y: Planes,
+    channels: usize,
+    rows: usize,
+    f: impl Fn(f32, f32) -> f32,
+) {
+    for plane in 0..planes(channels) {
+        // SAFETY: as promised by the caller.
+        let (values, others) = unsafe { (slice_mut(x, plane, rows), slice_mut(y, plane, rows)) };
+        for (value, other) in values.iter_mut().zip(others) {
+            *value = f(*value, *other);
+        }
+    }
+}
+
+/// `rows` rows of one plane.
+///
+/// # Safety
+/// They must be the caller's.
+pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a mut [f32] {
+    let length = rows * LANES;
+    // SAFETY: as promised by the caller.
+    unsafe { std::slice::from_raw_parts_mut(x.plane(plane).start.pointer(0, length), length) }
+}
+
+/// The way back: from the gradients behind and of the factors (in `space.gradient`) to that
+/// before the activation, in place in `d`, with the sums of the normalisation there.
+pub(super) fn squeeze_gradient(
+    context: &Context<'_>,
+    (reduce, expand): (&Matrix, &Matrix),
+    packed: &Buffer,
+    input: &Filtered<'_>,
+    space: &SqueezeSpace,
+    d: Planes,
+    gradient: &mut [f32],
+) {
+    // Both weights and biases follow each other in the arena.
+    let end = expand.bias.map_or(expand.weight, |(bias, _)| bias + expand.outputs);
+    let weights = &mut gradient[reduce.weight..end];
+    let place = Dst::of(weights);
+    context.each_group(reduce.inputs, |group, _, sums| {
+        let (first, count) = (group.images.start, group.images.len());
+        // SAFETY: as in `squeeze`; the partial gradient is the group's.
+        unsafe {
+            let partial = context.partial(group, place);
+            let at = |offset: usize| partial.at(offset - reduce.weight);
+            let averages = space.averages.planes().row(first);
+            let hidden = space.hidden.planes().row(first);
+            let factors = space.factors.planes().row(first);
+            let wide = space.gradient.planes().row(first);
+            let narrow = space.hidden_gradient.planes().row(first);
+            // Hardsigmoid has a slope where it is neither 0 nor 1.
+            each_with(wide, factors, expand.outputs, count, |d, factor| {
+                if factor > 0.0 && factor < 1.0 { d / 6.0 } else { 0.0 }
+            });
+            let operands = LinearGradient { count, a: hidden, d: wide };
+            operands.weights(context, expand, at(expand.weight), expand.bias.map(|b| at(b.0)));
+            linear_backward(context, expand, packed, count, wide, narrow);
+            each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
+                if hidden > 0.0 { d } else { 0.0 }
+            });
+            let operands = LinearGradient { count, a: averages, d: narrow };
+            operands.weights(context, reduce, at(reduce.weight), reduce.bias.map(|b| at(b.0)));
+            linear_backward(context, reduce, packed, count, narrow, wide);
+            let row = first * input.pixels;
+            squeeze_backward(
+                context.isa,
+                &SqueezeBackward {
+                    images: count,
+                    pixels: input.pixels,
+                    planes: planes(reduce.inputs),
+                    d: d.row(row),
+                    z: input.z.row(row),
+                    norm: input.norm.affine(),
+                    activation: input.activation,
+                    factors,
+                    averages: wide,
+                    target: d.row(row),
+                },
+                sums,
+            );
+        }
+    });
+    context.add_partials(weights);
+}
+
+/// # Safety
+/// As [`product`], with the gradient of the outputs as `d`.
+pub(super) unsafe fn linear_backward(
+    context: &Context<'_>,
+    matrix: &Matrix,
+    packed: &Buffer,
+    rows: usize,
+    d: Planes,
+    target: Planes,
+) {
+    let operands = Product {
+        rows,
+        depth: matrix.outputs,
+        columns: matrix.inputs,
+        a: d,
+        // SAFETY: the matrix lies there.
+        b: unsafe { packed.src().at(matrix.backward) },
+        c: target,
+    };
+    // SAFETY: as promised by the caller.
+    unsafe { product(context.isa, &operands, &Epilogue::NONE) }
+}
+
+/// What the gradient of a fully connected layer's weights is made of.
+struct LinearGradient {
+    count: usize,
+    a: Planes,
+    d: Planes,
+}
+
+impl LinearGradient {
+    /// # Safety
+    /// As [`weight_gradient`]; `bias` takes the layer's outputs.
+    unsafe fn weights(
+        &self,
+        context: &Context<'_>,
+        matrix: &Matrix,
+        weights: Dst,
+        bias: Option<Dst>,
+    ) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            weight_gradient(
+                context.isa,
+                &WeightGradient {
+                    rows: self.count,
+                    inputs: matrix.inputs,
+                    outputs: (0, matrix.outputs),
+                    a: self.a,
+                    d: self.d,
+                    gradient: weights,
+                    accumulate: false,
+                },
+            );
+            if let Some(bias) = bias {
+                bias_gradient(self.d, self.count, 0..matrix.outputs, bias);
+            }
+        }
+    }
+}
+
+/// The sum over the rows of each of some channels.
+///
+/// # Safety
+/// `d` holds the rows, `bias` takes all channels.
+pub(super) unsafe fn bias_gradient(
+    d: Planes,
+    rows: usize,
+    channels: std::ops::Range<usize>,
+    bias: Dst,
+) {
+    for channel in channels {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let column = d.plane(channel / LANES).src().at(channel % LANES);
+            let sum: f64 = (0..rows).map(|row| f64::from(column.get(row * LANES))).sum();
+            *bias.pointer(channel, 1) = sum as f32;
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What a training step keeps from its forward pass for its backward pass.
+
+use std::sync::Mutex;
+
+use super::context::{Context, Group, Scratch, groups};
+use super::layout::{Layout, NormPlace};
+use crate::kernels::{Affine, NormBackward, Sums};
+use crate::memory::{Buffer, Src, Tensor, padded};
+
+/// Height and width of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Side {
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
+impl Side {
+    pub(super) fn pixels(self) -> usize {
+        self.height * self.width
+    }
+
+    /// After a convolution of that stride.
+    pub(super) fn strided(self, stride: usize) -> Side {
+        Side {
+            height: self.height.div_ceil(stride),
+            width: self.width.div_ceil(stride),
+        }
+    }
+}
+
+/// The sides of all activations for images of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Sides {
+    pub(super) image: Side,
+    /// What each block is given; the last one is what the last block gives.
+    pub(super) blocks: Vec<Side>,
+}
+
+impl Sides {
+    pub(super) fn new(layout: &Layout, image: Side) -> Self {
+        let mut side = image.strided(layout.stem_stride);
+        let mut blocks = vec![side];
+        for block in &layout.blocks {
+            side = side.strided(block.stride);
+            blocks.push(side);
+        }
+        Sides { image, blocks }
+    }
+
+    /// Of the features that are pooled.
+    pub(super) fn last(&self) -> Side {
+        self.blocks[self.blocks.len() - 1]
+    }
+}
+
+/// A batch normalisation within a step: its coefficients, padded to whole planes.
+pub(super) struct Norm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+    mean: Vec<f64>,
+    /// `1 / sqrt(variance + epsilon)`
+    inverse_deviation: Vec<f64>,
+}
+
+impl Norm {
+    fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; padded(channels)];
+        Norm {
+            scale: zeros(),
+            shift: zeros(),
+            a: zeros(),
+            b: zeros(),
+            c: zeros(),
+            mean: vec![0.0; channels],
+            inverse_deviation: vec![0.0; channels],
+        }
+    }
+
+    /// What to multiply and add, from the statistics of the batch (`count` values a
+    /// channel) in the context's sums. Moves the running statistics as torch does: the
+    /// variance there is the unbiased one.
+    pub(super) fn forward(
+        &mut self,
+        context: &Context<'_>,
+        place: &NormPlace,
+        count: usize,
+        constants: &crate::BatchNormSpec,
+        arena: &[f32],
+        statistics: &mut [f32],
+    ) {
+        let (n, momentum) = (count as f64, constants.momentum);
+        let moved = |old: f32, new: f64| (f64::from(old) * (1.0 - momentum) + new * momentum) as f32;
+        for channel in 0..place.channels {
+            let (sum, squares) = context.total(channel);
+            let mean = sum / n;
+            let variance = (squares / n - mean * mean).max(0.0);
+            let inverse = 1.0 / (variance + constants.epsilon).sqrt();
+            let scale = f64::from(arena[place.weight + channel]) * inverse;
+            self.scale[channel] = scale as f32;
+            self.shift[channel] = (f64::from(arena[place.bias + channel]) - mean * scale) as f32;
+            self.mean[channel] = mean;
+            self.inverse_deviation[channel] = inverse;
+            let running = &mut statistics[place.mean + channel];
+            *running = moved(*running, mean);
+            let running = &mut statistics[place.variance + channel];
+            *running = moved(*running, variance * n / (n - 1.0));
+        }
+    }
+
+    /// The gradients of weight and bias, and the coefficients of the input's, from the
+    /// context's sums of the gradient `d` behind the normalisation and of `d * z`.
+    pub(super) fn backward(
+        &mut self,
+        context: &Context<'_>,
+        place: &NormPlace,
+        count: usize,
+        gradient: &mut [f32],
+    ) {
+        let n = count as f64;
+        for channel in 0..place.channels {
+            let (sum, product) = context.total(channel);
+            let (mean, inverse) = (self.mean[channel], self.inverse_deviation[channel]);
+            let normalised = inverse * (product - mean * sum);
+            gradient[place.weight + channel] = normalised as f32;
+            gradient[place.bias + channel] = sum as f32;
+            let a = f64::from(self.scale[channel]);
+            let b = -a * inverse * normalised / n;
+            self.a[channel] = a as f32;
+            self.b[channel] = b as f32;
+            self.c[channel] = (-a * sum / n - b * mean) as f32;
+        }
+    }
+
+    pub(super) fn affine(&self) -> Affine {
+        Affine {
+            scale: Src::of(&self.scale),
+            shift: Src::of(&self.shift),
+        }
+    }
+
+    /// Of the plane that starts at `channel`.
+    pub(super) fn affine_at(&self, channel: usize) -> Affine {
+        Affine {
+            scale: Src::of(&self.scale[channel..]),
+            shift: Src::of(&self.shift[channel..]),
+        }
+    }
+
+    pub(super) fn gradient(&self) -> NormBackward {
+        self.gradient_at(0)
+    }
+
+    /// Of the plane that starts at `channel`.
+    pub(super) fn gradient_at(&self, channel: usize) -> NormBackward {
+        NormBackward {
+            a: Src::of(&self.a[channel..]),
+            b: Src::of(&self.b[channel..]),
+            c: Src::of(&self.c[channel..]),
+        }
+    }
+}
+
+/// Squeeze-excite of one block, all `[planes][images][16]`.
+pub(super) struct SqueezeSpace {
+    pub(super) averages: Tensor,
+    /// After ReLU.
+    pub(super) hidden: Tensor,
+    pub(super) factors: Tensor,
+    /// Gradients, of `factors` and then of `averages`, and of `hidden`.
+    pub(super) gradient: Tensor,
+    pub(super) hidden_gradient: Tensor,
+}
+
+/// Activations of one block. `z` are outputs of convolutions, before normalisation.
+pub(super) struct BlockSpace {
+    pub(super) expanded: Option<Tensor>,
+    pub(super) filtered: Tensor,
+    pub(super) squeeze: Option<SqueezeSpace>,
+    pub(super) projected: Tensor,
+    /// The block's output.
+    pub(super) output: Tensor,
+}
+
+/// The head, all `[planes][images][16]`.
+pub(super) struct HeadSpace {
+    pub(super) pooled: Tensor,
+    /// Before its activation.
+    pub(super) hidden: Option<Tensor>,
+    /// What the classifier is given.
+    pub(super) features: Tensor,
+    pub(super) logits: Tensor,
+    /// Gradients of the logits, of the hidden layer, of what was pooled.
+    pub(super) hidden_gradient: Tensor,
+    pub(super) pooled_gradient: Tensor,
+}
+
+/// Everything for batches of one shape.
+pub(super) struct Workspace {
+    pub(super) images: usize,
+    pub(super) sides: Sides,
+    pub(super) groups: Vec<Group>,
+    pub(super) stem: Tensor,
+    pub(super) stem_output: Tensor,
+    pub(super) blocks: Vec<BlockSpace>,
+    pub(super) last: Tensor,
+    pub(super) head: HeadSpace,
+    pub(super) norms: Vec<Norm>,
+    pub(super) packed: Buffer,
+    pub(super) scratch: Vec<Mutex<Scratch>>,
+    pub(super) sums: Vec<Mutex<Sums>>,
+    pub(super) partials: Vec<Buffer>,
+    /// Gradients of taps of every group, while a layer is under way.
+    pub(super) tap_gradients: Vec<Buffer>,
+    /// Gradients of expanded activations and of blocks' outputs, in turns.
+    pub(super) wide: [Tensor; 2],
+    pub(super) narrow: [Tensor; 2],
+}
+
+impl Workspace {
+    pub(super) fn new(layout: &Layout, images: usize, image: Side, threads: usize) -> Self {
+        let sides = Sides::new(layout, image);
+        let groups = groups(images, threads);
+        let rows = |side: Side| images * side.pixels();
+        let stem_channels = layout.stem.0.channels;
+        let (mut wide, mut narrow) = (Largest::default(), Largest::default());
+        narrow.add(stem_channels, rows(sides.blocks[0]));
+        let mut blocks = Vec::new();
+        for (block, side) in layout.blocks.iter().zip(sides.blocks.windows(2)) {
+            let (before, after) = (rows(side[0]), rows(side[1]));
+            wide.add(block.expanded, before);
+            wide.add(block.expanded, after);
+            narrow.add(block.in_channels, before);
+            narrow.add(block.out_channels, after);
+            blocks.push(BlockSpace {
+                expanded: (block.expand.as_ref()).map(|_| Tensor::new(block.expanded, before)),
+                filtered: Tensor::new(block.expanded, after),
+                squeeze: block.squeeze.as_ref().map(|(reduce, _)| SqueezeSpace {
+                    averages: Tensor::new(block.expanded, images),
+                    hidden: Tensor::new(reduce.outputs, images),
+                    factors: Tensor::new(block.expanded, images),
+                    gradient: Tensor::new(block.expanded, images),
+                    hidden_gradient: Tensor::new(reduce.outputs, images),
+                }),
+                projected: Tensor::new(block.out_channels, after),
+                output: Tensor::new(block.out_channels, after),
+            });
+        }
+        let features = layout.last.0.outputs;
+        let last_rows = rows(sides.last());
+        wide.add(features, last_rows);
+        let head = HeadSpace {
+            pooled: Tensor::new(features, images),
+            hidden: layout.hidden.map(|hidden| Tensor::new(hidden.outputs, images)),
+            features: Tensor::new(layout.classifier.inputs, images),
+            logits: Tensor::new(layout.classifier.outputs, images),
+            hidden_gradient: Tensor::new(layout.classifier.inputs, images),
+            pooled_gradient: Tensor::new(features, images),
+        };
+        let largest = layout.largest_partial();
+        Workspace {
+            images,
+            stem: Tensor::new(stem_channels, rows(sides.blocks[0])),
+            stem_output: Tensor::new(stem_channels, rows(sides.blocks[0])),
+            blocks,
+            last: Tensor::new(features, last_rows),
+            head,
+            norms: layout.norms.iter().map(|norm| Norm::new(norm.channels)).collect(),
+            packed: Buffer::new(layout.packed),
+            scratch: (0..threads).map(|_| Mutex::default()).collect(),
+            sums: groups.iter().map(|_| Mutex::default()).collect(),
+            tap_gradients: groups.iter().map(|_| Buffer::new(layout.largest_taps())).collect(),
+            partials: groups.iter().skip(1).map(|_| Buffer::new(largest)).collect(),
+            wide: wide.pair(),
+            narrow: narrow.pair(),
+            groups,
+            sides,
+        }
+    }
+
+    pub(super) fn fits(&self, images: usize, image: Side) -> bool {
+        self.images == images && self.sides.image == image
+    }
+}
+
+/// The shape that takes the most memory.
+#[derive(Default)]
+struct Largest {
+    length: usize,
+    channels: usize,
+    rows: usize,
+}
+
+impl Largest {
+    fn add(&mut self, channels: usize, rows: usize) {
+        let length = crate::memory::planes(channels) * crate::memory::plane_stride(rows);
+        if length > self.length {
+            *self = Largest {
+                length,
+                channels,
+                rows,
+            };
+        }
+    }
+
+    fn pair(&self) -> [Tensor; 2] {
+        [(); 2].map(|()| Tensor::new(self.channels, self.rows))
+    }
+}

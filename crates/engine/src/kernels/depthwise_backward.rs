@@ -1,0 +1,274 @@
+//! The way back through a depthwise convolution, its input's and its weights' gradient
+//! at once, for one plane of 16 channels, image by image.
+//!
+//! The gradient of the output is made from what lies behind its batch normalisation row
+//! by row in a ring. For each tile of inputs the same loads of it serve both sums.
+//! Then the activation before the convolution and the sums of the
+//! normalisation before that are done while the tile is in registers.
+
+use super::activation::{activate, derive, for_activation};
+use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
+use super::{Affine, NormBackward, Sums, entry};
+use crate::memory::{Dst, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// Operands of [`depthwise_backward`].
+#[derive(Clone, Copy)]
+pub(crate) struct DepthwiseBackward {
+    pub(crate) images: usize,
+    /// Of the input.
+    pub(crate) height: usize,
+    /// Of the input.
+    pub(crate) width: usize,
+    /// 3 or 5.
+    pub(crate) kernel: usize,
+    /// 1 or 2.
+    pub(crate) stride: usize,
+    /// The convolution's input before `norm` and `activation`, `[images][height][width][16]`.
+    pub(crate) source: Src,
+    pub(crate) norm: Option<Affine>,
+    pub(crate) activation: Activation,
+    /// `[kernel * kernel][16]`
+    pub(crate) taps: Src,
+    /// The gradient behind the normalisation of the output; the output's shape.
+    pub(crate) d: Src,
+    /// The output.
+    pub(crate) z: Src,
+    /// From both to the gradient of the output.
+    pub(crate) output_norm: NormBackward,
+    /// Added to the gradient of the input; the input's shape.
+    pub(crate) residual: Option<Src>,
+    /// Gets the gradient of the input before the activation; the input's shape.
+    pub(crate) target: Dst,
+    /// `[kernel * kernel][16]`; the taps' gradient is added to what is there.
+    pub(crate) taps_gradient: Dst,
+    /// Scratch of [`super::ring_length`] numbers.
+    pub(crate) ring: Dst,
+}
+
+entry! {
+    /// Adds to `sums` at channel `at` those that the normalisation of the input needs.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn depthwise_backward(operands: &DepthwiseBackward, sums: &mut Sums, at: usize)
+        => depthwise_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn depthwise_backward_kernel<S: Simd>(
+    s: S,
+    operands: &DepthwiseBackward,
+    sums: &mut Sums,
+    at: usize,
+) {
+    clear_margins(operands.ring, operands.width.div_ceil(operands.stride));
+    match (operands.kernel, operands.stride) {
+        (3, 1) => images::<S, 3, 1>(s, operands, sums, at),
+        (3, _) => images::<S, 3, 2>(s, operands, sums, at),
+        (_, 1) => images::<S, 5, 1>(s, operands, sums, at),
+        _ => images::<S, 5, 2>(s, operands, sums, at),
+    }
+}
+
+/// A row of the input, and what of the output it meets.
+struct Row<'a> {
+    /// For each row of taps the output row it leads to, where there is one.
+    gradients: [Option<Src>; 5],
+    source: Src,
+    residual: Option<Src>,
+    target: Dst,
+    operands: &'a DepthwiseBackward,
+}
+
+#[inline(always)]
+unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
+    s: S,
+    o: &DepthwiseBackward,
+    sums: &mut Sums,
+    at: usize,
+) {
+    let (height, width, padding) = (o.height, o.width, K / 2);
+    let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
+    let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(columns));
+    for image in 0..o.images {
+        let input = image * height * width * LANES;
+        let output = image * rows * columns * LANES;
+        let mut totals = [s.zero(); 2];
+        let mut next = 0;
+        for y in 0..height {
+            while next < ((y + padding) / STRIDE + 1).min(rows) {
+                let from = output + next * columns * LANES;
+                fill_row(s, o, from, columns, ring_row(next).at(MARGIN * LANES));
+                next += 1;
+            }
+            let mut gradients = [None; 5];
+            for (tap, gradient) in gradients.iter_mut().enumerate().take(K) {
+                let below = y + padding;
+                if below >= tap && (below - tap) % STRIDE == 0 && (below - tap) / STRIDE < rows {
+                    *gradient = Some(ring_row((below - tap) / STRIDE).src());
+                }
+            }
+            let from = input + y * width * LANES;
+            let row = Row {
+                gradients,
+                source: o.source.at(from),
+                residual: o.residual.map(
+                    #[inline(always)]
+                    |residual| residual.at(from),
+                ),
+                target: o.target.at(from),
+                operands: o,
+            };
+            if STRIDE == 1 {
+                row_of_tiles::<S, K>(s, &row, width, &mut totals);
+            } else {
+                row_of_pairs::<S, K>(s, &row, width, &mut totals);
+            }
+        }
+        sums.add(s, at, totals[0], totals[1]);
+    }
+}
+
+#[inline(always)]
+unsafe fn fill_row<S: Simd>(
+    s: S,
+    o: &DepthwiseBackward,
+    from: usize,
+    columns: usize,
+    target: Dst,
+) {
+    let [a, b, c] = o.output_norm.at(s, 0);
+    let (d, z) = (o.d.at(from), o.z.at(from));
+    for at in (0..columns * LANES).step_by(LANES) {
+        let dz = s.mul_add(s.load(z, at), b, c);
+        s.store(target, at, s.mul_add(s.load(d, at), a, dz));
+    }
+}
+
+#[inline(always)]
+unsafe fn row_of_tiles<S: Simd, const K: usize>(
+    s: S,
+    row: &Row<'_>,
+    width: usize,
+    totals: &mut [S::Vector; 2],
+) {
+    let mut x = 0;
+    if width % 7 == 0 {
+        while x < width {
+            tile::<S, K, 1, 7, 1>(s, row, x, totals);
+            x += 7;
+        }
+    }
+    while x + 8 <= width {
+        tile::<S, K, 1, 8, 1>(s, row, x, totals);
+        x += 8;
+    }
+    while x + 4 <= width {
+        tile::<S, K, 1, 4, 1>(s, row, x, totals);
+        x += 4;
+    }
+    while x + 2 <= width {
+        tile::<S, K, 1, 2, 1>(s, row, x, totals);
+        x += 2;
+    }
+    while x < width {
+        tile::<S, K, 1, 1, 1>(s, row, x, totals);
+        x += 1;
+    }
+}
+
+/// With stride 2, even and odd columns meet other taps: a tile is of pairs.
+#[inline(always)]
+unsafe fn row_of_pairs<S: Simd, const K: usize>(
+    s: S,
+    row: &Row<'_>,
+    width: usize,
+    totals: &mut [S::Vector; 2],
+) {
+    let (mut x, pairs) = (0, width / 2);
+    while x + 4 <= pairs {
+        tile::<S, K, 2, 4, 2>(s, row, x, totals);
+        x += 4;
+    }
+    while x + 2 <= pairs {
+        tile::<S, K, 2, 2, 2>(s, row, x, totals);
+        x += 2;
+    }
+    while x < pairs {
+        tile::<S, K, 2, 1, 2>(s, row, x, totals);
+        x += 1;
+    }
+    if width % 2 == 1 {
+        tile::<S, K, 2, 1, 1>(s, row, x, totals);
+    }
+}
+
+/// `WIDTH` times `PHASES` columns of the input, from column `x * STRIDE` on.
+#[inline(always)]
+unsafe fn tile<
+    S: Simd,
+    const K: usize,
+    const STRIDE: usize,
+    const WIDTH: usize,
+    const PHASES: usize,
+>(
+    s: S,
+    row: &Row<'_>,
+    x: usize,
+    totals: &mut [S::Vector; 2],
+) {
+    let o = row.operands;
+    let start = x * STRIDE * LANES;
+    let (scale, shift) = match o.norm {
+        Some(norm) => norm.at(s, 0),
+        None => (s.splat(1.0), s.zero()),
+    };
+    let place = |column: usize, phase: usize| start + (column * STRIDE + phase) * LANES;
+    let mut inputs = [[s.zero(); PHASES]; WIDTH];
+    let mut sums = [[s.zero(); PHASES]; WIDTH];
+    for_activation!(o.activation, A => for (column, inputs) in inputs.iter_mut().enumerate() {
+        for (phase, input) in inputs.iter_mut().enumerate() {
+            let y = s.mul_add(s.load(row.source, place(column, phase)), scale, shift);
+            *input = activate::<S, A>(s, y);
+        }
+    });
+    for tap_row in 0..K {
+        let Some(gradient) = row.gradients[tap_row] else {
+            continue;
+        };
+        for tap in 0..K {
+            let at = (tap_row * K + tap) * LANES;
+            let weight = s.load(o.taps, at);
+            let mut weight_gradient = s.load(o.taps_gradient.src(), at);
+            for phase in 0..PHASES {
+                // The output column of input column `c` at this tap is
+                // (c + K / 2 - tap) / STRIDE, where that is whole.
+                let shift = phase + K / 2 + STRIDE * MARGIN - tap;
+                if shift % STRIDE != 0 {
+                    continue;
+                }
+                for column in 0..WIDTH {
+                    let d = s.load(gradient, (x + column + shift / STRIDE) * LANES);
+                    sums[column][phase] = s.mul_add(d, weight, sums[column][phase]);
+                    weight_gradient = s.mul_add(d, inputs[column][phase], weight_gradient);
+                }
+            }
+            s.store(o.taps_gradient, at, weight_gradient);
+        }
+    }
+    for_activation!(o.activation, A => for (column, sums) in sums.iter().enumerate() {
+        for (phase, &sum) in sums.iter().enumerate() {
+            let at = place(column, phase);
+            let value = s.load(row.source, at);
+            let mut gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), sum);
+            if let Some(residual) = row.residual {
+                gradient = s.add(gradient, s.load(residual, at));
+            }
+            s.store(row.target, at, gradient);
+            totals[0] = s.add(totals[0], gradient);
+            totals[1] = s.mul_add(gradient, value, totals[1]);
+        }
+    });
+}

@@ -1,0 +1,221 @@
+//! Depthwise convolution of one plane of 16 channels, image by image.
+//!
+//! The input is normalised and activated row by row into a ring of the rows that the
+//! kernel's height needs, with zeros left and right; tiles of up to 8 outputs of a
+//! row stay in registers over all taps. Taps that fall on rows outside the
+//! image are left out, which matters where the image is as small as the kernel.
+
+use super::activation::{activate, for_activation};
+use super::{Affine, Sums, entry};
+use crate::memory::{Dst, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// Operands of [`depthwise_forward`].
+#[derive(Clone, Copy)]
+pub(crate) struct DepthwiseForward {
+    pub(crate) images: usize,
+    /// Of the input.
+    pub(crate) height: usize,
+    /// Of the input.
+    pub(crate) width: usize,
+    /// 3 or 5; the padding is half of it.
+    pub(crate) kernel: usize,
+    /// 1 or 2.
+    pub(crate) stride: usize,
+    /// `[images][height][width][16]`
+    pub(crate) source: Src,
+    /// Applied to the input before the activation; channel 0 is this plane's first.
+    pub(crate) norm: Option<Affine>,
+    pub(crate) activation: Activation,
+    /// `[kernel * kernel][16]`
+    pub(crate) taps: Src,
+    /// Added to the output of each channel.
+    pub(crate) bias: Option<Src>,
+    /// After the bias.
+    pub(crate) output_activation: Activation,
+    /// `[images][ceil(height / stride)][ceil(width / stride)][16]`
+    pub(crate) target: Dst,
+    /// Scratch of [`ring_length`] numbers.
+    pub(crate) ring: Dst,
+}
+
+/// Rows of a ring: at least the kernel's, and a power of two.
+pub(super) const RING_ROWS: usize = 8;
+/// Zeros on either side of a row, at least the padding; on the right also what the last
+/// tile reads beyond the row.
+pub(super) const MARGIN: usize = 2;
+const RIGHT: usize = 10;
+
+/// Numbers from one row of a ring to the next.
+pub(super) fn ring_stride(width: usize) -> usize {
+    (MARGIN + width + RIGHT) * LANES
+}
+
+/// Numbers of the ring that images of that width need.
+pub(crate) fn ring_length(width: usize) -> usize {
+    RING_ROWS * ring_stride(width)
+}
+
+/// Zeros the margins of all rows.
+pub(super) unsafe fn clear_margins(ring: Dst, width: usize) {
+    for row in 0..RING_ROWS {
+        let row = ring.at(row * ring_stride(width));
+        row.fill_zero(MARGIN * LANES);
+        row.at((MARGIN + width) * LANES).fill_zero(RIGHT * LANES);
+    }
+}
+
+entry! {
+    /// With `sums`, adds those of the outputs and of their squares at channel `at`.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn depthwise_forward(operands: &DepthwiseForward, sums: Option<&mut Sums>, at: usize)
+        => depthwise_forward_kernel
+}
+
+#[inline(always)]
+unsafe fn depthwise_forward_kernel<S: Simd>(
+    s: S,
+    operands: &DepthwiseForward,
+    sums: Option<&mut Sums>,
+    at: usize,
+) {
+    clear_margins(operands.ring, operands.width);
+    match (operands.kernel, operands.stride) {
+        (3, 1) => images::<S, 3, 1>(s, operands, sums, at),
+        (3, _) => images::<S, 3, 2>(s, operands, sums, at),
+        (_, 1) => images::<S, 5, 1>(s, operands, sums, at),
+        _ => images::<S, 5, 2>(s, operands, sums, at),
+    }
+}
+
+/// A row of outputs, and where they go.
+struct Row<'a, S: Simd> {
+    /// The kernel's rows of the ring, from the left margin's end minus the padding on.
+    inputs: [Src; 5],
+    /// The taps' rows that fall inside the image.
+    first: usize,
+    last: usize,
+    target: Dst,
+    operands: &'a DepthwiseForward,
+    bias: S::Vector,
+}
+
+#[inline(always)]
+unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
+    s: S,
+    o: &DepthwiseForward,
+    mut sums: Option<&mut Sums>,
+    at: usize,
+) {
+    let (height, width, padding) = (o.height, o.width, K / 2);
+    let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
+    let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(width));
+    let bias = o.bias.map_or(s.zero(), |bias| s.load(bias, 0));
+    for image in 0..o.images {
+        let source = o.source.at(image * height * width * LANES);
+        let target = o.target.at(image * rows * columns * LANES);
+        let mut totals = [s.zero(); 2];
+        let mut next = 0;
+        for y in 0..rows {
+            while next < (y * STRIDE + padding + 1).min(height) {
+                let row = source.at(next * width * LANES);
+                fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
+                next += 1;
+            }
+            let top = y * STRIDE;
+            let first = padding.saturating_sub(top);
+            let last = K.min(height + padding - top);
+            let mut inputs = [Src::none(); 5];
+            for (tap, input) in inputs.iter_mut().enumerate().take(last).skip(first) {
+                *input = ring_row(top + tap - padding)
+                    .src()
+                    .at((MARGIN - padding) * LANES);
+            }
+            let row = Row::<S> {
+                inputs,
+                first,
+                last,
+                target: target.at(y * columns * LANES),
+                operands: o,
+                bias,
+            };
+            let mut x = 0;
+            if columns % 7 == 0 {
+                while x < columns {
+                    tile::<S, K, STRIDE, 7>(s, &row, x, &mut totals);
+                    x += 7;
+                }
+            }
+            while x + 8 <= columns {
+                tile::<S, K, STRIDE, 8>(s, &row, x, &mut totals);
+                x += 8;
+            }
+            while x + 4 <= columns {
+                tile::<S, K, STRIDE, 4>(s, &row, x, &mut totals);
+                x += 4;
+            }
+            while x + 2 <= columns {
+                tile::<S, K, STRIDE, 2>(s, &row, x, &mut totals);
+                x += 2;
+            }
+            while x < columns {
+                tile::<S, K, STRIDE, 1>(s, &row, x, &mut totals);
+                x += 1;
+            }
+        }
+        if let Some(sums) = &mut sums {
+            sums.add(s, at, totals[0], totals[1]);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseForward, source: Src, target: Dst) {
+    let end = o.width * LANES;
+    match o.norm {
+        None => for_activation!(o.activation, A => for at in (0..end).step_by(LANES) {
+            s.store(target, at, activate::<S, A>(s, s.load(source, at)));
+        }),
+        Some(norm) => {
+            let (scale, shift) = norm.at(s, 0);
+            for_activation!(o.activation, A => for at in (0..end).step_by(LANES) {
+                let y = s.mul_add(s.load(source, at), scale, shift);
+                s.store(target, at, activate::<S, A>(s, y));
+            });
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>(
+    s: S,
+    row: &Row<'_, S>,
+    x: usize,
+    totals: &mut [S::Vector; 2],
+) {
+    let mut sums = [s.zero(); WIDTH];
+    for tap_row in row.first..row.last {
+        let input = row.inputs[tap_row].at(x * STRIDE * LANES);
+        for tap in 0..K {
+            let weight = s.load(row.operands.taps, (tap_row * K + tap) * LANES);
+            for (column, sum) in sums.iter_mut().enumerate() {
+                let value = s.load(input, (column * STRIDE + tap) * LANES);
+                *sum = s.mul_add(value, weight, *sum);
+            }
+        }
+    }
+    for sum in &mut sums {
+        *sum = s.add(*sum, row.bias);
+    }
+    for_activation!(row.operands.output_activation, A => for sum in &mut sums {
+        *sum = activate::<S, A>(s, *sum);
+    });
+    for (column, &sum) in sums.iter().enumerate() {
+        s.store(row.target, (x + column) * LANES, sum);
+        totals[0] = s.add(totals[0], sum);
+        totals[1] = s.mul_add(sum, sum, totals[1]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Passes over blocks of pixels: batch normalisation with its activation, forward and
+//! backward. They prepare the operands of a matrix product while these are in
+//! the cache, so that no normalised activation is ever stored for its own sake.
+
+use super::activation::{activate, derive, for_activation};
+use super::image_rows::Images;
+use super::{Affine, NormBackward, Sums, entry};
+use crate::memory::Planes;
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// Operands of [`activate_rows`].
+#[derive(Clone, Copy)]
+pub(crate) struct ActivateRows {
+    pub(crate) rows: usize,
+    pub(crate) planes: usize,
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) activation: Activation,
+    /// Multiplies each image's channels (squeeze-excite), `[planes][images][16]`.
+    pub(crate) factors: Option<(Planes, Images)>,
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// `target = activation(z * scale + shift)`, times the image's factors.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn activate_rows(operands: &ActivateRows) => activate_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn activate_rows_kernel<S: Simd>(s: S, o: &ActivateRows) {
+    for plane in 0..o.planes {
+        let (scale, shift) = o.norm.at(s, plane * LANES);
+        let (z, target) = (o.z.plane(plane).src(), o.target.plane(plane).start);
+        for_activation!(o.activation, A => match o.factors {
+            None => for row in 0..o.rows {
+                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                s.store(target, row * LANES, activate::<S, A>(s, y));
+            },
+            Some((factors, images)) => {
+                let factors = factors.plane(plane).src();
+                for (image, rows) in images.spans(o.rows) {
+                    let factor = s.load(factors, image * LANES);
+                    for row in rows {
+                        let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                        let y = s.mul(factor, activate::<S, A>(s, y));
+                        s.store(target, row * LANES, y);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Operands of [`normalise_rows`].
+#[derive(Clone, Copy)]
+pub(crate) struct NormaliseRows {
+    pub(crate) rows: usize,
+    pub(crate) planes: usize,
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) residual: Option<Planes>,
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// `target = z * scale + shift`, plus the residual.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn normalise_rows(operands: &NormaliseRows) => normalise_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn normalise_rows_kernel<S: Simd>(s: S, o: &NormaliseRows) {
+    for plane in 0..o.planes {
+        let (scale, shift) = o.norm.at(s, plane * LANES);
+        let (z, target) = (o.z.plane(plane).src(), o.target.plane(plane).start);
+        if let Some(residual) = o.residual {
+            let residual = residual.plane(plane).src();
+            for at in (0..o.rows * LANES).step_by(LANES) {
+                let y = s.mul_add(s.load(z, at), scale, shift);
+                s.store(target, at, s.add(s.load(residual, at), y));
+            }
+        } else {
+            for at in (0..o.rows * LANES).step_by(LANES) {
+                s.store(target, at, s.mul_add(s.load(z, at), scale, shift));
+            }
+        }
+    }
+}
+
+entry! {
+    /// `target = a * d + b * z + c` for a block of rows.
+    ///
+    /// # Safety
+    /// All are `planes` planes of `rows` pixels.
+    fn combine(rows: usize, planes: usize, d: Planes, z: Planes, norm: NormBackward, target: Planes)
+        => combine_kernel
+}
+
+#[inline(always)]
+unsafe fn combine_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    d: Planes,
+    z: Planes,
+    norm: NormBackward,
+    target: Planes,
+) {
+    for plane in 0..planes {
+        let [a, b, c] = norm.at(s, plane * LANES);
+        let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
+        let target = target.plane(plane).start;
+        for at in (0..rows * LANES).step_by(LANES) {
+            let dz = s.mul_add(s.load(z, at), b, c);
+            s.store(target, at, s.mul_add(s.load(d, at), a, dz));
+        }
+    }
+}
+
+/// Operands of [`activation_backward`].
+#[derive(Clone, Copy)]
+pub(crate) struct ActivationBackward {
+    pub(crate) rows: usize,
+    pub(crate) planes: usize,
+    /// The gradient behind the activation.
+    pub(crate) d: Planes,
+    /// What the batch normalisation before the activation was given.
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) activation: Activation,
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// The gradient before an activation, and what the normalisation before it needs.
+    /// `target` may be `d` itself.
+    ///
+    /// # Safety
+    /// See the operands; `sums` are as long as the planes.
+    fn activation_backward(operands: &ActivationBackward, sums: &mut Sums)
+        => activation_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn activation_backward_kernel<S: Simd>(s: S, o: &ActivationBackward, sums: &mut Sums) {
+    for plane in 0..o.planes {
+        let (scale, shift) = o.norm.at(s, plane * LANES);
+        let (d, z) = (o.d.plane(plane).src(), o.z.plane(plane).src());
+        let target = o.target.plane(plane).start;
+        let (mut first, mut second) = (s.zero(), s.zero());
+        for_activation!(o.activation, A => for at in (0..o.rows * LANES).step_by(LANES) {
+            let value = s.load(z, at);
+            let y = s.mul_add(value, scale, shift);
+            let gradient = derive::<S, A>(s, y, s.load(d, at));
+            s.store(target, at, gradient);
+            first = s.add(first, gradient);
+            second = s.mul_add(gradient, value, second);
+        });
+        sums.add(s, plane * LANES, first, second);
+    }
+}
+
+entry! {
+    /// Adds to `sums` those of `d`, and of `d` times `z`.
+    ///
+    /// # Safety
+    /// Both are `planes` planes of `rows` pixels; `sums` are as long.
+    fn channel_sums(rows: usize, planes: usize, d: Planes, z: Planes, sums: &mut Sums)
+        => channel_sums_kernel
+}
+
+#[inline(always)]
+unsafe fn channel_sums_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    d: Planes,
+    z: Planes,
+    sums: &mut Sums,
+) {
+    for plane in 0..planes {
+        let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
+        let (mut first, mut second) = (s.zero(), s.zero());
+        for at in (0..rows * LANES).step_by(LANES) {
+            let gradient = s.load(d, at);
+            first = s.add(first, gradient);
+            second = s.mul_add(gradient, s.load(z, at), second);
+        }
+        sums.add(s, plane * LANES, first, second);
+    }
+}

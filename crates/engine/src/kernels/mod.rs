@@ -1,0 +1,139 @@
+//! The loops in which a network spends its time.
+//!
+//! Every kernel is a generic function over [`Simd`], entered through a function of
+//! the same name that takes an [`Isa`](crate::Isa). All are `unsafe`: operands are raw
+//! places, which must be as long as the kernel's description says and, where
+//! written, nobody else's. They are one unsafe operation each, so their bodies are
+//! not cut into blocks.
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "the contract of a kernel covers its whole body"
+)]
+
+mod activation;
+mod depthwise_backward;
+mod depthwise_forward;
+mod elementwise;
+mod image_rows;
+mod pack;
+mod pooled;
+mod product;
+mod stem;
+mod weight_gradient;
+
+pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
+pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_length};
+pub(crate) use elementwise::{
+    ActivateRows, ActivationBackward, NormaliseRows, activate_rows, activation_backward,
+    channel_sums, combine, normalise_rows,
+};
+pub(crate) use image_rows::Images;
+pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
+pub(crate) use pooled::{
+    SqueezeBackward, average, factor_gradient, squeeze_backward, average_backward,
+};
+pub(crate) use product::{Epilogue, Product, ProductSums, product};
+pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
+pub(crate) use weight_gradient::{WeightGradient, weight_gradient};
+
+use crate::memory::Src;
+use crate::simd::Simd;
+
+/// Defines `unsafe fn name(isa, arguments…)`, which runs `kernel(simd, arguments…)`
+/// compiled for `isa`.
+macro_rules! entry {
+    ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
+        $(#[$attribute])*
+        pub(crate) unsafe fn $name(isa: crate::isa::Isa, $($argument: $type),*) {
+            use crate::isa::Level;
+            use crate::simd::Simd;
+            match isa.level() {
+                // SAFETY: an `Isa` is only made after the processor reported it; the
+                // operands are as the caller promises.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => {
+                    let s = crate::simd::Avx512::new();
+                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+                }
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => {
+                    let s = crate::simd::Avx2::new();
+                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+                }
+                Level::Portable => {
+                    let s = crate::simd::Portable::new();
+                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+                }
+            }
+        }
+    };
+}
+pub(crate) use entry;
+
+/// Sums over pixels for each channel, in f64: of what a batch normalisation sees in the
+/// forward pass (values, squares), or needs in the backward pass (gradients, and
+/// their products with the values). Padded to whole planes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) first: Vec<f64>,
+    pub(crate) second: Vec<f64>,
+}
+
+impl Sums {
+    pub(crate) fn reset(&mut self, length: usize) {
+        for sums in [&mut self.first, &mut self.second] {
+            sums.clear();
+            sums.resize(length, 0.0);
+        }
+    }
+
+    /// Adds one vector of each at channel `at`.
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, s: S, at: usize, first: S::Vector, second: S::Vector) {
+        for (sums, vector) in [(&mut self.first, first), (&mut self.second, second)] {
+            let mut lanes = [0.0; crate::simd::LANES];
+            // SAFETY: an array of that many lanes.
+            unsafe { s.store(crate::memory::Dst::of(&mut lanes), 0, vector) };
+            for (sum, lane) in sums[at..].iter_mut().zip(lanes) {
+                *sum += f64::from(lane);
+            }
+        }
+    }
+}
+
+/// Scale and shift of each channel: `value * scale + shift`.
+#[derive(Clone, Copy)]
+pub(crate) struct Affine {
+    pub(crate) scale: Src,
+    pub(crate) shift: Src,
+}
+
+impl Affine {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(self, s: S, channel: usize) -> (S::Vector, S::Vector) {
+        (s.load(self.scale, channel), s.load(self.shift, channel))
+    }
+}
+
+/// What turns the gradient `d` behind a batch normalisation, and its input `z`, into the
+/// gradient of that input: `a * d + b * z + c`, channel by channel.
+#[derive(Clone, Copy)]
+pub(crate) struct NormBackward {
+    pub(crate) a: Src,
+    pub(crate) b: Src,
+    pub(crate) c: Src,
+}
+
+impl NormBackward {
+    #[inline(always)]
+    unsafe fn at<S: Simd>(self, s: S, channel: usize) -> [S::Vector; 3] {
+        [
+            s.load(self.a, channel),
+            s.load(self.b, channel),
+            s.load(self.c, channel),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

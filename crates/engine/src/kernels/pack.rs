@@ -1,0 +1,120 @@
+//! Weights as the matrix products want them.
+//!
+//! From torch's `[outputs][inputs]`: for the forward pass panels over the outputs
+//! (`[inputs][width * 16]` each), for the backward pass panels over the inputs
+//! (`[outputs][width * 16]` each). What lies beyond the last channel is 0.
+
+use super::entry;
+use super::product::panels;
+use crate::memory::{Dst, Src, padded, planes};
+use crate::simd::{LANES, Simd};
+
+/// Numbers of a packed matrix of that depth.
+pub(crate) fn packed_length(depth: usize, columns: usize) -> usize {
+    depth * padded(columns)
+}
+
+entry! {
+    /// Packs `weights` for products with inputs: depth `inputs`, columns `outputs`.
+    ///
+    /// # Safety
+    /// `weights` is `[outputs][inputs]`, `target` as long as [`packed_length`].
+    fn pack_outputs(outputs: usize, inputs: usize, weights: Src, factors: Option<Src>, target: Dst)
+        => pack_outputs_kernel
+}
+
+/// `factors`, where given, multiply each output's weights.
+#[inline(always)]
+unsafe fn pack_outputs_kernel<S: Simd>(
+    _: S,
+    outputs: usize,
+    inputs: usize,
+    weights: Src,
+    factors: Option<Src>,
+    target: Dst,
+) {
+    for (plane, width) in panels::<S>(planes(outputs)) {
+        let panel = target.at(inputs * plane * LANES);
+        for vector in 0..width {
+            let first = (plane + vector) * LANES;
+            let count = LANES.min(outputs - first);
+            for start in (0..inputs).step_by(LANES) {
+                let end = inputs.min(start + LANES);
+                for lane in 0..LANES {
+                    let at = panel.at(vector * LANES + lane);
+                    if lane >= count {
+                        for k in start..end {
+                            *at.pointer(k * width * LANES, 1) = 0.0;
+                        }
+                        continue;
+                    }
+                    let output = first + lane;
+                    let factor = factors.map_or(1.0, |factors| factors.get(output));
+                    for k in start..end {
+                        *at.pointer(k * width * LANES, 1) =
+                            weights.get(output * inputs + k) * factor;
+                    }
+                }
+            }
+        }
+    }
+}
+
+entry! {
+    /// Packs `weights` for products with gradients of outputs: depth `outputs`,
+    /// columns `inputs`.
+    ///
+    /// # Safety
+    /// `weights` is `[outputs][inputs]`, `target` as long as [`packed_length`].
+    fn pack_inputs(outputs: usize, inputs: usize, weights: Src, target: Dst) => pack_inputs_kernel
+}
+
+#[inline(always)]
+unsafe fn pack_inputs_kernel<S: Simd>(
+    s: S,
+    outputs: usize,
+    inputs: usize,
+    weights: Src,
+    target: Dst,
+) {
+    for (plane, width) in panels::<S>(planes(inputs)) {
+        let panel = target.at(outputs * plane * LANES);
+        for vector in 0..width {
+            let first = (plane + vector) * LANES;
+            let count = LANES.min(inputs - first);
+            for output in 0..outputs {
+                let values = s.load_first(count, weights, output * inputs + first);
+                s.store(panel, (output * width + vector) * LANES, values);
+            }
+        }
+    }
+}
+
+/// Packs the taps of depthwise kernels, `[channels][taps]`, to `[plane][tap][16]`;
+/// with `factors`, each channel's are multiplied by its own.
+///
+/// # Safety
+/// `target` takes `padded(channels) * taps` numbers.
+pub(crate) unsafe fn pack_taps(
+    channels: usize,
+    taps: usize,
+    weights: Src,
+    factors: Option<Src>,
+    target: Dst,
+) {
+    for channel in 0..padded(channels) {
+        let factor = match factors {
+            Some(factors) if channel < channels => factors.get(channel),
+            _ => 1.0,
+        };
+        let at = target.at(channel / LANES * LANES * taps + channel % LANES);
+        for tap in 0..taps {
+            let value = if channel < channels {
+                weights.get(channel * taps + tap) * factor
+            } else {
+                0.0
+            };
+            *at.pointer(tap * LANES, 1) = value;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Averages over images, and the way back through squeeze-excite.
+
+use super::activation::{activate, derive, for_activation};
+use super::image_rows::Images;
+use super::{Affine, Sums, entry};
+use crate::memory::Planes;
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+entry! {
+    /// The average of `activation(z * scale + shift)` over the `pixels` of each of
+    /// `images` images, to `target` `[planes][images][16]`.
+    ///
+    /// # Safety
+    /// `z` holds `images * pixels` rows.
+    fn average(
+        images: usize,
+        pixels: usize,
+        planes: usize,
+        z: Planes,
+        norm: Affine,
+        activation: Activation,
+        target: Planes,
+    ) => average_kernel
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+unsafe fn average_kernel<S: Simd>(
+    s: S,
+    images: usize,
+    pixels: usize,
+    planes: usize,
+    z: Planes,
+    norm: Affine,
+    activation: Activation,
+    target: Planes,
+) {
+    let share = s.splat(1.0 / pixels as f32);
+    for plane in 0..planes {
+        let (scale, shift) = norm.at(s, plane * LANES);
+        let (z, target) = (z.plane(plane).src(), target.plane(plane).start);
+        for_activation!(activation, A => for image in 0..images {
+            // Two sums, so that an addition need not wait for the one before.
+            let mut sums = [s.zero(); 2];
+            let z = z.at(image * pixels * LANES);
+            let mut row = 0;
+            while row + 2 <= pixels {
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let y = s.mul_add(s.load(z, (row + half) * LANES), scale, shift);
+                    *sum = s.add(*sum, activate::<S, A>(s, y));
+                }
+                row += 2;
+            }
+            if row < pixels {
+                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                sums[0] = s.add(sums[0], activate::<S, A>(s, y));
+            }
+            s.store(target, image * LANES, s.mul(s.add(sums[0], sums[1]), share));
+        });
+    }
+}
+
+entry! {
+    /// The way back through [`average`]: from the gradient `d` `[planes][images][16]` of
+    /// the averages to that before the activation, with the sums its normalisation needs.
+    ///
+    /// # Safety
+    /// `z` and `target` hold `images * pixels` rows.
+    fn average_backward(
+        images: usize,
+        pixels: usize,
+        planes: usize,
+        d: Planes,
+        z: Planes,
+        norm: Affine,
+        activation: Activation,
+        target: Planes,
+        sums: &mut Sums,
+    ) => average_backward_kernel
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+unsafe fn average_backward_kernel<S: Simd>(
+    s: S,
+    images: usize,
+    pixels: usize,
+    planes: usize,
+    d: Planes,
+    z: Planes,
+    norm: Affine,
+    activation: Activation,
+    target: Planes,
+    sums: &mut Sums,
+) {
+    let share = s.splat(1.0 / pixels as f32);
+    for plane in 0..planes {
+        let (scale, shift) = norm.at(s, plane * LANES);
+        let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
+        let target = target.plane(plane).start;
+        let (mut first, mut second) = (s.zero(), s.zero());
+        for_activation!(activation, A => for image in 0..images {
+            let d = s.mul(share, s.load(d, image * LANES));
+            for row in image * pixels..(image + 1) * pixels {
+                let value = s.load(z, row * LANES);
+                let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), d);
+                s.store(target, row * LANES, gradient);
+                first = s.add(first, gradient);
+                second = s.mul_add(gradient, value, second);
+            }
+        });
+        sums.add(s, plane * LANES, first, second);
+    }
+}
+
+entry! {
+    /// Adds to the gradient of each image's factors, `[planes][images][16]`, the sum over
+    /// a block of rows of `d` (behind the factors) times the activations before them.
+    ///
+    /// # Safety
+    /// `d` and `z` hold `rows` rows; the block's images exist in `target`.
+    fn factor_gradient(
+        rows: usize,
+        planes: usize,
+        images: Images,
+        d: Planes,
+        z: Planes,
+        norm: Affine,
+        activation: Activation,
+        target: Planes,
+    ) => factor_gradient_kernel
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+unsafe fn factor_gradient_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    images: Images,
+    d: Planes,
+    z: Planes,
+    norm: Affine,
+    activation: Activation,
+    target: Planes,
+) {
+    for plane in 0..planes {
+        let (scale, shift) = norm.at(s, plane * LANES);
+        let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
+        let target = target.plane(plane).start;
+        for_activation!(activation, A => for (image, rows) in images.spans(rows) {
+            let mut sum = s.load(target.src(), image * LANES);
+            for row in rows {
+                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                sum = s.mul_add(s.load(d, row * LANES), activate::<S, A>(s, y), sum);
+            }
+            s.store(target, image * LANES, sum);
+        });
+    }
+}
+
+/// Operands of [`squeeze_backward`].
+#[derive(Clone, Copy)]
+pub(crate) struct SqueezeBackward {
+    pub(crate) images: usize,
+    pub(crate) pixels: usize,
+    pub(crate) planes: usize,
+    /// The gradient behind the factors.
+    pub(crate) d: Planes,
+    /// What the normalisation before the activation was given.
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) activation: Activation,
+    /// The factors, `[planes][images][16]`.
+    pub(crate) factors: Planes,
+    /// The gradient of the averages that the factors were made from, the same shape.
+    pub(crate) averages: Planes,
+    /// May be `d` itself.
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// The gradient before the activation that squeeze-excite averages and multiplies,
+    /// with the sums that the normalisation before it needs.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn squeeze_backward(operands: &SqueezeBackward, sums: &mut Sums) => squeeze_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn squeeze_backward_kernel<S: Simd>(s: S, o: &SqueezeBackward, sums: &mut Sums) {
+    let share = s.splat(1.0 / o.pixels as f32);
+    for plane in 0..o.planes {
+        let (scale, shift) = o.norm.at(s, plane * LANES);
+        let (d, z) = (o.d.plane(plane).src(), o.z.plane(plane).src());
+        let (factors, averages) = (o.factors.plane(plane).src(), o.averages.plane(plane).src());
+        let target = o.target.plane(plane).start;
+        let (mut first, mut second) = (s.zero(), s.zero());
+        for_activation!(o.activation, A => for image in 0..o.images {
+            let factor = s.load(factors, image * LANES);
+            let average = s.mul(share, s.load(averages, image * LANES));
+            for row in image * o.pixels..(image + 1) * o.pixels {
+                let value = s.load(z, row * LANES);
+                let behind = s.mul_add(s.load(d, row * LANES), factor, average);
+                let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), behind);
+                s.store(target, row * LANES, gradient);
+                first = s.add(first, gradient);
+                second = s.mul_add(gradient, value, second);
+            }
+        });
+        sums.add(s, plane * LANES, first, second);
+    }
+}

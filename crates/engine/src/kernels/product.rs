@@ -1,0 +1,253 @@
+//! Matrix products of activations and packed weights, with what comes before and
+//! after them fused in.
+//!
+//! `c[m][n] = sum_k a[m][k] * b[k][n]` for a block of rows (pixels), `a` and `c` in
+//! planes. `b` is packed into panels of 1 to 3 vectors (see [`super::pack`]). A tile of
+//! `ROWS x WIDTH` vectors stays in registers over the whole depth; then it meets
+//! its bias, activation, addend and statistics before it is stored.
+
+use super::activation::{activate, for_activation};
+use super::entry;
+use crate::memory::{Dst, Planes, Src, planes};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// The operands.
+#[derive(Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) rows: usize,
+    /// Channels of `a`.
+    pub(crate) depth: usize,
+    /// Channels of `c`.
+    pub(crate) columns: usize,
+    pub(crate) a: Planes,
+    pub(crate) b: Src,
+    pub(crate) c: Planes,
+}
+
+/// What happens to a tile before it is stored, in this order.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    /// Added to each channel; padded to whole planes.
+    pub(crate) bias: Option<Src>,
+    pub(crate) activation: Activation,
+    /// Added pixel by pixel.
+    pub(crate) addend: Option<Planes>,
+    pub(crate) sums: Option<ProductSums>,
+}
+
+/// Sums over the rows of each channel, added to what is there.
+#[derive(Clone, Copy)]
+pub(crate) struct ProductSums {
+    pub(crate) first: Dst,
+    pub(crate) second: Dst,
+    /// The second sum is of products with these; of squares where there is nothing.
+    pub(crate) with: Option<Planes>,
+}
+
+impl Epilogue {
+    pub(crate) const NONE: Epilogue = Epilogue {
+        bias: None,
+        activation: Activation::Identity,
+        addend: None,
+        sums: None,
+    };
+}
+
+/// The widths, in vectors, of the panels that `vectors` are cut into.
+#[inline(always)]
+pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, usize)> {
+    let widest = (1..=3)
+        .rev()
+        .find(|width| S::TILE_ROWS[width - 1] > 0)
+        .unwrap_or(1);
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let left = vectors - next;
+        // Two and two instead of three and one.
+        let width = if left == 4 && widest == 3 { 2 } else { left.min(widest) };
+        let start = next;
+        next += width;
+        (width > 0).then_some((start, width))
+    })
+}
+
+entry! {
+    /// # Safety
+    /// `a` holds `rows` pixels of `depth` channels, `c` takes `rows` pixels of
+    /// `columns`, `b` is packed for that depth and number of columns; the epilogue's
+    /// operands have the shape of `c`.
+    fn product(operands: &Product, epilogue: &Epilogue) => product_kernel
+}
+
+#[inline(always)]
+unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue) {
+    let &Product { rows, depth, .. } = operands;
+    for (plane, width) in panels::<S>(planes(operands.columns)) {
+        let tiles = match width {
+            1 => &Tiles::<S, 1>::TABLE,
+            2 => &Tiles::<S, 2>::TABLE,
+            _ => &Tiles::<S, 3>::TABLE,
+        };
+        let blocks = rows.div_ceil(S::TILE_ROWS[width - 1]);
+        let panel = operands.b.at(depth * plane * LANES);
+        let mut row = 0;
+        for block in 1..=blocks {
+            // Blocks of nearly the same height, instead of a small one at the end.
+            let end = rows * block / blocks;
+            tiles[end - row - 1](&Tile {
+                depth,
+                row,
+                plane,
+                a: operands.a.row(row),
+                b: panel,
+                c: operands.c.plane(plane).row(row),
+                epilogue,
+            });
+            row = end;
+        }
+    }
+}
+
+struct Tile<'a> {
+    depth: usize,
+    row: usize,
+    plane: usize,
+    a: Planes,
+    b: Src,
+    c: Planes,
+    epilogue: &'a Epilogue,
+}
+
+type TileKernel = unsafe fn(&Tile<'_>);
+
+struct Tiles<S, const WIDTH: usize>(S);
+
+impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
+    const TABLE: [TileKernel; 14] = [
+        tile::<S, 1, WIDTH>,
+        tile::<S, 2, WIDTH>,
+        tile::<S, 3, WIDTH>,
+        tile::<S, 4, WIDTH>,
+        tile::<S, 5, WIDTH>,
+        tile::<S, 6, WIDTH>,
+        tile::<S, 7, WIDTH>,
+        tile::<S, 8, WIDTH>,
+        tile::<S, 9, WIDTH>,
+        tile::<S, 10, WIDTH>,
+        tile::<S, 11, WIDTH>,
+        tile::<S, 12, WIDTH>,
+        tile::<S, 13, WIDTH>,
+        tile::<S, 14, WIDTH>,
+    ];
+}
+
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
+    // Tiles that do not fit this instruction set's registers are never asked for.
+    if ROWS <= S::TILE_ROWS[WIDTH - 1] {
+        let s = S::new();
+        s.vectorize(
+            #[inline(always)]
+            || tile_kernel::<S, ROWS, WIDTH>(s, operands),
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile<'_>) {
+    let mut sums = [[s.zero(); WIDTH]; ROWS];
+    let (mut a, mut b) = (operands.a.src(), operands.b);
+    let mut left = operands.depth;
+    while left >= LANES {
+        for step in 0..LANES / UNROLL {
+            steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, step * UNROLL, b);
+            b = b.at(UNROLL * WIDTH * LANES);
+        }
+        left -= LANES;
+        if left == 0 {
+            break;
+        }
+        a = a.at(operands.a.stride);
+    }
+    for k in 0..left {
+        steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b);
+        b = b.at(WIDTH * LANES);
+    }
+    finish::<S, ROWS, WIDTH>(s, &mut sums, operands);
+}
+
+const UNROLL: usize = 4;
+
+/// `STEPS` ranks of the product, from channel `k` of the plane `a` on.
+#[inline(always)]
+unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usize>(
+    s: S,
+    sums: &mut [[S::Vector; WIDTH]; ROWS],
+    a: Src,
+    k: usize,
+    b: Src,
+) {
+    for step in 0..STEPS {
+        let mut weights = [s.zero(); WIDTH];
+        for (vector, weight) in weights.iter_mut().enumerate() {
+            *weight = s.load(b, (step * WIDTH + vector) * LANES);
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let value = s.broadcast(a, row * LANES + k + step);
+            for vector in 0..WIDTH {
+                sums[vector] = s.mul_add(value, weights[vector], sums[vector]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    s: S,
+    tile: &mut [[S::Vector; WIDTH]; ROWS],
+    operands: &Tile<'_>,
+) {
+    let epilogue = operands.epilogue;
+    for vector in 0..WIDTH {
+        let plane = operands.plane + vector;
+        if let Some(bias) = epilogue.bias {
+            let bias = s.load(bias, plane * LANES);
+            for row in tile.iter_mut() {
+                row[vector] = s.add(row[vector], bias);
+            }
+        }
+        for_activation!(epilogue.activation, A => {
+            for row in tile.iter_mut() {
+                row[vector] = activate::<S, A>(s, row[vector]);
+            }
+        });
+        if let Some(addend) = epilogue.addend {
+            let addend = addend.plane(plane).row(operands.row).src();
+            for (index, row) in tile.iter_mut().enumerate() {
+                row[vector] = s.add(row[vector], s.load(addend, index * LANES));
+            }
+        }
+        if let Some(sums) = epilogue.sums {
+            let mut first = s.load(sums.first.src(), plane * LANES);
+            let mut second = s.load(sums.second.src(), plane * LANES);
+            if let Some(with) = sums.with {
+                let with = with.plane(plane).row(operands.row).src();
+                for (index, row) in tile.iter().enumerate() {
+                    first = s.add(first, row[vector]);
+                    second = s.mul_add(row[vector], s.load(with, index * LANES), second);
+                }
+            } else {
+                for row in tile.iter() {
+                    first = s.add(first, row[vector]);
+                    second = s.mul_add(row[vector], row[vector], second);
+                }
+            }
+            s.store(sums.first, plane * LANES, first);
+            s.store(sums.second, plane * LANES, second);
+        }
+        let c = operands.c.plane(vector).start;
+        for (index, row) in tile.iter().enumerate() {
+            s.store(c, index * LANES, row[vector]);
+        }
+    }
+}

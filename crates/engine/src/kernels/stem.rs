@@ -1,0 +1,266 @@
+//! The first convolution: 3×3 over red, green and blue.
+//!
+//! Images are `[height][width][3]`. Three rows at a time are copied (bytes: looked up)
+//! into scratch with a pixel of zeros on either side; every output vector is 27
+//! products of a broadcast number and a vector of taps.
+
+use super::{NormBackward, Sums, entry};
+use crate::memory::{Dst, Planes, Src};
+use crate::simd::{LANES, Simd};
+
+/// Taps of an output channel: `[3][3][3]`, channel, row, column, as torch has them.
+pub(crate) const TAPS: usize = 27;
+const COLOURS: usize = 3;
+/// Rows of scratch, a power of two.
+const ROWS: usize = 4;
+/// Pixels of zeros to the right: one of padding, and what the last tile reads beyond.
+const RIGHT: usize = 18;
+
+/// Pixels of images, row by row, `[images][height][width][3]`.
+#[derive(Clone, Copy)]
+pub(crate) enum Pixels<'a> {
+    F32(&'a [f32]),
+    /// With what each byte stands for, a table a colour.
+    U8(&'a [u8], &'a [[f32; 256]; 3]),
+}
+
+impl<'a> Pixels<'a> {
+    /// From image `first` on, where an image has `pixels` pixels.
+    pub(crate) fn image(self, first: usize, pixels: usize) -> Pixels<'a> {
+        let start = first * pixels * COLOURS;
+        match self {
+            Pixels::F32(values) => Pixels::F32(&values[start..]),
+            Pixels::U8(bytes, table) => Pixels::U8(&bytes[start..], table),
+        }
+    }
+}
+
+/// The geometry, and the weights of all output channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Stem {
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) stride: usize,
+    pub(crate) planes: usize,
+    /// `[plane][27][16]`
+    pub(crate) taps: Src,
+    /// Scratch of [`Stem::scratch_length`] numbers.
+    pub(crate) scratch: Dst,
+}
+
+impl Stem {
+    fn pitch(width: usize) -> usize {
+        (1 + width + RIGHT) * COLOURS
+    }
+
+    /// Numbers of scratch for images of that width.
+    pub(crate) fn scratch_length(width: usize) -> usize {
+        ROWS * Self::pitch(width)
+    }
+
+    unsafe fn clear(&self) {
+        self.scratch.fill_zero(Self::scratch_length(self.width));
+    }
+
+    unsafe fn row(&self, row: usize) -> Dst {
+        self.scratch.at(row % ROWS * Self::pitch(self.width))
+    }
+
+    /// Copies row `row`, counted over all images, to where row `y` of its image belongs.
+    unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
+        let length = self.width * COLOURS;
+        let target = self.row(y).pointer(COLOURS, length);
+        let target = std::slice::from_raw_parts_mut(target, length);
+        let from = row * length;
+        match pixels {
+            Pixels::F32(values) => target.copy_from_slice(&values[from..from + length]),
+            Pixels::U8(bytes, [red, green, blue]) => {
+                let bytes = bytes[from..from + length].as_chunks::<COLOURS>().0;
+                for (values, bytes) in target.as_chunks_mut::<COLOURS>().0.iter_mut().zip(bytes) {
+                    *values = [
+                        red[usize::from(bytes[0])],
+                        green[usize::from(bytes[1])],
+                        blue[usize::from(bytes[2])],
+                    ];
+                }
+            }
+        }
+    }
+}
+
+entry! {
+    /// The convolution without bias or with one and then Hardswish, `z` `[planes][images *
+    /// rows * columns][16]`; adds the sums of its outputs and of their squares.
+    ///
+    /// # Safety
+    /// See the operands; `pixels` holds all images.
+    fn stem_forward(
+        operands: &Stem,
+        pixels: Pixels<'_>,
+        bias: Option<Src>,
+        z: Planes,
+        sums: Option<&mut Sums>,
+    ) => stem_forward_kernel
+}
+
+#[inline(always)]
+unsafe fn stem_forward_kernel<S: Simd>(
+    s: S,
+    o: &Stem,
+    pixels: Pixels<'_>,
+    bias: Option<Src>,
+    z: Planes,
+    mut sums: Option<&mut Sums>,
+) {
+    let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
+    o.clear();
+    for image in 0..o.images {
+        let mut next = 0;
+        let mut totals = Vec::new();
+        totals.resize(o.planes, [s.zero(); 2]);
+        for y in 0..rows {
+            while next < (y * o.stride + 2).min(o.height) {
+                o.fill(pixels, image * o.height + next, next);
+                next += 1;
+            }
+            let (first, last) = tap_rows(o, y);
+            for plane in 0..o.planes {
+                let taps = o.taps.at(plane * TAPS * LANES);
+                let bias = bias.map(
+                    #[inline(always)]
+                    |bias| s.load(bias, plane * LANES),
+                );
+                let target = z.plane(plane).row((image * rows + y) * columns).start;
+                let mut x = 0;
+                while x < columns {
+                    // The last tile may reach beyond the row: its surplus is not stored.
+                    let count = TILE.min(columns - x);
+                    let tile = forward_tile(s, o, y, first..last, x, taps);
+                    for (column, &sum) in tile.iter().enumerate().take(count) {
+                        let value = match bias {
+                            None => sum,
+                            Some(bias) => {
+                                use super::activation::{HARDSWISH, activate};
+                                activate::<S, HARDSWISH>(s, s.add(sum, bias))
+                            }
+                        };
+                        s.store(target, (x + column) * LANES, value);
+                        totals[plane][0] = s.add(totals[plane][0], value);
+                        totals[plane][1] = s.mul_add(value, value, totals[plane][1]);
+                    }
+                    x += TILE;
+                }
+            }
+        }
+        if let Some(sums) = &mut sums {
+            for (plane, [first, second]) in totals.into_iter().enumerate() {
+                sums.add(s, plane * LANES, first, second);
+            }
+        }
+    }
+}
+
+const TILE: usize = 8;
+
+/// Rows of taps that fall inside the image for output row `y`.
+#[inline(always)]
+fn tap_rows(o: &Stem, y: usize) -> (usize, usize) {
+    let top = y * o.stride;
+    (1_usize.saturating_sub(top), 3.min(o.height + 1 - top))
+}
+
+#[inline(always)]
+unsafe fn forward_tile<S: Simd>(
+    s: S,
+    o: &Stem,
+    y: usize,
+    tap_rows: std::ops::Range<usize>,
+    x: usize,
+    taps: Src,
+) -> [S::Vector; TILE] {
+    let mut sums = [s.zero(); TILE];
+    for tap_row in tap_rows {
+        let row = o.row(y * o.stride + tap_row - 1).src();
+        for tap in 0..3 {
+            let start = row.at((x * o.stride + tap) * COLOURS);
+            for colour in 0..COLOURS {
+                let weight = s.load(taps, ((colour * 3 + tap_row) * 3 + tap) * LANES);
+                for (column, sum) in sums.iter_mut().enumerate() {
+                    let value = s.broadcast(start, column * o.stride * COLOURS + colour);
+                    *sum = s.mul_add(value, weight, *sum);
+                }
+            }
+        }
+    }
+    sums
+}
+
+entry! {
+    /// Adds the gradient of the taps, `[plane][27][16]`, from the gradient `d` behind the
+    /// normalisation of the outputs `z`.
+    ///
+    /// # Safety
+    /// See the operands; `d` and `z` are the outputs' shape.
+    fn stem_backward(
+        operands: &Stem,
+        pixels: Pixels<'_>,
+        d: Planes,
+        z: Planes,
+        norm: NormBackward,
+        gradient: Dst,
+    ) => stem_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn stem_backward_kernel<S: Simd>(
+    s: S,
+    o: &Stem,
+    pixels: Pixels<'_>,
+    d: Planes,
+    z: Planes,
+    norm: NormBackward,
+    gradient: Dst,
+) {
+    let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
+    o.clear();
+    for image in 0..o.images {
+        let mut next = 0;
+        for y in 0..rows {
+            while next < (y * o.stride + 2).min(o.height) {
+                o.fill(pixels, image * o.height + next, next);
+                next += 1;
+            }
+            let (first, last) = tap_rows(o, y);
+            for plane in 0..o.planes {
+                let start = (image * rows + y) * columns;
+                let d = d.plane(plane).row(start).src();
+                let z = z.plane(plane).row(start).src();
+                let [a, b, c] = norm.at(s, plane * LANES);
+                for tap_row in first..last {
+                    let row = o.row(y * o.stride + tap_row - 1).src();
+                    let mut sums = [[s.zero(); 3]; COLOURS];
+                    for x in 0..columns {
+                        let at = x * LANES;
+                        let dz = s.mul_add(s.load(z, at), b, c);
+                        let dz = s.mul_add(s.load(d, at), a, dz);
+                        for (colour, sums) in sums.iter_mut().enumerate() {
+                            for (tap, sum) in sums.iter_mut().enumerate() {
+                                let value =
+                                    s.broadcast(row, (x * o.stride + tap) * COLOURS + colour);
+                                *sum = s.mul_add(value, dz, *sum);
+                            }
+                        }
+                    }
+                    for (colour, sums) in sums.iter().enumerate() {
+                        for (tap, &sum) in sums.iter().enumerate() {
+                            let tap = (colour * 3 + tap_row) * 3 + tap;
+                            let at = (plane * TAPS + tap) * LANES;
+                            s.store(gradient, at, s.add(s.load(gradient.src(), at), sum));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

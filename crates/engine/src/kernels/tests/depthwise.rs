@@ -1,0 +1,311 @@
+use proptest::prelude::*;
+
+use super::differences::{assert_gradient, weighted};
+use super::elementwise::{activated, derived};
+use super::operand::{ExpectedSums, Matrix, Mix, NOTHING, Norm, Operand, per_channel};
+use super::real::Noise;
+use super::{ACTIVATIONS, isas, properties, sizes};
+use crate::kernels::{
+    DepthwiseBackward, DepthwiseForward, depthwise_backward, depthwise_forward, ring_length,
+};
+use crate::memory::{Dst, Src};
+use crate::simd::LANES;
+use crate::spec::Activation;
+
+#[derive(Clone, Copy, Debug)]
+struct Geometry {
+    images: usize,
+    height: usize,
+    width: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+impl Geometry {
+    fn inputs(self) -> usize {
+        self.images * self.height * self.width
+    }
+
+    fn outputs(self) -> usize {
+        let Geometry { height, width, stride, .. } = self;
+        self.images * height.div_ceil(stride) * width.div_ceil(stride)
+    }
+
+    fn taps(self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    /// Calls `visit` with the rows of the input, the tap and the output of each product.
+    fn products(self, mut visit: impl FnMut(usize, usize, usize)) {
+        let Geometry { height, width, kernel, stride, .. } = self;
+        let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+        for output in 0..self.outputs() {
+            let (image, place) = (output / (rows * columns), output % (rows * columns));
+            for tap in 0..self.taps() {
+                let y = place / columns * stride + tap / kernel;
+                let x = place % columns * stride + tap % kernel;
+                let (y, x) = (y.wrapping_sub(kernel / 2), x.wrapping_sub(kernel / 2));
+                if y < height && x < width {
+                    visit((image * height + y) * width + x, tap, output);
+                }
+            }
+        }
+    }
+
+    fn convolve(self, input: &Matrix, taps: &Matrix) -> Matrix {
+        let mut output = Matrix::zeros(self.outputs(), input.channels);
+        self.products(|from, tap, to| {
+            for channel in 0..input.channels {
+                output[(to, channel)] += input[(from, channel)] * taps[(tap, channel)];
+            }
+        });
+        output
+    }
+
+    /// From the gradient of the output to that of the input.
+    fn input_gradient(self, d: &Matrix, taps: &Matrix) -> Matrix {
+        let mut gradient = Matrix::zeros(self.inputs(), d.channels);
+        self.products(|to, tap, from| {
+            for channel in 0..d.channels {
+                gradient[(to, channel)] += d[(from, channel)] * taps[(tap, channel)];
+            }
+        });
+        gradient
+    }
+
+    /// From the gradient of the output to that of the taps, added to `gradient`.
+    fn add_taps_gradient(self, input: &Matrix, d: &Matrix, gradient: &mut Matrix) {
+        self.products(|with, tap, from| {
+            for channel in 0..d.channels {
+                gradient[(tap, channel)] += d[(from, channel)] * input[(with, channel)];
+            }
+        });
+    }
+}
+
+/// How a kernel is called.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    norm: bool,
+    activation: Activation,
+    /// Forward only.
+    bias: bool,
+    output_activation: Activation,
+    sums: bool,
+    /// Backward only.
+    residual: bool,
+}
+
+/// The number of different ways.
+const WAYS: usize = 144;
+
+impl Way {
+    fn new(index: usize) -> Self {
+        Way {
+            norm: index % 2 == 1,
+            bias: index / 2 % 2 == 1,
+            sums: index / 4 % 2 == 1,
+            residual: index / 8 % 2 == 1,
+            activation: ACTIVATIONS[index / 16 % 3],
+            output_activation: ACTIVATIONS[index / 48 % 3],
+        }
+    }
+}
+
+/// The plane's first channel among those that sums are for.
+const AT: usize = 16;
+/// More than the plane's, to see that the others stay as they are.
+const SUMMED: usize = 48;
+
+fn check_forward(geometry: Geometry, way: Way) {
+    let mut noise = Noise((geometry.inputs() * 10 + geometry.kernel) as u64);
+    let source = Matrix::noise(&mut noise, geometry.inputs(), LANES);
+    let taps = Matrix::noise(&mut noise, geometry.taps(), LANES);
+    let bias: Vec<_> = (0..LANES).map(|_| noise.value()).collect();
+    let norm = Norm::noise(&mut noise, LANES);
+    let before = ExpectedSums::noise(&mut noise, SUMMED);
+
+    let y = if way.norm { norm.apply(&source) } else { source.clone() };
+    let mut expected = geometry.convolve(&activated(&y, way.activation), &taps);
+    if way.bias {
+        expected = Matrix::from_fn(expected.rows, LANES, |row, channel| {
+            expected[(row, channel)] + bias[channel]
+        });
+    }
+    let expected = activated(&expected, way.output_activation);
+    let mut expected_sums = before.clone();
+    expected.add_sums(&expected, &mut expected_sums, AT);
+
+    let (source, taps, bias) = (Operand::of(&source), taps.dense(), per_channel(&bias));
+    for isa in isas() {
+        let what = format!("{isa} forward {geometry:?} {way:?}");
+        let target = Operand::blank(geometry.outputs(), LANES);
+        let mut ring = vec![NOTHING; ring_length(geometry.width)];
+        let mut sums = before.before();
+        let operands = DepthwiseForward {
+            images: geometry.images,
+            height: geometry.height,
+            width: geometry.width,
+            kernel: geometry.kernel,
+            stride: geometry.stride,
+            source: source.src(),
+            norm: way.norm.then(|| norm.affine()),
+            activation: way.activation,
+            taps: Src::of(&taps),
+            bias: way.bias.then(|| Src::of(&bias)),
+            output_activation: way.output_activation,
+            target: target.planes().start,
+            ring: Dst::of(&mut ring),
+        };
+        // SAFETY: all operands have the shapes that the kernel asks for.
+        unsafe { depthwise_forward(isa, &operands, way.sums.then_some(&mut sums), AT) };
+        target.assert_near(&expected, &what);
+        let expected_sums = if way.sums { &expected_sums } else { &before };
+        expected_sums.assert_near(&sums, &what);
+    }
+}
+
+fn check_backward(geometry: Geometry, way: Way) {
+    let mut noise = Noise((geometry.inputs() * 10 + geometry.kernel) as u64);
+    let source = Matrix::noise(&mut noise, geometry.inputs(), LANES);
+    let residual = Matrix::noise(&mut noise, geometry.inputs(), LANES);
+    let taps = Matrix::noise(&mut noise, geometry.taps(), LANES);
+    let d = Matrix::noise(&mut noise, geometry.outputs(), LANES);
+    let z = Matrix::noise(&mut noise, geometry.outputs(), LANES);
+    let norm = Norm::noise(&mut noise, LANES);
+    let output_norm = Mix::noise(&mut noise, LANES);
+    let before = ExpectedSums::noise(&mut noise, SUMMED);
+    let taps_before = Matrix::noise(&mut noise, geometry.taps(), LANES);
+
+    let y = if way.norm { norm.apply(&source) } else { source.clone() };
+    let dz = output_norm.apply(&d, &z);
+    let mut expected = derived(&y, &geometry.input_gradient(&dz, &taps), way.activation);
+    if way.residual {
+        expected = Matrix::from_fn(expected.rows, LANES, |row, channel| {
+            expected[(row, channel)] + residual[(row, channel)]
+        });
+    }
+    let mut expected_taps = taps_before.clone();
+    geometry.add_taps_gradient(&activated(&y, way.activation), &dz, &mut expected_taps);
+    let mut expected_sums = before.clone();
+    expected.add_sums(&source, &mut expected_sums, AT);
+
+    let (source, residual) = (Operand::of(&source), Operand::of(&residual));
+    let (d, z, taps) = (Operand::of(&d), Operand::of(&z), taps.dense());
+    for isa in isas() {
+        let what = format!("{isa} backward {geometry:?} {way:?}");
+        let target = Operand::blank(geometry.inputs(), LANES);
+        let mut ring = vec![NOTHING; ring_length(geometry.width)];
+        let mut taps_gradient = taps_before.dense();
+        let mut sums = before.before();
+        let operands = DepthwiseBackward {
+            images: geometry.images,
+            height: geometry.height,
+            width: geometry.width,
+            kernel: geometry.kernel,
+            stride: geometry.stride,
+            source: source.src(),
+            norm: way.norm.then(|| norm.affine()),
+            activation: way.activation,
+            taps: Src::of(&taps),
+            d: d.src(),
+            z: z.src(),
+            output_norm: output_norm.operand(),
+            residual: way.residual.then(|| residual.src()),
+            target: target.planes().start,
+            taps_gradient: Dst::of(&mut taps_gradient),
+            ring: Dst::of(&mut ring),
+        };
+        // SAFETY: all operands have the shapes that the kernel asks for.
+        unsafe { depthwise_backward(isa, &operands, &mut sums, AT) };
+        target.assert_near(&expected, &what);
+        expected_taps.assert_dense(&taps_gradient, &what);
+        expected_sums.assert_near(&sums, &what);
+    }
+}
+
+/// Every kernel and stride on maps of that size, each in another way.
+fn check(images: usize, height: usize, width: usize, way: &mut usize) {
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        let geometry = Geometry { images, height, width, kernel, stride };
+        check_forward(geometry, Way::new(*way));
+        check_backward(geometry, Way::new(*way));
+        // Shares no divisor with the number of ways.
+        *way += 35;
+    }
+}
+
+#[test]
+fn maps_smaller_than_the_kernel() {
+    let mut way = 0;
+    for (height, width) in [(1, 1), (2, 2), (1, 7), (7, 1), (2, 1), (1, 2), (3, 3), (4, 3)] {
+        for images in 1..=3 {
+            check(images, height, width, &mut way);
+        }
+    }
+}
+
+#[test]
+fn every_width() {
+    let mut way = 1;
+    let widths = (1..=17).chain([19, 21, 23, 28, 31, 35, 56]).collect::<Vec<_>>();
+    for width in sizes(&widths) {
+        for height in [1, 4, 5] {
+            check(1, height, width, &mut way);
+        }
+        check(2, 3, width, &mut way);
+    }
+}
+
+#[test]
+fn heights_that_wrap_around_the_ring() {
+    let mut way = 2;
+    for height in sizes(&[8, 9, 16, 17, 28, 31]) {
+        check(2, height, 3, &mut way);
+    }
+}
+
+#[test]
+fn every_way() {
+    for way in 0..WAYS {
+        for (kernel, stride) in [(3, 1), (5, 2)] {
+            let geometry = Geometry { images: 2, height: 5, width: 3, kernel, stride };
+            check_forward(geometry, Way::new(way));
+            check_backward(geometry, Way::new(way));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(properties(48))]
+    #[test]
+    fn any_shape(
+        images in 1usize..4,
+        height in 1usize..20,
+        width in 1usize..34,
+        mut way in 0usize..WAYS,
+    ) {
+        check(images, height, width, &mut way);
+    }
+}
+
+#[test]
+fn the_references_are_gradients() {
+    let mut noise = Noise(6);
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        let geometry = Geometry { images: 2, height: 5, width: 3, kernel, stride };
+        let mut matrix = |rows| Matrix::fill(rows, 2, || noise.smooth());
+        let (y, taps) = (matrix(geometry.inputs()), matrix(geometry.taps()));
+        let d = matrix(geometry.outputs());
+        let activation = Activation::Hardswish;
+        let gradient = derived(&y, &geometry.input_gradient(&d, &taps), activation);
+        assert_gradient(&y, &gradient, |y| {
+            weighted(&geometry.convolve(&activated(y, activation), &taps), &d)
+        });
+        let mut gradient = Matrix::zeros(taps.rows, taps.channels);
+        geometry.add_taps_gradient(&y, &d, &mut gradient);
+        assert_gradient(&taps, &gradient, |taps| {
+            weighted(&geometry.convolve(&y, taps), &d)
+        });
+    }
+}

@@ -1,0 +1,311 @@
+//! Matrices of reference numbers, and the memory of kernels made from them and read back.
+
+use std::ops::{Index, IndexMut};
+
+use super::real::{Noise, Real};
+use crate::kernels::{Affine, NormBackward, Sums};
+use crate::memory::{Buffer, Planes, Src, padded, planes};
+use crate::simd::LANES;
+
+/// `[rows][channels]`, in the references' precision.
+#[derive(Clone, Debug)]
+pub(super) struct Matrix {
+    pub(super) rows: usize,
+    pub(super) channels: usize,
+    values: Vec<Real>,
+}
+
+impl Matrix {
+    /// Filled in the order of its memory.
+    pub(super) fn fill(rows: usize, channels: usize, mut f: impl FnMut() -> Real) -> Self {
+        Matrix::from_fn(rows, channels, |_, _| f())
+    }
+
+    pub(super) fn from_fn(
+        rows: usize,
+        channels: usize,
+        mut f: impl FnMut(usize, usize) -> Real,
+    ) -> Self {
+        let values = (0..rows * channels).map(|at| f(at / channels, at % channels));
+        Matrix {
+            rows,
+            channels,
+            values: values.collect(),
+        }
+    }
+
+    pub(super) fn zeros(rows: usize, channels: usize) -> Self {
+        Matrix::fill(rows, channels, Real::default)
+    }
+
+    pub(super) fn noise(noise: &mut Noise, rows: usize, channels: usize) -> Self {
+        Matrix::fill(rows, channels, || noise.value())
+    }
+
+    /// As a kernel reads a dense matrix.
+    pub(super) fn dense(&self) -> Vec<f32> {
+        self.values.iter().map(|real| real.value as f32).collect()
+    }
+
+    /// Asserts that a dense matrix holds these numbers.
+    #[track_caller]
+    pub(super) fn assert_dense(&self, actual: &[f32], what: &str) {
+        assert_eq!(actual.len(), self.values.len(), "{what}");
+        for (at, (&actual, expected)) in actual.iter().zip(&self.values).enumerate() {
+            expected.assert_near(actual, || format!("{what}, number {at}"));
+        }
+    }
+
+    /// The sums over rows of these numbers, and of their products with `others`, added to
+    /// those of channels `at..` of `sums`.
+    pub(super) fn add_sums(&self, others: &Matrix, sums: &mut ExpectedSums, at: usize) {
+        for row in 0..self.rows {
+            for channel in 0..self.channels {
+                let value = self[(row, channel)];
+                sums.first[at + channel] += value;
+                sums.second[at + channel] += value * others[(row, channel)];
+            }
+        }
+    }
+}
+
+impl Index<(usize, usize)> for Matrix {
+    type Output = Real;
+    fn index(&self, (row, channel): (usize, usize)) -> &Real {
+        &self.values[row * self.channels + channel]
+    }
+}
+
+impl IndexMut<(usize, usize)> for Matrix {
+    fn index_mut(&mut self, (row, channel): (usize, usize)) -> &mut Real {
+        &mut self.values[row * self.channels + channel]
+    }
+}
+
+/// Fills every place that holds nothing. It is a NaN: whoever reads one spoils its result.
+pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_A5A5);
+
+#[track_caller]
+pub(super) fn assert_nothing(value: f32, what: impl FnOnce() -> String) {
+    assert_eq!(value.to_bits(), NOTHING.to_bits(), "{}", what());
+}
+
+/// Activations in planes. Other rows lie before and behind those of each plane, except
+/// that memory ends where the last plane does.
+pub(super) struct Operand {
+    buffer: Buffer,
+    rows: usize,
+    channels: usize,
+}
+
+/// Rows before those of a plane, and behind.
+const BEFORE: usize = 2;
+const BEHIND: usize = 3;
+
+impl Operand {
+    /// With nothing in it.
+    pub(super) fn blank(rows: usize, channels: usize) -> Self {
+        let length = planes(channels) * (BEFORE + rows + BEHIND) - BEHIND;
+        let mut buffer = Buffer::new(length * LANES);
+        buffer.as_mut_slice().fill(NOTHING);
+        Operand {
+            buffer,
+            rows,
+            channels,
+        }
+    }
+
+    pub(super) fn of(matrix: &Matrix) -> Self {
+        let mut operand = Operand::blank(matrix.rows, matrix.channels);
+        for row in 0..matrix.rows {
+            for channel in 0..matrix.channels {
+                let at = operand.at(channel / LANES, row) + channel % LANES;
+                operand.buffer.as_mut_slice()[at] = matrix[(row, channel)].value as f32;
+            }
+        }
+        operand
+    }
+
+    fn stride(&self) -> usize {
+        (BEFORE + self.rows + BEHIND) * LANES
+    }
+
+    fn at(&self, plane: usize, row: usize) -> usize {
+        plane * self.stride() + (BEFORE + row) * LANES
+    }
+
+    pub(super) fn planes(&self) -> Planes {
+        Planes {
+            // SAFETY: these rows lie within the buffer.
+            start: unsafe { self.buffer.dst().at(BEFORE * LANES) },
+            stride: self.stride(),
+        }
+    }
+
+    pub(super) fn src(&self) -> Src {
+        self.planes().src()
+    }
+
+    /// Asserts that this is what a kernel has written, and nothing anywhere else.
+    #[track_caller]
+    pub(super) fn assert_near(&self, expected: &Matrix, what: &str) {
+        self.assert_block(expected, 0, what);
+    }
+
+    /// As [`Operand::assert_near`], where a kernel's rows begin at `first`.
+    #[track_caller]
+    pub(super) fn assert_block(&self, expected: &Matrix, first: usize, what: &str) {
+        assert_eq!(expected.channels, self.channels, "{what}");
+        let values = self.buffer.as_slice();
+        let rows = first..first + expected.rows;
+        for (index, value) in values.iter().enumerate() {
+            let (plane, rest) = (index / self.stride(), index % self.stride());
+            let place = || format!("{what}, plane {plane}, lane {}", index % LANES);
+            let channel = plane * LANES + index % LANES;
+            match (rest / LANES).checked_sub(BEFORE) {
+                Some(row) if rows.contains(&row) => {
+                    // What lies in the lanes behind the last channel is nobody's business.
+                    if channel < self.channels {
+                        expected[(row - first, channel)]
+                            .assert_near(*value, || format!("{}, row {row}", place()));
+                    }
+                }
+                row => assert_nothing(*value, || format!("{}, outside at {row:?}", place())),
+            }
+        }
+    }
+
+    /// The lanes behind the last channel, of all rows.
+    pub(super) fn padding(&self) -> Vec<f32> {
+        let used = self.channels % LANES;
+        let lanes = if used == 0 { LANES..LANES } else { used..LANES };
+        let rows = (0..self.rows).map(|row| self.at(planes(self.channels) - 1, row));
+        rows.flat_map(|at| self.buffer.as_slice()[at..][lanes.clone()].to_vec())
+            .collect()
+    }
+}
+
+/// A number for each channel, and nothing in the lanes behind the last.
+pub(super) fn per_channel(values: &[Real]) -> Vec<f32> {
+    let mut numbers: Vec<f32> = values.iter().map(|real| real.value as f32).collect();
+    numbers.resize(padded(values.len()), NOTHING);
+    numbers
+}
+
+/// Scale and shift of each channel; channel 0 stays as it is, so that its kinks are met.
+pub(super) struct Norm {
+    scale: Vec<Real>,
+    shift: Vec<Real>,
+    packed: [Vec<f32>; 2],
+}
+
+impl Norm {
+    pub(super) fn noise(noise: &mut Noise, channels: usize) -> Self {
+        let mut scale: Vec<_> = (0..channels).map(|_| noise.scale()).collect();
+        let mut shift: Vec<_> = (0..channels).map(|_| noise.value()).collect();
+        (scale[0], shift[0]) = (1.0.into(), 0.0.into());
+        let packed = [per_channel(&scale), per_channel(&shift)];
+        Norm {
+            scale,
+            shift,
+            packed,
+        }
+    }
+
+    pub(super) fn affine(&self) -> Affine {
+        let [scale, shift] = &self.packed;
+        Affine {
+            scale: Src::of(scale),
+            shift: Src::of(shift),
+        }
+    }
+
+    pub(super) fn apply(&self, z: &Matrix) -> Matrix {
+        Matrix::from_fn(z.rows, z.channels, |row, channel| {
+            z[(row, channel)] * self.scale[channel] + self.shift[channel]
+        })
+    }
+}
+
+/// The three numbers of each channel that make a gradient out of `d` and `z`.
+pub(super) struct Mix {
+    factors: [Vec<Real>; 3],
+    packed: [Vec<f32>; 3],
+}
+
+impl Mix {
+    pub(super) fn noise(noise: &mut Noise, channels: usize) -> Self {
+        let factors = [(); 3].map(|()| (0..channels).map(|_| noise.scale()).collect::<Vec<_>>());
+        let packed = [0, 1, 2].map(|index| per_channel(&factors[index]));
+        Mix { factors, packed }
+    }
+
+    pub(super) fn operand(&self) -> NormBackward {
+        let [a, b, c] = &self.packed;
+        NormBackward {
+            a: Src::of(a),
+            b: Src::of(b),
+            c: Src::of(c),
+        }
+    }
+
+    pub(super) fn apply(&self, d: &Matrix, z: &Matrix) -> Matrix {
+        let [a, b, c] = &self.factors;
+        Matrix::from_fn(z.rows, z.channels, |row, channel| {
+            let at = (row, channel);
+            a[channel] * d[at] + b[channel] * z[at] + c[channel]
+        })
+    }
+}
+
+/// What a kernel's [`Sums`] must become.
+#[derive(Clone)]
+pub(super) struct ExpectedSums {
+    first: Vec<Real>,
+    second: Vec<Real>,
+}
+
+impl ExpectedSums {
+    /// Sums of so many channels that are not zero before a kernel adds to them.
+    pub(super) fn noise(noise: &mut Noise, channels: usize) -> Self {
+        let mut numbers = || (0..channels).map(|_| noise.value()).collect();
+        ExpectedSums {
+            first: numbers(),
+            second: numbers(),
+        }
+    }
+
+    /// For a kernel to add to, as long as whole planes are.
+    pub(super) fn before(&self) -> Sums {
+        let mut sums = Sums::default();
+        sums.reset(padded(self.first.len()));
+        for (to, from) in [(&mut sums.first, &self.first), (&mut sums.second, &self.second)] {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = from.value;
+            }
+        }
+        sums
+    }
+
+    #[track_caller]
+    pub(super) fn assert_near(&self, actual: &Sums, what: &str) {
+        for (name, expected, actual) in [
+            ("first", &self.first, &actual.first),
+            ("second", &self.second, &actual.second),
+        ] {
+            assert_eq!(actual.len(), padded(expected.len()), "{what}");
+            for (channel, expected) in expected.iter().enumerate() {
+                let what = || format!("{what}, {name} sum of channel {channel}");
+                expected.assert_near(actual[channel], what);
+            }
+        }
+    }
+
+    pub(super) fn first(&self) -> &[Real] {
+        &self.first
+    }
+
+    pub(super) fn second(&self) -> &[Real] {
+        &self.second
+    }
+}

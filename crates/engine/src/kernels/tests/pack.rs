@@ -1,0 +1,101 @@
+use super::operand::{Matrix, NOTHING};
+use super::real::Noise;
+use super::{isas, sizes};
+use crate::kernels::{pack_inputs, pack_outputs, pack_taps, packed_length};
+use crate::memory::{Dst, Src, padded};
+use crate::simd::LANES;
+
+/// Asserts that `packed` holds each of `weights` once, and else zeros. Their order is
+/// the business of the instruction set's products, whose tests use packed weights.
+#[track_caller]
+fn assert_permuted(packed: &[f32], weights: &[f32], what: &str) {
+    let zeros = packed.len() - weights.len();
+    let mut expected = [weights, &vec![0.0; zeros]].concat();
+    let mut packed = packed.to_vec();
+    for numbers in [&mut expected, &mut packed] {
+        numbers.sort_by(f32::total_cmp);
+    }
+    assert_eq!(packed, expected, "{what}");
+}
+
+/// Numbers that are all different and none of them zero.
+fn weights(count: usize) -> Vec<f32> {
+    (0..count).map(|index| index as f32 + 1.0).collect()
+}
+
+#[test]
+fn every_weight_has_its_place_and_the_others_are_zero() {
+    for outputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+        for inputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+            let weights = weights(outputs * inputs);
+            for isa in isas() {
+                let what = format!("{isa} [{outputs}][{inputs}]");
+                let mut forward = vec![NOTHING; packed_length(inputs, outputs)];
+                let mut backward = vec![NOTHING; packed_length(outputs, inputs)];
+                let from = Src::of(&weights);
+                // SAFETY: the targets are as long as `packed_length` says.
+                unsafe {
+                    pack_outputs(isa, outputs, inputs, from, None, Dst::of(&mut forward));
+                    pack_inputs(isa, outputs, inputs, from, Dst::of(&mut backward));
+                }
+                assert_permuted(&forward, &weights, &what);
+                assert_permuted(&backward, &weights, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_multiply_the_weights_of_their_output() {
+    let mut noise = Noise(3);
+    for (outputs, inputs) in [(1, 1), (7, 16), (16, 33), (50, 17), (64, 5)] {
+        let weights = Matrix::noise(&mut noise, outputs, inputs).dense();
+        let factors = Matrix::noise(&mut noise, 1, outputs).dense();
+        let multiplied: Vec<f32> = (weights.iter().enumerate())
+            .map(|(at, weight)| weight * factors[at / inputs])
+            .collect();
+        for isa in isas() {
+            let pack = |weights: &[f32], factors: Option<&Vec<f32>>| {
+                let mut packed = vec![NOTHING; packed_length(inputs, outputs)];
+                let factors = factors.map(|factors| Src::of(factors));
+                let (from, to) = (Src::of(weights), Dst::of(&mut packed));
+                // SAFETY: the target is as long as `packed_length` says.
+                unsafe { pack_outputs(isa, outputs, inputs, from, factors, to) };
+                packed
+            };
+            let (actual, expected) = (pack(&weights, Some(&factors)), pack(&multiplied, None));
+            assert_eq!(actual, expected, "{isa} [{outputs}][{inputs}]");
+        }
+    }
+}
+
+#[test]
+fn taps_lie_in_planes() {
+    let mut noise = Noise(4);
+    for channels in sizes(&[1, 8, 15, 16, 17, 72]) {
+        for taps in [9, 25] {
+            let weights = Matrix::noise(&mut noise, channels, taps).dense();
+            let factors = Matrix::noise(&mut noise, 1, channels).dense();
+            for factors in [None, Some(&factors)] {
+                let mut packed = vec![NOTHING; padded(channels) * taps];
+                let from = factors.map(|factors| Src::of(factors));
+                // SAFETY: the target takes the taps of whole planes.
+                unsafe {
+                    let to = Dst::of(&mut packed);
+                    pack_taps(channels, taps, Src::of(&weights), from, to);
+                }
+                for (at, &actual) in packed.iter().enumerate() {
+                    let (vector, lane) = (at / LANES, at % LANES);
+                    let (plane, tap) = (vector / taps, vector % taps);
+                    let channel = plane * LANES + lane;
+                    let expected = if channel < channels {
+                        weights[channel * taps + tap] * factors.map_or(1.0, |f| f[channel])
+                    } else {
+                        0.0
+                    };
+                    assert_eq!(actual, expected, "{channels} x {taps}, number {at}");
+                }
+            }
+        }
+    }
+}

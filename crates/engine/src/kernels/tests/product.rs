@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+
+use super::operand::{ExpectedSums, Matrix, NOTHING, Operand, per_channel};
+use super::real::{Noise, Real};
+use super::{ACTIVATIONS, isas, properties, sizes};
+use crate::kernels::{
+    Epilogue, Product, ProductSums, pack_inputs, pack_outputs, packed_length, product,
+};
+use crate::memory::{Dst, Src};
+use crate::spec::Activation;
+
+/// What the second sum is of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Second {
+    Squares,
+    ProductsWithOthers,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    rows: usize,
+    depth: usize,
+    columns: usize,
+    /// Whether the weights are `[depth][columns]`, as for gradients of inputs.
+    backward: bool,
+    bias: bool,
+    activation: Activation,
+    addend: bool,
+    sums: Option<Second>,
+}
+
+impl Case {
+    /// One of all 72 ways there are to call the kernel.
+    fn new([rows, depth, columns]: [usize; 3], way: usize) -> Self {
+        Case {
+            rows,
+            depth,
+            columns,
+            backward: way % 2 == 1,
+            bias: way / 2 % 2 == 1,
+            activation: ACTIVATIONS[way / 4 % 3],
+            addend: way / 12 % 2 == 1,
+            sums: [None, Some(Second::Squares), Some(Second::ProductsWithOthers)][way / 24 % 3],
+        }
+    }
+}
+
+fn check(case: Case) {
+    let Case {
+        rows,
+        depth,
+        columns,
+        ..
+    } = case;
+    let mut noise = Noise((rows * 5000 + depth * 70 + columns) as u64);
+    let a = Matrix::noise(&mut noise, rows, depth);
+    let weights = if case.backward {
+        Matrix::noise(&mut noise, depth, columns)
+    } else {
+        Matrix::noise(&mut noise, columns, depth)
+    };
+    let bias: Vec<_> = (0..columns).map(|_| noise.value()).collect();
+    let addend = Matrix::noise(&mut noise, rows, columns);
+    let with = Matrix::noise(&mut noise, rows, columns);
+    let before = ExpectedSums::noise(&mut noise, columns);
+
+    let expected = Matrix::from_fn(rows, columns, |row, column| {
+        let mut sum = Real::default();
+        for k in 0..depth {
+            let place = if case.backward { (k, column) } else { (column, k) };
+            sum += a[(row, k)] * weights[place];
+        }
+        if case.bias {
+            sum += bias[column];
+        }
+        sum = sum.activate(case.activation);
+        if case.addend {
+            sum += addend[(row, column)];
+        }
+        sum
+    });
+    let mut expected_sums = before.clone();
+    let others = if case.sums == Some(Second::Squares) {
+        &expected
+    } else {
+        &with
+    };
+    expected.add_sums(others, &mut expected_sums, 0);
+
+    let operand = Operand::of(&a);
+    let (addend, with) = (Operand::of(&addend), Operand::of(&with));
+    let (weights, bias) = (weights.dense(), per_channel(&bias));
+    for isa in isas() {
+        let what = format!("{isa} {case:?}");
+        let mut packed = vec![NOTHING; packed_length(depth, columns)];
+        let target = Operand::blank(rows, columns);
+        let mut sums = [
+            per_channel(before.first()),
+            per_channel(before.second()),
+        ];
+        let [first, second] = &mut sums;
+        // SAFETY: all operands have the shapes that the kernels ask for.
+        unsafe {
+            let (from, to) = (Src::of(&weights), Dst::of(&mut packed));
+            if case.backward {
+                pack_inputs(isa, depth, columns, from, to);
+            } else {
+                pack_outputs(isa, columns, depth, from, None, to);
+            }
+            let operands = Product {
+                rows,
+                depth,
+                columns,
+                a: operand.planes(),
+                b: Src::of(&packed),
+                c: target.planes(),
+            };
+            let epilogue = Epilogue {
+                bias: case.bias.then(|| Src::of(&bias)),
+                activation: case.activation,
+                addend: case.addend.then(|| addend.planes()),
+                sums: case.sums.map(|second_sum| ProductSums {
+                    first: Dst::of(first),
+                    second: Dst::of(second),
+                    with: (second_sum == Second::ProductsWithOthers).then(|| with.planes()),
+                }),
+            };
+            product(isa, &operands, &epilogue);
+        }
+        target.assert_near(&expected, &what);
+        if !case.bias && !case.addend {
+            // Packed weights are zero there.
+            assert!(target.padding().iter().all(|x| *x == 0.0), "{what}");
+        }
+        let expected_sums = if case.sums.is_some() {
+            &expected_sums
+        } else {
+            &before
+        };
+        for (expected, actual) in [expected_sums.first(), expected_sums.second()].iter().zip(&sums)
+        {
+            for (channel, expected) in expected.iter().enumerate() {
+                let what = || format!("{what}, sums of channel {channel}");
+                expected.assert_near(actual[channel], what);
+            }
+        }
+    }
+}
+
+#[test]
+fn adversarial_shapes() {
+    let mut way = 0;
+    for rows in sizes(&[1, 2, 3, 7, 13, 14, 15, 29, 97]) {
+        for depth in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+            for columns in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+                check(Case::new([rows, depth, columns], way));
+                // Shares no divisor with the number of ways.
+                way += 29;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_epilogue() {
+    for way in 0..72 {
+        check(Case::new([15, 17, 50], way));
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "too many products to interpret")]
+fn wide_layers() {
+    for (way, shape) in [
+        [5, 1280, 10],
+        [13, 960, 1280],
+        [14, 112, 672],
+        [29, 1024, 61],
+        [1, 1280, 1000],
+        [28, 48, 64],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        check(Case::new(shape, way * 5));
+    }
+}
+
+proptest! {
+    #![proptest_config(properties(48))]
+    #[test]
+    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..72) {
+        check(Case::new([rows, depth, columns], way));
+    }
+}

@@ -1,0 +1,131 @@
+//! Numbers of the references, and when a kernel's number is near enough to them.
+
+use std::ops::{Add, AddAssign, Mul};
+
+use crate::spec::Activation;
+
+/// A number in f64, and the sum of the absolute values of all that was added up to it:
+/// what is left after cancellation says nothing about the rounding of a sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Real {
+    pub(super) value: f64,
+    pub(super) size: f64,
+}
+
+/// How far a kernel may be off, as a share of the size.
+const TOLERANCE: f64 = 1e-5;
+
+impl From<f64> for Real {
+    fn from(value: f64) -> Self {
+        Real {
+            value,
+            size: value.abs(),
+        }
+    }
+}
+
+impl Add for Real {
+    type Output = Real;
+    fn add(self, other: Real) -> Real {
+        Real {
+            value: self.value + other.value,
+            size: self.size + other.size,
+        }
+    }
+}
+
+impl AddAssign for Real {
+    fn add_assign(&mut self, other: Real) {
+        *self = *self + other;
+    }
+}
+
+impl Mul for Real {
+    type Output = Real;
+    fn mul(self, other: Real) -> Real {
+        Real {
+            value: self.value * other.value,
+            size: self.size * other.size,
+        }
+    }
+}
+
+impl Real {
+    pub(super) fn activate(self, activation: Activation) -> Real {
+        let x = self.value;
+        match activation {
+            Activation::Identity => self,
+            Activation::Relu => Real {
+                value: x.max(0.0),
+                size: self.size,
+            },
+            // Nowhere steeper than 1.5.
+            Activation::Hardswish => Real {
+                value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+                size: 2.0 * self.size,
+            },
+        }
+    }
+
+    /// The derivative of the activation here, at the kinks what torch says.
+    pub(super) fn slope(self, activation: Activation) -> Real {
+        let x = self.value;
+        let value = match activation {
+            Activation::Identity => 1.0,
+            Activation::Relu => f64::from(u8::from(x > 0.0)),
+            Activation::Hardswish if x <= -3.0 => 0.0,
+            Activation::Hardswish if x < 3.0 => x / 3.0 + 0.5,
+            Activation::Hardswish => 1.0,
+        };
+        Real { value, size: 2.0 }
+    }
+
+    /// Asserts that a kernel's number is this one but for rounding.
+    #[track_caller]
+    pub(super) fn assert_near(self, actual: impl Into<f64>, what: impl FnOnce() -> String) {
+        let actual = actual.into();
+        let near = (actual - self.value).abs() <= TOLERANCE * self.size;
+        assert!(near, "{}: {actual} instead of {self:?}", what());
+    }
+}
+
+/// Reproducible numbers (Steele et al. 2014, SplitMix64).
+pub(super) struct Noise(pub(super) u64);
+
+impl Noise {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A multiple of 1 / `steps` in [-`limit`, `limit`).
+    fn number(&mut self, limit: u32, steps: u32) -> Real {
+        let count = u64::from(2 * limit * steps);
+        let index = (self.bits() % count) as f64;
+        (index / f64::from(steps) - f64::from(limit)).into()
+    }
+
+    /// One of 8,192 numbers in [-4, 4); one in eight is where an activation has a kink.
+    pub(super) fn value(&mut self) -> Real {
+        match self.bits() % 24 {
+            0 => (-3.0).into(),
+            1 => 0.0.into(),
+            2 => 3.0.into(),
+            _ => self.number(4, 1024),
+        }
+    }
+
+    /// A number in [-2, 2) with so few digits that a [`Noise::value`] multiplied by it
+    /// and added to another is exact in f32: on which side of a kink it falls is certain.
+    pub(super) fn scale(&mut self) -> Real {
+        self.number(2, 64)
+    }
+
+    /// A number in [-4, 4) that falls on no kink and near none.
+    pub(super) fn smooth(&mut self) -> Real {
+        (self.number(4, 1024).value + 1.0 / 3000.0).into()
+    }
+}

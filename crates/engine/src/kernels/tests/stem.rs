@@ -1,0 +1,263 @@
+use proptest::prelude::*;
+
+use super::differences::{assert_gradient, weighted};
+use super::elementwise::activated;
+use super::operand::{ExpectedSums, Matrix, Mix, NOTHING, Operand, per_channel};
+use super::real::Noise;
+use super::{isas, properties, sizes};
+use crate::kernels::{Pixels, Stem, TAPS, stem_backward, stem_forward};
+use crate::memory::{Dst, Src, planes};
+use crate::simd::LANES;
+use crate::spec::Activation;
+
+const COLOURS: usize = 3;
+
+#[derive(Clone, Copy, Debug)]
+struct Geometry {
+    images: usize,
+    height: usize,
+    width: usize,
+    stride: usize,
+    channels: usize,
+}
+
+impl Geometry {
+    fn pixels(self) -> usize {
+        self.images * self.height * self.width
+    }
+
+    fn outputs(self) -> usize {
+        let Geometry { height, width, stride, .. } = self;
+        self.images * height.div_ceil(stride) * width.div_ceil(stride)
+    }
+
+    /// Calls `visit` with the pixel, its colour, the tap and the output of each product.
+    fn products(self, mut visit: impl FnMut((usize, usize), usize, usize)) {
+        let Geometry { height, width, stride, .. } = self;
+        let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+        for output in 0..self.outputs() {
+            let (image, place) = (output / (rows * columns), output % (rows * columns));
+            for tap in 0..TAPS {
+                let (colour, row, column) = (tap / 9, tap / 3 % 3, tap % 3);
+                let y = (place / columns * stride + row).wrapping_sub(1);
+                let x = (place % columns * stride + column).wrapping_sub(1);
+                if y < height && x < width {
+                    visit(((image * height + y) * width + x, colour), tap, output);
+                }
+            }
+        }
+    }
+
+    /// `pixels` `[pixels][3]`, `taps` `[channels][27]`.
+    fn convolve(self, pixels: &Matrix, taps: &Matrix) -> Matrix {
+        let mut output = Matrix::zeros(self.outputs(), taps.rows);
+        self.products(|pixel, tap, to| {
+            for channel in 0..taps.rows {
+                output[(to, channel)] += pixels[pixel] * taps[(channel, tap)];
+            }
+        });
+        output
+    }
+
+    /// From the gradient of the output to that of the taps, added to `gradient`.
+    fn add_taps_gradient(self, pixels: &Matrix, d: &Matrix, gradient: &mut Matrix) {
+        self.products(|pixel, tap, from| {
+            for channel in 0..d.channels {
+                gradient[(channel, tap)] += d[(from, channel)] * pixels[pixel];
+            }
+        });
+    }
+}
+
+/// Images as a program has them.
+struct Pictures {
+    floats: Vec<f32>,
+    bytes: Vec<u8>,
+    table: [[f32; 256]; COLOURS],
+    /// What the bytes stand for.
+    looked_up: Matrix,
+}
+
+impl Pictures {
+    fn noise(noise: &mut Noise, pixels: usize) -> Self {
+        let table = [(); COLOURS].map(|()| [(); 256].map(|()| noise.value().value as f32));
+        let values = Matrix::noise(noise, pixels, COLOURS);
+        let floats = values.dense();
+        // In [0, 255], the ends included.
+        let byte = |value: &f32| ((value + 4.0) * 32.0) as u8;
+        let bytes: Vec<u8> = floats.iter().map(byte).collect();
+        let looked_up = Matrix::from_fn(pixels, COLOURS, |pixel, colour| {
+            f64::from(table[colour][usize::from(bytes[pixel * COLOURS + colour])]).into()
+        });
+        Pictures {
+            floats,
+            bytes,
+            table,
+            looked_up,
+        }
+    }
+
+    fn pixels(&self, bytes: bool) -> Pixels<'_> {
+        if bytes {
+            Pixels::U8(&self.bytes, &self.table)
+        } else {
+            Pixels::F32(&self.floats)
+        }
+    }
+
+    /// What these stand for, `[pixels][3]`.
+    fn values(&self, bytes: bool) -> Matrix {
+        if bytes {
+            return self.looked_up.clone();
+        }
+        Matrix::from_fn(self.looked_up.rows, COLOURS, |pixel, colour| {
+            f64::from(self.floats[pixel * COLOURS + colour]).into()
+        })
+    }
+}
+
+/// Runs `call` with the operands of a kernel.
+fn with_stem(geometry: Geometry, taps: &[f32], call: impl FnOnce(&Stem)) {
+    let mut scratch = vec![NOTHING; Stem::scratch_length(geometry.width)];
+    call(&Stem {
+        images: geometry.images,
+        height: geometry.height,
+        width: geometry.width,
+        stride: geometry.stride,
+        planes: planes(geometry.channels),
+        taps: Src::of(taps),
+        scratch: Dst::of(&mut scratch),
+    });
+}
+
+/// `[channels][27]` as `[plane][27][16]`, with nothing behind the last channel.
+fn in_planes(taps: &Matrix) -> Vec<f32> {
+    let mut packed = vec![NOTHING; planes(taps.rows) * TAPS * LANES];
+    for channel in 0..taps.rows {
+        for tap in 0..TAPS {
+            let at = (channel / LANES * TAPS + tap) * LANES + channel % LANES;
+            packed[at] = taps[(channel, tap)].value as f32;
+        }
+    }
+    packed
+}
+
+fn out_of_planes(packed: &[f32], channels: usize) -> Vec<f32> {
+    let at = |channel, tap| (channel / LANES * TAPS + tap) * LANES + channel % LANES;
+    (0..channels * TAPS)
+        .map(|index| packed[at(index / TAPS, index % TAPS)])
+        .collect()
+}
+
+/// Of the four ways: from bytes or not, with a bias and Hardswish or with sums.
+fn check(geometry: Geometry, way: usize) {
+    let (bytes, biased) = (way % 2 == 1, way / 2 % 2 == 1);
+    let channels = geometry.channels;
+    let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
+    let pictures = Pictures::noise(&mut noise, geometry.pixels());
+    let (pixels, values) = (pictures.pixels(bytes), pictures.values(bytes));
+    let taps = Matrix::noise(&mut noise, channels, TAPS);
+    let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
+    let before = ExpectedSums::noise(&mut noise, channels);
+    let d = Matrix::noise(&mut noise, geometry.outputs(), channels);
+    let z = Matrix::noise(&mut noise, geometry.outputs(), channels);
+    let norm = Mix::noise(&mut noise, channels);
+    let taps_before = Matrix::noise(&mut noise, channels, TAPS);
+
+    let mut expected = geometry.convolve(&values, &taps);
+    if biased {
+        let sums = Matrix::from_fn(expected.rows, channels, |row, channel| {
+            expected[(row, channel)] + bias[channel]
+        });
+        expected = activated(&sums, Activation::Hardswish);
+    }
+    let mut expected_sums = before.clone();
+    expected.add_sums(&expected, &mut expected_sums, 0);
+    let mut expected_taps = taps_before.clone();
+    geometry.add_taps_gradient(&values, &norm.apply(&d, &z), &mut expected_taps);
+
+    let (taps, bias) = (in_planes(&taps), per_channel(&bias));
+    let (d, z) = (Operand::of(&d), Operand::of(&z));
+    for isa in isas() {
+        let what = format!("{isa} {geometry:?}, bytes: {bytes}, bias: {biased}");
+        let target = Operand::blank(geometry.outputs(), channels);
+        let bias = biased.then(|| Src::of(&bias));
+        let mut sums = before.before();
+        with_stem(geometry, &taps, |stem| {
+            let sums = (!biased).then_some(&mut sums);
+            // SAFETY: all operands have the shapes that the kernel asks for.
+            unsafe { stem_forward(isa, stem, pixels, bias, target.planes(), sums) };
+        });
+        target.assert_near(&expected, &what);
+        let expected_sums = if biased { &before } else { &expected_sums };
+        expected_sums.assert_near(&sums, &what);
+
+        let mut gradient = in_planes(&taps_before);
+        let (d, z, norm) = (d.planes(), z.planes(), norm.operand());
+        with_stem(geometry, &taps, |stem| {
+            let gradient = Dst::of(&mut gradient);
+            // SAFETY: all operands have the shapes that the kernel asks for.
+            unsafe { stem_backward(isa, stem, pixels, d, z, norm, gradient) };
+        });
+        expected_taps.assert_dense(&out_of_planes(&gradient, channels), &what);
+    }
+}
+
+#[test]
+fn every_width() {
+    let mut way = 0;
+    let widths = (1..=17).chain([28, 31, 56]).collect::<Vec<_>>();
+    for width in sizes(&widths) {
+        for height in [1, 2, 5] {
+            for stride in [1, 2] {
+                let channels = [16, 8, 40][way % 3];
+                check(Geometry { images: 2, height, width, stride, channels }, way);
+                way += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_way() {
+    for way in 0..4 {
+        for images in 1..=3 {
+            for (height, width) in [(1, 1), (2, 2), (1, 7), (7, 1), (9, 8)] {
+                for stride in [1, 2] {
+                    check(Geometry { images, height, width, stride, channels: 17 }, way);
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(properties(32))]
+    #[test]
+    fn any_shape(
+        images in 1usize..4,
+        height in 1usize..14,
+        width in 1usize..36,
+        stride in 1usize..3,
+        channels in 1usize..50,
+        way in 0usize..4,
+    ) {
+        check(Geometry { images, height, width, stride, channels }, way);
+    }
+}
+
+#[test]
+fn the_reference_is_the_gradient_of_the_convolution() {
+    let mut noise = Noise(7);
+    for stride in [1, 2] {
+        let geometry = Geometry { images: 2, height: 5, width: 4, stride, channels: 2 };
+        let pixels = Matrix::fill(geometry.pixels(), COLOURS, || noise.smooth());
+        let taps = Matrix::fill(2, TAPS, || noise.smooth());
+        let d = Matrix::fill(geometry.outputs(), 2, || noise.smooth());
+        let mut gradient = Matrix::zeros(2, TAPS);
+        geometry.add_taps_gradient(&pixels, &d, &mut gradient);
+        assert_gradient(&taps, &gradient, |taps| {
+            weighted(&geometry.convolve(&pixels, taps), &d)
+        });
+    }
+}

@@ -1,0 +1,157 @@
+use proptest::prelude::*;
+
+use super::differences::{assert_gradient, weighted};
+use super::operand::{Matrix, NOTHING, Operand, assert_nothing};
+use super::real::{Noise, Real};
+use super::{isas, properties, sizes};
+use crate::kernels::{WeightGradient, weight_gradient};
+use crate::memory::Dst;
+use crate::simd::LANES;
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    /// Of the outputs, in planes: where to begin and how many, cut at the last output.
+    range: (usize, usize),
+    accumulate: bool,
+}
+
+impl Case {
+    /// One of 18 ways to call the kernel.
+    fn new([rows, inputs, outputs]: [usize; 3], way: usize) -> Self {
+        let accumulate = way % 2 == 1;
+        let range = [(0, 100), (0, 1), (0, 2), (1, 1), (1, 2), (1, 100), (2, 1), (2, 2), (3, 100)];
+        let mut range = range[way / 2 % 9];
+        if range.0 * LANES >= outputs {
+            range.0 = 0;
+        }
+        Case {
+            rows,
+            inputs,
+            outputs,
+            range,
+            accumulate,
+        }
+    }
+}
+
+/// `gradient[n][k] = sum_m d[m][n] * a[m][k]`
+fn reference(a: &Matrix, d: &Matrix) -> Matrix {
+    Matrix::from_fn(d.channels, a.channels, |output, input| {
+        let mut sum = Real::default();
+        for row in 0..a.rows {
+            sum += d[(row, output)] * a[(row, input)];
+        }
+        sum
+    })
+}
+
+fn check(case: Case) {
+    let Case {
+        rows,
+        inputs,
+        outputs,
+        ..
+    } = case;
+    let mut noise = Noise((rows * 5000 + inputs * 70 + outputs) as u64);
+    let a = Matrix::noise(&mut noise, rows, inputs);
+    let d = Matrix::noise(&mut noise, rows, outputs);
+    let before = Matrix::noise(&mut noise, outputs, inputs);
+    let gradient = reference(&a, &d);
+    let first = case.range.0 * LANES;
+    let last = outputs.min(first + case.range.1 * LANES);
+
+    let (a, d) = (Operand::of(&a), Operand::of(&d));
+    for isa in isas() {
+        let what = format!("{isa} {case:?}");
+        let mut target = if case.accumulate {
+            before.dense()
+        } else {
+            vec![NOTHING; outputs * inputs]
+        };
+        let operands = WeightGradient {
+            rows,
+            inputs,
+            outputs: (first, last),
+            a: a.planes(),
+            d: d.planes(),
+            gradient: Dst::of(&mut target),
+            accumulate: case.accumulate,
+        };
+        // SAFETY: all operands have the shapes that the kernel asks for.
+        unsafe { weight_gradient(isa, &operands) };
+        for (at, &actual) in target.iter().enumerate() {
+            let place = (at / inputs, at % inputs);
+            let what = || format!("{what}, at {place:?}");
+            let (within, before) = ((first..last).contains(&place.0), before[place]);
+            match (within, case.accumulate) {
+                (true, true) => (gradient[place] + before).assert_near(actual, what),
+                (true, false) => gradient[place].assert_near(actual, what),
+                (false, true) => assert_eq!(f64::from(actual), before.value, "{}", what()),
+                (false, false) => assert_nothing(actual, what),
+            }
+        }
+    }
+}
+
+#[test]
+fn adversarial_shapes() {
+    let mut way = 0;
+    for rows in sizes(&[1, 2, 3, 7, 13, 14, 15, 29, 97]) {
+        for inputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+            for outputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
+                check(Case::new([rows, inputs, outputs], way));
+                // Shares no divisor with the number of ways.
+                way += 7;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_range_of_outputs() {
+    for way in 0..18 {
+        check(Case::new([5, 52, 61], way));
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "too many products to interpret")]
+fn wide_layers() {
+    check(Case::new([7, 1280, 10], 1));
+    check(Case::new([13, 960, 1280], 0));
+    check(Case::new([29, 61, 1024], 11));
+}
+
+proptest! {
+    #![proptest_config(properties(48))]
+    #[test]
+    fn any_shape(
+        rows in 1usize..60,
+        inputs in 1usize..90,
+        outputs in 1usize..90,
+        way in 0usize..18,
+    ) {
+        check(Case::new([rows, inputs, outputs], way));
+    }
+}
+
+#[test]
+fn the_reference_is_the_gradient_of_a_product() {
+    let mut noise = Noise(1);
+    let a = Matrix::fill(3, 4, || noise.smooth());
+    let d = Matrix::fill(3, 5, || noise.smooth());
+    let weights = Matrix::fill(5, 4, || noise.smooth());
+    assert_gradient(&weights, &reference(&a, &d), |weights| {
+        let outputs = Matrix::from_fn(3, 5, |row, output| {
+            let mut sum = Real::default();
+            for input in 0..4 {
+                sum += a[(row, input)] * weights[(output, input)];
+            }
+            sum
+        });
+        weighted(&outputs, &d)
+    });
+}

@@ -1,0 +1,127 @@
+//! The gradient of a matrix of weights, in torch's own layout.
+//!
+//! `gradient[n][k] (+)= sum_m d[m][n] * a[m][k]`, rows `[outputs][inputs]`. A tile
+//! keeps some outputs by up to three vectors of inputs in registers over all rows `m`.
+
+use super::entry;
+use super::product::panels;
+use crate::memory::{Dst, Planes, Src, planes};
+use crate::simd::{LANES, Simd};
+
+/// The operands.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightGradient {
+    /// Pixels.
+    pub(crate) rows: usize,
+    /// Channels of `a`.
+    pub(crate) inputs: usize,
+    /// The range of channels of `d` to work on; its start is a multiple of 16.
+    pub(crate) outputs: (usize, usize),
+    /// Activations.
+    pub(crate) a: Planes,
+    /// The gradient of the layer's output.
+    pub(crate) d: Planes,
+    /// `[outputs][inputs]`, from output 0 on.
+    pub(crate) gradient: Dst,
+    /// Add to what is there.
+    pub(crate) accumulate: bool,
+}
+
+entry! {
+    /// # Safety
+    /// `a` and `d` hold `rows` pixels of their channels, `gradient` all numbers.
+    fn weight_gradient(operands: &WeightGradient) => weight_gradient_kernel
+}
+
+#[inline(always)]
+unsafe fn weight_gradient_kernel<S: Simd>(_: S, operands: &WeightGradient) {
+    for (plane, width) in panels::<S>(planes(operands.inputs)) {
+        let height = S::GRADIENT_ROWS[width - 1];
+        let kernel = match width {
+            1 => match height {
+                16 => tile::<S, 16, 1>,
+                8 => tile::<S, 8, 1>,
+                4 => tile::<S, 4, 1>,
+                _ => tile::<S, 2, 1>,
+            },
+            2 => tile::<S, 8, 2>,
+            _ => tile::<S, 8, 3>,
+        };
+        let first = plane * LANES;
+        // Lanes of the last vector that are inputs.
+        let last = (operands.inputs - first - (width - 1) * LANES).min(LANES);
+        let mut output = operands.outputs.0;
+        while output < operands.outputs.1 {
+            let count = height.min(operands.outputs.1 - output);
+            kernel(&Tile {
+                rows: operands.rows,
+                a: operands.a.plane(plane).src(),
+                stride: operands.a.stride,
+                d: operands.d.plane(output / LANES).src().at(output % LANES),
+                gradient: operands.gradient.at(output * operands.inputs + first),
+                pitch: operands.inputs,
+                count,
+                last,
+                accumulate: operands.accumulate,
+            });
+            output += count;
+        }
+    }
+}
+
+struct Tile {
+    rows: usize,
+    a: Src,
+    stride: usize,
+    d: Src,
+    gradient: Dst,
+    /// Numbers from one output to the next in `gradient`.
+    pitch: usize,
+    /// Outputs to store.
+    count: usize,
+    last: usize,
+    accumulate: bool,
+}
+
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) {
+    if ROWS == S::GRADIENT_ROWS[WIDTH - 1] {
+        let s = S::new();
+        s.vectorize(
+            #[inline(always)]
+            || tile_kernel::<S, ROWS, WIDTH>(s, operands),
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile) {
+    let mut sums = [[s.zero(); WIDTH]; ROWS];
+    for m in 0..operands.rows {
+        let mut values = [s.zero(); WIDTH];
+        for (vector, value) in values.iter_mut().enumerate() {
+            *value = s.load(operands.a, vector * operands.stride + m * LANES);
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let d = s.broadcast(operands.d, m * LANES + row);
+            for vector in 0..WIDTH {
+                sums[vector] = s.mul_add(d, values[vector], sums[vector]);
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate().take(operands.count) {
+        for (vector, &sum) in sums.iter().enumerate() {
+            let at = row * operands.pitch + vector * LANES;
+            let (count, target) = if vector + 1 == WIDTH {
+                (operands.last, operands.gradient)
+            } else {
+                (LANES, operands.gradient)
+            };
+            let sum = if operands.accumulate {
+                s.add(sum, s.load_first(count, target.src(), at))
+            } else {
+                sum
+            };
+            s.store_first(count, target, at, sum);
+        }
+    }
+}

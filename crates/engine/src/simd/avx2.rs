@@ -1,0 +1,137 @@
+//! AVX2 with FMA: two registers a vector, 16 of them.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd};
+use crate::memory::{Dst, Src};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+#[derive(Clone, Copy)]
+pub(crate) struct Pair(__m256, __m256);
+
+/// Lanes of one register.
+const HALF: usize = LANES / 2;
+
+// SAFETY of every block below: a value exists only where the processor has AVX2 and
+// FMA (`new`), and pointers are valid as the callers of the unsafe methods promise.
+impl Simd for Avx2 {
+    type Vector = Pair;
+    const TILE_ROWS: [usize; 3] = [6, 0, 0];
+    const GRADIENT_ROWS: [usize; 3] = [4, 0, 0];
+
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        Avx2(())
+    }
+
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        #[target_feature(enable = "avx2,fma")]
+        fn inner<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        unsafe { inner(f) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Pair {
+        let half = unsafe { _mm256_set1_ps(value) };
+        Pair(half, half)
+    }
+
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        unsafe {
+            Pair(
+                _mm256_fmadd_ps(a.0, b.0, c.0),
+                _mm256_fmadd_ps(a.1, b.1, c.1),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_min_ps(a.0, b.0), _mm256_min_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        unsafe { Pair(_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn where_greater(self, a: Pair, b: Pair, then: Pair, otherwise: Pair) -> Pair {
+        unsafe {
+            Pair(
+                _mm256_blendv_ps(otherwise.0, then.0, _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0)),
+                _mm256_blendv_ps(otherwise.1, then.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: Src, offset: usize) -> Pair {
+        unsafe {
+            let from = source.pointer(offset, LANES);
+            Pair(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(HALF)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: Dst, offset: usize, value: Pair) {
+        unsafe {
+            let to = target.pointer(offset, LANES);
+            _mm256_storeu_ps(to, value.0);
+            _mm256_storeu_ps(to.add(HALF), value.1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, count: usize, source: Src, offset: usize) -> Pair {
+        unsafe {
+            let from = source.pointer(offset, count);
+            let (low, high) = masks(count);
+            // A masked-out lane is not touched, so the address may lie beyond the end.
+            Pair(
+                _mm256_maskload_ps(from, low),
+                _mm256_maskload_ps(from.wrapping_add(HALF), high),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: Pair) {
+        unsafe {
+            let to = target.pointer(offset, count);
+            let (low, high) = masks(count);
+            _mm256_maskstore_ps(to, low, value.0);
+            _mm256_maskstore_ps(to.wrapping_add(HALF), high, value.1);
+        }
+    }
+}
+
+/// All bits of the first `count` of 16 lanes.
+#[inline(always)]
+unsafe fn masks(count: usize) -> (__m256i, __m256i) {
+    unsafe {
+        let limit = _mm256_set1_epi32(count as i32);
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let upper = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+        (
+            _mm256_cmpgt_epi32(limit, lanes),
+            _mm256_cmpgt_epi32(limit, upper),
+        )
+    }
+}

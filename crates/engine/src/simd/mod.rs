@@ -1,0 +1,89 @@
+//! Sixteen f32 side by side, on each instruction set.
+//!
+//! A kernel is one generic function over [`Simd`]; a value of an implementing
+//! type proves that the processor has the instructions, so its methods are
+//! safe to call. Kernels and their helpers must be `#[inline(always)]`, and be
+//! entered through [`Simd::vectorize`], or they are not compiled with the wider
+//! instructions.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+use crate::memory::{Dst, Src};
+
+/// f32 in a [`Simd::Vector`], and channels in a plane of activations.
+pub(crate) const LANES: usize = 16;
+
+/// Vector arithmetic of one instruction set.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// [`LANES`] f32.
+    type Vector: Copy;
+
+    /// Rows of a matrix product's tile that is 1, 2 or 3 vectors wide; what fits in
+    /// the registers beside the operands. 0: too wide.
+    const TILE_ROWS: [usize; 3];
+    /// Rows (1, 2, 4, 8 or 16) of a weight gradient's tile 1, 2 or 3 vectors wide. 0: too wide.
+    const GRADIENT_ROWS: [usize; 3];
+
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn new() -> Self;
+
+    /// Runs `f` compiled for the instruction set. `f` must be `#[inline(always)]`.
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R;
+
+    fn splat(self, value: f32) -> Self::Vector;
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a > b ? then : otherwise`, lane by lane.
+    fn where_greater(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        then: Self::Vector,
+        otherwise: Self::Vector,
+    ) -> Self::Vector;
+
+    /// # Safety
+    /// `source` must be readable at `offset..offset + LANES`.
+    unsafe fn load(self, source: Src, offset: usize) -> Self::Vector;
+    /// # Safety
+    /// `target` must be writable at `offset..offset + LANES`.
+    unsafe fn store(self, target: Dst, offset: usize, value: Self::Vector);
+    /// The first `count` lanes; the others are 0.
+    ///
+    /// # Safety
+    /// `source` must be readable at `offset..offset + count`, `count <= LANES`.
+    unsafe fn load_first(self, count: usize, source: Src, offset: usize) -> Self::Vector;
+    /// # Safety
+    /// `target` must be writable at `offset..offset + count`, `count <= LANES`.
+    unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: Self::Vector);
+
+    #[inline(always)]
+    fn zero(self) -> Self::Vector {
+        self.splat(0.0)
+    }
+
+    /// One number in every lane.
+    ///
+    /// # Safety
+    /// `source` must be readable at `offset`.
+    #[inline(always)]
+    unsafe fn broadcast(self, source: Src, offset: usize) -> Self::Vector {
+        // SAFETY: as promised by the caller.
+        self.splat(unsafe { source.get(offset) })
+    }
+}

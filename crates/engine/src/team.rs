@@ -1,0 +1,299 @@
+//! A team of threads that work through tasks together.
+//!
+//! The caller is one of them. Tasks are dealt out evenly in advance, so that a thread
+//! meets the same data again and again in its own cache; whoever is done takes
+//! over what others have not begun. A thread that has nothing to do spins for a
+//! few microseconds, then sleeps: a busy machine gets its processor back.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// Looks at what is waited for before going to sleep.
+const SPINS: usize = 300;
+
+/// `work(task, thread)`
+type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// Threads that wait for work.
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// One caller at a time.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    /// The number of the job under way, or of the last one.
+    job: AtomicUsize,
+    /// The job's work: points to the caller's `Work`.
+    work: AtomicPtr<()>,
+    tasks: AtomicUsize,
+    /// Of each thread: the next of its tasks, below the number of the job (see [`claim`]).
+    next: Vec<Line<AtomicU64>>,
+    /// Tasks that are done.
+    done: Line<AtomicUsize>,
+    stop: AtomicBool,
+    asleep: AtomicUsize,
+    lock: Mutex<()>,
+    /// A job has begun, or the team is dismissed.
+    begun: Condvar,
+    /// A job is done.
+    finished: Condvar,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// Alone on its cache lines.
+#[repr(align(128))]
+struct Line<T>(T);
+
+impl Team {
+    /// A team of that many threads, the caller included. Where the system does not
+    /// start so many, it is smaller; nothing else changes.
+    pub(crate) fn new(threads: usize) -> Self {
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            job: AtomicUsize::new(0),
+            work: AtomicPtr::default(),
+            tasks: AtomicUsize::new(0),
+            next: (0..threads).map(|_| Line(AtomicU64::new(0))).collect(),
+            done: Line(AtomicUsize::new(0)),
+            stop: AtomicBool::new(false),
+            asleep: AtomicUsize::new(0),
+            lock: Mutex::default(),
+            begun: Condvar::new(),
+            finished: Condvar::new(),
+            panic: Mutex::default(),
+        });
+        let start = |thread| {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new()
+                .name(format!("engine-{thread}"))
+                .spawn(move || shared.serve(thread))
+        };
+        Self {
+            threads: (1..threads).map_while(|thread| start(thread).ok()).collect(),
+            shared,
+            turn: Mutex::default(),
+        }
+    }
+
+    /// Threads that tasks may see: the second argument of `work` is below this.
+    pub(crate) fn size(&self) -> usize {
+        self.shared.next.len()
+    }
+
+    /// Calls `work(task, thread)` once for each task below `tasks`; returns when all are done.
+    /// No two tasks under way at a time have the same thread.
+    ///
+    /// A panic in a task goes on here, once every other task is done.
+    pub(crate) fn run(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
+        let _turn = lock(&self.turn);
+        if self.threads.is_empty() || tasks <= 1 {
+            return (0..tasks).for_each(|task| work(task, 0));
+        }
+        let shared = &*self.shared;
+        let work: Work<'_> = &work;
+        let job = shared.job.load(Ordering::Relaxed) + 1;
+        shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
+        shared.tasks.store(tasks, Ordering::Relaxed);
+        shared.done.0.store(0, Ordering::Relaxed);
+        for (thread, next) in shared.next.iter().enumerate() {
+            let first = share(tasks, thread, shared.next.len());
+            next.0.store(label(job) | first as u64, Ordering::Release);
+        }
+        shared.job.store(job, Ordering::SeqCst);
+        if shared.asleep.load(Ordering::SeqCst) > 0 {
+            drop(lock(&shared.lock));
+            shared.begun.notify_all();
+        }
+        shared.work_on(job, 0);
+        shared.wait_until(&shared.finished, || {
+            shared.done.0.load(Ordering::SeqCst) == tasks
+        });
+        let panic = lock(&shared.panic).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        drop(lock(&self.shared.lock));
+        self.shared.begun.notify_all();
+        for thread in self.threads.drain(..) {
+            // It catches every panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, thread: usize) {
+        let mut seen = 0;
+        loop {
+            let stop = || self.stop.load(Ordering::SeqCst);
+            self.wait_until(&self.begun, || {
+                stop() || self.job.load(Ordering::SeqCst) != seen
+            });
+            if stop() {
+                return;
+            }
+            seen = self.job.load(Ordering::SeqCst);
+            self.work_on(seen, thread);
+        }
+    }
+
+    fn wait_until(&self, signal: &Condvar, ready: impl Fn() -> bool) {
+        for _ in 0..SPINS {
+            if ready() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = lock(&self.lock);
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        while !ready() {
+            guard = signal.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn work_on(&self, job: usize, thread: usize) {
+        let threads = self.next.len();
+        for owner in (0..threads).map(|distance| (thread + distance) % threads) {
+            while let Some(task) = self.claim(job, owner) {
+                // SAFETY: a claimed task keeps its job, and so the caller's `work`, alive
+                // until it is counted as done below.
+                let work = unsafe { *self.work.load(Ordering::Relaxed).cast::<Work<'_>>() };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(task, thread))) {
+                    lock(&self.panic).get_or_insert(panic);
+                }
+                let tasks = self.tasks.load(Ordering::Relaxed);
+                // The job may be over after this line: only atomics of the team are used.
+                let done = self.done.0.fetch_add(1, Ordering::SeqCst) + 1;
+                if done == tasks && self.asleep.load(Ordering::SeqCst) > 0 {
+                    drop(lock(&self.lock));
+                    self.finished.notify_all();
+                }
+            }
+        }
+    }
+
+    /// Takes the next of the tasks dealt to `owner`, unless the job is over.
+    ///
+    /// A thread that wakes up late may find a newer job's tasks here; the label
+    /// tells them apart. While the exchange succeeds the job is not over, so `tasks`
+    /// was its own.
+    fn claim(&self, job: usize, owner: usize) -> Option<usize> {
+        let next = &self.next[owner].0;
+        let mut current = next.load(Ordering::Acquire);
+        loop {
+            let tasks = self.tasks.load(Ordering::Relaxed);
+            let task = (current & u64::from(u32::MAX)) as usize;
+            if current & !u64::from(u32::MAX) != label(job)
+                || task >= share(tasks, owner + 1, self.next.len())
+            {
+                return None;
+            }
+            match next.compare_exchange_weak(
+                current,
+                current + 1,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Some(task),
+                Err(actual) => current = actual,
+            }
+        }
+    }
+}
+
+fn label(job: usize) -> u64 {
+    (job as u64) << 32
+}
+
+/// The first of the tasks dealt to a thread.
+fn share(tasks: usize, thread: usize, threads: usize) -> usize {
+    tasks * thread / threads
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_is_done_once_job_after_job() {
+        for threads in [1, 2, 3, 8] {
+            let team = Team::new(threads);
+            for tasks in [0, 1, 2, 7, 100] {
+                let counts: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                let repeats = if cfg!(miri) { 2 } else { 200 };
+                for _ in 0..repeats {
+                    team.run(tasks, |task, thread| {
+                        assert!(thread < threads);
+                        counts[task].fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == repeats));
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_threads_wake_up() {
+        let team = Team::new(2);
+        for _ in 0..3 {
+            thread::sleep(std::time::Duration::from_millis(20));
+            let done = AtomicUsize::new(0);
+            // The second task cannot end before the first has begun, so both threads work.
+            let barrier = std::sync::Barrier::new(2);
+            team.run(2, |_, _| {
+                barrier.wait();
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 2);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_lives_on() {
+        let team = Team::new(2);
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            team.run(8, |task, _| assert!(task != 5, "task five"));
+        }));
+        let message = caught.unwrap_err();
+        assert!(message.downcast_ref::<&str>().unwrap().contains("task five"));
+        let done = AtomicUsize::new(0);
+        team.run(8, |_, _| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.into_inner(), 8);
+    }
+
+    #[test]
+    fn two_callers_take_turns() {
+        let team = Team::new(2);
+        let done = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        team.run(4, |_, _| {
+                            done.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(done.into_inner(), 800);
+    }
+}
