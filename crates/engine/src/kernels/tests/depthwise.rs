@@ -27,7 +27,12 @@ impl Geometry {
     }
 
     fn outputs(self) -> usize {
-        let Geometry { height, width, stride, .. } = self;
+        let Geometry {
+            height,
+            width,
+            stride,
+            ..
+        } = self;
         self.images * height.div_ceil(stride) * width.div_ceil(stride)
     }
 
@@ -37,7 +42,13 @@ impl Geometry {
 
     /// Calls `visit` with the rows of the input, the tap and the output of each product.
     fn products(self, mut visit: impl FnMut(usize, usize, usize)) {
-        let Geometry { height, width, kernel, stride, .. } = self;
+        let Geometry {
+            height,
+            width,
+            kernel,
+            stride,
+            ..
+        } = self;
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         for output in 0..self.outputs() {
             let (image, place) = (output / (rows * columns), output % (rows * columns));
@@ -125,7 +136,11 @@ fn check_forward(geometry: Geometry, way: Way) {
     let norm = Norm::noise(&mut noise, LANES);
     let before = ExpectedSums::noise(&mut noise, SUMMED);
 
-    let y = if way.norm { norm.apply(&source) } else { source.clone() };
+    let y = if way.norm {
+        norm.apply(&source)
+    } else {
+        source.clone()
+    };
     let mut expected = geometry.convolve(&activated(&y, way.activation), &taps);
     if way.bias {
         expected = Matrix::from_fn(expected.rows, LANES, |row, channel| {
@@ -177,7 +192,11 @@ fn check_backward(geometry: Geometry, way: Way) {
     let before = ExpectedSums::noise(&mut noise, SUMMED);
     let taps_before = Matrix::noise(&mut noise, geometry.taps(), LANES);
 
-    let y = if way.norm { norm.apply(&source) } else { source.clone() };
+    let y = if way.norm {
+        norm.apply(&source)
+    } else {
+        source.clone()
+    };
     let dz = output_norm.apply(&d, &z);
     let mut expected = derived(&y, &geometry.input_gradient(&dz, &taps), way.activation);
     if way.residual {
@@ -227,7 +246,13 @@ fn check_backward(geometry: Geometry, way: Way) {
 /// Every kernel and stride on maps of that size, each in another way.
 fn check(images: usize, height: usize, width: usize, way: &mut usize) {
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        let geometry = Geometry { images, height, width, kernel, stride };
+        let geometry = Geometry {
+            images,
+            height,
+            width,
+            kernel,
+            stride,
+        };
         check_forward(geometry, Way::new(*way));
         check_backward(geometry, Way::new(*way));
         // Shares no divisor with the number of ways.
@@ -238,7 +263,16 @@ fn check(images: usize, height: usize, width: usize, way: &mut usize) {
 #[test]
 fn maps_smaller_than_the_kernel() {
     let mut way = 0;
-    for (height, width) in [(1, 1), (2, 2), (1, 7), (7, 1), (2, 1), (1, 2), (3, 3), (4, 3)] {
+    for (height, width) in [
+        (1, 1),
+        (2, 2),
+        (1, 7),
+        (7, 1),
+        (2, 1),
+        (1, 2),
+        (3, 3),
+        (4, 3),
+    ] {
         for images in 1..=3 {
             check(images, height, width, &mut way);
         }
@@ -248,7 +282,9 @@ fn maps_smaller_than_the_kernel() {
 #[test]
 fn every_width() {
     let mut way = 1;
-    let widths = (1..=17).chain([19, 21, 23, 28, 31, 35, 56]).collect::<Vec<_>>();
+    let widths = (1..=17)
+        .chain([19, 21, 23, 28, 31, 35, 56])
+        .collect::<Vec<_>>();
     for width in sizes(&widths) {
         for height in [1, 4, 5] {
             check(1, height, width, &mut way);
@@ -269,7 +305,13 @@ fn heights_that_wrap_around_the_ring() {
 fn every_way() {
     for way in 0..WAYS {
         for (kernel, stride) in [(3, 1), (5, 2)] {
-            let geometry = Geometry { images: 2, height: 5, width: 3, kernel, stride };
+            let geometry = Geometry {
+                images: 2,
+                height: 5,
+                width: 3,
+                kernel,
+                stride,
+            };
             check_forward(geometry, Way::new(way));
             check_backward(geometry, Way::new(way));
         }
@@ -293,7 +335,13 @@ proptest! {
 fn the_references_are_gradients() {
     let mut noise = Noise(6);
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
-        let geometry = Geometry { images: 2, height: 5, width: 3, kernel, stride };
+        let geometry = Geometry {
+            images: 2,
+            height: 5,
+            width: 3,
+            kernel,
+            stride,
+        };
         let mut matrix = |rows| Matrix::fill(rows, 2, || noise.smooth());
         let (y, taps) = (matrix(geometry.inputs()), matrix(geometry.taps()));
         let d = matrix(geometry.outputs());

@@ -128,7 +128,10 @@ fn normalise_rows_of_every_shape() {
                 };
                 // SAFETY: all operands have the shapes that the kernel asks for.
                 unsafe { normalise_rows(isa, &operands) };
-                let what = format!("{isa} {rows} x {channels}, residual: {}", residual.is_some());
+                let what = format!(
+                    "{isa} {rows} x {channels}, residual: {}",
+                    residual.is_some()
+                );
                 target.assert_near(expected, &what);
             }
         }

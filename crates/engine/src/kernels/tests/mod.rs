@@ -39,7 +39,10 @@ fn isas() -> Vec<Isa> {
 /// Sizes to try: under Miri the small ones.
 fn sizes(all: &[usize]) -> Vec<usize> {
     let largest = if cfg!(miri) { 17 } else { usize::MAX };
-    all.iter().copied().filter(|size| *size <= largest).collect()
+    all.iter()
+        .copied()
+        .filter(|size| *size <= largest)
+        .collect()
 }
 
 /// How often to try a property. Miri has no folder to remember failures in.

@@ -279,7 +279,10 @@ impl ExpectedSums {
     pub(super) fn before(&self) -> Sums {
         let mut sums = Sums::default();
         sums.reset(padded(self.first.len()));
-        for (to, from) in [(&mut sums.first, &self.first), (&mut sums.second, &self.second)] {
+        for (to, from) in [
+            (&mut sums.first, &self.first),
+            (&mut sums.second, &self.second),
+        ] {
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from.value;
             }

@@ -109,7 +109,18 @@ fn check_average(case: Case) {
         let target = Operand::blank(images, channels);
         let (z, to) = (z.planes(), target.planes());
         // SAFETY: all operands have the shapes that the kernel asks for.
-        unsafe { average(isa, images, pixels, planes(channels), z, norm, activation, to) };
+        unsafe {
+            average(
+                isa,
+                images,
+                pixels,
+                planes(channels),
+                z,
+                norm,
+                activation,
+                to,
+            )
+        };
         target.assert_near(&expected, &format!("{isa} {case:?}"));
     }
 }
@@ -297,7 +308,11 @@ fn the_references_are_gradients() {
     let (images, pixels, channels) = (2, 3, 4);
     let mut noise = Noise(5);
     let mut matrix = |rows| Matrix::fill(rows, channels, || noise.smooth());
-    let (y, d, averages) = (matrix(images * pixels), matrix(images * pixels), matrix(images));
+    let (y, d, averages) = (
+        matrix(images * pixels),
+        matrix(images * pixels),
+        matrix(images),
+    );
     let factors = matrix(images);
     for activation in ACTIVATIONS {
         let behind = sum(&multiplied(&d, &factors), &spread(&averages, pixels));

@@ -40,7 +40,11 @@ impl Case {
             bias: way / 2 % 2 == 1,
             activation: ACTIVATIONS[way / 4 % 3],
             addend: way / 12 % 2 == 1,
-            sums: [None, Some(Second::Squares), Some(Second::ProductsWithOthers)][way / 24 % 3],
+            sums: [
+                None,
+                Some(Second::Squares),
+                Some(Second::ProductsWithOthers),
+            ][way / 24 % 3],
         }
     }
 }
@@ -67,7 +71,11 @@ fn check(case: Case) {
     let expected = Matrix::from_fn(rows, columns, |row, column| {
         let mut sum = Real::default();
         for k in 0..depth {
-            let place = if case.backward { (k, column) } else { (column, k) };
+            let place = if case.backward {
+                (k, column)
+            } else {
+                (column, k)
+            };
             sum += a[(row, k)] * weights[place];
         }
         if case.bias {
@@ -94,10 +102,7 @@ fn check(case: Case) {
         let what = format!("{isa} {case:?}");
         let mut packed = vec![NOTHING; packed_length(depth, columns)];
         let target = Operand::blank(rows, columns);
-        let mut sums = [
-            per_channel(before.first()),
-            per_channel(before.second()),
-        ];
+        let mut sums = [per_channel(before.first()), per_channel(before.second())];
         let [first, second] = &mut sums;
         // SAFETY: all operands have the shapes that the kernels ask for.
         unsafe {
@@ -137,7 +142,9 @@ fn check(case: Case) {
         } else {
             &before
         };
-        for (expected, actual) in [expected_sums.first(), expected_sums.second()].iter().zip(&sums)
+        for (expected, actual) in [expected_sums.first(), expected_sums.second()]
+            .iter()
+            .zip(&sums)
         {
             for (channel, expected) in expected.iter().enumerate() {
                 let what = || format!("{what}, sums of channel {channel}");

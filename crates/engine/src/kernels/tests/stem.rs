@@ -27,13 +27,23 @@ impl Geometry {
     }
 
     fn outputs(self) -> usize {
-        let Geometry { height, width, stride, .. } = self;
+        let Geometry {
+            height,
+            width,
+            stride,
+            ..
+        } = self;
         self.images * height.div_ceil(stride) * width.div_ceil(stride)
     }
 
     /// Calls `visit` with the pixel, its colour, the tap and the output of each product.
     fn products(self, mut visit: impl FnMut((usize, usize), usize, usize)) {
-        let Geometry { height, width, stride, .. } = self;
+        let Geometry {
+            height,
+            width,
+            stride,
+            ..
+        } = self;
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         for output in 0..self.outputs() {
             let (image, place) = (output / (rows * columns), output % (rows * columns));
@@ -211,7 +221,16 @@ fn every_width() {
         for height in [1, 2, 5] {
             for stride in [1, 2] {
                 let channels = [16, 8, 40][way % 3];
-                check(Geometry { images: 2, height, width, stride, channels }, way);
+                check(
+                    Geometry {
+                        images: 2,
+                        height,
+                        width,
+                        stride,
+                        channels,
+                    },
+                    way,
+                );
                 way += 1;
             }
         }
@@ -224,7 +243,16 @@ fn every_way() {
         for images in 1..=3 {
             for (height, width) in [(1, 1), (2, 2), (1, 7), (7, 1), (9, 8)] {
                 for stride in [1, 2] {
-                    check(Geometry { images, height, width, stride, channels: 17 }, way);
+                    check(
+                        Geometry {
+                            images,
+                            height,
+                            width,
+                            stride,
+                            channels: 17,
+                        },
+                        way,
+                    );
                 }
             }
         }
@@ -250,7 +278,13 @@ proptest! {
 fn the_reference_is_the_gradient_of_the_convolution() {
     let mut noise = Noise(7);
     for stride in [1, 2] {
-        let geometry = Geometry { images: 2, height: 5, width: 4, stride, channels: 2 };
+        let geometry = Geometry {
+            images: 2,
+            height: 5,
+            width: 4,
+            stride,
+            channels: 2,
+        };
         let pixels = Matrix::fill(geometry.pixels(), COLOURS, || noise.smooth());
         let taps = Matrix::fill(2, TAPS, || noise.smooth());
         let d = Matrix::fill(geometry.outputs(), 2, || noise.smooth());

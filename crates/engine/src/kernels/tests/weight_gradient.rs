@@ -22,7 +22,17 @@ impl Case {
     /// One of 18 ways to call the kernel.
     fn new([rows, inputs, outputs]: [usize; 3], way: usize) -> Self {
         let accumulate = way % 2 == 1;
-        let range = [(0, 100), (0, 1), (0, 2), (1, 1), (1, 2), (1, 100), (2, 1), (2, 2), (3, 100)];
+        let range = [
+            (0, 100),
+            (0, 1),
+            (0, 2),
+            (1, 1),
+            (1, 2),
+            (1, 100),
+            (2, 1),
+            (2, 2),
+            (3, 100),
+        ];
         let mut range = range[way / 2 % 9];
         if range.0 * LANES >= outputs {
             range.0 = 0;
