@@ -7,12 +7,13 @@ use std::path::Path;
 use image::{DynamicImage, ImageReader, Limits};
 
 use crate::error::{Error, Result};
+use crate::jpeg;
 
 /// The longest side that is decoded.
-const MAX_SIDE: u32 = 1 << 15;
+pub(crate) const MAX_SIDE: u32 = 1 << 15;
 /// The most memory that decoding one image may take: 512 MiB. A small file that
 /// claims more is refused before anything is allocated for it.
-const MAX_BYTES: u64 = 512 << 20;
+pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
@@ -55,12 +56,24 @@ impl Picture {
     /// # Errors
     /// [`Error::BadImage`], as [`Picture::read`].
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Self> {
+        Self::decode_reusing(Vec::new(), bytes, name)
+    }
+
+    /// [`Picture::decode`], with memory for the pixels where the format allows
+    /// it; [`Picture::into_pixels`] gives it back.
+    pub(crate) fn decode_reusing(memory: Vec<u8>, bytes: &[u8], name: &Path) -> Result<Self> {
         let bad = |problem: String| Error::BadImage {
             path: name.into(),
             problem,
         };
         if bytes.is_empty() {
             return Err(bad("the file is empty; replace or remove it".into()));
+        }
+        let undecodable = |error: Box<dyn std::error::Error>| {
+            bad(format!("cannot be decoded ({error}); replace or remove it"))
+        };
+        if jpeg::is_jpeg(bytes) {
+            return jpeg::decode(bytes, memory).map_err(undecodable);
         }
         let mut limits = Limits::default();
         limits.max_image_width = Some(MAX_SIDE);
@@ -72,7 +85,7 @@ impl Picture {
             .with_guessed_format()
             .map_err(image::ImageError::IoError)
             .and_then(ImageReader::decode)
-            .map_err(|error| bad(format!("cannot be decoded ({error}); replace or remove it")))?;
+            .map_err(|error| undecodable(error.into()))?;
         Self::from_image(image).map_err(|error| bad(error.to_string()))
     }
 
@@ -142,6 +155,11 @@ impl Picture {
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The memory of its pixels.
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
     }
 
     /// `[height, width, 3]`, gray repeated.

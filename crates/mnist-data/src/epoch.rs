@@ -1,7 +1,7 @@
 //! One pass over a loader's samples, made by threads of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -41,6 +41,7 @@ impl Epoch {
             failed: None,
         };
         let order = Arc::new(order);
+        let running = Arc::new(AtomicUsize::new(workers));
         for first in 0..workers {
             let (sender, receiver) = sync_channel(options.prefetch.div_ceil(workers));
             let worker = Worker {
@@ -51,6 +52,7 @@ impl Epoch {
                 first,
                 step: workers,
                 stop: Arc::clone(&epoch.stop),
+                running: Arc::clone(&running),
                 sender,
             };
             let thread = thread::Builder::new()
@@ -134,11 +136,21 @@ struct Worker {
     first: usize,
     step: usize,
     stop: Arc<AtomicBool>,
+    /// Workers of this epoch that have not ended.
+    running: Arc<AtomicUsize>,
     sender: SyncSender<Result<HostBatch>>,
 }
 
 impl Worker {
     fn run(self) {
+        self.make_batches();
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // While the last batches made are still waiting to be used.
+            self.store.epoch_ended();
+        }
+    }
+
+    fn make_batches(&self) {
         let mut scaler = Scaler::default();
         for indices in self
             .order

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use crate::disk_cache::DiskCache;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::folder::Sample;
@@ -39,13 +40,16 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Memory for decoded images, in bytes: what fits is decoded only once.
     pub cache_bytes: usize,
+    /// A file for decoded images, which later runs find again.
+    pub disk_cache: Option<DiskCache>,
     /// What to do about an image that cannot be decoded.
     pub on_bad_image: BadImage,
 }
 
 impl Default for LoaderOptions {
     /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
-    /// 4 batches ahead, 512 MiB of cache; a bad image is an error.
+    /// 4 batches ahead, 512 MiB of memory and no file for decoded images; a bad
+    /// image is an error.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -56,6 +60,7 @@ impl Default for LoaderOptions {
             workers: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             prefetch: 4,
             cache_bytes: 512 << 20,
+            disk_cache: None,
             on_bad_image: BadImage::Fail,
         }
     }
@@ -152,7 +157,7 @@ impl Loader {
             );
             return refuse("drop_last", problem);
         }
-        let store = Store::new(samples, size, options.cache_bytes, options.on_bad_image);
+        let store = Store::new(samples, size, &options);
         Ok(Self {
             store: Arc::new(store),
             options,

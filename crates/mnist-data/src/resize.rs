@@ -3,6 +3,8 @@
 //! so that no pixel is skipped. Enlarging equals OpenCV's `INTER_LINEAR` within
 //! one grey level.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use fast_image_resize::images::{Image, ImageRef};
@@ -21,11 +23,32 @@ impl Picture {
     }
 }
 
-/// Resizes many pictures with one set of buffers.
+/// Reads and resizes many pictures with one set of buffers.
 #[derive(Default)]
-pub(crate) struct Scaler(Resizer);
+pub(crate) struct Scaler {
+    resizer: Resizer,
+    /// The contents of the file read last.
+    contents: Vec<u8>,
+    /// Memory for what is decoded.
+    memory: Vec<u8>,
+}
 
 impl Scaler {
+    /// Decodes an open image file and resizes it; `path` is what an error names.
+    pub(crate) fn read(&mut self, file: File, path: &Path, size: u32) -> Result<Picture> {
+        self.contents.clear();
+        // `take`, because a bare file is first asked for its length: two system
+        // calls more, for files that take four.
+        file.take(u64::MAX)
+            .read_to_end(&mut self.contents)
+            .map_err(Error::io("read", path))?;
+        let memory = std::mem::take(&mut self.memory);
+        let picture = Picture::decode_reusing(memory, &self.contents, path)?;
+        let resized = self.resize(&picture, size)?;
+        self.memory = picture.into_pixels();
+        Ok(resized)
+    }
+
     pub(crate) fn resize(&mut self, picture: &Picture, size: u32) -> Result<Picture> {
         if (picture.width(), picture.height()) == (size, size) {
             return Ok(picture.clone());
@@ -51,14 +74,9 @@ impl Scaler {
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false);
-        self.0
+        self.resizer
             .resize(&source, &mut target, &options)
             .map_err(|error| failed(error.to_string()))?;
         Picture::from_raw(size, size, picture.channels(), target.into_vec())
-    }
-
-    /// Reads a file and resizes it.
-    pub(crate) fn read(&mut self, path: &Path, size: u32) -> Result<Picture> {
-        self.resize(&Picture::read(path)?, size)
     }
 }

@@ -1,6 +1,7 @@
 //! The decoded images of a loader: kept while memory lasts, read when not.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -8,8 +9,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
+use crate::disk_cache::OpenCache;
 use crate::error::{Error, Result};
 use crate::folder::Sample;
+use crate::loader::LoaderOptions;
 use crate::resize::Scaler;
 
 /// What a loader does about an image that cannot be read or decoded.
@@ -32,21 +35,19 @@ pub(crate) struct Store {
     cached: Vec<OnceLock<Picture>>,
     /// Bytes of the memory budget not yet taken.
     budget: AtomicUsize,
+    disk: Option<OpenCache>,
     skipped: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Store {
-    pub(crate) fn new(
-        samples: Vec<Sample>,
-        size: u32,
-        cache_bytes: usize,
-        on_bad_image: BadImage,
-    ) -> Self {
+    pub(crate) fn new(samples: Vec<Sample>, size: u32, options: &LoaderOptions) -> Self {
+        let disk = options.disk_cache.clone();
         Self {
             size,
-            on_bad_image,
+            on_bad_image: options.on_bad_image,
+            disk: disk.map(|disk| OpenCache::new(disk, size)),
             cached: samples.iter().map(|_| OnceLock::new()).collect(),
-            budget: AtomicUsize::new(cache_bytes),
+            budget: AtomicUsize::new(options.cache_bytes),
             skipped: Mutex::default(),
             samples,
         }
@@ -64,7 +65,7 @@ impl Store {
             picture.append_rgb(batch);
             return Ok(true);
         }
-        match scaler.read(&self.samples[index].path, self.size) {
+        match self.read(index, scaler) {
             Ok(picture) => {
                 picture.append_rgb(batch);
                 self.keep(index, picture);
@@ -75,6 +76,22 @@ impl Store {
                 self.skip(index, &error);
                 Ok(false)
             }
+        }
+    }
+
+    fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Picture> {
+        let sample = &self.samples[index];
+        if let Some(disk) = &self.disk {
+            return disk.picture(sample, &self.samples, scaler);
+        }
+        let file = File::open(&sample.path).map_err(Error::io("read", &sample.path))?;
+        scaler.read(file, &sample.path, self.size)
+    }
+
+    /// To be called when an epoch's last worker has made its last batch.
+    pub(crate) fn epoch_ended(&self) {
+        if let Some(disk) = &self.disk {
+            disk.publish(&self.samples);
         }
     }
 

@@ -1,0 +1,218 @@
+//! Decoded images that outlive the run: see [`DiskCache`].
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use crate::decode::Picture;
+use crate::error::{Error, Result};
+use crate::folder::Sample;
+use crate::pixel_file::{PixelFile, PixelWriter};
+use crate::resize::Scaler;
+use crate::stamp::Stamp;
+
+/// A file in which a loader keeps its images as decoded and resized, so that
+/// neither later epochs nor later runs decode them again.
+///
+/// The file appears at the end of an epoch that decoded something, whole or not
+/// at all, and takes over what the one before held. Each image is known by its
+/// id, and trusted as long as its file's length and times are those it was
+/// decoded with: an image that has changed is decoded again, alone. A file that
+/// is damaged, of another image size or from another version of this crate is
+/// made anew. Where it cannot be written (a read-only folder, a full disk) one
+/// warning says so and images are decoded as without it.
+///
+/// Several processes may use one file at once. Give each split and image size a
+/// file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCache {
+    /// The file. Its folder is created where it is missing; one whose name
+    /// begins with a dot is passed over when images are listed.
+    pub path: PathBuf,
+    /// The most bytes of pixels it may hold; further images are decoded in
+    /// every run. While it is replaced, both old and new are on the disk.
+    pub max_bytes: u64,
+}
+
+/// A [`DiskCache`] in use.
+pub(crate) struct OpenCache {
+    options: DiskCache,
+    image_size: u32,
+    current: RwLock<Option<Arc<PixelFile>>>,
+    recording: Mutex<Recording>,
+}
+
+/// What becomes of pictures that the file does not hold yet.
+enum Recording {
+    /// None has come yet.
+    Idle,
+    /// They are being written.
+    Open(Box<Successor>),
+    /// Writing failed, and will not be tried again.
+    Off,
+}
+
+/// The file that will take the present one's place.
+struct Successor {
+    writer: PixelWriter,
+    /// The ids of the samples in it.
+    recorded: HashSet<String>,
+    /// Bytes of pixels it may still take.
+    room: u64,
+}
+
+impl OpenCache {
+    pub(crate) fn new(options: DiskCache, image_size: u32) -> Self {
+        let cache = Self {
+            options,
+            image_size,
+            current: RwLock::default(),
+            recording: Mutex::new(Recording::Idle),
+        };
+        cache.reopen();
+        cache
+    }
+
+    /// The picture of a sample, from the file or by decoding it.
+    pub(crate) fn picture(
+        &self,
+        sample: &Sample,
+        samples: &[Sample],
+        scaler: &mut Scaler,
+    ) -> Result<Picture> {
+        if let Some(picture) = self.known(sample) {
+            return Ok(picture);
+        }
+        let file = File::open(&sample.path).map_err(Error::io("read", &sample.path))?;
+        // Before the contents are read: what is written meanwhile has another.
+        let stamp = file.metadata().ok().as_ref().and_then(Stamp::of);
+        let picture = scaler.read(file, &sample.path, self.image_size)?;
+        if let Some(stamp) = stamp.filter(|stamp| stamp.is_settled(SystemTime::now())) {
+            self.record(sample, samples, stamp, &picture);
+        }
+        Ok(picture)
+    }
+
+    fn known(&self, sample: &Sample) -> Option<Picture> {
+        let current = self.current()?;
+        let stamp = Stamp::of(&fs::metadata(&sample.path).ok()?)?;
+        current
+            .picture(&sample.id, stamp)
+            .unwrap_or_else(|problem| {
+                tracing::warn!("{}: {problem}; decoded again", self.options.path.display());
+                None
+            })
+    }
+
+    fn current(&self) -> Option<Arc<PixelFile>> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn reopen(&self) {
+        let opened = self.open();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened;
+    }
+
+    fn open(&self) -> Option<Arc<PixelFile>> {
+        let opened = PixelFile::open(&self.options.path, self.image_size);
+        let opened = opened.unwrap_or_else(|problem| {
+            tracing::warn!(
+                "{}: {problem}; it is made anew",
+                self.options.path.display()
+            );
+            None
+        });
+        opened.map(Arc::new)
+    }
+
+    fn record(&self, sample: &Sample, samples: &[Sample], stamp: Stamp, picture: &Picture) {
+        let mut recording = self.recording();
+        if matches!(*recording, Recording::Idle) {
+            *recording = self.start(samples);
+        }
+        let Recording::Open(next) = &mut *recording else {
+            return;
+        };
+        let bytes = picture.pixels().len() as u64;
+        // Two epochs of one loader may come upon a sample at the same time.
+        if bytes > next.room || !next.recorded.insert(sample.id.clone()) {
+            return;
+        }
+        next.room -= bytes;
+        if let Err(error) = next.writer.push(&sample.id, stamp, picture) {
+            *recording = self.give_up(&error);
+        }
+    }
+
+    fn start(&self, samples: &[Sample]) -> Recording {
+        let taken: u64 = self.current().map_or(0, |current| {
+            let known = samples
+                .iter()
+                .filter_map(|sample| current.entry(&sample.id));
+            known.map(|entry| entry.bytes(self.image_size)).sum()
+        });
+        match PixelWriter::create(&self.options.path, self.image_size) {
+            Ok(writer) => Recording::Open(Box::new(Successor {
+                writer,
+                recorded: HashSet::new(),
+                room: self.options.max_bytes.saturating_sub(taken),
+            })),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn give_up(&self, error: &Error) -> Recording {
+        tracing::warn!("images are decoded again in every run: {error}");
+        Recording::Off
+    }
+
+    /// Gives what was decoded its place on the disk. For the end of an epoch.
+    pub(crate) fn publish(&self, samples: &[Sample]) {
+        let mut recording = self.recording();
+        let mut next = match std::mem::replace(&mut *recording, Recording::Idle) {
+            Recording::Open(next) => next,
+            other => {
+                *recording = other;
+                return;
+            }
+        };
+        if next.recorded.is_empty() {
+            return;
+        }
+        // Opened afresh, because another process may have replaced it meanwhile.
+        let outcome = match self.open() {
+            Some(old) => self.take_over(&mut next, &old, samples),
+            None => Ok(()),
+        };
+        match outcome.and_then(|()| next.writer.finish()) {
+            Ok(()) => self.reopen(),
+            Err(error) => *recording = self.give_up(&error),
+        }
+    }
+
+    /// Copies what `old` holds besides, as far as there is room: the pictures
+    /// of our own samples first.
+    fn take_over(&self, next: &mut Successor, old: &PixelFile, samples: &[Sample]) -> Result<()> {
+        let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();
+        let (first, second): (Vec<_>, Vec<_>) = old
+            .entries()
+            .into_iter()
+            .filter(|entry| !next.recorded.contains(&entry.id))
+            .partition(|entry| ours.contains(entry.id.as_str()));
+        for entry in first.into_iter().chain(second) {
+            if next.writer.written() + entry.bytes(self.image_size) <= self.options.max_bytes {
+                next.writer.copy(old, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recording(&self) -> MutexGuard<'_, Recording> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

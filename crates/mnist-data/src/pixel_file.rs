@@ -1,0 +1,245 @@
+//! A file of pictures, all of one size, each under the id of its sample and
+//! with the stamp of the file it was decoded from.
+//!
+//! The pictures' bytes come first, one picture after the other, then the index
+//! (JSON), then 20 bytes: [`MAGIC`], the index's length as u64, its CRC-32 as
+//! u32, both little-endian. So the file is written from front to back, and one
+//! that was cut off has no end that could be taken for one.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Crc;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::atomic;
+use crate::decode::Picture;
+use crate::error::{Error, Result};
+use crate::positioned::Positioned;
+use crate::stamp::Stamp;
+
+const MAGIC: &[u8; 8] = b"pixels\r\n";
+/// The end of the file: magic, length and checksum of the index.
+const TAIL: u64 = 8 + 8 + 4;
+/// What made the pixels. Another version may decode or resize differently, so
+/// that its pictures are not taken over.
+const MADE_BY: &str = concat!(
+    "mnist-data ",
+    env!("CARGO_PKG_VERSION"),
+    ", format 1, bilinear"
+);
+/// Ten million images; a longer index is a damaged length.
+const MAX_INDEX: u64 = 1 << 31;
+/// Written at once.
+const BUFFER: usize = 1 << 18;
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    made_by: String,
+    image_size: u32,
+    entries: Vec<Entry>,
+}
+
+/// Where a picture lies, and what it was made from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    stamp: Stamp,
+    /// Its first byte in the file.
+    pub(crate) offset: u64,
+    /// 1 or 3.
+    channels: u8,
+    /// CRC-32 of its bytes.
+    crc: u32,
+}
+
+impl Entry {
+    pub(crate) fn bytes(&self, image_size: u32) -> u64 {
+        u64::from(image_size) * u64::from(image_size) * u64::from(self.channels)
+    }
+}
+
+/// A finished file, open for reading from any thread.
+pub(crate) struct PixelFile {
+    file: Positioned,
+    image_size: u32,
+    entries: HashMap<String, Entry>,
+}
+
+impl PixelFile {
+    /// Opens the file at `path`; `None` where there is none. The error is what
+    /// is wrong with it.
+    pub(crate) fn open(path: &Path, image_size: u32) -> std::result::Result<Option<Self>, String> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| error.to_string())?,
+        };
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        let file = Positioned::new(file);
+        let (index, pixels_end) = read_index(&file, length)?;
+        if (index.made_by.as_str(), index.image_size) != (MADE_BY, image_size) {
+            return Err(format!(
+                "it holds pictures of {} pixels by {:?}, not of {image_size} by {MADE_BY:?}",
+                index.image_size, index.made_by
+            ));
+        }
+        if let Some(astray) = index.entries.iter().find(|entry| {
+            let end = entry.offset.checked_add(entry.bytes(image_size));
+            !matches!(entry.channels, 1 | 3) || end.is_none_or(|end| end > pixels_end)
+        }) {
+            return Err(format!("its index is wrong about {:?}", astray.id));
+        }
+        let by_id = |entry: Entry| (entry.id.clone(), entry);
+        Ok(Some(Self {
+            file,
+            image_size,
+            entries: index.entries.into_iter().map(by_id).collect(),
+        }))
+    }
+
+    /// The picture made from the file with this stamp; `None` where this file
+    /// has none or that file has changed. The error is what is wrong.
+    pub(crate) fn picture(
+        &self,
+        id: &str,
+        stamp: Stamp,
+    ) -> std::result::Result<Option<Picture>, String> {
+        match self.entries.get(id) {
+            Some(entry) if entry.stamp == stamp => self.read(entry).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn read(&self, entry: &Entry) -> std::result::Result<Picture, String> {
+        let mut pixels = vec![0; entry.bytes(self.image_size) as usize];
+        self.file
+            .read_exact_at(&mut pixels, entry.offset)
+            .map_err(|error| error.to_string())?;
+        if crc(&pixels) != entry.crc {
+            return Err(format!("the bytes of {:?} are damaged", entry.id));
+        }
+        Picture::from_raw(self.image_size, self.image_size, entry.channels, pixels)
+            .map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn entry(&self, id: &str) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// All entries, in the order of their bytes.
+    pub(crate) fn entries(&self) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = self.entries.values().collect();
+        entries.sort_by(|a, b| (a.offset, &a.id).cmp(&(b.offset, &b.id)));
+        entries
+    }
+}
+
+/// The index, and where it begins.
+fn read_index(file: &Positioned, length: u64) -> std::result::Result<(Index, u64), String> {
+    let cut = "it is cut off or no file of pixels";
+    let mut tail = [0; TAIL as usize];
+    let tail_at = length.checked_sub(TAIL).ok_or(cut)?;
+    file.read_exact_at(&mut tail, tail_at)
+        .map_err(|error| error.to_string())?;
+    let (magic, numbers) = tail.split_at(8);
+    let (index_length, index_crc) = numbers.split_at(8);
+    let index_length = u64::from_le_bytes(index_length.try_into().map_err(|_| cut)?);
+    let index_crc = u32::from_le_bytes(index_crc.try_into().map_err(|_| cut)?);
+    if magic != MAGIC || index_length > MAX_INDEX {
+        return Err(cut.into());
+    }
+    let index_at = tail_at.checked_sub(index_length).ok_or(cut)?;
+    let mut index = vec![0; index_length as usize];
+    file.read_exact_at(&mut index, index_at)
+        .map_err(|error| error.to_string())?;
+    if crc(&index) != index_crc {
+        return Err("its index is damaged".into());
+    }
+    let index = serde_json::from_slice(&index);
+    let index = index.map_err(|error| format!("its index cannot be read: {error}"))?;
+    Ok((index, index_at))
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// A file in the making: nobody sees it before [`finish`](Self::finish), and
+/// dropping it leaves nothing behind.
+pub(crate) struct PixelWriter {
+    path: PathBuf,
+    temporary: NamedTempFile,
+    writer: BufWriter<File>,
+    written: u64,
+    index: Index,
+}
+
+impl PixelWriter {
+    pub(crate) fn create(path: &Path, image_size: u32) -> Result<Self> {
+        let dir = atomic::parent(path);
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        atomic::sweep(dir)?;
+        let temporary = atomic::temporary_in(dir)?;
+        let file = temporary.as_file().try_clone();
+        Ok(Self {
+            path: path.into(),
+            writer: BufWriter::with_capacity(BUFFER, file.map_err(Error::io("write", path))?),
+            temporary,
+            written: 0,
+            index: Index {
+                made_by: MADE_BY.into(),
+                image_size,
+                entries: Vec::new(),
+            },
+        })
+    }
+
+    /// Bytes of pictures so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) fn push(&mut self, id: &str, stamp: Stamp, picture: &Picture) -> Result<()> {
+        let pixels = picture.pixels();
+        self.index.entries.push(Entry {
+            id: id.into(),
+            stamp,
+            offset: self.written,
+            channels: picture.channels(),
+            crc: crc(pixels),
+        });
+        self.written += pixels.len() as u64;
+        self.writer
+            .write_all(pixels)
+            .map_err(Error::io("write", &self.path))
+    }
+
+    /// Takes a picture over from another file; one that is damaged is left out.
+    pub(crate) fn copy(&mut self, from: &PixelFile, entry: &Entry) -> Result<()> {
+        match from.read(entry) {
+            Ok(picture) => self.push(&entry.id, entry.stamp, &picture),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes the index and gives the file its name, replacing what had it.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let failed = |error| Error::io("write", &self.path)(error);
+        let index = serde_json::to_vec(&self.index).map_err(|error| failed(error.into()))?;
+        let mut tail = MAGIC.to_vec();
+        tail.extend((index.len() as u64).to_le_bytes());
+        tail.extend(crc(&index).to_le_bytes());
+        self.writer
+            .write_all(&index)
+            .and_then(|()| self.writer.write_all(&tail))
+            .and_then(|()| self.writer.flush())
+            .map_err(failed)?;
+        drop(self.writer);
+        atomic::persist(self.temporary, &self.path)
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether a file is still the one that was read.
+
+use std::fs::Metadata;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// Two changes closer to each other than a file system's clock ticks leave the
+/// same time behind. Clocks tick at least this often where they tell more than
+/// whole seconds (Linux: 10 ms) …
+const FINE_TICK: Duration = Duration::from_millis(100);
+/// … and this often where they do not (FAT: 2 s).
+const COARSE_TICK: Duration = Duration::from_secs(2);
+const SECOND: i64 = 1_000_000_000;
+
+/// What a change of a file's contents changes: its length, when it was written,
+/// and, on Unix, when anything about it was changed. Programs can set the
+/// second back (`cp -p`, `rsync -t`), but not the third.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    bytes: u64,
+    /// Nanoseconds since 1970.
+    modified: i64,
+    /// Nanoseconds since 1970; 0 where the system does not tell.
+    changed: i64,
+}
+
+impl Stamp {
+    /// `None` where the system does not tell when files were written.
+    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+        Some(Self {
+            bytes: metadata.len(),
+            modified: nanoseconds(metadata.modified().ok()?)?,
+            changed: changed(metadata),
+        })
+    }
+
+    /// Whether any later change of the file will have another stamp. One that
+    /// was written just now may change again within the same tick.
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+        let last = self.modified.max(self.changed);
+        let tick = if last % SECOND == 0 {
+            COARSE_TICK
+        } else {
+            FINE_TICK
+        };
+        let age = nanoseconds(now).and_then(|now| now.checked_sub(last));
+        age.is_some_and(|age| i128::from(age) > tick.as_nanos() as i128)
+    }
+}
+
+/// Since 1970, for the years 1970 to 2262.
+fn nanoseconds(time: SystemTime) -> Option<i64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
+}
+
+#[cfg(unix)]
+fn changed(metadata: &Metadata) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = metadata.ctime().saturating_mul(SECOND);
+    seconds.saturating_add(metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn changed(_: &Metadata) -> i64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    use super::*;
+
+    fn stamp(path: &Path) -> Stamp {
+        Stamp::of(&fs::metadata(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn any_change_shows_even_where_length_and_time_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let first = stamp(&path);
+        std::thread::sleep(FINE_TICK);
+        assert_eq!(stamp(&path), first);
+
+        fs::write(&path, "two").unwrap();
+        assert_ne!(stamp(&path), first);
+        let written = SystemTime::UNIX_EPOCH + Duration::from_nanos(first.modified as u64);
+        File::open(&path).unwrap().set_modified(written).unwrap();
+        let put_back = stamp(&path);
+        assert_eq!((put_back.bytes, put_back.modified), (3, first.modified));
+        #[cfg(unix)]
+        assert_ne!(put_back, first);
+    }
+
+    #[test]
+    fn a_stamp_settles_when_the_clock_has_ticked() {
+        let settled = |changed: Duration, now: Duration| {
+            let stamp = Stamp {
+                bytes: 1,
+                modified: 0,
+                changed: changed.as_nanos() as i64,
+            };
+            stamp.is_settled(SystemTime::UNIX_EPOCH + now)
+        };
+        let day = Duration::from_secs(86_400);
+        let fine = day + Duration::from_nanos(7);
+        assert!(!settled(fine, fine));
+        assert!(!settled(fine, fine + FINE_TICK));
+        assert!(settled(fine, fine + 2 * FINE_TICK));
+        assert!(
+            !settled(day, day + 2 * FINE_TICK),
+            "whole seconds tell less"
+        );
+        assert!(settled(day, day + 2 * COARSE_TICK));
+        assert!(!settled(day + fine, day), "a clock that is ahead");
+    }
+}
