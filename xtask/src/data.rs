@@ -53,7 +53,8 @@ fn write_sample(from: &Path, to: &Path, names: [&str; 2], count: usize) -> Resul
     Ok(())
 }
 
-fn idx_dir(name: DatasetName) -> Result<PathBuf> {
+/// Where the files of a data set lie.
+pub(crate) fn idx_dir(name: DatasetName) -> Result<PathBuf> {
     Ok(root()?.join("data").join(name.as_str()).join("idx"))
 }
 

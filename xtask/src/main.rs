@@ -50,17 +50,11 @@ enum Command {
     Test,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
-    /// Measure
+    /// Measure, in turns with peers where there are any
     #[command(subcommand)]
-    Bench(Bench),
+    Bench(bench::Bench),
     /// Pack a release into target/dist; nothing is uploaded
     Release,
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// Images a second of whole training steps, against PyTorch where there is one
-    Train(bench::TrainArguments),
 }
 
 fn main() -> ExitCode {
@@ -71,7 +65,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Test => check::test(),
         Command::Consumers => consumers::run_all(),
-        Command::Bench(Bench::Train(arguments)) => bench::train(&arguments),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Release => release::release(),
     };
     match done {

@@ -1,108 +1,102 @@
-//! Runs full training steps on synthetic data on command, for benchmarks.
-//!
-//! Prints `ready`; then, for each line `run K` on stdin, takes K steps (forward,
-//! loss, backward, Adam) and prints the seconds they took; `quit` ends it.
+//! Takes full training steps (forward, loss, backward, Adam) on command, for
+//! benchmarks: on synthetic images, or on those of a folder.
 //!
 //! ```text
 //! cargo run --release -p trainer --example train_step -- --model small --image-size 32 --batch 128
 //! ```
+//!
+//! `--root DIR` names a folder of class folders; `--cache off` (the default)
+//! decodes every image in every epoch, `memory` keeps what it decoded.
+
+mod protocol;
 
 use std::error::Error;
-use std::io::{BufRead, Write};
-use std::time::Instant;
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use mnist_data::{HostBatch, ImageFolder, Loader, LoaderOptions};
+use mobilenet::weights::Normalisation;
 use mobilenet::{ModelConfig, Network, Variant};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
-use trainer::CrossEntropy;
+use protocol::{Arguments, serve};
+use trainer::{CrossEntropy, DeviceBatch, Normaliser};
 
 const CLASSES: usize = 10;
 const LEARNING_RATE: f64 = 1e-3;
 
-struct Settings {
-    model: Variant,
-    image_size: usize,
-    batch: usize,
-    threads: Option<usize>,
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
-    let settings = settings()?;
-    if let Some(threads) = settings.threads {
+    let arguments = Arguments::read(&[
+        "--model",
+        "--image-size",
+        "--batch",
+        "--threads",
+        "--precision",
+        "--width",
+        "--root",
+        "--cache",
+    ])?;
+    if let Some(threads) = arguments.get("--threads")? {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build_global()?;
     }
-    let mut bench = Bench::new(&settings)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "ready")?;
-    out.flush()?;
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["run", steps] => {
-                let steps: usize = steps.parse()?;
-                let started = Instant::now();
-                for _ in 0..steps {
-                    bench.step()?;
-                }
-                writeln!(out, "{}", started.elapsed().as_secs_f64())?;
-                out.flush()?;
-            }
-            ["quit"] => break,
-            _ => return Err(format!("{line:?}; expected `run K` or `quit`").into()),
-        }
-    }
-    Ok(())
-}
-
-fn settings() -> Result<Settings, Box<dyn Error>> {
-    let mut settings = Settings {
-        model: Variant::Small,
-        image_size: 32,
-        batch: 128,
-        threads: None,
+    let model = match arguments.get::<String>("--model")? {
+        Some(name) => format!("mobilenet_v3_{name}").parse()?,
+        None => Variant::Small,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{name} needs a value"))?;
-        match name.as_str() {
-            "--model" => settings.model = format!("mobilenet_v3_{value}").parse()?,
-            "--image-size" => settings.image_size = value.parse()?,
-            "--batch" => settings.batch = value.parse()?,
-            "--threads" => settings.threads = Some(value.parse()?),
-            _ => {
-                return Err(format!(
-                    "{name}; expected --model, --image-size, --batch or --threads"
-                )
-                .into());
+    let config = ModelConfig {
+        width: arguments.get("--width")?.unwrap_or(1.0),
+        ..ModelConfig::new(model, CLASSES)
+    };
+    let size = arguments.get("--image-size")?.unwrap_or(32);
+    let batch = arguments.get("--batch")?.unwrap_or(128);
+    let mut training = Training::new(&config, arguments.get("--precision")?)?;
+    let multiply_adds = training.network.plan().multiply_adds(size, size) as f64;
+    let facts = [("multiply-adds", multiply_adds)];
+    let Some(root) = arguments.get::<String>("--root")? else {
+        let batch = synthetic(size, batch)?;
+        return serve(&facts, |steps| {
+            (0..steps).try_for_each(|_| training.step(&batch))
+        });
+    };
+    let cache = arguments.get::<String>("--cache")?;
+    let loader = loader(Path::new(&root), cache.as_deref(), size, batch)?;
+    let normaliser = Normaliser::new(&Normalisation {
+        mean: [0.5; 3],
+        std: [0.5; 3],
+    });
+    let mut epoch = 0;
+    serve(&facts, |steps| {
+        let mut left = steps;
+        // Each time a new epoch: what was made ahead while nobody waited does not count.
+        while left > 0 {
+            for batch in loader.epoch(epoch).take(left) {
+                let batch = normaliser.apply(batch?, &Device::Cpu)?;
+                training.step(&batch)?;
+                left -= 1;
             }
+            epoch += 1;
         }
-    }
-    Ok(settings)
+        Ok(())
+    })
 }
 
-struct Bench {
+/// A network and what trains it.
+struct Training {
     network: Network,
     optimizer: Optimizer,
     loss: CrossEntropy,
-    images: Tensor,
-    labels: Vec<u32>,
-    weights: Vec<f32>,
     steps: u64,
 }
 
-impl Bench {
-    fn new(settings: &Settings) -> Result<Self, Box<dyn Error>> {
-        let network = Network::new(&ModelConfig::new(settings.model, CLASSES), 0, &Device::Cpu)?;
+impl Training {
+    fn new(config: &ModelConfig, precision: Option<String>) -> Result<Self, Box<dyn Error>> {
+        let network = Network::new(config, 0, &Device::Cpu)?;
+        if let Some(precision) = precision.filter(|precision| precision != "f32") {
+            let executor = network.executor();
+            return Err(format!("--precision {precision}: {executor} computes in f32").into());
+        }
         let len = network.parameters().len();
-        let (size, batch) = (settings.image_size, settings.batch);
-        // Any numbers of about unit size do; these repeat from run to run.
-        let pixels: Vec<f32> = (0..batch * size * size * 3)
-            .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
-            .collect();
         Ok(Self {
             network,
             optimizer: Optimizer::new(
@@ -111,28 +105,67 @@ impl Bench {
                 vec![ParameterGroup::new("all", 0..len)],
             )?,
             loss: CrossEntropy::plain(CLASSES),
-            images: Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?,
-            labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
-            weights: vec![1.0; batch],
             steps: 0,
         })
     }
 
-    fn step(&mut self) -> Result<(), Box<dyn Error>> {
+    fn step(&mut self, batch: &DeviceBatch) -> Result<(), Box<dyn Error>> {
         let logits = self
             .network
-            .forward_train(&self.images, self.steps, false)?;
-        let loss = self.loss.apply(&logits, &self.labels, &self.weights)?;
-        let gradients = loss.mean.backward()?;
-        let parameters = self.network.parameters();
-        let gradient = gradients.get(parameters.arena()).ok_or("no gradient")?;
+            .forward_train(&batch.images, self.steps, false)?;
+        let loss = self.loss.apply(&logits, &batch.labels, &batch.weights)?;
+        loss.mean.backward()?;
         let optimizer = &mut self.optimizer;
         let mut outcome = Ok(());
-        parameters.update(gradient, |values, gradients| {
+        self.network.parameters().update(|values, gradients| {
             outcome = optimizer.step(values, gradients, LEARNING_RATE);
         })?;
         outcome?;
         self.steps += 1;
         Ok(())
     }
+}
+
+/// Images of any numbers of about unit size; these repeat from run to run.
+fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
+    let pixels: Vec<f32> = (0..batch * size * size * 3)
+        .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
+        .collect();
+    Ok(DeviceBatch {
+        images: Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?,
+        labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
+        weights: vec![1.0; batch],
+        ids: Vec::new(),
+    })
+}
+
+/// Batches of a folder. A cache is full before the first step.
+fn loader(
+    root: &Path,
+    cache: Option<&str>,
+    image_size: usize,
+    batch_size: usize,
+) -> Result<Loader, Box<dyn Error>> {
+    let mut options = LoaderOptions {
+        batch_size,
+        image_size,
+        shuffle: Some(0),
+        drop_last: true,
+        ..LoaderOptions::default()
+    };
+    let keeps = match cache.unwrap_or("off") {
+        "off" => false,
+        "memory" => true,
+        other => return Err(format!("--cache {other}; expected off or memory").into()),
+    };
+    if !keeps {
+        options.cache_bytes = 0;
+    }
+    let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
+    if keeps {
+        // This epoch's number is none of those that are timed.
+        let filled: Result<Vec<HostBatch>, _> = loader.epoch(u64::MAX / 2).collect();
+        filled?;
+    }
+    Ok(loader)
 }

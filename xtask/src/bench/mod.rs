@@ -1,31 +1,61 @@
-//! `cargo xtask bench train`: whole training steps, ours and PyTorch's in turns,
-//! so that whatever else the machine does meets both alike.
+//! `cargo xtask bench`: ours and its peers in turns, so that whatever else the
+//! machine does meets all alike. A figure is a median over rounds; what counts
+//! is the ratio.
 
+mod case;
+mod contention;
+mod data;
+mod gemm;
+mod infer;
+mod measure;
+mod programs;
+mod report;
 mod runner;
+mod scaling;
+mod startup;
+mod statistics;
+mod train;
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
+use anyhow::{Result, ensure};
 
-use crate::shell::{cargo, root, run, target_dir};
-use runner::Runner;
+use case::{Case, select};
+use report::{Report, Row, Table};
 
-/// About how long one round of one side takes.
-const ROUND_SECONDS: f64 = 1.0;
-const MAX_STEPS: f64 = 200.0;
+#[derive(clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Whole training steps, against PyTorch eager and compiled
+    Train(Options),
+    /// Inference, against onnxruntime, OpenVINO, PyTorch, tract and rten
+    Infer(Options),
+    /// Reading and decoding images, against torchvision's DataLoader; training from disk
+    Data(Options),
+    /// A cold process to its first prediction, against Python with onnxruntime
+    Startup(Options),
+    /// Training steps while something else keeps a core busy
+    Contention(Options),
+    /// Training steps as a share of the machine's own matrix product
+    Gemm(Options),
+    /// How time and memory grow with batch, image size, width and threads
+    Scaling(Options),
+    /// Files that --json wrote, as lines of a Markdown table
+    Report {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
 
 #[derive(clap::Args)]
-pub(crate) struct TrainArguments {
-    /// A Python with torch and torchvision, to compare with
+pub(crate) struct Options {
+    /// A Python with the peers that are to be compared with: torch, torchvision, onnx,
+    /// onnxscript, onnxruntime, openvino; those it lacks are left out
     #[arg(long, value_name = "PYTHON")]
-    torch: Option<PathBuf>,
+    python: Option<PathBuf>,
     /// Write the results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only the cases whose name holds this: large-224, small-224, large-32, small-32
+    /// Only the case of this name, or all whose name holds it
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// CPU threads of each side
@@ -36,220 +66,116 @@ pub(crate) struct TrainArguments {
     rounds: usize,
 }
 
-struct Case {
-    model: &'static str,
-    image_size: usize,
-    batch: usize,
-}
-
-const CASES: [Case; 4] = [
-    case("large", 224, 16),
-    case("small", 224, 16),
-    case("large", 32, 128),
-    case("small", 32, 128),
-];
-
-const fn case(model: &'static str, image_size: usize, batch: usize) -> Case {
-    Case {
-        model,
-        image_size,
-        batch,
+impl Options {
+    fn validate(&self) -> Result<()> {
+        ensure!(self.rounds > 0, "--rounds must be at least 1");
+        ensure!(self.threads > 0, "--threads must be at least 1");
+        Ok(())
     }
-}
 
-impl Case {
-    fn name(&self) -> String {
-        format!("{}-{}", self.model, self.image_size)
-    }
-}
-
-#[derive(Serialize)]
-struct Report {
-    results: Vec<Outcome>,
-}
-
-/// Medians over the rounds, in images a second.
-#[derive(Serialize)]
-struct Outcome {
-    model: &'static str,
-    image_size: usize,
-    batch: usize,
-    precision: &'static str,
-    ours: f64,
-    torch: Option<f64>,
-    /// Ours over PyTorch's: above 1 we are faster.
-    ratio: Option<f64>,
-}
-
-pub(crate) fn train(arguments: &TrainArguments) -> Result<()> {
-    ensure!(arguments.rounds > 0, "--rounds must be at least 1");
-    ensure!(arguments.threads > 0, "--threads must be at least 1");
-    let cases = selected(arguments.case.as_deref())?;
-    let build = [
-        "build",
-        "--release",
-        "-p",
-        "trainer",
-        "--example",
-        "train_step",
-        "--locked",
-    ];
-    run(&mut cargo(&build)?)?;
-    let example = format!("train_step{}", std::env::consts::EXE_SUFFIX);
-    let ours = target_dir()?.join("release/examples").join(example);
-    let peer = root()?.join("xtask/peers/torch_train.py");
-    println!(
-        "{:<10} {:>5}  {:>10}  {:>10}  {:>6}",
-        "case", "batch", "ours", "torch", "ratio"
-    );
-    let mut results = Vec::new();
-    for case in cases {
-        let mut commands = vec![Command::new(&ours)];
-        if let Some(python) = &arguments.torch {
-            let mut command = Command::new(python);
-            command.arg("-B").arg(&peer);
-            commands.push(command);
+    /// The command that measures the same elsewhere.
+    fn command(&self, bench: &str) -> String {
+        let mut words = format!("cargo xtask bench {bench}");
+        if self.python.is_some() {
+            words += " --python PYTHON";
         }
-        let outcome = measure(case, commands, arguments)?;
-        let shown =
-            |value: Option<f64>, digits| value.map_or("-".into(), |v| format!("{v:.digits$}"));
-        println!(
-            "{:<10} {:>5}  {:>10.1}  {:>10}  {:>6}",
-            case.name(),
-            case.batch,
-            outcome.ours,
-            shown(outcome.torch, 1),
-            shown(outcome.ratio, 2)
-        );
-        results.push(outcome);
+        if let Some(case) = &self.case {
+            words += &format!(" --case {case}");
+        }
+        words + &format!(" --threads {} --rounds {}", self.threads, self.rounds)
+    }
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Train(options) => compare("train", options, train::cases(options)?),
+        Bench::Infer(options) => compare("infer", options, infer::cases(options)?),
+        Bench::Data(options) => compare("data", options, data::cases(options)?),
+        Bench::Startup(options) => compare("startup", options, startup::cases(options)?),
+        Bench::Contention(options) => compare("contention", options, contention::cases(options)?),
+        Bench::Gemm(options) => compare("gemm", options, gemm::cases(options)?),
+        Bench::Scaling(options) => scaling::run(options),
+        Bench::Report { files } => report::print(files),
+    }
+}
+
+/// Measures the chosen cases one after the other.
+fn compare(bench: &str, options: &Options, cases: Vec<Case>) -> Result<()> {
+    let rows = |case: &Case| {
+        Ok(vec![measure::measure(
+            case,
+            options.threads,
+            options.rounds,
+        )?])
+    };
+    each(bench, options, cases, rows)
+}
+
+/// Makes rows of the chosen cases, shows them as they come, and writes them.
+fn each(
+    bench: &str,
+    options: &Options,
+    cases: Vec<Case>,
+    rows: impl Fn(&Case) -> Result<Vec<Row>>,
+) -> Result<()> {
+    options.validate()?;
+    let mut report = Report {
+        bench: bench.to_owned(),
+        command: options.command(bench),
+        machine: report::machine(),
+        threads: options.threads,
+        rounds: options.rounds,
+        results: Vec::new(),
+    };
+    let mut table = Table::default();
+    for case in select(cases, options.case.as_deref())? {
+        for row in rows(&case)? {
+            println!("{}", table.lines(&row));
+            report.results.push(row);
+        }
+        // What is measured stays, should a later case fail.
+        if let Some(path) = &options.json {
+            report.write(path)?;
+        }
     }
     println!(
-        "images a second: medians of {} rounds, {} threads, f32",
-        arguments.rounds, arguments.threads
+        "medians of {} rounds, {} threads; {}",
+        options.rounds, options.threads, report.machine
     );
-    if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&Report { results })?;
-        fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-    }
     Ok(())
-}
-
-fn selected(filter: Option<&str>) -> Result<Vec<&'static Case>> {
-    let filter = filter.unwrap_or("");
-    let cases: Vec<_> = CASES
-        .iter()
-        .filter(|case| case.name().contains(filter))
-        .collect();
-    if cases.is_empty() {
-        let names: Vec<_> = CASES.iter().map(Case::name).collect();
-        bail!("no case {filter:?}; there are {}", names.join(", "));
-    }
-    Ok(cases)
-}
-
-/// Runs the commands (ours, then perhaps PyTorch's) in turns.
-fn measure(case: &Case, commands: Vec<Command>, arguments: &TrainArguments) -> Result<Outcome> {
-    let mut sides = Vec::new();
-    for mut command in commands {
-        command.args(["--model", case.model]);
-        command.args(["--image-size", &case.image_size.to_string()]);
-        command.args(["--batch", &case.batch.to_string()]);
-        command.args(["--threads", &arguments.threads.to_string()]);
-        let mut runner = Runner::start(command)?;
-        // The first step allocates and chooses kernels; the second says how many make a round.
-        runner.steps(1)?;
-        let steps = (ROUND_SECONDS / runner.steps(1)?)
-            .ceil()
-            .clamp(1.0, MAX_STEPS) as usize;
-        runner.steps(steps)?;
-        sides.push((runner, steps, Vec::new()));
-    }
-    for _ in 0..arguments.rounds {
-        for (runner, steps, rates) in &mut sides {
-            rates.push((case.batch * *steps) as f64 / runner.steps(*steps)?);
-        }
-    }
-    let mut medians = Vec::new();
-    for (runner, _, rates) in sides {
-        runner.quit()?;
-        medians.push(median(rates).context("no round was measured")?);
-    }
-    let ours = *medians.first().context("nothing to measure")?;
-    let torch = medians.get(1).copied();
-    Ok(Outcome {
-        model: case.model,
-        image_size: case.image_size,
-        batch: case.batch,
-        precision: "f32",
-        ours,
-        torch,
-        ratio: torch.map(|torch| ours / torch),
-    })
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    let lower = values[(values.len() - 1) / 2];
-    Some((lower + upper) / 2.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn medians() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median(vec![]), None);
-    }
-
-    #[test]
-    fn cases_are_found_by_part_of_their_name() {
-        assert_eq!(selected(None).unwrap().len(), 4);
-        assert_eq!(selected(Some("small")).unwrap().len(), 2);
-        assert_eq!(selected(Some("large-32")).unwrap()[0].batch, 128);
-        let error = selected(Some("medium"))
-            .map(|_| ())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("small-224"), "{error}");
-    }
-
-    /// Two sides that claim to need 0.5 and 0.25 seconds, however many steps.
-    #[cfg(unix)]
-    #[test]
-    fn sides_take_turns_and_the_ratio_is_ours_over_theirs() {
-        let arguments = TrainArguments {
-            torch: None,
+    fn options() -> Options {
+        Options {
+            python: Some("/somewhere/python".into()),
             json: None,
-            case: None,
+            case: Some("large-32".to_owned()),
             threads: 2,
             rounds: 3,
-        };
-        let fake = |seconds| {
-            let mut command = Command::new("sh");
-            let script =
-                "echo ready; while read word steps; do test $word = run || exit 0; echo $0; done";
-            command.args(["-c", script, seconds]);
-            command
-        };
-        let outcome = measure(&CASES[3], vec![fake("0.5"), fake("0.25")], &arguments).unwrap();
-        // 2 and 4 steps make a round of a second.
-        assert_eq!(outcome.ours, 512.0);
-        assert_eq!(outcome.torch, Some(2048.0));
-        assert_eq!(outcome.ratio, Some(0.25));
-        let alone = measure(&CASES[3], vec![fake("0.5")], &arguments).unwrap();
-        let json = serde_json::to_value(Report {
-            results: vec![alone],
-        })
-        .unwrap();
-        let expected = serde_json::json!({"results": [{
-            "model": "small", "image_size": 32, "batch": 128, "precision": "f32",
-            "ours": 512.0, "torch": null, "ratio": null,
-        }]});
-        assert_eq!(json, expected);
+        }
+    }
+
+    #[test]
+    fn the_command_leaves_out_what_only_this_machine_knows() {
+        assert_eq!(
+            options().command("train"),
+            "cargo xtask bench train --python PYTHON --case large-32 --threads 2 --rounds 3"
+        );
+    }
+
+    #[test]
+    fn nothing_is_measured_by_no_threads_or_in_no_rounds() {
+        for (threads, rounds) in [(0, 1), (1, 0)] {
+            let options = Options {
+                threads,
+                rounds,
+                ..options()
+            };
+            assert!(compare("x", &options, vec![]).is_err());
+        }
     }
 }

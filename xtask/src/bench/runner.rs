@@ -1,6 +1,7 @@
-//! A program that takes training steps on command: it prints `ready`, answers
-//! `run K` with the seconds of K steps, and ends at `quit`.
+//! A program that takes steps on command: it prints `ready`, answers `run K`
+//! with the seconds of K steps, and ends at `quit`. Some know other answers too.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -40,13 +41,26 @@ impl Runner {
 
     /// Takes `count` steps; returns the seconds they took.
     pub(super) fn steps(&mut self, count: usize) -> Result<f64> {
-        writeln!(self.commands, "run {count}")
+        self.ask(&format!("run {count}"))
+    }
+
+    /// What it answers to a line: a positive number.
+    pub(super) fn ask(&mut self, line: &str) -> Result<f64> {
+        writeln!(self.commands, "{line}")
             .with_context(|| format!("{} does not listen", self.name))?;
         let answer = self.answer()?;
         match answer.parse::<f64>() {
-            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(seconds),
-            _ => bail!("{}: expected seconds, got {answer:?}", self.name),
+            Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+            _ => bail!("{}: {line}: expected a number, got {answer:?}", self.name),
         }
+    }
+
+    /// The most memory it has held so far, in megabytes of 10^6 bytes.
+    pub(super) fn peak_megabytes(&self) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(&path)
+            .with_context(|| format!("{path}: only Linux says how much memory a process held"))?;
+        peak_megabytes(&status).with_context(|| format!("{path} has no VmHWM in kB"))
     }
 
     pub(super) fn quit(mut self) -> Result<()> {
@@ -65,6 +79,15 @@ impl Runner {
         }
         Ok(line.trim().to_owned())
     }
+}
+
+/// The line of /proc/PID/status that says the peak of the resident set.
+fn peak_megabytes(status: &str) -> Option<f64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024.0 / 1e6)
 }
 
 /// An error must not leave a process behind that goes on computing.
@@ -105,6 +128,15 @@ mod tests {
         assert!(
             error(Runner::start(Command::new("/no/such/program"))).contains("/no/such/program")
         );
+    }
+
+    #[test]
+    fn the_peak_is_read_in_megabytes() {
+        let status = "Name:\tsh\nVmPeak:\t 9 kB\nVmHWM:\t    2500 kB\nVmRSS:\t 8 kB\n";
+        assert_eq!(peak_megabytes(status), Some(2.56));
+        for wrong in ["", "VmHWM: x kB", "VmHWM: 3 MB"] {
+            assert_eq!(peak_megabytes(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

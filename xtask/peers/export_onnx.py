@@ -1,0 +1,18 @@
+"""Writes torchvision's network as an ONNX file of a fixed batch, for the peers that read one."""
+
+import os
+
+import torch
+import torchvision
+from protocol import arguments
+
+options = arguments("model", "image_size", "batch", "threads", "out")
+torch.manual_seed(0)
+torch.set_num_threads(options.threads)
+build = getattr(torchvision.models, f"mobilenet_v3_{options.model}")
+model = build(weights=None, num_classes=10).eval()
+images = torch.randn(options.batch, 3, options.image_size, options.image_size)
+unfinished = options.out + ".unfinished"
+# One file, weights included; the exporter's default opset is what the peers are tested with.
+torch.onnx.export(model, (images,), unfinished, input_names=["images"], output_names=["logits"], external_data=False)
+os.replace(unfinished, options.out)

@@ -1,0 +1,24 @@
+//! The machine's matrix product, for `cargo xtask bench gemm`: square f32 matrices,
+//! multiplied by the crate `gemm` through candle, which has a safe interface to it.
+//! `RAYON_NUM_THREADS` says by how many threads.
+
+#[path = "../../../../crates/trainer/examples/protocol/mod.rs"]
+mod protocol;
+
+use std::error::Error;
+
+use candle_core::{Device, Tensor};
+use protocol::{Arguments, serve};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::read(&["--size"])?;
+    let size = arguments.get("--size")?.unwrap_or(2048);
+    let matrix = || Tensor::randn(0f32, 1.0, (size, size), &Device::Cpu);
+    let (left, right) = (matrix()?, matrix()?);
+    serve(&[], |steps| {
+        for _ in 0..steps {
+            left.matmul(&right)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,215 @@
+//! What a benchmark compares: cases, each with sides that take turns.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// The work of a case, as its figures name it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Work {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) model: Option<String>,
+    /// Both sides of an image, in pixels.
+    pub(super) image_size: usize,
+    /// Images in a step.
+    pub(super) batch: usize,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) precision: Option<String>,
+}
+
+impl Work {
+    /// A network's work in f32.
+    pub(super) fn new(model: &str, image_size: usize, batch: usize) -> Self {
+        Self {
+            model: Some(model.to_owned()),
+            image_size,
+            batch,
+            precision: Some("f32".to_owned()),
+        }
+    }
+
+    pub(super) fn with_precision(mut self, precision: &str) -> Self {
+        self.precision = Some(precision.to_owned());
+        self
+    }
+
+    /// Names the work in a runner's own options, and sets how many threads it may use.
+    pub(super) fn describe(&self, mut command: Command, threads: usize) -> Command {
+        if let Some(model) = &self.model {
+            command.args(["--model", model]);
+        }
+        command.args(["--image-size", &self.image_size.to_string()]);
+        command.args(["--batch", &self.batch.to_string()]);
+        command.args(["--threads", &threads.to_string()]);
+        command
+    }
+
+    /// The same for a program that knows more than one precision.
+    pub(super) fn describe_with_precision(&self, command: Command, threads: usize) -> Command {
+        let mut command = self.describe(command, threads);
+        if let Some(precision) = &self.precision {
+            command.args(["--precision", precision]);
+        }
+        command
+    }
+}
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Unit {
+    #[serde(rename = "images/s")]
+    ImagesPerSecond,
+    #[serde(rename = "GFLOP/s")]
+    GigaflopsPerSecond,
+    /// Of one step.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Of a whole process, from its start to its end.
+    #[serde(rename = "s")]
+    Seconds,
+    /// The most memory a process held at once.
+    #[serde(rename = "MB")]
+    Megabytes,
+}
+
+impl Unit {
+    pub(super) fn more_is_better(self) -> bool {
+        matches!(self, Unit::ImagesPerSecond | Unit::GigaflopsPerSecond)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Unit::ImagesPerSecond => "images/s",
+            Unit::GigaflopsPerSecond => "GFLOP/s",
+            Unit::Milliseconds => "ms",
+            Unit::Seconds => "s",
+            Unit::Megabytes => "MB",
+        }
+    }
+}
+
+/// What a step of a runner does, in the unit of its case.
+#[derive(Clone, Copy)]
+pub(super) enum Amount {
+    Known(f64),
+    /// The runner's own answer to this question, so many times.
+    Asked(&'static str, f64),
+}
+
+/// What one side does in a round.
+pub(super) enum Task {
+    /// Steps of a runner.
+    Steps {
+        command: Command,
+        amount: Amount,
+        /// Whether another thread keeps a core busy meanwhile.
+        neighbour: bool,
+    },
+    /// A whole process.
+    Process(Command),
+}
+
+pub(super) struct Side {
+    pub(super) name: String,
+    pub(super) task: Task,
+    /// Whether the benchmark has failed where this side does not run. A peer that
+    /// is not installed, or a setting that this processor lacks, is left out instead.
+    pub(super) required: bool,
+}
+
+impl Side {
+    /// Steps of a runner that may be left out.
+    pub(super) fn steps(name: &str, command: Command, amount: f64) -> Self {
+        Self {
+            name: name.to_owned(),
+            task: Task::Steps {
+                command,
+                amount: Amount::Known(amount),
+                neighbour: false,
+            },
+            required: false,
+        }
+    }
+
+    pub(super) fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+}
+
+/// One row of a benchmark. Its sides are made only when its turn comes: that
+/// may need a build, an export or a download.
+pub(super) struct Case<'a> {
+    pub(super) name: String,
+    pub(super) work: Work,
+    pub(super) unit: Unit,
+    #[expect(clippy::type_complexity, reason = "a closure, once")]
+    pub(super) sides: Box<dyn Fn(&Work) -> Result<Vec<Side>> + 'a>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(
+        name: impl Into<String>,
+        unit: Unit,
+        work: Work,
+        sides: impl Fn(&Work) -> Result<Vec<Side>> + 'a,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            work,
+            unit,
+            sides: Box::new(sides),
+        }
+    }
+}
+
+/// The case of that name, or all whose name holds it.
+pub(super) fn select<'a>(mut cases: Vec<Case<'a>>, filter: Option<&str>) -> Result<Vec<Case<'a>>> {
+    let Some(filter) = filter else {
+        return Ok(cases);
+    };
+    let names: Vec<_> = cases.iter().map(|case| case.name.clone()).collect();
+    let exact = names.iter().any(|name| name == filter);
+    cases.retain(|case| match exact {
+        true => case.name == filter,
+        false => case.name.contains(filter),
+    });
+    if cases.is_empty() {
+        bail!("no case {filter:?}; there are {}", names.join(", "));
+    }
+    Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(filter: Option<&str>) -> Result<Vec<String>> {
+        let case = |name| Case::new(name, Unit::Seconds, Work::default(), |_| Ok(vec![]));
+        let cases = ["large-224", "large-224-bf16", "small-32"].map(case).into();
+        Ok(select(cases, filter)?.into_iter().map(|c| c.name).collect())
+    }
+
+    #[test]
+    fn cases_are_found_by_name_or_a_part_of_it() {
+        assert_eq!(names(None).unwrap().len(), 3);
+        assert_eq!(names(Some("large")).unwrap().len(), 2);
+        assert_eq!(names(Some("large-224")).unwrap(), ["large-224"]);
+        let error = names(Some("medium")).unwrap_err().to_string();
+        assert!(error.contains("small-32"), "{error}");
+    }
+
+    #[test]
+    fn a_unit_is_written_as_it_is_shown() {
+        for unit in [
+            Unit::ImagesPerSecond,
+            Unit::GigaflopsPerSecond,
+            Unit::Milliseconds,
+            Unit::Seconds,
+            Unit::Megabytes,
+        ] {
+            assert_eq!(serde_json::to_value(unit).unwrap(), unit.name());
+        }
+    }
+}

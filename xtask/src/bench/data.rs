@@ -1,0 +1,112 @@
+//! From files to batches, and training from files against training on images
+//! that are already there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use mnist_data::{DatasetName, ImageFolder, NoProgress, UnpackOptions, unpack};
+
+use super::Options;
+use super::case::{Case, Side, Unit, Work};
+use super::programs::{example, python_peer, scratch};
+use super::train::TrainStep;
+use crate::data::{fetch, idx_dir};
+use crate::shell::run;
+
+const PHOTOS: usize = 1000;
+
+pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
+    let load = example("mnist-data", "load_epoch")?;
+    let train = TrainStep::build(options)?;
+    let maker = load.clone();
+    let photos = move || photos(&maker);
+    let mut cases = vec![
+        loading("png-28-to-32", 32, 128, load.clone(), options, || {
+            digits("test")
+        }),
+        loading("jpeg-500x375-to-224", 224, 64, load, options, photos),
+    ];
+    for (name, side, cache) in [
+        ("train-decoding", "ours_decoding", false),
+        ("train-cached", "ours_cached", true),
+    ] {
+        let train = train.clone();
+        let sides = move |work: &Work| {
+            let mut command = train.command(work);
+            command.arg("--root").arg(digits("train")?).arg("--cache");
+            match cache {
+                true => command.arg(scratch("cache")?),
+                false => command.arg("off"),
+            };
+            Ok(vec![
+                Side::steps(side, command, work.batch as f64).required(),
+                train.side("ours_synthetic", work).required(),
+            ])
+        };
+        let work = Work::new("small", 32, 128);
+        cases.push(Case::new(name, Unit::ImagesPerSecond, work, sides));
+    }
+    Ok(cases)
+}
+
+/// Whole epochs of a folder, decoding every image each time.
+fn loading<'a>(
+    name: &str,
+    image_size: usize,
+    batch: usize,
+    load: PathBuf,
+    options: &'a Options,
+    folder: impl Fn() -> Result<PathBuf> + 'a,
+) -> Case<'a> {
+    let work = Work {
+        image_size,
+        batch,
+        ..Work::default()
+    };
+    Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+        let root = folder()?;
+        let images = ImageFolder::training(&root)?.samples.len() as f64;
+        let on_folder = |mut command: Command| {
+            command.arg("--root").arg(&root);
+            command.args(["--image-size", &work.image_size.to_string()]);
+            command.args(["--batch", &work.batch.to_string()]);
+            command.args(["--workers", &options.threads.to_string()]);
+            command
+        };
+        let mut ours = on_folder(Command::new(&load));
+        ours.args(["--cache", "off"]);
+        let mut sides = vec![Side::steps("ours", ours, images).required()];
+        if let Some(python) = &options.python {
+            let torch = on_folder(python_peer(python, "torch_data.py")?);
+            sides.push(Side::steps("torch", torch, images));
+        }
+        Ok(sides)
+    })
+}
+
+/// MNIST as folders of PNG files; the folder of one split.
+fn digits(split: &str) -> Result<PathBuf> {
+    fetch(&[DatasetName::Mnist])?;
+    let root = scratch("mnist")?;
+    let idx = idx_dir(DatasetName::Mnist)?;
+    unpack(&idx, &root, &UnpackOptions::default(), &NoProgress)?;
+    Ok(root.join(split))
+}
+
+/// Folders of photographs that `load_epoch` draws, once.
+fn photos(load_epoch: &Path) -> Result<PathBuf> {
+    let dir = scratch("photos")?.join(PHOTOS.to_string());
+    if !dir.exists() {
+        // A name that means complete is given only at the end.
+        let unfinished = dir.with_extension("unfinished");
+        let mut command = Command::new(load_epoch);
+        command.arg("--make-photos").arg(&unfinished);
+        run(command.arg(PHOTOS.to_string()))?;
+        ensure!(unfinished.is_dir(), "{} was not made", unfinished.display());
+        fs::rename(&unfinished, &dir)
+            .with_context(|| format!("cannot rename {}", unfinished.display()))?;
+    }
+    Ok(dir)
+}

@@ -1,0 +1,134 @@
+//! Inference: logits of a batch of images.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::Options;
+use super::case::{Case, Side, Unit, Work};
+use super::programs::{example, onnx, ours, python_peer, rust_peer};
+
+/// One image at once, as a server sees them, and many.
+const SIZES: [(usize, usize); 3] = [(224, 1), (224, 32), (32, 256)];
+
+/// Where bf16 has a peer.
+const BF16: [(&str, usize, usize); 3] = [("large", 224, 1), ("large", 224, 32), ("small", 32, 256)];
+
+pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
+    let program = example("trainer", "infer_step")?;
+    Ok(list(&program, options.python.as_deref(), options.threads))
+}
+
+fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Case<'a>> {
+    let mut cases = Vec::new();
+    let mut case = |suffix: &str, work: Work, peers: Peers| {
+        let model = work.model.as_deref().unwrap_or_default();
+        let name = format!("{model}-{}-{}{suffix}", work.image_size, work.batch);
+        let program = program.to_path_buf();
+        cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+            let command = work.describe_with_precision(ours(&program, threads), threads);
+            let mut sides = vec![side("ours", command, work)];
+            if let Some(python) = python {
+                sides.extend(peers(python, work, threads)?);
+            }
+            // The base precision must run everywhere.
+            if work.precision.as_deref() == Some("f32") {
+                sides[0].required = true;
+            }
+            Ok(sides)
+        }));
+    };
+    for (size, batch) in SIZES {
+        for model in ["large", "small"] {
+            case("", Work::new(model, size, batch), f32_peers);
+        }
+    }
+    for (model, size, batch) in BF16 {
+        let work = Work::new(model, size, batch).with_precision("bf16");
+        case("-bf16", work, openvino);
+    }
+    case("-rust", Work::new("large", 224, 1), rust_peers);
+    cases
+}
+
+type Peers = fn(&Path, &Work, usize) -> Result<Vec<Side>>;
+
+fn side(name: &str, command: Command, work: &Work) -> Side {
+    Side::steps(name, command, work.batch as f64)
+}
+
+fn f32_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
+    let torch = work.describe(python_peer(python, "torch_infer.py")?, threads);
+    let file = onnx(python, work)?;
+    let onnxruntime = on_file(python_peer(python, "onnxruntime_infer.py")?, &file, threads);
+    let mut sides = vec![
+        side("torch", torch, work),
+        side("onnxruntime", onnxruntime, work),
+    ];
+    sides.extend(openvino(python, work, threads)?);
+    Ok(sides)
+}
+
+/// OpenVINO tuned for latency, and where there are images enough also for
+/// throughput, when it runs several batches at once.
+fn openvino(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
+    let file = onnx(python, work)?;
+    let hints: &[_] = match work.batch {
+        1 => &["latency"],
+        _ => &["latency", "throughput"],
+    };
+    let mut sides = Vec::new();
+    for hint in hints {
+        let mut command = on_file(python_peer(python, "openvino_infer.py")?, &file, threads);
+        command.args(["--hint", hint]);
+        command.args(["--precision", work.precision.as_deref().unwrap_or("f32")]);
+        sides.push(side(&format!("openvino_{hint}"), command, work));
+    }
+    Ok(sides)
+}
+
+fn rust_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
+    let file = onnx(python, work)?;
+    let mut sides = Vec::new();
+    for name in ["rten", "tract"] {
+        let program = rust_peer(&format!("peer-{name}"))?;
+        let command = on_file(ours(&program, threads), &file, threads);
+        sides.push(side(name, command, work));
+    }
+    Ok(sides)
+}
+
+/// A peer that learns everything else from the file.
+fn on_file(mut command: Command, file: &Path, threads: usize) -> Command {
+    command.arg("--onnx").arg(file);
+    command.args(["--threads", &threads.to_string()]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_and_runs_without_peers() {
+        let cases = list(Path::new("infer_step"), None, 2);
+        let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names.len(), cases.len());
+        for name in ["large-224-1", "small-32-256-bf16", "large-224-1-rust"] {
+            assert!(names.contains(name), "{name}");
+        }
+        for case in &cases {
+            let sides = (case.sides)(&case.work).unwrap();
+            assert_eq!(sides.len(), 1, "{}", case.name);
+            assert_eq!(
+                sides[0].required,
+                !case.name.ends_with("bf16"),
+                "{}",
+                case.name
+            );
+        }
+    }
+}

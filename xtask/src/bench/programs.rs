@@ -1,0 +1,90 @@
+//! The programs that take turns: ours, built when they are needed, and the peers'.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::case::Work;
+use crate::shell::{cargo, root, run, target_dir};
+
+/// A release build of one of our examples; its path.
+pub(super) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let build = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        package,
+        "--example",
+        name,
+    ];
+    run(&mut cargo(&build)?)?;
+    Ok(target_dir()?
+        .join("release/examples")
+        .join(executable(name)))
+}
+
+/// A release build of `classify`; its path.
+pub(super) fn classify() -> Result<PathBuf> {
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "cli",
+    ])?)?;
+    Ok(target_dir()?.join("release").join(executable("classify")))
+}
+
+/// A Rust peer, which lies in a workspace of its own so that ours does not wait for it.
+pub(super) fn rust_peer(name: &str) -> Result<PathBuf> {
+    let peers = root()?.join("xtask/peers");
+    // Beside our own builds: the two would keep invalidating each other.
+    let target = target_dir()?.join("peers");
+    let mut build = cargo(&["build", "--release", "--locked", "-p", name])?;
+    build.current_dir(&peers).env("CARGO_TARGET_DIR", &target);
+    run(&mut build)?;
+    Ok(target.join("release").join(executable(name)))
+}
+
+fn executable(name: &str) -> String {
+    format!("{name}{}", std::env::consts::EXE_SUFFIX)
+}
+
+/// A program of ours that uses so many threads: candle's own pool reads the variable.
+pub(super) fn ours(program: &Path, threads: usize) -> Command {
+    let mut command = Command::new(program);
+    command.env("RAYON_NUM_THREADS", threads.to_string());
+    command
+}
+
+/// A script of `xtask/peers`, without byte code, which would lie among the committed files.
+pub(super) fn python_peer(python: &Path, script: &str) -> Result<Command> {
+    let path = root()?.join("xtask/peers").join(script);
+    ensure!(path.is_file(), "no peer {}", path.display());
+    let mut command = Command::new(python);
+    command.arg("-B").arg(path);
+    Ok(command)
+}
+
+/// A folder for what a benchmark makes and reads.
+pub(super) fn scratch(name: &str) -> Result<PathBuf> {
+    let dir = target_dir()?.join("bench").join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// torchvision's network as an ONNX file, which all inference peers read.
+pub(super) fn onnx(python: &Path, work: &Work) -> Result<PathBuf> {
+    let model = work.model.as_deref().unwrap_or("small");
+    let (size, batch) = (work.image_size, work.batch);
+    let path = scratch("onnx")?.join(format!("{model}-{size}-{batch}.onnx"));
+    if !path.exists() {
+        let mut command = work.describe(python_peer(python, "export_onnx.py")?, 1);
+        command.arg("--out").arg(&path);
+        run(&mut command)?;
+    }
+    Ok(path)
+}

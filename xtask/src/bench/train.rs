@@ -1,0 +1,182 @@
+//! Whole training steps: forward, loss, backward, Adam.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::Options;
+use super::case::{Case, Side, Unit, Work};
+use super::programs::{example, ours, python_peer};
+
+/// 224 px is the article's size, 32 px MNIST's.
+const WORK: [(&str, usize, usize); 4] = [
+    ("large", 224, 16),
+    ("small", 224, 16),
+    ("large", 32, 128),
+    ("small", 32, 128),
+];
+
+/// The variable that forces an instruction set.
+const ISA: &str = "CLASSIFY_ISA";
+
+/// Our training steps as a program.
+#[derive(Clone)]
+pub(super) struct TrainStep {
+    program: PathBuf,
+    pub(super) threads: usize,
+}
+
+impl TrainStep {
+    /// Builds it.
+    pub(super) fn build(options: &Options) -> Result<Self> {
+        let program = example("trainer", "train_step")?;
+        Ok(Self::at(program, options.threads))
+    }
+
+    /// The program of this path.
+    pub(super) fn at(program: impl Into<PathBuf>, threads: usize) -> Self {
+        Self {
+            program: program.into(),
+            threads,
+        }
+    }
+
+    /// The program at this work.
+    pub(super) fn command(&self, work: &Work) -> Command {
+        work.describe_with_precision(ours(&self.program, self.threads), self.threads)
+    }
+
+    /// The program as a side that counts images.
+    pub(super) fn side(&self, name: &str, work: &Work) -> Side {
+        Side::steps(name, self.command(work), work.batch as f64)
+    }
+
+    /// The same program with another number of threads.
+    pub(super) fn with_threads(&self, threads: usize) -> Self {
+        Self::at(&self.program, threads)
+    }
+}
+
+/// PyTorch's training steps, as they are or compiled.
+pub(super) fn torch(python: &Path, work: &Work, threads: usize, compiled: bool) -> Result<Side> {
+    let mut command = work.describe(python_peer(python, "torch_train.py")?, threads);
+    let name = if compiled { "torch_compile" } else { "torch" };
+    if compiled {
+        command.arg("--compile");
+    }
+    Ok(Side::steps(name, command, work.batch as f64))
+}
+
+pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
+    let program = TrainStep::build(options)?;
+    let mut cases = against_torch(&program, options.python.as_deref());
+    cases.extend(against_ourselves(&program));
+    Ok(cases)
+}
+
+fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<'a>> {
+    let case = |name: String, unit, work, compiled: &'static [bool]| {
+        let ours = program.clone();
+        Case::new(name, unit, work, move |work| {
+            let mut sides = vec![ours.side("ours", work).required()];
+            if let Some(python) = python {
+                for &compiled in compiled {
+                    sides.push(torch(python, work, ours.threads, compiled)?);
+                }
+            }
+            Ok(sides)
+        })
+    };
+    let mut cases = Vec::new();
+    for (model, size, batch) in WORK {
+        let (name, work) = (format!("{model}-{size}"), Work::new(model, size, batch));
+        cases.push(case(name, Unit::ImagesPerSecond, work, &[false, true]));
+    }
+    let work = Work::new("large", 224, 64);
+    cases.push(case(
+        "large-224-memory".into(),
+        Unit::Megabytes,
+        work,
+        &[false],
+    ));
+    cases
+}
+
+fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    for (model, size, batch) in [WORK[0], WORK[3]] {
+        // What varies comes first: the ratio says what it gives.
+        let mut case = |what: &str, work, first: fn(&TrainStep, &Work) -> [Side; 2]| {
+            let ours = program.clone();
+            let name = format!("{model}-{size}-{what}");
+            cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+                Ok(first(&ours, work).into())
+            }));
+        };
+        let work = Work::new(model, size, batch);
+        case("bf16", work.clone().with_precision("bf16"), |ours, work| {
+            let f32 = work.clone().with_precision("f32");
+            [
+                ours.side("ours_bf16", work),
+                ours.side("ours", &f32).required(),
+            ]
+        });
+        case("avx2", work.clone(), |ours, work| {
+            forced("avx2", ours, work)
+        });
+        case("portable", work.clone(), |ours, work| {
+            forced("portable", ours, work)
+        });
+        if program.threads > 1 {
+            case("threads", work, |ours, work| {
+                let alone = ours.with_threads(1);
+                [
+                    ours.side("ours", work).required(),
+                    alone.side("ours_1_thread", work).required(),
+                ]
+            });
+        }
+    }
+    cases
+}
+
+/// With an instruction set forced, and with the best one.
+fn forced(isa: &str, ours: &TrainStep, work: &Work) -> [Side; 2] {
+    let mut command = ours.command(work);
+    command.env(ISA, isa);
+    [
+        Side::steps(&format!("ours_{isa}"), command, work.batch as f64),
+        ours.side("ours", work).required(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_and_begins_with_ours() {
+        let program = TrainStep::at("train_step", 2);
+        let python = Path::new("python");
+        let mut cases = against_torch(&program, Some(python));
+        cases.extend(against_ourselves(&program));
+        let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names.len(), cases.len());
+        for name in [
+            "large-224",
+            "small-32-threads",
+            "large-224-avx2",
+            "large-224-memory",
+        ] {
+            assert!(names.contains(name), "{name}");
+        }
+        for case in &cases {
+            let sides = (case.sides)(&case.work).unwrap();
+            assert!(sides.len() > 1, "{}", case.name);
+            assert!(sides[0].name.starts_with("ours"), "{}", case.name);
+        }
+    }
+}
