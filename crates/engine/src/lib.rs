@@ -17,7 +17,7 @@ pub mod batch_norm;
 pub mod depthwise;
 pub mod pool;
 
-pub use fused::{Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
+pub use fused::{Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
 pub use isa::Isa;
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
 pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, SpecError};

@@ -10,6 +10,7 @@ mod backward;
 mod context;
 mod forward;
 mod head;
+mod infer;
 mod layout;
 mod pointwise;
 mod squeeze;
@@ -22,6 +23,8 @@ use crate::kernels::Pixels;
 use crate::plan::Plan;
 use crate::team::Team;
 use context::{Context, lock};
+pub use infer::Folded;
+use infer::Memories;
 use layout::Layout;
 use workspace::{Side, Workspace};
 
@@ -124,6 +127,8 @@ pub struct Fused {
     team: Team,
     /// Workspaces that no step is using.
     idle: Arc<Mutex<Vec<Box<Workspace>>>>,
+    /// What inference works in.
+    memories: Memories,
 }
 
 impl std::fmt::Debug for Fused {
@@ -160,6 +165,7 @@ impl Fused {
             isa: options.isa.unwrap_or_else(Isa::best),
             team: Team::new(threads),
             idle: Arc::default(),
+            memories: Memories::default(),
             plan,
         }
     }

@@ -13,27 +13,37 @@
 mod activation;
 mod depthwise_backward;
 mod depthwise_forward;
+mod depthwise_images;
+mod depthwise_row;
 mod elementwise;
+mod image_factors;
 mod image_rows;
 mod pack;
+mod panels;
 mod pooled;
 mod product;
 mod stem;
+mod stem_rows;
 mod weight_gradient;
 
 pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
 pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_length};
+pub(crate) use depthwise_images::{DepthwiseImages, depthwise_images};
+pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
 pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, NormaliseRows, activate_rows, activation_backward,
     channel_sums, combine, normalise_rows,
 };
+pub(crate) use image_factors::{hardsigmoid, image_averages, multiply_rows};
 pub(crate) use image_rows::Images;
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
+pub(crate) use panels::panel_planes;
 pub(crate) use pooled::{
     SqueezeBackward, average, factor_gradient, squeeze_backward, average_backward,
 };
 pub(crate) use product::{Epilogue, Product, ProductSums, product};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
+pub(crate) use stem_rows::stem_rows;
 pub(crate) use weight_gradient::{WeightGradient, weight_gradient};
 
 use crate::memory::Src;

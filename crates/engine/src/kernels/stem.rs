@@ -59,7 +59,7 @@ impl Stem {
         ROWS * Self::pitch(width)
     }
 
-    unsafe fn clear(&self) {
+    pub(super) unsafe fn clear(&self) {
         self.scratch.fill_zero(Self::scratch_length(self.width));
     }
 
@@ -68,7 +68,7 @@ impl Stem {
     }
 
     /// Copies row `row`, counted over all images, to where row `y` of its image belongs.
-    unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
+    pub(super) unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
         let length = self.width * COLOURS;
         let target = self.row(y).pointer(COLOURS, length);
         let target = std::slice::from_raw_parts_mut(target, length);
@@ -161,17 +161,18 @@ unsafe fn stem_forward_kernel<S: Simd>(
     }
 }
 
-const TILE: usize = 8;
+/// Outputs of a row that are made together.
+pub(super) const TILE: usize = 8;
 
 /// Rows of taps that fall inside the image for output row `y`.
 #[inline(always)]
-fn tap_rows(o: &Stem, y: usize) -> (usize, usize) {
+pub(super) fn tap_rows(o: &Stem, y: usize) -> (usize, usize) {
     let top = y * o.stride;
     (1_usize.saturating_sub(top), 3.min(o.height + 1 - top))
 }
 
 #[inline(always)]
-unsafe fn forward_tile<S: Simd>(
+pub(super) unsafe fn forward_tile<S: Simd>(
     s: S,
     o: &Stem,
     y: usize,

@@ -1,0 +1,203 @@
+//! Folding: where each layer's weights go, and what is made of them.
+
+use std::ops::Range;
+
+use crate::isa::Isa;
+use crate::kernels::{pack_outputs, pack_taps, packed_length};
+use crate::memory::{Buffer, Dst, Src, padded};
+use crate::plan::{ConvNorm, Linear, Plan};
+use crate::team::Team;
+
+/// Deals out the places of folded weights, and remembers what belongs there.
+pub(super) struct Places<'a> {
+    plan: &'a Plan,
+    pieces: Vec<Piece>,
+    length: usize,
+}
+
+/// One layer: where it comes from and where it goes.
+struct Piece {
+    /// In the arena, `[outputs][..]`.
+    weight: Range<usize>,
+    outputs: usize,
+    offset: Offset,
+    packing: Packing,
+    /// Places among the folded weights.
+    target: usize,
+    bias: usize,
+}
+
+/// What is added to a layer's products.
+enum Offset {
+    /// A bias, in the arena.
+    Bias(Range<usize>),
+    /// What the normalisation behind it leaves: gamma and beta in the arena, mean and
+    /// variance among the statistics.
+    Norm {
+        gamma: Range<usize>,
+        beta: Range<usize>,
+        mean: Range<usize>,
+        variance: Range<usize>,
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Packing {
+    Matrix,
+    Taps,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        Places {
+            plan,
+            pieces: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Places for the taps, `count` a channel, and biases of a filter.
+    pub(super) fn taps(&mut self, layer: &ConvNorm, count: usize) -> (usize, usize) {
+        let length = padded(layer.out_channels) * count;
+        self.piece(
+            layer.weight,
+            layer.out_channels,
+            self.norm(layer),
+            Packing::Taps,
+            length,
+        )
+    }
+
+    /// Places for the weights and biases of a 1×1 convolution.
+    pub(super) fn convolution(&mut self, layer: &ConvNorm) -> (usize, usize) {
+        let length = packed_length(layer.in_channels, layer.out_channels);
+        self.piece(
+            layer.weight,
+            layer.out_channels,
+            self.norm(layer),
+            Packing::Matrix,
+            length,
+        )
+    }
+
+    /// Places for the weights and biases of a fully connected layer.
+    pub(super) fn linear(&mut self, layer: &Linear) -> (usize, usize) {
+        let length = packed_length(layer.in_features, layer.out_features);
+        let bias = Offset::Bias(self.parameter(layer.weight + 1));
+        self.piece(
+            layer.weight,
+            layer.out_features,
+            bias,
+            Packing::Matrix,
+            length,
+        )
+    }
+
+    fn parameter(&self, index: usize) -> Range<usize> {
+        self.plan.parameters.segments()[index].range.clone()
+    }
+
+    fn norm(&self, layer: &ConvNorm) -> Offset {
+        let statistic = |index: usize| self.plan.statistics.segments()[index].range.clone();
+        Offset::Norm {
+            gamma: self.parameter(layer.norm),
+            beta: self.parameter(layer.norm + 1),
+            mean: statistic(layer.statistics),
+            variance: statistic(layer.statistics + 1),
+        }
+    }
+
+    fn piece(
+        &mut self,
+        weight: usize,
+        outputs: usize,
+        offset: Offset,
+        packing: Packing,
+        length: usize,
+    ) -> (usize, usize) {
+        // Everything starts on a cache line.
+        let target = self.length;
+        let bias = target + padded(length);
+        self.length = bias + padded(outputs);
+        self.pieces.push(Piece {
+            weight: self.parameter(weight),
+            outputs,
+            offset,
+            packing,
+            target,
+            bias,
+        });
+        (target, bias)
+    }
+
+    /// All folded weights.
+    pub(super) fn fold(
+        self,
+        isa: Isa,
+        team: &Team,
+        parameters: &[f32],
+        statistics: &[f32],
+    ) -> Buffer {
+        let buffer = Buffer::new(self.length);
+        let epsilon = self.plan.spec.batch_norm.epsilon;
+        team.run(self.pieces.len(), |index, _| {
+            let piece = &self.pieces[index];
+            let target = buffer.dst();
+            // SAFETY: every piece has places of its own.
+            unsafe { piece.fold(isa, epsilon, parameters, statistics, target) }
+        });
+        buffer
+    }
+}
+
+impl Piece {
+    /// # Safety
+    /// The piece's places in `target` must be the caller's.
+    unsafe fn fold(
+        &self,
+        isa: Isa,
+        epsilon: f64,
+        parameters: &[f32],
+        statistics: &[f32],
+        target: Dst,
+    ) {
+        let mut weights = parameters[self.weight.clone()].to_vec();
+        let inputs = weights.len() / self.outputs;
+        // SAFETY: the piece's places, as promised by the caller.
+        let biases = unsafe {
+            let place = target.pointer(self.bias, self.outputs);
+            std::slice::from_raw_parts_mut(place, self.outputs)
+        };
+        match &self.offset {
+            Offset::Bias(bias) => biases.copy_from_slice(&parameters[bias.clone()]),
+            Offset::Norm {
+                gamma,
+                beta,
+                mean,
+                variance,
+            } => {
+                let rows = weights.chunks_exact_mut(inputs).zip(biases);
+                for (channel, (row, bias)) in rows.enumerate() {
+                    let of = |values: &[f32], range: &Range<usize>| {
+                        f64::from(values[range.start + channel])
+                    };
+                    let deviation = (of(statistics, variance) + epsilon).sqrt();
+                    let factor = of(parameters, gamma) / deviation;
+                    for weight in row {
+                        *weight = (f64::from(*weight) * factor) as f32;
+                    }
+                    *bias = (of(parameters, beta) - of(statistics, mean) * factor) as f32;
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe {
+            let target = target.at(self.target);
+            let source = Src::of(&weights);
+            match self.packing {
+                Packing::Matrix => pack_outputs(isa, self.outputs, inputs, source, None, target),
+                Packing::Taps => pack_taps(self.outputs, inputs, source, None, target),
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Weights for inference: batch normalisation folded in, packed for the kernels.
+
+use std::ops::Range;
+
+use super::fold::Places;
+use crate::isa::Isa;
+use crate::kernels::{Epilogue, Product, TAPS, panel_planes, product};
+use crate::memory::{Buffer, Planes, Src, planes};
+use crate::plan::{Block, ConvNorm, Linear, Plan};
+use crate::simd::LANES;
+use crate::spec::Activation;
+use crate::team::Team;
+
+/// A network's weights, ready for [`Fused::infer`](crate::Fused::infer).
+///
+/// Each batch normalisation is folded into the convolution before it: its weights are
+/// multiplied by `gamma / sqrt(running variance + epsilon)`, and what is left becomes a
+/// bias. It is a copy: weights that change later do not change it.
+pub struct Folded {
+    isa: Isa,
+    weights: Buffer,
+    pub(super) stem: Filter,
+    pub(super) blocks: Vec<FoldedBlock>,
+    pub(super) last: Pointwise,
+    pub(super) hidden: Option<Pointwise>,
+    pub(super) classifier: Pointwise,
+}
+
+impl std::fmt::Debug for Folded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folded")
+            .field("isa", &self.isa)
+            .field("numbers", &self.weights.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stem, or a depthwise convolution.
+pub(super) struct Filter {
+    pub(super) channels: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) activation: Activation,
+    /// Taps a channel.
+    count: usize,
+    taps: usize,
+    bias: usize,
+}
+
+/// A 1×1 convolution or a fully connected layer.
+pub(super) struct Pointwise {
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) activation: Activation,
+    /// The planes of outputs that are products of their own.
+    pub(super) panels: Vec<Range<usize>>,
+    weights: usize,
+    bias: usize,
+}
+
+/// One inverted residual block.
+pub(super) struct FoldedBlock {
+    pub(super) expand: Option<Pointwise>,
+    pub(super) depthwise: Filter,
+    /// The planes of the depthwise convolution that are made together: the expansion's panels.
+    pub(super) panels: Vec<Range<usize>>,
+    /// Reduce, expand.
+    pub(super) squeeze: Option<(Pointwise, Pointwise)>,
+    pub(super) project: Pointwise,
+    pub(super) residual: bool,
+}
+
+impl Folded {
+    /// Folds `parameters` and running `statistics`, which lie as the plan's tables say.
+    pub(super) fn new(
+        plan: &Plan,
+        isa: Isa,
+        team: &Team,
+        parameters: &[f32],
+        statistics: &[f32],
+    ) -> Self {
+        let mut places = Places::new(plan);
+        let stem = Filter::new(&mut places, &plan.stem, TAPS);
+        let blocks = (plan.blocks.iter())
+            .map(|block| FoldedBlock::new(&mut places, isa, block))
+            .collect();
+        let last = Pointwise::convolution(&mut places, isa, &plan.last);
+        let hidden = plan.hidden.as_ref();
+        let hidden =
+            hidden.map(|layer| Pointwise::linear(&mut places, isa, layer, Activation::Hardswish));
+        let identity = Activation::Identity;
+        let classifier = Pointwise::linear(&mut places, isa, &plan.classifier, identity);
+        Folded {
+            isa,
+            weights: places.fold(isa, team, parameters, statistics),
+            stem,
+            blocks,
+            last,
+            hidden,
+            classifier,
+        }
+    }
+
+    pub(super) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Taps and biases of a filter, from plane `plane` on.
+    pub(super) fn filter(&self, filter: &Filter, plane: usize) -> (Src, Src) {
+        let first = plane * LANES;
+        // SAFETY: the plane is one of the filter's, which lies there.
+        unsafe {
+            let weights = self.weights.src();
+            (
+                weights.at(filter.taps + first * filter.count),
+                weights.at(filter.bias + first),
+            )
+        }
+    }
+
+    /// `c = activation(a * weights + bias) + addend` for some planes of outputs, which are
+    /// whole panels; `c` and `addend` begin with the first of them.
+    ///
+    /// # Safety
+    /// `a`, `c` and `addend` hold `rows` rows of their channels; those of `c` are the caller's.
+    pub(super) unsafe fn multiply(
+        &self,
+        layer: &Pointwise,
+        outputs: Range<usize>,
+        rows: usize,
+        a: Planes,
+        c: Planes,
+        addend: Option<Planes>,
+    ) {
+        let first = outputs.start * LANES;
+        // SAFETY: the layer's weights lie there, panel after panel; else as promised by
+        // the caller.
+        unsafe {
+            let weights = self.weights.src();
+            let operands = Product {
+                rows,
+                depth: layer.inputs,
+                columns: outputs.len() * LANES,
+                a,
+                b: weights.at(layer.weights + layer.inputs * first),
+                c,
+            };
+            let epilogue = Epilogue {
+                bias: Some(weights.at(layer.bias + first)),
+                activation: layer.activation,
+                addend,
+                sums: None,
+            };
+            product(self.isa, &operands, &epilogue);
+        }
+    }
+}
+
+impl Filter {
+    fn new(places: &mut Places<'_>, layer: &ConvNorm, count: usize) -> Self {
+        let (taps, bias) = places.taps(layer, count);
+        Filter {
+            channels: layer.out_channels,
+            kernel: layer.kernel,
+            stride: layer.stride,
+            activation: layer.activation,
+            count,
+            taps,
+            bias,
+        }
+    }
+
+    pub(super) fn planes(&self) -> usize {
+        planes(self.channels)
+    }
+}
+
+impl Pointwise {
+    fn convolution(places: &mut Places<'_>, isa: Isa, layer: &ConvNorm) -> Self {
+        let (weights, bias) = places.convolution(layer);
+        Pointwise {
+            inputs: layer.in_channels,
+            outputs: layer.out_channels,
+            activation: layer.activation,
+            panels: panel_planes(isa, planes(layer.out_channels)),
+            weights,
+            bias,
+        }
+    }
+
+    fn linear(places: &mut Places<'_>, isa: Isa, layer: &Linear, activation: Activation) -> Self {
+        let (weights, bias) = places.linear(layer);
+        Pointwise {
+            inputs: layer.in_features,
+            outputs: layer.out_features,
+            activation,
+            panels: panel_planes(isa, planes(layer.out_features)),
+            weights,
+            bias,
+        }
+    }
+
+    pub(super) fn planes(&self) -> usize {
+        planes(self.outputs)
+    }
+
+    /// Multiply-adds for each row.
+    pub(super) fn cost(&self) -> usize {
+        self.inputs * self.outputs
+    }
+}
+
+impl FoldedBlock {
+    fn new(places: &mut Places<'_>, isa: Isa, block: &Block) -> Self {
+        let expand = block.expand.as_ref();
+        let kernel = block.spec.kernel;
+        FoldedBlock {
+            expand: expand.map(|layer| Pointwise::convolution(places, isa, layer)),
+            depthwise: Filter::new(places, &block.depthwise, kernel * kernel),
+            panels: panel_planes(isa, planes(block.spec.expanded)),
+            squeeze: block.squeeze.as_ref().map(|layer| {
+                (
+                    Pointwise::linear(places, isa, &layer.reduce, Activation::Relu),
+                    Pointwise::linear(places, isa, &layer.expand, Activation::Identity),
+                )
+            }),
+            project: Pointwise::convolution(places, isa, &block.project),
+            residual: block.spec.is_residual(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The memory of inference: grows to what the largest call so far needed, and stays.
+
+use std::sync::Mutex;
+
+use super::super::context::{Scratch, lock};
+use super::folded::Folded;
+use crate::fused::workspace::Side;
+use crate::memory::{Buffer, Dst, Planes, plane_stride, planes};
+use crate::simd::LANES;
+
+/// Memories that no call is using.
+#[derive(Default)]
+pub(in crate::fused) struct Memories {
+    idle: Mutex<Vec<Box<Memory>>>,
+}
+
+/// Memory of one call.
+pub(super) struct Memory {
+    /// One a thread.
+    pub(super) scratch: Vec<Mutex<Scratch>>,
+    /// One a thread that runs a group of images alone.
+    pub(super) spaces: Vec<Mutex<Space>>,
+    pub(super) head: Head,
+}
+
+impl Memories {
+    /// Calls `work` with a memory of its own.
+    pub(super) fn with<R>(&self, threads: usize, work: impl FnOnce(&mut Memory) -> R) -> R {
+        let idle = lock(&self.idle).pop();
+        let mut memory = idle.unwrap_or_else(|| {
+            Box::new(Memory {
+                scratch: (0..threads).map(|_| Mutex::default()).collect(),
+                spaces: (0..threads).map(|_| Mutex::default()).collect(),
+                head: Head::default(),
+            })
+        });
+        let result = work(&mut memory);
+        lock(&self.idle).push(memory);
+        result
+    }
+}
+
+/// Numbers from one plane of `rows` rows to the next: an odd number of cache lines.
+fn stride(rows: usize) -> usize {
+    if rows < 64 {
+        (rows | 1) * LANES
+    } else {
+        plane_stride(rows)
+    }
+}
+
+/// Numbers of activations.
+fn length(channels: usize, rows: usize) -> usize {
+    planes(channels) * stride(rows)
+}
+
+/// A buffer that grows; what was in it is lost then.
+#[derive(Default)]
+struct Growing(Option<Buffer>);
+
+impl Growing {
+    fn at_least(&mut self, length: usize) -> Area {
+        match &self.0 {
+            Some(buffer) if buffer.len() >= length => Area(buffer.dst()),
+            _ => Area(self.0.insert(Buffer::new(length)).dst()),
+        }
+    }
+}
+
+/// Memory seen as activations of one shape after another.
+#[derive(Clone, Copy)]
+pub(super) struct Area(Dst);
+
+impl Area {
+    /// Must have room for them.
+    pub(super) fn planes(self, rows: usize) -> Planes {
+        Planes {
+            start: self.0,
+            stride: stride(rows),
+        }
+    }
+}
+
+/// Of the head, all `[planes][images][16]`.
+#[derive(Default)]
+pub(super) struct Head {
+    buffers: [Growing; 3],
+}
+
+impl Head {
+    /// Room for pooled features, the hidden layer and logits.
+    pub(super) fn areas(&mut self, folded: &Folded, images: usize) -> [Area; 3] {
+        let hidden = folded.hidden.as_ref().map_or(0, |layer| layer.outputs);
+        let channels = [folded.last.outputs, hidden, folded.classifier.outputs];
+        let mut channels = channels.into_iter();
+        self.buffers.each_mut().map(|buffer| {
+            let channels = channels.next().unwrap_or(0);
+            buffer.at_least(length(channels, images))
+        })
+    }
+}
+
+/// Of the backbone.
+#[derive(Default)]
+pub(super) struct Space {
+    buffers: [Growing; 7],
+}
+
+/// Of the backbone, for one group of images.
+#[derive(Clone, Copy)]
+pub(super) struct Areas {
+    /// Blocks' inputs and outputs, in turns.
+    pub(super) turns: [Area; 2],
+    /// The input of block `cut`, of all images.
+    pub(super) joined: Area,
+    /// A depthwise convolution's output.
+    pub(super) filtered: Area,
+    /// Of squeeze-excite.
+    pub(super) averages: Area,
+    pub(super) hidden: Area,
+    pub(super) factors: Area,
+    /// The blocks before `cut` are run for a few images at a time, so that their large
+    /// activations stay in the cache.
+    pub(super) cut: usize,
+    /// As many.
+    pub(super) few: usize,
+}
+
+/// Numbers of activations that should stay in a core's cache: 1 MiB less the weights.
+const CACHE: usize = 160 * 1024;
+
+impl Space {
+    /// Room for `images` images of that size; all at once where they are `together`.
+    pub(super) fn areas(
+        &mut self,
+        folded: &Folded,
+        images: usize,
+        image: Side,
+        together: bool,
+    ) -> Areas {
+        let (cut, few) = if together {
+            (0, images)
+        } else {
+            cut(folded, images, image)
+        };
+        let count = |index: usize| if index < cut { few } else { images };
+        let mut side = image.strided(folded.stem.stride);
+        let mut channels = folded.stem.channels;
+        // What is between block `index - 1` and block `index`.
+        let (mut turns, mut joined) = (0, 0);
+        let mut between = |index: usize, channels: usize, side: Side| {
+            if index == cut {
+                joined = length(channels, images * side.pixels());
+            } else {
+                turns = turns.max(length(channels, count(index) * side.pixels()));
+            }
+        };
+        let (mut filtered, mut wide, mut narrow) = (0, 0, 0);
+        for (index, block) in folded.blocks.iter().enumerate() {
+            between(index, channels, side);
+            let expanded = block.depthwise.channels;
+            side = side.strided(block.depthwise.stride);
+            channels = block.project.outputs;
+            filtered = filtered.max(length(expanded, count(index) * side.pixels()));
+            if let Some((reduce, _)) = &block.squeeze {
+                wide = wide.max(length(expanded, images));
+                narrow = narrow.max(length(reduce.outputs, images));
+            }
+        }
+        between(folded.blocks.len(), channels, side);
+        let lengths = [turns, turns, joined, filtered, wide, narrow, wide];
+        let mut lengths = lengths.into_iter();
+        let areas = self
+            .buffers
+            .each_mut()
+            .map(|buffer| buffer.at_least(lengths.next().unwrap_or(0)));
+        let [first, second, joined, filtered, averages, hidden, factors] = areas;
+        Areas {
+            turns: [first, second],
+            joined,
+            filtered,
+            averages,
+            hidden,
+            factors,
+            cut,
+            few,
+        }
+    }
+}
+
+/// The first block from which on the activations of all images fit the cache, and how many
+/// images fit it before.
+fn cut(folded: &Folded, images: usize, image: Side) -> (usize, usize) {
+    let mut side = image.strided(folded.stem.stride);
+    let mut channels = folded.stem.channels;
+    let (mut cut, mut largest) = (0, 0);
+    for (index, block) in folded.blocks.iter().enumerate() {
+        let before = length(channels, side.pixels());
+        side = side.strided(block.depthwise.stride);
+        channels = block.project.outputs;
+        let after = block.depthwise.channels + channels;
+        let numbers = before + length(after, side.pixels());
+        if numbers * images > CACHE {
+            cut = index + 1;
+            largest = largest.max(numbers);
+        }
+    }
+    if cut == 0 {
+        (0, images)
+    } else {
+        (cut, (CACHE / largest).clamp(1, images))
+    }
+}

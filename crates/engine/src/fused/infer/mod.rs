@@ -1,0 +1,177 @@
+//! Inference: a network with its batch normalisations folded away.
+//!
+//! Many images are dealt out in groups; each thread takes a group through the whole
+//! backbone alone, so that activations stay in its cache. Few images are taken through
+//! by the team together, layer by layer. The head comes last, for all images at once:
+//! its weights are many, and are read only once.
+
+mod crew;
+mod filter;
+mod fold;
+mod folded;
+mod memory;
+mod network;
+
+use super::context::lock;
+use super::{Fused, FusedError, Images, check};
+use crate::memory::{Dst, Planes};
+use crew::Crew;
+pub use folded::Folded;
+pub(super) use memory::Memories;
+use memory::Memory;
+use network::{Group, linear, unpack};
+
+impl Fused {
+    /// Folds batch normalisation with its running `statistics` into the weights, and packs
+    /// them. Parameters and statistics lie as the plan's tables say.
+    ///
+    /// # Errors
+    /// If a buffer has another length than it should.
+    pub fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Folded, FusedError> {
+        check("parameters", parameters.len(), self.plan.parameters.len())?;
+        check("statistics", statistics.len(), self.plan.statistics.len())?;
+        Ok(Folded::new(
+            &self.plan, self.isa, &self.team, parameters, statistics,
+        ))
+    }
+
+    /// The logits, `[n][classes]`, of images, as `model.eval()(images)` in torch.
+    ///
+    /// An image's logits depend neither on the images beside it nor on the number of threads.
+    ///
+    /// # Errors
+    /// If a buffer has another length than it should.
+    pub fn infer(
+        &self,
+        folded: &Folded,
+        images: Images<'_>,
+        logits: &mut [f32],
+    ) -> Result<(), FusedError> {
+        images.check()?;
+        let classes = folded.classifier.outputs;
+        check("logits", logits.len(), images.count * classes)?;
+        let target = Dst::of(logits);
+        self.memories.with(self.threads(), |memory| {
+            let [pooled, hidden, logits] = memory.head.areas(folded, images.count);
+            let (pooled, logits) = (pooled.planes(images.count), logits.planes(images.count));
+            self.pool(folded, memory, &images, pooled);
+            let crew = self.crew(memory);
+            // SAFETY: the areas are this call's and have room for all images.
+            unsafe {
+                let mut features = pooled;
+                if let Some(layer) = &folded.hidden {
+                    let hidden = hidden.planes(images.count);
+                    linear(
+                        &crew,
+                        folded,
+                        layer,
+                        images.count,
+                        features,
+                        hidden,
+                        |_, _| {},
+                    );
+                    features = hidden;
+                }
+                let layer = &folded.classifier;
+                linear(
+                    &crew,
+                    folded,
+                    layer,
+                    images.count,
+                    features,
+                    logits,
+                    |_, _| {},
+                );
+            }
+            self.rows(&crew, logits, classes, images.count, target);
+        });
+        Ok(())
+    }
+
+    /// The pooled features, `[n][features]`, of images: what the head is given.
+    ///
+    /// # Errors
+    /// If a buffer has another length than it should.
+    pub fn features(
+        &self,
+        folded: &Folded,
+        images: Images<'_>,
+        features: &mut [f32],
+    ) -> Result<(), FusedError> {
+        images.check()?;
+        let channels = folded.last.outputs;
+        check("features", features.len(), images.count * channels)?;
+        let target = Dst::of(features);
+        self.memories.with(self.threads(), |memory| {
+            let [pooled, ..] = memory.head.areas(folded, images.count);
+            let pooled = pooled.planes(images.count);
+            self.pool(folded, memory, &images, pooled);
+            self.rows(&self.crew(memory), pooled, channels, images.count, target);
+        });
+        Ok(())
+    }
+
+    fn crew<'a>(&'a self, memory: &'a Memory) -> Crew<'a> {
+        Crew {
+            team: &self.team,
+            scratch: &memory.scratch,
+            alone: None,
+        }
+    }
+
+    /// Planes to rows.
+    fn rows(&self, crew: &Crew<'_>, source: Planes, channels: usize, count: usize, target: Dst) {
+        crew.run(count, 1, count * channels, |rows, _| {
+            // SAFETY: every part writes its own rows; both hold all of them.
+            unsafe { unpack(source, channels, rows, target) };
+        });
+    }
+
+    /// The pooled features of all images.
+    fn pool(&self, folded: &Folded, memory: &Memory, images: &Images<'_>, pooled: Planes) {
+        let (count, threads) = (images.count, self.threads());
+        let side = images.side();
+        let most = largest_group(folded, images);
+        let tasks = count.div_ceil(most).next_multiple_of(threads).min(count);
+        let group =
+            |first: usize, count: usize, alone: Option<usize>, space: &mut memory::Space| {
+                let group = Group {
+                    folded,
+                    crew: Crew {
+                        alone,
+                        ..self.crew(memory)
+                    },
+                    areas: space.areas(folded, count, side, alone.is_none()),
+                    images: count,
+                    side,
+                    pixels: images.pixels().image(first, side.pixels()),
+                };
+                // SAFETY: the space is locked; every group has its own rows of features.
+                unsafe { group.features(pooled.row(first)) };
+            };
+        // Images that the slowest thread takes, if each works alone.
+        let slowest = tasks.div_ceil(threads) * count.div_ceil(tasks);
+        if slowest * threads * 4 > count * 5 {
+            group(0, count, None, &mut lock(&memory.spaces[0]));
+            return;
+        }
+        self.team.run(tasks, |task, thread| {
+            let (first, end) = (count * task / tasks, count * (task + 1) / tasks);
+            group(
+                first,
+                end - first,
+                Some(thread),
+                &mut lock(&memory.spaces[thread]),
+            );
+        });
+    }
+}
+
+/// Images of a group: enough for the products of the last layers to have many rows.
+fn largest_group(folded: &Folded, images: &Images<'_>) -> usize {
+    let mut side = images.side().strided(folded.stem.stride);
+    for block in &folded.blocks {
+        side = side.strided(block.depthwise.stride);
+    }
+    96_usize.div_ceil(side.pixels()).min(48)
+}

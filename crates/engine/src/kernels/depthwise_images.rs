@@ -1,0 +1,110 @@
+//! Depthwise convolution of many small images at once.
+//!
+//! A tile is the same pixel of up to eight images, so that it needs neither padding nor
+//! taps that fall outside: of the 25 taps of a 5×5 kernel a 2×2 image sees four.
+
+use super::activation::{activate, for_activation};
+use super::entry;
+use crate::memory::{Dst, Planes, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// Operands of [`depthwise_images`].
+#[derive(Clone, Copy)]
+pub(crate) struct DepthwiseImages {
+    pub(crate) images: usize,
+    pub(crate) planes: usize,
+    /// Of the input.
+    pub(crate) height: usize,
+    /// Of the input.
+    pub(crate) width: usize,
+    /// The padding is half of it.
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    /// `[images][height][width]` pixels.
+    pub(crate) source: Planes,
+    /// `[plane][kernel * kernel][16]`
+    pub(crate) taps: Src,
+    /// Added to the output of each channel.
+    pub(crate) bias: Src,
+    /// After the bias.
+    pub(crate) activation: Activation,
+    /// `[images][ceil(height / stride)][ceil(width / stride)]` pixels.
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// # Safety
+    /// See the operands.
+    fn depthwise_images(operands: &DepthwiseImages) => depthwise_images_kernel
+}
+
+#[inline(always)]
+unsafe fn depthwise_images_kernel<S: Simd>(s: S, o: &DepthwiseImages) {
+    let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
+    let (from, to) = (o.height * o.width * LANES, rows * columns * LANES);
+    for plane in 0..o.planes {
+        let source = o.source.plane(plane).src();
+        let target = o.target.plane(plane).start;
+        let mut image = 0;
+        while image < o.images {
+            let (source, target) = (source.at(image * from), target.at(image * to));
+            let left = o.images - image;
+            image += if left >= 8 {
+                tile::<S, 8>(s, o, plane, source, target);
+                8
+            } else if left >= 4 {
+                tile::<S, 4>(s, o, plane, source, target);
+                4
+            } else {
+                tile::<S, 1>(s, o, plane, source, target);
+                1
+            };
+        }
+    }
+}
+
+/// The taps along one axis that fall inside, for output `y`.
+#[inline(always)]
+fn inside(y: usize, stride: usize, kernel: usize, size: usize) -> std::ops::Range<usize> {
+    let (padding, top) = (kernel / 2, y * stride);
+    padding.saturating_sub(top)..kernel.min(size + padding - top)
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const IMAGES: usize>(
+    s: S,
+    o: &DepthwiseImages,
+    plane: usize,
+    source: Src,
+    target: Dst,
+) {
+    let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
+    let (from, to) = (o.height * o.width * LANES, rows * columns * LANES);
+    let (k, padding) = (o.kernel, o.kernel / 2);
+    let taps = o.taps.at(plane * k * k * LANES);
+    let bias = s.load(o.bias, plane * LANES);
+    for y in 0..rows {
+        let tap_rows = inside(y, o.stride, k, o.height);
+        for x in 0..columns {
+            let tap_columns = inside(x, o.stride, k, o.width);
+            let mut sums = [s.zero(); IMAGES];
+            for tap_row in tap_rows.clone() {
+                let row = (y * o.stride + tap_row - padding) * o.width;
+                for tap in tap_columns.clone() {
+                    let weight = s.load(taps, (tap_row * k + tap) * LANES);
+                    let pixel = source.at((row + x * o.stride + tap - padding) * LANES);
+                    for image in 0..IMAGES {
+                        let value = s.load(pixel, image * from);
+                        sums[image] = s.mul_add(value, weight, sums[image]);
+                    }
+                }
+            }
+            let pixel = target.at((y * columns + x) * LANES);
+            for_activation!(o.activation, A => for image in 0..IMAGES {
+                let value = activate::<S, A>(s, s.add(sums[image], bias));
+                s.store(pixel, image * to, value);
+            });
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One row of a depthwise convolution, from input rows that lie ready with zeros on
+//! either side. Whoever makes the input writes it straight into a ring of such rows
+//! (see [`Ring`]), so that an expanded activation never leaves the cache.
+
+use super::activation::{activate, for_activation};
+use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
+use super::entry;
+use crate::memory::{Dst, Planes, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// The last few rows of an image in some planes, each with zeros on either side.
+#[derive(Clone, Copy)]
+pub(crate) struct Ring {
+    planes: Planes,
+    width: usize,
+}
+
+impl Ring {
+    fn stride(width: usize) -> usize {
+        // An odd number of cache lines.
+        RING_ROWS * ring_stride(width) + LANES
+    }
+
+    /// Numbers of scratch for a ring of `planes` planes.
+    pub(crate) fn length(planes: usize, width: usize) -> usize {
+        planes * Self::stride(width)
+    }
+
+    /// A ring in `scratch`, its margins zeroed.
+    ///
+    /// # Safety
+    /// `scratch` must have [`Ring::length`] numbers, and be the caller's.
+    pub(crate) unsafe fn new(scratch: Dst, planes: usize, width: usize) -> Self {
+        let stride = Self::stride(width);
+        for plane in 0..planes {
+            clear_margins(scratch.at(plane * stride), width);
+        }
+        Ring {
+            planes: Planes {
+                start: scratch,
+                stride,
+            },
+            width,
+        }
+    }
+
+    /// Where row `y` of the image belongs, in all planes.
+    ///
+    /// # Safety
+    /// The ring must still be the caller's.
+    pub(crate) unsafe fn row(&self, y: usize) -> Planes {
+        let pixels = ring_stride(self.width) / LANES;
+        self.planes.row(y % RING_ROWS * pixels + MARGIN)
+    }
+}
+
+/// Operands of [`depthwise_row`].
+#[derive(Clone, Copy)]
+pub(crate) struct DepthwiseRow {
+    pub(crate) planes: usize,
+    /// Of the input.
+    pub(crate) height: usize,
+    /// 3 or 5; the padding is half of it.
+    pub(crate) kernel: usize,
+    /// 1 or 2.
+    pub(crate) stride: usize,
+    /// The output row.
+    pub(crate) y: usize,
+    /// The output's width.
+    pub(crate) columns: usize,
+    /// Holds every input row that the output row sees.
+    pub(crate) ring: Ring,
+    /// `[plane][kernel * kernel][16]`
+    pub(crate) taps: Src,
+    /// Added to the output of each channel.
+    pub(crate) bias: Src,
+    /// After the bias.
+    pub(crate) activation: Activation,
+    /// The output row, `columns` pixels.
+    pub(crate) target: Planes,
+}
+
+entry! {
+    /// # Safety
+    /// See the operands.
+    fn depthwise_row(operands: &DepthwiseRow) => depthwise_row_kernel
+}
+
+#[inline(always)]
+unsafe fn depthwise_row_kernel<S: Simd>(s: S, o: &DepthwiseRow) {
+    match (o.kernel, o.stride) {
+        (3, 1) => planes::<S, 3, 1>(s, o),
+        (3, _) => planes::<S, 3, 2>(s, o),
+        (_, 1) => planes::<S, 5, 1>(s, o),
+        _ => planes::<S, 5, 2>(s, o),
+    }
+}
+
+/// The row in one plane.
+struct Row<'a, S: Simd> {
+    /// The input's rows of this plane, from the left padding on.
+    inputs: [Src; 5],
+    /// The taps' rows that fall inside the image.
+    first: usize,
+    last: usize,
+    taps: Src,
+    bias: S::Vector,
+    target: Dst,
+    operands: &'a DepthwiseRow,
+}
+
+#[inline(always)]
+unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &DepthwiseRow) {
+    let padding = K / 2;
+    let top = o.y * STRIDE;
+    let first = padding.saturating_sub(top);
+    let last = K.min(o.height + padding - top);
+    for plane in 0..o.planes {
+        let mut inputs = [Src::none(); 5];
+        for (tap, input) in inputs.iter_mut().enumerate().take(last).skip(first) {
+            let row = top + tap - padding;
+            // The margin is as wide as the widest padding.
+            let start = row % RING_ROWS * ring_stride(o.ring.width) + (MARGIN - padding) * LANES;
+            *input = o.ring.planes.plane(plane).src().at(start);
+        }
+        let row = Row::<S> {
+            inputs,
+            first,
+            last,
+            taps: o.taps.at(plane * K * K * LANES),
+            bias: s.load(o.bias, plane * LANES),
+            target: o.target.plane(plane).start,
+            operands: o,
+        };
+        let mut x = 0;
+        if o.columns.is_multiple_of(7) {
+            while x < o.columns {
+                tile::<S, K, STRIDE, 7>(s, &row, x);
+                x += 7;
+            }
+        }
+        while x + 8 <= o.columns {
+            tile::<S, K, STRIDE, 8>(s, &row, x);
+            x += 8;
+        }
+        while x + 4 <= o.columns {
+            tile::<S, K, STRIDE, 4>(s, &row, x);
+            x += 4;
+        }
+        while x < o.columns {
+            tile::<S, K, STRIDE, 1>(s, &row, x);
+            x += 1;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>(
+    s: S,
+    row: &Row<'_, S>,
+    x: usize,
+) {
+    let mut sums = [s.zero(); WIDTH];
+    for tap_row in row.first..row.last {
+        let input = row.inputs[tap_row].at(x * STRIDE * LANES);
+        for tap in 0..K {
+            let weight = s.load(row.taps, (tap_row * K + tap) * LANES);
+            for column in 0..WIDTH {
+                let value = s.load(input, (column * STRIDE + tap) * LANES);
+                sums[column] = s.mul_add(value, weight, sums[column]);
+            }
+        }
+    }
+    for_activation!(row.operands.activation, A => for column in 0..WIDTH {
+        let value = activate::<S, A>(s, s.add(sums[column], row.bias));
+        s.store(row.target, (x + column) * LANES, value);
+    });
+}

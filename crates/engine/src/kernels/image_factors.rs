@@ -1,0 +1,99 @@
+//! What squeeze-excite and pooling do with finished activations: averages over an image,
+//! and factors for its channels.
+
+use super::entry;
+use super::image_rows::Images;
+use crate::memory::Planes;
+use crate::simd::{LANES, Simd};
+
+entry! {
+    /// The average over the `pixels` of each of `images` images, to `target`
+    /// `[planes][images][16]`.
+    ///
+    /// # Safety
+    /// `source` holds `images * pixels` rows.
+    fn image_averages(images: usize, pixels: usize, planes: usize, source: Planes, target: Planes)
+        => image_averages_kernel
+}
+
+#[inline(always)]
+unsafe fn image_averages_kernel<S: Simd>(
+    s: S,
+    images: usize,
+    pixels: usize,
+    planes: usize,
+    source: Planes,
+    target: Planes,
+) {
+    let share = s.splat(1.0 / pixels as f32);
+    for plane in 0..planes {
+        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
+        for image in 0..images {
+            // Four sums, so that an addition need not wait for the one before.
+            let mut sums = [s.zero(); 4];
+            let source = source.at(image * pixels * LANES);
+            let mut row = 0;
+            while row + 4 <= pixels {
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    *sum = s.add(*sum, s.load(source, (row + lane) * LANES));
+                }
+                row += 4;
+            }
+            while row < pixels {
+                sums[0] = s.add(sums[0], s.load(source, row * LANES));
+                row += 1;
+            }
+            let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
+            s.store(target, image * LANES, s.mul(sum, share));
+        }
+    }
+}
+
+entry! {
+    /// `factors = hardsigmoid(factors)`, `min(max(x + 3, 0), 6) / 6`.
+    ///
+    /// # Safety
+    /// `factors` are `planes` planes of `rows` rows.
+    fn hardsigmoid(rows: usize, planes: usize, factors: Planes) => hardsigmoid_kernel
+}
+
+#[inline(always)]
+unsafe fn hardsigmoid_kernel<S: Simd>(s: S, rows: usize, planes: usize, factors: Planes) {
+    for plane in 0..planes {
+        let values = factors.plane(plane).start;
+        for at in (0..rows * LANES).step_by(LANES) {
+            let gate = s.mul_add(s.load(values.src(), at), s.splat(1.0 / 6.0), s.splat(0.5));
+            s.store(values, at, s.min(s.max(gate, s.zero()), s.splat(1.0)));
+        }
+    }
+}
+
+entry! {
+    /// Multiplies a block of rows by its images' `factors`, `[planes][images][16]`.
+    ///
+    /// # Safety
+    /// `values` hold `rows` rows; the block's images exist in `factors`.
+    fn multiply_rows(rows: usize, planes: usize, images: Images, factors: Planes, values: Planes)
+        => multiply_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn multiply_rows_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    images: Images,
+    factors: Planes,
+    values: Planes,
+) {
+    for plane in 0..planes {
+        let (factors, values) = (factors.plane(plane).src(), values.plane(plane).start);
+        for (image, rows) in images.spans(rows) {
+            let factor = s.load(factors, image * LANES);
+            for row in rows {
+                let value = s.load(values.src(), row * LANES);
+                s.store(values, row * LANES, s.mul(value, factor));
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! How the columns of packed weights may be shared out.
+
+use std::ops::Range;
+
+use super::product::panels;
+use crate::isa::{Isa, Level};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Portable, Simd};
+
+/// The panels that `vectors` planes are packed into for `isa`: each is a product of its own.
+pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
+    match isa.level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => ranges::<Avx512>(vectors),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => ranges::<Avx2>(vectors),
+        Level::Portable => ranges::<Portable>(vectors),
+    }
+}
+
+fn ranges<S: Simd>(vectors: usize) -> Vec<Range<usize>> {
+    panels::<S>(vectors)
+        .map(|(start, width)| start..start + width)
+        .collect()
+}

@@ -1,0 +1,62 @@
+//! Some rows of the first convolution of one image, with bias and Hardswish.
+
+use std::ops::Range;
+
+use super::activation::{HARDSWISH, activate};
+use super::entry;
+use super::stem::{Pixels, Stem, TAPS, TILE, forward_tile, tap_rows};
+use crate::memory::{Planes, Src};
+use crate::simd::{LANES, Simd};
+
+entry! {
+    /// Output rows `rows` of image 0, to `target` (the first of these rows).
+    ///
+    /// # Safety
+    /// See [`Stem`]; `pixels` holds the image, `bias` is padded to whole planes.
+    fn stem_rows(
+        operands: &Stem,
+        pixels: Pixels<'_>,
+        rows: Range<usize>,
+        bias: Src,
+        target: Planes,
+    ) => stem_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn stem_rows_kernel<S: Simd>(
+    s: S,
+    o: &Stem,
+    pixels: Pixels<'_>,
+    rows: Range<usize>,
+    bias: Src,
+    target: Planes,
+) {
+    let columns = o.width.div_ceil(o.stride);
+    o.clear();
+    let mut next = (rows.start * o.stride).saturating_sub(1);
+    for (index, y) in rows.enumerate() {
+        while next < (y * o.stride + 2).min(o.height) {
+            o.fill(pixels, next, next);
+            next += 1;
+        }
+        let (first, last) = tap_rows(o, y);
+        for plane in 0..o.planes {
+            let taps = o.taps.at(plane * TAPS * LANES);
+            let bias = s.load(bias, plane * LANES);
+            let target = target.plane(plane).row(index * columns).start;
+            let mut x = 0;
+            while x < columns {
+                // The last tile may reach beyond the row: its surplus is not stored.
+                let count = TILE.min(columns - x);
+                let tile = forward_tile(s, o, y, first..last, x, taps);
+                for column in 0..TILE {
+                    if column < count {
+                        let value = activate::<S, HARDSWISH>(s, s.add(tile[column], bias));
+                        s.store(target, (x + column) * LANES, value);
+                    }
+                }
+                x += TILE;
+            }
+        }
+    }
+}

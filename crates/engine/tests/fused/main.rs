@@ -1,0 +1,156 @@
+//! The fused engine against a network in double precision, on every instruction set of
+//! this machine.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod infer;
+mod reference;
+
+use std::sync::Arc;
+
+use engine::{
+    Activation, BatchNormSpec, BlockSpec, Fused, FusedOptions, HeadSpec, ImagePixels, Images, Isa,
+    NetworkSpec, Plan, Role,
+};
+
+/// Reproducible random numbers (Steele et al. 2014, SplitMix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    /// One of the range.
+    pub(crate) fn in_range(&mut self, range: std::ops::RangeInclusive<usize>) -> usize {
+        range.start() + (self.bits() % (range.end() - range.start() + 1) as u64) as usize
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.in_range(0..=values.len() - 1)]
+    }
+
+    /// In [-1, 1).
+    pub(crate) fn number(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// A small network with blocks of every kind.
+pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
+    let stem_channels = random.in_range(1..=20);
+    let mut channels = stem_channels;
+    let blocks = (0..random.in_range(1..=5))
+        .map(|_| {
+            let in_channels = channels;
+            let stride = random.in_range(1..=2);
+            let expanded =
+                random.one_of(&[in_channels, in_channels + 9, random.0 as usize % 70 + 1]);
+            let out = random.in_range(1..=40);
+            channels = if stride == 1 {
+                random.one_of(&[in_channels, out])
+            } else {
+                out
+            };
+            let hidden = random.in_range(1..=20);
+            BlockSpec {
+                in_channels,
+                expanded,
+                out_channels: channels,
+                kernel: random.one_of(&[3, 5]),
+                stride,
+                squeeze: random.one_of(&[None, Some(hidden)]),
+                activation: random.one_of(&[Activation::Relu, Activation::Hardswish]),
+            }
+        })
+        .collect();
+    let hidden = random.in_range(1..=70);
+    NetworkSpec {
+        name: "random".into(),
+        stem_channels,
+        stem_stride: random.in_range(1..=2),
+        blocks,
+        features: random.in_range(1..=80),
+        head: HeadSpec {
+            hidden: random.one_of(&[None, Some(hidden)]),
+            dropout: 0.2,
+            classes: random.in_range(1..=20),
+        },
+        batch_norm: BatchNormSpec {
+            epsilon: 1e-3,
+            momentum: 0.01,
+        },
+    }
+}
+
+/// A network with numbers in all its places.
+pub(crate) struct Case {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) statistics: Vec<f32>,
+}
+
+impl Case {
+    pub(crate) fn new(spec: &NetworkSpec, random: &mut Random) -> Self {
+        let plan = Plan::new(spec).unwrap();
+        let mut parameters = vec![0.0; plan.parameters.len()];
+        for segment in plan.parameters.segments() {
+            let inputs: usize = segment.shape[1..].iter().product();
+            for value in &mut parameters[segment.range.clone()] {
+                *value = match segment.role {
+                    Role::NormWeight => 1.0 + 0.3 * random.number(),
+                    Role::NormBias | Role::Bias => 0.3 * random.number(),
+                    _ => random.number() * (6.0 / inputs as f32).sqrt(),
+                };
+            }
+        }
+        let mut statistics = vec![0.0; plan.statistics.len()];
+        for segment in plan.statistics.segments() {
+            for value in &mut statistics[segment.range.clone()] {
+                *value = match segment.role {
+                    Role::RunningVariance => 1.0 + 0.6 * random.number(),
+                    _ => 0.3 * random.number(),
+                };
+            }
+        }
+        Case {
+            plan: Arc::new(plan),
+            parameters,
+            statistics,
+        }
+    }
+
+    pub(crate) fn engine(&self, isa: Isa, threads: usize) -> Fused {
+        let options = FusedOptions {
+            threads: Some(threads),
+            isa: Some(isa),
+        };
+        Fused::new(Arc::clone(&self.plan), options)
+    }
+}
+
+/// Images of a shape `(count, height, width)` from all their pixels.
+pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f32]) -> Images<'_> {
+    Images {
+        count,
+        height,
+        width,
+        pixels: ImagePixels::F32(pixels),
+    }
+}
+
+/// Asserts that the distance is small against the length of the expected vector.
+pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    let pairs = || actual.iter().zip(expected);
+    let distance: f64 = pairs().map(|(a, e)| (f64::from(*a) - e).powi(2)).sum();
+    let length: f64 = expected.iter().map(|e| e.powi(2)).sum();
+    let relative = (distance / length.max(1e-30)).sqrt();
+    assert!(
+        relative <= tolerance,
+        "{what}: off by {relative:e} of its length"
+    );
+}

@@ -1,0 +1,257 @@
+//! A whole network in double precision, written from the definition: every layer a plain
+//! loop, channels last. Slow, and meant to be obviously right.
+
+use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
+
+/// Activations, `[images][height][width][channels]`.
+#[derive(Clone)]
+pub(crate) struct Map {
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Map {
+    fn zeros(images: usize, height: usize, width: usize, channels: usize) -> Self {
+        let values = vec![0.0; images * height * width * channels];
+        Map {
+            images,
+            height,
+            width,
+            channels,
+            values,
+        }
+    }
+
+    fn at(&self, image: usize, y: usize, x: usize, channel: usize) -> usize {
+        ((image * self.height + y) * self.width + x) * self.channels + channel
+    }
+}
+
+/// Whether batch normalisation uses the running statistics or the batch's own.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    Eval,
+    Train,
+}
+
+/// What a forward pass gives.
+pub(crate) struct Output {
+    /// `[n][classes]`
+    pub(crate) logits: Vec<f64>,
+    /// Pooled features, `[n][features]`.
+    pub(crate) features: Vec<f64>,
+    /// The statistics' arena after the pass: moved in training, the same in evaluation.
+    pub(crate) statistics: Vec<f64>,
+}
+
+/// `images` is `[n][height][width][3]`; `dropout`, `[n][inputs of the classifier]`, multiplies
+/// what the classifier is given.
+pub(crate) fn forward(
+    plan: &Plan,
+    parameters: &[f32],
+    statistics: &[f32],
+    images: &Map,
+    mode: Mode,
+    dropout: Option<&[f32]>,
+) -> Output {
+    let mut network = Network {
+        plan,
+        parameters,
+        statistics: statistics.iter().copied().map(f64::from).collect(),
+        mode,
+    };
+    let mut x = network.conv_norm(&plan.stem, images);
+    for block in &plan.blocks {
+        x = network.block(block, &x);
+    }
+    x = network.conv_norm(&plan.last, &x);
+    let features = averages(&x).values;
+    let mut rows = features.clone();
+    if let Some(hidden) = &plan.hidden {
+        rows = network.linear(hidden, &rows);
+        rows.iter_mut()
+            .for_each(|x| *x = activate(Activation::Hardswish, *x));
+    }
+    if let Some(dropout) = dropout {
+        for (x, mask) in rows.iter_mut().zip(dropout) {
+            *x *= f64::from(*mask);
+        }
+    }
+    Output {
+        logits: network.linear(&plan.classifier, &rows),
+        features,
+        statistics: network.statistics,
+    }
+}
+
+struct Network<'a> {
+    plan: &'a Plan,
+    parameters: &'a [f32],
+    statistics: Vec<f64>,
+    mode: Mode,
+}
+
+impl Network<'_> {
+    fn parameter(&self, index: usize) -> Vec<f64> {
+        let range = self.plan.parameters.segments()[index].range.clone();
+        self.parameters[range]
+            .iter()
+            .copied()
+            .map(f64::from)
+            .collect()
+    }
+
+    fn block(&mut self, block: &Block, input: &Map) -> Map {
+        let mut x = match &block.expand {
+            Some(layer) => self.conv_norm(layer, input),
+            None => input.clone(),
+        };
+        x = self.conv_norm(&block.depthwise, &x);
+        if let Some(layer) = &block.squeeze {
+            self.squeeze(layer, &mut x);
+        }
+        x = self.conv_norm(&block.project, &x);
+        if block.spec.is_residual() {
+            for (x, input) in x.values.iter_mut().zip(&input.values) {
+                *x += input;
+            }
+        }
+        x
+    }
+
+    fn conv_norm(&mut self, layer: &ConvNorm, input: &Map) -> Map {
+        let mut x = convolve(layer, &self.parameter(layer.weight), input);
+        self.normalise(layer, &mut x);
+        x.values
+            .iter_mut()
+            .for_each(|x| *x = activate(layer.activation, *x));
+        x
+    }
+
+    fn normalise(&mut self, layer: &ConvNorm, x: &mut Map) {
+        let (gamma, beta) = (self.parameter(layer.norm), self.parameter(layer.norm + 1));
+        let constants = self.plan.spec.batch_norm;
+        let segments = self.plan.statistics.segments();
+        let means = segments[layer.statistics].range.start;
+        let variances = segments[layer.statistics + 1].range.start;
+        let count = (x.values.len() / x.channels) as f64;
+        for channel in 0..x.channels {
+            let values = || x.values.iter().skip(channel).step_by(x.channels);
+            let (mean, variance) = if self.mode == Mode::Eval {
+                (
+                    self.statistics[means + channel],
+                    self.statistics[variances + channel],
+                )
+            } else {
+                let mean = values().sum::<f64>() / count;
+                let variance = values().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+                let mut moved = |at: usize, new: f64| {
+                    let running = &mut self.statistics[at];
+                    *running += constants.momentum * (new - *running);
+                };
+                moved(means + channel, mean);
+                // The running estimate is the unbiased one.
+                moved(variances + channel, variance * count / (count - 1.0));
+                (mean, variance)
+            };
+            let deviation = (variance + constants.epsilon).sqrt();
+            for x in x.values.iter_mut().skip(channel).step_by(gamma.len()) {
+                *x = (*x - mean) / deviation * gamma[channel] + beta[channel];
+            }
+        }
+    }
+
+    fn squeeze(&self, layer: &SqueezeExcite, x: &mut Map) {
+        let mut hidden = self.linear(&layer.reduce, &averages(x).values);
+        hidden.iter_mut().for_each(|x| *x = x.max(0.0));
+        let factors = self.linear(&layer.expand, &hidden);
+        let pixels = x.height * x.width;
+        for (index, value) in x.values.iter_mut().enumerate() {
+            let image = index / (pixels * x.channels);
+            let factor = factors[image * x.channels + index % x.channels];
+            *value *= (factor + 3.0).clamp(0.0, 6.0) / 6.0;
+        }
+    }
+
+    /// `[n][in] -> [n][out]`
+    fn linear(&self, layer: &Linear, rows: &[f64]) -> Vec<f64> {
+        let (weight, bias) = (
+            self.parameter(layer.weight),
+            self.parameter(layer.weight + 1),
+        );
+        let mut result = Vec::new();
+        for row in rows.chunks_exact(layer.in_features) {
+            for (weights, bias) in weight.chunks_exact(layer.in_features).zip(&bias) {
+                let products = row.iter().zip(weights).map(|(x, w)| x * w);
+                result.push(bias + products.sum::<f64>());
+            }
+        }
+        result
+    }
+}
+
+/// Padding is half the kernel; weights are OIHW.
+fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
+    let (kernel, stride) = (layer.kernel, layer.stride);
+    let (height, width) = (input.height.div_ceil(stride), input.width.div_ceil(stride));
+    let mut output = Map::zeros(input.images, height, width, layer.out_channels);
+    let inputs = if layer.depthwise {
+        1
+    } else {
+        layer.in_channels
+    };
+    // The input's place under a tap, where it is inside.
+    let under = |place: usize, tap: usize, size: usize| {
+        (place * stride + tap)
+            .checked_sub(kernel / 2)
+            .filter(|at| *at < size)
+    };
+    for image in 0..input.images {
+        for y in 0..height {
+            for x in 0..width {
+                for out in 0..layer.out_channels {
+                    let mut sum = 0.0;
+                    for i in 0..inputs {
+                        let channel = if layer.depthwise { out } else { i };
+                        for tap_y in 0..kernel {
+                            for tap_x in 0..kernel {
+                                let from_y = under(y, tap_y, input.height);
+                                let from_x = under(x, tap_x, input.width);
+                                if let (Some(from_y), Some(from_x)) = (from_y, from_x) {
+                                    let weight = ((out * inputs + i) * kernel + tap_y) * kernel;
+                                    let value = input.at(image, from_y, from_x, channel);
+                                    sum += weights[weight + tap_x] * input.values[value];
+                                }
+                            }
+                        }
+                    }
+                    let at = output.at(image, y, x, out);
+                    output.values[at] = sum;
+                }
+            }
+        }
+    }
+    output
+}
+
+/// Over each image and channel, `[n][1][1][channels]`.
+fn averages(x: &Map) -> Map {
+    let mut result = Map::zeros(x.images, 1, 1, x.channels);
+    let pixels = x.height * x.width;
+    for (index, value) in x.values.iter().enumerate() {
+        let image = index / (pixels * x.channels);
+        result.values[image * x.channels + index % x.channels] += value / pixels as f64;
+    }
+    result
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+    }
+}
