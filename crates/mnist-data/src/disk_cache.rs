@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -42,6 +43,7 @@ pub(crate) struct OpenCache {
     image_size: u32,
     current: RwLock<Option<Arc<PixelFile>>>,
     recording: Mutex<Recording>,
+    damage_told: AtomicBool,
 }
 
 /// What becomes of pictures that the file does not hold yet.
@@ -70,6 +72,7 @@ impl OpenCache {
             image_size,
             current: RwLock::default(),
             recording: Mutex::new(Recording::Idle),
+            damage_told: AtomicBool::new(false),
         };
         cache.reopen();
         cache
@@ -101,7 +104,11 @@ impl OpenCache {
         current
             .picture(&sample.id, stamp)
             .unwrap_or_else(|problem| {
-                tracing::warn!("{}: {problem}; decoded again", self.options.path.display());
+                // Told once: a damaged disk may have damaged thousands.
+                if !self.damage_told.swap(true, Ordering::Relaxed) {
+                    let path = self.options.path.display();
+                    tracing::warn!("{path}: {problem}; what is damaged is decoded again");
+                }
                 None
             })
     }
@@ -112,11 +119,6 @@ impl OpenCache {
     }
 
     fn reopen(&self) {
-        let opened = self.open();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened;
-    }
-
-    fn open(&self) -> Option<Arc<PixelFile>> {
         let opened = PixelFile::open(&self.options.path, self.image_size);
         let opened = opened.unwrap_or_else(|problem| {
             tracing::warn!(
@@ -125,7 +127,7 @@ impl OpenCache {
             );
             None
         });
-        opened.map(Arc::new)
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened.map(Arc::new);
     }
 
     fn record(&self, sample: &Sample, samples: &[Sample], stamp: Stamp, picture: &Picture) {
@@ -136,6 +138,12 @@ impl OpenCache {
         let Recording::Open(next) = &mut *recording else {
             return;
         };
+        // What this picture replaces makes room for it.
+        let replaced = self.current().and_then(|current| {
+            let entry = current.entry(&sample.id)?;
+            Some(entry.bytes(self.image_size))
+        });
+        next.room = next.room.saturating_add(replaced.unwrap_or(0));
         let bytes = picture.pixels().len() as u64;
         // Two epochs of one loader may come upon a sample at the same time.
         if bytes > next.room || !next.recorded.insert(sample.id.clone()) {
@@ -183,12 +191,16 @@ impl OpenCache {
             return;
         }
         // Opened afresh, because another process may have replaced it meanwhile.
-        let outcome = match self.open() {
-            Some(old) => self.take_over(&mut next, &old, samples),
-            None => Ok(()),
+        let outcome = match PixelFile::open(&self.options.path, self.image_size) {
+            Ok(Some(old)) => self.take_over(&mut next, &old, samples),
+            Ok(None) | Err(_) => Ok(()),
         };
         match outcome.and_then(|()| next.writer.finish()) {
-            Ok(()) => self.reopen(),
+            Ok(()) => {
+                self.reopen();
+                let path = self.options.path.display();
+                tracing::info!("{path}: decoded images are kept here");
+            }
             Err(error) => *recording = self.give_up(&error),
         }
     }

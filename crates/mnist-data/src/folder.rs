@@ -184,9 +184,9 @@ fn class_folders(dir: &Path) -> Result<Vec<String>> {
     }
     let mut classes = Vec::new();
     let mut astray = 0;
-    for name in visible(dir)? {
+    for (name, is_dir) in visible(dir)? {
         let path = dir.join(&name);
-        if path.is_dir() {
+        if is_dir {
             classes.push(text(name, &path)?);
         } else if is_image(&path) {
             astray += 1;
@@ -240,9 +240,9 @@ fn walk(
     if !visited.insert(fs::canonicalize(dir).map_err(Error::io("find", dir))?) {
         return Ok(());
     }
-    for name in visible(dir)? {
+    for (name, is_dir) in visible(dir)? {
         let path = dir.join(&name);
-        if path.is_dir() {
+        if is_dir {
             let prefix = format!("{prefix}{}/", text(name, &path)?);
             walk(&path, &prefix, visited, found)?;
         } else if is_image(&path) {
@@ -261,11 +261,25 @@ fn is_image(path: &Path) -> bool {
     })
 }
 
-/// The names in a folder, sorted, without the hidden ones.
-fn visible(dir: &Path) -> Result<Vec<OsString>> {
-    let mut names = names(dir)?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    Ok(names)
+/// The names in a folder, sorted, without the hidden ones, each with whether it
+/// is a folder or a link to one.
+fn visible(dir: &Path) -> Result<Vec<(OsString, bool)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        // The listing itself tells of most, which spares asking for each file.
+        let is_dir = match entry.file_type() {
+            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+            _ => entry.path().is_dir(),
+        };
+        found.push((name, is_dir));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The names in a folder, sorted.

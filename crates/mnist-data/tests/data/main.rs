@@ -3,6 +3,7 @@
 // A test says what is wrong by failing, helpers included.
 #![allow(clippy::unwrap_used)]
 
+mod disk_cache;
 mod folder;
 mod idx;
 mod images;

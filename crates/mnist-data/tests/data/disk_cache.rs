@@ -1,0 +1,469 @@
+//! The file of decoded pixels: what it saves, and that it never serves anything
+//! but what decoding would give.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use mnist_data::{DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Sample};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::util::{files, folder, png};
+
+const SIZE: usize = 3;
+const COUNT: usize = 10;
+
+/// Images of three classes, each of one shade, and a place for a cache.
+struct Scene {
+    dir: TempDir,
+    samples: Vec<Sample>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = folder();
+        for index in 0..COUNT {
+            let name = format!("images/{}/{index:03}.png", index % 3);
+            png(&dir.path().join(name), 20 * index as u8);
+        }
+        let samples = ImageFolder::training(&dir.path().join("images")).unwrap();
+        settle();
+        Self {
+            dir,
+            samples: samples.samples,
+        }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join(".cache/some.pixels")
+    }
+
+    fn options(&self) -> LoaderOptions {
+        LoaderOptions {
+            batch_size: 4,
+            image_size: SIZE,
+            workers: 2,
+            cache_bytes: 0,
+            disk_cache: Some(DiskCache {
+                path: self.cache(),
+                max_bytes: u64::MAX,
+            }),
+            ..LoaderOptions::default()
+        }
+    }
+
+    fn loader(&self, options: LoaderOptions) -> Loader {
+        Loader::new(self.samples.clone(), options).unwrap()
+    }
+
+    /// What an epoch of a run of its own sees, by sample.
+    fn run(&self, options: LoaderOptions) -> Vec<Vec<u8>> {
+        pixels(&self.loader(options))
+    }
+
+    /// What it should see.
+    fn decoded(&self) -> Vec<Vec<u8>> {
+        self.run(LoaderOptions {
+            disk_cache: None,
+            ..self.options()
+        })
+    }
+}
+
+/// Images written just now are not trusted before the clock of the file system
+/// has ticked.
+fn settle() {
+    thread::sleep(Duration::from_millis(150));
+}
+
+fn pixels(loader: &Loader) -> Vec<Vec<u8>> {
+    let batches: Vec<HostBatch> = loader.epoch(0).collect::<Result<_, _>>().unwrap();
+    let side = loader.options().image_size;
+    let images = batches
+        .iter()
+        .flat_map(|batch| batch.pixels.chunks(side * side * 3));
+    images.map(<[u8]>::to_vec).collect()
+}
+
+fn inverted(pixels: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let invert = |image: &Vec<u8>| image.iter().map(|byte| !byte).collect();
+    pixels.iter().map(invert).collect()
+}
+
+/// A cache file's pixels and index.
+fn parts(path: &Path) -> (Vec<u8>, Value) {
+    let bytes = fs::read(path).unwrap();
+    let tail = &bytes[bytes.len() - 20..];
+    let length = u64::from_le_bytes(tail[8..16].try_into().unwrap()) as usize;
+    let (pixels, index) = bytes[..bytes.len() - 20].split_at(bytes.len() - 20 - length);
+    (pixels.to_vec(), serde_json::from_slice(index).unwrap())
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// A file with valid checksums, whatever the index says.
+fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
+    let mut bytes = pixels.to_vec();
+    bytes.extend(index);
+    bytes.extend(b"pixels\r\n");
+    bytes.extend((index.len() as u64).to_le_bytes());
+    bytes.extend(crc(index).to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+/// Turns every picture of a cache into its negative, so that it can be told
+/// whether a batch came from there.
+fn invert(path: &Path) {
+    let (pixels, mut index) = parts(path);
+    let pixels: Vec<u8> = pixels.iter().map(|byte| !byte).collect();
+    for entry in index["entries"].as_array_mut().unwrap() {
+        let start = entry["offset"].as_u64().unwrap() as usize;
+        let length = SIZE * SIZE * entry["channels"].as_u64().unwrap() as usize;
+        entry["crc"] = json!(crc(&pixels[start..start + length]));
+    }
+    forge(path, &pixels, &serde_json::to_vec(&index).unwrap());
+}
+
+#[test]
+fn a_second_run_and_a_second_epoch_do_not_decode() {
+    let scene = Scene::new();
+    let expected = scene.decoded();
+    let loader = scene.loader(scene.options());
+    assert_eq!(pixels(&loader), expected);
+    assert_eq!(files(scene.dir.path())[0], ".cache/some.pixels");
+    assert_eq!(
+        files(scene.dir.path()).len(),
+        COUNT + 1,
+        "nothing else is left"
+    );
+    let (stored, _) = parts(&scene.cache());
+    assert_eq!(
+        stored.len(),
+        COUNT * SIZE * SIZE,
+        "gray stays one byte a pixel"
+    );
+
+    assert_eq!(scene.run(scene.options()), expected);
+    invert(&scene.cache());
+    assert_eq!(scene.run(scene.options()), inverted(&expected));
+    // The first loader still has the file that it published itself.
+    assert_eq!(pixels(&loader), expected);
+}
+
+#[test]
+fn colours_are_kept() {
+    let scene = Scene::new();
+    let path = &scene.samples[1].path;
+    let orange = image::RgbImage::from_pixel(2, 2, image::Rgb([250, 120, 10]));
+    orange
+        .save_with_format(path, image::ImageFormat::Png)
+        .unwrap();
+    settle();
+    let expected = scene.decoded();
+    assert_eq!(expected[1][..6], [250, 120, 10, 250, 120, 10]);
+    assert_eq!(scene.run(scene.options()), expected);
+    invert(&scene.cache());
+    assert_eq!(scene.run(scene.options()), inverted(&expected));
+}
+
+#[test]
+fn a_changed_image_is_decoded_again_alone() {
+    let scene = Scene::new();
+    let before = scene.run(scene.options());
+    invert(&scene.cache());
+    let path = &scene.samples[2].path;
+    let old = fs::metadata(path).unwrap();
+    png(path, 77);
+    // As alike as a program can make it.
+    assert_eq!(fs::metadata(path).unwrap().len(), old.len());
+    #[cfg(unix)] // which also tells when that was done
+    File::open(path)
+        .unwrap()
+        .set_modified(old.modified().unwrap())
+        .unwrap();
+    settle();
+    let mut expected = inverted(&before);
+    expected[2] = vec![77; SIZE * SIZE * 3];
+    assert_eq!(scene.run(scene.options()), expected);
+    // It was written down, and the others were taken over.
+    invert(&scene.cache());
+    assert_eq!(scene.run(scene.options()), inverted(&expected));
+}
+
+#[test]
+fn an_image_that_may_still_change_unseen_is_not_kept() {
+    let scene = Scene::new();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    File::open(&scene.samples[2].path)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    let decoded = scene.run(scene.options());
+    invert(&scene.cache());
+    let mut expected = inverted(&decoded);
+    expected[2].clone_from(&decoded[2]);
+    assert_eq!(scene.run(scene.options()), expected);
+}
+
+#[test]
+fn another_image_size_makes_it_anew() {
+    let scene = Scene::new();
+    scene.run(scene.options());
+    let larger = || LoaderOptions {
+        image_size: 5,
+        ..scene.options()
+    };
+    let uncached = LoaderOptions {
+        disk_cache: None,
+        ..larger()
+    };
+    assert_eq!(scene.run(larger()), scene.run(uncached));
+    let (stored, index) = parts(&scene.cache());
+    assert_eq!(
+        (stored.len(), &index["image_size"]),
+        (COUNT * 25, &json!(5))
+    );
+    assert_eq!(scene.run(scene.options()), scene.decoded());
+}
+
+#[test]
+fn what_another_version_made_is_made_anew() {
+    let scene = Scene::new();
+    let expected = scene.run(scene.options());
+    invert(&scene.cache());
+    let (pixels, mut index) = parts(&scene.cache());
+    index["made_by"] = json!("mnist-data 0.0.0");
+    forge(
+        &scene.cache(),
+        &pixels,
+        &serde_json::to_vec(&index).unwrap(),
+    );
+    assert_eq!(scene.run(scene.options()), expected);
+    let (_, index) = parts(&scene.cache());
+    assert_ne!(index["made_by"], json!("mnist-data 0.0.0"));
+}
+
+#[test]
+fn truncated_and_damaged_files_are_made_anew() {
+    let scene = Scene::new();
+    let expected = scene.run(scene.options());
+    let whole = fs::read(scene.cache()).unwrap();
+    let cuts = [0, 1, 19, 20, 45, whole.len() / 2, whole.len() - 1];
+    let mut damaged: Vec<Vec<u8>> = cuts.iter().map(|&cut| whole[..cut].to_vec()).collect();
+    damaged.push([&whole[..], b"\n"].concat());
+    damaged.push(vec![0; whole.len()]);
+    for bytes in damaged {
+        fs::write(scene.cache(), bytes).unwrap();
+        assert_eq!(scene.run(scene.options()), expected);
+        let (pixels, index) = parts(&scene.cache());
+        let entries = index["entries"].as_array().unwrap().len();
+        assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
+    }
+    // One damaged picture, in a file that is whole otherwise.
+    let mut bytes = whole.clone();
+    bytes[SIZE * SIZE + 1] ^= 1;
+    fs::write(scene.cache(), bytes).unwrap();
+    assert_eq!(scene.run(scene.options()), expected);
+    invert(&scene.cache());
+    assert_eq!(scene.run(scene.options()), inverted(&expected));
+}
+
+#[test]
+fn an_index_that_lies_does_no_harm() {
+    let scene = Scene::new();
+    let expected = scene.run(scene.options());
+    let (pixels, index) = parts(&scene.cache());
+    let lies = [
+        ("offset", json!(u64::MAX)),
+        ("offset", json!(COUNT * SIZE * SIZE)),
+        ("offset", json!(1)),
+        ("offset", json!(-1)),
+        ("channels", json!(0)),
+        ("channels", json!(3)),
+        ("channels", json!(255)),
+        ("crc", json!(0)),
+        ("id", json!("")),
+        ("id", json!(7)),
+        (
+            "stamp",
+            json!({ "bytes": 0, "modified": i64::MIN, "changed": i64::MAX }),
+        ),
+        ("stamp", Value::Null),
+    ];
+    for (key, lie) in lies {
+        let mut index = index.clone();
+        index["entries"][3][key] = lie.clone();
+        forge(
+            &scene.cache(),
+            &pixels,
+            &serde_json::to_vec(&index).unwrap(),
+        );
+        assert_eq!(scene.run(scene.options()), expected, "{key} {lie}");
+    }
+    for index in [
+        "",
+        "{}",
+        "null",
+        "[[[[",
+        "{\"made_by\": \"\", \"image_size\": 0, \"entries\": []}",
+    ] {
+        forge(&scene.cache(), &pixels, index.as_bytes());
+        assert_eq!(scene.run(scene.options()), expected, "{index}");
+    }
+}
+
+#[test]
+fn a_file_with_any_damage_changes_no_batch() {
+    let scene = Scene::new();
+    let expected = scene.run(scene.options());
+    let whole = fs::read(scene.cache()).unwrap();
+    let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20);
+    let ends = any::<prop::sample::Index>();
+    let noise = prop::collection::vec(any::<u8>(), 0..200);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+    let outcome = runner.run(&(flips, ends, noise), |(flips, end, noise)| {
+        let mut bytes = whole.clone();
+        for (place, byte) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.truncate(bytes.len() - end.index(2) * end.index(bytes.len()));
+        bytes.extend(noise);
+        fs::write(scene.cache(), bytes).unwrap();
+        prop_assert_eq!(&scene.run(scene.options()), &expected);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn several_runs_at_once_share_it() {
+    let scene = Scene::new();
+    let expected = scene.decoded();
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let (scene, expected) = (&scene, &expected);
+            scope.spawn(move || {
+                for round in 0..5 {
+                    // Some know only a part of the samples.
+                    let limit = ((worker + round) % 2 == 0).then_some(4);
+                    let loader = scene.loader(LoaderOptions {
+                        limit,
+                        ..scene.options()
+                    });
+                    let chosen = loader.samples().iter().map(|sample| {
+                        let place = scene.samples.iter().position(|other| other.id == sample.id);
+                        expected[place.unwrap()].clone()
+                    });
+                    assert_eq!(pixels(&loader), chosen.collect::<Vec<_>>());
+                }
+            });
+        }
+    });
+    assert_eq!(scene.run(scene.options()), expected);
+    assert_eq!(
+        files(scene.dir.path()).len(),
+        COUNT + 1,
+        "nothing else is left"
+    );
+    invert(&scene.cache());
+    assert_eq!(scene.run(scene.options()), inverted(&expected));
+}
+
+#[test]
+fn where_it_cannot_be_written_images_are_decoded() {
+    let scene = Scene::new();
+    let expected = scene.decoded();
+    // A folder that cannot be made, and a file that cannot be replaced.
+    fs::write(scene.dir.path().join("file"), "").unwrap();
+    fs::create_dir_all(scene.cache().join("folder")).unwrap();
+    for path in [scene.dir.path().join("file/some.pixels"), scene.cache()] {
+        let cache = DiskCache {
+            path,
+            max_bytes: u64::MAX,
+        };
+        let loader = scene.loader(LoaderOptions {
+            disk_cache: Some(cache),
+            ..scene.options()
+        });
+        for _ in 0..2 {
+            assert_eq!(pixels(&loader), expected);
+        }
+    }
+    let left = files(&scene.dir.path().join(".cache"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn it_holds_no_more_than_it_may() {
+    let scene = Scene::new();
+    let mut expected = scene.decoded();
+    let four = || LoaderOptions {
+        disk_cache: Some(DiskCache {
+            path: scene.cache(),
+            max_bytes: 5 * (SIZE * SIZE) as u64 - 1,
+        }),
+        ..scene.options()
+    };
+    assert_eq!(scene.run(four()), expected);
+    let (pixels, first) = parts(&scene.cache());
+    assert_eq!(pixels.len(), 4 * SIZE * SIZE);
+    // A full file stays as it is.
+    assert_eq!(scene.run(four()), expected);
+    assert_eq!(parts(&scene.cache()).1, first);
+    // A changed image takes the place it had.
+    let id = first["entries"][0]["id"].as_str().unwrap();
+    let place = scene.samples.iter().position(|sample| sample.id == id);
+    let place = place.unwrap();
+    png(&scene.samples[place].path, 99);
+    settle();
+    expected[place] = vec![99; SIZE * SIZE * 3];
+    assert_eq!(scene.run(four()), expected);
+    invert(&scene.cache());
+    assert_eq!(scene.run(four())[place], inverted(&expected)[place]);
+    assert_eq!(parts(&scene.cache()).0.len(), 4 * SIZE * SIZE);
+    fs::remove_file(scene.cache()).unwrap();
+    assert_eq!(scene.run(scene.options()), expected);
+    assert_eq!(parts(&scene.cache()).0.len(), COUNT * SIZE * SIZE);
+}
+
+#[test]
+fn a_part_of_the_samples_adds_to_it() {
+    let scene = Scene::new();
+    let limited = |seed| LoaderOptions {
+        limit: Some(4),
+        shuffle: Some(seed),
+        ..scene.options()
+    };
+    let held = || parts(&scene.cache()).1["entries"].as_array().unwrap().len();
+    scene.run(limited(0));
+    assert_eq!(held(), 4);
+    scene.run(scene.options());
+    assert_eq!(held(), COUNT);
+    scene.run(limited(1));
+    assert_eq!(held(), COUNT);
+}
+
+#[test]
+fn an_epoch_that_is_cut_short_keeps_what_it_decoded() {
+    let scene = Scene::new();
+    let loader = scene.loader(scene.options());
+    let mut epoch = loader.epoch(0);
+    epoch.next().unwrap().unwrap();
+    drop(epoch);
+    let (pixels, _) = parts(&scene.cache());
+    assert!(pixels.len() >= 4 * SIZE * SIZE, "{} bytes", pixels.len());
+    assert_eq!(
+        files(scene.dir.path()).len(),
+        COUNT + 1,
+        "nothing else is left"
+    );
+    assert_eq!(scene.run(scene.options()), scene.decoded());
+}
