@@ -1,6 +1,6 @@
 //! The folders a run trains and validates on.
 
-use mnist_data::{ImageFolder, Loader, LoaderOptions, Sample};
+use mnist_data::{ImageFolder, Loader, LoaderOptions, Sample, TRAIN, VALIDATION};
 
 use crate::config::{ClassWeights, ConfigError, RunConfig};
 use crate::loss::{CrossEntropy, balanced_class_weights};
@@ -24,7 +24,7 @@ impl Splits {
     /// not know, or the number of classes is not the configured one.
     pub fn open(config: &RunConfig) -> Result<Self> {
         let root = config.data.root();
-        let train = ImageFolder::training(&root.join("train"))?;
+        let train = ImageFolder::training(&root.join(TRAIN))?;
         let found = train.classes.names();
         if let Some(expected) = config
             .model
@@ -32,7 +32,7 @@ impl Splits {
             .filter(|expected| *expected != found.len())
         {
             return Err(Error::ClassCount {
-                root: root.join("train"),
+                root: root.join(TRAIN),
                 found: found.len(),
                 expected,
                 names: found
@@ -43,7 +43,7 @@ impl Splits {
                     .join(", "),
             });
         }
-        let val = ImageFolder::with_classes(&root.join("val"), &train.classes)?;
+        let val = ImageFolder::with_classes(&root.join(VALIDATION), &train.classes)?;
         Ok(Self { train, val })
     }
 
@@ -57,6 +57,7 @@ impl Splits {
             shuffle: Some(config.train.seed),
             limit: config.data.limit,
             drop_last: config.train.drop_last,
+            disk_cache: config.data.disk_cache(TRAIN),
             ..loader_options(config)
         };
         Ok(Loader::new(self.train.samples.clone(), options)?)
@@ -67,6 +68,7 @@ impl Splits {
             shuffle: None,
             limit: None,
             drop_last: false,
+            disk_cache: config.data.disk_cache(VALIDATION),
             ..loader_options(config)
         };
         Ok(Loader::new(self.val.samples.clone(), options)?)

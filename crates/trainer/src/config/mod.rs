@@ -9,7 +9,7 @@ mod validate;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use mnist_data::{BadImage, Validation};
+use mnist_data::{BadImage, DiskCache, Validation};
 use mobilenet::weights::Normalisation;
 use mobilenet::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
@@ -71,13 +71,15 @@ pub struct DataConfig {
     pub limit: Option<usize>,
     /// Images per step.
     pub batch_size: usize,
-    /// Decoding threads; auto: one per training thread.
+    /// Decoding threads; auto: one per training thread, at most 8.
     #[serde(with = "optional::auto")]
     pub workers: Option<usize>,
     /// Batches decoded ahead of training.
     pub prefetch: usize,
     /// Memory for decoded images, in MiB, so that later epochs do not decode again.
     pub cache_mb: usize,
+    /// Disk for decoded images, in MiB, so that later runs do not decode again; 0 for none.
+    pub disk_cache_mb: u64,
     /// What to do with a file that is no image.
     pub on_bad_image: BadImage,
     /// Mean and standard deviation per channel of pixels scaled to 0..1.
@@ -176,6 +178,7 @@ impl Default for DataConfig {
             workers: None,
             prefetch: 4,
             cache_mb: 512,
+            disk_cache_mb: 4096,
             on_bad_image: BadImage::Skip,
             // MNIST's own figures.
             normalisation: Normalisation {
@@ -235,6 +238,16 @@ impl DataConfig {
             .clone()
             .unwrap_or_else(|| self.root().join("idx"))
     }
+
+    /// Where the decoded images of a split are kept on disk: a file of its own for every
+    /// image size, in a folder that is hidden from the listing of images.
+    pub fn disk_cache(&self, split: &str) -> Option<DiskCache> {
+        let name = format!("{split}-{}.pixels", self.image_size);
+        (self.disk_cache_mb > 0).then(|| DiskCache {
+            path: self.root().join(".classify-cache").join(name),
+            max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
+        })
+    }
 }
 
 impl TrainConfig {
@@ -267,8 +280,11 @@ impl RunConfig {
     }
 
     /// Decoding threads.
+    ///
+    /// By default no more than keep any training on a CPU busy: each holds up to two batches.
     pub fn workers(&self) -> usize {
-        self.data.workers.unwrap_or_else(|| self.train.threads())
+        let auto = || self.train.threads().min(8);
+        self.data.workers.unwrap_or_else(auto)
     }
 
     /// The same configuration with what `"auto"` stands for filled in, as a run records it.
