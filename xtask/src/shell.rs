@@ -25,6 +25,14 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()?);
+    // What cargo told us of this package is not for the packages it builds now: some
+    // build scripts look, and would build anew whenever we and a person take turns.
+    for (name, _) in env::vars_os() {
+        let told = |start| name.to_string_lossy().starts_with(start);
+        if told("CARGO_PKG_") || told("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     Ok(command)
 }
 
