@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `--root DIR` names a folder of class folders; `--cache off` (the default)
-//! decodes every image in every epoch, `memory` keeps what it decoded.
+//! decodes every image in every epoch, `memory` keeps what it decoded, and a
+//! folder's name adds a file of pixels in there.
 
 mod protocol;
 
@@ -14,7 +15,7 @@ use std::error::Error;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use mnist_data::{HostBatch, ImageFolder, Loader, LoaderOptions};
+use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
 use mobilenet::weights::Normalisation;
 use mobilenet::{ModelConfig, Network, Variant};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
@@ -153,19 +154,23 @@ fn loader(
         drop_last: true,
         ..LoaderOptions::default()
     };
-    let keeps = match cache.unwrap_or("off") {
-        "off" => false,
-        "memory" => true,
-        other => return Err(format!("--cache {other}; expected off or memory").into()),
-    };
-    if !keeps {
-        options.cache_bytes = 0;
+    let cache = cache.unwrap_or("off");
+    match cache {
+        "off" => options.cache_bytes = 0,
+        "memory" => {}
+        dir => {
+            options.disk_cache = Some(DiskCache {
+                path: Path::new(dir).join(format!("{image_size}.pixels")),
+                max_bytes: u64::MAX,
+            });
+        }
     }
     let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
-    if keeps {
+    if cache != "off" {
         // This epoch's number is none of those that are timed.
-        let filled: Result<Vec<HostBatch>, _> = loader.epoch(u64::MAX / 2).collect();
-        filled?;
+        for batch in loader.epoch(u64::MAX / 2) {
+            batch?;
+        }
     }
     Ok(loader)
 }
