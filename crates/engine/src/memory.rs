@@ -62,11 +62,6 @@ impl Buffer {
         // SAFETY: it is that long, initialised, and no kernel runs while this borrow lives.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
-    }
 }
 
 impl Drop for Buffer {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
 use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
-use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 
+use crate::dropout::dropout_mask;
 use crate::executor::{Executor, Tape, TrainingStep};
 use crate::operators::{
     Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
@@ -83,9 +82,9 @@ impl Executor for Composed {
         if !pass.found.is_empty() {
             let momentum = self.plan.spec.batch_norm.momentum;
             let batch = Tensor::cat(&pass.found, 0)?;
-            let old = parameters.statistics().as_detached_tensor();
+            let old = parameters.statistics().detach();
             let moved = ((old * (1.0 - momentum))? + (batch * momentum)?)?;
-            parameters.statistics().set(&moved)?;
+            parameters.set_statistics(&moved)?;
             parameters.set_batches_tracked(parameters.batches_tracked() + 1);
         }
         let tape = ComposedTape {
@@ -104,22 +103,26 @@ struct ComposedTape {
 }
 
 impl Tape for ComposedTape {
-    fn backward(self: Box<Self>, logits_gradient: &Tensor) -> candle_core::Result<Tensor> {
+    fn backward(
+        self: Box<Self>,
+        logits_gradient: &Tensor,
+        gradient: &Var,
+    ) -> candle_core::Result<()> {
         // The gradient of this sum is the given gradient, carried back to the leaves.
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
         let mut flat = Vec::with_capacity(self.leaves.len());
         for (segment, leaf) in self.plan.parameters.segments().iter().zip(&self.leaves) {
-            let gradient = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
-            flat.push(match gradient {
-                Some(gradient) => gradient.flatten_all()?,
+            let found = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
+            flat.push(match found {
+                Some(found) => found.flatten_all()?,
                 None => {
                     let dtype = self.logits.dtype();
                     Tensor::zeros(segment.range.len(), dtype, self.logits.device())?
                 }
             });
         }
-        Tensor::cat(&flat, 0)
+        gradient.set(&Tensor::cat(&flat, 0)?)
     }
 }
 
@@ -157,7 +160,8 @@ impl Pass<'_> {
         }
         let dropout = self.plan.spec.head.dropout;
         if let Some(step) = step.filter(|_| dropout > 0.0) {
-            x = (x.clone() * dropout_mask(&x, dropout, step)?)?;
+            let mask = dropout_mask(x.elem_count(), dropout, step);
+            x = (x.clone() * Tensor::from_vec(mask, x.shape(), x.device())?)?;
         }
         Ok(self.linear(&self.plan.classifier, &x)?)
     }
@@ -254,22 +258,4 @@ impl Pass<'_> {
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         product.reshape((batch, rows, columns, out_channels))
     }
-}
-
-/// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as `torch.nn.Dropout` scales.
-/// Every step has its own mask, the same on every machine.
-fn dropout_mask(x: &Tensor, dropout: f64, step: TrainingStep) -> Result<Tensor> {
-    let mut random = ChaCha8Rng::seed_from_u64(step.dropout_seed);
-    random.set_stream(step.step);
-    let kept = (1.0 / (1.0 - dropout)) as f32;
-    let mask: Vec<f32> = (0..x.elem_count())
-        .map(|_| {
-            if random.random::<f64>() < dropout {
-                0.0
-            } else {
-                kept
-            }
-        })
-        .collect();
-    Ok(Tensor::from_vec(mask, x.shape(), x.device())?)
 }

@@ -55,6 +55,12 @@ pub enum Error {
         /// What fitted and what did not.
         report: Box<LoadReport>,
     },
+    /// An update without a gradient.
+    #[error("no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first")]
+    NoGradient,
+    /// The fused engine refused.
+    #[error(transparent)]
+    Engine(engine::FusedError),
     /// A buffer of the wrong length was given for the parameters.
     #[error("{what} has {found} numbers, the model has {expected}")]
     Length {
@@ -69,3 +75,12 @@ pub enum Error {
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<engine::FusedError> for Error {
+    fn from(error: engine::FusedError) -> Self {
+        match error {
+            engine::FusedError::OneValuePerChannel { layer } => Error::OneValuePerChannel { layer },
+            other => Error::Engine(other),
+        }
+    }
+}

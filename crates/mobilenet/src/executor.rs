@@ -1,12 +1,14 @@
 //! The seam between a network as data and what computes it.
 
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Shape, Storage, Tensor,
+    CpuStorage, CudaStorage, CustomOp1, Layout, MetalStorage, Shape, Storage, Tensor, Var,
     backend::BackendStorage, bail,
 };
 
+use crate::parameters::Gradient;
 use crate::{Parameters, Result};
 
 /// How a training step runs.
@@ -49,30 +51,39 @@ pub trait Executor: Send + Sync {
 
 /// What a forward pass kept for its backward pass.
 pub trait Tape: Send + Sync {
-    /// From the gradient of the logits `[n, classes]` to that of the arena, flat.
+    /// From the gradient of the logits `[n, classes]` to that of the arena, flat, which
+    /// overwrites `gradient`.
     ///
     /// # Errors
     /// If the device gives out.
-    fn backward(self: Box<Self>, logits_gradient: &Tensor) -> candle_core::Result<Tensor>;
+    fn backward(
+        self: Box<Self>,
+        logits_gradient: &Tensor,
+        gradient: &Var,
+    ) -> candle_core::Result<()>;
 }
 
-/// Puts logits that are already computed into candle's graph as a function of
-/// the arena, so that `loss.backward()` reaches the tape.
+/// Puts logits that are already computed into candle's graph, so that
+/// `loss.backward()` reaches the tape.
 pub(crate) fn differentiable(
     parameters: &Parameters,
     logits: Tensor,
     tape: Box<dyn Tape>,
 ) -> Result<Tensor> {
+    let gradient = Arc::clone(parameters.gradient_buffer());
+    let root = gradient.root.as_tensor().clone();
     let op = Recorded {
         logits: logits.detach(),
         tape: Mutex::new(Some(tape)),
+        gradient,
     };
-    Ok(parameters.arena().apply_op1(op)?)
+    Ok(root.apply_op1(op)?)
 }
 
 struct Recorded {
     logits: Tensor,
     tape: Mutex<Option<Box<dyn Tape>>>,
+    gradient: Arc<Gradient>,
 }
 
 macro_rules! recorded_logits {
@@ -108,7 +119,11 @@ impl CustomOp1 for Recorded {
     ) -> candle_core::Result<Option<Tensor>> {
         match self.tape.lock() {
             Ok(mut tape) => match tape.take() {
-                Some(tape) => Ok(Some(tape.backward(gradient)?)),
+                Some(tape) => {
+                    tape.backward(gradient, &self.gradient.values)?;
+                    self.gradient.fresh.store(true, Ordering::Release);
+                    Ok(None)
+                }
                 None => bail!("backward ran twice over one forward pass of the network"),
             },
             Err(_) => bail!("an earlier backward pass of the network panicked"),

@@ -2,21 +2,26 @@
 
 mod composed;
 mod config;
+mod dropout;
 mod error;
 mod executor;
 mod file;
+mod fused;
 mod initialise;
 mod load;
 mod network;
 mod operators;
 mod parameters;
+mod slices;
 
 pub mod weights;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use engine::FusedOptions;
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
+pub use fused::Fused;
 pub use load::{LoadReport, Mismatch};
 pub use network::Network;
 pub use parameters::{Parameters, Snapshot};

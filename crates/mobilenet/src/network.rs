@@ -7,7 +7,8 @@ use engine::Plan;
 
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
-use crate::{Error, ModelConfig, Parameters, Result, initialise};
+use crate::fused::Fused;
+use crate::{Error, FusedOptions, ModelConfig, Parameters, Result, initialise};
 
 /// A MobileNetV3 on a device.
 pub struct Network {
@@ -31,7 +32,11 @@ impl Network {
             initialise::statistics(&plan),
             device,
         )?;
-        let executor = Box::new(Composed::new(Arc::clone(&plan)));
+        let executor: Box<dyn Executor> = if device.is_cpu() {
+            Box::new(Fused::new(Arc::clone(&plan), FusedOptions::default()))
+        } else {
+            Box::new(Composed::new(Arc::clone(&plan)))
+        };
         Ok(Network {
             config: config.clone(),
             plan,
@@ -85,9 +90,10 @@ impl Network {
     /// in torch: normalised by the batch, with dropout, moving the running statistics.
     ///
     /// The result is part of candle's graph: after `loss.backward()` the gradient of
-    /// every parameter is the one flat tensor under `parameters().arena()`. With
-    /// `freeze_backbone` everything but the head runs as in [`Network::infer`] and
-    /// has no gradient (zeros in the flat tensor). Each `step` has its own dropout mask.
+    /// every parameter is the one flat tensor [`Parameters::gradient`], and
+    /// [`Parameters::update`] hands it to an optimizer. With `freeze_backbone` everything
+    /// but the head runs as in [`Network::infer`] and has no gradient (zeros in the
+    /// flat tensor). Each `step` has its own dropout mask.
     ///
     /// # Errors
     /// If a batch normalisation would see a single value a channel, the images have

@@ -1,26 +1,42 @@
-//! The flat arena: every parameter in one buffer, every running statistic in another.
+//! The flat arena: every parameter in one buffer, every running statistic in another, and
+//! the gradient of every parameter in a third.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use engine::{Plan, Segment};
 
+use crate::slices::{read_slice, write_slice};
 use crate::{Error, Result};
 
 /// All numbers of a model, on its device.
 ///
-/// The arena is a candle variable, so gradients of any loss on the logits are
-/// found under it: `loss.backward()?.get(parameters.arena())`.
+/// A loss on the logits of [`forward_train`](crate::Network::forward_train) leaves its
+/// gradient here: after `loss.backward()`, [`Parameters::update`] hands it to an optimizer.
 #[derive(Debug)]
 pub struct Parameters {
     plan: Arc<Plan>,
     arena: Var,
     statistics: Var,
     batches_tracked: AtomicI64,
+    gradient: Arc<Gradient>,
+    version: AtomicU64,
+}
+
+/// The gradient of the last backward pass.
+#[derive(Debug)]
+pub(crate) struct Gradient {
+    /// Flat f32, in the order of the arena.
+    pub(crate) values: Var,
+    /// What candle's graph grows from in the parameters' place: with the arena itself there,
+    /// every backward pass would fill and add buffers of its length for nothing.
+    pub(crate) root: Var,
+    /// Written since it was last used.
+    pub(crate) fresh: AtomicBool,
 }
 
 /// A copy of all numbers of a model at one moment.
@@ -50,22 +66,81 @@ impl Parameters {
             plan.statistics.len(),
         )?;
         let (parameters_len, statistics_len) = (arena.len(), statistics.len());
+        let gradient = Gradient {
+            values: Var::zeros(parameters_len, DType::F32, device)?,
+            root: Var::zeros(1, DType::F32, device)?,
+            fresh: AtomicBool::new(false),
+        };
         Ok(Parameters {
             plan,
             arena: Var::from_vec(arena, parameters_len, device)?,
             statistics: Var::from_vec(statistics, statistics_len, device)?,
             batches_tracked: AtomicI64::new(0),
+            gradient: Arc::new(gradient),
+            version: AtomicU64::new(0),
         })
     }
 
     /// The trainable parameters, flat f32 `[len]`, in torchvision's order.
-    pub fn arena(&self) -> &Var {
+    ///
+    /// To be read only: they change through [`Parameters::update`], [`Parameters::set`]
+    /// and [`Parameters::restore`], or executors would go on with what they made of them.
+    pub fn arena(&self) -> &Tensor {
         &self.arena
     }
 
-    /// The running means and variances, flat f32.
-    pub fn statistics(&self) -> &Var {
+    /// The running means and variances, flat f32; to be read only.
+    pub fn statistics(&self) -> &Tensor {
         &self.statistics
+    }
+
+    /// The gradient of the last `loss.backward()`, flat f32 in the arena's order. A
+    /// later backward pass overwrites it.
+    pub fn gradient(&self) -> &Tensor {
+        &self.gradient.values
+    }
+
+    pub(crate) fn gradient_buffer(&self) -> &Arc<Gradient> {
+        &self.gradient
+    }
+
+    /// Counts the changes of any number: what was made of an older version is stale.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Hands `f` the running statistics to change, on the CPU.
+    pub(crate) fn update_statistics(&self, f: impl FnMut(&mut [f32])) -> Result<()> {
+        write_slice(&self.statistics, f)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Overwrites the running statistics.
+    pub(crate) fn set_statistics(&self, statistics: &Tensor) -> Result<()> {
+        self.statistics.set(statistics)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Overwrites all parameters and running statistics, flat, in the order of the plan's tables.
+    ///
+    /// # Errors
+    /// If one of them has another length than the model's.
+    pub fn set(&self, arena: Vec<f32>, statistics: Vec<f32>) -> Result<()> {
+        check_length("the buffer of parameters", arena.len(), self.len())?;
+        let expected = self.plan.statistics.len();
+        check_length("the buffer of statistics", statistics.len(), expected)?;
+        let device = self.arena.device();
+        self.arena.set(&Tensor::from_vec(arena, self.len(), device)?)?;
+        self.statistics
+            .set(&Tensor::from_vec(statistics, expected, device)?)?;
+        self.changed();
+        Ok(())
     }
 
     /// Names, shapes and places in the arena.
@@ -102,23 +177,28 @@ impl Parameters {
         self.batches_tracked.store(batches, Ordering::Relaxed);
     }
 
-    /// Hands `f` the parameters to change and their gradient, both flat.
-    /// On the CPU `f` works in place; from other devices the numbers come and go.
+    /// Hands `f` the parameters to change and the gradient that the last `loss.backward()`
+    /// left, both flat. On the CPU `f` works in place; from other devices the numbers
+    /// come and go.
     ///
     /// # Errors
-    /// If `gradient` is not f32 of the arena's length, or the device gives out.
-    pub fn update(&self, gradient: &Tensor, f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
-        check_length("the gradient", gradient.elem_count(), self.len())?;
+    /// If no backward pass ran since the last update, or the device gives out.
+    pub fn update(&self, f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+        if !self.gradient.fresh.swap(false, Ordering::AcqRel) {
+            return Err(Error::NoGradient);
+        }
         let f = RefCell::new(f);
         if self.arena.device().is_cpu() {
-            self.arena
-                .inplace_op2(&gradient.contiguous()?, &Update(f))?;
+            read_slice(&self.gradient.values, |gradient| {
+                write_slice(&self.arena, |values| (f.borrow_mut())(values, gradient))
+            })??;
         } else {
             let mut values = self.arena.to_vec1::<f32>()?;
-            (f.borrow_mut())(&mut values, &gradient.to_vec1::<f32>()?);
+            (f.borrow_mut())(&mut values, &self.gradient.values.to_vec1::<f32>()?);
             self.arena
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
         }
+        self.changed();
         Ok(())
     }
 
@@ -143,6 +223,7 @@ impl Parameters {
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_batches_tracked(snapshot.batches_tracked);
+        self.changed();
         Ok(())
     }
 
@@ -206,6 +287,7 @@ impl Parameters {
                 self.set_batches_tracked(batches.first().copied().unwrap_or(0));
             }
         }
+        self.changed();
         Ok(())
     }
 }
@@ -227,31 +309,5 @@ fn check_length(what: &'static str, found: usize, expected: usize) -> Result<()>
             found,
             expected,
         })
-    }
-}
-
-struct Update<F>(RefCell<F>);
-
-impl<F: FnMut(&mut [f32], &[f32])> InplaceOp2 for Update<F> {
-    fn name(&self) -> &'static str {
-        "update of the parameters"
-    }
-
-    fn cpu_fwd(
-        &self,
-        parameters: &mut CpuStorage,
-        _: &Layout,
-        gradient: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let (start, end) = layout
-            .contiguous_offsets()
-            .unwrap_or((0, layout.shape().elem_count()));
-        let gradient = &gradient.as_slice::<f32>()?[start..end];
-        match parameters {
-            CpuStorage::F32(parameters) => (self.0.borrow_mut())(parameters, gradient),
-            _ => candle_core::bail!("the parameters are not f32"),
-        }
-        Ok(())
     }
 }

@@ -327,16 +327,12 @@ impl<'a> Session<'a> {
     }
 
     fn update(&mut self, loss: &Tensor) -> Result<()> {
-        let parameters = self.network.parameters();
-        let gradients = loss.backward()?;
-        let gradient = gradients.get(parameters.arena()).ok_or_else(|| {
-            Error::Shape("the loss does not depend on the parameters; this is a bug".to_owned())
-        })?;
+        loss.backward()?;
         let learning_rate = self.schedule.learning_rate();
         let max_norm = self.config.train.clip_gradient_norm;
         let optimizer = &mut self.optimizer;
         let mut outcome = Ok(());
-        parameters.update(gradient, |values, gradients| {
+        self.network.parameters().update(|values, gradients| {
             outcome = match max_norm {
                 None => optimizer.step(values, gradients, learning_rate),
                 Some(max_norm) => {

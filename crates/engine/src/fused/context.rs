@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::isa::Isa;
 use crate::kernels::Sums;
-use crate::memory::{Buffer, Dst, Planes, Src, padded};
+use crate::memory::{Buffer, Dst, Planes, padded};
 use crate::simd::LANES;
 use crate::team::Team;
 
@@ -185,11 +185,6 @@ impl Context<'_> {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Scratch and sums mean nothing after a panic: they are written before they are read.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A stretch of numbers as an operand.
-pub(super) fn operand(values: &[f32]) -> Src {
-    Src::of(values)
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ pub(super) fn expand_backward(
 ) {
     let weights = &mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs];
     let target = Dst::of(weights);
-    let channels = 2 * matrix.outputs + matrix.inputs;
+    let channels = matrix.outputs + matrix.inputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, target);

@@ -121,10 +121,15 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 target: o.target.at(from),
                 operands: o,
             };
+            // Sums of sums: a row's first, so that rounding does not grow with the image.
+            let mut row_totals = [s.zero(); 2];
             if STRIDE == 1 {
-                row_of_tiles::<S, K>(s, &row, width, &mut totals);
+                row_of_tiles::<S, K>(s, &row, width, &mut row_totals);
             } else {
-                row_of_pairs::<S, K>(s, &row, width, &mut totals);
+                row_of_pairs::<S, K>(s, &row, width, &mut row_totals);
+            }
+            for (total, row_total) in totals.iter_mut().zip(row_totals) {
+                *total = s.add(*total, row_total);
             }
         }
         sums.add(s, at, totals[0], totals[1]);

@@ -134,6 +134,8 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                     .src()
                     .at((MARGIN - padding) * LANES);
             }
+            // Sums of sums: a row's first, so that rounding does not grow with the image.
+            let mut row_totals = [s.zero(); 2];
             let row = Row::<S> {
                 inputs,
                 first,
@@ -145,25 +147,28 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
             let mut x = 0;
             if columns % 7 == 0 {
                 while x < columns {
-                    tile::<S, K, STRIDE, 7>(s, &row, x, &mut totals);
+                    tile::<S, K, STRIDE, 7>(s, &row, x, &mut row_totals);
                     x += 7;
                 }
             }
             while x + 8 <= columns {
-                tile::<S, K, STRIDE, 8>(s, &row, x, &mut totals);
+                tile::<S, K, STRIDE, 8>(s, &row, x, &mut row_totals);
                 x += 8;
             }
             while x + 4 <= columns {
-                tile::<S, K, STRIDE, 4>(s, &row, x, &mut totals);
+                tile::<S, K, STRIDE, 4>(s, &row, x, &mut row_totals);
                 x += 4;
             }
             while x + 2 <= columns {
-                tile::<S, K, STRIDE, 2>(s, &row, x, &mut totals);
+                tile::<S, K, STRIDE, 2>(s, &row, x, &mut row_totals);
                 x += 2;
             }
             while x < columns {
-                tile::<S, K, STRIDE, 1>(s, &row, x, &mut totals);
+                tile::<S, K, STRIDE, 1>(s, &row, x, &mut row_totals);
                 x += 1;
+            }
+            for (total, row_total) in totals.iter_mut().zip(row_totals) {
+                *total = s.add(*total, row_total);
             }
         }
         if let Some(sums) = &mut sums {

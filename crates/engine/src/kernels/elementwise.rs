@@ -9,6 +9,9 @@ use crate::memory::Planes;
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
+/// Rows that are summed in f32 before they are added in f64.
+const SUM_ROWS: usize = 128;
+
 /// Operands of [`activate_rows`].
 #[derive(Clone, Copy)]
 pub(crate) struct ActivateRows {
@@ -153,16 +156,19 @@ unsafe fn activation_backward_kernel<S: Simd>(s: S, o: &ActivationBackward, sums
         let (scale, shift) = o.norm.at(s, plane * LANES);
         let (d, z) = (o.d.plane(plane).src(), o.z.plane(plane).src());
         let target = o.target.plane(plane).start;
-        let (mut first, mut second) = (s.zero(), s.zero());
-        for_activation!(o.activation, A => for at in (0..o.rows * LANES).step_by(LANES) {
-            let value = s.load(z, at);
-            let y = s.mul_add(value, scale, shift);
-            let gradient = derive::<S, A>(s, y, s.load(d, at));
-            s.store(target, at, gradient);
-            first = s.add(first, gradient);
-            second = s.mul_add(gradient, value, second);
-        });
-        sums.add(s, plane * LANES, first, second);
+        for start in (0..o.rows).step_by(SUM_ROWS) {
+            let end = o.rows.min(start + SUM_ROWS);
+            let (mut first, mut second) = (s.zero(), s.zero());
+            for_activation!(o.activation, A => for row in start..end {
+                let value = s.load(z, row * LANES);
+                let y = s.mul_add(value, scale, shift);
+                let gradient = derive::<S, A>(s, y, s.load(d, row * LANES));
+                s.store(target, row * LANES, gradient);
+                first = s.add(first, gradient);
+                second = s.mul_add(gradient, value, second);
+            });
+            sums.add(s, plane * LANES, first, second);
+        }
     }
 }
 
@@ -186,12 +192,14 @@ unsafe fn channel_sums_kernel<S: Simd>(
 ) {
     for plane in 0..planes {
         let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
-        let (mut first, mut second) = (s.zero(), s.zero());
-        for at in (0..rows * LANES).step_by(LANES) {
-            let gradient = s.load(d, at);
-            first = s.add(first, gradient);
-            second = s.mul_add(gradient, s.load(z, at), second);
+        for start in (0..rows).step_by(SUM_ROWS) {
+            let (mut first, mut second) = (s.zero(), s.zero());
+            for row in start..rows.min(start + SUM_ROWS) {
+                let gradient = s.load(d, row * LANES);
+                first = s.add(first, gradient);
+                second = s.mul_add(gradient, s.load(z, row * LANES), second);
+            }
+            sums.add(s, plane * LANES, first, second);
         }
-        sums.add(s, plane * LANES, first, second);
     }
 }

@@ -26,7 +26,7 @@ entry! {
 /// `factors`, where given, multiply each output's weights.
 #[inline(always)]
 unsafe fn pack_outputs_kernel<S: Simd>(
-    _: S,
+    s: S,
     outputs: usize,
     inputs: usize,
     weights: Src,
@@ -38,22 +38,20 @@ unsafe fn pack_outputs_kernel<S: Simd>(
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(outputs - first);
+            let factors = match factors {
+                Some(factors) => s.load_first(count, factors, first),
+                None => s.splat(1.0),
+            };
             for start in (0..inputs).step_by(LANES) {
-                let end = inputs.min(start + LANES);
-                for lane in 0..LANES {
-                    let at = panel.at(vector * LANES + lane);
-                    if lane >= count {
-                        for k in start..end {
-                            *at.pointer(k * width * LANES, 1) = 0.0;
-                        }
-                        continue;
-                    }
-                    let output = first + lane;
-                    let factor = factors.map_or(1.0, |factors| factors.get(output));
-                    for k in start..end {
-                        *at.pointer(k * width * LANES, 1) =
-                            weights.get(output * inputs + k) * factor;
-                    }
+                let depth = LANES.min(inputs - start);
+                let mut rows = [s.zero(); LANES];
+                for (lane, row) in rows.iter_mut().enumerate().take(count) {
+                    *row = s.load_first(depth, weights, (first + lane) * inputs + start);
+                }
+                let columns = s.transpose(rows);
+                for (k, column) in columns.into_iter().enumerate().take(depth) {
+                    let at = ((start + k) * width + vector) * LANES;
+                    s.store(panel, at, s.mul(column, factors));
                 }
             }
         }

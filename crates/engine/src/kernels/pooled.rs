@@ -102,13 +102,16 @@ unsafe fn average_backward_kernel<S: Simd>(
         let (mut first, mut second) = (s.zero(), s.zero());
         for_activation!(activation, A => for image in 0..images {
             let d = s.mul(share, s.load(d, image * LANES));
+            let mut of_image = [s.zero(); 2];
             for row in image * pixels..(image + 1) * pixels {
                 let value = s.load(z, row * LANES);
                 let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), d);
                 s.store(target, row * LANES, gradient);
-                first = s.add(first, gradient);
-                second = s.mul_add(gradient, value, second);
+                of_image[0] = s.add(of_image[0], gradient);
+                of_image[1] = s.mul_add(gradient, value, of_image[1]);
             }
+            first = s.add(first, of_image[0]);
+            second = s.add(second, of_image[1]);
         });
         sums.add(s, plane * LANES, first, second);
     }
@@ -201,14 +204,17 @@ unsafe fn squeeze_backward_kernel<S: Simd>(s: S, o: &SqueezeBackward, sums: &mut
         for_activation!(o.activation, A => for image in 0..o.images {
             let factor = s.load(factors, image * LANES);
             let average = s.mul(share, s.load(averages, image * LANES));
+            let mut of_image = [s.zero(); 2];
             for row in image * o.pixels..(image + 1) * o.pixels {
                 let value = s.load(z, row * LANES);
                 let behind = s.mul_add(s.load(d, row * LANES), factor, average);
                 let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), behind);
                 s.store(target, row * LANES, gradient);
-                first = s.add(first, gradient);
-                second = s.mul_add(gradient, value, second);
+                of_image[0] = s.add(of_image[0], gradient);
+                of_image[1] = s.mul_add(gradient, value, of_image[1]);
             }
+            first = s.add(first, of_image[0]);
+            second = s.add(second, of_image[1]);
         });
         sums.add(s, plane * LANES, first, second);
     }

@@ -173,7 +173,15 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b);
         b = b.at(WIDTH * LANES);
     }
-    finish::<S, ROWS, WIDTH>(s, &mut sums, operands);
+    // The sums live in registers because every index of them is a constant; what follows
+    // works on a copy, which may lie in memory.
+    let mut tile = [[s.zero(); WIDTH]; ROWS];
+    for row in 0..ROWS {
+        for vector in 0..WIDTH {
+            tile[row][vector] = sums[row][vector];
+        }
+    }
+    finish::<S, ROWS, WIDTH>(s, &mut tile, operands);
 }
 
 const UNROLL: usize = 4;
@@ -189,13 +197,13 @@ unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usi
 ) {
     for step in 0..STEPS {
         let mut weights = [s.zero(); WIDTH];
-        for (vector, weight) in weights.iter_mut().enumerate() {
-            *weight = s.load(b, (step * WIDTH + vector) * LANES);
+        for vector in 0..WIDTH {
+            weights[vector] = s.load(b, (step * WIDTH + vector) * LANES);
         }
-        for (row, sums) in sums.iter_mut().enumerate() {
+        for row in 0..ROWS {
             let value = s.broadcast(a, row * LANES + k + step);
             for vector in 0..WIDTH {
-                sums[vector] = s.mul_add(value, weights[vector], sums[vector]);
+                sums[row][vector] = s.mul_add(value, weights[vector], sums[row][vector]);
             }
         }
     }

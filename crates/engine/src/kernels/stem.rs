@@ -117,8 +117,6 @@ unsafe fn stem_forward_kernel<S: Simd>(
     o.clear();
     for image in 0..o.images {
         let mut next = 0;
-        let mut totals = Vec::new();
-        totals.resize(o.planes, [s.zero(); 2]);
         for y in 0..rows {
             while next < (y * o.stride + 2).min(o.height) {
                 o.fill(pixels, image * o.height + next, next);
@@ -132,6 +130,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
                     |bias| s.load(bias, plane * LANES),
                 );
                 let target = z.plane(plane).row((image * rows + y) * columns).start;
+                let mut totals = [s.zero(); 2];
                 let mut x = 0;
                 while x < columns {
                     // The last tile may reach beyond the row: its surplus is not stored.
@@ -146,16 +145,14 @@ unsafe fn stem_forward_kernel<S: Simd>(
                             }
                         };
                         s.store(target, (x + column) * LANES, value);
-                        totals[plane][0] = s.add(totals[plane][0], value);
-                        totals[plane][1] = s.mul_add(value, value, totals[plane][1]);
+                        totals[0] = s.add(totals[0], value);
+                        totals[1] = s.mul_add(value, value, totals[1]);
                     }
                     x += TILE;
                 }
-            }
-        }
-        if let Some(sums) = &mut sums {
-            for (plane, [first, second]) in totals.into_iter().enumerate() {
-                sums.add(s, plane * LANES, first, second);
+                if let Some(sums) = &mut sums {
+                    sums.add(s, plane * LANES, totals[0], totals[1]);
+                }
             }
         }
     }

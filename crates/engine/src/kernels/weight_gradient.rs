@@ -98,30 +98,29 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     let mut sums = [[s.zero(); WIDTH]; ROWS];
     for m in 0..operands.rows {
         let mut values = [s.zero(); WIDTH];
-        for (vector, value) in values.iter_mut().enumerate() {
-            *value = s.load(operands.a, vector * operands.stride + m * LANES);
+        for vector in 0..WIDTH {
+            values[vector] = s.load(operands.a, vector * operands.stride + m * LANES);
         }
-        for (row, sums) in sums.iter_mut().enumerate() {
+        for row in 0..ROWS {
             let d = s.broadcast(operands.d, m * LANES + row);
             for vector in 0..WIDTH {
-                sums[vector] = s.mul_add(d, values[vector], sums[vector]);
+                sums[row][vector] = s.mul_add(d, values[vector], sums[row][vector]);
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate().take(operands.count) {
-        for (vector, &sum) in sums.iter().enumerate() {
+    // Every index is a constant, so that the sums stay in registers.
+    for row in 0..ROWS {
+        if row >= operands.count {
+            break;
+        }
+        for vector in 0..WIDTH {
             let at = row * operands.pitch + vector * LANES;
-            let (count, target) = if vector + 1 == WIDTH {
-                (operands.last, operands.gradient)
-            } else {
-                (LANES, operands.gradient)
-            };
-            let sum = if operands.accumulate {
-                s.add(sum, s.load_first(count, target.src(), at))
-            } else {
-                sum
-            };
-            s.store_first(count, target, at, sum);
+            let count = if vector + 1 == WIDTH { operands.last } else { LANES };
+            let mut sum = sums[row][vector];
+            if operands.accumulate {
+                sum = s.add(sum, s.load_first(count, operands.gradient.src(), at));
+            }
+            s.store_first(count, operands.gradient, at, sum);
         }
     }
 }

@@ -82,6 +82,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [Pair; LANES]) -> [Pair; LANES] {
+        let quarter = |first: usize, half: fn(Pair) -> __m256| {
+            let mut quarter = [half(rows[0]); HALF];
+            for index in 0..HALF {
+                quarter[index] = half(rows[first + index]);
+            }
+            unsafe { transpose_quarter(quarter) }
+        };
+        let (low, high): (fn(Pair) -> __m256, fn(Pair) -> __m256) = (|pair| pair.0, |pair| pair.1);
+        let mut columns = rows;
+        for (start, half) in [(0, low), (HALF, high)] {
+            let (upper, lower) = (quarter(0, half), quarter(HALF, half));
+            for index in 0..HALF {
+                columns[start + index] = Pair(upper[index], lower[index]);
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> Pair {
         unsafe {
             let from = source.pointer(offset, LANES);
@@ -120,6 +140,29 @@ impl Simd for Avx2 {
             _mm256_maskstore_ps(to.wrapping_add(HALF), high, value.1);
         }
     }
+}
+
+/// Eight by eight.
+#[inline(always)]
+unsafe fn transpose_quarter(mut x: [__m256; HALF]) -> [__m256; HALF] {
+    let mut y = x;
+    unsafe {
+        for i in 0..4 {
+            y[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+            y[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+        }
+        for i in [0, 4] {
+            x[i] = _mm256_shuffle_ps::<0x44>(y[i], y[i + 2]);
+            x[i + 1] = _mm256_shuffle_ps::<0xee>(y[i], y[i + 2]);
+            x[i + 2] = _mm256_shuffle_ps::<0x44>(y[i + 1], y[i + 3]);
+            x[i + 3] = _mm256_shuffle_ps::<0xee>(y[i + 1], y[i + 3]);
+        }
+        for i in 0..4 {
+            y[i] = _mm256_permute2f128_ps::<0x20>(x[i], x[i + 4]);
+            y[i + 4] = _mm256_permute2f128_ps::<0x31>(x[i], x[i + 4]);
+        }
+    }
+    y
 }
 
 /// All bits of the first `count` of 16 lanes.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{LANES, Simd};
 use crate::memory::{Dst, Src};
 
 #[derive(Clone, Copy)]
@@ -67,13 +67,42 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose(self, mut x: [__m512; LANES]) -> [__m512; LANES] {
+        let mut y = x;
+        unsafe {
+            // Pairs of rows, pairs of pairs, then quarters of registers.
+            for i in 0..8 {
+                y[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+                y[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+            }
+            for i in [0, 4, 8, 12] {
+                x[i] = _mm512_shuffle_ps::<0x44>(y[i], y[i + 2]);
+                x[i + 1] = _mm512_shuffle_ps::<0xee>(y[i], y[i + 2]);
+                x[i + 2] = _mm512_shuffle_ps::<0x44>(y[i + 1], y[i + 3]);
+                x[i + 3] = _mm512_shuffle_ps::<0xee>(y[i + 1], y[i + 3]);
+            }
+            for i in 0..4 {
+                y[i] = _mm512_shuffle_f32x4::<0x88>(x[i], x[i + 4]);
+                y[i + 4] = _mm512_shuffle_f32x4::<0xdd>(x[i], x[i + 4]);
+                y[i + 8] = _mm512_shuffle_f32x4::<0x88>(x[i + 8], x[i + 12]);
+                y[i + 12] = _mm512_shuffle_f32x4::<0xdd>(x[i + 8], x[i + 12]);
+            }
+            for i in 0..8 {
+                x[i] = _mm512_shuffle_f32x4::<0x88>(y[i], y[i + 8]);
+                x[i + 8] = _mm512_shuffle_f32x4::<0xdd>(y[i], y[i + 8]);
+            }
+        }
+        x
+    }
+
+    #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> __m512 {
-        unsafe { _mm512_loadu_ps(source.pointer(offset, super::LANES)) }
+        unsafe { _mm512_loadu_ps(source.pointer(offset, LANES)) }
     }
 
     #[inline(always)]
     unsafe fn store(self, target: Dst, offset: usize, value: __m512) {
-        unsafe { _mm512_storeu_ps(target.pointer(offset, super::LANES), value) }
+        unsafe { _mm512_storeu_ps(target.pointer(offset, LANES), value) }
     }
 
     #[inline(always)]

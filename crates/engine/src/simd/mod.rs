@@ -72,6 +72,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `target` must be writable at `offset..offset + count`, `count <= LANES`.
     unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: Self::Vector);
 
+    /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
+    fn transpose(self, rows: [Self::Vector; LANES]) -> [Self::Vector; LANES];
+
     #[inline(always)]
     fn zero(self) -> Self::Vector {
         self.splat(0.0)

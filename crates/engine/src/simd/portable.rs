@@ -84,6 +84,17 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn transpose(self, rows: [Lanes; LANES]) -> [Lanes; LANES] {
+        let mut columns = [[0.0; LANES]; LANES];
+        for (index, column) in columns.iter_mut().enumerate() {
+            for (value, row) in column.iter_mut().zip(&rows) {
+                *value = row[index];
+            }
+        }
+        columns
+    }
+
+    #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> Lanes {
         // SAFETY: as promised by the caller.
         unsafe { source.pointer(offset, LANES).cast::<Lanes>().read_unaligned() }

@@ -10,12 +10,8 @@ fn labels() -> Tensor {
 fn gradient(network: &mut Network, images: &Tensor, step: u64, freeze: bool) -> Vec<f32> {
     let logits = network.forward_train(images, step, freeze).unwrap();
     let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
-    values(
-        loss.backward()
-            .unwrap()
-            .get(network.parameters().arena())
-            .unwrap(),
-    )
+    loss.backward().unwrap();
+    values(network.parameters().gradient())
 }
 
 #[test]
@@ -94,15 +90,12 @@ fn gradients_are_slopes_for_every_head_and_stem() {
         let start = network.parameters().snapshot().unwrap();
         let mut loss_at = |distance: f32| {
             network.parameters().restore(&start).unwrap();
-            let direction = Tensor::new(gradient.as_slice(), network.device()).unwrap();
-            network
-                .parameters()
-                .update(&direction, |values, direction| {
-                    for (value, slope) in values.iter_mut().zip(direction) {
-                        *value += distance * slope / length;
-                    }
-                })
-                .unwrap();
+            let mut moved = arena(&network);
+            for (value, slope) in moved.iter_mut().zip(&gradient) {
+                *value += distance * slope / length;
+            }
+            let statistics = statistics(&network);
+            network.parameters().set(moved, statistics).unwrap();
             let logits = network.forward_train(&images, 0, false).unwrap();
             let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
             loss.to_scalar::<f32>().unwrap()
@@ -134,11 +127,10 @@ fn snapshots_bring_everything_back() {
     let images = images(4, 64);
     let before = network.parameters().snapshot().unwrap();
     let logits = values(&network.infer(&images).unwrap());
-    let gradient =
-        Tensor::new(gradient(&mut network, &images, 0, false), network.device()).unwrap();
+    gradient(&mut network, &images, 0, false);
     network
         .parameters()
-        .update(&gradient, |values, gradient| {
+        .update(|values, gradient| {
             values
                 .iter_mut()
                 .zip(gradient)
@@ -193,15 +185,27 @@ fn wrong_images_and_buffers_are_refused() {
             Err(Error::Images { .. })
         ));
     }
-    let short = Tensor::zeros(3, candle_core::DType::F32, network.device()).unwrap();
-    let error = network
-        .parameters()
-        .update(&short, |_, _| unreachable!())
-        .unwrap_err();
+    let error = network.parameters().set(vec![0.0; 3], vec![]).unwrap_err();
     assert!(
-        error.to_string().contains("the gradient has 3 numbers"),
+        error
+            .to_string()
+            .contains("the buffer of parameters has 3 numbers"),
         "{error}"
     );
+}
+
+#[test]
+fn an_update_needs_a_new_gradient() {
+    let mut network = network(&config());
+    let images = images(4, 64);
+    let refused = |network: &Network| {
+        let outcome = network.parameters().update(|_, _| unreachable!());
+        assert!(matches!(outcome, Err(Error::NoGradient)));
+    };
+    refused(&network);
+    gradient(&mut network, &images, 0, false);
+    network.parameters().update(|_, _| ()).unwrap();
+    refused(&network);
 }
 
 #[test]

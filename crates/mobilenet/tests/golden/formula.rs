@@ -83,20 +83,13 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
 pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let network = Network::new(config, 0, &Device::Cpu).unwrap();
     let plan = network.plan();
-    let tables = [
-        (&plan.parameters, network.parameters().arena()),
-        (&plan.statistics, network.parameters().statistics()),
-    ];
-    for (table, buffer) in tables {
-        let values: Vec<f32> = table
-            .segments()
-            .iter()
+    let [arena, statistics] = [&plan.parameters, &plan.statistics].map(|table| {
+        let segments = table.segments().iter();
+        segments
             .flat_map(|segment| fill(segment, config.name, side))
-            .collect();
-        buffer
-            .set(&Tensor::from_vec(values, buffer.elem_count(), &Device::Cpu).unwrap())
-            .unwrap();
-    }
+            .collect()
+    });
+    network.parameters().set(arena, statistics).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("formula.safetensors");
     let metadata = WeightsMetadata {

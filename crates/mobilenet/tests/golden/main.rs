@@ -127,8 +127,8 @@ fn check(variant: Variant, side: usize, classes: usize) {
     let counter = &named["features.0.1.num_batches_tracked"];
     assert_eq!(counter.to_scalar::<i64>().unwrap(), 1, "{what}");
 
-    let gradients = loss.backward().unwrap();
-    let gradient = values(gradients.get(case.network.parameters().arena()).unwrap());
+    loss.backward().unwrap();
+    let gradient = values(case.network.parameters().gradient());
     check_gradients(&case, &gradient, &what);
 }
 
@@ -224,13 +224,10 @@ fn twenty_adam_steps_follow_torchs_loss_curve() {
                 off <= 1e-3,
                 "{variant}: loss {found} at step {step}, torch has {expected}"
             );
-            let gradients = loss.backward().unwrap();
-            let parameters = case.network.parameters();
-            let gradient = gradients.get(parameters.arena()).unwrap();
-            parameters
-                .update(gradient, |values, gradient| {
-                    adam.step(values, gradient, rate).unwrap()
-                })
+            loss.backward().unwrap();
+            case.network
+                .parameters()
+                .update(|values, gradient| adam.step(values, gradient, rate).unwrap())
                 .unwrap();
         }
     }

@@ -1,0 +1,128 @@
+//! The executor made of our own kernels, for CPUs.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{Device, Tensor, Var, bail};
+use engine::{Fused as Engine, FusedOptions, ImagePixels, Images, Plan, Record};
+
+use crate::composed::Composed;
+use crate::dropout::dropout_mask;
+use crate::executor::{Executor, Tape, TrainingStep};
+use crate::slices::{read_slice, write_slice};
+use crate::{Parameters, Result};
+
+/// Runs a plan with the fused engine. Its tensors are on the CPU.
+#[derive(Debug)]
+pub struct Fused {
+    engine: Arc<Engine>,
+    plan: Arc<Plan>,
+    composed: Composed,
+}
+
+impl Fused {
+    /// An executor for `plan`.
+    pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
+        Fused {
+            engine: Arc::new(Engine::new(Arc::clone(&plan), options)),
+            composed: Composed::new(Arc::clone(&plan)),
+            plan,
+        }
+    }
+}
+
+/// Images `[n, h, w, 3]` as the engine takes them.
+fn with_images<R>(images: &Tensor, f: impl FnOnce(Images<'_>) -> R) -> candle_core::Result<R> {
+    let (count, height, width, _) = images.dims4()?;
+    read_slice(images, |pixels| {
+        f(Images {
+            count,
+            height,
+            width,
+            pixels: ImagePixels::F32(pixels),
+        })
+    })
+}
+
+impl Executor for Fused {
+    fn name(&self) -> &'static str {
+        "fused"
+    }
+
+    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor> {
+        self.composed.infer(parameters, images)
+    }
+
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        images: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        if step.freeze_backbone {
+            return self.composed.forward(parameters, images, step);
+        }
+        let images = images.contiguous()?;
+        let (count, head) = (images.dim(0)?, &self.plan.spec.head);
+        let mask = (head.dropout > 0.0)
+            .then(|| dropout_mask(count * self.plan.classifier.in_features, head.dropout, step));
+        let mut logits = vec![0.0; count * head.classes];
+        let mut record = None;
+        read_slice(parameters.arena(), |arena| {
+            with_images(&images, |images| {
+                parameters.update_statistics(|statistics| {
+                    let mask = mask.as_deref();
+                    let logits = &mut logits;
+                    record = Some(self.engine.forward(arena, statistics, images, mask, logits));
+                })
+            })
+        })???;
+        let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to move"))??;
+        parameters.set_batches_tracked(parameters.batches_tracked() + 1);
+        let tape = FusedTape {
+            engine: Arc::clone(&self.engine),
+            record: Mutex::new(record),
+            images,
+            mask,
+        };
+        let logits = Tensor::from_vec(logits, (count, head.classes), &Device::Cpu)?;
+        Ok((logits, Box::new(tape)))
+    }
+}
+
+struct FusedTape {
+    engine: Arc<Engine>,
+    record: Mutex<Record>,
+    images: Tensor,
+    mask: Option<Vec<f32>>,
+}
+
+impl Tape for FusedTape {
+    fn backward(
+        self: Box<Self>,
+        logits_gradient: &Tensor,
+        gradient: &Var,
+    ) -> candle_core::Result<()> {
+        let FusedTape {
+            engine,
+            record,
+            images,
+            mask,
+        } = *self;
+        let Ok(record) = record.into_inner() else {
+            bail!("an earlier pass of the network panicked")
+        };
+        let (mut record, mut outcome) = (Some(record), Ok(()));
+        let logits_gradient = logits_gradient.contiguous()?;
+        read_slice(&logits_gradient, |logits_gradient| {
+            with_images(&images, |images| {
+                write_slice(gradient, |gradient| {
+                    if let Some(record) = record.take() {
+                        let mask = mask.as_deref();
+                        outcome = engine.backward(record, images, mask, logits_gradient, gradient);
+                    }
+                })
+            })
+        })???;
+        outcome.map_err(candle_core::Error::wrap)
+    }
+}

@@ -1,0 +1,44 @@
+//! Flat f32 tensors on the CPU as slices, without copying them.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
+
+/// Hands `f` the numbers of a contiguous f32 tensor.
+///
+/// # Errors
+/// If it is on another device, of another type, or not contiguous.
+pub(crate) fn read_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a tensor of shape {:?} is not contiguous", layout.shape());
+    };
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(&storage.as_slice::<f32>()?[start..end])),
+        _ => bail!("a tensor is not on the CPU"),
+    }
+}
+
+/// Hands `f` the numbers of a variable to change.
+///
+/// # Errors
+/// If it is on another device or of another type.
+pub(crate) fn write_slice(variable: &Var, f: impl FnMut(&mut [f32])) -> Result<()> {
+    variable.inplace_op1(&Write(RefCell::new(f)))
+}
+
+struct Write<F>(RefCell<F>);
+
+impl<F: FnMut(&mut [f32])> InplaceOp1 for Write<F> {
+    fn name(&self) -> &'static str {
+        "write of a buffer"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
+        match storage {
+            CpuStorage::F32(values) => (self.0.borrow_mut())(values),
+            _ => bail!("a buffer is not f32"),
+        }
+        Ok(())
+    }
+}
