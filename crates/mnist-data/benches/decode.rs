@@ -1,0 +1,53 @@
+//! What an image costs on its way into a batch: `cargo bench -p mnist-data`.
+
+// Panicking is how a benchmark says that it cannot run.
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use mnist_data::Picture;
+
+#[path = "../examples/photos/mod.rs"]
+mod photos;
+
+/// `[28, 28]` of a stroke on black, as digits are.
+fn digit() -> Vec<u8> {
+    let pixel = |y: i32, x: i32| (255 - 60 * (x - 14 + (y - 14) / 3).abs()).clamp(0, 255) as u8;
+    let rows =
+        (0..28).map(|y| (0..28).map(move |x| if (4..24).contains(&y) { pixel(y, x) } else { 0 }));
+    rows.flatten().collect()
+}
+
+fn decode(criterion: &mut Criterion) {
+    let mut png = Vec::new();
+    PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter)
+        .write_image(&digit(), 28, 28, ExtendedColorType::L8)
+        .unwrap();
+    let jpeg = photos::jpeg(0).unwrap();
+    for (name, file) in [("decode png 28x28", png), ("decode jpeg 500x375", jpeg)] {
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| Picture::decode(black_box(&file), Path::new(name)).unwrap());
+        });
+    }
+}
+
+fn resize(criterion: &mut Criterion) {
+    let digit = Picture::from_gray(28, 28, digit()).unwrap();
+    let (width, height) = (photos::WIDTH as u32, photos::HEIGHT as u32);
+    let photo = Picture::from_rgb(width, height, photos::pixels(0)).unwrap();
+    for (name, picture, size) in [
+        ("resize gray 28x28 to 32", digit, 32),
+        ("resize rgb 500x375 to 224", photo, 224),
+    ] {
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| black_box(&picture).resized(size).unwrap());
+        });
+    }
+}
+
+criterion_group!(benches, decode, resize);
+criterion_main!(benches);
