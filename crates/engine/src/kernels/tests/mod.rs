@@ -8,6 +8,7 @@
 mod depthwise;
 mod differences;
 mod elementwise;
+mod inference;
 mod operand;
 mod pack;
 mod pooled;
@@ -36,19 +37,28 @@ fn isas() -> Vec<Isa> {
     isas
 }
 
-/// Sizes to try: under Miri the small ones.
-fn sizes(all: &[usize]) -> Vec<usize> {
+/// Of a sweep that calls a kernel in ever other ways, every case is tried; under Miri
+/// so few that it takes minutes.
+const STEP: usize = if cfg!(miri) { 41 } else { 1 };
+
+/// All combinations of sizes, under Miri of the small ones, for a sweep.
+fn grid(a: &[usize], b: &[usize], c: &[usize]) -> impl Iterator<Item = [usize; 3]> {
+    let pairs = a.iter().flat_map(|a| b.iter().map(|b| (*a, *b)));
+    let all = pairs.flat_map(|(a, b)| c.iter().map(move |c| [a, b, *c]));
     let largest = if cfg!(miri) { 17 } else { usize::MAX };
-    all.iter()
-        .copied()
-        .filter(|size| *size <= largest)
-        .collect()
+    all.filter(move |sizes| sizes.iter().all(|size| *size <= largest))
+        .step_by(STEP)
 }
 
-/// How often to try a property. Miri has no folder to remember failures in.
+/// What a matrix may have of rows.
+const ROWS: [usize; 9] = [1, 2, 3, 7, 13, 14, 15, 29, 97];
+/// And of channels.
+const CHANNELS: [usize; 10] = [1, 3, 8, 10, 16, 17, 24, 40, 72, 200];
+
+/// How often to try a property.
 fn properties(cases: u32) -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(miri) { 2 } else { cases },
+        cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

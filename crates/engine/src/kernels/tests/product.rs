@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::operand::{ExpectedSums, Matrix, NOTHING, Operand, per_channel};
 use super::real::{Noise, Real};
-use super::{ACTIVATIONS, isas, properties, sizes};
+use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{
     Epilogue, Product, ProductSums, pack_inputs, pack_outputs, packed_length, product,
 };
@@ -156,27 +156,21 @@ fn check(case: Case) {
 
 #[test]
 fn adversarial_shapes() {
-    let mut way = 0;
-    for rows in sizes(&[1, 2, 3, 7, 13, 14, 15, 29, 97]) {
-        for depth in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
-            for columns in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
-                check(Case::new([rows, depth, columns], way));
-                // Shares no divisor with the number of ways.
-                way += 29;
-            }
-        }
+    for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
+        // The step shares no divisor with the number of ways.
+        check(Case::new(shape, index * 29));
     }
 }
 
 #[test]
 fn every_epilogue() {
-    for way in 0..72 {
+    for way in (0..72).step_by(STEP) {
         check(Case::new([15, 17, 50], way));
     }
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too many products to interpret")]
+#[cfg_attr(miri, ignore = "too large to interpret")]
 fn wide_layers() {
     for (way, shape) in [
         [5, 1280, 10],
@@ -196,6 +190,7 @@ fn wide_layers() {
 proptest! {
     #![proptest_config(properties(48))]
     #[test]
+    #[cfg_attr(miri, ignore = "too large to interpret")]
     fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..72) {
         check(Case::new([rows, depth, columns], way));
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::differences::{assert_gradient, weighted};
 use super::operand::{Matrix, NOTHING, Operand, assert_nothing};
 use super::real::{Noise, Real};
-use super::{isas, properties, sizes};
+use super::{CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{WeightGradient, weight_gradient};
 use crate::memory::Dst;
 use crate::simd::LANES;
@@ -108,27 +108,21 @@ fn check(case: Case) {
 
 #[test]
 fn adversarial_shapes() {
-    let mut way = 0;
-    for rows in sizes(&[1, 2, 3, 7, 13, 14, 15, 29, 97]) {
-        for inputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
-            for outputs in sizes(&[1, 3, 8, 10, 16, 17, 24, 40, 72, 200]) {
-                check(Case::new([rows, inputs, outputs], way));
-                // Shares no divisor with the number of ways.
-                way += 7;
-            }
-        }
+    for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
+        // The step shares no divisor with the number of ways.
+        check(Case::new(shape, index * 7));
     }
 }
 
 #[test]
 fn every_range_of_outputs() {
-    for way in 0..18 {
+    for way in (0..18).step_by(STEP) {
         check(Case::new([5, 52, 61], way));
     }
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too many products to interpret")]
+#[cfg_attr(miri, ignore = "too large to interpret")]
 fn wide_layers() {
     check(Case::new([7, 1280, 10], 1));
     check(Case::new([13, 960, 1280], 0));
@@ -138,6 +132,7 @@ fn wide_layers() {
 proptest! {
     #![proptest_config(properties(48))]
     #[test]
+    #[cfg_attr(miri, ignore = "too large to interpret")]
     fn any_shape(
         rows in 1usize..60,
         inputs in 1usize..90,
@@ -149,6 +144,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "safe code, and much of it")]
 fn the_reference_is_the_gradient_of_a_product() {
     let mut noise = Noise(1);
     let a = Matrix::fill(3, 4, || noise.smooth());

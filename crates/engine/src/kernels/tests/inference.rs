@@ -1,0 +1,290 @@
+//! The kernels that only inference uses.
+
+use proptest::prelude::*;
+
+use super::depthwise::{self, KERNELS};
+use super::elementwise::activated;
+use super::operand::{Matrix, NOTHING, Operand, per_channel};
+use super::pooled::{averaged, multiplied};
+use super::real::{Noise, Real};
+use super::stem::{self, Pictures, in_planes, with_stem};
+use super::{ACTIVATIONS, CHANNELS, grid, isas, properties};
+use crate::kernels::{
+    DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, depthwise_images, depthwise_row,
+    hardsigmoid, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows,
+};
+use crate::memory::{Dst, Src, padded, planes};
+use crate::spec::Activation;
+
+/// A depthwise convolution with bias and activation, and what comes out of it.
+struct Depthwise {
+    geometry: depthwise::Geometry,
+    channels: usize,
+    activation: Activation,
+    source: Operand,
+    taps: Vec<f32>,
+    bias: Vec<f32>,
+    expected: Matrix,
+}
+
+impl Depthwise {
+    fn noise(geometry: depthwise::Geometry, channels: usize, activation: Activation) -> Self {
+        let mut noise = Noise((geometry.inputs() * 100 + channels) as u64);
+        let source = Matrix::noise(&mut noise, geometry.inputs(), channels);
+        let taps = Matrix::noise(&mut noise, channels, geometry.taps());
+        let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
+        let by_tap = Matrix::from_fn(geometry.taps(), channels, |tap, c| taps[(c, tap)]);
+        let sums = geometry.convolve(&source, &by_tap);
+        let sums = Matrix::from_fn(sums.rows, channels, |row, c| sums[(row, c)] + bias[c]);
+        let mut packed = vec![NOTHING; padded(channels) * geometry.taps()];
+        let (from, to) = (taps.dense(), Dst::of(&mut packed));
+        // SAFETY: the target takes the taps of whole planes.
+        unsafe { pack_taps(channels, geometry.taps(), Src::of(&from), None, to) };
+        Depthwise {
+            geometry,
+            channels,
+            activation,
+            source: Operand::of(&source),
+            taps: packed,
+            bias: per_channel(&bias),
+            expected: activated(&sums, activation),
+        }
+    }
+
+    fn check_images(&self) {
+        let g = self.geometry;
+        for isa in isas() {
+            let target = Operand::blank(g.outputs(), self.channels);
+            let operands = DepthwiseImages {
+                images: g.images,
+                planes: planes(self.channels),
+                height: g.height,
+                width: g.width,
+                kernel: g.kernel,
+                stride: g.stride,
+                source: self.source.planes(),
+                taps: Src::of(&self.taps),
+                bias: Src::of(&self.bias),
+                activation: self.activation,
+                target: target.planes(),
+            };
+            // SAFETY: all operands have the shapes that the kernel asks for.
+            unsafe { depthwise_images(isa, &operands) };
+            target.assert_near(&self.expected, &format!("{isa} {g:?}"));
+        }
+    }
+
+    /// Of one image, whose rows are put into the ring as they are needed.
+    fn check_rows(&self) {
+        let g = self.geometry;
+        let (rows, columns) = (g.height.div_ceil(g.stride), g.width.div_ceil(g.stride));
+        let planes = planes(self.channels);
+        for isa in isas() {
+            let target = Operand::blank(g.outputs(), self.channels);
+            let mut scratch = vec![NOTHING; Ring::length(planes, g.width)];
+            // SAFETY: the scratch has the ring's length, all operands the kernel's shapes.
+            unsafe {
+                let ring = Ring::new(Dst::of(&mut scratch), planes, g.width);
+                let mut next = 0;
+                for y in 0..rows {
+                    while next < (y * g.stride + g.kernel / 2 + 1).min(g.height) {
+                        let from = self.source.planes().row(next * g.width);
+                        copy_row(from, ring.row(next), planes, g.width);
+                        next += 1;
+                    }
+                    let operands = DepthwiseRow {
+                        planes,
+                        height: g.height,
+                        kernel: g.kernel,
+                        stride: g.stride,
+                        y,
+                        columns,
+                        ring,
+                        taps: Src::of(&self.taps),
+                        bias: Src::of(&self.bias),
+                        activation: self.activation,
+                        target: target.planes().row(y * columns),
+                    };
+                    depthwise_row(isa, &operands);
+                }
+            }
+            target.assert_near(&self.expected, &format!("{isa} {g:?}, by rows"));
+        }
+    }
+}
+
+/// # Safety
+/// Both are `planes` planes of at least `width` pixels.
+unsafe fn copy_row(
+    from: crate::memory::Planes,
+    to: crate::memory::Planes,
+    planes: usize,
+    width: usize,
+) {
+    let count = width * crate::simd::LANES;
+    for plane in 0..planes {
+        // SAFETY: as promised by the caller; source and ring are different memory.
+        unsafe {
+            let from = from.plane(plane).src().pointer(0, count);
+            let to = to.plane(plane).start.pointer(0, count);
+            std::ptr::copy_nonoverlapping(from, to, count);
+        }
+    }
+}
+
+/// On maps of that size with every kernel and stride.
+fn check_depthwise([images, height, width]: [usize; 3], index: usize) {
+    for (kernel, stride) in KERNELS {
+        let geometry = depthwise::Geometry {
+            images,
+            height,
+            width,
+            kernel,
+            stride,
+        };
+        let (channels, activation) = ([17, 16, 8][index % 3], ACTIVATIONS[index / 3 % 3]);
+        Depthwise::noise(geometry, channels, activation).check_images();
+        let one = depthwise::Geometry {
+            images: 1,
+            ..geometry
+        };
+        Depthwise::noise(one, channels, activation).check_rows();
+    }
+}
+
+#[test]
+fn depthwise_of_small_maps_and_many_images() {
+    let maps = grid(&[1, 2, 4, 5, 8, 9, 15], &[1, 2, 3, 7], &[1, 2, 7]);
+    maps.enumerate()
+        .for_each(|(index, map)| check_depthwise(map, index));
+}
+
+#[test]
+fn depthwise_of_every_width() {
+    let widths: Vec<usize> = (1..=17).chain([28, 31, 56]).collect();
+    let maps = grid(&[1], &[1, 5, 12], &widths);
+    maps.enumerate()
+        .for_each(|(index, map)| check_depthwise(map, index));
+}
+
+/// Some rows of an image, as a task that shares it with others makes them.
+fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool) {
+    let stem::Geometry {
+        width,
+        height,
+        stride,
+        channels,
+        ..
+    } = geometry;
+    let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+    let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
+    let pictures = Pictures::noise(&mut noise, geometry.pixels());
+    let taps = Matrix::noise(&mut noise, channels, TAPS);
+    let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
+    let sums = geometry.convolve(&pictures.values(bytes), &taps);
+    let sums = Matrix::from_fn(sums.rows, channels, |row, c| sums[(row, c)] + bias[c]);
+    let whole = activated(&sums, Activation::Hardswish);
+    let expected = Matrix::from_fn((rows - first) * columns, channels, |row, c| {
+        whole[(first * columns + row, c)]
+    });
+    let (taps, bias) = (in_planes(&taps), per_channel(&bias));
+    for isa in isas() {
+        let target = Operand::blank(expected.rows, channels);
+        let (pixels, bias) = (pictures.pixels(bytes), Src::of(&bias));
+        with_stem(geometry, &taps, |stem| {
+            // SAFETY: all operands have the shapes that the kernel asks for.
+            unsafe { stem_rows(isa, stem, pixels, first..rows, bias, target.planes()) };
+        });
+        let what = format!("{isa} {geometry:?} from row {first}, bytes: {bytes}");
+        target.assert_near(&expected, &what);
+    }
+}
+
+#[test]
+fn stem_rows_from_any_row() {
+    let widths: Vec<usize> = (1..=17).chain([28, 31, 56]).collect();
+    for (index, [stride, height, width]) in grid(&[1, 2], &[1, 2, 5, 9], &widths).enumerate() {
+        let geometry = stem::Geometry {
+            images: 1,
+            height,
+            width,
+            stride,
+            channels: [16, 17, 8][index % 3],
+        };
+        for first in 0..height.div_ceil(stride) {
+            check_stem_rows(geometry, first, (index + first) % 2 == 1);
+        }
+    }
+}
+
+fn check_factors(images: usize, pixels: usize, channels: usize) {
+    let mut noise = Noise((images * 1000 + pixels * 50 + channels) as u64);
+    let y = Matrix::noise(&mut noise, images * pixels, channels);
+    let factors = Matrix::noise(&mut noise, images, channels);
+    let gates = Matrix::from_fn(images, channels, |image, c| {
+        let x = factors[(image, c)].value;
+        Real {
+            value: (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            size: 1.0,
+        }
+    });
+    let averages = averaged(&y, images);
+    let product = multiplied(&y, &factors);
+    // A block that begins within the first image.
+    let first = pixels / 2;
+    let rows = images * pixels - first;
+    let block = Images {
+        first_row: first,
+        pixels,
+    };
+    let expected = Matrix::from_fn(rows, channels, |row, c| product[(first + row, c)]);
+    let start = Matrix::from_fn(rows, channels, |row, c| y[(first + row, c)]);
+    let source = Operand::of(&y);
+    for isa in isas() {
+        let what = format!("{isa} {images} images, {pixels} pixels, {channels} channels");
+        let (target, given) = (Operand::blank(images, channels), Operand::of(&factors));
+        let (values, count) = (Operand::of(&start), planes(channels));
+        // SAFETY: all operands have the shapes that the kernels ask for.
+        unsafe {
+            image_averages(isa, images, pixels, count, source.planes(), target.planes());
+            multiply_rows(isa, rows, count, block, given.planes(), values.planes());
+            hardsigmoid(isa, images, count, given.planes());
+        }
+        target.assert_near(&averages, &what);
+        values.assert_near(&expected, &what);
+        given.assert_near(&gates, &what);
+    }
+}
+
+#[test]
+fn averages_and_factors_of_every_shape() {
+    let channels = [&CHANNELS[..], &[1280]].concat();
+    for [images, pixels, channels] in grid(&[1, 2, 3], &[1, 2, 3, 4, 7, 49], &channels) {
+        check_factors(images, pixels, channels);
+    }
+}
+
+#[test]
+fn panels_cover_every_plane_once() {
+    for isa in isas() {
+        for vectors in 1..30 {
+            let covered: Vec<usize> = panel_planes(isa, vectors).into_iter().flatten().collect();
+            assert_eq!(covered, (0..vectors).collect::<Vec<_>>(), "{isa}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(properties(32))]
+    #[test]
+    #[cfg_attr(miri, ignore = "too large to interpret")]
+    fn any_shape(
+        images in 1usize..20,
+        height in 1usize..12,
+        width in 1usize..30,
+        channels in 1usize..50,
+    ) {
+        check_depthwise([images, height, width], channels);
+        check_factors(images, height * width, channels);
+    }
+}
