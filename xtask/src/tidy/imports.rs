@@ -83,7 +83,8 @@ fn uses(tree: &Tree, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let source = format!("{}/", folder(name));
     for (path, text) in tree.texts() {
-        if !path.starts_with(&source) || !path.ends_with(".rs") {
+        let ours = path.starts_with(&source) && !is_nested(tree, &source, path);
+        if !ours || !path.ends_with(".rs") {
             continue;
         }
         let code = code_of(text);
@@ -100,6 +101,14 @@ fn uses(tree: &Tree, name: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a file under `source` belongs to a package of its own there, whose
+/// manifest answers for it: the peers of the benchmarks do.
+fn is_nested(tree: &Tree, source: &str, path: &str) -> bool {
+    tree.paths()
+        .filter_map(|path| path.strip_suffix("Cargo.toml"))
+        .any(|folder| folder.len() > source.len() && path.starts_with(folder))
 }
 
 /// Whether that word of that line names a crate; alone it may be a variable.

@@ -123,6 +123,13 @@ fn a_reexport_is_no_way_round() {
         &["a.rs:1", "anyhow"],
     );
     caught(&[(at, "use candle_nn;\n")], &["a.rs:1", "candle-nn"]);
+    // A package inside another's folder is not part of it.
+    let peer = [
+        ("crates/optim/peers/a/Cargo.toml", LINTS),
+        ("crates/optim/peers/a/src/main.rs", "use candle_nn;\n"),
+    ];
+    let found = violations(tree(&peer).path()).unwrap();
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
