@@ -58,6 +58,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         )
     };
     error.downcast_ref::<ConfigError>().is_some()
+        || error.downcast_ref::<mobilenet::UnknownIsa>().is_some()
         || error
             .downcast_ref::<trainer::Error>()
             .is_some_and(of_trainer)

@@ -5,6 +5,7 @@
 //! what the processor has, which is what makes the calls sound.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// An instruction set that this processor has.
@@ -42,14 +43,51 @@ impl Isa {
         levels
     }
 
-    /// The best instruction set of this processor.
+    /// The instruction set to run with: the one [`Isa::requested`] by the environment, else
+    /// the best of this processor.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Isa::available()[0])
+        *BEST.get_or_init(|| match Isa::requested() {
+            Ok(Some(isa)) => isa,
+            _ => Isa::available()[0],
+        })
+    }
+
+    /// What the environment variable `ENGINE_ISA` asks for: `avx512`, `avx2` or `portable`.
+    ///
+    /// # Errors
+    /// If it names something that this processor does not have. [`Isa::best`] passes over
+    /// that in silence, so a program checks here first.
+    pub fn requested() -> Result<Option<Isa>, UnknownIsa> {
+        match std::env::var("ENGINE_ISA") {
+            Ok(name) if !name.is_empty() => name.parse().map(Some),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn level(self) -> Level {
         self.0
+    }
+}
+
+/// A name that no instruction set of this processor has.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("instruction set {asked:?}; this processor has {}", .available.join(", "))]
+pub struct UnknownIsa {
+    asked: String,
+    available: Vec<String>,
+}
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIsa> {
+        let available = Isa::available();
+        let found = available.iter().find(|isa| isa.to_string() == name);
+        found.copied().ok_or_else(|| UnknownIsa {
+            asked: name.to_owned(),
+            available: available.iter().map(Isa::to_string).collect(),
+        })
     }
 }
 
@@ -119,5 +157,17 @@ mod tests {
     #[test]
     fn portable_is_always_there_and_comes_last() {
         assert_eq!(Isa::available().last().unwrap().to_string(), "portable");
+    }
+
+    #[test]
+    fn names_are_read_back_and_others_refused() {
+        for isa in Isa::available() {
+            assert_eq!(isa.to_string().parse(), Ok(isa));
+        }
+        let error = "sse9".parse::<Isa>().unwrap_err().to_string();
+        assert!(
+            error.contains("\"sse9\"") && error.contains("portable"),
+            "{error}"
+        );
     }
 }

@@ -74,7 +74,9 @@ impl Team {
                 .spawn(move || shared.serve(thread))
         };
         Self {
-            threads: (1..threads).map_while(|thread| start(thread).ok()).collect(),
+            threads: (1..threads)
+                .map_while(|thread| start(thread).ok())
+                .collect(),
             shared,
             turn: Mutex::default(),
         }
@@ -97,7 +99,9 @@ impl Team {
         let shared = &*self.shared;
         let work: Work<'_> = &work;
         let job = shared.job.load(Ordering::Relaxed) + 1;
-        shared.work.store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
+        shared
+            .work
+            .store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.done.0.store(0, Ordering::Relaxed);
         for (thread, next) in shared.next.iter().enumerate() {
@@ -271,7 +275,12 @@ mod tests {
             team.run(8, |task, _| assert!(task != 5, "task five"));
         }));
         let message = caught.unwrap_err();
-        assert!(message.downcast_ref::<&str>().unwrap().contains("task five"));
+        assert!(
+            message
+                .downcast_ref::<&str>()
+                .unwrap()
+                .contains("task five")
+        );
         let done = AtomicUsize::new(0);
         team.run(8, |_, _| {
             done.fetch_add(1, Ordering::Relaxed);

@@ -59,6 +59,29 @@ impl Composed {
     }
 }
 
+impl Composed {
+    /// A training step of the head alone, from pooled features `[n, features]`.
+    pub(crate) fn head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        let pass = self.pass(parameters, Some(step))?;
+        let logits = pass.logits(features, Some(step))?;
+        Ok(self.recorded(logits, pass.leaves))
+    }
+
+    fn recorded(&self, logits: Tensor, leaves: Vec<Option<Var>>) -> (Tensor, Box<dyn Tape>) {
+        let tape = ComposedTape {
+            logits: logits.clone(),
+            plan: Arc::clone(&self.plan),
+            leaves,
+        };
+        (logits, Box::new(tape))
+    }
+}
+
 impl Executor for Composed {
     fn name(&self) -> &'static str {
         "composed"
@@ -87,12 +110,7 @@ impl Executor for Composed {
             parameters.set_statistics(&moved)?;
             parameters.set_batches_tracked(parameters.batches_tracked() + 1);
         }
-        let tape = ComposedTape {
-            logits: logits.clone(),
-            plan: Arc::clone(&self.plan),
-            leaves: pass.leaves,
-        };
-        Ok((logits, Box::new(tape)))
+        Ok(self.recorded(logits, pass.leaves))
     }
 }
 

@@ -56,7 +56,9 @@ pub enum Error {
         report: Box<LoadReport>,
     },
     /// An update without a gradient.
-    #[error("no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first")]
+    #[error(
+        "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"
+    )]
     NoGradient,
     /// The fused engine refused.
     #[error(transparent)]

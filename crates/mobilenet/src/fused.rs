@@ -1,9 +1,11 @@
 //! The executor made of our own kernels, for CPUs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Device, Tensor, Var, bail};
-use engine::{Fused as Engine, FusedOptions, ImagePixels, Images, Plan, Record};
+use candle_core::{Device, Tensor, TensorId, Var, bail};
+use engine::{
+    Folded, Fused as Engine, FusedError, FusedOptions, ImagePixels, Images, Plan, Record,
+};
 
 use crate::composed::Composed;
 use crate::dropout::dropout_mask;
@@ -16,7 +18,10 @@ use crate::{Parameters, Result};
 pub struct Fused {
     engine: Arc<Engine>,
     plan: Arc<Plan>,
+    /// Trains the head alone where the backbone is frozen.
     composed: Composed,
+    /// The weights as inference wants them, and the state of the parameters they are of.
+    folded: Mutex<Option<(TensorId, u64, Arc<Folded>)>>,
 }
 
 impl Fused {
@@ -25,8 +30,43 @@ impl Fused {
         Fused {
             engine: Arc::new(Engine::new(Arc::clone(&plan), options)),
             composed: Composed::new(Arc::clone(&plan)),
+            folded: Mutex::default(),
             plan,
         }
+    }
+
+    fn folded(&self, parameters: &Parameters) -> Result<Arc<Folded>> {
+        let (id, version) = (parameters.arena().id(), parameters.version());
+        let mut cached = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, at, folded)) = &*cached
+            && (*of, *at) == (id, version)
+        {
+            return Ok(Arc::clone(folded));
+        }
+        let folded = read_slice(parameters.arena(), |arena| {
+            read_slice(parameters.statistics(), |statistics| {
+                self.engine.fold(arena, statistics)
+            })
+        })???;
+        let folded = Arc::new(folded);
+        *cached = Some((id, version, Arc::clone(&folded)));
+        Ok(folded)
+    }
+
+    /// Runs one of the engine's inference passes, which writes `width` numbers an image.
+    fn inferred(
+        &self,
+        parameters: &Parameters,
+        images: &Tensor,
+        width: usize,
+        pass: impl FnOnce(&Folded, Images<'_>, &mut [f32]) -> std::result::Result<(), FusedError>,
+    ) -> Result<Tensor> {
+        let images = images.contiguous()?;
+        let folded = self.folded(parameters)?;
+        let count = images.dim(0)?;
+        let mut rows = vec![0.0; count * width];
+        with_images(&images, |images| pass(&folded, images, &mut rows))??;
+        Ok(Tensor::from_vec(rows, (count, width), &Device::Cpu)?)
     }
 }
 
@@ -49,7 +89,10 @@ impl Executor for Fused {
     }
 
     fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor> {
-        self.composed.infer(parameters, images)
+        let classes = self.plan.spec.head.classes;
+        self.inferred(parameters, images, classes, |folded, images, logits| {
+            self.engine.infer(folded, images, logits)
+        })
     }
 
     fn forward(
@@ -59,7 +102,11 @@ impl Executor for Fused {
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)> {
         if step.freeze_backbone {
-            return self.composed.forward(parameters, images, step);
+            let width = self.plan.spec.features;
+            let features = self.inferred(parameters, images, width, |folded, images, rows| {
+                self.engine.features(folded, images, rows)
+            })?;
+            return self.composed.head(parameters, &features, step);
         }
         let images = images.contiguous()?;
         let (count, head) = (images.dim(0)?, &self.plan.spec.head);

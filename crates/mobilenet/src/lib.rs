@@ -18,7 +18,7 @@ pub mod weights;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
-pub use engine::FusedOptions;
+pub use engine::{FusedOptions, Isa, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;

@@ -136,7 +136,8 @@ impl Parameters {
         let expected = self.plan.statistics.len();
         check_length("the buffer of statistics", statistics.len(), expected)?;
         let device = self.arena.device();
-        self.arena.set(&Tensor::from_vec(arena, self.len(), device)?)?;
+        self.arena
+            .set(&Tensor::from_vec(arena, self.len(), device)?)?;
         self.statistics
             .set(&Tensor::from_vec(statistics, expected, device)?)?;
         self.changed();

@@ -25,8 +25,10 @@ pub(crate) use predict::predict;
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
 
-/// Uses so many CPU threads from here on, for everything.
+/// Uses so many CPU threads from here on, for everything. What the environment asks of the
+/// engine is checked here too, before anything runs with it.
 fn use_threads(threads: usize) -> anyhow::Result<()> {
+    mobilenet::Isa::requested()?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()

@@ -73,7 +73,8 @@ impl Fused {
         let count = layout.blocks.len();
         // The gradient of the output of the block at hand, in one of two places.
         let mut place = 0;
-        let mut d_output = space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());
+        let mut d_output =
+            space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());
         let behind = Behind {
             d,
             z,
@@ -106,7 +107,10 @@ impl Fused {
                 z: memory.filtered.planes(),
                 norm: &norms[block.depthwise.1],
                 activation: block.activation,
-                factors: memory.squeeze.as_ref().map(|squeeze| squeeze.factors.planes()),
+                factors: memory
+                    .squeeze
+                    .as_ref()
+                    .map(|squeeze| squeeze.factors.planes()),
                 pixels: after.pixels(),
             };
             let behind = Behind {
@@ -115,9 +119,19 @@ impl Fused {
                 norm: &norms[*norm],
             };
             let d_filtered = space.wide[1].reshaped(block.expanded, rows(after.pixels()));
-            let factors = memory.squeeze.as_ref().map(|squeeze| squeeze.gradient.planes());
+            let factors = memory
+                .squeeze
+                .as_ref()
+                .map(|squeeze| squeeze.gradient.planes());
             project_backward(
-                &context, matrix, &space.packed, &behind, &filtered, gradient, d_filtered, factors,
+                &context,
+                matrix,
+                &space.packed,
+                &behind,
+                &filtered,
+                gradient,
+                d_filtered,
+                factors,
             );
             if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
                 filtered.factors = None;
@@ -201,7 +215,8 @@ impl Fused {
                 // SAFETY: tensors have the layer's shape; a group writes its own rows and its
                 // own gradient.
                 unsafe {
-                    let row = |x: Planes, pixels: usize| x.plane(plane).row(group.rows(pixels).start);
+                    let row =
+                        |x: Planes, pixels: usize| x.plane(plane).row(group.rows(pixels).start);
                     let taps_gradient = partial.at(channel * taps.taps);
                     taps_gradient.fill_zero(LANES * taps.taps);
                     let operands = DepthwiseBackward {

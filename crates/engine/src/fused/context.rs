@@ -25,7 +25,8 @@ pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
 pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
     let step = block_rows(rows.len(), channels).max(1);
     let end = rows.end;
-    rows.step_by(step).map(move |start| start..end.min(start + step))
+    rows.step_by(step)
+        .map(move |start| start..end.min(start + step))
 }
 
 /// Memory of one thread.
@@ -68,10 +69,9 @@ fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
     if buffer.as_ref().is_none_or(|buffer| buffer.len() < length) {
         *buffer = Some(Buffer::new(length));
     }
-    buffer.as_ref().map_or_else(
-        || Dst::of(&mut []),
-        Buffer::dst,
-    )
+    buffer
+        .as_ref()
+        .map_or_else(|| Dst::of(&mut []), Buffer::dst)
 }
 
 /// Adds f32 sums to those in f64, and zeroes them.
@@ -171,7 +171,10 @@ impl Context<'_> {
             let range = piece * PIECE..length.min((piece + 1) * PIECE);
             // SAFETY: the pieces do not overlap, and lie within the gradient.
             let sum = unsafe {
-                std::slice::from_raw_parts_mut(target.pointer(range.start, range.len()), range.len())
+                std::slice::from_raw_parts_mut(
+                    target.pointer(range.start, range.len()),
+                    range.len(),
+                )
             };
             for other in others {
                 for (sum, value) in sum.iter_mut().zip(&other.as_slice()[range.clone()]) {

@@ -1,12 +1,12 @@
 //! The forward pass of a training step.
 
 use super::Fused;
+use super::context::Context;
 use super::head;
+use super::layout::{BlockLayout, Layout};
 use super::pointwise::{Filtered, Input, expand, project};
 use super::squeeze::squeeze;
 use super::workspace::Workspace;
-use super::context::Context;
-use super::layout::{BlockLayout, Layout};
 use crate::kernels::{
     ActivateRows, DepthwiseForward, Pixels, Stem, activate_rows, average, depthwise_forward,
     pack_inputs, pack_outputs, pack_taps, ring_length, stem_forward,
@@ -70,7 +70,14 @@ impl Fused {
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             if let (Some((matrix, norm)), Some(z)) = (&block.expand, &memory.expanded) {
                 let input = input(layout, space, &norms, index);
-                expand(&context, matrix, &space.packed, before.pixels(), input, z.planes());
+                expand(
+                    &context,
+                    matrix,
+                    &space.packed,
+                    before.pixels(),
+                    input,
+                    z.planes(),
+                );
                 normalise(&mut norms, *norm, before.pixels());
             } else if let input @ Input::Projected { .. } = input(layout, space, &norms, index) {
                 context.each_group(0, |group, _, _| {
@@ -94,14 +101,27 @@ impl Fused {
                 filtered.factors = Some(memory.factors.planes());
             }
             let (matrix, norm) = &block.project;
-            project(&context, matrix, &space.packed, &filtered, memory.projected.planes());
+            project(
+                &context,
+                matrix,
+                &space.packed,
+                &filtered,
+                memory.projected.planes(),
+            );
             normalise(&mut norms, *norm, after.pixels());
         }
 
         let pixels = space.sides.last().pixels();
         let (matrix, norm) = &layout.last;
         let input = input(layout, space, &norms, layout.blocks.len());
-        expand(&context, matrix, &space.packed, pixels, input, space.last.planes());
+        expand(
+            &context,
+            matrix,
+            &space.packed,
+            pixels,
+            input,
+            space.last.planes(),
+        );
         normalise(&mut norms, *norm, pixels);
         context.each_group(0, |group, _, _| {
             let first = group.images.start;
@@ -270,7 +290,10 @@ fn depthwise(
         for plane in 0..planes(block.expanded) {
             // SAFETY: tensors have the layer's shape; a group writes its own rows.
             unsafe {
-                let source = input.source.plane(plane).row(group.rows(before.pixels()).start);
+                let source = input
+                    .source
+                    .plane(plane)
+                    .row(group.rows(before.pixels()).start);
                 let target = target.plane(plane).row(group.rows(after.pixels()).start);
                 let operands = DepthwiseForward {
                     images: group.images.len(),
@@ -281,7 +304,10 @@ fn depthwise(
                     source: source.src(),
                     norm: input.norm.map(|norm| norm.affine_at(plane * LANES)),
                     activation: input.activation,
-                    taps: space.packed.src().at(taps.packed + plane * LANES * taps.taps),
+                    taps: space
+                        .packed
+                        .src()
+                        .at(taps.packed + plane * LANES * taps.taps),
                     bias: None,
                     output_activation: Activation::Identity,
                     target: target.start,

@@ -30,14 +30,23 @@ pub(super) fn logits(
         let pooled = space.pooled.planes();
         forward(context, matrix, packed, images, pooled, hidden.planes());
         let source = hidden.planes();
-        each_feature(context, layout, images, source, features, dropout, hardswish);
+        each_feature(
+            context, layout, images, source, features, dropout, hardswish,
+        );
     } else {
         let source = space.pooled.planes();
         each_feature(context, layout, images, source, features, dropout, |x| x);
     }
     let classes = layout.classifier.outputs;
     let planes = space.logits.planes();
-    forward(context, &layout.classifier, packed, images, features, planes);
+    forward(
+        context,
+        &layout.classifier,
+        packed,
+        images,
+        features,
+        planes,
+    );
     for (image, row) in logits.chunks_exact_mut(classes).enumerate() {
         for (class, logit) in row.iter_mut().enumerate() {
             // SAFETY: the tensor holds all classes of all images.
@@ -188,7 +197,14 @@ pub(super) fn logits_backward(
             }
         }
     }
-    weights(context, classifier, images, space.features.planes(), d, gradient);
+    weights(
+        context,
+        classifier,
+        images,
+        space.features.planes(),
+        d,
+        gradient,
+    );
     let Some(hidden) = &layout.hidden else {
         if pooled_wanted {
             let target = space.pooled_gradient.planes();
@@ -208,7 +224,14 @@ pub(super) fn logits_backward(
             });
         }
     }
-    weights(context, hidden, images, space.pooled.planes(), target, gradient);
+    weights(
+        context,
+        hidden,
+        images,
+        space.pooled.planes(),
+        target,
+        gradient,
+    );
     if pooled_wanted {
         let pooled = space.pooled_gradient.planes();
         inputs(context, hidden, packed, images, target, pooled);
@@ -251,10 +274,7 @@ fn weights(
 ) {
     let target = Dst::of(&mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs]);
     each_range(context, matrix.outputs, |range| {
-        let outputs = (
-            range.start * LANES,
-            matrix.outputs.min(range.end * LANES),
-        );
+        let outputs = (range.start * LANES, matrix.outputs.min(range.end * LANES));
         // SAFETY: a task writes its own outputs' rows.
         unsafe {
             weight_gradient(

@@ -131,7 +131,10 @@ impl Layout {
 impl Layout {
     /// The most weights whose gradients are summed over groups at a time.
     pub(super) fn largest_partial(&self) -> usize {
-        let squeezes = self.blocks.iter().filter_map(|block| block.squeeze.as_ref());
+        let squeezes = self
+            .blocks
+            .iter()
+            .filter_map(|block| block.squeeze.as_ref());
         let pairs = squeezes.map(|(reduce, expand)| {
             2 * reduce.outputs * reduce.inputs + reduce.outputs + expand.outputs
         });
@@ -142,7 +145,9 @@ impl Layout {
     /// The most numbers of a layer's packed taps.
     pub(super) fn largest_taps(&self) -> usize {
         let taps = self.taps.iter();
-        taps.map(|taps| padded(taps.channels) * taps.taps).max().unwrap_or(0)
+        taps.map(|taps| padded(taps.channels) * taps.taps)
+            .max()
+            .unwrap_or(0)
     }
 }
 

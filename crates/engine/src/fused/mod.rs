@@ -31,7 +31,8 @@ use workspace::{Side, Workspace};
 /// How a [`Fused`] engine runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FusedOptions {
-    /// Threads, the caller's included; by default one for each processor this process may use.
+    /// Threads, the caller's included; by default as many as rayon's current pool has, which
+    /// is one for each processor this process may use unless somebody said otherwise.
     pub threads: Option<usize>,
     /// The instruction set; by default the best there is.
     pub isa: Option<Isa>,
@@ -159,7 +160,7 @@ impl Drop for Record {
 impl Fused {
     /// An engine for `plan`.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
-        let threads = options.threads.unwrap_or_else(default_threads);
+        let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
         Fused {
             layout: Layout::new(&plan),
             isa: options.isa.unwrap_or_else(Isa::best),
@@ -284,9 +285,11 @@ impl Fused {
     }
 
     fn check_counts(&self, workspace: &Workspace) -> Result<(), FusedError> {
-        let smallest = |norm: usize| Err(FusedError::OneValuePerChannel {
-            layer: self.layout.norms[norm].name.clone(),
-        });
+        let smallest = |norm: usize| {
+            Err(FusedError::OneValuePerChannel {
+                layer: self.layout.norms[norm].name.clone(),
+            })
+        };
         let single = |index: usize| workspace.images * workspace.sides.blocks[index].pixels() < 2;
         if single(0) {
             return smallest(self.layout.stem.1);
@@ -298,9 +301,4 @@ impl Fused {
         }
         Ok(())
     }
-}
-
-/// Processors this process may use.
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -3,12 +3,12 @@
 use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
 use super::workspace::Norm;
+use crate::kernels::ActivationBackward;
 use crate::kernels::{
     ActivateRows, Epilogue, Images, NormaliseRows, Product, ProductSums, WeightGradient,
     activate_rows, activation_backward, combine, factor_gradient, normalise_rows, product,
     weight_gradient,
 };
-use crate::kernels::ActivationBackward;
 use crate::memory::{Buffer, Dst, Planes, planes};
 use crate::spec::Activation;
 
@@ -37,7 +37,12 @@ impl Input<'_> {
     ///
     /// # Safety
     /// The rows must be those of the caller's group.
-    pub(super) unsafe fn make(&self, context: &Context<'_>, rows: std::ops::Range<usize>, channels: usize) {
+    pub(super) unsafe fn make(
+        &self,
+        context: &Context<'_>,
+        rows: std::ops::Range<usize>,
+        channels: usize,
+    ) {
         if let Input::Projected {
             z,
             norm,

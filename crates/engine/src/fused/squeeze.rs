@@ -43,7 +43,9 @@ pub(super) fn squeeze(
             linear(context, reduce, packed, count, averages, hidden, relu);
             let none = Activation::Identity;
             linear(context, expand, packed, count, hidden, factors, none);
-            each(factors, expand.outputs, count, |x| (x / 6.0 + 0.5).clamp(0.0, 1.0));
+            each(factors, expand.outputs, count, |x| {
+                (x / 6.0 + 0.5).clamp(0.0, 1.0)
+            });
         }
     });
 }
@@ -132,7 +134,9 @@ pub(super) fn squeeze_gradient(
     gradient: &mut [f32],
 ) {
     // Both weights and biases follow each other in the arena.
-    let end = expand.bias.map_or(expand.weight, |(bias, _)| bias + expand.outputs);
+    let end = expand
+        .bias
+        .map_or(expand.weight, |(bias, _)| bias + expand.outputs);
     let weights = &mut gradient[reduce.weight..end];
     let place = Dst::of(weights);
     context.each_group(reduce.inputs, |group, _, sums| {
@@ -148,16 +152,38 @@ pub(super) fn squeeze_gradient(
             let narrow = space.hidden_gradient.planes().row(first);
             // Hardsigmoid has a slope where it is neither 0 nor 1.
             each_with(wide, factors, expand.outputs, count, |d, factor| {
-                if factor > 0.0 && factor < 1.0 { d / 6.0 } else { 0.0 }
+                if factor > 0.0 && factor < 1.0 {
+                    d / 6.0
+                } else {
+                    0.0
+                }
             });
-            let operands = LinearGradient { count, a: hidden, d: wide };
-            operands.weights(context, expand, at(expand.weight), expand.bias.map(|b| at(b.0)));
+            let operands = LinearGradient {
+                count,
+                a: hidden,
+                d: wide,
+            };
+            operands.weights(
+                context,
+                expand,
+                at(expand.weight),
+                expand.bias.map(|b| at(b.0)),
+            );
             linear_backward(context, expand, packed, count, wide, narrow);
             each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
                 if hidden > 0.0 { d } else { 0.0 }
             });
-            let operands = LinearGradient { count, a: averages, d: narrow };
-            operands.weights(context, reduce, at(reduce.weight), reduce.bias.map(|b| at(b.0)));
+            let operands = LinearGradient {
+                count,
+                a: averages,
+                d: narrow,
+            };
+            operands.weights(
+                context,
+                reduce,
+                at(reduce.weight),
+                reduce.bias.map(|b| at(b.0)),
+            );
             linear_backward(context, reduce, packed, count, narrow, wide);
             let row = first * input.pixels;
             squeeze_backward(
@@ -256,7 +282,9 @@ pub(super) unsafe fn bias_gradient(
         // SAFETY: as promised by the caller.
         unsafe {
             let column = d.plane(channel / LANES).src().at(channel % LANES);
-            let sum: f64 = (0..rows).map(|row| f64::from(column.get(row * LANES))).sum();
+            let sum: f64 = (0..rows)
+                .map(|row| f64::from(column.get(row * LANES)))
+                .sum();
             *bias.pointer(channel, 1) = sum as f32;
         }
     }

@@ -92,7 +92,8 @@ impl Norm {
         statistics: &mut [f32],
     ) {
         let (n, momentum) = (count as f64, constants.momentum);
-        let moved = |old: f32, new: f64| (f64::from(old) * (1.0 - momentum) + new * momentum) as f32;
+        let moved =
+            |old: f32, new: f64| (f64::from(old) * (1.0 - momentum) + new * momentum) as f32;
         for channel in 0..place.channels {
             let (sum, squares) = context.total(channel);
             let mean = sum / n;
@@ -253,7 +254,9 @@ impl Workspace {
         wide.add(features, last_rows);
         let head = HeadSpace {
             pooled: Tensor::new(features, images),
-            hidden: layout.hidden.map(|hidden| Tensor::new(hidden.outputs, images)),
+            hidden: layout
+                .hidden
+                .map(|hidden| Tensor::new(hidden.outputs, images)),
             features: Tensor::new(layout.classifier.inputs, images),
             logits: Tensor::new(layout.classifier.outputs, images),
             hidden_gradient: Tensor::new(layout.classifier.inputs, images),
@@ -267,12 +270,23 @@ impl Workspace {
             blocks,
             last: Tensor::new(features, last_rows),
             head,
-            norms: layout.norms.iter().map(|norm| Norm::new(norm.channels)).collect(),
+            norms: layout
+                .norms
+                .iter()
+                .map(|norm| Norm::new(norm.channels))
+                .collect(),
             packed: Buffer::new(layout.packed),
             scratch: (0..threads).map(|_| Mutex::default()).collect(),
             sums: groups.iter().map(|_| Mutex::default()).collect(),
-            tap_gradients: groups.iter().map(|_| Buffer::new(layout.largest_taps())).collect(),
-            partials: groups.iter().skip(1).map(|_| Buffer::new(largest)).collect(),
+            tap_gradients: groups
+                .iter()
+                .map(|_| Buffer::new(layout.largest_taps()))
+                .collect(),
+            partials: groups
+                .iter()
+                .skip(1)
+                .map(|_| Buffer::new(largest))
+                .collect(),
             wide: wide.pair(),
             narrow: narrow.pair(),
             groups,

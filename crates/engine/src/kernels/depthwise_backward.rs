@@ -137,13 +137,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
 }
 
 #[inline(always)]
-unsafe fn fill_row<S: Simd>(
-    s: S,
-    o: &DepthwiseBackward,
-    from: usize,
-    columns: usize,
-    target: Dst,
-) {
+unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseBackward, from: usize, columns: usize, target: Dst) {
     let [a, b, c] = o.output_norm.at(s, 0);
     let (d, z) = (o.d.at(from), o.z.at(from));
     for at in (0..columns * LANES).step_by(LANES) {

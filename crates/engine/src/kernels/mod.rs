@@ -39,7 +39,7 @@ pub(crate) use image_rows::Images;
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
 pub(crate) use panels::panel_planes;
 pub(crate) use pooled::{
-    SqueezeBackward, average, factor_gradient, squeeze_backward, average_backward,
+    SqueezeBackward, average, average_backward, factor_gradient, squeeze_backward,
 };
 pub(crate) use product::{Epilogue, Product, ProductSums, product};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};

@@ -65,7 +65,11 @@ pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, us
     std::iter::from_fn(move || {
         let left = vectors - next;
         // Two and two instead of three and one.
-        let width = if left == 4 && widest == 3 { 2 } else { left.min(widest) };
+        let width = if left == 4 && widest == 3 {
+            2
+        } else {
+            left.min(widest)
+        };
         let start = next;
         next += width;
         (width > 0).then_some((start, width))

@@ -115,7 +115,11 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         }
         for vector in 0..WIDTH {
             let at = row * operands.pitch + vector * LANES;
-            let count = if vector + 1 == WIDTH { operands.last } else { LANES };
+            let count = if vector + 1 == WIDTH {
+                operands.last
+            } else {
+                LANES
+            };
             let mut sum = sums[row][vector];
             if operands.accumulate {
                 sum = s.add(sum, s.load_first(count, operands.gradient.src(), at));

@@ -61,9 +61,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn where_greater(self, a: __m512, b: __m512, then: __m512, otherwise: __m512) -> __m512 {
-        unsafe {
-            _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), otherwise, then)
-        }
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), otherwise, then) }
     }
 
     #[inline(always)]

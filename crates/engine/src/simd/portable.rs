@@ -97,7 +97,12 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> Lanes {
         // SAFETY: as promised by the caller.
-        unsafe { source.pointer(offset, LANES).cast::<Lanes>().read_unaligned() }
+        unsafe {
+            source
+                .pointer(offset, LANES)
+                .cast::<Lanes>()
+                .read_unaligned()
+        }
     }
 
     #[inline(always)]

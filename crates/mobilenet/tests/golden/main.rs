@@ -7,9 +7,12 @@ mod formula;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{D, Device, Tensor, safetensors::load};
-use mobilenet::{ModelConfig, Network, TORCHVISION_MOMENTUM, Variant};
+use mobilenet::{
+    Composed, Fused, FusedOptions, Isa, ModelConfig, Network, TORCHVISION_MOMENTUM, Variant,
+};
 use optim::{AdamConfig, Optimizer, OptimizerConfig, ParameterGroup};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -34,6 +37,39 @@ struct Case {
 fn file(variant: Variant, side: usize, classes: usize) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
     folder.join(format!("{variant}_{side}_{classes}.safetensors"))
+}
+
+/// What runs a case.
+#[derive(Clone, Copy, Debug)]
+enum Executor {
+    Composed,
+    Fused(Isa, usize),
+}
+
+impl Executor {
+    /// All of them: on every instruction set of this machine, and on several numbers of threads.
+    fn all() -> Vec<Executor> {
+        let mut all = vec![Executor::Composed];
+        for isa in Isa::available() {
+            all.push(Executor::Fused(isa, 2));
+        }
+        all.extend([1, 3].map(|threads| Executor::Fused(Isa::best(), threads)));
+        all
+    }
+
+    fn install(self, network: &mut Network) {
+        let plan = Arc::new(network.plan().clone());
+        match self {
+            Executor::Composed => network.set_executor(Box::new(Composed::new(plan))),
+            Executor::Fused(isa, threads) => {
+                let options = FusedOptions {
+                    threads: Some(threads),
+                    isa: Some(isa),
+                };
+                network.set_executor(Box::new(Fused::new(plan, options)));
+            }
+        }
+    }
 }
 
 impl Case {
@@ -86,9 +122,15 @@ fn relative(actual: &[f32], expected: &[f32]) -> f64 {
 
 /// One training step and one inference against everything PyTorch answered.
 fn check(variant: Variant, side: usize, classes: usize) {
-    let mut case = Case::read(variant, side, classes);
-    let what = format!("{variant} at {side} px, {classes} classes");
+    for executor in Executor::all() {
+        let mut case = Case::read(variant, side, classes);
+        executor.install(&mut case.network);
+        let what = format!("{variant} at {side} px, {classes} classes, {executor:?}");
+        check_case(&mut case, &what);
+    }
+}
 
+fn check_case(case: &mut Case, what: &str) {
     let logits = values(&case.network.infer(&case.images).unwrap());
     let expected = case.answer("eval.logits");
     let worst = logits
@@ -109,6 +151,8 @@ fn check(variant: Variant, side: usize, classes: usize) {
     };
     close("train.logits", &values(&logits));
     close("train.loss", &[loss.to_scalar().unwrap()]);
+    let off = relative(&[loss.to_scalar().unwrap()], &case.answer("train.loss"));
+    assert!(off <= 1e-5, "{what}: loss off by {off:e}");
     let named = case.network.parameters().named().unwrap();
     let statistic = |leaf: &str| -> Vec<f32> {
         // The tables are in module order, names sorted by text are not.
@@ -129,7 +173,7 @@ fn check(variant: Variant, side: usize, classes: usize) {
 
     loss.backward().unwrap();
     let gradient = values(case.network.parameters().gradient());
-    check_gradients(&case, &gradient, &what);
+    check_gradients(case, &gradient, what);
 }
 
 /// Every parameter's gradient: whole where it is stored whole, else by its norm and
@@ -145,6 +189,7 @@ fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
         case.metadata.parameters.iter().collect::<Vec<_>>(),
         "{what}"
     );
+    let mut distance = 0.0;
     for (segment, summary) in segments.iter().zip(&summaries) {
         let ours = &gradient[segment.range.clone()];
         let length = norm(ours.iter().copied());
@@ -174,6 +219,7 @@ fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
             "{what}: gradient of {} off by {off:e}",
             segment.name
         );
+        distance += (off * expected).powi(2);
         let off = (length / expected - 1.0).abs();
         assert!(
             off <= 1e-3,
@@ -181,6 +227,8 @@ fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
             segment.name
         );
     }
+    let off = distance.sqrt() / total;
+    assert!(off <= 5e-5, "{what}: the whole gradient off by {off:e}");
 }
 
 macro_rules! parity {
