@@ -1,6 +1,6 @@
 //! Wrong input is refused by name, with the right exit code.
 
-use crate::bench::{Bench, project, trained, trained_weights};
+use crate::bench::{Bench, Run, project, trained, trained_weights};
 
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_one() {
@@ -52,6 +52,13 @@ fn bad_usage_ends_with_2() {
     bench
         .run(&["predict", "--weights", "w", "--out", "o"])
         .failure(2, &["INPUT"]);
+}
+
+#[test]
+fn an_instruction_set_this_processor_lacks_is_named() {
+    let bench = Bench::new();
+    let mut command = bench.train_command(&[]);
+    Run::of(command.env("ENGINE_ISA", "sse9")).failure(2, &["sse9", "portable"]);
 }
 
 #[test]

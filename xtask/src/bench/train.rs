@@ -18,7 +18,7 @@ const WORK: [(&str, usize, usize); 4] = [
 ];
 
 /// The variable that forces an instruction set.
-const ISA: &str = "CLASSIFY_ISA";
+const ISA: &str = "ENGINE_ISA";
 
 /// Our training steps as a program.
 #[derive(Clone)]

@@ -1,0 +1,75 @@
+//! The composed executor is the oracle of the fused one.
+
+use std::sync::Arc;
+
+use mobilenet::{Composed, Fused, FusedOptions, HeadKind, ModelConfig, Network, Variant};
+use proptest::prelude::*;
+
+use crate::{images, statistics, values};
+
+/// What a step leaves: logits of inference and training, statistics, gradient.
+fn step(network: &mut Network, batch: usize, side: usize, frozen: bool) -> [Vec<f32>; 4] {
+    let images = images(batch, side);
+    let inferred = values(&network.infer(&images).unwrap());
+    let logits = network.forward_train(&images, 3, frozen).unwrap();
+    // Any slopes will do: these differ from logit to logit.
+    let slopes: Vec<f32> = (0..logits.elem_count())
+        .map(|i| ((i * 29 % 17) as f32 - 8.0) / 8.0 / batch as f32)
+        .collect();
+    let slopes = candle_core::Tensor::from_vec(slopes, logits.shape(), network.device()).unwrap();
+    let loss = (&logits * slopes).unwrap().sum_all().unwrap();
+    loss.backward().unwrap();
+    let gradient = values(network.parameters().gradient());
+    [inferred, values(&logits), statistics(network), gradient]
+}
+
+fn off(found: &[f32], expected: &[f32]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    };
+    let mut difference = found.iter().zip(expected).map(|(a, b)| a - b);
+    norm(&mut difference) / norm(&mut expected.iter().copied()).max(1e-12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn fused_and_composed_agree(
+        large in any::<bool>(),
+        width in 0.2_f64..1.3,
+        linear in any::<bool>(),
+        stem_stride in 1_usize..=2,
+        classes in 2_usize..40,
+        side in 32_usize..70,
+        batch in 2_usize..10,
+        threads in 1_usize..=4,
+        frozen in prop::bool::weighted(0.15),
+        seed in 0_u64..1000,
+    ) {
+        // A large network on few images at full resolution takes the oracle too long.
+        let side = if stem_stride == 1 { side / 2 + 16 } else { side };
+        let variant = if large { Variant::Large } else { Variant::Small };
+        let head = if linear { HeadKind::Linear } else { HeadKind::Torchvision };
+        let config = ModelConfig { width, head, stem_stride, ..ModelConfig::new(variant, classes) };
+        let mut networks = [(); 2].map(|()| {
+            Network::new(&config, seed, &candle_core::Device::Cpu).unwrap()
+        });
+        let plan = Arc::new(networks[0].plan().clone());
+        networks[0].set_executor(Box::new(Composed::new(Arc::clone(&plan))));
+        let options = FusedOptions { threads: Some(threads), isa: None };
+        networks[1].set_executor(Box::new(Fused::new(plan, options)));
+        let [expected, found] = networks.each_mut().map(|n| step(n, batch, side, frozen));
+        let tolerances = [1e-4, 1e-3, 1e-4, 5e-3];
+        let names = ["inference", "logits", "statistics", "gradient"];
+        for (index, (name, tolerance)) in names.into_iter().zip(tolerances).enumerate() {
+            let off = off(&found[index], &expected[index]);
+            prop_assert!(off <= tolerance, "{name} off by {off:e}");
+        }
+    }
+}
