@@ -29,11 +29,10 @@ impl Fused {
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
         let context = self.context(space);
-        let normalise =
-            |norms: &mut Vec<Norm>, index: usize, pixels: usize, gradient: &mut [f32]| {
-                let count = space.images * pixels;
-                norms[index].backward(&context, &layout.norms[index], count, gradient);
-            };
+        let normalise = |norms: &mut [Norm], index: usize, pixels: usize, gradient: &mut [f32]| {
+            let count = space.images * pixels;
+            norms[index].backward(&context, &layout.norms[index], count, gradient);
+        };
         head::logits_backward(
             &context,
             layout,
@@ -248,7 +247,7 @@ impl Fused {
         &self,
         context: &Context<'_>,
         space: &Workspace,
-        norms: &mut Vec<Norm>,
+        norms: &mut [Norm],
         pixels: Pixels<'_>,
         d: Planes,
         gradient: &mut [f32],

@@ -173,6 +173,7 @@ fn forward(
 
 /// From the gradient of the logits, `[images][classes]`, to that of the pooled features (where
 /// wanted) and of the head's weights.
+#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 pub(super) fn logits_backward(
     context: &Context<'_>,
     layout: &Layout,

@@ -127,7 +127,7 @@ pub struct Fused {
     isa: Isa,
     team: Team,
     /// Workspaces that no step is using.
-    idle: Arc<Mutex<Vec<Box<Workspace>>>>,
+    idle: Arc<Mutex<Vec<Workspace>>>,
     /// What inference works in.
     memories: Memories,
 }
@@ -144,8 +144,8 @@ impl std::fmt::Debug for Fused {
 /// A forward pass that a backward pass may follow.
 pub struct Record {
     /// `None` only while it is dropped.
-    workspace: Option<Box<Workspace>>,
-    idle: Arc<Mutex<Vec<Box<Workspace>>>>,
+    workspace: Option<Workspace>,
+    idle: Arc<Mutex<Vec<Workspace>>>,
 }
 
 impl Drop for Record {
@@ -258,9 +258,9 @@ impl Fused {
     }
 
     /// A workspace of the images' shape: an idle one, or a new one.
-    fn workspace(&self, images: &Images<'_>) -> Box<Workspace> {
+    fn workspace(&self, images: &Images<'_>) -> Workspace {
         let mut idle = lock(&self.idle);
-        let fits = |w: &Box<Workspace>| w.fits(images.count, images.side());
+        let fits = |w: &Workspace| w.fits(images.count, images.side());
         match idle.iter().position(fits) {
             Some(index) => idle.swap_remove(index),
             None => {
@@ -268,7 +268,7 @@ impl Fused {
                 drop(idle);
                 let threads = self.team.size();
                 let (layout, side) = (&self.layout, images.side());
-                Box::new(Workspace::new(layout, images.count, side, threads))
+                Workspace::new(layout, images.count, side, threads)
             }
         }
     }

@@ -309,6 +309,7 @@ pub(super) fn expand_backward(
 /// The way back through [`project`]: to the gradient before the activation, with the sums of
 /// the normalisation there. With squeeze-excite only to the gradient behind the
 /// factors, and to that of the factors in `factors`.
+#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 pub(super) fn project_backward(
     context: &Context<'_>,
     matrix: &Matrix,

@@ -106,7 +106,10 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
             let mut gradients = [None; 5];
             for (tap, gradient) in gradients.iter_mut().enumerate().take(K) {
                 let below = y + padding;
-                if below >= tap && (below - tap) % STRIDE == 0 && (below - tap) / STRIDE < rows {
+                if below >= tap
+                    && (below - tap).is_multiple_of(STRIDE)
+                    && (below - tap) / STRIDE < rows
+                {
                     *gradient = Some(ring_row((below - tap) / STRIDE).src());
                 }
             }
@@ -154,7 +157,7 @@ unsafe fn row_of_tiles<S: Simd, const K: usize>(
     totals: &mut [S::Vector; 2],
 ) {
     let mut x = 0;
-    if width % 7 == 0 {
+    if width.is_multiple_of(7) {
         while x < width {
             tile::<S, K, 1, 7, 1>(s, row, x, totals);
             x += 7;
@@ -245,7 +248,7 @@ unsafe fn tile<
                 // The output column of input column `c` at this tap is
                 // (c + K / 2 - tap) / STRIDE, where that is whole.
                 let shift = phase + K / 2 + STRIDE * MARGIN - tap;
-                if shift % STRIDE != 0 {
+                if !shift.is_multiple_of(STRIDE) {
                     continue;
                 }
                 for column in 0..WIDTH {

@@ -145,7 +145,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 bias,
             };
             let mut x = 0;
-            if columns % 7 == 0 {
+            if columns.is_multiple_of(7) {
                 while x < columns {
                     tile::<S, K, STRIDE, 7>(s, &row, x, &mut row_totals);
                     x += 7;

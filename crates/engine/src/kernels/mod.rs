@@ -9,6 +9,11 @@
     unsafe_op_in_unsafe_fn,
     reason = "the contract of a kernel covers its whole body"
 )]
+#![allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles stay in registers where every index is seen to be a constant"
+)]
 
 mod activation;
 mod depthwise_backward;

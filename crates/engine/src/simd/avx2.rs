@@ -90,9 +90,9 @@ impl Simd for Avx2 {
             }
             unsafe { transpose_quarter(quarter) }
         };
-        let (low, high): (fn(Pair) -> __m256, fn(Pair) -> __m256) = (|pair| pair.0, |pair| pair.1);
+        let halves: [fn(Pair) -> __m256; 2] = [|pair| pair.0, |pair| pair.1];
         let mut columns = rows;
-        for (start, half) in [(0, low), (HALF, high)] {
+        for (start, half) in [0, HALF].into_iter().zip(halves) {
             let (upper, lower) = (quarter(0, half), quarter(HALF, half));
             for index in 0..HALF {
                 columns[start + index] = Pair(upper[index], lower[index]);

@@ -11,7 +11,7 @@ use crate::simd::LANES;
 /// Memories that no call is using.
 #[derive(Default)]
 pub(in crate::fused) struct Memories {
-    idle: Mutex<Vec<Box<Memory>>>,
+    idle: Mutex<Vec<Memory>>,
 }
 
 /// Memory of one call.
@@ -27,12 +27,10 @@ impl Memories {
     /// Calls `work` with a memory of its own.
     pub(super) fn with<R>(&self, threads: usize, work: impl FnOnce(&mut Memory) -> R) -> R {
         let idle = lock(&self.idle).pop();
-        let mut memory = idle.unwrap_or_else(|| {
-            Box::new(Memory {
-                scratch: (0..threads).map(|_| Mutex::default()).collect(),
-                spaces: (0..threads).map(|_| Mutex::default()).collect(),
-                head: Head::default(),
-            })
+        let mut memory = idle.unwrap_or_else(|| Memory {
+            scratch: (0..threads).map(|_| Mutex::default()).collect(),
+            spaces: (0..threads).map(|_| Mutex::default()).collect(),
+            head: Head::default(),
         });
         let result = work(&mut memory);
         lock(&self.idle).push(memory);
