@@ -5,6 +5,7 @@
 
 mod infer;
 mod reference;
+mod train;
 
 use std::sync::Arc;
 
