@@ -1,0 +1,371 @@
+//! What each kernel costs on every instruction set of this machine, at shapes of
+//! MobileNetV3: `cargo bench -p engine`, or with a name `cargo bench -p engine -- product`.
+//!
+//! The kernels are no part of the crate's interface, so their modules are compiled in here.
+
+#![allow(unsafe_code, unreachable_pub, missing_docs, dead_code)]
+#![allow(unused_imports, unused_macros)]
+
+#[path = "../src/isa.rs"]
+mod isa;
+#[path = "../src/kernels/mod.rs"]
+mod kernels;
+#[path = "../src/memory.rs"]
+mod memory;
+#[path = "../src/simd/mod.rs"]
+mod simd;
+#[path = "../src/spec.rs"]
+mod spec;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use isa::Isa;
+use kernels::*;
+use memory::{Buffer, Planes, Src, Tensor, padded, planes};
+use simd::LANES;
+use spec::Activation;
+
+const ACTIVATION: Activation = Activation::Hardswish;
+
+/// Measures `run` on every instruction set; `work` is multiplications, or numbers written.
+fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(work as u64));
+    for isa in Isa::available() {
+        group.bench_function(BenchmarkId::from_parameter(isa), |bench| {
+            bench.iter(|| run(isa));
+        });
+    }
+    group.finish();
+}
+
+/// Per-channel numbers of a normalisation, or of its way back.
+struct Channels(Buffer);
+
+impl Channels {
+    fn new(channels: usize) -> Self {
+        Channels(Buffer::new(padded(channels)))
+    }
+
+    fn affine(&self) -> Affine {
+        Affine {
+            scale: self.0.src(),
+            shift: self.0.src(),
+        }
+    }
+
+    fn backward(&self) -> NormBackward {
+        NormBackward {
+            a: self.0.src(),
+            b: self.0.src(),
+            c: self.0.src(),
+        }
+    }
+}
+
+fn sums(channels: usize) -> Sums {
+    let mut sums = Sums::default();
+    sums.reset(padded(channels));
+    sums
+}
+
+/// The 1×1 convolutions of a block that expands 112 channels to 672, on 14×14.
+fn products(criterion: &mut Criterion) {
+    let (rows, narrow, wide) = (196, 112, 672);
+    for (inputs, outputs) in [(narrow, wide), (wide, narrow)] {
+        let shape = format!("{rows} x {inputs} x {outputs}");
+        let work = rows * inputs * outputs;
+        let (a, c) = (Tensor::new(inputs, rows), Tensor::new(outputs, rows));
+        let packed =
+            Buffer::new(packed_length(inputs, outputs).max(packed_length(outputs, inputs)));
+        let weights = Buffer::new(inputs * outputs);
+        let operands = Product {
+            rows,
+            depth: inputs,
+            columns: outputs,
+            a: a.planes(),
+            b: packed.src(),
+            c: c.planes(),
+        };
+        // SAFETY, here and below: every operand is made for the shape that it is used with.
+        each_isa(criterion, &format!("product {shape}"), work, |isa| unsafe {
+            product(isa, &operands, &Epilogue::NONE);
+        });
+        let operands = WeightGradient {
+            rows,
+            inputs,
+            outputs: (0, outputs),
+            a: a.planes(),
+            d: c.planes(),
+            gradient: weights.dst(),
+            accumulate: true,
+        };
+        each_isa(
+            criterion,
+            &format!("weight_gradient {shape}"),
+            work,
+            |isa| unsafe {
+                weight_gradient(isa, &operands);
+            },
+        );
+        let (from, to) = (weights.src(), packed.dst());
+        let count = inputs * outputs;
+        each_isa(
+            criterion,
+            &format!("pack_outputs {shape}"),
+            count,
+            |isa| unsafe {
+                pack_outputs(isa, outputs, inputs, from, None, to);
+            },
+        );
+        each_isa(
+            criterion,
+            &format!("pack_inputs {shape}"),
+            count,
+            |isa| unsafe {
+                pack_inputs(isa, outputs, inputs, from, to);
+            },
+        );
+    }
+}
+
+/// A block of rows, as a product's operand is prepared.
+fn elementwise(criterion: &mut Criterion) {
+    let (rows, channels) = (48, 672);
+    let (planes, work) = (planes(channels), rows * channels);
+    let tensors = [(); 4].map(|()| Tensor::new(channels, rows));
+    let [d, z, other, target] = tensors.each_ref().map(Tensor::planes);
+    let numbers = Channels::new(channels);
+    let (norm, mix) = (numbers.affine(), numbers.backward());
+    let activate = ActivateRows {
+        rows,
+        planes,
+        z,
+        norm,
+        activation: ACTIVATION,
+        factors: None,
+        target,
+    };
+    each_isa(criterion, "activate_rows", work, |isa| unsafe {
+        activate_rows(isa, &activate);
+    });
+    let normalise = NormaliseRows {
+        rows,
+        planes,
+        z,
+        norm,
+        residual: Some(other),
+        target,
+    };
+    each_isa(criterion, "normalise_rows", work, |isa| unsafe {
+        normalise_rows(isa, &normalise);
+    });
+    each_isa(criterion, "combine", work, |isa| unsafe {
+        combine(isa, rows, planes, d, z, mix, target);
+    });
+    let backward = ActivationBackward {
+        rows,
+        planes,
+        d,
+        z,
+        norm,
+        activation: ACTIVATION,
+        target,
+    };
+    let mut totals = sums(channels);
+    each_isa(criterion, "activation_backward", work, |isa| unsafe {
+        activation_backward(isa, &backward, &mut totals);
+    });
+    each_isa(criterion, "channel_sums", work, |isa| unsafe {
+        channel_sums(isa, rows, planes, d, z, &mut totals);
+    });
+}
+
+/// Squeeze-excite on four maps of 14×14.
+fn pooled(criterion: &mut Criterion) {
+    let (images, pixels, channels) = (4, 196, 672);
+    let rows = images * pixels;
+    let (planes, work) = (planes(channels), rows * channels);
+    let tensors = [(); 3].map(|()| Tensor::new(channels, rows));
+    let [d, z, target] = tensors.each_ref().map(Tensor::planes);
+    let factors = [(); 2].map(|()| Tensor::new(channels, images));
+    let [factors, averages] = factors.each_ref().map(Tensor::planes);
+    let numbers = Channels::new(channels);
+    let norm = numbers.affine();
+    let mut totals = sums(channels);
+    each_isa(criterion, "average", work, |isa| unsafe {
+        average(isa, images, pixels, planes, z, norm, ACTIVATION, averages);
+    });
+    each_isa(criterion, "average_backward", work, |isa| unsafe {
+        let (d, totals) = (averages, &mut totals);
+        average_backward(
+            isa, images, pixels, planes, d, z, norm, ACTIVATION, target, totals,
+        );
+    });
+    let block = Images {
+        first_row: 0,
+        pixels,
+    };
+    each_isa(criterion, "factor_gradient", work, |isa| unsafe {
+        factor_gradient(isa, rows, planes, block, d, z, norm, ACTIVATION, factors);
+    });
+    let backward = SqueezeBackward {
+        images,
+        pixels,
+        planes,
+        d,
+        z,
+        norm,
+        activation: ACTIVATION,
+        factors,
+        averages,
+        target,
+    };
+    each_isa(criterion, "squeeze_backward", work, |isa| unsafe {
+        squeeze_backward(isa, &backward, &mut totals);
+    });
+    each_isa(criterion, "image_averages", work, |isa| unsafe {
+        image_averages(isa, images, pixels, planes, z, averages);
+    });
+    each_isa(criterion, "multiply_rows", work, |isa| unsafe {
+        multiply_rows(isa, rows, planes, block, factors, target);
+    });
+}
+
+/// One plane of a map.
+fn depthwise(criterion: &mut Criterion) {
+    for (size, kernel, stride) in [
+        (56_usize, 3, 1),
+        (56, 5, 2),
+        (14, 3, 1),
+        (14, 5, 1),
+        (7, 5, 1),
+    ] {
+        let shape = format!("{size} px {kernel} x {kernel} / {stride}");
+        let outputs = size.div_ceil(stride) * size.div_ceil(stride);
+        let work = outputs * kernel * kernel * LANES;
+        let [source, target] = [(); 2].map(|()| Tensor::new(LANES, size * size));
+        let [d, z] = [(); 2].map(|()| Tensor::new(LANES, outputs));
+        let [taps, gradient] = [(); 2].map(|()| Buffer::new(kernel * kernel * LANES));
+        let (numbers, ring) = (Channels::new(LANES), Buffer::new(ring_length(size)));
+        let mut totals = sums(LANES);
+        let forward = DepthwiseForward {
+            images: 1,
+            height: size,
+            width: size,
+            kernel,
+            stride,
+            source: source.planes().src(),
+            norm: Some(numbers.affine()),
+            activation: ACTIVATION,
+            taps: taps.src(),
+            bias: None,
+            output_activation: Activation::Identity,
+            target: z.planes().start,
+            ring: ring.dst(),
+        };
+        each_isa(
+            criterion,
+            &format!("depthwise_forward {shape}"),
+            work,
+            |isa| unsafe {
+                depthwise_forward(isa, &forward, Some(&mut totals), 0);
+            },
+        );
+        let backward = DepthwiseBackward {
+            images: 1,
+            height: size,
+            width: size,
+            kernel,
+            stride,
+            source: source.planes().src(),
+            norm: Some(numbers.affine()),
+            activation: ACTIVATION,
+            taps: taps.src(),
+            d: d.planes().src(),
+            z: z.planes().src(),
+            output_norm: numbers.backward(),
+            residual: None,
+            target: target.planes().start,
+            taps_gradient: gradient.dst(),
+            ring: ring.dst(),
+        };
+        each_isa(
+            criterion,
+            &format!("depthwise_backward {shape}"),
+            2 * work,
+            |isa| unsafe {
+                depthwise_backward(isa, &backward, &mut totals, 0);
+            },
+        );
+    }
+}
+
+/// Eight maps of 2×2 at once, as small images have at their end.
+fn depthwise_small(criterion: &mut Criterion) {
+    let (images, size, kernel, channels) = (8, 2, 5, 960);
+    let rows = images * size * size;
+    let [source, target] = [(); 2].map(|()| Tensor::new(channels, rows));
+    let taps = Buffer::new(padded(channels) * kernel * kernel);
+    let bias = Buffer::new(padded(channels));
+    let operands = DepthwiseImages {
+        images,
+        planes: planes(channels),
+        height: size,
+        width: size,
+        kernel,
+        stride: 1,
+        source: source.planes(),
+        taps: taps.src(),
+        bias: bias.src(),
+        activation: ACTIVATION,
+        target: target.planes(),
+    };
+    each_isa(
+        criterion,
+        "depthwise_images",
+        rows * channels,
+        |isa| unsafe {
+            depthwise_images(isa, &operands);
+        },
+    );
+}
+
+/// The first convolution of a picture of 224×224.
+fn stem(criterion: &mut Criterion) {
+    let (size, stride) = (224, 2);
+    let outputs = (size / stride) * (size / stride);
+    let work = outputs * TAPS * LANES;
+    let pixels = vec![0.0; size * size * 3];
+    let [d, z] = [(); 2].map(|()| Tensor::new(LANES, outputs));
+    let [taps, gradient] = [(); 2].map(|()| Buffer::new(TAPS * LANES));
+    let scratch = Buffer::new(Stem::scratch_length(size));
+    let (numbers, mut totals) = (Channels::new(LANES), sums(LANES));
+    let operands = Stem {
+        images: 1,
+        height: size,
+        width: size,
+        stride,
+        planes: 1,
+        taps: taps.src(),
+        scratch: scratch.dst(),
+    };
+    let (d, z, pixels) = (d.planes(), z.planes(), Pixels::F32(&pixels));
+    each_isa(criterion, "stem_forward", work, |isa| unsafe {
+        stem_forward(isa, &operands, pixels, None, z, Some(&mut totals));
+    });
+    each_isa(criterion, "stem_backward", work, |isa| unsafe {
+        let (norm, gradient) = (numbers.backward(), gradient.dst());
+        stem_backward(isa, &operands, pixels, d, z, norm, gradient);
+    });
+}
+
+criterion_group!(
+    benches,
+    products,
+    elementwise,
+    pooled,
+    depthwise,
+    depthwise_small,
+    stem
+);
+criterion_main!(benches);
