@@ -99,10 +99,15 @@ impl Team {
         let shared = &*self.shared;
         let work: Work<'_> = &work;
         let job = shared.job.load(Ordering::Relaxed) + 1;
+        // Nothing of the last job may be claimed once there is another number of tasks: a
+        // thread that is late would take a task that the last job did not have.
+        for next in &shared.next {
+            next.0.store(label(job) | NONE_LEFT, Ordering::Relaxed);
+        }
         shared
             .work
             .store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
-        shared.tasks.store(tasks, Ordering::Relaxed);
+        shared.tasks.store(tasks, Ordering::Release);
         shared.done.0.store(0, Ordering::Relaxed);
         for (thread, next) in shared.next.iter().enumerate() {
             let first = share(tasks, thread, shared.next.len());
@@ -191,15 +196,15 @@ impl Shared {
     /// Takes the next of the tasks dealt to `owner`, unless the job is over.
     ///
     /// A thread that wakes up late may find a newer job's tasks here; the label
-    /// tells them apart. While the exchange succeeds the job is not over, so `tasks`
-    /// was its own.
+    /// tells them apart. It may also read a newer job's number of tasks, but then the
+    /// exchange fails: before that number was written the label was another one.
     fn claim(&self, job: usize, owner: usize) -> Option<usize> {
         let next = &self.next[owner].0;
         let mut current = next.load(Ordering::Acquire);
         loop {
-            let tasks = self.tasks.load(Ordering::Relaxed);
-            let task = (current & u64::from(u32::MAX)) as usize;
-            if current & !u64::from(u32::MAX) != label(job)
+            let tasks = self.tasks.load(Ordering::Acquire);
+            let task = (current & NONE_LEFT) as usize;
+            if current & !NONE_LEFT != label(job)
                 || task >= share(tasks, owner + 1, self.next.len())
             {
                 return None;
@@ -216,6 +221,9 @@ impl Shared {
         }
     }
 }
+
+/// Beyond every task; the bits below a label.
+const NONE_LEFT: u64 = u32::MAX as u64;
 
 fn label(job: usize) -> u64 {
     (job as u64) << 32
@@ -248,6 +256,26 @@ mod tests {
                     });
                 }
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == repeats));
+            }
+        }
+    }
+
+    /// A thread that is late for a small job must not take anything of the larger one after it.
+    #[test]
+    fn jobs_of_changing_sizes() {
+        for threads in [2, 3] {
+            let team = Team::new(threads);
+            let counts: Vec<_> = (0..64).map(|_| AtomicUsize::new(0)).collect();
+            let jobs = if cfg!(miri) { 20 } else { 50_000 };
+            for job in 0..jobs {
+                let tasks = if job % 2 == 0 { 2 } else { 2 + job * 7 % 62 };
+                team.run(tasks, |task, _| {
+                    counts[task].fetch_add(1, Ordering::Relaxed);
+                });
+                for count in &counts[..tasks] {
+                    let count = count.swap(0, Ordering::Relaxed);
+                    assert_eq!(count, 1, "job {job} of {tasks}");
+                }
             }
         }
     }
