@@ -159,7 +159,14 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'
 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile<'_>) {
-    let mut sums = [[s.zero(); WIDTH]; ROWS];
+    let epilogue = operands.epilogue;
+    let mut first = [s.zero(); WIDTH];
+    if let Some(bias) = epilogue.bias {
+        for vector in 0..WIDTH {
+            first[vector] = s.load(bias, (operands.plane + vector) * LANES);
+        }
+    }
+    let mut sums = [first; ROWS];
     let (mut a, mut b) = (operands.a.src(), operands.b);
     let mut left = operands.depth;
     while left >= LANES {
@@ -176,6 +183,17 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     for k in 0..left {
         steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b);
         b = b.at(WIDTH * LANES);
+    }
+    // Straight from the registers. With an addend here too the compiler would keep the sums
+    // in memory.
+    if epilogue.addend.is_none() && epilogue.sums.is_none() {
+        for_activation!(epilogue.activation, A => for vector in 0..WIDTH {
+            let c = operands.c.plane(vector).start;
+            for row in 0..ROWS {
+                s.store(c, row * LANES, activate::<S, A>(s, sums[row][vector]));
+            }
+        });
+        return;
     }
     // The sums live in registers because every index of them is a constant; what follows
     // works on a copy, which may lie in memory.
@@ -222,12 +240,6 @@ unsafe fn finish<S: Simd, const ROWS: usize, const WIDTH: usize>(
     let epilogue = operands.epilogue;
     for vector in 0..WIDTH {
         let plane = operands.plane + vector;
-        if let Some(bias) = epilogue.bias {
-            let bias = s.load(bias, plane * LANES);
-            for row in tile.iter_mut() {
-                row[vector] = s.add(row[vector], bias);
-            }
-        }
         for_activation!(epilogue.activation, A => {
             for row in tile.iter_mut() {
                 row[vector] = activate::<S, A>(s, row[vector]);

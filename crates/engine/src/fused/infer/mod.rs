@@ -173,5 +173,5 @@ fn largest_group(folded: &Folded, images: &Images<'_>) -> usize {
     for block in &folded.blocks {
         side = side.strided(block.depthwise.stride);
     }
-    96_usize.div_ceil(side.pixels()).min(48)
+    384_usize.div_ceil(side.pixels()).min(48)
 }

@@ -246,7 +246,9 @@ pub(super) unsafe fn linear(
             after(panel, rows);
         }
     };
-    crew.run(layer.panels.len() * chunks, 1, rows * layer.cost(), work);
+    // Reading the weights takes as long as multiplying them with several rows.
+    let cost = rows.max(8) * layer.cost();
+    crew.run(layer.panels.len() * chunks, 1, cost, work);
 }
 
 /// Copies rows of `channels` from planes to `target`, `[rows][channels]`.
