@@ -258,8 +258,6 @@ fn depthwise(criterion: &mut Criterion) {
             norm: Some(numbers.affine()),
             activation: ACTIVATION,
             taps: taps.src(),
-            bias: None,
-            output_activation: Activation::Identity,
             target: z.planes().start,
             ring: ring.dst(),
         };
@@ -268,7 +266,7 @@ fn depthwise(criterion: &mut Criterion) {
             &format!("depthwise_forward {shape}"),
             work,
             |isa| unsafe {
-                depthwise_forward(isa, &forward, Some(&mut totals), 0);
+                depthwise_forward(isa, &forward, &mut totals, 0);
             },
         );
         let backward = DepthwiseBackward {
@@ -351,7 +349,7 @@ fn stem(criterion: &mut Criterion) {
     };
     let (d, z, pixels) = (d.planes(), z.planes(), Pixels::F32(&pixels));
     each_isa(criterion, "stem_forward", work, |isa| unsafe {
-        stem_forward(isa, &operands, pixels, None, z, Some(&mut totals));
+        stem_forward(isa, &operands, pixels, z, &mut totals);
     });
     each_isa(criterion, "stem_backward", work, |isa| unsafe {
         let (norm, gradient) = (numbers.backward(), gradient.dst());

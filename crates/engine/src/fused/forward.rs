@@ -241,7 +241,7 @@ fn stem(context: &Context<'_>, layout: &Layout, space: &Workspace, pixels: Pixel
         // SAFETY: a group writes its own rows.
         unsafe {
             let z = space.stem.planes().row(rows.start);
-            stem_forward(context.isa, &stem, pixels, None, z, Some(sums));
+            stem_forward(context.isa, &stem, pixels, z, sums);
         }
     });
 }
@@ -308,12 +308,10 @@ fn depthwise(
                         .packed
                         .src()
                         .at(taps.packed + plane * LANES * taps.taps),
-                    bias: None,
-                    output_activation: Activation::Identity,
                     target: target.start,
                     ring,
                 };
-                depthwise_forward(context.isa, &operands, Some(sums), plane * LANES);
+                depthwise_forward(context.isa, &operands, sums, plane * LANES);
             }
         }
     });

@@ -30,10 +30,6 @@ pub(crate) struct DepthwiseForward {
     pub(crate) activation: Activation,
     /// `[kernel * kernel][16]`
     pub(crate) taps: Src,
-    /// Added to the output of each channel.
-    pub(crate) bias: Option<Src>,
-    /// After the bias.
-    pub(crate) output_activation: Activation,
     /// `[images][ceil(height / stride)][ceil(width / stride)][16]`
     pub(crate) target: Dst,
     /// Scratch of [`ring_length`] numbers.
@@ -67,11 +63,11 @@ pub(super) unsafe fn clear_margins(ring: Dst, width: usize) {
 }
 
 entry! {
-    /// With `sums`, adds those of the outputs and of their squares at channel `at`.
+    /// Adds the sums of the outputs and of their squares at channel `at`.
     ///
     /// # Safety
     /// See the operands.
-    fn depthwise_forward(operands: &DepthwiseForward, sums: Option<&mut Sums>, at: usize)
+    fn depthwise_forward(operands: &DepthwiseForward, sums: &mut Sums, at: usize)
         => depthwise_forward_kernel
 }
 
@@ -79,7 +75,7 @@ entry! {
 unsafe fn depthwise_forward_kernel<S: Simd>(
     s: S,
     operands: &DepthwiseForward,
-    sums: Option<&mut Sums>,
+    sums: &mut Sums,
     at: usize,
 ) {
     clear_margins(operands.ring, operands.width);
@@ -91,29 +87,66 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
     }
 }
 
-/// A row of outputs, and where they go.
-struct Row<'a, S: Simd> {
+/// A row of outputs of one plane, and where they go.
+pub(super) struct Row<S: Simd> {
     /// The kernel's rows of the ring, from the left margin's end minus the padding on.
-    inputs: [Src; 5],
+    pub(super) inputs: [Src; 5],
     /// The taps' rows that fall inside the image.
-    first: usize,
-    last: usize,
-    target: Dst,
-    operands: &'a DepthwiseForward,
-    bias: S::Vector,
+    pub(super) first: usize,
+    pub(super) last: usize,
+    /// Of the output.
+    pub(super) columns: usize,
+    pub(super) taps: Src,
+    pub(super) bias: S::Vector,
+    /// After the bias.
+    pub(super) activation: Activation,
+    pub(super) target: Dst,
+}
+
+impl<S: Simd> Row<S> {
+    /// Makes the row, and adds its outputs and their squares to `totals`.
+    #[inline(always)]
+    pub(super) unsafe fn make<const K: usize, const STRIDE: usize>(
+        &self,
+        s: S,
+        totals: &mut [S::Vector; 2],
+    ) {
+        let mut x = 0;
+        if self.columns.is_multiple_of(7) {
+            while x < self.columns {
+                tile::<S, K, STRIDE, 7>(s, self, x, totals);
+                x += 7;
+            }
+        }
+        while x + 8 <= self.columns {
+            tile::<S, K, STRIDE, 8>(s, self, x, totals);
+            x += 8;
+        }
+        while x + 4 <= self.columns {
+            tile::<S, K, STRIDE, 4>(s, self, x, totals);
+            x += 4;
+        }
+        while x + 2 <= self.columns {
+            tile::<S, K, STRIDE, 2>(s, self, x, totals);
+            x += 2;
+        }
+        while x < self.columns {
+            tile::<S, K, STRIDE, 1>(s, self, x, totals);
+            x += 1;
+        }
+    }
 }
 
 #[inline(always)]
 unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
     s: S,
     o: &DepthwiseForward,
-    mut sums: Option<&mut Sums>,
+    sums: &mut Sums,
     at: usize,
 ) {
     let (height, width, padding) = (o.height, o.width, K / 2);
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(width));
-    let bias = o.bias.map_or(s.zero(), |bias| s.load(bias, 0));
     for image in 0..o.images {
         let source = o.source.at(image * height * width * LANES);
         let target = o.target.at(image * rows * columns * LANES);
@@ -140,40 +173,18 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 inputs,
                 first,
                 last,
+                columns,
+                taps: o.taps,
+                bias: s.zero(),
+                activation: Activation::Identity,
                 target: target.at(y * columns * LANES),
-                operands: o,
-                bias,
             };
-            let mut x = 0;
-            if columns.is_multiple_of(7) {
-                while x < columns {
-                    tile::<S, K, STRIDE, 7>(s, &row, x, &mut row_totals);
-                    x += 7;
-                }
-            }
-            while x + 8 <= columns {
-                tile::<S, K, STRIDE, 8>(s, &row, x, &mut row_totals);
-                x += 8;
-            }
-            while x + 4 <= columns {
-                tile::<S, K, STRIDE, 4>(s, &row, x, &mut row_totals);
-                x += 4;
-            }
-            while x + 2 <= columns {
-                tile::<S, K, STRIDE, 2>(s, &row, x, &mut row_totals);
-                x += 2;
-            }
-            while x < columns {
-                tile::<S, K, STRIDE, 1>(s, &row, x, &mut row_totals);
-                x += 1;
-            }
+            row.make::<K, STRIDE>(s, &mut row_totals);
             for (total, row_total) in totals.iter_mut().zip(row_totals) {
                 *total = s.add(*total, row_total);
             }
         }
-        if let Some(sums) = &mut sums {
-            sums.add(s, at, totals[0], totals[1]);
-        }
+        sums.add(s, at, totals[0], totals[1]);
     }
 }
 
@@ -197,7 +208,7 @@ unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseForward, source: Src, target: Dst
 #[inline(always)]
 unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>(
     s: S,
-    row: &Row<'_, S>,
+    row: &Row<S>,
     x: usize,
     totals: &mut [S::Vector; 2],
 ) {
@@ -205,7 +216,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
     for tap_row in row.first..row.last {
         let input = row.inputs[tap_row].at(x * STRIDE * LANES);
         for tap in 0..K {
-            let weight = s.load(row.operands.taps, (tap_row * K + tap) * LANES);
+            let weight = s.load(row.taps, (tap_row * K + tap) * LANES);
             for (column, sum) in sums.iter_mut().enumerate() {
                 let value = s.load(input, (column * STRIDE + tap) * LANES);
                 *sum = s.mul_add(value, weight, *sum);
@@ -215,7 +226,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
     for sum in &mut sums {
         *sum = s.add(*sum, row.bias);
     }
-    for_activation!(row.operands.output_activation, A => for sum in &mut sums {
+    for_activation!(row.activation, A => for sum in &mut sums {
         *sum = activate::<S, A>(s, *sum);
     });
     for (column, &sum) in sums.iter().enumerate() {

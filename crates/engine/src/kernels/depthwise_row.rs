@@ -2,8 +2,7 @@
 //! either side. Whoever makes the input writes it straight into a ring of such rows
 //! (see [`Ring`]), so that an expanded activation never leaves the cache.
 
-use super::activation::{activate, for_activation};
-use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
+use super::depthwise_forward::{MARGIN, RING_ROWS, Row, clear_margins, ring_stride};
 use super::entry;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
@@ -97,19 +96,6 @@ unsafe fn depthwise_row_kernel<S: Simd>(s: S, o: &DepthwiseRow) {
     }
 }
 
-/// The row in one plane.
-struct Row<'a, S: Simd> {
-    /// The input's rows of this plane, from the left padding on.
-    inputs: [Src; 5],
-    /// The taps' rows that fall inside the image.
-    first: usize,
-    last: usize,
-    taps: Src,
-    bias: S::Vector,
-    target: Dst,
-    operands: &'a DepthwiseRow,
-}
-
 #[inline(always)]
 unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &DepthwiseRow) {
     let padding = K / 2;
@@ -128,52 +114,13 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &Depthwi
             inputs,
             first,
             last,
+            columns: o.columns,
             taps: o.taps.at(plane * K * K * LANES),
             bias: s.load(o.bias, plane * LANES),
+            activation: o.activation,
             target: o.target.plane(plane).start,
-            operands: o,
         };
-        let mut x = 0;
-        if o.columns.is_multiple_of(7) {
-            while x < o.columns {
-                tile::<S, K, STRIDE, 7>(s, &row, x);
-                x += 7;
-            }
-        }
-        while x + 8 <= o.columns {
-            tile::<S, K, STRIDE, 8>(s, &row, x);
-            x += 8;
-        }
-        while x + 4 <= o.columns {
-            tile::<S, K, STRIDE, 4>(s, &row, x);
-            x += 4;
-        }
-        while x < o.columns {
-            tile::<S, K, STRIDE, 1>(s, &row, x);
-            x += 1;
-        }
+        // Nobody reads these sums, so none are made.
+        row.make::<K, STRIDE>(s, &mut [s.zero(); 2]);
     }
-}
-
-#[inline(always)]
-unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>(
-    s: S,
-    row: &Row<'_, S>,
-    x: usize,
-) {
-    let mut sums = [s.zero(); WIDTH];
-    for tap_row in row.first..row.last {
-        let input = row.inputs[tap_row].at(x * STRIDE * LANES);
-        for tap in 0..K {
-            let weight = s.load(row.taps, (tap_row * K + tap) * LANES);
-            for column in 0..WIDTH {
-                let value = s.load(input, (column * STRIDE + tap) * LANES);
-                sums[column] = s.mul_add(value, weight, sums[column]);
-            }
-        }
-    }
-    for_activation!(row.operands.activation, A => for column in 0..WIDTH {
-        let value = activate::<S, A>(s, s.add(sums[column], row.bias));
-        s.store(row.target, (x + column) * LANES, value);
-    });
 }

@@ -90,17 +90,16 @@ impl Stem {
 }
 
 entry! {
-    /// The convolution without bias or with one and then Hardswish, `z` `[planes][images *
-    /// rows * columns][16]`; adds the sums of its outputs and of their squares.
+    /// The convolution, `z` `[planes][images * rows * columns][16]`; adds the sums of its
+    /// outputs and of their squares.
     ///
     /// # Safety
     /// See the operands; `pixels` holds all images.
     fn stem_forward(
         operands: &Stem,
         pixels: Pixels<'_>,
-        bias: Option<Src>,
         z: Planes,
-        sums: Option<&mut Sums>,
+        sums: &mut Sums,
     ) => stem_forward_kernel
 }
 
@@ -109,9 +108,8 @@ unsafe fn stem_forward_kernel<S: Simd>(
     s: S,
     o: &Stem,
     pixels: Pixels<'_>,
-    bias: Option<Src>,
     z: Planes,
-    mut sums: Option<&mut Sums>,
+    sums: &mut Sums,
 ) {
     let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
     o.clear();
@@ -125,10 +123,6 @@ unsafe fn stem_forward_kernel<S: Simd>(
             let (first, last) = tap_rows(o, y);
             for plane in 0..o.planes {
                 let taps = o.taps.at(plane * TAPS * LANES);
-                let bias = bias.map(
-                    #[inline(always)]
-                    |bias| s.load(bias, plane * LANES),
-                );
                 let target = z.plane(plane).row((image * rows + y) * columns).start;
                 let mut totals = [s.zero(); 2];
                 let mut x = 0;
@@ -136,23 +130,14 @@ unsafe fn stem_forward_kernel<S: Simd>(
                     // The last tile may reach beyond the row: its surplus is not stored.
                     let count = TILE.min(columns - x);
                     let tile = forward_tile(s, o, y, first..last, x, taps);
-                    for (column, &sum) in tile.iter().enumerate().take(count) {
-                        let value = match bias {
-                            None => sum,
-                            Some(bias) => {
-                                use super::activation::{HARDSWISH, activate};
-                                activate::<S, HARDSWISH>(s, s.add(sum, bias))
-                            }
-                        };
+                    for (column, &value) in tile.iter().enumerate().take(count) {
                         s.store(target, (x + column) * LANES, value);
                         totals[0] = s.add(totals[0], value);
                         totals[1] = s.mul_add(value, value, totals[1]);
                     }
                     x += TILE;
                 }
-                if let Some(sums) = &mut sums {
-                    sums.add(s, plane * LANES, totals[0], totals[1]);
-                }
+                sums.add(s, plane * LANES, totals[0], totals[1]);
             }
         }
     }
