@@ -65,13 +65,12 @@ impl Scratch {
     }
 }
 
-fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
-    if buffer.as_ref().is_none_or(|buffer| buffer.len() < length) {
-        *buffer = Some(Buffer::new(length));
+/// Room for `length` numbers; what was in it is lost where it grows.
+pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
+    match buffer {
+        Some(buffer) if buffer.len() >= length => buffer.dst(),
+        _ => buffer.insert(Buffer::new(length)).dst(),
     }
-    buffer
-        .as_ref()
-        .map_or_else(|| Dst::of(&mut []), Buffer::dst)
 }
 
 /// Adds f32 sums to those in f64, and zeroes them.
@@ -142,13 +141,22 @@ impl Context<'_> {
         });
     }
 
-    /// The sums of all groups, in their order.
-    pub(super) fn total(&self, channel: usize) -> (f64, f64) {
-        let groups = &self.sums[..self.groups.len()];
-        groups.iter().fold((0.0, 0.0), |(first, second), sums| {
+    /// The sums of all groups, added in their order.
+    pub(super) fn totals(&self) -> Sums {
+        let mut groups = self.sums[..self.groups.len()].iter();
+        let mut totals = groups
+            .next()
+            .map_or_else(Sums::default, |sums| lock(sums).clone());
+        for sums in groups {
             let sums = lock(sums);
-            (first + sums.first[channel], second + sums.second[channel])
-        })
+            for (total, sum) in totals.first.iter_mut().zip(&sums.first) {
+                *total += sum;
+            }
+            for (total, sum) in totals.second.iter_mut().zip(&sums.second) {
+                *total += sum;
+            }
+        }
+        totals
     }
 
     /// Where a group's share of the gradient of some weights belongs.

@@ -26,7 +26,7 @@ use context::{Context, lock};
 pub use infer::Folded;
 use infer::Memories;
 use layout::Layout;
-use workspace::{Side, Workspace};
+use workspace::{Side, Sides, Workspace};
 
 /// How a [`Fused`] engine runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,8 +207,8 @@ impl Fused {
             let features = self.layout.classifier.inputs;
             check("the dropout mask", dropout.len(), images.count * features)?;
         }
+        self.check_counts(&images)?;
         let mut workspace = self.workspace(&images);
-        self.check_counts(&workspace)?;
         self.forward_pass(
             &mut workspace,
             parameters,
@@ -284,19 +284,16 @@ impl Fused {
         }
     }
 
-    fn check_counts(&self, workspace: &Workspace) -> Result<(), FusedError> {
-        let smallest = |norm: usize| {
-            Err(FusedError::OneValuePerChannel {
-                layer: self.layout.norms[norm].name.clone(),
-            })
-        };
-        let single = |index: usize| workspace.images * workspace.sides.blocks[index].pixels() < 2;
-        if single(0) {
-            return smallest(self.layout.stem.1);
-        }
-        for (index, block) in self.layout.blocks.iter().enumerate() {
-            if single(index + 1) {
-                return smallest(block.depthwise.1);
+    /// That every batch normalisation sees more than one value a channel.
+    fn check_counts(&self, images: &Images<'_>) -> Result<(), FusedError> {
+        let sides = Sides::new(&self.layout, images.side());
+        let blocks = self.layout.blocks.iter().map(|block| block.depthwise.1);
+        let norms = std::iter::once(self.layout.stem.1).chain(blocks);
+        for (side, norm) in sides.blocks.iter().zip(norms) {
+            if images.count * side.pixels() < 2 {
+                return Err(FusedError::OneValuePerChannel {
+                    layer: self.layout.norms[norm].name.clone(),
+                });
             }
         }
         Ok(())

@@ -6,8 +6,8 @@ use super::layout::Matrix;
 use super::pointwise::Filtered;
 use super::workspace::SqueezeSpace;
 use crate::kernels::{
-    Epilogue, Product, SqueezeBackward, WeightGradient, average, product, squeeze_backward,
-    weight_gradient,
+    Epilogue, Product, SqueezeBackward, WeightGradient, average, hardsigmoid, product,
+    squeeze_backward, weight_gradient,
 };
 use crate::memory::{Buffer, Dst, Planes, planes};
 use crate::simd::LANES;
@@ -43,9 +43,7 @@ pub(super) fn squeeze(
             linear(context, reduce, packed, count, averages, hidden, relu);
             let none = Activation::Identity;
             linear(context, expand, packed, count, hidden, factors, none);
-            each(factors, expand.outputs, count, |x| {
-                (x / 6.0 + 0.5).clamp(0.0, 1.0)
-            });
+            hardsigmoid(context.isa, count, planes(expand.outputs), factors);
         }
     });
 }
@@ -77,18 +75,6 @@ pub(super) unsafe fn linear(
             ..Epilogue::NONE
         };
         product(context.isa, &operands, &epilogue);
-    }
-}
-
-/// Replaces every number of `rows` rows.
-///
-/// # Safety
-/// They must be the caller's.
-unsafe fn each(x: Planes, channels: usize, rows: usize, f: impl Fn(f32) -> f32) {
-    for plane in 0..planes(channels) {
-        // SAFETY: as promised by the caller.
-        let values = unsafe { slice_mut(x, plane, rows) };
-        values.iter_mut().for_each(|value| *value = f(*value));
     }
 }
 

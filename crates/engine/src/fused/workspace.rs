@@ -94,8 +94,9 @@ impl Norm {
         let (n, momentum) = (count as f64, constants.momentum);
         let moved =
             |old: f32, new: f64| (f64::from(old) * (1.0 - momentum) + new * momentum) as f32;
+        let totals = context.totals();
         for channel in 0..place.channels {
-            let (sum, squares) = context.total(channel);
+            let (sum, squares) = (totals.first[channel], totals.second[channel]);
             let mean = sum / n;
             let variance = (squares / n - mean * mean).max(0.0);
             let inverse = 1.0 / (variance + constants.epsilon).sqrt();
@@ -121,8 +122,9 @@ impl Norm {
         gradient: &mut [f32],
     ) {
         let n = count as f64;
+        let totals = context.totals();
         for channel in 0..place.channels {
-            let (sum, product) = context.total(channel);
+            let (sum, product) = (totals.first[channel], totals.second[channel]);
             let (mean, inverse) = (self.mean[channel], self.inverse_deviation[channel]);
             let normalised = inverse * (product - mean * sum);
             gradient[place.weight + channel] = normalised as f32;

@@ -141,11 +141,10 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
 
 #[inline(always)]
 unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseBackward, from: usize, columns: usize, target: Dst) {
-    let [a, b, c] = o.output_norm.at(s, 0);
+    let norm = o.output_norm.at(s, 0);
     let (d, z) = (o.d.at(from), o.z.at(from));
     for at in (0..columns * LANES).step_by(LANES) {
-        let dz = s.mul_add(s.load(z, at), b, c);
-        s.store(target, at, s.mul_add(s.load(d, at), a, dz));
+        s.store(target, at, norm.combine(s, s.load(d, at), s.load(z, at)));
     }
 }
 

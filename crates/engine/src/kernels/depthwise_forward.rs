@@ -5,7 +5,10 @@
 //! row stay in registers over all taps. Taps that fall on rows outside the
 //! image are left out, which matters where the image is as small as the kernel.
 
+use std::ops::Range;
+
 use super::activation::{activate, for_activation};
+use super::image_rows::inside;
 use super::{Affine, Sums, entry};
 use crate::memory::{Dst, Src};
 use crate::simd::{LANES, Simd};
@@ -87,13 +90,38 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
     }
 }
 
+/// The input rows that an output row sees.
+#[derive(Clone)]
+pub(super) struct Seen {
+    /// The kernel's rows of the ring, from the left margin's end minus the padding on.
+    inputs: [Src; 5],
+    /// The taps' rows that fall inside the image.
+    tap_rows: Range<usize>,
+}
+
+impl Seen {
+    /// By output row `y`, in the ring of an input of that width and height.
+    #[inline(always)]
+    pub(super) unsafe fn new<const K: usize, const STRIDE: usize>(
+        ring: Src,
+        width: usize,
+        height: usize,
+        y: usize,
+    ) -> Self {
+        let (padding, tap_rows) = (K / 2, inside(y, STRIDE, K, height));
+        let mut inputs = [Src::none(); 5];
+        for tap in tap_rows.clone() {
+            let row = (y * STRIDE + tap - padding) % RING_ROWS;
+            // The margin is as wide as the widest padding.
+            inputs[tap] = ring.at(row * ring_stride(width) + (MARGIN - padding) * LANES);
+        }
+        Seen { inputs, tap_rows }
+    }
+}
+
 /// A row of outputs of one plane, and where they go.
 pub(super) struct Row<S: Simd> {
-    /// The kernel's rows of the ring, from the left margin's end minus the padding on.
-    pub(super) inputs: [Src; 5],
-    /// The taps' rows that fall inside the image.
-    pub(super) first: usize,
-    pub(super) last: usize,
+    pub(super) seen: Seen,
     /// Of the output.
     pub(super) columns: usize,
     pub(super) taps: Src,
@@ -158,21 +186,10 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
-            let top = y * STRIDE;
-            let first = padding.saturating_sub(top);
-            let last = K.min(height + padding - top);
-            let mut inputs = [Src::none(); 5];
-            for (tap, input) in inputs.iter_mut().enumerate().take(last).skip(first) {
-                *input = ring_row(top + tap - padding)
-                    .src()
-                    .at((MARGIN - padding) * LANES);
-            }
             // Sums of sums: a row's first, so that rounding does not grow with the image.
             let mut row_totals = [s.zero(); 2];
             let row = Row::<S> {
-                inputs,
-                first,
-                last,
+                seen: Seen::new::<K, STRIDE>(o.ring.src(), width, height, y),
                 columns,
                 taps: o.taps,
                 bias: s.zero(),
@@ -213,8 +230,8 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
     totals: &mut [S::Vector; 2],
 ) {
     let mut sums = [s.zero(); WIDTH];
-    for tap_row in row.first..row.last {
-        let input = row.inputs[tap_row].at(x * STRIDE * LANES);
+    for tap_row in row.seen.tap_rows.clone() {
+        let input = row.seen.inputs[tap_row].at(x * STRIDE * LANES);
         for tap in 0..K {
             let weight = s.load(row.taps, (tap_row * K + tap) * LANES);
             for (column, sum) in sums.iter_mut().enumerate() {

@@ -5,6 +5,7 @@
 
 use super::activation::{activate, for_activation};
 use super::entry;
+use super::image_rows::inside;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -62,13 +63,6 @@ unsafe fn depthwise_images_kernel<S: Simd>(s: S, o: &DepthwiseImages) {
             };
         }
     }
-}
-
-/// The taps along one axis that fall inside, for output `y`.
-#[inline(always)]
-fn inside(y: usize, stride: usize, kernel: usize, size: usize) -> std::ops::Range<usize> {
-    let (padding, top) = (kernel / 2, y * stride);
-    padding.saturating_sub(top)..kernel.min(size + padding - top)
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! either side. Whoever makes the input writes it straight into a ring of such rows
 //! (see [`Ring`]), so that an expanded activation never leaves the cache.
 
-use super::depthwise_forward::{MARGIN, RING_ROWS, Row, clear_margins, ring_stride};
+use super::depthwise_forward::{MARGIN, RING_ROWS, Row, Seen, clear_margins, ring_stride};
 use super::entry;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
@@ -98,22 +98,10 @@ unsafe fn depthwise_row_kernel<S: Simd>(s: S, o: &DepthwiseRow) {
 
 #[inline(always)]
 unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &DepthwiseRow) {
-    let padding = K / 2;
-    let top = o.y * STRIDE;
-    let first = padding.saturating_sub(top);
-    let last = K.min(o.height + padding - top);
     for plane in 0..o.planes {
-        let mut inputs = [Src::none(); 5];
-        for (tap, input) in inputs.iter_mut().enumerate().take(last).skip(first) {
-            let row = top + tap - padding;
-            // The margin is as wide as the widest padding.
-            let start = row % RING_ROWS * ring_stride(o.ring.width) + (MARGIN - padding) * LANES;
-            *input = o.ring.planes.plane(plane).src().at(start);
-        }
+        let ring = o.ring.planes.plane(plane).src();
         let row = Row::<S> {
-            inputs,
-            first,
-            last,
+            seen: Seen::new::<K, STRIDE>(ring, o.ring.width, o.height, o.y),
             columns: o.columns,
             taps: o.taps.at(plane * K * K * LANES),
             bias: s.load(o.bias, plane * LANES),

@@ -116,12 +116,11 @@ unsafe fn combine_kernel<S: Simd>(
     target: Planes,
 ) {
     for plane in 0..planes {
-        let [a, b, c] = norm.at(s, plane * LANES);
+        let norm = norm.at(s, plane * LANES);
         let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
         let target = target.plane(plane).start;
         for at in (0..rows * LANES).step_by(LANES) {
-            let dz = s.mul_add(s.load(z, at), b, c);
-            s.store(target, at, s.mul_add(s.load(d, at), a, dz));
+            s.store(target, at, norm.combine(s, s.load(d, at), s.load(z, at)));
         }
     }
 }

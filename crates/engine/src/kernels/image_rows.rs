@@ -26,6 +26,13 @@ impl Images {
     }
 }
 
+/// The taps along one axis that fall inside an image of `size` pixels, for output `y`.
+#[inline(always)]
+pub(super) fn inside(y: usize, stride: usize, kernel: usize, size: usize) -> Range<usize> {
+    let (padding, top) = (kernel / 2, y * stride);
+    padding.saturating_sub(top)..kernel.min(size + padding - top)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,12 +141,27 @@ pub(crate) struct NormBackward {
 
 impl NormBackward {
     #[inline(always)]
-    unsafe fn at<S: Simd>(self, s: S, channel: usize) -> [S::Vector; 3] {
-        [
-            s.load(self.a, channel),
-            s.load(self.b, channel),
-            s.load(self.c, channel),
-        ]
+    unsafe fn at<S: Simd>(self, s: S, channel: usize) -> Coefficients<S> {
+        Coefficients {
+            a: s.load(self.a, channel),
+            b: s.load(self.b, channel),
+            c: s.load(self.c, channel),
+        }
+    }
+}
+
+/// Those of a [`NormBackward`] for 16 channels.
+#[derive(Clone, Copy)]
+struct Coefficients<S: Simd> {
+    a: S::Vector,
+    b: S::Vector,
+    c: S::Vector,
+}
+
+impl<S: Simd> Coefficients<S> {
+    #[inline(always)]
+    fn combine(self, s: S, d: S::Vector, z: S::Vector) -> S::Vector {
+        s.mul_add(d, self.a, s.mul_add(z, self.b, self.c))
     }
 }
 

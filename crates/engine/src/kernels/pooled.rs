@@ -1,9 +1,11 @@
 //! Averages over images, and the way back through squeeze-excite.
 
+use std::ops::Range;
+
 use super::activation::{activate, derive, for_activation};
 use super::image_rows::Images;
 use super::{Affine, Sums, entry};
-use crate::memory::Planes;
+use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
@@ -25,7 +27,6 @@ entry! {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
 unsafe fn average_kernel<S: Simd>(
     s: S,
     images: usize,
@@ -81,7 +82,6 @@ entry! {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
 unsafe fn average_backward_kernel<S: Simd>(
     s: S,
     images: usize,
@@ -102,19 +102,39 @@ unsafe fn average_backward_kernel<S: Simd>(
         let (mut first, mut second) = (s.zero(), s.zero());
         for_activation!(activation, A => for image in 0..images {
             let d = s.mul(share, s.load(d, image * LANES));
-            let mut of_image = [s.zero(); 2];
-            for row in image * pixels..(image + 1) * pixels {
-                let value = s.load(z, row * LANES);
-                let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), d);
-                s.store(target, row * LANES, gradient);
-                of_image[0] = s.add(of_image[0], gradient);
-                of_image[1] = s.mul_add(gradient, value, of_image[1]);
-            }
-            first = s.add(first, of_image[0]);
-            second = s.add(second, of_image[1]);
+            let rows = image * pixels..(image + 1) * pixels;
+            let sums = before_activation::<S, A>(
+                s, rows, z, (scale, shift), target,
+                #[inline(always)] |_| d,
+            );
+            first = s.add(first, sums[0]);
+            second = s.add(second, sums[1]);
         });
         sums.add(s, plane * LANES, first, second);
     }
+}
+
+/// The gradient before an activation, for one image's rows of one plane, from that behind it.
+/// Returns its sum, and that of its products with `z`: an image's first, so that rounding
+/// does not grow with the batch.
+#[inline(always)]
+unsafe fn before_activation<S: Simd, const A: u8>(
+    s: S,
+    rows: Range<usize>,
+    z: Src,
+    (scale, shift): (S::Vector, S::Vector),
+    target: Dst,
+    behind: impl Fn(usize) -> S::Vector,
+) -> [S::Vector; 2] {
+    let mut sums = [s.zero(); 2];
+    for row in rows {
+        let value = s.load(z, row * LANES);
+        let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), behind(row));
+        s.store(target, row * LANES, gradient);
+        sums[0] = s.add(sums[0], gradient);
+        sums[1] = s.mul_add(gradient, value, sums[1]);
+    }
+    sums
 }
 
 entry! {
@@ -136,7 +156,6 @@ entry! {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
 unsafe fn factor_gradient_kernel<S: Simd>(
     s: S,
     rows: usize,
@@ -204,17 +223,13 @@ unsafe fn squeeze_backward_kernel<S: Simd>(s: S, o: &SqueezeBackward, sums: &mut
         for_activation!(o.activation, A => for image in 0..o.images {
             let factor = s.load(factors, image * LANES);
             let average = s.mul(share, s.load(averages, image * LANES));
-            let mut of_image = [s.zero(); 2];
-            for row in image * o.pixels..(image + 1) * o.pixels {
-                let value = s.load(z, row * LANES);
-                let behind = s.mul_add(s.load(d, row * LANES), factor, average);
-                let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), behind);
-                s.store(target, row * LANES, gradient);
-                of_image[0] = s.add(of_image[0], gradient);
-                of_image[1] = s.mul_add(gradient, value, of_image[1]);
-            }
-            first = s.add(first, of_image[0]);
-            second = s.add(second, of_image[1]);
+            let rows = image * o.pixels..(image + 1) * o.pixels;
+            let sums = before_activation::<S, A>(
+                s, rows, z, (scale, shift), target,
+                #[inline(always)] |row| s.mul_add(s.load(d, row * LANES), factor, average),
+            );
+            first = s.add(first, sums[0]);
+            second = s.add(second, sums[1]);
         });
         sums.add(s, plane * LANES, first, second);
     }

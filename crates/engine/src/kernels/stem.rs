@@ -4,6 +4,7 @@
 //! into scratch with a pixel of zeros on either side; every output vector is 27
 //! products of a broadcast number and a vector of taps.
 
+use super::image_rows::inside;
 use super::{NormBackward, Sums, entry};
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
@@ -67,8 +68,23 @@ impl Stem {
         self.scratch.at(row % ROWS * Self::pitch(self.width))
     }
 
+    /// Copies what output row `y` sees of the image that begins at row `image` of `pixels`;
+    /// `next` is the first row of it that is not there yet.
+    pub(super) unsafe fn fill_for(
+        &self,
+        pixels: Pixels<'_>,
+        image: usize,
+        y: usize,
+        next: &mut usize,
+    ) {
+        while *next < (y * self.stride + 2).min(self.height) {
+            self.fill(pixels, image + *next, *next);
+            *next += 1;
+        }
+    }
+
     /// Copies row `row`, counted over all images, to where row `y` of its image belongs.
-    pub(super) unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
+    unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
         let length = self.width * COLOURS;
         let target = self.row(y).pointer(COLOURS, length);
         let target = std::slice::from_raw_parts_mut(target, length);
@@ -116,11 +132,8 @@ unsafe fn stem_forward_kernel<S: Simd>(
     for image in 0..o.images {
         let mut next = 0;
         for y in 0..rows {
-            while next < (y * o.stride + 2).min(o.height) {
-                o.fill(pixels, image * o.height + next, next);
-                next += 1;
-            }
-            let (first, last) = tap_rows(o, y);
+            o.fill_for(pixels, image * o.height, y, &mut next);
+            let tap_rows = inside(y, o.stride, 3, o.height);
             for plane in 0..o.planes {
                 let taps = o.taps.at(plane * TAPS * LANES);
                 let target = z.plane(plane).row((image * rows + y) * columns).start;
@@ -129,7 +142,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
                 while x < columns {
                     // The last tile may reach beyond the row: its surplus is not stored.
                     let count = TILE.min(columns - x);
-                    let tile = forward_tile(s, o, y, first..last, x, taps);
+                    let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
                     for (column, &value) in tile.iter().enumerate().take(count) {
                         s.store(target, (x + column) * LANES, value);
                         totals[0] = s.add(totals[0], value);
@@ -145,13 +158,6 @@ unsafe fn stem_forward_kernel<S: Simd>(
 
 /// Outputs of a row that are made together.
 pub(super) const TILE: usize = 8;
-
-/// Rows of taps that fall inside the image for output row `y`.
-#[inline(always)]
-pub(super) fn tap_rows(o: &Stem, y: usize) -> (usize, usize) {
-    let top = y * o.stride;
-    (1_usize.saturating_sub(top), 3.min(o.height + 1 - top))
-}
 
 #[inline(always)]
 pub(super) unsafe fn forward_tile<S: Simd>(
@@ -210,23 +216,19 @@ unsafe fn stem_backward_kernel<S: Simd>(
     for image in 0..o.images {
         let mut next = 0;
         for y in 0..rows {
-            while next < (y * o.stride + 2).min(o.height) {
-                o.fill(pixels, image * o.height + next, next);
-                next += 1;
-            }
-            let (first, last) = tap_rows(o, y);
+            o.fill_for(pixels, image * o.height, y, &mut next);
+            let tap_rows = inside(y, o.stride, 3, o.height);
             for plane in 0..o.planes {
                 let start = (image * rows + y) * columns;
                 let d = d.plane(plane).row(start).src();
                 let z = z.plane(plane).row(start).src();
-                let [a, b, c] = norm.at(s, plane * LANES);
-                for tap_row in first..last {
+                let norm = norm.at(s, plane * LANES);
+                for tap_row in tap_rows.clone() {
                     let row = o.row(y * o.stride + tap_row - 1).src();
                     let mut sums = [[s.zero(); 3]; COLOURS];
                     for x in 0..columns {
                         let at = x * LANES;
-                        let dz = s.mul_add(s.load(z, at), b, c);
-                        let dz = s.mul_add(s.load(d, at), a, dz);
+                        let dz = norm.combine(s, s.load(d, at), s.load(z, at));
                         for (colour, sums) in sums.iter_mut().enumerate() {
                             for (tap, sum) in sums.iter_mut().enumerate() {
                                 let value =

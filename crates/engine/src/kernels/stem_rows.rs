@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::activation::{HARDSWISH, activate};
 use super::entry;
-use super::stem::{Pixels, Stem, TAPS, TILE, forward_tile, tap_rows};
+use super::image_rows::inside;
+use super::stem::{Pixels, Stem, TAPS, TILE, forward_tile};
 use crate::memory::{Planes, Src};
 use crate::simd::{LANES, Simd};
 
@@ -35,11 +36,8 @@ unsafe fn stem_rows_kernel<S: Simd>(
     o.clear();
     let mut next = (rows.start * o.stride).saturating_sub(1);
     for (index, y) in rows.enumerate() {
-        while next < (y * o.stride + 2).min(o.height) {
-            o.fill(pixels, next, next);
-            next += 1;
-        }
-        let (first, last) = tap_rows(o, y);
+        o.fill_for(pixels, 0, y, &mut next);
+        let tap_rows = inside(y, o.stride, 3, o.height);
         for plane in 0..o.planes {
             let taps = o.taps.at(plane * TAPS * LANES);
             let bias = s.load(bias, plane * LANES);
@@ -48,7 +46,7 @@ unsafe fn stem_rows_kernel<S: Simd>(
             while x < columns {
                 // The last tile may reach beyond the row: its surplus is not stored.
                 let count = TILE.min(columns - x);
-                let tile = forward_tile(s, o, y, first..last, x, taps);
+                let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
                 for column in 0..TILE {
                     if column < count {
                         let value = activate::<S, HARDSWISH>(s, s.add(tile[column], bias));

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::super::context::{Scratch, lock};
+use super::super::context::{Scratch, at_least, lock};
 use super::folded::Folded;
 use crate::fused::workspace::Side;
 use crate::memory::{Buffer, Dst, Planes, plane_stride, planes};
@@ -52,19 +52,6 @@ fn length(channels: usize, rows: usize) -> usize {
     planes(channels) * stride(rows)
 }
 
-/// A buffer that grows; what was in it is lost then.
-#[derive(Default)]
-struct Growing(Option<Buffer>);
-
-impl Growing {
-    fn at_least(&mut self, length: usize) -> Area {
-        match &self.0 {
-            Some(buffer) if buffer.len() >= length => Area(buffer.dst()),
-            _ => Area(self.0.insert(Buffer::new(length)).dst()),
-        }
-    }
-}
-
 /// Memory seen as activations of one shape after another.
 #[derive(Clone, Copy)]
 pub(super) struct Area(Dst);
@@ -82,7 +69,7 @@ impl Area {
 /// Of the head, all `[planes][images][16]`.
 #[derive(Default)]
 pub(super) struct Head {
-    buffers: [Growing; 3],
+    buffers: [Option<Buffer>; 3],
 }
 
 impl Head {
@@ -93,7 +80,7 @@ impl Head {
         let mut channels = channels.into_iter();
         self.buffers.each_mut().map(|buffer| {
             let channels = channels.next().unwrap_or(0);
-            buffer.at_least(length(channels, images))
+            Area(at_least(buffer, length(channels, images)))
         })
     }
 }
@@ -101,7 +88,7 @@ impl Head {
 /// Of the backbone.
 #[derive(Default)]
 pub(super) struct Space {
-    buffers: [Growing; 7],
+    buffers: [Option<Buffer>; 7],
 }
 
 /// Of the backbone, for one group of images.
@@ -172,7 +159,7 @@ impl Space {
         let areas = self
             .buffers
             .each_mut()
-            .map(|buffer| buffer.at_least(lengths.next().unwrap_or(0)));
+            .map(|buffer| Area(at_least(buffer, lengths.next().unwrap_or(0))));
         let [first, second, joined, filtered, averages, hidden, factors] = areas;
         Areas {
             turns: [first, second],
