@@ -1,7 +1,6 @@
 //! The flat arena: every parameter in one buffer, every running statistic in another, and
 //! the gradient of every parameter in a third.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -184,18 +183,17 @@ impl Parameters {
     ///
     /// # Errors
     /// If no backward pass ran since the last update, or the device gives out.
-    pub fn update(&self, f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+    pub fn update(&self, mut f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
         if !self.gradient.fresh.swap(false, Ordering::AcqRel) {
             return Err(Error::NoGradient);
         }
-        let f = RefCell::new(f);
         if self.arena.device().is_cpu() {
             read_slice(&self.gradient.values, |gradient| {
-                write_slice(&self.arena, |values| (f.borrow_mut())(values, gradient))
+                write_slice(&self.arena, |values| f(values, gradient))
             })??;
         } else {
             let mut values = self.arena.to_vec1::<f32>()?;
-            (f.borrow_mut())(&mut values, &self.gradient.values.to_vec1::<f32>()?);
+            f(&mut values, &self.gradient.values.to_vec1::<f32>()?);
             self.arena
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
         }
