@@ -17,7 +17,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
 use mobilenet::weights::Normalisation;
-use mobilenet::{ModelConfig, Network, Variant};
+use mobilenet::{ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
 use protocol::{Arguments, serve};
 use trainer::{CrossEntropy, DeviceBatch, Normaliser};
@@ -36,22 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         "--root",
         "--cache",
     ])?;
-    if let Some(threads) = arguments.get("--threads")? {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
-    let model = match arguments.get::<String>("--model")? {
-        Some(name) => format!("mobilenet_v3_{name}").parse()?,
-        None => Variant::Small,
-    };
+    let model = arguments.variant()?;
     let config = ModelConfig {
         width: arguments.get("--width")?.unwrap_or(1.0),
         ..ModelConfig::new(model, CLASSES)
     };
     let size = arguments.get("--image-size")?.unwrap_or(32);
     let batch = arguments.get("--batch")?.unwrap_or(128);
-    let mut training = Training::new(&config, arguments.get("--precision")?)?;
+    let mut training = Training::new(&config)?;
+    arguments.check_precision(&training.network)?;
     let multiply_adds = training.network.plan().multiply_adds(size, size) as f64;
     let facts = [("multiply-adds", multiply_adds)];
     let Some(root) = arguments.get::<String>("--root")? else {
@@ -91,12 +84,8 @@ struct Training {
 }
 
 impl Training {
-    fn new(config: &ModelConfig, precision: Option<String>) -> Result<Self, Box<dyn Error>> {
+    fn new(config: &ModelConfig) -> Result<Self, Box<dyn Error>> {
         let network = Network::new(config, 0, &Device::Cpu)?;
-        if let Some(precision) = precision.filter(|precision| precision != "f32") {
-            let executor = network.executor();
-            return Err(format!("--precision {precision}: {executor} computes in f32").into());
-        }
         let len = network.parameters().len();
         Ok(Self {
             network,

@@ -10,6 +10,8 @@ use std::io::{BufRead, Write};
 use std::str::FromStr;
 use std::time::Instant;
 
+use mobilenet::{Network, Variant};
+
 /// Options as `--name value`.
 pub(crate) struct Arguments(BTreeMap<String, String>);
 
@@ -40,6 +42,33 @@ impl Arguments {
         match value.parse() {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(format!("{name} {value}: {error}").into()),
+        }
+    }
+}
+
+impl Arguments {
+    /// The network that `--model` names, after `--threads` have been set up for it.
+    pub(crate) fn variant(&self) -> Result<Variant, Box<dyn Error>> {
+        if let Some(threads) = self.get("--threads")? {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()?;
+        }
+        Ok(match self.get::<String>("--model")? {
+            Some(name) => format!("mobilenet_v3_{name}").parse()?,
+            None => Variant::Small,
+        })
+    }
+
+    /// Refuses a `--precision` that the network does not compute in.
+    pub(crate) fn check_precision(&self, network: &Network) -> Result<(), Box<dyn Error>> {
+        let precision = self.get::<String>("--precision")?;
+        match precision.filter(|precision| precision != "f32") {
+            Some(precision) => {
+                let executor = network.executor();
+                Err(format!("--precision {precision}: {executor} computes in f32").into())
+            }
+            None => Ok(()),
         }
     }
 }
