@@ -83,7 +83,7 @@ fn products(criterion: &mut Criterion) {
             depth: inputs,
             columns: outputs,
             a: a.planes(),
-            b: packed.src(),
+            b: Weights::Packed(packed.src()),
             c: c.planes(),
         };
         // SAFETY, here and below: every operand is made for the shape that it is used with.

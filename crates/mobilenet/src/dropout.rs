@@ -2,24 +2,31 @@
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::TrainingStep;
+
+/// Numbers that one task makes.
+const PIECE: usize = 8 * 1024;
 
 /// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as `torch.nn.Dropout` scales.
 /// Every step has its own mask. The probability is met to within 2^-32.
 pub(crate) fn dropout_mask(length: usize, dropout: f64, step: TrainingStep) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(step.dropout_seed);
-    random.set_stream(step.step);
     let kept = (1.0 / (1.0 - dropout)) as f32;
     let threshold = (dropout * 2.0_f64.powi(32)) as u32;
-    let mask = |_| {
-        if random.next_u32() < threshold {
-            0.0
-        } else {
-            kept
+    let mut mask = vec![0.0; length];
+    let pieces = mask.par_chunks_mut(PIECE).enumerate();
+    pieces.for_each(|(index, piece)| {
+        let mut random = ChaCha8Rng::seed_from_u64(step.dropout_seed);
+        random.set_stream(step.step);
+        random.set_word_pos((index * PIECE) as u128);
+        for number in piece {
+            if random.next_u32() >= threshold {
+                *number = kept;
+            }
         }
-    };
-    (0..length).map(mask).collect()
+    });
+    mask
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The executor made of our own kernels, for CPUs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, TensorId, Var, bail};
@@ -21,8 +22,11 @@ pub struct Fused {
     /// Trains the head alone where the backbone is frozen.
     composed: Composed,
     /// The weights as inference wants them, and the state of the parameters they are of.
-    folded: Mutex<Option<(TensorId, u64, Arc<Folded>)>>,
+    folded: Mutex<Option<(State, Arc<Folded>)>>,
 }
+
+/// An arena, and its and the statistics' versions.
+type State = (TensorId, [u64; 2]);
 
 impl Fused {
     /// An executor for `plan`.
@@ -36,10 +40,10 @@ impl Fused {
     }
 
     fn folded(&self, parameters: &Parameters) -> Result<Arc<Folded>> {
-        let (id, version) = (parameters.arena().id(), parameters.version());
+        let state = (parameters.arena().id(), parameters.versions());
         let mut cached = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, at, folded)) = &*cached
-            && (*of, *at) == (id, version)
+        if let Some((of, folded)) = &*cached
+            && *of == state
         {
             return Ok(Arc::clone(folded));
         }
@@ -49,7 +53,7 @@ impl Fused {
             })
         })???;
         let folded = Arc::new(folded);
-        *cached = Some((id, version, Arc::clone(&folded)));
+        *cached = Some((state, Arc::clone(&folded)));
         Ok(folded)
     }
 
@@ -128,6 +132,9 @@ impl Executor for Fused {
         let tape = FusedTape {
             engine: Arc::clone(&self.engine),
             record: Mutex::new(record),
+            arena: parameters.arena().clone(),
+            arena_version: parameters.arena_version(),
+            version: parameters.versions()[0],
             images,
             mask,
         };
@@ -139,6 +146,10 @@ impl Executor for Fused {
 struct FusedTape {
     engine: Arc<Engine>,
     record: Mutex<Record>,
+    arena: Tensor,
+    arena_version: Arc<AtomicU64>,
+    /// Of the arena in the forward pass.
+    version: u64,
     images: Tensor,
     mask: Option<Vec<f32>>,
 }
@@ -152,24 +163,32 @@ impl Tape for FusedTape {
         let FusedTape {
             engine,
             record,
+            arena,
+            arena_version,
+            version,
             images,
             mask,
         } = *self;
+        if arena_version.load(Ordering::Acquire) != version {
+            bail!("the parameters have changed since the forward pass")
+        }
         let Ok(record) = record.into_inner() else {
             bail!("an earlier pass of the network panicked")
         };
         let (mut record, mut outcome) = (Some(record), Ok(()));
-        let logits_gradient = logits_gradient.contiguous()?;
-        read_slice(&logits_gradient, |logits_gradient| {
-            with_images(&images, |images| {
-                write_slice(gradient, |gradient| {
-                    if let Some(record) = record.take() {
-                        let mask = mask.as_deref();
-                        outcome = engine.backward(record, images, mask, logits_gradient, gradient);
-                    }
+        let slope = logits_gradient.contiguous()?;
+        read_slice(&arena, |arena| {
+            read_slice(&slope, |slope| {
+                with_images(&images, |images| {
+                    write_slice(gradient, |gradient| {
+                        if let Some(record) = record.take() {
+                            let mask = mask.as_deref();
+                            outcome = engine.backward(record, arena, images, mask, slope, gradient);
+                        }
+                    })
                 })
             })
-        })???;
+        })????;
         outcome.map_err(candle_core::Error::wrap)
     }
 }

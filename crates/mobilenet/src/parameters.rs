@@ -23,7 +23,8 @@ pub struct Parameters {
     statistics: Var,
     batches_tracked: AtomicI64,
     gradient: Arc<Gradient>,
-    version: AtomicU64,
+    /// Changes of the arena, and of the statistics.
+    versions: [Arc<AtomicU64>; 2],
 }
 
 /// The gradient of the last backward pass.
@@ -76,7 +77,7 @@ impl Parameters {
             statistics: Var::from_vec(statistics, statistics_len, device)?,
             batches_tracked: AtomicI64::new(0),
             gradient: Arc::new(gradient),
-            version: AtomicU64::new(0),
+            versions: Default::default(),
         })
     }
 
@@ -103,26 +104,36 @@ impl Parameters {
         &self.gradient
     }
 
-    /// Counts the changes of any number: what was made of an older version is stale.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+    /// Counts the changes of arena and statistics: what was made of older ones is stale.
+    pub(crate) fn versions(&self) -> [u64; 2] {
+        let [arena, statistics] = &self.versions;
+        [arena, statistics].map(|version| version.load(Ordering::Acquire))
     }
 
-    fn changed(&self) {
-        self.version.fetch_add(1, Ordering::AcqRel);
+    /// The first of [`Parameters::versions`], for whoever outlives a borrow.
+    pub(crate) fn arena_version(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.versions[0])
+    }
+
+    fn arena_changed(&self) {
+        self.versions[0].fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn statistics_changed(&self) {
+        self.versions[1].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Hands `f` the running statistics to change, on the CPU.
     pub(crate) fn update_statistics(&self, f: impl FnMut(&mut [f32])) -> Result<()> {
         write_slice(&self.statistics, f)?;
-        self.changed();
+        self.statistics_changed();
         Ok(())
     }
 
     /// Overwrites the running statistics.
     pub(crate) fn set_statistics(&self, statistics: &Tensor) -> Result<()> {
         self.statistics.set(statistics)?;
-        self.changed();
+        self.statistics_changed();
         Ok(())
     }
 
@@ -139,7 +150,7 @@ impl Parameters {
             .set(&Tensor::from_vec(arena, self.len(), device)?)?;
         self.statistics
             .set(&Tensor::from_vec(statistics, expected, device)?)?;
-        self.changed();
+        self.arena_changed();
         Ok(())
     }
 
@@ -197,7 +208,7 @@ impl Parameters {
             self.arena
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
         }
-        self.changed();
+        self.arena_changed();
         Ok(())
     }
 
@@ -222,7 +233,7 @@ impl Parameters {
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_batches_tracked(snapshot.batches_tracked);
-        self.changed();
+        self.arena_changed();
         Ok(())
     }
 
@@ -286,7 +297,7 @@ impl Parameters {
                 self.set_batches_tracked(batches.first().copied().unwrap_or(0));
             }
         }
-        self.changed();
+        self.arena_changed();
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ impl Fused {
     pub(super) fn backward_pass(
         &self,
         workspace: &mut Workspace,
+        parameters: &[f32],
         pixels: Pixels<'_>,
         dropout: Option<&[f32]>,
         logits_gradient: &[f32],
@@ -28,7 +29,7 @@ impl Fused {
         let layout = &self.layout;
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
-        let context = self.context(space);
+        let context = self.context(space, parameters);
         let normalise = |norms: &mut [Norm], index: usize, pixels: usize, gradient: &mut [f32]| {
             let count = space.images * pixels;
             norms[index].backward(&context, &layout.norms[index], count, gradient);
@@ -36,7 +37,6 @@ impl Fused {
         head::logits_backward(
             &context,
             layout,
-            &space.packed,
             &space.head,
             space.images,
             dropout,
@@ -87,7 +87,6 @@ impl Fused {
         expand_backward(
             &context,
             matrix,
-            &space.packed,
             side.pixels(),
             &behind,
             block_input(space, count),
@@ -123,21 +122,13 @@ impl Fused {
                 .as_ref()
                 .map(|squeeze| squeeze.gradient.planes());
             project_backward(
-                &context,
-                matrix,
-                &space.packed,
-                &behind,
-                &filtered,
-                gradient,
-                d_filtered,
-                factors,
+                &context, matrix, &behind, &filtered, gradient, d_filtered, factors,
             );
             if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
                 filtered.factors = None;
                 squeeze_gradient(
                     &context,
                     (reduce, expand),
-                    &space.packed,
                     &filtered,
                     memory,
                     d_filtered,
@@ -168,7 +159,6 @@ impl Fused {
                 expand_backward(
                     &context,
                     matrix,
-                    &space.packed,
                     before.pixels(),
                     &behind,
                     block_input(space, index),

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::layout::StepWeights;
 use crate::isa::Isa;
 use crate::kernels::Sums;
 use crate::memory::{Buffer, Dst, Planes, padded};
@@ -124,6 +125,7 @@ pub(super) struct Context<'a> {
     pub(super) sums: &'a [Mutex<Sums>],
     /// Gradients of weights of every group but the first, while a layer is under way.
     pub(super) partials: &'a [Buffer],
+    pub(super) weights: StepWeights<'a>,
 }
 
 impl Context<'_> {

@@ -29,7 +29,7 @@ impl Fused {
         // The norms are written between phases, all else is shared by the phases.
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
-        let context = self.context(space);
+        let context = self.context(space, parameters);
         pack(&context, layout, parameters, space);
         let mut normalise = |norms: &mut Vec<super::workspace::Norm>, index: usize, pixels| {
             norms[index].forward(
@@ -70,14 +70,7 @@ impl Fused {
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             if let (Some((matrix, norm)), Some(z)) = (&block.expand, &memory.expanded) {
                 let input = input(layout, space, &norms, index);
-                expand(
-                    &context,
-                    matrix,
-                    &space.packed,
-                    before.pixels(),
-                    input,
-                    z.planes(),
-                );
+                expand(&context, matrix, before.pixels(), input, z.planes());
                 normalise(&mut norms, *norm, before.pixels());
             } else if let input @ Input::Projected { .. } = input(layout, space, &norms, index) {
                 context.each_group(0, |group, _, _| {
@@ -97,31 +90,18 @@ impl Fused {
                 pixels: after.pixels(),
             };
             if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
-                squeeze(&context, (reduce, expand), &space.packed, &filtered, memory);
+                squeeze(&context, (reduce, expand), &filtered, memory);
                 filtered.factors = Some(memory.factors.planes());
             }
             let (matrix, norm) = &block.project;
-            project(
-                &context,
-                matrix,
-                &space.packed,
-                &filtered,
-                memory.projected.planes(),
-            );
+            project(&context, matrix, &filtered, memory.projected.planes());
             normalise(&mut norms, *norm, after.pixels());
         }
 
         let pixels = space.sides.last().pixels();
         let (matrix, norm) = &layout.last;
         let input = input(layout, space, &norms, layout.blocks.len());
-        expand(
-            &context,
-            matrix,
-            &space.packed,
-            pixels,
-            input,
-            space.last.planes(),
-        );
+        expand(&context, matrix, pixels, input, space.last.planes());
         normalise(&mut norms, *norm, pixels);
         context.each_group(0, |group, _, _| {
             let first = group.images.start;
@@ -139,15 +119,7 @@ impl Fused {
                 );
             }
         });
-        head::logits(
-            &context,
-            layout,
-            &space.packed,
-            &space.head,
-            space.images,
-            dropout,
-            logits,
-        );
+        head::logits(&context, layout, &space.head, space.images, dropout, logits);
         workspace.norms = norms;
     }
 }
@@ -182,11 +154,10 @@ pub(super) fn block_input(space: &Workspace, index: usize) -> Planes {
 fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Workspace) {
     let target = space.packed.dst();
     let matrices = layout.matrices.len();
-    // Large matrices come last: dealt out in turns, they meet all threads.
-    context.team.run(2 * matrices + 1, |task, _| {
+    context.team.run(matrices + 1, |task, _| {
         // SAFETY: every weight has a place of its own.
         unsafe {
-            let Some(matrix) = layout.matrices.get(task / 2) else {
+            let Some(matrix) = layout.matrices.get(task) else {
                 for taps in &layout.taps {
                     let weights = Src::of(&parameters[taps.weight..]);
                     let target = target.at(taps.packed);
@@ -196,10 +167,8 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
             };
             let (outputs, inputs) = (matrix.outputs, matrix.inputs);
             let weights = Src::of(&parameters[matrix.weight..][..outputs * inputs]);
-            if task % 2 == 0 {
-                let target = target.at(matrix.backward);
-                pack_inputs(context.isa, outputs, inputs, weights, target);
-                return;
+            if let Some(backward) = matrix.backward {
+                pack_inputs(context.isa, outputs, inputs, weights, target.at(backward));
             }
             let forward = target.at(matrix.forward);
             pack_outputs(context.isa, outputs, inputs, weights, None, forward);

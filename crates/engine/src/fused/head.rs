@@ -7,8 +7,8 @@ use super::context::Context;
 use super::layout::{Layout, Matrix};
 use super::squeeze::{bias_gradient, each_with, slice_mut};
 use super::workspace::HeadSpace;
-use crate::kernels::{Epilogue, Product, WeightGradient, product, weight_gradient};
-use crate::memory::{Buffer, Dst, Planes, Src, planes};
+use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight_gradient};
+use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
 
 /// Planes of a task: whole panels of every instruction set.
@@ -19,7 +19,6 @@ const TASK_PLANES: usize = 6;
 pub(super) fn logits(
     context: &Context<'_>,
     layout: &Layout,
-    packed: &Buffer,
     space: &HeadSpace,
     images: usize,
     dropout: Option<&[f32]>,
@@ -28,7 +27,7 @@ pub(super) fn logits(
     let features = space.features.planes();
     if let (Some(matrix), Some(hidden)) = (&layout.hidden, &space.hidden) {
         let pooled = space.pooled.planes();
-        forward(context, matrix, packed, images, pooled, hidden.planes());
+        forward(context, matrix, images, pooled, hidden.planes());
         let source = hidden.planes();
         each_feature(
             context, layout, images, source, features, dropout, hardswish,
@@ -39,14 +38,7 @@ pub(super) fn logits(
     }
     let classes = layout.classifier.outputs;
     let planes = space.logits.planes();
-    forward(
-        context,
-        &layout.classifier,
-        packed,
-        images,
-        features,
-        planes,
-    );
+    forward(context, &layout.classifier, images, features, planes);
     for (image, row) in logits.chunks_exact_mut(classes).enumerate() {
         for (class, logit) in row.iter_mut().enumerate() {
             // SAFETY: the tensor holds all classes of all images.
@@ -127,7 +119,7 @@ fn columns(
     rows: usize,
     (depth, columns): (usize, usize),
     a: Planes,
-    weights: Src,
+    weights: Weights,
     bias: Option<Src>,
     c: Planes,
 ) {
@@ -140,7 +132,7 @@ fn columns(
                 depth,
                 columns: columns.min(range.end * LANES) - first,
                 a,
-                b: weights.at(depth * first),
+                b: weights.plane(depth, range.start),
                 c: c.plane(range.start),
             };
             let epilogue = Epilogue {
@@ -152,22 +144,10 @@ fn columns(
     });
 }
 
-fn forward(
-    context: &Context<'_>,
-    matrix: &Matrix,
-    packed: &Buffer,
-    rows: usize,
-    a: Planes,
-    c: Planes,
-) {
+fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Planes) {
     let shape = (matrix.inputs, matrix.outputs);
-    // SAFETY: the matrix and its bias lie there.
-    let (weights, bias) = unsafe {
-        (
-            packed.src().at(matrix.forward),
-            matrix.bias.map(|(_, bias)| packed.src().at(bias)),
-        )
-    };
+    let weights = context.weights.forward(matrix);
+    let bias = context.weights.bias(matrix);
     columns(context, rows, shape, a, weights, bias, c);
 }
 
@@ -177,7 +157,6 @@ fn forward(
 pub(super) fn logits_backward(
     context: &Context<'_>,
     layout: &Layout,
-    packed: &Buffer,
     space: &HeadSpace,
     images: usize,
     dropout: Option<&[f32]>,
@@ -209,13 +188,13 @@ pub(super) fn logits_backward(
     let Some(hidden) = &layout.hidden else {
         if pooled_wanted {
             let target = space.pooled_gradient.planes();
-            inputs(context, classifier, packed, images, d, target);
+            inputs(context, classifier, images, d, target);
             drop_out(context, layout, images, target, dropout);
         }
         return;
     };
     let target = space.hidden_gradient.planes();
-    inputs(context, classifier, packed, images, d, target);
+    inputs(context, classifier, images, d, target);
     drop_out(context, layout, images, target, dropout);
     if let Some(before) = &space.hidden {
         // SAFETY: nothing else runs; both have these rows.
@@ -235,7 +214,7 @@ pub(super) fn logits_backward(
     );
     if pooled_wanted {
         let pooled = space.pooled_gradient.planes();
-        inputs(context, hidden, packed, images, target, pooled);
+        inputs(context, hidden, images, target, pooled);
     }
 }
 
@@ -251,17 +230,9 @@ fn drop_out(
     }
 }
 
-fn inputs(
-    context: &Context<'_>,
-    matrix: &Matrix,
-    packed: &Buffer,
-    rows: usize,
-    d: Planes,
-    target: Planes,
-) {
+fn inputs(context: &Context<'_>, matrix: &Matrix, rows: usize, d: Planes, target: Planes) {
     let shape = (matrix.outputs, matrix.inputs);
-    // SAFETY: the matrix lies there.
-    let weights = unsafe { packed.src().at(matrix.backward) };
+    let weights = context.weights.backward(matrix);
     columns(context, rows, shape, d, weights, None, target);
 }
 

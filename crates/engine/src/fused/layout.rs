@@ -1,8 +1,9 @@
 //! Where each layer's numbers lie: in the arena, and packed.
 
-use crate::kernels::{TAPS, packed_length};
-use crate::memory::padded;
+use crate::kernels::{TAPS, Weights, packed_length};
+use crate::memory::{Buffer, Src, padded};
 use crate::plan::{ConvNorm, Linear, Plan};
+use crate::simd::LANES;
 use crate::spec::Activation;
 use crate::table::Table;
 
@@ -17,8 +18,9 @@ pub(super) struct Matrix {
     pub(super) bias: Option<(usize, usize)>,
     /// Place among the packed weights, for products with inputs.
     pub(super) forward: usize,
-    /// Place among the packed weights, for products with gradients of outputs.
-    pub(super) backward: usize,
+    /// Place among the packed weights, for products with gradients of outputs. Those are made
+    /// with the arena itself, but where they would read beyond its end.
+    pub(super) backward: Option<usize>,
 }
 
 /// The taps of a depthwise convolution or of the stem, `[channels][taps]` in the arena.
@@ -151,6 +153,37 @@ impl Layout {
     }
 }
 
+/// The weights of a step.
+#[derive(Clone, Copy)]
+pub(super) struct StepWeights<'a> {
+    pub(super) arena: &'a [f32],
+    pub(super) packed: &'a Buffer,
+}
+
+impl StepWeights<'_> {
+    fn packed(&self, place: usize) -> Src {
+        // SAFETY: places come from the layout that the packed weights were made for.
+        unsafe { self.packed.src().at(place) }
+    }
+
+    /// For products with inputs.
+    pub(super) fn forward(&self, matrix: &Matrix) -> Weights {
+        Weights::Packed(self.packed(matrix.forward))
+    }
+
+    /// For products with gradients of outputs.
+    pub(super) fn backward(&self, matrix: &Matrix) -> Weights {
+        match matrix.backward {
+            Some(place) => Weights::Packed(self.packed(place)),
+            None => Weights::Rows(Src::of(&self.arena[matrix.weight..]), matrix.inputs),
+        }
+    }
+
+    pub(super) fn bias(&self, matrix: &Matrix) -> Option<Src> {
+        matrix.bias.map(|(_, place)| self.packed(place))
+    }
+}
+
 struct Places<'a> {
     parameters: &'a Table,
     statistics: &'a Table,
@@ -211,13 +244,16 @@ impl Places<'_> {
     }
 
     fn matrix(&mut self, outputs: usize, inputs: usize, weight: usize, bias: bool) -> Matrix {
+        let place = self.parameter(weight);
+        let reached = place + outputs * inputs + LANES - 1;
         let matrix = Matrix {
             outputs,
             inputs,
-            weight: self.parameter(weight),
+            weight: place,
             bias: bias.then(|| (self.parameter(weight + 1), self.pack(outputs))),
             forward: self.pack(packed_length(inputs, outputs)),
-            backward: self.pack(packed_length(outputs, inputs)),
+            backward: (reached > self.parameters.len())
+                .then(|| self.pack(packed_length(outputs, inputs))),
         };
         self.matrices.push(matrix);
         matrix

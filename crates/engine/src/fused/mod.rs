@@ -25,7 +25,7 @@ use crate::team::Team;
 use context::{Context, lock};
 pub use infer::Folded;
 use infer::Memories;
-use layout::Layout;
+use layout::{Layout, StepWeights};
 use workspace::{Side, Sides, Workspace};
 
 /// How a [`Fused`] engine runs.
@@ -224,19 +224,22 @@ impl Fused {
     }
 
     /// The backward pass: from the gradient of the logits to that of every parameter,
-    /// which overwrites `gradient`. `images` and `dropout` are those of the forward pass.
+    /// which overwrites `gradient`. `parameters`, `images` and `dropout` are those of the forward
+    /// pass.
     ///
     /// # Errors
     /// If a buffer has another length than it should.
     pub fn backward(
         &self,
         mut record: Record,
+        parameters: &[f32],
         images: Images<'_>,
         dropout: Option<&[f32]>,
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) -> Result<(), FusedError> {
         images.check()?;
+        check("parameters", parameters.len(), self.plan.parameters.len())?;
         check("the gradient", gradient.len(), self.plan.parameters.len())?;
         let classes = self.layout.classifier.outputs;
         check(
@@ -248,6 +251,7 @@ impl Fused {
             check("images", images.count, workspace.images)?;
             self.backward_pass(
                 workspace,
+                parameters,
                 images.pixels(),
                 dropout,
                 logits_gradient,
@@ -273,7 +277,7 @@ impl Fused {
         }
     }
 
-    fn context<'a>(&'a self, workspace: &'a Workspace) -> Context<'a> {
+    fn context<'a>(&'a self, workspace: &'a Workspace, arena: &'a [f32]) -> Context<'a> {
         Context {
             isa: self.isa,
             team: &self.team,
@@ -281,6 +285,10 @@ impl Fused {
             scratch: &workspace.scratch,
             sums: &workspace.sums,
             partials: &workspace.partials,
+            weights: StepWeights {
+                arena,
+                packed: &workspace.packed,
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use crate::kernels::{
     activate_rows, activation_backward, combine, factor_gradient, normalise_rows, product,
     weight_gradient,
 };
-use crate::memory::{Buffer, Dst, Planes, planes};
+use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
 
 /// What a block's expansion (or the last convolution) reads: the output of the block before.
@@ -73,7 +73,6 @@ impl Input<'_> {
 pub(super) fn expand(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     pixels: usize,
     input: Input<'_>,
     z: Planes,
@@ -89,7 +88,6 @@ pub(super) fn expand(
                 multiply(
                     context,
                     matrix,
-                    packed,
                     rows.len(),
                     input.output().row(rows.start),
                     z.row(rows.start),
@@ -106,7 +104,6 @@ pub(super) fn expand(
 unsafe fn multiply(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     rows: usize,
     a: Planes,
     c: Planes,
@@ -117,8 +114,7 @@ unsafe fn multiply(
         depth: matrix.inputs,
         columns: matrix.outputs,
         a,
-        // SAFETY: the matrix lies there.
-        b: unsafe { packed.src().at(matrix.forward) },
+        b: context.weights.forward(matrix),
         c,
     };
     let epilogue = Epilogue {
@@ -177,13 +173,7 @@ impl Filtered<'_> {
 }
 
 /// `z = filtered * weights`, with the sums of the normalisation behind it.
-pub(super) fn project(
-    context: &Context<'_>,
-    matrix: &Matrix,
-    packed: &Buffer,
-    input: &Filtered<'_>,
-    z: Planes,
-) {
+pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'_>, z: Planes) {
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
@@ -193,7 +183,7 @@ pub(super) fn project(
             unsafe {
                 input.make(context, rows.clone(), matrix.inputs, block);
                 let z = z.row(rows.start);
-                multiply(context, matrix, packed, rows.len(), block, z, totals);
+                multiply(context, matrix, rows.len(), block, z, totals);
                 flush(totals, sums);
             }
         }
@@ -248,7 +238,6 @@ pub(super) struct InputGradient {
 pub(super) fn expand_backward(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     pixels: usize,
     behind: &Behind<'_>,
     input: Planes,
@@ -286,7 +275,7 @@ pub(super) fn expand_backward(
                     depth: matrix.outputs,
                     columns: matrix.inputs,
                     a: block,
-                    b: packed.src().at(matrix.backward),
+                    b: context.weights.backward(matrix),
                     c: input_gradient.target.row(start),
                 };
                 let epilogue = Epilogue {
@@ -313,7 +302,6 @@ pub(super) fn expand_backward(
 pub(super) fn project_backward(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     behind: &Behind<'_>,
     input: &Filtered<'_>,
     gradient: &mut [f32],
@@ -362,7 +350,7 @@ pub(super) fn project_backward(
                     depth: matrix.outputs,
                     columns: matrix.inputs,
                     a: d,
-                    b: packed.src().at(matrix.backward),
+                    b: context.weights.backward(matrix),
                     // `a` has done its part.
                     c: if factors.is_some() { target } else { a },
                 };

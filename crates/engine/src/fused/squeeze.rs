@@ -9,7 +9,7 @@ use crate::kernels::{
     Epilogue, Product, SqueezeBackward, WeightGradient, average, hardsigmoid, product,
     squeeze_backward, weight_gradient,
 };
-use crate::memory::{Buffer, Dst, Planes, planes};
+use crate::memory::{Dst, Planes, planes};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
@@ -17,7 +17,6 @@ use crate::spec::Activation;
 pub(super) fn squeeze(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
-    packed: &Buffer,
     input: &Filtered<'_>,
     space: &SqueezeSpace,
 ) {
@@ -40,9 +39,9 @@ pub(super) fn squeeze(
                 averages,
             );
             let relu = Activation::Relu;
-            linear(context, reduce, packed, count, averages, hidden, relu);
+            linear(context, reduce, count, averages, hidden, relu);
             let none = Activation::Identity;
-            linear(context, expand, packed, count, hidden, factors, none);
+            linear(context, expand, count, hidden, factors, none);
             hardsigmoid(context.isa, count, planes(expand.outputs), factors);
         }
     });
@@ -53,7 +52,6 @@ pub(super) fn squeeze(
 pub(super) unsafe fn linear(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     rows: usize,
     a: Planes,
     c: Planes,
@@ -66,11 +64,11 @@ pub(super) unsafe fn linear(
             depth: matrix.inputs,
             columns: matrix.outputs,
             a,
-            b: packed.src().at(matrix.forward),
+            b: context.weights.forward(matrix),
             c,
         };
         let epilogue = Epilogue {
-            bias: matrix.bias.map(|(_, bias)| packed.src().at(bias)),
+            bias: context.weights.bias(matrix),
             activation,
             ..Epilogue::NONE
         };
@@ -113,7 +111,6 @@ pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a 
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
-    packed: &Buffer,
     input: &Filtered<'_>,
     space: &SqueezeSpace,
     d: Planes,
@@ -155,7 +152,7 @@ pub(super) fn squeeze_gradient(
                 at(expand.weight),
                 expand.bias.map(|b| at(b.0)),
             );
-            linear_backward(context, expand, packed, count, wide, narrow);
+            linear_backward(context, expand, count, wide, narrow);
             each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
                 if hidden > 0.0 { d } else { 0.0 }
             });
@@ -170,7 +167,7 @@ pub(super) fn squeeze_gradient(
                 at(reduce.weight),
                 reduce.bias.map(|b| at(b.0)),
             );
-            linear_backward(context, reduce, packed, count, narrow, wide);
+            linear_backward(context, reduce, count, narrow, wide);
             let row = first * input.pixels;
             squeeze_backward(
                 context.isa,
@@ -198,7 +195,6 @@ pub(super) fn squeeze_gradient(
 pub(super) unsafe fn linear_backward(
     context: &Context<'_>,
     matrix: &Matrix,
-    packed: &Buffer,
     rows: usize,
     d: Planes,
     target: Planes,
@@ -208,8 +204,7 @@ pub(super) unsafe fn linear_backward(
         depth: matrix.outputs,
         columns: matrix.inputs,
         a: d,
-        // SAFETY: the matrix lies there.
-        b: unsafe { packed.src().at(matrix.backward) },
+        b: context.weights.backward(matrix),
         c: target,
     };
     // SAFETY: as promised by the caller.

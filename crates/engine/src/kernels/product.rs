@@ -2,7 +2,7 @@
 //! after them fused in.
 //!
 //! `c[m][n] = sum_k a[m][k] * b[k][n]` for a block of rows (pixels), `a` and `c` in
-//! planes. `b` is packed into panels of 1 to 3 vectors (see [`super::pack`]). A tile of
+//! planes. `b` is packed into panels of 1 to 3 vectors (see [`super::pack`]), or read as it is. A tile of
 //! `ROWS x WIDTH` vectors stays in registers over the whole depth; then it meets
 //! its bias, activation, addend and statistics before it is stored.
 
@@ -21,8 +21,32 @@ pub(crate) struct Product {
     /// Channels of `c`.
     pub(crate) columns: usize,
     pub(crate) a: Planes,
-    pub(crate) b: Src,
+    pub(crate) b: Weights,
     pub(crate) c: Planes,
+}
+
+/// The right side of a product.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights {
+    /// In panels.
+    Packed(Src),
+    /// As they are, in rows of so many numbers. Up to 15 numbers behind the last one are read,
+    /// and show in those channels of `c` that nothing reads.
+    Rows(Src, usize),
+}
+
+impl Weights {
+    /// Those of the columns from plane `plane` on, which must begin a panel.
+    ///
+    /// # Safety
+    /// There must be such columns.
+    #[inline(always)]
+    pub(crate) unsafe fn plane(self, depth: usize, plane: usize) -> Self {
+        match self {
+            Weights::Packed(b) => Weights::Packed(b.at(depth * plane * LANES)),
+            Weights::Rows(b, pitch) => Weights::Rows(b.at(plane * LANES), pitch),
+        }
+    }
 }
 
 /// What happens to a tile before it is stored, in this order.
@@ -94,7 +118,10 @@ unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue)
             _ => &Tiles::<S, 3>::TABLE,
         };
         let blocks = rows.div_ceil(S::TILE_ROWS[width - 1]);
-        let panel = operands.b.at(depth * plane * LANES);
+        let (panel, pitch) = match operands.b.plane(depth, plane) {
+            Weights::Packed(b) => (b, width * LANES),
+            Weights::Rows(b, pitch) => (b, pitch),
+        };
         let mut row = 0;
         for block in 1..=blocks {
             // Blocks of nearly the same height, instead of a small one at the end.
@@ -105,6 +132,7 @@ unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue)
                 plane,
                 a: operands.a.row(row),
                 b: panel,
+                pitch,
                 c: operands.c.plane(plane).row(row),
                 epilogue,
             });
@@ -119,6 +147,8 @@ struct Tile<'a> {
     plane: usize,
     a: Planes,
     b: Src,
+    /// Numbers from one rank of `b` to the next.
+    pitch: usize,
     c: Planes,
     epilogue: &'a Epilogue,
 }
@@ -167,43 +197,42 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         }
     }
     let mut sums = [first; ROWS];
-    let (mut a, mut b) = (operands.a.src(), operands.b);
-    let mut left = operands.depth;
-    while left >= LANES {
-        for step in 0..LANES / UNROLL {
-            steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, step * UNROLL, b);
-            b = b.at(UNROLL * WIDTH * LANES);
+    let (mut a, b, pitch) = (operands.a.src(), operands.b, operands.pitch);
+    let (whole, rest) = (operands.depth / LANES, operands.depth % LANES);
+    for plane in 0..whole {
+        for k in (0..LANES).step_by(UNROLL) {
+            let b = b.at((plane * LANES + k) * pitch);
+            steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, k, b, pitch);
         }
-        left -= LANES;
-        if left == 0 {
-            break;
-        }
-        a = a.at(operands.a.stride);
-    }
-    for k in 0..left {
-        steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b);
-        b = b.at(WIDTH * LANES);
-    }
-    // Straight from the registers. With an addend here too the compiler would keep the sums
-    // in memory.
-    if epilogue.addend.is_none() && epilogue.sums.is_none() {
-        for_activation!(epilogue.activation, A => for vector in 0..WIDTH {
-            let c = operands.c.plane(vector).start;
-            for row in 0..ROWS {
-                s.store(c, row * LANES, activate::<S, A>(s, sums[row][vector]));
-            }
-        });
-        return;
-    }
-    // The sums live in registers because every index of them is a constant; what follows
-    // works on a copy, which may lie in memory.
-    let mut tile = [[s.zero(); WIDTH]; ROWS];
-    for row in 0..ROWS {
-        for vector in 0..WIDTH {
-            tile[row][vector] = sums[row][vector];
+        if plane + 1 < whole || rest > 0 {
+            a = a.at(operands.a.stride);
         }
     }
-    finish::<S, ROWS, WIDTH>(s, &mut tile, operands);
+    for k in 0..rest {
+        let b = b.at((whole * LANES + k) * pitch);
+        steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b, pitch);
+    }
+    // The sums live in registers as long as every index of them is a constant.
+    finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), operands, 0);
+    if WIDTH > 1 {
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), operands, 1);
+    }
+    if WIDTH > 2 {
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), operands, 2);
+    }
+}
+
+/// One vector of every row.
+#[inline(always)]
+fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    sums: &[[S::Vector; WIDTH]; ROWS],
+    vector: usize,
+) -> [S::Vector; ROWS] {
+    let mut column = [sums[0][vector]; ROWS];
+    for row in 1..ROWS {
+        column[row] = sums[row][vector];
+    }
+    column
 }
 
 const UNROLL: usize = 4;
@@ -216,11 +245,12 @@ unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usi
     a: Src,
     k: usize,
     b: Src,
+    pitch: usize,
 ) {
     for step in 0..STEPS {
         let mut weights = [s.zero(); WIDTH];
         for vector in 0..WIDTH {
-            weights[vector] = s.load(b, (step * WIDTH + vector) * LANES);
+            weights[vector] = s.load(b, step * pitch + vector * LANES);
         }
         for row in 0..ROWS {
             let value = s.broadcast(a, row * LANES + k + step);
@@ -232,46 +262,46 @@ unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usi
 }
 
 #[inline(always)]
-unsafe fn finish<S: Simd, const ROWS: usize, const WIDTH: usize>(
+unsafe fn finish<S: Simd, const ROWS: usize>(
     s: S,
-    tile: &mut [[S::Vector; WIDTH]; ROWS],
+    mut column: [S::Vector; ROWS],
     operands: &Tile<'_>,
+    vector: usize,
 ) {
     let epilogue = operands.epilogue;
-    for vector in 0..WIDTH {
-        let plane = operands.plane + vector;
-        for_activation!(epilogue.activation, A => {
-            for row in tile.iter_mut() {
-                row[vector] = activate::<S, A>(s, row[vector]);
+    let plane = operands.plane + vector;
+    for_activation!(epilogue.activation, A => {
+        for row in 0..ROWS {
+            column[row] = activate::<S, A>(s, column[row]);
+        }
+    });
+    if let Some(addend) = epilogue.addend {
+        let addend = addend.plane(plane).row(operands.row).src();
+        for row in 0..ROWS {
+            column[row] = s.add(column[row], s.load(addend, row * LANES));
+        }
+    }
+    if let Some(sums) = epilogue.sums {
+        let mut first = s.load(sums.first.src(), plane * LANES);
+        let mut second = s.load(sums.second.src(), plane * LANES);
+        for row in 0..ROWS {
+            first = s.add(first, column[row]);
+        }
+        if let Some(with) = sums.with {
+            let with = with.plane(plane).row(operands.row).src();
+            for row in 0..ROWS {
+                second = s.mul_add(column[row], s.load(with, row * LANES), second);
             }
-        });
-        if let Some(addend) = epilogue.addend {
-            let addend = addend.plane(plane).row(operands.row).src();
-            for (index, row) in tile.iter_mut().enumerate() {
-                row[vector] = s.add(row[vector], s.load(addend, index * LANES));
+        } else {
+            for row in 0..ROWS {
+                second = s.mul_add(column[row], column[row], second);
             }
         }
-        if let Some(sums) = epilogue.sums {
-            let mut first = s.load(sums.first.src(), plane * LANES);
-            let mut second = s.load(sums.second.src(), plane * LANES);
-            if let Some(with) = sums.with {
-                let with = with.plane(plane).row(operands.row).src();
-                for (index, row) in tile.iter().enumerate() {
-                    first = s.add(first, row[vector]);
-                    second = s.mul_add(row[vector], s.load(with, index * LANES), second);
-                }
-            } else {
-                for row in tile.iter() {
-                    first = s.add(first, row[vector]);
-                    second = s.mul_add(row[vector], row[vector], second);
-                }
-            }
-            s.store(sums.first, plane * LANES, first);
-            s.store(sums.second, plane * LANES, second);
-        }
-        let c = operands.c.plane(vector).start;
-        for (index, row) in tile.iter().enumerate() {
-            s.store(c, index * LANES, row[vector]);
-        }
+        s.store(sums.first, plane * LANES, first);
+        s.store(sums.second, plane * LANES, second);
+    }
+    let c = operands.c.plane(vector).start;
+    for row in 0..ROWS {
+        s.store(c, row * LANES, column[row]);
     }
 }

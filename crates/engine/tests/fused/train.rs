@@ -77,7 +77,14 @@ fn check(spec: &NetworkSpec, random: &mut Random) {
             assert_close(&logits, &expected.logits, 1e-3, &what);
             assert_close(&statistics, &expected.statistics, 1e-4, &what);
             fused
-                .backward(record, images, dropout, &batch.slopes, &mut gradient)
+                .backward(
+                    record,
+                    parameters,
+                    images,
+                    dropout,
+                    &batch.slopes,
+                    &mut gradient,
+                )
                 .unwrap();
             let slope = slope(&case, &batch, &gradient);
             let length = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();

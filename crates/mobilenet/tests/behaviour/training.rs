@@ -35,6 +35,21 @@ fn a_frozen_backbone_stands_still() {
 }
 
 #[test]
+fn a_gradient_of_other_parameters_is_refused() {
+    let mut network = network(&config());
+    let images = images(4, 64);
+    gradient(&mut network, &images, 0, false);
+    let logits = network.forward_train(&images, 1, false).unwrap();
+    let loss = candle_nn::loss::cross_entropy(&logits, &labels()).unwrap();
+    network
+        .parameters()
+        .update(|values, _| values[0] += 1.0)
+        .unwrap();
+    let error = loss.backward().unwrap_err().to_string();
+    assert!(error.contains("have changed since"), "{error}");
+}
+
+#[test]
 fn every_step_has_its_own_dropout_and_inference_none() {
     let config = ModelConfig {
         dropout: 0.5,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::fold::Places;
 use crate::isa::Isa;
-use crate::kernels::{Epilogue, Product, TAPS, panel_planes, product};
+use crate::kernels::{Epilogue, Product, TAPS, Weights, panel_planes, product};
 use crate::memory::{Buffer, Planes, Src, planes};
 use crate::plan::{Block, ConvNorm, Linear, Plan};
 use crate::simd::LANES;
@@ -142,7 +142,7 @@ impl Folded {
                 depth: layer.inputs,
                 columns: outputs.len() * LANES,
                 a,
-                b: weights.at(layer.weights + layer.inputs * first),
+                b: Weights::Packed(weights.at(layer.weights + layer.inputs * first)),
                 c,
             };
             let epilogue = Epilogue {

@@ -4,9 +4,10 @@ use super::operand::{ExpectedSums, Matrix, NOTHING, Operand, per_channel};
 use super::real::{Noise, Real};
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{
-    Epilogue, Product, ProductSums, pack_inputs, pack_outputs, packed_length, product,
+    Epilogue, Product, ProductSums, Weights, pack_inputs, pack_outputs, packed_length, product,
 };
 use crate::memory::{Dst, Src};
+use crate::simd::LANES;
 use crate::spec::Activation;
 
 /// What the second sum is of.
@@ -16,13 +17,23 @@ enum Second {
     ProductsWithOthers,
 }
 
+/// How the weights lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    /// `[columns][depth]`, and packed.
+    ByColumn,
+    /// `[depth][columns]`, as for gradients of inputs, and packed.
+    ByRank,
+    /// The same, not packed.
+    Bare,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Case {
     rows: usize,
     depth: usize,
     columns: usize,
-    /// Whether the weights are `[depth][columns]`, as for gradients of inputs.
-    backward: bool,
+    lie: Lie,
     bias: bool,
     activation: Activation,
     addend: bool,
@@ -30,21 +41,21 @@ struct Case {
 }
 
 impl Case {
-    /// One of all 72 ways there are to call the kernel.
+    /// One of all 108 ways there are to call the kernel.
     fn new([rows, depth, columns]: [usize; 3], way: usize) -> Self {
         Case {
             rows,
             depth,
             columns,
-            backward: way % 2 == 1,
-            bias: way / 2 % 2 == 1,
-            activation: ACTIVATIONS[way / 4 % 3],
-            addend: way / 12 % 2 == 1,
+            lie: [Lie::ByColumn, Lie::ByRank, Lie::Bare][way % 3],
+            bias: way / 3 % 2 == 1,
+            activation: ACTIVATIONS[way / 6 % 3],
+            addend: way / 18 % 2 == 1,
             sums: [
                 None,
                 Some(Second::Squares),
                 Some(Second::ProductsWithOthers),
-            ][way / 24 % 3],
+            ][way / 36 % 3],
         }
     }
 }
@@ -58,10 +69,10 @@ fn check(case: Case) {
     } = case;
     let mut noise = Noise((rows * 5000 + depth * 70 + columns) as u64);
     let a = Matrix::noise(&mut noise, rows, depth);
-    let weights = if case.backward {
-        Matrix::noise(&mut noise, depth, columns)
-    } else {
+    let weights = if case.lie == Lie::ByColumn {
         Matrix::noise(&mut noise, columns, depth)
+    } else {
+        Matrix::noise(&mut noise, depth, columns)
     };
     let bias: Vec<_> = (0..columns).map(|_| noise.value()).collect();
     let addend = Matrix::noise(&mut noise, rows, columns);
@@ -71,10 +82,10 @@ fn check(case: Case) {
     let expected = Matrix::from_fn(rows, columns, |row, column| {
         let mut sum = Real::default();
         for k in 0..depth {
-            let place = if case.backward {
-                (k, column)
-            } else {
+            let place = if case.lie == Lie::ByColumn {
                 (column, k)
+            } else {
+                (k, column)
             };
             sum += a[(row, k)] * weights[place];
         }
@@ -97,7 +108,10 @@ fn check(case: Case) {
 
     let operand = Operand::of(&a);
     let (addend, with) = (Operand::of(&addend), Operand::of(&with));
-    let (weights, bias) = (weights.dense(), per_channel(&bias));
+    let (mut weights, bias) = (weights.dense(), per_channel(&bias));
+    if case.lie == Lie::Bare {
+        weights.extend([NOTHING; LANES - 1]);
+    }
     for isa in isas() {
         let what = format!("{isa} {case:?}");
         let mut packed = vec![NOTHING; packed_length(depth, columns)];
@@ -107,17 +121,20 @@ fn check(case: Case) {
         // SAFETY: all operands have the shapes that the kernels ask for.
         unsafe {
             let (from, to) = (Src::of(&weights), Dst::of(&mut packed));
-            if case.backward {
-                pack_inputs(isa, depth, columns, from, to);
-            } else {
-                pack_outputs(isa, columns, depth, from, None, to);
+            match case.lie {
+                Lie::ByColumn => pack_outputs(isa, columns, depth, from, None, to),
+                Lie::ByRank => pack_inputs(isa, depth, columns, from, to),
+                Lie::Bare => {}
             }
             let operands = Product {
                 rows,
                 depth,
                 columns,
                 a: operand.planes(),
-                b: Src::of(&packed),
+                b: match case.lie {
+                    Lie::Bare => Weights::Rows(from, columns),
+                    _ => Weights::Packed(Src::of(&packed)),
+                },
                 c: target.planes(),
             };
             let epilogue = Epilogue {
@@ -133,7 +150,7 @@ fn check(case: Case) {
             product(isa, &operands, &epilogue);
         }
         target.assert_near(&expected, &what);
-        if !case.bias && !case.addend {
+        if !case.bias && !case.addend && case.lie != Lie::Bare {
             // Packed weights are zero there.
             assert!(target.padding().iter().all(|x| *x == 0.0), "{what}");
         }
@@ -164,7 +181,7 @@ fn adversarial_shapes() {
 
 #[test]
 fn every_epilogue() {
-    for way in (0..72).step_by(STEP) {
+    for way in (0..108).step_by(STEP) {
         check(Case::new([15, 17, 50], way));
     }
 }
@@ -191,7 +208,7 @@ proptest! {
     #![proptest_config(properties(48))]
     #[test]
     #[cfg_attr(miri, ignore = "too large to interpret")]
-    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..72) {
+    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..108) {
         check(Case::new([rows, depth, columns], way));
     }
 }
