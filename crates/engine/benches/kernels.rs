@@ -96,6 +96,7 @@ fn products(criterion: &mut Criterion) {
             outputs: (0, outputs),
             a: a.planes(),
             d: c.planes(),
+            ranks: None,
             gradient: weights.dst(),
             accumulate: true,
         };

@@ -8,12 +8,17 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use crate::simd::LANES;
+
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Level);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
+    /// With activations in bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -65,9 +70,58 @@ impl Isa {
         }
     }
 
+    /// The same instruction set with activations in bf16: they take half the memory, and matrix
+    /// products half the time. Sums, normalisations, master weights and their gradients
+    /// stay f32.
+    ///
+    /// # Errors
+    /// If this is not AVX-512, or the processor lacks its bf16 instructions.
+    pub fn with_bf16(self) -> Result<Isa, NoBf16> {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.0, Level::Avx512 | Level::Avx512Bf16)
+            && is_x86_feature_detected!("avx512bf16")
+        {
+            return Ok(Isa(Level::Avx512Bf16));
+        }
+        Err(NoBf16 { isa: self })
+    }
+
+    /// The same instruction set with activations in f32.
+    pub(crate) fn with_f32(self) -> Isa {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => Isa(Level::Avx512),
+            _ => self,
+        }
+    }
+
+    /// f32-sized numbers that a pixel of 16 activations takes.
+    pub(crate) fn pixel(self) -> usize {
+        if self == self.with_f32() {
+            LANES
+        } else {
+            LANES / 2
+        }
+    }
+
+    /// Neighbouring channels that a matrix product multiplies together.
+    pub(crate) fn rank(self) -> usize {
+        LANES / self.pixel()
+    }
+
     pub(crate) fn level(self) -> Level {
         self.0
     }
+}
+
+/// This processor, or the instruction set it was told to run with, does not compute in bf16.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "bf16 needs the instructions AVX-512 BF16 (AMD since Zen 4, Intel since Cooper Lake), which are \
+     not to be had with instruction set {isa}; use f32"
+)]
+pub struct NoBf16 {
+    isa: Isa,
 }
 
 /// A name that no instruction set of this processor has.
@@ -94,6 +148,8 @@ impl FromStr for Isa {
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => "avx512_bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
@@ -137,7 +193,7 @@ macro_rules! dispatch {
                 }
                 match isa.level() {
                     // SAFETY: `Isa` is only made after the processor reported these features.
-                    $crate::isa::Level::Avx512 => return unsafe { avx512($($argument),*) },
+                    $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Bf16 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     $crate::isa::Level::Avx2 => return unsafe { avx2($($argument),*) },
                     $crate::isa::Level::Portable => {}

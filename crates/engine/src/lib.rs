@@ -18,7 +18,7 @@ pub mod depthwise;
 pub mod pool;
 
 pub use fused::{Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
-pub use isa::{Isa, UnknownIsa};
+pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
 pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, SpecError};
 pub use table::{Role, Segment, Table};

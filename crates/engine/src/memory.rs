@@ -250,9 +250,9 @@ pub(crate) fn padded(channels: usize) -> usize {
 }
 
 /// Numbers from one plane of `rows` pixels to the next.
-pub(crate) fn plane_stride(rows: usize) -> usize {
+pub(crate) fn plane_stride(rows: usize, pixel: usize) -> usize {
     // An odd number of cache lines, a few more than a multiple of 64.
-    (rows.next_multiple_of(64) + 5) * LANES
+    ((rows * pixel).div_ceil(LANES).next_multiple_of(64) + 5) * LANES
 }
 
 /// Activations of `channels` at some pixels, seen by kernels.
@@ -261,6 +261,8 @@ pub(crate) struct Planes {
     pub(crate) start: Dst,
     /// Numbers from one plane to the next.
     pub(crate) stride: usize,
+    /// Numbers of a pixel: 16, or 8 (each two bf16).
+    pub(crate) pixel: usize,
 }
 
 impl Planes {
@@ -272,8 +274,8 @@ impl Planes {
     pub(crate) unsafe fn row(self, row: usize) -> Planes {
         Planes {
             // SAFETY: as promised by the caller.
-            start: unsafe { self.start.at(row * LANES) },
-            stride: self.stride,
+            start: unsafe { self.start.at(row * self.pixel) },
+            ..self
         }
     }
 
@@ -286,7 +288,7 @@ impl Planes {
         Planes {
             // SAFETY: as promised by the caller.
             start: unsafe { self.start.at(plane * self.stride) },
-            stride: self.stride,
+            ..self
         }
     }
 
@@ -300,14 +302,21 @@ impl Planes {
 pub(crate) struct Tensor {
     buffer: Buffer,
     stride: usize,
+    pixel: usize,
 }
 
 impl Tensor {
     pub(crate) fn new(channels: usize, rows: usize) -> Self {
-        let stride = plane_stride(rows);
+        Self::of(channels, rows, LANES)
+    }
+
+    /// Of pixels of `pixel` numbers.
+    pub(crate) fn of(channels: usize, rows: usize, pixel: usize) -> Self {
+        let stride = plane_stride(rows, pixel);
         Self {
             buffer: Buffer::new(planes(channels) * stride),
             stride,
+            pixel,
         }
     }
 
@@ -315,16 +324,18 @@ impl Tensor {
         Planes {
             start: self.buffer.dst(),
             stride: self.stride,
+            pixel: self.pixel,
         }
     }
 
     /// The memory seen as activations of another shape, for scratch that many layers share.
     pub(crate) fn reshaped(&self, channels: usize, rows: usize) -> Planes {
-        let stride = plane_stride(rows);
+        let stride = plane_stride(rows, self.pixel);
         debug_assert!(planes(channels) * stride <= self.buffer.len());
         Planes {
             start: self.buffer.dst(),
             stride,
+            pixel: self.pixel,
         }
     }
 }

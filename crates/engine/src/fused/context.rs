@@ -33,20 +33,27 @@ pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item 
 /// Memory of one thread.
 #[derive(Default)]
 pub(super) struct Scratch {
-    blocks: [Option<Buffer>; 2],
+    blocks: [Option<Buffer>; 3],
     ring: Option<Buffer>,
     sums: Option<Buffer>,
 }
 
 impl Scratch {
-    /// One of two blocks of `rows` pixels of `channels`.
-    pub(super) fn block(&mut self, index: usize, rows: usize, channels: usize) -> Planes {
+    /// One of three blocks of `rows` pixels of `channels`, each pixel of `pixel` numbers.
+    pub(super) fn block(
+        &mut self,
+        index: usize,
+        rows: usize,
+        channels: usize,
+        pixel: usize,
+    ) -> Planes {
         // An odd number of cache lines apart.
-        let stride = (rows | 1) * LANES;
+        let stride = ((rows * pixel).div_ceil(LANES) | 1) * LANES;
         let length = padded(channels) / LANES * stride;
         Planes {
             start: at_least(&mut self.blocks[index], length),
             stride,
+            pixel,
         }
     }
 
@@ -141,6 +148,17 @@ impl Context<'_> {
             sums.reset(padded(channels));
             work(&self.groups[task], &mut scratch, &mut sums);
         });
+    }
+
+    /// Where a weight gradient gathers `rows` pixels of `channels`, if it does.
+    pub(super) fn ranks(
+        &self,
+        scratch: &mut Scratch,
+        rows: usize,
+        channels: usize,
+    ) -> Option<Planes> {
+        let rank = self.isa.rank();
+        (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
     }
 
     /// The sums of all groups, added in their order.

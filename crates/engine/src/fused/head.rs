@@ -7,6 +7,7 @@ use super::context::Context;
 use super::layout::{Layout, Matrix};
 use super::squeeze::{bias_gradient, each_with, slice_mut};
 use super::workspace::HeadSpace;
+use crate::isa::Isa;
 use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight_gradient};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
@@ -114,8 +115,10 @@ fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>
     });
 }
 
+#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 fn columns(
     context: &Context<'_>,
+    isa: Isa,
     rows: usize,
     (depth, columns): (usize, usize),
     a: Planes,
@@ -139,7 +142,7 @@ fn columns(
                 bias: bias.map(|bias| bias.at(first)),
                 ..Epilogue::NONE
             };
-            product(context.isa, &operands, &epilogue);
+            product(isa, &operands, &epilogue);
         }
     });
 }
@@ -148,7 +151,7 @@ fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Pl
     let shape = (matrix.inputs, matrix.outputs);
     let weights = context.weights.forward(matrix);
     let bias = context.weights.bias(matrix);
-    columns(context, rows, shape, a, weights, bias, c);
+    columns(context, matrix.isa, rows, shape, a, weights, bias, c);
 }
 
 /// From the gradient of the logits, `[images][classes]`, to that of the pooled features (where
@@ -233,7 +236,7 @@ fn drop_out(
 fn inputs(context: &Context<'_>, matrix: &Matrix, rows: usize, d: Planes, target: Planes) {
     let shape = (matrix.outputs, matrix.inputs);
     let weights = context.weights.backward(matrix);
-    columns(context, rows, shape, d, weights, None, target);
+    columns(context, matrix.isa, rows, shape, d, weights, None, target);
 }
 
 fn weights(
@@ -250,13 +253,14 @@ fn weights(
         // SAFETY: a task writes its own outputs' rows.
         unsafe {
             weight_gradient(
-                context.isa,
+                matrix.isa,
                 &WeightGradient {
                     rows,
                     inputs: matrix.inputs,
                     outputs,
                     a,
                     d,
+                    ranks: None,
                     gradient: target,
                     accumulate: false,
                 },

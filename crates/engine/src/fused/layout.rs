@@ -1,5 +1,6 @@
 //! Where each layer's numbers lie: in the arena, and packed.
 
+use crate::isa::Isa;
 use crate::kernels::{TAPS, Weights, packed_length};
 use crate::memory::{Buffer, Src, padded};
 use crate::plan::{ConvNorm, Linear, Plan};
@@ -10,6 +11,8 @@ use crate::table::Table;
 /// A matrix of weights, `[outputs][inputs]` in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix {
+    /// What its products run with: fully connected layers, which are small, in f32.
+    pub(super) isa: Isa,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     /// Place in the arena.
@@ -18,8 +21,8 @@ pub(super) struct Matrix {
     pub(super) bias: Option<(usize, usize)>,
     /// Place among the packed weights, for products with inputs.
     pub(super) forward: usize,
-    /// Place among the packed weights, for products with gradients of outputs. Those are made
-    /// with the arena itself, but where they would read beyond its end.
+    /// Place among the packed weights, for products with gradients of outputs. In f32 those are
+    /// made with the arena itself, but where they would read beyond its end.
     pub(super) backward: Option<usize>,
 }
 
@@ -84,8 +87,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, isa: Isa) -> Self {
         let mut places = Places {
+            isa,
             parameters: &plan.parameters,
             statistics: &plan.statistics,
             norms: Vec::new(),
@@ -185,6 +189,7 @@ impl StepWeights<'_> {
 }
 
 struct Places<'a> {
+    isa: Isa,
     parameters: &'a Table,
     statistics: &'a Table,
     norms: Vec<NormPlace>,
@@ -246,13 +251,15 @@ impl Places<'_> {
     fn matrix(&mut self, outputs: usize, inputs: usize, weight: usize, bias: bool) -> Matrix {
         let place = self.parameter(weight);
         let reached = place + outputs * inputs + LANES - 1;
+        let isa = if bias { self.isa.with_f32() } else { self.isa };
         let matrix = Matrix {
+            isa,
             outputs,
             inputs,
             weight: place,
             bias: bias.then(|| (self.parameter(weight + 1), self.pack(outputs))),
             forward: self.pack(packed_length(inputs, outputs)),
-            backward: (reached > self.parameters.len())
+            backward: (isa.rank() > 1 || reached > self.parameters.len())
                 .then(|| self.pack(packed_length(outputs, inputs))),
         };
         self.matrices.push(matrix);

@@ -161,9 +161,10 @@ impl Fused {
     /// An engine for `plan`.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
         let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
+        let isa = options.isa.unwrap_or_else(Isa::best);
         Fused {
-            layout: Layout::new(&plan),
-            isa: options.isa.unwrap_or_else(Isa::best),
+            layout: Layout::new(&plan, isa),
+            isa,
             team: Team::new(threads),
             idle: Arc::default(),
             memories: Memories::default(),
@@ -272,7 +273,7 @@ impl Fused {
                 drop(idle);
                 let threads = self.team.size();
                 let (layout, side) = (&self.layout, images.side());
-                Workspace::new(layout, images.count, side, threads)
+                Workspace::new(layout, images.count, side, threads, self.isa.pixel())
             }
         }
     }

@@ -126,7 +126,7 @@ unsafe fn multiply(
         ..Epilogue::NONE
     };
     // SAFETY: as promised by the caller.
-    unsafe { product(context.isa, &operands, &epilogue) }
+    unsafe { product(matrix.isa, &operands, &epilogue) }
 }
 
 /// What a projection reads: a normalised, activated and perhaps squeezed convolution.
@@ -178,7 +178,7 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
         for rows in blocks(group.rows(input.pixels), channels) {
-            let block = scratch.block(0, rows.len(), matrix.inputs);
+            let block = scratch.block(0, rows.len(), matrix.inputs, context.isa.pixel());
             // SAFETY: as in `expand`; the block is this thread's.
             unsafe {
                 input.make(context, rows.clone(), matrix.inputs, block);
@@ -253,19 +253,21 @@ pub(super) fn expand_backward(
         let all = group.rows(pixels);
         for rows in blocks(all.clone(), channels) {
             let (start, count) = (rows.start, rows.len());
-            let block = scratch.block(0, count, matrix.outputs);
+            let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
+            let ranks = context.ranks(scratch, count, matrix.outputs);
             // SAFETY: tensors and packed weights have the layer's shape; a group writes
             // its own rows and its own partial gradient; the block is this thread's.
             unsafe {
                 behind.make(context, rows, matrix.outputs, block);
                 weight_gradient(
-                    context.isa,
+                    matrix.isa,
                     &WeightGradient {
                         rows: count,
                         inputs: matrix.inputs,
                         outputs: (0, matrix.outputs),
                         a: input.row(start),
                         d: block,
+                        ranks,
                         gradient: partial,
                         accumulate: start != all.start,
                     },
@@ -287,7 +289,7 @@ pub(super) fn expand_backward(
                     }),
                     ..Epilogue::NONE
                 };
-                product(context.isa, &operands, &epilogue);
+                product(matrix.isa, &operands, &epilogue);
                 flush(totals, sums);
             }
         }
@@ -325,20 +327,22 @@ pub(super) fn project_backward(
         }
         for rows in blocks(all.clone(), channels) {
             let (start, count) = (rows.start, rows.len());
-            let d = scratch.block(0, count, matrix.outputs);
-            let a = scratch.block(1, count, matrix.inputs);
+            let d = scratch.block(0, count, matrix.outputs, context.isa.pixel());
+            let a = scratch.block(1, count, matrix.inputs, context.isa.pixel());
+            let ranks = context.ranks(scratch, count, matrix.outputs);
             // SAFETY: as in `expand_backward`.
             unsafe {
                 behind.make(context, rows.clone(), matrix.outputs, d);
                 input.make(context, rows, matrix.inputs, a);
                 weight_gradient(
-                    context.isa,
+                    matrix.isa,
                     &WeightGradient {
                         rows: count,
                         inputs: matrix.inputs,
                         outputs: (0, matrix.outputs),
                         a,
                         d,
+                        ranks,
                         gradient: partial,
                         accumulate: start != all.start,
                     },
@@ -354,7 +358,7 @@ pub(super) fn project_backward(
                     // `a` has done its part.
                     c: if factors.is_some() { target } else { a },
                 };
-                product(context.isa, &operands, &Epilogue::NONE);
+                product(matrix.isa, &operands, &Epilogue::NONE);
                 let planes = planes(matrix.inputs);
                 let norm = input.norm.affine();
                 match factors {

@@ -42,7 +42,7 @@ pub(super) fn squeeze(
             linear(context, reduce, count, averages, hidden, relu);
             let none = Activation::Identity;
             linear(context, expand, count, hidden, factors, none);
-            hardsigmoid(context.isa, count, planes(expand.outputs), factors);
+            hardsigmoid(expand.isa, count, planes(expand.outputs), factors);
         }
     });
 }
@@ -72,7 +72,7 @@ pub(super) unsafe fn linear(
             activation,
             ..Epilogue::NONE
         };
-        product(context.isa, &operands, &epilogue);
+        product(matrix.isa, &operands, &epilogue);
     }
 }
 
@@ -146,12 +146,7 @@ pub(super) fn squeeze_gradient(
                 a: hidden,
                 d: wide,
             };
-            operands.weights(
-                context,
-                expand,
-                at(expand.weight),
-                expand.bias.map(|b| at(b.0)),
-            );
+            operands.weights(expand, at(expand.weight), expand.bias.map(|b| at(b.0)));
             linear_backward(context, expand, count, wide, narrow);
             each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
                 if hidden > 0.0 { d } else { 0.0 }
@@ -161,12 +156,7 @@ pub(super) fn squeeze_gradient(
                 a: averages,
                 d: narrow,
             };
-            operands.weights(
-                context,
-                reduce,
-                at(reduce.weight),
-                reduce.bias.map(|b| at(b.0)),
-            );
+            operands.weights(reduce, at(reduce.weight), reduce.bias.map(|b| at(b.0)));
             linear_backward(context, reduce, count, narrow, wide);
             let row = first * input.pixels;
             squeeze_backward(
@@ -208,7 +198,7 @@ pub(super) unsafe fn linear_backward(
         c: target,
     };
     // SAFETY: as promised by the caller.
-    unsafe { product(context.isa, &operands, &Epilogue::NONE) }
+    unsafe { product(matrix.isa, &operands, &Epilogue::NONE) }
 }
 
 /// What the gradient of a fully connected layer's weights is made of.
@@ -221,23 +211,18 @@ struct LinearGradient {
 impl LinearGradient {
     /// # Safety
     /// As [`weight_gradient`]; `bias` takes the layer's outputs.
-    unsafe fn weights(
-        &self,
-        context: &Context<'_>,
-        matrix: &Matrix,
-        weights: Dst,
-        bias: Option<Dst>,
-    ) {
+    unsafe fn weights(&self, matrix: &Matrix, weights: Dst, bias: Option<Dst>) {
         // SAFETY: as promised by the caller.
         unsafe {
             weight_gradient(
-                context.isa,
+                matrix.isa,
                 &WeightGradient {
                     rows: self.count,
                     inputs: matrix.inputs,
                     outputs: (0, matrix.outputs),
                     a: self.a,
                     d: self.d,
+                    ranks: None,
                     gradient: weights,
                     accumulate: false,
                 },

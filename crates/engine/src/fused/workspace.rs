@@ -6,6 +6,7 @@ use super::context::{Context, Group, Scratch, groups};
 use super::layout::{Layout, NormPlace};
 use crate::kernels::{Affine, NormBackward, Sums};
 use crate::memory::{Buffer, Src, Tensor, padded};
+use crate::simd::LANES;
 
 /// Height and width of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,10 +224,18 @@ pub(super) struct Workspace {
 }
 
 impl Workspace {
-    pub(super) fn new(layout: &Layout, images: usize, image: Side, threads: usize) -> Self {
+    /// For activations of `pixel` numbers a pixel.
+    pub(super) fn new(
+        layout: &Layout,
+        images: usize,
+        image: Side,
+        threads: usize,
+        pixel: usize,
+    ) -> Self {
         let sides = Sides::new(layout, image);
         let groups = groups(images, threads);
         let rows = |side: Side| images * side.pixels();
+        let tensor = |channels, rows| Tensor::of(channels, rows, pixel);
         let stem_channels = layout.stem.0.channels;
         let (mut wide, mut narrow) = (Largest::default(), Largest::default());
         narrow.add(stem_channels, rows(sides.blocks[0]));
@@ -238,8 +247,8 @@ impl Workspace {
             narrow.add(block.in_channels, before);
             narrow.add(block.out_channels, after);
             blocks.push(BlockSpace {
-                expanded: (block.expand.as_ref()).map(|_| Tensor::new(block.expanded, before)),
-                filtered: Tensor::new(block.expanded, after),
+                expanded: (block.expand.as_ref()).map(|_| tensor(block.expanded, before)),
+                filtered: tensor(block.expanded, after),
                 squeeze: block.squeeze.as_ref().map(|(reduce, _)| SqueezeSpace {
                     averages: Tensor::new(block.expanded, images),
                     hidden: Tensor::new(reduce.outputs, images),
@@ -247,8 +256,8 @@ impl Workspace {
                     gradient: Tensor::new(block.expanded, images),
                     hidden_gradient: Tensor::new(reduce.outputs, images),
                 }),
-                projected: Tensor::new(block.out_channels, after),
-                output: Tensor::new(block.out_channels, after),
+                projected: tensor(block.out_channels, after),
+                output: tensor(block.out_channels, after),
             });
         }
         let features = layout.last.0.outputs;
@@ -267,10 +276,10 @@ impl Workspace {
         let largest = layout.largest_partial();
         Workspace {
             images,
-            stem: Tensor::new(stem_channels, rows(sides.blocks[0])),
-            stem_output: Tensor::new(stem_channels, rows(sides.blocks[0])),
+            stem: tensor(stem_channels, rows(sides.blocks[0])),
+            stem_output: tensor(stem_channels, rows(sides.blocks[0])),
             blocks,
-            last: Tensor::new(features, last_rows),
+            last: tensor(features, last_rows),
             head,
             norms: layout
                 .norms
@@ -289,8 +298,8 @@ impl Workspace {
                 .skip(1)
                 .map(|_| Buffer::new(largest))
                 .collect(),
-            wide: wide.pair(),
-            narrow: narrow.pair(),
+            wide: wide.pair(pixel),
+            narrow: narrow.pair(pixel),
             groups,
             sides,
         }
@@ -311,7 +320,7 @@ struct Largest {
 
 impl Largest {
     fn add(&mut self, channels: usize, rows: usize) {
-        let length = crate::memory::planes(channels) * crate::memory::plane_stride(rows);
+        let length = crate::memory::planes(channels) * crate::memory::plane_stride(rows, LANES);
         if length > self.length {
             *self = Largest {
                 length,
@@ -321,7 +330,7 @@ impl Largest {
         }
     }
 
-    fn pair(&self) -> [Tensor; 2] {
-        [(); 2].map(|()| Tensor::new(self.channels, self.rows))
+    fn pair(&self, pixel: usize) -> [Tensor; 2] {
+        [(); 2].map(|()| Tensor::of(self.channels, self.rows, pixel))
     }
 }

@@ -93,13 +93,13 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(columns));
     for image in 0..o.images {
-        let input = image * height * width * LANES;
-        let output = image * rows * columns * LANES;
+        let input = image * height * width;
+        let output = image * rows * columns;
         let mut totals = [s.zero(); 2];
         let mut next = 0;
         for y in 0..height {
             while next < ((y + padding) / STRIDE + 1).min(rows) {
-                let from = output + next * columns * LANES;
+                let from = output + next * columns;
                 fill_row(s, o, from, columns, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
@@ -113,7 +113,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                     *gradient = Some(ring_row((below - tap) / STRIDE).src());
                 }
             }
-            let from = input + y * width * LANES;
+            let from = (input + y * width) * S::PIXEL;
             let row = Row {
                 gradients,
                 source: o.source.at(from),
@@ -142,9 +142,9 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
 #[inline(always)]
 unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseBackward, from: usize, columns: usize, target: Dst) {
     let norm = o.output_norm.at(s, 0);
-    let (d, z) = (o.d.at(from), o.z.at(from));
-    for at in (0..columns * LANES).step_by(LANES) {
-        s.store(target, at, norm.combine(s, s.load(d, at), s.load(z, at)));
+    for x in 0..columns {
+        let (d, z) = (s.load_pixel(o.d, from + x), s.load_pixel(o.z, from + x));
+        s.store(target, x * LANES, norm.combine(s, d, z));
     }
 }
 
@@ -221,17 +221,16 @@ unsafe fn tile<
     totals: &mut [S::Vector; 2],
 ) {
     let o = row.operands;
-    let start = x * STRIDE * LANES;
     let (scale, shift) = match o.norm {
         Some(norm) => norm.at(s, 0),
         None => (s.splat(1.0), s.zero()),
     };
-    let place = |column: usize, phase: usize| start + (column * STRIDE + phase) * LANES;
+    let place = |column: usize, phase: usize| (x + column) * STRIDE + phase;
     let mut inputs = [[s.zero(); PHASES]; WIDTH];
     let mut sums = [[s.zero(); PHASES]; WIDTH];
     for_activation!(o.activation, A => for (column, inputs) in inputs.iter_mut().enumerate() {
         for (phase, input) in inputs.iter_mut().enumerate() {
-            let y = s.mul_add(s.load(row.source, place(column, phase)), scale, shift);
+            let y = s.mul_add(s.load_pixel(row.source, place(column, phase)), scale, shift);
             *input = activate::<S, A>(s, y);
         }
     });
@@ -262,12 +261,12 @@ unsafe fn tile<
     for_activation!(o.activation, A => for (column, sums) in sums.iter().enumerate() {
         for (phase, &sum) in sums.iter().enumerate() {
             let at = place(column, phase);
-            let value = s.load(row.source, at);
+            let value = s.load_pixel(row.source, at);
             let mut gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), sum);
             if let Some(residual) = row.residual {
-                gradient = s.add(gradient, s.load(residual, at));
+                gradient = s.add(gradient, s.load_pixel(residual, at));
             }
-            s.store(row.target, at, gradient);
+            s.store_pixel(row.target, at, gradient);
             totals[0] = s.add(totals[0], gradient);
             totals[1] = s.mul_add(gradient, value, totals[1]);
         }

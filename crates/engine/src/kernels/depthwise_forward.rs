@@ -176,13 +176,13 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(width));
     for image in 0..o.images {
-        let source = o.source.at(image * height * width * LANES);
-        let target = o.target.at(image * rows * columns * LANES);
+        let source = o.source.at(image * height * width * S::PIXEL);
+        let target = o.target.at(image * rows * columns * S::PIXEL);
         let mut totals = [s.zero(); 2];
         let mut next = 0;
         for y in 0..rows {
             while next < (y * STRIDE + padding + 1).min(height) {
-                let row = source.at(next * width * LANES);
+                let row = source.at(next * width * S::PIXEL);
                 fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
@@ -194,7 +194,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 taps: o.taps,
                 bias: s.zero(),
                 activation: Activation::Identity,
-                target: target.at(y * columns * LANES),
+                target: target.at(y * columns * S::PIXEL),
             };
             row.make::<K, STRIDE>(s, &mut row_totals);
             for (total, row_total) in totals.iter_mut().zip(row_totals) {
@@ -207,16 +207,15 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
 
 #[inline(always)]
 unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseForward, source: Src, target: Dst) {
-    let end = o.width * LANES;
     match o.norm {
-        None => for_activation!(o.activation, A => for at in (0..end).step_by(LANES) {
-            s.store(target, at, activate::<S, A>(s, s.load(source, at)));
+        None => for_activation!(o.activation, A => for x in 0..o.width {
+            s.store(target, x * LANES, activate::<S, A>(s, s.load_pixel(source, x)));
         }),
         Some(norm) => {
             let (scale, shift) = norm.at(s, 0);
-            for_activation!(o.activation, A => for at in (0..end).step_by(LANES) {
-                let y = s.mul_add(s.load(source, at), scale, shift);
-                s.store(target, at, activate::<S, A>(s, y));
+            for_activation!(o.activation, A => for x in 0..o.width {
+                let y = s.mul_add(s.load_pixel(source, x), scale, shift);
+                s.store(target, x * LANES, activate::<S, A>(s, y));
             });
         }
     }
@@ -247,7 +246,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
         *sum = activate::<S, A>(s, *sum);
     });
     for (column, &sum) in sums.iter().enumerate() {
-        s.store(row.target, (x + column) * LANES, sum);
+        s.store_pixel(row.target, x + column, sum);
         totals[0] = s.add(totals[0], sum);
         totals[1] = s.mul_add(sum, sum, totals[1]);
     }

@@ -22,7 +22,7 @@ pub(crate) struct DepthwiseImages {
     /// The padding is half of it.
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
-    /// `[images][height][width]` pixels.
+    /// `[images][height][width]` pixels, which may be f32 where activations are not.
     pub(crate) source: Planes,
     /// `[plane][kernel * kernel][16]`
     pub(crate) taps: Src,
@@ -43,7 +43,10 @@ entry! {
 #[inline(always)]
 unsafe fn depthwise_images_kernel<S: Simd>(s: S, o: &DepthwiseImages) {
     let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
-    let (from, to) = (o.height * o.width * LANES, rows * columns * LANES);
+    let (from, to) = (
+        o.height * o.width * o.source.pixel,
+        rows * columns * S::PIXEL,
+    );
     for plane in 0..o.planes {
         let source = o.source.plane(plane).src();
         let target = o.target.plane(plane).start;
@@ -73,8 +76,24 @@ unsafe fn tile<S: Simd, const IMAGES: usize>(
     source: Src,
     target: Dst,
 ) {
+    if S::PIXEL == LANES || o.source.pixel == S::PIXEL {
+        tile_of::<S, IMAGES, false>(s, o, plane, source, target);
+    } else {
+        tile_of::<S, IMAGES, true>(s, o, plane, source, target);
+    }
+}
+
+/// `WIDE`: the source is f32, whatever other activations are.
+#[inline(always)]
+unsafe fn tile_of<S: Simd, const IMAGES: usize, const WIDE: bool>(
+    s: S,
+    o: &DepthwiseImages,
+    plane: usize,
+    source: Src,
+    target: Dst,
+) {
     let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
-    let (from, to) = (o.height * o.width * LANES, rows * columns * LANES);
+    let (from, to) = (o.height * o.width, rows * columns);
     let (k, padding) = (o.kernel, o.kernel / 2);
     let taps = o.taps.at(plane * k * k * LANES);
     let bias = s.load(o.bias, plane * LANES);
@@ -87,17 +106,22 @@ unsafe fn tile<S: Simd, const IMAGES: usize>(
                 let row = (y * o.stride + tap_row - padding) * o.width;
                 for tap in tap_columns.clone() {
                     let weight = s.load(taps, (tap_row * k + tap) * LANES);
-                    let pixel = source.at((row + x * o.stride + tap - padding) * LANES);
+                    let pixel = row + x * o.stride + tap - padding;
                     for image in 0..IMAGES {
-                        let value = s.load(pixel, image * from);
+                        let pixel = pixel + image * from;
+                        let value = if WIDE {
+                            s.load(source, pixel * LANES)
+                        } else {
+                            s.load_pixel(source, pixel)
+                        };
                         sums[image] = s.mul_add(value, weight, sums[image]);
                     }
                 }
             }
-            let pixel = target.at((y * columns + x) * LANES);
+            let pixel = y * columns + x;
             for_activation!(o.activation, A => for image in 0..IMAGES {
                 let value = activate::<S, A>(s, s.add(sums[image], bias));
-                s.store(pixel, image * to, value);
+                s.store_pixel(target, pixel + image * to, value);
             });
         }
     }

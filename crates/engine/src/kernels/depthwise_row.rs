@@ -39,6 +39,7 @@ impl Ring {
             planes: Planes {
                 start: scratch,
                 stride,
+                pixel: LANES,
             },
             width,
         }

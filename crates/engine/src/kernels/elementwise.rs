@@ -40,17 +40,17 @@ unsafe fn activate_rows_kernel<S: Simd>(s: S, o: &ActivateRows) {
         let (z, target) = (o.z.plane(plane).src(), o.target.plane(plane).start);
         for_activation!(o.activation, A => match o.factors {
             None => for row in 0..o.rows {
-                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
-                s.store(target, row * LANES, activate::<S, A>(s, y));
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
+                s.store_pixel(target, row, activate::<S, A>(s, y));
             },
             Some((factors, images)) => {
                 let factors = factors.plane(plane).src();
                 for (image, rows) in images.spans(o.rows) {
                     let factor = s.load(factors, image * LANES);
                     for row in rows {
-                        let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                        let y = s.mul_add(s.load_pixel(z, row), scale, shift);
                         let y = s.mul(factor, activate::<S, A>(s, y));
-                        s.store(target, row * LANES, y);
+                        s.store_pixel(target, row, y);
                     }
                 }
             }
@@ -84,14 +84,38 @@ unsafe fn normalise_rows_kernel<S: Simd>(s: S, o: &NormaliseRows) {
         let (z, target) = (o.z.plane(plane).src(), o.target.plane(plane).start);
         if let Some(residual) = o.residual {
             let residual = residual.plane(plane).src();
-            for at in (0..o.rows * LANES).step_by(LANES) {
-                let y = s.mul_add(s.load(z, at), scale, shift);
-                s.store(target, at, s.add(s.load(residual, at), y));
+            for row in 0..o.rows {
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
+                s.store_pixel(target, row, s.add(s.load_pixel(residual, row), y));
             }
         } else {
-            for at in (0..o.rows * LANES).step_by(LANES) {
-                s.store(target, at, s.mul_add(s.load(z, at), scale, shift));
+            for row in 0..o.rows {
+                s.store_pixel(target, row, s.mul_add(s.load_pixel(z, row), scale, shift));
             }
+        }
+    }
+}
+
+entry! {
+    /// Copies rows to where they are f32.
+    ///
+    /// # Safety
+    /// Both are `planes` planes of `rows` pixels, those of `target` of f32.
+    fn widen_rows(rows: usize, planes: usize, source: Planes, target: Planes) => widen_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn widen_rows_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    source: Planes,
+    target: Planes,
+) {
+    for plane in 0..planes {
+        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
+        for row in 0..rows {
+            s.store(target, row * LANES, s.load_pixel(source, row));
         }
     }
 }
@@ -119,8 +143,12 @@ unsafe fn combine_kernel<S: Simd>(
         let norm = norm.at(s, plane * LANES);
         let (d, z) = (d.plane(plane).src(), z.plane(plane).src());
         let target = target.plane(plane).start;
-        for at in (0..rows * LANES).step_by(LANES) {
-            s.store(target, at, norm.combine(s, s.load(d, at), s.load(z, at)));
+        for row in 0..rows {
+            s.store_pixel(
+                target,
+                row,
+                norm.combine(s, s.load_pixel(d, row), s.load_pixel(z, row)),
+            );
         }
     }
 }
@@ -159,10 +187,10 @@ unsafe fn activation_backward_kernel<S: Simd>(s: S, o: &ActivationBackward, sums
             let end = o.rows.min(start + SUM_ROWS);
             let (mut first, mut second) = (s.zero(), s.zero());
             for_activation!(o.activation, A => for row in start..end {
-                let value = s.load(z, row * LANES);
+                let value = s.load_pixel(z, row);
                 let y = s.mul_add(value, scale, shift);
-                let gradient = derive::<S, A>(s, y, s.load(d, row * LANES));
-                s.store(target, row * LANES, gradient);
+                let gradient = derive::<S, A>(s, y, s.load_pixel(d, row));
+                s.store_pixel(target, row, gradient);
                 first = s.add(first, gradient);
                 second = s.mul_add(gradient, value, second);
             });
@@ -194,9 +222,9 @@ unsafe fn channel_sums_kernel<S: Simd>(
         for start in (0..rows).step_by(SUM_ROWS) {
             let (mut first, mut second) = (s.zero(), s.zero());
             for row in start..rows.min(start + SUM_ROWS) {
-                let gradient = s.load(d, row * LANES);
+                let gradient = s.load_pixel(d, row);
                 first = s.add(first, gradient);
-                second = s.mul_add(gradient, s.load(z, row * LANES), second);
+                second = s.mul_add(gradient, s.load_pixel(z, row), second);
             }
             sums.add(s, plane * LANES, first, second);
         }

@@ -1,10 +1,10 @@
 //! What squeeze-excite and pooling do with finished activations: averages over an image,
 //! and factors for its channels.
 
-use super::entry;
 use super::image_rows::Images;
+use super::{entry, put};
 use crate::memory::Planes;
-use crate::simd::{LANES, Simd};
+use crate::simd::Simd;
 
 entry! {
     /// The average over the `pixels` of each of `images` images, to `target`
@@ -27,24 +27,24 @@ unsafe fn image_averages_kernel<S: Simd>(
 ) {
     let share = s.splat(1.0 / pixels as f32);
     for plane in 0..planes {
-        let (source, target) = (source.plane(plane).src(), target.plane(plane).start);
+        let (source, target) = (source.plane(plane).src(), target.plane(plane));
         for image in 0..images {
             // Four sums, so that an addition need not wait for the one before.
             let mut sums = [s.zero(); 4];
-            let source = source.at(image * pixels * LANES);
+            let source = source.at(image * pixels * S::PIXEL);
             let mut row = 0;
             while row + 4 <= pixels {
                 for (lane, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.add(*sum, s.load(source, (row + lane) * LANES));
+                    *sum = s.add(*sum, s.load_pixel(source, row + lane));
                 }
                 row += 4;
             }
             while row < pixels {
-                sums[0] = s.add(sums[0], s.load(source, row * LANES));
+                sums[0] = s.add(sums[0], s.load_pixel(source, row));
                 row += 1;
             }
             let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
-            s.store(target, image * LANES, s.mul(sum, share));
+            put(s, target, image, s.mul(sum, share));
         }
     }
 }
@@ -61,9 +61,13 @@ entry! {
 unsafe fn hardsigmoid_kernel<S: Simd>(s: S, rows: usize, planes: usize, factors: Planes) {
     for plane in 0..planes {
         let values = factors.plane(plane).start;
-        for at in (0..rows * LANES).step_by(LANES) {
-            let gate = s.mul_add(s.load(values.src(), at), s.splat(1.0 / 6.0), s.splat(0.5));
-            s.store(values, at, s.min(s.max(gate, s.zero()), s.splat(1.0)));
+        for row in 0..rows {
+            let gate = s.mul_add(
+                s.load_pixel(values.src(), row),
+                s.splat(1.0 / 6.0),
+                s.splat(0.5),
+            );
+            s.store_pixel(values, row, s.min(s.max(gate, s.zero()), s.splat(1.0)));
         }
     }
 }
@@ -89,10 +93,10 @@ unsafe fn multiply_rows_kernel<S: Simd>(
     for plane in 0..planes {
         let (factors, values) = (factors.plane(plane).src(), values.plane(plane).start);
         for (image, rows) in images.spans(rows) {
-            let factor = s.load(factors, image * LANES);
+            let factor = s.load_pixel(factors, image);
             for row in rows {
-                let value = s.load(values.src(), row * LANES);
-                s.store(values, row * LANES, s.mul(value, factor));
+                let value = s.load_pixel(values.src(), row);
+                s.store_pixel(values, row, s.mul(value, factor));
             }
         }
     }

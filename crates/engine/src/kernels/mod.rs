@@ -37,7 +37,7 @@ pub(crate) use depthwise_images::{DepthwiseImages, depthwise_images};
 pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
 pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, NormaliseRows, activate_rows, activation_backward,
-    channel_sums, combine, normalise_rows,
+    channel_sums, combine, normalise_rows, widen_rows,
 };
 pub(crate) use image_factors::{hardsigmoid, image_averages, multiply_rows};
 pub(crate) use image_rows::Images;
@@ -51,8 +51,8 @@ pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
 pub(crate) use stem_rows::stem_rows;
 pub(crate) use weight_gradient::{WeightGradient, weight_gradient};
 
-use crate::memory::Src;
-use crate::simd::Simd;
+use crate::memory::{Planes, Src};
+use crate::simd::{LANES, Simd};
 
 /// Defines `unsafe fn name(isa, arguments…)`, which runs `kernel(simd, arguments…)`
 /// compiled for `isa`.
@@ -66,8 +66,13 @@ macro_rules! entry {
                 // SAFETY: an `Isa` is only made after the processor reported it; the
                 // operands are as the caller promises.
                 #[cfg(target_arch = "x86_64")]
+                Level::Avx512Bf16 => {
+                    let s = crate::simd::Avx512::<true>::new();
+                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+                }
+                #[cfg(target_arch = "x86_64")]
                 Level::Avx512 => {
-                    let s = crate::simd::Avx512::new();
+                    let s = crate::simd::Avx512::<false>::new();
                     s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
                 }
                 #[cfg(target_arch = "x86_64")]
@@ -113,6 +118,16 @@ impl Sums {
                 *sum += f64::from(lane);
             }
         }
+    }
+}
+
+/// Stores a pixel where those of `target` may be f32 though activations are not.
+#[inline(always)]
+unsafe fn put<S: Simd>(s: S, target: Planes, row: usize, value: S::Vector) {
+    if S::PIXEL == LANES || target.pixel == S::PIXEL {
+        s.store_pixel(target.start, row, value);
+    } else {
+        s.store(target.start, row * LANES, value);
     }
 }
 

@@ -9,7 +9,7 @@ use super::product::panels;
 use crate::memory::{Dst, Src, padded, planes};
 use crate::simd::{LANES, Simd};
 
-/// Numbers of a packed matrix of that depth.
+/// Numbers of a packed matrix of that depth; as bf16 it takes about half.
 pub(crate) fn packed_length(depth: usize, columns: usize) -> usize {
     depth * padded(columns)
 }
@@ -34,7 +34,7 @@ unsafe fn pack_outputs_kernel<S: Simd>(
     target: Dst,
 ) {
     for (plane, width) in panels::<S>(planes(outputs)) {
-        let panel = target.at(inputs * plane * LANES);
+        let panel = target.at(inputs.div_ceil(S::RANK) * plane * LANES);
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(outputs - first);
@@ -49,9 +49,15 @@ unsafe fn pack_outputs_kernel<S: Simd>(
                     *row = s.load_first(depth, weights, (first + lane) * inputs + start);
                 }
                 let columns = s.transpose(rows);
-                for (k, column) in columns.into_iter().enumerate().take(depth) {
-                    let at = ((start + k) * width + vector) * LANES;
-                    s.store(panel, at, s.mul(column, factors));
+                for k in (0..depth).step_by(S::RANK) {
+                    // Beyond the depth the columns are 0.
+                    let second = columns[(k + 1) % LANES];
+                    let rank = s.rank(s.mul(columns[k], factors), s.mul(second, factors));
+                    s.store(
+                        panel,
+                        ((start + k) / S::RANK * width + vector) * LANES,
+                        rank,
+                    );
                 }
             }
         }
@@ -76,13 +82,20 @@ unsafe fn pack_inputs_kernel<S: Simd>(
     target: Dst,
 ) {
     for (plane, width) in panels::<S>(planes(inputs)) {
-        let panel = target.at(outputs * plane * LANES);
+        let panel = target.at(outputs.div_ceil(S::RANK) * plane * LANES);
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(inputs - first);
-            for output in 0..outputs {
-                let values = s.load_first(count, weights, output * inputs + first);
-                s.store(panel, (output * width + vector) * LANES, values);
+            for output in (0..outputs).step_by(S::RANK) {
+                let at = output * inputs + first;
+                let row = s.load_first(count, weights, at);
+                let next = if output + 1 < outputs {
+                    s.load_first(count, weights, at + inputs)
+                } else {
+                    s.zero()
+                };
+                let rank = s.rank(row, next);
+                s.store(panel, (output / S::RANK * width + vector) * LANES, rank);
             }
         }
     }

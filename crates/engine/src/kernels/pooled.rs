@@ -44,17 +44,17 @@ unsafe fn average_kernel<S: Simd>(
         for_activation!(activation, A => for image in 0..images {
             // Two sums, so that an addition need not wait for the one before.
             let mut sums = [s.zero(); 2];
-            let z = z.at(image * pixels * LANES);
+            let z = z.at(image * pixels * S::PIXEL);
             let mut row = 0;
             while row + 2 <= pixels {
                 for (half, sum) in sums.iter_mut().enumerate() {
-                    let y = s.mul_add(s.load(z, (row + half) * LANES), scale, shift);
+                    let y = s.mul_add(s.load_pixel(z, row + half), scale, shift);
                     *sum = s.add(*sum, activate::<S, A>(s, y));
                 }
                 row += 2;
             }
             if row < pixels {
-                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
                 sums[0] = s.add(sums[0], activate::<S, A>(s, y));
             }
             s.store(target, image * LANES, s.mul(s.add(sums[0], sums[1]), share));
@@ -128,9 +128,9 @@ unsafe fn before_activation<S: Simd, const A: u8>(
 ) -> [S::Vector; 2] {
     let mut sums = [s.zero(); 2];
     for row in rows {
-        let value = s.load(z, row * LANES);
+        let value = s.load_pixel(z, row);
         let gradient = derive::<S, A>(s, s.mul_add(value, scale, shift), behind(row));
-        s.store(target, row * LANES, gradient);
+        s.store_pixel(target, row, gradient);
         sums[0] = s.add(sums[0], gradient);
         sums[1] = s.mul_add(gradient, value, sums[1]);
     }
@@ -174,8 +174,8 @@ unsafe fn factor_gradient_kernel<S: Simd>(
         for_activation!(activation, A => for (image, rows) in images.spans(rows) {
             let mut sum = s.load(target.src(), image * LANES);
             for row in rows {
-                let y = s.mul_add(s.load(z, row * LANES), scale, shift);
-                sum = s.mul_add(s.load(d, row * LANES), activate::<S, A>(s, y), sum);
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
+                sum = s.mul_add(s.load_pixel(d, row), activate::<S, A>(s, y), sum);
             }
             s.store(target, image * LANES, sum);
         });
@@ -226,7 +226,7 @@ unsafe fn squeeze_backward_kernel<S: Simd>(s: S, o: &SqueezeBackward, sums: &mut
             let rows = image * o.pixels..(image + 1) * o.pixels;
             let sums = before_activation::<S, A>(
                 s, rows, z, (scale, shift), target,
-                #[inline(always)] |row| s.mul_add(s.load(d, row * LANES), factor, average),
+                #[inline(always)] |row| s.mul_add(s.load_pixel(d, row), factor, average),
             );
             first = s.add(first, sums[0]);
             second = s.add(second, sums[1]);

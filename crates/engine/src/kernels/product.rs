@@ -7,7 +7,7 @@
 //! its bias, activation, addend and statistics before it is stored.
 
 use super::activation::{activate, for_activation};
-use super::entry;
+use super::{entry, put};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -118,7 +118,7 @@ unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue)
             _ => &Tiles::<S, 3>::TABLE,
         };
         let blocks = rows.div_ceil(S::TILE_ROWS[width - 1]);
-        let (panel, pitch) = match operands.b.plane(depth, plane) {
+        let (panel, pitch) = match operands.b.plane(depth.div_ceil(S::RANK), plane) {
             Weights::Packed(b) => (b, width * LANES),
             Weights::Rows(b, pitch) => (b, pitch),
         };
@@ -198,10 +198,12 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
     let mut sums = [first; ROWS];
     let (mut a, b, pitch) = (operands.a.src(), operands.b, operands.pitch);
-    let (whole, rest) = (operands.depth / LANES, operands.depth % LANES);
+    let ranks = LANES / S::RANK;
+    let whole = operands.depth / LANES;
+    let rest = (operands.depth % LANES).div_ceil(S::RANK);
     for plane in 0..whole {
-        for k in (0..LANES).step_by(UNROLL) {
-            let b = b.at((plane * LANES + k) * pitch);
+        for k in (0..ranks).step_by(UNROLL) {
+            let b = b.at((plane * ranks + k) * pitch);
             steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, k, b, pitch);
         }
         if plane + 1 < whole || rest > 0 {
@@ -209,7 +211,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         }
     }
     for k in 0..rest {
-        let b = b.at((whole * LANES + k) * pitch);
+        let b = b.at((whole * ranks + k) * pitch);
         steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b, pitch);
     }
     // The sums live in registers as long as every index of them is a constant.
@@ -237,7 +239,7 @@ fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
 
 const UNROLL: usize = 4;
 
-/// `STEPS` ranks of the product, from channel `k` of the plane `a` on.
+/// `STEPS` ranks of the product, from rank `k` of the plane `a` on.
 #[inline(always)]
 unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usize>(
     s: S,
@@ -253,9 +255,9 @@ unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usi
             weights[vector] = s.load(b, step * pitch + vector * LANES);
         }
         for row in 0..ROWS {
-            let value = s.broadcast(a, row * LANES + k + step);
+            let value = s.broadcast(a, row * S::PIXEL + k + step);
             for vector in 0..WIDTH {
-                sums[row][vector] = s.mul_add(value, weights[vector], sums[row][vector]);
+                sums[row][vector] = s.multiply_ranks(value, weights[vector], sums[row][vector]);
             }
         }
     }
@@ -278,7 +280,7 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
     if let Some(addend) = epilogue.addend {
         let addend = addend.plane(plane).row(operands.row).src();
         for row in 0..ROWS {
-            column[row] = s.add(column[row], s.load(addend, row * LANES));
+            column[row] = s.add(column[row], s.load_pixel(addend, row));
         }
     }
     if let Some(sums) = epilogue.sums {
@@ -290,7 +292,7 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
         if let Some(with) = sums.with {
             let with = with.plane(plane).row(operands.row).src();
             for row in 0..ROWS {
-                second = s.mul_add(column[row], s.load(with, row * LANES), second);
+                second = s.mul_add(column[row], s.load_pixel(with, row), second);
             }
         } else {
             for row in 0..ROWS {
@@ -300,8 +302,8 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
         s.store(sums.first, plane * LANES, first);
         s.store(sums.second, plane * LANES, second);
     }
-    let c = operands.c.plane(vector).start;
+    let c = operands.c.plane(vector);
     for row in 0..ROWS {
-        s.store(c, row * LANES, column[row]);
+        put(s, c, row, column[row]);
     }
 }

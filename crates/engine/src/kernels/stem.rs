@@ -144,7 +144,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
                     let count = TILE.min(columns - x);
                     let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
                     for (column, &value) in tile.iter().enumerate().take(count) {
-                        s.store(target, (x + column) * LANES, value);
+                        s.store_pixel(target, x + column, value);
                         totals[0] = s.add(totals[0], value);
                         totals[1] = s.mul_add(value, value, totals[1]);
                     }
@@ -227,8 +227,7 @@ unsafe fn stem_backward_kernel<S: Simd>(
                     let row = o.row(y * o.stride + tap_row - 1).src();
                     let mut sums = [[s.zero(); 3]; COLOURS];
                     for x in 0..columns {
-                        let at = x * LANES;
-                        let dz = norm.combine(s, s.load(d, at), s.load(z, at));
+                        let dz = norm.combine(s, s.load_pixel(d, x), s.load_pixel(z, x));
                         for (colour, sums) in sums.iter_mut().enumerate() {
                             for (tap, sum) in sums.iter_mut().enumerate() {
                                 let value =

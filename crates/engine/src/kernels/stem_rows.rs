@@ -50,7 +50,7 @@ unsafe fn stem_rows_kernel<S: Simd>(
                 for column in 0..TILE {
                     if column < count {
                         let value = activate::<S, HARDSWISH>(s, s.add(tile[column], bias));
-                        s.store(target, (x + column) * LANES, value);
+                        s.store_pixel(target, x + column, value);
                     }
                 }
                 x += TILE;

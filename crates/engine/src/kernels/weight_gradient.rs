@@ -21,6 +21,9 @@ pub(crate) struct WeightGradient {
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
+    /// Scratch for `d` in ranks: `rows` pixels of f32 of the outputs' planes. Not used where a
+    /// rank is one pixel.
+    pub(crate) ranks: Option<Planes>,
     /// `[outputs][inputs]`, from output 0 on.
     pub(crate) gradient: Dst,
     /// Add to what is there.
@@ -34,7 +37,23 @@ entry! {
 }
 
 #[inline(always)]
-unsafe fn weight_gradient_kernel<S: Simd>(_: S, operands: &WeightGradient) {
+unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
+    let (start, end) = operands.outputs;
+    let (mut d, mut ranks) = (operands.d, operands.rows);
+    if S::RANK > 1
+        && let Some(target) = operands.ranks
+    {
+        ranks = operands.rows.div_ceil(S::RANK);
+        for plane in start / LANES..planes(end) {
+            let (source, target) = (d.plane(plane).src(), target.plane(plane).start);
+            for rank in 0..ranks {
+                let row = rank * S::RANK;
+                let value = s.load_rank(operands.rows - row, source, row);
+                s.store(target, rank * LANES, value);
+            }
+        }
+        d = target;
+    }
     for (plane, width) in panels::<S>(planes(operands.inputs)) {
         let height = S::GRADIENT_ROWS[width - 1];
         let kernel = match width {
@@ -50,14 +69,15 @@ unsafe fn weight_gradient_kernel<S: Simd>(_: S, operands: &WeightGradient) {
         let first = plane * LANES;
         // Lanes of the last vector that are inputs.
         let last = (operands.inputs - first - (width - 1) * LANES).min(LANES);
-        let mut output = operands.outputs.0;
-        while output < operands.outputs.1 {
-            let count = height.min(operands.outputs.1 - output);
+        let mut output = start;
+        while output < end {
+            let count = height.min(end - output);
             kernel(&Tile {
                 rows: operands.rows,
+                ranks,
                 a: operands.a.plane(plane).src(),
                 stride: operands.a.stride,
-                d: operands.d.plane(output / LANES).src().at(output % LANES),
+                d: d.plane(output / LANES).src().at(output % LANES),
                 gradient: operands.gradient.at(output * operands.inputs + first),
                 pitch: operands.inputs,
                 count,
@@ -71,6 +91,8 @@ unsafe fn weight_gradient_kernel<S: Simd>(_: S, operands: &WeightGradient) {
 
 struct Tile {
     rows: usize,
+    /// As many, or half as many.
+    ranks: usize,
     a: Src,
     stride: usize,
     d: Src,
@@ -96,15 +118,16 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile) {
     let mut sums = [[s.zero(); WIDTH]; ROWS];
-    for m in 0..operands.rows {
+    for m in 0..operands.ranks {
         let mut values = [s.zero(); WIDTH];
         for vector in 0..WIDTH {
-            values[vector] = s.load(operands.a, vector * operands.stride + m * LANES);
+            let a = operands.a.at(vector * operands.stride);
+            values[vector] = s.load_rank(operands.rows - m * S::RANK, a, m * S::RANK);
         }
         for row in 0..ROWS {
             let d = s.broadcast(operands.d, m * LANES + row);
             for vector in 0..WIDTH {
-                sums[row][vector] = s.mul_add(d, values[vector], sums[row][vector]);
+                sums[row][vector] = s.multiply_ranks(d, values[vector], sums[row][vector]);
             }
         }
     }

@@ -1,17 +1,21 @@
-//! AVX-512: one register a vector, 32 of them.
+//! AVX-512: one register a vector, 32 of them. With bf16, activations lie in memory as halves of
+//! f32, and products take them in pairs.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::{LANES, Simd};
 use crate::memory::{Dst, Src};
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-// SAFETY of every block below: a value exists only where the processor has AVX-512
-// (`new`), and pointers are valid as the callers of the unsafe methods promise.
-impl Simd for Avx512 {
+// SAFETY of every block below: a value exists only where the processor has AVX-512,
+// and where BF16 says so AVX-512-BF16 (`new`), and pointers are valid as the callers of the unsafe methods promise.
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
+    const PIXEL: usize = if BF16 { LANES / 2 } else { LANES };
+    const RANK: usize = if BF16 { 2 } else { 1 };
     const TILE_ROWS: [usize; 3] = [14, 12, 8];
     const GRADIENT_ROWS: [usize; 3] = [16, 8, 8];
 
@@ -26,7 +30,15 @@ impl Simd for Avx512 {
         fn inner<R>(f: impl FnOnce() -> R) -> R {
             f()
         }
-        unsafe { inner(f) }
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma")]
+        fn inner_bf16<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        if BF16 {
+            unsafe { inner_bf16(f) }
+        } else {
+            unsafe { inner(f) }
+        }
     }
 
     #[inline(always)]
@@ -111,6 +123,92 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: __m512) {
         unsafe { _mm512_mask_storeu_ps(target.pointer(offset, count), first(count), value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pixel(self, source: Src, row: usize) -> __m512 {
+        unsafe {
+            let from = source.pointer(row * Self::PIXEL, Self::PIXEL);
+            if BF16 {
+                let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+            } else {
+                _mm512_loadu_ps(from)
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pixel(self, target: Dst, row: usize, value: __m512) {
+        unsafe {
+            let to = target.pointer(row * Self::PIXEL, Self::PIXEL);
+            if BF16 {
+                let halves: __m256i = transmute(_mm512_cvtneps_pbh(value));
+                _mm256_storeu_si256(to.cast(), halves);
+            } else {
+                _mm512_storeu_ps(to, value);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rank(self, first: __m512, second: __m512) -> __m512 {
+        if !BF16 {
+            return first;
+        }
+        unsafe {
+            interleave(transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(
+                second, first,
+            )))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_rank(self, count: usize, source: Src, row: usize) -> __m512 {
+        if !BF16 {
+            return unsafe { self.load_pixel(source, row) };
+        }
+        unsafe {
+            let count = count.min(Self::RANK) * Self::PIXEL;
+            interleave(_mm512_castps_si512(self.load_first(
+                count,
+                source,
+                row * Self::PIXEL,
+            )))
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_ranks(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if !BF16 {
+            return self.mul_add(a, b, c);
+        }
+        unsafe {
+            _mm512_dpbf16_ps(
+                c,
+                transmute::<__m512, __m512bh>(a),
+                transmute::<__m512, __m512bh>(b),
+            )
+        }
+    }
+}
+
+/// From two times 16 halves to 16 pairs.
+#[inline(always)]
+unsafe fn interleave(halves: __m512i) -> __m512 {
+    const PAIRS: [u16; 32] = {
+        let mut pairs = [0; 32];
+        let mut lane = 0;
+        while lane < LANES {
+            pairs[2 * lane] = lane as u16;
+            pairs[2 * lane + 1] = (LANES + lane) as u16;
+            lane += 1;
+        }
+        pairs
+    };
+    unsafe {
+        let order = _mm512_loadu_si512(PAIRS.as_ptr().cast());
+        _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
     }
 }
 

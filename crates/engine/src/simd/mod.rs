@@ -28,6 +28,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// [`LANES`] f32.
     type Vector: Copy;
 
+    /// f32-sized numbers that a pixel of 16 channels takes in memory: as f32 or, half as many, as
+    /// bf16. Arithmetic is in f32 all the same.
+    const PIXEL: usize = LANES;
+    /// Neighbouring channels that one multiplication of a matrix product takes together.
+    const RANK: usize = 1;
     /// Rows of a matrix product's tile that is 1, 2 or 3 vectors wide; what fits in
     /// the registers beside the operands. 0: too wide.
     const TILE_ROWS: [usize; 3];
@@ -71,6 +76,43 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `target` must be writable at `offset..offset + count`, `count <= LANES`.
     unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: Self::Vector);
+
+    /// A pixel of activations.
+    ///
+    /// # Safety
+    /// `source` must have pixel `row`.
+    #[inline(always)]
+    unsafe fn load_pixel(self, source: Src, row: usize) -> Self::Vector {
+        // SAFETY: as promised by the caller.
+        unsafe { self.load(source, row * LANES) }
+    }
+    /// # Safety
+    /// `target` must have pixel `row`.
+    #[inline(always)]
+    unsafe fn store_pixel(self, target: Dst, row: usize, value: Self::Vector) {
+        // SAFETY: as promised by the caller.
+        unsafe { self.store(target, row * LANES, value) }
+    }
+    /// What [`Simd::multiply_ranks`] takes of `RANK` vectors, the others being unused.
+    #[inline(always)]
+    fn rank(self, first: Self::Vector, _second: Self::Vector) -> Self::Vector {
+        first
+    }
+    /// The rank of `RANK` pixels one after the other, of which there are `count`; what is
+    /// missing is 0.
+    ///
+    /// # Safety
+    /// `source` must have these pixels, from `row` on.
+    #[inline(always)]
+    unsafe fn load_rank(self, _count: usize, source: Src, row: usize) -> Self::Vector {
+        // SAFETY: as promised by the caller.
+        unsafe { self.load_pixel(source, row) }
+    }
+    /// The sum over a rank of `a * b`, plus `c`.
+    #[inline(always)]
+    fn multiply_ranks(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        self.mul_add(a, b, c)
+    }
 
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(self, rows: [Self::Vector; LANES]) -> [Self::Vector; LANES];

@@ -9,8 +9,9 @@ use super::folded::{Folded, FoldedBlock};
 use crate::fused::workspace::Side;
 use crate::kernels::{
     DepthwiseImages, DepthwiseRow, Ring, depthwise_images, depthwise_row, image_averages,
+    widen_rows,
 };
-use crate::memory::{Planes, padded};
+use crate::memory::Planes;
 use crate::simd::LANES;
 
 /// Images of at most that width are filtered many at a time, if there are so many.
@@ -120,7 +121,7 @@ impl Operands<'_> {
                 let source = match &self.block.expand {
                     None => input.plane(panel.start),
                     Some(layer) => {
-                        let wide = block(scratch, images * before, panel.len());
+                        let wide = scratch.block(0, images * before, panel.len() * LANES, LANES);
                         folded.multiply(layer, panel.clone(), images * before, input, wide, None);
                         wide
                     }
@@ -191,12 +192,8 @@ impl Operands<'_> {
                 folded.multiply(layer, panel.clone(), width, input, target, None);
                 return;
             }
-            for plane in 0..panel.len() {
-                let count = width * LANES;
-                let source = input.plane(panel.start + plane).src().pointer(0, count);
-                let target = target.plane(plane).start.pointer(0, count);
-                std::ptr::copy_nonoverlapping(source, target, count);
-            }
+            let input = input.plane(panel.start);
+            widen_rows(self.folded.isa(), width, panel.len(), input, target);
         }
     }
 }
@@ -207,11 +204,6 @@ pub(super) fn few(pixels: usize) -> usize {
     const ROWS: usize = 1024;
     // Whole tiles of eight images.
     (ROWS / pixels / 8 * 8).max(8)
-}
-
-/// Scratch for `rows` pixels of `planes` planes.
-pub(super) fn block(scratch: &mut Scratch, rows: usize, planes: usize) -> Planes {
-    scratch.block(0, rows, padded(planes * LANES))
 }
 
 /// Cuts a range of rows, counted over images of `height` rows, at the images' borders.

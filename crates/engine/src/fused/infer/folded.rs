@@ -142,7 +142,9 @@ impl Folded {
                 depth: layer.inputs,
                 columns: outputs.len() * LANES,
                 a,
-                b: Weights::Packed(weights.at(layer.weights + layer.inputs * first)),
+                b: Weights::Packed(
+                    weights.at(layer.weights + layer.inputs.div_ceil(self.isa.rank()) * first),
+                ),
                 c,
             };
             let epilogue = Epilogue {

@@ -39,29 +39,42 @@ impl Memories {
 }
 
 /// Numbers from one plane of `rows` rows to the next: an odd number of cache lines.
-fn stride(rows: usize) -> usize {
+fn stride(rows: usize, pixel: usize) -> usize {
     if rows < 64 {
         (rows | 1) * LANES
     } else {
-        plane_stride(rows)
+        plane_stride(rows, pixel)
     }
 }
 
 /// Numbers of activations.
 fn length(channels: usize, rows: usize) -> usize {
-    planes(channels) * stride(rows)
+    planes(channels) * stride(rows, LANES)
 }
 
 /// Memory seen as activations of one shape after another.
 #[derive(Clone, Copy)]
-pub(super) struct Area(Dst);
+pub(super) struct Area {
+    start: Dst,
+    /// Numbers of a pixel.
+    pixel: usize,
+}
 
 impl Area {
     /// Must have room for them.
     pub(super) fn planes(self, rows: usize) -> Planes {
         Planes {
-            start: self.0,
-            stride: stride(rows),
+            start: self.start,
+            stride: stride(rows, self.pixel),
+            pixel: self.pixel,
+        }
+    }
+
+    /// For f32, whatever other activations are.
+    pub(super) fn wide(self) -> Area {
+        Area {
+            pixel: LANES,
+            ..self
         }
     }
 }
@@ -80,7 +93,10 @@ impl Head {
         let mut channels = channels.into_iter();
         self.buffers.each_mut().map(|buffer| {
             let channels = channels.next().unwrap_or(0);
-            Area(at_least(buffer, length(channels, images)))
+            Area {
+                start: at_least(buffer, length(channels, images)),
+                pixel: folded.isa().pixel(),
+            }
         })
     }
 }
@@ -156,10 +172,10 @@ impl Space {
         between(folded.blocks.len(), channels, side);
         let lengths = [turns, turns, joined, filtered, wide, narrow, wide];
         let mut lengths = lengths.into_iter();
-        let areas = self
-            .buffers
-            .each_mut()
-            .map(|buffer| Area(at_least(buffer, lengths.next().unwrap_or(0))));
+        let areas = self.buffers.each_mut().map(|buffer| Area {
+            start: at_least(buffer, lengths.next().unwrap_or(0)),
+            pixel: folded.isa().pixel(),
+        });
         let [first, second, joined, filtered, averages, hidden, factors] = areas;
         Areas {
             turns: [first, second],

@@ -53,7 +53,10 @@ impl Fused {
         let target = Dst::of(logits);
         self.memories.with(self.threads(), |memory| {
             let [pooled, hidden, logits] = memory.head.areas(folded, images.count);
-            let (pooled, logits) = (pooled.planes(images.count), logits.planes(images.count));
+            let (pooled, logits) = (
+                pooled.planes(images.count),
+                logits.wide().planes(images.count),
+            );
             self.pool(folded, memory, &images, pooled);
             let crew = self.crew(memory);
             // SAFETY: the areas are this call's and have room for all images.
@@ -104,7 +107,7 @@ impl Fused {
         let target = Dst::of(features);
         self.memories.with(self.threads(), |memory| {
             let [pooled, ..] = memory.head.areas(folded, images.count);
-            let pooled = pooled.planes(images.count);
+            let pooled = pooled.wide().planes(images.count);
             self.pool(folded, memory, &images, pooled);
             self.rows(&self.crew(memory), pooled, channels, images.count, target);
         });

@@ -204,7 +204,8 @@ impl Group<'_> {
                         let rows = images * pixels;
                         // SAFETY: every part writes its own planes.
                         unsafe {
-                            let wide = filter::block(scratch, rows, panel.len());
+                            let channels = panel.len() * LANES;
+                            let wide = scratch.block(0, rows, channels, folded.isa().pixel());
                             let a = input.row(first * pixels);
                             folded.multiply(layer, panel.clone(), rows, a, wide, None);
                             let pooled = pooled.plane(panel.start).row(first);

@@ -145,6 +145,7 @@ impl Operand {
             // SAFETY: these rows lie within the buffer.
             start: unsafe { self.buffer.dst().at(BEFORE * LANES) },
             stride: self.stride(),
+            pixel: LANES,
         }
     }
 

@@ -87,6 +87,7 @@ fn check(case: Case) {
             outputs: (first, last),
             a: a.planes(),
             d: d.planes(),
+            ranks: None,
             gradient: Dst::of(&mut target),
             accumulate: case.accumulate,
         };
