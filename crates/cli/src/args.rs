@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use mobilenet::Precision;
 use trainer::config::DeviceChoice;
 
 /// Trains, measures and uses MobileNetV3 image classifiers.
@@ -129,6 +130,9 @@ pub(crate) struct InferenceArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
+    /// f32, or bf16 where the CPU has AVX-512 BF16
+    #[arg(long, default_value = "f32")]
+    pub(crate) precision: Precision,
     /// CPU threads [default: every core]
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,

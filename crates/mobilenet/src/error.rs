@@ -60,6 +60,12 @@ pub enum Error {
         "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"
     )]
     NoGradient,
+    /// This processor does not compute in bf16.
+    #[error(transparent)]
+    NoBf16(#[from] engine::NoBf16),
+    /// A device that does not compute in these numbers.
+    #[error("precision {0} is for CPUs; on this device use f32")]
+    Precision(crate::Precision),
     /// The fused engine refused.
     #[error(transparent)]
     Engine(engine::FusedError),

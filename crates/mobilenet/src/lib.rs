@@ -12,19 +12,21 @@ mod load;
 mod network;
 mod operators;
 mod parameters;
+mod precision;
 mod slices;
 
 pub mod weights;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
-pub use engine::{FusedOptions, Isa, UnknownIsa};
+pub use engine::{FusedOptions, Isa, NoBf16, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;
 pub use load::{LoadReport, Mismatch};
 pub use network::Network;
 pub use parameters::{Parameters, Snapshot};
+pub use precision::Precision;
 
 /// candle-transformers' vision models, in the version that fits these tensors.
 #[cfg(feature = "zoo")]

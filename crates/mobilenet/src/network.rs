@@ -8,7 +8,7 @@ use engine::Plan;
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
-use crate::{Error, FusedOptions, ModelConfig, Parameters, Result, initialise};
+use crate::{Error, FusedOptions, Isa, ModelConfig, Parameters, Precision, Result, initialise};
 
 /// A MobileNetV3 on a device.
 pub struct Network {
@@ -32,11 +32,7 @@ impl Network {
             initialise::statistics(&plan),
             device,
         )?;
-        let executor: Box<dyn Executor> = if device.is_cpu() {
-            Box::new(Fused::new(Arc::clone(&plan), FusedOptions::default()))
-        } else {
-            Box::new(Composed::new(Arc::clone(&plan)))
-        };
+        let executor = executor(&plan, device, Precision::F32)?;
         Ok(Network {
             config: config.clone(),
             plan,
@@ -76,6 +72,15 @@ impl Network {
         self.executor = executor;
     }
 
+    /// Computes in other numbers from now on; a new network computes in f32.
+    ///
+    /// # Errors
+    /// Where the device, or this processor, does not compute in them.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.executor = executor(&self.plan, self.device(), precision)?;
+        Ok(())
+    }
+
     /// Logits `[n, classes]` of images `[n, h, w, 3]` (f32, normalised), as
     /// `model.eval()(images)` gives in torch. No graph is kept.
     ///
@@ -113,6 +118,23 @@ impl Network {
         let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
         differentiable(&self.parameters, logits, tape)
     }
+}
+
+/// What runs a network on `device`.
+fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<Box<dyn Executor>> {
+    let plan = Arc::clone(plan);
+    Ok(match (device.is_cpu(), precision) {
+        (true, Precision::F32) => Box::new(Fused::new(plan, FusedOptions::default())),
+        (true, Precision::Bf16) => {
+            let options = FusedOptions {
+                isa: Some(Isa::best().with_bf16()?),
+                ..FusedOptions::default()
+            };
+            Box::new(Fused::new(plan, options))
+        }
+        (false, Precision::F32) => Box::new(Composed::new(plan)),
+        (false, Precision::Bf16) => return Err(Error::Precision(precision)),
+    })
 }
 
 fn check_images(images: &Tensor) -> Result<()> {

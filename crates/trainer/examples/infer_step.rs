@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "--precision",
     ])?;
     let model = arguments.variant()?;
-    let network = Network::new(&ModelConfig::new(model, CLASSES), 0, &Device::Cpu)?;
-    arguments.check_precision(&network)?;
+    let mut network = Network::new(&ModelConfig::new(model, CLASSES), 0, &Device::Cpu)?;
+    arguments.set_precision(&mut network)?;
     let size = arguments.get::<usize>("--image-size")?.unwrap_or(224);
     let batch = arguments.get::<usize>("--batch")?.unwrap_or(1);
     let images = Tensor::randn(0f32, 1.0, (batch, size, size, 3), &Device::Cpu)?;

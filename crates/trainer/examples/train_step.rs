@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let size = arguments.get("--image-size")?.unwrap_or(32);
     let batch = arguments.get("--batch")?.unwrap_or(128);
     let mut training = Training::new(&config)?;
-    arguments.check_precision(&training.network)?;
+    arguments.set_precision(&mut training.network)?;
     let multiply_adds = training.network.plan().multiply_adds(size, size) as f64;
     let facts = [("multiply-adds", multiply_adds)];
     let Some(root) = arguments.get::<String>("--root")? else {

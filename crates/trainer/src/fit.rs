@@ -118,6 +118,7 @@ impl<'a> Session<'a> {
         let device = open_device(config.train.device)?;
         let model = config.model(class_names.len());
         let mut network = Network::new(&model, config.train.seed, &device)?;
+        network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(class_names.len()))?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),

@@ -46,7 +46,8 @@ fn open(
     let threads = threads.map_or(1, NonZeroUsize::get);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
-    let (network, metadata) = weights::load(weights, &device)?;
+    let (mut network, metadata) = weights::load(weights, &device)?;
+    network.set_precision(args.precision)?;
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),
         workers: threads,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mobilenet::{Composed, Fused, FusedOptions, HeadKind, ModelConfig, Network, Variant};
+use mobilenet::{
+    Composed, Fused, FusedOptions, HeadKind, Isa, ModelConfig, Network, Precision, Variant,
+};
 use proptest::prelude::*;
 
 use crate::{images, statistics, values};
@@ -71,5 +73,31 @@ proptest! {
             let off = off(&found[index], &expected[index]);
             prop_assert!(off <= tolerance, "{name} off by {off:e}");
         }
+    }
+}
+
+/// On a processor without the instructions the error says so instead.
+#[test]
+fn bf16_is_near_f32() {
+    let config = ModelConfig::new(Variant::Large, 10);
+    let network = || Network::new(&config, 3, &candle_core::Device::Cpu).unwrap();
+    let (mut exact, mut found) = (network(), network());
+    if let Err(error) = found.set_precision(Precision::Bf16) {
+        assert!(Isa::best().with_bf16().is_err());
+        let error = error.to_string();
+        assert!(
+            error.contains("AVX-512 BF16") && error.contains("f32"),
+            "{error}"
+        );
+        return;
+    }
+    let [expected, found] = [&mut exact, &mut found].map(|n| step(n, 16, 64, false));
+    // 8 bits of precision through 50 layers; what torch's autocast is off by too.
+    for (index, tolerance) in [0.1, 0.15, 0.05, 0.4].into_iter().enumerate() {
+        let off = off(&found[index], &expected[index]);
+        assert!(
+            off > 1e-4 && off < tolerance,
+            "number {index} is off by {off}"
+        );
     }
 }

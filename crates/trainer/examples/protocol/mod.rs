@@ -60,16 +60,10 @@ impl Arguments {
         })
     }
 
-    /// Refuses a `--precision` that the network does not compute in.
-    pub(crate) fn check_precision(&self, network: &Network) -> Result<(), Box<dyn Error>> {
-        let precision = self.get::<String>("--precision")?;
-        match precision.filter(|precision| precision != "f32") {
-            Some(precision) => {
-                let executor = network.executor();
-                Err(format!("--precision {precision}: {executor} computes in f32").into())
-            }
-            None => Ok(()),
-        }
+    /// Makes the network compute in `--precision`.
+    pub(crate) fn set_precision(&self, network: &mut Network) -> Result<(), Box<dyn Error>> {
+        let precision = self.get("--precision")?.unwrap_or_default();
+        Ok(network.set_precision(precision)?)
     }
 }
 

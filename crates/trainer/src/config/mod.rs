@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use mnist_data::{BadImage, DiskCache, Validation};
 use mobilenet::weights::Normalisation;
-use mobilenet::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+use mobilenet::{
+    HeadKind, ModelConfig, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+};
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +128,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Where to run.
     pub device: DeviceChoice,
+    /// Numbers that activations are kept and multiplied in.
+    pub precision: Precision,
     /// CPU threads; auto: every core.
     #[serde(with = "optional::auto")]
     pub threads: Option<NonZeroUsize>,
@@ -211,6 +215,7 @@ impl Default for TrainConfig {
             learning_rate: 3e-3,
             seed: 1,
             device: DeviceChoice::Auto,
+            precision: Precision::F32,
             threads: None,
             freeze_epochs: 0,
             patience: None,

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use mnist_data::NoProgress;
-use mobilenet::weights;
+use mobilenet::{Precision, weights};
 use trainer::config::{CheckpointPolicy, ClassWeights, Monitor};
 use trainer::{Ending, Event, InferenceOptions, Outcome};
 
@@ -48,6 +48,22 @@ fn a_run_learns_and_leaves_its_best_weights() {
     assert!((result.accuracy - best.score).abs() < 1e-12);
     assert!((result.loss - epochs[best.epoch - 1].val_loss).abs() < 1e-6);
     assert_eq!(result.images, 16);
+}
+
+/// On a processor without the instructions the run ends before its first batch.
+#[test]
+fn a_run_in_bf16_learns_too() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 16;
+    scene.config.train.precision = Precision::Bf16;
+    if mobilenet::Isa::best().with_bf16().is_err() {
+        let error = scene.error().to_string();
+        assert!(error.contains("AVX-512 BF16"), "{error}");
+        return;
+    }
+    let (_, recorder) = scene.run();
+    let top = recorder.epochs().iter().map(|e| e.val_accuracy);
+    assert!(top.fold(0.0, f64::max) > 0.9);
 }
 
 #[test]
