@@ -129,7 +129,7 @@ pub(crate) struct InferenceArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// CPU threads [default: every core]
+    /// CPU threads [default: one for each physical core]
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Images at a time

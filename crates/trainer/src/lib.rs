@@ -16,7 +16,7 @@ mod tally;
 pub use batch::{DeviceBatch, Normaliser};
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
-pub use device::{device_name, open_device};
+pub use device::{cpu_threads, device_name, open_device};
 pub use error::{Error, Result};
 pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder};
 pub use fit::{Ending, Outcome, fit};
