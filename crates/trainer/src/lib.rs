@@ -12,6 +12,7 @@ mod loss;
 mod run_dir;
 mod splits;
 mod tally;
+mod timing;
 
 pub use batch::{DeviceBatch, Normaliser};
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
@@ -27,3 +28,4 @@ pub use loss::{CrossEntropy, Loss, balanced_class_weights};
 pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};
+pub use timing::EpochTimes;
