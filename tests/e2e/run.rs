@@ -50,6 +50,11 @@ fn what_goes_into_a_pipe_has_no_control_characters() {
         .filter(|line| line.starts_with("epoch "))
         .count();
     assert_eq!(epochs, 4, "{}", run.stderr);
+    let time = run.stderr.lines().find(|line| line.starts_with("time: "));
+    let time = time.unwrap();
+    for part in ["data", "forward", "backward", "optimizer", "validation"] {
+        assert!(time.contains(&format!("{part} ")), "{time}");
+    }
     // Results on stdout, everything else on stderr.
     assert!(!run.stdout.contains("epoch 1/"), "{}", run.stdout);
     assert!(!run.stderr.contains("test accuracy"), "{}", run.stderr);

@@ -133,7 +133,7 @@ pub(crate) struct InferenceArgs {
     /// f32, or bf16 where the CPU has AVX-512 BF16
     #[arg(long, default_value = "f32")]
     pub(crate) precision: Precision,
-    /// CPU threads [default: every core]
+    /// CPU threads [default: one for each physical core]
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Images at a time

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mnist_data::{Progress, Unit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use trainer::{EpochReport, Event, EventSink};
+use trainer::{EpochReport, EpochTimes, Event, EventSink};
 
 /// Stderr as a person sees it.
 #[derive(Clone)]
@@ -152,6 +152,8 @@ pub(crate) struct Run<'a> {
     terminal: &'a Terminal,
     bar: Option<ProgressBar>,
     epochs: usize,
+    /// Of the epochs so far.
+    times: EpochTimes,
 }
 
 impl<'a> Run<'a> {
@@ -160,6 +162,7 @@ impl<'a> Run<'a> {
             terminal,
             bar: None,
             epochs: 0,
+            times: EpochTimes::default(),
         }
     }
 
@@ -221,6 +224,7 @@ impl EventSink for Run<'_> {
             }
             Event::EpochFinished(report) => {
                 self.clear();
+                self.times += report.times;
                 self.terminal.line(&self.epoch_line(report));
             }
             Event::CheckpointWritten { path, .. } => {
@@ -237,8 +241,61 @@ impl EventSink for Run<'_> {
                 self.terminal
                     .line(&format!("left out {count} images that could not be read"));
             }
+            Event::Finished { .. } if self.times.total() > 0.0 => {
+                self.terminal.line(&time_line(&self.times));
+            }
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// How the time of the epochs divides.
+fn time_line(times: &EpochTimes) -> String {
+    let parts = times.parts().map(|(_, seconds)| seconds);
+    let named = times.parts().into_iter().zip(percents(parts));
+    let named: Vec<String> = named
+        .map(|((name, _), percent)| format!("{name} {percent} %"))
+        .collect();
+    format!("time: {}", named.join(", "))
+}
+
+/// Shares in whole percents that add up to 100: rounded up are those that lose most by
+/// rounding down.
+fn percents<const N: usize>(parts: [f64; N]) -> [usize; N] {
+    let total: f64 = parts.iter().sum();
+    let exact = parts.map(|part| 100.0 * part / total);
+    let mut percents = exact.map(|share| share as usize);
+    let lost = |index: &usize| exact[*index].fract();
+    let mut order: [usize; N] = std::array::from_fn(|index| index);
+    order.sort_by(|one, other| lost(other).total_cmp(&lost(one)));
+    let missing = 100_usize.saturating_sub(percents.iter().sum());
+    for index in order.into_iter().take(missing) {
+        percents[index] += 1;
+    }
+    percents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percents_of_the_time_add_up() {
+        let times = EpochTimes {
+            data: 2.6,
+            forward: 40.3,
+            backward: 50.8,
+            optimizer: 5.7,
+            validation: 0.4,
+            other: 0.2,
+        };
+        assert_eq!(
+            time_line(&times),
+            "time: data 3 %, forward 40 %, backward 51 %, optimizer 6 %, validation 0 %, other 0 %"
+        );
+        assert_eq!(percents([2.0, 0.0, 2.0, 2.0]), [34, 0, 33, 33]);
+        assert_eq!(percents([0.5, 0.5]), [50, 50]);
+        assert_eq!(percents([0.0, 3.0]), [0, 100]);
     }
 }

@@ -1,4 +1,7 @@
-//! From the configured device to one that works.
+//! From the configured device to one that works, and how many threads work on it.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
 
 use candle_core::Device;
 
@@ -70,6 +73,26 @@ pub fn device_name(device: &Device) -> &'static str {
         Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
         Device::Metal(_) => "metal",
+    }
+}
+
+/// How many CPU threads to compute with: as many as asked for, else one for each physical
+/// core of the machine, within what this process may use.
+///
+/// The kernels keep a core's vector units busy, so that a second thread on the same core
+/// would only share them and its caches. Where the system does not tell cores from
+/// processors, each processor counts as one.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// assert_eq!(trainer::cpu_threads(NonZeroUsize::new(3)), 3);
+/// assert!(trainer::cpu_threads(None) >= 1);
+/// ```
+pub fn cpu_threads(asked: Option<NonZeroUsize>) -> usize {
+    let usable = || available_parallelism().map_or(1, NonZeroUsize::get);
+    match asked {
+        Some(threads) => threads.get(),
+        None => num_cpus::get_physical().clamp(1, usable()),
     }
 }
 

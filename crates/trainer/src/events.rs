@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{EpochTimes, Error, Result};
 
 /// One line of `metrics.jsonl`: what an epoch achieved.
 ///
@@ -32,6 +32,9 @@ pub struct EpochReport {
     pub images_per_second: f64,
     /// Wall time of training and validation.
     pub seconds: f64,
+    /// How `seconds` divides; all 0 in lines that were written without it.
+    #[serde(default)]
+    pub times: EpochTimes,
 }
 
 /// Something that happened in a run.
@@ -242,6 +245,10 @@ mod tests {
             learning_rate: 1e-3,
             images_per_second: 600.0,
             seconds: 12.0,
+            times: EpochTimes {
+                forward: 12.0,
+                ..EpochTimes::default()
+            },
         }
     }
 
@@ -278,6 +285,7 @@ mod tests {
                 "images_per_second",
                 "learning_rate",
                 "seconds",
+                "times",
                 "train_accuracy",
                 "train_loss",
                 "val_accuracy",
@@ -285,5 +293,13 @@ mod tests {
                 "val_macro_f1"
             ]
         );
+    }
+
+    #[test]
+    fn a_line_without_times_is_still_read() {
+        let mut line = serde_json::to_value(report(1)).unwrap();
+        line.as_object_mut().unwrap().remove("times");
+        let read: EpochReport = serde_json::from_value(line).unwrap();
+        assert_eq!((read.seconds, read.times.total()), (12.0, 0.0));
     }
 }

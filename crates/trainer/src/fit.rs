@@ -1,9 +1,7 @@
 //! The training loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use candle_core::Tensor;
 use mnist_data::Loader;
 use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{Network, Snapshot};
@@ -15,6 +13,7 @@ use crate::config::{Monitor, RunConfig};
 use crate::device::{device_name, open_device};
 use crate::events::{EpochReport, Event, EventSink};
 use crate::infer::{predicted_classes, score};
+use crate::timing::Stopwatch;
 use crate::{CrossEntropy, Error, Result, RunDir, Splits, Tally};
 
 const BACKBONE: &str = "backbone";
@@ -82,6 +81,8 @@ struct Session<'a> {
     train: Loader,
     val: Loader,
     checkpoints: Checkpoints,
+    /// Where the epoch's time goes.
+    clock: Stopwatch,
     /// The best weights in memory, for the end of the run.
     best: Option<Snapshot>,
     /// Optimizer steps so far; also the seed of each step's dropout.
@@ -167,6 +168,7 @@ impl<'a> Session<'a> {
             loss,
             train,
             val,
+            clock: Stopwatch::start(),
             best: None,
             step: 0,
             skipped: 0,
@@ -229,9 +231,10 @@ impl<'a> Session<'a> {
 
     /// Trains and validates once; `None` when interrupted.
     fn epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<EpochReport>> {
-        let started = Instant::now();
+        self.clock = Stopwatch::start();
         let batches = self.train.batches_per_epoch();
         self.sink.handle(&Event::EpochStarted { epoch, batches })?;
+        self.clock.lap(|times| &mut times.other);
         let Some(trained) = self.train_epoch(epoch, frozen)? else {
             return Ok(None);
         };
@@ -241,9 +244,11 @@ impl<'a> Session<'a> {
             .epoch(0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
         let validated = score(&self.network, &self.normaliser, batches, &|_| ())?;
+        self.clock.lap(|times| &mut times.validation);
         if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
         }
+        let times = self.clock.times();
         let report = EpochReport {
             epoch,
             train_loss: trained.tally.mean_loss(),
@@ -253,7 +258,8 @@ impl<'a> Session<'a> {
             val_macro_f1: validated.macro_scores().f1,
             learning_rate: trained.learning_rate,
             images_per_second: trained.tally.total() as f64 / trained.seconds,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: times.total(),
+            times,
         };
         self.schedule.epoch_end(self.monitored(&report));
         self.sink.handle(&Event::EpochFinished(report.clone()))?;
@@ -262,7 +268,6 @@ impl<'a> Session<'a> {
     }
 
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
-        let started = Instant::now();
         let mut tally = Tally::new(self.network.config().classes);
         let mut learning_rate = self.schedule.learning_rate();
         let batches = self.train.epoch(epoch as u64);
@@ -271,6 +276,7 @@ impl<'a> Session<'a> {
                 return Ok(None);
             }
             let batch = self.normaliser.apply(batch?, self.network.device())?;
+            self.clock.lap(|times| &mut times.data);
             let images = batch.labels.len();
             // One image alone has no variance that its 1x1 maps could be normalised by.
             if images < 2 {
@@ -284,18 +290,20 @@ impl<'a> Session<'a> {
                 images,
                 loss,
             })?;
+            self.clock.lap(|times| &mut times.other);
         }
+        // The loader's own end: its threads, and its file of decoded images.
+        self.clock.lap(|times| &mut times.data);
         if tally.total() == 0 {
             return Err(Error::NoImages(format!(
                 "{}: too few of the training images could be read to make a batch; the warnings name each",
                 self.config.data.root().join("train").display()
             )));
         }
-        let seconds = started.elapsed().as_secs_f64();
         Ok(Some(Trained {
             tally,
             learning_rate,
-            seconds,
+            seconds: self.clock.times().total(),
         }))
     }
 
@@ -313,6 +321,7 @@ impl<'a> Session<'a> {
             .forward_train(&batch.images, self.step, frozen)?;
         let loss = self.loss.apply(&logits, &batch.labels, &batch.weights)?;
         let value = loss.value()?;
+        self.clock.lap(|times| &mut times.forward);
         if !value.is_finite() {
             return Err(Error::NonFiniteLoss {
                 epoch,
@@ -323,12 +332,16 @@ impl<'a> Session<'a> {
         }
         tally.add(&batch.labels, &predicted_classes(&logits)?)?;
         tally.add_loss(value, loss.weight);
-        self.update(&loss.mean)?;
+        self.clock.lap(|times| &mut times.other);
+        loss.mean.backward()?;
+        self.clock.lap(|times| &mut times.backward);
+        self.update()?;
+        self.clock.lap(|times| &mut times.optimizer);
         Ok(value)
     }
 
-    fn update(&mut self, loss: &Tensor) -> Result<()> {
-        loss.backward()?;
+    /// Moves the parameters against the gradient of the last backward pass.
+    fn update(&mut self) -> Result<()> {
         let learning_rate = self.schedule.learning_rate();
         let max_norm = self.config.train.clip_gradient_norm;
         let optimizer = &mut self.optimizer;

@@ -12,11 +12,12 @@ mod loss;
 mod run_dir;
 mod splits;
 mod tally;
+mod timing;
 
 pub use batch::{DeviceBatch, Normaliser};
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
-pub use device::{device_name, open_device};
+pub use device::{cpu_threads, device_name, open_device};
 pub use error::{Error, Result};
 pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder};
 pub use fit::{Ending, Outcome, fit};
@@ -27,3 +28,4 @@ pub use loss::{CrossEntropy, Loss, balanced_class_weights};
 pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};
+pub use timing::EpochTimes;

@@ -8,7 +8,6 @@ mod train;
 mod unpack;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context;
@@ -40,10 +39,7 @@ fn open(
     weights: &Path,
     args: &InferenceArgs,
 ) -> anyhow::Result<(Network, WeightsMetadata, InferenceOptions)> {
-    let threads = args
-        .threads
-        .or_else(|| std::thread::available_parallelism().ok());
-    let threads = threads.map_or(1, NonZeroUsize::get);
+    let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
     let (mut network, metadata) = weights::load(weights, &device)?;

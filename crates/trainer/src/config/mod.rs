@@ -21,6 +21,8 @@ pub use choices::{CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Moni
 pub use keys::{check_keys, is_tagged_section};
 pub use read::ConfigError;
 
+use crate::device::cpu_threads;
+
 /// Everything a run is made from.
 ///
 /// The default is the recipe of `configs/mnist.toml`. A config that came from
@@ -130,7 +132,7 @@ pub struct TrainConfig {
     pub device: DeviceChoice,
     /// Numbers that activations are kept and multiplied in.
     pub precision: Precision,
-    /// CPU threads; auto: every core.
+    /// CPU threads; auto: one for each physical core.
     #[serde(with = "optional::auto")]
     pub threads: Option<NonZeroUsize>,
     /// Epochs in which only the head learns.
@@ -256,12 +258,9 @@ impl DataConfig {
 }
 
 impl TrainConfig {
-    /// Number of CPU threads.
+    /// Number of CPU threads; see [`cpu_threads`].
     pub fn threads(&self) -> usize {
-        match self.threads {
-            Some(threads) => threads.get(),
-            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        }
+        cpu_threads(self.threads)
     }
 }
 

@@ -20,6 +20,12 @@ fn a_run_learns_and_leaves_its_best_weights() {
         epochs[15].train_loss < 0.6 * epochs[0].train_loss,
         "{epochs:?}"
     );
+    for epoch in &epochs {
+        assert_eq!(epoch.seconds, epoch.times.total());
+        for (part, seconds) in epoch.times.parts() {
+            assert!(seconds > 0.0, "{part} of {epoch:?}");
+        }
+    }
     let best = outcome.best.unwrap();
     let top = epochs.iter().map(|e| e.val_accuracy).fold(0.0, f64::max);
     assert_eq!(best.score, top);

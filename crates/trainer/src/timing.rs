@@ -1,0 +1,126 @@
+//! Where the wall time of an epoch goes.
+
+use std::ops::AddAssign;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// How the wall time of an epoch divides, in seconds.
+///
+/// A device that works on while the program goes on (a GPU) is waited for where a result
+/// is needed: what is left of a backward pass then counts as `optimizer`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochTimes {
+    /// Waiting for training images and bringing them, normalised, to the device.
+    pub data: f64,
+    /// The network's logits and the loss of the training batches.
+    pub forward: f64,
+    /// Gradients.
+    pub backward: f64,
+    /// Clipping, and the optimizer's steps.
+    pub optimizer: f64,
+    /// All of validation, its images included.
+    pub validation: f64,
+    /// Everything else: the training metrics, and whoever listens to the run.
+    pub other: f64,
+}
+
+impl EpochTimes {
+    /// Each part's name and seconds, in the order of the fields.
+    pub fn parts(&self) -> [(&'static str, f64); 6] {
+        [
+            ("data", self.data),
+            ("forward", self.forward),
+            ("backward", self.backward),
+            ("optimizer", self.optimizer),
+            ("validation", self.validation),
+            ("other", self.other),
+        ]
+    }
+
+    /// All parts together.
+    pub fn total(&self) -> f64 {
+        self.parts().iter().map(|(_, seconds)| seconds).sum()
+    }
+}
+
+/// The times of several epochs together.
+impl AddAssign for EpochTimes {
+    fn add_assign(&mut self, more: Self) {
+        self.data += more.data;
+        self.forward += more.forward;
+        self.backward += more.backward;
+        self.optimizer += more.optimizer;
+        self.validation += more.validation;
+        self.other += more.other;
+    }
+}
+
+/// Gives every moment from its start on to one part, so that the parts add up to the whole.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    last: Instant,
+    times: EpochTimes,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self {
+            last: Instant::now(),
+            times: EpochTimes::default(),
+        }
+    }
+
+    /// Adds the time since the last lap to a part.
+    pub(crate) fn lap(&mut self, part: impl FnOnce(&mut EpochTimes) -> &mut f64) {
+        let now = Instant::now();
+        *part(&mut self.times) += now.duration_since(self.last).as_secs_f64();
+        self.last = now;
+    }
+
+    /// Everything up to the last lap.
+    pub(crate) fn times(&self) -> EpochTimes {
+        self.times
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laps_leave_out_no_moment() {
+        let mut watch = Stopwatch::start();
+        let started = watch.last;
+        for _ in 0..100 {
+            watch.lap(|times| &mut times.forward);
+            watch.lap(|times| &mut times.backward);
+            watch.lap(|times| &mut times.forward);
+        }
+        let (times, passed) = (watch.times(), watch.last - started);
+        assert!((times.total() - passed.as_secs_f64()).abs() < 1e-9);
+        assert_eq!(times.total(), times.forward + times.backward);
+    }
+
+    #[test]
+    fn parts_are_all_fields_and_epochs_add_up() {
+        let mut sum = EpochTimes::default();
+        let one = EpochTimes {
+            data: 1.0,
+            forward: 2.0,
+            backward: 4.0,
+            optimizer: 8.0,
+            validation: 16.0,
+            other: 32.0,
+        };
+        sum += one;
+        sum += one;
+        assert_eq!(sum.total(), 126.0);
+        let fields = serde_json::to_value(sum).unwrap();
+        let fields = fields.as_object().unwrap();
+        assert_eq!(fields.len(), sum.parts().len());
+        for (name, seconds) in sum.parts() {
+            assert_eq!(fields[name], seconds);
+        }
+    }
+}
