@@ -238,24 +238,17 @@ unsafe fn tile<
         let Some(gradient) = row.gradients[tap_row] else {
             continue;
         };
-        for tap in 0..K {
-            let at = (tap_row * K + tap) * LANES;
-            let weight = s.load(o.taps, at);
-            let mut weight_gradient = s.load(o.taps_gradient.src(), at);
-            for phase in 0..PHASES {
-                // The output column of input column `c` at this tap is
-                // (c + K / 2 - tap) / STRIDE, where that is whole.
-                let shift = phase + K / 2 + STRIDE * MARGIN - tap;
-                if !shift.is_multiple_of(STRIDE) {
-                    continue;
-                }
-                for column in 0..WIDTH {
-                    let d = s.load(gradient, (x + column + shift / STRIDE) * LANES);
-                    sums[column][phase] = s.mul_add(d, weight, sums[column][phase]);
-                    weight_gradient = s.mul_add(d, inputs[column][phase], weight_gradient);
-                }
-            }
-            s.store(o.taps_gradient, at, weight_gradient);
+        let taps = Taps {
+            row: tap_row,
+            gradient: gradient.at(x * LANES),
+            operands: o,
+        };
+        taps.add::<S, K, STRIDE, WIDTH, PHASES, 0>(s, &inputs, &mut sums);
+        taps.add::<S, K, STRIDE, WIDTH, PHASES, 1>(s, &inputs, &mut sums);
+        taps.add::<S, K, STRIDE, WIDTH, PHASES, 2>(s, &inputs, &mut sums);
+        if K > 3 {
+            taps.add::<S, K, STRIDE, WIDTH, PHASES, 3>(s, &inputs, &mut sums);
+            taps.add::<S, K, STRIDE, WIDTH, PHASES, 4>(s, &inputs, &mut sums);
         }
     }
     for_activation!(o.activation, A => for (column, sums) in sums.iter().enumerate() {
@@ -271,4 +264,48 @@ unsafe fn tile<
             totals[1] = s.mul_add(gradient, value, totals[1]);
         }
     });
+}
+
+/// A row of taps, and the output's row that it meets.
+struct Taps<'a> {
+    row: usize,
+    gradient: Src,
+    operands: &'a DepthwiseBackward,
+}
+
+impl Taps<'_> {
+    /// What tap `TAP` of the row adds to the tile's sums and to its own gradient. A constant,
+    /// or the sums would lie in memory: it decides which of them it meets.
+    #[inline(always)]
+    unsafe fn add<
+        S: Simd,
+        const K: usize,
+        const STRIDE: usize,
+        const WIDTH: usize,
+        const PHASES: usize,
+        const TAP: usize,
+    >(
+        &self,
+        s: S,
+        inputs: &[[S::Vector; PHASES]; WIDTH],
+        sums: &mut [[S::Vector; PHASES]; WIDTH],
+    ) {
+        let at = (self.row * K + TAP) * LANES;
+        let weight = s.load(self.operands.taps, at);
+        let mut weight_gradient = s.load(self.operands.taps_gradient.src(), at);
+        for phase in 0..PHASES {
+            // The output column of input column `c` at this tap is
+            // (c + K / 2 - TAP) / STRIDE, where that is whole.
+            let shift = phase + K / 2 + STRIDE * MARGIN - TAP;
+            if !shift.is_multiple_of(STRIDE) {
+                continue;
+            }
+            for column in 0..WIDTH {
+                let d = s.load(self.gradient, (column + shift / STRIDE) * LANES);
+                sums[column][phase] = s.mul_add(d, weight, sums[column][phase]);
+                weight_gradient = s.mul_add(d, inputs[column][phase], weight_gradient);
+            }
+        }
+        s.store(self.operands.taps_gradient, at, weight_gradient);
+    }
 }
