@@ -3,11 +3,9 @@
 use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
 use super::workspace::Norm;
-use crate::kernels::ActivationBackward;
 use crate::kernels::{
-    ActivateRows, Epilogue, Images, NormaliseRows, Product, ProductSums, WeightGradient,
-    activate_rows, activation_backward, combine, factor_gradient, normalise_rows, product,
-    weight_gradient,
+    ActivateRows, Before, Epilogue, Images, NormaliseRows, Product, ProductSums, WeightGradient,
+    activate_rows, combine, factor_gradient, normalise_rows, product, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
@@ -314,6 +312,7 @@ pub(super) fn project_backward(
     let place = Dst::of(weights);
     let channels = 2 * matrix.inputs + matrix.outputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
+        let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, place);
         let all = group.rows(input.pixels);
         if let Some(factors) = factors {
@@ -347,49 +346,49 @@ pub(super) fn project_backward(
                         accumulate: start != all.start,
                     },
                 );
-                let target = target.row(start);
-                let z = input.z.row(start);
+                let (target, z) = (target.row(start), input.z.row(start));
+                let norm = input.norm.affine();
                 let operands = Product {
                     rows: count,
                     depth: matrix.outputs,
                     columns: matrix.inputs,
                     a: d,
                     b: context.weights.backward(matrix),
-                    // `a` has done its part.
-                    c: if factors.is_some() { target } else { a },
+                    c: target,
                 };
-                product(matrix.isa, &operands, &Epilogue::NONE);
-                let planes = planes(matrix.inputs);
-                let norm = input.norm.affine();
-                match factors {
-                    None => activation_backward(
-                        context.isa,
-                        &ActivationBackward {
-                            rows: count,
-                            planes,
-                            d: a,
+                let Some(factors) = factors else {
+                    let epilogue = Epilogue {
+                        before: Some(Before {
                             z,
                             norm,
                             activation: input.activation,
-                            target,
-                        },
-                        sums,
-                    ),
-                    Some(factors) => factor_gradient(
-                        context.isa,
-                        count,
-                        planes,
-                        Images {
-                            first_row: start,
-                            pixels: input.pixels,
-                        },
-                        target,
-                        z,
-                        norm,
-                        input.activation,
-                        factors,
-                    ),
-                }
+                        }),
+                        sums: Some(ProductSums {
+                            first: totals[0],
+                            second: totals[1],
+                            with: Some(z),
+                        }),
+                        ..Epilogue::NONE
+                    };
+                    product(matrix.isa, &operands, &epilogue);
+                    flush(totals, sums);
+                    continue;
+                };
+                product(matrix.isa, &operands, &Epilogue::NONE);
+                factor_gradient(
+                    context.isa,
+                    count,
+                    planes(matrix.inputs),
+                    Images {
+                        first_row: start,
+                        pixels: input.pixels,
+                    },
+                    target,
+                    z,
+                    norm,
+                    input.activation,
+                    factors,
+                );
             }
         }
     });

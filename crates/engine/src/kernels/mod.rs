@@ -46,7 +46,7 @@ pub(crate) use panels::panel_planes;
 pub(crate) use pooled::{
     SqueezeBackward, average, average_backward, factor_gradient, squeeze_backward,
 };
-pub(crate) use product::{Epilogue, Product, ProductSums, Weights, product};
+pub(crate) use product::{Before, Epilogue, Product, ProductSums, Weights, product};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
 pub(crate) use stem_rows::stem_rows;
 pub(crate) use weight_gradient::{WeightGradient, weight_gradient};

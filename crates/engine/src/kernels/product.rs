@@ -6,8 +6,8 @@
 //! `ROWS x WIDTH` vectors stays in registers over the whole depth; then it meets
 //! its bias, activation, addend and statistics before it is stored.
 
-use super::activation::{activate, for_activation};
-use super::{entry, put};
+use super::activation::{activate, derive, for_activation};
+use super::{Affine, entry, put};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -55,9 +55,19 @@ pub(crate) struct Epilogue {
     /// Added to each channel; padded to whole planes.
     pub(crate) bias: Option<Src>,
     pub(crate) activation: Activation,
+    /// Taken back through: `c` becomes the gradient before it.
+    pub(crate) before: Option<Before>,
     /// Added pixel by pixel.
     pub(crate) addend: Option<Planes>,
     pub(crate) sums: Option<ProductSums>,
+}
+
+/// An activation that the forward pass applied behind a normalisation of `z`.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) activation: Activation,
 }
 
 /// Sums over the rows of each channel, added to what is there.
@@ -73,6 +83,7 @@ impl Epilogue {
     pub(crate) const NONE: Epilogue = Epilogue {
         bias: None,
         activation: Activation::Identity,
+        before: None,
         addend: None,
         sums: None,
     };
@@ -277,6 +288,16 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
             column[row] = activate::<S, A>(s, column[row]);
         }
     });
+    if let Some(before) = epilogue.before {
+        let (scale, shift) = before.norm.at(s, plane * LANES);
+        let z = before.z.plane(plane).row(operands.row).src();
+        for_activation!(before.activation, A => {
+            for row in 0..ROWS {
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
+                column[row] = derive::<S, A>(s, y, column[row]);
+            }
+        });
+    }
     if let Some(addend) = epilogue.addend {
         let addend = addend.plane(plane).row(operands.row).src();
         for row in 0..ROWS {

@@ -150,6 +150,7 @@ impl Folded {
             let epilogue = Epilogue {
                 bias: Some(weights.at(layer.bias + first)),
                 activation: layer.activation,
+                before: None,
                 addend,
                 sums: None,
             };
