@@ -20,6 +20,7 @@ pub(crate) struct Product {
     pub(crate) depth: usize,
     /// Channels of `c`.
     pub(crate) columns: usize,
+    /// What a rank holds beside the last channel is multiplied by 0, so it must be finite.
     pub(crate) a: Planes,
     pub(crate) b: Weights,
     pub(crate) c: Planes,
@@ -30,8 +31,9 @@ pub(crate) struct Product {
 pub(crate) enum Weights {
     /// In panels.
     Packed(Src),
-    /// As they are, in rows of so many numbers. Up to 15 numbers behind the last one are read,
-    /// and show in those channels of `c` that nothing reads.
+    /// As they are, in rows of so many numbers; only where a rank is one channel. Up to 15
+    /// numbers behind the last one are read, and show in those channels of `c` that nothing
+    /// reads.
     Rows(Src, usize),
 }
 

@@ -21,8 +21,8 @@ pub(crate) struct WeightGradient {
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
-    /// Scratch for `d` in ranks: `rows` pixels of f32 of the outputs' planes. Not used where a
-    /// rank is one pixel.
+    /// Scratch for `d` in ranks of pixels: a pixel of f32 for each rank of the rows, in all planes
+    /// of `d`. Must be there where a rank is more than one pixel, else it is not used.
     pub(crate) ranks: Option<Planes>,
     /// `[outputs][inputs]`, from output 0 on.
     pub(crate) gradient: Dst,

@@ -127,7 +127,7 @@ const SUMMED: usize = 48;
 fn check_forward(geometry: Geometry, way: Way) {
     let mut noise = Noise((geometry.inputs() * 10 + geometry.kernel) as u64);
     let source = Matrix::noise(&mut noise, geometry.inputs(), LANES);
-    let taps = Matrix::noise(&mut noise, geometry.taps(), LANES);
+    let taps = Matrix::noise_f32(&mut noise, geometry.taps(), LANES);
     let norm = Norm::noise(&mut noise, LANES);
     let before = ExpectedSums::noise(&mut noise, SUMMED);
 
@@ -140,10 +140,11 @@ fn check_forward(geometry: Geometry, way: Way) {
     let mut expected_sums = before.clone();
     expected.add_sums(&expected, &mut expected_sums, AT);
 
-    let (source, taps) = (Operand::of(&source), taps.dense());
+    let taps = taps.dense();
     for isa in isas() {
         let what = format!("{isa} forward {geometry:?} {way:?}");
-        let target = Operand::blank(geometry.outputs(), LANES);
+        let source = Operand::of(isa, &source);
+        let target = Operand::blank(isa, geometry.outputs(), LANES);
         let mut ring = vec![NOTHING; ring_length(geometry.width)];
         let mut sums = before.before();
         let operands = DepthwiseForward {
@@ -170,13 +171,13 @@ fn check_backward(geometry: Geometry, way: Way) {
     let mut noise = Noise((geometry.inputs() * 10 + geometry.kernel) as u64);
     let source = Matrix::noise(&mut noise, geometry.inputs(), LANES);
     let residual = Matrix::noise(&mut noise, geometry.inputs(), LANES);
-    let taps = Matrix::noise(&mut noise, geometry.taps(), LANES);
+    let taps = Matrix::noise_f32(&mut noise, geometry.taps(), LANES);
     let d = Matrix::noise(&mut noise, geometry.outputs(), LANES);
     let z = Matrix::noise(&mut noise, geometry.outputs(), LANES);
     let norm = Norm::noise(&mut noise, LANES);
     let output_norm = Mix::noise(&mut noise, LANES);
     let before = ExpectedSums::noise(&mut noise, SUMMED);
-    let taps_before = Matrix::noise(&mut noise, geometry.taps(), LANES);
+    let taps_before = Matrix::noise_f32(&mut noise, geometry.taps(), LANES);
 
     let y = if way.norm {
         norm.apply(&source)
@@ -195,11 +196,12 @@ fn check_backward(geometry: Geometry, way: Way) {
     let mut expected_sums = before.clone();
     expected.add_sums(&source, &mut expected_sums, AT);
 
-    let (source, residual) = (Operand::of(&source), Operand::of(&residual));
-    let (d, z, taps) = (Operand::of(&d), Operand::of(&z), taps.dense());
+    let taps = taps.dense();
     for isa in isas() {
         let what = format!("{isa} backward {geometry:?} {way:?}");
-        let target = Operand::blank(geometry.inputs(), LANES);
+        let [source, residual, d, z] =
+            [&source, &residual, &d, &z].map(|matrix| Operand::of(isa, matrix));
+        let target = Operand::blank(isa, geometry.inputs(), LANES);
         let mut ring = vec![NOTHING; ring_length(geometry.width)];
         let mut taps_gradient = taps_before.dense();
         let mut sums = before.before();

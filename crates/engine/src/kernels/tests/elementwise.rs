@@ -6,7 +6,7 @@ use super::real::Noise;
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{
     ActivateRows, ActivationBackward, Images, NormaliseRows, activate_rows, activation_backward,
-    channel_sums, combine, normalise_rows,
+    channel_sums, combine, normalise_rows, widen_rows,
 };
 use crate::memory::{Planes, planes};
 use crate::spec::Activation;
@@ -46,7 +46,7 @@ fn check_activate(
     let (rows, images) = (last - first, last.div_ceil(pixels));
     let z = Matrix::noise(&mut noise, last, channels);
     let norm = Norm::noise(&mut noise, channels);
-    let factors = Matrix::noise(&mut noise, images, channels);
+    let factors = Matrix::noise_f32(&mut noise, images, channels);
     let y = activated(&norm.apply(&z), activation);
     let expected = Matrix::from_fn(rows, channels, |row, channel| {
         let y = y[(first + row, channel)];
@@ -56,7 +56,6 @@ fn check_activate(
             y
         }
     });
-    let (z, factors) = (Operand::of(&z), Operand::of(&factors));
     let of_block = Images {
         first_row: first,
         pixels,
@@ -66,7 +65,8 @@ fn check_activate(
             "{isa} rows {first}..{last} of {pixels} a picture, {channels} channels, \
              {activation:?}, factors: {with_factors}"
         );
-        let target = Operand::blank(rows, channels);
+        let (z, factors) = (Operand::of(isa, &z), Operand::of(isa.with_f32(), &factors));
+        let target = Operand::blank(isa, rows, channels);
         // SAFETY: all operands have the shapes that the kernel asks for.
         unsafe {
             let operands = ActivateRows {
@@ -114,10 +114,10 @@ fn normalise_rows_of_every_shape() {
         let with_residual = Matrix::from_fn(rows, channels, |row, channel| {
             y[(row, channel)] + residual[(row, channel)]
         });
-        let (z, residual) = (Operand::of(&z), Operand::of(&residual));
         for isa in isas() {
+            let (z, residual) = (Operand::of(isa, &z), Operand::of(isa, &residual));
             for (residual, expected) in [(None, &y), (Some(residual.planes()), &with_residual)] {
-                let target = Operand::blank(rows, channels);
+                let target = Operand::blank(isa, rows, channels);
                 let operands = NormaliseRows {
                     rows,
                     planes: planes(channels),
@@ -139,6 +139,21 @@ fn normalise_rows_of_every_shape() {
 }
 
 #[test]
+fn widen_rows_of_every_shape() {
+    for (rows, channels) in shapes() {
+        let mut noise = Noise((rows * 2000 + channels) as u64);
+        let source = Matrix::noise(&mut noise, rows, channels);
+        for isa in isas() {
+            let from = Operand::of(isa, &source);
+            let to = Operand::blank(isa.with_f32(), rows, channels);
+            // SAFETY: both operands have the shapes that the kernel asks for.
+            unsafe { widen_rows(isa, rows, planes(channels), from.planes(), to.planes()) };
+            to.assert_near(&source, &format!("{isa} {rows} x {channels}"));
+        }
+    }
+}
+
+#[test]
 fn combine_of_every_shape() {
     for (rows, channels) in shapes() {
         let mut noise = Noise((rows * 2000 + channels) as u64);
@@ -146,9 +161,9 @@ fn combine_of_every_shape() {
         let z = Matrix::noise(&mut noise, rows, channels);
         let mix = Mix::noise(&mut noise, channels);
         let expected = mix.apply(&d, &z);
-        let (d, z) = (Operand::of(&d), Operand::of(&z));
         for isa in isas() {
-            let target = Operand::blank(rows, channels);
+            let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
+            let target = Operand::blank(isa, rows, channels);
             let (d, z, to) = (d.planes(), z.planes(), target.planes());
             // SAFETY: all operands have the shapes that the kernel asks for.
             unsafe { combine(isa, rows, planes(channels), d, z, mix.operand(), to) };
@@ -166,11 +181,11 @@ fn check_activation_backward(rows: usize, channels: usize, activation: Activatio
     let before = ExpectedSums::noise(&mut noise, channels);
     let mut expected_sums = before.clone();
     expected.add_sums(&z, &mut expected_sums, 0);
-    let z = Operand::of(&z);
     for isa in isas() {
+        let z = Operand::of(isa, &z);
         for in_place in [false, true] {
             let what = format!("{isa} {rows} x {channels}, {activation:?}, {in_place}");
-            let (d, blank) = (Operand::of(&d), Operand::blank(rows, channels));
+            let (d, blank) = (Operand::of(isa, &d), Operand::blank(isa, rows, channels));
             let target = if in_place { &d } else { &blank };
             let mut sums = before.before();
             let operands = ActivationBackward {
@@ -206,9 +221,9 @@ fn channel_sums_of_every_shape() {
         let before = ExpectedSums::noise(&mut noise, channels);
         let mut expected = before.clone();
         d.add_sums(&z, &mut expected, 0);
-        let (d, z) = (Operand::of(&d), Operand::of(&z));
-        let (d, z): (Planes, Planes) = (d.planes(), z.planes());
         for isa in isas() {
+            let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
+            let (d, z): (Planes, Planes) = (d.planes(), z.planes());
             let mut sums = before.before();
             // SAFETY: all operands have the shapes that the kernel asks for.
             unsafe { channel_sums(isa, rows, planes(channels), d, z, &mut sums) };

@@ -8,10 +8,11 @@ use super::operand::{Matrix, NOTHING, Operand, per_channel};
 use super::pooled::{averaged, multiplied};
 use super::real::{Noise, Real};
 use super::stem::{self, Pictures, in_planes, with_stem};
-use super::{ACTIVATIONS, CHANNELS, grid, isas, properties};
+use super::{ACTIVATIONS, CHANNELS, grid, isas, layouts, properties};
+use crate::isa::Isa;
 use crate::kernels::{
     DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, depthwise_images, depthwise_row,
-    hardsigmoid, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows,
+    hardsigmoid, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows, widen_rows,
 };
 use crate::memory::{Dst, Src, padded, planes};
 use crate::spec::Activation;
@@ -21,7 +22,7 @@ struct Depthwise {
     geometry: depthwise::Geometry,
     channels: usize,
     activation: Activation,
-    source: Operand,
+    source: Matrix,
     taps: Vec<f32>,
     bias: Vec<f32>,
     expected: Matrix,
@@ -31,7 +32,7 @@ impl Depthwise {
     fn noise(geometry: depthwise::Geometry, channels: usize, activation: Activation) -> Self {
         let mut noise = Noise((geometry.inputs() * 100 + channels) as u64);
         let source = Matrix::noise(&mut noise, geometry.inputs(), channels);
-        let taps = Matrix::noise(&mut noise, channels, geometry.taps());
+        let taps = Matrix::noise_f32(&mut noise, channels, geometry.taps());
         let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
         let by_tap = Matrix::from_fn(geometry.taps(), channels, |tap, c| taps[(c, tap)]);
         let sums = geometry.convolve(&source, &by_tap);
@@ -44,7 +45,7 @@ impl Depthwise {
             geometry,
             channels,
             activation,
-            source: Operand::of(&source),
+            source,
             taps: packed,
             bias: per_channel(&bias),
             expected: activated(&sums, activation),
@@ -52,26 +53,34 @@ impl Depthwise {
     }
 
     fn check_images(&self) {
-        let g = self.geometry;
         for isa in isas() {
-            let target = Operand::blank(g.outputs(), self.channels);
-            let operands = DepthwiseImages {
-                images: g.images,
-                planes: planes(self.channels),
-                height: g.height,
-                width: g.width,
-                kernel: g.kernel,
-                stride: g.stride,
-                source: self.source.planes(),
-                taps: Src::of(&self.taps),
-                bias: Src::of(&self.bias),
-                activation: self.activation,
-                target: target.planes(),
-            };
-            // SAFETY: all operands have the shapes that the kernel asks for.
-            unsafe { depthwise_images(isa, &operands) };
-            target.assert_near(&self.expected, &format!("{isa} {g:?}"));
+            for from in layouts(isa) {
+                self.check_images_from(isa, from);
+            }
         }
+    }
+
+    /// With the source in the memory of `from`.
+    fn check_images_from(&self, isa: Isa, from: Isa) {
+        let g = self.geometry;
+        let source = Operand::of(from, &self.source);
+        let target = Operand::blank(isa, g.outputs(), self.channels);
+        let operands = DepthwiseImages {
+            images: g.images,
+            planes: planes(self.channels),
+            height: g.height,
+            width: g.width,
+            kernel: g.kernel,
+            stride: g.stride,
+            source: source.planes(),
+            taps: Src::of(&self.taps),
+            bias: Src::of(&self.bias),
+            activation: self.activation,
+            target: target.planes(),
+        };
+        // SAFETY: all operands have the shapes that the kernel asks for.
+        unsafe { depthwise_images(isa, &operands) };
+        target.assert_near(&self.expected, &format!("{isa} from {from} {g:?}"));
     }
 
     /// Of one image, whose rows are put into the ring as they are needed.
@@ -80,7 +89,8 @@ impl Depthwise {
         let (rows, columns) = (g.height.div_ceil(g.stride), g.width.div_ceil(g.stride));
         let planes = planes(self.channels);
         for isa in isas() {
-            let target = Operand::blank(g.outputs(), self.channels);
+            let source = Operand::of(isa, &self.source);
+            let target = Operand::blank(isa, g.outputs(), self.channels);
             let mut scratch = vec![NOTHING; Ring::length(planes, g.width)];
             // SAFETY: the scratch has the ring's length, all operands the kernel's shapes.
             unsafe {
@@ -88,8 +98,8 @@ impl Depthwise {
                 let mut next = 0;
                 for y in 0..rows {
                     while next < (y * g.stride + g.kernel / 2 + 1).min(g.height) {
-                        let from = self.source.planes().row(next * g.width);
-                        copy_row(from, ring.row(next), planes, g.width);
+                        let from = source.planes().row(next * g.width);
+                        widen_rows(isa, g.width, planes, from, ring.row(next));
                         next += 1;
                     }
                     let operands = DepthwiseRow {
@@ -109,25 +119,6 @@ impl Depthwise {
                 }
             }
             target.assert_near(&self.expected, &format!("{isa} {g:?}, by rows"));
-        }
-    }
-}
-
-/// # Safety
-/// Both are `planes` planes of at least `width` pixels.
-unsafe fn copy_row(
-    from: crate::memory::Planes,
-    to: crate::memory::Planes,
-    planes: usize,
-    width: usize,
-) {
-    let count = width * crate::simd::LANES;
-    for plane in 0..planes {
-        // SAFETY: as promised by the caller; source and ring are different memory.
-        unsafe {
-            let from = from.plane(plane).src().pointer(0, count);
-            let to = to.plane(plane).start.pointer(0, count);
-            std::ptr::copy_nonoverlapping(from, to, count);
         }
     }
 }
@@ -179,7 +170,7 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool) {
     let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
     let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
     let pictures = Pictures::noise(&mut noise, geometry.pixels());
-    let taps = Matrix::noise(&mut noise, channels, TAPS);
+    let taps = Matrix::noise_f32(&mut noise, channels, TAPS);
     let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
     let sums = geometry.convolve(&pictures.values(bytes), &taps);
     let sums = Matrix::from_fn(sums.rows, channels, |row, c| sums[(row, c)] + bias[c]);
@@ -189,7 +180,7 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool) {
     });
     let (taps, bias) = (in_planes(&taps), per_channel(&bias));
     for isa in isas() {
-        let target = Operand::blank(expected.rows, channels);
+        let target = Operand::blank(isa, expected.rows, channels);
         let (pixels, bias) = (pictures.pixels(bytes), Src::of(&bias));
         with_stem(geometry, &taps, |stem| {
             // SAFETY: all operands have the shapes that the kernel asks for.
@@ -239,18 +230,23 @@ fn check_factors(images: usize, pixels: usize, channels: usize) {
     };
     let expected = Matrix::from_fn(rows, channels, |row, c| product[(first + row, c)]);
     let start = Matrix::from_fn(rows, channels, |row, c| y[(first + row, c)]);
-    let source = Operand::of(&y);
+    let count = planes(channels);
     for isa in isas() {
         let what = format!("{isa} {images} images, {pixels} pixels, {channels} channels");
-        let (target, given) = (Operand::blank(images, channels), Operand::of(&factors));
-        let (values, count) = (Operand::of(&start), planes(channels));
+        let source = Operand::of(isa, &y);
+        for to in layouts(isa) {
+            let target = Operand::blank(to, images, channels);
+            let (from, to) = (source.planes(), target.planes());
+            // SAFETY: all operands have the shapes that the kernel asks for.
+            unsafe { image_averages(isa, images, pixels, count, from, to) };
+            target.assert_near(&averages, &what);
+        }
+        let (given, values) = (Operand::of(isa, &factors), Operand::of(isa, &start));
         // SAFETY: all operands have the shapes that the kernels ask for.
         unsafe {
-            image_averages(isa, images, pixels, count, source.planes(), target.planes());
             multiply_rows(isa, rows, count, block, given.planes(), values.planes());
             hardsigmoid(isa, images, count, given.planes());
         }
-        target.assert_near(&averages, &what);
         values.assert_near(&expected, &what);
         given.assert_near(&gates, &what);
     }

@@ -4,6 +4,9 @@
 //! Wherever a kernel has no business to read or write lies [`operand::NOTHING`]: the
 //! lanes behind the last channel, the rows around its own. Memory ends where
 //! operands do, so that checked builds see what reaches beyond.
+//!
+//! With activations in bf16 the references are given numbers that bf16 has, and kernels may
+//! round once more: what they store.
 
 mod depthwise;
 mod differences;
@@ -13,9 +16,13 @@ mod operand;
 mod pack;
 mod pooled;
 mod product;
+mod ranks;
 mod real;
 mod stem;
 mod weight_gradient;
+
+use std::io::Write;
+use std::sync::Once;
 
 use proptest::prelude::ProptestConfig;
 
@@ -28,13 +35,32 @@ const ACTIVATIONS: [Activation; 3] = [
     Activation::Hardswish,
 ];
 
-/// What to run on: under Miri, which interprets, the portable kernels only.
+/// What to run on: under Miri, which interprets, the portable kernels only. A processor
+/// without bf16 is no failure, but said.
 fn isas() -> Vec<Isa> {
+    static NOTE: Once = Once::new();
     let mut isas = Isa::available();
     if cfg!(miri) {
         isas.retain(|isa| isa.to_string() == "portable");
+        return isas;
+    }
+    match isas[0].with_bf16() {
+        Ok(bf16) => isas.insert(0, bf16),
+        Err(error) => NOTE.call_once(|| {
+            // Not by a macro, whose output the test harness keeps to itself; in one piece.
+            let note = format!("kernels not tested in bf16: {error}\n");
+            let _ = std::io::stderr().write_all(note.as_bytes());
+        }),
     }
     isas
+}
+
+/// Those whose memory a kernel of `isa` takes where it lets pixels be f32 though other
+/// activations are not.
+fn layouts(isa: Isa) -> Vec<Isa> {
+    let mut layouts = vec![isa, isa.with_f32()];
+    layouts.dedup();
+    layouts
 }
 
 /// Of a sweep that calls a kernel in ever other ways, every case is tried; under Miri

@@ -3,6 +3,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::real::{Noise, Real};
+use crate::isa::Isa;
 use crate::kernels::{Affine, NormBackward, Sums};
 use crate::memory::{Buffer, Planes, Src, padded, planes};
 use crate::simd::LANES;
@@ -38,13 +39,25 @@ impl Matrix {
         Matrix::fill(rows, channels, Real::default)
     }
 
+    /// Of numbers that an [`Operand`] of every instruction set can hold.
     pub(super) fn noise(noise: &mut Noise, rows: usize, channels: usize) -> Self {
+        Matrix::fill(rows, channels, || noise.activation())
+    }
+
+    /// Of numbers that are f32 everywhere, with more digits than bf16 has.
+    pub(super) fn noise_f32(noise: &mut Noise, rows: usize, channels: usize) -> Self {
         Matrix::fill(rows, channels, || noise.value())
     }
 
     /// As a kernel reads a dense matrix.
     pub(super) fn dense(&self) -> Vec<f32> {
         self.values.iter().map(|real| real.value as f32).collect()
+    }
+
+    /// A row of sixteen channels.
+    pub(super) fn row(&self, row: usize) -> [f32; LANES] {
+        assert_eq!(self.channels, LANES);
+        std::array::from_fn(|channel| self[(row, channel)].value as f32)
     }
 
     /// Asserts that a dense matrix holds these numbers.
@@ -82,18 +95,28 @@ impl IndexMut<(usize, usize)> for Matrix {
     }
 }
 
-/// Fills every place that holds nothing. It is a NaN: whoever reads one spoils its result.
-pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_A5A5);
+/// Fills every place that holds nothing. It is a NaN, and two of bf16: whoever reads one spoils
+/// its result.
+pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_7FC5);
 
 #[track_caller]
 pub(super) fn assert_nothing(value: f32, what: impl FnOnce() -> String) {
-    assert_eq!(value.to_bits(), NOTHING.to_bits(), "{}", what());
+    // What a bf16 has of it.
+    assert_eq!(value.to_bits() >> 16, NOTHING.to_bits() >> 16, "{}", what());
 }
 
-/// Activations in planes. Other rows lie before and behind those of each plane, except
-/// that memory ends where the last plane does.
+/// The two bf16 in the memory of an f32, in their order.
+pub(super) fn halves(pair: f32) -> [f32; 2] {
+    let bits = pair.to_bits();
+    [bits << 16, bits & 0xFFFF_0000].map(f32::from_bits)
+}
+
+/// Activations in planes, in the memory of an instruction set. Other rows lie before and behind
+/// those of each plane, except that memory ends where the last plane does.
 pub(super) struct Operand {
     buffer: Buffer,
+    /// Numbers of the buffer that a pixel takes.
+    pixel: usize,
     rows: usize,
     channels: usize,
 }
@@ -104,48 +127,80 @@ const BEHIND: usize = 3;
 
 impl Operand {
     /// With nothing in it.
-    pub(super) fn blank(rows: usize, channels: usize) -> Self {
-        let length = planes(channels) * (BEFORE + rows + BEHIND) - BEHIND;
+    pub(super) fn blank(isa: Isa, rows: usize, channels: usize) -> Self {
+        let pixels = planes(channels) * (BEFORE + rows + BEHIND) - BEHIND;
         let operand = Operand {
-            buffer: Buffer::new(length * LANES),
+            buffer: Buffer::new(pixels * isa.pixel()),
+            pixel: isa.pixel(),
             rows,
             channels,
         };
-        (0..length * LANES).for_each(|at| operand.set(at, NOTHING));
+        (0..pixels * LANES).for_each(|at| operand.set(at, NOTHING));
         operand
     }
 
-    pub(super) fn of(matrix: &Matrix) -> Self {
-        let operand = Operand::blank(matrix.rows, matrix.channels);
+    /// What a rank holds beside the last channel is 0, as products ask for.
+    pub(super) fn of(isa: Isa, matrix: &Matrix) -> Self {
+        let operand = Operand::blank(isa, matrix.rows, matrix.channels);
         for row in 0..matrix.rows {
-            for channel in 0..matrix.channels {
+            for channel in 0..matrix.channels.next_multiple_of(isa.rank()) {
                 let at = operand.at(channel / LANES, row) + channel % LANES;
-                operand.set(at, matrix[(row, channel)].value as f32);
+                let value = if channel < matrix.channels {
+                    matrix[(row, channel)].value as f32
+                } else {
+                    0.0
+                };
+                operand.set(at, value);
             }
         }
         operand
     }
 
+    fn is_bf16(&self) -> bool {
+        self.pixel < LANES
+    }
+
+    /// Sets a lane, counted over the whole memory.
     fn set(&self, at: usize, value: f32) {
-        assert!(at < self.buffer.len());
-        // SAFETY: it lies within the buffer, of which nobody holds a slice.
-        unsafe { *self.buffer.dst().pointer(at, 1) = value };
+        let start = self.buffer.dst();
+        assert!(at * self.pixel / LANES < self.buffer.len());
+        if self.is_bf16() {
+            let bits = value.to_bits();
+            assert!(value.is_nan() || bits & 0xFFFF == 0, "bf16 has no {value}");
+            // SAFETY: it lies within the buffer, of which nobody holds a slice.
+            unsafe { *start.pointer(0, 0).cast::<u16>().add(at) = (bits >> 16) as u16 };
+        } else {
+            // SAFETY: as above.
+            unsafe { *start.pointer(at, 1) = value };
+        }
     }
 
-    fn stride(&self) -> usize {
-        (BEFORE + self.rows + BEHIND) * LANES
+    /// All lanes of the memory.
+    fn lanes(&self) -> Vec<f32> {
+        let numbers = self.buffer.as_slice();
+        if self.is_bf16() {
+            numbers.iter().copied().flat_map(halves).collect()
+        } else {
+            numbers.to_vec()
+        }
     }
 
+    /// Pixels from one plane to the next.
+    fn pitch(&self) -> usize {
+        BEFORE + self.rows + BEHIND
+    }
+
+    /// The first lane of a row.
     fn at(&self, plane: usize, row: usize) -> usize {
-        plane * self.stride() + (BEFORE + row) * LANES
+        (plane * self.pitch() + BEFORE + row) * LANES
     }
 
     pub(super) fn planes(&self) -> Planes {
         Planes {
             // SAFETY: these rows lie within the buffer.
-            start: unsafe { self.buffer.dst().at(BEFORE * LANES) },
-            stride: self.stride(),
-            pixel: LANES,
+            start: unsafe { self.buffer.dst().at(BEFORE * self.pixel) },
+            stride: self.pitch() * self.pixel,
+            pixel: self.pixel,
         }
     }
 
@@ -161,31 +216,45 @@ impl Operand {
             (self.rows, self.channels),
             "{what}"
         );
-        let values = self.buffer.as_slice();
-        for (index, value) in values.iter().enumerate() {
-            let (plane, rest) = (index / self.stride(), index % self.stride());
-            let place = || format!("{what}, plane {plane}, lane {}", index % LANES);
-            let channel = plane * LANES + index % LANES;
-            match (rest / LANES).checked_sub(BEFORE) {
-                Some(row) if row < self.rows => {
-                    // What lies in the lanes behind the last channel is nobody's business.
-                    if channel < self.channels {
-                        expected[(row, channel)]
-                            .assert_near(*value, || format!("{}, row {row}", place()));
-                    }
-                }
-                row => assert_nothing(*value, || format!("{}, outside at {row:?}", place())),
+        // Half the distance from 1 to the next number.
+        let rounding = if self.is_bf16() { 1.0 / 256.0 } else { 0.0 };
+        for (row, channel, actual) in self.written(what) {
+            // What lies in the lanes behind the last channel is nobody's business.
+            if channel < self.channels {
+                let place = || format!("{what}, row {row}, channel {channel}");
+                expected[(row, channel)].assert_stored(actual, rounding, place);
             }
         }
     }
 
     /// The lanes behind the last channel, of all rows.
     pub(super) fn padding(&self) -> Vec<f32> {
-        let used = self.channels % LANES;
-        let lanes = if used == 0 { LANES..LANES } else { used..LANES };
-        let rows = (0..self.rows).map(|row| self.at(planes(self.channels) - 1, row));
-        rows.flat_map(|at| self.buffer.as_slice()[at..][lanes.clone()].to_vec())
-            .collect()
+        let written = self.written("padding").into_iter();
+        let behind = written.filter(|(_, channel, _)| *channel >= self.channels);
+        behind.map(|(_, _, value)| value).collect()
+    }
+
+    #[track_caller]
+    pub(super) fn assert_nothing_around(&self, what: &str) {
+        self.written(what);
+    }
+
+    /// Row, channel and number of all lanes of the rows, those behind the last channel
+    /// included. Asserts that nothing is around them.
+    #[track_caller]
+    pub(super) fn written(&self, what: &str) -> Vec<(usize, usize, f32)> {
+        let mut written = Vec::new();
+        for (index, value) in self.lanes().into_iter().enumerate() {
+            let (pixel, lane) = (index / LANES, index % LANES);
+            let (plane, row) = (pixel / self.pitch(), pixel % self.pitch());
+            match row.checked_sub(BEFORE) {
+                Some(row) if row < self.rows => written.push((row, plane * LANES + lane, value)),
+                row => assert_nothing(value, || {
+                    format!("{what}, plane {plane}, lane {lane}, outside at {row:?}")
+                }),
+            }
+        }
+        written
     }
 }
 

@@ -100,9 +100,10 @@ fn check_average(case: Case) {
     let z = Matrix::noise(&mut noise, case.rows(), channels);
     let norm = Norm::noise(&mut noise, channels);
     let expected = averaged(&activated(&norm.apply(&z), activation), images);
-    let (z, norm) = (Operand::of(&z), norm.affine());
+    let norm = norm.affine();
     for isa in isas() {
-        let target = Operand::blank(images, channels);
+        let z = Operand::of(isa, &z);
+        let target = Operand::blank(isa.with_f32(), images, channels);
         let (z, to) = (z.planes(), target.planes());
         // SAFETY: all operands have the shapes that the kernel asks for.
         unsafe {
@@ -130,16 +131,16 @@ fn check_average_backward(case: Case) {
         activation,
     } = case;
     let z = Matrix::noise(&mut noise, case.rows(), channels);
-    let d = Matrix::noise(&mut noise, images, channels);
+    let d = Matrix::noise_f32(&mut noise, images, channels);
     let norm = Norm::noise(&mut noise, channels);
     let expected = derived(&norm.apply(&z), &spread(&d, pixels), activation);
     let before = ExpectedSums::noise(&mut noise, channels);
     let mut expected_sums = before.clone();
     expected.add_sums(&z, &mut expected_sums, 0);
-    let (d, z) = (Operand::of(&d), Operand::of(&z));
     for isa in isas() {
         let what = format!("{isa} {case:?}");
-        let target = Operand::blank(case.rows(), channels);
+        let (d, z) = (Operand::of(isa.with_f32(), &d), Operand::of(isa, &z));
+        let target = Operand::blank(isa, case.rows(), channels);
         let mut sums = before.before();
         // SAFETY: all operands have the shapes that the kernel asks for.
         unsafe {
@@ -173,16 +174,16 @@ fn check_factor_gradient(
     let z = Matrix::noise(&mut noise, rows, channels);
     let d = Matrix::noise(&mut noise, rows, channels);
     let norm = Norm::noise(&mut noise, channels);
-    let before = Matrix::noise(&mut noise, images, channels);
+    let before = Matrix::noise_f32(&mut noise, images, channels);
     let y = activated(&norm.apply(&z), activation);
     let expected = sum(&before, &factors_gradient(&y, &d, first, pixels, images));
-    let (d, z) = (Operand::of(&d), Operand::of(&z));
     let block = Images {
         first_row: first,
         pixels,
     };
     for isa in isas() {
-        let target = Operand::of(&before);
+        let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
+        let target = Operand::of(isa.with_f32(), &before);
         // SAFETY: all operands have the shapes that the kernel asks for.
         unsafe {
             factor_gradient(
@@ -212,20 +213,24 @@ fn check_squeeze_backward(case: Case) {
     } = case;
     let z = Matrix::noise(&mut noise, case.rows(), channels);
     let d = Matrix::noise(&mut noise, case.rows(), channels);
-    let factors = Matrix::noise(&mut noise, images, channels);
-    let averages = Matrix::noise(&mut noise, images, channels);
+    let factors = Matrix::noise_f32(&mut noise, images, channels);
+    let averages = Matrix::noise_f32(&mut noise, images, channels);
     let norm = Norm::noise(&mut noise, channels);
     let behind = sum(&multiplied(&d, &factors), &spread(&averages, pixels));
     let expected = derived(&norm.apply(&z), &behind, activation);
     let before = ExpectedSums::noise(&mut noise, channels);
     let mut expected_sums = before.clone();
     expected.add_sums(&z, &mut expected_sums, 0);
-    let z = Operand::of(&z);
-    let (factors, averages) = (Operand::of(&factors), Operand::of(&averages));
     for isa in isas() {
+        let z = Operand::of(isa, &z);
+        let [factors, averages] =
+            [&factors, &averages].map(|matrix| Operand::of(isa.with_f32(), matrix));
         for in_place in [false, true] {
             let what = format!("{isa} {case:?}, in place: {in_place}");
-            let (d, blank) = (Operand::of(&d), Operand::blank(case.rows(), channels));
+            let (d, blank) = (
+                Operand::of(isa, &d),
+                Operand::blank(isa, case.rows(), channels),
+            );
             let target = if in_place { &d } else { &blank };
             let mut sums = before.before();
             let operands = SqueezeBackward {

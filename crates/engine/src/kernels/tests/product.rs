@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::operand::{ExpectedSums, Matrix, NOTHING, Operand, per_channel};
 use super::real::{Noise, Real};
-use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
+use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, layouts, properties};
 use crate::kernels::{
     Epilogue, Product, ProductSums, Weights, pack_inputs, pack_outputs, packed_length, product,
 };
@@ -24,7 +24,7 @@ enum Lie {
     ByColumn,
     /// `[depth][columns]`, as for gradients of inputs, and packed.
     ByRank,
-    /// The same, not packed.
+    /// The same, not packed. Only where a rank is one channel.
     Bare,
 }
 
@@ -106,16 +106,22 @@ fn check(case: Case) {
     };
     expected.add_sums(others, &mut expected_sums, 0);
 
-    let operand = Operand::of(&a);
-    let (addend, with) = (Operand::of(&addend), Operand::of(&with));
     let (mut weights, bias) = (weights.dense(), per_channel(&bias));
     if case.lie == Lie::Bare {
         weights.extend([NOTHING; LANES - 1]);
     }
-    for isa in isas() {
-        let what = format!("{isa} {case:?}");
+    let runs = isas()
+        .into_iter()
+        .flat_map(|isa| layouts(isa).into_iter().map(move |to| (isa, to)));
+    for (isa, to) in runs {
+        // Two channels of a rank must lie side by side.
+        if case.lie == Lie::Bare && isa.rank() > 1 {
+            continue;
+        }
+        let what = format!("{isa} to {to} {case:?}");
+        let [a, addend, with] = [&a, &addend, &with].map(|matrix| Operand::of(isa, matrix));
         let mut packed = vec![NOTHING; packed_length(depth, columns)];
-        let target = Operand::blank(rows, columns);
+        let target = Operand::blank(to, rows, columns);
         let mut sums = [per_channel(before.first()), per_channel(before.second())];
         let [first, second] = &mut sums;
         // SAFETY: all operands have the shapes that the kernels ask for.
@@ -130,7 +136,7 @@ fn check(case: Case) {
                 rows,
                 depth,
                 columns,
-                a: operand.planes(),
+                a: a.planes(),
                 b: match case.lie {
                     Lie::Bare => Weights::Rows(from, columns),
                     _ => Weights::Packed(Src::of(&packed)),

@@ -83,10 +83,29 @@ impl Real {
     /// Asserts that a kernel's number is this one but for rounding.
     #[track_caller]
     pub(super) fn assert_near(self, actual: impl Into<f64>, what: impl FnOnce() -> String) {
+        self.assert_stored(actual, 0.0, what);
+    }
+
+    /// The same where storing the number may have changed it by a share of `rounding`.
+    #[track_caller]
+    pub(super) fn assert_stored(
+        self,
+        actual: impl Into<f64>,
+        rounding: f64,
+        what: impl FnOnce() -> String,
+    ) {
         let actual = actual.into();
-        let near = (actual - self.value).abs() <= TOLERANCE * self.size;
+        let bound = TOLERANCE * self.size + rounding * self.value.abs();
+        let near = (actual - self.value).abs() <= bound;
         assert!(near, "{}: {actual} instead of {self:?}", what());
     }
+}
+
+/// The nearest number that bf16 has, of two the even one. Not for NaN.
+pub(super) fn to_bf16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let even = bits >> 16 & 1;
+    f32::from_bits((bits + 0x7FFF + even) & 0xFFFF_0000)
 }
 
 /// Reproducible numbers (Steele et al. 2014, SplitMix64).
@@ -116,6 +135,11 @@ impl Noise {
             2 => 3.0.into(),
             _ => self.number(4, 1024),
         }
+    }
+
+    /// A [`Noise::value`] rounded to what bf16 has; it stays a multiple of 1 / 1024.
+    pub(super) fn activation(&mut self) -> Real {
+        f64::from(to_bf16(self.value().value as f32)).into()
     }
 
     /// A number in [-2, 2) with so few digits that a [`Noise::value`] multiplied by it

@@ -89,7 +89,7 @@ pub(super) struct Pictures {
 impl Pictures {
     pub(super) fn noise(noise: &mut Noise, pixels: usize) -> Self {
         let table = [(); COLOURS].map(|()| [(); 256].map(|()| noise.value().value as f32));
-        let values = Matrix::noise(noise, pixels, COLOURS);
+        let values = Matrix::noise_f32(noise, pixels, COLOURS);
         let floats = values.dense();
         // In [0, 255], the ends included.
         let byte = |value: &f32| ((value + 4.0) * 32.0) as u8;
@@ -162,12 +162,12 @@ fn check(geometry: Geometry, bytes: bool) {
     let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
     let pictures = Pictures::noise(&mut noise, geometry.pixels());
     let (pixels, values) = (pictures.pixels(bytes), pictures.values(bytes));
-    let taps = Matrix::noise(&mut noise, channels, TAPS);
+    let taps = Matrix::noise_f32(&mut noise, channels, TAPS);
     let before = ExpectedSums::noise(&mut noise, channels);
     let d = Matrix::noise(&mut noise, geometry.outputs(), channels);
     let z = Matrix::noise(&mut noise, geometry.outputs(), channels);
     let norm = Mix::noise(&mut noise, channels);
-    let taps_before = Matrix::noise(&mut noise, channels, TAPS);
+    let taps_before = Matrix::noise_f32(&mut noise, channels, TAPS);
 
     let expected = geometry.convolve(&values, &taps);
     let mut expected_sums = before.clone();
@@ -176,10 +176,10 @@ fn check(geometry: Geometry, bytes: bool) {
     geometry.add_taps_gradient(&values, &norm.apply(&d, &z), &mut expected_taps);
 
     let taps = in_planes(&taps);
-    let (d, z) = (Operand::of(&d), Operand::of(&z));
     for isa in isas() {
         let what = format!("{isa} {geometry:?}, bytes: {bytes}");
-        let target = Operand::blank(geometry.outputs(), channels);
+        let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
+        let target = Operand::blank(isa, geometry.outputs(), channels);
         let mut sums = before.before();
         with_stem(geometry, &taps, |stem| {
             // SAFETY: all operands have the shapes that the kernel asks for.

@@ -68,14 +68,15 @@ fn check(case: Case) {
     let mut noise = Noise((rows * 5000 + inputs * 70 + outputs) as u64);
     let a = Matrix::noise(&mut noise, rows, inputs);
     let d = Matrix::noise(&mut noise, rows, outputs);
-    let before = Matrix::noise(&mut noise, outputs, inputs);
+    let before = Matrix::noise_f32(&mut noise, outputs, inputs);
     let gradient = reference(&a, &d);
     let first = case.range.0 * LANES;
     let last = outputs.min(first + case.range.1 * LANES);
 
-    let (a, d) = (Operand::of(&a), Operand::of(&d));
     for isa in isas() {
         let what = format!("{isa} {case:?}");
+        let (a, d) = (Operand::of(isa, &a), Operand::of(isa, &d));
+        let ranks = Operand::blank(isa.with_f32(), rows.div_ceil(isa.rank()), outputs);
         let mut target = if case.accumulate {
             before.dense()
         } else {
@@ -87,12 +88,13 @@ fn check(case: Case) {
             outputs: (first, last),
             a: a.planes(),
             d: d.planes(),
-            ranks: None,
+            ranks: (isa.rank() > 1).then(|| ranks.planes()),
             gradient: Dst::of(&mut target),
             accumulate: case.accumulate,
         };
         // SAFETY: all operands have the shapes that the kernel asks for.
         unsafe { weight_gradient(isa, &operands) };
+        ranks.assert_nothing_around(&what);
         for (at, &actual) in target.iter().enumerate() {
             let place = (at / inputs, at % inputs);
             let what = || format!("{what}, at {place:?}");
