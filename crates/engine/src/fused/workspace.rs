@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use super::context::{Context, Group, Scratch, groups};
 use super::layout::{Layout, NormPlace};
 use crate::kernels::{Affine, NormBackward, Sums};
-use crate::memory::{Buffer, Src, Tensor, padded};
-use crate::simd::LANES;
+use crate::memory::{Buffer, Src, Tensor, padded, plane_stride, planes};
 
 /// Height and width of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +236,7 @@ impl Workspace {
         let rows = |side: Side| images * side.pixels();
         let tensor = |channels, rows| Tensor::of(channels, rows, pixel);
         let stem_channels = layout.stem.0.channels;
-        let (mut wide, mut narrow) = (Largest::default(), Largest::default());
+        let (mut wide, mut narrow) = (Largest::new(pixel), Largest::new(pixel));
         narrow.add(stem_channels, rows(sides.blocks[0]));
         let mut blocks = Vec::new();
         for (block, side) in layout.blocks.iter().zip(sides.blocks.windows(2)) {
@@ -298,8 +297,8 @@ impl Workspace {
                 .skip(1)
                 .map(|_| Buffer::new(largest))
                 .collect(),
-            wide: wide.pair(pixel),
-            narrow: narrow.pair(pixel),
+            wide: wide.pair(),
+            narrow: narrow.pair(),
             groups,
             sides,
         }
@@ -311,26 +310,36 @@ impl Workspace {
 }
 
 /// The shape that takes the most memory.
-#[derive(Default)]
 struct Largest {
+    pixel: usize,
     length: usize,
     channels: usize,
     rows: usize,
 }
 
 impl Largest {
+    fn new(pixel: usize) -> Self {
+        Largest {
+            pixel,
+            length: 0,
+            channels: 0,
+            rows: 0,
+        }
+    }
+
     fn add(&mut self, channels: usize, rows: usize) {
-        let length = crate::memory::planes(channels) * crate::memory::plane_stride(rows, LANES);
+        let length = planes(channels) * plane_stride(rows, self.pixel);
         if length > self.length {
             *self = Largest {
                 length,
                 channels,
                 rows,
+                ..*self
             };
         }
     }
 
-    fn pair(&self, pixel: usize) -> [Tensor; 2] {
-        [(); 2].map(|()| Tensor::of(self.channels, self.rows, pixel))
+    fn pair(&self) -> [Tensor; 2] {
+        [(); 2].map(|()| Tensor::of(self.channels, self.rows, self.pixel))
     }
 }

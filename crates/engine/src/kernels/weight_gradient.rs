@@ -40,9 +40,13 @@ entry! {
 unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
     let (start, end) = operands.outputs;
     let (mut d, mut ranks) = (operands.d, operands.rows);
-    if S::RANK > 1
-        && let Some(target) = operands.ranks
-    {
+    if S::RANK > 1 {
+        let Some(target) = operands.ranks else {
+            unreachable!(
+                "a weight gradient in ranks of {} has no scratch for them",
+                S::RANK
+            )
+        };
         ranks = operands.rows.div_ceil(S::RANK);
         for plane in start / LANES..planes(end) {
             let (source, target) = (d.plane(plane).src(), target.plane(plane).start);

@@ -3,10 +3,12 @@
 use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
 use crate::reference::{Map, Mode, forward};
-use crate::{Case, Random, assert_close, images, random_spec};
+use crate::{Case, Random, assert_close, images, isas, random_spec};
 
 /// f32 against f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
+/// bf16, likewise.
+const BF16_TOLERANCE: f64 = 4e-2;
 
 fn logits(fused: &Fused, folded: &Folded, case: &Case, images: Images<'_>) -> Vec<f32> {
     let mut logits = vec![f32::NAN; images.count * case.plan.spec.head.classes];
@@ -48,7 +50,7 @@ fn check(random: &mut Random, shape: (usize, usize, usize)) {
         Mode::Eval,
         None,
     );
-    for isa in Isa::available() {
+    for (isa, tolerance) in isas(TOLERANCE, BF16_TOLERANCE) {
         let mut first = None;
         for threads in 1..=3 {
             let what = format!("{isa}, {threads} threads, {shape:?}, {spec:?}");
@@ -56,9 +58,9 @@ fn check(random: &mut Random, shape: (usize, usize, usize)) {
             let folded = fused.fold(parameters, &case.statistics).unwrap();
             let batch = images(shape, &pixels);
             let logits = logits(&fused, &folded, &case, batch);
-            assert_close(&logits, &expected.logits, TOLERANCE, &what);
+            assert_close(&logits, &expected.logits, tolerance, &what);
             let features = features(&fused, &folded, &case, batch);
-            assert_close(&features, &expected.features, TOLERANCE, &what);
+            assert_close(&features, &expected.features, tolerance, &what);
             let first = first.get_or_insert_with(|| (logits.clone(), features.clone()));
             assert_eq!(*first, (logits, features), "threads change results: {what}");
         }

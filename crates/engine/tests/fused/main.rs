@@ -133,6 +133,13 @@ impl Case {
     }
 }
 
+/// Every instruction set of this processor with `exact`, and its bf16, where it has one, with `near`.
+pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
+    let bf16 = Isa::best().with_bf16().ok().map(|isa| (isa, near));
+    let f32 = Isa::available().into_iter().map(|isa| (isa, exact));
+    f32.chain(bf16).collect()
+}
+
 /// Images of a shape `(count, height, width)` from all their pixels.
 pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f32]) -> Images<'_> {
     Images {

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
-use super::operand::{ExpectedSums, Matrix, NOTHING, Operand, per_channel};
+use super::operand::{ExpectedSums, Matrix, NOTHING, Norm, Operand, per_channel};
 use super::real::{Noise, Real};
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, layouts, properties};
 use crate::kernels::{
-    Epilogue, Product, ProductSums, Weights, pack_inputs, pack_outputs, packed_length, product,
+    Before, Epilogue, Product, ProductSums, Weights, pack_inputs, pack_outputs, packed_length,
+    product,
 };
 use crate::memory::{Dst, Src};
 use crate::simd::LANES;
@@ -36,12 +37,14 @@ struct Case {
     lie: Lie,
     bias: bool,
     activation: Activation,
+    /// An activation to be taken back through.
+    before: Option<Activation>,
     addend: bool,
     sums: Option<Second>,
 }
 
 impl Case {
-    /// One of all 108 ways there are to call the kernel.
+    /// One of all 216 ways there are to call the kernel.
     fn new([rows, depth, columns]: [usize; 3], way: usize) -> Self {
         Case {
             rows,
@@ -56,6 +59,7 @@ impl Case {
                 Some(Second::Squares),
                 Some(Second::ProductsWithOthers),
             ][way / 36 % 3],
+            before: (way / 108 % 2 == 1).then(|| ACTIVATIONS[way % 3]),
         }
     }
 }
@@ -78,6 +82,8 @@ fn check(case: Case) {
     let addend = Matrix::noise(&mut noise, rows, columns);
     let with = Matrix::noise(&mut noise, rows, columns);
     let before = ExpectedSums::noise(&mut noise, columns);
+    let norm = Norm::noise(&mut noise, columns);
+    let normalised = norm.apply(&with);
 
     let expected = Matrix::from_fn(rows, columns, |row, column| {
         let mut sum = Real::default();
@@ -93,6 +99,9 @@ fn check(case: Case) {
             sum += bias[column];
         }
         sum = sum.activate(case.activation);
+        if let Some(activation) = case.before {
+            sum = sum * normalised[(row, column)].slope(activation);
+        }
         if case.addend {
             sum += addend[(row, column)];
         }
@@ -146,6 +155,11 @@ fn check(case: Case) {
             let epilogue = Epilogue {
                 bias: case.bias.then(|| Src::of(&bias)),
                 activation: case.activation,
+                before: case.before.map(|activation| Before {
+                    z: with.planes(),
+                    norm: norm.affine(),
+                    activation,
+                }),
                 addend: case.addend.then(|| addend.planes()),
                 sums: case.sums.map(|second_sum| ProductSums {
                     first: Dst::of(first),
@@ -187,7 +201,7 @@ fn adversarial_shapes() {
 
 #[test]
 fn every_epilogue() {
-    for way in (0..108).step_by(STEP) {
+    for way in (0..216).step_by(STEP) {
         check(Case::new([15, 17, 50], way));
     }
 }
@@ -214,7 +228,7 @@ proptest! {
     #![proptest_config(properties(48))]
     #[test]
     #[cfg_attr(miri, ignore = "too large to interpret")]
-    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..108) {
+    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..216) {
         check(Case::new([rows, depth, columns], way));
     }
 }
