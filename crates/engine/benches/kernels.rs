@@ -115,7 +115,7 @@ fn products(criterion: &mut Criterion) {
             &format!("pack_outputs {shape}"),
             count,
             |isa| unsafe {
-                pack_outputs(isa, outputs, inputs, from, None, to);
+                pack_outputs(isa, outputs, inputs, from, to);
             },
         );
         each_isa(

@@ -161,7 +161,7 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
                 for taps in &layout.taps {
                     let weights = Src::of(&parameters[taps.weight..]);
                     let target = target.at(taps.packed);
-                    pack_taps(taps.channels, taps.taps, weights, None, target);
+                    pack_taps(taps.channels, taps.taps, weights, target);
                 }
                 return;
             };
@@ -171,7 +171,7 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
                 pack_inputs(matrix.isa, outputs, inputs, weights, target.at(backward));
             }
             let forward = target.at(matrix.forward);
-            pack_outputs(matrix.isa, outputs, inputs, weights, None, forward);
+            pack_outputs(matrix.isa, outputs, inputs, weights, forward);
             if let Some((bias, packed)) = matrix.bias {
                 let values = &parameters[bias..][..outputs];
                 let place = target.at(packed).pointer(0, outputs);

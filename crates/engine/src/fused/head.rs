@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::context::Context;
 use super::layout::{Layout, Matrix};
-use super::squeeze::{bias_gradient, each_with, slice_mut};
+use super::squeeze::{bias_gradient, slice_mut};
 use super::workspace::HeadSpace;
 use crate::isa::Isa;
 use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight_gradient};
@@ -31,11 +31,27 @@ pub(super) fn logits(
         forward(context, matrix, images, pooled, hidden.planes());
         let source = hidden.planes();
         each_feature(
-            context, layout, images, source, features, dropout, hardswish,
+            context,
+            layout,
+            images,
+            source,
+            source,
+            features,
+            dropout,
+            |x, _| hardswish(x),
         );
     } else {
         let source = space.pooled.planes();
-        each_feature(context, layout, images, source, features, dropout, |x| x);
+        each_feature(
+            context,
+            layout,
+            images,
+            source,
+            source,
+            features,
+            dropout,
+            |x, _| x,
+        );
     }
     let classes = layout.classifier.outputs;
     let planes = space.logits.planes();
@@ -72,28 +88,31 @@ unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
     }
 }
 
-/// `features = f(source) * dropout`
+/// `features = f(source, other) * dropout`
+#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 fn each_feature(
     context: &Context<'_>,
     layout: &Layout,
     images: usize,
     source: Planes,
+    other: Planes,
     features: Planes,
     dropout: Option<&[f32]>,
-    f: impl Fn(f32) -> f32 + Sync,
+    f: impl Fn(f32, f32) -> f32 + Sync,
 ) {
     let width = layout.classifier.inputs;
     context.team.run(planes(width), |plane, _| {
         let channels = LANES.min(width - plane * LANES);
-        // SAFETY: a task writes its own plane; both have these rows, and may be the same.
+        // SAFETY: a task writes its own plane; all have these rows, and may be the same.
         unsafe {
-            let (from, to) = (source.plane(plane).src(), features.plane(plane).start);
+            let (from, other) = (source.plane(plane).src(), other.plane(plane).src());
+            let to = features.plane(plane).start;
             for image in 0..images {
                 let masks = dropout.map(|d| &d[image * width + plane * LANES..][..channels]);
                 for lane in 0..channels {
                     let at = image * LANES + lane;
                     let mask = masks.map_or(1.0, |masks| masks[lane]);
-                    *to.pointer(at, 1) = f(from.get(at)) * mask;
+                    *to.pointer(at, 1) = f(from.get(at), other.get(at)) * mask;
                 }
             }
         }
@@ -192,20 +211,35 @@ pub(super) fn logits_backward(
         if pooled_wanted {
             let target = space.pooled_gradient.planes();
             inputs(context, classifier, images, d, target);
-            drop_out(context, layout, images, target, dropout);
+            if dropout.is_some() {
+                each_feature(
+                    context,
+                    layout,
+                    images,
+                    target,
+                    target,
+                    target,
+                    dropout,
+                    |d, _| d,
+                );
+            }
         }
         return;
     };
     let target = space.hidden_gradient.planes();
     inputs(context, classifier, images, d, target);
-    drop_out(context, layout, images, target, dropout);
     if let Some(before) = &space.hidden {
-        // SAFETY: nothing else runs; both have these rows.
-        unsafe {
-            each_with(target, before.planes(), hidden.outputs, images, |d, x| {
-                d * hardswish_slope(x)
-            });
-        }
+        let before = before.planes();
+        each_feature(
+            context,
+            layout,
+            images,
+            target,
+            before,
+            target,
+            dropout,
+            |d, x| d * hardswish_slope(x),
+        );
     }
     weights(
         context,
@@ -218,18 +252,6 @@ pub(super) fn logits_backward(
     if pooled_wanted {
         let pooled = space.pooled_gradient.planes();
         inputs(context, hidden, images, target, pooled);
-    }
-}
-
-fn drop_out(
-    context: &Context<'_>,
-    layout: &Layout,
-    images: usize,
-    d: Planes,
-    dropout: Option<&[f32]>,
-) {
-    if dropout.is_some() {
-        each_feature(context, layout, images, d, d, dropout, |d| d);
     }
 }
 
@@ -247,11 +269,15 @@ fn weights(
     d: Planes,
     gradient: &mut [f32],
 ) {
-    let target = Dst::of(&mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs]);
+    // Gets shared out among the tasks, each of which has outputs of its own.
+    let gradient = Dst::of(gradient);
     each_range(context, matrix.outputs, |range| {
         let outputs = (range.start * LANES, matrix.outputs.min(range.end * LANES));
-        // SAFETY: a task writes its own outputs' rows.
+        // SAFETY: a task writes its own outputs' rows and biases, which lie in the gradient.
         unsafe {
+            if let Some((bias, _)) = matrix.bias {
+                bias_gradient(d, rows, matrix.outputs, range, gradient.at(bias));
+            }
             weight_gradient(
                 matrix.isa,
                 &WeightGradient {
@@ -261,15 +287,10 @@ fn weights(
                     a,
                     d,
                     ranks: None,
-                    gradient: target,
+                    gradient: gradient.at(matrix.weight),
                     accumulate: false,
                 },
             );
         }
     });
-    if let Some((bias, _)) = matrix.bias {
-        let target = Dst::of(&mut gradient[bias..][..matrix.outputs]);
-        // SAFETY: nothing else runs.
-        unsafe { bias_gradient(d, rows, 0..matrix.outputs, target) };
-    }
 }

@@ -80,7 +80,7 @@ pub(super) unsafe fn linear(
 ///
 /// # Safety
 /// The rows of `x` must be the caller's, those of `y` must exist.
-pub(super) unsafe fn each_with(
+unsafe fn each_with(
     x: Planes,
     y: Planes,
     channels: usize,
@@ -89,7 +89,7 @@ pub(super) unsafe fn each_with(
 ) {
     for plane in 0..planes(channels) {
         // SAFETY: as promised by the caller.
-        let (values, others) = unsafe { (slice_mut(x, plane, rows), slice_mut(y, plane, rows)) };
+        let (values, others) = unsafe { (slice_mut(x, plane, rows), slice(y, plane, rows)) };
         for (value, other) in values.iter_mut().zip(others) {
             *value = f(*value, *other);
         }
@@ -97,6 +97,16 @@ pub(super) unsafe fn each_with(
 }
 
 /// `rows` rows of one plane.
+///
+/// # Safety
+/// Nobody may write them.
+unsafe fn slice<'a>(x: Planes, plane: usize, rows: usize) -> &'a [f32] {
+    let length = rows * LANES;
+    // SAFETY: as promised by the caller.
+    unsafe { std::slice::from_raw_parts(x.plane(plane).src().pointer(0, length), length) }
+}
+
+/// The same to be written.
 ///
 /// # Safety
 /// They must be the caller's.
@@ -228,30 +238,42 @@ impl LinearGradient {
                 },
             );
             if let Some(bias) = bias {
-                bias_gradient(self.d, self.count, 0..matrix.outputs, bias);
+                let all = 0..planes(matrix.outputs);
+                bias_gradient(self.d, self.count, matrix.outputs, all, bias);
             }
         }
     }
 }
 
-/// The sum over the rows of each of some channels.
+/// The sum over the rows of each of `channels`, for a range of their planes.
 ///
 /// # Safety
 /// `d` holds the rows, `bias` takes all channels.
 pub(super) unsafe fn bias_gradient(
     d: Planes,
     rows: usize,
-    channels: std::ops::Range<usize>,
+    channels: usize,
+    range: std::ops::Range<usize>,
     bias: Dst,
 ) {
-    for channel in channels {
+    for plane in range {
+        let count = LANES.min(channels - plane * LANES);
         // SAFETY: as promised by the caller.
-        unsafe {
-            let column = d.plane(channel / LANES).src().at(channel % LANES);
-            let sum: f64 = (0..rows)
-                .map(|row| f64::from(column.get(row * LANES)))
-                .sum();
-            *bias.pointer(channel, 1) = sum as f32;
+        let (rows, bias) = unsafe {
+            let bias = bias.pointer(plane * LANES, count);
+            (
+                slice(d, plane, rows),
+                std::slice::from_raw_parts_mut(bias, count),
+            )
+        };
+        let mut sums = [0.0_f64; LANES];
+        for row in rows.as_chunks::<LANES>().0 {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(*value);
+            }
+        }
+        for (bias, sum) in bias.iter_mut().zip(sums) {
+            *bias = sum as f32;
         }
     }
 }

@@ -19,18 +19,16 @@ entry! {
     ///
     /// # Safety
     /// `weights` is `[outputs][inputs]`, `target` as long as [`packed_length`].
-    fn pack_outputs(outputs: usize, inputs: usize, weights: Src, factors: Option<Src>, target: Dst)
+    fn pack_outputs(outputs: usize, inputs: usize, weights: Src, target: Dst)
         => pack_outputs_kernel
 }
 
-/// `factors`, where given, multiply each output's weights.
 #[inline(always)]
 unsafe fn pack_outputs_kernel<S: Simd>(
     s: S,
     outputs: usize,
     inputs: usize,
     weights: Src,
-    factors: Option<Src>,
     target: Dst,
 ) {
     for (plane, width) in panels::<S>(planes(outputs)) {
@@ -38,10 +36,6 @@ unsafe fn pack_outputs_kernel<S: Simd>(
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(outputs - first);
-            let factors = match factors {
-                Some(factors) => s.load_first(count, factors, first),
-                None => s.splat(1.0),
-            };
             for start in (0..inputs).step_by(LANES) {
                 let depth = LANES.min(inputs - start);
                 let mut rows = [s.zero(); LANES];
@@ -51,8 +45,7 @@ unsafe fn pack_outputs_kernel<S: Simd>(
                 let columns = s.transpose(rows);
                 for k in (0..depth).step_by(S::RANK) {
                     // Beyond the depth the columns are 0.
-                    let second = columns[(k + 1) % LANES];
-                    let rank = s.rank(s.mul(columns[k], factors), s.mul(second, factors));
+                    let rank = s.rank(columns[k], columns[(k + 1) % LANES]);
                     s.store(
                         panel,
                         ((start + k) / S::RANK * width + vector) * LANES,
@@ -101,27 +94,16 @@ unsafe fn pack_inputs_kernel<S: Simd>(
     }
 }
 
-/// Packs the taps of depthwise kernels, `[channels][taps]`, to `[plane][tap][16]`;
-/// with `factors`, each channel's are multiplied by its own.
+/// Packs the taps of depthwise kernels, `[channels][taps]`, to `[plane][tap][16]`.
 ///
 /// # Safety
 /// `target` takes `padded(channels) * taps` numbers.
-pub(crate) unsafe fn pack_taps(
-    channels: usize,
-    taps: usize,
-    weights: Src,
-    factors: Option<Src>,
-    target: Dst,
-) {
+pub(crate) unsafe fn pack_taps(channels: usize, taps: usize, weights: Src, target: Dst) {
     for channel in 0..padded(channels) {
-        let factor = match factors {
-            Some(factors) if channel < channels => factors.get(channel),
-            _ => 1.0,
-        };
         let at = target.at(channel / LANES * LANES * taps + channel % LANES);
         for tap in 0..taps {
             let value = if channel < channels {
-                weights.get(channel * taps + tap) * factor
+                weights.get(channel * taps + tap)
             } else {
                 0.0
             };

@@ -195,8 +195,8 @@ impl Piece {
             let target = target.at(self.target);
             let source = Src::of(&weights);
             match self.packing {
-                Packing::Matrix => pack_outputs(isa, self.outputs, inputs, source, None, target),
-                Packing::Taps => pack_taps(self.outputs, inputs, source, None, target),
+                Packing::Matrix => pack_outputs(isa, self.outputs, inputs, source, target),
+                Packing::Taps => pack_taps(self.outputs, inputs, source, target),
             }
         }
     }

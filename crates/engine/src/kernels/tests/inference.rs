@@ -40,7 +40,7 @@ impl Depthwise {
         let mut packed = vec![NOTHING; padded(channels) * geometry.taps()];
         let (from, to) = (taps.dense(), Dst::of(&mut packed));
         // SAFETY: the target takes the taps of whole planes.
-        unsafe { pack_taps(channels, geometry.taps(), Src::of(&from), None, to) };
+        unsafe { pack_taps(channels, geometry.taps(), Src::of(&from), to) };
         Depthwise {
             geometry,
             channels,

@@ -56,7 +56,7 @@ fn every_weight_has_its_place_and_the_others_are_zero() {
             let from = Src::of(&weights);
             // SAFETY: the targets are as long as `packed_length` says.
             unsafe {
-                pack_outputs(isa, outputs, inputs, from, None, Dst::of(&mut forward));
+                pack_outputs(isa, outputs, inputs, from, Dst::of(&mut forward));
                 pack_inputs(isa, outputs, inputs, from, Dst::of(&mut backward));
             }
             for (depth, packed) in [(inputs, forward), (outputs, backward)] {
@@ -67,56 +67,27 @@ fn every_weight_has_its_place_and_the_others_are_zero() {
 }
 
 #[test]
-fn factors_multiply_the_weights_of_their_output() {
-    let mut noise = Noise(3);
-    for (outputs, inputs) in [(1, 1), (7, 16), (16, 33), (50, 17), (64, 5)] {
-        let weights = Matrix::noise(&mut noise, outputs, inputs).dense();
-        let factors = Matrix::noise(&mut noise, 1, outputs).dense();
-        let multiplied: Vec<f32> = (weights.iter().enumerate())
-            .map(|(at, weight)| weight * factors[at / inputs])
-            .collect();
-        for isa in isas() {
-            let what = format!("{isa} [{outputs}][{inputs}]");
-            let pack = |weights: &[f32], factors: Option<&Vec<f32>>| {
-                let mut packed = vec![NOTHING; packed_length(inputs, outputs)];
-                let factors = factors.map(|factors| Src::of(factors));
-                let (from, to) = (Src::of(weights), Dst::of(&mut packed));
-                // SAFETY: the target is as long as `packed_length` says.
-                unsafe { pack_outputs(isa, outputs, inputs, from, factors, to) };
-                unpacked(isa, inputs, &packed, &what)
-            };
-            let (actual, expected) = (pack(&weights, Some(&factors)), pack(&multiplied, None));
-            assert_eq!(actual, expected, "{what}");
-        }
-    }
-}
-
-#[test]
 fn taps_lie_in_planes() {
     let mut noise = Noise(4);
     for channels in [1, 8, 15, 16, 17, 72] {
         for taps in [9, 25] {
             let weights = Matrix::noise(&mut noise, channels, taps).dense();
-            let factors = Matrix::noise(&mut noise, 1, channels).dense();
-            for factors in [None, Some(&factors)] {
-                let mut packed = vec![NOTHING; padded(channels) * taps];
-                let from = factors.map(|factors| Src::of(factors));
-                // SAFETY: the target takes the taps of whole planes.
-                unsafe {
-                    let to = Dst::of(&mut packed);
-                    pack_taps(channels, taps, Src::of(&weights), from, to);
-                }
-                for (at, &actual) in packed.iter().enumerate() {
-                    let (vector, lane) = (at / LANES, at % LANES);
-                    let (plane, tap) = (vector / taps, vector % taps);
-                    let channel = plane * LANES + lane;
-                    let expected = if channel < channels {
-                        weights[channel * taps + tap] * factors.map_or(1.0, |f| f[channel])
-                    } else {
-                        0.0
-                    };
-                    assert_eq!(actual, expected, "{channels} x {taps}, number {at}");
-                }
+            let mut packed = vec![NOTHING; padded(channels) * taps];
+            // SAFETY: the target takes the taps of whole planes.
+            unsafe {
+                let to = Dst::of(&mut packed);
+                pack_taps(channels, taps, Src::of(&weights), to);
+            }
+            for (at, &actual) in packed.iter().enumerate() {
+                let (vector, lane) = (at / LANES, at % LANES);
+                let (plane, tap) = (vector / taps, vector % taps);
+                let channel = plane * LANES + lane;
+                let expected = if channel < channels {
+                    weights[channel * taps + tap]
+                } else {
+                    0.0
+                };
+                assert_eq!(actual, expected, "{channels} x {taps}, number {at}");
             }
         }
     }

@@ -137,7 +137,7 @@ fn check(case: Case) {
         unsafe {
             let (from, to) = (Src::of(&weights), Dst::of(&mut packed));
             match case.lie {
-                Lie::ByColumn => pack_outputs(isa, columns, depth, from, None, to),
+                Lie::ByColumn => pack_outputs(isa, columns, depth, from, to),
                 Lie::ByRank => pack_inputs(isa, depth, columns, from, to),
                 Lie::Bare => {}
             }
