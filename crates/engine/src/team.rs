@@ -2,8 +2,8 @@
 //!
 //! The caller is one of them. Tasks are dealt out evenly in advance, so that a thread
 //! meets the same data again and again in its own cache; whoever is done takes
-//! over what others have not begun. A thread that has nothing to do spins for a
-//! few microseconds, then sleeps: a busy machine gets its processor back.
+//! over what others have not begun. A thread that has nothing to do spins for some
+//! microseconds, then sleeps: a busy machine gets its processor back.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Looks at what is waited for before going to sleep.
-const SPINS: usize = 300;
+/// Looks at what is waited for before going to sleep: some 25 microseconds, about what it takes
+/// a virtual machine to wake a thread up.
+const SPINS: usize = 1000;
 
 /// `work(task, thread)`
 type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);

@@ -5,14 +5,15 @@ use super::context::Context;
 use super::forward::{block_input, depthwise_input, stem_of};
 use super::head;
 use super::layout::Layout;
+use super::norm::Norm;
 use super::pointwise::{Behind, Filtered, InputGradient, expand_backward, project_backward};
 use super::squeeze::squeeze_gradient;
-use super::workspace::{Norm, Workspace};
+use super::workspace::Workspace;
 use crate::kernels::{
     ActivationBackward, DepthwiseBackward, Pixels, TAPS, activation_backward, average_backward,
     channel_sums, depthwise_backward, ring_length, stem_backward,
 };
-use crate::memory::{Planes, padded, planes};
+use crate::memory::{Dst, Planes, padded, planes};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
@@ -30,10 +31,6 @@ impl Fused {
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
         let context = self.context(space, parameters);
-        let normalise = |norms: &mut [Norm], index: usize, pixels: usize, gradient: &mut [f32]| {
-            let count = space.images * pixels;
-            norms[index].backward(&context, &layout.norms[index], count, gradient);
-        };
         head::logits_backward(
             &context,
             layout,
@@ -44,7 +41,12 @@ impl Fused {
             gradient,
             true,
         );
-
+        // From here on threads write their parts of it, some of them a phase later.
+        let gradient = Dst::of(gradient);
+        let normalise = |norms: &mut [Norm], index: usize, pixels: usize| {
+            let count = space.images * pixels;
+            norms[index].backward(&context, &layout.norms[index], count, gradient);
+        };
         let side = space.sides.last();
         let (matrix, norm) = &layout.last;
         let z = space.last.planes();
@@ -68,7 +70,7 @@ impl Fused {
                 );
             }
         });
-        normalise(&mut norms, *norm, side.pixels(), gradient);
+        normalise(&mut norms, *norm, side.pixels());
         let count = layout.blocks.len();
         // The gradient of the output of the block at hand, in one of two places.
         let mut place = 0;
@@ -100,7 +102,7 @@ impl Fused {
             let rows = |pixels: usize| space.images * pixels;
             // The sums that came with the gradient of this block's output.
             let (matrix, norm) = &block.project;
-            normalise(&mut norms, *norm, after.pixels(), gradient);
+            normalise(&mut norms, *norm, after.pixels());
             let mut filtered = Filtered {
                 z: memory.filtered.planes(),
                 norm: &norms[block.depthwise.1],
@@ -135,7 +137,7 @@ impl Fused {
                     gradient,
                 );
             }
-            normalise(&mut norms, block.depthwise.1, after.pixels(), gradient);
+            normalise(&mut norms, block.depthwise.1, after.pixels());
 
             place = 1 - place;
             let d_input = space.narrow[place].reshaped(block.in_channels, rows(before.pixels()));
@@ -145,7 +147,7 @@ impl Fused {
                 self.depthwise_backward(
                     &context, space, &norms, index, d_filtered, None, d_expanded, gradient,
                 );
-                normalise(&mut norms, *norm, before.pixels(), gradient);
+                normalise(&mut norms, *norm, before.pixels());
                 let behind = Behind {
                     d: d_expanded,
                     z: z.planes(),
@@ -176,6 +178,7 @@ impl Fused {
             d_output = d_input;
         }
         self.stem_backward(&context, space, &mut norms, pixels, d_output, gradient);
+        context.settle();
         workspace.norms = norms;
     }
 
@@ -189,7 +192,7 @@ impl Fused {
         d: Planes,
         residual: Option<Planes>,
         target: Planes,
-        gradient: &mut [f32],
+        gradient: Dst,
     ) {
         let block = &self.layout.blocks[index];
         let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
@@ -240,7 +243,7 @@ impl Fused {
         norms: &mut [Norm],
         pixels: Pixels<'_>,
         d: Planes,
-        gradient: &mut [f32],
+        gradient: Dst,
     ) {
         let layout: &Layout = &self.layout;
         let (taps, norm) = &layout.stem;
@@ -305,14 +308,24 @@ fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, 
 }
 
 /// Adds up the groups' gradients of some taps, and brings them into torch's layout.
-fn taps_gradient(space: &Workspace, taps: &super::layout::Taps, gradient: &mut [f32]) {
+fn taps_gradient(space: &Workspace, taps: &super::layout::Taps, gradient: Dst) {
     let groups = &space.tap_gradients[..space.groups.len()];
-    let target = &mut gradient[taps.weight..][..taps.channels * taps.taps];
-    for (channel, target) in target.chunks_exact_mut(taps.taps).enumerate() {
-        let start = channel / LANES * LANES * taps.taps + channel % LANES;
-        for (tap, target) in target.iter_mut().enumerate() {
-            let at = start + tap * LANES;
-            *target = groups.iter().map(|group| group.as_slice()[at]).sum();
+    let length = taps.channels * taps.taps;
+    // SAFETY: the taps lie there; no thread has a part in them.
+    let target =
+        unsafe { std::slice::from_raw_parts_mut(gradient.pointer(taps.weight, length), length) };
+    for (plane, target) in target.chunks_mut(LANES * taps.taps).enumerate() {
+        for tap in 0..taps.taps {
+            let at = (plane * taps.taps + tap) * LANES;
+            let mut sums = [0.0; LANES];
+            for group in groups {
+                for (sum, value) in sums.iter_mut().zip(&group.as_slice()[at..at + LANES]) {
+                    *sum += value;
+                }
+            }
+            for (target, sum) in target[tap..].iter_mut().step_by(taps.taps).zip(sums) {
+                *target = sum;
+            }
         }
     }
 }

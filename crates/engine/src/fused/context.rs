@@ -130,8 +130,10 @@ pub(super) struct Context<'a> {
     pub(super) scratch: &'a [Mutex<Scratch>],
     /// One a group.
     pub(super) sums: &'a [Mutex<Sums>],
-    /// Gradients of weights of every group but the first, while a layer is under way.
-    pub(super) partials: &'a [Buffer],
+    /// Gradients of weights of every group but the first, while a layer is under way, and while
+    /// the next one is.
+    pub(super) partials: &'a [[Buffer; 2]],
+    pub(super) pending: Mutex<Pending>,
     pub(super) weights: StepWeights<'a>,
 }
 
@@ -142,7 +144,14 @@ impl Context<'_> {
         channels: usize,
         work: impl Fn(&Group, &mut Scratch, &mut Sums) + Sync,
     ) {
+        let pending = {
+            let mut pending = lock(&self.pending);
+            let taken = *pending;
+            pending.sum = None;
+            taken
+        };
         self.team.run(self.groups.len(), |task, thread| {
+            self.add_part(task, pending);
             let mut scratch = lock(&self.scratch[thread]);
             let mut sums = lock(&self.sums[task]);
             sums.reset(padded(channels));
@@ -161,12 +170,12 @@ impl Context<'_> {
         (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
     }
 
-    /// The sums of all groups, added in their order.
-    pub(super) fn totals(&self) -> Sums {
+    /// Hands `f` the sums of all groups, added in their order; the next phase begins others.
+    pub(super) fn with_totals(&self, f: impl FnOnce(&[f64], &[f64])) {
         let mut groups = self.sums[..self.groups.len()].iter();
-        let mut totals = groups
-            .next()
-            .map_or_else(Sums::default, |sums| lock(sums).clone());
+        let Some(mut totals) = groups.next().map(lock) else {
+            return;
+        };
         for sums in groups {
             let sums = lock(sums);
             for (total, sum) in totals.first.iter_mut().zip(&sums.first) {
@@ -176,41 +185,59 @@ impl Context<'_> {
                 *total += sum;
             }
         }
-        totals
+        f(&totals.first, &totals.second);
     }
 
     /// Where a group's share of the gradient of some weights belongs.
     pub(super) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
         match group.index.checked_sub(1) {
             None => gradient,
-            Some(index) => self.partials[index].dst(),
+            Some(index) => self.partials[index][lock(&self.pending).turn].dst(),
         }
     }
 
-    /// Adds the other groups' shares of a gradient to the first one's.
-    pub(super) fn add_partials(&self, gradient: &mut [f32]) {
-        const PIECE: usize = 8 * 1024;
-        let others = &self.partials[..self.groups.len() - 1];
-        if others.is_empty() {
-            return;
+    /// Adds the other groups' shares of a gradient of `length` numbers to the first one's: in
+    /// the next phase, on the way, since a phase of its own takes longer than the sums.
+    pub(super) fn add_partials(&self, gradient: Dst, length: usize) {
+        if !self.partials.is_empty() {
+            let mut pending = lock(&self.pending);
+            // The next phase's shares go where nobody reads.
+            pending.turn = 1 - pending.turn;
+            pending.sum = Some((gradient, length));
         }
-        let (target, length) = (Dst::of(gradient), gradient.len());
-        self.team.run(length.div_ceil(PIECE), |piece, _| {
-            let range = piece * PIECE..length.min((piece + 1) * PIECE);
-            // SAFETY: the pieces do not overlap, and lie within the gradient.
-            let sum = unsafe {
-                std::slice::from_raw_parts_mut(
-                    target.pointer(range.start, range.len()),
-                    range.len(),
-                )
-            };
-            for other in others {
-                for (sum, value) in sum.iter_mut().zip(&other.as_slice()[range.clone()]) {
-                    *sum += value;
-                }
-            }
-        });
     }
+
+    /// Makes what is left to the next phase, where none comes.
+    pub(super) fn settle(&self) {
+        self.each_group(0, |_, _, _| {});
+    }
+
+    /// One of as many parts of a pending sum as there are groups.
+    fn add_part(&self, part: usize, pending: Pending) {
+        let Some((target, length)) = pending.sum else {
+            return;
+        };
+        let parts = self.groups.len();
+        let range = length * part / parts..length * (part + 1) / parts;
+        // SAFETY: the parts do not overlap, and lie within the gradient.
+        let sum = unsafe {
+            std::slice::from_raw_parts_mut(target.pointer(range.start, range.len()), range.len())
+        };
+        for buffers in self.partials {
+            let values = &buffers[1 - pending.turn].as_slice()[range.clone()];
+            for (sum, value) in sum.iter_mut().zip(values) {
+                *sum += value;
+            }
+        }
+    }
+}
+
+/// A sum of the groups' shares of a gradient, left to the next phase.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Pending {
+    sum: Option<(Dst, usize)>,
+    /// Which of two buffers takes the shares of the phase at hand.
+    turn: usize,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -31,12 +31,12 @@ impl Fused {
         let space = &*workspace;
         let context = self.context(space, parameters);
         pack(&context, layout, parameters, space);
-        let mut normalise = |norms: &mut Vec<super::workspace::Norm>, index: usize, pixels| {
+        let mut normalise = |norms: &mut Vec<super::norm::Norm>, index: usize, pixels| {
             norms[index].forward(
                 &context,
                 &layout.norms[index],
                 space.images * pixels,
-                &self.plan.spec.batch_norm,
+                self.plan.spec.batch_norm,
                 parameters,
                 statistics,
             );
@@ -128,7 +128,7 @@ impl Fused {
 pub(super) fn input<'a>(
     layout: &Layout,
     space: &Workspace,
-    norms: &'a [super::workspace::Norm],
+    norms: &'a [super::norm::Norm],
     index: usize,
 ) -> Input<'a> {
     let Some(before) = index.checked_sub(1) else {
@@ -218,14 +218,14 @@ fn stem(context: &Context<'_>, layout: &Layout, space: &Workspace, pixels: Pixel
 /// What a depthwise convolution reads: the normalised expansion, or the block's input.
 pub(super) struct DepthwiseInput<'a> {
     pub(super) source: Planes,
-    pub(super) norm: Option<&'a super::workspace::Norm>,
+    pub(super) norm: Option<&'a super::norm::Norm>,
     pub(super) activation: Activation,
 }
 
 pub(super) fn depthwise_input<'a>(
     block: &BlockLayout,
     space: &Workspace,
-    norms: &'a [super::workspace::Norm],
+    norms: &'a [super::norm::Norm],
     index: usize,
 ) -> DepthwiseInput<'a> {
     match (&block.expand, &space.blocks[index].expanded) {
@@ -246,7 +246,7 @@ fn depthwise(
     context: &Context<'_>,
     layout: &Layout,
     space: &Workspace,
-    norms: &[super::workspace::Norm],
+    norms: &[super::norm::Norm],
     index: usize,
 ) {
     let block = &layout.blocks[index];

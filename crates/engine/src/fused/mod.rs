@@ -12,6 +12,7 @@ mod forward;
 mod head;
 mod infer;
 mod layout;
+mod norm;
 mod pointwise;
 mod squeeze;
 mod workspace;
@@ -286,6 +287,7 @@ impl Fused {
             scratch: &workspace.scratch,
             sums: &workspace.sums,
             partials: &workspace.partials,
+            pending: Mutex::default(),
             weights: StepWeights {
                 arena,
                 packed: &workspace.packed,

@@ -2,7 +2,7 @@
 
 use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
-use super::workspace::Norm;
+use super::norm::Norm;
 use crate::kernels::{
     ActivateRows, Before, Epilogue, Images, NormaliseRows, Product, ProductSums, WeightGradient,
     activate_rows, combine, factor_gradient, normalise_rows, product, weight_gradient,
@@ -239,11 +239,11 @@ pub(super) fn expand_backward(
     pixels: usize,
     behind: &Behind<'_>,
     input: Planes,
-    gradient: &mut [f32],
+    gradient: Dst,
     input_gradient: &InputGradient,
 ) {
-    let weights = &mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs];
-    let target = Dst::of(weights);
+    // SAFETY: the matrix lies there.
+    let target = unsafe { gradient.at(matrix.weight) };
     let channels = matrix.outputs + matrix.inputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
@@ -292,7 +292,7 @@ pub(super) fn expand_backward(
             }
         }
     });
-    context.add_partials(weights);
+    context.add_partials(target, matrix.outputs * matrix.inputs);
 }
 
 /// The way back through [`project`]: to the gradient before the activation, with the sums of
@@ -304,12 +304,12 @@ pub(super) fn project_backward(
     matrix: &Matrix,
     behind: &Behind<'_>,
     input: &Filtered<'_>,
-    gradient: &mut [f32],
+    gradient: Dst,
     target: Planes,
     factors: Option<Planes>,
 ) {
-    let weights = &mut gradient[matrix.weight..][..matrix.outputs * matrix.inputs];
-    let place = Dst::of(weights);
+    // SAFETY: the matrix lies there.
+    let place = unsafe { gradient.at(matrix.weight) };
     let channels = 2 * matrix.inputs + matrix.outputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
@@ -392,5 +392,5 @@ pub(super) fn project_backward(
             }
         }
     });
-    context.add_partials(weights);
+    context.add_partials(place, matrix.outputs * matrix.inputs);
 }

@@ -124,14 +124,14 @@ pub(super) fn squeeze_gradient(
     input: &Filtered<'_>,
     space: &SqueezeSpace,
     d: Planes,
-    gradient: &mut [f32],
+    gradient: Dst,
 ) {
     // Both weights and biases follow each other in the arena.
     let end = expand
         .bias
         .map_or(expand.weight, |(bias, _)| bias + expand.outputs);
-    let weights = &mut gradient[reduce.weight..end];
-    let place = Dst::of(weights);
+    // SAFETY: the weights lie there.
+    let place = unsafe { gradient.at(reduce.weight) };
     context.each_group(reduce.inputs, |group, _, sums| {
         let (first, count) = (group.images.start, group.images.len());
         // SAFETY: as in `squeeze`; the partial gradient is the group's.
@@ -187,7 +187,7 @@ pub(super) fn squeeze_gradient(
             );
         }
     });
-    context.add_partials(weights);
+    context.add_partials(place, end - reduce.weight);
 }
 
 /// # Safety

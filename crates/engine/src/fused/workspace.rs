@@ -2,10 +2,11 @@
 
 use std::sync::Mutex;
 
-use super::context::{Context, Group, Scratch, groups};
-use super::layout::{Layout, NormPlace};
-use crate::kernels::{Affine, NormBackward, Sums};
-use crate::memory::{Buffer, Src, Tensor, padded, plane_stride, planes};
+use super::context::{Group, Scratch, groups};
+use super::layout::Layout;
+use super::norm::Norm;
+use crate::kernels::Sums;
+use crate::memory::{Buffer, Tensor, plane_stride, planes};
 
 /// Height and width of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,119 +51,6 @@ impl Sides {
     /// Of the features that are pooled.
     pub(super) fn last(&self) -> Side {
         self.blocks[self.blocks.len() - 1]
-    }
-}
-
-/// A batch normalisation within a step: its coefficients, padded to whole planes.
-pub(super) struct Norm {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    a: Vec<f32>,
-    b: Vec<f32>,
-    c: Vec<f32>,
-    mean: Vec<f64>,
-    /// `1 / sqrt(variance + epsilon)`
-    inverse_deviation: Vec<f64>,
-}
-
-impl Norm {
-    fn new(channels: usize) -> Self {
-        let zeros = || vec![0.0; padded(channels)];
-        Norm {
-            scale: zeros(),
-            shift: zeros(),
-            a: zeros(),
-            b: zeros(),
-            c: zeros(),
-            mean: vec![0.0; channels],
-            inverse_deviation: vec![0.0; channels],
-        }
-    }
-
-    /// What to multiply and add, from the statistics of the batch (`count` values a
-    /// channel) in the context's sums. Moves the running statistics as torch does: the
-    /// variance there is the unbiased one.
-    pub(super) fn forward(
-        &mut self,
-        context: &Context<'_>,
-        place: &NormPlace,
-        count: usize,
-        constants: &crate::BatchNormSpec,
-        arena: &[f32],
-        statistics: &mut [f32],
-    ) {
-        let (n, momentum) = (count as f64, constants.momentum);
-        let moved =
-            |old: f32, new: f64| (f64::from(old) * (1.0 - momentum) + new * momentum) as f32;
-        let totals = context.totals();
-        for channel in 0..place.channels {
-            let (sum, squares) = (totals.first[channel], totals.second[channel]);
-            let mean = sum / n;
-            let variance = (squares / n - mean * mean).max(0.0);
-            let inverse = 1.0 / (variance + constants.epsilon).sqrt();
-            let scale = f64::from(arena[place.weight + channel]) * inverse;
-            self.scale[channel] = scale as f32;
-            self.shift[channel] = (f64::from(arena[place.bias + channel]) - mean * scale) as f32;
-            self.mean[channel] = mean;
-            self.inverse_deviation[channel] = inverse;
-            let running = &mut statistics[place.mean + channel];
-            *running = moved(*running, mean);
-            let running = &mut statistics[place.variance + channel];
-            *running = moved(*running, variance * n / (n - 1.0));
-        }
-    }
-
-    /// The gradients of weight and bias, and the coefficients of the input's, from the
-    /// context's sums of the gradient `d` behind the normalisation and of `d * z`.
-    pub(super) fn backward(
-        &mut self,
-        context: &Context<'_>,
-        place: &NormPlace,
-        count: usize,
-        gradient: &mut [f32],
-    ) {
-        let n = count as f64;
-        let totals = context.totals();
-        for channel in 0..place.channels {
-            let (sum, product) = (totals.first[channel], totals.second[channel]);
-            let (mean, inverse) = (self.mean[channel], self.inverse_deviation[channel]);
-            let normalised = inverse * (product - mean * sum);
-            gradient[place.weight + channel] = normalised as f32;
-            gradient[place.bias + channel] = sum as f32;
-            let a = f64::from(self.scale[channel]);
-            let b = -a * inverse * normalised / n;
-            self.a[channel] = a as f32;
-            self.b[channel] = b as f32;
-            self.c[channel] = (-a * sum / n - b * mean) as f32;
-        }
-    }
-
-    pub(super) fn affine(&self) -> Affine {
-        Affine {
-            scale: Src::of(&self.scale),
-            shift: Src::of(&self.shift),
-        }
-    }
-
-    /// Of the plane that starts at `channel`.
-    pub(super) fn affine_at(&self, channel: usize) -> Affine {
-        Affine {
-            scale: Src::of(&self.scale[channel..]),
-            shift: Src::of(&self.shift[channel..]),
-        }
-    }
-
-    pub(super) fn gradient(&self) -> NormBackward {
-        self.gradient_at(0)
-    }
-
-    /// Of the plane that starts at `channel`.
-    pub(super) fn gradient_at(&self, channel: usize) -> NormBackward {
-        NormBackward {
-            a: Src::of(&self.a[channel..]),
-            b: Src::of(&self.b[channel..]),
-            c: Src::of(&self.c[channel..]),
-        }
     }
 }
 
@@ -214,7 +102,7 @@ pub(super) struct Workspace {
     pub(super) packed: Buffer,
     pub(super) scratch: Vec<Mutex<Scratch>>,
     pub(super) sums: Vec<Mutex<Sums>>,
-    pub(super) partials: Vec<Buffer>,
+    pub(super) partials: Vec<[Buffer; 2]>,
     /// Gradients of taps of every group, while a layer is under way.
     pub(super) tap_gradients: Vec<Buffer>,
     /// Gradients of expanded activations and of blocks' outputs, in turns.
@@ -295,7 +183,7 @@ impl Workspace {
             partials: groups
                 .iter()
                 .skip(1)
-                .map(|_| Buffer::new(largest))
+                .map(|_| [(); 2].map(|()| Buffer::new(largest)))
                 .collect(),
             wide: wide.pair(),
             narrow: narrow.pair(),

@@ -1,0 +1,224 @@
+//! Batch normalisations within a step. Every phase waits for their few numbers, so they are
+//! made with the vectors there are.
+
+use super::context::Context;
+use super::layout::NormPlace;
+use crate::isa::dispatch;
+use crate::kernels::{Affine, NormBackward};
+use crate::memory::{Dst, Src, padded};
+use crate::spec::BatchNormSpec;
+
+/// A batch normalisation within a step: its coefficients, padded to whole planes.
+pub(super) struct Norm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+    mean: Vec<f64>,
+    /// `1 / sqrt(variance + epsilon)`
+    inverse_deviation: Vec<f64>,
+}
+
+impl Norm {
+    pub(super) fn new(channels: usize) -> Self {
+        let zeros = || vec![0.0; padded(channels)];
+        Norm {
+            scale: zeros(),
+            shift: zeros(),
+            a: zeros(),
+            b: zeros(),
+            c: zeros(),
+            mean: vec![0.0; channels],
+            inverse_deviation: vec![0.0; channels],
+        }
+    }
+
+    /// What to multiply and add, from the statistics of the batch (`count` values a
+    /// channel) in the context's sums. Moves the running statistics as torch does: the
+    /// variance there is the unbiased one.
+    pub(super) fn forward(
+        &mut self,
+        context: &Context<'_>,
+        place: &NormPlace,
+        count: usize,
+        constants: BatchNormSpec,
+        arena: &[f32],
+        statistics: &mut [f32],
+    ) {
+        let channels = place.channels;
+        let parameters = Pair {
+            first: &arena[place.weight..][..channels],
+            second: &arena[place.bias..][..channels],
+        };
+        // Mean and variance follow each other.
+        let (means, variances) = statistics.split_at_mut(place.variance);
+        let running = [
+            &mut means[place.mean..][..channels],
+            &mut variances[..channels],
+        ];
+        context.with_totals(|first, second| {
+            let totals = Pair {
+                first: &first[..channels],
+                second: &second[..channels],
+            };
+            let count = count as f64;
+            forward(
+                context.isa,
+                self,
+                totals,
+                count,
+                constants,
+                parameters,
+                running,
+            );
+        });
+    }
+
+    /// The gradients of weight and bias, and the coefficients of the input's, from the
+    /// context's sums of the gradient `d` behind the normalisation and of `d * z`.
+    pub(super) fn backward(
+        &mut self,
+        context: &Context<'_>,
+        place: &NormPlace,
+        count: usize,
+        gradient: Dst,
+    ) {
+        let channels = place.channels;
+        // SAFETY: both lie in the gradient, apart from each other; no thread has a part in them.
+        let gradients = [place.weight, place.bias].map(|place| unsafe {
+            std::slice::from_raw_parts_mut(gradient.pointer(place, channels), channels)
+        });
+        context.with_totals(|first, second| {
+            let totals = Pair {
+                first: &first[..channels],
+                second: &second[..channels],
+            };
+            backward(context.isa, self, totals, count as f64, gradients);
+        });
+    }
+
+    pub(super) fn affine(&self) -> Affine {
+        Affine {
+            scale: Src::of(&self.scale),
+            shift: Src::of(&self.shift),
+        }
+    }
+
+    /// Of the plane that starts at `channel`.
+    pub(super) fn affine_at(&self, channel: usize) -> Affine {
+        Affine {
+            scale: Src::of(&self.scale[channel..]),
+            shift: Src::of(&self.shift[channel..]),
+        }
+    }
+
+    pub(super) fn gradient(&self) -> NormBackward {
+        self.gradient_at(0)
+    }
+
+    /// Of the plane that starts at `channel`.
+    pub(super) fn gradient_at(&self, channel: usize) -> NormBackward {
+        NormBackward {
+            a: Src::of(&self.a[channel..]),
+            b: Src::of(&self.b[channel..]),
+            c: Src::of(&self.c[channel..]),
+        }
+    }
+}
+
+/// Two numbers of each channel.
+#[derive(Clone, Copy)]
+struct Pair<'a, T> {
+    first: &'a [T],
+    second: &'a [T],
+}
+
+dispatch! {
+    forward(
+        norm: &mut Norm,
+        totals: Pair<'_, f64>,
+        count: f64,
+        constants: BatchNormSpec,
+        parameters: Pair<'_, f32>,
+        running: [&mut [f32]; 2],
+    ) => forward_kernel
+}
+
+#[inline(always)]
+fn forward_kernel<const FMA: bool>(
+    norm: &mut Norm,
+    totals: Pair<'_, f64>,
+    count: f64,
+    constants: BatchNormSpec,
+    parameters: Pair<'_, f32>,
+    running: [&mut [f32]; 2],
+) {
+    let channels = totals.first.len();
+    let (share, unbiased) = (1.0 / count, count / (count - 1.0));
+    let (kept, momentum) = (1.0 - constants.momentum, constants.momentum);
+    let [means, variances] = running;
+    let (weights, biases) = (
+        &parameters.first[..channels],
+        &parameters.second[..channels],
+    );
+    let (means, variances) = (&mut means[..channels], &mut variances[..channels]);
+    let (scales, shifts) = (&mut norm.scale[..channels], &mut norm.shift[..channels]);
+    let batch = &mut norm.mean[..channels];
+    let inverses = &mut norm.inverse_deviation[..channels];
+    let squares = &totals.second[..channels];
+    for channel in 0..channels {
+        let mean = totals.first[channel] * share;
+        let variance = (squares[channel] * share - mean * mean).max(0.0);
+        let inverse = 1.0 / (variance + constants.epsilon).sqrt();
+        let scale = f64::from(weights[channel]) * inverse;
+        scales[channel] = scale as f32;
+        shifts[channel] = (f64::from(biases[channel]) - mean * scale) as f32;
+        batch[channel] = mean;
+        inverses[channel] = inverse;
+        let moved = |old: f32, new: f64| (f64::from(old) * kept + new * momentum) as f32;
+        means[channel] = moved(means[channel], mean);
+        variances[channel] = moved(variances[channel], variance * unbiased);
+    }
+}
+
+dispatch! {
+    backward(
+        norm: &mut Norm,
+        totals: Pair<'_, f64>,
+        count: f64,
+        gradients: [&mut [f32]; 2],
+    ) => backward_kernel
+}
+
+#[inline(always)]
+fn backward_kernel<const FMA: bool>(
+    norm: &mut Norm,
+    totals: Pair<'_, f64>,
+    count: f64,
+    gradients: [&mut [f32]; 2],
+) {
+    let channels = totals.first.len();
+    let share = 1.0 / count;
+    let [weights, biases] = gradients;
+    let (weights, biases) = (&mut weights[..channels], &mut biases[..channels]);
+    let (means, inverses) = (&norm.mean[..channels], &norm.inverse_deviation[..channels]);
+    let scales = &norm.scale[..channels];
+    let (a, b, c) = (
+        &mut norm.a[..channels],
+        &mut norm.b[..channels],
+        &mut norm.c[..channels],
+    );
+    let products = &totals.second[..channels];
+    for channel in 0..channels {
+        let (sum, mean) = (totals.first[channel], means[channel]);
+        let normalised = inverses[channel] * (products[channel] - mean * sum);
+        weights[channel] = normalised as f32;
+        biases[channel] = sum as f32;
+        let scale = f64::from(scales[channel]);
+        let slope = -scale * inverses[channel] * normalised * share;
+        a[channel] = scale as f32;
+        b[channel] = slope as f32;
+        c[channel] = (-scale * sum * share - slope * mean) as f32;
+    }
+}
