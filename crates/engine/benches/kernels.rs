@@ -260,6 +260,7 @@ fn depthwise(criterion: &mut Criterion) {
             activation: ACTIVATION,
             taps: taps.src(),
             target: z.planes().start,
+            stream: false,
             ring: ring.dst(),
         };
         each_isa(
@@ -285,6 +286,7 @@ fn depthwise(criterion: &mut Criterion) {
             output_norm: numbers.backward(),
             residual: None,
             target: target.planes().start,
+            stream: false,
             taps_gradient: gradient.dst(),
             ring: ring.dst(),
         };

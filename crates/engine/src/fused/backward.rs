@@ -226,6 +226,7 @@ impl Fused {
                         output_norm: norms[*norm].gradient_at(channel),
                         residual: residual.map(|residual| row(residual, before.pixels()).src()),
                         target: row(target, before.pixels()).start,
+                        stream: context.streams(target),
                         taps_gradient,
                         ring,
                     };

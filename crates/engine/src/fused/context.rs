@@ -14,6 +14,9 @@ use crate::team::Team;
 /// Numbers that a block of rows may take of a core's cache, its operands together.
 const BLOCK: usize = 80 * 1024;
 
+/// Numbers of a plane from which on activations are stored past the caches. Measured.
+const STREAM: usize = 640 * 1024;
+
 /// Rows of the blocks that `rows` are cut into, where a row has `channels` numbers in all
 /// operands together: a multiple of every tile's height where it can be.
 pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
@@ -168,6 +171,11 @@ impl Context<'_> {
     ) -> Option<Planes> {
         let rank = self.isa.rank();
         (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
+    }
+
+    /// Whether planes are so long that their beginning has left the caches when their end is made.
+    pub(super) fn streams(&self, planes: Planes) -> bool {
+        planes.stride >= STREAM
     }
 
     /// Hands `f` the sums of all groups, added in their order; the next phase begins others.

@@ -278,6 +278,7 @@ fn depthwise(
                         .src()
                         .at(taps.packed + plane * LANES * taps.taps),
                     target: target.start,
+                    stream: context.streams(target),
                     ring,
                 };
                 depthwise_forward(context.isa, &operands, sums, plane * LANES);

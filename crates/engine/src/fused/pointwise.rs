@@ -121,6 +121,7 @@ unsafe fn multiply(
             second,
             with: None,
         }),
+        stream: context.streams(c),
         ..Epilogue::NONE
     };
     // SAFETY: as promised by the caller.
@@ -368,6 +369,7 @@ pub(super) fn project_backward(
                             second: totals[1],
                             with: Some(z),
                         }),
+                        stream: context.streams(target),
                         ..Epilogue::NONE
                     };
                     product(matrix.isa, &operands, &epilogue);

@@ -41,6 +41,8 @@ pub(crate) struct DepthwiseBackward {
     pub(crate) residual: Option<Src>,
     /// Gets the gradient of the input before the activation; the input's shape.
     pub(crate) target: Dst,
+    /// Whether the target goes past the caches.
+    pub(crate) stream: bool,
     /// `[kernel * kernel][16]`; the taps' gradient is added to what is there.
     pub(crate) taps_gradient: Dst,
     /// Scratch of [`super::ring_length`] numbers.
@@ -70,6 +72,7 @@ unsafe fn depthwise_backward_kernel<S: Simd>(
         (_, 1) => images::<S, 5, 1>(s, operands, sums, at),
         _ => images::<S, 5, 2>(s, operands, sums, at),
     }
+    s.settle();
 }
 
 /// A row of the input, and what of the output it meets.
@@ -259,7 +262,11 @@ unsafe fn tile<
             if let Some(residual) = row.residual {
                 gradient = s.add(gradient, s.load_pixel(residual, at));
             }
-            s.store_pixel(row.target, at, gradient);
+            if o.stream {
+                s.stream_pixel(row.target, at, gradient);
+            } else {
+                s.store_pixel(row.target, at, gradient);
+            }
             totals[0] = s.add(totals[0], gradient);
             totals[1] = s.mul_add(gradient, value, totals[1]);
         }

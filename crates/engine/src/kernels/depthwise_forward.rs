@@ -35,6 +35,8 @@ pub(crate) struct DepthwiseForward {
     pub(crate) taps: Src,
     /// `[images][ceil(height / stride)][ceil(width / stride)][16]`
     pub(crate) target: Dst,
+    /// Whether the target goes past the caches.
+    pub(crate) stream: bool,
     /// Scratch of [`ring_length`] numbers.
     pub(crate) ring: Dst,
 }
@@ -88,6 +90,7 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
         (_, 1) => images::<S, 5, 1>(s, operands, sums, at),
         _ => images::<S, 5, 2>(s, operands, sums, at),
     }
+    s.settle();
 }
 
 /// The input rows that an output row sees.
@@ -129,6 +132,8 @@ pub(super) struct Row<S: Simd> {
     /// After the bias.
     pub(super) activation: Activation,
     pub(super) target: Dst,
+    /// Whether the target goes past the caches.
+    pub(super) stream: bool,
 }
 
 impl<S: Simd> Row<S> {
@@ -195,6 +200,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 bias: s.zero(),
                 activation: Activation::Identity,
                 target: target.at(y * columns * S::PIXEL),
+                stream: o.stream,
             };
             row.make::<K, STRIDE>(s, &mut row_totals);
             for (total, row_total) in totals.iter_mut().zip(row_totals) {
@@ -246,7 +252,11 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
         *sum = activate::<S, A>(s, *sum);
     });
     for (column, &sum) in sums.iter().enumerate() {
-        s.store_pixel(row.target, x + column, sum);
+        if row.stream {
+            s.stream_pixel(row.target, x + column, sum);
+        } else {
+            s.store_pixel(row.target, x + column, sum);
+        }
         totals[0] = s.add(totals[0], sum);
         totals[1] = s.mul_add(sum, sum, totals[1]);
     }

@@ -108,6 +108,7 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &Depthwi
             bias: s.load(o.bias, plane * LANES),
             activation: o.activation,
             target: o.target.plane(plane).start,
+            stream: false,
         };
         // Nobody reads these sums, so none are made.
         row.make::<K, STRIDE>(s, &mut [s.zero(); 2]);

@@ -62,6 +62,8 @@ pub(crate) struct Epilogue {
     /// Added pixel by pixel.
     pub(crate) addend: Option<Planes>,
     pub(crate) sums: Option<ProductSums>,
+    /// Whether `c`, whose pixels are then those of other activations, goes past the caches.
+    pub(crate) stream: bool,
 }
 
 /// An activation that the forward pass applied behind a normalisation of `z`.
@@ -88,6 +90,7 @@ impl Epilogue {
         before: None,
         addend: None,
         sums: None,
+        stream: false,
     };
 }
 
@@ -122,7 +125,7 @@ entry! {
 }
 
 #[inline(always)]
-unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue) {
+unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue) {
     let &Product { rows, depth, .. } = operands;
     for (plane, width) in panels::<S>(planes(operands.columns)) {
         let tiles = match width {
@@ -151,6 +154,9 @@ unsafe fn product_kernel<S: Simd>(_: S, operands: &Product, epilogue: &Epilogue)
             });
             row = end;
         }
+    }
+    if epilogue.stream {
+        s.settle();
     }
 }
 
@@ -326,7 +332,13 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
         s.store(sums.second, plane * LANES, second);
     }
     let c = operands.c.plane(vector);
-    for row in 0..ROWS {
-        put(s, c, row, column[row]);
+    if epilogue.stream {
+        for row in 0..ROWS {
+            s.stream_pixel(c.start, row, column[row]);
+        }
+    } else {
+        for row in 0..ROWS {
+            put(s, c, row, column[row]);
+        }
     }
 }

@@ -152,6 +152,24 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    unsafe fn stream_pixel(self, target: Dst, row: usize, value: __m512) {
+        unsafe {
+            let to = target.pointer(row * Self::PIXEL, Self::PIXEL);
+            if BF16 {
+                let halves: __m256i = transmute(_mm512_cvtneps_pbh(value));
+                _mm256_stream_si256(to.cast(), halves);
+            } else {
+                _mm512_stream_ps(to, value);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn settle(self) {
+        unsafe { _mm_sfence() }
+    }
+
+    #[inline(always)]
     fn rank(self, first: __m512, second: __m512) -> __m512 {
         if !BF16 {
             return first;

@@ -93,6 +93,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.store(target, row * LANES, value) }
     }
+    /// [`Simd::store_pixel`] past the caches, for what is not read again before much else is;
+    /// [`Simd::settle`] comes after the last of them. `target` must be aligned to a pixel's size.
+    ///
+    /// # Safety
+    /// `target` must have pixel `row`.
+    #[inline(always)]
+    unsafe fn stream_pixel(self, target: Dst, row: usize, value: Self::Vector) {
+        // SAFETY: as promised by the caller.
+        unsafe { self.store_pixel(target, row, value) }
+    }
+    /// Orders what was streamed before whatever follows.
+    #[inline(always)]
+    fn settle(self) {}
     /// What [`Simd::multiply_ranks`] takes of `RANK` vectors, the others being unused.
     #[inline(always)]
     fn rank(self, first: Self::Vector, _second: Self::Vector) -> Self::Vector {

@@ -153,6 +153,7 @@ impl Folded {
                 before: None,
                 addend,
                 sums: None,
+                stream: false,
             };
             product(self.isa, &operands, &epilogue);
         }

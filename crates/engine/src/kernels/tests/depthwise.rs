@@ -158,6 +158,7 @@ fn check_forward(geometry: Geometry, way: Way) {
             activation: way.activation,
             taps: Src::of(&taps),
             target: target.planes().start,
+            stream: geometry.images % 2 == 1,
             ring: Dst::of(&mut ring),
         };
         // SAFETY: all operands have the shapes that the kernel asks for.
@@ -220,6 +221,7 @@ fn check_backward(geometry: Geometry, way: Way) {
             output_norm: output_norm.operand(),
             residual: way.residual.then(|| residual.src()),
             target: target.planes().start,
+            stream: geometry.images % 2 == 1,
             taps_gradient: Dst::of(&mut taps_gradient),
             ring: Dst::of(&mut ring),
         };

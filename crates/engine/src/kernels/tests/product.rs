@@ -41,6 +41,7 @@ struct Case {
     before: Option<Activation>,
     addend: bool,
     sums: Option<Second>,
+    stream: bool,
 }
 
 impl Case {
@@ -59,6 +60,7 @@ impl Case {
                 Some(Second::Squares),
                 Some(Second::ProductsWithOthers),
             ][way / 36 % 3],
+            stream: way % 5 == 1,
             before: (way / 108 % 2 == 1).then(|| ACTIVATIONS[way % 3]),
         }
     }
@@ -128,6 +130,7 @@ fn check(case: Case) {
             continue;
         }
         let what = format!("{isa} to {to} {case:?}");
+        let alike = to == isa;
         let [a, addend, with] = [&a, &addend, &with].map(|matrix| Operand::of(isa, matrix));
         let mut packed = vec![NOTHING; packed_length(depth, columns)];
         let target = Operand::blank(to, rows, columns);
@@ -166,6 +169,7 @@ fn check(case: Case) {
                     second: Dst::of(second),
                     with: (second_sum == Second::ProductsWithOthers).then(|| with.planes()),
                 }),
+                stream: case.stream && alike,
             };
             product(isa, &operands, &epilogue);
         }
