@@ -4,6 +4,8 @@
 //! cargo run --release -p trainer --example infer_step -- --model large --image-size 224 --batch 1
 //! ```
 
+#[path = "protocol/network.rs"]
+mod network;
 mod protocol;
 
 use std::error::Error;

@@ -9,6 +9,8 @@
 //! decodes every image in every epoch, `memory` keeps what it decoded, and a
 //! folder's name adds a file of pixels in there.
 
+#[path = "protocol/network.rs"]
+mod network;
 mod protocol;
 
 use std::error::Error;

@@ -10,8 +10,6 @@ use std::io::{BufRead, Write};
 use std::str::FromStr;
 use std::time::Instant;
 
-use mobilenet::{Network, Variant};
-
 /// Options as `--name value`.
 pub(crate) struct Arguments(BTreeMap<String, String>);
 
@@ -43,27 +41,6 @@ impl Arguments {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(format!("{name} {value}: {error}").into()),
         }
-    }
-}
-
-impl Arguments {
-    /// The network that `--model` names, after `--threads` have been set up for it.
-    pub(crate) fn variant(&self) -> Result<Variant, Box<dyn Error>> {
-        if let Some(threads) = self.get("--threads")? {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()?;
-        }
-        Ok(match self.get::<String>("--model")? {
-            Some(name) => format!("mobilenet_v3_{name}").parse()?,
-            None => Variant::Small,
-        })
-    }
-
-    /// Makes the network compute in `--precision`.
-    pub(crate) fn set_precision(&self, network: &mut Network) -> Result<(), Box<dyn Error>> {
-        let precision = self.get("--precision")?.unwrap_or_default();
-        Ok(network.set_precision(precision)?)
     }
 }
 
