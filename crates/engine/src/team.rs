@@ -159,11 +159,16 @@ impl Shared {
     }
 
     fn wait_until(&self, signal: &Condvar, ready: impl Fn() -> bool) {
-        for _ in 0..SPINS {
+        for spin in 1..=SPINS {
             if ready() {
                 return;
             }
-            std::hint::spin_loop();
+            // Whoever is waited for may be waiting for this very processor.
+            if spin % 32 == 0 {
+                thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
         }
         let mut guard = lock(&self.lock);
         self.asleep.fetch_add(1, Ordering::SeqCst);

@@ -26,12 +26,26 @@ impl Network {
     /// If the configuration makes no network, or the device has no room.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Network> {
         let plan = Arc::new(config.plan()?);
-        let parameters = Parameters::new(
-            Arc::clone(&plan),
-            initialise::parameters(&plan, seed),
-            initialise::statistics(&plan),
-            device,
-        )?;
+        let parameters = initialise::parameters(&plan, seed);
+        Network::with_parameters(config, plan, parameters, seed, device)
+    }
+
+    /// A network that is all zeros, for weights to be put into.
+    pub(crate) fn blank(config: &ModelConfig, device: &Device) -> Result<Network> {
+        let plan = Arc::new(config.plan()?);
+        let parameters = vec![0.0; plan.parameters.len()];
+        Network::with_parameters(config, plan, parameters, 0, device)
+    }
+
+    fn with_parameters(
+        config: &ModelConfig,
+        plan: Arc<Plan>,
+        parameters: Vec<f32>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Network> {
+        let statistics = initialise::statistics(&plan);
+        let parameters = Parameters::new(Arc::clone(&plan), parameters, statistics, device)?;
         let executor = executor(&plan, device, Precision::F32)?;
         Ok(Network {
             config: config.clone(),

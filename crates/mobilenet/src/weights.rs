@@ -106,7 +106,7 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
     let bytes = read(path)?;
     let metadata = metadata(path, &bytes)?;
-    let network = Network::new(&metadata.model, 0, device)?;
+    let network = Network::blank(&metadata.model, device)?;
     let tensors = tensors(path, &bytes)?;
     let report = compare(&network, &tensors);
     if !report.is_complete() {
