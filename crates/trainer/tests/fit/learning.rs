@@ -68,7 +68,7 @@ fn a_run_in_bf16_learns_too() {
         return;
     }
     let (_, recorder) = scene.run();
-    let top = recorder.epochs().iter().map(|e| e.val_accuracy);
+    let top = recorder.epochs().into_iter().map(|e| e.val_accuracy);
     assert!(top.fold(0.0, f64::max) > 0.9);
 }
 
