@@ -177,8 +177,8 @@ impl Fused {
             }
             d_output = d_input;
         }
+        // Its phases also make the last sums that were left to a next one.
         self.stem_backward(&context, space, &mut norms, pixels, d_output, gradient);
-        context.settle();
         workspace.norms = norms;
     }
 

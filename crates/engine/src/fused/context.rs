@@ -178,8 +178,9 @@ impl Context<'_> {
         planes.stride >= STREAM
     }
 
-    /// Hands `f` the sums of all groups, added in their order; the next phase begins others.
-    pub(super) fn with_totals(&self, f: impl FnOnce(&[f64], &[f64])) {
+    /// Hands `f` both sums of all groups over `channels`, added in the groups' order; the next
+    /// phase begins others.
+    pub(super) fn with_totals(&self, channels: usize, f: impl FnOnce([&[f64]; 2])) {
         let mut groups = self.sums[..self.groups.len()].iter();
         let Some(mut totals) = groups.next().map(lock) else {
             return;
@@ -193,7 +194,7 @@ impl Context<'_> {
                 *total += sum;
             }
         }
-        f(&totals.first, &totals.second);
+        f([&totals.first[..channels], &totals.second[..channels]]);
     }
 
     /// Where a group's share of the gradient of some weights belongs.
@@ -213,11 +214,6 @@ impl Context<'_> {
             pending.turn = 1 - pending.turn;
             pending.sum = Some((gradient, length));
         }
-    }
-
-    /// Makes what is left to the next phase, where none comes.
-    pub(super) fn settle(&self) {
-        self.each_group(0, |_, _, _| {});
     }
 
     /// One of as many parts of a pending sum as there are groups.

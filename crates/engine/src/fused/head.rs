@@ -26,33 +26,16 @@ pub(super) fn logits(
     logits: &mut [f32],
 ) {
     let features = space.features.planes();
+    let mut source = space.pooled.planes();
     if let (Some(matrix), Some(hidden)) = (&layout.hidden, &space.hidden) {
-        let pooled = space.pooled.planes();
-        forward(context, matrix, images, pooled, hidden.planes());
-        let source = hidden.planes();
-        each_feature(
-            context,
-            layout,
-            images,
-            source,
-            source,
-            features,
-            dropout,
-            |x, _| hardswish(x),
-        );
-    } else {
-        let source = space.pooled.planes();
-        each_feature(
-            context,
-            layout,
-            images,
-            source,
-            source,
-            features,
-            dropout,
-            |x, _| x,
-        );
+        forward(context, matrix, images, source, hidden.planes());
+        source = hidden.planes();
     }
+    let activated = layout.hidden.is_some();
+    let f = |x, _| if activated { hardswish(x) } else { x };
+    each_feature(
+        context, layout, images, source, source, features, dropout, f,
+    );
     let classes = layout.classifier.outputs;
     let planes = space.logits.planes();
     forward(context, &layout.classifier, images, features, planes);

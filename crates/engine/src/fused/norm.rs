@@ -47,21 +47,14 @@ impl Norm {
         statistics: &mut [f32],
     ) {
         let channels = place.channels;
-        let parameters = Pair {
-            first: &arena[place.weight..][..channels],
-            second: &arena[place.bias..][..channels],
-        };
+        let parameters = [place.weight, place.bias].map(|place| &arena[place..][..channels]);
         // Mean and variance follow each other.
         let (means, variances) = statistics.split_at_mut(place.variance);
         let running = [
             &mut means[place.mean..][..channels],
             &mut variances[..channels],
         ];
-        context.with_totals(|first, second| {
-            let totals = Pair {
-                first: &first[..channels],
-                second: &second[..channels],
-            };
+        context.with_totals(channels, |totals| {
             let count = count as f64;
             forward(
                 context.isa,
@@ -89,11 +82,7 @@ impl Norm {
         let gradients = [place.weight, place.bias].map(|place| unsafe {
             std::slice::from_raw_parts_mut(gradient.pointer(place, channels), channels)
         });
-        context.with_totals(|first, second| {
-            let totals = Pair {
-                first: &first[..channels],
-                second: &second[..channels],
-            };
+        context.with_totals(channels, |totals| {
             backward(context.isa, self, totals, count as f64, gradients);
         });
     }
@@ -127,20 +116,13 @@ impl Norm {
     }
 }
 
-/// Two numbers of each channel.
-#[derive(Clone, Copy)]
-struct Pair<'a, T> {
-    first: &'a [T],
-    second: &'a [T],
-}
-
 dispatch! {
     forward(
         norm: &mut Norm,
-        totals: Pair<'_, f64>,
+        totals: [&[f64]; 2],
         count: f64,
         constants: BatchNormSpec,
-        parameters: Pair<'_, f32>,
+        parameters: [&[f32]; 2],
         running: [&mut [f32]; 2],
     ) => forward_kernel
 }
@@ -148,27 +130,25 @@ dispatch! {
 #[inline(always)]
 fn forward_kernel<const FMA: bool>(
     norm: &mut Norm,
-    totals: Pair<'_, f64>,
+    totals: [&[f64]; 2],
     count: f64,
     constants: BatchNormSpec,
-    parameters: Pair<'_, f32>,
+    parameters: [&[f32]; 2],
     running: [&mut [f32]; 2],
 ) {
-    let channels = totals.first.len();
+    let [values, squares] = totals;
+    let channels = values.len();
     let (share, unbiased) = (1.0 / count, count / (count - 1.0));
     let (kept, momentum) = (1.0 - constants.momentum, constants.momentum);
     let [means, variances] = running;
-    let (weights, biases) = (
-        &parameters.first[..channels],
-        &parameters.second[..channels],
-    );
+    let [weights, biases] = parameters.map(|values| &values[..channels]);
     let (means, variances) = (&mut means[..channels], &mut variances[..channels]);
     let (scales, shifts) = (&mut norm.scale[..channels], &mut norm.shift[..channels]);
     let batch = &mut norm.mean[..channels];
     let inverses = &mut norm.inverse_deviation[..channels];
-    let squares = &totals.second[..channels];
+    let squares = &squares[..channels];
     for channel in 0..channels {
-        let mean = totals.first[channel] * share;
+        let mean = values[channel] * share;
         let variance = (squares[channel] * share - mean * mean).max(0.0);
         let inverse = 1.0 / (variance + constants.epsilon).sqrt();
         let scale = f64::from(weights[channel]) * inverse;
@@ -185,7 +165,7 @@ fn forward_kernel<const FMA: bool>(
 dispatch! {
     backward(
         norm: &mut Norm,
-        totals: Pair<'_, f64>,
+        totals: [&[f64]; 2],
         count: f64,
         gradients: [&mut [f32]; 2],
     ) => backward_kernel
@@ -194,11 +174,12 @@ dispatch! {
 #[inline(always)]
 fn backward_kernel<const FMA: bool>(
     norm: &mut Norm,
-    totals: Pair<'_, f64>,
+    totals: [&[f64]; 2],
     count: f64,
     gradients: [&mut [f32]; 2],
 ) {
-    let channels = totals.first.len();
+    let [gradient, products] = totals;
+    let channels = gradient.len();
     let share = 1.0 / count;
     let [weights, biases] = gradients;
     let (weights, biases) = (&mut weights[..channels], &mut biases[..channels]);
@@ -209,9 +190,9 @@ fn backward_kernel<const FMA: bool>(
         &mut norm.b[..channels],
         &mut norm.c[..channels],
     );
-    let products = &totals.second[..channels];
+    let products = &products[..channels];
     for channel in 0..channels {
-        let (sum, mean) = (totals.first[channel], means[channel]);
+        let (sum, mean) = (gradient[channel], means[channel]);
         let normalised = inverses[channel] * (products[channel] - mean * sum);
         weights[channel] = normalised as f32;
         biases[channel] = sum as f32;
