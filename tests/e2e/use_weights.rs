@@ -57,6 +57,32 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     assert_eq!(predict("again"), csv);
 }
 
+/// The test after training keeps its images as training does; an evaluation makes no file of
+/// its own, and says so where the one it finds is no good.
+#[test]
+fn an_evaluation_reads_the_decoded_images_that_a_run_has_kept() {
+    const KEPT: &str = "images/.classify-cache/test-32.pixels";
+    assert!(trained().path(KEPT).is_file());
+
+    let bench = Bench::new();
+    bench.copy_images("images/test/3", "images/test/3", 2);
+    let weights = trained_weights();
+    let evaluate = || {
+        bench
+            .run(&["evaluate", "--weights", &weights, "--data", "images/test"])
+            .success()
+    };
+    let without = evaluate();
+    assert!(!bench.path("images/.classify-cache").exists());
+
+    std::fs::create_dir_all(bench.path("images/.classify-cache")).unwrap();
+    std::fs::write(bench.path(KEPT), "no pixels").unwrap();
+    let with = evaluate();
+    assert_eq!(with.stdout, without.stdout);
+    assert!(with.stderr.contains("test-32.pixels"), "{}", with.stderr);
+    assert_eq!(std::fs::read(bench.path(KEPT)).unwrap(), b"no pixels");
+}
+
 #[test]
 fn equal_names_in_several_inputs_stay_apart() {
     let bench = Bench::new();

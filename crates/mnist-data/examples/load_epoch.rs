@@ -102,6 +102,7 @@ fn settings(arguments: &[String]) -> Result<Settings, Failure> {
             options.disk_cache = Some(DiskCache {
                 path: Path::new(dir).join(format!("{}.pixels", options.image_size)),
                 max_bytes: u64::MAX,
+                read_only: false,
             });
         }
     }

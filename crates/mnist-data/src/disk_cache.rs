@@ -35,6 +35,9 @@ pub struct DiskCache {
     /// The most bytes of pixels it may hold; further images are decoded in
     /// every run. While it is replaced, both old and new are on the disk.
     pub max_bytes: u64,
+    /// Whether it is left as it is, whatever its size: what it lacks is decoded
+    /// in every run, and nothing is written, not even where there is no file.
+    pub read_only: bool,
 }
 
 /// A [`DiskCache`] in use.
@@ -52,7 +55,8 @@ enum Recording {
     Idle,
     /// They are being written.
     Open(Box<Successor>),
-    /// Writing failed, and will not be tried again.
+    /// They are not written: the file is only read, or writing failed and will
+    /// not be tried again.
     Off,
 }
 
@@ -67,11 +71,15 @@ struct Successor {
 
 impl OpenCache {
     pub(crate) fn new(options: DiskCache, image_size: u32) -> Self {
+        let recording = match options.read_only {
+            true => Recording::Off,
+            false => Recording::Idle,
+        };
         let cache = Self {
             options,
             image_size,
             current: RwLock::default(),
-            recording: Mutex::new(Recording::Idle),
+            recording: Mutex::new(recording),
             damage_told: AtomicBool::new(false),
         };
         cache.reopen();
@@ -121,10 +129,11 @@ impl OpenCache {
     fn reopen(&self) {
         let opened = PixelFile::open(&self.options.path, self.image_size);
         let opened = opened.unwrap_or_else(|problem| {
-            tracing::warn!(
-                "{}: {problem}; it is made anew",
-                self.options.path.display()
-            );
+            let remedy = match self.options.read_only {
+                true => "images are decoded instead",
+                false => "it is made anew",
+            };
+            tracing::warn!("{}: {problem}; {remedy}", self.options.path.display());
             None
         });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened.map(Arc::new);

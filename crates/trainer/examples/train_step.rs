@@ -153,6 +153,7 @@ fn loader(
             options.disk_cache = Some(DiskCache {
                 path: Path::new(dir).join(format!("{image_size}.pixels")),
                 max_bytes: u64::MAX,
+                read_only: false,
             });
         }
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, Classes, HostBatch, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit,
+    BadImage, Classes, DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Progress, Sample,
+    Unit,
 };
 use mobilenet::Network;
 use mobilenet::weights::WeightsMetadata;
@@ -15,7 +16,7 @@ use crate::batch::Normaliser;
 use crate::{CrossEntropy, Error, Result, Tally};
 
 /// How images are fed to a trained network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferenceOptions {
     /// Images at a time.
     pub batch_size: usize,
@@ -23,6 +24,9 @@ pub struct InferenceOptions {
     pub workers: usize,
     /// What to do with a file that is no image.
     pub on_bad_image: BadImage,
+    /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
+    /// and [`kept_images`](crate::kept_images).
+    pub disk_cache: Option<DiskCache>,
 }
 
 impl Default for InferenceOptions {
@@ -31,6 +35,7 @@ impl Default for InferenceOptions {
             batch_size: 64,
             workers: 2,
             on_bad_image: BadImage::Skip,
+            disk_cache: None,
         }
     }
 }
@@ -44,6 +49,7 @@ impl InferenceOptions {
             on_bad_image: self.on_bad_image,
             shuffle: None,
             cache_bytes: 0,
+            disk_cache: self.disk_cache,
             ..LoaderOptions::default()
         };
         Ok(Loader::new(samples, options)?)

@@ -1,12 +1,16 @@
 use std::io::Write;
 
-use trainer::Evaluation;
+use trainer::{Evaluation, InferenceOptions};
 
 use crate::args::EvaluateArgs;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let (network, metadata, options) = super::open(&args.weights, &args.inference)?;
+    let options = InferenceOptions {
+        disk_cache: trainer::kept_images(&args.data, metadata.image_size),
+        ..options
+    };
     let progress = Work::new(terminal);
     let result = trainer::evaluate(&network, &metadata, &args.data, options, &progress)?;
     let mut out = super::stdout();

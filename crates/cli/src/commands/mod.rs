@@ -52,6 +52,7 @@ fn open(
         } else {
             mnist_data::BadImage::Skip
         },
+        disk_cache: None,
     };
     Ok((network, metadata, options))
 }

@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use mnist_data::TEST;
 use trainer::{InferenceOptions, MetricsFile, Outcome, RunConfig, RunDir, Splits};
 
 use crate::Done;
@@ -40,13 +41,14 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
 }
 
 fn print_result(config: &RunConfig, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {
-    let test = config.data.root().join("test");
+    let test = config.data.root().join(TEST);
     let mut out = super::stdout();
     if test.is_dir() {
         let options = InferenceOptions {
             batch_size: config.data.batch_size,
             workers: config.workers(),
             on_bad_image: config.data.on_bad_image,
+            disk_cache: config.data.disk_cache(TEST),
         };
         let progress = Work::new(terminal);
         let result = trainer::evaluate(

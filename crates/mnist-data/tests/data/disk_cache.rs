@@ -51,6 +51,7 @@ impl Scene {
             disk_cache: Some(DiskCache {
                 path: self.cache(),
                 max_bytes: u64::MAX,
+                read_only: false,
             }),
             ..LoaderOptions::default()
         }
@@ -279,6 +280,7 @@ fn where_it_cannot_be_written_images_are_decoded() {
         let cache = DiskCache {
             path,
             max_bytes: u64::MAX,
+            read_only: false,
         };
         let loader = scene.loader(LoaderOptions {
             disk_cache: Some(cache),
@@ -300,6 +302,7 @@ fn it_holds_no_more_than_it_may() {
         disk_cache: Some(DiskCache {
             path: scene.cache(),
             max_bytes: 5 * (SIZE * SIZE) as u64 - 1,
+            read_only: false,
         }),
         ..scene.options()
     };
@@ -323,6 +326,35 @@ fn it_holds_no_more_than_it_may() {
     fs::remove_file(scene.cache()).unwrap();
     assert_eq!(scene.run(scene.options()), expected);
     assert_eq!(parts(&scene.cache()).0.len(), COUNT * SIZE * SIZE);
+}
+
+#[test]
+fn a_file_that_is_only_read_stays_as_it_is() {
+    let scene = Scene::new();
+    let reading = || LoaderOptions {
+        disk_cache: Some(DiskCache {
+            read_only: true,
+            ..scene.options().disk_cache.unwrap()
+        }),
+        ..scene.options()
+    };
+    let expected = scene.decoded();
+    assert_eq!(scene.run(reading()), expected);
+    assert_eq!(files(scene.dir.path()).len(), COUNT, "nothing was written");
+
+    scene.run(scene.options());
+    invert(&scene.cache());
+    png(&scene.samples[2].path, 77);
+    settle();
+    let mut expected = inverted(&expected);
+    expected[2] = vec![77; SIZE * SIZE * 3];
+    let held = fs::read(scene.cache()).unwrap();
+    assert_eq!(scene.run(reading()), expected);
+    assert_eq!(fs::read(scene.cache()).unwrap(), held);
+
+    fs::write(scene.cache(), "no pixels").unwrap();
+    assert_eq!(scene.run(reading()), scene.decoded());
+    assert_eq!(fs::read(scene.cache()).unwrap(), b"no pixels");
 }
 
 #[test]

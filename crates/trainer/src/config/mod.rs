@@ -22,6 +22,7 @@ pub use keys::{check_keys, is_tagged_section};
 pub use read::ConfigError;
 
 use crate::device::cpu_threads;
+use crate::disk_cache;
 
 /// Everything a run is made from.
 ///
@@ -249,10 +250,10 @@ impl DataConfig {
     /// Where the decoded images of a split are kept on disk: a file of its own for every
     /// image size, in a folder that is hidden from the listing of images.
     pub fn disk_cache(&self, split: &str) -> Option<DiskCache> {
-        let name = format!("{split}-{}.pixels", self.image_size);
         (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: self.root().join(".classify-cache").join(name),
+            path: disk_cache::path(&self.root(), split, self.image_size),
             max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
+            read_only: false,
         })
     }
 }

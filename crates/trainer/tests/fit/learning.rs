@@ -1,7 +1,7 @@
 //! What a run learns, and what it keeps.
 
 use candle_core::Device;
-use mnist_data::NoProgress;
+use mnist_data::{NoProgress, TEST};
 use mobilenet::{Precision, weights};
 use trainer::config::{CheckpointPolicy, ClassWeights, Monitor};
 use trainer::{Ending, Event, InferenceOptions, Outcome};
@@ -228,6 +228,48 @@ fn pretrained_weights_are_the_start() {
             .to_string()
             .contains(garbage.to_str().unwrap())
     );
+}
+
+/// The file is replaced at the end of an epoch that decoded anything: one that stays is the
+/// sign that nothing was decoded.
+#[test]
+fn an_evaluation_uses_the_decoded_images_on_disk() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 1;
+    let (outcome, _) = scene.run();
+    let test = scene.root().join(TEST);
+    let evaluate = |disk_cache| {
+        let options = InferenceOptions {
+            disk_cache,
+            ..InferenceOptions::default()
+        };
+        let (network, metadata) = (&outcome.network, &outcome.metadata);
+        trainer::evaluate(network, metadata, &test, options, &NoProgress).unwrap()
+    };
+    let size = scene.config.data.image_size;
+    // Images written just now are not kept before the clock of the file system has ticked.
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    let expected = evaluate(None);
+    assert_eq!(trainer::kept_images(&test, size), None);
+
+    let cache = scene.config.data.disk_cache(TEST).unwrap();
+    let written = || std::fs::metadata(&cache.path).unwrap().modified().unwrap();
+    assert_eq!(evaluate(Some(cache.clone())), expected);
+    let first = written();
+    assert_eq!(evaluate(Some(cache.clone())), expected);
+    assert_eq!(written(), first);
+
+    // Others find it by the folder, and only read it.
+    let kept = trainer::kept_images(&test, size).unwrap();
+    assert_eq!(
+        (&kept.path, kept.read_only),
+        (&std::path::absolute(&cache.path).unwrap(), true)
+    );
+    assert_eq!(trainer::kept_images(&test, size + 1), None);
+    assert_eq!(trainer::kept_images(&test.join(".."), size), None);
+    std::fs::write(&kept.path, "no pixels").unwrap();
+    assert_eq!(evaluate(Some(kept.clone())), expected);
+    assert_eq!(std::fs::read(&kept.path).unwrap(), b"no pixels");
 }
 
 #[test]
