@@ -9,15 +9,17 @@
 //! decodes every image in every epoch, `memory` keeps what it decoded, and a
 //! folder's name adds a file of pixels in there.
 
+#[path = "protocol/folder.rs"]
+mod folder;
 #[path = "protocol/network.rs"]
 mod network;
 mod protocol;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
+use mnist_data::LoaderOptions;
 use mobilenet::weights::Normalisation;
 use mobilenet::{ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
@@ -49,14 +51,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     arguments.set_precision(&mut training.network)?;
     let multiply_adds = training.network.plan().multiply_adds(size, size) as f64;
     let facts = [("multiply-adds", multiply_adds)];
-    let Some(root) = arguments.get::<String>("--root")? else {
+    let Some(root) = arguments.get::<PathBuf>("--root")? else {
         let batch = synthetic(size, batch)?;
         return serve(&facts, |steps| {
             (0..steps).try_for_each(|_| training.step(&batch))
         });
     };
-    let cache = arguments.get::<String>("--cache")?;
-    let loader = loader(Path::new(&root), cache.as_deref(), size, batch)?;
+    let options = LoaderOptions {
+        batch_size: batch,
+        image_size: size,
+        shuffle: Some(0),
+        drop_last: true,
+        ..LoaderOptions::default()
+    };
+    let loader = arguments.loader(&root, options)?;
     let normaliser = Normaliser::new(&Normalisation {
         mean: [0.5; 3],
         std: [0.5; 3],
@@ -129,40 +137,4 @@ fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
         weights: vec![1.0; batch],
         ids: Vec::new(),
     })
-}
-
-/// Batches of a folder. A cache is full before the first step.
-fn loader(
-    root: &Path,
-    cache: Option<&str>,
-    image_size: usize,
-    batch_size: usize,
-) -> Result<Loader, Box<dyn Error>> {
-    let mut options = LoaderOptions {
-        batch_size,
-        image_size,
-        shuffle: Some(0),
-        drop_last: true,
-        ..LoaderOptions::default()
-    };
-    let cache = cache.unwrap_or("off");
-    match cache {
-        "off" => options.cache_bytes = 0,
-        "memory" => {}
-        dir => {
-            options.disk_cache = Some(DiskCache {
-                path: Path::new(dir).join(format!("{image_size}.pixels")),
-                max_bytes: u64::MAX,
-                read_only: false,
-            });
-        }
-    }
-    let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
-    if cache != "off" {
-        // This epoch's number is none of those that are timed.
-        for batch in loader.epoch(u64::MAX / 2) {
-            batch?;
-        }
-    }
-    Ok(loader)
 }

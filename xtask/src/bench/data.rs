@@ -2,7 +2,7 @@
 //! that are already there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -18,10 +18,8 @@ use crate::shell::run;
 const PHOTOS: usize = 1000;
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
-    let load = example("mnist-data", "load_epoch")?;
+    let load = example("trainer", "load_epoch")?;
     let train = TrainStep::build(options)?;
-    let maker = load.clone();
-    let photos = move || photos(&maker);
     let mut cases = vec![
         loading("png-28-to-32", 32, 128, load.clone(), options, || {
             digits("test")
@@ -95,15 +93,14 @@ fn digits(split: &str) -> Result<PathBuf> {
     Ok(root.join(split))
 }
 
-/// Folders of photographs that `load_epoch` draws, once.
-fn photos(load_epoch: &Path) -> Result<PathBuf> {
+/// Folders of photographs that `make_photos` draws, once.
+fn photos() -> Result<PathBuf> {
     let dir = scratch("photos")?.join(PHOTOS.to_string());
     if !dir.exists() {
         // A name that means complete is given only at the end.
         let unfinished = dir.with_extension("unfinished");
-        let mut command = Command::new(load_epoch);
-        command.arg("--make-photos").arg(&unfinished);
-        run(command.arg(PHOTOS.to_string()))?;
+        let mut command = Command::new(example("mnist-data", "make_photos")?);
+        run(command.arg(&unfinished).arg(PHOTOS.to_string()))?;
         ensure!(unfinished.is_dir(), "{} was not made", unfinished.display());
         fs::rename(&unfinished, &dir)
             .with_context(|| format!("cannot rename {}", unfinished.display()))?;

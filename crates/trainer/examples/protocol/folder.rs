@@ -1,0 +1,41 @@
+//! What the runners on a folder of images have in common besides the protocol.
+
+use std::error::Error;
+use std::path::Path;
+
+use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
+
+use crate::protocol::Arguments;
+
+impl Arguments {
+    /// Batches of the class folders in `root`, with the cache that `--cache` names: `off` (the
+    /// default) decodes every image in every epoch, `memory` keeps what it decoded, and a
+    /// folder's name adds a file of pixels in there. A cache is full before the first step.
+    pub(crate) fn loader(
+        &self,
+        root: &Path,
+        mut options: LoaderOptions,
+    ) -> Result<Loader, Box<dyn Error>> {
+        let cache = self.get::<String>("--cache")?;
+        let cache = cache.as_deref().unwrap_or("off");
+        match cache {
+            "off" => options.cache_bytes = 0,
+            "memory" => {}
+            dir => {
+                options.disk_cache = Some(DiskCache {
+                    path: Path::new(dir).join(format!("{}.pixels", options.image_size)),
+                    max_bytes: u64::MAX,
+                    read_only: false,
+                });
+            }
+        }
+        let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
+        if cache != "off" {
+            // This epoch's number is none of those that are timed.
+            for batch in loader.epoch(u64::MAX / 2) {
+                batch?;
+            }
+        }
+        Ok(loader)
+    }
+}
