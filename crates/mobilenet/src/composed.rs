@@ -12,7 +12,7 @@ use crate::operators::{
     Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
 };
 use crate::parameters::view;
-use crate::{Error, Parameters, Result};
+use crate::{Error, Images, Parameters, Result};
 
 /// Runs a plan with candle operators.
 #[derive(Clone, Debug)]
@@ -87,20 +87,20 @@ impl Executor for Composed {
         "composed"
     }
 
-    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor> {
+    fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
         let mut pass = self.pass(parameters, None)?;
-        let features = pass.features(images)?;
+        let features = pass.features(&images.values()?)?;
         pass.logits(&features, None)
     }
 
     fn forward(
         &self,
         parameters: &Parameters,
-        images: &Tensor,
+        images: &Images,
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)> {
         let mut pass = self.pass(parameters, Some(step))?;
-        let features = pass.features(images)?;
+        let features = pass.features(&images.values()?)?;
         let logits = pass.logits(&features, Some(step))?;
         if !pass.found.is_empty() {
             let momentum = self.plan.spec.batch_norm.momentum;

@@ -25,11 +25,16 @@ pub enum Error {
         /// The layer's name.
         layer: String,
     },
-    /// Images of the wrong shape or type.
-    #[error("images are {found}, expected f32 of shape [n, height, width, 3], channels last")]
+    /// Images of the wrong shape or type, or without a pixel.
+    #[error(
+        "images are {found}, expected {expected} of shape [n, height, width, 3], channels last, \
+         none of them 0"
+    )]
     Images {
         /// Type and shape.
         found: String,
+        /// The type there should be.
+        expected: &'static str,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -82,7 +87,7 @@ pub enum Error {
 }
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<engine::FusedError> for Error {
     fn from(error: engine::FusedError) -> Self {

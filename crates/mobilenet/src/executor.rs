@@ -9,7 +9,7 @@ use candle_core::{
 };
 
 use crate::parameters::Gradient;
-use crate::{Parameters, Result};
+use crate::{Images, Parameters, Result};
 
 /// How a training step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct TrainingStep {
 
 /// Something that computes a network's logits and gradients.
 ///
-/// Images are f32 `[n, h, w, 3]` on the parameters' device.
+/// Images are on the parameters' device.
 pub trait Executor: Send + Sync {
     /// A short name for logs.
     fn name(&self) -> &'static str;
@@ -34,7 +34,7 @@ pub trait Executor: Send + Sync {
     ///
     /// # Errors
     /// If the device gives out.
-    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor>;
+    fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
     /// Logits `[n, classes]` of a training step, and what its backward pass needs.
     /// Moves the running statistics.
@@ -44,7 +44,7 @@ pub trait Executor: Send + Sync {
     fn forward(
         &self,
         parameters: &Parameters,
-        images: &Tensor,
+        images: &Images,
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)>;
 }

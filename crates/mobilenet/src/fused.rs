@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, TensorId, Var, bail};
 use engine::{
-    Folded, Fused as Engine, FusedError, FusedOptions, ImagePixels, Images, Plan, Record,
+    Folded, Fused as Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan,
+    Record,
 };
 
 use crate::composed::Composed;
 use crate::dropout::dropout_mask;
 use crate::executor::{Executor, Tape, TrainingStep};
 use crate::slices::{read_slice, write_slice};
-use crate::{Parameters, Result};
+use crate::{Images, Parameters, Result};
 
 /// Runs a plan with the fused engine. Its tensors are on the CPU.
 #[derive(Debug)]
@@ -61,30 +62,36 @@ impl Fused {
     fn inferred(
         &self,
         parameters: &Parameters,
-        images: &Tensor,
+        images: &Images,
         width: usize,
-        pass: impl FnOnce(&Folded, Images<'_>, &mut [f32]) -> std::result::Result<(), FusedError>,
+        pass: impl FnOnce(&Folded, EngineImages<'_>, &mut [f32]) -> Result<(), FusedError>,
     ) -> Result<Tensor> {
-        let images = images.contiguous()?;
         let folded = self.folded(parameters)?;
-        let count = images.dim(0)?;
+        let count = images.pixels().dim(0)?;
         let mut rows = vec![0.0; count * width];
-        with_images(&images, |images| pass(&folded, images, &mut rows))??;
+        with_images(images, |images| pass(&folded, images, &mut rows))??;
         Ok(Tensor::from_vec(rows, (count, width), &Device::Cpu)?)
     }
 }
 
-/// Images `[n, h, w, 3]` as the engine takes them.
-fn with_images<R>(images: &Tensor, f: impl FnOnce(Images<'_>) -> R) -> candle_core::Result<R> {
-    let (count, height, width, _) = images.dims4()?;
-    read_slice(images, |pixels| {
-        f(Images {
+/// Images as the engine takes them.
+fn with_images<R>(
+    images: &Images,
+    f: impl FnOnce(EngineImages<'_>) -> R,
+) -> candle_core::Result<R> {
+    let (count, height, width, _) = images.pixels().dims4()?;
+    let f = |pixels: ImagePixels<'_>| {
+        f(EngineImages {
             count,
             height,
             width,
-            pixels: ImagePixels::F32(pixels),
+            pixels,
         })
-    })
+    };
+    match images.table() {
+        Some(table) => read_slice(images.pixels(), |bytes| f(ImagePixels::U8(bytes, table))),
+        None => read_slice(images.pixels(), |values| f(ImagePixels::F32(values))),
+    }
 }
 
 impl Executor for Fused {
@@ -92,7 +99,7 @@ impl Executor for Fused {
         "fused"
     }
 
-    fn infer(&self, parameters: &Parameters, images: &Tensor) -> Result<Tensor> {
+    fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
         let classes = self.plan.spec.head.classes;
         self.inferred(parameters, images, classes, |folded, images, logits| {
             self.engine.infer(folded, images, logits)
@@ -102,7 +109,7 @@ impl Executor for Fused {
     fn forward(
         &self,
         parameters: &Parameters,
-        images: &Tensor,
+        images: &Images,
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)> {
         if step.freeze_backbone {
@@ -112,14 +119,13 @@ impl Executor for Fused {
             })?;
             return self.composed.head(parameters, &features, step);
         }
-        let images = images.contiguous()?;
-        let (count, head) = (images.dim(0)?, &self.plan.spec.head);
+        let (count, head) = (images.pixels().dim(0)?, &self.plan.spec.head);
         let mask = (head.dropout > 0.0)
             .then(|| dropout_mask(count * self.plan.classifier.in_features, head.dropout, step));
         let mut logits = vec![0.0; count * head.classes];
         let mut record = None;
         read_slice(parameters.arena(), |arena| {
-            with_images(&images, |images| {
+            with_images(images, |images| {
                 parameters.update_statistics(|statistics| {
                     let mask = mask.as_deref();
                     let logits = &mut logits;
@@ -135,7 +141,7 @@ impl Executor for Fused {
             arena: parameters.arena().clone(),
             arena_version: parameters.arena_version(),
             version: parameters.versions()[0],
-            images,
+            images: images.clone(),
             mask,
         };
         let logits = Tensor::from_vec(logits, (count, head.classes), &Device::Cpu)?;
@@ -150,7 +156,7 @@ struct FusedTape {
     arena_version: Arc<AtomicU64>,
     /// Of the arena in the forward pass.
     version: u64,
-    images: Tensor,
+    images: Images,
     mask: Option<Vec<f32>>,
 }
 

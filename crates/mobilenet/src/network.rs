@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use engine::Plan;
 
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
-use crate::{Error, FusedOptions, Isa, ModelConfig, Parameters, Precision, Result, initialise};
+use crate::{
+    Error, FusedOptions, Images, Isa, ModelConfig, Parameters, Precision, Result, initialise,
+};
 
 /// A MobileNetV3 on a device.
 pub struct Network {
@@ -95,13 +97,12 @@ impl Network {
         Ok(())
     }
 
-    /// Logits `[n, classes]` of images `[n, h, w, 3]` (f32, normalised), as
-    /// `model.eval()(images)` gives in torch. No graph is kept.
+    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` gives in
+    /// torch. No graph is kept.
     ///
     /// # Errors
-    /// If the images have another shape or type, or the device gives out.
-    pub fn infer(&self, images: &Tensor) -> Result<Tensor> {
-        check_images(images)?;
+    /// If the images are on another device, or the device gives out.
+    pub fn infer(&self, images: &Images) -> Result<Tensor> {
         self.executor.infer(&self.parameters, images)
     }
 
@@ -115,15 +116,14 @@ impl Network {
     /// flat tensor). Each `step` has its own dropout mask.
     ///
     /// # Errors
-    /// If a batch normalisation would see a single value a channel, the images have
-    /// another shape or type, or the device gives out.
+    /// If a batch normalisation would see a single value a channel, the images are on
+    /// another device, or the device gives out.
     pub fn forward_train(
         &mut self,
-        images: &Tensor,
+        images: &Images,
         step: u64,
         freeze_backbone: bool,
     ) -> Result<Tensor> {
-        check_images(images)?;
         let step = TrainingStep {
             dropout_seed: self.seed,
             step,
@@ -149,13 +149,4 @@ fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<B
         (false, Precision::F32) => Box::new(Composed::new(plan)),
         (false, Precision::Bf16) => return Err(Error::Precision(precision)),
     })
-}
-
-fn check_images(images: &Tensor) -> Result<()> {
-    match (images.dims(), images.dtype()) {
-        ([n, h, w, 3], DType::F32) if n * h * w > 0 => Ok(()),
-        (dims, dtype) => Err(Error::Images {
-            found: format!("{dtype:?} of shape {dims:?}"),
-        }),
-    }
 }

@@ -1,25 +1,25 @@
-//! Flat f32 tensors on the CPU as slices, without copying them.
+//! Tensors on the CPU as slices, without copying them.
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, WithDType, bail};
 
-/// Hands `f` the numbers of a contiguous f32 tensor.
+/// Hands `f` the numbers of a contiguous tensor.
 ///
 /// # Errors
 /// If it is on another device, of another type, or not contiguous.
-pub(crate) fn read_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(crate) fn read_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     let Some((start, end)) = layout.contiguous_offsets() else {
         bail!("a tensor of shape {:?} is not contiguous", layout.shape());
     };
     match &*storage {
-        Storage::Cpu(storage) => Ok(f(&storage.as_slice::<f32>()?[start..end])),
+        Storage::Cpu(storage) => Ok(f(&storage.as_slice::<T>()?[start..end])),
         _ => bail!("a tensor is not on the CPU"),
     }
 }
 
-/// Hands `f` the numbers of a variable to change.
+/// Hands `f` the numbers of an f32 variable to change.
 ///
 /// # Errors
 /// If it is on another device or of another type.

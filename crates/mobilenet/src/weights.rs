@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::{not_safetensors, read, tensors};
 use crate::load::compare;
-use crate::{Error, ModelConfig, Network, Result};
+use crate::{ByteTable, Error, ModelConfig, Network, Result};
 
 pub use crate::load::load_pretrained;
 
@@ -37,6 +37,14 @@ impl Normalisation {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     };
+
+    /// What each byte of red, green and blue is worth: `(byte / 255 - mean) / std`.
+    pub fn table(&self) -> ByteTable {
+        std::array::from_fn(|colour| {
+            let (mean, std) = (self.mean[colour], self.std[colour]);
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+        })
+    }
 }
 
 /// What a weights file says of itself.

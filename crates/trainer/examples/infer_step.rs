@@ -11,7 +11,7 @@ mod protocol;
 use std::error::Error;
 
 use candle_core::{Device, Tensor};
-use mobilenet::{ModelConfig, Network};
+use mobilenet::{Images, ModelConfig, Network};
 use protocol::{Arguments, serve};
 
 const CLASSES: usize = 10;
@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     arguments.set_precision(&mut network)?;
     let size = arguments.get::<usize>("--image-size")?.unwrap_or(224);
     let batch = arguments.get::<usize>("--batch")?.unwrap_or(1);
-    let images = Tensor::randn(0f32, 1.0, (batch, size, size, 3), &Device::Cpu)?;
+    let pixels = Tensor::randn(0f32, 1.0, (batch, size, size, 3), &Device::Cpu)?;
+    let images = Images::normalised(&pixels)?;
     let multiply_adds = network.plan().multiply_adds(size, size) as f64;
     serve(&[("multiply-adds", multiply_adds)], |steps| {
         for _ in 0..steps {

@@ -17,14 +17,15 @@ mod protocol;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use mnist_data::LoaderOptions;
 use mobilenet::weights::Normalisation;
-use mobilenet::{ModelConfig, Network};
+use mobilenet::{Images, ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
 use protocol::{Arguments, serve};
-use trainer::{CrossEntropy, DeviceBatch, Normaliser};
+use trainer::{CrossEntropy, DeviceBatch};
 
 const CLASSES: usize = 10;
 const LEARNING_RATE: f64 = 1e-3;
@@ -65,17 +66,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..LoaderOptions::default()
     };
     let loader = arguments.loader(&root, options)?;
-    let normaliser = Normaliser::new(&Normalisation {
+    let normalisation = Normalisation {
         mean: [0.5; 3],
         std: [0.5; 3],
-    });
+    };
+    let table = Arc::new(normalisation.table());
     let mut epoch = 0;
     serve(&facts, |steps| {
         let mut left = steps;
         // Each time a new epoch: what was made ahead while nobody waited does not count.
         while left > 0 {
             for batch in loader.epoch(epoch).take(left) {
-                let batch = normaliser.apply(batch?, &Device::Cpu)?;
+                let batch = DeviceBatch::new(batch?, &table, &Device::Cpu)?;
                 training.step(&batch)?;
                 left -= 1;
             }
@@ -131,8 +133,9 @@ fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
     let pixels: Vec<f32> = (0..batch * size * size * 3)
         .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
         .collect();
+    let pixels = Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?;
     Ok(DeviceBatch {
-        images: Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?,
+        images: Images::normalised(&pixels)?,
         labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
         weights: vec![1.0; batch],
         ids: Vec::new(),

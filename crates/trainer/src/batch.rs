@@ -1,16 +1,18 @@
-//! From decoded bytes on the host to normalised images on the device.
+//! From decoded bytes on the host to images on the device.
+
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use mnist_data::HostBatch;
-use mobilenet::weights::Normalisation;
+use mobilenet::{ByteTable, Images};
 
 use crate::{Error, Result};
 
 /// Images ready for the network, with what belongs to them.
 #[derive(Clone, Debug)]
 pub struct DeviceBatch {
-    /// `[n, h, w, 3]` f32, normalised, on the device.
-    pub images: Tensor,
+    /// `[n, h, w, 3]` on the device.
+    pub images: Images,
     /// Class of each image.
     pub labels: Vec<u32>,
     /// Weight of each image in the loss.
@@ -19,31 +21,14 @@ pub struct DeviceBatch {
     pub ids: Vec<String>,
 }
 
-/// `(byte / 255 - mean) / std` for each channel, as a table of every byte.
-#[derive(Clone, Debug)]
-pub struct Normaliser {
-    table: [[f32; 256]; 3],
-}
-
-impl Normaliser {
-    /// The table for a mean and deviation per channel.
-    pub fn new(normalisation: &Normalisation) -> Self {
-        let mut table = [[0.0; 256]; 3];
-        for (channel, row) in table.iter_mut().enumerate() {
-            let (mean, std) = (normalisation.mean[channel], normalisation.std[channel]);
-            for (byte, value) in row.iter_mut().enumerate() {
-                *value = (byte as f32 / 255.0 - mean) / std;
-            }
-        }
-        Self { table }
-    }
-
-    /// Normalises a batch and moves it to `device`.
+impl DeviceBatch {
+    /// Moves a batch's bytes to `device`, with the table of what they are worth.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the pixels do not fit the batch's own sizes.
-    pub fn apply(&self, batch: HostBatch, device: &Device) -> Result<DeviceBatch> {
+    /// [`Error::Shape`] when the pixels do not fit the batch's own sizes, [`Error::Network`]
+    /// when there are none, [`Error::Tensor`] when the device gives out.
+    pub fn new(batch: HostBatch, table: &Arc<ByteTable>, device: &Device) -> Result<Self> {
         let shape = (batch.count, batch.height, batch.width, 3);
         let expected = batch.count * batch.height * batch.width * 3;
         if batch.pixels.len() != expected {
@@ -52,14 +37,9 @@ impl Normaliser {
                 batch.pixels.len()
             )));
         }
-        let [red, green, blue] = &self.table;
-        let mut values = Vec::with_capacity(expected);
-        for pixel in batch.pixels.as_chunks::<3>().0 {
-            let [r, g, b] = pixel.map(usize::from);
-            values.extend_from_slice(&[red[r], green[g], blue[b]]);
-        }
-        Ok(DeviceBatch {
-            images: Tensor::from_vec(values, shape, device)?,
+        let pixels = Tensor::from_vec(batch.pixels, shape, device)?;
+        Ok(Self {
+            images: Images::bytes(&pixels, Arc::clone(table))?,
             labels: batch.labels,
             weights: batch.weights,
             ids: batch.ids,
@@ -69,31 +49,40 @@ impl Normaliser {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet::weights::Normalisation;
+
     use super::*;
 
-    #[test]
-    fn channels_are_normalised_each_by_its_own_figures() {
-        let normaliser = Normaliser::new(&Normalisation {
+    fn batch(width: usize) -> Result<DeviceBatch> {
+        let normalisation = Normalisation {
             mean: [0.0, 0.5, 1.0],
             std: [1.0, 0.5, 0.25],
-        });
+        };
         let batch = HostBatch {
             count: 1,
             height: 1,
-            width: 2,
+            width,
             pixels: vec![255, 255, 255, 0, 0, 0],
             labels: vec![3],
             weights: vec![1.0],
             ids: vec!["3/a.png".to_owned()],
         };
-        let batch = normaliser.apply(batch, &Device::Cpu).unwrap();
-        assert_eq!(batch.images.dims(), [1, 1, 2, 3]);
-        let values = batch
-            .images
-            .flatten_all()
-            .unwrap()
-            .to_vec1::<f32>()
-            .unwrap();
-        assert_eq!(values, [1.0, 1.0, 0.0, 0.0, -1.0, -4.0]);
+        DeviceBatch::new(batch, &Arc::new(normalisation.table()), &Device::Cpu)
+    }
+
+    #[test]
+    fn bytes_stay_bytes_and_each_channel_has_its_own_figures() {
+        let images = batch(2).unwrap().images;
+        assert_eq!(images.pixels().dims(), [1, 1, 2, 3]);
+        let bytes = images.pixels().flatten_all().unwrap();
+        assert_eq!(bytes.to_vec1::<u8>().unwrap(), [255, 255, 255, 0, 0, 0]);
+        let values = images.values().unwrap().flatten_all().unwrap();
+        let expected = [1.0, 1.0, 0.0, 0.0, -1.0, -4.0];
+        assert_eq!(values.to_vec1::<f32>().unwrap(), expected);
+    }
+
+    #[test]
+    fn pixels_that_do_not_fill_the_shape_are_refused() {
+        assert!(matches!(batch(3), Err(Error::Shape(_))));
     }
 }

@@ -1,13 +1,14 @@
 //! The training loop.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mnist_data::Loader;
 use mobilenet::weights::{self, WeightsMetadata};
-use mobilenet::{Network, Snapshot};
+use mobilenet::{ByteTable, Network, Snapshot};
 use optim::{LrSchedule, Optimizer, ParameterGroup, clip_gradient_norm};
 
-use crate::batch::{DeviceBatch, Normaliser};
+use crate::batch::DeviceBatch;
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::{Monitor, RunConfig};
 use crate::device::{device_name, open_device};
@@ -77,7 +78,7 @@ struct Session<'a> {
     optimizer: Optimizer,
     schedule: LrSchedule,
     loss: CrossEntropy,
-    normaliser: Normaliser,
+    table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
     checkpoints: Checkpoints,
@@ -153,7 +154,7 @@ impl<'a> Session<'a> {
         ];
         Ok(Self {
             optimizer: Optimizer::new(&config.optimizer, parameters.len(), groups)?,
-            normaliser: Normaliser::new(&metadata.normalisation),
+            table: Arc::new(metadata.normalisation.table()),
             checkpoints: Checkpoints::new(
                 run.path(),
                 config.train.checkpoints,
@@ -243,7 +244,7 @@ impl<'a> Session<'a> {
             .val
             .epoch(0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
-        let validated = score(&self.network, &self.normaliser, batches, &|_| ())?;
+        let validated = score(&self.network, &self.table, batches, &|_| ())?;
         self.clock.lap(|times| &mut times.validation);
         if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
@@ -275,7 +276,7 @@ impl<'a> Session<'a> {
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let batch = self.normaliser.apply(batch?, self.network.device())?;
+            let batch = DeviceBatch::new(batch?, &self.table, self.network.device())?;
             self.clock.lap(|times| &mut times.data);
             let images = batch.labels.len();
             // One image alone has no variance that its 1x1 maps could be normalised by.

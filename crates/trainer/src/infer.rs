@@ -2,17 +2,18 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::{D, Tensor};
 use mnist_data::{
     BadImage, Classes, DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Progress, Sample,
     Unit,
 };
-use mobilenet::Network;
 use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ByteTable, Network};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Normaliser;
+use crate::batch::DeviceBatch;
 use crate::{CrossEntropy, Error, Result, Tally};
 
 /// How images are fed to a trained network.
@@ -127,11 +128,9 @@ pub fn evaluate(
     let classes = Classes::new(metadata.class_names.clone())?;
     let folder = ImageFolder::with_classes(data, &classes)?;
     let loader = options.loader(folder.samples, metadata.image_size)?;
-    let normaliser = Normaliser::new(&metadata.normalisation);
+    let table = Arc::new(metadata.normalisation.table());
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
-    let tally = score(network, &normaliser, loader.epoch(0), &|n| {
-        progress.advance(n)
-    });
+    let tally = score(network, &table, loader.epoch(0), &|n| progress.advance(n));
     progress.finish();
     Ok(report(&tally?, metadata, loader.skipped().len()))
 }
@@ -164,7 +163,7 @@ fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluati
 /// Counts the images of some batches in evaluation mode.
 pub(crate) fn score(
     network: &Network,
-    normaliser: &Normaliser,
+    table: &Arc<ByteTable>,
     batches: impl Iterator<Item = mnist_data::Result<HostBatch>>,
     advance: &dyn Fn(u64),
 ) -> Result<Tally> {
@@ -172,7 +171,7 @@ pub(crate) fn score(
     let loss = CrossEntropy::plain(classes);
     let mut tally = Tally::new(classes);
     for batch in batches {
-        let batch = normaliser.apply(batch?, network.device())?;
+        let batch = DeviceBatch::new(batch?, table, network.device())?;
         let logits = network.infer(&batch.images)?;
         let mean = loss.apply(&logits, &batch.labels, &vec![1.0; batch.labels.len()])?;
         tally.add(&batch.labels, &predicted_classes(&logits)?)?;
@@ -215,22 +214,22 @@ pub fn predict(
         .map(|(id, path)| Sample { id, path, label: 0 })
         .collect();
     let loader = options.loader(samples, metadata.image_size)?;
-    let normaliser = Normaliser::new(&metadata.normalisation);
+    let table = Arc::new(metadata.normalisation.table());
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
-    let predictions = answers(network, &normaliser, &loader, progress);
+    let predictions = answers(network, &table, &loader, progress);
     progress.finish();
     predictions
 }
 
 fn answers(
     network: &Network,
-    normaliser: &Normaliser,
+    table: &Arc<ByteTable>,
     loader: &Loader,
     progress: &dyn Progress,
 ) -> Result<Vec<Prediction>> {
     let mut predictions = Vec::with_capacity(loader.len());
     for batch in loader.epoch(0) {
-        let batch = normaliser.apply(batch?, network.device())?;
+        let batch = DeviceBatch::new(batch?, table, network.device())?;
         let logits = network.infer(&batch.images)?;
         let rows = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
         progress.advance(rows.len() as u64);

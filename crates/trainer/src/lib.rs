@@ -15,7 +15,7 @@ mod splits;
 mod tally;
 mod timing;
 
-pub use batch::{DeviceBatch, Normaliser};
+pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
 pub use device::{cpu_threads, device_name, open_device};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// is needed: what is left of a backward pass then counts as `optimizer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTimes {
-    /// Waiting for training images and bringing them, normalised, to the device.
+    /// Waiting for training images and bringing them to the device.
     pub data: f64,
     /// The network's logits and the loss of the training batches.
     pub forward: f64,

@@ -3,7 +3,7 @@
 use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
 use crate::reference::{Map, Mode, forward};
-use crate::{Case, Random, assert_close, images, isas, random_spec};
+use crate::{Bytes, Case, Random, assert_close, images, isas, random_spec};
 
 /// f32 against f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
@@ -128,22 +128,16 @@ fn an_image_does_not_see_its_batch() {
 fn bytes_are_what_their_table_says() {
     let mut random = Random(5);
     let case = Case::new(&random_spec(&mut random), &mut random);
-    let mut table = [[0.0; 256]; 3];
-    table
-        .iter_mut()
-        .flatten()
-        .for_each(|value| *value = random.number());
-    let (count, height, width) = (3, 11, 14);
-    let bytes: Vec<u8> = (0..count * height * width * 3)
-        .map(|_| random.in_range(0..=255) as u8)
-        .collect();
-    let values: Vec<f32> = (bytes.iter().enumerate())
-        .map(|(index, byte)| table[index % 3][usize::from(*byte)])
-        .collect();
-    for isa in Isa::available() {
+    let shape = (3, 11, 14);
+    let Bytes {
+        bytes,
+        table,
+        values,
+    } = Bytes::new(&mut random, shape);
+    for (isa, ()) in isas((), ()) {
         let fused = case.engine(isa, 2);
         let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
-        let f32 = images((count, height, width), &values);
+        let f32 = images(shape, &values);
         let u8 = Images {
             pixels: ImagePixels::U8(&bytes, &table),
             ..f32

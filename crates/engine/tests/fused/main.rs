@@ -140,6 +140,32 @@ pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
     f32.chain(bf16).collect()
 }
 
+/// Bytes, a table of what they stand for, and what they do.
+pub(crate) struct Bytes {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) table: [[f32; 256]; 3],
+    pub(crate) values: Vec<f32>,
+}
+
+impl Bytes {
+    /// Those of images of a shape `(count, height, width)`.
+    pub(crate) fn new(random: &mut Random, (count, height, width): (usize, usize, usize)) -> Self {
+        let table: [[f32; 256]; 3] =
+            std::array::from_fn(|_| std::array::from_fn(|_| 2.0 * random.number()));
+        let bytes: Vec<u8> = (0..count * height * width * 3)
+            .map(|_| random.in_range(0..=255) as u8)
+            .collect();
+        let values = (bytes.iter().enumerate())
+            .map(|(index, byte)| table[index % 3][usize::from(*byte)])
+            .collect();
+        Bytes {
+            bytes,
+            table,
+            values,
+        }
+    }
+}
+
 /// Images of a shape `(count, height, width)` from all their pixels.
 pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f32]) -> Images<'_> {
     Images {

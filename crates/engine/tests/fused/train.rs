@@ -1,9 +1,13 @@
 //! Training against the reference: logits, running statistics, and the gradient as a slope.
 
-use engine::NetworkSpec;
+use engine::{Fused, ImagePixels, Images, NetworkSpec};
 
 use crate::reference::{Map, Mode, Output, forward};
-use crate::{Case, Random, assert_close, images, isas, random_spec};
+use crate::{Bytes, Case, Random, assert_close, images, isas, random_spec};
+
+fn numbers(random: &mut Random, count: usize, scale: f32) -> Vec<f32> {
+    (0..count).map(|_| scale * random.number()).collect()
+}
 
 struct Batch {
     shape: (usize, usize, usize),
@@ -21,19 +25,48 @@ impl Batch {
             random.in_range(9..=25),
         );
         let (count, height, width) = shape;
-        let numbers = |random: &mut Random, count: usize, scale: f32| -> Vec<f32> {
-            (0..count).map(|_| scale * random.number()).collect()
-        };
+        let pixels = numbers(random, count * height * width * 3, 2.0);
+        Batch::with_pixels(case, random, shape, pixels)
+    }
+
+    fn with_pixels(
+        case: &Case,
+        random: &mut Random,
+        shape: (usize, usize, usize),
+        pixels: Vec<f32>,
+    ) -> Self {
+        let count = shape.0;
         let masks = numbers(random, count * case.plan.classifier.in_features, 1.0);
         Batch {
             shape,
-            pixels: numbers(random, count * height * width * 3, 2.0),
+            pixels,
             dropout: masks
                 .into_iter()
                 .map(|m| if m < -0.6 { 0.0 } else { 1.25 })
                 .collect(),
             slopes: numbers(random, count * case.plan.spec.head.classes, 1.0),
         }
+    }
+
+    fn images(&self) -> Images<'_> {
+        images(self.shape, &self.pixels)
+    }
+
+    /// A training step on `images`: the logits, the moved statistics and the gradient.
+    fn step(&self, case: &Case, fused: &Fused, images: Images<'_>) -> [Vec<f32>; 3] {
+        let parameters = &case.parameters;
+        let dropout = Some(self.dropout.as_slice());
+        let mut statistics = case.statistics.clone();
+        let mut logits = vec![f32::NAN; self.slopes.len()];
+        let mut gradient = vec![f32::NAN; parameters.len()];
+        let record = fused
+            .forward(parameters, &mut statistics, images, dropout, &mut logits)
+            .unwrap();
+        let slopes = &self.slopes;
+        fused
+            .backward(record, parameters, images, dropout, slopes, &mut gradient)
+            .unwrap();
+        [logits, statistics, gradient]
     }
 
     fn reference(&self, case: &Case, parameters: &[f32]) -> Output {
@@ -69,27 +102,9 @@ fn check(spec: &NetworkSpec, random: &mut Random) {
         for threads in [1, 2, 5] {
             let what = format!("{isa}, {threads} threads, {:?}, {spec:?}", batch.shape);
             let fused = case.engine(isa, threads);
-            let mut statistics = case.statistics.clone();
-            let mut logits = vec![f32::NAN; expected.logits.len()];
-            let mut gradient = vec![f32::NAN; case.parameters.len()];
-            let images = images(batch.shape, &batch.pixels);
-            let dropout = Some(batch.dropout.as_slice());
-            let parameters = &case.parameters;
-            let record = fused
-                .forward(parameters, &mut statistics, images, dropout, &mut logits)
-                .unwrap();
+            let [logits, statistics, gradient] = batch.step(&case, &fused, batch.images());
             assert_close(&logits, &expected.logits, logits_off, &what);
             assert_close(&statistics, &expected.statistics, statistics_off, &what);
-            fused
-                .backward(
-                    record,
-                    parameters,
-                    images,
-                    dropout,
-                    &batch.slopes,
-                    &mut gradient,
-                )
-                .unwrap();
             let slope = slope(&case, &batch, &gradient);
             let length = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
             let off = (slope / length - 1.0).abs();
@@ -123,4 +138,35 @@ fn a_training_step_is_the_references() {
         let spec = random_spec(&mut random);
         check(&spec, &mut random);
     }
+}
+
+/// Bit for bit: a byte stands for the very number of its table.
+#[test]
+fn a_step_on_bytes_is_the_step_on_what_they_stand_for() {
+    let mut random = Random(12);
+    for shape in [(3, 33, 33), (5, 9, 14), (4, 16, 16), (2, 31, 10)] {
+        let case = Case::new(&random_spec(&mut random), &mut random);
+        let Bytes {
+            bytes,
+            table,
+            values,
+        } = Bytes::new(&mut random, shape);
+        let batch = Batch::with_pixels(&case, &mut random, shape, values);
+        for (isa, ()) in isas((), ()) {
+            for threads in [1, 3] {
+                let fused = case.engine(isa, threads);
+                let u8 = Images {
+                    pixels: ImagePixels::U8(&bytes, &table),
+                    ..batch.images()
+                };
+                let found = batch.step(&case, &fused, u8).map(bits);
+                let expected = batch.step(&case, &fused, batch.images()).map(bits);
+                assert_eq!(found, expected, "{isa}, {threads} threads, {shape:?}");
+            }
+        }
+    }
+}
+
+fn bits(numbers: Vec<f32>) -> Vec<u32> {
+    numbers.into_iter().map(f32::to_bits).collect()
 }

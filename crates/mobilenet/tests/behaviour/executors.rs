@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use mobilenet::{
-    Composed, Fused, FusedOptions, HeadKind, Isa, ModelConfig, Network, Precision, Variant,
+    Composed, Fused, FusedOptions, HeadKind, Images, Isa, ModelConfig, Network, Precision, Variant,
 };
 use proptest::prelude::*;
 
 use crate::{images, statistics, values};
 
 /// What a step leaves: logits of inference and training, statistics, gradient.
-fn step(network: &mut Network, batch: usize, side: usize, frozen: bool) -> [Vec<f32>; 4] {
-    let images = images(batch, side);
-    let inferred = values(&network.infer(&images).unwrap());
-    let logits = network.forward_train(&images, 3, frozen).unwrap();
+pub(crate) fn step(network: &mut Network, images: &Images, frozen: bool) -> [Vec<f32>; 4] {
+    let inferred = values(&network.infer(images).unwrap());
+    let logits = network.forward_train(images, 3, frozen).unwrap();
+    let batch = logits.dims()[0];
     // Any slopes will do: these differ from logit to logit.
     let slopes: Vec<f32> = (0..logits.elem_count())
         .map(|i| ((i * 29 % 17) as f32 - 8.0) / 8.0 / batch as f32)
@@ -66,7 +66,7 @@ proptest! {
         networks[0].set_executor(Box::new(Composed::new(Arc::clone(&plan))));
         let options = FusedOptions { threads: Some(threads), isa: None };
         networks[1].set_executor(Box::new(Fused::new(plan, options)));
-        let [expected, found] = networks.each_mut().map(|n| step(n, batch, side, frozen));
+        let [expected, found] = networks.each_mut().map(|n| step(n, &images(batch, side), frozen));
         let tolerances = [1e-4, 1e-3, 1e-4, 5e-3];
         let names = ["inference", "logits", "statistics", "gradient"];
         for (index, (name, tolerance)) in names.into_iter().zip(tolerances).enumerate() {
@@ -91,7 +91,7 @@ fn bf16_is_near_f32() {
         );
         return;
     }
-    let [expected, found] = [&mut exact, &mut found].map(|n| step(n, 16, 64, false));
+    let [expected, found] = [&mut exact, &mut found].map(|n| step(n, &images(16, 64), false));
     // 8 bits of precision through 50 layers; what torch's autocast is off by too.
     for (index, tolerance) in [0.1, 0.15, 0.05, 0.4].into_iter().enumerate() {
         let off = off(&found[index], &expected[index]);

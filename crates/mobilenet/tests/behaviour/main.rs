@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod executors;
+mod images;
 mod training;
 mod weights;
 
 use candle_core::{Device, Tensor};
-use mobilenet::{ModelConfig, Network, Variant};
+use mobilenet::{Images, ModelConfig, Network, Variant};
 
 /// A network small enough for a test: width 0.25, three classes.
 fn config() -> ModelConfig {
@@ -21,12 +22,13 @@ fn network(config: &ModelConfig) -> Network {
     Network::new(config, 5, &Device::Cpu).unwrap()
 }
 
-fn images(batch: usize, side: usize) -> Tensor {
+fn images(batch: usize, side: usize) -> Images {
     let count = batch * side * side * 3;
     let values: Vec<f32> = (0..count)
         .map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0)
         .collect();
-    Tensor::from_vec(values, (batch, side, side, 3), &Device::Cpu).unwrap()
+    let pixels = Tensor::from_vec(values, (batch, side, side, 3), &Device::Cpu).unwrap();
+    Images::normalised(&pixels).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {

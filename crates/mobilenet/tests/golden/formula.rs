@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use engine::{Role, Segment};
 use mobilenet::weights::{Normalisation, WeightsMetadata, load, save};
-use mobilenet::{ModelConfig, Network, Variant};
+use mobilenet::{Images, ModelConfig, Network, Variant};
 
 /// FNV-1a, 32 bits.
 fn fnv1a(text: &str) -> u32 {
@@ -107,10 +107,10 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
 }
 
 /// `[n, 3, side, side]` in torch's order of indices, turned channels last.
-pub(crate) fn images(batch: usize, side: usize) -> Tensor {
+pub(crate) fn images(batch: usize, side: usize) -> Images {
     let values: Vec<f32> = around(0.0, 2.0, "input", batch * 3 * side * side).collect();
     let images = Tensor::from_vec(values, (batch, 3, side, side), &Device::Cpu).unwrap();
-    images.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
+    Images::normalised(&images.permute((0, 2, 3, 1)).unwrap()).unwrap()
 }
 
 pub(crate) fn labels(batch: usize, classes: usize) -> Tensor {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use candle_core::{D, Device, Tensor, safetensors::load};
 use mobilenet::{
-    Composed, Fused, FusedOptions, Isa, ModelConfig, Network, TORCHVISION_MOMENTUM, Variant,
+    Composed, Fused, FusedOptions, Images, Isa, ModelConfig, Network, TORCHVISION_MOMENTUM, Variant,
 };
 use optim::{AdamConfig, Optimizer, OptimizerConfig, ParameterGroup};
 use safetensors::SafeTensors;
@@ -30,7 +30,7 @@ struct Case {
     answers: HashMap<String, Tensor>,
     metadata: Metadata,
     network: Network,
-    images: Tensor,
+    images: Images,
     labels: Tensor,
 }
 
