@@ -5,7 +5,6 @@ mod config;
 mod dropout;
 mod error;
 mod executor;
-mod file;
 mod fused;
 mod initialise;
 mod load;
@@ -14,6 +13,7 @@ mod operators;
 mod parameters;
 mod precision;
 mod slices;
+mod tensor_file;
 
 pub mod weights;
 
