@@ -5,24 +5,26 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-/// Fresh parameters, flat, in the plan's order: convolutions normal with the
+use crate::parameters::Values;
+
+/// Fresh numbers: convolutions normal with the
 /// variance `2 / fan_out` (He et al. 2015, `kaiming_normal_(mode="fan_out")`),
 /// batch normalisation one and zero, fully connected layers normal with the
 /// deviation 0.01, biases zero.
-pub(crate) fn parameters(plan: &Plan, seed: u64) -> Vec<f32> {
-    let mut values = vec![0.0; plan.parameters.len()];
+/// Running means are zero, running variances one.
+pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
+    let mut values = Values::zeros(plan);
     for (stream, segment) in (0..).zip(plan.parameters.segments()) {
-        fill(segment, seed, stream, &mut values[segment.range.clone()]);
+        fill(
+            segment,
+            seed,
+            stream,
+            &mut values.arena[segment.range.clone()],
+        );
     }
-    values
-}
-
-/// Running means zero, running variances one.
-pub(crate) fn statistics(plan: &Plan) -> Vec<f32> {
-    let mut values = vec![0.0; plan.statistics.len()];
     for segment in plan.statistics.segments() {
         if segment.role == Role::RunningVariance {
-            values[segment.range.clone()].fill(1.0);
+            values.statistics[segment.range.clone()].fill(1.0);
         }
     }
     values
@@ -54,7 +56,7 @@ mod tests {
     #[test]
     fn deviations_are_torchvisions() {
         let plan = ModelConfig::new(Variant::Large, 100).plan().unwrap();
-        let values = super::parameters(&plan, 7);
+        let values = super::values(&plan, 7).arena;
         let deviation = |name: &str| {
             let segment = plan
                 .parameters
@@ -83,7 +85,7 @@ mod tests {
             );
         }
         assert_eq!(deviation("features.16.1.weight"), 0.0);
-        assert_eq!(super::parameters(&plan, 7), values);
-        assert_ne!(super::parameters(&plan, 8), values);
+        assert_eq!(super::values(&plan, 7).arena, values);
+        assert_ne!(super::values(&plan, 8).arena, values);
     }
 }

@@ -5,7 +5,6 @@ mod config;
 mod dropout;
 mod error;
 mod executor;
-mod file;
 mod fused;
 mod images;
 mod initialise;
@@ -15,6 +14,7 @@ mod operators;
 mod parameters;
 mod precision;
 mod slices;
+mod tensor_file;
 
 pub mod weights;
 

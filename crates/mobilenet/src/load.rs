@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use candle_core::Tensor;
+use engine::Plan;
 
-use crate::{Error, Network, Result, file};
+use crate::parameters::{Values, counters};
+use crate::tensor_file::TensorFile;
+use crate::{Error, Network, Result};
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,9 +88,8 @@ impl fmt::Display for LoadReport {
 /// If the file is not safetensors, or fewer than nine tenths of the backbone's
 /// tensors are in it; the network is then as it was.
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
-    let bytes = file::read(path)?;
-    let mut tensors = file::tensors(path, &bytes)?;
-    let report = compare(network, &tensors);
+    let mut file = TensorFile::open(path)?;
+    let report = compare(network.plan(), &file);
     let in_backbone = |name: &String| !name.starts_with("classifier.");
     let matched = report
         .matched
@@ -106,15 +107,15 @@ pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport>
             report: Box::new(report),
         });
     }
-    tensors.retain(|name, _| report.matched.binary_search(name).is_ok());
-    network.parameters().set_named(&tensors)?;
+    let mut values = network.parameters().values()?;
+    fill(&mut values, network.plan(), &mut file, &report)?;
+    network.parameters().set_values(values)?;
     Ok(report)
 }
 
-/// What of `tensors` fits `network`. The batch counters may be missing, as they
+/// What of `file` fits a network. The batch counters may be missing, as they
 /// are in files of older versions of torch.
-pub(crate) fn compare(network: &Network, tensors: &BTreeMap<String, Tensor>) -> LoadReport {
-    let plan = network.plan();
+pub(crate) fn compare(plan: &Plan, file: &TensorFile) -> LoadReport {
     let mut report = LoadReport::default();
     let segments = plan
         .parameters
@@ -124,19 +125,14 @@ pub(crate) fn compare(network: &Network, tensors: &BTreeMap<String, Tensor>) -> 
     let mut own: BTreeMap<String, Vec<usize>> = segments
         .map(|segment| (segment.name.clone(), segment.shape.clone()))
         .collect();
-    own.extend(
-        network
-            .parameters()
-            .counters()
-            .map(|name| (name, Vec::new())),
-    );
+    own.extend(counters(plan).map(|name| (name, Vec::new())));
     for (name, model) in &own {
-        match tensors.get(name).map(|tensor| tensor.dims().to_vec()) {
-            Some(file) if file == *model => report.matched.push(name.clone()),
-            Some(file) => {
+        match file.shape(name) {
+            Some(shape) if shape == model => report.matched.push(name.clone()),
+            Some(shape) => {
                 report.mismatched.push(Mismatch {
                     name: name.clone(),
-                    file,
+                    file: shape.to_vec(),
                     model: model.clone(),
                 });
             }
@@ -144,10 +140,33 @@ pub(crate) fn compare(network: &Network, tensors: &BTreeMap<String, Tensor>) -> 
             None => report.missing.push(name.clone()),
         }
     }
-    report.unexpected = tensors
-        .keys()
+    report.unexpected = file
+        .names()
         .filter(|name| !own.contains_key(*name))
-        .cloned()
+        .map(str::to_owned)
         .collect();
     report
+}
+
+/// Overwrites what `report` says of `file` that it matches.
+pub(crate) fn fill(
+    values: &mut Values,
+    plan: &Plan,
+    file: &mut TensorFile,
+    report: &LoadReport,
+) -> Result<()> {
+    let matched = |name: &String| report.matched.binary_search(name).is_ok();
+    let tables = [
+        (&plan.parameters, &mut values.arena),
+        (&plan.statistics, &mut values.statistics),
+    ];
+    for (table, buffer) in tables {
+        for segment in table.segments().iter().filter(|s| matched(&s.name)) {
+            file.read(&segment.name, &mut buffer[segment.range.clone()])?;
+        }
+    }
+    if let Some(counter) = counters(plan).find(matched) {
+        values.batches_tracked = file.integer(&counter)?;
+    }
+    Ok(())
 }

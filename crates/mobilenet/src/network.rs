@@ -8,6 +8,7 @@ use engine::Plan;
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
+use crate::parameters::Values;
 use crate::{
     Error, FusedOptions, Images, Isa, ModelConfig, Parameters, Precision, Result, initialise,
 };
@@ -18,6 +19,7 @@ pub struct Network {
     plan: Arc<Plan>,
     parameters: Parameters,
     executor: Box<dyn Executor>,
+    precision: Precision,
     seed: u64,
 }
 
@@ -27,33 +29,29 @@ impl Network {
     /// # Errors
     /// If the configuration makes no network, or the device has no room.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Network> {
-        let plan = Arc::new(config.plan()?);
-        let parameters = initialise::parameters(&plan, seed);
-        Network::with_parameters(config, plan, parameters, seed, device)
+        let plan = config.plan()?;
+        let values = initialise::values(&plan, seed);
+        Network::with_values(config, plan, values, seed, device)
     }
 
-    /// A network that is all zeros, for weights to be put into.
-    pub(crate) fn blank(config: &ModelConfig, device: &Device) -> Result<Network> {
-        let plan = Arc::new(config.plan()?);
-        let parameters = vec![0.0; plan.parameters.len()];
-        Network::with_parameters(config, plan, parameters, 0, device)
-    }
-
-    fn with_parameters(
+    /// A network of these values; `plan` is that of `config`.
+    pub(crate) fn with_values(
         config: &ModelConfig,
-        plan: Arc<Plan>,
-        parameters: Vec<f32>,
+        plan: Plan,
+        values: Values,
         seed: u64,
         device: &Device,
     ) -> Result<Network> {
-        let statistics = initialise::statistics(&plan);
-        let parameters = Parameters::new(Arc::clone(&plan), parameters, statistics, device)?;
-        let executor = executor(&plan, device, Precision::F32)?;
+        let plan = Arc::new(plan);
+        let parameters = Parameters::new(Arc::clone(&plan), values, device)?;
+        let precision = Precision::F32;
+        let executor = executor(&plan, device, precision)?;
         Ok(Network {
             config: config.clone(),
             plan,
             parameters,
             executor,
+            precision,
             seed,
         })
     }
@@ -93,7 +91,10 @@ impl Network {
     /// # Errors
     /// Where the device, or this processor, does not compute in them.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        self.executor = executor(&self.plan, self.device(), precision)?;
+        if precision != self.precision {
+            self.executor = executor(&self.plan, self.device(), precision)?;
+            self.precision = precision;
+        }
         Ok(())
     }
 

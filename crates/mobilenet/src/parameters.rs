@@ -39,6 +39,25 @@ pub(crate) struct Gradient {
     pub(crate) fresh: AtomicBool,
 }
 
+/// All numbers of a model on the host, flat, in the order of the plan's tables.
+#[derive(Debug)]
+pub(crate) struct Values {
+    pub(crate) arena: Vec<f32>,
+    pub(crate) statistics: Vec<f32>,
+    pub(crate) batches_tracked: i64,
+}
+
+impl Values {
+    /// Room for the numbers of a network.
+    pub(crate) fn zeros(plan: &Plan) -> Self {
+        Values {
+            arena: vec![0.0; plan.parameters.len()],
+            statistics: vec![0.0; plan.statistics.len()],
+            batches_tracked: 0,
+        }
+    }
+}
+
 /// A copy of all numbers of a model at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -48,34 +67,25 @@ pub struct Snapshot {
 }
 
 impl Parameters {
-    /// Parameters from two flat buffers in the order of the plan's tables.
-    pub(crate) fn new(
-        plan: Arc<Plan>,
-        arena: Vec<f32>,
-        statistics: Vec<f32>,
-        device: &Device,
-    ) -> Result<Self> {
-        check_length(
-            "the buffer of parameters",
-            arena.len(),
-            plan.parameters.len(),
-        )?;
+    /// Parameters of these values.
+    pub(crate) fn new(plan: Arc<Plan>, values: Values, device: &Device) -> Result<Self> {
+        let (len, statistics_len) = (plan.parameters.len(), plan.statistics.len());
+        check_length("the buffer of parameters", values.arena.len(), len)?;
         check_length(
             "the buffer of statistics",
-            statistics.len(),
-            plan.statistics.len(),
+            values.statistics.len(),
+            statistics_len,
         )?;
-        let (parameters_len, statistics_len) = (arena.len(), statistics.len());
         let gradient = Gradient {
-            values: Var::zeros(parameters_len, DType::F32, device)?,
+            values: Var::zeros(len, DType::F32, device)?,
             root: Var::zeros(1, DType::F32, device)?,
             fresh: AtomicBool::new(false),
         };
         Ok(Parameters {
             plan,
-            arena: Var::from_vec(arena, parameters_len, device)?,
-            statistics: Var::from_vec(statistics, statistics_len, device)?,
-            batches_tracked: AtomicI64::new(0),
+            arena: Var::from_vec(values.arena, len, device)?,
+            statistics: Var::from_vec(values.statistics, statistics_len, device)?,
+            batches_tracked: AtomicI64::new(values.batches_tracked),
             gradient: Arc::new(gradient),
             versions: Default::default(),
         })
@@ -254,52 +264,35 @@ impl Parameters {
             }
         }
         let batches = Tensor::new(self.batches_tracked(), &Device::Cpu)?;
-        for name in self.counters() {
+        for name in counters(&self.plan) {
             named.insert(name, batches.clone());
         }
         Ok(named)
     }
 
-    /// The names of the batch counters that torch keeps beside each running mean.
-    pub(crate) fn counters(&self) -> impl Iterator<Item = String> {
-        let statistics = self.plan.statistics.segments().iter();
-        statistics
-            .filter_map(|segment| segment.name.strip_suffix("running_mean"))
-            .map(|norm| format!("{norm}num_batches_tracked"))
+    /// Copies every number to the host.
+    pub(crate) fn values(&self) -> Result<Values> {
+        Ok(Values {
+            arena: self.arena.to_vec1()?,
+            statistics: self.statistics.to_vec1()?,
+            batches_tracked: self.batches_tracked(),
+        })
     }
 
-    /// Overwrites the named tensors. Names and shapes must be the model's own.
-    pub(crate) fn set_named(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        let tables = [
-            (&self.plan.parameters, &self.arena),
-            (&self.plan.statistics, &self.statistics),
-        ];
-        for (table, buffer) in tables {
-            let mut values = buffer.to_vec1::<f32>()?;
-            for segment in table.segments() {
-                if let Some(tensor) = tensors.get(&segment.name) {
-                    let tensor = tensor.to_dtype(DType::F32)?.flatten_all()?;
-                    values[segment.range.clone()].copy_from_slice(&tensor.to_vec1::<f32>()?);
-                }
-            }
-            buffer.set(&Tensor::from_vec(
-                values,
-                buffer.elem_count(),
-                buffer.device(),
-            )?)?;
-        }
-        for name in self.counters() {
-            if let Some(counter) = tensors.get(&name) {
-                let batches = counter
-                    .to_dtype(DType::I64)?
-                    .flatten_all()?
-                    .to_vec1::<i64>()?;
-                self.set_batches_tracked(batches.first().copied().unwrap_or(0));
-            }
-        }
-        self.arena_changed();
+    /// Overwrites every number.
+    pub(crate) fn set_values(&self, values: Values) -> Result<()> {
+        self.set(values.arena, values.statistics)?;
+        self.set_batches_tracked(values.batches_tracked);
         Ok(())
     }
+}
+
+/// The names of the batch counters that torch keeps beside each running mean.
+pub(crate) fn counters(plan: &Plan) -> impl Iterator<Item = String> {
+    let statistics = plan.statistics.segments().iter();
+    statistics
+        .filter_map(|segment| segment.name.strip_suffix("running_mean"))
+        .map(|norm| format!("{norm}num_batches_tracked"))
 }
 
 /// One tensor of a flat buffer, without copying it and outside any graph.

@@ -9,11 +9,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::file::{not_safetensors, read, tensors};
-use crate::load::compare;
+use crate::load::{compare, fill};
+use crate::parameters::Values;
+use crate::tensor_file::TensorFile;
 use crate::{ByteTable, Error, ModelConfig, Network, Result};
 
 pub use crate::load::load_pretrained;
@@ -112,31 +112,28 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
 /// If the file is not whole, does not describe itself, or its tensors are not
 /// those of the model it names; the message says which.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
-    let bytes = read(path)?;
-    let metadata = metadata(path, &bytes)?;
-    let network = Network::blank(&metadata.model, device)?;
-    let tensors = tensors(path, &bytes)?;
-    let report = compare(&network, &tensors);
+    let mut file = TensorFile::open(path)?;
+    let metadata = metadata(&file)?;
+    let plan = metadata.model.plan()?;
+    let report = compare(&plan, &file);
     if !report.is_complete() {
         return Err(Error::OtherModel {
             path: path.into(),
             report: Box::new(report),
         });
     }
-    network.parameters().set_named(&tensors)?;
+    let mut values = Values::zeros(&plan);
+    fill(&mut values, &plan, &mut file, &report)?;
+    let network = Network::with_values(&metadata.model, plan, values, 0, device)?;
     Ok((network, metadata))
 }
 
-fn metadata(path: &Path, bytes: &[u8]) -> Result<WeightsMetadata> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not_safetensors(path, &e))?;
-    let json = header
-        .metadata()
-        .as_ref()
-        .and_then(|entries| entries.get(METADATA_KEY));
+fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
     let format = |reason: String| Error::Format {
-        path: path.into(),
+        path: file.path().into(),
         reason,
     };
+    let json = file.text(METADATA_KEY);
     let json = json.ok_or_else(|| {
         format(format!(
             "the file does not say what model it is (no {METADATA_KEY:?} in its metadata): \

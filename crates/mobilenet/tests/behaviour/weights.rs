@@ -167,3 +167,58 @@ fn files_without_batch_counters_load() {
     let report = load_pretrained(&path, &mut network(&config())).unwrap();
     assert!(report.missing.is_empty(), "{report}");
 }
+
+/// The file's tensors as they are, in other numbers.
+fn cast(path: &std::path::Path, dtype: candle_core::DType) {
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+    let cast = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_dtype(dtype).unwrap()));
+    candle_core::safetensors::save(&cast.collect(), path).unwrap();
+}
+
+#[test]
+fn files_of_other_numbers_load_and_integers_do_not() {
+    use candle_core::DType;
+    for (dtype, error) in [(DType::F64, 0.0), (DType::F16, 6e-4), (DType::BF16, 4e-3)] {
+        let (_folder, path, trained) = saved(&config());
+        cast(&path, dtype);
+        let mut network = network(&config());
+        load_pretrained(&path, &mut network).unwrap();
+        assert_eq!(network.parameters().batches_tracked(), 1, "{dtype:?}");
+        for (found, expected) in arena(&network).into_iter().zip(arena(&trained)) {
+            // The least f16 are not normalised: there the error is absolute.
+            let close = (found - expected).abs() <= error * (expected.abs() + 1e-4);
+            assert!(close, "{dtype:?}: {found} for {expected}");
+        }
+    }
+    let (_folder, path, _) = saved(&config());
+    cast(&path, DType::I64);
+    let mut network = network(&config());
+    let before = arena(&network);
+    let error = refusal(load_pretrained(&path, &mut network));
+    assert!(error.contains("features.0.0.weight holds I64"), "{error}");
+    assert_eq!(arena(&network), before);
+}
+
+#[test]
+fn what_a_file_claims_takes_no_memory() {
+    let (folder, path, network) = saved(&config());
+    let bad = folder.path().join("bad.safetensors");
+    for length in [1 << 40, u64::MAX] {
+        std::fs::write(&bad, [&length.to_le_bytes()[..], &[b' '; 64]].concat()).unwrap();
+        let error = refusal(load(&bad, &Device::Cpu));
+        assert!(error.contains("announces a header of"), "{error}");
+    }
+    let shape = r#"{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}"#;
+    let header = [&(shape.len() as u64).to_le_bytes()[..], shape.as_bytes()];
+    std::fs::write(&bad, header.concat()).unwrap();
+    let error = refusal(load(&bad, &Device::Cpu));
+    assert!(error.contains("describes 4398046511104 bytes"), "{error}");
+    // A network a hundred times the file.
+    let mut vast = metadata(&config());
+    vast.model.width = 10.0;
+    save(&path, &network, &vast).unwrap();
+    let error = load(&path, &Device::Cpu).err().expect("a refusal");
+    assert!(matches!(error, Error::OtherModel { .. }), "{error}");
+}
