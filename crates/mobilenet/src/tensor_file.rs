@@ -66,7 +66,7 @@ impl TensorFile {
         let header: Metadata =
             serde_json::from_slice(&header).map_err(|e| damaged(path, &format!("header: {e}")))?;
         let (start, data) = (LENGTH + length, header.data_len() as u64);
-        if start + data != size {
+        if start.checked_add(data) != Some(size) {
             let says = format!("its header describes {data} bytes from {start} on, of {size}");
             return Err(damaged(path, &says));
         }
