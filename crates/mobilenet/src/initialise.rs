@@ -7,11 +7,10 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::parameters::Values;
 
-/// Fresh numbers: convolutions normal with the
-/// variance `2 / fan_out` (He et al. 2015, `kaiming_normal_(mode="fan_out")`),
-/// batch normalisation one and zero, fully connected layers normal with the
-/// deviation 0.01, biases zero.
-/// Running means are zero, running variances one.
+/// Fresh numbers: convolutions normal with the variance `2 / fan_out` (He et al. 2015,
+/// `kaiming_normal_(mode="fan_out")`), batch normalisation one and zero, fully connected
+/// layers normal with the deviation 0.01, biases zero; running means zero, running
+/// variances one.
 pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     let mut values = Values::zeros(plan);
     for (stream, segment) in (0..).zip(plan.parameters.segments()) {

@@ -19,7 +19,8 @@ pub struct Network {
     plan: Arc<Plan>,
     parameters: Parameters,
     executor: Box<dyn Executor>,
-    precision: Precision,
+    /// What `executor` computes in; not known of one that was given.
+    precision: Option<Precision>,
     seed: u64,
 }
 
@@ -51,7 +52,7 @@ impl Network {
             plan,
             parameters,
             executor,
-            precision,
+            precision: Some(precision),
             seed,
         })
     }
@@ -84,6 +85,7 @@ impl Network {
     /// Runs it with another executor from now on.
     pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
         self.executor = executor;
+        self.precision = None;
     }
 
     /// Computes in other numbers from now on; a new network computes in f32.
@@ -91,9 +93,9 @@ impl Network {
     /// # Errors
     /// Where the device, or this processor, does not compute in them.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        if precision != self.precision {
+        if self.precision != Some(precision) {
             self.executor = executor(&self.plan, self.device(), precision)?;
-            self.precision = precision;
+            self.precision = Some(precision);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use candle_core::Device;
 use mobilenet::{
     Composed, Fused, FusedOptions, HeadKind, Images, Isa, ModelConfig, Network, Precision, Variant,
 };
@@ -100,4 +101,15 @@ fn bf16_is_near_f32() {
             "number {index} is off by {off}"
         );
     }
+}
+
+#[test]
+fn a_precision_replaces_an_executor_that_was_given() {
+    let mut network = Network::new(&ModelConfig::new(Variant::Small, 3), 0, &Device::Cpu).unwrap();
+    let own = network.executor();
+    let plan = Arc::new(network.plan().clone());
+    network.set_executor(Box::new(Composed::new(plan)));
+    assert_ne!(network.executor(), own);
+    network.set_precision(Precision::F32).unwrap();
+    assert_eq!(network.executor(), own);
 }
