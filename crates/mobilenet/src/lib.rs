@@ -15,6 +15,7 @@ mod parameters;
 mod precision;
 mod slices;
 mod tensor_file;
+mod torch;
 
 pub mod weights;
 

@@ -80,12 +80,12 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// Loads a safetensors file with torchvision's names into `network`, tensor by
-/// tensor. What is missing or of another shape in the head (another class count)
-/// keeps its fresh values; the report says so.
+/// Loads a file with torchvision's names into `network`, tensor by tensor: safetensors,
+/// or what `torch.save` writes of a `state_dict`. What is missing or of another shape in
+/// the head (another class count) keeps its fresh values; the report says so.
 ///
 /// # Errors
-/// If the file is not safetensors, or fewer than nine tenths of the backbone's
+/// If the file is neither of these, or fewer than nine tenths of the backbone's
 /// tensors are in it; the network is then as it was.
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
     let mut file = TensorFile::open(path)?;

@@ -1,5 +1,8 @@
 //! Files of tensors, read straight to where their numbers belong.
 
+mod safe;
+mod stored;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -7,21 +10,23 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
 
+use crate::torch::Format;
 use crate::{Error, Result};
 
-/// Bytes of the length that a safetensors file begins with.
-const LENGTH: u64 = 8;
-
-/// Longest header that is read, in bytes: far above that of any file of a network's weights,
-/// and little enough for a file that lies.
-const LONGEST_HEADER: u64 = 16 << 20;
+pub(crate) use stored::Stored;
 
 /// Bytes that are converted at a time.
 const PIECE: usize = 16 << 10;
 
-/// An open safetensors file whose header has been read and found whole.
+/// Most bytes over which a tensor may be spread that does not lie in one piece: all of them are
+/// read at once.
+const MOST_SPREAD: u64 = 256 << 20;
+
+/// As many of a file's first bytes as tell what it is.
+const FIRST: u64 = 16;
+
+/// An open file of tensors, safetensors or PyTorch's, of which has been read where they lie.
 #[derive(Debug)]
 pub(crate) struct TensorFile {
     path: PathBuf,
@@ -30,20 +35,11 @@ pub(crate) struct TensorFile {
     metadata: HashMap<String, String>,
 }
 
-/// A tensor in a file.
-#[derive(Debug)]
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// Of its first byte in the file.
-    start: u64,
-}
-
 impl TensorFile {
-    /// Opens a file and reads its header.
+    /// Opens a file of tensors. Its contents say of which kind it is.
     ///
     /// # Errors
-    /// If it cannot be read, is not safetensors, or is longer or shorter than it says.
+    /// If it cannot be read, is of no known kind, or is not whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let of_file = |source| Error::File {
             path: path.into(),
@@ -51,38 +47,26 @@ impl TensorFile {
         };
         let mut file = File::open(path).map_err(of_file)?;
         let size = file.metadata().map_err(of_file)?.len();
-        let mut length = [0; LENGTH as usize];
-        if size < LENGTH {
-            return Err(damaged(path, &format!("it has {size} bytes")));
-        }
-        file.read_exact(&mut length).map_err(of_file)?;
-        let length = u64::from_le_bytes(length);
-        if length > LONGEST_HEADER.min(size - LENGTH) {
-            let says = format!("it announces a header of {length} bytes and has {size} in all");
-            return Err(damaged(path, &says));
-        }
-        let mut header = vec![0; length as usize];
-        file.read_exact(&mut header).map_err(of_file)?;
-        let header: Metadata =
-            serde_json::from_slice(&header).map_err(|e| damaged(path, &format!("header: {e}")))?;
-        let (start, data) = (LENGTH + length, header.data_len() as u64);
-        if start.checked_add(data) != Some(size) {
-            let says = format!("its header describes {data} bytes from {start} on, of {size}");
-            return Err(damaged(path, &says));
-        }
-        let tensors = header.tensors().into_iter().map(|(name, info)| {
-            let stored = Stored {
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                start: start + info.data_offsets.0 as u64,
-            };
-            (name, stored)
-        });
+        let mut first = Vec::new();
+        let read = (&file).take(FIRST).read_to_end(&mut first);
+        read.map_err(of_file)?;
+        let (tensors, metadata) = if let Some(format) = Format::meant(&first) {
+            (format.open(path, &mut file, size)?, HashMap::new())
+        } else if safe::is_meant(&first) {
+            safe::open(path, &mut file, size)?
+        } else {
+            return Err(Error::Format {
+                path: path.into(),
+                reason: format!(
+                    "neither a safetensors file nor one that torch.save wrote ({size} bytes)"
+                ),
+            });
+        };
         Ok(TensorFile {
             path: path.into(),
             file,
-            tensors: tensors.collect(),
-            metadata: header.metadata().clone().unwrap_or_default(),
+            tensors,
+            metadata,
         })
     }
 
@@ -111,13 +95,12 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, or holds no floating point numbers.
     pub(crate) fn read(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
-        let (dtype, start) = self.place(name, values.len())?;
-        let file = &mut self.file;
-        let outcome = match dtype {
-            Dtype::F32 => numbers(file, start, values, f32::from_le_bytes),
-            Dtype::F16 => numbers(file, start, values, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => numbers(file, start, values, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => numbers(file, start, values, |b| f64::from_le_bytes(b) as f32),
+        let (file, stored) = self.place(name, values.len())?;
+        let outcome = match stored.dtype {
+            Dtype::F32 => numbers(file, stored, values, f32::from_le_bytes),
+            Dtype::F16 => numbers(file, stored, values, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => numbers(file, stored, values, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => numbers(file, stored, values, |b| f64::from_le_bytes(b) as f32),
             other => {
                 return Err(Error::Format {
                     path: self.path.clone(),
@@ -133,30 +116,34 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, or is not one number.
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64> {
-        let (dtype, start) = self.place(name, 1)?;
-        if dtype != Dtype::I64 {
+        let (file, stored) = self.place(name, 1)?;
+        if stored.dtype != Dtype::I64 {
             // Files cast as a whole have counters of another type.
             let mut value = [0.0];
             self.read(name, &mut value)?;
             return Ok(value[0] as i64);
         }
         let mut value = [0];
-        let outcome = numbers(&mut self.file, start, &mut value, i64::from_le_bytes);
+        let outcome = numbers(file, stored, &mut value, i64::from_le_bytes);
         self.whole(outcome)?;
         Ok(value[0])
     }
 
-    /// The type and the first byte of a tensor of `len` numbers.
-    fn place(&self, name: &str, len: usize) -> Result<(Dtype, u64)> {
-        match self.tensors.get(name) {
-            Some(stored) if stored.shape.iter().product::<usize>() == len => {
-                Ok((stored.dtype, stored.start))
-            }
-            _ => Err(Error::Format {
-                path: self.path.clone(),
-                reason: format!("there is no {name} of {len} numbers in it"),
-            }),
+    /// The file, and where in it a tensor of `len` numbers lies.
+    fn place(&mut self, name: &str, len: usize) -> Result<(&mut File, &Stored)> {
+        let wrong = |reason| Error::Format {
+            path: self.path.clone(),
+            reason,
+        };
+        let stored = self.tensors.get(name).filter(|stored| stored.len() == len);
+        let stored =
+            stored.ok_or_else(|| wrong(format!("there is no {name} of {len} numbers in it")))?;
+        if !stored.is_contiguous() && stored.span().is_none_or(|span| span > MOST_SPREAD / 8) {
+            return Err(wrong(format!(
+                "{name} is spread over more than {MOST_SPREAD} bytes of the file: save it as it                  lies in memory, with .contiguous()"
+            )));
         }
+        Ok((&mut self.file, stored))
     }
 
     fn whole(&self, outcome: io::Result<()>) -> Result<()> {
@@ -167,15 +154,18 @@ impl TensorFile {
     }
 }
 
-/// Reads as many numbers of `N` bytes as `values` has.
+/// Reads as many numbers of `N` bytes as `values` has, which are those of `stored`.
 fn numbers<T, const N: usize>(
     file: &mut File,
-    start: u64,
+    stored: &Stored,
     values: &mut [T],
     number: impl Fn([u8; N]) -> T,
 ) -> io::Result<()> {
+    file.seek(SeekFrom::Start(stored.start))?;
+    if !stored.is_contiguous() {
+        return gather(file, stored, values, number);
+    }
     let mut piece = [0; PIECE];
-    file.seek(SeekFrom::Start(start))?;
     for values in values.chunks_mut(PIECE / N) {
         let bytes = &mut piece[..values.len() * N];
         file.read_exact(bytes)?;
@@ -186,9 +176,23 @@ fn numbers<T, const N: usize>(
     Ok(())
 }
 
-fn damaged(path: &Path, says: &str) -> Error {
-    Error::Format {
-        path: path.into(),
-        reason: format!("not a whole safetensors file: {says}"),
-    }
+/// Reads everything from the first to the last number of a tensor, and takes of it what belongs
+/// to the tensor.
+fn gather<T, const N: usize>(
+    file: &mut File,
+    stored: &Stored,
+    values: &mut [T],
+    number: impl Fn([u8; N]) -> T,
+) -> io::Result<()> {
+    let span = stored.span().unwrap_or(0) as usize;
+    let mut bytes = vec![0; span * N];
+    file.read_exact(&mut bytes)?;
+    let numbers = bytes.as_chunks().0;
+    let mut values = values.iter_mut();
+    stored.places(|place| {
+        if let Some(value) = values.next() {
+            *value = number(numbers[place]);
+        }
+    });
+    Ok(())
 }

@@ -66,17 +66,20 @@ fn damaged_and_foreign_files_are_refused_by_name() {
     let (folder, path, _) = saved(&config());
     let bytes = std::fs::read(&path).unwrap();
     let bad = folder.path().join("bad.safetensors");
-    for (what, content) in [
-        ("empty", Vec::new()),
-        ("text", b"this is no weights file, only some text".to_vec()),
-        ("cut in the header", bytes[..100].to_vec()),
-        ("cut in the tensors", bytes[..bytes.len() - 1].to_vec()),
-        ("longer", [bytes.as_slice(), b"x"].concat()),
+    let foreign = "neither a safetensors file nor one that torch.save wrote";
+    let cut = "not a whole safetensors file";
+    let text = b"this is no weights file, only some text";
+    for (what, content, says) in [
+        ("empty", Vec::new(), foreign),
+        ("text", text.to_vec(), foreign),
+        ("cut in the header", bytes[..100].to_vec(), cut),
+        ("cut in the tensors", bytes[..bytes.len() - 1].to_vec(), cut),
+        ("longer", [bytes.as_slice(), b"x"].concat(), cut),
     ] {
         std::fs::write(&bad, content).unwrap();
         let error = refusal(load(&bad, &Device::Cpu));
         assert!(
-            error.contains("bad.safetensors: not a whole safetensors file"),
+            error.contains(&format!("bad.safetensors: {says}")),
             "{what}: {error}"
         );
     }
@@ -206,7 +209,7 @@ fn what_a_file_claims_takes_no_memory() {
     let (folder, path, network) = saved(&config());
     let bad = folder.path().join("bad.safetensors");
     for length in [1 << 40, u64::MAX] {
-        std::fs::write(&bad, [&length.to_le_bytes()[..], &[b' '; 64]].concat()).unwrap();
+        std::fs::write(&bad, [&length.to_le_bytes()[..], &[b'{'; 64]].concat()).unwrap();
         let error = refusal(load(&bad, &Device::Cpu));
         assert!(error.contains("announces a header of"), "{error}");
     }

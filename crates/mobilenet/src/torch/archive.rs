@@ -1,0 +1,158 @@
+//! The format of PyTorch since 1.6: a zip file in which each storage is an entry.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::rc::Rc;
+
+use zip::read::{ArchiveOffset, Config};
+use zip::{CompressionMethod, ZipArchive};
+
+use super::fault::{Fault, says, shown};
+use super::table::{self, StorageId};
+use super::{LONGEST_PICKLE, bytes_at, pickle};
+use crate::tensor_file::Stored;
+
+/// Most bytes that are read of a zip file's own records. Those of a checkpoint of a thousand
+/// tensors have 1/50; each byte of them becomes ten in memory.
+const MOST_RECORDS: u64 = 8 << 20;
+
+/// Whether a file that begins with `first` is meant to be a zip file.
+pub(super) fn is_meant(first: &[u8]) -> bool {
+    first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06")
+}
+
+/// The tensors of a zip file of `size` bytes.
+pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
+    let mut archive = Archive::open(file.try_clone()?, size)?;
+    if let Some((start, len)) = archive.find("byteorder")?
+        && bytes_at(file, start, len.min(6))? != b"little"
+    {
+        return says(
+            "its numbers begin with their highest byte (big endian); save it again where they do not",
+        );
+    }
+    let Some((start, len)) = archive.find("data.pkl")? else {
+        return says("a zip file without data.pkl in it");
+    };
+    if len > LONGEST_PICKLE {
+        return says(format!(
+            "its data.pkl has {len} bytes, at most {LONGEST_PICKLE} are read"
+        ));
+    }
+    let bytes = bytes_at(file, start, len)?;
+    let pickle = pickle::read(&bytes).map_err(|fault| fault.after(start))?;
+    // One storage may belong to many tensors; finding an entry reads the file.
+    let mut found = HashMap::new();
+    table::tensors(&pickle, |storage| {
+        let (start, len) = match found.get(storage.key) {
+            Some(place) => *place,
+            None => {
+                let place = archive.storage(storage)?;
+                found.insert(storage.key, place);
+                place
+            }
+        };
+        match storage.bytes() {
+            Some(bytes) if bytes <= len => Ok(start),
+            _ => says(format!(
+                "storage {} shall have {} numbers of {}, which its {len} bytes at {start} are not",
+                shown(storage.key),
+                storage.len,
+                storage.dtype
+            )),
+        }
+    })
+}
+
+struct Archive {
+    zip: ZipArchive<BufReader<Bounded>>,
+    /// The folder in which everything lies, with its slash.
+    folder: String,
+    size: u64,
+}
+
+impl Archive {
+    fn open(file: File, size: u64) -> Result<Self, Fault> {
+        let left = Rc::new(Cell::new(MOST_RECORDS));
+        let config = Config {
+            archive_offset: ArchiveOffset::Known(0),
+        };
+        let bounded = Bounded {
+            file,
+            left: left.clone(),
+        };
+        let zip = ZipArchive::with_config(config, BufReader::new(bounded));
+        let zip = zip.or_else(|e| says(format!("a zip file that is not whole: {e}")))?;
+        // The records are read. What is to come is one header an entry, of which nothing is kept.
+        left.set(u64::MAX);
+        let mut folders = zip
+            .file_names_raw()
+            .filter_map(|name| str::from_utf8(name).ok()?.strip_suffix("data.pkl"))
+            .filter(|folder| folder.is_empty() || folder.ends_with('/'));
+        let folder = folders.next().unwrap_or_default().to_owned();
+        if folders.next().is_some() {
+            return says("a zip file with more than one data.pkl in it");
+        }
+        drop(folders);
+        Ok(Archive { zip, folder, size })
+    }
+
+    /// Where the contents of an entry begin and how many bytes they have; none if there is none.
+    fn find(&mut self, name: &str) -> Result<Option<(u64, u64)>, Fault> {
+        let name = format!("{}{name}", self.folder);
+        let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else {
+            return Ok(None);
+        };
+        let shown = shown(&name);
+        let wrong = |e| Fault::Says(format!("its entry {shown}: {e}"));
+        let entry = self.zip.by_index_raw(index).map_err(wrong)?;
+        if entry.encrypted() || entry.compression() != CompressionMethod::Stored {
+            return says(format!(
+                "its entry {shown} is compressed or encrypted, which torch.save never does"
+            ));
+        }
+        let (start, len) = (entry.data_start(), entry.size());
+        let place = start.filter(|start| start.checked_add(len).is_some_and(|e| e <= self.size));
+        match place {
+            Some(start) if len == entry.compressed_size() => Ok(Some((start, len))),
+            _ => says(format!(
+                "its entry {shown} shall have {len} bytes, which are not in the file of {}",
+                self.size
+            )),
+        }
+    }
+
+    fn storage(&mut self, storage: &StorageId<'_>) -> Result<(u64, u64), Fault> {
+        let place = self.find(&format!("data/{}", storage.key))?;
+        place.ok_or_else(|| Fault::Says(format!("it has no storage {}", shown(storage.key))))
+    }
+}
+
+/// A file of which a part may be read, as long as it is read at all.
+struct Bounded {
+    file: File,
+    left: Rc<Cell<u64>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        match self.left.get().checked_sub(read as u64) {
+            Some(left) => self.left.set(left),
+            None => {
+                return Err(io::Error::other(format!(
+                    "its records have more than {MOST_RECORDS} bytes"
+                )));
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl Seek for Bounded {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}

@@ -1,0 +1,143 @@
+//! The format of PyTorch before 1.6: pickles in a row, then the numbers of each storage.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+
+use super::fault::{Fault, says, shown};
+use super::pickle::{self, Pickle};
+use super::table::{self, StorageId};
+use super::value::Value;
+use super::{LONGEST_PICKLE, bytes_at};
+use crate::tensor_file::Stored;
+
+/// The number such a file begins with, 0x1950a86a20f9469cfc6c, its least byte first.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
+/// The pickle of that number in protocol 1, which writes it in digits.
+const MAGIC_DIGITS: &[u8] = b"L119547037146038801333356L\n.";
+
+/// The version of the format, the only one there ever was.
+const PROTOCOL: i64 = 1001;
+
+/// How much of a file is read at first, for its pickles; what more they need, eight times as much
+/// at a time.
+const FIRST_READ: u64 = 1 << 20;
+
+/// Whether a file that begins with `first` is meant to be pickles of protocol 2 or above, or of
+/// protocol 1 with the right number.
+pub(super) fn is_meant(first: &[u8]) -> bool {
+    matches!(first, [0x80, 0..=5, ..]) || first.starts_with(&MAGIC_DIGITS[..8])
+}
+
+/// The tensors of a file of `size` bytes.
+pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
+    let mut read = FIRST_READ.min(size);
+    loop {
+        let bytes = bytes_at(file, 0, read)?;
+        match pickles(&bytes, file, size) {
+            Err(Fault::Ended) if read < size => {
+                if read == LONGEST_PICKLE {
+                    return says(format!("its pickles have more than {LONGEST_PICKLE} bytes"));
+                }
+                read = (read * 8).min(size).min(LONGEST_PICKLE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Reads on in a row of pickles.
+struct Row<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Row<'a> {
+    fn next(&mut self) -> Result<Pickle<'a>, Fault> {
+        let start = self.at;
+        let pickle = pickle::read(&self.bytes[start..]);
+        let pickle = pickle.map_err(|fault| fault.after(start as u64))?;
+        self.at += pickle.len;
+        Ok(pickle)
+    }
+}
+
+fn pickles(bytes: &[u8], file: &File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
+    let mut row = Row { bytes, at: 0 };
+    if bytes.starts_with(MAGIC_DIGITS) {
+        row.at = MAGIC_DIGITS.len();
+    } else if row.next()?.object != Value::Long(&MAGIC) {
+        return says("a pickle that torch.save did not write: it does not begin with its number");
+    }
+    let version = row.next()?.object;
+    if version != Value::Int(PROTOCOL) {
+        return says(format!("its version is not {PROTOCOL}"));
+    }
+    // What it says of the machine that wrote it is of no interest: numbers have their least byte
+    // first on all of them.
+    row.next()?;
+    let object = row.next()?;
+    let keys = row.next()?;
+    let starts = storages(&object, &keys, row.at as u64, file, size)?;
+    table::tensors(&object, |storage| match starts.get(storage.key) {
+        Some((start, found)) if (found.dtype, found.len) == (storage.dtype, storage.len) => {
+            Ok(*start)
+        }
+        _ => says(format!(
+            "it has no storage {} of that type",
+            shown(storage.key)
+        )),
+    })
+}
+
+/// Where each storage begins, by its key. They lie behind the pickles, in the order of `keys`,
+/// each behind its length.
+fn storages<'a>(
+    object: &Pickle<'a>,
+    keys: &Pickle<'a>,
+    mut at: u64,
+    file: &File,
+    size: u64,
+) -> Result<HashMap<&'a str, (u64, StorageId<'a>)>, Fault> {
+    let mut named = HashMap::new();
+    for id in object.objects.storages.iter().collect::<BTreeSet<_>>() {
+        let storage = StorageId::of(object, *id)?;
+        named.entry(storage.key).or_insert(storage);
+    }
+    let Value::List(list) = keys.object else {
+        return says("the keys of its storages are not a list");
+    };
+    let mut reader = BufReader::new(file);
+    reader.seek(SeekFrom::Start(at))?;
+    let mut starts = HashMap::new();
+    for key in &keys.objects.sequences[list] {
+        let Value::Text(key) = *key else {
+            return says("the key of a storage is not a text");
+        };
+        let Some(storage) = named.remove(key) else {
+            let key = shown(key);
+            return says(format!(
+                "storage {key} is listed twice or belongs to nothing"
+            ));
+        };
+        let mut length = [0; 8];
+        let ends = |at| Fault::At(at, "the file ends within the storages".into());
+        if size.saturating_sub(at) < length.len() as u64 {
+            return Err(ends(at));
+        }
+        reader.read_exact(&mut length)?;
+        let (length, claimed) = (i64::from_le_bytes(length), storage.len);
+        if u64::try_from(length) != Ok(claimed) {
+            let reason = format!("a storage of {length} numbers that shall have {claimed}");
+            return Err(Fault::At(at, reason));
+        }
+        at += 8;
+        let bytes = storage.bytes().filter(|bytes| *bytes <= size - at);
+        let bytes = bytes.ok_or_else(|| ends(at))?;
+        starts.insert(key, (at, storage));
+        at += bytes;
+        reader.seek_relative(i64::try_from(bytes).map_err(|_| ends(at))?)?;
+    }
+    Ok(starts)
+}

@@ -1,0 +1,252 @@
+//! From the object of a pickle to the places of its tensors.
+
+use std::collections::BTreeMap;
+
+use safetensors::Dtype;
+
+use super::fault::{Fault, says, shown};
+use super::pickle::Pickle;
+use super::value::{Global, Value};
+use crate::tensor_file::Stored;
+
+/// How deep dicts may lie in each other.
+const DEEPEST: usize = 64;
+
+/// Most dimensions, which is torch's own bound.
+const MOST_DIMENSIONS: usize = 64;
+
+/// What a table may take, in bytes. A dict may be in a pickle once and be found on a great many
+/// ways, each of which would be names of its own.
+const LARGEST_TABLE: usize = 64 << 20;
+
+/// What an entry of a dict or of the table takes beside its name, about.
+const ENTRY: usize = 128;
+
+/// What a persistent id says of a storage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct StorageId<'a> {
+    pub(super) dtype: Dtype,
+    pub(super) key: &'a str,
+    /// How many numbers it has.
+    pub(super) len: u64,
+    /// Where the part begins that is meant, and how long it is; old files have such.
+    part: (u64, u64),
+}
+
+impl<'a> StorageId<'a> {
+    /// Reads the tuple of a persistent id.
+    pub(super) fn of(pickle: &Pickle<'a>, id: usize) -> Result<Self, Fault> {
+        let tuple = pickle.objects.sequences[id].as_slice();
+        let (storage, view) = match *tuple {
+            [Value::Text("storage"), dtype, key, _, len] => ((dtype, key, len), Value::None),
+            [Value::Text("storage"), dtype, key, _, len, view] => ((dtype, key, len), view),
+            _ => return says("a persistent id that is not of a storage"),
+        };
+        let (Value::Global(Global::Storage(dtype)), Value::Text(key), len) = storage else {
+            return says("a storage without a type or a key");
+        };
+        let len = count(len, "the length of a storage")?;
+        let part = match view {
+            Value::None => (0, len),
+            Value::Tuple(view) => match pickle.objects.sequences[view][..] {
+                [_, first, part] => (
+                    count(first, "the beginning of a view")?,
+                    count(part, "the length of a view")?,
+                ),
+                _ => return says("a view of a storage that is not of three"),
+            },
+            other => return says(format!("a view of a storage that is {}", other.kind())),
+        };
+        if part.0.checked_add(part.1).is_none_or(|end| end > len) {
+            let (first, part) = part;
+            return says(format!(
+                "a view of {part} numbers from {first} on in a storage of {len}"
+            ));
+        }
+        Ok(StorageId {
+            dtype,
+            key,
+            len,
+            part,
+        })
+    }
+
+    /// How many bytes it takes; none if no file is that long.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.len.checked_mul(self.dtype.bitsize() as u64 / 8)
+    }
+}
+
+/// The tensors in a pickle's dicts, by the keys that lead to them, joined by dots. `start` gives
+/// the place of a storage's first byte, and has found the whole of it in the file.
+pub(super) fn tensors<'a>(
+    pickle: &Pickle<'a>,
+    mut start: impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
+) -> Result<BTreeMap<String, Stored>, Fault> {
+    let Value::Dict(top) = pickle.object else {
+        let kind = pickle.object.kind();
+        return says(format!("it holds {kind}, expected a dict of tensors"));
+    };
+    let mut walk = Walk {
+        pickle,
+        name: String::new(),
+        left: LARGEST_TABLE,
+        found: BTreeMap::new(),
+    };
+    walk.dict(top, 1)?;
+    let tensors = walk.found.into_iter().map(|(name, tuple)| {
+        let stored = stored(pickle, &name, tuple, &mut start)?;
+        Ok((name, stored))
+    });
+    tensors.collect()
+}
+
+struct Walk<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    /// Of the dict at hand, with a dot behind it.
+    name: String,
+    /// How many bytes the table may still grow by.
+    left: usize,
+    /// The tuple of each tensor.
+    found: BTreeMap<String, usize>,
+}
+
+impl Walk<'_, '_> {
+    fn dict(&mut self, dict: usize, depth: usize) -> Result<(), Fault> {
+        if depth > DEEPEST {
+            return says(format!("dicts lie in each other more than {DEEPEST} deep"));
+        }
+        let pickle = self.pickle;
+        for (key, value) in &pickle.objects.dicts[dict] {
+            self.pay(ENTRY)?;
+            let tensor = match *value {
+                Value::Tensor(tuple) => Some(tuple),
+                Value::Dict(_) => None,
+                _ => continue,
+            };
+            let before = self.name.len();
+            self.key(*key)?;
+            if let Some(tuple) = tensor {
+                self.pay(ENTRY + self.name.len() + 2 * dimensions(pickle, tuple))?;
+                if self.found.insert(self.name.clone(), tuple).is_some() {
+                    return says(format!("it has two tensors named {}", shown(&self.name)));
+                }
+            } else if let Value::Dict(inner) = *value {
+                self.name.push('.');
+                self.dict(inner, depth + 1)?;
+            }
+            self.name.truncate(before);
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: Value<'_>) -> Result<(), Fault> {
+        match key {
+            Value::Text(text) => {
+                self.pay(text.len())?;
+                self.name.push_str(text);
+            }
+            Value::Int(number) => self.name.push_str(&number.to_string()),
+            Value::Float(number) => self.name.push_str(&number.to_string()),
+            Value::Bool(truth) => self.name.push_str(if truth { "True" } else { "False" }),
+            other => self.name.push_str(other.kind()),
+        }
+        Ok(())
+    }
+
+    fn pay(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                return says(format!(
+                    "its dicts hold the same things too often: the table of its tensors would \
+                     take more than {LARGEST_TABLE} bytes"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes the shape of a tensor takes.
+fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
+    match pickle.objects.sequences[tuple].get(2) {
+        Some(Value::Tuple(shape) | Value::List(shape)) => {
+            let len = pickle.objects.sequences[*shape].len();
+            len.min(MOST_DIMENSIONS) * size_of::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Where a tensor lies: within its storage, or the error says how it does not.
+fn stored<'a>(
+    pickle: &Pickle<'a>,
+    name: &str,
+    tuple: usize,
+    start: &mut impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
+) -> Result<Stored, Fault> {
+    let name = shown(name);
+    let [Value::Storage(id), offset, shape, strides, ..] = pickle.objects.sequences[tuple][..]
+    else {
+        return says(format!(
+            "{name} is not made of a storage, a place and a shape"
+        ));
+    };
+    let storage = StorageId::of(pickle, id)?;
+    let offset = count(offset, &format!("the place of {name} in its storage"))?;
+    let shape = counts(pickle, shape, &format!("the shape of {name}"))?;
+    let strides = counts(pickle, strides, &format!("the strides of {name}"))?;
+    if shape.len() != strides.len() {
+        let (shape, strides) = (shape.len(), strides.len());
+        return says(format!(
+            "{name} has {shape} dimensions and {strides} strides"
+        ));
+    }
+    let mut stored = Stored {
+        dtype: storage.dtype,
+        shape,
+        strides,
+        start: 0,
+    };
+    let end = stored.span().and_then(|span| span.checked_add(offset));
+    if end.is_none_or(|end| end > storage.part.1) {
+        let Stored { shape, strides, .. } = stored;
+        return says(format!(
+            "{name} of shape {shape:?} and strides {strides:?} from {offset} on does not lie in \
+             its storage of {} numbers",
+            storage.part.1
+        ));
+    }
+    let first = storage.part.0 + offset;
+    stored.start = start(&storage)? + first * (storage.dtype.bitsize() as u64 / 8);
+    Ok(stored)
+}
+
+/// A number of things.
+fn count(value: Value<'_>, what: &str) -> Result<u64, Fault> {
+    match value {
+        Value::Int(number) => number
+            .try_into()
+            .or_else(|_| says(format!("{what} is {number}"))),
+        other => says(format!("{what} is {}, expected a number", other.kind())),
+    }
+}
+
+fn counts(pickle: &Pickle<'_>, value: Value<'_>, what: &str) -> Result<Vec<usize>, Fault> {
+    let (Value::Tuple(id) | Value::List(id)) = value else {
+        return says(format!("{what} is {}, expected a tuple", value.kind()));
+    };
+    let numbers = &pickle.objects.sequences[id];
+    if numbers.len() > MOST_DIMENSIONS {
+        let len = numbers.len();
+        return says(format!(
+            "{what} has {len} numbers, at most {MOST_DIMENSIONS}"
+        ));
+    }
+    let number = |&value| match usize::try_from(count(value, what)?) {
+        Ok(number) => Ok(number),
+        Err(_) => says(format!("{what} has a number beyond this machine's")),
+    };
+    numbers.iter().map(number).collect()
+}

@@ -1,0 +1,71 @@
+//! Files that PyTorch wrote, and such as it never would.
+
+mod assemble;
+mod broken;
+mod fixtures;
+mod hostile;
+mod pretrained;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::Result;
+use crate::tensor_file::TensorFile;
+
+/// Most numbers of a tensor that a test reads.
+const MOST: usize = 1 << 16;
+
+/// A file that the generator wrote.
+fn fixture(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch");
+    folder.join(name)
+}
+
+fn fixture_bytes(name: &str) -> Vec<u8> {
+    std::fs::read(fixture(name)).unwrap()
+}
+
+/// The numbers of the generator's tensors; its only other copy is there.
+fn formula(salt: usize, count: usize) -> Vec<f32> {
+    let number = |i| ((i * 37 + salt * 11) % 128) as f32 - 64.0;
+    (0..count).map(|i| number(i) / 8.0).collect()
+}
+
+/// Opens a file of these bytes. Its name is gone then, which an open file does not need.
+fn open(bytes: &[u8]) -> Result<TensorFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix("weights")
+        .tempfile()
+        .unwrap();
+    file.write_all(bytes).unwrap();
+    TensorFile::open(file.path())
+}
+
+/// Why a file of these bytes is refused.
+fn refusal(bytes: &[u8]) -> String {
+    let error = open(bytes).expect_err("a refusal").to_string();
+    assert!(error.contains("weights"), "it names the file: {error}");
+    error
+}
+
+fn read(file: &mut TensorFile, name: &str) -> Vec<f32> {
+    let len = file.shape(name).unwrap().iter().product();
+    let mut values = vec![f32::NAN; len];
+    file.read(name, &mut values).unwrap();
+    values
+}
+
+/// Opens a file that may be anything and reads what it has; the outcome is of no interest.
+fn try_everything(bytes: &[u8]) {
+    let Ok(mut file) = open(bytes) else { return };
+    let names: Vec<String> = file.names().map(str::to_owned).collect();
+    for name in names {
+        let shape = file.shape(&name).unwrap();
+        let len = shape.iter().fold(1, |len: usize, &n| len.saturating_mul(n));
+        if len <= MOST {
+            let mut values = vec![0.0; len];
+            let _ = file.read(&name, &mut values);
+            let _ = file.integer(&name);
+        }
+    }
+}

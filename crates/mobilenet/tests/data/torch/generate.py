@@ -1,0 +1,87 @@
+"""Writes the PyTorch files beside it, with PyTorch itself.
+
+    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch
+
+Every number is formula(salt, i), of which crates/mobilenet/src/torch/tests/mod.rs has the only other copy: a
+number of eighths between -8 and 8, which every floating point type holds exactly.
+"""
+
+import argparse
+import collections
+import pathlib
+
+import torch
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def formula(salt, count):
+    return torch.tensor([((i * 37 + salt * 11) % 128 - 64) / 8 for i in range(count)])
+
+
+def tensor(salt, *shape):
+    count = 1
+    for n in shape:
+        count *= n
+    return formula(salt, count).reshape(shape)
+
+
+def kinds():
+    """Every kind of number and of place in a storage."""
+    base = tensor(9, 40)
+    shared = tensor(7, 6)
+    return {
+        "f32": tensor(1, 2, 3),
+        "f16": tensor(2, 2, 3).half(),
+        "bf16": tensor(3, 2, 3).bfloat16(),
+        "f64": tensor(4, 2, 3).double(),
+        "i64": torch.tensor(-5),
+        "transposed": tensor(5, 4, 3, 2).permute(2, 0, 1),
+        "offset": base[7:13],
+        "every_third": base[1::3],
+        "expanded": tensor(6, 2, 1).expand(2, 5),
+        "shared_a": shared,
+        "shared_b": shared.reshape(2, 3),
+        "parameter": torch.nn.Parameter(tensor(8, 3)),
+        "empty": torch.zeros(0, 3),
+        "scalar": tensor(10, 1)[0],
+    }
+
+
+def checkpoint():
+    """What training scripts write."""
+    weights = collections.OrderedDict([("features.0.0.weight", tensor(1, 2, 3)), ("features.0.0.bias", tensor(2, 2))])
+    weights._metadata = collections.OrderedDict([("", {"version": 1})])
+    return {
+        "state_dict": weights,
+        "optimizer": {"state": {0: {"exp_avg": tensor(3, 2)}}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]},
+        "epoch": 3,
+        "best": 0.5,
+        "done": True,
+        "note": None,
+        "size": torch.Size([2, 3]),
+        "dtype": torch.float16,
+        "large": 1 << 80,
+        "args": argparse.Namespace(lr=0.1, model="mobilenet_v3_small"),
+    }
+
+
+def main():
+    for name, content in (("kinds", kinds()), ("checkpoint", checkpoint())):
+        for protocol in (2, 4):
+            torch.save(content, HERE / f"{name}_zip_{protocol}.pt", pickle_protocol=protocol)
+            torch.save(
+                content,
+                HERE / f"{name}_legacy_{protocol}.pt",
+                pickle_protocol=protocol,
+                _use_new_zipfile_serialization=False,
+            )
+    torch.save(kinds(), HERE / "kinds_legacy_1.pt", pickle_protocol=1, _use_new_zipfile_serialization=False)
+    small = {"weight": tensor(1, 2, 3)}
+    torch.save(small, HERE / "small_zip.pt")
+    torch.save(small, HERE / "small_legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Linear(2, 2), HERE / "module_zip.pt")
+
+
+if __name__ == "__main__":
+    main()
