@@ -78,6 +78,54 @@ impl fmt::Display for HeadKind {
     }
 }
 
+/// Whose MobileNetV3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Design {
+    /// torchvision's.
+    #[default]
+    Torchvision,
+    /// timm's.
+    Timm,
+    /// kuan-wang's.
+    KuanWang,
+    /// d-li14's.
+    DLi14,
+}
+
+impl Design {
+    /// eps
+    pub fn batch_norm_epsilon(self, _: Variant) -> f64 {
+        if self == Design::Torchvision {
+            1e-3
+        } else {
+            1e-5
+        }
+    }
+}
+
+impl fmt::Display for Design {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Design::Torchvision => "torchvision",
+            Design::Timm => "timm",
+            Design::KuanWang => "kuan-wang",
+            Design::DLi14 => "d-li14",
+        })
+    }
+}
+
+/// STUB
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Padding {
+    /// k/2
+    #[default]
+    Symmetric,
+    /// tf
+    Same,
+}
+
 /// Everything that decides a model's shape and behaviour.
 ///
 /// ```
@@ -106,6 +154,12 @@ pub struct ModelConfig {
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
+    /// Whose
+    #[serde(default)]
+    pub design: Design,
+    /// Pad
+    #[serde(default)]
+    pub padding: Padding,
 }
 
 impl ModelConfig {
@@ -121,6 +175,8 @@ impl ModelConfig {
             batch_norm_momentum: SCRATCH_MOMENTUM,
             batch_norm_epsilon: 1e-3,
             stem_stride: 2,
+            design: Design::Torchvision,
+            padding: Padding::Symmetric,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::load::LoadReport;
+use crate::LoadReport;
 
 /// An error of the model or of its weight files.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +53,14 @@ pub enum Error {
         reason: String,
     },
     /// A file with weights that do not fit the model.
-    #[error("{path} holds weights of another model: {report}")]
+    #[error("{path} holds weights of another model: {report}{}", list(nearest))]
     OtherModel {
         /// The file.
         path: PathBuf,
         /// What fitted and what did not.
         report: Box<LoadReport>,
+        /// Some of the names that are missing, each with the file's nearest.
+        nearest: Vec<(String, String)>,
     },
     /// An update without a gradient.
     #[error(
@@ -96,4 +98,10 @@ impl From<engine::FusedError> for Error {
             other => Error::Engine(other),
         }
     }
+}
+
+fn list(nearest: &[(String, String)]) -> String {
+    let each = nearest.iter();
+    each.map(|(wanted, near)| format!("\nthe nearest to {wanted} is {near}"))
+        .collect()
 }

@@ -9,27 +9,34 @@ mod fused;
 mod images;
 mod initialise;
 mod load;
+mod nearest;
 mod network;
 mod operators;
 mod parameters;
 mod precision;
+mod report;
+mod schemes;
 mod slices;
+mod source;
 mod tensor_file;
 mod torch;
 
 pub mod weights;
 
 pub use composed::Composed;
-pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use config::{
+    Design, HeadKind, ModelConfig, Padding, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+};
 pub use engine::{FusedOptions, Isa, NoBf16, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;
 pub use images::{ByteTable, Images};
-pub use load::{LoadReport, Mismatch};
 pub use network::Network;
 pub use parameters::{Parameters, Snapshot};
 pub use precision::Precision;
+pub use report::{LoadReport, Mismatch};
+pub use schemes::Scheme;
 
 /// candle-transformers' vision models, in the version that fits these tensors.
 #[cfg(feature = "zoo")]

@@ -4,19 +4,17 @@
 //! everything evaluation and prediction need. (One entry, because safetensors
 //! writes several in no fixed order, and equal models shall be equal files.)
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{compare, fill};
-use crate::parameters::Values;
 use crate::tensor_file::TensorFile;
-use crate::{ByteTable, Error, ModelConfig, Network, Result};
+use crate::{ByteTable, Error, LoadReport, ModelConfig, Network, Result, Scheme};
 
-pub use crate::load::load_pretrained;
+pub use crate::source::{Given, Loaded, Source};
 
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
@@ -64,23 +62,58 @@ pub struct WeightsMetadata {
     pub score: Option<f64>,
 }
 
-/// Writes the network's weights to `path`: to a temporary file beside it first,
-/// which takes its name once it is whole and on disk.
+/// Writes the network's weights to `path` under torchvision's names: to a temporary file
+/// beside it first, which takes its name once it is whole and on disk.
 ///
 /// # Errors
 /// If the file cannot be written; an older file of that name is then left as it was.
 pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
-    let json = serde_json::to_string(metadata).map_err(|e| Error::Format {
+    save_as(path, network, metadata, Scheme::Torchvision)
+}
+
+/// As [`save`], under a scheme's names and shapes.
+///
+/// # Errors
+/// Also if the scheme's project has no such network.
+pub fn save_as(
+    path: &Path,
+    network: &Network,
+    metadata: &WeightsMetadata,
+    scheme: Scheme,
+) -> Result<()> {
+    let format = |reason: String| Error::Format {
         path: path.into(),
-        reason: e.to_string(),
+        reason,
+    };
+    let model = network.config();
+    let theirs = ModelConfig {
+        design: scheme.design(),
+        ..model.clone()
+    };
+    let names = scheme.names(model.name, network.plan());
+    let names = names.filter(|_| {
+        theirs
+            .network()
+            .is_ok_and(|theirs| theirs == network.plan().spec)
+    });
+    let names = names.ok_or_else(|| {
+        format(format!(
+            "{scheme} has no such {}: this one is of {} design, width {}, with the {} head",
+            model.name, model.design, model.width, model.head
+        ))
     })?;
+    let json = serde_json::to_string(metadata).map_err(|e| format(e.to_string()))?;
     let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
-    let tensors = network.parameters().named()?;
+    let mut own = network.parameters().named()?;
+    let mut tensors = BTreeMap::new();
+    for name in names {
+        if let (Some(foreign), Some(tensor)) = (name.foreign, own.remove(&name.native)) {
+            let shape = name.shape.unwrap_or_default();
+            tensors.insert(foreign, tensor.reshape(shape)?);
+        }
+    }
     let bytes =
-        safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| Error::Format {
-            path: path.into(),
-            reason: e.to_string(),
-        })?;
+        safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| format(e.to_string()))?;
     let io = |source| Error::File {
         path: path.into(),
         source,
@@ -106,40 +139,34 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
     Ok(())
 }
 
-/// Reads a file that [`save`] wrote, and makes the network it describes.
+/// Reads a weights file and makes the network it holds: what it says of itself, if [`save`]
+/// wrote it, or else what [`Source`] finds out.
 ///
 /// # Errors
-/// If the file is not whole, does not describe itself, or its tensors are not
-/// those of the model it names; the message says which.
+/// If the file is not whole, holds no network known here, or its tensors are not
+/// those of its model; the message says which.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
-    let mut file = TensorFile::open(path)?;
-    let metadata = metadata(&file)?;
-    let plan = metadata.model.plan()?;
-    let report = compare(&plan, &file);
-    if !report.is_complete() {
-        return Err(Error::OtherModel {
-            path: path.into(),
-            report: Box::new(report),
-        });
-    }
-    let mut values = Values::zeros(&plan);
-    fill(&mut values, &plan, &mut file, &report)?;
-    let network = Network::with_values(&metadata.model, plan, values, 0, device)?;
-    Ok((network, metadata))
+    let loaded = Source::open(path, Given::default())?.load(device)?;
+    Ok((loaded.network, loaded.metadata))
 }
 
-fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
+/// Fills a network with a file's weights as far as they fit; see [`Source::load_into`].
+///
+/// # Errors
+/// As there.
+pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
+    Source::open(path, Given::default())?.load_into(network)
+}
+
+/// What a file says of itself; none if [`save`] did not write it.
+pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
     let format = |reason: String| Error::Format {
         path: file.path().into(),
         reason,
     };
-    let json = file.text(METADATA_KEY);
-    let json = json.ok_or_else(|| {
-        format(format!(
-            "the file does not say what model it is (no {METADATA_KEY:?} in its metadata): \
-             expected weights that `classify train` wrote"
-        ))
-    })?;
+    let Some(json) = file.text(METADATA_KEY) else {
+        return Ok(None);
+    };
     let metadata: WeightsMetadata = serde_json::from_str(json)
         .map_err(|e| format(format!("its metadata cannot be understood: {e}")))?;
     let (names, classes) = (metadata.class_names.len(), metadata.model.classes);
@@ -151,5 +178,5 @@ fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
     if metadata.image_size == 0 {
         return Err(format("its image size is 0".into()));
     }
-    Ok(metadata)
+    Ok(Some(metadata))
 }

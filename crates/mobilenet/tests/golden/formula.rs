@@ -22,7 +22,7 @@ fn hash(seed: u32, index: u32) -> u32 {
 }
 
 /// Numbers in `centre - spread .. centre + spread`, by the name of their tensor.
-fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<Item = f32> {
+fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<Item = f32> + use<> {
     let seed = fnv1a(name);
     (0..count as u32).map(move |index| {
         let uniform = (hash(seed, index) >> 8) as f32 * 2f32.powi(-23) - 1.0;
@@ -31,8 +31,22 @@ fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<I
 }
 
 fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item = f32> {
+    let Segment {
+        name, shape, role, ..
+    } = segment;
+    tensor(name, *role, shape, variant, side)
+}
+
+/// The numbers of a tensor by its name.
+pub(crate) fn tensor(
+    name: &str,
+    role: Role,
+    shape: &[usize],
+    variant: Variant,
+    side: usize,
+) -> impl Iterator<Item = f32> + use<> {
     let small = side == 32;
-    let fan_in = segment.shape[1..].iter().product::<usize>() as f64;
+    let fan_in = shape[1..].iter().product::<usize>() as f64;
     let conv_gain: f64 = match variant {
         Variant::Large => {
             if small {
@@ -49,7 +63,7 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
             }
         }
     };
-    let (centre, spread) = match segment.role {
+    let (centre, spread) = match role {
         Role::ConvWeight => (0.0, (conv_gain / fan_in).sqrt()),
         Role::LinearWeight => (0.0, (3.0 / fan_in).sqrt()),
         Role::Bias => (0.0, 0.1),
@@ -76,7 +90,7 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
             }
         }
     };
-    around(centre, spread, &segment.name, segment.range.len())
+    around(centre, spread, name, shape.iter().product())
 }
 
 /// A network with every tensor filled by the formula, brought in through a weights file.

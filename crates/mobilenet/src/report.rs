@@ -1,0 +1,106 @@
+//! What of a weights file went into a network.
+
+use std::fmt;
+
+use crate::Scheme;
+
+/// A tensor whose shape in the file is not the model's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Its name.
+    pub name: String,
+    /// Its shape in the file.
+    pub file: Vec<usize>,
+    /// Its shape in the model.
+    pub model: Vec<usize>,
+}
+
+/// What of a file went into a model.
+///
+/// Names are torchvision's where the model has the tensor, and the file's own where it does not;
+/// all are sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Whose names the file uses.
+    pub scheme: Scheme,
+    /// What stands in front of all of the network's names in the file, such as `state_dict.`.
+    pub prefix: String,
+    /// Loaded.
+    pub matched: Vec<String>,
+    /// In the model, not in the file.
+    pub missing: Vec<String>,
+    /// In the file's network, not in the model.
+    pub unexpected: Vec<String>,
+    /// In both, with different shapes.
+    pub mismatched: Vec<Mismatch>,
+    /// How many tensors of the file are not of the network: states of an optimizer, a moving
+    /// average, a second copy.
+    pub outside: usize,
+    /// Whether the classifier did not fit, and keeps the values it was initialised with.
+    pub new_classifier: bool,
+    /// What the file does not say, and was taken for granted.
+    pub assumed: Vec<String>,
+}
+
+impl LoadReport {
+    /// Whether every tensor of the model was in the file, and nothing else.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
+    }
+}
+
+/// Most names that are listed of a kind.
+const LISTED: usize = 12;
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} names", self.scheme)?;
+        if !self.prefix.is_empty() {
+            write!(f, " behind \"{}\"", self.prefix)?;
+        }
+        write!(
+            f,
+            ": {} tensors matched, {} missing, {} unexpected, {} of another shape",
+            self.matched.len(),
+            self.missing.len(),
+            self.unexpected.len(),
+            self.mismatched.len()
+        )?;
+        list(f, "missing", &self.missing, Clone::clone)?;
+        list(f, "unexpected", &self.unexpected, Clone::clone)?;
+        list(f, "of another shape", &self.mismatched, |m| {
+            format!("{} (file {:?}, model {:?})", m.name, m.file, m.model)
+        })?;
+        if self.outside > 0 {
+            let s = if self.outside == 1 { "" } else { "s" };
+            write!(
+                f,
+                "\n{} tensor{s} beside the network left alone",
+                self.outside
+            )?;
+        }
+        if self.new_classifier {
+            write!(f, "\nthe classifier starts anew")?;
+        }
+        self.assumed
+            .iter()
+            .try_for_each(|what| write!(f, "\nassumed: {what}"))
+    }
+}
+
+fn list<T>(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    items: &[T],
+    name: impl Fn(&T) -> String,
+) -> fmt::Result {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = items.iter().take(LISTED).map(name).collect();
+    write!(f, "\n{what}: {}", names.join(", "))?;
+    match items.len().saturating_sub(LISTED) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}

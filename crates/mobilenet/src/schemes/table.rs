@@ -1,0 +1,197 @@
+//! Tables of module names, and what they say of a network.
+
+use std::collections::HashMap;
+
+use engine::{ConvNorm, Linear, Plan};
+
+use super::TensorName;
+
+/// The layers that tables of names tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// The first convolution.
+    Stem,
+    /// Of a block that does not expand.
+    PlainDepthwise,
+    PlainReduce,
+    PlainExcite,
+    PlainProject,
+    /// Of a block that does, whose first convolution this is.
+    Expand,
+    Depthwise,
+    /// The first layer of the squeeze-excite.
+    Reduce,
+    /// Its second.
+    Excite,
+    Project,
+    /// The convolution behind the blocks.
+    Last,
+    Hidden,
+    Classifier,
+}
+
+/// A layer, the name of its module, and that of its batch normalisation, if it has one.
+///
+/// In braces stands a number: of the block among all of them, from 1 on (`i`), of its stage
+/// (`stage`) and within that (`block`), both from 0 on; of the first module behind the blocks
+/// (`after`), of the third (`after+2`), and of the first stage behind them (`stages`).
+pub(super) type Row = (Layer, &'static str, &'static str);
+
+/// The names of one network.
+#[derive(Clone, Copy)]
+pub(super) struct Table {
+    pub(super) rows: &'static [Row],
+    /// How many blocks each stage has, where names count by stages.
+    pub(super) stages: &'static [usize],
+    /// Fully connected layers that are 1×1 convolutions there. The others are none, though in
+    /// torchvision those of a squeeze-excite are.
+    pub(super) convolutions: &'static [Layer],
+    /// Layers that have no bias there, which is the same as one of zeros.
+    pub(super) without_bias: &'static [Layer],
+}
+
+/// The modules of a network by their names in the plan: the layer, and a table's name.
+pub(super) type Modules = HashMap<String, (Layer, String)>;
+
+impl Table {
+    /// Every module of a network; none if the table lacks one of its layers.
+    pub(super) fn modules(&self, plan: &Plan) -> Option<Modules> {
+        let mut modules = Finder {
+            table: self,
+            plan,
+            found: Modules::new(),
+        };
+        let mut place = Place {
+            after: plan.blocks.len() + 1,
+            stages: self.stages.len(),
+            ..Place::default()
+        };
+        modules.conv_norm(Layer::Stem, &place, &plan.stem)?;
+        for (index, block) in plan.blocks.iter().enumerate() {
+            (place.index, place.stage, place.block) = (index + 1, 0, index);
+            while let Some(&length) = self.stages.get(place.stage)
+                && place.block >= length
+            {
+                place.block -= length;
+                place.stage += 1;
+            }
+            let [depthwise, reduce, excite, project] = match &block.expand {
+                Some(expand) => {
+                    modules.conv_norm(Layer::Expand, &place, expand)?;
+                    [
+                        Layer::Depthwise,
+                        Layer::Reduce,
+                        Layer::Excite,
+                        Layer::Project,
+                    ]
+                }
+                None => [
+                    Layer::PlainDepthwise,
+                    Layer::PlainReduce,
+                    Layer::PlainExcite,
+                    Layer::PlainProject,
+                ],
+            };
+            modules.conv_norm(depthwise, &place, &block.depthwise)?;
+            if let Some(squeeze) = &block.squeeze {
+                modules.linear(reduce, &place, &squeeze.reduce)?;
+                modules.linear(excite, &place, &squeeze.expand)?;
+            }
+            modules.conv_norm(project, &place, &block.project)?;
+        }
+        modules.conv_norm(Layer::Last, &place, &plan.last)?;
+        if let Some(hidden) = &plan.hidden {
+            modules.linear(Layer::Hidden, &place, hidden)?;
+        }
+        modules.linear(Layer::Classifier, &place, &plan.classifier)?;
+        Some(modules.found)
+    }
+
+    /// A tensor under the name that the table has for it.
+    pub(super) fn rename(&self, modules: &Modules, tensor: TensorName) -> Option<TensorName> {
+        use Layer::{Classifier, Excite, Hidden, PlainExcite, PlainReduce, Reduce};
+        let (module, leaf) = split(&tensor.native);
+        let (layer, foreign) = modules.get(module)?;
+        let has = leaf != "bias" || !self.without_bias.contains(layer);
+        let foreign = has.then(|| format!("{foreign}.{leaf}"));
+        let mut shape = tensor.shape;
+        let connected = matches!(
+            layer,
+            PlainReduce | PlainExcite | Reduce | Excite | Hidden | Classifier
+        );
+        if let Some(shape) = shape.as_mut().filter(|_| connected && leaf == "weight") {
+            shape.truncate(2);
+            if self.convolutions.contains(layer) {
+                shape.extend([1, 1]);
+            }
+        }
+        Some(TensorName {
+            foreign,
+            shape,
+            ..tensor
+        })
+    }
+}
+
+struct Finder<'a> {
+    table: &'a Table,
+    plan: &'a Plan,
+    found: Modules,
+}
+
+impl Finder<'_> {
+    fn conv_norm(&mut self, layer: Layer, place: &Place, own: &ConvNorm) -> Option<()> {
+        let &(_, convolution, norm) = self.row(layer)?;
+        self.add(layer, place, convolution, own.weight);
+        self.add(layer, place, norm, own.norm);
+        Some(())
+    }
+
+    fn linear(&mut self, layer: Layer, place: &Place, own: &Linear) -> Option<()> {
+        let &(_, name, _) = self.row(layer)?;
+        self.add(layer, place, name, own.weight);
+        Some(())
+    }
+
+    fn row(&self, layer: Layer) -> Option<&'static Row> {
+        self.table.rows.iter().find(|row| row.0 == layer)
+    }
+
+    fn add(&mut self, layer: Layer, place: &Place, name: &str, weight: usize) {
+        let (native, _) = split(&self.plan.parameters.segments()[weight].name);
+        let names = (layer, place.fill(name));
+        self.found.insert(native.to_owned(), names);
+    }
+}
+
+/// A tensor's module, and its name within.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("", name))
+}
+
+/// The numbers that stand in names.
+#[derive(Default)]
+struct Place {
+    index: usize,
+    stage: usize,
+    block: usize,
+    after: usize,
+    stages: usize,
+}
+
+impl Place {
+    fn fill(&self, name: &str) -> String {
+        [
+            ("{i}", self.index),
+            ("{stage}", self.stage),
+            ("{block}", self.block),
+            ("{after}", self.after),
+            ("{after+2}", self.after + 2),
+            ("{stages}", self.stages),
+        ]
+        .into_iter()
+        .fold(name.to_owned(), |name, (hole, number)| {
+            name.replace(hole, &number.to_string())
+        })
+    }
+}

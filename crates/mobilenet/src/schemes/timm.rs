@@ -1,0 +1,38 @@
+//! timm (`timm/models/mobilenetv3.py` and `efficientnet.py`).
+
+use super::table::Layer::{
+    Classifier, Depthwise, Excite, Expand, Hidden, Last, PlainDepthwise, PlainExcite, PlainProject,
+    PlainReduce, Project, Reduce, Stem,
+};
+use super::table::{Row, Table};
+use crate::Variant;
+
+pub(super) fn table(variant: Variant) -> Table {
+    let (rows, stages): (_, &[usize]) = match variant {
+        Variant::Large => (MOBILENET_V3, &[1, 2, 3, 4, 2, 3]),
+        Variant::Small => (MOBILENET_V3, &[1, 2, 3, 2, 3]),
+    };
+    Table {
+        rows,
+        stages,
+        convolutions: &[PlainReduce, PlainExcite, Reduce, Excite, Hidden],
+        without_bias: &[],
+    }
+}
+
+#[rustfmt::skip]
+const MOBILENET_V3: &[Row] = &[
+    (Stem,           "conv_stem",                                "bn1"),
+    (PlainDepthwise, "blocks.{stage}.{block}.conv_dw",           "blocks.{stage}.{block}.bn1"),
+    (PlainReduce,    "blocks.{stage}.{block}.se.conv_reduce",    ""),
+    (PlainExcite,    "blocks.{stage}.{block}.se.conv_expand",    ""),
+    (PlainProject,   "blocks.{stage}.{block}.conv_pw",           "blocks.{stage}.{block}.bn2"),
+    (Expand,         "blocks.{stage}.{block}.conv_pw",           "blocks.{stage}.{block}.bn1"),
+    (Depthwise,      "blocks.{stage}.{block}.conv_dw",           "blocks.{stage}.{block}.bn2"),
+    (Reduce,         "blocks.{stage}.{block}.se.conv_reduce",    ""),
+    (Excite,         "blocks.{stage}.{block}.se.conv_expand",    ""),
+    (Project,        "blocks.{stage}.{block}.conv_pwl",          "blocks.{stage}.{block}.bn3"),
+    (Last,           "blocks.{stages}.0.conv",                   "blocks.{stages}.0.bn1"),
+    (Hidden,         "conv_head",                                ""),
+    (Classifier,     "classifier",                               ""),
+];

@@ -1,0 +1,404 @@
+//! A weights file of whatever origin: what network it holds, and that network.
+
+use std::path::Path;
+
+use candle_core::Device;
+use engine::Plan;
+
+use crate::load::{Names, compare, fill};
+use crate::nearest::nearest;
+use crate::parameters::Values;
+use crate::schemes::{Origin, TensorName, recognise};
+use crate::tensor_file::TensorFile;
+use crate::weights::{Normalisation, WeightsMetadata, metadata};
+use crate::{
+    Error, LoadReport, ModelConfig, Network, Padding, Result, Scheme, TORCHVISION_MOMENTUM,
+};
+
+/// What a file does not say and its user knows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// How convolutions are padded; symmetric unless given.
+    pub padding: Option<Padding>,
+    /// Added to variances; the scheme's unless given.
+    pub batch_norm_epsilon: Option<f64>,
+    /// Pixels a side that images are resized to; 224 unless given.
+    pub image_size: Option<usize>,
+    /// In the order of the logits; the indices unless given.
+    pub class_names: Option<Vec<String>>,
+    /// Of pixels; ImageNet's unless given.
+    pub normalisation: Option<Normalisation>,
+}
+
+impl Given {
+    /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
+    ///
+    /// Their files have the very names and shapes of the others.
+    pub fn tensorflow() -> Given {
+        Given {
+            padding: Some(Padding::Same),
+            batch_norm_epsilon: Some(1e-3),
+            normalisation: Some(Normalisation {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+            }),
+            ..Given::default()
+        }
+    }
+}
+
+/// The side of images where nothing says another one.
+const IMAGE_SIZE: usize = 224;
+
+/// A network from a file.
+pub struct Loaded {
+    /// As the file has it.
+    pub network: Network,
+    /// What the file says of itself, and what was assumed.
+    pub metadata: WeightsMetadata,
+    /// What of the file went into the network.
+    pub report: LoadReport,
+}
+
+/// An open weights file, safetensors or PyTorch's, whose names have been recognised.
+///
+/// ```no_run
+/// use mobilenet::weights::{Given, Source};
+/// use mobilenet::{ModelConfig, Network, Variant};
+///
+/// let mut source = Source::open("mobilenetv3_large_100.safetensors".as_ref(), Given::default())?;
+/// let model = source.adapt(&ModelConfig::new(Variant::Large, 5))?;
+/// let mut network = Network::new(&model, 1, &candle_core::Device::Cpu)?;
+/// println!("{}", source.load_into(&mut network)?);
+/// # Ok::<(), mobilenet::Error>(())
+/// ```
+pub struct Source {
+    file: TensorFile,
+    metadata: Option<WeightsMetadata>,
+    origin: Origin,
+    given: Given,
+}
+
+impl Source {
+    /// Opens a file, and finds out from its names whose they are.
+    ///
+    /// # Errors
+    /// If it is not a whole file of tensors, or their names are of no known scheme.
+    pub fn open(path: &Path, given: Given) -> Result<Source> {
+        let file = TensorFile::open(path)?;
+        let metadata = metadata(&file)?;
+        let origin = match &metadata {
+            Some(metadata) => Origin::of(&metadata.model, |name| file.shape(name).is_some())?,
+            None => recognise(file.names()).ok_or_else(|| unknown(&file))?,
+        };
+        Ok(Source {
+            file,
+            metadata,
+            origin,
+            given,
+        })
+    }
+
+    /// Whose names it uses.
+    pub fn scheme(&self) -> Scheme {
+        self.origin.scheme
+    }
+
+    /// The network in it, from what the file says of itself or else from names and shapes.
+    ///
+    /// # Errors
+    /// If no width makes the shapes of its tensors.
+    pub fn model(&self) -> Result<ModelConfig> {
+        match self.metadata {
+            Some(_) => Ok(self.network()),
+            None => self.inferred(),
+        }
+    }
+
+    /// The network in it, without what only shapes tell: width and classes.
+    fn network(&self) -> ModelConfig {
+        let Origin {
+            scheme,
+            variant,
+            head,
+            ..
+        } = self.origin;
+        let design = scheme.design();
+        self.with_given(match &self.metadata {
+            Some(metadata) => metadata.model.clone(),
+            None => ModelConfig {
+                head,
+                design,
+                batch_norm_epsilon: design.batch_norm_epsilon(variant),
+                batch_norm_momentum: TORCHVISION_MOMENTUM,
+                ..ModelConfig::new(variant, 1)
+            },
+        })
+    }
+
+    /// `model` as a network must be to make use of the file: what depends on whose network it
+    /// is (design, padding, epsilon of batch normalisation) is the file's.
+    ///
+    /// # Errors
+    /// If the file holds another network.
+    pub fn adapt(&self, model: &ModelConfig) -> Result<ModelConfig> {
+        let own = self.network();
+        if own.name != model.name {
+            return Err(self.format(format!(
+                "it holds {}, and the model is {}: set model.name to what the file holds",
+                own.name, model.name
+            )));
+        }
+        Ok(ModelConfig {
+            design: own.design,
+            padding: own.padding,
+            batch_norm_epsilon: own.batch_norm_epsilon,
+            ..model.clone()
+        })
+    }
+
+    /// Fills a network with what fits. What is missing or of another shape, as a head for
+    /// other classes is, keeps its values; the report says so.
+    ///
+    /// # Errors
+    /// If fewer than nine tenths of the backbone's tensors fit, or the network is not as
+    /// [`Source::adapt`] makes it; it is then as it was.
+    pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
+        let config = network.config();
+        let adapted = self.adapt(config)?;
+        if adapted != *config {
+            return Err(self.format(format!(
+                "its network has design {:?}, padding {:?} and batch-norm epsilon {}, the model {:?}, {:?} and {}",
+                adapted.design, adapted.padding, adapted.batch_norm_epsilon,
+                config.design, config.padding, config.batch_norm_epsilon
+            )));
+        }
+        let tensors = self.names(config, network.plan())?;
+        let names = Names {
+            origin: &self.origin,
+            tensors: &tensors,
+        };
+        let mut report = compare(&names, &self.file);
+        let plan = network.plan();
+        let classifier = &plan.parameters.segments()[plan.classifier.weight].name;
+        report.new_classifier = report.matched.binary_search(classifier).is_err();
+        report.assumed = self.assumed(config);
+        let in_backbone = |tensor: &&TensorName| !tensor.native.starts_with("classifier.");
+        let expected = |tensor: &&TensorName| !tensor.is_counter() && tensor.foreign.is_some();
+        let backbone = tensors.iter().filter(in_backbone).filter(expected);
+        let all = backbone.clone().count();
+        let is_matched =
+            |tensor: &&TensorName| report.matched.binary_search(&tensor.native).is_ok();
+        let matched = backbone.filter(is_matched).count();
+        if matched * 10 < all * 9 {
+            return Err(self.other_model(report, &tensors));
+        }
+        let mut values = network.parameters().values()?;
+        fill(&mut values, network.plan(), &mut self.file, &names, &report)?;
+        network.parameters().set_values(values)?;
+        Ok(report)
+    }
+
+    /// The network in the file, every tensor of it.
+    ///
+    /// # Errors
+    /// If one is missing or of another shape, or what was given does not fit the file.
+    pub fn load(mut self, device: &Device) -> Result<Loaded> {
+        let model = self.model()?;
+        let plan = model.plan()?;
+        let tensors = self.names(&model, &plan)?;
+        let names = Names {
+            origin: &self.origin,
+            tensors: &tensors,
+        };
+        let mut report = compare(&names, &self.file);
+        let own = self.metadata.is_some();
+        if !report.missing.is_empty()
+            || !report.mismatched.is_empty()
+            || (own && !report.unexpected.is_empty())
+        {
+            return Err(self.other_model(report, &tensors));
+        }
+        let metadata = self.described(&model)?;
+        report.assumed = self.assumed(&model);
+        if !own {
+            report.assumed.extend(self.assumed_use(&metadata));
+        }
+        let mut values = Values::zeros(&plan);
+        fill(&mut values, &plan, &mut self.file, &names, &report)?;
+        let network = Network::with_values(&model, plan, values, 0, device)?;
+        Ok(Loaded {
+            network,
+            metadata,
+            report,
+        })
+    }
+
+    fn names(&self, model: &ModelConfig, plan: &Plan) -> Result<Vec<TensorName>> {
+        let names = self.origin.scheme.names(model.name, plan);
+        names.ok_or_else(|| {
+            self.format(format!(
+                "{} has no names for a {} with the {} head",
+                self.origin.scheme, model.name, model.head
+            ))
+        })
+    }
+
+    fn with_given(&self, mut model: ModelConfig) -> ModelConfig {
+        model.padding = self.given.padding.unwrap_or(model.padding);
+        let epsilon = self.given.batch_norm_epsilon;
+        model.batch_norm_epsilon = epsilon.unwrap_or(model.batch_norm_epsilon);
+        model
+    }
+
+    /// The network of the width whose shapes are the file's.
+    fn inferred(&self) -> Result<ModelConfig> {
+        let mut model = self.network();
+        // Steps of a twentieth hold every width that was published.
+        let widths = std::iter::once(1.0).chain((1..=80).map(|step| f64::from(step) / 20.0));
+        let mut best: Option<(LoadReport, f64, Vec<TensorName>)> = None;
+        for width in widths {
+            model.width = width;
+            let plan = model.plan()?;
+            let tensors = self.names(&model, &plan)?;
+            let names = Names {
+                origin: &self.origin,
+                tensors: &tensors,
+            };
+            let report = compare(&names, &self.file);
+            let classifier = &plan.parameters.segments()[plan.classifier.weight];
+            let other = report.mismatched.iter().find(|m| m.name == classifier.name);
+            if let Some(other) = other
+                && let Some(&classes) = other.file.first()
+            {
+                model.classes = classes;
+            }
+            let head = |name: &str| name.starts_with("classifier.");
+            if report.mismatched.iter().all(|m| head(&m.name)) {
+                return Ok(model);
+            }
+            let matched = report.matched.len();
+            if best
+                .as_ref()
+                .is_none_or(|(best, ..)| matched > best.matched.len())
+            {
+                best = Some((report, width, tensors));
+            }
+        }
+        match best {
+            // What does not fit is for the loading to report.
+            Some((report, width, _)) if report.matched.len() > report.mismatched.len() => {
+                model.width = width;
+                Ok(model)
+            }
+            Some((report, _, tensors)) => Err(self.other_model(report, &tensors)),
+            None => Err(unknown(&self.file)),
+        }
+    }
+
+    /// What the file says of itself, under what was given.
+    fn described(&self, model: &ModelConfig) -> Result<WeightsMetadata> {
+        let mut described = match &self.metadata {
+            Some(metadata) => WeightsMetadata {
+                model: model.clone(),
+                ..metadata.clone()
+            },
+            None => WeightsMetadata {
+                model: model.clone(),
+                class_names: (0..model.classes).map(|class| class.to_string()).collect(),
+                image_size: IMAGE_SIZE,
+                normalisation: Normalisation::IMAGENET,
+                epoch: None,
+                score: None,
+            },
+        };
+        let given = &self.given;
+        described.image_size = given.image_size.unwrap_or(described.image_size);
+        described.normalisation = given.normalisation.unwrap_or(described.normalisation);
+        if let Some(names) = &given.class_names {
+            if names.len() != model.classes {
+                return Err(self.format(format!(
+                    "{} class names are given for its {} classes",
+                    names.len(),
+                    model.classes
+                )));
+            }
+            described.class_names = names.clone();
+        }
+        Ok(described)
+    }
+
+    /// What names and shapes do not tell of the network.
+    fn assumed(&self, model: &ModelConfig) -> Vec<String> {
+        let mut assumed = Vec::new();
+        if self.metadata.is_some() {
+            return assumed;
+        }
+        if self.given.batch_norm_epsilon.is_none() {
+            let epsilon = model.batch_norm_epsilon;
+            assumed.push(format!(
+                "batch-norm epsilon {epsilon}, as {}'s",
+                self.scheme()
+            ));
+        }
+        if self.given.padding.is_none() {
+            let but = match self.scheme() {
+                Scheme::Timm => {
+                    " (timm's tf_ models have \"same\" and epsilon 0.001, under the same names)"
+                }
+                _ => "",
+            };
+            assumed.push(format!("symmetric padding{but}"));
+        }
+        assumed
+    }
+
+    /// What a file with nothing but tensors does not tell of their use.
+    fn assumed_use(&self, metadata: &WeightsMetadata) -> Vec<String> {
+        let given = &self.given;
+        let mut assumed = Vec::new();
+        if given.image_size.is_none() {
+            assumed.push(format!("images of {} pixels a side", metadata.image_size));
+        }
+        if given.normalisation.is_none() {
+            assumed.push("ImageNet's mean and standard deviation".to_owned());
+        }
+        if given.class_names.is_none() {
+            assumed.push("numbers as class names".to_owned());
+        }
+        assumed
+    }
+
+    fn format(&self, reason: String) -> Error {
+        Error::Format {
+            path: self.file.path().into(),
+            reason,
+        }
+    }
+
+    fn other_model(&self, report: LoadReport, tensors: &[TensorName]) -> Error {
+        let missing = |tensor: &&TensorName| report.missing.contains(&tensor.native);
+        let wanted = tensors.iter().filter(missing);
+        let wanted = wanted.filter_map(|tensor| tensor.foreign.as_deref());
+        Error::OtherModel {
+            path: self.file.path().into(),
+            nearest: nearest(wanted, &self.file),
+            report: Box::new(report),
+        }
+    }
+}
+
+fn unknown(file: &TensorFile) -> Error {
+    let some: Vec<&str> = file.names().take(4).collect();
+    Error::Format {
+        path: file.path().into(),
+        reason: format!(
+            "the names of its {} tensors ({}, ...) are of no network known here: expected \
+             MobileNets as torchvision (features.0.0.weight), timm (conv_stem.weight), kuan-wang, \
+             d-li14 or Easy-Classification (match_model.backbone.0.0.0.weight) name them, \
+             behind any prefix",
+            file.names().count(),
+            some.join(", ")
+        ),
+    }
+}
