@@ -89,7 +89,7 @@ pub(crate) struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
 pub(crate) struct EvaluateArgs {
-    /// Weights file
+    /// Weights file, of any origin
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// Folder with one sub-folder per class
@@ -111,7 +111,7 @@ Example:
 Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
 to its input; with several inputs, the input comes in front.")]
 pub(crate) struct PredictArgs {
-    /// Weights file
+    /// Weights file, of any origin
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// Folder for predictions.csv
@@ -124,9 +124,26 @@ pub(crate) struct PredictArgs {
     pub(crate) inference: InferenceArgs,
 }
 
+/// What files from elsewhere do not say.
+#[derive(Debug, Args)]
+pub(crate) struct GivenArgs {
+    /// Resize images to so many pixels a side [default: what the weights say, else 224]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) image_size: Option<NonZeroUsize>,
+    /// Text file of class names, a line each [default: what the weights say, else numbers]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) classes: Option<PathBuf>,
+    /// The weights come from TensorFlow, as timm's tf_ models do: "same" padding, epsilon 0.001,
+    /// mean and deviation 0.5
+    #[arg(long)]
+    pub(crate) tensorflow: bool,
+}
+
 /// How a trained network is run.
 #[derive(Debug, Args)]
 pub(crate) struct InferenceArgs {
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
@@ -148,8 +165,10 @@ pub(crate) struct InferenceArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify inspect runs/mnist-001/*.safetensors")]
 pub(crate) struct InspectArgs {
-    /// Weights file
+    /// Weights file, of any origin
     pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

@@ -209,7 +209,9 @@ impl EventSink for Run<'_> {
                     run_dir.display()
                 ));
             }
-            Event::PretrainedLoaded { summary } => self.terminal.line(summary),
+            Event::PretrainedLoaded(report) => {
+                self.terminal.line(&format!("pretrained weights: {report}"));
+            }
             Event::Frozen { .. } => self.terminal.line("only the head learns for now"),
             Event::Unfrozen { .. } => self.terminal.line("the whole network learns from here on"),
             Event::EpochStarted { epoch, batches } if self.terminal.is_terminal => {

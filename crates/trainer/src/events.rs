@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use mobilenet::LoadReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{EpochTimes, Error, Result};
@@ -63,10 +64,7 @@ pub enum Event {
         threads: usize,
     },
     /// Weights were taken from a pretrained file.
-    PretrainedLoaded {
-        /// What was taken, and what was not, in a sentence.
-        summary: String,
-    },
+    PretrainedLoaded(LoadReport),
     /// From this epoch on only the head learns.
     Frozen {
         /// Counted from 1.

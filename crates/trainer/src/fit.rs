@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mnist_data::Loader;
-use mobilenet::weights::{self, WeightsMetadata};
+use mobilenet::weights::{Source, WeightsMetadata};
 use mobilenet::{ByteTable, Network, Snapshot};
 use optim::{LrSchedule, Optimizer, ParameterGroup, clip_gradient_norm};
 
@@ -118,10 +118,17 @@ impl<'a> Session<'a> {
             train.batches_per_epoch(),
         )?;
         let device = open_device(config.train.device)?;
-        let model = config.model(class_names.len());
+        let mut model = config.model(class_names.len());
+        let pretrained = config.model.pretrained.as_deref();
+        let mut source = pretrained
+            .map(|path| Source::open(path, config.given()))
+            .transpose()?;
+        if let Some(source) = &source {
+            model = source.adapt(&model)?;
+        }
         let mut network = Network::new(&model, config.train.seed, &device)?;
         network.set_precision(config.train.precision)?;
-        run.write_config(&config.resolved(class_names.len()))?;
+        run.write_config(&config.resolved(&model))?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
             model: model.name.to_string(),
@@ -133,11 +140,9 @@ impl<'a> Session<'a> {
             device: device_name(&device).to_owned(),
             threads: config.train.threads(),
         })?;
-        if let Some(path) = &config.model.pretrained {
-            let report = weights::load_pretrained(path, &mut network)?;
-            sink.handle(&Event::PretrainedLoaded {
-                summary: report.to_string(),
-            })?;
+        if let Some(source) = &mut source {
+            let report = source.load_into(&mut network)?;
+            sink.handle(&Event::PretrainedLoaded(report))?;
         }
         let metadata = WeightsMetadata {
             model,

@@ -6,7 +6,7 @@ use crate::args::EvaluateArgs;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
-    let (network, metadata, options) = super::open(&args.weights, &args.inference)?;
+    let (network, metadata, options) = super::open(&args.weights, &args.inference, terminal)?;
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, metadata.image_size),
         ..options

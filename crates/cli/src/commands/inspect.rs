@@ -1,18 +1,21 @@
 use std::io::Write;
 
 use candle_core::Device;
-use mobilenet::weights;
 
 use crate::args::InspectArgs;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let (network, metadata) = weights::load(&args.weights, &Device::Cpu)?;
+    let loaded = super::load(&args.weights, &args.given, &Device::Cpu)?;
+    let (network, metadata) = (&loaded.network, &loaded.metadata);
     let mut out = super::stdout();
     let model = &metadata.model;
     writeln!(out, "model               {}", model.name)?;
     writeln!(out, "width               {}", model.width)?;
     writeln!(out, "head                {}", model.head)?;
     writeln!(out, "stem stride         {}", model.stem_stride)?;
+    writeln!(out, "design              {}", model.design)?;
+    writeln!(out, "padding             {}", model.padding)?;
+    writeln!(out, "batch-norm epsilon  {}", model.batch_norm_epsilon)?;
     writeln!(
         out,
         "image size          {} x {}",
@@ -31,7 +34,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         names.len(),
         names.join(", ")
     )?;
-    writeln!(out, "parameters          {}\n", network.parameters().len())?;
+    writeln!(out, "parameters          {}", network.parameters().len())?;
+    let report = loaded.report.to_string().replace('\n', "\n                    ");
+    writeln!(out, "file                {report}\n")?;
     for (name, tensor) in network.parameters().named()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();
         writeln!(out, "{name:56} {dtype} {:?}", tensor.dims())?;

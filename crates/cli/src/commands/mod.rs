@@ -8,14 +8,17 @@ mod train;
 mod unpack;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context;
+use candle_core::Device;
 use mobilenet::Network;
-use mobilenet::weights::{self, WeightsMetadata};
+use mobilenet::weights::{Given, Loaded, Source, WeightsMetadata};
 use trainer::InferenceOptions;
 
-use crate::args::InferenceArgs;
+use crate::args::{GivenArgs, InferenceArgs};
+use crate::terminal::Terminal;
 
 pub(crate) use evaluate::evaluate;
 pub(crate) use fetch::fetch;
@@ -38,11 +41,21 @@ fn use_threads(threads: usize) -> anyhow::Result<()> {
 fn open(
     weights: &Path,
     args: &InferenceArgs,
+    terminal: &Terminal,
 ) -> anyhow::Result<(Network, WeightsMetadata, InferenceOptions)> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
-    let (mut network, metadata) = weights::load(weights, &device)?;
+    let loaded = load(weights, &args.given, &device)?;
+    // A file that describes itself leaves nothing to be said.
+    if !loaded.report.assumed.is_empty() {
+        terminal.line(&format!("{}: {}", weights.display(), loaded.report));
+    }
+    let Loaded {
+        mut network,
+        metadata,
+        ..
+    } = loaded;
     network.set_precision(args.precision)?;
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),
@@ -55,6 +68,27 @@ fn open(
         disk_cache: None,
     };
     Ok((network, metadata, options))
+}
+
+/// A network from a file of whatever origin.
+fn load(weights: &Path, args: &GivenArgs, device: &Device) -> anyhow::Result<Loaded> {
+    let given = Given {
+        image_size: args.image_size.map(NonZeroUsize::get),
+        class_names: args.classes.as_deref().map(class_names).transpose()?,
+        ..if args.tensorflow {
+            Given::tensorflow()
+        } else {
+            Given::default()
+        }
+    };
+    Ok(Source::open(weights, given)?.load(device)?)
+}
+
+/// The lines of a file.
+fn class_names(path: &Path) -> anyhow::Result<Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the class names of {}", path.display()))?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
 /// Results go to stdout; an error there reaches `main`, which knows a broken pipe.

@@ -8,7 +8,7 @@ use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let images = images(&args.inputs)?;
-    let (network, metadata, options) = super::open(&args.weights, &args.inference)?;
+    let (network, metadata, options) = super::open(&args.weights, &args.inference, terminal)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let progress = Work::new(terminal);

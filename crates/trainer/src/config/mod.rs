@@ -10,9 +10,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{BadImage, DiskCache, Validation};
-use mobilenet::weights::Normalisation;
+use mobilenet::weights::{Given, Normalisation};
 use mobilenet::{
-    HeadKind, ModelConfig, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    HeadKind, ModelConfig, Padding, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
 };
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,8 @@ pub struct NetworkConfig {
     pub head: HeadKind,
     /// Dropout probability in the classifier.
     pub dropout: f64,
-    /// torchvision-named weights to start from.
+    /// Weights to start from: safetensors or PyTorch's, under any names that
+    /// [`Source`](mobilenet::weights::Source) recognises.
     #[serde(with = "optional::none")]
     pub pretrained: Option<PathBuf>,
     /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
@@ -115,6 +116,12 @@ pub struct NetworkConfig {
     /// the first epoch from scratch validates far below what it has learned.
     #[serde(with = "optional::auto")]
     pub batch_norm_momentum: Option<f64>,
+    /// Added to variances; auto: as the network that `pretrained` is of has it.
+    #[serde(with = "optional::auto")]
+    pub batch_norm_epsilon: Option<f64>,
+    /// How convolutions are padded; auto: as the file says that `pretrained` is, else symmetric.
+    #[serde(with = "optional::auto")]
+    pub padding: Option<Padding>,
     /// Stride of the first convolution: 2 as published, 1 to keep resolution on small images.
     pub stem_stride: usize,
 }
@@ -206,6 +213,8 @@ impl Default for NetworkConfig {
             dropout: 0.2,
             pretrained: None,
             batch_norm_momentum: None,
+            batch_norm_epsilon: None,
+            padding: None,
             stem_stride: 2,
         }
     }
@@ -281,7 +290,19 @@ impl RunConfig {
                     Some(_) => TORCHVISION_MOMENTUM,
                     None => SCRATCH_MOMENTUM,
                 });
+        let epsilon = section.batch_norm_epsilon;
+        model.batch_norm_epsilon = epsilon.unwrap_or(model.batch_norm_epsilon);
+        model.padding = section.padding.unwrap_or(model.padding);
         model
+    }
+
+    /// What the configuration says of the file of `model.pretrained`.
+    pub fn given(&self) -> Given {
+        Given {
+            padding: self.model.padding,
+            batch_norm_epsilon: self.model.batch_norm_epsilon,
+            ..Given::default()
+        }
     }
 
     /// Decoding threads.
@@ -294,14 +315,16 @@ impl RunConfig {
 
     /// The same configuration with what `"auto"` stands for filled in, as a run records it.
     ///
-    /// `classes` is the number of class folders found.
-    pub fn resolved(&self, classes: usize) -> Self {
+    /// `model` is the network as it was built.
+    pub fn resolved(&self, model: &ModelConfig) -> Self {
         let mut resolved = self.clone();
         resolved.data.root = Some(self.data.root());
         resolved.data.idx_dir = Some(self.data.idx_dir());
         resolved.data.workers = Some(self.workers());
-        resolved.model.classes = Some(classes);
-        resolved.model.batch_norm_momentum = Some(self.model(classes).batch_norm_momentum);
+        resolved.model.classes = Some(model.classes);
+        resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
+        resolved.model.batch_norm_epsilon = Some(model.batch_norm_epsilon);
+        resolved.model.padding = Some(model.padding);
         resolved.train.threads = NonZeroUsize::new(self.train.threads());
         resolved
     }

@@ -142,6 +142,14 @@ impl RunConfig {
             "a share above 0 and at most 1, or \"auto\"",
         )?;
         require(
+            model
+                .batch_norm_epsilon
+                .is_none_or(|epsilon| epsilon > 0.0 && epsilon < 1.0),
+            "model.batch_norm_epsilon",
+            model.batch_norm_epsilon,
+            "a number between 0 and 1, or \"auto\"",
+        )?;
+        require(
             matches!(model.stem_stride, 1 | 2),
             "model.stem_stride",
             model.stem_stride,
