@@ -14,6 +14,7 @@ mod operators;
 mod parameters;
 mod precision;
 mod slices;
+mod tables;
 mod tensor_file;
 mod torch;
 
