@@ -1,4 +1,4 @@
-"""Writes torchvision's answers for MobileNetV3: tests/golden/mobilenet_v3_*.safetensors.
+"""Writes torchvision's answers: tests/golden/mobilenet_v3_*.safetensors and mobilenet_v2_*.safetensors.
 
     cargo xtask golden --python PYTHON      # PYTHON has torch and torchvision
 
@@ -21,7 +21,7 @@ import torchvision
 from safetensors.numpy import save_file
 
 HERE = pathlib.Path(__file__).resolve().parent
-VARIANTS = ("large", "small")
+VARIANTS = ("mobilenet_v3_large", "mobilenet_v3_small", "mobilenet_v2")
 # Image side and batch. At 32 px the last maps are 1x1, so a batch norm there sees one
 # value a sample; 16 samples keep its variance well away from zero.
 BATCH = {224: 2, 32: 16}
@@ -32,16 +32,26 @@ CURVE_STEPS = 20
 CURVE_LEARNING_RATE = 1e-4  # PyTorch's own float32 leaves the curve by 1e-3 and more at 1e-3
 # A fill is centre + spread * uniform. At 224 px an activation has millions of elements,
 # some of which lie within a rounding error of ReLU's kink; each that falls on the other
-# side moves a gradient by up to 1e-2. There, batch norm gives 0.9 +- 0.3, three deviations
-# from every kink; at 32 px it gives 0 +- 1, which reaches all parts of every activation.
-NORM = {
+# side moves a gradient by up to 1e-2. There, batch norm gives MobileNetV3 0.9 +- 0.3, three
+# deviations from every kink; at 32 px it gives 0 +- 1, which reaches all parts of every
+# activation. For MobileNetV2, whose ReLU6 has a second kink, it is 3 +- 0.8 and 2 +- 3.
+V3_NORM = {
     224: {"weight": (0.3, 0.06), "bias": (0.9, 0.06), "running_mean": (0.0, 0.2), "running_var": (0.09, 0.045)},
     32: {"weight": (1.0, 0.2), "bias": (0.0, 0.2), "running_mean": (0.0, 0.2), "running_var": (1.0, 0.5)},
 }
+V2_NORM = {
+    224: {"weight": (0.8, 0.16), "bias": (3.0, 0.16), "running_mean": (0.0, 0.2), "running_var": (0.64, 0.32)},
+    32: {"weight": (3.0, 0.6), "bias": (2.0, 0.5), "running_mean": (0.0, 0.2), "running_var": (9.0, 4.5)},
+}
+NORM = {"mobilenet_v3_large": V3_NORM, "mobilenet_v3_small": V3_NORM, "mobilenet_v2": V2_NORM}
 # Weights have variance gain / fan_in / 3. In eval mode nothing renormalises the
 # activations, so the gain of the convolutions decides whether the images still make a
 # difference in the logits: somewhat lower and they vanish, somewhat higher they explode.
-CONV_GAIN = {("large", 224): 3.5, ("small", 224): 4.0, ("large", 32): 4.75, ("small", 32): 5.75}
+CONV_GAIN = {
+    "mobilenet_v3_large": {224: 3.5, 32: 4.75},
+    "mobilenet_v3_small": {224: 4.0, 32: 5.75},
+    "mobilenet_v2": {224: 8.0, 32: 8.0},
+}
 LINEAR_GAIN = 3.0
 
 
@@ -80,11 +90,11 @@ def fill(name, shape, in_norm, variant, side):
     """One parameter or running statistic; `in_norm` tells whose weight or bias it is."""
     leaf, count = name.rsplit(".", 1)[1], math.prod(shape)
     if in_norm:
-        centre, spread = NORM[side][leaf]
+        centre, spread = NORM[variant][side][leaf]
     elif leaf == "bias":
         centre, spread = 0.0, 0.1
     else:
-        gain = CONV_GAIN[variant, side] if len(shape) == 4 else LINEAR_GAIN
+        gain = CONV_GAIN[variant][side] if len(shape) == 4 else LINEAR_GAIN
         centre, spread = 0.0, math.sqrt(gain / math.prod(shape[1:]))
     return around(centre, spread, name, count).reshape(shape)
 
@@ -99,7 +109,7 @@ def labels(name, batch, classes):
 
 
 def network(variant, side, classes, dtype):
-    build = getattr(torchvision.models, f"mobilenet_v3_{variant}")
+    build = getattr(torchvision.models, variant)
     model = build(weights=None, num_classes=classes, dropout=0.0)
     norms = {name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
     state = {}
@@ -203,7 +213,7 @@ def write_case(variant, side, batch, classes):
         "torch": torch.__version__.split("+")[0],
         "torchvision": torchvision.__version__.split("+")[0],
     }
-    file = f"mobilenet_v3_{variant}_{side}_{classes}.safetensors"
+    file = f"{variant}_{side}_{classes}.safetensors"
     # One key, because safetensors writes several in an order that changes from run to run.
     save_file(tensors, HERE / file, {"case": json.dumps(case)})
     (HERE / file).chmod(0o644)

@@ -186,7 +186,7 @@ def case(scheme, size):
             filled[name] = torch.zeros_like(tensor)
         else:
             in_norm = kind not in ("bias", "linear", "convolution")
-            filled[name] = torch.from_numpy(golden.fill(source, tuple(shape), in_norm, size, FILL))
+            filled[name] = torch.from_numpy(golden.fill(source, tuple(shape), in_norm, f"mobilenet_v3_{size}", FILL))
     model.load_state_dict(filled, strict=True)
     with torch.no_grad():
         images = golden.images("input", BATCH, SIDE)

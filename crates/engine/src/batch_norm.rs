@@ -86,6 +86,7 @@ pub fn apply(
         .for_each(|(output, values)| match activation {
             Activation::Identity => apply_identity(isa, values, scale, shift, output),
             Activation::Relu => apply_relu(isa, values, scale, shift, output),
+            Activation::Relu6 => apply_relu6(isa, values, scale, shift, output),
             Activation::Hardswish => apply_hardswish(isa, values, scale, shift, output),
         });
 }
@@ -136,6 +137,7 @@ pub fn backward(
             let run = match activation {
                 Activation::Identity => sums_identity,
                 Activation::Relu => sums_relu,
+                Activation::Relu6 => sums_relu6,
                 Activation::Hardswish => sums_hardswish,
             };
             run(
@@ -323,6 +325,14 @@ activation_kernels!(
     sums_relu_kernel,
     |x: f32| x.max(0.0),
     |x: f32| if x > 0.0 { 1.0f32 } else { 0.0 }
+);
+activation_kernels!(
+    apply_relu6,
+    apply_relu6_kernel,
+    sums_relu6,
+    sums_relu6_kernel,
+    |x: f32| x.clamp(0.0, 6.0),
+    |x: f32| if x > 0.0 && x < 6.0 { 1.0f32 } else { 0.0 }
 );
 activation_kernels!(
     apply_hardswish,

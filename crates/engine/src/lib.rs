@@ -20,5 +20,5 @@ pub mod pool;
 pub use fused::{Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
 pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
-pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, SpecError};
+pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, SpecError};
 pub use table::{Role, Segment, Table};

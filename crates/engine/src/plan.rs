@@ -1,15 +1,16 @@
 //! A [`NetworkSpec`] resolved: every layer with its name and the places of its
-//! parameters. torchvision's `mobilenetv3.py` decides names and order.
+//! parameters. torchvision's `mobilenetv3.py` and `mobilenetv2.py` decide names and order.
 
 use std::ops::Range;
 
-use crate::spec::{Activation, BlockSpec, NetworkSpec, SpecError};
+use crate::spec::{Activation, BlockSpec, Naming, NetworkSpec, SpecError};
 use crate::table::{Role, Table};
 
 /// A convolution without bias, its batch normalisation and its activation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvNorm {
-    /// torchvision's name of the pair, for example `features.1.block.0`.
+    /// torchvision's name of the pair, for example `features.1.block.0`, or where the two are no
+    /// pair, of the convolution.
     pub name: String,
     /// Channels in.
     pub in_channels: usize,
@@ -103,11 +104,11 @@ impl Plan {
             "features.0".into(),
             (3, spec.stem_channels),
             (3, spec.stem_stride, false),
-            Activation::Hardswish,
+            spec.activation,
         );
         let blocks: Vec<Block> = (1..)
             .zip(&spec.blocks)
-            .map(|(index, block)| tables.block(&format!("features.{index}.block"), block))
+            .map(|(index, block)| tables.block(spec.naming, index, block))
             .collect();
         let channels = spec
             .blocks
@@ -117,7 +118,7 @@ impl Plan {
             format!("features.{}", blocks.len() + 1),
             (channels, spec.features),
             (1, 1, false),
-            Activation::Hardswish,
+            spec.activation,
         );
         let backbone = 0..tables.parameters.len();
         let linear = Role::LinearWeight;
@@ -190,6 +191,19 @@ impl Tables {
     fn conv_norm(
         &mut self,
         name: String,
+        channels: (usize, usize),
+        geometry: (usize, usize, bool),
+        activation: Activation,
+    ) -> ConvNorm {
+        let parts = [format!("{name}.0"), format!("{name}.1")];
+        self.named_conv_norm(name, parts, channels, geometry, activation)
+    }
+
+    /// With names for the convolution and its normalisation.
+    fn named_conv_norm(
+        &mut self,
+        name: String,
+        [convolution, norm]: [String; 2],
         (in_channels, out_channels): (usize, usize),
         (kernel, stride, depthwise): (usize, usize, bool),
         activation: Activation,
@@ -198,19 +212,18 @@ impl Tables {
         let shape = vec![out_channels, inputs, kernel, kernel];
         let weight = self
             .parameters
-            .push(format!("{name}.0.weight"), shape, Role::ConvWeight);
+            .push(format!("{convolution}.weight"), shape, Role::ConvWeight);
         let channels = || vec![out_channels];
+        let (mean, variance) = (
+            format!("{norm}.running_mean"),
+            format!("{norm}.running_var"),
+        );
+        let bias = format!("{norm}.bias");
         let norm = self
             .parameters
-            .push(format!("{name}.1.weight"), channels(), Role::NormWeight);
-        self.parameters
-            .push(format!("{name}.1.bias"), channels(), Role::NormBias);
-        let statistics = self.statistics.push(
-            format!("{name}.1.running_mean"),
-            channels(),
-            Role::RunningMean,
-        );
-        let variance = format!("{name}.1.running_var");
+            .push(format!("{norm}.weight"), channels(), Role::NormWeight);
+        self.parameters.push(bias, channels(), Role::NormBias);
+        let statistics = self.statistics.push(mean, channels(), Role::RunningMean);
         self.statistics
             .push(variance, channels(), Role::RunningVariance);
         ConvNorm {
@@ -227,7 +240,11 @@ impl Tables {
         }
     }
 
-    fn block(&mut self, name: &str, spec: &BlockSpec) -> Block {
+    fn block(&mut self, naming: Naming, index: usize, spec: &BlockSpec) -> Block {
+        let name = match naming {
+            Naming::MobileNetV3 => format!("features.{index}.block"),
+            Naming::MobileNetV2 => format!("features.{index}.conv"),
+        };
         let mut layers = 0;
         let mut next = || {
             layers += 1;
@@ -239,7 +256,7 @@ impl Tables {
             out_channels,
             ..
         } = *spec;
-        let expand = (expanded != in_channels).then(|| {
+        let expand = spec.expansion.then(|| {
             let channels = (in_channels, expanded);
             self.conv_norm(next(), channels, (1, 1, false), spec.activation)
         });
@@ -260,7 +277,15 @@ impl Tables {
             }
         });
         let channels = (expanded, out_channels);
-        let project = self.conv_norm(next(), channels, (1, 1, false), Activation::Identity);
+        let (geometry, none) = ((1, 1, false), Activation::Identity);
+        let name = next();
+        let project = match naming {
+            Naming::MobileNetV3 => self.conv_norm(name, channels, geometry, none),
+            Naming::MobileNetV2 => {
+                let parts = [name.clone(), next()];
+                self.named_conv_norm(name, parts, channels, geometry, none)
+            }
+        };
         Block {
             spec: *spec,
             expand,

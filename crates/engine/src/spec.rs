@@ -8,8 +8,21 @@ pub enum Activation {
     Identity,
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), 6)` (Sandler et al. 2018, `torch.nn.ReLU6`).
+    Relu6,
     /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019, `torch.nn.Hardswish`).
     Hardswish,
+}
+
+/// What torchvision calls the layers of a block; `I` counts the parts of the network, `J` those
+/// of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `features.I.block.J`, each convolution beside its normalisation (`mobilenetv3.py`).
+    MobileNetV3,
+    /// `features.I.conv.J`, of which the projecting convolution is one and its normalisation the
+    /// next (`mobilenetv2.py`).
+    MobileNetV2,
 }
 
 /// The constants of every batch normalisation in a network.
@@ -26,7 +39,10 @@ pub struct BatchNormSpec {
 pub struct BlockSpec {
     /// Channels in.
     pub in_channels: usize,
-    /// Channels of the depthwise convolution; where equal to `in_channels` nothing is expanded.
+    /// Whether it begins with a 1×1 convolution to `expanded` channels. Without one, these are
+    /// the channels in.
+    pub expansion: bool,
+    /// Channels of the depthwise convolution.
     pub expanded: usize,
     /// Channels out.
     pub out_channels: usize,
@@ -63,10 +79,14 @@ pub struct HeadSpec {
 pub struct NetworkSpec {
     /// The name it goes by in configurations and file names.
     pub name: String,
+    /// What its blocks' layers are called.
+    pub naming: Naming,
     /// Channels of the first convolution (3×3 over RGB).
     pub stem_channels: usize,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
+    /// After the first and after the last convolution.
+    pub activation: Activation,
     /// The inverted residual blocks, in order.
     pub blocks: Vec<BlockSpec>,
     /// Channels of the last 1×1 convolution, which are the features.
@@ -99,6 +119,16 @@ pub enum SpecError {
         takes: usize,
         /// The channels before it.
         given: usize,
+    },
+    /// A block without expansion filters other channels than it takes.
+    #[error("block {block} has no expansion, but filters {expanded} channels of {takes}")]
+    NoExpansion {
+        /// Index of the block.
+        block: usize,
+        /// Its input channels.
+        takes: usize,
+        /// The channels of its depthwise convolution.
+        expanded: usize,
     },
 }
 
@@ -159,6 +189,13 @@ impl NetworkSpec {
                 });
             }
             positive(&format!("block {index}: expanded"), block.expanded)?;
+            if !block.expansion && block.expanded != given {
+                return Err(SpecError::NoExpansion {
+                    block: index,
+                    takes: given,
+                    expanded: block.expanded,
+                });
+            }
             positive(&format!("block {index}: out_channels"), block.out_channels)?;
             positive(
                 &format!("block {index}: squeeze"),

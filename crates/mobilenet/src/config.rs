@@ -1,15 +1,15 @@
-//! MobileNetV3's block tables (Howard et al. 2019, tables 1 and 2), as
-//! torchvision builds them (`torchvision/models/mobilenetv3.py`).
+//! What decides a network, as a user or a weights file says it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use engine::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec};
+use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::tables::{Size, v2, v3};
 use crate::{Error, Result};
 
-/// torchvision's momentum: the running statistics follow over hundreds of steps,
+/// torchvision's momentum in MobileNetV3: the running statistics follow over hundreds of steps,
 /// which suits fine-tuning, where they start out right.
 pub const TORCHVISION_MOMENTUM: f64 = 0.01;
 
@@ -20,20 +20,31 @@ pub const TORCHVISION_MOMENTUM: f64 = 0.01;
 /// and not the weights; with 0.1 they have caught up after a few dozen.
 pub const SCRATCH_MOMENTUM: f64 = 0.1;
 
-/// Which MobileNetV3.
+/// Which MobileNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
-    /// 15 blocks, 960 features.
+    /// MobileNetV3, 15 blocks, 960 features.
     #[serde(rename = "mobilenet_v3_large")]
     Large,
-    /// 11 blocks, 576 features.
+    /// MobileNetV3, 11 blocks, 576 features.
     #[serde(rename = "mobilenet_v3_small")]
     Small,
+    /// MobileNetV2, 17 blocks, 1280 features.
+    #[serde(rename = "mobilenet_v2")]
+    V2,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Variant; 2] = [Variant::Large, Variant::Small];
+    pub const ALL: [Variant; 3] = [Variant::Large, Variant::Small, Variant::V2];
+
+    /// What torchvision adds to the variance in this network's batch normalisation.
+    pub fn batch_norm_epsilon(self) -> f64 {
+        match self {
+            Variant::Large | Variant::Small => 1e-3,
+            Variant::V2 => 1e-5,
+        }
+    }
 }
 
 impl fmt::Display for Variant {
@@ -41,6 +52,7 @@ impl fmt::Display for Variant {
         f.write_str(match self {
             Variant::Large => "mobilenet_v3_large",
             Variant::Small => "mobilenet_v3_small",
+            Variant::V2 => "mobilenet_v2",
         })
     }
 }
@@ -53,7 +65,8 @@ impl FromStr for Variant {
             .into_iter()
             .find(|variant| variant.to_string() == name)
             .ok_or_else(|| {
-                format!("no model {name:?}; expected mobilenet_v3_large or mobilenet_v3_small")
+                let names = Variant::ALL.map(|variant| variant.to_string()).join(", ");
+                format!("no model {name:?}; expected one of {names}")
             })
     }
 }
@@ -62,7 +75,8 @@ impl FromStr for Variant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
-    /// Hidden layer, Hardswish, dropout, classes (960→1280→classes, 576→1024→classes).
+    /// torchvision's. In MobileNetV3 a hidden layer, Hardswish, dropout, classes
+    /// (960→1280→classes, 576→1024→classes); in MobileNetV2 the same as `Linear`.
     #[default]
     Torchvision,
     /// Dropout, classes.
@@ -150,7 +164,7 @@ pub struct ModelConfig {
     pub dropout: f64,
     /// Share of the new batch in the running statistics of batch normalisation.
     pub batch_norm_momentum: f64,
-    /// Added to the variance in batch normalisation; torchvision's is 1e-3.
+    /// Added to the variance in batch normalisation; see [`Variant::batch_norm_epsilon`].
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
@@ -173,7 +187,7 @@ impl ModelConfig {
             head: HeadKind::Torchvision,
             dropout: 0.2,
             batch_norm_momentum: SCRATCH_MOMENTUM,
-            batch_norm_epsilon: 1e-3,
+            batch_norm_epsilon: name.batch_norm_epsilon(),
             stem_stride: 2,
             design: Design::Torchvision,
             padding: Padding::Symmetric,
@@ -188,35 +202,25 @@ impl ModelConfig {
         if !(self.width > 0.0 && self.width <= 10.0) {
             return Err(Error::Width(self.width));
         }
-        let channels = |channels: usize| make_divisible(channels as f64 * self.width);
-        let (table, hidden): (&[Row], usize) = match self.name {
-            Variant::Large => (&LARGE, 1280),
-            Variant::Small => (&SMALL, 1024),
+        let (naming, backbone) = match self.name {
+            Variant::Large => (Naming::MobileNetV3, v3(Size::Large, self.width)),
+            Variant::Small => (Naming::MobileNetV3, v3(Size::Small, self.width)),
+            Variant::V2 => (Naming::MobileNetV2, v2(self.width)),
         };
-        let mut in_channels = channels(16);
-        let stem_channels = in_channels;
-        let mut blocks = Vec::with_capacity(table.len());
-        for &Row(kernel, expanded, out, squeeze, activation, stride) in table {
-            let (expanded, out_channels) = (channels(expanded), channels(out));
-            blocks.push(BlockSpec {
-                in_channels,
-                expanded,
-                out_channels,
-                kernel,
-                stride,
-                squeeze: squeeze.then(|| make_divisible((expanded / 4) as f64)),
-                activation,
-            });
-            in_channels = out_channels;
-        }
+        let hidden = match self.head {
+            HeadKind::Torchvision => backbone.hidden,
+            HeadKind::Linear => None,
+        };
         Ok(NetworkSpec {
             name: self.name.to_string(),
-            stem_channels,
+            naming,
+            stem_channels: backbone.stem_channels,
             stem_stride: self.stem_stride,
-            blocks,
-            features: 6 * in_channels,
+            activation: backbone.activation,
+            blocks: backbone.blocks,
+            features: backbone.features,
             head: HeadSpec {
-                hidden: (self.head == HeadKind::Torchvision).then(|| channels(hidden)),
+                hidden,
                 dropout: self.dropout,
                 classes: self.classes,
             },
@@ -236,55 +240,6 @@ impl ModelConfig {
     }
 }
 
-/// The nearest multiple of 8, but not below nine tenths of `value`
-/// (`torchvision.models._utils._make_divisible`).
-fn make_divisible(value: f64) -> usize {
-    let rounded = ((value + 4.0) as usize / 8 * 8).max(8);
-    if (rounded as f64) < 0.9 * value {
-        rounded + 8
-    } else {
-        rounded
-    }
-}
-
-/// Kernel, expanded channels, channels out, squeeze-excite, activation, stride.
-struct Row(usize, usize, usize, bool, Activation, usize);
-
-const RE: Activation = Activation::Relu;
-const HS: Activation = Activation::Hardswish;
-
-const LARGE: [Row; 15] = [
-    Row(3, 16, 16, false, RE, 1),
-    Row(3, 64, 24, false, RE, 2),
-    Row(3, 72, 24, false, RE, 1),
-    Row(5, 72, 40, true, RE, 2),
-    Row(5, 120, 40, true, RE, 1),
-    Row(5, 120, 40, true, RE, 1),
-    Row(3, 240, 80, false, HS, 2),
-    Row(3, 200, 80, false, HS, 1),
-    Row(3, 184, 80, false, HS, 1),
-    Row(3, 184, 80, false, HS, 1),
-    Row(3, 480, 112, true, HS, 1),
-    Row(3, 672, 112, true, HS, 1),
-    Row(5, 672, 160, true, HS, 2),
-    Row(5, 960, 160, true, HS, 1),
-    Row(5, 960, 160, true, HS, 1),
-];
-
-const SMALL: [Row; 11] = [
-    Row(3, 16, 16, true, RE, 2),
-    Row(3, 72, 24, false, RE, 2),
-    Row(3, 88, 24, false, RE, 1),
-    Row(5, 96, 40, true, HS, 2),
-    Row(5, 240, 40, true, HS, 1),
-    Row(5, 240, 40, true, HS, 1),
-    Row(5, 120, 48, true, HS, 1),
-    Row(5, 144, 48, true, HS, 1),
-    Row(5, 288, 96, true, HS, 2),
-    Row(5, 576, 96, true, HS, 1),
-    Row(5, 576, 96, true, HS, 1),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,11 +256,13 @@ mod tests {
         assert_eq!(count(Variant::Large, 1000), 5_483_032);
         assert_eq!(count(Variant::Small, 1000), 2_542_856);
         assert_eq!(count(Variant::Small, 10), 1_528_106);
+        assert_eq!(count(Variant::V2, 1000), 3_504_872);
     }
 
     #[test]
     fn multiply_adds_are_the_papers() {
-        // Table 3 of the paper: 219 and 56 million (the last digits depend on what is counted).
+        // Table 3 of V3's paper: 219 and 56 million (the last digits depend on what is counted);
+        // table 4 of V2's: 300 million.
         let cost = |variant| {
             ModelConfig::new(variant, 1000)
                 .plan()
@@ -323,21 +280,42 @@ mod tests {
             "{}",
             cost(Variant::Small)
         );
+        assert!(
+            (cost(Variant::V2) - 300.0).abs() < 2.0,
+            "{}",
+            cost(Variant::V2)
+        );
     }
 
     #[test]
-    fn widths_round_as_torchvision_does() {
-        assert_eq!(
-            [12.0, 4.0, 18.0, 60.0, 29.0].map(make_divisible),
-            [16, 8, 24, 64, 32]
-        );
-        for width in [0.1, 0.25, 0.35, 0.5, 0.75, 1.25, 2.0] {
-            ModelConfig {
+    fn mobilenet_v2_has_torchvisions_head_and_constants() {
+        let config = ModelConfig::new(Variant::V2, 5);
+        let plan = config.plan().unwrap();
+        assert_eq!(plan.hidden, None);
+        assert_eq!(plan.spec.batch_norm.epsilon, 1e-5);
+        let last = plan.parameters.segments().last().unwrap();
+        assert_eq!(last.name, "classifier.1.bias");
+        let features = |width| {
+            let config = ModelConfig {
                 width,
-                ..ModelConfig::new(Variant::Small, 2)
+                ..config.clone()
+            };
+            config.plan().unwrap().spec.features
+        };
+        assert_eq!([0.5, 1.0, 1.4].map(features), [1280, 1280, 1792]);
+    }
+
+    #[test]
+    fn every_width_makes_a_network() {
+        for width in [0.1, 0.25, 0.35, 0.5, 0.75, 1.25, 2.0] {
+            for variant in Variant::ALL {
+                ModelConfig {
+                    width,
+                    ..ModelConfig::new(variant, 2)
+                }
+                .plan()
+                .unwrap();
             }
-            .plan()
-            .unwrap();
         }
         for width in [0.0, -1.0, f64::NAN, 11.0] {
             let config = ModelConfig {

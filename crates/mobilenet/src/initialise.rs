@@ -1,4 +1,4 @@
-//! torchvision's initialisation of MobileNetV3, from a seed.
+//! torchvision's initialisation of MobileNets, from a seed.
 
 use engine::{Plan, Role, Segment};
 use rand::SeedableRng as _;

@@ -18,6 +18,7 @@ mod report;
 mod schemes;
 mod slices;
 mod source;
+mod tables;
 mod tensor_file;
 mod torch;
 

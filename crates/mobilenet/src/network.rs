@@ -13,7 +13,7 @@ use crate::{
     Error, FusedOptions, Images, Isa, ModelConfig, Parameters, Precision, Result, initialise,
 };
 
-/// A MobileNetV3 on a device.
+/// A MobileNet on a device.
 pub struct Network {
     config: ModelConfig,
     plan: Arc<Plan>,

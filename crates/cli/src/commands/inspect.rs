@@ -35,7 +35,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         names.join(", ")
     )?;
     writeln!(out, "parameters          {}", network.parameters().len())?;
-    let report = loaded.report.to_string().replace('\n', "\n                    ");
+    let report = loaded
+        .report
+        .to_string()
+        .replace('\n', "\n                    ");
     writeln!(out, "file                {report}\n")?;
     for (name, tensor) in network.parameters().named()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();

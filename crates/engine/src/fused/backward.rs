@@ -15,7 +15,6 @@ use crate::kernels::{
 };
 use crate::memory::{Dst, Planes, padded, planes};
 use crate::simd::LANES;
-use crate::spec::Activation;
 
 impl Fused {
     pub(super) fn backward_pass(
@@ -64,7 +63,7 @@ impl Fused {
                     space.head.pooled_gradient.planes().row(first),
                     z.row(row),
                     norms[*norm].affine(),
-                    Activation::Hardswish,
+                    layout.activation,
                     d.row(row),
                     sums,
                 );
@@ -264,7 +263,7 @@ impl Fused {
                         d,
                         z: z.row(rows.start),
                         norm: affine,
-                        activation: Activation::Hardswish,
+                        activation: layout.activation,
                         target: d,
                     },
                     sums,

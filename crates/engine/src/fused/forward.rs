@@ -57,7 +57,7 @@ impl Fused {
                         planes: planes(layout.stem.0.channels),
                         z: space.stem.planes().row(rows.start),
                         norm: norms[layout.stem.1].affine(),
-                        activation: Activation::Hardswish,
+                        activation: layout.activation,
                         factors: None,
                         target: output.row(rows.start),
                     },
@@ -114,7 +114,7 @@ impl Fused {
                     planes(matrix.outputs),
                     space.last.planes().row(first * pixels),
                     norms[*norm].affine(),
-                    Activation::Hardswish,
+                    layout.activation,
                     space.head.pooled.planes().row(first),
                 );
             }

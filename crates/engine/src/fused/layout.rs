@@ -73,6 +73,8 @@ pub(super) struct BlockLayout {
 pub(super) struct Layout {
     pub(super) stem: (Taps, usize),
     pub(super) stem_stride: usize,
+    /// After the stem and the last convolution.
+    pub(super) activation: Activation,
     pub(super) blocks: Vec<BlockLayout>,
     pub(super) last: (Matrix, usize),
     pub(super) hidden: Option<Matrix>,
@@ -122,6 +124,7 @@ impl Layout {
         Layout {
             stem,
             stem_stride: plan.stem.stride,
+            activation: plan.spec.activation,
             blocks,
             last,
             hidden,

@@ -6,6 +6,7 @@ use crate::spec::Activation;
 /// The kinds as const generic arguments, so that a loop is compiled for each.
 pub(super) const IDENTITY: u8 = Activation::Identity as u8;
 pub(super) const RELU: u8 = Activation::Relu as u8;
+pub(super) const RELU6: u8 = Activation::Relu6 as u8;
 pub(super) const HARDSWISH: u8 = Activation::Hardswish as u8;
 
 /// Evaluates an expression with `$A` standing for a constant kind.
@@ -18,6 +19,10 @@ macro_rules! for_activation {
             }
             crate::spec::Activation::Relu => {
                 const $A: u8 = crate::kernels::activation::RELU;
+                $body
+            }
+            crate::spec::Activation::Relu6 => {
+                const $A: u8 = crate::kernels::activation::RELU6;
                 $body
             }
             crate::spec::Activation::Hardswish => {
@@ -33,6 +38,7 @@ pub(super) use for_activation;
 pub(super) fn activate<S: Simd, const A: u8>(s: S, x: S::Vector) -> S::Vector {
     match A {
         RELU => s.max(x, s.zero()),
+        RELU6 => s.min(s.max(x, s.zero()), s.splat(6.0)),
         HARDSWISH => {
             let gate = s.mul_add(x, s.splat(1.0 / 6.0), s.splat(0.5));
             s.mul(x, s.min(s.max(gate, s.zero()), s.splat(1.0)))
@@ -46,6 +52,10 @@ pub(super) fn activate<S: Simd, const A: u8>(s: S, x: S::Vector) -> S::Vector {
 pub(super) fn derive<S: Simd, const A: u8>(s: S, x: S::Vector, d: S::Vector) -> S::Vector {
     match A {
         RELU => s.where_greater(x, s.zero(), d, s.zero()),
+        RELU6 => {
+            let below = s.where_greater(s.splat(6.0), x, d, s.zero());
+            s.where_greater(x, s.zero(), below, s.zero())
+        }
         HARDSWISH => {
             let slope = s.mul_add(x, s.splat(1.0 / 3.0), s.splat(0.5));
             let slope = s.where_greater(s.splat(3.0), x, slope, s.splat(1.0));

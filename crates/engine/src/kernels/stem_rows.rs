@@ -1,13 +1,14 @@
-//! Some rows of the first convolution of one image, with bias and Hardswish.
+//! Some rows of the first convolution of one image, with bias and activation.
 
 use std::ops::Range;
 
-use super::activation::{HARDSWISH, activate};
+use super::activation::{activate, for_activation};
 use super::entry;
 use super::image_rows::inside;
 use super::stem::{Pixels, Stem, TAPS, TILE, forward_tile};
 use crate::memory::{Planes, Src};
 use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
 
 entry! {
     /// Output rows `rows` of image 0, to `target` (the first of these rows).
@@ -19,6 +20,7 @@ entry! {
         pixels: Pixels<'_>,
         rows: Range<usize>,
         bias: Src,
+        activation: Activation,
         target: Planes,
     ) => stem_rows_kernel
 }
@@ -30,6 +32,7 @@ unsafe fn stem_rows_kernel<S: Simd>(
     pixels: Pixels<'_>,
     rows: Range<usize>,
     bias: Src,
+    activation: Activation,
     target: Planes,
 ) {
     let columns = o.width.div_ceil(o.stride);
@@ -47,12 +50,12 @@ unsafe fn stem_rows_kernel<S: Simd>(
                 // The last tile may reach beyond the row: its surplus is not stored.
                 let count = TILE.min(columns - x);
                 let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
-                for column in 0..TILE {
+                for_activation!(activation, A => for column in 0..TILE {
                     if column < count {
-                        let value = activate::<S, HARDSWISH>(s, s.add(tile[column], bias));
+                        let value = activate::<S, A>(s, s.add(tile[column], bias));
                         s.store_pixel(target, x + column, value);
                     }
-                }
+                });
                 x += TILE;
             }
         }

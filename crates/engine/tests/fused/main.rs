@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use engine::{
     Activation, BatchNormSpec, BlockSpec, Fused, FusedOptions, HeadSpec, ImagePixels, Images, Isa,
-    NetworkSpec, Plan, Role,
+    Naming, NetworkSpec, Plan, Role,
 };
 
 /// Reproducible random numbers (Steele et al. 2014, SplitMix64).
@@ -40,6 +40,8 @@ impl Random {
     }
 }
 
+const ACTIVATIONS: [Activation; 3] = [Activation::Relu, Activation::Relu6, Activation::Hardswish];
+
 /// A small network with blocks of every kind.
 pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
     let stem_channels = random.in_range(1..=20);
@@ -48,8 +50,12 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
         .map(|_| {
             let in_channels = channels;
             let stride = random.in_range(1..=2);
-            let expanded =
-                random.one_of(&[in_channels, in_channels + 9, random.0 as usize % 70 + 1]);
+            let expansion = random.one_of(&[true, true, false]);
+            let expanded = if expansion {
+                random.one_of(&[in_channels, in_channels + 9, random.0 as usize % 70 + 1])
+            } else {
+                in_channels
+            };
             let out = random.in_range(1..=40);
             channels = if stride == 1 {
                 random.one_of(&[in_channels, out])
@@ -59,20 +65,23 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
             let hidden = random.in_range(1..=20);
             BlockSpec {
                 in_channels,
+                expansion,
                 expanded,
                 out_channels: channels,
                 kernel: random.one_of(&[3, 5]),
                 stride,
                 squeeze: random.one_of(&[None, Some(hidden)]),
-                activation: random.one_of(&[Activation::Relu, Activation::Hardswish]),
+                activation: random.one_of(&ACTIVATIONS),
             }
         })
         .collect();
     let hidden = random.in_range(1..=70);
     NetworkSpec {
         name: "random".into(),
+        naming: random.one_of(&[Naming::MobileNetV2, Naming::MobileNetV3]),
         stem_channels,
         stem_stride: random.in_range(1..=2),
+        activation: random.one_of(&ACTIVATIONS),
         blocks,
         features: random.in_range(1..=80),
         head: HeadSpec {

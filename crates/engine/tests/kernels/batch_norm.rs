@@ -3,9 +3,10 @@ use engine::{Activation, Isa};
 
 use crate::{assert_close, numbers};
 
-const ACTIVATIONS: [Activation; 3] = [
+const ACTIVATIONS: [Activation; 4] = [
     Activation::Identity,
     Activation::Relu,
+    Activation::Relu6,
     Activation::Hardswish,
 ];
 const EPSILON: f64 = 1e-3;
@@ -14,6 +15,7 @@ fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
     }
 }
@@ -81,7 +83,9 @@ fn forward_matches_the_reference() {
                 .iter()
                 .map(|x| x + offset)
                 .collect();
-            let (weight, bias) = (numbers(channels, 2), numbers(channels, 3));
+            // Wide enough to reach both bends of every activation.
+            let weight: Vec<f32> = numbers(channels, 2).iter().map(|w| 6.0 * w).collect();
+            let bias = numbers(channels, 3);
             for (isa, activation) in Isa::available()
                 .into_iter()
                 .flat_map(|isa| ACTIVATIONS.map(|a| (isa, a)))
@@ -110,7 +114,7 @@ fn backward_matches_finite_differences() {
     for (rows, channels) in [(2, 1), (7, 5), (300, 2)] {
         let x = numbers(rows * channels, 4);
         let gradient = numbers(rows * channels, 5);
-        let weight: Vec<f32> = numbers(channels, 6).iter().map(|w| w + 2.0).collect();
+        let weight: Vec<f32> = numbers(channels, 6).iter().map(|w| 3.0 * w + 4.0).collect();
         let bias = numbers(channels, 7);
         let (wide_x, wide_w, wide_b) = (widen(&x), widen(&weight), widen(&bias));
         for activation in ACTIVATIONS {

@@ -1,8 +1,11 @@
-use engine::{Activation, BatchNormSpec, BlockSpec, HeadSpec, NetworkSpec, Plan, Role, SpecError};
+use engine::{
+    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Plan, Role, SpecError,
+};
 
 fn tiny() -> NetworkSpec {
     let block = BlockSpec {
         in_channels: 8,
+        expansion: true,
         expanded: 16,
         out_channels: 8,
         kernel: 5,
@@ -12,10 +15,13 @@ fn tiny() -> NetworkSpec {
     };
     NetworkSpec {
         name: "tiny".into(),
+        naming: Naming::MobileNetV3,
         stem_channels: 8,
         stem_stride: 2,
+        activation: Activation::Hardswish,
         blocks: vec![
             BlockSpec {
+                expansion: false,
                 expanded: 8,
                 squeeze: None,
                 ..block
@@ -71,6 +77,52 @@ fn names_follow_torchvision_and_segments_have_no_gaps() {
 }
 
 #[test]
+fn mobilenet_v2_names_a_projection_and_its_norm_one_after_the_other() {
+    let mut spec = tiny();
+    spec.naming = Naming::MobileNetV2;
+    spec.blocks[1].squeeze = None;
+    // An expansion to as many channels is one all the same.
+    spec.blocks[1].expanded = 8;
+    let plan = Plan::new(&spec).unwrap();
+    let names: Vec<&str> = (plan
+        .parameters
+        .segments()
+        .iter()
+        .chain(plan.statistics.segments()))
+    .map(|segment| segment.name.as_str())
+    .filter(|name| name.starts_with("features.1") || name.starts_with("features.2"))
+    .collect();
+    let expected = [
+        "features.1.conv.0.0.weight",
+        "features.1.conv.0.1.weight",
+        "features.1.conv.0.1.bias",
+        "features.1.conv.1.weight",
+        "features.1.conv.2.weight",
+        "features.1.conv.2.bias",
+        "features.2.conv.0.0.weight",
+        "features.2.conv.0.1.weight",
+        "features.2.conv.0.1.bias",
+        "features.2.conv.1.0.weight",
+        "features.2.conv.1.1.weight",
+        "features.2.conv.1.1.bias",
+        "features.2.conv.2.weight",
+        "features.2.conv.3.weight",
+        "features.2.conv.3.bias",
+        "features.1.conv.0.1.running_mean",
+        "features.1.conv.0.1.running_var",
+        "features.1.conv.2.running_mean",
+        "features.1.conv.2.running_var",
+        "features.2.conv.0.1.running_mean",
+        "features.2.conv.0.1.running_var",
+        "features.2.conv.1.1.running_mean",
+        "features.2.conv.1.1.running_var",
+        "features.2.conv.3.running_mean",
+        "features.2.conv.3.running_var",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.blocks[1].in_channels = 9;
@@ -80,6 +132,16 @@ fn impossible_networks_are_refused_by_name() {
             block: 1,
             takes: 9,
             given: 8
+        })
+    );
+    let mut spec = tiny();
+    spec.blocks[0].expanded = 9;
+    assert_eq!(
+        Plan::new(&spec),
+        Err(SpecError::NoExpansion {
+            block: 0,
+            takes: 8,
+            expanded: 9
         })
     );
     let mut spec = tiny();

@@ -155,11 +155,12 @@ mod tests {
         for activation in [
             Activation::Identity,
             Activation::Relu,
+            Activation::Relu6,
             Activation::Hardswish,
         ] {
             let inputs = [
                 (numbers(&[70, 9], 1) * 4.0).unwrap(),
-                numbers(&[9], 2),
+                (numbers(&[9], 2) * 6.0).unwrap(),
                 numbers(&[9], 3),
             ];
             let [x, w, b] = &inputs;

@@ -22,6 +22,7 @@ pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x.clone()),
         Activation::Relu => x.relu(),
+        Activation::Relu6 => x.clamp(0f32, 6f32),
         Activation::Hardswish => x.mul(&hardsigmoid(x)?),
     }
 }

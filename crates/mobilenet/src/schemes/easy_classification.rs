@@ -13,6 +13,7 @@ pub(super) fn rename(variant: Variant, tensor: TensorName) -> Option<TensorName>
     // In MobileNetV3 the backbone is a sequence of the features and the pooling.
     let features = match variant {
         Variant::Large | Variant::Small => "backbone.0",
+        Variant::V2 => "backbone",
     };
     let foreign = match tensor.native.strip_prefix("features.") {
         Some(rest) => format!("{features}.{rest}"),

@@ -11,6 +11,7 @@ pub(super) fn table(variant: Variant) -> Table {
     let (rows, stages): (_, &[usize]) = match variant {
         Variant::Large => (MOBILENET_V3, &[1, 2, 3, 4, 2, 3]),
         Variant::Small => (MOBILENET_V3, &[1, 2, 3, 2, 3]),
+        Variant::V2 => (MOBILENET_V2, &[1, 2, 3, 4, 3, 3, 1]),
     };
     Table {
         rows,
@@ -34,5 +35,17 @@ const MOBILENET_V3: &[Row] = &[
     (Project,        "blocks.{stage}.{block}.conv_pwl",          "blocks.{stage}.{block}.bn3"),
     (Last,           "blocks.{stages}.0.conv",                   "blocks.{stages}.0.bn1"),
     (Hidden,         "conv_head",                                ""),
+    (Classifier,     "classifier",                               ""),
+];
+
+#[rustfmt::skip]
+const MOBILENET_V2: &[Row] = &[
+    (Stem,           "conv_stem",                                "bn1"),
+    (PlainDepthwise, "blocks.{stage}.{block}.conv_dw",           "blocks.{stage}.{block}.bn1"),
+    (PlainProject,   "blocks.{stage}.{block}.conv_pw",           "blocks.{stage}.{block}.bn2"),
+    (Expand,         "blocks.{stage}.{block}.conv_pw",           "blocks.{stage}.{block}.bn1"),
+    (Depthwise,      "blocks.{stage}.{block}.conv_dw",           "blocks.{stage}.{block}.bn2"),
+    (Project,        "blocks.{stage}.{block}.conv_pwl",          "blocks.{stage}.{block}.bn3"),
+    (Last,           "conv_head",                                "bn2"),
     (Classifier,     "classifier",                               ""),
 ];

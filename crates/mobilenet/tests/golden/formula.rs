@@ -30,6 +30,21 @@ fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<I
     })
 }
 
+/// Centre and spread of a batch normalisation's weight, bias and running variance.
+type Norm = [(f64, f64); 3];
+
+/// The gain of the convolutions, and what batch normalisations are filled with.
+fn constants(variant: Variant, side: usize) -> (f64, Norm) {
+    match (variant, side == 32) {
+        (Variant::Large, true) => (4.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
+        (Variant::Small, true) => (5.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
+        (Variant::V2, true) => (8.0, [(3.0, 0.6), (2.0, 0.5), (9.0, 4.5)]),
+        (Variant::Large, false) => (3.5, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
+        (Variant::Small, false) => (4.0, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
+        (Variant::V2, false) => (8.0, [(0.8, 0.16), (3.0, 0.16), (0.64, 0.32)]),
+    }
+}
+
 fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item = f32> {
     let Segment {
         name, shape, role, ..
@@ -45,50 +60,16 @@ pub(crate) fn tensor(
     variant: Variant,
     side: usize,
 ) -> impl Iterator<Item = f32> + use<> {
-    let small = side == 32;
     let fan_in = shape[1..].iter().product::<usize>() as f64;
-    let conv_gain: f64 = match variant {
-        Variant::Large => {
-            if small {
-                4.75
-            } else {
-                3.5
-            }
-        }
-        Variant::Small => {
-            if small {
-                5.75
-            } else {
-                4.0
-            }
-        }
-    };
+    let (gain, [weight, bias, variance]) = constants(variant, side);
     let (centre, spread) = match role {
-        Role::ConvWeight => (0.0, (conv_gain / fan_in).sqrt()),
+        Role::ConvWeight => (0.0, (gain / fan_in).sqrt()),
         Role::LinearWeight => (0.0, (3.0 / fan_in).sqrt()),
         Role::Bias => (0.0, 0.1),
-        Role::NormWeight => {
-            if small {
-                (1.0, 0.2)
-            } else {
-                (0.3, 0.06)
-            }
-        }
-        Role::NormBias => {
-            if small {
-                (0.0, 0.2)
-            } else {
-                (0.9, 0.06)
-            }
-        }
+        Role::NormWeight => weight,
+        Role::NormBias => bias,
         Role::RunningMean => (0.0, 0.2),
-        Role::RunningVariance => {
-            if small {
-                (1.0, 0.5)
-            } else {
-                (0.09, 0.045)
-            }
-        }
+        Role::RunningVariance => variance,
     };
     around(centre, spread, name, shape.iter().product())
 }

@@ -82,7 +82,11 @@ impl Case {
         let metadata: Metadata = serde_json::from_str(&entries["case"]).unwrap();
         let config = ModelConfig {
             dropout: 0.0,
-            batch_norm_momentum: TORCHVISION_MOMENTUM,
+            batch_norm_momentum: match variant {
+                Variant::Large | Variant::Small => TORCHVISION_MOMENTUM,
+                // torch's default, which MobileNetV2 has.
+                Variant::V2 => 0.1,
+            },
             ..ModelConfig::new(variant, classes)
         };
         Case {
@@ -250,6 +254,10 @@ parity! {
     small_224_1000: Small, 224, 1000;
     small_32_10: Small, 32, 10;
     small_32_1000: Small, 32, 1000;
+    v2_224_10: V2, 224, 10;
+    v2_224_1000: V2, 224, 1000;
+    v2_32_10: V2, 32, 10;
+    v2_32_1000: V2, 32, 1000;
 }
 
 #[test]

@@ -35,7 +35,8 @@ struct Foreign {
 fn size(variant: Variant) -> &'static str {
     match variant {
         Variant::Large => "large",
-        _ => "small",
+        Variant::Small => "small",
+        Variant::V2 => panic!("there is one size of MobileNetV2"),
     }
 }
 

@@ -82,7 +82,17 @@ impl Group<'_> {
                     // SAFETY: every part writes its own rows.
                     unsafe {
                         let row = (image * side.height + part.start) * side.width;
-                        stem_rows(folded.isa(), &operands, pixels, part, bias, target.row(row));
+                        let target = target.row(row);
+                        let activation = stem.activation;
+                        stem_rows(
+                            folded.isa(),
+                            &operands,
+                            pixels,
+                            part,
+                            bias,
+                            activation,
+                            target,
+                        );
                     }
                 }
             });

@@ -107,14 +107,14 @@ struct Way {
 }
 
 /// The number of different ways.
-const WAYS: usize = 12;
+const WAYS: usize = 16;
 
 impl Way {
     fn new(index: usize) -> Self {
         Way {
             norm: index % 2 == 1,
             residual: index / 2 % 2 == 1,
-            activation: ACTIVATIONS[index / 4 % 3],
+            activation: ACTIVATIONS[index / 4 % 4],
         }
     }
 }

@@ -29,9 +29,10 @@ use proptest::prelude::ProptestConfig;
 use crate::isa::Isa;
 use crate::spec::Activation;
 
-const ACTIVATIONS: [Activation; 3] = [
+const ACTIVATIONS: [Activation; 4] = [
     Activation::Identity,
     Activation::Relu,
+    Activation::Relu6,
     Activation::Hardswish,
 ];
 

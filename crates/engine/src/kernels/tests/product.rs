@@ -45,7 +45,7 @@ struct Case {
 }
 
 impl Case {
-    /// One of all 216 ways there are to call the kernel.
+    /// One of all 288 ways there are to call the kernel.
     fn new([rows, depth, columns]: [usize; 3], way: usize) -> Self {
         Case {
             rows,
@@ -53,15 +53,15 @@ impl Case {
             columns,
             lie: [Lie::ByColumn, Lie::ByRank, Lie::Bare][way % 3],
             bias: way / 3 % 2 == 1,
-            activation: ACTIVATIONS[way / 6 % 3],
-            addend: way / 18 % 2 == 1,
+            activation: ACTIVATIONS[way / 6 % 4],
+            addend: way / 24 % 2 == 1,
             sums: [
                 None,
                 Some(Second::Squares),
                 Some(Second::ProductsWithOthers),
-            ][way / 36 % 3],
+            ][way / 48 % 3],
             stream: way % 5 == 1,
-            before: (way / 108 % 2 == 1).then(|| ACTIVATIONS[way % 3]),
+            before: (way / 144 % 2 == 1).then(|| ACTIVATIONS[way % 4]),
         }
     }
 }
@@ -205,7 +205,7 @@ fn adversarial_shapes() {
 
 #[test]
 fn every_epilogue() {
-    for way in (0..216).step_by(STEP) {
+    for way in (0..288).step_by(STEP) {
         check(Case::new([15, 17, 50], way));
     }
 }
@@ -232,7 +232,7 @@ proptest! {
     #![proptest_config(properties(48))]
     #[test]
     #[cfg_attr(miri, ignore = "too large to interpret")]
-    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..216) {
+    fn any_shape(rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, way in 0usize..288) {
         check(Case::new([rows, depth, columns], way));
     }
 }

@@ -59,6 +59,10 @@ impl Real {
                 value: x.max(0.0),
                 size: self.size,
             },
+            Activation::Relu6 => Real {
+                value: x.clamp(0.0, 6.0),
+                size: self.size,
+            },
             // Nowhere steeper than 1.5.
             Activation::Hardswish => Real {
                 value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
@@ -73,6 +77,7 @@ impl Real {
         let value = match activation {
             Activation::Identity => 1.0,
             Activation::Relu => f64::from(u8::from(x > 0.0)),
+            Activation::Relu6 => f64::from(u8::from(x > 0.0 && x < 6.0)),
             Activation::Hardswish if x <= -3.0 => 0.0,
             Activation::Hardswish if x < 3.0 => x / 3.0 + 0.5,
             Activation::Hardswish => 1.0,
@@ -127,12 +132,13 @@ impl Noise {
         (index / f64::from(steps) - f64::from(limit)).into()
     }
 
-    /// One of 8,192 numbers in [-4, 4); one in eight is where an activation has a kink.
+    /// One of 8,192 numbers in [-4, 4); one in six is where an activation has a kink.
     pub(super) fn value(&mut self) -> Real {
         match self.bits() % 24 {
             0 => (-3.0).into(),
             1 => 0.0.into(),
             2 => 3.0.into(),
+            3 => 6.0.into(),
             _ => self.number(4, 1024),
         }
     }

@@ -1,0 +1,52 @@
+//! MobileNetV2 (Sandler et al. 2018, table 2), as torchvision builds it
+//! (`torchvision/models/mobilenetv2.py`).
+
+use engine::{Activation, BlockSpec};
+
+use super::{Backbone, make_divisible};
+
+/// Channels of the expansion for each channel in, channels out, repetitions, and the stride of
+/// the first of them.
+struct Row(usize, usize, usize, usize);
+
+const ROWS: [Row; 7] = [
+    Row(1, 16, 1, 1),
+    Row(6, 24, 2, 2),
+    Row(6, 32, 3, 2),
+    Row(6, 64, 4, 2),
+    Row(6, 96, 3, 1),
+    Row(6, 160, 3, 2),
+    Row(6, 320, 1, 1),
+];
+
+/// MobileNetV2 of a width.
+pub(crate) fn v2(width: f64) -> Backbone {
+    let channels = |channels: usize| make_divisible(channels as f64 * width);
+    let stem_channels = channels(32);
+    let mut in_channels = stem_channels;
+    let mut blocks = Vec::new();
+    for Row(ratio, out, count, stride) in ROWS {
+        let out_channels = channels(out);
+        for repetition in 0..count {
+            blocks.push(BlockSpec {
+                in_channels,
+                expansion: ratio > 1,
+                expanded: ratio * in_channels,
+                out_channels,
+                kernel: 3,
+                stride: if repetition == 0 { stride } else { 1 },
+                squeeze: None,
+                activation: Activation::Relu6,
+            });
+            in_channels = out_channels;
+        }
+    }
+    Backbone {
+        stem_channels,
+        activation: Activation::Relu6,
+        blocks,
+        // Narrower networks keep the features of the full width.
+        features: make_divisible(1280.0 * width.max(1.0)),
+        hidden: None,
+    }
+}
