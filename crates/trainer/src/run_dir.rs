@@ -103,7 +103,8 @@ mod tests {
     fn the_written_configuration_holds_every_key_and_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::create(&dir.path().join("a/b")).unwrap();
-        let resolved = RunConfig::default().resolved(10);
+        let config = RunConfig::default();
+        let resolved = config.resolved(&config.model(10));
         run.write_config(&resolved).unwrap();
         assert_eq!(RunConfig::read(&run.config()).unwrap(), resolved);
         let text = std::fs::read_to_string(run.config()).unwrap();

@@ -14,7 +14,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     writeln!(out, "head                {}", model.head)?;
     writeln!(out, "stem stride         {}", model.stem_stride)?;
     writeln!(out, "design              {}", model.design)?;
-    writeln!(out, "padding             {}", model.padding)?;
+    let padding = format!("{:?}", model.padding).to_lowercase();
+    writeln!(out, "padding             {padding}")?;
     writeln!(out, "batch-norm epsilon  {}", model.batch_norm_epsilon)?;
     writeln!(
         out,

@@ -90,7 +90,7 @@ fn damaged_and_foreign_files_are_refused_by_name() {
         Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap(),
     )];
     candle_core::safetensors::save(&plain.into_iter().collect(), &bad).unwrap();
-    assert!(refusal(load(&bad, &Device::Cpu)).contains("does not say what model it is"));
+    assert!(refusal(load(&bad, &Device::Cpu)).contains("are of no network known here"));
 }
 
 #[test]
