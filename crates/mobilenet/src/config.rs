@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec};
+use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec, Padding};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::{Size, v2, v3};
@@ -92,6 +92,14 @@ impl fmt::Display for HeadKind {
     }
 }
 
+/// The words of [`Padding`] in a file; the description of networks knows no files.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Padding", rename_all = "lowercase")]
+enum PaddingWord {
+    Symmetric,
+    Same,
+}
+
 /// Everything that decides a model's shape and behaviour.
 ///
 /// ```
@@ -120,6 +128,9 @@ pub struct ModelConfig {
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
+    /// Of the first and the depthwise convolutions. A file that does not say it is of torch's.
+    #[serde(default, with = "PaddingWord")]
+    pub padding: Padding,
 }
 
 impl ModelConfig {
@@ -135,6 +146,7 @@ impl ModelConfig {
             batch_norm_momentum: SCRATCH_MOMENTUM,
             batch_norm_epsilon: name.batch_norm_epsilon(),
             stem_stride: 2,
+            padding: Padding::Symmetric,
         }
     }
 
@@ -160,6 +172,7 @@ impl ModelConfig {
             naming,
             stem_channels: backbone.stem_channels,
             stem_stride: self.stem_stride,
+            padding: self.padding,
             activation: backbone.activation,
             blocks: backbone.blocks,
             features: backbone.features,
