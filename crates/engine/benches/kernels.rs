@@ -22,7 +22,7 @@ use isa::Isa;
 use kernels::*;
 use memory::{Buffer, Planes, Src, Tensor, padded, planes};
 use simd::LANES;
-use spec::Activation;
+use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
 
@@ -228,7 +228,15 @@ fn pooled(criterion: &mut Criterion) {
         image_averages(isa, images, pixels, planes, z, averages);
     });
     each_isa(criterion, "multiply_rows", work, |isa| unsafe {
-        multiply_rows(isa, rows, planes, block, factors, target);
+        multiply_rows(
+            isa,
+            rows,
+            planes,
+            block,
+            factors,
+            Activation::Identity,
+            target,
+        );
     });
 }
 
@@ -255,6 +263,7 @@ fn depthwise(criterion: &mut Criterion) {
             width: size,
             kernel,
             stride,
+            zeros: Padding::Symmetric.zeros((size, size), kernel, stride),
             source: source.planes().src(),
             norm: Some(numbers.affine()),
             activation: ACTIVATION,
@@ -277,6 +286,7 @@ fn depthwise(criterion: &mut Criterion) {
             width: size,
             kernel,
             stride,
+            zeros: Padding::Symmetric.zeros((size, size), kernel, stride),
             source: source.planes().src(),
             norm: Some(numbers.affine()),
             activation: ACTIVATION,
@@ -315,6 +325,7 @@ fn depthwise_small(criterion: &mut Criterion) {
         width: size,
         kernel,
         stride: 1,
+        zeros: Padding::Symmetric.zeros((size, size), kernel, 1),
         source: source.planes(),
         taps: taps.src(),
         bias: bias.src(),
@@ -346,6 +357,7 @@ fn stem(criterion: &mut Criterion) {
         height: size,
         width: size,
         stride,
+        zeros: Padding::Symmetric.zeros((size, size), 3, stride),
         planes: 1,
         taps: taps.src(),
         scratch: scratch.dst(),

@@ -20,5 +20,8 @@ pub mod pool;
 pub use fused::{Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
 pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
-pub use spec::{Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, SpecError};
+pub use spec::{
+    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Padding, SpecError,
+    SqueezeSpec, Zeros,
+};
 pub use table::{Role, Segment, Table};

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::spec::{Activation, BlockSpec, Naming, NetworkSpec, SpecError};
+use crate::spec::{Activation, BlockSpec, Naming, NetworkSpec, Padding, SpecError};
 use crate::table::{Role, Table};
 
 /// A convolution without bias, its batch normalisation and its activation.
@@ -20,6 +20,8 @@ pub struct ConvNorm {
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
+    /// Without effect where the kernel is 1×1.
+    pub padding: Padding,
     /// One kernel a channel instead of one a pair of channels.
     pub depthwise: bool,
     /// After the normalisation.
@@ -35,6 +37,8 @@ pub struct ConvNorm {
 /// The two 1×1 convolutions of a squeeze-excite block: ReLU between, Hardsigmoid after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SqueezeExcite {
+    /// Whether it comes before the activation of the depthwise convolution.
+    pub before_activation: bool,
     /// From the block's channels to fewer.
     pub reduce: Linear,
     /// And back.
@@ -99,7 +103,10 @@ impl Plan {
     /// If the spec is not valid; see [`NetworkSpec::validate`].
     pub fn new(spec: &NetworkSpec) -> Result<Plan, SpecError> {
         spec.validate()?;
-        let mut tables = Tables::default();
+        let mut tables = Tables {
+            padding: spec.padding,
+            ..Tables::default()
+        };
         let stem = tables.conv_norm(
             "features.0".into(),
             (3, spec.stem_channels),
@@ -133,6 +140,7 @@ impl Plan {
         let Tables {
             parameters,
             statistics,
+            ..
         } = tables;
         let head = backbone.end..parameters.len();
         let spec = spec.clone();
@@ -183,6 +191,7 @@ impl Plan {
 
 #[derive(Default)]
 struct Tables {
+    padding: Padding,
     parameters: Table,
     statistics: Table,
 }
@@ -232,6 +241,7 @@ impl Tables {
             out_channels,
             kernel,
             stride,
+            padding: self.padding,
             depthwise,
             activation,
             weight,
@@ -266,14 +276,15 @@ impl Tables {
             (spec.kernel, spec.stride, true),
             spec.activation,
         );
-        let squeeze = spec.squeeze.map(|hidden| {
+        let squeeze = spec.squeeze.map(|squeeze| {
             let name = next();
             let mut layer = |part: &str, from, to| {
                 self.linear(&format!("{name}.{part}"), from, to, Role::ConvWeight)
             };
             SqueezeExcite {
-                reduce: layer("fc1", expanded, hidden),
-                expand: layer("fc2", hidden, expanded),
+                before_activation: squeeze.before_activation,
+                reduce: layer("fc1", expanded, squeeze.hidden),
+                expand: layer("fc2", squeeze.hidden, expanded),
             }
         });
         let channels = (expanded, out_channels);

@@ -14,6 +14,50 @@ pub enum Activation {
     Hardswish,
 }
 
+/// Which zeros a convolution takes to lie around an image; either way it has
+/// `ceil(size / stride)` outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// Half the kernel on every side, whatever the size (torch).
+    #[default]
+    Symmetric,
+    /// As few as the outputs need, the smaller half of them first (TensorFlow's `SAME`). At
+    /// stride 1 the same as `Symmetric`.
+    Same,
+}
+
+/// How many zeros lie before an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zeros {
+    /// Rows above it.
+    pub above: usize,
+    /// Columns to the left of it.
+    pub left: usize,
+}
+
+impl Padding {
+    /// Zeros before the first of `size` rows or columns that a convolution of a kernel's side and
+    /// stride sees.
+    #[inline]
+    pub fn before(self, size: usize, kernel: usize, stride: usize) -> usize {
+        match self {
+            Padding::Symmetric => kernel / 2,
+            Padding::Same => {
+                let seen = (size.div_ceil(stride).max(1) - 1) * stride + kernel;
+                seen.saturating_sub(size) / 2
+            }
+        }
+    }
+
+    /// The same for both axes of an image of `height` × `width`.
+    pub fn zeros(self, (height, width): (usize, usize), kernel: usize, stride: usize) -> Zeros {
+        Zeros {
+            above: self.before(height, kernel, stride),
+            left: self.before(width, kernel, stride),
+        }
+    }
+}
+
 /// What torchvision calls the layers of a block; `I` counts the parts of the network, `J` those
 /// of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +78,16 @@ pub struct BatchNormSpec {
     pub momentum: f64,
 }
 
+/// The squeeze-excite of a block (Hu et al. 2018).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqueezeSpec {
+    /// Hidden channels.
+    pub hidden: usize,
+    /// Whether it averages and multiplies what the depthwise convolution's normalisation gives,
+    /// before the activation, instead of what comes after.
+    pub before_activation: bool,
+}
+
 /// One inverted residual block: expand 1×1, depthwise k×k, squeeze-excite, project 1×1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockSpec {
@@ -50,8 +104,8 @@ pub struct BlockSpec {
     pub kernel: usize,
     /// Stride of the depthwise convolution.
     pub stride: usize,
-    /// Hidden channels of the squeeze-excite, where there is one.
-    pub squeeze: Option<usize>,
+    /// The squeeze-excite, where there is one.
+    pub squeeze: Option<SqueezeSpec>,
     /// After the expansion and after the depthwise convolution.
     pub activation: Activation,
 }
@@ -85,6 +139,8 @@ pub struct NetworkSpec {
     pub stem_channels: usize,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
+    /// Of the first convolution and of the depthwise ones.
+    pub padding: Padding,
     /// After the first and after the last convolution.
     pub activation: Activation,
     /// The inverted residual blocks, in order.
@@ -199,7 +255,7 @@ impl NetworkSpec {
             positive(&format!("block {index}: out_channels"), block.out_channels)?;
             positive(
                 &format!("block {index}: squeeze"),
-                block.squeeze.unwrap_or(1),
+                block.squeeze.map_or(1, |squeeze| squeeze.hidden),
             )?;
             stride(&format!("block {index}: stride"), block.stride)?;
             check(

@@ -189,10 +189,18 @@ impl Pass<'_> {
         if let Some(expand) = &block.expand {
             x = self.conv_norm(expand, &x)?;
         }
-        x = self.conv_norm(&block.depthwise, &x)?;
-        if let Some(squeeze) = &block.squeeze {
-            x = self.squeeze_excite(squeeze, &x)?;
-        }
+        let activation = block.depthwise.activation;
+        x = match &block.squeeze {
+            Some(squeeze) if squeeze.before_activation => {
+                let x = self.activated_conv_norm(&block.depthwise, Activation::Identity, &x)?;
+                activate(activation, &self.squeeze_excite(squeeze, &x)?)?
+            }
+            Some(squeeze) => {
+                let x = self.conv_norm(&block.depthwise, &x)?;
+                self.squeeze_excite(squeeze, &x)?
+            }
+            None => self.conv_norm(&block.depthwise, &x)?,
+        };
         x = self.conv_norm(&block.project, &x)?;
         Ok(if block.spec.is_residual() {
             (x + input)?
@@ -218,6 +226,15 @@ impl Pass<'_> {
     }
 
     fn conv_norm(&mut self, layer: &ConvNorm, x: &Tensor) -> Result<Tensor> {
+        self.activated_conv_norm(layer, layer.activation, x)
+    }
+
+    fn activated_conv_norm(
+        &mut self,
+        layer: &ConvNorm,
+        activation: Activation,
+        x: &Tensor,
+    ) -> Result<Tensor> {
         let z = self.convolution(layer, x)?;
         let shape = z.shape().clone();
         let rows = z.reshape(((), layer.out_channels))?;
@@ -229,7 +246,7 @@ impl Pass<'_> {
             let variance = &self.statistics[layer.statistics + 1];
             let scale = (weight.detach() / (variance + epsilon)?.sqrt()?)?;
             let shift = (bias.detach() - (mean * &scale)?)?;
-            return Ok(affine(&rows, &scale, &shift, layer.activation)?.reshape(shape)?);
+            return Ok(affine(&rows, &scale, &shift, activation)?.reshape(shape)?);
         }
         let count = rows.dim(0)?;
         if count < 2 {
@@ -241,7 +258,7 @@ impl Pass<'_> {
             output,
             mean,
             variance,
-        } = batch_norm(&rows, weight, bias, epsilon, layer.activation)?;
+        } = batch_norm(&rows, weight, bias, epsilon, activation)?;
         self.found.push(mean);
         // torch normalises by the biased variance and remembers the unbiased one.
         self.found
@@ -255,12 +272,13 @@ impl Pass<'_> {
             out_channels,
             kernel,
             stride,
+            padding,
             ..
         } = *layer;
         let weight = &self.weights[layer.weight];
         if layer.depthwise {
             let taps = weight.reshape((out_channels, kernel * kernel))?.t()?;
-            return depthwise(x, &taps, kernel, stride);
+            return depthwise(x, &taps, kernel, stride, padding);
         }
         let (batch, height, width, _) = x.dims4()?;
         let (rows, matrix) = if kernel == 1 {
@@ -270,7 +288,7 @@ impl Pass<'_> {
             )
         } else {
             let matrix = weight.permute((2, 3, 1, 0))?.reshape(((), out_channels))?;
-            (patches(x, kernel, stride)?, matrix)
+            (patches(x, kernel, stride, padding)?, matrix)
         };
         let product = rows.matmul(&matrix)?;
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));

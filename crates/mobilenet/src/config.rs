@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec};
+use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec, Padding};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::{Size, v2, v3};
@@ -129,14 +129,11 @@ impl fmt::Display for Design {
     }
 }
 
-/// STUB
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Padding {
-    /// k/2
-    #[default]
+/// The words of [`Padding`] in a file; the description of networks knows no files.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Padding", rename_all = "lowercase")]
+enum PaddingWord {
     Symmetric,
-    /// tf
     Same,
 }
 
@@ -168,11 +165,11 @@ pub struct ModelConfig {
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Whose
+    /// Whose network it is.
     #[serde(default)]
     pub design: Design,
-    /// Pad
-    #[serde(default)]
+    /// Of the first and the depthwise convolutions. A file that does not say it is of torch's.
+    #[serde(default, with = "PaddingWord")]
     pub padding: Padding,
 }
 
@@ -216,6 +213,7 @@ impl ModelConfig {
             naming,
             stem_channels: backbone.stem_channels,
             stem_stride: self.stem_stride,
+            padding: self.padding,
             activation: backbone.activation,
             blocks: backbone.blocks,
             features: backbone.features,

@@ -26,9 +26,9 @@ pub mod weights;
 
 pub use composed::Composed;
 pub use config::{
-    Design, HeadKind, ModelConfig, Padding, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    Design, HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
 };
-pub use engine::{FusedOptions, Isa, NoBf16, UnknownIsa};
+pub use engine::{FusedOptions, Isa, NoBf16, Padding, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;

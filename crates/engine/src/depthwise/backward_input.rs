@@ -90,12 +90,13 @@ fn gather<const FMA: bool, const L: usize>(
         ..
     } = geometry;
     let (out_height, out_width) = (geometry.out_height(), geometry.out_width());
+    let below = in_row + geometry.before(geometry.height);
+    let behind = column + geometry.before(geometry.width);
     // Taps that reach an input position are one stride apart, starting here.
-    let first_row = (in_row + geometry.padding()) % stride;
-    let first_column = (column + geometry.padding()) % stride;
+    let (first_row, first_column) = (below % stride, behind % stride);
     let mut sum = [0.0; L];
     for tap_row in (first_row..kernel).step_by(stride) {
-        let Some(out_row) = (in_row + geometry.padding()).checked_sub(tap_row) else {
+        let Some(out_row) = below.checked_sub(tap_row) else {
             break;
         };
         let out_row = out_row / stride;
@@ -103,7 +104,7 @@ fn gather<const FMA: bool, const L: usize>(
             continue;
         }
         for tap_column in (first_column..kernel).step_by(stride) {
-            let Some(out) = (column + geometry.padding()).checked_sub(tap_column) else {
+            let Some(out) = behind.checked_sub(tap_column) else {
                 break;
             };
             let out = out / stride;

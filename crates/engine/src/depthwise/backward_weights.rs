@@ -95,11 +95,11 @@ fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
         stride,
         ..
     } = geometry;
-    let padding = geometry.padding();
+    let (above, left) = (geometry.before(geometry.height), geometry.before(width));
     let (lo, hi) = geometry.interior();
     let rows = geometry.taps(out_row, geometry.height);
     for tap_row in rows.0..rows.1 {
-        let row = (out_row * stride + tap_row - padding) * width;
+        let row = (out_row * stride + tap_row - above) * width;
         for group in (0..kernel).step_by(TAPS) {
             let mut sums = [[0.0; L]; TAPS];
             for out in (0..lo).chain(hi..geometry.out_width()) {
@@ -107,14 +107,14 @@ fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
                 let taps = geometry.taps(out, width);
                 for (tap, sum) in (group..group + TAPS).zip(sums.iter_mut()) {
                     if (taps.0..taps.1).contains(&tap) {
-                        let pixel = row + out * stride + tap - padding;
+                        let pixel = row + out * stride + tap - left;
                         accumulate::<FMA, L>(sum, &gradient, &load(input, pixel * channels + at));
                     }
                 }
             }
             for out in lo..hi {
                 let gradient: [f32; L] = load(output_gradient, out * channels + at);
-                let first = row + out * stride + group - padding;
+                let first = row + out * stride + group - left;
                 for (tap, sum) in sums.iter_mut().enumerate() {
                     accumulate::<FMA, L>(
                         sum,

@@ -104,14 +104,14 @@ fn forward_pixels<const FMA: bool, const L: usize, const PIXELS: usize>(
         stride,
         ..
     } = geometry;
-    let padding = geometry.padding();
+    let (above, left) = (geometry.before(geometry.height), geometry.before(width));
     let rows = geometry.taps(out_row, geometry.height);
     let mut sums = [[0.0; L]; PIXELS];
     for tap_row in rows.0..rows.1 {
-        let row = (out_row * stride + tap_row - padding) * width;
+        let row = (out_row * stride + tap_row - above) * width;
         for tap_column in columns.0..columns.1 {
             let weight: [f32; L] = load(weights, (tap_row * kernel + tap_column) * channels + at);
-            let first = row + out * stride + tap_column - padding;
+            let first = row + out * stride + tap_column - left;
             for (pixel, sum) in sums.iter_mut().enumerate() {
                 let value: [f32; L] = load(input, (first + pixel * stride) * channels + at);
                 accumulate::<FMA, L>(sum, &weight, &value);

@@ -1,8 +1,8 @@
 //! Depthwise convolution, channels last: forward and both gradients.
 //!
 //! Images are `[n, h, w, c]`, weights `[k * k, c]` (tap by tap, so that the
-//! channels of one tap lie side by side), padding is `(k - 1) / 2` on every
-//! side. The kernels walk blocks of 16 channels and keep the sums of a few
+//! channels of one tap lie side by side), an image has
+//! `ceil(size / stride)` outputs along each side. The kernels walk blocks of 16 channels and keep the sums of a few
 //! pixels in registers; what is left of the channels goes in blocks of 8 and 1.
 //! Same numbers as `torch.nn.functional.conv2d(groups=c)` and its gradients.
 
@@ -14,6 +14,8 @@ mod lanes;
 pub use backward_input::backward_input;
 pub use backward_weights::backward_weights;
 pub use forward::forward;
+
+use crate::spec::Padding;
 
 /// The sizes of one depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +32,25 @@ pub struct Geometry {
     pub kernel: usize,
     /// Step between output pixels, in input pixels.
     pub stride: usize,
+    /// What lies around the images.
+    pub padding: Padding,
 }
 
 impl Geometry {
-    /// Zero rows or columns assumed on each side of the input.
-    pub fn padding(&self) -> usize {
-        (self.kernel - 1) / 2
+    /// Zeros assumed before the first of `len` rows or columns.
+    #[inline(always)]
+    pub fn before(&self, len: usize) -> usize {
+        self.padding.before(len, self.kernel, self.stride)
     }
 
     /// Output rows.
     pub fn out_height(&self) -> usize {
-        (self.height + 2 * self.padding() - self.kernel) / self.stride + 1
+        self.height.div_ceil(self.stride)
     }
 
     /// Output columns.
     pub fn out_width(&self) -> usize {
-        (self.width + 2 * self.padding() - self.kernel) / self.stride + 1
+        self.width.div_ceil(self.stride)
     }
 
     /// Numbers in the input.
@@ -66,18 +71,16 @@ impl Geometry {
     /// The taps `lo..hi` of output position `out` that fall inside `len` input positions.
     #[inline(always)]
     pub(super) fn taps(&self, out: usize, len: usize) -> (usize, usize) {
-        let start = out * self.stride;
-        let lo = self.padding().saturating_sub(start);
-        let hi = (len + self.padding())
-            .saturating_sub(start)
-            .min(self.kernel);
+        let (start, before) = (out * self.stride, self.before(len));
+        let lo = before.saturating_sub(start);
+        let hi = (len + before).saturating_sub(start).min(self.kernel);
         (lo.min(hi), hi)
     }
 
     /// The output columns whose every tap lies inside the input.
     #[inline(always)]
     pub(super) fn interior(&self) -> (usize, usize) {
-        let (pad, out) = (self.padding(), self.out_width());
+        let (pad, out) = (self.before(self.width), self.out_width());
         let lo = pad.div_ceil(self.stride).min(out);
         let last = (self.width + pad).checked_sub(self.kernel);
         let hi = last.map_or(0, |last| last / self.stride + 1).min(out);

@@ -110,6 +110,7 @@ impl Fused {
                     .squeeze
                     .as_ref()
                     .map(|squeeze| squeeze.factors.planes()),
+                squeeze_first: block.squeeze_first,
                 pixels: after.pixels(),
             };
             let behind = Behind {
@@ -198,6 +199,7 @@ impl Fused {
         let input = depthwise_input(block, space, norms, index);
         let (taps, norm) = &block.depthwise;
         let z = space.blocks[index].filtered.planes();
+        let zeros = before.zeros(self.layout.padding, block.kernel, block.stride);
         context.each_group(block.expanded, |group, scratch, sums| {
             let ring = scratch.ring(ring_length(after.width));
             let partial = space.tap_gradients[group.index].dst();
@@ -216,6 +218,7 @@ impl Fused {
                         width: before.width,
                         kernel: block.kernel,
                         stride: block.stride,
+                        zeros,
                         source: row(input.source, before.pixels()).src(),
                         norm: input.norm.map(|norm| norm.affine_at(channel)),
                         activation: input.activation,

@@ -87,6 +87,7 @@ impl Fused {
                 norm: &norms[block.depthwise.1],
                 activation: block.activation,
                 factors: None,
+                squeeze_first: block.squeeze_first,
                 pixels: after.pixels(),
             };
             if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
@@ -194,6 +195,7 @@ pub(super) fn stem_of(
         height: side.height,
         width: side.width,
         stride: layout.stem_stride,
+        zeros: side.zeros(layout.padding, 3, layout.stem_stride),
         planes: planes(layout.stem.0.channels),
         // SAFETY: the taps lie there.
         taps: unsafe { space.packed.src().at(layout.stem.0.packed) },
@@ -254,6 +256,7 @@ fn depthwise(
     let input = depthwise_input(block, space, norms, index);
     let (taps, _) = &block.depthwise;
     let target = space.blocks[index].filtered.planes();
+    let zeros = before.zeros(layout.padding, block.kernel, block.stride);
     context.each_group(block.expanded, |group, scratch, sums| {
         let ring = scratch.ring(ring_length(before.width));
         for plane in 0..planes(block.expanded) {
@@ -270,6 +273,7 @@ fn depthwise(
                     width: before.width,
                     kernel: block.kernel,
                     stride: block.stride,
+                    zeros,
                     source: source.src(),
                     norm: input.norm.map(|norm| norm.affine_at(plane * LANES)),
                     activation: input.activation,

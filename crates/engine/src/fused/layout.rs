@@ -5,7 +5,7 @@ use crate::kernels::{TAPS, Weights, packed_length};
 use crate::memory::{Buffer, Src, padded};
 use crate::plan::{ConvNorm, Linear, Plan};
 use crate::simd::LANES;
-use crate::spec::Activation;
+use crate::spec::{Activation, Padding};
 use crate::table::Table;
 
 /// A matrix of weights, `[outputs][inputs]` in the arena.
@@ -65,6 +65,8 @@ pub(super) struct BlockLayout {
     pub(super) depthwise: (Taps, usize),
     /// Reduce, expand.
     pub(super) squeeze: Option<(Matrix, Matrix)>,
+    /// Whether squeeze-excite, where there is one, comes before the activation.
+    pub(super) squeeze_first: bool,
     pub(super) project: (Matrix, usize),
 }
 
@@ -73,6 +75,8 @@ pub(super) struct BlockLayout {
 pub(super) struct Layout {
     pub(super) stem: (Taps, usize),
     pub(super) stem_stride: usize,
+    /// Of the stem and the depthwise convolutions.
+    pub(super) padding: Padding,
     /// After the stem and the last convolution.
     pub(super) activation: Activation,
     pub(super) blocks: Vec<BlockLayout>,
@@ -115,6 +119,8 @@ impl Layout {
                 depthwise: places.taps(&block.depthwise),
                 squeeze: (block.squeeze.as_ref())
                     .map(|layer| (places.linear(&layer.reduce), places.linear(&layer.expand))),
+                squeeze_first: (block.squeeze.as_ref())
+                    .is_some_and(|layer| layer.before_activation),
                 project: places.convolution(&block.project),
             })
             .collect();
@@ -124,6 +130,7 @@ impl Layout {
         Layout {
             stem,
             stem_stride: plan.stem.stride,
+            padding: plan.spec.padding,
             activation: plan.spec.activation,
             blocks,
             last,

@@ -4,8 +4,9 @@ use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
 use super::norm::Norm;
 use crate::kernels::{
-    ActivateRows, Before, Epilogue, Images, NormaliseRows, Product, ProductSums, WeightGradient,
-    activate_rows, combine, factor_gradient, normalise_rows, product, weight_gradient,
+    ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, NormaliseRows, Product,
+    ProductSums, WeightGradient, activate_rows, combine, factor_gradient, factored_backward,
+    normalise_rows, product, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
@@ -136,10 +137,21 @@ pub(super) struct Filtered<'a> {
     pub(super) activation: Activation,
     /// Of squeeze-excite, `[planes][images][16]`.
     pub(super) factors: Option<Planes>,
+    /// Whether squeeze-excite comes before the activation.
+    pub(super) squeeze_first: bool,
     pub(super) pixels: usize,
 }
 
 impl Filtered<'_> {
+    /// Applied before squeeze-excite averages and multiplies.
+    pub(super) fn squeezed(&self) -> Activation {
+        if self.squeeze_first {
+            Activation::Identity
+        } else {
+            self.activation
+        }
+    }
+
     /// # Safety
     /// The rows must exist in `z`, and fit `target`.
     unsafe fn make(
@@ -163,7 +175,11 @@ impl Filtered<'_> {
                     z: self.z.row(rows.start),
                     norm: self.norm.affine(),
                     activation: self.activation,
-                    factors: self.factors.map(|factors| (factors, images)),
+                    factors: self.factors.map(|values| Factors {
+                        values,
+                        images,
+                        before_activation: self.squeeze_first,
+                    }),
                     target,
                 },
             );
@@ -298,7 +314,7 @@ pub(super) fn expand_backward(
 
 /// The way back through [`project`]: to the gradient before the activation, with the sums of
 /// the normalisation there. With squeeze-excite only to the gradient behind the
-/// factors, and to that of the factors in `factors`.
+/// factors (which is before the activation where they are), and to that of the factors in `factors`.
 #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 pub(super) fn project_backward(
     context: &Context<'_>,
@@ -377,18 +393,34 @@ pub(super) fn project_backward(
                     continue;
                 };
                 product(matrix.isa, &operands, &Epilogue::NONE);
+                let planes = planes(matrix.inputs);
+                let images = Images {
+                    first_row: start,
+                    pixels: input.pixels,
+                };
+                if let (true, Some(factors)) = (input.squeeze_first, input.factors) {
+                    let operands = FactoredBackward {
+                        rows: count,
+                        planes,
+                        images,
+                        d: target,
+                        z,
+                        norm,
+                        activation: input.activation,
+                        factors,
+                    };
+                    factored_backward(context.isa, &operands);
+                }
+                let activation = input.squeezed();
                 factor_gradient(
                     context.isa,
                     count,
-                    planes(matrix.inputs),
-                    Images {
-                        first_row: start,
-                        pixels: input.pixels,
-                    },
+                    planes,
+                    images,
                     target,
                     z,
                     norm,
-                    input.activation,
+                    activation,
                     factors,
                 );
             }

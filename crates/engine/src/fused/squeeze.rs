@@ -35,7 +35,7 @@ pub(super) fn squeeze(
                 planes(reduce.inputs),
                 input.z.row(first * input.pixels),
                 input.norm.affine(),
-                input.activation,
+                input.squeezed(),
                 averages,
             );
             let relu = Activation::Relu;
@@ -117,7 +117,7 @@ pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a 
 }
 
 /// The way back: from the gradients behind and of the factors (in `space.gradient`) to that
-/// before the activation, in place in `d`, with the sums of the normalisation there.
+/// of the normalisation's output, in place in `d`, with the sums of the normalisation there.
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
@@ -178,7 +178,7 @@ pub(super) fn squeeze_gradient(
                     d: d.row(row),
                     z: input.z.row(row),
                     norm: input.norm.affine(),
-                    activation: input.activation,
+                    activation: input.squeezed(),
                     factors,
                     averages: wide,
                     target: d.row(row),

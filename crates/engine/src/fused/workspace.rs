@@ -7,6 +7,7 @@ use super::layout::Layout;
 use super::norm::Norm;
 use crate::kernels::Sums;
 use crate::memory::{Buffer, Tensor, plane_stride, planes};
+use crate::spec::{Padding, Zeros};
 
 /// Height and width of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,11 @@ pub(super) struct Side {
 impl Side {
     pub(super) fn pixels(self) -> usize {
         self.height * self.width
+    }
+
+    /// The zeros before it that a convolution takes it to have.
+    pub(super) fn zeros(self, padding: Padding, kernel: usize, stride: usize) -> Zeros {
+        padding.zeros((self.height, self.width), kernel, stride)
     }
 
     /// After a convolution of that stride.

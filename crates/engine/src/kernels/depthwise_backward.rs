@@ -11,7 +11,7 @@ use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
 use super::{Affine, NormBackward, Sums, entry};
 use crate::memory::{Dst, Src};
 use crate::simd::{LANES, Simd};
-use crate::spec::Activation;
+use crate::spec::{Activation, Zeros};
 
 /// Operands of [`depthwise_backward`].
 #[derive(Clone, Copy)]
@@ -25,6 +25,8 @@ pub(crate) struct DepthwiseBackward {
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
+    /// Half the kernel; at stride 2, or one less.
+    pub(crate) zeros: Zeros,
     /// The convolution's input before `norm` and `activation`, `[images][height][width][16]`.
     pub(crate) source: Src,
     pub(crate) norm: Option<Affine>,
@@ -66,11 +68,13 @@ unsafe fn depthwise_backward_kernel<S: Simd>(
     at: usize,
 ) {
     clear_margins(operands.ring, operands.width.div_ceil(operands.stride));
-    match (operands.kernel, operands.stride) {
-        (3, 1) => images::<S, 3, 1>(s, operands, sums, at),
-        (3, _) => images::<S, 3, 2>(s, operands, sums, at),
-        (_, 1) => images::<S, 5, 1>(s, operands, sums, at),
-        _ => images::<S, 5, 2>(s, operands, sums, at),
+    match (operands.kernel, operands.stride, operands.zeros.left) {
+        (3, 1, _) => images::<S, 3, 1, 1>(s, operands, sums, at),
+        (3, _, 1) => images::<S, 3, 2, 1>(s, operands, sums, at),
+        (3, _, _) => images::<S, 3, 2, 0>(s, operands, sums, at),
+        (_, 1, _) => images::<S, 5, 1, 2>(s, operands, sums, at),
+        (_, _, 2) => images::<S, 5, 2, 2>(s, operands, sums, at),
+        _ => images::<S, 5, 2, 1>(s, operands, sums, at),
     }
     s.settle();
 }
@@ -85,14 +89,15 @@ struct Row<'a> {
     operands: &'a DepthwiseBackward,
 }
 
+/// `LEFT`: zeros to the left, a constant because it decides which taps meet which columns.
 #[inline(always)]
-unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
+unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize>(
     s: S,
     o: &DepthwiseBackward,
     sums: &mut Sums,
     at: usize,
 ) {
-    let (height, width, padding) = (o.height, o.width, K / 2);
+    let (height, width, Zeros { above, .. }) = (o.height, o.width, o.zeros);
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(columns));
     for image in 0..o.images {
@@ -101,14 +106,14 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
         let mut totals = [s.zero(); 2];
         let mut next = 0;
         for y in 0..height {
-            while next < ((y + padding) / STRIDE + 1).min(rows) {
+            while next < ((y + above) / STRIDE + 1).min(rows) {
                 let from = output + next * columns;
                 fill_row(s, o, from, columns, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
             let mut gradients = [None; 5];
             for (tap, gradient) in gradients.iter_mut().enumerate().take(K) {
-                let below = y + padding;
+                let below = y + above;
                 if below >= tap
                     && (below - tap).is_multiple_of(STRIDE)
                     && (below - tap) / STRIDE < rows
@@ -130,9 +135,9 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
             // Sums of sums: a row's first, so that rounding does not grow with the image.
             let mut row_totals = [s.zero(); 2];
             if STRIDE == 1 {
-                row_of_tiles::<S, K>(s, &row, width, &mut row_totals);
+                row_of_tiles::<S, K, LEFT>(s, &row, width, &mut row_totals);
             } else {
-                row_of_pairs::<S, K>(s, &row, width, &mut row_totals);
+                row_of_pairs::<S, K, LEFT>(s, &row, width, &mut row_totals);
             }
             for (total, row_total) in totals.iter_mut().zip(row_totals) {
                 *total = s.add(*total, row_total);
@@ -152,7 +157,7 @@ unsafe fn fill_row<S: Simd>(s: S, o: &DepthwiseBackward, from: usize, columns: u
 }
 
 #[inline(always)]
-unsafe fn row_of_tiles<S: Simd, const K: usize>(
+unsafe fn row_of_tiles<S: Simd, const K: usize, const LEFT: usize>(
     s: S,
     row: &Row<'_>,
     width: usize,
@@ -161,31 +166,31 @@ unsafe fn row_of_tiles<S: Simd, const K: usize>(
     let mut x = 0;
     if width.is_multiple_of(7) {
         while x < width {
-            tile::<S, K, 1, 7, 1>(s, row, x, totals);
+            tile::<S, K, 1, LEFT, 7, 1>(s, row, x, totals);
             x += 7;
         }
     }
     while x + 8 <= width {
-        tile::<S, K, 1, 8, 1>(s, row, x, totals);
+        tile::<S, K, 1, LEFT, 8, 1>(s, row, x, totals);
         x += 8;
     }
     while x + 4 <= width {
-        tile::<S, K, 1, 4, 1>(s, row, x, totals);
+        tile::<S, K, 1, LEFT, 4, 1>(s, row, x, totals);
         x += 4;
     }
     while x + 2 <= width {
-        tile::<S, K, 1, 2, 1>(s, row, x, totals);
+        tile::<S, K, 1, LEFT, 2, 1>(s, row, x, totals);
         x += 2;
     }
     while x < width {
-        tile::<S, K, 1, 1, 1>(s, row, x, totals);
+        tile::<S, K, 1, LEFT, 1, 1>(s, row, x, totals);
         x += 1;
     }
 }
 
 /// With stride 2, even and odd columns meet other taps: a tile is of pairs.
 #[inline(always)]
-unsafe fn row_of_pairs<S: Simd, const K: usize>(
+unsafe fn row_of_pairs<S: Simd, const K: usize, const LEFT: usize>(
     s: S,
     row: &Row<'_>,
     width: usize,
@@ -193,19 +198,19 @@ unsafe fn row_of_pairs<S: Simd, const K: usize>(
 ) {
     let (mut x, pairs) = (0, width / 2);
     while x + 4 <= pairs {
-        tile::<S, K, 2, 4, 2>(s, row, x, totals);
+        tile::<S, K, 2, LEFT, 4, 2>(s, row, x, totals);
         x += 4;
     }
     while x + 2 <= pairs {
-        tile::<S, K, 2, 2, 2>(s, row, x, totals);
+        tile::<S, K, 2, LEFT, 2, 2>(s, row, x, totals);
         x += 2;
     }
     while x < pairs {
-        tile::<S, K, 2, 1, 2>(s, row, x, totals);
+        tile::<S, K, 2, LEFT, 1, 2>(s, row, x, totals);
         x += 1;
     }
     if width % 2 == 1 {
-        tile::<S, K, 2, 1, 1>(s, row, x, totals);
+        tile::<S, K, 2, LEFT, 1, 1>(s, row, x, totals);
     }
 }
 
@@ -215,6 +220,7 @@ unsafe fn tile<
     S: Simd,
     const K: usize,
     const STRIDE: usize,
+    const LEFT: usize,
     const WIDTH: usize,
     const PHASES: usize,
 >(
@@ -246,12 +252,12 @@ unsafe fn tile<
             gradient: gradient.at(x * LANES),
             operands: o,
         };
-        taps.add::<S, K, STRIDE, WIDTH, PHASES, 0>(s, &inputs, &mut sums);
-        taps.add::<S, K, STRIDE, WIDTH, PHASES, 1>(s, &inputs, &mut sums);
-        taps.add::<S, K, STRIDE, WIDTH, PHASES, 2>(s, &inputs, &mut sums);
+        taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 0>(s, &inputs, &mut sums);
+        taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 1>(s, &inputs, &mut sums);
+        taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 2>(s, &inputs, &mut sums);
         if K > 3 {
-            taps.add::<S, K, STRIDE, WIDTH, PHASES, 3>(s, &inputs, &mut sums);
-            taps.add::<S, K, STRIDE, WIDTH, PHASES, 4>(s, &inputs, &mut sums);
+            taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 3>(s, &inputs, &mut sums);
+            taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 4>(s, &inputs, &mut sums);
         }
     }
     for_activation!(o.activation, A => for (column, sums) in sums.iter().enumerate() {
@@ -288,6 +294,7 @@ impl Taps<'_> {
         S: Simd,
         const K: usize,
         const STRIDE: usize,
+        const LEFT: usize,
         const WIDTH: usize,
         const PHASES: usize,
         const TAP: usize,
@@ -302,8 +309,8 @@ impl Taps<'_> {
         let mut weight_gradient = s.load(self.operands.taps_gradient.src(), at);
         for phase in 0..PHASES {
             // The output column of input column `c` at this tap is
-            // (c + K / 2 - TAP) / STRIDE, where that is whole.
-            let shift = phase + K / 2 + STRIDE * MARGIN - TAP;
+            // (c + LEFT - TAP) / STRIDE, where that is whole.
+            let shift = phase + LEFT + STRIDE * MARGIN - TAP;
             if !shift.is_multiple_of(STRIDE) {
                 continue;
             }

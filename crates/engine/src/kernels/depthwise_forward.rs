@@ -12,7 +12,7 @@ use super::image_rows::inside;
 use super::{Affine, Sums, entry};
 use crate::memory::{Dst, Src};
 use crate::simd::{LANES, Simd};
-use crate::spec::Activation;
+use crate::spec::{Activation, Zeros};
 
 /// Operands of [`depthwise_forward`].
 #[derive(Clone, Copy)]
@@ -22,10 +22,12 @@ pub(crate) struct DepthwiseForward {
     pub(crate) height: usize,
     /// Of the input.
     pub(crate) width: usize,
-    /// 3 or 5; the padding is half of it.
+    /// 3 or 5.
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
+    /// At most half the kernel.
+    pub(crate) zeros: Zeros,
     /// `[images][height][width][16]`
     pub(crate) source: Src,
     /// Applied to the input before the activation; channel 0 is this plane's first.
@@ -43,7 +45,7 @@ pub(crate) struct DepthwiseForward {
 
 /// Rows of a ring: at least the kernel's, and a power of two.
 pub(super) const RING_ROWS: usize = 8;
-/// Zeros on either side of a row, at least the padding; on the right also what the last
+/// Zeros on either side of a row, at least half a kernel; on the right also what the last
 /// tile reads beyond the row.
 pub(super) const MARGIN: usize = 2;
 const RIGHT: usize = 10;
@@ -96,7 +98,7 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
 /// The input rows that an output row sees.
 #[derive(Clone)]
 pub(super) struct Seen {
-    /// The kernel's rows of the ring, from the left margin's end minus the padding on.
+    /// The kernel's rows of the ring, from the zeros on that it sees to the left.
     inputs: [Src; 5],
     /// The taps' rows that fall inside the image.
     tap_rows: Range<usize>,
@@ -110,13 +112,14 @@ impl Seen {
         width: usize,
         height: usize,
         y: usize,
+        zeros: Zeros,
     ) -> Self {
-        let (padding, tap_rows) = (K / 2, inside(y, STRIDE, K, height));
+        let tap_rows = inside(y, STRIDE, K, height, zeros.above);
         let mut inputs = [Src::none(); 5];
         for tap in tap_rows.clone() {
-            let row = (y * STRIDE + tap - padding) % RING_ROWS;
-            // The margin is as wide as the widest padding.
-            inputs[tap] = ring.at(row * ring_stride(width) + (MARGIN - padding) * LANES);
+            let row = (y * STRIDE + tap - zeros.above) % RING_ROWS;
+            // The margin is as wide as half the widest kernel.
+            inputs[tap] = ring.at(row * ring_stride(width) + (MARGIN - zeros.left) * LANES);
         }
         Seen { inputs, tap_rows }
     }
@@ -177,7 +180,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
     sums: &mut Sums,
     at: usize,
 ) {
-    let (height, width, padding) = (o.height, o.width, K / 2);
+    let (height, width) = (o.height, o.width);
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let ring_row = |row: usize| o.ring.at(row % RING_ROWS * ring_stride(width));
     for image in 0..o.images {
@@ -186,7 +189,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
         let mut totals = [s.zero(); 2];
         let mut next = 0;
         for y in 0..rows {
-            while next < (y * STRIDE + padding + 1).min(height) {
+            while next < (y * STRIDE + K - o.zeros.above).min(height) {
                 let row = source.at(next * width * S::PIXEL);
                 fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
                 next += 1;
@@ -194,7 +197,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
             // Sums of sums: a row's first, so that rounding does not grow with the image.
             let mut row_totals = [s.zero(); 2];
             let row = Row::<S> {
-                seen: Seen::new::<K, STRIDE>(o.ring.src(), width, height, y),
+                seen: Seen::new::<K, STRIDE>(o.ring.src(), width, height, y, o.zeros),
                 columns,
                 taps: o.taps,
                 bias: s.zero(),

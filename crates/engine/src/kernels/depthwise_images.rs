@@ -8,7 +8,7 @@ use super::entry;
 use super::image_rows::inside;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
-use crate::spec::Activation;
+use crate::spec::{Activation, Zeros};
 
 /// Operands of [`depthwise_images`].
 #[derive(Clone, Copy)]
@@ -19,9 +19,9 @@ pub(crate) struct DepthwiseImages {
     pub(crate) height: usize,
     /// Of the input.
     pub(crate) width: usize,
-    /// The padding is half of it.
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
+    pub(crate) zeros: Zeros,
     /// `[images][height][width]` pixels, which may be f32 where activations are not.
     pub(crate) source: Planes,
     /// `[plane][kernel * kernel][16]`
@@ -94,19 +94,19 @@ unsafe fn tile_of<S: Simd, const IMAGES: usize, const WIDE: bool>(
 ) {
     let (rows, columns) = (o.height.div_ceil(o.stride), o.width.div_ceil(o.stride));
     let (from, to) = (o.height * o.width, rows * columns);
-    let (k, padding) = (o.kernel, o.kernel / 2);
+    let (k, Zeros { above, left }) = (o.kernel, o.zeros);
     let taps = o.taps.at(plane * k * k * LANES);
     let bias = s.load(o.bias, plane * LANES);
     for y in 0..rows {
-        let tap_rows = inside(y, o.stride, k, o.height);
+        let tap_rows = inside(y, o.stride, k, o.height, above);
         for x in 0..columns {
-            let tap_columns = inside(x, o.stride, k, o.width);
+            let tap_columns = inside(x, o.stride, k, o.width, left);
             let mut sums = [s.zero(); IMAGES];
             for tap_row in tap_rows.clone() {
-                let row = (y * o.stride + tap_row - padding) * o.width;
+                let row = (y * o.stride + tap_row - above) * o.width;
                 for tap in tap_columns.clone() {
                     let weight = s.load(taps, (tap_row * k + tap) * LANES);
-                    let pixel = row + x * o.stride + tap - padding;
+                    let pixel = row + x * o.stride + tap - left;
                     for image in 0..IMAGES {
                         let pixel = pixel + image * from;
                         let value = if WIDE {

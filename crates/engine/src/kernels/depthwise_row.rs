@@ -6,7 +6,7 @@ use super::depthwise_forward::{MARGIN, RING_ROWS, Row, Seen, clear_margins, ring
 use super::entry;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
-use crate::spec::Activation;
+use crate::spec::{Activation, Zeros};
 
 /// The last few rows of an image in some planes, each with zeros on either side.
 #[derive(Clone, Copy)]
@@ -61,10 +61,12 @@ pub(crate) struct DepthwiseRow {
     pub(crate) planes: usize,
     /// Of the input.
     pub(crate) height: usize,
-    /// 3 or 5; the padding is half of it.
+    /// 3 or 5.
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
+    /// At most half the kernel.
+    pub(crate) zeros: Zeros,
     /// The output row.
     pub(crate) y: usize,
     /// The output's width.
@@ -102,7 +104,7 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &Depthwi
     for plane in 0..o.planes {
         let ring = o.ring.planes.plane(plane).src();
         let row = Row::<S> {
-            seen: Seen::new::<K, STRIDE>(ring, o.ring.width, o.height, o.y),
+            seen: Seen::new::<K, STRIDE>(ring, o.ring.width, o.height, o.y, o.zeros),
             columns: o.columns,
             taps: o.taps.at(plane * K * K * LANES),
             bias: s.load(o.bias, plane * LANES),

@@ -20,13 +20,24 @@ pub(crate) struct ActivateRows {
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
-    /// Multiplies each image's channels (squeeze-excite), `[planes][images][16]`.
-    pub(crate) factors: Option<(Planes, Images)>,
+    /// Multiplies each image's channels (squeeze-excite).
+    pub(crate) factors: Option<Factors>,
     pub(crate) target: Planes,
 }
 
+/// What squeeze-excite multiplies a block of rows by.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    /// `[planes][images][16]`
+    pub(crate) values: Planes,
+    pub(crate) images: Images,
+    /// Before the activation instead of after it.
+    pub(crate) before_activation: bool,
+}
+
 entry! {
-    /// `target = activation(z * scale + shift)`, times the image's factors.
+    /// `target = activation(z * scale + shift)`, times the image's factors before or after the
+    /// activation.
     ///
     /// # Safety
     /// See the operands.
@@ -43,13 +54,20 @@ unsafe fn activate_rows_kernel<S: Simd>(s: S, o: &ActivateRows) {
                 let y = s.mul_add(s.load_pixel(z, row), scale, shift);
                 s.store_pixel(target, row, activate::<S, A>(s, y));
             },
-            Some((factors, images)) => {
-                let factors = factors.plane(plane).src();
-                for (image, rows) in images.spans(o.rows) {
-                    let factor = s.load(factors, image * LANES);
+            Some(factors) => {
+                let values = factors.values.plane(plane).src();
+                for (image, rows) in factors.images.spans(o.rows) {
+                    let factor = s.load(values, image * LANES);
+                    // Multiplied by 1 a number stays as it is: one loop does for both orders.
+                    let (before, after) = if factors.before_activation {
+                        (factor, s.splat(1.0))
+                    } else {
+                        (s.splat(1.0), factor)
+                    };
+                    let (scale, shift) = (s.mul(scale, before), s.mul(shift, before));
                     for row in rows {
                         let y = s.mul_add(s.load_pixel(z, row), scale, shift);
-                        let y = s.mul(factor, activate::<S, A>(s, y));
+                        let y = s.mul(after, activate::<S, A>(s, y));
                         s.store_pixel(target, row, y);
                     }
                 }

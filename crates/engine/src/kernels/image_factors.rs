@@ -1,10 +1,12 @@
 //! What squeeze-excite and pooling do with finished activations: averages over an image,
 //! and factors for its channels.
 
+use super::activation::{activate, for_activation};
 use super::image_rows::Images;
 use super::{entry, put};
 use crate::memory::Planes;
 use crate::simd::Simd;
+use crate::spec::Activation;
 
 entry! {
     /// The average over the `pixels` of each of `images` images, to `target`
@@ -73,12 +75,19 @@ unsafe fn hardsigmoid_kernel<S: Simd>(s: S, rows: usize, planes: usize, factors:
 }
 
 entry! {
-    /// Multiplies a block of rows by its images' `factors`, `[planes][images][16]`.
+    /// Multiplies a block of rows by its images' `factors`, `[planes][images][16]`, and applies
+    /// the activation.
     ///
     /// # Safety
     /// `values` hold `rows` rows; the block's images exist in `factors`.
-    fn multiply_rows(rows: usize, planes: usize, images: Images, factors: Planes, values: Planes)
-        => multiply_rows_kernel
+    fn multiply_rows(
+        rows: usize,
+        planes: usize,
+        images: Images,
+        factors: Planes,
+        activation: Activation,
+        values: Planes,
+    ) => multiply_rows_kernel
 }
 
 #[inline(always)]
@@ -88,16 +97,17 @@ unsafe fn multiply_rows_kernel<S: Simd>(
     planes: usize,
     images: Images,
     factors: Planes,
+    activation: Activation,
     values: Planes,
 ) {
     for plane in 0..planes {
         let (factors, values) = (factors.plane(plane).src(), values.plane(plane).start);
-        for (image, rows) in images.spans(rows) {
+        for_activation!(activation, A => for (image, rows) in images.spans(rows) {
             let factor = s.load_pixel(factors, image);
             for row in rows {
-                let value = s.load_pixel(values.src(), row);
-                s.store_pixel(values, row, s.mul(value, factor));
+                let value = s.mul(s.load_pixel(values.src(), row), factor);
+                s.store_pixel(values, row, activate::<S, A>(s, value));
             }
-        }
+        });
     }
 }

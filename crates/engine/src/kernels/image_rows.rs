@@ -26,11 +26,18 @@ impl Images {
     }
 }
 
-/// The taps along one axis that fall inside an image of `size` pixels, for output `y`.
+/// The taps along one axis that fall inside an image of `size` pixels with `zeros` before it, for
+/// output `y`.
 #[inline(always)]
-pub(super) fn inside(y: usize, stride: usize, kernel: usize, size: usize) -> Range<usize> {
-    let (padding, top) = (kernel / 2, y * stride);
-    padding.saturating_sub(top)..kernel.min(size + padding - top)
+pub(super) fn inside(
+    y: usize,
+    stride: usize,
+    kernel: usize,
+    size: usize,
+    zeros: usize,
+) -> Range<usize> {
+    let top = y * stride;
+    zeros.saturating_sub(top)..kernel.min(size + zeros - top)
 }
 
 #[cfg(test)]

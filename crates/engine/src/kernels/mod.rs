@@ -36,7 +36,7 @@ pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_len
 pub(crate) use depthwise_images::{DepthwiseImages, depthwise_images};
 pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
 pub(crate) use elementwise::{
-    ActivateRows, ActivationBackward, NormaliseRows, activate_rows, activation_backward,
+    ActivateRows, ActivationBackward, Factors, NormaliseRows, activate_rows, activation_backward,
     channel_sums, combine, normalise_rows, widen_rows,
 };
 pub(crate) use image_factors::{hardsigmoid, image_averages, multiply_rows};
@@ -44,7 +44,8 @@ pub(crate) use image_rows::Images;
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
 pub(crate) use panels::panel_planes;
 pub(crate) use pooled::{
-    SqueezeBackward, average, average_backward, factor_gradient, squeeze_backward,
+    FactoredBackward, SqueezeBackward, average, average_backward, factor_gradient,
+    factored_backward, squeeze_backward,
 };
 pub(crate) use product::{Before, Epilogue, Product, ProductSums, Weights, product};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};

@@ -182,6 +182,49 @@ unsafe fn factor_gradient_kernel<S: Simd>(
     }
 }
 
+/// Operands of [`factored_backward`].
+#[derive(Clone, Copy)]
+pub(crate) struct FactoredBackward {
+    pub(crate) rows: usize,
+    pub(crate) planes: usize,
+    pub(crate) images: Images,
+    /// The gradient behind the activation, which becomes the one before it.
+    pub(crate) d: Planes,
+    /// What the normalisation before the factors was given.
+    pub(crate) z: Planes,
+    pub(crate) norm: Affine,
+    pub(crate) activation: Activation,
+    /// The factors, `[planes][images][16]`.
+    pub(crate) factors: Planes,
+}
+
+entry! {
+    /// The way back through an activation that comes after the factors of squeeze-excite,
+    /// `activation(factor * (z * scale + shift))`.
+    ///
+    /// # Safety
+    /// See the operands.
+    fn factored_backward(operands: &FactoredBackward) => factored_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn factored_backward_kernel<S: Simd>(s: S, o: &FactoredBackward) {
+    for plane in 0..o.planes {
+        let (scale, shift) = o.norm.at(s, plane * LANES);
+        let (d, z) = (o.d.plane(plane).start, o.z.plane(plane).src());
+        let factors = o.factors.plane(plane).src();
+        for_activation!(o.activation, A => for (image, rows) in o.images.spans(o.rows) {
+            let factor = s.load(factors, image * LANES);
+            // As in the forward pass, so that a number falls on the same side of a kink.
+            let (scale, shift) = (s.mul(scale, factor), s.mul(shift, factor));
+            for row in rows {
+                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
+                s.store_pixel(d, row, derive::<S, A>(s, y, s.load_pixel(d.src(), row)));
+            }
+        });
+    }
+}
+
 /// Operands of [`squeeze_backward`].
 #[derive(Clone, Copy)]
 pub(crate) struct SqueezeBackward {

@@ -8,6 +8,7 @@ use super::image_rows::inside;
 use super::{NormBackward, Sums, entry};
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
+use crate::spec::Zeros;
 
 /// Taps of an output channel: `[3][3][3]`, channel, row, column, as torch has them.
 pub(crate) const TAPS: usize = 27;
@@ -43,6 +44,8 @@ pub(crate) struct Stem {
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) stride: usize,
+    /// At most one row and one column.
+    pub(crate) zeros: Zeros,
     pub(crate) planes: usize,
     /// `[plane][27][16]`
     pub(crate) taps: Src,
@@ -68,6 +71,14 @@ impl Stem {
         self.scratch.at(row % ROWS * Self::pitch(self.width))
     }
 
+    /// What row `tap` of the taps meets of the image for output row `y`, from its first column on.
+    #[inline(always)]
+    unsafe fn tap_row(&self, y: usize, tap: usize) -> Src {
+        let row = self.row(y * self.stride + tap - self.zeros.above).src();
+        // A row begins with a pixel of zeros.
+        row.at((1 - self.zeros.left) * COLOURS)
+    }
+
     /// Copies what output row `y` sees of the image that begins at row `image` of `pixels`;
     /// `next` is the first row of it that is not there yet.
     pub(super) unsafe fn fill_for(
@@ -77,7 +88,7 @@ impl Stem {
         y: usize,
         next: &mut usize,
     ) {
-        while *next < (y * self.stride + 2).min(self.height) {
+        while *next < (y * self.stride + 3 - self.zeros.above).min(self.height) {
             self.fill(pixels, image + *next, *next);
             *next += 1;
         }
@@ -133,7 +144,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
         let mut next = 0;
         for y in 0..rows {
             o.fill_for(pixels, image * o.height, y, &mut next);
-            let tap_rows = inside(y, o.stride, 3, o.height);
+            let tap_rows = inside(y, o.stride, 3, o.height, o.zeros.above);
             for plane in 0..o.planes {
                 let taps = o.taps.at(plane * TAPS * LANES);
                 let target = z.plane(plane).row((image * rows + y) * columns).start;
@@ -170,7 +181,7 @@ pub(super) unsafe fn forward_tile<S: Simd>(
 ) -> [S::Vector; TILE] {
     let mut sums = [s.zero(); TILE];
     for tap_row in tap_rows {
-        let row = o.row(y * o.stride + tap_row - 1).src();
+        let row = o.tap_row(y, tap_row);
         for tap in 0..3 {
             let start = row.at((x * o.stride + tap) * COLOURS);
             for colour in 0..COLOURS {
@@ -217,14 +228,14 @@ unsafe fn stem_backward_kernel<S: Simd>(
         let mut next = 0;
         for y in 0..rows {
             o.fill_for(pixels, image * o.height, y, &mut next);
-            let tap_rows = inside(y, o.stride, 3, o.height);
+            let tap_rows = inside(y, o.stride, 3, o.height, o.zeros.above);
             for plane in 0..o.planes {
                 let start = (image * rows + y) * columns;
                 let d = d.plane(plane).row(start).src();
                 let z = z.plane(plane).row(start).src();
                 let norm = norm.at(s, plane * LANES);
                 for tap_row in tap_rows.clone() {
-                    let row = o.row(y * o.stride + tap_row - 1).src();
+                    let row = o.tap_row(y, tap_row);
                     let mut sums = [[s.zero(); 3]; COLOURS];
                     for x in 0..columns {
                         let dz = norm.combine(s, s.load_pixel(d, x), s.load_pixel(z, x));

@@ -37,10 +37,10 @@ unsafe fn stem_rows_kernel<S: Simd>(
 ) {
     let columns = o.width.div_ceil(o.stride);
     o.clear();
-    let mut next = (rows.start * o.stride).saturating_sub(1);
+    let mut next = (rows.start * o.stride).saturating_sub(o.zeros.above);
     for (index, y) in rows.enumerate() {
         o.fill_for(pixels, 0, y, &mut next);
-        let tap_rows = inside(y, o.stride, 3, o.height);
+        let tap_rows = inside(y, o.stride, 3, o.height, o.zeros.above);
         for plane in 0..o.planes {
             let taps = o.taps.at(plane * TAPS * LANES);
             let bias = s.load(bias, plane * LANES);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use engine::{
     Activation, BatchNormSpec, BlockSpec, Fused, FusedOptions, HeadSpec, ImagePixels, Images, Isa,
-    Naming, NetworkSpec, Plan, Role,
+    Naming, NetworkSpec, Padding, Plan, Role, SqueezeSpec,
 };
 
 /// Reproducible random numbers (Steele et al. 2014, SplitMix64).
@@ -62,7 +62,10 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
             } else {
                 out
             };
-            let hidden = random.in_range(1..=20);
+            let squeeze = SqueezeSpec {
+                hidden: random.in_range(1..=20),
+                before_activation: random.one_of(&[false, true]),
+            };
             BlockSpec {
                 in_channels,
                 expansion,
@@ -70,7 +73,7 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
                 out_channels: channels,
                 kernel: random.one_of(&[3, 5]),
                 stride,
-                squeeze: random.one_of(&[None, Some(hidden)]),
+                squeeze: random.one_of(&[None, Some(squeeze)]),
                 activation: random.one_of(&ACTIVATIONS),
             }
         })
@@ -81,6 +84,7 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
         naming: random.one_of(&[Naming::MobileNetV2, Naming::MobileNetV3]),
         stem_channels,
         stem_stride: random.in_range(1..=2),
+        padding: random.one_of(&[Padding::Symmetric, Padding::Same]),
         activation: random.one_of(&ACTIVATIONS),
         blocks,
         features: random.in_range(1..=80),

@@ -1,7 +1,7 @@
 //! A whole network in double precision, written from the definition: every layer a plain
 //! loop, channels last. Slow, and meant to be obviously right.
 
-use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
+use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
 
 /// Activations, `[images][height][width][channels]`.
 #[derive(Clone)]
@@ -109,10 +109,16 @@ impl Network<'_> {
             Some(layer) => self.conv_norm(layer, input),
             None => input.clone(),
         };
-        x = self.conv_norm(&block.depthwise, &x);
+        let mut filter = block.depthwise.clone();
+        let mut late = Activation::Identity;
+        if (block.squeeze.as_ref()).is_some_and(|layer| layer.before_activation) {
+            std::mem::swap(&mut filter.activation, &mut late);
+        }
+        x = self.conv_norm(&filter, &x);
         if let Some(layer) = &block.squeeze {
             self.squeeze(layer, &mut x);
         }
+        x.values.iter_mut().for_each(|x| *x = activate(late, *x));
         x = self.conv_norm(&block.project, &x);
         if block.spec.is_residual() {
             for (x, input) in x.values.iter_mut().zip(&input.values) {
@@ -193,7 +199,7 @@ impl Network<'_> {
     }
 }
 
-/// Padding is half the kernel; weights are OIHW.
+/// Weights are OIHW.
 fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     let (kernel, stride) = (layer.kernel, layer.stride);
     let (height, width) = (input.height.div_ceil(stride), input.width.div_ceil(stride));
@@ -203,10 +209,14 @@ fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     } else {
         layer.in_channels
     };
+    let before = |size: usize, outputs: usize| match layer.padding {
+        Padding::Symmetric => kernel / 2,
+        Padding::Same => ((outputs - 1) * stride + kernel).saturating_sub(size) / 2,
+    };
     // The input's place under a tap, where it is inside.
     let under = |place: usize, tap: usize, size: usize| {
         (place * stride + tap)
-            .checked_sub(kernel / 2)
+            .checked_sub(before(size, size.div_ceil(stride)))
             .filter(|at| *at < size)
     };
     for image in 0..input.images {

@@ -1,8 +1,10 @@
-use engine::Isa;
 use engine::depthwise::{Geometry, backward_input, backward_weights, forward};
+use engine::{Isa, Padding};
 use proptest::prelude::*;
 
 use crate::{assert_close, numbers};
+
+const PADDINGS: [Padding; 2] = [Padding::Symmetric, Padding::Same];
 
 /// Calls `visit(input index, weight index, output index)` for every product of the convolution.
 fn each_product(g: Geometry, mut visit: impl FnMut(usize, usize, usize)) {
@@ -11,10 +13,10 @@ fn each_product(g: Geometry, mut visit: impl FnMut(usize, usize, usize)) {
         for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
             for (i, j) in (0..g.kernel).flat_map(|i| (0..g.kernel).map(move |j| (i, j))) {
                 let y = (row * g.stride + i)
-                    .checked_sub(g.padding())
+                    .checked_sub(g.before(g.height))
                     .filter(|y| *y < g.height);
                 let x = (column * g.stride + j)
-                    .checked_sub(g.padding())
+                    .checked_sub(g.before(g.width))
                     .filter(|x| *x < g.width);
                 let (Some(y), Some(x)) = (y, x) else { continue };
                 for c in 0..g.channels {
@@ -70,14 +72,17 @@ fn check(g: Geometry) {
 fn adversarial_shapes() {
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
         for size in 1..=17 {
-            check(Geometry {
-                batch: 1,
-                height: size,
-                width: 18 - size,
-                channels: 25,
-                kernel,
-                stride,
-            });
+            for padding in PADDINGS {
+                check(Geometry {
+                    batch: 1,
+                    height: size,
+                    width: 18 - size,
+                    channels: 25,
+                    kernel,
+                    stride,
+                    padding,
+                });
+            }
         }
         for channels in [1, 8, 16, 40, 1280] {
             check(Geometry {
@@ -87,6 +92,7 @@ fn adversarial_shapes() {
                 channels,
                 kernel,
                 stride,
+                padding: Padding::Same,
             });
         }
     }
@@ -102,7 +108,8 @@ proptest! {
         channels in 1usize..70,
         kernel in prop_oneof![Just(1), Just(3), Just(5), Just(7)],
         stride in 1usize..4,
+        padding in prop_oneof![Just(PADDINGS[0]), Just(PADDINGS[1])],
     ) {
-        check(Geometry { batch, height, width, channels, kernel, stride });
+        check(Geometry { batch, height, width, channels, kernel, stride, padding });
     }
 }

@@ -1,5 +1,6 @@
 use engine::{
-    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Plan, Role, SpecError,
+    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Padding, Plan, Role,
+    SpecError, SqueezeSpec,
 };
 
 fn tiny() -> NetworkSpec {
@@ -10,7 +11,10 @@ fn tiny() -> NetworkSpec {
         out_channels: 8,
         kernel: 5,
         stride: 1,
-        squeeze: Some(4),
+        squeeze: Some(SqueezeSpec {
+            hidden: 4,
+            before_activation: false,
+        }),
         activation: Activation::Relu,
     };
     NetworkSpec {
@@ -18,6 +22,7 @@ fn tiny() -> NetworkSpec {
         naming: Naming::MobileNetV3,
         stem_channels: 8,
         stem_stride: 2,
+        padding: Padding::Symmetric,
         activation: Activation::Hardswish,
         blocks: vec![
             BlockSpec {
@@ -120,6 +125,26 @@ fn mobilenet_v2_names_a_projection_and_its_norm_one_after_the_other() {
         "features.2.conv.3.running_var",
     ];
     assert_eq!(names, expected);
+}
+
+/// What TensorFlow's documentation of `SAME` gives, as `timm/layers/padding.py` computes it.
+#[test]
+fn same_padding_puts_the_smaller_half_first() {
+    for (size, kernel, stride, expected) in [
+        (224, 3, 2, 0),
+        (225, 3, 2, 1),
+        (56, 5, 2, 1),
+        (57, 5, 2, 2),
+        (2, 5, 2, 1),
+        (1, 3, 2, 1),
+        (7, 3, 1, 1),
+        (8, 5, 1, 2),
+        (6, 1, 1, 0),
+    ] {
+        let found = Padding::Same.before(size, kernel, stride);
+        assert_eq!(found, expected, "{size} px, {kernel} / {stride}");
+        assert_eq!(Padding::Symmetric.before(size, kernel, stride), kernel / 2);
+    }
 }
 
 #[test]

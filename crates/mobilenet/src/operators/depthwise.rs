@@ -1,19 +1,20 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
-use engine::Isa;
 use engine::depthwise::{Geometry, backward_input, backward_weights, forward};
+use engine::{Isa, Padding};
 
 use super::{patches, slice, with_slices};
 
-/// Depthwise convolution of `x` `[n, h, w, c]` with `weights` `[k * k, c]`,
-/// padding `(k - 1) / 2`, to `[n, out_h, out_w, c]`.
+/// Depthwise convolution of `x` `[n, h, w, c]` with `weights` `[k * k, c]` to
+/// `[n, out_h, out_w, c]`.
 pub(crate) fn depthwise(
     x: &Tensor,
     weights: &Tensor,
     kernel: usize,
     stride: usize,
+    padding: Padding,
 ) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return stock(x, weights, kernel, stride);
+        return stock(x, weights, kernel, stride, padding);
     }
     let (batch, height, width, channels) = x.dims4()?;
     let geometry = Geometry {
@@ -23,13 +24,20 @@ pub(crate) fn depthwise(
         channels,
         kernel,
         stride,
+        padding,
     };
     x.contiguous()?
         .apply_op2(&weights.contiguous()?, Depthwise(geometry))
 }
 
-fn stock(x: &Tensor, weights: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
-    let taps = patches::taps(x, kernel, stride)?;
+fn stock(
+    x: &Tensor,
+    weights: &Tensor,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+) -> Result<Tensor> {
+    let taps = patches::taps(x, kernel, stride, padding)?;
     let mut sum = taps[0].broadcast_mul(&weights.get(0)?)?;
     for (tap, values) in taps.iter().enumerate().skip(1) {
         sum = (sum + values.broadcast_mul(&weights.get(tap)?)?)?;
@@ -96,16 +104,19 @@ mod tests {
             (3, 2, 8, 5),
             (5, 1, 2, 9),
             (5, 2, 7, 7),
+            (5, 2, 8, 6),
             (5, 2, 1, 1),
         ] {
-            assert_same(
-                [
-                    numbers(&[2, height, width, 10], 1),
-                    numbers(&[kernel * kernel, 10], 2),
-                ],
-                |[x, w]| depthwise(x, w, kernel, stride).unwrap(),
-                |[x, w]| stock(x, w, kernel, stride).unwrap(),
-            );
+            for padding in [Padding::Symmetric, Padding::Same] {
+                assert_same(
+                    [
+                        numbers(&[2, height, width, 10], 1),
+                        numbers(&[kernel * kernel, 10], 2),
+                    ],
+                    |[x, w]| depthwise(x, w, kernel, stride, padding).unwrap(),
+                    |[x, w]| stock(x, w, kernel, stride, padding).unwrap(),
+                );
+            }
         }
     }
 }

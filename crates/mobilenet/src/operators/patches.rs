@@ -1,25 +1,37 @@
 use candle_core::{Result, Tensor};
+use engine::Padding;
 
 /// The inputs of every output pixel of a convolution, side by side:
 /// `[n, h, w, c]` to `[n * out_h * out_w, k * k * c]`, taps outermost.
-pub(crate) fn patches(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
+pub(crate) fn patches(
+    x: &Tensor,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+) -> Result<Tensor> {
     let (_, _, _, channels) = x.dims4()?;
-    let taps = taps(x, kernel, stride)?;
+    let taps = taps(x, kernel, stride, padding)?;
     Tensor::cat(&taps, 3)?.reshape(((), kernel * kernel * channels))
 }
 
-/// For each tap of a `kernel`×`kernel` convolution with padding `(kernel - 1) / 2`,
-/// the input it meets at every output pixel: `k * k` tensors `[n, out_h, out_w, c]`.
-pub(super) fn taps(x: &Tensor, kernel: usize, stride: usize) -> Result<Vec<Tensor>> {
+/// For each tap of a `kernel`×`kernel` convolution the input it meets at every output pixel: `k * k` tensors `[n, out_h, out_w, c]`.
+pub(super) fn taps(
+    x: &Tensor,
+    kernel: usize,
+    stride: usize,
+    padding: Padding,
+) -> Result<Vec<Tensor>> {
     let (batch, height, width, channels) = x.dims4()?;
-    let padding = (kernel - 1) / 2;
-    let out = |len: usize| (len + 2 * padding - kernel) / stride + 1;
-    let (rows, columns) = (out(height), out(width));
+    let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
+    let (above, left) = (
+        padding.before(height, kernel, stride),
+        padding.before(width, kernel, stride),
+    );
     // Enough zeros at the end for whole strides after the last tap's first pixel.
-    let after = |len: usize, out: usize| (kernel - 1 + out * stride).saturating_sub(len + padding);
+    let after = |len: usize, out: usize| (kernel - 1 + out * stride).saturating_sub(len);
     let padded = x
-        .pad_with_zeros(1, padding, after(height, rows))?
-        .pad_with_zeros(2, padding, after(width, columns))?;
+        .pad_with_zeros(1, above, after(height + above, rows))?
+        .pad_with_zeros(2, left, after(width + left, columns))?;
     let mut taps = Vec::with_capacity(kernel * kernel);
     for row in 0..kernel {
         let rows_of_tap = padded

@@ -1,7 +1,7 @@
 //! MobileNetV3 (Howard et al. 2019, tables 1 and 2), as torchvision builds it
 //! (`torchvision/models/mobilenetv3.py`).
 
-use engine::{Activation, BlockSpec};
+use engine::{Activation, BlockSpec, SqueezeSpec};
 
 use super::{Backbone, make_divisible};
 
@@ -69,7 +69,10 @@ pub(crate) fn v3(size: Size, width: f64) -> Backbone {
             out_channels,
             kernel,
             stride,
-            squeeze: squeeze.then(|| make_divisible((expanded / 4) as f64)),
+            squeeze: squeeze.then(|| SqueezeSpec {
+                hidden: make_divisible((expanded / 4) as f64),
+                before_activation: false,
+            }),
             activation,
         });
         in_channels = out_channels;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use mobilenet::{
-    Composed, Fused, FusedOptions, HeadKind, Images, Isa, ModelConfig, Network, Precision, Variant,
+    Composed, Fused, FusedOptions, HeadKind, Images, Isa, ModelConfig, Network, Padding, Precision,
+    Variant,
 };
 use proptest::prelude::*;
 
@@ -48,6 +49,7 @@ proptest! {
         width in 0.2_f64..1.3,
         linear in any::<bool>(),
         stem_stride in 1_usize..=2,
+        same in any::<bool>(),
         classes in 2_usize..40,
         side in 32_usize..70,
         batch in 2_usize..10,
@@ -59,7 +61,14 @@ proptest! {
         let side = if stem_stride == 1 { side / 2 + 16 } else { side };
         let variant = Variant::ALL[variant];
         let head = if linear { HeadKind::Linear } else { HeadKind::Torchvision };
-        let config = ModelConfig { width, head, stem_stride, ..ModelConfig::new(variant, classes) };
+        let padding = if same { Padding::Same } else { Padding::Symmetric };
+        let config = ModelConfig {
+            width,
+            head,
+            stem_stride,
+            padding,
+            ..ModelConfig::new(variant, classes)
+        };
         let mut networks = [(); 2].map(|()| {
             Network::new(&config, seed, &candle_core::Device::Cpu).unwrap()
         });

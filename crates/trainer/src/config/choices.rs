@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use mnist_data::DatasetName;
+use mobilenet::Padding;
 use serde::{Deserialize, Serialize};
 
 /// Where the images come from.
@@ -37,6 +38,39 @@ impl DataSource {
             Self::Mnist => Some(DatasetName::Mnist),
             Self::FashionMnist => Some(DatasetName::FashionMnist),
             Self::Idx | Self::Folder => None,
+        }
+    }
+}
+
+/// How convolutions are padded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingChoice {
+    /// As the weights file says that the network starts from; symmetric, if it says nothing.
+    #[default]
+    Auto,
+    /// As in torch.
+    Symmetric,
+    /// As in TensorFlow.
+    Same,
+}
+
+impl PaddingChoice {
+    /// The padding, if one was chosen.
+    pub fn chosen(self) -> Option<Padding> {
+        match self {
+            Self::Auto => None,
+            Self::Symmetric => Some(Padding::Symmetric),
+            Self::Same => Some(Padding::Same),
+        }
+    }
+}
+
+impl From<Padding> for PaddingChoice {
+    fn from(padding: Padding) -> Self {
+        match padding {
+            Padding::Symmetric => Self::Symmetric,
+            Padding::Same => Self::Same,
         }
     }
 }

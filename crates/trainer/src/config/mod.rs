@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use mnist_data::{BadImage, DiskCache, Validation};
 use mobilenet::weights::{Given, Normalisation};
 use mobilenet::{
-    HeadKind, ModelConfig, Padding, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    HeadKind, ModelConfig, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
 };
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
-pub use choices::{CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor};
+pub use choices::{CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor, PaddingChoice};
 pub use keys::{check_keys, is_tagged_section};
 pub use read::ConfigError;
 
@@ -119,9 +119,8 @@ pub struct NetworkConfig {
     /// Added to variances; auto: as the network that `pretrained` is of has it.
     #[serde(with = "optional::auto")]
     pub batch_norm_epsilon: Option<f64>,
-    /// How convolutions are padded; auto: as the file says that `pretrained` is, else symmetric.
-    #[serde(with = "optional::auto")]
-    pub padding: Option<Padding>,
+    /// How convolutions are padded.
+    pub padding: PaddingChoice,
     /// Stride of the first convolution: 2 as published, 1 to keep resolution on small images.
     pub stem_stride: usize,
 }
@@ -214,7 +213,7 @@ impl Default for NetworkConfig {
             pretrained: None,
             batch_norm_momentum: None,
             batch_norm_epsilon: None,
-            padding: None,
+            padding: PaddingChoice::Auto,
             stem_stride: 2,
         }
     }
@@ -292,14 +291,14 @@ impl RunConfig {
                 });
         let epsilon = section.batch_norm_epsilon;
         model.batch_norm_epsilon = epsilon.unwrap_or(model.batch_norm_epsilon);
-        model.padding = section.padding.unwrap_or(model.padding);
+        model.padding = section.padding.chosen().unwrap_or(model.padding);
         model
     }
 
     /// What the configuration says of the file of `model.pretrained`.
     pub fn given(&self) -> Given {
         Given {
-            padding: self.model.padding,
+            padding: self.model.padding.chosen(),
             batch_norm_epsilon: self.model.batch_norm_epsilon,
             ..Given::default()
         }
@@ -324,7 +323,7 @@ impl RunConfig {
         resolved.model.classes = Some(model.classes);
         resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
         resolved.model.batch_norm_epsilon = Some(model.batch_norm_epsilon);
-        resolved.model.padding = Some(model.padding);
+        resolved.model.padding = model.padding.into();
         resolved.train.threads = NonZeroUsize::new(self.train.threads());
         resolved
     }

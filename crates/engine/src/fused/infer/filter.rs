@@ -133,6 +133,7 @@ impl Operands<'_> {
                     width: self.side.width,
                     kernel: layer.kernel,
                     stride: layer.stride,
+                    zeros: layer.zeros(self.side),
                     source,
                     taps,
                     bias,
@@ -149,15 +150,15 @@ impl Operands<'_> {
         let (folded, layer) = (self.folded, &self.block.depthwise);
         let (side, after) = (self.side, self.after());
         let (taps, bias) = folded.filter(layer, panel.start);
-        let padding = layer.kernel / 2;
+        let zeros = layer.zeros(side);
         // SAFETY: as promised by the caller; the ring is this thread's.
         unsafe {
             let place = scratch.ring(Ring::length(panel.len(), side.width));
             let ring = Ring::new(place, panel.len(), side.width);
             for (image, rows) in images(rows, after.height) {
-                let mut next = (rows.start * layer.stride).saturating_sub(padding);
+                let mut next = (rows.start * layer.stride).saturating_sub(zeros.above);
                 for y in rows {
-                    while next < (y * layer.stride + padding + 1).min(side.height) {
+                    while next < (y * layer.stride + layer.kernel - zeros.above).min(side.height) {
                         let input = self.input.row((image * side.height + next) * side.width);
                         self.fill(panel, input, ring.row(next));
                         next += 1;
@@ -168,6 +169,7 @@ impl Operands<'_> {
                         height: side.height,
                         kernel: layer.kernel,
                         stride: layer.stride,
+                        zeros,
                         y,
                         columns: after.width,
                         ring,

@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use super::fold::Places;
+use crate::fused::workspace::Side;
 use crate::isa::Isa;
 use crate::kernels::{Epilogue, Product, TAPS, Weights, panel_planes, product};
 use crate::memory::{Buffer, Planes, Src, planes};
 use crate::plan::{Block, ConvNorm, Linear, Plan};
 use crate::simd::LANES;
-use crate::spec::Activation;
+use crate::spec::{Activation, Padding, Zeros};
 use crate::team::Team;
 
 /// A network's weights, ready for [`Fused::infer`](crate::Fused::infer).
@@ -40,6 +41,7 @@ pub(super) struct Filter {
     pub(super) channels: usize,
     pub(super) kernel: usize,
     pub(super) stride: usize,
+    padding: Padding,
     pub(super) activation: Activation,
     /// Taps a channel.
     count: usize,
@@ -66,6 +68,8 @@ pub(super) struct FoldedBlock {
     pub(super) panels: Vec<Range<usize>>,
     /// Reduce, expand.
     pub(super) squeeze: Option<(Pointwise, Pointwise)>,
+    /// After the factors of squeeze-excite.
+    pub(super) squeezed: Activation,
     pub(super) project: Pointwise,
     pub(super) residual: bool,
 }
@@ -167,6 +171,7 @@ impl Filter {
             channels: layer.out_channels,
             kernel: layer.kernel,
             stride: layer.stride,
+            padding: layer.padding,
             activation: layer.activation,
             count,
             taps,
@@ -176,6 +181,11 @@ impl Filter {
 
     pub(super) fn planes(&self) -> usize {
         planes(self.channels)
+    }
+
+    /// Before an input of that size.
+    pub(super) fn zeros(&self, side: Side) -> Zeros {
+        side.zeros(self.padding, self.kernel, self.stride)
     }
 }
 
@@ -218,9 +228,16 @@ impl FoldedBlock {
     fn new(places: &mut Places<'_>, isa: Isa, block: &Block) -> Self {
         let expand = block.expand.as_ref();
         let kernel = block.spec.kernel;
+        let mut depthwise = Filter::new(places, &block.depthwise, kernel * kernel);
+        let mut squeezed = Activation::Identity;
+        if (block.squeeze.as_ref()).is_some_and(|layer| layer.before_activation) {
+            // Nothing before them, the activation after.
+            std::mem::swap(&mut depthwise.activation, &mut squeezed);
+        }
         FoldedBlock {
             expand: expand.map(|layer| Pointwise::convolution(places, isa, layer)),
-            depthwise: Filter::new(places, &block.depthwise, kernel * kernel),
+            depthwise,
+            squeezed,
             panels: panel_planes(isa, planes(block.spec.expanded)),
             squeeze: block.squeeze.as_ref().map(|layer| {
                 (

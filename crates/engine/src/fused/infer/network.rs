@@ -73,6 +73,7 @@ impl Group<'_> {
                     height: self.side.height,
                     width: self.side.width,
                     stride: stem.stride,
+                    zeros: stem.zeros(self.side),
                     planes: stem.planes(),
                     taps,
                     scratch: scratch.ring(Stem::scratch_length(self.side.width)),
@@ -190,7 +191,9 @@ impl Group<'_> {
                             pixels: side.pixels(),
                         };
                         let planes = block.depthwise.planes();
-                        multiply_rows(folded.isa(), rows.len(), planes, images, factors, a);
+                        let activation = block.squeezed;
+                        let isa = folded.isa();
+                        multiply_rows(isa, rows.len(), planes, images, factors, activation, a);
                     }
                     let residual = block.residual.then(|| input.row(rows.start));
                     let c = output.row(rows.start);

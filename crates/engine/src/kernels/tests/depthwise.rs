@@ -10,10 +10,17 @@ use crate::kernels::{
 };
 use crate::memory::{Dst, Src};
 use crate::simd::LANES;
-use crate::spec::Activation;
+use crate::spec::{Activation, Padding, Zeros};
 
-/// Their size and stride.
-pub(super) const KERNELS: [(usize, usize); 4] = [(3, 1), (3, 2), (5, 1), (5, 2)];
+/// Their size, stride and padding; at stride 1 there is but one.
+pub(super) const KERNELS: [(usize, usize, Padding); 6] = [
+    (3, 1, Padding::Symmetric),
+    (3, 2, Padding::Symmetric),
+    (5, 1, Padding::Symmetric),
+    (5, 2, Padding::Symmetric),
+    (3, 2, Padding::Same),
+    (5, 2, Padding::Same),
+];
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
@@ -22,9 +29,14 @@ pub(super) struct Geometry {
     pub(super) width: usize,
     pub(super) kernel: usize,
     pub(super) stride: usize,
+    pub(super) padding: Padding,
 }
 
 impl Geometry {
+    pub(super) fn zeros(self) -> Zeros {
+        (self.padding).zeros((self.height, self.width), self.kernel, self.stride)
+    }
+
     pub(super) fn inputs(self) -> usize {
         self.images * self.height * self.width
     }
@@ -52,13 +64,14 @@ impl Geometry {
             stride,
             ..
         } = self;
+        let Zeros { above, left } = self.zeros();
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         for output in 0..self.outputs() {
             let (image, place) = (output / (rows * columns), output % (rows * columns));
             for tap in 0..self.taps() {
                 let y = place / columns * stride + tap / kernel;
                 let x = place % columns * stride + tap % kernel;
-                let (y, x) = (y.wrapping_sub(kernel / 2), x.wrapping_sub(kernel / 2));
+                let (y, x) = (y.wrapping_sub(above), x.wrapping_sub(left));
                 if y < height && x < width {
                     visit((image * height + y) * width + x, tap, output);
                 }
@@ -153,6 +166,7 @@ fn check_forward(geometry: Geometry, way: Way) {
             width: geometry.width,
             kernel: geometry.kernel,
             stride: geometry.stride,
+            zeros: geometry.zeros(),
             source: source.src(),
             norm: way.norm.then(|| norm.affine()),
             activation: way.activation,
@@ -212,6 +226,7 @@ fn check_backward(geometry: Geometry, way: Way) {
             width: geometry.width,
             kernel: geometry.kernel,
             stride: geometry.stride,
+            zeros: geometry.zeros(),
             source: source.src(),
             norm: way.norm.then(|| norm.affine()),
             activation: way.activation,
@@ -235,13 +250,14 @@ fn check_backward(geometry: Geometry, way: Way) {
 
 /// Every kernel and stride on maps of that size, each in another way.
 fn check([images, height, width]: [usize; 3], way: usize) {
-    for (index, (kernel, stride)) in KERNELS.into_iter().enumerate() {
+    for (index, (kernel, stride, padding)) in KERNELS.into_iter().enumerate() {
         let geometry = Geometry {
             images,
             height,
             width,
             kernel,
             stride,
+            padding,
         };
         // The step shares no divisor with the number of ways.
         let way = Way::new((way * KERNELS.len() + index) * 35);
@@ -272,13 +288,14 @@ fn heights_that_wrap_around_the_ring() {
 #[test]
 fn every_way() {
     for way in (0..WAYS).step_by(STEP) {
-        for (kernel, stride) in [(3, 1), (5, 2)] {
+        for (kernel, stride, padding) in [KERNELS[0], KERNELS[3]] {
             let geometry = Geometry {
                 images: 2,
                 height: 5,
                 width: 3,
                 kernel,
                 stride,
+                padding,
             };
             check_forward(geometry, Way::new(way));
             check_backward(geometry, Way::new(way));
@@ -304,13 +321,14 @@ proptest! {
 #[cfg_attr(miri, ignore = "safe code, and much of it")]
 fn the_references_are_gradients() {
     let mut noise = Noise(6);
-    for (kernel, stride) in KERNELS {
+    for (kernel, stride, padding) in KERNELS {
         let geometry = Geometry {
             images: 2,
-            height: 5,
+            height: 4,
             width: 3,
             kernel,
             stride,
+            padding,
         };
         let mut matrix = |rows| Matrix::fill(rows, 2, || noise.smooth());
         let (y, taps) = (matrix(geometry.inputs()), matrix(geometry.taps()));

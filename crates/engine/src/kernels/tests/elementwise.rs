@@ -5,8 +5,8 @@ use super::operand::{ExpectedSums, Matrix, Mix, Norm, Operand};
 use super::real::Noise;
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, properties};
 use crate::kernels::{
-    ActivateRows, ActivationBackward, Images, NormaliseRows, activate_rows, activation_backward,
-    channel_sums, combine, normalise_rows, widen_rows,
+    ActivateRows, ActivationBackward, Factors, Images, NormaliseRows, activate_rows,
+    activation_backward, channel_sums, combine, normalise_rows, widen_rows,
 };
 use crate::memory::{Planes, planes};
 use crate::spec::Activation;
@@ -34,26 +34,39 @@ fn shapes() -> impl Iterator<Item = (usize, usize)> {
         .map(|[rows, channels, _]| (rows, channels))
 }
 
+/// Where squeeze-excite's factors come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Squeeze {
+    None,
+    After,
+    Before,
+}
+
+const SQUEEZES: [Squeeze; 3] = [Squeeze::None, Squeeze::After, Squeeze::Before];
+
 /// `activate_rows` on the rows `first..last` of images of some pixels.
 fn check_activate(
     pixels: usize,
     (first, last): (usize, usize),
     channels: usize,
     activation: Activation,
-    with_factors: bool,
+    squeeze: Squeeze,
 ) {
     let mut noise = Noise((first * 100 + channels) as u64);
     let (rows, images) = (last - first, last.div_ceil(pixels));
     let z = Matrix::noise(&mut noise, last, channels);
     let norm = Norm::noise(&mut noise, channels);
-    let factors = Matrix::noise_f32(&mut noise, images, channels);
-    let y = activated(&norm.apply(&z), activation);
+    // Of few digits, so that a number multiplied by them is on a certain side of a kink.
+    let factors = Matrix::fill(images, channels, || noise.factor());
+    let y = norm.apply(&z);
+    let factor = |row: usize, channel: usize| factors[(row / pixels, channel)];
     let expected = Matrix::from_fn(rows, channels, |row, channel| {
-        let y = y[(first + row, channel)];
-        if with_factors {
-            y * factors[((first + row) / pixels, channel)]
-        } else {
-            y
+        let row = first + row;
+        let y = y[(row, channel)];
+        match squeeze {
+            Squeeze::None => y.activate(activation),
+            Squeeze::After => y.activate(activation) * factor(row, channel),
+            Squeeze::Before => (y * factor(row, channel)).activate(activation),
         }
     });
     let of_block = Images {
@@ -63,7 +76,7 @@ fn check_activate(
     for isa in isas() {
         let what = format!(
             "{isa} rows {first}..{last} of {pixels} a picture, {channels} channels, \
-             {activation:?}, factors: {with_factors}"
+             {activation:?}, squeeze-excite: {squeeze:?}"
         );
         let (z, factors) = (Operand::of(isa, &z), Operand::of(isa.with_f32(), &factors));
         let target = Operand::blank(isa, rows, channels);
@@ -75,7 +88,11 @@ fn check_activate(
                 z: z.planes().row(first),
                 norm: norm.affine(),
                 activation,
-                factors: with_factors.then(|| (factors.planes(), of_block)),
+                factors: (squeeze != Squeeze::None).then(|| Factors {
+                    values: factors.planes(),
+                    images: of_block,
+                    before_activation: squeeze == Squeeze::Before,
+                }),
                 target: target.planes(),
             };
             activate_rows(isa, &operands);
@@ -87,8 +104,9 @@ fn check_activate(
 #[test]
 fn activate_rows_of_every_shape() {
     for (index, (rows, channels)) in shapes().enumerate() {
-        check_activate(5, (0, rows), channels, ACTIVATIONS[index % 4], false);
-        check_activate(5, (0, rows), channels, ACTIVATIONS[index % 4], true);
+        for squeeze in SQUEEZES {
+            check_activate(5, (0, rows), channels, ACTIVATIONS[index % 4], squeeze);
+        }
     }
 }
 
@@ -97,7 +115,9 @@ fn activate_rows_of_blocks_that_start_within_an_image() {
     for pixels in [1, 4, 9] {
         for first in (0..11).step_by(STEP.min(5)) {
             for last in [first + 1, first + 4, 12] {
-                check_activate(pixels, (first, last), 20, Activation::Hardswish, true);
+                for squeeze in SQUEEZES {
+                    check_activate(pixels, (first, last), 20, Activation::Hardswish, squeeze);
+                }
             }
         }
     }
@@ -242,10 +262,10 @@ proptest! {
         rows in 1usize..50,
         channels in 1usize..70,
         kind in 0usize..4,
-        with_factors: bool,
+        squeeze in 0usize..3,
     ) {
         let block = (first, first + rows);
-        check_activate(pixels, block, channels, ACTIVATIONS[kind], with_factors);
+        check_activate(pixels, block, channels, ACTIVATIONS[kind], SQUEEZES[squeeze]);
         check_activation_backward(rows, channels, ACTIVATIONS[kind]);
     }
 }

@@ -15,7 +15,7 @@ use crate::kernels::{
     hardsigmoid, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows, widen_rows,
 };
 use crate::memory::{Dst, Src, padded, planes};
-use crate::spec::Activation;
+use crate::spec::{Activation, Padding};
 
 /// A depthwise convolution with bias and activation, and what comes out of it.
 struct Depthwise {
@@ -72,6 +72,7 @@ impl Depthwise {
             width: g.width,
             kernel: g.kernel,
             stride: g.stride,
+            zeros: g.zeros(),
             source: source.planes(),
             taps: Src::of(&self.taps),
             bias: Src::of(&self.bias),
@@ -97,7 +98,7 @@ impl Depthwise {
                 let ring = Ring::new(Dst::of(&mut scratch), planes, g.width);
                 let mut next = 0;
                 for y in 0..rows {
-                    while next < (y * g.stride + g.kernel / 2 + 1).min(g.height) {
+                    while next < (y * g.stride + g.kernel - g.zeros().above).min(g.height) {
                         let from = source.planes().row(next * g.width);
                         widen_rows(isa, g.width, planes, from, ring.row(next));
                         next += 1;
@@ -107,6 +108,7 @@ impl Depthwise {
                         height: g.height,
                         kernel: g.kernel,
                         stride: g.stride,
+                        zeros: g.zeros(),
                         y,
                         columns,
                         ring,
@@ -125,13 +127,14 @@ impl Depthwise {
 
 /// On maps of that size with every kernel and stride.
 fn check_depthwise([images, height, width]: [usize; 3], index: usize) {
-    for (kernel, stride) in KERNELS {
+    for (kernel, stride, padding) in KERNELS {
         let geometry = depthwise::Geometry {
             images,
             height,
             width,
             kernel,
             stride,
+            padding,
         };
         let (channels, activation) = ([17, 16, 8][index % 3], ACTIVATIONS[index / 3 % 4]);
         Depthwise::noise(geometry, channels, activation).check_images();
@@ -198,21 +201,24 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activati
 fn stem_rows_from_any_row() {
     let widths: Vec<usize> = (1..=17).chain([28, 31, 56]).collect();
     for (index, [stride, height, width]) in grid(&[1, 2], &[1, 2, 5, 9], &widths).enumerate() {
-        let geometry = stem::Geometry {
-            images: 1,
-            height,
-            width,
-            stride,
-            channels: [16, 17, 8][index % 3],
-        };
-        for first in 0..height.div_ceil(stride) {
-            let activation = ACTIVATIONS[(index / 2 + first) % 4];
-            check_stem_rows(geometry, first, (index + first) % 2 == 1, activation);
+        for padding in [Padding::Symmetric, Padding::Same] {
+            let geometry = stem::Geometry {
+                images: 1,
+                height,
+                width,
+                stride,
+                padding,
+                channels: [16, 17, 8][index % 3],
+            };
+            for first in 0..height.div_ceil(stride) {
+                let activation = ACTIVATIONS[(index / 2 + first) % 4];
+                check_stem_rows(geometry, first, (index + first) % 2 == 1, activation);
+            }
         }
     }
 }
 
-fn check_factors(images: usize, pixels: usize, channels: usize) {
+fn check_factors(images: usize, pixels: usize, channels: usize, activation: Activation) {
     let mut noise = Noise((images * 1000 + pixels * 50 + channels) as u64);
     let y = Matrix::noise(&mut noise, images * pixels, channels);
     let factors = Matrix::noise(&mut noise, images, channels);
@@ -232,7 +238,9 @@ fn check_factors(images: usize, pixels: usize, channels: usize) {
         first_row: first,
         pixels,
     };
-    let expected = Matrix::from_fn(rows, channels, |row, c| product[(first + row, c)]);
+    let expected = Matrix::from_fn(rows, channels, |row, c| {
+        product[(first + row, c)].activate(activation)
+    });
     let start = Matrix::from_fn(rows, channels, |row, c| y[(first + row, c)]);
     let count = planes(channels);
     for isa in isas() {
@@ -248,7 +256,8 @@ fn check_factors(images: usize, pixels: usize, channels: usize) {
         let (given, values) = (Operand::of(isa, &factors), Operand::of(isa, &start));
         // SAFETY: all operands have the shapes that the kernels ask for.
         unsafe {
-            multiply_rows(isa, rows, count, block, given.planes(), values.planes());
+            let (factors, values) = (given.planes(), values.planes());
+            multiply_rows(isa, rows, count, block, factors, activation, values);
             hardsigmoid(isa, images, count, given.planes());
         }
         values.assert_near(&expected, &what);
@@ -260,7 +269,7 @@ fn check_factors(images: usize, pixels: usize, channels: usize) {
 fn averages_and_factors_of_every_shape() {
     let channels = [&CHANNELS[..], &[1280]].concat();
     for [images, pixels, channels] in grid(&[1, 2, 3], &[1, 2, 3, 4, 7, 49], &channels) {
-        check_factors(images, pixels, channels);
+        check_factors(images, pixels, channels, ACTIVATIONS[(images + pixels) % 4]);
     }
 }
 
@@ -285,6 +294,6 @@ proptest! {
         channels in 1usize..50,
     ) {
         check_depthwise([images, height, width], channels);
-        check_factors(images, height * width, channels);
+        check_factors(images, height * width, channels, ACTIVATIONS[width % 4]);
     }
 }

@@ -6,7 +6,8 @@ use super::operand::{ExpectedSums, Matrix, Norm, Operand};
 use super::real::{Noise, Real};
 use super::{ACTIVATIONS, CHANNELS, STEP, grid, isas, properties};
 use crate::kernels::{
-    Images, SqueezeBackward, average, average_backward, factor_gradient, squeeze_backward,
+    FactoredBackward, Images, SqueezeBackward, average, average_backward, factor_gradient,
+    factored_backward, squeeze_backward,
 };
 use crate::memory::planes;
 use crate::spec::Activation;
@@ -253,6 +254,53 @@ fn check_squeeze_backward(case: Case) {
     }
 }
 
+/// Over rows that begin within the first image.
+fn check_factored_backward(case: Case) {
+    let mut noise = case.noise();
+    let Case {
+        images,
+        pixels,
+        channels,
+        activation,
+    } = case;
+    let first = pixels / 2;
+    let rows = case.rows() - first;
+    let z = Matrix::noise(&mut noise, rows, channels);
+    let d = Matrix::noise(&mut noise, rows, channels);
+    let factors = Matrix::fill(images, channels, || noise.factor());
+    let norm = Norm::noise(&mut noise, channels);
+    let y = norm.apply(&z);
+    let y = Matrix::from_fn(rows, channels, |row, c| {
+        y[(row, c)] * factors[((first + row) / pixels, c)]
+    });
+    let expected = derived(&y, &d, activation);
+    for isa in isas() {
+        let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
+        let factors = Operand::of(isa.with_f32(), &factors);
+        let operands = FactoredBackward {
+            rows,
+            planes: planes(channels),
+            images: Images {
+                first_row: first,
+                pixels,
+            },
+            d: d.planes(),
+            z: z.planes(),
+            norm: norm.affine(),
+            activation,
+            factors: factors.planes(),
+        };
+        // SAFETY: all operands have the shapes that the kernel asks for.
+        unsafe { factored_backward(isa, &operands) };
+        d.assert_near(&expected, &format!("{isa} {case:?}"));
+    }
+}
+
+#[test]
+fn factored_backward_of_every_shape() {
+    cases().into_iter().for_each(check_factored_backward);
+}
+
 #[test]
 fn average_of_every_shape() {
     cases().into_iter().for_each(check_average);
@@ -301,6 +349,7 @@ proptest! {
         check_average(case);
         check_average_backward(case);
         check_squeeze_backward(case);
+        check_factored_backward(case);
         check_factor_gradient((pixels / 2, case.rows()), pixels, channels, ACTIVATIONS[kind]);
     }
 }

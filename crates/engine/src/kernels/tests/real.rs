@@ -154,6 +154,11 @@ impl Noise {
         self.number(2, 64)
     }
 
+    /// What multiplies a scaled number without rounding: see [`Noise::scale`].
+    pub(super) fn factor(&mut self) -> Real {
+        self.number(2, 4)
+    }
+
     /// A number in [-4, 4) that falls on no kink and near none.
     pub(super) fn smooth(&mut self) -> Real {
         (self.number(4, 1024).value + 1.0 / 3000.0).into()

@@ -7,6 +7,7 @@ use super::{grid, isas, properties};
 use crate::kernels::{Pixels, Stem, TAPS, stem_backward, stem_forward};
 use crate::memory::{Dst, Src, planes};
 use crate::simd::LANES;
+use crate::spec::{Padding, Zeros};
 
 const COLOURS: usize = 3;
 
@@ -16,10 +17,16 @@ pub(super) struct Geometry {
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) stride: usize,
+    pub(super) padding: Padding,
     pub(super) channels: usize,
 }
 
 impl Geometry {
+    fn zeros(self) -> Zeros {
+        let size = (self.height, self.width);
+        self.padding.zeros(size, 3, self.stride)
+    }
+
     pub(super) fn pixels(self) -> usize {
         self.images * self.height * self.width
     }
@@ -42,13 +49,14 @@ impl Geometry {
             stride,
             ..
         } = self;
+        let Zeros { above, left } = self.zeros();
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         for output in 0..self.outputs() {
             let (image, place) = (output / (rows * columns), output % (rows * columns));
             for tap in 0..TAPS {
                 let (colour, row, column) = (tap / 9, tap / 3 % 3, tap % 3);
-                let y = (place / columns * stride + row).wrapping_sub(1);
-                let x = (place % columns * stride + column).wrapping_sub(1);
+                let y = (place / columns * stride + row).wrapping_sub(above);
+                let x = (place % columns * stride + column).wrapping_sub(left);
                 if y < height && x < width {
                     visit(((image * height + y) * width + x, colour), tap, output);
                 }
@@ -132,6 +140,7 @@ pub(super) fn with_stem(geometry: Geometry, taps: &[f32], call: impl FnOnce(&Ste
         height: geometry.height,
         width: geometry.width,
         stride: geometry.stride,
+        zeros: geometry.zeros(),
         planes: planes(geometry.channels),
         taps: Src::of(taps),
         scratch: Dst::of(&mut scratch),
@@ -199,14 +208,19 @@ fn check(geometry: Geometry, bytes: bool) {
     }
 }
 
-/// With both strides.
+/// With both strides and paddings.
 fn check_strides([images, height, width]: [usize; 3], channels: usize, bytes: bool) {
-    for stride in [1, 2] {
+    for (stride, padding) in [
+        (1, Padding::Symmetric),
+        (2, Padding::Symmetric),
+        (2, Padding::Same),
+    ] {
         let geometry = Geometry {
             images,
             height,
             width,
             stride,
+            padding,
             channels,
         };
         check(geometry, bytes);
@@ -255,6 +269,7 @@ fn the_reference_is_the_gradient_of_the_convolution() {
             height: 5,
             width: 4,
             stride,
+            padding: Padding::Same,
             channels: 2,
         };
         let pixels = Matrix::fill(geometry.pixels(), COLOURS, || noise.smooth());
