@@ -2,6 +2,7 @@
 
 mod composed;
 mod config;
+mod design;
 mod dropout;
 mod error;
 mod executor;
@@ -22,6 +23,7 @@ pub mod weights;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod formula;
+mod shapes;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
