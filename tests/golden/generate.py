@@ -34,14 +34,14 @@ CURVE_LEARNING_RATE = 1e-4  # PyTorch's own float32 leaves the curve by 1e-3 and
 # some of which lie within a rounding error of ReLU's kink; each that falls on the other
 # side moves a gradient by up to 1e-2. There, batch norm gives MobileNetV3 0.9 +- 0.3, three
 # deviations from every kink; at 32 px it gives 0 +- 1, which reaches all parts of every
-# activation. For MobileNetV2, whose ReLU6 has a second kink, it is 3 +- 0.8 and 2 +- 3.
+# activation. For MobileNetV2, whose ReLU6 has a second kink, it is 3 +- 0.8 and 2 +- 1.5.
 V3_NORM = {
     224: {"weight": (0.3, 0.06), "bias": (0.9, 0.06), "running_mean": (0.0, 0.2), "running_var": (0.09, 0.045)},
     32: {"weight": (1.0, 0.2), "bias": (0.0, 0.2), "running_mean": (0.0, 0.2), "running_var": (1.0, 0.5)},
 }
 V2_NORM = {
     224: {"weight": (0.8, 0.16), "bias": (3.0, 0.16), "running_mean": (0.0, 0.2), "running_var": (0.64, 0.32)},
-    32: {"weight": (3.0, 0.6), "bias": (2.0, 0.5), "running_mean": (0.0, 0.2), "running_var": (9.0, 4.5)},
+    32: {"weight": (1.5, 0.3), "bias": (2.0, 0.5), "running_mean": (0.0, 0.2), "running_var": (2.25, 1.1)},
 }
 NORM = {"mobilenet_v3_large": V3_NORM, "mobilenet_v3_small": V3_NORM, "mobilenet_v2": V2_NORM}
 # Weights have variance gain / fan_in / 3. In eval mode nothing renormalises the
@@ -50,7 +50,7 @@ NORM = {"mobilenet_v3_large": V3_NORM, "mobilenet_v3_small": V3_NORM, "mobilenet
 CONV_GAIN = {
     "mobilenet_v3_large": {224: 3.5, 32: 4.75},
     "mobilenet_v3_small": {224: 4.0, 32: 5.75},
-    "mobilenet_v2": {224: 8.0, 32: 8.0},
+    "mobilenet_v2": {224: 6.0, 32: 6.0},
 }
 LINEAR_GAIN = 3.0
 

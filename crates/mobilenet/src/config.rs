@@ -7,7 +7,7 @@ use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec, Padding};
 use serde::{Deserialize, Serialize};
 
 use crate::tables::{Size, v2, v3};
-use crate::{Error, Result};
+use crate::{Design, Error, Result};
 
 /// torchvision's momentum in MobileNetV3: the running statistics follow over hundreds of steps,
 /// which suits fine-tuning, where they start out right.
@@ -37,14 +37,6 @@ pub enum Variant {
 impl Variant {
     /// Every variant.
     pub const ALL: [Variant; 3] = [Variant::Large, Variant::Small, Variant::V2];
-
-    /// What torchvision adds to the variance in this network's batch normalisation.
-    pub fn batch_norm_epsilon(self) -> f64 {
-        match self {
-            Variant::Large | Variant::Small => 1e-3,
-            Variant::V2 => 1e-5,
-        }
-    }
 }
 
 impl fmt::Display for Variant {
@@ -92,43 +84,6 @@ impl fmt::Display for HeadKind {
     }
 }
 
-/// Whose MobileNetV3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Design {
-    /// torchvision's.
-    #[default]
-    Torchvision,
-    /// timm's.
-    Timm,
-    /// kuan-wang's.
-    KuanWang,
-    /// d-li14's.
-    DLi14,
-}
-
-impl Design {
-    /// eps
-    pub fn batch_norm_epsilon(self, _: Variant) -> f64 {
-        if self == Design::Torchvision {
-            1e-3
-        } else {
-            1e-5
-        }
-    }
-}
-
-impl fmt::Display for Design {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Design::Torchvision => "torchvision",
-            Design::Timm => "timm",
-            Design::KuanWang => "kuan-wang",
-            Design::DLi14 => "d-li14",
-        })
-    }
-}
-
 /// The words of [`Padding`] in a file; the description of networks knows no files.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Padding", rename_all = "lowercase")]
@@ -161,16 +116,16 @@ pub struct ModelConfig {
     pub dropout: f64,
     /// Share of the new batch in the running statistics of batch normalisation.
     pub batch_norm_momentum: f64,
-    /// Added to the variance in batch normalisation; see [`Variant::batch_norm_epsilon`].
+    /// Added to the variance in batch normalisation; see [`Design::batch_norm_epsilon`].
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Whose network it is.
-    #[serde(default)]
-    pub design: Design,
     /// Of the first and the depthwise convolutions. A file that does not say it is of torch's.
     #[serde(default, with = "PaddingWord")]
     pub padding: Padding,
+    /// Whose MobileNetV3. A file that does not say it has torchvision's.
+    #[serde(default)]
+    pub design: Design,
 }
 
 impl ModelConfig {
@@ -184,10 +139,10 @@ impl ModelConfig {
             head: HeadKind::Torchvision,
             dropout: 0.2,
             batch_norm_momentum: SCRATCH_MOMENTUM,
-            batch_norm_epsilon: name.batch_norm_epsilon(),
+            batch_norm_epsilon: Design::Torchvision.batch_norm_epsilon(name),
             stem_stride: 2,
-            design: Design::Torchvision,
             padding: Padding::Symmetric,
+            design: Design::Torchvision,
         }
     }
 
@@ -200,8 +155,14 @@ impl ModelConfig {
             return Err(Error::Width(self.width));
         }
         let (naming, backbone) = match self.name {
-            Variant::Large => (Naming::MobileNetV3, v3(Size::Large, self.width)),
-            Variant::Small => (Naming::MobileNetV3, v3(Size::Small, self.width)),
+            Variant::Large => {
+                let backbone = v3(Size::Large, self.width, self.design);
+                (Naming::MobileNetV3, backbone)
+            }
+            Variant::Small => {
+                let backbone = v3(Size::Small, self.width, self.design);
+                (Naming::MobileNetV3, backbone)
+            }
             Variant::V2 => (Naming::MobileNetV2, v2(self.width)),
         };
         let hidden = match self.head {
@@ -301,6 +262,25 @@ mod tests {
             config.plan().unwrap().spec.features
         };
         assert_eq!([0.5, 1.0, 1.4].map(features), [1280, 1280, 1792]);
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_padding_and_design_has_torchvisions() {
+        let config = ModelConfig::new(Variant::V2, 3);
+        let mut file = serde_json::to_value(&config).unwrap();
+        let entries = file.as_object_mut().unwrap();
+        assert_eq!(entries.remove("padding").unwrap(), "symmetric");
+        assert_eq!(entries.remove("design").unwrap(), "torchvision");
+        let read: ModelConfig = serde_json::from_value(file.clone()).unwrap();
+        assert_eq!(read, config);
+        file["padding"] = "same".into();
+        for design in Design::ALL {
+            file["design"] = design.to_string().into();
+            let read: ModelConfig = serde_json::from_value(file.clone()).unwrap();
+            assert_eq!((read.padding, read.design), (Padding::Same, design));
+        }
+        file["design"] = "mine".into();
+        assert!(serde_json::from_value::<ModelConfig>(file).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod composed;
 mod config;
+mod design;
 mod dropout;
 mod error;
 mod executor;
@@ -25,7 +26,8 @@ mod torch;
 pub mod weights;
 
 pub use composed::Composed;
-pub use config::{Design, HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};

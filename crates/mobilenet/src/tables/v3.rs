@@ -1,9 +1,10 @@
 //! MobileNetV3 (Howard et al. 2019, tables 1 and 2), as torchvision builds it
-//! (`torchvision/models/mobilenetv3.py`).
+//! (`torchvision/models/mobilenetv3.py`) and as others do.
 
 use engine::{Activation, BlockSpec, SqueezeSpec};
 
 use super::{Backbone, make_divisible};
+use crate::Design;
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,76 +13,129 @@ pub(crate) enum Size {
     Small,
 }
 
-/// Kernel, expanded channels, channels out, squeeze-excite, activation, stride.
-struct Row(usize, usize, usize, bool, Activation, usize);
+/// Kernel, expanded channels, these for each channel in, channels out, squeeze-excite, activation,
+/// stride.
+///
+/// At width 1 both columns of expanded channels say the same, but for what
+/// [`make_divisible`] rounds away; at other widths it depends on the design which of them counts.
+struct Row(usize, usize, f64, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;
 const HS: Activation = Activation::Hardswish;
 
 const LARGE: [Row; 15] = [
-    Row(3, 16, 16, false, RE, 1),
-    Row(3, 64, 24, false, RE, 2),
-    Row(3, 72, 24, false, RE, 1),
-    Row(5, 72, 40, true, RE, 2),
-    Row(5, 120, 40, true, RE, 1),
-    Row(5, 120, 40, true, RE, 1),
-    Row(3, 240, 80, false, HS, 2),
-    Row(3, 200, 80, false, HS, 1),
-    Row(3, 184, 80, false, HS, 1),
-    Row(3, 184, 80, false, HS, 1),
-    Row(3, 480, 112, true, HS, 1),
-    Row(3, 672, 112, true, HS, 1),
-    Row(5, 672, 160, true, HS, 2),
-    Row(5, 960, 160, true, HS, 1),
-    Row(5, 960, 160, true, HS, 1),
+    Row(3, 16, 1.0, 16, false, RE, 1),
+    Row(3, 64, 4.0, 24, false, RE, 2),
+    Row(3, 72, 3.0, 24, false, RE, 1),
+    Row(5, 72, 3.0, 40, true, RE, 2),
+    Row(5, 120, 3.0, 40, true, RE, 1),
+    Row(5, 120, 3.0, 40, true, RE, 1),
+    Row(3, 240, 6.0, 80, false, HS, 2),
+    Row(3, 200, 2.5, 80, false, HS, 1),
+    Row(3, 184, 2.3, 80, false, HS, 1),
+    Row(3, 184, 2.3, 80, false, HS, 1),
+    Row(3, 480, 6.0, 112, true, HS, 1),
+    Row(3, 672, 6.0, 112, true, HS, 1),
+    Row(5, 672, 6.0, 160, true, HS, 2),
+    Row(5, 960, 6.0, 160, true, HS, 1),
+    Row(5, 960, 6.0, 160, true, HS, 1),
 ];
 
 const SMALL: [Row; 11] = [
-    Row(3, 16, 16, true, RE, 2),
-    Row(3, 72, 24, false, RE, 2),
-    Row(3, 88, 24, false, RE, 1),
-    Row(5, 96, 40, true, HS, 2),
-    Row(5, 240, 40, true, HS, 1),
-    Row(5, 240, 40, true, HS, 1),
-    Row(5, 120, 48, true, HS, 1),
-    Row(5, 144, 48, true, HS, 1),
-    Row(5, 288, 96, true, HS, 2),
-    Row(5, 576, 96, true, HS, 1),
-    Row(5, 576, 96, true, HS, 1),
+    Row(3, 16, 1.0, 16, true, RE, 2),
+    Row(3, 72, 4.5, 24, false, RE, 2),
+    Row(3, 88, 3.67, 24, false, RE, 1),
+    Row(5, 96, 4.0, 40, true, HS, 2),
+    Row(5, 240, 6.0, 40, true, HS, 1),
+    Row(5, 240, 6.0, 40, true, HS, 1),
+    Row(5, 120, 3.0, 48, true, HS, 1),
+    Row(5, 144, 3.0, 48, true, HS, 1),
+    Row(5, 288, 6.0, 96, true, HS, 2),
+    Row(5, 576, 6.0, 96, true, HS, 1),
+    Row(5, 576, 6.0, 96, true, HS, 1),
 ];
 
-/// MobileNetV3 of a size and a width.
-pub(crate) fn v3(size: Size, width: f64) -> Backbone {
-    let channels = |channels: usize| make_divisible(channels as f64 * width);
-    let (table, hidden): (&[Row], usize) = match size {
-        Size::Large => (&LARGE, 1280),
-        Size::Small => (&SMALL, 1024),
+/// MobileNetV3 of a size, a width and a design.
+pub(crate) fn v3(size: Size, width: f64, design: Design) -> Backbone {
+    let table: &[Row] = match size {
+        Size::Large => &LARGE,
+        Size::Small => &SMALL,
     };
-    let stem_channels = channels(16);
+    let channels = |channels: usize| design.round(channels as f64 * width);
+    let fixed_stem = match design {
+        Design::Torchvision | Design::DLi14 => false,
+        Design::Timm => width < 0.75,
+        Design::KuanWang => true,
+    };
+    let stem_channels = if fixed_stem { 16 } else { channels(16) };
     let mut in_channels = stem_channels;
     let mut blocks = Vec::with_capacity(table.len());
-    for &Row(kernel, expanded, out, squeeze, activation, stride) in table {
-        let (expanded, out_channels) = (channels(expanded), channels(out));
+    for &Row(kernel, wide, ratio, out, squeeze, activation, stride) in table {
+        let expanded = match design {
+            Design::Torchvision | Design::KuanWang => channels(wide),
+            Design::Timm | Design::DLi14 => make_divisible(in_channels as f64 * ratio),
+        };
+        let expansion = match design {
+            Design::Torchvision | Design::DLi14 => expanded != in_channels,
+            Design::Timm => ratio > 1.0,
+            Design::KuanWang => true,
+        };
         blocks.push(BlockSpec {
             in_channels,
-            expansion: expanded != in_channels,
+            expansion,
             expanded,
-            out_channels,
+            out_channels: channels(out),
             kernel,
             stride,
-            squeeze: squeeze.then(|| SqueezeSpec {
-                hidden: make_divisible((expanded / 4) as f64),
-                before_activation: false,
-            }),
+            squeeze: squeeze.then(|| design.squeeze(expanded, expansion)),
             activation,
         });
-        in_channels = out_channels;
+        in_channels = channels(out);
     }
+    let (last, hidden) = match size {
+        Size::Large => (960, 1280),
+        Size::Small => (576, 1024),
+    };
     Backbone {
         stem_channels,
         activation: HS,
         blocks,
-        features: 6 * in_channels,
-        hidden: Some(channels(hidden)),
+        features: match design {
+            Design::Torchvision | Design::DLi14 => 6 * in_channels,
+            Design::Timm | Design::KuanWang => channels(last),
+        },
+        hidden: Some(match design {
+            Design::Torchvision => channels(hidden),
+            Design::Timm => hidden,
+            Design::KuanWang => design.round(1280.0 * width.max(1.0)),
+            Design::DLi14 => design.round(hidden as f64 * width.max(1.0)),
+        }),
+    }
+}
+
+impl Design {
+    /// Channels of a layer that should have about `channels`.
+    fn round(self, channels: f64) -> usize {
+        match self {
+            Design::Torchvision | Design::Timm | Design::DLi14 => make_divisible(channels),
+            Design::KuanWang => (channels / 8.0).ceil() as usize * 8,
+        }
+    }
+
+    /// The squeeze-excite of `expanded` channels, in a block with or without expansion.
+    fn squeeze(self, expanded: usize, expansion: bool) -> SqueezeSpec {
+        SqueezeSpec {
+            hidden: match self {
+                Design::Torchvision | Design::Timm | Design::DLi14 => {
+                    make_divisible((expanded / 4) as f64)
+                }
+                Design::KuanWang => expanded / 4,
+            },
+            before_activation: match self {
+                Design::Torchvision | Design::Timm => false,
+                Design::KuanWang => true,
+                Design::DLi14 => expansion,
+            },
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod formula;
 mod schemes;
+mod shapes;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ impl Arguments {
                 .build_global()?;
         }
         Ok(match self.get::<String>("--model")? {
+            Some(name) if name == "v2" => Variant::V2,
             Some(name) => format!("mobilenet_v3_{name}").parse()?,
             None => Variant::Small,
         })
