@@ -84,7 +84,13 @@ impl Texture {
 fn picture(texture: Texture, seed: u64) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();
-    let mut colour = || [between(30.0, 225.0), between(30.0, 225.0), between(30.0, 225.0)];
+    let mut colour = || {
+        [
+            between(30.0, 225.0),
+            between(30.0, 225.0),
+            between(30.0, 225.0),
+        ]
+    };
     let (light, dark, ground, cloud) = (colour(), colour(), colour(), colour());
     let (period, angle) = (between(9.0, 30.0), between(0.0, std::f32::consts::TAU));
     let centre = (
