@@ -70,21 +70,12 @@ pub struct WeightsMetadata {
 /// # Errors
 /// If the file cannot be written; an older file of that name is then left as it was.
 pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
-    let json = serde_json::to_string(metadata).map_err(|e| Error::Format {
-        path: path.into(),
-        reason: e.to_string(),
-    })?;
+    let json = serde_json::to_string(metadata).map_err(|e| Error::format(path, e.to_string()))?;
     let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
     let tensors = network.parameters().named()?;
-    let bytes =
-        safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| Error::Format {
-            path: path.into(),
-            reason: e.to_string(),
-        })?;
-    let io = |source| Error::File {
-        path: path.into(),
-        source,
-    };
+    let bytes = safetensors::serialize(tensors.iter(), Some(header))
+        .map_err(|e| Error::format(path, e.to_string()))?;
+    let io = Error::file(path);
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -99,9 +90,9 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
     let mut file = builder
         .prefix(".weights-")
         .tempfile_in(folder)
-        .map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
+        .map_err(&io)?;
+    file.write_all(&bytes).map_err(&io)?;
+    file.as_file().sync_all().map_err(&io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     Ok(())
 }
@@ -129,10 +120,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> 
 }
 
 fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
-    let format = |reason: String| Error::Format {
-        path: file.path().into(),
-        reason,
-    };
+    let format = |reason: String| Error::format(file.path(), reason);
     let json = file.text(METADATA_KEY);
     let json = json.ok_or_else(|| {
         format(format!(
