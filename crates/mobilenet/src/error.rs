@@ -1,6 +1,7 @@
 //! What can go wrong in this crate.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::LoadReport;
 
@@ -42,7 +43,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Not a weights file, or a damaged one.
     #[error("{path}: {reason}")]
@@ -90,6 +91,24 @@ pub enum Error {
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Makes errors of what the system says of the file at `path`.
+    pub(crate) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Error::File {
+            path: path.into(),
+            source,
+        }
+    }
+
+    /// The file at `path` is not what it should be.
+    pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
+        Error::Format {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+}
 
 impl From<engine::FusedError> for Error {
     fn from(error: engine::FusedError) -> Self {

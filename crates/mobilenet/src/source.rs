@@ -370,10 +370,7 @@ impl Source {
     }
 
     fn format(&self, reason: String) -> Error {
-        Error::Format {
-            path: self.file.path().into(),
-            reason,
-        }
+        Error::format(self.file.path(), reason)
     }
 
     fn other_model(&self, report: LoadReport, tensors: &[TensorName]) -> Error {
@@ -390,9 +387,9 @@ impl Source {
 
 fn unknown(file: &TensorFile) -> Error {
     let some: Vec<&str> = file.names().take(4).collect();
-    Error::Format {
-        path: file.path().into(),
-        reason: format!(
+    Error::format(
+        file.path(),
+        format!(
             "the names of its {} tensors ({}, ...) are of no network known here: expected \
              MobileNets as torchvision (features.0.0.weight), timm (conv_stem.weight), kuan-wang, \
              d-li14 or Easy-Classification (match_model.backbone.0.0.0.weight) name them, \
@@ -400,5 +397,5 @@ fn unknown(file: &TensorFile) -> Error {
             file.names().count(),
             some.join(", ")
         ),
-    }
+    )
 }

@@ -81,10 +81,7 @@ pub fn save_as(
     metadata: &WeightsMetadata,
     scheme: Scheme,
 ) -> Result<()> {
-    let format = |reason: String| Error::Format {
-        path: path.into(),
-        reason,
-    };
+    let format = |reason: String| Error::format(path, reason);
     let model = network.config();
     let theirs = ModelConfig {
         design: scheme.design(),
@@ -114,10 +111,7 @@ pub fn save_as(
     }
     let bytes =
         safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| format(e.to_string()))?;
-    let io = |source| Error::File {
-        path: path.into(),
-        source,
-    };
+    let io = Error::file(path);
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -132,9 +126,9 @@ pub fn save_as(
     let mut file = builder
         .prefix(".weights-")
         .tempfile_in(folder)
-        .map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
+        .map_err(&io)?;
+    file.write_all(&bytes).map_err(&io)?;
+    file.as_file().sync_all().map_err(&io)?;
     file.persist(path).map_err(|e| io(e.error))?;
     Ok(())
 }
@@ -160,10 +154,7 @@ pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport>
 
 /// What a file says of itself; none if [`save`] did not write it.
 pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
-    let format = |reason: String| Error::Format {
-        path: file.path().into(),
-        reason,
-    };
+    let format = |reason: String| Error::format(file.path(), reason);
     let Some(json) = file.text(METADATA_KEY) else {
         return Ok(None);
     };

@@ -1,21 +1,29 @@
 //! The header of a safetensors file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fmt;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use safetensors::tensor::Metadata;
+use safetensors::Dtype;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::Stored;
+use super::{MOST_DIMENSIONS, Stored, shortened, shown};
 use crate::{Error, Result};
 
 /// Bytes of the length that a safetensors file begins with.
 const LENGTH: u64 = 8;
 
-/// Longest header that is read, in bytes: far above that of any file of a network's weights,
-/// and little enough for a file that lies.
-const LONGEST_HEADER: u64 = 16 << 20;
+/// Longest header that is read, in bytes: that of ten thousand tensors has 1/8, and each of a
+/// file that lies becomes about twenty in memory.
+const LONGEST_HEADER: u64 = 8 << 20;
+
+/// Longest message of the reader of JSON that is passed on; it may repeat what is in the file.
+const LONGEST_MESSAGE: usize = 300;
+
+/// The entry of the header that is no tensor.
+const TEXTS: &str = "__metadata__";
 
 /// The tensors of a file and its texts.
 pub(super) type Contents = (BTreeMap<String, Stored>, HashMap<String, String>);
@@ -29,43 +37,153 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 /// Reads the header of a file of `size` bytes.
 ///
 /// # Errors
-/// If it cannot be read, or the file is longer or shorter than it says.
-pub(super) fn open(path: &Path, file: &mut File, size: u64) -> Result<Contents> {
-    let of_file = |source| Error::File {
-        path: path.into(),
-        source,
-    };
+/// If it cannot be read, does not give every byte to one tensor, or the file is longer or shorter
+/// than it says.
+pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> Result<Contents> {
+    let of_file = Error::file(path);
+    let damaged =
+        |says: String| Error::format(path, format!("not a whole safetensors file: {says}"));
     let mut length = [0; LENGTH as usize];
-    file.seek(SeekFrom::Start(0)).map_err(of_file)?;
-    file.read_exact(&mut length).map_err(of_file)?;
+    source.seek(SeekFrom::Start(0)).map_err(&of_file)?;
+    source.read_exact(&mut length).map_err(&of_file)?;
     let length = u64::from_le_bytes(length);
-    if length > LONGEST_HEADER.min(size - LENGTH) {
-        let says = format!("it announces a header of {length} bytes and has {size} in all");
-        return Err(damaged(path, &says));
+    if length > size.saturating_sub(LENGTH) {
+        return Err(damaged(format!(
+            "it announces a header of {length} bytes and has {size} in all"
+        )));
+    }
+    if length > LONGEST_HEADER {
+        return Err(damaged(format!(
+            "it has a header of {length} bytes, at most {LONGEST_HEADER} are read"
+        )));
     }
     let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(of_file)?;
-    let header: Metadata =
-        serde_json::from_slice(&header).map_err(|e| damaged(path, &format!("header: {e}")))?;
-    let (start, data) = (LENGTH + length, header.data_len() as u64);
-    if start.checked_add(data) != Some(size) {
-        let says = format!("its header describes {data} bytes from {start} on, of {size}");
-        return Err(damaged(path, &says));
+    source.read_exact(&mut header).map_err(&of_file)?;
+    let header: Header = serde_json::from_slice(&header).map_err(|e| {
+        let says = shortened(&e.to_string(), LONGEST_MESSAGE);
+        damaged(format!("header: {says}"))
+    })?;
+    let start = LENGTH + length;
+    let described = header.check().map_err(damaged)?;
+    if start.checked_add(described) != Some(size) {
+        return Err(damaged(format!(
+            "its header describes {described} bytes from {start} on, of {size}"
+        )));
     }
-    let tensors = header.tensors().into_iter().map(|(name, info)| {
-        let start = start + info.data_offsets.0 as u64;
-        (
-            name,
-            Stored::contiguous(info.dtype, info.shape.clone(), start),
-        )
+    let tensors = header.tensors.into_iter().map(|(name, entry)| {
+        let start = start + entry.data_offsets.0;
+        (name, Stored::contiguous(entry.dtype, entry.shape.0, start))
     });
-    let texts = header.metadata().clone().unwrap_or_default();
-    Ok((tensors.collect(), texts))
+    Ok((tensors.collect(), header.texts))
 }
 
-fn damaged(path: &Path, says: &str) -> Error {
-    Error::Format {
-        path: path.into(),
-        reason: format!("not a whole safetensors file: {says}"),
+/// What a header says.
+#[derive(Default)]
+struct Header {
+    tensors: BTreeMap<String, Entry>,
+    texts: HashMap<String, String>,
+}
+
+/// A tensor in a header.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: Dtype,
+    shape: Shape,
+    /// From its first byte to behind its last one, counted from the header's end.
+    data_offsets: (u64, u64),
+}
+
+struct Shape(Vec<usize>);
+
+impl Header {
+    /// How many bytes the tensors have, which lie without gaps one after the other.
+    fn check(&self) -> Result<u64, String> {
+        let mut entries: Vec<_> = self.tensors.iter().collect();
+        entries.sort_by_key(|(_, entry)| entry.data_offsets);
+        let mut end = 0;
+        for (name, entry) in entries {
+            let (name, (from, to)) = (shown(name), entry.data_offsets);
+            if from != end {
+                return Err(format!(
+                    "{name} begins at {from}, where {end} is expected: its tensors overlap or \
+                     leave a hole"
+                ));
+            }
+            let bits = entry
+                .shape
+                .0
+                .iter()
+                .try_fold(entry.dtype.bitsize() as u64, |bits, &n| {
+                    bits.checked_mul(n as u64)
+                });
+            let bytes = bits.filter(|bits| bits % 8 == 0).map(|bits| bits / 8);
+            if bytes.is_none() || to.checked_sub(from) != bytes {
+                let Entry { dtype, shape, .. } = entry;
+                return Err(format!(
+                    "{name} is {dtype} of shape {:?}, which does not lie in bytes {from} to {to}",
+                    shape.0
+                ));
+            }
+            end = to;
+        }
+        Ok(end)
+    }
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut header = Header::default();
+                let mut has_texts = false;
+                while let Some(name) = map.next_key::<String>()? {
+                    let twice = if name == TEXTS {
+                        let texts: Option<_> = map.next_value()?;
+                        header.texts = texts.unwrap_or_default();
+                        std::mem::replace(&mut has_texts, true)
+                    } else {
+                        let entry = map.next_value()?;
+                        header.tensors.insert(name.clone(), entry).is_some()
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format!("{} is in it twice", shown(&name))));
+                    }
+                }
+                Ok(header)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Numbers;
+        impl<'de> Visitor<'de> for Numbers {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a shape of at most {MOST_DIMENSIONS} dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(number) = numbers.next_element()? {
+                    if shape.len() == MOST_DIMENSIONS {
+                        return Err(A::Error::invalid_length(shape.len() + 1, &self));
+                    }
+                    shape.push(number);
+                }
+                Ok(Shape(shape))
+            }
+        }
+        deserializer.deserialize_seq(Numbers)
     }
 }

@@ -2,6 +2,9 @@
 
 use safetensors::Dtype;
 
+/// Most dimensions of a tensor, which is torch's own bound.
+pub(crate) const MOST_DIMENSIONS: usize = 64;
+
 /// A tensor in a file.
 #[derive(Debug)]
 pub(crate) struct Stored {

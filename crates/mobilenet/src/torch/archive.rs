@@ -1,18 +1,16 @@
 //! The format of PyTorch since 1.6: a zip file in which each storage is an entry.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::rc::Rc;
 
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::fault::{Fault, says, shown};
+use super::fault::{Fault, says};
 use super::table::{self, StorageId};
 use super::{LONGEST_PICKLE, bytes_at, pickle};
-use crate::tensor_file::Stored;
+use crate::tensor_file::{Stored, shown};
 
 /// Most bytes that are read of a zip file's own records. Those of a checkpoint of a thousand
 /// tensors have 1/50; each byte of them becomes ten in memory.
@@ -24,10 +22,18 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 }
 
 /// The tensors of a zip file of `size` bytes.
-pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
-    let mut archive = Archive::open(file.try_clone()?, size)?;
+pub(super) fn tensors<S: Read + Seek>(
+    source: &mut S,
+    size: u64,
+) -> Result<BTreeMap<String, Stored>, Fault> {
+    // The reader of zip files keeps its source; entries are read from that as well.
+    let source = &Shared {
+        source: RefCell::new(source),
+        left: Cell::new(MOST_RECORDS),
+    };
+    let mut archive = Archive::open(source, size)?;
     if let Some((start, len)) = archive.find("byteorder")?
-        && bytes_at(file, start, len.min(6))? != b"little"
+        && bytes_at(&mut &*source, start, len.min(6))? != b"little"
     {
         return says(
             "its numbers begin with their highest byte (big endian); save it again where they do not",
@@ -41,8 +47,8 @@ pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Sto
             "its data.pkl has {len} bytes, at most {LONGEST_PICKLE} are read"
         ));
     }
-    let bytes = bytes_at(file, start, len)?;
-    let pickle = pickle::read(&bytes).map_err(|fault| fault.after(start))?;
+    let bytes = bytes_at(&mut &*source, start, len)?;
+    let pickle = pickle::read(&bytes, 0).map_err(|fault| fault.after(start))?;
     // One storage may belong to many tensors; finding an entry reads the file.
     let mut found = HashMap::new();
     table::tensors(&pickle, |storage| {
@@ -66,27 +72,25 @@ pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Sto
     })
 }
 
-struct Archive {
-    zip: ZipArchive<BufReader<Bounded>>,
+struct Archive<'s, S> {
+    zip: ZipArchive<BufReader<&'s Shared<'s, S>>>,
     /// The folder in which everything lies, with its slash.
     folder: String,
     size: u64,
 }
 
-impl Archive {
-    fn open(file: File, size: u64) -> Result<Self, Fault> {
-        let left = Rc::new(Cell::new(MOST_RECORDS));
+impl<'s, S: Read + Seek> Archive<'s, S> {
+    fn open(source: &'s Shared<'s, S>, size: u64) -> Result<Self, Fault> {
         let config = Config {
             archive_offset: ArchiveOffset::Known(0),
         };
-        let bounded = Bounded {
-            file,
-            left: left.clone(),
-        };
-        let zip = ZipArchive::with_config(config, BufReader::new(bounded));
+        let zip = ZipArchive::with_config(config, BufReader::new(source));
         let zip = zip.or_else(|e| says(format!("a zip file that is not whole: {e}")))?;
+        if zip.has_duplicate_names() {
+            return says("a zip file with two entries of one name");
+        }
         // The records are read. What is to come is one header an entry, of which nothing is kept.
-        left.set(u64::MAX);
+        source.left.set(u64::MAX);
         let mut folders = zip
             .file_names_raw()
             .filter_map(|name| str::from_utf8(name).ok()?.strip_suffix("data.pkl"))
@@ -130,15 +134,16 @@ impl Archive {
     }
 }
 
-/// A file of which a part may be read, as long as it is read at all.
-struct Bounded {
-    file: File,
-    left: Rc<Cell<u64>>,
+/// A file that several read, of which a part may be read as long as it is read at all.
+struct Shared<'s, S> {
+    source: RefCell<&'s mut S>,
+    /// How many bytes may still be read.
+    left: Cell<u64>,
 }
 
-impl Read for Bounded {
+impl<S: Read> Read for &Shared<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
+        let read = self.source.borrow_mut().read(buffer)?;
         match self.left.get().checked_sub(read as u64) {
             Some(left) => self.left.set(left),
             None => {
@@ -151,8 +156,8 @@ impl Read for Bounded {
     }
 }
 
-impl Seek for Bounded {
+impl<S: Seek> Seek for &Shared<'_, S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        self.source.borrow_mut().seek(to)
     }
 }

@@ -29,22 +29,14 @@ impl Fault {
 
     pub(super) fn of(self, path: &Path) -> Error {
         let reason = match self {
-            Fault::Io(source) => {
-                return Error::File {
-                    path: path.into(),
-                    source,
-                };
-            }
+            Fault::Io(source) => return Error::file(path)(source),
             Fault::Ended => "not a whole PyTorch file: it ends within a pickle".into(),
             Fault::At(at, reason) => {
                 format!("a PyTorch file that cannot be read: byte {at}: {reason}")
             }
             Fault::Says(reason) => format!("a PyTorch file that cannot be read: {reason}"),
         };
-        Error::Format {
-            path: path.into(),
-            reason,
-        }
+        Error::format(path, reason)
     }
 }
 
@@ -56,14 +48,4 @@ impl From<io::Error> for Fault {
 
 pub(super) fn says<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Says(reason.into()))
-}
-
-/// A name from a file, fit for a message: on one line, and not as long as the file.
-pub(super) fn shown(name: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = name.chars().take(MOST).collect();
-    if shown.len() < name.len() {
-        shown.push('…');
-    }
-    shown.escape_debug().collect()
 }

@@ -1,15 +1,14 @@
 //! The format of PyTorch before 1.6: pickles in a row, then the numbers of each storage.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use super::fault::{Fault, says, shown};
+use super::fault::{Fault, says};
 use super::pickle::{self, Pickle};
 use super::table::{self, StorageId};
 use super::value::Value;
 use super::{LONGEST_PICKLE, bytes_at};
-use crate::tensor_file::Stored;
+use crate::tensor_file::{Stored, shown};
 
 /// The number such a file begins with, 0x1950a86a20f9469cfc6c, its least byte first.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -31,11 +30,14 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 }
 
 /// The tensors of a file of `size` bytes.
-pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
+pub(super) fn tensors(
+    source: &mut (impl Read + Seek),
+    size: u64,
+) -> Result<BTreeMap<String, Stored>, Fault> {
     let mut read = FIRST_READ.min(size);
     loop {
-        let bytes = bytes_at(file, 0, read)?;
-        match pickles(&bytes, file, size) {
+        let bytes = bytes_at(source, 0, read)?;
+        match pickles(&bytes, source, size) {
             Err(Fault::Ended) if read < size => {
                 if read == LONGEST_PICKLE {
                     return says(format!("its pickles have more than {LONGEST_PICKLE} bytes"));
@@ -51,20 +53,31 @@ pub(super) fn tensors(file: &mut File, size: u64) -> Result<BTreeMap<String, Sto
 struct Row<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// How many operations the pickles so far have.
+    steps: usize,
 }
 
 impl<'a> Row<'a> {
     fn next(&mut self) -> Result<Pickle<'a>, Fault> {
         let start = self.at;
-        let pickle = pickle::read(&self.bytes[start..]);
+        let pickle = pickle::read(&self.bytes[start..], self.steps);
         let pickle = pickle.map_err(|fault| fault.after(start as u64))?;
         self.at += pickle.len;
+        self.steps = pickle.steps;
         Ok(pickle)
     }
 }
 
-fn pickles(bytes: &[u8], file: &File, size: u64) -> Result<BTreeMap<String, Stored>, Fault> {
-    let mut row = Row { bytes, at: 0 };
+fn pickles(
+    bytes: &[u8],
+    source: &mut (impl Read + Seek),
+    size: u64,
+) -> Result<BTreeMap<String, Stored>, Fault> {
+    let mut row = Row {
+        bytes,
+        at: 0,
+        steps: 0,
+    };
     if bytes.starts_with(MAGIC_DIGITS) {
         row.at = MAGIC_DIGITS.len();
     } else if row.next()?.object != Value::Long(&MAGIC) {
@@ -79,7 +92,7 @@ fn pickles(bytes: &[u8], file: &File, size: u64) -> Result<BTreeMap<String, Stor
     row.next()?;
     let object = row.next()?;
     let keys = row.next()?;
-    let starts = storages(&object, &keys, row.at as u64, file, size)?;
+    let starts = storages(&object, &keys, row.at as u64, source, size)?;
     table::tensors(&object, |storage| match starts.get(storage.key) {
         Some((start, found)) if (found.dtype, found.len) == (storage.dtype, storage.len) => {
             Ok(*start)
@@ -97,7 +110,7 @@ fn storages<'a>(
     object: &Pickle<'a>,
     keys: &Pickle<'a>,
     mut at: u64,
-    file: &File,
+    source: &mut (impl Read + Seek),
     size: u64,
 ) -> Result<HashMap<&'a str, (u64, StorageId<'a>)>, Fault> {
     let mut named = HashMap::new();
@@ -108,7 +121,7 @@ fn storages<'a>(
     let Value::List(list) = keys.object else {
         return says("the keys of its storages are not a list");
     };
-    let mut reader = BufReader::new(file);
+    let mut reader = BufReader::new(source);
     reader.seek(SeekFrom::Start(at))?;
     let mut starts = HashMap::new();
     for key in &keys.objects.sequences[list] {

@@ -1,20 +1,37 @@
 //! Files that `torch.save` writes, of both its formats.
 //!
 //! Such a file is a pickle, a program for a small machine, beside raw numbers. The machine here
-//! knows tensors and plain containers and runs nothing: whatever else a file asks for is an error.
-//! Numbers stay in the file; only where they lie is read.
+//! runs nothing. Numbers stay in the file; only where they lie is read.
+//!
+//! **What a file may ask for.** A pickle names functions and types of Python. Those in the closed
+//! list of [`names`] mean something: tensors and how they are rebuilt, types of storages, dicts,
+//! lists and sets; or they are *inert*, which is what training keeps beside weights (arguments of
+//! a command line, paths, dates, numpy's numbers, devices). Of an inert name nothing is made
+//! either: a place is kept with what it was to be made from, so that tensors in it are found. Any
+//! other name is an error that says it, called or not, since it stands for a module that would
+//! have to be imported; so are persistent ids but of storages, and the operations of pickle that
+//! no file of tensors has (instances of old classes, extensions, buffers out of band).
+//!
+//! **Which tensors there are.** All to which dicts, lists, tuples, sets and inert objects lead
+//! from the outermost dict, named by the keys on the way. Only what Python itself hangs onto a
+//! dict, a tensor or a parameter (their attributes) is passed over.
+//!
+//! **What a file can take.** Its claims are compared with its size before they are believed; bytes
+//! of pickles and of a zip file's records, operations, depth and the table of tensors are bounded.
+//! A zip file's checksums are not looked at: numbers are read where they lie, and most never.
+//! `fuzz/measure` says what that comes to.
 
 mod archive;
 mod fault;
 mod legacy;
+mod names;
 mod operands;
 mod pickle;
 mod table;
 mod value;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::Result;
@@ -48,27 +65,27 @@ impl Format {
     /// The tensors in a file of `size` bytes, by the keys that lead to them, joined by dots.
     ///
     /// # Errors
-    /// If the file cannot be read, is not whole, contradicts itself, or asks for anything but
-    /// tensors and plain containers.
+    /// If the file cannot be read, is not whole, contradicts itself, asks for what is not in the
+    /// list of [`names`], or has no tensor in it.
     pub(crate) fn open(
         self,
         path: &Path,
-        file: &mut File,
+        source: &mut (impl Read + Seek),
         size: u64,
     ) -> Result<BTreeMap<String, Stored>> {
         let tensors = match self {
-            Format::Archive => archive::tensors(file, size),
-            Format::Legacy => legacy::tensors(file, size),
+            Format::Archive => archive::tensors(source, size),
+            Format::Legacy => legacy::tensors(source, size),
         };
         tensors.map_err(|fault| fault.of(path))
     }
 }
 
 /// The bytes of a file from `start` on, as many as `len`, which the caller has bounded.
-fn bytes_at(file: &mut File, start: u64, len: u64) -> Result<Vec<u8>, Fault> {
-    file.seek(SeekFrom::Start(start))?;
+fn bytes_at(source: &mut (impl Read + Seek), start: u64, len: u64) -> Result<Vec<u8>, Fault> {
+    source.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
-    file.take(len).read_to_end(&mut bytes)?;
+    source.take(len).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,10 +1,11 @@
 //! A reader of pickles that runs nothing: a stack of values from a closed set.
 
 use super::fault::Fault;
+use super::names::Global;
 use super::operands::{Operands, Outcome, Stop};
-use super::value::{Global, Objects, Value};
+use super::value::{Objects, Value};
 
-/// Most operations in a pickle, and so most values it can make. A checkpoint of a thousand
+/// Most operations in the pickles of a file, and so most values they can make. A checkpoint of a thousand
 /// tensors with the state of its optimizer has a quarter of a million.
 const MOST_STEPS: usize = 1 << 21;
 
@@ -17,13 +18,16 @@ pub(super) struct Pickle<'a> {
     pub(super) objects: Objects<'a>,
     /// Bytes it takes.
     pub(super) len: usize,
+    /// How many operations it and those before it have.
+    pub(super) steps: usize,
 }
 
-/// Reads the pickle that `bytes` begin with. Places in its errors count from there.
-pub(super) fn read(bytes: &[u8]) -> Result<Pickle<'_>, Fault> {
+/// Reads the pickle that `bytes` begin with. Places in its errors count from there. `steps` is how
+/// many operations the file's pickles before it have.
+pub(super) fn read(bytes: &[u8], steps: usize) -> Result<Pickle<'_>, Fault> {
     let mut machine = Machine {
         operands: Operands::new(bytes),
-        steps: 0,
+        steps,
         stack: Vec::new(),
         marks: Vec::new(),
         memo: Vec::new(),
@@ -40,6 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickle<'_>, Fault> {
                     object,
                     objects: machine.objects,
                     len: machine.operands.at(),
+                    steps: machine.steps,
                 });
             }
             Err(Stop::Ended) => return Err(Fault::Ended),
@@ -99,13 +104,14 @@ impl<'a> Machine<'a> {
                 let text = self.operands.text(operation)?;
                 self.push(text);
             }
-            b']' => self.sequence(Vec::new(), Value::List),
+            // A set is a list here: what it holds is all that matters.
+            b']' | 0x8f => self.sequence(Vec::new(), Value::List),
             b')' => self.sequence(Vec::new(), Value::Tuple),
             b'l' => {
                 let items = self.above_mark()?;
                 self.sequence(items, Value::List);
             }
-            b't' => {
+            b't' | 0x91 => {
                 let items = self.above_mark()?;
                 self.sequence(items, Value::Tuple);
             }
@@ -118,7 +124,7 @@ impl<'a> Machine<'a> {
                 let items = self.above_mark()?;
                 self.dict(pairs(&items)?);
             }
-            b'a' | b'e' | b's' | b'u' => self.fill(operation)?,
+            b'a' | b'e' | 0x90 | b's' | b'u' => self.fill(operation)?,
             b'q' | b'r' | b'p' | 0x94 => {
                 let place = match operation {
                     b'q' => self.operands.array::<1>()?[0].into(),
@@ -150,15 +156,21 @@ impl<'a> Machine<'a> {
                 };
                 self.global(module, name)?;
             }
-            b'R' | 0x81 => {
+            b'R' | 0x81 | 0x92 => {
+                if operation == 0x92 {
+                    // Arguments by name; no type of tensors or containers has such.
+                    self.pop()?;
+                }
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let value = self.call(function, arguments)?;
                 self.push(value);
             }
             b'b' => {
+                let state = self.pop()?;
                 // The state of a dict or a parameter says nothing of its tensors.
-                self.pop()?;
-                self.top()?;
+                if let Value::Object(id) = self.top()? {
+                    self.objects.objects[id][1] = state;
+                }
             }
             b'Q' => {
                 let Value::Tuple(id) = self.pop()? else {
@@ -264,7 +276,7 @@ impl<'a> Machine<'a> {
             _ => self.above_mark()?,
         };
         match (operation, self.top()?) {
-            (b'a' | b'e', Value::List(id)) => self.objects.sequences[id].extend(items),
+            (b'a' | b'e' | 0x90, Value::List(id)) => self.objects.sequences[id].extend(items),
             (b's' | b'u', Value::Dict(id)) => self.objects.dicts[id].extend(pairs(&items)?),
             (_, other) => {
                 return Err(Stop::Says(format!("it fills {}", other.kind())));
@@ -285,25 +297,55 @@ impl<'a> Machine<'a> {
             return Err("the arguments of a function are no tuple".into());
         };
         let first = self.objects.sequences[id].first().copied();
-        match (function, first) {
-            (Value::Global(Global::OrderedDict), _) => {
-                let items = match first {
-                    None => Vec::new(),
-                    Some(Value::List(items)) => self.pairs_of(items)?,
-                    Some(_) => return Err("an OrderedDict of something else than pairs".into()),
-                };
-                self.objects.dicts.push(items);
+        let Value::Global(global) = function else {
+            return Err(Stop::Says(format!("it calls {}", function.kind())));
+        };
+        match (global, first) {
+            // A defaultdict begins with what makes its defaults.
+            (Global::Dict, None | Some(Value::None | Value::Global(_))) => {
+                self.objects.dicts.push(Vec::new());
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
             }
-            (Value::Global(Global::RebuildTensor), _) => Ok(Value::Tensor(id)),
-            (Value::Global(Global::RebuildParameter), Some(tensor @ Value::Tensor(_)))
-            | (Value::Global(Global::Size), Some(tensor @ Value::Tuple(_))) => Ok(tensor),
-            (Value::Global(Global::Namespace), _) => Ok(Value::Opaque),
-            (other, _) => Err(Stop::Says(format!("it calls {} with that", other.kind()))),
+            (Global::Dict, Some(Value::List(items) | Value::Tuple(items))) => {
+                let pairs = self.pairs_of(items)?;
+                self.objects.dicts.push(pairs);
+                Ok(Value::Dict(self.objects.dicts.len() - 1))
+            }
+            // A deque is made of an empty tuple and then filled.
+            (Global::Sequence, None | Some(Value::Tuple(_)))
+                if first.is_none_or(|first| self.is_empty(first)) =>
+            {
+                self.objects.sequences.push(Vec::new());
+                Ok(Value::List(self.objects.sequences.len() - 1))
+            }
+            (Global::Dict, Some(same @ Value::Dict(_)))
+            | (Global::Sequence, Some(same @ (Value::List(_) | Value::Tuple(_))))
+            | (Global::RebuildParameter, Some(same @ Value::Tensor(_))) => Ok(same),
+            (Global::RebuildTensor, _) => Ok(Value::Tensor(id)),
+            (Global::RebuildFromType, Some(inner)) => match self.objects.sequences[id].get(2) {
+                // Only one level: functions within functions would take stack.
+                Some(&arguments) if inner != function => self.call(inner, arguments),
+                _ => Err("a tensor of a type that is not one of torch's".into()),
+            },
+            (Global::Inert, _) => {
+                self.objects.objects.push([arguments, Value::None]);
+                Ok(Value::Object(self.objects.objects.len() - 1))
+            }
+            (Global::Dict, _) => Err("a dict of something else than pairs".into()),
+            (Global::Sequence, _) => Err("a list of something else than a list".into()),
+            (Global::RebuildParameter | Global::RebuildFromType, _) => {
+                Err("a parameter that is not made of a tensor".into())
+            }
+            (Global::Storage(_), _) => Err("it makes a storage of its own".into()),
         }
     }
 
-    /// The pairs of a list, as Python 2 gives them to an OrderedDict.
+    /// Whether a value is a tuple of nothing.
+    fn is_empty(&self, value: Value<'_>) -> bool {
+        matches!(value, Value::Tuple(id) if self.objects.sequences[id].is_empty())
+    }
+
+    /// The pairs of a list, as Python 2 gives them to a dict.
     fn pairs_of(&mut self, list: usize) -> Outcome<Vec<(Value<'a>, Value<'a>)>> {
         // One list may be given often; each copy costs its length.
         self.pay(self.objects.sequences[list].len())?;

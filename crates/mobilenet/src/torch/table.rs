@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 
-use super::fault::{Fault, says, shown};
+use super::fault::{Fault, says};
+use super::names::Global;
 use super::pickle::Pickle;
-use super::value::{Global, Value};
-use crate::tensor_file::Stored;
+use super::value::Value;
+use crate::tensor_file::{MOST_DIMENSIONS, Stored, shown};
 
-/// How deep dicts may lie in each other.
+/// How deep containers may lie in each other.
 const DEEPEST: usize = 64;
-
-/// Most dimensions, which is torch's own bound.
-const MOST_DIMENSIONS: usize = 64;
 
 /// What a table may take, in bytes. A dict may be in a pickle once and be found on a great many
 /// ways, each of which would be names of its own.
@@ -77,7 +75,8 @@ impl<'a> StorageId<'a> {
     }
 }
 
-/// The tensors in a pickle's dicts, by the keys that lead to them, joined by dots. `start` gives
+/// The tensors in a pickle, by the keys that lead to them, joined by dots: of a list the place, of
+/// an object the attribute. `start` gives
 /// the place of a storage's first byte, and has found the whole of it in the file.
 pub(super) fn tensors<'a>(
     pickle: &Pickle<'a>,
@@ -91,9 +90,16 @@ pub(super) fn tensors<'a>(
         pickle,
         name: String::new(),
         left: LARGEST_TABLE,
+        been: [
+            vec![false; pickle.objects.sequences.len()],
+            vec![false; pickle.objects.objects.len()],
+        ],
         found: BTreeMap::new(),
     };
     walk.dict(top, 1)?;
+    if walk.found.is_empty() {
+        return says("it holds a dict without a tensor in it, expected a dict of tensors");
+    }
     let tensors = walk.found.into_iter().map(|(name, tuple)| {
         let stored = stored(pickle, &name, tuple, &mut start)?;
         Ok((name, stored))
@@ -103,41 +109,78 @@ pub(super) fn tensors<'a>(
 
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    /// Of the dict at hand, with a dot behind it.
+    /// Of the container at hand, with a dot behind it.
     name: String,
     /// How many bytes the table may still grow by.
     left: usize,
+    /// The lists and the objects it has been in. Each is entered once: they hold no weights of a
+    /// network, while a dict of weights may be there under two names.
+    been: [Vec<bool>; 2],
     /// The tuple of each tensor.
     found: BTreeMap<String, usize>,
 }
 
 impl Walk<'_, '_> {
     fn dict(&mut self, dict: usize, depth: usize) -> Result<(), Fault> {
-        if depth > DEEPEST {
-            return says(format!("dicts lie in each other more than {DEEPEST} deep"));
-        }
         let pickle = self.pickle;
         for (key, value) in &pickle.objects.dicts[dict] {
             self.pay(ENTRY)?;
-            let tensor = match *value {
-                Value::Tensor(tuple) => Some(tuple),
-                Value::Dict(_) => None,
-                _ => continue,
-            };
-            let before = self.name.len();
-            self.key(*key)?;
-            if let Some(tuple) = tensor {
-                self.pay(ENTRY + self.name.len() + 2 * dimensions(pickle, tuple))?;
-                if self.found.insert(self.name.clone(), tuple).is_some() {
-                    return says(format!("it has two tensors named {}", shown(&self.name)));
-                }
-            } else if let Value::Dict(inner) = *value {
-                self.name.push('.');
-                self.dict(inner, depth + 1)?;
-            }
-            self.name.truncate(before);
+            self.entry(*key, *value, depth)?;
         }
         Ok(())
+    }
+
+    fn list(&mut self, list: usize, depth: usize) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.been[0][list], true) {
+            return Ok(());
+        }
+        let pickle = self.pickle;
+        for (index, value) in pickle.objects.sequences[list].iter().enumerate() {
+            self.entry(Value::Int(index as i64), *value, depth)?;
+        }
+        Ok(())
+    }
+
+    /// A value in a container that lies `depth` deep, by its key there.
+    fn entry(&mut self, key: Value<'_>, value: Value<'_>, depth: usize) -> Result<(), Fault> {
+        if !matches!(
+            value,
+            Value::Tensor(_) | Value::Dict(_) | Value::List(_) | Value::Tuple(_) | Value::Object(_)
+        ) {
+            return Ok(());
+        }
+        let before = self.name.len();
+        self.key(key)?;
+        if let Value::Tensor(tuple) = value {
+            self.pay(ENTRY + self.name.len() + 2 * dimensions(self.pickle, tuple))?;
+            if self.found.insert(self.name.clone(), tuple).is_some() {
+                return says(format!("it has two tensors named {}", shown(&self.name)));
+            }
+        } else {
+            self.name.push('.');
+            self.within(value, depth + 1)?;
+        }
+        self.name.truncate(before);
+        Ok(())
+    }
+
+    /// What a value holds that lies `depth` deep.
+    fn within(&mut self, value: Value<'_>, depth: usize) -> Result<(), Fault> {
+        if depth > DEEPEST {
+            return says(format!(
+                "dicts and lists lie in each other more than {DEEPEST} deep"
+            ));
+        }
+        match value {
+            Value::Dict(dict) => self.dict(dict, depth),
+            Value::List(list) | Value::Tuple(list) => self.list(list, depth),
+            Value::Object(object) if !std::mem::replace(&mut self.been[1][object], true) => {
+                let [arguments, state] = self.pickle.objects.objects[object];
+                self.within(arguments, depth + 1)?;
+                self.within(state, depth + 1)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn key(&mut self, key: Value<'_>) -> Result<(), Fault> {

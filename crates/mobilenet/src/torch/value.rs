@@ -1,8 +1,6 @@
 //! What the pickle of a file of tensors can say.
 
-use safetensors::Dtype;
-
-use super::fault::shown;
+use super::names::Global;
 
 /// What a pickle can build, and all that it can.
 ///
@@ -27,8 +25,8 @@ pub(super) enum Value<'a> {
     /// A tensor, by the tuple it is rebuilt from.
     Tensor(usize),
     Global(Global),
-    /// An object that is of no interest.
-    Opaque,
+    /// What a name that is [inert](Global::Inert) would make.
+    Object(usize),
 }
 
 impl Value<'_> {
@@ -47,7 +45,7 @@ impl Value<'_> {
             Value::Storage(_) => "a storage",
             Value::Tensor(_) => "a tensor",
             Value::Global(_) => "a function or type",
-            Value::Opaque => "an object",
+            Value::Object(_) => "an object",
         }
     }
 }
@@ -55,88 +53,11 @@ impl Value<'_> {
 /// The containers of a pickle.
 #[derive(Debug, Default)]
 pub(super) struct Objects<'a> {
-    /// Lists and tuples.
+    /// Lists, tuples and sets.
     pub(super) sequences: Vec<Vec<Value<'a>>>,
     pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    /// What each object is made from, and the state it is given then.
+    pub(super) objects: Vec<[Value<'a>; 2]>,
     /// The tuple of each persistent id, in the order they were met.
     pub(super) storages: Vec<usize>,
-}
-
-/// The names from Python's modules that mean something here.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global {
-    OrderedDict,
-    /// Arguments of a command line, which some keep beside their weights.
-    Namespace,
-    /// Both versions begin with storage, offset, shape and strides.
-    RebuildTensor,
-    RebuildParameter,
-    Size,
-    /// A type of storage, with that of its numbers.
-    Storage(Dtype),
-    /// A type of numbers by itself, as configurations hold it.
-    Numbers,
-}
-
-impl Global {
-    /// What a name means.
-    ///
-    /// # Errors
-    /// What is wrong with it, if it is none of these.
-    pub(super) fn named(module: &str, name: &str) -> Result<Self, String> {
-        let found = match (module, name) {
-            ("collections", "OrderedDict") => Some(Global::OrderedDict),
-            ("argparse", "Namespace") => Some(Global::Namespace),
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
-                Some(Global::RebuildTensor)
-            }
-            ("torch._utils", "_rebuild_parameter") => Some(Global::RebuildParameter),
-            ("torch", "Size") => Some(Global::Size),
-            ("torch", name) => storage(name)
-                .map(Global::Storage)
-                .or_else(|| is_numbers(name).then_some(Global::Numbers)),
-            _ => None,
-        };
-        found.ok_or_else(|| {
-            format!(
-                "it asks for {}.{}; nothing but tensors and plain containers is ever built, so \
-                 save the weights alone: torch.save(model.state_dict(), path)",
-                shown(module),
-                shown(name)
-            )
-        })
-    }
-}
-
-fn storage(name: &str) -> Option<Dtype> {
-    let dtype = match name.strip_suffix("Storage")? {
-        "Float" => Dtype::F32,
-        "Half" => Dtype::F16,
-        "BFloat16" => Dtype::BF16,
-        "Double" => Dtype::F64,
-        "Long" => Dtype::I64,
-        "Int" => Dtype::I32,
-        "Short" => Dtype::I16,
-        "Char" => Dtype::I8,
-        "Byte" => Dtype::U8,
-        "Bool" => Dtype::BOOL,
-        _ => return None,
-    };
-    Some(dtype)
-}
-
-fn is_numbers(name: &str) -> bool {
-    matches!(
-        name,
-        "float32"
-            | "float16"
-            | "bfloat16"
-            | "float64"
-            | "int64"
-            | "int32"
-            | "int16"
-            | "int8"
-            | "uint8"
-            | "bool"
-    )
 }

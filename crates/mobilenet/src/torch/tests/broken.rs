@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::{fixture_bytes, open, refusal, try_everything};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
+    "training_zip_2.pt",
+    "training_legacy_4.pt",
     "kinds_zip_2.pt",
     "kinds_legacy_4.pt",
     "checkpoint_legacy_2.pt",
@@ -36,6 +38,34 @@ fn the_other_byte_order_is_refused() {
     let at = bytes.windows(6).position(|w| w == b"little").unwrap();
     bytes[at..at + 6].copy_from_slice(b"big\0\0\0");
     assert!(refusal(&bytes).contains("big endian"));
+}
+
+#[test]
+fn two_entries_of_one_name_are_refused() {
+    let mut bytes = fixture_bytes("kinds_zip_2.pt");
+    let at = record(&bytes, "kinds_zip_2/data/1") + 46 + "kinds_zip_2/data/".len();
+    assert_eq!(bytes[at], b'1');
+    bytes[at] = b'2';
+    let error = refusal(&bytes);
+    assert!(error.contains("two entries of one name"), "{error}");
+}
+
+#[test]
+fn two_pickles_are_refused() {
+    let mut bytes = fixture_bytes("kinds_zip_2.pt");
+    let at = record(&bytes, "kinds_zip_2/byteorder") + 46;
+    bytes[at..at + 21].copy_from_slice(b"kinds_zip_2//data.pkl");
+    let error = refusal(&bytes);
+    assert!(error.contains("more than one data.pkl"), "{error}");
+}
+
+#[test]
+fn an_entry_that_is_encrypted_is_refused() {
+    let mut bytes = fixture_bytes("small_zip.pt");
+    let at = record(&bytes, "small_zip/data.pkl");
+    bytes[at + 8] |= 1;
+    let error = refusal(&bytes);
+    assert!(error.contains("is compressed or encrypted"), "{error}");
 }
 
 #[test]

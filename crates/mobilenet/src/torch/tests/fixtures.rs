@@ -66,6 +66,51 @@ fn tensors_within_dicts_have_the_keys_that_lead_to_them() {
 }
 
 #[test]
+fn what_training_keeps_beside_its_weights_is_not_in_their_way() {
+    for kind in ["zip_2", "zip_4", "legacy_2", "legacy_4"] {
+        let mut file = TensorFile::open(&fixture(&format!("training_{kind}.pt"))).unwrap();
+        let names: Vec<&str> = file.names().collect();
+        let expected = [
+            "args.shadow",
+            "attributes",
+            "list.0",
+            "list.1.0",
+            "optimizer.state.0.exp_avg",
+            "optimizer.state.0.exp_avg_sq",
+            "optimizer.state.0.step",
+            "optimizer.state.1.exp_avg",
+            "optimizer.state.1.exp_avg_sq",
+            "optimizer.state.1.step",
+            "parameter",
+            "rng.torch",
+            "state_dict.bias",
+            "state_dict.weight",
+        ];
+        assert_eq!(names, expected, "{kind}");
+        for (salt, name) in [
+            (1, "state_dict.weight"),
+            (2, "state_dict.bias"),
+            (4, "attributes"),
+            (5, "parameter"),
+            (6, "list.0"),
+            (7, "list.1.0"),
+            (8, "args.shadow"),
+        ] {
+            let values = read(&mut file, name);
+            assert_eq!(values, formula(salt, values.len()), "{kind}: {name}");
+        }
+        assert_eq!(read(&mut file, "optimizer.state.0.step"), [1.0], "{kind}");
+    }
+}
+
+#[test]
+fn a_file_without_tensors_is_refused() {
+    let error = TensorFile::open(&fixture("no_tensors_zip.pt")).expect_err("a refusal");
+    let error = error.to_string();
+    assert!(error.contains("a dict without a tensor in it"), "{error}");
+}
+
+#[test]
 fn a_whole_module_is_refused_by_its_name() {
     let error = TensorFile::open(&fixture("module_zip.pt")).expect_err("a refusal");
     let error = error.to_string();

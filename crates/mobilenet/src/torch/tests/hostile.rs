@@ -7,7 +7,8 @@ fn six() -> Vec<u8> {
 
 #[test]
 fn a_file_by_hand_is_read_and_so_is_a_view_of_a_storage() {
-    let mut file = open(&of_six(&dict(&[("a", six())]))).unwrap();
+    let bytes = of_six(&dict(&[("a", six())]));
+    let mut file = open(&bytes).unwrap();
     assert_eq!(read(&mut file, "a"), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     let view = [b"(", &text("view")[..], &whole(2), &whole(3), b"t"].concat();
     let part = Tensor {
@@ -17,43 +18,9 @@ fn a_file_by_hand_is_read_and_so_is_a_view_of_a_storage() {
         strides: &[1],
         ..Tensor::SIX
     };
-    let mut file = open(&of_six(&dict(&[("a", part.pickled())]))).unwrap();
+    let bytes = of_six(&dict(&[("a", part.pickled())]));
+    let mut file = open(&bytes).unwrap();
     assert_eq!(read(&mut file, "a"), [3.0, 4.0]);
-}
-
-#[test]
-fn nothing_is_called_and_the_error_names_what_should_be() {
-    let stacked = [&text("os")[..], &text("system"), b"\x93"].concat();
-    for function in [b"cos\nsystem\n".to_vec(), stacked] {
-        for call in [b'R', 0x81] {
-            let call = [&function[..], b"(", &text("rm -rf /"), b"t", &[call]].concat();
-            let error = refusal(&of_six(&dict(&[("a", call), ("b", six())])));
-            assert!(error.contains("it asks for os.system"), "{error}");
-            assert!(error.contains("nothing but tensors and plain"), "{error}");
-        }
-    }
-    for name in [
-        "builtins\neval",
-        "__builtin__\ngetattr",
-        "torch.storage\n_load_from_bytes",
-        "torch.jit\n_unpickle",
-        "torch\nload",
-        "numpy.core.multiarray\n_reconstruct",
-    ] {
-        let error = refusal(&of_six(format!("c{name}\n)R").as_bytes()));
-        let name = name.replace('\n', ".");
-        assert!(error.contains(&format!("it asks for {name};")), "{error}");
-    }
-    // Names of ours are not functions of everything.
-    for call in [
-        "ctorch\nFloatStorage\n)R",
-        "ctorch\nSize\n)R",
-        "ctorch\nfloat32\n)R",
-        "N)R",
-    ] {
-        assert!(refusal(&of_six(call.as_bytes())).contains("it calls"));
-    }
-    assert!(refusal(&of_six(b"(S'ls'\nios\nsystem\n")).contains("operation 0x53"));
 }
 
 #[test]
@@ -63,7 +30,7 @@ fn nesting_is_bounded_and_takes_no_stack() {
     let tuples = [b")", &[0x85; 100_000][..]].concat();
     assert!(refusal(&legacy(&tuples, &[])).contains("it holds a tuple"));
     let beside = dict(&[("a", lists), ("b", six())]);
-    assert_eq!(open(&of_six(&beside)).unwrap().names().count(), 1);
+    assert!(refusal(&of_six(&beside)).contains("more than 64 deep"));
     let nested = |depth| (1..depth).fold(dict(&[("a", six())]), |d, _| dict(&[("a", d)]));
     assert_eq!(open(&of_six(&nested(64))).unwrap().names().count(), 1);
     assert!(refusal(&of_six(&nested(65))).contains("more than 64 deep"));
@@ -235,7 +202,8 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
         strides: &[0, 0],
         ..Tensor::SIX
     };
-    let mut file = open(&of_six(&dict(&[("a", vast.pickled())]))).unwrap();
+    let bytes = of_six(&dict(&[("a", vast.pickled())]));
+    let mut file = open(&bytes).unwrap();
     assert!(file.read("a", &mut [0.0; 6]).is_err());
 }
 
@@ -247,7 +215,10 @@ fn what_is_no_tensor_is_an_error_of_its_own() {
             "is not made of a storage",
         ),
         (b"ctorch._utils\n_rebuild_tensor_v2\nNR", "no tuple"),
-        (b"ctorch._utils\n_rebuild_parameter\n)R", "it calls"),
+        (
+            b"ctorch._utils\n_rebuild_parameter\n)R",
+            "not made of a tensor",
+        ),
         (b"NQ", "a persistent id is no tuple"),
         (b")Q", "a persistent id that is not of a storage"),
         (b"h\x07", "it takes from its memo"),
@@ -268,7 +239,8 @@ fn what_is_no_tensor_is_an_error_of_its_own() {
     let twice = dict(&[("a.b", six()), ("a", dict(&[("b", six())]))]);
     assert!(refusal(&of_six(&twice)).contains("two tensors named a.b"));
     let strange = [b"}(", &tuple(&[1])[..], &six(), &whole(-1), &six(), b"u"].concat();
-    let file = open(&of_six(&strange)).unwrap();
+    let bytes = of_six(&strange);
+    let file = open(&bytes).unwrap();
     assert_eq!(file.names().collect::<Vec<_>>(), ["-1", "a tuple"]);
 }
 

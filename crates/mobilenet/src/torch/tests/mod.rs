@@ -4,9 +4,10 @@ mod assemble;
 mod broken;
 mod fixtures;
 mod hostile;
+mod names;
 mod pretrained;
 
-use std::io::Write as _;
+use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::Result;
@@ -31,14 +32,9 @@ fn formula(salt: usize, count: usize) -> Vec<f32> {
     (0..count).map(|i| number(i) / 8.0).collect()
 }
 
-/// Opens a file of these bytes. Its name is gone then, which an open file does not need.
-fn open(bytes: &[u8]) -> Result<TensorFile> {
-    let mut file = tempfile::Builder::new()
-        .prefix("weights")
-        .tempfile()
-        .unwrap();
-    file.write_all(bytes).unwrap();
-    TensorFile::open(file.path())
+/// Opens a file of these bytes.
+fn open(bytes: &[u8]) -> Result<TensorFile<Cursor<&[u8]>>> {
+    TensorFile::read_from(Path::new("weights"), Cursor::new(bytes), bytes.len() as u64)
 }
 
 /// Why a file of these bytes is refused.
@@ -48,7 +44,7 @@ fn refusal(bytes: &[u8]) -> String {
     error
 }
 
-fn read(file: &mut TensorFile, name: &str) -> Vec<f32> {
+fn read<S: Read + Seek>(file: &mut TensorFile<S>, name: &str) -> Vec<f32> {
     let len = file.shape(name).unwrap().iter().product();
     let mut values = vec![f32::NAN; len];
     file.read(name, &mut values).unwrap();

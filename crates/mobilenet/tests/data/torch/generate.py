@@ -1,6 +1,6 @@
-"""Writes the PyTorch files beside it, with PyTorch itself.
+"""Writes the PyTorch files beside it, with PyTorch itself, and the one in ../safetensors.
 
-    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch
+    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch, numpy and safetensors
 
 Every number is formula(salt, i), of which crates/mobilenet/src/torch/tests/mod.rs has the only other copy: a
 number of eighths between -8 and 8, which every floating point type holds exactly.
@@ -8,8 +8,11 @@ number of eighths between -8 and 8, which every floating point type holds exactl
 
 import argparse
 import collections
+import datetime
 import pathlib
 
+import numpy
+import safetensors.torch
 import torch
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -66,8 +69,50 @@ def checkpoint():
     }
 
 
+def training():
+    """What training scripts keep beside the weights: nothing of it is in the way of those."""
+    model = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.copy_(tensor(1, 2, 3))
+        model.bias.copy_(tensor(2, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
+    model(tensor(3, 1, 3)).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        model.weight.copy_(tensor(1, 2, 3))
+        model.bias.copy_(tensor(2, 2))
+    attributes = tensor(4, 2)
+    attributes.note = "a tensor with attributes"
+    parameter = torch.nn.Parameter(tensor(5, 2))
+    parameter.note = "a parameter with attributes"
+    return {
+        "state_dict": model.state_dict(),
+        "attributes": attributes,
+        "parameter": parameter,
+        "list": [tensor(6, 2), (tensor(7, 2), 1)],
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": schedule.state_dict(),
+        "args": argparse.Namespace(
+            output=pathlib.PurePosixPath("runs/first"), device=torch.device("cpu"), shadow=tensor(8, 2)
+        ),
+        "best_metric": numpy.float64(0.75),
+        "history": numpy.arange(3.0),
+        "rng": {"numpy": numpy.random.RandomState(0).get_state()[:2], "torch": tensor(9, 4).byte()},
+        "counts": collections.Counter("aab"),
+        "groups": collections.defaultdict(list, {"a": [1]}),
+        "losses": collections.deque([0.5, 0.25], maxlen=2),
+        "names": {"a", "b"},
+        "frozen": frozenset(["a"]),
+        "started": datetime.datetime(2020, 1, 2),
+        "raw": b"\x00\xff",
+        "complex": 1 + 2j,
+        "version": torch.__version__,
+    }
+
+
 def main():
-    for name, content in (("kinds", kinds()), ("checkpoint", checkpoint())):
+    for name, content in (("kinds", kinds()), ("checkpoint", checkpoint()), ("training", training())):
         for protocol in (2, 4):
             torch.save(content, HERE / f"{name}_zip_{protocol}.pt", pickle_protocol=protocol)
             torch.save(
@@ -80,6 +125,9 @@ def main():
     small = {"weight": tensor(1, 2, 3)}
     torch.save(small, HERE / "small_zip.pt")
     torch.save(small, HERE / "small_legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save({"epoch": 3, "args": argparse.Namespace(lr=0.1)}, HERE / "no_tensors_zip.pt")
+    contiguous = {name: value.detach().clone().contiguous() for name, value in kinds().items()}
+    safetensors.torch.save_file(contiguous, HERE.parent / "safetensors" / "kinds.safetensors", {"classify": "{}"})
     torch.save(torch.nn.Linear(2, 2), HERE / "module_zip.pt")
 
 

@@ -5,7 +5,7 @@ mod stored;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -14,7 +14,7 @@ use safetensors::Dtype;
 use crate::torch::Format;
 use crate::{Error, Result};
 
-pub(crate) use stored::Stored;
+pub(crate) use stored::{MOST_DIMENSIONS, Stored};
 
 /// Bytes that are converted at a time.
 const PIECE: usize = 16 << 10;
@@ -28,9 +28,9 @@ const FIRST: u64 = 16;
 
 /// An open file of tensors, safetensors or PyTorch's, of which has been read where they lie.
 #[derive(Debug)]
-pub(crate) struct TensorFile {
+pub(crate) struct TensorFile<S = File> {
     path: PathBuf,
-    file: File,
+    source: S,
     tensors: BTreeMap<String, Stored>,
     metadata: HashMap<String, String>,
 }
@@ -41,30 +41,49 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, is of no known kind, or is not whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let of_file = |source| Error::File {
-            path: path.into(),
-            source,
-        };
-        let mut file = File::open(path).map_err(of_file)?;
-        let size = file.metadata().map_err(of_file)?.len();
+        let of_file = Error::file(path);
+        // Before it is opened: opening a pipe waits for somebody to write.
+        let kind = std::fs::metadata(path).map_err(&of_file)?;
+        if !kind.is_file() {
+            let kind = if kind.is_dir() {
+                "folder"
+            } else {
+                "pipe or device"
+            };
+            let reason = format!("a {kind}, expected a file of weights");
+            return Err(Error::format(path, reason));
+        }
+        let file = File::open(path).map_err(&of_file)?;
+        let size = file.metadata().map_err(&of_file)?.len();
+        Self::read_from(path, file, size)
+    }
+}
+
+impl<S: Read + Seek> TensorFile<S> {
+    /// Reads where the tensors of a file of `size` bytes lie, which has been opened from `path`.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub(crate) fn read_from(path: &Path, mut source: S, size: u64) -> Result<Self> {
         let mut first = Vec::new();
-        let read = (&file).take(FIRST).read_to_end(&mut first);
-        read.map_err(of_file)?;
+        let read = (&mut source).take(FIRST.min(size)).read_to_end(&mut first);
+        read.map_err(Error::file(path))?;
         let (tensors, metadata) = if let Some(format) = Format::meant(&first) {
-            (format.open(path, &mut file, size)?, HashMap::new())
+            (format.open(path, &mut source, size)?, HashMap::new())
         } else if safe::is_meant(&first) {
-            safe::open(path, &mut file, size)?
+            safe::open(path, &mut source, size)?
         } else {
-            return Err(Error::Format {
-                path: path.into(),
-                reason: format!(
-                    "neither a safetensors file nor one that torch.save wrote ({size} bytes)"
-                ),
-            });
+            return Err(Error::format(
+                path,
+                format!("neither a safetensors file nor one that torch.save wrote ({size} bytes)"),
+            ));
         };
+        if tensors.is_empty() {
+            return Err(Error::format(path, "there is no tensor in it"));
+        }
         Ok(TensorFile {
             path: path.into(),
-            file,
+            source,
             tensors,
             metadata,
         })
@@ -95,17 +114,15 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, or holds no floating point numbers.
     pub(crate) fn read(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
-        let (file, stored) = self.place(name, values.len())?;
+        let (source, stored) = self.place(name, values.len())?;
         let outcome = match stored.dtype {
-            Dtype::F32 => numbers(file, stored, values, f32::from_le_bytes),
-            Dtype::F16 => numbers(file, stored, values, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => numbers(file, stored, values, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => numbers(file, stored, values, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F32 => numbers(source, stored, values, f32::from_le_bytes),
+            Dtype::F16 => numbers(source, stored, values, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => numbers(source, stored, values, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => numbers(source, stored, values, |b| f64::from_le_bytes(b) as f32),
             other => {
-                return Err(Error::Format {
-                    path: self.path.clone(),
-                    reason: format!("{name} holds {other}, expected F32, F16, BF16 or F64"),
-                });
+                let reason = format!("{name} holds {other}, expected F32, F16, BF16 or F64");
+                return Err(Error::format(&self.path, reason));
             }
         };
         self.whole(outcome)
@@ -116,7 +133,7 @@ impl TensorFile {
     /// # Errors
     /// If it cannot be read, or is not one number.
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64> {
-        let (file, stored) = self.place(name, 1)?;
+        let (source, stored) = self.place(name, 1)?;
         if stored.dtype != Dtype::I64 {
             // Files cast as a whole have counters of another type.
             let mut value = [0.0];
@@ -124,51 +141,60 @@ impl TensorFile {
             return Ok(value[0] as i64);
         }
         let mut value = [0];
-        let outcome = numbers(file, stored, &mut value, i64::from_le_bytes);
+        let outcome = numbers(source, stored, &mut value, i64::from_le_bytes);
         self.whole(outcome)?;
         Ok(value[0])
     }
 
     /// The file, and where in it a tensor of `len` numbers lies.
-    fn place(&mut self, name: &str, len: usize) -> Result<(&mut File, &Stored)> {
-        let wrong = |reason| Error::Format {
-            path: self.path.clone(),
-            reason,
-        };
+    fn place(&mut self, name: &str, len: usize) -> Result<(&mut S, &Stored)> {
+        let wrong = |reason: String| Error::format(&self.path, reason);
         let stored = self.tensors.get(name).filter(|stored| stored.len() == len);
         let stored =
             stored.ok_or_else(|| wrong(format!("there is no {name} of {len} numbers in it")))?;
         if !stored.is_contiguous() && stored.span().is_none_or(|span| span > MOST_SPREAD / 8) {
             return Err(wrong(format!(
-                "{name} is spread over more than {MOST_SPREAD} bytes of the file: save it as it                  lies in memory, with .contiguous()"
+                "{name} is spread over more than {MOST_SPREAD} bytes of the file: save it as it \
+                 lies in memory, with .contiguous()"
             )));
         }
-        Ok((&mut self.file, stored))
+        Ok((&mut self.source, stored))
     }
 
     fn whole(&self, outcome: io::Result<()>) -> Result<()> {
-        outcome.map_err(|source| Error::File {
-            path: self.path.clone(),
-            source,
-        })
+        outcome.map_err(Error::file(&self.path))
     }
+}
+
+/// A name from a file, fit for a message.
+pub(crate) fn shown(name: &str) -> String {
+    shortened(name, 100)
+}
+
+/// A text from a file on one line, cut to so many characters: a name may be as long as the file.
+fn shortened(text: &str, most: usize) -> String {
+    let mut shown: String = text.chars().take(most).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().collect()
 }
 
 /// Reads as many numbers of `N` bytes as `values` has, which are those of `stored`.
 fn numbers<T, const N: usize>(
-    file: &mut File,
+    source: &mut (impl Read + Seek),
     stored: &Stored,
     values: &mut [T],
     number: impl Fn([u8; N]) -> T,
 ) -> io::Result<()> {
-    file.seek(SeekFrom::Start(stored.start))?;
+    source.seek(SeekFrom::Start(stored.start))?;
     if !stored.is_contiguous() {
-        return gather(file, stored, values, number);
+        return gather(source, stored, values, number);
     }
     let mut piece = [0; PIECE];
     for values in values.chunks_mut(PIECE / N) {
         let bytes = &mut piece[..values.len() * N];
-        file.read_exact(bytes)?;
+        source.read_exact(bytes)?;
         for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
             *value = number(*bytes);
         }
@@ -179,14 +205,14 @@ fn numbers<T, const N: usize>(
 /// Reads everything from the first to the last number of a tensor, and takes of it what belongs
 /// to the tensor.
 fn gather<T, const N: usize>(
-    file: &mut File,
+    source: &mut (impl Read + Seek),
     stored: &Stored,
     values: &mut [T],
     number: impl Fn([u8; N]) -> T,
 ) -> io::Result<()> {
     let span = stored.span().unwrap_or(0) as usize;
     let mut bytes = vec![0; span * N];
-    file.read_exact(&mut bytes)?;
+    source.read_exact(&mut bytes)?;
     let numbers = bytes.as_chunks().0;
     let mut values = values.iter_mut();
     stored.places(|place| {
@@ -196,3 +222,7 @@ fn gather<T, const N: usize>(
     });
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

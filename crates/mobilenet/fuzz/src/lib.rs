@@ -1,0 +1,88 @@
+//! The readers of weight files, by themselves.
+
+use std::io::{Cursor, Read, Seek};
+use std::path::{Path, PathBuf};
+
+#[allow(dead_code, reason = "the crate uses more of it than is tried here")]
+#[path = "../../src/tensor_file/mod.rs"]
+mod tensor_file;
+#[path = "../../src/torch/mod.rs"]
+mod torch;
+
+use tensor_file::TensorFile;
+
+/// Most numbers of a tensor that are read.
+const MOST: usize = 1 << 16;
+
+/// The part of the crate's errors that files have, under the names that the readers use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The contents are not what they should be.
+    #[error("{path}: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What the readers give.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    fn file(path: &Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| Error::File {
+            path: path.into(),
+            source,
+        }
+    }
+
+    fn format(path: &Path, reason: impl Into<String>) -> Self {
+        Error::Format {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Opens a file of these bytes and reads every tensor of at most 65,536 numbers; gives how many
+/// tensors there are.
+///
+/// # Errors
+/// If the file is refused. That a tensor is none of numbers is no error here.
+pub fn read_bytes(bytes: &[u8]) -> Result<usize> {
+    let source = Cursor::new(bytes);
+    let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64)?;
+    Ok(read_all(file))
+}
+
+/// As [`read_bytes`], of the file at `path`.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_path(path: &Path) -> Result<usize> {
+    TensorFile::open(path).map(read_all)
+}
+
+fn read_all<S: Read + Seek>(mut file: TensorFile<S>) -> usize {
+    let names: Vec<String> = file.names().map(str::to_owned).collect();
+    for name in &names {
+        let shape = file.shape(name).unwrap_or(&[]);
+        let len = shape.iter().fold(1, |len: usize, &n| len.saturating_mul(n));
+        if len <= MOST {
+            // Its outcome is of no interest: the tensor may be one of whole numbers.
+            let _ = file.read(name, &mut vec![0.0; len]);
+            let _ = file.integer(name);
+        }
+    }
+    names.len()
+}
