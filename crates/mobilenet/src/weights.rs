@@ -5,12 +5,12 @@
 //! writes several in no fixed order, and equal models shall be equal files.)
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::load::{compare, fill};
 use crate::parameters::Values;
 use crate::tensor_file::TensorFile;
@@ -81,29 +81,7 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
             path: path.into(),
             reason: e.to_string(),
         })?;
-    let io = |source| Error::File {
-        path: path.into(),
-        source,
-    };
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any new file has them, less what the umask takes; temporary files are private.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .prefix(".weights-")
-        .tempfile_in(folder)
-        .map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    atomic::write(path, &bytes, |_| Ok(()))
 }
 
 /// Reads a file that [`save`] wrote, and makes the network it describes.
