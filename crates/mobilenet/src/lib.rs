@@ -18,6 +18,8 @@ mod slices;
 mod tensor_file;
 mod torch;
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod weights;
 
 pub use composed::Composed;
