@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod evaluate;
+mod export;
 mod fetch;
 mod inspect;
 mod predict;
@@ -18,6 +19,7 @@ use trainer::InferenceOptions;
 use crate::args::InferenceArgs;
 
 pub(crate) use evaluate::evaluate;
+pub(crate) use export::export;
 pub(crate) use fetch::fetch;
 pub(crate) use inspect::inspect;
 pub(crate) use predict::predict;
