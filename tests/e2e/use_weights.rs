@@ -152,7 +152,9 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let bench = Bench::new();
-    for command in ["fetch", "unpack", "train", "evaluate", "predict", "inspect"] {
+    for command in [
+        "fetch", "unpack", "train", "evaluate", "predict", "inspect", "export",
+    ] {
         let run = bench.run(&[command, "--help"]).success();
         assert!(run.stdout.contains("Example"), "{}", run.stdout);
         assert!(

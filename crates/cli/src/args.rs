@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mobilenet::Precision;
 use trainer::config::DeviceChoice;
 
@@ -26,12 +26,14 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     Predict(PredictArgs),
     Inspect(InspectArgs),
+    Export(ExportArgs),
 }
 
 const ROOT_EXAMPLE: &str = "\
 Examples:
   classify train                             fetch MNIST, train on it, print the test accuracy
-  classify predict --weights W --out out photos/";
+  classify predict --weights W --out out photos/
+  classify export --weights W --to onnx --out model.onnx";
 
 /// Bring a data set's IDX files to the disk, verified.
 #[derive(Debug, Args)]
@@ -169,6 +171,47 @@ pub(crate) struct InspectArgs {
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) given: GivenArgs,
+}
+
+/// Write a trained network for other programs, checked before it is kept.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  classify export --weights W --to onnx --out model.onnx
+  classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
+
+An ONNX file takes f32 images [n, 3, h, w] and gives logits [n, classes]; its metadata name the
+classes, the image size, and the mean and standard deviation for the pixels. It is kept if tract
+computes from it what this program does.")]
+pub(crate) struct ExportArgs {
+    /// Weights file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    /// Kind of file
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) to: ExportFormat,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// ONNX: take u8 images [n, h, w, 3], resized, and normalise them in the graph
+    #[arg(long)]
+    pub(crate) preprocess: bool,
+    /// ONNX: give probabilities instead of logits
+    #[arg(long)]
+    pub(crate) softmax: bool,
+    /// ONNX: make batch normalisations part of their convolutions
+    #[arg(long)]
+    pub(crate) fold_batch_norm: bool,
+    /// ONNX: images, or folders of them, to check the file with besides made-up pictures
+    #[arg(long, value_name = "INPUT", num_args = 1..)]
+    pub(crate) check_images: Vec<PathBuf>,
+}
+
+/// What other programs read.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One file with graph and weights, for onnxruntime and many others
+    Onnx,
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

@@ -46,6 +46,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
+        Command::Export(args) => commands::export(&args)?,
     }
     Ok(Done::Completed)
 }

@@ -63,6 +63,17 @@ pub enum Error {
         /// Some of the names that are missing, each with the file's nearest.
         nearest: Vec<(String, String)>,
     },
+    /// A file for another program was not kept, because it is no good.
+    #[error("{path} was not written: {source}")]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+    /// An ONNX file that does not compute what the network does.
+    #[error("the ONNX file is not this network: {0}")]
+    OnnxCheck(String),
     /// An update without a gradient.
     #[error(
         "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"

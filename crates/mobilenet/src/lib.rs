@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod atomic;
 mod composed;
 mod config;
 mod design;
@@ -23,6 +24,8 @@ mod tables;
 mod tensor_file;
 mod torch;
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod weights;
 
 pub use composed::Composed;

@@ -5,12 +5,12 @@
 //! writes several in no fixed order, and equal models shall be equal files.)
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::tensor_file::TensorFile;
 use crate::{ByteTable, Error, LoadReport, ModelConfig, Network, Result, Scheme};
 
@@ -111,26 +111,7 @@ pub fn save_as(
     }
     let bytes =
         safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| format(e.to_string()))?;
-    let io = Error::file(path);
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any new file has them, less what the umask takes; temporary files are private.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .prefix(".weights-")
-        .tempfile_in(folder)
-        .map_err(&io)?;
-    file.write_all(&bytes).map_err(&io)?;
-    file.as_file().sync_all().map_err(&io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    atomic::write(path, &bytes, |_| Ok(()))
 }
 
 /// Reads a weights file and makes the network it holds: what it says of itself, if [`save`]

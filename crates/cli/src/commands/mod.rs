@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod evaluate;
+mod export;
 mod fetch;
 mod inspect;
 mod predict;
@@ -21,6 +22,7 @@ use crate::args::{GivenArgs, InferenceArgs};
 use crate::terminal::Terminal;
 
 pub(crate) use evaluate::evaluate;
+pub(crate) use export::export;
 pub(crate) use fetch::fetch;
 pub(crate) use inspect::inspect;
 pub(crate) use predict::predict;

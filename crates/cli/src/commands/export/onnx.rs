@@ -1,0 +1,55 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use candle_core::{Device, Tensor};
+use mnist_data::Picture;
+use mobilenet::Network;
+use mobilenet::onnx::{self, OnnxOptions};
+use mobilenet::weights::WeightsMetadata;
+
+use crate::args::ExportArgs;
+
+/// As many are enough to find a wrong layer, and few enough to wait for.
+const MOST_CHECK_IMAGES: usize = 16;
+
+/// Returns how near the file comes to the network.
+pub(super) fn export(
+    args: &ExportArgs,
+    network: &Network,
+    metadata: &WeightsMetadata,
+) -> anyhow::Result<String> {
+    let options = OnnxOptions {
+        preprocess: args.preprocess,
+        softmax: args.softmax,
+        fold_batch_norm: args.fold_batch_norm,
+    };
+    let pictures = check_images(&args.check_images, metadata.image_size)?;
+    let agreement = onnx::export(&args.out, network, metadata, options, &pictures)?;
+    Ok(format!(
+        "{:.1e} between tract's answers and ours, on {} pictures",
+        agreement.largest_difference, agreement.pictures
+    ))
+}
+
+/// Some of the images at or below the inputs, evenly spread, so that a folder's classes all
+/// have their share: one in a batch of its own, the others in another.
+fn check_images(inputs: &[PathBuf], image_size: usize) -> anyhow::Result<Vec<Tensor>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        found.extend(mnist_data::list_images(input)?);
+    }
+    let step = found.len().div_ceil(MOST_CHECK_IMAGES).max(1);
+    let size = u32::try_from(image_size).context("the image size does not fit 32 bits")?;
+    let mut pixels = Vec::new();
+    for (_, path) in found.iter().step_by(step) {
+        let picture = Picture::read(path)?.resized(size)?;
+        let shape = (1, image_size, image_size, 3);
+        pixels.push(Tensor::from_vec(picture.to_rgb(), shape, &Device::Cpu)?);
+    }
+    let batches = match &pixels[..] {
+        [] => vec![],
+        [only] => vec![only.clone()],
+        [first, others @ ..] => vec![first.clone(), Tensor::cat(others, 0)?],
+    };
+    Ok(batches)
+}

@@ -1,0 +1,23 @@
+//! A batch normalisation as part of the convolution before it.
+
+/// The weight `[channels, ..]` and the bias `[channels]` of a convolution that does what the one
+/// of weight `convolution`, and then a normalisation, do (`torch.nn.utils.fuse_conv_bn_weights`).
+/// The normalisation's `weight`, `bias`, `mean` and `variance` are each `[channels]`. In f64, so
+/// that numbers are rounded once.
+pub(super) fn folded(
+    convolution: &[f32],
+    [weight, bias, mean, variance]: [&[f32]; 4],
+    epsilon: f64,
+) -> (Vec<f32>, Vec<f32>) {
+    let scales: Vec<f64> = (weight.iter().zip(variance))
+        .map(|(&weight, &variance)| f64::from(weight) / (f64::from(variance) + epsilon).sqrt())
+        .collect();
+    let taps = convolution.len() / scales.len();
+    let weight = (convolution.iter().enumerate())
+        .map(|(index, &tap)| (f64::from(tap) * scales[index / taps]) as f32)
+        .collect();
+    let bias = (bias.iter().zip(mean).zip(&scales))
+        .map(|((&bias, &mean), scale)| (f64::from(bias) - f64::from(mean) * scale) as f32)
+        .collect();
+    (weight, bias)
+}

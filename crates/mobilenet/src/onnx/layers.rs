@@ -1,0 +1,219 @@
+//! The layers of a plan as operators. The composed executor says what each computes.
+
+use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
+use tract_onnx::pb::AttributeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use super::fold::folded;
+use super::graph::{Graph, float, int, ints};
+use crate::parameters::Values;
+use crate::weights::Normalisation;
+
+/// Bytes `[n, h, w, 3]` as the network wants them, f32 `[n, 3, h, w]`: the operations of
+/// [`Normalisation::table`], in its order.
+pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normalisation) -> String {
+    let name = |part: &str| format!("preprocess.{part}");
+    let float = vec![int("to", DataType::Float as i64)];
+    let mut x = graph.node("Cast", &name("float"), &[images], float);
+    for (operator, part, values) in [
+        ("Div", "largest_byte", &[255.0][..]),
+        ("Sub", "mean", &normalisation.mean),
+        ("Div", "std", &normalisation.std),
+    ] {
+        let values = graph.tensor(&name(part), &[values.len()], values);
+        x = graph.node(
+            operator,
+            &format!("{values}.{}", operator.to_lowercase()),
+            &[&x, &values],
+            vec![],
+        );
+    }
+    graph.node(
+        "Transpose",
+        &name("channels_first"),
+        &[&x],
+        vec![ints("perm", &[0, 3, 1, 2])],
+    )
+}
+
+/// Appends layers to a graph. Every method takes the name of its input and returns that of
+/// its output.
+pub(super) struct Layers<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) values: &'a Values,
+    /// Whether batch normalisations become part of their convolutions.
+    pub(super) fold: bool,
+    pub(super) graph: &'a mut Graph,
+}
+
+impl<'a> Layers<'a> {
+    /// Pooled features `[n, features]` of images `[n, 3, h, w]`.
+    pub(super) fn features(&mut self, images: &str) -> String {
+        let plan = self.plan;
+        let mut x = self.conv_norm(&plan.stem, images);
+        for block in &plan.blocks {
+            x = self.block(block, &x);
+        }
+        let x = self.conv_norm(&plan.last, &x);
+        let pooled = self
+            .graph
+            .node("GlobalAveragePool", "avgpool", &[&x], vec![]);
+        self.graph
+            .node("Flatten", "flatten", &[&pooled], vec![int("axis", 1)])
+    }
+
+    /// Logits `[n, classes]` under the name `output`, of features `[n, features]`.
+    pub(super) fn logits(&mut self, features: &str, output: &str) {
+        let plan = self.plan;
+        let mut x = features.to_owned();
+        if let Some(hidden) = &plan.hidden {
+            let name = module(self.parameter(hidden.weight).0);
+            x = self.linear(hidden, name, &x);
+            x = self.activation(Activation::Hardswish, &format!("{name}.activation"), &x);
+        }
+        self.linear(&plan.classifier, output, &x);
+    }
+
+    fn block(&mut self, block: &Block, input: &str) -> String {
+        let mut x = input.to_owned();
+        if let Some(expand) = &block.expand {
+            x = self.conv_norm(expand, &x);
+        }
+        x = self.conv_norm(&block.depthwise, &x);
+        if let Some(squeeze) = &block.squeeze {
+            x = self.squeeze_excite(squeeze, &x);
+        }
+        let projected = self.conv_norm(&block.project, &x);
+        if !block.spec.is_residual() {
+            return projected;
+        }
+        let name = format!("{}.add", block.project.name);
+        self.graph.node("Add", &name, &[&projected, input], vec![])
+    }
+
+    fn conv_norm(&mut self, layer: &ConvNorm, x: &str) -> String {
+        let x = self.normalised(layer, x);
+        self.activated(layer, &x)
+    }
+
+    /// A convolution and its normalisation.
+    fn normalised(&mut self, layer: &ConvNorm, x: &str) -> String {
+        let (weight, taps) = self.parameter(layer.weight);
+        let norm = [
+            self.parameter(layer.norm),
+            self.parameter(layer.norm + 1),
+            self.statistic(layer.statistics),
+            self.statistic(layer.statistics + 1),
+        ];
+        let epsilon = self.plan.spec.batch_norm.epsilon;
+        let (convolution, normalisation) = (module(weight), module(norm[0].0));
+        let groups = if layer.depthwise {
+            layer.out_channels
+        } else {
+            1
+        };
+        let attributes = vec![
+            ints("kernel_shape", &[layer.kernel; 2]),
+            ints("strides", &[layer.stride; 2]),
+            int("group", groups as i64),
+            padding(layer.kernel),
+        ];
+        let graph = &mut *self.graph;
+        if self.fold {
+            let (taps, bias) = folded(taps, norm.map(|(_, values)| values), epsilon);
+            let weight = graph.tensor(&weight.name, &weight.shape, &taps);
+            let bias = graph.tensor(&format!("{convolution}.bias"), &[bias.len()], &bias);
+            graph.node("Conv", convolution, &[x, &weight, &bias], attributes)
+        } else {
+            let weight = graph.tensor(&weight.name, &weight.shape, taps);
+            let x = graph.node("Conv", convolution, &[x, &weight], attributes);
+            let [gamma, beta, mean, variance] =
+                norm.map(|(segment, values)| graph.tensor(&segment.name, &segment.shape, values));
+            let inputs = [x, gamma, beta, mean, variance];
+            let inputs = inputs.each_ref().map(String::as_str);
+            let epsilon = vec![float("epsilon", epsilon)];
+            graph.node("BatchNormalization", normalisation, &inputs, epsilon)
+        }
+    }
+
+    /// What follows a normalisation, under torchvision's name for it.
+    fn activated(&mut self, layer: &ConvNorm, x: &str) -> String {
+        self.activation(layer.activation, &format!("{}.2", layer.name), x)
+    }
+
+    /// Channels times a factor for each, which is made of their means.
+    fn squeeze_excite(&mut self, layer: &SqueezeExcite, x: &str) -> String {
+        let [reduce, expand] =
+            [&layer.reduce, &layer.expand].map(|layer| module(self.parameter(layer.weight).0));
+        let name = reduce.rsplit_once('.').map_or(reduce, |(name, _)| name);
+        let part = |part: &str| format!("{name}.{part}");
+        let mut factor = self
+            .graph
+            .node("GlobalAveragePool", &part("avgpool"), &[x], vec![]);
+        factor = self.pointwise(&layer.reduce, reduce, &factor);
+        factor = self.activation(Activation::Relu, &part("activation"), &factor);
+        factor = self.pointwise(&layer.expand, expand, &factor);
+        // torch.nn.Hardsigmoid; the operator's own alpha is 0.2.
+        let slope = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
+        factor = self
+            .graph
+            .node("HardSigmoid", &part("scale_activation"), &[&factor], slope);
+        self.graph.node("Mul", name, &[x, &factor], vec![])
+    }
+
+    /// A fully connected layer over the channels of one pixel.
+    fn pointwise(&mut self, layer: &Linear, name: &str, x: &str) -> String {
+        self.affine("Conv", layer, name, x, vec![ints("kernel_shape", &[1, 1])])
+    }
+
+    /// A fully connected layer `[n, in]` to `[n, out]`.
+    fn linear(&mut self, layer: &Linear, name: &str, x: &str) -> String {
+        self.affine("Gemm", layer, name, x, vec![int("transB", 1)])
+    }
+
+    fn affine(
+        &mut self,
+        operator: &str,
+        layer: &Linear,
+        name: &str,
+        x: &str,
+        attributes: Vec<AttributeProto>,
+    ) -> String {
+        let [weight, bias] = [layer.weight, layer.weight + 1].map(|index| {
+            let (segment, values) = self.parameter(index);
+            self.graph.tensor(&segment.name, &segment.shape, values)
+        });
+        self.graph
+            .node(operator, name, &[x, &weight, &bias], attributes)
+    }
+
+    fn activation(&mut self, activation: Activation, name: &str, x: &str) -> String {
+        let operator = match activation {
+            Activation::Identity => return x.to_owned(),
+            Activation::Relu => "Relu",
+            Activation::Hardswish => "HardSwish",
+        };
+        self.graph.node(operator, name, &[x], vec![])
+    }
+
+    fn parameter(&self, index: usize) -> (&'a Segment, &'a [f32]) {
+        let segment = &self.plan.parameters.segments()[index];
+        (segment, &self.values.arena[segment.range.clone()])
+    }
+
+    fn statistic(&self, index: usize) -> (&'a Segment, &'a [f32]) {
+        let segment = &self.plan.statistics.segments()[index];
+        (segment, &self.values.statistics[segment.range.clone()])
+    }
+}
+
+/// torchvision's name of a layer: that of one of its tensors, less the last word.
+fn module(tensor: &Segment) -> &str {
+    let name = &tensor.name;
+    name.rsplit_once('.').map_or(name, |(module, _)| module)
+}
+
+/// Half the kernel on every side, as torchvision pads.
+fn padding(kernel: usize) -> AttributeProto {
+    ints("pads", &[kernel / 2; 4])
+}

@@ -1,0 +1,172 @@
+//! Networks as ONNX files, for other programs: onnxruntime, tract, OpenVINO, a browser.
+//!
+//! A file is of IR version 8 and operator set 17 (ONNX 1.12), one file with its weights in it.
+//!
+//! | | name | type and shape |
+//! |---|---|---|
+//! | input | `images` | f32 `[batch, 3, height, width]`, resized and normalised |
+//! | input, with [`preprocess`](OnnxOptions::preprocess) | `images` | u8 `[batch, height, width, 3]`, resized |
+//! | output | `logits` | f32 `[batch, classes]` |
+//! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
+//!
+//! Batch, height and width are free; the network was trained at the image size that the file
+//! names. The resize is never part of the graph: it is bilinear, antialiased, and does not keep
+//! proportions. Weights have torchvision's names, and layers the names of its modules.
+//!
+//! What else a caller needs stands in the file's metadata (`metadata_props`), as text:
+//!
+//! | key | value |
+//! |---|---|
+//! | `model` | `mobilenet_v3_small` or another of [`Variant`](crate::Variant) |
+//! | `class_names` | JSON array of strings, in the order of the logits |
+//! | `image_size` | pixels of both sides |
+//! | `mean`, `std` | JSON arrays of three numbers, red, green, blue: a pixel value `v` in 0..1 becomes `(v - mean) / std` |
+//!
+//! The producer is `classify`, in this crate's version.
+//!
+//! [`export`] keeps a file only if tract, another program's reader of ONNX, computes from its
+//! bytes what the network does. The messages of the format are the ones tract brings along: the
+//! check needs tract anyway, so that nothing more than `prost`'s encoder is built for them.
+
+mod check;
+mod fold;
+mod graph;
+mod layers;
+mod pictures;
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use prost::Message as _;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+
+use crate::weights::WeightsMetadata;
+use crate::{Error, Network, Result, atomic};
+
+pub use check::{Agreement, TOLERANCE, check};
+
+use graph::{Dimension, Graph, value};
+use layers::Layers;
+
+/// The version of the operators; HardSwish needs 14.
+const OPSET: i64 = 17;
+/// The version of the format that came with them.
+const IR_VERSION: i64 = 8;
+
+/// The input.
+const IMAGES: &str = "images";
+/// The output, or where there is a softmax, what that is taken of.
+const LOGITS: &str = "logits";
+/// The output of the softmax.
+const PROBABILITIES: &str = "probabilities";
+
+/// What a file holds besides the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnnxOptions {
+    /// Take bytes, channels last, and normalise them.
+    pub preprocess: bool,
+    /// Give probabilities instead of logits.
+    pub softmax: bool,
+    /// Make each batch normalisation part of the convolution before it.
+    pub fold_batch_norm: bool,
+}
+
+/// Writes the network to `path` as an ONNX file, which appears there once [`check`] has found
+/// that it computes what the network does: on pictures of its own, and on `pictures`, if any.
+///
+/// # Errors
+/// [`Error::Export`] if tract cannot run the file or computes something else, and
+/// [`Error::File`] if it cannot be written; an older file of that name is then left as it was.
+pub fn export(
+    path: &Path,
+    network: &Network,
+    metadata: &WeightsMetadata,
+    options: OnnxOptions,
+    pictures: &[Tensor],
+) -> Result<Agreement> {
+    let bytes = to_bytes(network, metadata, options)?;
+    let mut all = pictures::made_up(metadata.image_size)?;
+    all.extend_from_slice(pictures);
+    atomic::write(path, &bytes, |written| {
+        let bytes = std::fs::read(written).map_err(|source| Error::File {
+            path: written.into(),
+            source,
+        })?;
+        check(&bytes, network, metadata, options, &all).map_err(|source| Error::Export {
+            path: path.into(),
+            source: Box::new(source),
+        })
+    })
+}
+
+/// The network as the bytes of an ONNX file, unchecked.
+///
+/// # Errors
+/// If the device gives out.
+pub fn to_bytes(
+    network: &Network,
+    metadata: &WeightsMetadata,
+    options: OnnxOptions,
+) -> Result<Vec<u8>> {
+    let mut graph = Graph::default();
+    let [height, width] = ["height", "width"].map(Dimension::Any);
+    let (batch, colours) = (Dimension::Any("batch"), Dimension::Of(3));
+    let (input, images) = if options.preprocess {
+        let shape = [batch, height, width, colours];
+        let images = layers::normalise(&mut graph, IMAGES, &metadata.normalisation);
+        (value(IMAGES, DataType::Uint8, &shape), images)
+    } else {
+        let shape = [batch, colours, height, width];
+        (value(IMAGES, DataType::Float, &shape), IMAGES.to_owned())
+    };
+    let values = network.parameters().values()?;
+    let mut layers = Layers {
+        plan: network.plan(),
+        values: &values,
+        fold: options.fold_batch_norm,
+        graph: &mut graph,
+    };
+    let features = layers.features(&images);
+    layers.logits(&features, LOGITS);
+    let mut output = LOGITS;
+    if options.softmax {
+        output = PROBABILITIES;
+        graph.node("Softmax", output, &[LOGITS], vec![graph::int("axis", -1)]);
+    }
+    let shape = [batch, Dimension::Of(network.plan().spec.head.classes)];
+    let output = value(output, DataType::Float, &shape);
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: OPSET,
+        }],
+        producer_name: "classify".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph.finish(&network.plan().spec.name, input, output)),
+        metadata_props: properties(metadata),
+        ..ModelProto::default()
+    };
+    Ok(model.encode_to_vec())
+}
+
+/// What the module's documentation lists.
+fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
+    let normalisation = &metadata.normalisation;
+    let entries = [
+        ("model", metadata.model.name.to_string()),
+        (
+            "class_names",
+            serde_json::json!(metadata.class_names).to_string(),
+        ),
+        ("image_size", metadata.image_size.to_string()),
+        ("mean", serde_json::json!(normalisation.mean).to_string()),
+        ("std", serde_json::json!(normalisation.std).to_string()),
+    ];
+    let entry = |(key, value): (&str, String)| StringStringEntryProto {
+        key: key.into(),
+        value,
+    };
+    entries.into_iter().map(entry).collect()
+}

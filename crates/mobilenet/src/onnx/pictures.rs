@@ -1,0 +1,58 @@
+//! Pictures to check a file with, where nobody brings any.
+
+use std::f32::consts::TAU;
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::Result;
+
+/// Batches of one and of three, u8 `[n, h, w, 3]`: noise, in which every pixel differs from its
+/// neighbours, and slow waves, of which more passes through a network. One batch is of the size
+/// the network was trained for, one of sides that are neither equal nor even.
+pub(super) fn made_up(image_size: usize) -> Result<Vec<Tensor>> {
+    let (height, width) = (image_size + 8 | 1, image_size + 20 | 1);
+    let batches = [
+        (image_size, image_size, &[waves as Painter][..]),
+        (height, width, &[noise, waves, waves]),
+    ];
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let mut made = Vec::new();
+    for (height, width, painters) in batches {
+        let mut pixels = Vec::with_capacity(painters.len() * height * width * 3);
+        for paint in painters {
+            paint(&mut random, (height, width), &mut pixels);
+        }
+        let shape = (painters.len(), height, width, 3);
+        made.push(Tensor::from_vec(pixels, shape, &Device::Cpu)?);
+    }
+    Ok(made)
+}
+
+/// Appends a picture of that height and width.
+type Painter = fn(&mut ChaCha8Rng, (usize, usize), &mut Vec<u8>);
+
+fn noise(random: &mut ChaCha8Rng, (height, width): (usize, usize), pixels: &mut Vec<u8>) {
+    pixels.extend((0..height * width * 3).map(|_| random.random::<u8>()));
+}
+
+fn waves(random: &mut ChaCha8Rng, (height, width): (usize, usize), pixels: &mut Vec<u8>) {
+    // For each colour: waves over the height, waves over the width, where they begin.
+    let colours: [[f32; 3]; 3] = std::array::from_fn(|_| {
+        [
+            random.random_range(-2.0..2.0),
+            random.random_range(-2.0..2.0),
+            random.random(),
+        ]
+    });
+    for row in 0..height {
+        for column in 0..width {
+            let (y, x) = (row as f32 / height as f32, column as f32 / width as f32);
+            pixels.extend(colours.map(|[down, across, start]| {
+                let wave = (TAU * (down * y + across * x + start)).sin();
+                (127.5 + 127.5 * wave) as u8
+            }));
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! tract runs what was written.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use mobilenet::onnx::{OnnxOptions, TOLERANCE, check, export, to_bytes};
+use mobilenet::{
+    Composed, Error, Executor, HeadKind, Images, ModelConfig, Network, Parameters, Tape,
+    TrainingStep, Variant,
+};
+
+use crate::{metadata, network, pictures};
+
+/// Every set of options.
+fn all_options() -> impl Iterator<Item = OnnxOptions> {
+    (0..8).map(|bits| OnnxOptions {
+        preprocess: bits & 1 != 0,
+        softmax: bits & 2 != 0,
+        fold_batch_norm: bits & 4 != 0,
+    })
+}
+
+/// Writes and checks a network with every set of options, at batch sizes 1 and 3.
+fn agrees(config: &ModelConfig, image_size: usize) {
+    let network = network(config);
+    let metadata = metadata(config, image_size);
+    let shown = [
+        pictures(1, image_size, image_size),
+        pictures(3, image_size + 13, image_size),
+    ];
+    // Logits that hardly differ from class to class would agree with anything constant.
+    let table = Arc::new(metadata.normalisation.table());
+    let logits = network
+        .infer(&Images::bytes(&shown[1], table).unwrap())
+        .unwrap();
+    let spread = logits
+        .var(1)
+        .unwrap()
+        .min_all()
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap()
+        .sqrt();
+    assert!(spread > 100.0 * TOLERANCE, "{spread}");
+    for options in all_options() {
+        let bytes = to_bytes(&network, &metadata, options).unwrap();
+        let found = check(&bytes, &network, &metadata, options, &shown)
+            .unwrap_or_else(|error| panic!("{config:?} {options:?}: {error}"));
+        assert_eq!(found.pictures, 4);
+        assert!(found.largest_difference <= TOLERANCE, "{found:?}");
+    }
+}
+
+#[test]
+fn small_with_either_head() {
+    for head in [HeadKind::Torchvision, HeadKind::Linear] {
+        agrees(
+            &ModelConfig {
+                head,
+                ..ModelConfig::new(Variant::Small, 7)
+            },
+            32,
+        );
+    }
+}
+
+#[test]
+fn large_with_either_head() {
+    for head in [HeadKind::Torchvision, HeadKind::Linear] {
+        agrees(
+            &ModelConfig {
+                head,
+                ..ModelConfig::new(Variant::Large, 7)
+            },
+            32,
+        );
+    }
+}
+
+#[test]
+fn a_narrow_network_with_a_stem_of_stride_1_on_odd_sides() {
+    let config = ModelConfig {
+        width: 0.35,
+        stem_stride: 1,
+        batch_norm_epsilon: 1e-2,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    agrees(&config, 45);
+}
+
+#[test]
+fn an_export_checks_itself_and_leaves_one_file() {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let (network, metadata) = (network(&config), metadata(&config, 40));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let options = OnnxOptions {
+        softmax: true,
+        ..OnnxOptions::default()
+    };
+    let alone = export(&path, &network, &metadata, options, &[]).unwrap();
+    assert!(
+        alone.pictures >= 4 && alone.largest_difference > 0.0,
+        "{alone:?}"
+    );
+    let with = export(&path, &network, &metadata, options, &[pictures(2, 40, 40)]).unwrap();
+    assert_eq!(with.pictures, alone.pictures + 2);
+    let written = std::fs::read(&path).unwrap();
+    assert_eq!(written, to_bytes(&network, &metadata, options).unwrap());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let error = export(
+        &path,
+        &network,
+        &metadata,
+        options,
+        &[pictures(1, 40, 40)
+            .zeros_like()
+            .unwrap()
+            .to_dtype(candle_core::DType::F32)
+            .unwrap()],
+    );
+    assert!(error.unwrap_err().to_string().contains("expected u8"));
+}
+
+/// The file of one network does not pass for another's, even where a single weight differs.
+#[test]
+fn a_changed_weight_is_found() {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let (network, metadata) = (network(&config), metadata(&config, 32));
+    let shown = [pictures(2, 32, 32)];
+    for options in all_options() {
+        let bytes = to_bytes(&network, &metadata, options).unwrap();
+        let snapshot = network.parameters().snapshot().unwrap();
+        for name in [
+            "features.4.block.2.fc1.bias",
+            "features.0.1.weight",
+            "classifier.3.bias",
+        ] {
+            change(network.parameters(), name);
+            let error = check(&bytes, &network, &metadata, options, &shown).unwrap_err();
+            assert!(matches!(error, Error::OnnxCheck(_)), "{error}");
+            assert!(
+                error.to_string().contains("tract's logits differ"),
+                "{error}"
+            );
+            network.parameters().restore(&snapshot).unwrap();
+        }
+        check(&bytes, &network, &metadata, options, &shown).unwrap();
+    }
+}
+
+fn change(parameters: &Parameters, name: &str) {
+    let [mut arena, statistics]: [Vec<f32>; 2] =
+        [parameters.arena(), parameters.statistics()].map(|flat| flat.to_vec1().unwrap());
+    let segment = parameters
+        .segments()
+        .iter()
+        .find(|s| s.name == name)
+        .unwrap();
+    arena[segment.range.start] += 0.25;
+    parameters.set(arena, statistics).unwrap();
+}
+
+#[test]
+fn bytes_that_are_no_graph_of_ours_are_refused() {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let (network, metadata) = (network(&config), metadata(&config, 32));
+    let options = OnnxOptions::default();
+    let bytes = to_bytes(&network, &metadata, options).unwrap();
+    for bad in [&[][..], &bytes[..bytes.len() / 2], b"not a model"] {
+        let error = check(bad, &network, &metadata, options, &[pictures(1, 32, 32)]).unwrap_err();
+        assert!(error.to_string().contains("tract cannot run it"), "{error}");
+    }
+}
+
+/// Answers with another network's numbers.
+struct Astray(Composed, Network);
+
+impl Executor for Astray {
+    fn name(&self) -> &'static str {
+        "astray"
+    }
+
+    fn infer(&self, _: &Parameters, images: &Images) -> mobilenet::Result<Tensor> {
+        self.0.infer(self.1.parameters(), images)
+    }
+
+    fn forward(
+        &self,
+        parameters: &Parameters,
+        images: &Images,
+        step: TrainingStep,
+    ) -> mobilenet::Result<(Tensor, Box<dyn Tape>)> {
+        self.0.forward(parameters, images, step)
+    }
+}
+
+#[test]
+fn a_file_that_says_something_else_is_not_kept() {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let (mut ours, metadata) = (network(&config), metadata(&config, 32));
+    let other = network(&config);
+    change(other.parameters(), "classifier.3.bias");
+    let composed = Composed::new(Arc::new(ours.plan().clone()));
+    ours.set_executor(Box::new(Astray(composed, other)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, "the older file").unwrap();
+    let error = export(&path, &ours, &metadata, OnnxOptions::default(), &[]).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("model.onnx was not written"), "{error}");
+    assert!(error.contains("tract's logits differ"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"the older file");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,68 @@
+//! ONNX files say what the network says, by tract's reckoning, and are not kept where they do not.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agreement;
+mod contents;
+
+use candle_core::{Device, Tensor};
+use mobilenet::weights::{Normalisation, WeightsMetadata};
+use mobilenet::{ModelConfig, Network};
+
+/// A network whose running statistics are not those of initialisation, so that a batch
+/// normalisation that is left out or misplaced shows.
+fn network(config: &ModelConfig) -> Network {
+    let network = Network::new(config, 5, &Device::Cpu).unwrap();
+    let plan = network.plan();
+    let arena = plan.parameters.segments().iter().flat_map(fill).collect();
+    let statistics = plan.statistics.segments().iter().flat_map(fill).collect();
+    network.parameters().set(arena, statistics).unwrap();
+    network
+}
+
+/// Numbers by which signals neither die out nor explode, as trained ones have them.
+fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
+    use engine::Role;
+    let fan_in = segment.shape[1..].iter().product::<usize>() as f32;
+    let (centre, spread) = match segment.role {
+        Role::ConvWeight => (0.0, (4.5 / fan_in).sqrt()),
+        Role::LinearWeight => (0.0, (3.0 / fan_in).sqrt()),
+        Role::Bias => (0.0, 0.1),
+        Role::NormWeight => (1.0, 0.2),
+        Role::NormBias => (0.0, 0.2),
+        Role::RunningMean => (0.0, 0.2),
+        Role::RunningVariance => (1.0, 0.5),
+    };
+    // A different sequence for each tensor.
+    let seed = segment.name.bytes().fold(17u32, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    (0..segment.range.len() as u32).map(move |index| {
+        let mut x = seed ^ index.wrapping_mul(0x9E37_79B9);
+        x = (x ^ (x >> 15)).wrapping_mul(0x85EB_CA6B);
+        x = (x ^ (x >> 13)).wrapping_mul(0xC2B2_AE35);
+        centre + spread * ((x >> 8) as f32 / (1 << 23) as f32 - 1.0)
+    })
+}
+
+fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
+    WeightsMetadata {
+        model: model.clone(),
+        class_names: (0..model.classes)
+            .map(|class| format!("\"{class}\" é"))
+            .collect(),
+        image_size,
+        normalisation: Normalisation::IMAGENET,
+        epoch: Some(3),
+        score: Some(0.98765),
+    }
+}
+
+/// Bytes `[n, h, w, 3]`, every pixel another colour.
+fn pictures(count: usize, height: usize, width: usize) -> Tensor {
+    let bytes = count * height * width * 3;
+    let pixels: Vec<u8> = (0..bytes)
+        .map(|i| (i * i % 251 + i / 97 % 5) as u8)
+        .collect();
+    Tensor::from_vec(pixels, (count, height, width, 3), &Device::Cpu).unwrap()
+}
