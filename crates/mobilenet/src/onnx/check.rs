@@ -48,7 +48,10 @@ pub fn check(
         let logits = network.infer(&images)?.to_vec2::<f32>()?;
         let mut outputs = vec![(LOGITS, logits.concat())];
         if options.softmax {
-            outputs.push((PROBABILITIES, logits.iter().flat_map(softmax).collect()));
+            outputs.push((
+                PROBABILITIES,
+                logits.iter().flat_map(|row| softmax(row)).collect(),
+            ));
         }
         let input = if options.preprocess {
             array::<u8>(images.pixels())
@@ -99,7 +102,7 @@ fn array<T: WithDType + Datum + Copy>(tensor: &Tensor) -> Result<TractResult<Arr
     Ok(Array::from_shape(tensor.dims(), &numbers))
 }
 
-fn softmax(logits: &Vec<f32>) -> Vec<f32> {
+fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();

@@ -12,7 +12,7 @@ use crate::Result;
 /// neighbours, and slow waves, of which more passes through a network. One batch is of the size
 /// the network was trained for, one of sides that are neither equal nor even.
 pub(super) fn made_up(image_size: usize) -> Result<Vec<Tensor>> {
-    let (height, width) = (image_size + 8 | 1, image_size + 20 | 1);
+    let (height, width) = ((image_size + 8) | 1, (image_size + 20) | 1);
     let batches = [
         (image_size, image_size, &[waves as Painter][..]),
         (height, width, &[noise, waves, waves]),
