@@ -178,11 +178,13 @@ pub(crate) struct InspectArgs {
 #[command(after_help = "\
 Examples:
   classify export --weights W --to onnx --out model.onnx
+  classify export --weights W --to torchvision --out model.safetensors
   classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
 
 An ONNX file takes f32 images [n, 3, h, w] and gives logits [n, classes]; its metadata name the
 classes, the image size, and the mean and standard deviation for the pixels. It is kept if tract
-computes from it what this program does.")]
+computes from it what this program does. Of the others the lines of Python that load them are
+printed.")]
 pub(crate) struct ExportArgs {
     /// Weights file
     #[arg(long, value_name = "FILE")]
@@ -193,6 +195,8 @@ pub(crate) struct ExportArgs {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) given: GivenArgs,
     /// ONNX: take u8 images [n, h, w, 3], resized, and normalise them in the graph
     #[arg(long)]
     pub(crate) preprocess: bool,
@@ -212,6 +216,10 @@ pub(crate) struct ExportArgs {
 pub(crate) enum ExportFormat {
     /// One file with graph and weights, for onnxruntime and many others
     Onnx,
+    /// Safetensors that torchvision's model of that name loads with strict=True
+    Torchvision,
+    /// Safetensors under timm's names
+    Timm,
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

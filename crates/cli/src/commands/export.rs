@@ -1,22 +1,37 @@
 #[cfg(feature = "onnx")]
 mod onnx;
+mod python;
 
 use std::io::Write;
 
 use candle_core::Device;
-use mobilenet::weights;
+use mobilenet::Scheme;
+use mobilenet::weights::save_as;
 
 use crate::args::{ExportArgs, ExportFormat};
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     super::use_threads(trainer::cpu_threads(None))?;
-    let (network, metadata) = weights::load(&args.weights, &Device::Cpu)?;
-    let difference = match args.to {
-        ExportFormat::Onnx => onnx::export(args, &network, &metadata)?,
+    let loaded = super::load(&args.weights, &args.given, &Device::Cpu)?;
+    let (network, metadata) = (&loaded.network, &loaded.metadata);
+    let save = |scheme| save_as(&args.out, network, metadata, scheme);
+    let remarks = match args.to {
+        ExportFormat::Onnx => {
+            let difference = onnx::export(args, network, metadata)?;
+            format!("largest difference  {difference}")
+        }
+        ExportFormat::Torchvision => {
+            save(Scheme::Torchvision)?;
+            python::torchvision(network.config(), &args.out)
+        }
+        ExportFormat::Timm => {
+            save(Scheme::Timm)?;
+            python::timm(network.config(), &args.out)
+        }
     };
     let mut out = super::stdout();
     writeln!(out, "written             {}", args.out.display())?;
-    writeln!(out, "largest difference  {difference}")?;
+    writeln!(out, "{remarks}")?;
     out.flush()?;
     Ok(())
 }

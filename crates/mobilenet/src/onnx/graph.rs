@@ -122,6 +122,16 @@ pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     }
 }
 
+/// An attribute of one word.
+pub(super) fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::String.into(),
+        s: value.as_bytes().to_vec(),
+        ..AttributeProto::default()
+    }
+}
+
 /// An attribute of one number.
 pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     AttributeProto {

@@ -1,11 +1,11 @@
 //! The layers of a plan as operators. The composed executor says what each computes.
 
-use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
+use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, Segment, SqueezeExcite};
 use tract_onnx::pb::AttributeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::fold::folded;
-use super::graph::{Graph, float, int, ints};
+use super::graph::{Graph, float, int, ints, text};
 use crate::parameters::Values;
 use crate::weights::Normalisation;
 
@@ -79,8 +79,13 @@ impl<'a> Layers<'a> {
         if let Some(expand) = &block.expand {
             x = self.conv_norm(expand, &x);
         }
-        x = self.conv_norm(&block.depthwise, &x);
-        if let Some(squeeze) = &block.squeeze {
+        x = self.normalised(&block.depthwise, &x);
+        let before = |squeeze: &&SqueezeExcite| squeeze.before_activation;
+        if let Some(squeeze) = block.squeeze.as_ref().filter(before) {
+            x = self.squeeze_excite(squeeze, &x);
+        }
+        x = self.activated(&block.depthwise, &x);
+        if let Some(squeeze) = block.squeeze.as_ref().filter(|squeeze| !before(squeeze)) {
             x = self.squeeze_excite(squeeze, &x);
         }
         let projected = self.conv_norm(&block.project, &x);
@@ -116,7 +121,7 @@ impl<'a> Layers<'a> {
             ints("kernel_shape", &[layer.kernel; 2]),
             ints("strides", &[layer.stride; 2]),
             int("group", groups as i64),
-            padding(layer.kernel),
+            padding(layer),
         ];
         let graph = &mut *self.graph;
         if self.fold {
@@ -191,6 +196,11 @@ impl<'a> Layers<'a> {
         let operator = match activation {
             Activation::Identity => return x.to_owned(),
             Activation::Relu => "Relu",
+            Activation::Relu6 => {
+                let least = self.graph.tensor(&format!("{name}.least"), &[], &[0.0]);
+                let most = self.graph.tensor(&format!("{name}.most"), &[], &[6.0]);
+                return self.graph.node("Clip", name, &[x, &least, &most], vec![]);
+            }
             Activation::Hardswish => "HardSwish",
         };
         self.graph.node(operator, name, &[x], vec![])
@@ -213,7 +223,10 @@ fn module(tensor: &Segment) -> &str {
     name.rsplit_once('.').map_or(name, |(module, _)| module)
 }
 
-/// Half the kernel on every side, as torchvision pads.
-fn padding(kernel: usize) -> AttributeProto {
-    ints("pads", &[kernel / 2; 4])
+/// The zeros around an image; those of TensorFlow depend on its size.
+fn padding(layer: &ConvNorm) -> AttributeProto {
+    match layer.padding {
+        Padding::Symmetric => ints("pads", &[layer.kernel / 2; 4]),
+        Padding::Same => text("auto_pad", "SAME_UPPER"),
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use mobilenet::onnx::{OnnxOptions, TOLERANCE, check, export, to_bytes};
 use mobilenet::{
-    Composed, Error, Executor, HeadKind, Images, ModelConfig, Network, Parameters, Tape,
-    TrainingStep, Variant,
+    Composed, Design, Error, Executor, HeadKind, Images, ModelConfig, Network, Padding, Parameters,
+    Tape, TrainingStep, Variant,
 };
 
 use crate::{metadata, network, pictures};
@@ -86,6 +86,31 @@ fn a_narrow_network_with_a_stem_of_stride_1_on_odd_sides() {
         ..ModelConfig::new(Variant::Small, 3)
     };
     agrees(&config, 45);
+}
+
+#[test]
+fn mobilenet_v2() {
+    agrees(&ModelConfig::new(Variant::V2, 7), 32);
+}
+
+#[test]
+fn tensorflows_padding_on_odd_and_even_sides() {
+    let config = ModelConfig {
+        padding: Padding::Same,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    agrees(&config, 64);
+}
+
+#[test]
+fn squeeze_excite_before_the_activation() {
+    for design in [Design::KuanWang, Design::DLi14] {
+        let config = ModelConfig {
+            design,
+            ..ModelConfig::new(Variant::Small, 3)
+        };
+        agrees(&config, 32);
+    }
 }
 
 #[test]
