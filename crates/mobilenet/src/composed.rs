@@ -60,18 +60,6 @@ impl Composed {
 }
 
 impl Composed {
-    /// A training step of the head alone, from pooled features `[n, features]`.
-    pub(crate) fn head(
-        &self,
-        parameters: &Parameters,
-        features: &Tensor,
-        step: TrainingStep,
-    ) -> Result<(Tensor, Box<dyn Tape>)> {
-        let pass = self.pass(parameters, Some(step))?;
-        let logits = pass.logits(features, Some(step))?;
-        Ok(self.recorded(logits, pass.leaves))
-    }
-
     fn recorded(&self, logits: Tensor, leaves: Vec<Option<Var>>) -> (Tensor, Box<dyn Tape>) {
         let tape = ComposedTape {
             logits: logits.clone(),
@@ -91,6 +79,29 @@ impl Executor for Composed {
         let mut pass = self.pass(parameters, None)?;
         let features = pass.features(&images.values()?)?;
         pass.logits(&features, None)
+    }
+
+    fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
+        self.pass(parameters, None)?.features(&images.values()?)
+    }
+
+    fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor> {
+        self.pass(parameters, None)?.logits(features, None)
+    }
+
+    fn forward_head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        let step = TrainingStep {
+            freeze_backbone: true,
+            ..step
+        };
+        let pass = self.pass(parameters, Some(step))?;
+        let logits = pass.logits(features, Some(step))?;
+        Ok(self.recorded(logits, pass.leaves))
     }
 
     fn forward(

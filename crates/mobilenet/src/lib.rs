@@ -8,6 +8,7 @@ mod executor;
 mod fused;
 mod images;
 mod initialise;
+mod key;
 mod load;
 mod network;
 mod operators;

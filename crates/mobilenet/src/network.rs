@@ -8,9 +8,11 @@ use engine::Plan;
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
+use crate::key::BackboneKey;
 use crate::parameters::Values;
 use crate::{
-    Error, FusedOptions, Images, Isa, ModelConfig, Parameters, Precision, Result, initialise,
+    Error, FusedOptions, HeadKind, Images, Isa, ModelConfig, Parameters, Precision, Result,
+    initialise,
 };
 
 /// A MobileNetV3 on a device.
@@ -134,6 +136,66 @@ impl Network {
         };
         let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
         differentiable(&self.parameters, logits, tape)
+    }
+
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`: what the head is given in
+    /// inference, and in training while the backbone is frozen. No graph is kept.
+    ///
+    /// # Errors
+    /// If the images are on another device, or the device gives out.
+    pub fn features(&self, images: &Images) -> Result<Tensor> {
+        self.executor.features(&self.parameters, images)
+    }
+
+    /// Logits `[n, classes]` of features `[n, features]` in inference. They may differ from
+    /// [`Network::infer`]'s by rounding.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    pub fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.executor.infer_head(&self.parameters, features)
+    }
+
+    /// Logits `[n, classes]` of a training step of the head alone, of features
+    /// `[n, features]`: the very numbers that [`Network::forward_train`] with
+    /// `freeze_backbone` makes of the images that [`Network::features`] were of.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    pub fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone: true,
+        };
+        let (logits, tape) = (self.executor).forward_head(&self.parameters, features, step)?;
+        differentiable(&self.parameters, logits, tape)
+    }
+
+    /// How many pooled features an image has.
+    pub fn feature_count(&self) -> usize {
+        self.plan.spec.features
+    }
+
+    /// Tells one backbone from another: the SHA-256, in hexadecimal, of everything but the
+    /// images that decides [`Network::features`] to the last bit.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    pub fn backbone_key(&self) -> Result<String> {
+        // What only the head, or only training, reads does not make another backbone.
+        let config = ModelConfig {
+            classes: 2,
+            dropout: 0.0,
+            batch_norm_momentum: 0.0,
+            head: HeadKind::Linear,
+            ..self.config.clone()
+        };
+        let values = self.parameters.values()?;
+        let mut key = BackboneKey::new(&format!("{config:?}"), &self.executor.kind());
+        key.numbers(&values.arena[self.parameters.backbone()]);
+        key.numbers(&values.statistics);
+        Ok(key.finish())
     }
 }
 

@@ -8,11 +8,12 @@ use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{ByteTable, Network, Snapshot};
 use optim::{LrSchedule, Optimizer, ParameterGroup, clip_gradient_norm};
 
-use crate::batch::DeviceBatch;
+use crate::batch::{Batch, DeviceBatch, Shown};
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::{Monitor, RunConfig};
 use crate::device::{device_name, open_device};
 use crate::events::{EpochReport, Event, EventSink};
+use crate::features::{self, FeatureStore, Features};
 use crate::infer::{predicted_classes, score};
 use crate::timing::Stopwatch;
 use crate::{CrossEntropy, Error, Result, RunDir, Splits, Tally};
@@ -81,6 +82,8 @@ struct Session<'a> {
     table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
+    /// While the backbone is frozen, where they are kept.
+    features: Option<Features>,
     checkpoints: Checkpoints,
     /// Where the epoch's time goes.
     clock: Stopwatch,
@@ -169,6 +172,7 @@ impl<'a> Session<'a> {
             loss,
             train,
             val,
+            features: None,
             clock: Stopwatch::start(),
             best: None,
             step: 0,
@@ -236,15 +240,18 @@ impl<'a> Session<'a> {
         let batches = self.train.batches_per_epoch();
         self.sink.handle(&Event::EpochStarted { epoch, batches })?;
         self.clock.lap(|times| &mut times.other);
+        if !self.prepare_features(frozen)? {
+            return Ok(None);
+        }
         let Some(trained) = self.train_epoch(epoch, frozen)? else {
             return Ok(None);
         };
         let interrupt = self.interrupt;
+        let known = self.features.as_ref().map(|features| &features.val);
         let batches = self
-            .val
-            .epoch(0)
+            .batches(&self.val, known, 0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
-        let validated = score(&self.network, &self.table, batches, &|_| ())?;
+        let validated = score(&self.network, batches, frozen, &|_| ())?;
         self.clock.lap(|times| &mut times.validation);
         if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
@@ -268,15 +275,80 @@ impl<'a> Session<'a> {
         Ok(Some(report))
     }
 
+    /// Has the features of all images at hand for an epoch with a frozen backbone, where the
+    /// configuration and the memory allow it; false when interrupted.
+    fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
+        if !frozen || !self.config.train.cache_features {
+            self.features = None;
+            return Ok(true);
+        }
+        let data = &self.config.data;
+        let images = self.train.len() + self.val.len();
+        if self.features.is_some() {
+            return Ok(true);
+        }
+        if !features::fit_memory(data, &self.network, images) {
+            if self.step == 0 {
+                tracing::warn!(
+                    "the features of {images} images exceed data.cache_mb ({}): they are computed again in every epoch",
+                    data.cache_mb
+                );
+            }
+            return Ok(true);
+        }
+        let loaders = [&self.train, &self.val];
+        let (network, table) = (&self.network, &self.table);
+        let sink = &mut self.sink;
+        let made = Features::make(
+            data,
+            network,
+            table,
+            loaders,
+            self.interrupt,
+            |done, images| sink.handle(&Event::FeaturesComputed { done, images }),
+        )?;
+        let Some((features, computed)) = made else {
+            return Ok(false);
+        };
+        self.features = Some(features);
+        let ready = Event::FeaturesReady { images, computed };
+        self.sink.handle(&ready)?;
+        self.clock.lap(|times| &mut times.forward);
+        Ok(true)
+    }
+
+    /// The batches of an epoch: images, or what is known of them.
+    fn batches(
+        &self,
+        loader: &Loader,
+        known: Option<&Arc<FeatureStore>>,
+        epoch: u64,
+    ) -> Box<dyn Iterator<Item = Result<Batch>>> {
+        let device = self.network.device().clone();
+        match known {
+            Some(store) => {
+                let batch_size = loader.options().batch_size;
+                Box::new(store.batches(loader.order(epoch), batch_size, &device))
+            }
+            None => {
+                let table = Arc::clone(&self.table);
+                let batches = loader.epoch(epoch);
+                let moved = move |batch| Ok(DeviceBatch::new(batch?, &table, &device)?.into());
+                Box::new(batches.map(moved))
+            }
+        }
+    }
+
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
         let mut tally = Tally::new(self.network.config().classes);
         let mut learning_rate = self.schedule.learning_rate();
-        let batches = self.train.epoch(epoch as u64);
+        let known = self.features.as_ref().map(|features| &features.train);
+        let batches = self.batches(&self.train, known, epoch as u64);
         for (index, batch) in batches.enumerate() {
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let batch = DeviceBatch::new(batch?, &self.table, self.network.device())?;
+            let batch = batch?;
             self.clock.lap(|times| &mut times.data);
             let images = batch.labels.len();
             // One image alone has no variance that its 1x1 maps could be normalised by.
@@ -313,13 +385,15 @@ impl<'a> Session<'a> {
         &mut self,
         epoch: usize,
         index: usize,
-        batch: &DeviceBatch,
+        batch: &Batch,
         frozen: bool,
         tally: &mut Tally,
     ) -> Result<f64> {
-        let logits = self
-            .network
-            .forward_train(&batch.images, self.step, frozen)?;
+        let (network, step) = (&mut self.network, self.step);
+        let logits = match &batch.shown {
+            Shown::Images(images) => network.forward_train(images, step, frozen)?,
+            Shown::Features(features) => network.forward_train_head(features, step)?,
+        };
         let loss = self.loss.apply(&logits, &batch.labels, &batch.weights)?;
         let value = loss.value()?;
         self.clock.lap(|times| &mut times.forward);

@@ -7,6 +7,7 @@ mod device;
 mod disk_cache;
 mod error;
 mod events;
+mod features;
 mod fit;
 mod infer;
 mod loss;

@@ -138,6 +138,10 @@ pub struct TrainConfig {
     pub threads: Option<NonZeroUsize>,
     /// Epochs in which only the head learns.
     pub freeze_epochs: usize,
+    /// Compute each image's features once, not once an epoch, while the backbone is frozen. They
+    /// are kept in memory, of at most `data.cache_mb`, and on disk where `data.disk_cache_mb` is
+    /// above 0.
+    pub cache_features: bool,
     /// Stop after this many epochs without gain.
     #[serde(with = "optional::none")]
     pub patience: Option<usize>,
@@ -221,6 +225,7 @@ impl Default for TrainConfig {
             precision: Precision::F32,
             threads: None,
             freeze_epochs: 0,
+            cache_features: true,
             patience: None,
             monitor: Monitor::ValAccuracy,
             checkpoints: CheckpointPolicy::BestOne,
