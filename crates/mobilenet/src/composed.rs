@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
-use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
+use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
 
 use crate::dropout::dropout_mask;
 use crate::executor::{Executor, Tape, TrainingStep};
@@ -61,11 +61,7 @@ impl Composed {
 
 impl Composed {
     fn recorded(&self, logits: Tensor, leaves: Vec<Option<Var>>) -> (Tensor, Box<dyn Tape>) {
-        let tape = ComposedTape {
-            logits: logits.clone(),
-            plan: Arc::clone(&self.plan),
-            leaves,
-        };
+        let tape = GraphTape::new(&logits, self.plan.parameters.segments(), leaves);
         (logits, Box::new(tape))
     }
 }
@@ -125,13 +121,25 @@ impl Executor for Composed {
     }
 }
 
-struct ComposedTape {
+/// The tape of logits that candle computed of variables.
+pub(crate) struct GraphTape {
     logits: Tensor,
-    plan: Arc<Plan>,
-    leaves: Vec<Option<Var>>,
+    /// The length of each tensor of the arena, and its variable where a gradient is wanted.
+    leaves: Vec<(usize, Option<Var>)>,
 }
 
-impl Tape for ComposedTape {
+impl GraphTape {
+    /// The tape of `logits`; `leaves` are the segments' variables.
+    pub(crate) fn new(logits: &Tensor, segments: &[Segment], leaves: Vec<Option<Var>>) -> Self {
+        let lengths = segments.iter().map(|segment| segment.range.len());
+        GraphTape {
+            logits: logits.clone(),
+            leaves: lengths.zip(leaves).collect(),
+        }
+    }
+}
+
+impl Tape for GraphTape {
     fn backward(
         self: Box<Self>,
         logits_gradient: &Tensor,
@@ -141,13 +149,13 @@ impl Tape for ComposedTape {
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
         let mut flat = Vec::with_capacity(self.leaves.len());
-        for (segment, leaf) in self.plan.parameters.segments().iter().zip(&self.leaves) {
+        for (length, leaf) in &self.leaves {
             let found = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
             flat.push(match found {
                 Some(found) => found.flatten_all()?,
                 None => {
                     let dtype = self.logits.dtype();
-                    Tensor::zeros(segment.range.len(), dtype, self.logits.device())?
+                    Tensor::zeros(*length, dtype, self.logits.device())?
                 }
             });
         }

@@ -182,7 +182,7 @@ impl ModelConfig {
 
 /// The nearest multiple of 8, but not below nine tenths of `value`
 /// (`torchvision.models._utils._make_divisible`).
-fn make_divisible(value: f64) -> usize {
+pub(crate) fn make_divisible(value: f64) -> usize {
     let rounded = ((value + 4.0) as usize / 8 * 8).max(8);
     if (rounded as f64) < 0.9 * value {
         rounded + 8

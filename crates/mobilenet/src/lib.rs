@@ -10,6 +10,7 @@ mod images;
 mod initialise;
 mod key;
 mod load;
+mod model;
 mod network;
 mod operators;
 mod parameters;
@@ -19,6 +20,7 @@ mod tensor_file;
 mod torch;
 
 pub mod weights;
+pub mod zoo;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
@@ -28,10 +30,7 @@ pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;
 pub use images::{ByteTable, Images};
 pub use load::{LoadReport, Mismatch};
+pub use model::{Model, ModelDescription, ModelName};
 pub use network::Network;
 pub use parameters::{Parameters, Snapshot};
 pub use precision::Precision;
-
-/// candle-transformers' vision models, in the version that fits these tensors.
-#[cfg(feature = "zoo")]
-pub use candle_transformers::models as zoo;

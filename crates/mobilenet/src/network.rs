@@ -1,5 +1,6 @@
 //! A model: its configuration, its numbers and what runs them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -9,10 +10,10 @@ use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
 use crate::key::BackboneKey;
-use crate::parameters::Values;
+use crate::parameters::{Tables, Values};
 use crate::{
-    Error, FusedOptions, HeadKind, Images, Isa, ModelConfig, Parameters, Precision, Result,
-    initialise,
+    Error, FusedOptions, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription, Parameters,
+    Precision, Result, initialise,
 };
 
 /// A MobileNetV3 on a device.
@@ -46,7 +47,7 @@ impl Network {
         device: &Device,
     ) -> Result<Network> {
         let plan = Arc::new(plan);
-        let parameters = Parameters::new(Arc::clone(&plan), values, device)?;
+        let parameters = Parameters::new(Tables::from(&*plan), values, device)?;
         let precision = Precision::F32;
         let executor = executor(&plan, device, precision)?;
         Ok(Network {
@@ -196,6 +197,65 @@ impl Network {
         key.numbers(&values.arena[self.parameters.backbone()]);
         key.numbers(&values.statistics);
         Ok(key.finish())
+    }
+}
+
+impl Model for Network {
+    fn description(&self) -> ModelDescription {
+        self.config.clone().into()
+    }
+
+    fn device(&self) -> &Device {
+        self.device()
+    }
+
+    fn parameters(&self) -> &Parameters {
+        self.parameters()
+    }
+
+    fn trains_backbone(&self) -> bool {
+        true
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.set_precision(precision)
+    }
+
+    fn infer(&self, images: &Images) -> Result<Tensor> {
+        self.infer(images)
+    }
+
+    fn features(&self, images: &Images) -> Result<Tensor> {
+        self.features(images)
+    }
+
+    fn feature_count(&self) -> usize {
+        self.feature_count()
+    }
+
+    fn backbone_key(&self) -> Result<String> {
+        self.backbone_key()
+    }
+
+    fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.infer_head(features)
+    }
+
+    fn forward_train(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<Tensor> {
+        self.forward_train(images, step, freeze_backbone)
+    }
+
+    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        self.forward_train_head(features, step)
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.parameters.named()
     }
 }
 

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::load::{compare, fill};
 use crate::parameters::Values;
 use crate::tensor_file::TensorFile;
-use crate::{ByteTable, Error, ModelConfig, Network, Result};
+use crate::zoo::ZooNetwork;
+use crate::{ByteTable, Error, Model, ModelConfig, ModelDescription, Network, Result};
 
 pub use crate::load::load_pretrained;
 
@@ -51,7 +52,7 @@ impl Normalisation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsMetadata {
     /// The network.
-    pub model: ModelConfig,
+    pub model: ModelDescription,
     /// The name of each class, in the order of the logits.
     pub class_names: Vec<String>,
     /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
@@ -69,13 +70,13 @@ pub struct WeightsMetadata {
 ///
 /// # Errors
 /// If the file cannot be written; an older file of that name is then left as it was.
-pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
+pub fn save(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<()> {
     let json = serde_json::to_string(metadata).map_err(|e| Error::Format {
         path: path.into(),
         reason: e.to_string(),
     })?;
     let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
-    let tensors = network.parameters().named()?;
+    let tensors = network.tensors()?;
     let bytes =
         safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| Error::Format {
             path: path.into(),
@@ -106,26 +107,50 @@ pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Resul
     Ok(())
 }
 
-/// Reads a file that [`save`] wrote, and makes the network it describes.
+/// Reads a file that [`save`] wrote, and makes the MobileNet it describes.
 ///
 /// # Errors
-/// If the file is not whole, does not describe itself, or its tensors are not
-/// those of the model it names; the message says which.
+/// If the file is not whole, does not describe itself, describes a model of the zoo
+/// ([`load_model`] reads either), or its tensors are not those of the model it names; the
+/// message says which.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
-    let mut file = TensorFile::open(path)?;
+    let file = TensorFile::open(path)?;
     let metadata = metadata(&file)?;
-    let plan = metadata.model.plan()?;
+    match &metadata.model {
+        ModelDescription::MobileNet(config) => Ok((mobilenet(config, file, device)?, metadata)),
+        ModelDescription::Zoo(config) => Err(Error::Format {
+            path: path.into(),
+            reason: format!("it holds a {}; expected a MobileNet", config.name),
+        }),
+    }
+}
+
+/// Reads a file that [`save`] wrote, and makes the model it describes, whatever its family.
+///
+/// # Errors
+/// As [`load`]; [`Error::NotBuilt`] for a model of the zoo in a build without it.
+pub fn load_model(path: &Path, device: &Device) -> Result<(Box<dyn Model>, WeightsMetadata)> {
+    let file = TensorFile::open(path)?;
+    let metadata = metadata(&file)?;
+    let model: Box<dyn Model> = match &metadata.model {
+        ModelDescription::MobileNet(config) => Box::new(mobilenet(config, file, device)?),
+        ModelDescription::Zoo(config) => Box::new(ZooNetwork::saved(config, file, device)?),
+    };
+    Ok((model, metadata))
+}
+
+fn mobilenet(config: &ModelConfig, mut file: TensorFile, device: &Device) -> Result<Network> {
+    let plan = config.plan()?;
     let report = compare(&plan, &file);
     if !report.is_complete() {
         return Err(Error::OtherModel {
-            path: path.into(),
+            path: file.path().into(),
             report: Box::new(report),
         });
     }
     let mut values = Values::zeros(&plan);
     fill(&mut values, &plan, &mut file, &report)?;
-    let network = Network::with_values(&metadata.model, plan, values, 0, device)?;
-    Ok((network, metadata))
+    Network::with_values(config, plan, values, 0, device)
 }
 
 fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
@@ -142,7 +167,7 @@ fn metadata(file: &TensorFile) -> Result<WeightsMetadata> {
     })?;
     let metadata: WeightsMetadata = serde_json::from_str(json)
         .map_err(|e| format(format!("its metadata cannot be understood: {e}")))?;
-    let (names, classes) = (metadata.class_names.len(), metadata.model.classes);
+    let (names, classes) = (metadata.class_names.len(), metadata.model.classes());
     if names != classes {
         return Err(format(format!(
             "it names {names} classes for a model of {classes}"

@@ -1,20 +1,23 @@
 //! The training loop.
 
+mod shown;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mnist_data::Loader;
-use mobilenet::weights::{self, WeightsMetadata};
-use mobilenet::{ByteTable, Network, Snapshot};
+use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ByteTable, Model, Snapshot};
 use optim::{LrSchedule, Optimizer, ParameterGroup, clip_gradient_norm};
 
-use crate::batch::{Batch, DeviceBatch, Shown};
+use crate::batch::{Batch, Shown};
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::{Monitor, RunConfig};
 use crate::device::{device_name, open_device};
 use crate::events::{EpochReport, Event, EventSink};
-use crate::features::{self, FeatureStore, Features};
+use crate::features::Features;
 use crate::infer::{predicted_classes, score};
+use crate::model::start;
 use crate::timing::Stopwatch;
 use crate::{CrossEntropy, Error, Result, RunDir, Splits, Tally};
 
@@ -35,7 +38,7 @@ pub enum Ending {
 /// What a run leaves behind.
 pub struct Outcome {
     /// The network with the best weights (the last ones, if no epoch was completed).
-    pub network: Network,
+    pub network: Box<dyn Model>,
     /// What a weights file of it says.
     pub metadata: WeightsMetadata,
     /// The best epoch, if one was completed.
@@ -74,7 +77,7 @@ struct Session<'a> {
     config: &'a RunConfig,
     sink: &'a mut dyn EventSink,
     interrupt: &'a AtomicBool,
-    network: Network,
+    network: Box<dyn Model>,
     metadata: WeightsMetadata,
     optimizer: Optimizer,
     schedule: LrSchedule,
@@ -122,12 +125,12 @@ impl<'a> Session<'a> {
         )?;
         let device = open_device(config.train.device)?;
         let model = config.model(class_names.len());
-        let mut network = Network::new(&model, config.train.seed, &device)?;
+        let (mut network, loaded) = start(config, &model, &device)?;
         network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(class_names.len()))?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
-            model: model.name.to_string(),
+            model: model.name().to_string(),
             classes: class_names.clone(),
             parameters: network.parameters().len(),
             train_images: train.len(),
@@ -136,8 +139,7 @@ impl<'a> Session<'a> {
             device: device_name(&device).to_owned(),
             threads: config.train.threads(),
         })?;
-        if let Some(path) = &config.model.pretrained {
-            let report = weights::load_pretrained(path, &mut network)?;
+        if let Some(report) = loaded {
             sink.handle(&Event::PretrainedLoaded {
                 summary: report.to_string(),
             })?;
@@ -193,7 +195,9 @@ impl<'a> Session<'a> {
             };
             let improved = self.checkpoint(&report)?;
             epochs.push(report);
-            if stopping.stops(improved, frozen) {
+            // Where nothing ever thaws, the head is all that can gain.
+            let waiting = frozen && self.network.trains_backbone();
+            if stopping.stops(improved, waiting) {
                 ending = Ending::StoppedEarly;
                 let best_epoch = self.checkpoints.best().map_or(epoch, |best| best.epoch);
                 self.sink
@@ -223,7 +227,7 @@ impl<'a> Session<'a> {
     /// Freezes or thaws the backbone for an epoch; whether it is frozen.
     fn freeze(&mut self, epoch: usize) -> Result<bool> {
         let freeze_epochs = self.config.train.freeze_epochs;
-        let frozen = epoch <= freeze_epochs;
+        let frozen = epoch <= freeze_epochs || !self.network.trains_backbone();
         self.optimizer.set_frozen(BACKBONE, frozen)?;
         if frozen && epoch == 1 {
             self.sink.handle(&Event::Frozen { epoch })?;
@@ -251,7 +255,7 @@ impl<'a> Session<'a> {
         let batches = self
             .batches(&self.val, known, 0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
-        let validated = score(&self.network, batches, frozen, &|_| ())?;
+        let validated = score(self.network.as_ref(), batches, frozen, &|_| ())?;
         self.clock.lap(|times| &mut times.validation);
         if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
@@ -275,72 +279,8 @@ impl<'a> Session<'a> {
         Ok(Some(report))
     }
 
-    /// Has the features of all images at hand for an epoch with a frozen backbone, where the
-    /// configuration and the memory allow it; false when interrupted.
-    fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
-        if !frozen || !self.config.train.cache_features {
-            self.features = None;
-            return Ok(true);
-        }
-        let data = &self.config.data;
-        let images = self.train.len() + self.val.len();
-        if self.features.is_some() {
-            return Ok(true);
-        }
-        if !features::fit_memory(data, &self.network, images) {
-            if self.step == 0 {
-                tracing::warn!(
-                    "the features of {images} images exceed data.cache_mb ({}): they are computed again in every epoch",
-                    data.cache_mb
-                );
-            }
-            return Ok(true);
-        }
-        let loaders = [&self.train, &self.val];
-        let (network, table) = (&self.network, &self.table);
-        let sink = &mut self.sink;
-        let made = Features::make(
-            data,
-            network,
-            table,
-            loaders,
-            self.interrupt,
-            |done, images| sink.handle(&Event::FeaturesComputed { done, images }),
-        )?;
-        let Some((features, computed)) = made else {
-            return Ok(false);
-        };
-        self.features = Some(features);
-        let ready = Event::FeaturesReady { images, computed };
-        self.sink.handle(&ready)?;
-        self.clock.lap(|times| &mut times.forward);
-        Ok(true)
-    }
-
-    /// The batches of an epoch: images, or what is known of them.
-    fn batches(
-        &self,
-        loader: &Loader,
-        known: Option<&Arc<FeatureStore>>,
-        epoch: u64,
-    ) -> Box<dyn Iterator<Item = Result<Batch>>> {
-        let device = self.network.device().clone();
-        match known {
-            Some(store) => {
-                let batch_size = loader.options().batch_size;
-                Box::new(store.batches(loader.order(epoch), batch_size, &device))
-            }
-            None => {
-                let table = Arc::clone(&self.table);
-                let batches = loader.epoch(epoch);
-                let moved = move |batch| Ok(DeviceBatch::new(batch?, &table, &device)?.into());
-                Box::new(batches.map(moved))
-            }
-        }
-    }
-
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
-        let mut tally = Tally::new(self.network.config().classes);
+        let mut tally = Tally::new(self.metadata.model.classes());
         let mut learning_rate = self.schedule.learning_rate();
         let known = self.features.as_ref().map(|features| &features.train);
         let batches = self.batches(&self.train, known, epoch as u64);
@@ -445,9 +385,9 @@ impl<'a> Session<'a> {
             self.best = Some(self.network.parameters().snapshot()?);
         }
         let epoch = report.epoch;
-        let written = self
-            .checkpoints
-            .record(&self.network, &self.metadata, epoch, score)?;
+        let written =
+            self.checkpoints
+                .record(self.network.as_ref(), &self.metadata, epoch, score)?;
         if let Some(path) = written {
             self.sink
                 .handle(&Event::CheckpointWritten { path, epoch, score })?;

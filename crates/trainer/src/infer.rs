@@ -9,7 +9,7 @@ use mnist_data::{
     BadImage, Classes, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit,
 };
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, Network};
+use mobilenet::{ByteTable, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, DeviceBatch, Shown};
@@ -118,7 +118,7 @@ impl Prediction {
 ///
 /// When a sub-folder is no class of the weights, or nothing readable is there.
 pub fn evaluate(
-    network: &Network,
+    network: &dyn Model,
     metadata: &WeightsMetadata,
     data: &Path,
     options: InferenceOptions,
@@ -165,12 +165,12 @@ fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluati
 /// Counts the images of some batches in evaluation mode; `by_features`, so that images and
 /// their features give the same bits.
 pub(crate) fn score(
-    network: &Network,
+    network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
     by_features: bool,
     advance: &dyn Fn(u64),
 ) -> Result<Tally> {
-    let classes = network.config().classes;
+    let classes = network.description().classes();
     let loss = CrossEntropy::plain(classes);
     let mut tally = Tally::new(classes);
     for batch in batches {
@@ -212,7 +212,7 @@ fn largest(row: &[f32]) -> usize {
 ///
 /// When none of the images can be read, or one of them cannot and the options say so.
 pub fn predict(
-    network: &Network,
+    network: &dyn Model,
     metadata: &WeightsMetadata,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
@@ -231,7 +231,7 @@ pub fn predict(
 }
 
 fn answers(
-    network: &Network,
+    network: &dyn Model,
     table: &Arc<ByteTable>,
     loader: &Loader,
     progress: &dyn Progress,

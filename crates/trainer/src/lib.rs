@@ -11,6 +11,7 @@ mod features;
 mod fit;
 mod infer;
 mod loss;
+mod model;
 mod run_dir;
 mod splits;
 mod tally;

@@ -1,18 +1,22 @@
 use std::io::Write;
 
 use candle_core::Device;
-use mobilenet::weights;
+use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let (network, metadata) = weights::load(&args.weights, &Device::Cpu)?;
+    let (network, metadata) = weights::load_model(&args.weights, &Device::Cpu)?;
     let mut out = super::stdout();
-    let model = &metadata.model;
-    writeln!(out, "model               {}", model.name)?;
-    writeln!(out, "width               {}", model.width)?;
-    writeln!(out, "head                {}", model.head)?;
-    writeln!(out, "stem stride         {}", model.stem_stride)?;
+    writeln!(out, "model               {}", metadata.model.name())?;
+    match &metadata.model {
+        ModelDescription::MobileNet(model) => {
+            writeln!(out, "width               {}", model.width)?;
+            writeln!(out, "head                {}", model.head)?;
+            writeln!(out, "stem stride         {}", model.stem_stride)?;
+        }
+        ModelDescription::Zoo(_) => writeln!(out, "head                linear")?,
+    }
     writeln!(
         out,
         "image size          {} x {}",
@@ -32,7 +36,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         names.join(", ")
     )?;
     writeln!(out, "parameters          {}\n", network.parameters().len())?;
-    for (name, tensor) in network.parameters().named()? {
+    for (name, tensor) in network.tensors()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();
         writeln!(out, "{name:56} {dtype} {:?}", tensor.dims())?;
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use mobilenet::Network;
+use mobilenet::Model;
 use mobilenet::weights::{self, WeightsMetadata};
 use trainer::InferenceOptions;
 
@@ -38,11 +38,11 @@ fn use_threads(threads: usize) -> anyhow::Result<()> {
 fn open(
     weights: &Path,
     args: &InferenceArgs,
-) -> anyhow::Result<(Network, WeightsMetadata, InferenceOptions)> {
+) -> anyhow::Result<(Box<dyn Model>, WeightsMetadata, InferenceOptions)> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
-    let (mut network, metadata) = weights::load(weights, &device)?;
+    let (mut network, metadata) = weights::load_model(weights, &device)?;
     network.set_precision(args.precision)?;
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),

@@ -5,14 +5,17 @@ mod keys;
 mod optional;
 mod read;
 mod validate;
+mod zoo;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{BadImage, DiskCache, Validation};
 use mobilenet::weights::Normalisation;
+use mobilenet::zoo::ZooConfig;
 use mobilenet::{
-    HeadKind, ModelConfig, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    HeadKind, ModelConfig, ModelDescription, ModelName, Precision, SCRATCH_MOMENTUM,
+    TORCHVISION_MOMENTUM, Variant,
 };
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
@@ -95,8 +98,8 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// Which network.
-    pub name: Variant,
+    /// Which network: a MobileNet, or a backbone of the zoo, which stays frozen.
+    pub name: ModelName,
     /// Number of classes; auto: as many as the training split has folders.
     #[serde(with = "optional::auto")]
     pub classes: Option<usize>,
@@ -106,7 +109,7 @@ pub struct NetworkConfig {
     pub head: HeadKind,
     /// Dropout probability in the classifier.
     pub dropout: f64,
-    /// torchvision-named weights to start from.
+    /// Weights to start from, under torchvision's names, or timm's for most of the zoo.
     #[serde(with = "optional::none")]
     pub pretrained: Option<PathBuf>,
     /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
@@ -176,6 +179,12 @@ impl Default for RunConfig {
     }
 }
 
+/// MNIST's own figures.
+const MNIST: Normalisation = Normalisation {
+    mean: [0.1307; 3],
+    std: [0.3081; 3],
+};
+
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
@@ -191,11 +200,7 @@ impl Default for DataConfig {
             cache_mb: 512,
             disk_cache_mb: 4096,
             on_bad_image: BadImage::Skip,
-            // MNIST's own figures.
-            normalisation: Normalisation {
-                mean: [0.1307; 3],
-                std: [0.3081; 3],
-            },
+            normalisation: MNIST,
         }
     }
 }
@@ -203,7 +208,7 @@ impl Default for DataConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
-            name: Variant::Small,
+            name: ModelName::MobileNet(Variant::Small),
             classes: None,
             width: 1.0,
             head: HeadKind::Torchvision,
@@ -271,10 +276,21 @@ impl TrainConfig {
 }
 
 impl RunConfig {
-    /// The network's configuration for `classes` classes.
-    pub fn model(&self, classes: usize) -> ModelConfig {
+    /// What the model for `classes` classes is made from.
+    pub fn model(&self, classes: usize) -> ModelDescription {
+        match self.model.name {
+            ModelName::MobileNet(variant) => self.mobilenet(variant, classes).into(),
+            ModelName::Zoo(name) => ModelDescription::Zoo(ZooConfig {
+                name,
+                classes,
+                dropout: self.model.dropout,
+            }),
+        }
+    }
+
+    fn mobilenet(&self, variant: Variant, classes: usize) -> ModelConfig {
         let section = &self.model;
-        let mut model = ModelConfig::new(section.name, classes);
+        let mut model = ModelConfig::new(variant, classes);
         model.width = section.width;
         model.head = section.head;
         model.dropout = section.dropout;
@@ -306,7 +322,9 @@ impl RunConfig {
         resolved.data.idx_dir = Some(self.data.idx_dir());
         resolved.data.workers = Some(self.workers());
         resolved.model.classes = Some(classes);
-        resolved.model.batch_norm_momentum = Some(self.model(classes).batch_norm_momentum);
+        if let ModelDescription::MobileNet(model) = self.model(classes) {
+            resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
+        }
         resolved.train.threads = NonZeroUsize::new(self.train.threads());
         resolved
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mnist_data::{Checksum, Loader, PIXELS_MADE_BY, TRAIN, VALIDATION};
-use mobilenet::{ByteTable, Network};
+use mobilenet::{ByteTable, Model};
 
 use crate::config::DataConfig;
 use crate::{Result, disk_cache};
@@ -29,7 +29,7 @@ impl Features {
     /// told how many did so far, and how many images there are.
     pub(crate) fn make(
         data: &DataConfig,
-        network: &Network,
+        network: &dyn Model,
         table: &Arc<ByteTable>,
         [train, val]: [&Loader; 2],
         interrupt: &AtomicBool,
@@ -62,13 +62,13 @@ impl Features {
 }
 
 /// Whether the features of so many images fit the memory that decoded images may take.
-pub(crate) fn fit_memory(data: &DataConfig, network: &Network, images: usize) -> bool {
+pub(crate) fn fit_memory(data: &DataConfig, network: &dyn Model, images: usize) -> bool {
     let bytes = images.saturating_mul(network.feature_count() * size_of::<f32>());
     bytes <= data.cache_mb.saturating_mul(1 << 20)
 }
 
 /// Of everything besides an image's contents that decides its features.
-fn key(data: &DataConfig, network: &Network) -> Result<String> {
+fn key(data: &DataConfig, network: &dyn Model) -> Result<String> {
     let mut key = Checksum::default();
     key.update(network.backbone_key()?.as_bytes());
     key.update(PIXELS_MADE_BY.as_bytes());

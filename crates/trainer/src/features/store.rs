@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
 use mnist_data::{Loader, Sample, Stamp, content_checksum};
-use mobilenet::{ByteTable, Network};
+use mobilenet::{ByteTable, Model};
 
 use super::file::{Contents, FeatureFile};
 use crate::batch::{Batch, DeviceBatch, Shown};
@@ -116,7 +116,7 @@ impl FeatureStore {
     /// of each batch how many images it had. False when interrupted.
     pub(crate) fn complete(
         &mut self,
-        network: &Network,
+        network: &dyn Model,
         table: &Arc<ByteTable>,
         loader: &Loader,
         interrupt: &AtomicBool,

@@ -24,7 +24,7 @@ fn numbers(outcome: &Outcome) -> Numbers {
         ]
     };
     let epochs = outcome.epochs.iter().map(figures).collect();
-    (epochs, arena(&outcome.network))
+    (epochs, arena(outcome.network.as_ref()))
 }
 
 /// A run of three epochs with a frozen backbone, whose images are old enough to be kept.

@@ -6,3 +6,4 @@ mod ending;
 mod features;
 mod learning;
 mod scene;
+mod zoo;
