@@ -12,6 +12,7 @@ use crate::operators::{
     Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
 };
 use crate::parameters::view;
+use crate::slices::{read_slice, write_slice};
 use crate::{Error, Images, Parameters, Result};
 
 /// Runs a plan with candle operators.
@@ -148,19 +149,43 @@ impl Tape for GraphTape {
         // The gradient of this sum is the given gradient, carried back to the leaves.
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
-        let mut flat = Vec::with_capacity(self.leaves.len());
-        for (length, leaf) in &self.leaves {
-            let found = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
-            flat.push(match found {
-                Some(found) => found.flatten_all()?,
-                None => {
-                    let dtype = self.logits.dtype();
-                    Tensor::zeros(*length, dtype, self.logits.device())?
-                }
-            });
+        let mut parts = Vec::with_capacity(self.leaves.len());
+        for (length, leaf) in self.leaves {
+            let found = leaf.and_then(|leaf| gradients.remove(&leaf));
+            let found = found.map(|found| found.flatten_all()?.contiguous());
+            parts.push((length, found.transpose()?));
         }
+        if gradient.device().is_cpu() {
+            // In place: while the backbone is frozen most of the arena is zeros.
+            let mut outcome = Ok(());
+            write_slice(gradient, |flat| outcome = join(flat, &parts))?;
+            return outcome;
+        }
+        let whole = |(length, part): (usize, Option<Tensor>)| match part {
+            Some(part) => Ok(part),
+            None => Tensor::zeros(length, self.logits.dtype(), self.logits.device()),
+        };
+        let flat: Vec<Tensor> = parts
+            .into_iter()
+            .map(whole)
+            .collect::<candle_core::Result<_>>()?;
         gradient.set(&Tensor::cat(&flat, 0)?)
     }
+}
+
+/// Writes flat tensors of these lengths one behind the other, zeros where there is none.
+fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core::Result<()> {
+    for (length, part) in parts {
+        let Some((own, rest)) = flat.split_at_mut_checked(*length) else {
+            candle_core::bail!("the gradient is shorter than its parts")
+        };
+        match part {
+            Some(part) => read_slice(part, |part| own.copy_from_slice(part))?,
+            None => own.fill(0.0),
+        }
+        flat = rest;
+    }
+    Ok(())
 }
 
 /// One run through the network.

@@ -33,7 +33,6 @@ pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<
         B::ConvNextTiny => convnext::convnext(&convnext::Config::tiny(), n, vb),
         B::ConvNextSmall => convnext::convnext(&convnext::Config::small(), n, vb),
         B::ConvNextBase => convnext::convnext(&convnext::Config::base(), n, vb),
-        B::MobileOneS0 => mobileone::mobileone(&mobileone::Config::s0(), n, vb),
         B::MobileOneS1 => mobileone::mobileone(&mobileone::Config::s1(), n, vb),
         B::MobileOneS2 => mobileone::mobileone(&mobileone::Config::s2(), n, vb),
         B::MobileOneS3 => mobileone::mobileone(&mobileone::Config::s3(), n, vb),
@@ -51,9 +50,5 @@ pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<
         B::FastVitT8 => fastvit::fastvit(&fastvit::Config::t8(), n, vb),
         B::FastVitT12 => fastvit::fastvit(&fastvit::Config::t12(), n, vb),
         B::FastVitS12 => fastvit::fastvit(&fastvit::Config::s12(), n, vb),
-        B::FastVitSa12 => fastvit::fastvit(&fastvit::Config::sa12(), n, vb),
-        B::FastVitSa24 => fastvit::fastvit(&fastvit::Config::sa24(), n, vb),
-        B::FastVitSa36 => fastvit::fastvit(&fastvit::Config::sa36(), n, vb),
-        B::FastVitMa36 => fastvit::fastvit(&fastvit::Config::ma36(), n, vb),
     }
 }

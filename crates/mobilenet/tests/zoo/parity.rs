@@ -56,8 +56,7 @@ parity! {
     resnet18
     mobilenetv4_conv_small
     convnext_atto
-    mobileone_s0
+    mobileone_s1
     repvgg_a0
     fastvit_t8
-    fastvit_sa12
 }
