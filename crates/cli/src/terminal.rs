@@ -218,6 +218,15 @@ impl EventSink for Run<'_> {
                 let bar = self.terminal.bar(Some(*batches as u64), Unit::Items);
                 self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
             }
+            Event::FeaturesComputed { done, images } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("features of {done} of {images} images"));
+                }
+            }
+            Event::FeaturesReady { images, computed } => self.terminal.line(&format!(
+                "features of {images} images: {computed} computed, {} found on disk",
+                images - computed
+            )),
             Event::BatchDone { epoch, loss, .. } => {
                 if let Some(bar) = &self.bar {
                     bar.set_message(format!("epoch {epoch}/{}, loss {loss:.4}", self.epochs));

@@ -57,7 +57,7 @@ impl Table {
     }
 
     /// Appends a segment and returns its index.
-    pub(crate) fn push(&mut self, name: String, shape: Vec<usize>, role: Role) -> usize {
+    pub fn push(&mut self, name: String, shape: Vec<usize>, role: Role) -> usize {
         let start = self.len();
         let end = start + shape.iter().product::<usize>();
         self.segments.push(Segment {

@@ -1,5 +1,6 @@
 //! SHA-256 of streams, and the one loop that moves bytes.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
@@ -27,17 +28,33 @@ pub(crate) fn pump(
     }
 }
 
+/// The SHA-256 of a file's contents, in lower-case hexadecimal.
+///
+/// # Errors
+/// [`Error::Io`] naming the file.
+pub fn content_checksum(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut checksum = Checksum::default();
+    pump(file, u64::MAX, path, |bytes| {
+        checksum.update(bytes);
+        Ok(())
+    })?;
+    Ok(checksum.finish())
+}
+
 /// A SHA-256 in the making.
 #[derive(Default)]
-pub(crate) struct Checksum(Sha256);
+pub struct Checksum(Sha256);
 
 impl Checksum {
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// Goes on with these bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// In lower-case hexadecimal.
-    pub(crate) fn finish(self) -> String {
+    #[must_use]
+    pub fn finish(self) -> String {
         self.0
             .finalize()
             .iter()

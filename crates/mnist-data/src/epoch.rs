@@ -22,6 +22,8 @@ pub struct Epoch {
     batches: usize,
     next: usize,
     delivered: usize,
+    /// Whether it is an error that every image was left out.
+    must_deliver: bool,
     /// An error to yield before anything else.
     failed: Option<Error>,
 }
@@ -38,6 +40,7 @@ impl Epoch {
             batches,
             next: 0,
             delivered: 0,
+            must_deliver: true,
             failed: None,
         };
         let order = Arc::new(order);
@@ -74,6 +77,12 @@ impl Epoch {
         epoch
     }
 
+    /// The same epoch, for which it is no error that every image is left out.
+    pub(crate) fn or_none(mut self) -> Self {
+        self.must_deliver = false;
+        self
+    }
+
     fn end(&mut self, error: Error) -> Option<Result<HostBatch>> {
         self.next = self.batches;
         self.delivered = 1;
@@ -106,7 +115,7 @@ impl Iterator for Epoch {
                 }
             }
         }
-        if self.delivered == 0 && self.batches > 0 {
+        if self.must_deliver && self.delivered == 0 && self.batches > 0 {
             return self.end(Error::Setting {
                 setting: "on_bad_image",
                 problem: "every image was left out; the warnings say why".into(),

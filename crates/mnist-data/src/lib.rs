@@ -26,6 +26,7 @@ mod unpack;
 
 pub use atomic::write as write_atomically;
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
+pub use checksum::{Checksum, content_checksum};
 pub use decode::Picture;
 pub use disk_cache::DiskCache;
 pub use epoch::Epoch;
@@ -34,7 +35,9 @@ pub use fetch::{FetchReport, fetch};
 pub use folder::{Classes, IMAGE_EXTENSIONS, ImageFolder, Sample, list_images};
 pub use idx::{Compression, IdxImages, IdxLabels, read_pair};
 pub use loader::{HostBatch, Loader, LoaderOptions};
+pub use pixel_file::PIXELS_MADE_BY;
 pub use progress::{NoProgress, Progress, Unit};
 pub use split::{Validation, split_validation, stratified_sample};
+pub use stamp::Stamp;
 pub use store::BadImage;
 pub use unpack::{TEST, TRAIN, UnpackOptions, UnpackReport, VALIDATION, unpack};

@@ -194,18 +194,34 @@ impl Loader {
         }
     }
 
+    /// The samples of epoch number `epoch`, by their places in [`Loader::samples`], in
+    /// the order of its batches.
+    #[must_use]
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        if let Some(seed) = self.options.shuffle {
+            shuffle(&mut order, seed, epoch);
+        }
+        order.truncate(self.batches_per_epoch() * self.options.batch_size);
+        order
+    }
+
     /// Starts epoch number `epoch`: threads that make its batches, and the
     /// iterator that hands them out in order. Dropping it stops the threads.
     ///
     /// An error is the last thing it yields.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        if let Some(seed) = self.options.shuffle {
-            shuffle(&mut order, seed, epoch);
-        }
-        order.truncate(self.batches_per_epoch() * self.options.batch_size);
-        Epoch::start(&self.store, order, &self.options)
+        Epoch::start(&self.store, self.order(epoch), &self.options)
+    }
+
+    /// Starts to make batches of the samples at these places, in this order, as
+    /// [`Loader::epoch`] does; the last batch may not be full, and where every image is
+    /// left out there is none. A place that no sample has is passed over.
+    #[must_use]
+    pub fn batches(&self, mut order: Vec<usize>) -> Epoch {
+        order.retain(|&index| index < self.len());
+        Epoch::start(&self.store, order, &self.options).or_none()
     }
 
     /// The images left out so far, each with the reason.

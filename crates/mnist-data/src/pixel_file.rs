@@ -24,9 +24,9 @@ use crate::stamp::Stamp;
 const MAGIC: &[u8; 8] = b"pixels\r\n";
 /// The end of the file: magic, length and checksum of the index.
 const TAIL: u64 = 8 + 8 + 4;
-/// What made the pixels. Another version may decode or resize differently, so
-/// that its pictures are not taken over.
-const MADE_BY: &str = concat!(
+/// What makes pixels of a picture. Another version may decode or resize differently, so
+/// that nothing that was made of its pixels is taken over.
+pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
     ", format 1, bilinear"
@@ -80,9 +80,9 @@ impl PixelFile {
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Positioned::new(file);
         let (index, pixels_end) = read_index(&file, length)?;
-        if (index.made_by.as_str(), index.image_size) != (MADE_BY, image_size) {
+        if (index.made_by.as_str(), index.image_size) != (PIXELS_MADE_BY, image_size) {
             return Err(format!(
-                "it holds pictures of {} pixels by {:?}, not of {image_size} by {MADE_BY:?}",
+                "it holds pictures of {} pixels by {:?}, not of {image_size} by {PIXELS_MADE_BY:?}",
                 index.image_size, index.made_by
             ));
         }
@@ -192,7 +192,7 @@ impl PixelWriter {
             temporary,
             written: 0,
             index: Index {
-                made_by: MADE_BY.into(),
+                made_by: PIXELS_MADE_BY.into(),
                 image_size,
                 entries: Vec::new(),
             },

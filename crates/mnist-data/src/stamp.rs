@@ -1,6 +1,7 @@
 //! Whether a file is still the one that was read.
 
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ const SECOND: i64 = 1_000_000_000;
 /// and, on Unix, when anything about it was changed. Programs can set the
 /// second back (`cp -p`, `rsync -t`), but not the third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     bytes: u64,
     /// Nanoseconds since 1970.
     modified: i64,
@@ -26,6 +27,17 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of a file, if any later change of the file will give it another.
+    ///
+    /// `None` where it cannot be seen, was written just now, or lies on a system that does
+    /// not tell when files were written: what was made of its contents then cannot be known
+    /// again by a stamp.
+    #[must_use]
+    pub fn settled(path: &Path) -> Option<Self> {
+        let stamp = Self::of(&fs::metadata(path).ok()?)?;
+        stamp.is_settled(SystemTime::now()).then_some(stamp)
+    }
+
     /// `None` where the system does not tell when files were written.
     pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
         Some(Self {
@@ -69,8 +81,7 @@ fn changed(_: &Metadata) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
-    use std::path::Path;
+    use std::fs::File;
 
     use super::*;
 

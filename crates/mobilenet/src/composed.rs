@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle_core::{Tensor, Var};
-use engine::{Activation, Block, ConvNorm, Linear, Plan, SqueezeExcite};
+use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
 
 use crate::dropout::dropout_mask;
 use crate::executor::{Executor, Tape, TrainingStep};
@@ -12,6 +12,7 @@ use crate::operators::{
     Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
 };
 use crate::parameters::view;
+use crate::slices::{read_slice, write_slice};
 use crate::{Error, Images, Parameters, Result};
 
 /// Runs a plan with candle operators.
@@ -60,24 +61,8 @@ impl Composed {
 }
 
 impl Composed {
-    /// A training step of the head alone, from pooled features `[n, features]`.
-    pub(crate) fn head(
-        &self,
-        parameters: &Parameters,
-        features: &Tensor,
-        step: TrainingStep,
-    ) -> Result<(Tensor, Box<dyn Tape>)> {
-        let pass = self.pass(parameters, Some(step))?;
-        let logits = pass.logits(features, Some(step))?;
-        Ok(self.recorded(logits, pass.leaves))
-    }
-
     fn recorded(&self, logits: Tensor, leaves: Vec<Option<Var>>) -> (Tensor, Box<dyn Tape>) {
-        let tape = ComposedTape {
-            logits: logits.clone(),
-            plan: Arc::clone(&self.plan),
-            leaves,
-        };
+        let tape = GraphTape::new(&logits, self.plan.parameters.segments(), leaves);
         (logits, Box::new(tape))
     }
 }
@@ -91,6 +76,29 @@ impl Executor for Composed {
         let mut pass = self.pass(parameters, None)?;
         let features = pass.features(&images.values()?)?;
         pass.logits(&features, None)
+    }
+
+    fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
+        self.pass(parameters, None)?.features(&images.values()?)
+    }
+
+    fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor> {
+        self.pass(parameters, None)?.logits(features, None)
+    }
+
+    fn forward_head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        let step = TrainingStep {
+            freeze_backbone: true,
+            ..step
+        };
+        let pass = self.pass(parameters, Some(step))?;
+        let logits = pass.logits(features, Some(step))?;
+        Ok(self.recorded(logits, pass.leaves))
     }
 
     fn forward(
@@ -114,13 +122,25 @@ impl Executor for Composed {
     }
 }
 
-struct ComposedTape {
+/// The tape of logits that candle computed of variables.
+pub(crate) struct GraphTape {
     logits: Tensor,
-    plan: Arc<Plan>,
-    leaves: Vec<Option<Var>>,
+    /// The length of each tensor of the arena, and its variable where a gradient is wanted.
+    leaves: Vec<(usize, Option<Var>)>,
 }
 
-impl Tape for ComposedTape {
+impl GraphTape {
+    /// The tape of `logits`; `leaves` are the segments' variables.
+    pub(crate) fn new(logits: &Tensor, segments: &[Segment], leaves: Vec<Option<Var>>) -> Self {
+        let lengths = segments.iter().map(|segment| segment.range.len());
+        GraphTape {
+            logits: logits.clone(),
+            leaves: lengths.zip(leaves).collect(),
+        }
+    }
+}
+
+impl Tape for GraphTape {
     fn backward(
         self: Box<Self>,
         logits_gradient: &Tensor,
@@ -129,19 +149,43 @@ impl Tape for ComposedTape {
         // The gradient of this sum is the given gradient, carried back to the leaves.
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
-        let mut flat = Vec::with_capacity(self.leaves.len());
-        for (segment, leaf) in self.plan.parameters.segments().iter().zip(&self.leaves) {
-            let found = leaf.as_ref().and_then(|leaf| gradients.remove(leaf));
-            flat.push(match found {
-                Some(found) => found.flatten_all()?,
-                None => {
-                    let dtype = self.logits.dtype();
-                    Tensor::zeros(segment.range.len(), dtype, self.logits.device())?
-                }
-            });
+        let mut parts = Vec::with_capacity(self.leaves.len());
+        for (length, leaf) in self.leaves {
+            let found = leaf.and_then(|leaf| gradients.remove(&leaf));
+            let found = found.map(|found| found.flatten_all()?.contiguous());
+            parts.push((length, found.transpose()?));
         }
+        if gradient.device().is_cpu() {
+            // In place: while the backbone is frozen most of the arena is zeros.
+            let mut outcome = Ok(());
+            write_slice(gradient, |flat| outcome = join(flat, &parts))?;
+            return outcome;
+        }
+        let whole = |(length, part): (usize, Option<Tensor>)| match part {
+            Some(part) => Ok(part),
+            None => Tensor::zeros(length, self.logits.dtype(), self.logits.device()),
+        };
+        let flat: Vec<Tensor> = parts
+            .into_iter()
+            .map(whole)
+            .collect::<candle_core::Result<_>>()?;
         gradient.set(&Tensor::cat(&flat, 0)?)
     }
+}
+
+/// Writes flat tensors of these lengths one behind the other, zeros where there is none.
+fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core::Result<()> {
+    for (length, part) in parts {
+        let Some((own, rest)) = flat.split_at_mut_checked(*length) else {
+            candle_core::bail!("the gradient is shorter than its parts")
+        };
+        match part {
+            Some(part) => read_slice(part, |part| own.copy_from_slice(part))?,
+            None => own.fill(0.0),
+        }
+        flat = rest;
+    }
+    Ok(())
 }
 
 /// One run through the network.

@@ -85,6 +85,15 @@ pub enum Error {
     /// A device that does not compute in these numbers.
     #[error("precision {0} is for CPUs; on this device use f32")]
     Precision(crate::Precision),
+    /// A model of the zoo in a build without it; see [`Backbone::is_built`](crate::zoo::Backbone::is_built).
+    #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
+    NotBuilt(crate::zoo::Backbone),
+    /// A model whose backbone is frozen for good was to be trained as a whole.
+    #[error("the backbone of {0} does not train, only its head does")]
+    Frozen(crate::zoo::Backbone),
+    /// Numbers in which a model does not compute.
+    #[error("{0} computes in f32, not in {1}")]
+    OnlyF32(crate::zoo::Backbone, crate::Precision),
     /// The fused engine refused.
     #[error(transparent)]
     Engine(engine::FusedError),

@@ -36,6 +36,36 @@ pub trait Executor: Send + Sync {
     /// If the device gives out.
     fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
+    /// What decides its numbers to the last bit, besides the network and the version of this
+    /// crate.
+    fn kind(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Pooled features `[n, features]`, which the head is given, as inference makes them.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
+
+    /// Logits `[n, classes]` of pooled features `[n, features]`, without dropout.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor>;
+
+    /// Logits `[n, classes]` of a training step of the head alone, of pooled features
+    /// `[n, features]`, and what its backward pass needs.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    fn forward_head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)>;
+
     /// Logits `[n, classes]` of a training step, and what its backward pass needs.
     /// Moves the running statistics.
     ///

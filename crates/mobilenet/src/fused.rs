@@ -99,6 +99,30 @@ impl Executor for Fused {
         "fused"
     }
 
+    fn kind(&self) -> String {
+        format!("{}, {}", self.name(), self.engine.isa())
+    }
+
+    fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
+        let width = self.plan.spec.features;
+        self.inferred(parameters, images, width, |folded, images, features| {
+            self.engine.features(folded, images, features)
+        })
+    }
+
+    fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor> {
+        self.composed.infer_head(parameters, features)
+    }
+
+    fn forward_head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> Result<(Tensor, Box<dyn Tape>)> {
+        self.composed.forward_head(parameters, features, step)
+    }
+
     fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
         let classes = self.plan.spec.head.classes;
         self.inferred(parameters, images, classes, |folded, images, logits| {
@@ -113,11 +137,8 @@ impl Executor for Fused {
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)> {
         if step.freeze_backbone {
-            let width = self.plan.spec.features;
-            let features = self.inferred(parameters, images, width, |folded, images, rows| {
-                self.engine.features(folded, images, rows)
-            })?;
-            return self.composed.head(parameters, &features, step);
+            let features = self.features(parameters, images)?;
+            return self.forward_head(parameters, &features, step);
         }
         let (count, head) = (images.pixels().dim(0)?, &self.plan.spec.head);
         let mask = (head.dropout > 0.0)

@@ -13,18 +13,20 @@ use crate::parameters::Values;
 /// variances one.
 pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     let mut values = Values::zeros(plan);
-    for (stream, segment) in (0..).zip(plan.parameters.segments()) {
-        fill(
-            segment,
-            seed,
-            stream,
-            &mut values.arena[segment.range.clone()],
-        );
-    }
+    values.arena = parameters(plan.parameters.segments(), seed);
     for segment in plan.statistics.segments() {
         if segment.role == Role::RunningVariance {
             values.statistics[segment.range.clone()].fill(1.0);
         }
+    }
+    values
+}
+
+/// Fresh numbers of all parameters of a buffer.
+pub(crate) fn parameters(segments: &[Segment], seed: u64) -> Vec<f32> {
+    let mut values = vec![0.0; segments.last().map_or(0, |last| last.range.end)];
+    for (stream, segment) in (0..).zip(segments) {
+        fill(segment, seed, stream, &mut values[segment.range.clone()]);
     }
     values
 }

@@ -10,8 +10,10 @@ mod executor;
 mod fused;
 mod images;
 mod initialise;
+mod key;
 mod load;
 mod nearest;
+mod model;
 mod network;
 mod operators;
 mod parameters;
@@ -27,6 +29,7 @@ mod torch;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod weights;
+pub mod zoo;
 
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
@@ -36,12 +39,9 @@ pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;
 pub use images::{ByteTable, Images};
+pub use model::{Model, ModelDescription, ModelName};
 pub use network::Network;
 pub use parameters::{Parameters, Snapshot};
 pub use precision::Precision;
 pub use report::{LoadReport, Mismatch};
 pub use schemes::Scheme;
-
-/// candle-transformers' vision models, in the version that fits these tensors.
-#[cfg(feature = "zoo")]
-pub use candle_transformers::models as zoo;

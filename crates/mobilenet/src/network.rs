@@ -1,5 +1,6 @@
 //! A model: its configuration, its numbers and what runs them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -8,9 +9,11 @@ use engine::Plan;
 use crate::composed::Composed;
 use crate::executor::{Executor, TrainingStep, differentiable};
 use crate::fused::Fused;
-use crate::parameters::Values;
+use crate::key::BackboneKey;
+use crate::parameters::{Tables, Values};
 use crate::{
-    Error, FusedOptions, Images, Isa, ModelConfig, Parameters, Precision, Result, initialise,
+    Error, FusedOptions, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription, Parameters,
+    Precision, Result, initialise,
 };
 
 /// A MobileNet on a device.
@@ -44,7 +47,7 @@ impl Network {
         device: &Device,
     ) -> Result<Network> {
         let plan = Arc::new(plan);
-        let parameters = Parameters::new(Arc::clone(&plan), values, device)?;
+        let parameters = Parameters::new(Tables::from(&*plan), values, device)?;
         let precision = Precision::F32;
         let executor = executor(&plan, device, precision)?;
         Ok(Network {
@@ -134,6 +137,125 @@ impl Network {
         };
         let (logits, tape) = self.executor.forward(&self.parameters, images, step)?;
         differentiable(&self.parameters, logits, tape)
+    }
+
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`: what the head is given in
+    /// inference, and in training while the backbone is frozen. No graph is kept.
+    ///
+    /// # Errors
+    /// If the images are on another device, or the device gives out.
+    pub fn features(&self, images: &Images) -> Result<Tensor> {
+        self.executor.features(&self.parameters, images)
+    }
+
+    /// Logits `[n, classes]` of features `[n, features]` in inference. They may differ from
+    /// [`Network::infer`]'s by rounding.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    pub fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.executor.infer_head(&self.parameters, features)
+    }
+
+    /// Logits `[n, classes]` of a training step of the head alone, of features
+    /// `[n, features]`: the very numbers that [`Network::forward_train`] with
+    /// `freeze_backbone` makes of the images that [`Network::features`] were of.
+    ///
+    /// # Errors
+    /// If the features are not as wide as the network's, or the device gives out.
+    pub fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone: true,
+        };
+        let (logits, tape) = (self.executor).forward_head(&self.parameters, features, step)?;
+        differentiable(&self.parameters, logits, tape)
+    }
+
+    /// How many pooled features an image has.
+    pub fn feature_count(&self) -> usize {
+        self.plan.spec.features
+    }
+
+    /// Tells one backbone from another: the SHA-256, in hexadecimal, of everything but the
+    /// images that decides [`Network::features`] to the last bit.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    pub fn backbone_key(&self) -> Result<String> {
+        // What only the head, or only training, reads does not make another backbone.
+        let config = ModelConfig {
+            classes: 2,
+            dropout: 0.0,
+            batch_norm_momentum: 0.0,
+            head: HeadKind::Linear,
+            ..self.config.clone()
+        };
+        let values = self.parameters.values()?;
+        let mut key = BackboneKey::new(&format!("{config:?}"), &self.executor.kind());
+        key.numbers(&values.arena[self.parameters.backbone()]);
+        key.numbers(&values.statistics);
+        Ok(key.finish())
+    }
+}
+
+impl Model for Network {
+    fn description(&self) -> ModelDescription {
+        self.config.clone().into()
+    }
+
+    fn device(&self) -> &Device {
+        self.device()
+    }
+
+    fn parameters(&self) -> &Parameters {
+        self.parameters()
+    }
+
+    fn trains_backbone(&self) -> bool {
+        true
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.set_precision(precision)
+    }
+
+    fn infer(&self, images: &Images) -> Result<Tensor> {
+        self.infer(images)
+    }
+
+    fn features(&self, images: &Images) -> Result<Tensor> {
+        self.features(images)
+    }
+
+    fn feature_count(&self) -> usize {
+        self.feature_count()
+    }
+
+    fn backbone_key(&self) -> Result<String> {
+        self.backbone_key()
+    }
+
+    fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.infer_head(features)
+    }
+
+    fn forward_train(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<Tensor> {
+        self.forward_train(images, step, freeze_backbone)
+    }
+
+    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        self.forward_train_head(features, step)
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.parameters.named()
     }
 }
 

@@ -7,10 +7,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use candle_core::{DType, Device, Tensor, Var};
-use engine::{Plan, Segment};
+use engine::{Plan, Segment, Table};
 
 use crate::slices::{read_slice, write_slice};
 use crate::{Error, Result};
+
+/// Where the numbers of a model lie in its buffers.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) parameters: Table,
+    pub(crate) statistics: Table,
+    /// The parameters before the head's.
+    pub(crate) backbone: Range<usize>,
+    /// The head's parameters.
+    pub(crate) head: Range<usize>,
+}
+
+impl From<&Plan> for Tables {
+    fn from(plan: &Plan) -> Self {
+        Tables {
+            parameters: plan.parameters.clone(),
+            statistics: plan.statistics.clone(),
+            backbone: plan.backbone.clone(),
+            head: plan.head.clone(),
+        }
+    }
+}
 
 /// All numbers of a model, on its device.
 ///
@@ -18,7 +40,7 @@ use crate::{Error, Result};
 /// gradient here: after `loss.backward()`, [`Parameters::update`] hands it to an optimizer.
 #[derive(Debug)]
 pub struct Parameters {
-    plan: Arc<Plan>,
+    tables: Tables,
     arena: Var,
     statistics: Var,
     batches_tracked: AtomicI64,
@@ -39,7 +61,7 @@ pub(crate) struct Gradient {
     pub(crate) fresh: AtomicBool,
 }
 
-/// All numbers of a model on the host, flat, in the order of the plan's tables.
+/// All numbers of a model on the host, flat, in the order of its tables.
 #[derive(Debug)]
 pub(crate) struct Values {
     pub(crate) arena: Vec<f32>,
@@ -68,8 +90,8 @@ pub struct Snapshot {
 
 impl Parameters {
     /// Parameters of these values.
-    pub(crate) fn new(plan: Arc<Plan>, values: Values, device: &Device) -> Result<Self> {
-        let (len, statistics_len) = (plan.parameters.len(), plan.statistics.len());
+    pub(crate) fn new(tables: Tables, values: Values, device: &Device) -> Result<Self> {
+        let (len, statistics_len) = (tables.parameters.len(), tables.statistics.len());
         check_length("the buffer of parameters", values.arena.len(), len)?;
         check_length(
             "the buffer of statistics",
@@ -82,7 +104,7 @@ impl Parameters {
             fresh: AtomicBool::new(false),
         };
         Ok(Parameters {
-            plan,
+            tables,
             arena: Var::from_vec(values.arena, len, device)?,
             statistics: Var::from_vec(values.statistics, statistics_len, device)?,
             batches_tracked: AtomicI64::new(values.batches_tracked),
@@ -147,13 +169,13 @@ impl Parameters {
         Ok(())
     }
 
-    /// Overwrites all parameters and running statistics, flat, in the order of the plan's tables.
+    /// Overwrites all parameters and running statistics, flat, in the order of their tables.
     ///
     /// # Errors
     /// If one of them has another length than the model's.
     pub fn set(&self, arena: Vec<f32>, statistics: Vec<f32>) -> Result<()> {
         check_length("the buffer of parameters", arena.len(), self.len())?;
-        let expected = self.plan.statistics.len();
+        let expected = self.tables.statistics.len();
         check_length("the buffer of statistics", statistics.len(), expected)?;
         let device = self.arena.device();
         self.arena
@@ -166,12 +188,12 @@ impl Parameters {
 
     /// Names, shapes and places in the arena.
     pub fn segments(&self) -> &[Segment] {
-        self.plan.parameters.segments()
+        self.tables.parameters.segments()
     }
 
     /// Number of trainable parameters.
     pub fn len(&self) -> usize {
-        self.plan.parameters.len()
+        self.tables.parameters.len()
     }
 
     /// Whether there is nothing to train; never so for a valid model.
@@ -181,12 +203,12 @@ impl Parameters {
 
     /// Where the backbone lies in the arena.
     pub fn backbone(&self) -> Range<usize> {
-        self.plan.backbone.clone()
+        self.tables.backbone.clone()
     }
 
     /// Where the head lies in the arena.
     pub fn head(&self) -> Range<usize> {
-        self.plan.head.clone()
+        self.tables.head.clone()
     }
 
     /// Training batches that the running statistics have seen (`num_batches_tracked`).
@@ -255,8 +277,8 @@ impl Parameters {
     pub fn named(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut named = BTreeMap::new();
         let tables = [
-            (&self.plan.parameters, &self.arena),
-            (&self.plan.statistics, &self.statistics),
+            (&self.tables.parameters, &self.arena),
+            (&self.tables.statistics, &self.statistics),
         ];
         for (table, buffer) in tables {
             for segment in table.segments() {
@@ -264,7 +286,7 @@ impl Parameters {
             }
         }
         let batches = Tensor::new(self.batches_tracked(), &Device::Cpu)?;
-        for name in counters(&self.plan) {
+        for name in batch_counters(&self.tables.statistics) {
             named.insert(name, batches.clone());
         }
         Ok(named)
@@ -289,7 +311,11 @@ impl Parameters {
 
 /// The names of the batch counters that torch keeps beside each running mean.
 pub(crate) fn counters(plan: &Plan) -> impl Iterator<Item = String> {
-    let statistics = plan.statistics.segments().iter();
+    batch_counters(&plan.statistics)
+}
+
+fn batch_counters(statistics: &Table) -> impl Iterator<Item = String> {
+    let statistics = statistics.segments().iter();
     statistics
         .filter_map(|segment| segment.name.strip_suffix("running_mean"))
         .map(|norm| format!("{norm}num_batches_tracked"))

@@ -12,7 +12,7 @@ use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
 use crate::weights::{Normalisation, WeightsMetadata, metadata};
 use crate::{
-    Error, LoadReport, ModelConfig, Network, Padding, Result, Scheme, TORCHVISION_MOMENTUM,
+    Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme, TORCHVISION_MOMENTUM,
 };
 
 /// What a file does not say and its user knows.
@@ -31,6 +31,28 @@ pub struct Given {
 }
 
 impl Given {
+    /// What a file says of itself, with what was given in its place.
+    pub(crate) fn over(
+        self,
+        mut metadata: WeightsMetadata,
+        path: &Path,
+    ) -> Result<WeightsMetadata> {
+        metadata.image_size = self.image_size.unwrap_or(metadata.image_size);
+        metadata.normalisation = self.normalisation.unwrap_or(metadata.normalisation);
+        if let Some(names) = self.class_names {
+            let classes = metadata.model.classes();
+            if names.len() != classes {
+                let reason = format!(
+                    "{} class names are given for its {classes} classes",
+                    names.len()
+                );
+                return Err(Error::format(path, reason));
+            }
+            metadata.class_names = names;
+        }
+        Ok(metadata)
+    }
+
     /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
     ///
     /// Their files have the very names and shapes of the others.
@@ -51,9 +73,9 @@ impl Given {
 const IMAGE_SIZE: usize = 224;
 
 /// A network from a file.
-pub struct Loaded {
+pub struct Loaded<M = Network> {
     /// As the file has it.
-    pub network: Network,
+    pub network: M,
     /// What the file says of itself, and what was assumed.
     pub metadata: WeightsMetadata,
     /// What of the file went into the network.
@@ -74,7 +96,8 @@ pub struct Loaded {
 /// ```
 pub struct Source {
     file: TensorFile,
-    metadata: Option<WeightsMetadata>,
+    /// What the file says of itself, and of its network.
+    metadata: Option<(ModelConfig, WeightsMetadata)>,
     origin: Origin,
     given: Given,
 }
@@ -85,10 +108,22 @@ impl Source {
     /// # Errors
     /// If it is not a whole file of tensors, or their names are of no known scheme.
     pub fn open(path: &Path, given: Given) -> Result<Source> {
-        let file = TensorFile::open(path)?;
-        let metadata = metadata(&file)?;
+        Source::of_file(TensorFile::open(path)?, given)
+    }
+
+    pub(crate) fn of_file(file: TensorFile, given: Given) -> Result<Source> {
+        let metadata = match metadata(&file)? {
+            None => None,
+            Some(metadata) => match &metadata.model {
+                ModelDescription::MobileNet(model) => Some((model.clone(), metadata)),
+                ModelDescription::Zoo(model) => {
+                    let reason = format!("it holds a {}, expected a MobileNet", model.name);
+                    return Err(Error::format(file.path(), reason));
+                }
+            },
+        };
         let origin = match &metadata {
-            Some(metadata) => Origin::of(&metadata.model, |name| file.shape(name).is_some())?,
+            Some((model, _)) => Origin::of(model, |name| file.shape(name).is_some())?,
             None => recognise(file.names()).ok_or_else(|| unknown(&file))?,
         };
         Ok(Source {
@@ -125,7 +160,7 @@ impl Source {
         } = self.origin;
         let design = scheme.design();
         self.with_given(match &self.metadata {
-            Some(metadata) => metadata.model.clone(),
+            Some((model, _)) => model.clone(),
             None => ModelConfig {
                 head,
                 design,
@@ -298,13 +333,13 @@ impl Source {
 
     /// What the file says of itself, under what was given.
     fn described(&self, model: &ModelConfig) -> Result<WeightsMetadata> {
-        let mut described = match &self.metadata {
-            Some(metadata) => WeightsMetadata {
-                model: model.clone(),
+        let described = match &self.metadata {
+            Some((_, metadata)) => WeightsMetadata {
+                model: model.clone().into(),
                 ..metadata.clone()
             },
             None => WeightsMetadata {
-                model: model.clone(),
+                model: model.clone().into(),
                 class_names: (0..model.classes).map(|class| class.to_string()).collect(),
                 image_size: IMAGE_SIZE,
                 normalisation: Normalisation::IMAGENET,
@@ -312,20 +347,7 @@ impl Source {
                 score: None,
             },
         };
-        let given = &self.given;
-        described.image_size = given.image_size.unwrap_or(described.image_size);
-        described.normalisation = given.normalisation.unwrap_or(described.normalisation);
-        if let Some(names) = &given.class_names {
-            if names.len() != model.classes {
-                return Err(self.format(format!(
-                    "{} class names are given for its {} classes",
-                    names.len(),
-                    model.classes
-                )));
-            }
-            described.class_names = names.clone();
-        }
-        Ok(described)
+        self.given.clone().over(described, self.file.path())
     }
 
     /// What names and shapes do not tell of the network.

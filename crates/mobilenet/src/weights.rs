@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
 use crate::tensor_file::TensorFile;
-use crate::{ByteTable, Error, LoadReport, ModelConfig, Network, Result, Scheme};
+use crate::zoo::ZooNetwork;
+use crate::{
+    ByteTable, Error, LoadReport, Model, ModelConfig, ModelDescription, Network, Result, Scheme,
+};
 
 pub use crate::source::{Given, Loaded, Source};
 
@@ -49,7 +52,7 @@ impl Normalisation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsMetadata {
     /// The network.
-    pub model: ModelConfig,
+    pub model: ModelDescription,
     /// The name of each class, in the order of the logits.
     pub class_names: Vec<String>,
     /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
@@ -67,8 +70,8 @@ pub struct WeightsMetadata {
 ///
 /// # Errors
 /// If the file cannot be written; an older file of that name is then left as it was.
-pub fn save(path: &Path, network: &Network, metadata: &WeightsMetadata) -> Result<()> {
-    save_as(path, network, metadata, Scheme::Torchvision)
+pub fn save(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<()> {
+    write(path, &network.tensors()?, metadata)
 }
 
 /// As [`save`], under a scheme's names and shapes.
@@ -81,7 +84,6 @@ pub fn save_as(
     metadata: &WeightsMetadata,
     scheme: Scheme,
 ) -> Result<()> {
-    let format = |reason: String| Error::format(path, reason);
     let model = network.config();
     let theirs = ModelConfig {
         design: scheme.design(),
@@ -94,13 +96,12 @@ pub fn save_as(
             .is_ok_and(|theirs| theirs == network.plan().spec)
     });
     let names = names.ok_or_else(|| {
-        format(format!(
+        let reason = format!(
             "{scheme} has no such {}: this one is of {} design, width {}, with the {} head",
             model.name, model.design, model.width, model.head
-        ))
+        );
+        Error::format(path, reason)
     })?;
-    let json = serde_json::to_string(metadata).map_err(|e| format(e.to_string()))?;
-    let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
     let mut own = network.parameters().named()?;
     let mut tensors = BTreeMap::new();
     for name in names {
@@ -109,8 +110,18 @@ pub fn save_as(
             tensors.insert(foreign, tensor.reshape(shape)?);
         }
     }
-    let bytes =
-        safetensors::serialize(tensors.iter(), Some(header)).map_err(|e| format(e.to_string()))?;
+    write(path, &tensors, metadata)
+}
+
+fn write(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &WeightsMetadata,
+) -> Result<()> {
+    let json = serde_json::to_string(metadata).map_err(|e| Error::format(path, e.to_string()))?;
+    let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
+    let bytes = safetensors::serialize(tensors.iter(), Some(header))
+        .map_err(|e| Error::format(path, e.to_string()))?;
     atomic::write(path, &bytes, |_| Ok(()))
 }
 
@@ -123,6 +134,33 @@ pub fn save_as(
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
     let loaded = Source::open(path, Given::default())?.load(device)?;
     Ok((loaded.network, loaded.metadata))
+}
+
+/// Reads a weights file of any model, of the zoo as well, which has to say so of itself.
+///
+/// # Errors
+/// As [`load`], and if what is given does not fit; [`Error::NotBuilt`] for a model of the zoo in
+/// a build without it.
+pub fn load_model(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<dyn Model>>> {
+    let file = TensorFile::open(path)?;
+    let of_zoo = metadata(&file)?.and_then(|metadata| match &metadata.model {
+        ModelDescription::Zoo(config) => Some((config.clone(), metadata)),
+        ModelDescription::MobileNet(_) => None,
+    });
+    let Some((config, metadata)) = of_zoo else {
+        let loaded = Source::of_file(file, given)?.load(device)?;
+        return Ok(Loaded {
+            network: Box::new(loaded.network),
+            metadata: loaded.metadata,
+            report: loaded.report,
+        });
+    };
+    let (network, report) = ZooNetwork::saved(&config, file, device)?;
+    Ok(Loaded {
+        network: Box::new(network),
+        metadata: given.over(metadata, path)?,
+        report,
+    })
 }
 
 /// Fills a network with a file's weights as far as they fit; see [`Source::load_into`].
@@ -141,7 +179,7 @@ pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
     };
     let metadata: WeightsMetadata = serde_json::from_str(json)
         .map_err(|e| format(format!("its metadata cannot be understood: {e}")))?;
-    let (names, classes) = (metadata.class_names.len(), metadata.model.classes);
+    let (names, classes) = (metadata.class_names.len(), metadata.model.classes());
     if names != classes {
         return Err(format(format!(
             "it names {names} classes for a model of {classes}"

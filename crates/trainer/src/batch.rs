@@ -47,6 +47,35 @@ impl DeviceBatch {
     }
 }
 
+/// A batch on its way through the loop.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) shown: Shown,
+    /// Class of each image.
+    pub(crate) labels: Vec<u32>,
+    /// Weight of each image in the loss.
+    pub(crate) weights: Vec<f32>,
+}
+
+/// What a network is shown of a batch.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// The images.
+    Images(Images),
+    /// Their pooled features `[n, features]`, which only the head is shown.
+    Features(Tensor),
+}
+
+impl From<DeviceBatch> for Batch {
+    fn from(batch: DeviceBatch) -> Self {
+        Self {
+            shown: Shown::Images(batch.images),
+            labels: batch.labels,
+            weights: batch.weights,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use mobilenet::weights::Normalisation;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mobilenet::Network;
+use mobilenet::Model;
 use mobilenet::weights::{self, WeightsMetadata};
 
 use crate::config::{CheckpointPolicy, Monitor};
@@ -61,7 +61,7 @@ impl Checkpoints {
     /// When the weights cannot be written or the former best cannot be deleted.
     pub fn record(
         &mut self,
-        network: &Network,
+        network: &dyn Model,
         metadata: &WeightsMetadata,
         epoch: usize,
         score: f64,
@@ -70,7 +70,7 @@ impl Checkpoints {
         if !is_best && self.policy != CheckpointPolicy::EveryEpoch {
             return Ok(None);
         }
-        let name = format!("{}_e{epoch}_{score:.5}.safetensors", metadata.model.name);
+        let name = format!("{}_e{epoch}_{score:.5}.safetensors", metadata.model.name());
         let path = self.dir.join(name);
         let metadata = WeightsMetadata {
             epoch: Some(epoch),

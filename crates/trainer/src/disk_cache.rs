@@ -1,4 +1,4 @@
-//! Where the decoded images of splits are kept on disk.
+//! Where the decoded images of splits, and their features, are kept on disk.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,14 @@ use mnist_data::DiskCache;
 /// In the folder that holds the splits; its name hides it from the listing of images.
 const FOLDER: &str = ".classify-cache";
 
+/// The folder of what is kept on disk of the splits of `root`.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    root.join(FOLDER)
+}
+
 /// The file for a split of `root`; every image size has its own.
 pub(crate) fn path(root: &Path, split: &str, image_size: usize) -> PathBuf {
-    root.join(FOLDER)
-        .join(format!("{split}-{image_size}.pixels"))
+    folder(root).join(format!("{split}-{image_size}.pixels"))
 }
 
 /// What training runs have kept on disk of a split's folder, to be read and never written.

@@ -75,6 +75,21 @@ pub enum Event {
         /// Counted from 1.
         epoch: usize,
     },
+    /// Some of the features that the head will be trained on are computed.
+    FeaturesComputed {
+        /// Images that went through the network so far.
+        done: usize,
+        /// All images of the run, those included whose features are on disk.
+        images: usize,
+    },
+    /// The features of all images are at hand: the network does not see images while its
+    /// backbone is frozen.
+    FeaturesReady {
+        /// All images of the run.
+        images: usize,
+        /// Those that went through the network; the features of the others were on disk.
+        computed: usize,
+    },
     /// An epoch's first batch is about to be trained on.
     EpochStarted {
         /// Counted from 1.

@@ -1,19 +1,23 @@
 //! The training loop.
 
+mod shown;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mnist_data::Loader;
-use mobilenet::weights::{Source, WeightsMetadata};
-use mobilenet::{ByteTable, Network, Snapshot};
+use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ByteTable, Model, Snapshot};
 use optim::{LrSchedule, Optimizer, ParameterGroup, clip_gradient_norm};
 
-use crate::batch::DeviceBatch;
+use crate::batch::{Batch, Shown};
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::{Monitor, RunConfig};
 use crate::device::{device_name, open_device};
 use crate::events::{EpochReport, Event, EventSink};
+use crate::features::Features;
 use crate::infer::{predicted_classes, score};
+use crate::model::start;
 use crate::timing::Stopwatch;
 use crate::{CrossEntropy, Error, Result, RunDir, Splits, Tally};
 
@@ -34,7 +38,7 @@ pub enum Ending {
 /// What a run leaves behind.
 pub struct Outcome {
     /// The network with the best weights (the last ones, if no epoch was completed).
-    pub network: Network,
+    pub network: Box<dyn Model>,
     /// What a weights file of it says.
     pub metadata: WeightsMetadata,
     /// The best epoch, if one was completed.
@@ -73,7 +77,7 @@ struct Session<'a> {
     config: &'a RunConfig,
     sink: &'a mut dyn EventSink,
     interrupt: &'a AtomicBool,
-    network: Network,
+    network: Box<dyn Model>,
     metadata: WeightsMetadata,
     optimizer: Optimizer,
     schedule: LrSchedule,
@@ -81,6 +85,8 @@ struct Session<'a> {
     table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
+    /// While the backbone is frozen, where they are kept.
+    features: Option<Features>,
     checkpoints: Checkpoints,
     /// Where the epoch's time goes.
     clock: Stopwatch,
@@ -118,20 +124,13 @@ impl<'a> Session<'a> {
             train.batches_per_epoch(),
         )?;
         let device = open_device(config.train.device)?;
-        let mut model = config.model(class_names.len());
-        let pretrained = config.model.pretrained.as_deref();
-        let mut source = pretrained
-            .map(|path| Source::open(path, config.given()))
-            .transpose()?;
-        if let Some(source) = &source {
-            model = source.adapt(&model)?;
-        }
-        let mut network = Network::new(&model, config.train.seed, &device)?;
+        let (mut network, loaded) = start(config, class_names.len(), &device)?;
+        let model = network.description();
         network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(&model))?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
-            model: model.name.to_string(),
+            model: model.name().to_string(),
             classes: class_names.clone(),
             parameters: network.parameters().len(),
             train_images: train.len(),
@@ -140,8 +139,7 @@ impl<'a> Session<'a> {
             device: device_name(&device).to_owned(),
             threads: config.train.threads(),
         })?;
-        if let Some(source) = &mut source {
-            let report = source.load_into(&mut network)?;
+        if let Some(report) = loaded {
             sink.handle(&Event::PretrainedLoaded(report))?;
         }
         let metadata = WeightsMetadata {
@@ -174,6 +172,7 @@ impl<'a> Session<'a> {
             loss,
             train,
             val,
+            features: None,
             clock: Stopwatch::start(),
             best: None,
             step: 0,
@@ -194,7 +193,9 @@ impl<'a> Session<'a> {
             };
             let improved = self.checkpoint(&report)?;
             epochs.push(report);
-            if stopping.stops(improved, frozen) {
+            // Where nothing ever thaws, the head is all that can gain.
+            let waiting = frozen && self.network.trains_backbone();
+            if stopping.stops(improved, waiting) {
                 ending = Ending::StoppedEarly;
                 let best_epoch = self.checkpoints.best().map_or(epoch, |best| best.epoch);
                 self.sink
@@ -224,7 +225,7 @@ impl<'a> Session<'a> {
     /// Freezes or thaws the backbone for an epoch; whether it is frozen.
     fn freeze(&mut self, epoch: usize) -> Result<bool> {
         let freeze_epochs = self.config.train.freeze_epochs;
-        let frozen = epoch <= freeze_epochs;
+        let frozen = epoch <= freeze_epochs || !self.network.trains_backbone();
         self.optimizer.set_frozen(BACKBONE, frozen)?;
         if frozen && epoch == 1 {
             self.sink.handle(&Event::Frozen { epoch })?;
@@ -241,15 +242,18 @@ impl<'a> Session<'a> {
         let batches = self.train.batches_per_epoch();
         self.sink.handle(&Event::EpochStarted { epoch, batches })?;
         self.clock.lap(|times| &mut times.other);
+        if !self.prepare_features(frozen)? {
+            return Ok(None);
+        }
         let Some(trained) = self.train_epoch(epoch, frozen)? else {
             return Ok(None);
         };
         let interrupt = self.interrupt;
+        let known = self.features.as_ref().map(|features| &features.val);
         let batches = self
-            .val
-            .epoch(0)
+            .batches(&self.val, known, 0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
-        let validated = score(&self.network, &self.table, batches, &|_| ())?;
+        let validated = score(self.network.as_ref(), batches, frozen, &|_| ())?;
         self.clock.lap(|times| &mut times.validation);
         if interrupt.load(Ordering::Relaxed) {
             return Ok(None);
@@ -274,14 +278,15 @@ impl<'a> Session<'a> {
     }
 
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
-        let mut tally = Tally::new(self.network.config().classes);
+        let mut tally = Tally::new(self.metadata.model.classes());
         let mut learning_rate = self.schedule.learning_rate();
-        let batches = self.train.epoch(epoch as u64);
+        let known = self.features.as_ref().map(|features| &features.train);
+        let batches = self.batches(&self.train, known, epoch as u64);
         for (index, batch) in batches.enumerate() {
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let batch = DeviceBatch::new(batch?, &self.table, self.network.device())?;
+            let batch = batch?;
             self.clock.lap(|times| &mut times.data);
             let images = batch.labels.len();
             // One image alone has no variance that its 1x1 maps could be normalised by.
@@ -318,13 +323,15 @@ impl<'a> Session<'a> {
         &mut self,
         epoch: usize,
         index: usize,
-        batch: &DeviceBatch,
+        batch: &Batch,
         frozen: bool,
         tally: &mut Tally,
     ) -> Result<f64> {
-        let logits = self
-            .network
-            .forward_train(&batch.images, self.step, frozen)?;
+        let (network, step) = (&mut self.network, self.step);
+        let logits = match &batch.shown {
+            Shown::Images(images) => network.forward_train(images, step, frozen)?,
+            Shown::Features(features) => network.forward_train_head(features, step)?,
+        };
         let loss = self.loss.apply(&logits, &batch.labels, &batch.weights)?;
         let value = loss.value()?;
         self.clock.lap(|times| &mut times.forward);
@@ -376,9 +383,9 @@ impl<'a> Session<'a> {
             self.best = Some(self.network.parameters().snapshot()?);
         }
         let epoch = report.epoch;
-        let written = self
-            .checkpoints
-            .record(&self.network, &self.metadata, epoch, score)?;
+        let written =
+            self.checkpoints
+                .record(self.network.as_ref(), &self.metadata, epoch, score)?;
         if let Some(path) = written {
             self.sink
                 .handle(&Event::CheckpointWritten { path, epoch, score })?;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, Classes, DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Progress, Sample,
-    Unit,
+    BadImage, Classes, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit,
 };
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, Network};
+use mobilenet::{ByteTable, Model};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::DeviceBatch;
+use crate::batch::{Batch, DeviceBatch, Shown};
 use crate::{CrossEntropy, Error, Result, Tally};
 
 /// How images are fed to a trained network.
@@ -119,7 +118,7 @@ impl Prediction {
 ///
 /// When a sub-folder is no class of the weights, or nothing readable is there.
 pub fn evaluate(
-    network: &Network,
+    network: &dyn Model,
     metadata: &WeightsMetadata,
     data: &Path,
     options: InferenceOptions,
@@ -130,7 +129,10 @@ pub fn evaluate(
     let loader = options.loader(folder.samples, metadata.image_size)?;
     let table = Arc::new(metadata.normalisation.table());
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
-    let tally = score(network, &table, loader.epoch(0), &|n| progress.advance(n));
+    let batches = loader
+        .epoch(0)
+        .map(|batch| Ok(DeviceBatch::new(batch?, &table, network.device())?.into()));
+    let tally = score(network, batches, false, &|n| progress.advance(n));
     progress.finish();
     Ok(report(&tally?, metadata, loader.skipped().len()))
 }
@@ -160,19 +162,26 @@ fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluati
     }
 }
 
-/// Counts the images of some batches in evaluation mode.
+/// Counts the images of some batches in evaluation mode; `by_features`, so that images and
+/// their features give the same bits.
 pub(crate) fn score(
-    network: &Network,
-    table: &Arc<ByteTable>,
-    batches: impl Iterator<Item = mnist_data::Result<HostBatch>>,
+    network: &dyn Model,
+    batches: impl Iterator<Item = Result<Batch>>,
+    by_features: bool,
     advance: &dyn Fn(u64),
 ) -> Result<Tally> {
-    let classes = network.config().classes;
+    let classes = network.description().classes();
     let loss = CrossEntropy::plain(classes);
     let mut tally = Tally::new(classes);
     for batch in batches {
-        let batch = DeviceBatch::new(batch?, table, network.device())?;
-        let logits = network.infer(&batch.images)?;
+        let batch = batch?;
+        let logits = match &batch.shown {
+            Shown::Features(features) => network.infer_head(features)?,
+            Shown::Images(images) if by_features => {
+                network.infer_head(&network.features(images)?)?
+            }
+            Shown::Images(images) => network.infer(images)?,
+        };
         let mean = loss.apply(&logits, &batch.labels, &vec![1.0; batch.labels.len()])?;
         tally.add(&batch.labels, &predicted_classes(&logits)?)?;
         tally.add_loss(mean.value()?, mean.weight);
@@ -203,7 +212,7 @@ fn largest(row: &[f32]) -> usize {
 ///
 /// When none of the images can be read, or one of them cannot and the options say so.
 pub fn predict(
-    network: &Network,
+    network: &dyn Model,
     metadata: &WeightsMetadata,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
@@ -222,7 +231,7 @@ pub fn predict(
 }
 
 fn answers(
-    network: &Network,
+    network: &dyn Model,
     table: &Arc<ByteTable>,
     loader: &Loader,
     progress: &dyn Progress,

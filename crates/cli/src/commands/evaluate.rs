@@ -12,7 +12,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         ..options
     };
     let progress = Work::new(terminal);
-    let result = trainer::evaluate(&network, &metadata, &args.data, options, &progress)?;
+    let result = trainer::evaluate(network.as_ref(), &metadata, &args.data, options, &progress)?;
     let mut out = super::stdout();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &result).map_err(std::io::Error::from)?;

@@ -6,13 +6,14 @@ use std::io::Write;
 
 use candle_core::Device;
 use mobilenet::Scheme;
-use mobilenet::weights::save_as;
+use mobilenet::weights::{Source, save_as};
 
 use crate::args::{ExportArgs, ExportFormat};
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     super::use_threads(trainer::cpu_threads(None))?;
-    let loaded = super::load(&args.weights, &args.given, &Device::Cpu)?;
+    let source = Source::open(&args.weights, super::given(&args.given)?)?;
+    let loaded = source.load(&Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let save = |scheme| save_as(&args.out, network, metadata, scheme);
     let remarks = match args.to {

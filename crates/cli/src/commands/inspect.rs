@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use candle_core::Device;
+use mobilenet::ModelDescription;
 
 use crate::args::InspectArgs;
 
@@ -8,15 +9,19 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let loaded = super::load(&args.weights, &args.given, &Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let mut out = super::stdout();
-    let model = &metadata.model;
-    writeln!(out, "model               {}", model.name)?;
-    writeln!(out, "width               {}", model.width)?;
-    writeln!(out, "head                {}", model.head)?;
-    writeln!(out, "stem stride         {}", model.stem_stride)?;
-    writeln!(out, "design              {}", model.design)?;
-    let padding = format!("{:?}", model.padding).to_lowercase();
-    writeln!(out, "padding             {padding}")?;
-    writeln!(out, "batch-norm epsilon  {}", model.batch_norm_epsilon)?;
+    writeln!(out, "model               {}", metadata.model.name())?;
+    match &metadata.model {
+        ModelDescription::MobileNet(model) => {
+            writeln!(out, "width               {}", model.width)?;
+            writeln!(out, "head                {}", model.head)?;
+            writeln!(out, "stem stride         {}", model.stem_stride)?;
+            writeln!(out, "design              {}", model.design)?;
+            let padding = format!("{:?}", model.padding).to_lowercase();
+            writeln!(out, "padding             {padding}")?;
+            writeln!(out, "batch-norm epsilon  {}", model.batch_norm_epsilon)?;
+        }
+        ModelDescription::Zoo(_) => writeln!(out, "head                linear")?,
+    }
     writeln!(
         out,
         "image size          {} x {}",
@@ -41,7 +46,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         .to_string()
         .replace('\n', "\n                    ");
     writeln!(out, "file                {report}\n")?;
-    for (name, tensor) in network.parameters().named()? {
+    for (name, tensor) in network.tensors()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();
         writeln!(out, "{name:56} {dtype} {:?}", tensor.dims())?;
     }

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use candle_core::Device;
-use mobilenet::Network;
-use mobilenet::weights::{Given, Loaded, Source, WeightsMetadata};
+use mobilenet::Model;
+use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
 use trainer::InferenceOptions;
 
 use crate::args::{GivenArgs, InferenceArgs};
@@ -44,7 +44,7 @@ fn open(
     weights: &Path,
     args: &InferenceArgs,
     terminal: &Terminal,
-) -> anyhow::Result<(Network, WeightsMetadata, InferenceOptions)> {
+) -> anyhow::Result<(Box<dyn Model>, WeightsMetadata, InferenceOptions)> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
@@ -73,8 +73,17 @@ fn open(
 }
 
 /// A network from a file of whatever origin.
-fn load(weights: &Path, args: &GivenArgs, device: &Device) -> anyhow::Result<Loaded> {
-    let given = Given {
+fn load(
+    weights: &Path,
+    args: &GivenArgs,
+    device: &Device,
+) -> anyhow::Result<Loaded<Box<dyn Model>>> {
+    Ok(weights::load_model(weights, given(args)?, device)?)
+}
+
+/// What the arguments say of a file.
+fn given(args: &GivenArgs) -> anyhow::Result<Given> {
+    Ok(Given {
         image_size: args.image_size.map(NonZeroUsize::get),
         class_names: args.classes.as_deref().map(class_names).transpose()?,
         ..if args.tensorflow {
@@ -82,8 +91,7 @@ fn load(weights: &Path, args: &GivenArgs, device: &Device) -> anyhow::Result<Loa
         } else {
             Given::default()
         }
-    };
-    Ok(Source::open(weights, given)?.load(device)?)
+    })
 }
 
 /// The lines of a file.

@@ -12,7 +12,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let progress = Work::new(terminal);
-    let predictions = trainer::predict(&network, &metadata, images, options, &progress)?;
+    let predictions = trainer::predict(network.as_ref(), &metadata, images, options, &progress)?;
     let path = args.out.join("predictions.csv");
     trainer::write_predictions(&path, &predictions, &metadata.class_names)?;
     let mut out = super::stdout();

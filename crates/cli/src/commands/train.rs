@@ -52,7 +52,7 @@ fn print_result(config: &RunConfig, outcome: &Outcome, terminal: &Terminal) -> a
         };
         let progress = Work::new(terminal);
         let result = trainer::evaluate(
-            &outcome.network,
+            outcome.network.as_ref(),
             &outcome.metadata,
             &test,
             options,

@@ -296,6 +296,7 @@ fn batches_of_bad_images_alone_are_left_out() {
             .to_string()
             .contains("every image was left out")
     );
+    assert_eq!(none.batches(vec![0, 1, 2]).count(), 0);
 }
 
 #[test]
@@ -389,4 +390,31 @@ fn impossible_options_are_refused_by_name() {
     }
     let error = refusal(Vec::new(), options());
     assert!(error.contains("samples"), "{error}");
+}
+
+#[test]
+fn an_order_of_ones_own_gives_its_batches() {
+    let (_dir, samples) = data_set(10);
+    let shuffled = LoaderOptions {
+        shuffle: Some(3),
+        drop_last: true,
+        ..options()
+    };
+    let loader = Loader::new(samples, shuffled).unwrap();
+    // An epoch is the batches of its order.
+    let order = loader.order(2);
+    assert_eq!(
+        order.len(),
+        loader.batches_per_epoch() * loader.options().batch_size
+    );
+    let of_order: Vec<HostBatch> = loader.batches(order).collect::<Result<_, _>>().unwrap();
+    assert_eq!(of_order, batches(&loader, 2));
+    // Some samples alone, one of them twice, and one that there is not.
+    let some: Vec<HostBatch> = (loader.batches(vec![9, 0, 9, 10]))
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let ids: Vec<&String> = some.iter().flat_map(|batch| &batch.ids).collect();
+    let [first, last] = [0, 9].map(|place| &loader.samples()[place].id);
+    assert_eq!(ids, [last, first, last]);
+    assert_eq!(loader.batches(Vec::new()).count(), 0);
 }

@@ -155,7 +155,7 @@ pub fn to_bytes(
 fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
     let normalisation = &metadata.normalisation;
     let entries = [
-        ("model", metadata.model.name.to_string()),
+        ("model", metadata.model.name().to_string()),
         (
             "class_names",
             serde_json::json!(metadata.class_names).to_string(),

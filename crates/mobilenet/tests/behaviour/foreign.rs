@@ -154,7 +154,7 @@ fn a_network_of_other_constants_is_not_filled() {
     let (folder, path) = saved(&tensors(&trained));
     let timm = folder.path().join("timm.safetensors");
     let metadata = WeightsMetadata {
-        model: config.clone(),
+        model: config.clone().into(),
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
         image_size: 64,
         normalisation: Normalisation::IMAGENET,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod executors;
+mod features;
 mod foreign;
 mod images;
 mod training;

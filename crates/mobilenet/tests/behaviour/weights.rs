@@ -9,7 +9,7 @@ use crate::{arena, config, images, network, statistics, values};
 
 fn metadata(model: &ModelConfig) -> WeightsMetadata {
     WeightsMetadata {
-        model: model.clone(),
+        model: model.clone().into(),
         class_names: (0..model.classes)
             .map(|class| format!("class {class}"))
             .collect(),
@@ -219,8 +219,10 @@ fn what_a_file_claims_takes_no_memory() {
     let error = refusal(load(&bad, &Device::Cpu));
     assert!(error.contains("describes 4398046511104 bytes"), "{error}");
     // A network a hundred times the file.
-    let mut vast = metadata(&config());
-    vast.model.width = 10.0;
+    let vast = metadata(&ModelConfig {
+        width: 10.0,
+        ..config()
+    });
     save(&path, &network, &vast).unwrap();
     let error = load(&path, &Device::Cpu).err().expect("a refusal");
     assert!(matches!(error, Error::OtherModel { .. }), "{error}");

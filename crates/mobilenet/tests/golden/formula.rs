@@ -5,30 +5,9 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use engine::{Role, Segment};
 use mobilenet::weights::{Normalisation, WeightsMetadata, load, save};
-use mobilenet::{Images, ModelConfig, Network, Variant};
+use mobilenet::{ModelConfig, Network, Variant};
 
-/// FNV-1a, 32 bits.
-fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(0x811C_9DC5, |value, byte| {
-        (value ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
-}
-
-fn hash(seed: u32, index: u32) -> u32 {
-    let mut x = index.wrapping_mul(0x9E37_79B9) ^ seed;
-    x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
-    x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
-    x ^ (x >> 16)
-}
-
-/// Numbers in `centre - spread .. centre + spread`, by the name of their tensor.
-fn around(centre: f64, spread: f64, name: &str, count: usize) -> impl Iterator<Item = f32> + use<> {
-    let seed = fnv1a(name);
-    (0..count as u32).map(move |index| {
-        let uniform = (hash(seed, index) >> 8) as f32 * 2f32.powi(-23) - 1.0;
-        centre as f32 + spread as f32 * uniform
-    })
-}
+use crate::fill::{around, fnv1a, hash};
 
 /// Centre and spread of a batch normalisation's weight, bias and running variance.
 type Norm = [(f64, f64); 3];
@@ -88,7 +67,7 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("formula.safetensors");
     let metadata = WeightsMetadata {
-        model: config.clone(),
+        model: config.clone().into(),
         class_names: (0..config.classes).map(|class| class.to_string()).collect(),
         image_size: side,
         normalisation: Normalisation::IMAGENET,
@@ -99,13 +78,6 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let (loaded, found) = load(path, &Device::Cpu).unwrap();
     assert_eq!(found, metadata);
     loaded
-}
-
-/// `[n, 3, side, side]` in torch's order of indices, turned channels last.
-pub(crate) fn images(batch: usize, side: usize) -> Images {
-    let values: Vec<f32> = around(0.0, 2.0, "input", batch * 3 * side * side).collect();
-    let images = Tensor::from_vec(values, (batch, 3, side, side), &Device::Cpu).unwrap();
-    Images::normalised(&images.permute((0, 2, 3, 1)).unwrap()).unwrap()
 }
 
 pub(crate) fn labels(batch: usize, classes: usize) -> Tensor {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod fill;
 mod formula;
 mod schemes;
 mod shapes;
@@ -93,7 +94,7 @@ impl Case {
         Case {
             answers: load(&path, &Device::Cpu).unwrap(),
             network: formula::network(&config, side),
-            images: formula::images(metadata.batch, side),
+            images: fill::images(metadata.batch, side),
             labels: formula::labels(metadata.batch, classes),
             metadata,
         }

@@ -47,7 +47,7 @@ fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
 
 fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
     WeightsMetadata {
-        model: model.clone(),
+        model: model.clone().into(),
         class_names: (0..model.classes)
             .map(|class| format!("\"{class}\" é"))
             .collect(),

@@ -5,14 +5,17 @@ mod keys;
 mod optional;
 mod read;
 mod validate;
+mod zoo;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{BadImage, DiskCache, Validation};
 use mobilenet::weights::{Given, Normalisation};
+use mobilenet::zoo::ZooConfig;
 use mobilenet::{
-    HeadKind, ModelConfig, Precision, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    HeadKind, ModelConfig, ModelDescription, ModelName, Precision, SCRATCH_MOMENTUM,
+    TORCHVISION_MOMENTUM, Variant,
 };
 use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
@@ -97,8 +100,8 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// Which network.
-    pub name: Variant,
+    /// Which network: a MobileNet, or a backbone of the zoo, which stays frozen.
+    pub name: ModelName,
     /// Number of classes; auto: as many as the training split has folders.
     #[serde(with = "optional::auto")]
     pub classes: Option<usize>,
@@ -109,7 +112,8 @@ pub struct NetworkConfig {
     /// Dropout probability in the classifier.
     pub dropout: f64,
     /// Weights to start from: safetensors or PyTorch's, under any names that
-    /// [`Source`](mobilenet::weights::Source) recognises.
+    /// [`Source`](mobilenet::weights::Source) recognises, or those of a
+    /// backbone of the zoo under torchvision's or timm's names.
     #[serde(with = "optional::none")]
     pub pretrained: Option<PathBuf>,
     /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
@@ -146,6 +150,10 @@ pub struct TrainConfig {
     pub threads: Option<NonZeroUsize>,
     /// Epochs in which only the head learns.
     pub freeze_epochs: usize,
+    /// Compute each image's features once, not once an epoch, while the backbone is frozen. They
+    /// are kept in memory, of at most `data.cache_mb`, and on disk where `data.disk_cache_mb` is
+    /// above 0.
+    pub cache_features: bool,
     /// Stop after this many epochs without gain.
     #[serde(with = "optional::none")]
     pub patience: Option<usize>,
@@ -180,6 +188,12 @@ impl Default for RunConfig {
     }
 }
 
+/// MNIST's own figures.
+const MNIST: Normalisation = Normalisation {
+    mean: [0.1307; 3],
+    std: [0.3081; 3],
+};
+
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
@@ -195,11 +209,7 @@ impl Default for DataConfig {
             cache_mb: 512,
             disk_cache_mb: 4096,
             on_bad_image: BadImage::Skip,
-            // MNIST's own figures.
-            normalisation: Normalisation {
-                mean: [0.1307; 3],
-                std: [0.3081; 3],
-            },
+            normalisation: MNIST,
         }
     }
 }
@@ -207,7 +217,7 @@ impl Default for DataConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
-            name: Variant::Small,
+            name: ModelName::MobileNet(Variant::Small),
             classes: None,
             width: 1.0,
             head: HeadKind::Torchvision,
@@ -231,6 +241,7 @@ impl Default for TrainConfig {
             precision: Precision::F32,
             threads: None,
             freeze_epochs: 0,
+            cache_features: true,
             patience: None,
             monitor: Monitor::ValAccuracy,
             checkpoints: CheckpointPolicy::BestOne,
@@ -276,10 +287,21 @@ impl TrainConfig {
 }
 
 impl RunConfig {
-    /// The network's configuration for `classes` classes.
-    pub fn model(&self, classes: usize) -> ModelConfig {
+    /// What the model for `classes` classes is made from.
+    pub fn model(&self, classes: usize) -> ModelDescription {
+        match self.model.name {
+            ModelName::MobileNet(variant) => self.mobilenet(variant, classes).into(),
+            ModelName::Zoo(name) => ModelDescription::Zoo(ZooConfig {
+                name,
+                classes,
+                dropout: self.model.dropout,
+            }),
+        }
+    }
+
+    fn mobilenet(&self, variant: Variant, classes: usize) -> ModelConfig {
         let section = &self.model;
-        let mut model = ModelConfig::new(section.name, classes);
+        let mut model = ModelConfig::new(variant, classes);
         model.width = section.width;
         model.head = section.head;
         model.dropout = section.dropout;
@@ -317,15 +339,17 @@ impl RunConfig {
     /// The same configuration with what `"auto"` stands for filled in, as a run records it.
     ///
     /// `model` is the network as it was built.
-    pub fn resolved(&self, model: &ModelConfig) -> Self {
+    pub fn resolved(&self, model: &ModelDescription) -> Self {
         let mut resolved = self.clone();
         resolved.data.root = Some(self.data.root());
         resolved.data.idx_dir = Some(self.data.idx_dir());
         resolved.data.workers = Some(self.workers());
-        resolved.model.classes = Some(model.classes);
-        resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
-        resolved.model.batch_norm_epsilon = Some(model.batch_norm_epsilon);
-        resolved.model.padding = model.padding.into();
+        resolved.model.classes = Some(model.classes());
+        if let ModelDescription::MobileNet(model) = model {
+            resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
+            resolved.model.batch_norm_epsilon = Some(model.batch_norm_epsilon);
+            resolved.model.padding = model.padding.into();
+        }
         resolved.train.threads = NonZeroUsize::new(self.train.threads());
         resolved
     }

@@ -5,7 +5,7 @@ use optim::{LrScheduleConfig, PlateauMode};
 use super::{ClassWeights, ConfigError, DataSource, RunConfig};
 
 /// `Err` naming the key unless `valid`.
-fn require(
+pub(super) fn require(
     valid: bool,
     key: &'static str,
     found: impl std::fmt::Debug,
@@ -30,6 +30,7 @@ impl RunConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_data()?;
         self.validate_model()?;
+        self.validate_zoo()?;
         self.validate_train()?;
         self.validate_rules()
     }
@@ -381,6 +382,13 @@ mod tests {
         );
     }
 
+    fn momentum(config: &RunConfig) -> f64 {
+        match config.model(10) {
+            mobilenet::ModelDescription::MobileNet(model) => model.batch_norm_momentum,
+            mobilenet::ModelDescription::Zoo(model) => panic!("{model:?}"),
+        }
+    }
+
     #[test]
     fn words_stand_for_absent_values() {
         let text = "data.limit = 640\nmodel.pretrained = \"w.safetensors\"\ntrain.class_weights = \"balanced\"\nwarmup = { epochs = 0.5 }";
@@ -389,13 +397,13 @@ mod tests {
         assert_eq!(config.train.class_weights, ClassWeights::Balanced);
         assert_eq!(config.warmup, Some(optim::Warmup::epochs(0.5)));
         // torchvision's momentum once somebody else's statistics are the start.
-        assert_eq!(config.model(10).batch_norm_momentum, 0.01);
+        assert_eq!(momentum(&config), 0.01);
         let text = "data.limit = \"none\"\nmodel.pretrained = \"none\"\nwarmup = \"none\"";
         assert_eq!(
             RunConfig::from_toml(text, "a.toml").unwrap(),
             RunConfig::default()
         );
-        assert_eq!(RunConfig::default().model(10).batch_norm_momentum, 0.1);
+        assert_eq!(momentum(&RunConfig::default()), 0.1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use mnist_data::{NoProgress, TEST};
-use mobilenet::{Precision, weights};
+use mobilenet::{Model, ModelDescription, Precision, weights};
 use trainer::config::{CheckpointPolicy, ClassWeights, Monitor};
 use trainer::{Ending, Event, InferenceOptions, Outcome};
 
@@ -33,7 +33,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
     // The network handed back, the file, and the file's own account are one.
     assert_eq!(scene.weights_in("run-001"), vec![best.weights.clone()]);
     let (network, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
-    assert_eq!(arena(&network), arena(&outcome.network));
+    assert_eq!(arena(&network), arena(outcome.network.as_ref()));
     assert_eq!(
         (metadata.epoch, metadata.score),
         (Some(best.epoch), Some(best.score))
@@ -89,21 +89,19 @@ fn a_frozen_backbone_stands_still_while_the_head_learns() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 2;
     scene.config.train.freeze_epochs = 2;
-    let start = mobilenet::Network::new(
-        &scene.config.model(2),
-        scene.config.train.seed,
-        &Device::Cpu,
-    );
-    let start = start.unwrap();
-    let statistics = |network: &mobilenet::Network| -> Vec<f32> {
-        network.parameters().statistics().to_vec1().unwrap()
+    let ModelDescription::MobileNet(model) = scene.config.model(2) else {
+        panic!("no MobileNet")
     };
+    let start = mobilenet::Network::new(&model, scene.config.train.seed, &Device::Cpu);
+    let start = start.unwrap();
+    let statistics =
+        |network: &dyn Model| -> Vec<f32> { network.parameters().statistics().to_vec1().unwrap() };
     let (outcome, recorder) = scene.run();
-    let (before, after) = (arena(&start), arena(&outcome.network));
+    let (before, after) = (arena(&start), arena(outcome.network.as_ref()));
     let parameters = start.parameters();
     assert_eq!(before[parameters.backbone()], after[parameters.backbone()]);
     assert_ne!(before[parameters.head()], after[parameters.head()]);
-    assert_eq!(statistics(&start), statistics(&outcome.network));
+    assert_eq!(statistics(&start), statistics(outcome.network.as_ref()));
     assert!(recorder.events.contains(&Event::Frozen { epoch: 1 }));
     assert!(
         !recorder
@@ -173,7 +171,7 @@ fn an_image_left_alone_in_its_batch_is_left_out() {
     });
     assert_eq!(images.sum::<usize>(), 40);
     assert!(
-        arena(&outcome.network)
+        arena(outcome.network.as_ref())
             .iter()
             .all(|value| value.is_finite())
     );
@@ -210,8 +208,8 @@ fn pretrained_weights_are_the_start() {
     let (second, recorder) = scene.run();
     let backbone = first.network.parameters().backbone();
     assert_eq!(
-        arena(&first.network)[backbone.clone()],
-        arena(&second.network)[backbone]
+        arena(first.network.as_ref())[backbone.clone()],
+        arena(second.network.as_ref())[backbone]
     );
     let told = recorder
         .events
@@ -243,7 +241,7 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
             disk_cache,
             ..InferenceOptions::default()
         };
-        let (network, metadata) = (&outcome.network, &outcome.metadata);
+        let (network, metadata) = (outcome.network.as_ref(), &outcome.metadata);
         trainer::evaluate(network, metadata, &test, options, &NoProgress).unwrap()
     };
     let size = scene.config.data.image_size;
@@ -286,7 +284,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
             ..InferenceOptions::default()
         };
         trainer::predict(
-            &outcome.network,
+            outcome.network.as_ref(),
             &outcome.metadata,
             images.clone(),
             options,

@@ -100,6 +100,6 @@ fn stripes(image: usize) -> Vec<u8> {
         .collect()
 }
 
-pub(crate) fn arena(network: &mobilenet::Network) -> Vec<f32> {
+pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
     network.parameters().arena().to_vec1().unwrap()
 }

@@ -1,0 +1,42 @@
+//! Tells one backbone from another.
+
+use sha2::{Digest as _, Sha256};
+
+/// What makes features of images; another version may round differently.
+const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", features 1");
+
+/// Numbers that are hashed at a time.
+const PIECE: usize = 4 << 10;
+
+/// The SHA-256 of everything that decides a backbone's features, in the making.
+pub(crate) struct BackboneKey(Sha256);
+
+impl BackboneKey {
+    /// The key of a backbone that `description` names, run by `executor`.
+    pub(crate) fn new(description: &str, executor: &str) -> Self {
+        let mut hash = Sha256::new();
+        for text in [MADE_BY, description, executor] {
+            hash.update(text);
+            // Texts that run together differently are others.
+            hash.update([0]);
+        }
+        BackboneKey(hash)
+    }
+
+    /// Goes on with some of its numbers.
+    pub(crate) fn numbers(&mut self, numbers: &[f32]) {
+        self.0.update((numbers.len() as u64).to_le_bytes());
+        let mut bytes = Vec::with_capacity(4 * PIECE);
+        for piece in numbers.chunks(PIECE) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|number| number.to_le_bytes()));
+            self.0.update(&bytes);
+        }
+    }
+
+    /// In hexadecimal.
+    pub(crate) fn finish(self) -> String {
+        let bytes = self.0.finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,177 @@
+//! The names of the zoo, and what each model needs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What the table says of a backbone.
+struct Row {
+    name: &'static str,
+    features: usize,
+    image_size: usize,
+    classifier: &'static str,
+}
+
+macro_rules! backbones {
+    ($($variant:ident: $name:literal, $features:literal, $image_size:literal, $classifier:literal;)*) => {
+        /// A backbone of the zoo. Names are torchvision's for ResNet and EfficientNet, and
+        /// timm's for the others.
+        #[allow(missing_docs, reason = "each is its name")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub enum Backbone {
+            $($variant,)*
+        }
+
+        impl Backbone {
+            /// Every backbone.
+            pub const ALL: &[Backbone] = &[$(Backbone::$variant,)*];
+
+            fn row(self) -> Row {
+                match self {
+                    $(Backbone::$variant => Row {
+                        name: $name,
+                        features: $features,
+                        image_size: $image_size,
+                        classifier: $classifier,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+// Left out is what candle-transformers computes otherwise than timm: MobileOne-S0, one of whose
+// identity branches it has no place for, and the FastViT with attention.
+//
+// Name, features, the images its published weights were trained or are tested on, and the name of
+// its classifier.
+backbones! {
+    EfficientNetB0: "efficientnet_b0", 1280, 224, "classifier.1";
+    EfficientNetB1: "efficientnet_b1", 1280, 240, "classifier.1";
+    EfficientNetB2: "efficientnet_b2", 1408, 288, "classifier.1";
+    EfficientNetB3: "efficientnet_b3", 1536, 300, "classifier.1";
+    EfficientNetB4: "efficientnet_b4", 1792, 380, "classifier.1";
+    ResNet18: "resnet18", 512, 224, "fc";
+    ResNet34: "resnet34", 512, 224, "fc";
+    ResNet50: "resnet50", 2048, 224, "fc";
+    MobileNetV4Small: "mobilenetv4_conv_small", 1280, 224, "classifier";
+    MobileNetV4Medium: "mobilenetv4_conv_medium", 1280, 256, "classifier";
+    MobileNetV4Large: "mobilenetv4_conv_large", 1280, 384, "classifier";
+    ConvNextAtto: "convnext_atto", 320, 224, "head.fc";
+    ConvNextFemto: "convnext_femto", 384, 224, "head.fc";
+    ConvNextPico: "convnext_pico", 512, 224, "head.fc";
+    ConvNextNano: "convnext_nano", 640, 224, "head.fc";
+    ConvNextTiny: "convnext_tiny", 768, 224, "head.fc";
+    ConvNextSmall: "convnext_small", 768, 224, "head.fc";
+    ConvNextBase: "convnext_base", 1024, 224, "head.fc";
+    MobileOneS1: "mobileone_s1", 1280, 224, "head.fc";
+    MobileOneS2: "mobileone_s2", 2048, 224, "head.fc";
+    MobileOneS3: "mobileone_s3", 2048, 224, "head.fc";
+    MobileOneS4: "mobileone_s4", 2048, 224, "head.fc";
+    RepVggA0: "repvgg_a0", 1280, 224, "head.fc";
+    RepVggA1: "repvgg_a1", 1280, 224, "head.fc";
+    RepVggA2: "repvgg_a2", 1408, 224, "head.fc";
+    RepVggB0: "repvgg_b0", 1280, 224, "head.fc";
+    RepVggB1: "repvgg_b1", 2048, 224, "head.fc";
+    RepVggB1G4: "repvgg_b1g4", 2048, 224, "head.fc";
+    RepVggB2: "repvgg_b2", 2560, 224, "head.fc";
+    RepVggB2G4: "repvgg_b2g4", 2560, 224, "head.fc";
+    RepVggB3: "repvgg_b3", 2560, 224, "head.fc";
+    RepVggB3G4: "repvgg_b3g4", 2560, 224, "head.fc";
+    FastVitT8: "fastvit_t8", 768, 256, "head.fc";
+    FastVitT12: "fastvit_t12", 1024, 256, "head.fc";
+    FastVitS12: "fastvit_s12", 1024, 256, "head.fc";
+}
+
+impl Backbone {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// How many features its own classifier is given.
+    pub fn features(self) -> usize {
+        self.row().features
+    }
+
+    /// The side of the square images that its published weights expect, in pixels. All of them
+    /// were trained with ImageNet's mean and deviation
+    /// ([`Normalisation::IMAGENET`](crate::weights::Normalisation::IMAGENET)).
+    pub fn image_size(self) -> usize {
+        self.row().image_size
+    }
+
+    /// Whether this build can make it: all of EfficientNet, and everything with the cargo feature
+    /// `zoo`.
+    pub fn is_built(self) -> bool {
+        let ours = matches!(
+            self,
+            Backbone::EfficientNetB0
+                | Backbone::EfficientNetB1
+                | Backbone::EfficientNetB2
+                | Backbone::EfficientNetB3
+                | Backbone::EfficientNetB4
+        );
+        ours || cfg!(feature = "zoo")
+    }
+
+    /// What the names of its classifier's weight and bias begin with, as `fc`.
+    pub fn classifier(self) -> &'static str {
+        self.row().classifier
+    }
+}
+
+impl fmt::Display for Backbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Backbone {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut all = Backbone::ALL.iter().copied();
+        all.find(|backbone| backbone.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Backbone::ALL.iter().map(|b| b.name()).collect();
+            format!("no backbone {name:?}; expected one of {}", names.join(", "))
+        })
+    }
+}
+
+impl TryFrom<String> for Backbone {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Backbone> for String {
+    fn from(backbone: Backbone) -> String {
+        backbone.name().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_and_are_unique() {
+        for (place, &backbone) in Backbone::ALL.iter().enumerate() {
+            assert_eq!(backbone.to_string().parse(), Ok(backbone));
+            assert_eq!(
+                Backbone::ALL.iter().position(|&b| b == backbone),
+                Some(place)
+            );
+        }
+        let error = "resnet17".parse::<Backbone>().unwrap_err();
+        assert!(
+            error.contains("resnet17") && error.contains("resnet18"),
+            "{error}"
+        );
+    }
+}

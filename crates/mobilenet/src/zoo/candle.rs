@@ -1,0 +1,54 @@
+//! From a name to a model of candle-transformers.
+
+use candle_core::{Result, bail};
+use candle_nn::{Func, VarBuilder};
+use candle_transformers::models::{convnext, fastvit, mobilenetv4, mobileone, repvgg, resnet};
+
+use super::Backbone;
+
+/// A backbone that takes images `[n, 3, h, w]`.
+///
+/// These models end with their classifier, of whose weight the identity must take the place in
+/// `vb`: what such a model returns is then what its classifier is given, the normalisation and
+/// the layers before it included.
+pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<'static>> {
+    use Backbone as B;
+    let n = backbone.features();
+    match backbone {
+        B::EfficientNetB0
+        | B::EfficientNetB1
+        | B::EfficientNetB2
+        | B::EfficientNetB3
+        | B::EfficientNetB4 => bail!("{backbone} is made of our own operators"),
+        B::ResNet18 => resnet::resnet18(n, vb),
+        B::ResNet34 => resnet::resnet34(n, vb),
+        B::ResNet50 => resnet::resnet50(n, vb),
+        B::MobileNetV4Small => mobilenetv4::mobilenetv4(&mobilenetv4::Config::small(), n, vb),
+        B::MobileNetV4Medium => mobilenetv4::mobilenetv4(&mobilenetv4::Config::medium(), n, vb),
+        B::MobileNetV4Large => mobilenetv4::mobilenetv4(&mobilenetv4::Config::large(), n, vb),
+        B::ConvNextAtto => convnext::convnext(&convnext::Config::atto(), n, vb),
+        B::ConvNextFemto => convnext::convnext(&convnext::Config::femto(), n, vb),
+        B::ConvNextPico => convnext::convnext(&convnext::Config::pico(), n, vb),
+        B::ConvNextNano => convnext::convnext(&convnext::Config::nano(), n, vb),
+        B::ConvNextTiny => convnext::convnext(&convnext::Config::tiny(), n, vb),
+        B::ConvNextSmall => convnext::convnext(&convnext::Config::small(), n, vb),
+        B::ConvNextBase => convnext::convnext(&convnext::Config::base(), n, vb),
+        B::MobileOneS1 => mobileone::mobileone(&mobileone::Config::s1(), n, vb),
+        B::MobileOneS2 => mobileone::mobileone(&mobileone::Config::s2(), n, vb),
+        B::MobileOneS3 => mobileone::mobileone(&mobileone::Config::s3(), n, vb),
+        B::MobileOneS4 => mobileone::mobileone(&mobileone::Config::s4(), n, vb),
+        B::RepVggA0 => repvgg::repvgg(&repvgg::Config::a0(), n, vb),
+        B::RepVggA1 => repvgg::repvgg(&repvgg::Config::a1(), n, vb),
+        B::RepVggA2 => repvgg::repvgg(&repvgg::Config::a2(), n, vb),
+        B::RepVggB0 => repvgg::repvgg(&repvgg::Config::b0(), n, vb),
+        B::RepVggB1 => repvgg::repvgg(&repvgg::Config::b1(), n, vb),
+        B::RepVggB1G4 => repvgg::repvgg(&repvgg::Config::b1g4(), n, vb),
+        B::RepVggB2 => repvgg::repvgg(&repvgg::Config::b2(), n, vb),
+        B::RepVggB2G4 => repvgg::repvgg(&repvgg::Config::b2g4(), n, vb),
+        B::RepVggB3 => repvgg::repvgg(&repvgg::Config::b3(), n, vb),
+        B::RepVggB3G4 => repvgg::repvgg(&repvgg::Config::b3g4(), n, vb),
+        B::FastVitT8 => fastvit::fastvit(&fastvit::Config::t8(), n, vb),
+        B::FastVitT12 => fastvit::fastvit(&fastvit::Config::t12(), n, vb),
+        B::FastVitS12 => fastvit::fastvit(&fastvit::Config::s12(), n, vb),
+    }
+}

@@ -1,0 +1,29 @@
+//! Backbones of other families as frozen feature extractors, with a linear head to train.
+//!
+//! EfficientNet is always there. The others are candle-transformers' and come with the cargo
+//! feature `zoo`; their names, and what they need, are known without it.
+
+mod backbone;
+mod build;
+#[cfg(feature = "zoo")]
+mod candle;
+mod efficientnet;
+mod network;
+mod source;
+
+use serde::{Deserialize, Serialize};
+
+pub use backbone::Backbone;
+pub use network::ZooNetwork;
+
+/// Everything that decides a model of the zoo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZooConfig {
+    /// The frozen part.
+    pub name: Backbone,
+    /// Number of classes.
+    pub classes: usize,
+    /// Share of the features set to zero in training.
+    pub dropout: f64,
+}

@@ -1,0 +1,277 @@
+//! A frozen backbone with a linear head.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor, Var};
+use engine::{Role, Segment, Table};
+
+use super::ZooConfig;
+use super::build::Extractor;
+use super::source::{Opened, counter, open};
+use crate::composed::GraphTape;
+use crate::dropout::dropout_mask;
+use crate::executor::{Tape, TrainingStep, differentiable};
+use crate::key::BackboneKey;
+use crate::parameters::{Tables, Values, view};
+use crate::tensor_file::TensorFile;
+use crate::{
+    Error, Images, LoadReport, Mismatch, Model, ModelDescription, Parameters, Precision, Result,
+    initialise,
+};
+
+/// Images that go through a backbone together: its convolutions lay out every window of their
+/// input, which takes many times an image's memory.
+const TOGETHER: usize = 8;
+
+/// A backbone of the zoo, frozen, and a linear head of its own: features, dropout, classes.
+///
+/// The head lies in [`Model::parameters`] alone; its tensors have the names of the backbone's
+/// own classifier, so that a saved model loads where that backbone does.
+pub struct ZooNetwork {
+    config: ZooConfig,
+    extractor: Extractor,
+    /// What the backbone is made of, as its file had them, with torch's batch counters.
+    backbone: BTreeMap<String, Tensor>,
+    key: String,
+    parameters: Parameters,
+    seed: u64,
+}
+
+impl ZooNetwork {
+    /// The backbone of a file with the names of torchvision or timm, safetensors or what
+    /// `torch.save` writes, and a fresh head; `seed` is that of the head and of its dropout. A
+    /// classifier in the file is taken where it has as many classes.
+    ///
+    /// # Errors
+    /// If the file's tensors are not those of the backbone; the message names the nearest.
+    pub fn pretrained(
+        config: &ZooConfig,
+        path: &Path,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(ZooNetwork, LoadReport)> {
+        ZooNetwork::of_file(config, TensorFile::open(path)?, seed, device)
+    }
+
+    /// The network of a file that [`weights::save`](crate::weights::save) wrote.
+    pub(crate) fn saved(
+        config: &ZooConfig,
+        file: TensorFile,
+        device: &Device,
+    ) -> Result<(Self, LoadReport)> {
+        let path = file.path().to_owned();
+        let (network, report) = ZooNetwork::of_file(config, file, 0, device)?;
+        if report.is_complete() {
+            return Ok((network, report));
+        }
+        Err(Error::OtherModel {
+            path,
+            report: Box::new(report),
+            nearest: Vec::new(),
+        })
+    }
+
+    fn of_file(
+        config: &ZooConfig,
+        file: TensorFile,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(ZooNetwork, LoadReport)> {
+        let Opened {
+            extractor,
+            tensors: mut backbone,
+            mut file,
+        } = open(config.name, file, device)?;
+        let key = key(config, &backbone)?;
+        let counters: Vec<String> = backbone.keys().filter_map(|name| counter(name)).collect();
+        for name in counters {
+            // Files of older versions of torch have none.
+            let batches = match file.shape(&name) {
+                Some(_) => file.integer(&name)?,
+                None => 0,
+            };
+            backbone.insert(name, Tensor::new(batches, &Device::Cpu)?);
+        }
+        let tables = tables(config);
+        let mut report = LoadReport {
+            matched: backbone.keys().cloned().collect(),
+            ..LoadReport::default()
+        };
+        let head = head(&tables, &mut file, seed, &mut report)?;
+        report.matched.sort_unstable();
+        let values = Values {
+            arena: head,
+            statistics: Vec::new(),
+            batches_tracked: 0,
+        };
+        let network = ZooNetwork {
+            config: config.clone(),
+            extractor,
+            backbone,
+            key,
+            parameters: Parameters::new(tables, values, device)?,
+            seed,
+        };
+        Ok((network, report))
+    }
+
+    /// The head's weight `[classes, features]` and bias `[classes]`.
+    fn head(&self) -> candle_core::Result<[Tensor; 2]> {
+        let [weight, bias] = [0, 1].map(|index| {
+            let segment = &self.parameters.segments()[index];
+            view(self.parameters.arena(), segment)
+        });
+        Ok([weight?, bias?])
+    }
+}
+
+/// `features` `[n, in]` through a head's weight and bias.
+fn linear(features: &Tensor, [weight, bias]: [&Tensor; 2]) -> candle_core::Result<Tensor> {
+    features.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+/// The head's parameters, the only ones.
+fn tables(config: &ZooConfig) -> Tables {
+    let name = |leaf: &str| format!("{}.{leaf}", config.name.classifier());
+    let mut parameters = Table::default();
+    let shape = vec![config.classes, config.name.features()];
+    parameters.push(name("weight"), shape, Role::LinearWeight);
+    parameters.push(name("bias"), vec![config.classes], Role::Bias);
+    Tables {
+        backbone: 0..0,
+        head: 0..parameters.len(),
+        parameters,
+        statistics: Table::default(),
+    }
+}
+
+/// The head's numbers: the file's, where it has a whole classifier of these shapes, else fresh
+/// ones.
+fn head(
+    tables: &Tables,
+    file: &mut TensorFile,
+    seed: u64,
+    report: &mut LoadReport,
+) -> Result<Vec<f32>> {
+    let segments = tables.parameters.segments();
+    let mut values = initialise::parameters(segments, seed);
+    let fits = |segment: &Segment| file.shape(&segment.name) == Some(&segment.shape);
+    if segments.iter().all(fits) {
+        for segment in segments {
+            file.read(&segment.name, &mut values[segment.range.clone()])?;
+            report.matched.push(segment.name.clone());
+        }
+        return Ok(values);
+    }
+    for segment in segments {
+        match file.shape(&segment.name) {
+            Some(shape) => report.mismatched.push(Mismatch {
+                name: segment.name.clone(),
+                file: shape.to_vec(),
+                model: segment.shape.clone(),
+            }),
+            None => report.missing.push(segment.name.clone()),
+        }
+    }
+    Ok(values)
+}
+
+fn key(config: &ZooConfig, backbone: &BTreeMap<String, Tensor>) -> Result<String> {
+    let mut key = BackboneKey::new(config.name.name(), "candle");
+    for tensor in backbone.values() {
+        key.numbers(&tensor.flatten_all()?.to_vec1()?);
+    }
+    Ok(key.finish())
+}
+
+impl Model for ZooNetwork {
+    fn description(&self) -> ModelDescription {
+        self.config.clone().into()
+    }
+
+    fn device(&self) -> &Device {
+        self.parameters.arena().device()
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn trains_backbone(&self) -> bool {
+        false
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        match precision {
+            Precision::F32 => Ok(()),
+            other => Err(Error::OnlyF32(self.config.name, other)),
+        }
+    }
+
+    fn infer(&self, images: &Images) -> Result<Tensor> {
+        self.infer_head(&self.features(images)?)
+    }
+
+    fn features(&self, images: &Images) -> Result<Tensor> {
+        let images = images.values()?;
+        let count = images.dim(0)?;
+        let mut features = Vec::with_capacity(count.div_ceil(TOGETHER));
+        for first in (0..count).step_by(TOGETHER) {
+            let some = images.narrow(0, first, TOGETHER.min(count - first))?;
+            features.push(self.extractor.features(&some)?);
+        }
+        Ok(Tensor::cat(&features, 0)?.detach())
+    }
+
+    fn feature_count(&self) -> usize {
+        self.config.name.features()
+    }
+
+    fn backbone_key(&self) -> Result<String> {
+        Ok(self.key.clone())
+    }
+
+    fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        let [weight, bias] = self.head()?;
+        Ok(linear(features, [&weight, &bias])?)
+    }
+
+    fn forward_train(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<Tensor> {
+        if !freeze_backbone {
+            return Err(Error::Frozen(self.config.name));
+        }
+        self.forward_train_head(&self.features(images)?, step)
+    }
+
+    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone: true,
+        };
+        let [weight, bias] = self.head()?;
+        let leaves = [Var::from_tensor(&weight)?, Var::from_tensor(&bias)?];
+        let mut x = features.clone();
+        if self.config.dropout > 0.0 {
+            let mask = dropout_mask(x.elem_count(), self.config.dropout, step);
+            x = (&x * Tensor::from_vec(mask, x.shape(), x.device())?)?;
+        }
+        let logits = linear(&x, [leaves[0].as_tensor(), leaves[1].as_tensor()])?;
+        let leaves = leaves.into_iter().map(Some).collect();
+        let tape: Box<dyn Tape> =
+            Box::new(GraphTape::new(&logits, self.parameters.segments(), leaves));
+        differentiable(&self.parameters, logits, tape)
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = self.backbone.clone();
+        tensors.extend(self.parameters.named()?);
+        Ok(tensors)
+    }
+}

@@ -1,0 +1,229 @@
+//! The tensors of a file, as the models ask for them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+
+use super::Backbone;
+use super::build::Extractor;
+use crate::tensor_file::TensorFile;
+use crate::{Error, Result};
+
+/// What torch keeps beside each running mean, and no model here reads.
+const COUNTER: &str = "num_batches_tracked";
+
+/// A backbone made of a file's tensors.
+pub(super) struct Opened {
+    pub(super) extractor: Extractor,
+    /// What it is made of, under the file's names.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    pub(super) file: TensorFile,
+}
+
+/// Makes a backbone of the tensors of `file`.
+///
+/// # Errors
+/// [`Error::NotBuilt`] in a build without the backbone. If the file lacks a tensor or has one of
+/// another shape, with the nearest names it has; and if it has tensors that the backbone has no
+/// place for, since some of a model's parts are built only where the file has them.
+pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Result<Opened> {
+    if !backbone.is_built() {
+        return Err(Error::NotBuilt(backbone));
+    }
+    let path = file.path().to_owned();
+    let source = Arc::new(Source {
+        backbone,
+        state: Mutex::new(State {
+            file,
+            taken: BTreeMap::new(),
+            refused: None,
+        }),
+    });
+    let backend: Box<dyn SimpleBackend> = Box::new(Shared(Arc::clone(&source)));
+    let builder = VarBuilder::from_backend(backend, DType::F32, device.clone());
+    let built = Extractor::new(backbone, builder);
+    let state = Arc::into_inner(source).map(|source| source.state.into_inner());
+    let Some(state) = state else {
+        return Err(Error::Format {
+            path,
+            reason: format!("{backbone} keeps its source"),
+        });
+    };
+    let State {
+        file,
+        taken,
+        refused,
+    } = state.unwrap_or_else(PoisonError::into_inner);
+    let extractor = match (built, refused) {
+        (Ok(extractor), _) => extractor,
+        (Err(_), Some(refused)) => return Err(refused.error(backbone, &file, &taken)),
+        (Err(error), None) => return Err(error.into()),
+    };
+    check_leftovers(backbone, &file, &taken)?;
+    Ok(Opened {
+        extractor,
+        tensors: taken,
+        file,
+    })
+}
+
+/// Whether a tensor belongs to the backbone's own classifier.
+pub(super) fn is_classifier(backbone: Backbone, name: &str) -> bool {
+    let leaf = name.strip_prefix(backbone.classifier());
+    matches!(leaf, Some(".weight" | ".bias"))
+}
+
+fn check_leftovers(
+    backbone: Backbone,
+    file: &TensorFile,
+    taken: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let is_left = |name: &&str| {
+        !taken.contains_key(*name) && !is_classifier(backbone, name) && !name.ends_with(COUNTER)
+    };
+    let left: Vec<&str> = file.names().filter(is_left).collect();
+    let Some(first) = left.first() else {
+        return Ok(());
+    };
+    Err(Error::Format {
+        path: file.path().into(),
+        reason: format!(
+            "{} of its tensors have no place in {backbone}, among them {first} {:?}; expected the \
+             tensors of that model alone, under the names of {}",
+            left.len(),
+            file.shape(first).unwrap_or_default(),
+            origin(backbone)
+        ),
+    })
+}
+
+/// Whose names and weights a backbone takes.
+fn origin(backbone: Backbone) -> &'static str {
+    match backbone.classifier() {
+        "fc" | "classifier.1" => "torchvision",
+        _ => "timm (before its branches are fused)",
+    }
+}
+
+/// A tensor that a model asked for in vain.
+struct Refused {
+    name: String,
+    shape: Vec<usize>,
+}
+
+impl Refused {
+    /// What to say of it; `taken` are the tensors that have found their place.
+    fn error(
+        &self,
+        backbone: Backbone,
+        file: &TensorFile,
+        taken: &BTreeMap<String, Tensor>,
+    ) -> Error {
+        let Refused { name, shape } = self;
+        let reason = match file.shape(name) {
+            Some(found) if found == shape => format!("{name} cannot be read"),
+            Some(found) => format!("{name} has the shape {found:?}, {backbone} has {shape:?}"),
+            None => {
+                let mut names: Vec<(usize, &str)> = file
+                    .names()
+                    .filter(|other| !taken.contains_key(*other))
+                    .map(|other| (strsim::damerau_levenshtein(name, other), other))
+                    .collect();
+                names.sort_unstable();
+                let nearest: Vec<&str> = names.iter().take(3).map(|(_, name)| *name).collect();
+                format!(
+                    "there is no {name} of shape {shape:?} for {backbone}, whose names are those \
+                     of {}; the nearest are {}",
+                    origin(backbone),
+                    nearest.join(", ")
+                )
+            }
+        };
+        Error::Format {
+            path: file.path().into(),
+            reason,
+        }
+    }
+}
+
+struct Source {
+    backbone: Backbone,
+    state: Mutex<State>,
+}
+
+struct State {
+    file: TensorFile,
+    taken: BTreeMap<String, Tensor>,
+    /// The last tensor that was asked for in vain: models ask on only where they can do without.
+    refused: Option<Refused>,
+}
+
+impl Source {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tensor(&self, shape: &[usize], name: &str, device: &Device) -> candle_core::Result<Tensor> {
+        if is_classifier(self.backbone, name) {
+            return match shape {
+                [rows, columns] if rows == columns => Tensor::eye(*rows, DType::F32, device),
+                _ => Tensor::zeros(shape, DType::F32, device),
+            };
+        }
+        let mut state = self.state();
+        if let Some(tensor) = state.taken.get(name)
+            && tensor.dims() == shape
+        {
+            return Ok(tensor.clone());
+        }
+        if state.file.shape(name) != Some(shape) {
+            let error = candle_core::Error::msg(format!("no {name} of shape {shape:?}"));
+            state.refused = Some(Refused {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+            });
+            return Err(error);
+        }
+        let mut values = vec![0.0; shape.iter().product()];
+        let read = state.file.read(name, &mut values);
+        read.map_err(candle_core::Error::wrap)?;
+        let tensor = Tensor::from_vec(values, shape, device)?;
+        state.taken.insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+}
+
+/// What a model asks for its tensors.
+struct Shared(Arc<Source>);
+
+impl SimpleBackend for Shared {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        _: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        self.0.tensor(shape.dims(), name, device)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let shape = self.0.state().file.shape(name).map(<[usize]>::to_vec);
+        let missing = || candle_core::Error::msg(format!("no {name}"));
+        self.0.tensor(&shape.ok_or_else(missing)?, name, device)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        is_classifier(self.0.backbone, name) || self.0.state().file.shape(name).is_some()
+    }
+}
+
+/// The name of the counter that torch keeps beside a running mean.
+pub(super) fn counter(name: &str) -> Option<String> {
+    let norm = name.strip_suffix("running_mean")?;
+    Some(format!("{norm}{COUNTER}"))
+}

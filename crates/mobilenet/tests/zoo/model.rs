@@ -1,0 +1,248 @@
+//! A model of the zoo learns by its head, is saved whole, and refuses what is not its own.
+
+use std::path::PathBuf;
+
+use candle_core::{Device, Tensor};
+use mobilenet::weights::{self, Given, Normalisation, WeightsMetadata};
+use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
+use mobilenet::{Error, Images, Model, ModelConfig, Network, Precision, Variant};
+use tempfile::TempDir;
+
+use crate::fill::images;
+use crate::written::{Case, golden, read};
+
+fn config(classes: usize) -> ZooConfig {
+    ZooConfig {
+        name: Backbone::EfficientNetB0,
+        classes,
+        dropout: 0.5,
+    }
+}
+
+/// A file of torchvision's tensors for EfficientNet-B0, after `change`.
+fn file(change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("efficientnet_b0.safetensors");
+    let (case, _): (Case, _) = read(&golden("efficientnet_b0"));
+    let mut tensors = case.tensors();
+    change(&mut tensors);
+    candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
+    (folder, path)
+}
+
+fn network(classes: usize) -> (TempDir, ZooNetwork) {
+    let (folder, path) = file(|_| ());
+    let loaded = ZooNetwork::pretrained(&config(classes), &path, 7, &Device::Cpu);
+    (folder, loaded.unwrap().0)
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn refusal(change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> String {
+    let (_folder, path) = file(change);
+    let loaded = ZooNetwork::pretrained(&config(3), &path, 0, &Device::Cpu);
+    loaded.err().expect("a refusal").to_string()
+}
+
+#[test]
+fn the_head_learns_and_the_backbone_does_not() {
+    let (_folder, mut network) = network(2);
+    let images = images(4, 64);
+    let features = network.features(&images).unwrap();
+    assert_eq!(
+        values(&network.infer(&images).unwrap()),
+        values(&network.infer_head(&features).unwrap())
+    );
+    let error = network.forward_train(&images, 0, false).unwrap_err();
+    assert!(
+        matches!(error, Error::Frozen(Backbone::EfficientNetB0)),
+        "{error}"
+    );
+    let mut step = |from_images: bool| {
+        let logits = match from_images {
+            true => network.forward_train(&images, 3, true).unwrap(),
+            false => network.forward_train_head(&features, 3).unwrap(),
+        };
+        let labels = Tensor::new(&[0u32, 1, 0, 1], &Device::Cpu).unwrap();
+        let loss = candle_nn::loss::cross_entropy(&logits, &labels).unwrap();
+        loss.backward().unwrap();
+        (
+            loss.to_scalar::<f32>().unwrap(),
+            values(network.parameters().gradient()),
+        )
+    };
+    let expected = step(true);
+    assert_eq!(step(false), expected);
+    assert_eq!(expected.1.len(), 2 * 1280 + 2);
+    // Down its own gradient the loss falls by about its square.
+    let (before, gradient) = expected;
+    let rate = 1e-3 / gradient.iter().map(|g| g * g).sum::<f32>();
+    network
+        .parameters()
+        .update(|values, gradient| {
+            let pairs = values.iter_mut().zip(gradient);
+            pairs.for_each(|(value, slope)| *value -= rate * slope);
+        })
+        .unwrap();
+    let logits = network.forward_train_head(&features, 3).unwrap();
+    let labels = Tensor::new(&[0u32, 1, 0, 1], &Device::Cpu).unwrap();
+    let after = candle_nn::loss::cross_entropy(&logits, &labels).unwrap();
+    let fallen = before - after.to_scalar::<f32>().unwrap();
+    assert!((fallen / 1e-3 - 1.0).abs() < 0.05, "{fallen}");
+    let error = network.set_precision(Precision::Bf16).unwrap_err();
+    assert!(error.to_string().contains("f32"), "{error}");
+}
+
+#[test]
+fn a_saved_model_is_whole_and_says_what_it_is() {
+    let (folder, network) = network(3);
+    let path = folder.path().join("saved.safetensors");
+    let metadata = WeightsMetadata {
+        model: network.description(),
+        class_names: ["a", "b", "c"].map(String::from).to_vec(),
+        image_size: 64,
+        normalisation: Normalisation::IMAGENET,
+        epoch: Some(1),
+        score: Some(0.5),
+    };
+    weights::save(&path, &network, &metadata).unwrap();
+    let weights::Loaded {
+        network: loaded,
+        metadata: found,
+        ..
+    } = weights::load_model(&path, Given::default(), &Device::Cpu).unwrap();
+    assert_eq!(found, metadata);
+    assert_eq!(
+        loaded.backbone_key().unwrap(),
+        network.backbone_key().unwrap()
+    );
+    let images = images(2, 64);
+    let logits = |model: &dyn Model, images: &Images| values(&model.infer(images).unwrap());
+    assert_eq!(logits(loaded.as_ref(), &images), logits(&network, &images));
+    // Everything is under torchvision's names, its counters included.
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(tensors.len(), 360);
+    assert_eq!(tensors["classifier.1.weight"].dims(), [3, 1280]);
+    assert_eq!(
+        tensors["features.0.1.num_batches_tracked"].dims(),
+        [0usize; 0]
+    );
+    // It is no MobileNet, and a file of either kind is known by itself.
+    let error = weights::load(&path, &Device::Cpu)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("holds a efficientnet_b0"), "{error}");
+    let small = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let mobilenet = Network::new(&small, 0, &Device::Cpu).unwrap();
+    let metadata = WeightsMetadata {
+        model: small.into(),
+        ..metadata
+    };
+    weights::save(&path, &mobilenet, &metadata).unwrap();
+    let loaded = weights::load_model(&path, Given::default(), &Device::Cpu).unwrap().network;
+    assert_eq!(
+        logits(loaded.as_ref(), &images),
+        logits(&mobilenet, &images)
+    );
+}
+
+#[test]
+fn a_classifier_is_taken_where_it_fits() {
+    let classifier = |tensors: &mut Vec<(String, Tensor)>| {
+        let ones = |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu);
+        tensors.push(("classifier.1.weight".into(), ones(&[3, 1280]).unwrap()));
+        tensors.push(("classifier.1.bias".into(), ones(&[3]).unwrap()));
+    };
+    let (_folder, path) = file(classifier);
+    let load = |classes| ZooNetwork::pretrained(&config(classes), &path, 1, &Device::Cpu).unwrap();
+    let (network, report) = load(3);
+    assert!(report.is_complete(), "{report}");
+    assert!(
+        values(network.parameters().arena())
+            .iter()
+            .all(|&value| value == 1.0)
+    );
+    let (network, report) = load(5);
+    assert_eq!(report.mismatched.len(), 2, "{report}");
+    assert!(report.missing.is_empty());
+    assert!(
+        values(network.parameters().arena())
+            .iter()
+            .all(|&value| value != 1.0)
+    );
+}
+
+#[test]
+fn files_of_other_models_are_refused_with_the_nearest_names() {
+    let missing = refusal(|tensors| {
+        let place = tensors
+            .iter()
+            .position(|(name, _)| name == "features.2.0.block.0.0.weight");
+        tensors[place.unwrap()].0 = "features.2.0.block.0.0_weight".into();
+    });
+    assert!(
+        missing.contains("there is no features.2.0.block.0.0.weight of shape [96, 16, 1, 1]"),
+        "{missing}"
+    );
+    assert!(
+        missing.contains("nearest are features.2.0.block.0.0_weight"),
+        "{missing}"
+    );
+    assert!(missing.contains("torchvision"), "{missing}");
+    let shape = refusal(|tensors| {
+        let conv = tensors
+            .iter_mut()
+            .find(|(name, _)| name == "features.0.0.weight")
+            .unwrap();
+        conv.1 = conv.1.narrow(1, 0, 1).unwrap().contiguous().unwrap();
+    });
+    assert!(
+        shape.contains("features.0.0.weight has the shape [32, 1, 3, 3]"),
+        "{shape}"
+    );
+    let unexpected = refusal(|tensors| {
+        let norm = tensors[1].1.clone();
+        tensors.push(("features.9.1.weight".into(), norm));
+    });
+    assert!(unexpected.contains("features.9.1.weight"), "{unexpected}");
+}
+
+#[test]
+fn a_backbone_has_a_key_of_its_own() {
+    let key = |change: fn(&mut Vec<(String, Tensor)>)| {
+        let (_folder, path) = file(change);
+        let loaded = ZooNetwork::pretrained(&config(3), &path, 0, &Device::Cpu);
+        loaded.unwrap().0.backbone_key().unwrap()
+    };
+    let other = |tensors: &mut Vec<(String, Tensor)>| {
+        let mean = tensors
+            .iter_mut()
+            .find(|(name, _)| name == "features.0.1.running_mean")
+            .unwrap();
+        mean.1 = (&mean.1 + 1e-3).unwrap();
+    };
+    assert_eq!(key(|_| ()), key(|_| ()));
+    assert_ne!(key(|_| ()), key(other));
+}
+
+#[cfg(not(feature = "zoo"))]
+#[test]
+fn a_backbone_of_another_build_is_refused_with_the_way_to_it() {
+    let (_folder, path) = file(|_| ());
+    let config = ZooConfig {
+        name: Backbone::ResNet18,
+        ..config(3)
+    };
+    let loaded = ZooNetwork::pretrained(&config, &path, 0, &Device::Cpu);
+    let error = loaded.err().expect("a refusal").to_string();
+    assert!(
+        error.contains("resnet18") && error.contains("--features zoo"),
+        "{error}"
+    );
+}

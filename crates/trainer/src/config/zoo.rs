@@ -1,0 +1,174 @@
+//! What a configuration with a backbone of the zoo must satisfy besides.
+
+use mobilenet::weights::Normalisation;
+use mobilenet::zoo::Backbone;
+use mobilenet::{HeadKind, ModelName, Precision};
+
+use super::validate::require;
+use super::{ConfigError, MNIST, RunConfig};
+
+/// Smaller images leave nothing of themselves after five halvings.
+const LEAST_SIDE: usize = 64;
+
+impl RunConfig {
+    /// Checks what makes no sense with a frozen backbone. Its published weights expect other
+    /// images than MNIST's, for which the defaults are: those are refused, all else is taken
+    /// as meant.
+    pub(super) fn validate_zoo(&self) -> Result<(), ConfigError> {
+        let ModelName::Zoo(backbone) = self.model.name else {
+            return Ok(());
+        };
+        let (data, model, train) = (&self.data, &self.model, &self.train);
+        require(
+            backbone.is_built(),
+            "model.name",
+            backbone.name(),
+            "a MobileNet or an EfficientNet: this build leaves the others out; build with --features zoo",
+        )?;
+        require(
+            model.pretrained.is_some(),
+            "model.pretrained",
+            "none",
+            format!("a file with the weights of {backbone}, whose backbone does not train"),
+        )?;
+        require(
+            model.head == HeadKind::Linear,
+            "model.head",
+            model.head.to_string(),
+            format!("\"linear\", the head of {backbone}"),
+        )?;
+        require(
+            model.width == 1.0,
+            "model.width",
+            model.width,
+            format!("1.0, because {backbone} has one width"),
+        )?;
+        require(
+            model.stem_stride == 2,
+            "model.stem_stride",
+            model.stem_stride,
+            format!("2, because the stem of {backbone} is as it was published"),
+        )?;
+        require(
+            model.batch_norm_momentum.is_none(),
+            "model.batch_norm_momentum",
+            model.batch_norm_momentum,
+            format!("\"auto\", because the statistics of {backbone} stand still"),
+        )?;
+        require(
+            train.freeze_epochs == 0,
+            "train.freeze_epochs",
+            train.freeze_epochs,
+            format!("0, because the backbone of {backbone} is always frozen"),
+        )?;
+        require(
+            train.precision == Precision::F32,
+            "train.precision",
+            train.precision.to_string(),
+            format!("\"f32\", in which {backbone} computes"),
+        )?;
+        require(
+            data.image_size >= LEAST_SIDE,
+            "data.image_size",
+            data.image_size,
+            format!(
+                "at least {LEAST_SIDE} pixels; the published weights of {backbone} are for {}",
+                backbone.image_size()
+            ),
+        )?;
+        self.validate_zoo_pixels(backbone)
+    }
+
+    fn validate_zoo_pixels(&self, backbone: Backbone) -> Result<(), ConfigError> {
+        let Normalisation { mean, std } = Normalisation::IMAGENET;
+        require(
+            self.data.normalisation != MNIST,
+            "data.normalisation",
+            "MNIST's, the default",
+            format!(
+                "ImageNet's, with which the published weights of {backbone} were trained: \
+                 mean = {mean:?} and std = {std:?}"
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FITTING: &str = "
+        data = { image_size = 224, normalisation = { mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] } }
+        model = { name = 'efficientnet_b0', pretrained = 'b0.safetensors', head = 'linear' }
+    ";
+
+    fn refusal(line: &str) -> String {
+        let mut table: toml::Table = FITTING.parse().unwrap();
+        for (section, keys) in line.parse::<toml::Table>().unwrap() {
+            let section = table.entry(section).or_insert(toml::Table::new().into());
+            let section = section.as_table_mut().unwrap();
+            section.extend(keys.as_table().unwrap().clone());
+        }
+        let text = toml::to_string(&table).unwrap();
+        RunConfig::from_toml(&text, "a.toml")
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[cfg(not(feature = "zoo"))]
+    #[test]
+    fn a_build_without_the_zoo_says_how_to_have_it() {
+        let error = refusal("model.name = 'resnet18'");
+        assert!(error.contains("`model.name` is \"resnet18\""), "{error}");
+        assert!(error.contains("--features zoo"), "{error}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_with_a_frozen_backbone_is_refused() {
+        let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
+        // What a run writes of its configuration reads back.
+        let text = toml::to_string(&config.resolved(3)).unwrap();
+        RunConfig::from_toml(&text, "config.toml").unwrap();
+        for (line, key, expected) in [
+            (
+                "model.pretrained = 'none'",
+                "model.pretrained",
+                "weights of efficientnet_b0",
+            ),
+            ("model.head = 'torchvision'", "model.head", "linear"),
+            ("model.width = 0.5", "model.width", "one width"),
+            ("model.stem_stride = 1", "model.stem_stride", "published"),
+            (
+                "model.batch_norm_momentum = 0.1",
+                "model.batch_norm_momentum",
+                "auto",
+            ),
+            (
+                "train.freeze_epochs = 2",
+                "train.freeze_epochs",
+                "always frozen",
+            ),
+            ("train.precision = 'bf16'", "train.precision", "f32"),
+            ("data.image_size = 32", "data.image_size", "for 224"),
+            (
+                "data.normalisation = { mean = [0.1307, 0.1307, 0.1307], std = [0.3081, 0.3081, 0.3081] }",
+                "data.normalisation",
+                "0.485",
+            ),
+        ] {
+            let message = refusal(line);
+            assert!(
+                message.contains(&format!("`{key}`")) && message.contains(expected),
+                "{line}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_all_names() {
+        let message = refusal("model.name = 'resnet17'");
+        for name in ["mobilenet_v3_small", "resnet18", "fastvit_t8"] {
+            assert!(message.contains(name), "{message}");
+        }
+    }
+}

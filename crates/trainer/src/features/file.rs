@@ -1,0 +1,186 @@
+//! A file of pooled features: a row for each image, known by the image's contents.
+//!
+//! First [`MAGIC`], then the length of the index as u64, the index (JSON), the rows as
+//! f32, one after the other in the order of the index, and at last the SHA-256 of all this
+//! in hexadecimal. Numbers are little-endian. The file appears whole or not at all.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use mnist_data::{Checksum, Stamp, write_atomically};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const MAGIC: &[u8; 8] = b"feature\n";
+/// Hexadecimal digits of a SHA-256.
+const CHECKSUM: usize = 64;
+
+/// Which contents of an image file features are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Contents {
+    /// The file's stamp while it held them.
+    pub(crate) stamp: Stamp,
+    /// Their SHA-256 in hexadecimal.
+    pub(crate) checksum: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    /// Of everything besides the image that decides its features.
+    key: String,
+    /// Numbers in a row.
+    width: usize,
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(flatten)]
+    contents: Contents,
+}
+
+/// The features a file holds.
+#[derive(Debug)]
+pub(crate) struct FeatureFile {
+    width: usize,
+    rows: Vec<f32>,
+    /// The id and contents of each row.
+    entries: Vec<(String, Contents)>,
+    by_id: HashMap<String, usize>,
+    by_checksum: HashMap<String, usize>,
+}
+
+impl FeatureFile {
+    /// Reads the features of `key` from a file; `None` where there is none. The error is what
+    /// is wrong with it.
+    pub(crate) fn open(path: &Path, key: &str, width: usize) -> Result<Option<Self>, String> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| error.to_string())?,
+        };
+        let (index, rows) = parse(&bytes)?;
+        if (index.key.as_str(), index.width) != (key, width) {
+            return Err(format!(
+                "it holds {} features an image of another model or other settings ({}), not {width} of {key}",
+                index.width, index.key
+            ));
+        }
+        if index.entries.len().checked_mul(width * 4) != Some(rows.len()) {
+            return Err(format!(
+                "its index names {} rows of {width} numbers, and {} bytes of them follow",
+                index.entries.len(),
+                rows.len()
+            ));
+        }
+        let rows = rows.as_chunks().0.iter();
+        let entries = index.entries.into_iter();
+        let mut file = Self::empty(width);
+        file.rows = rows.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        for entry in entries {
+            file.enter(entry.id, entry.contents);
+        }
+        Ok(Some(file))
+    }
+
+    /// Room for rows of `width` numbers.
+    pub(crate) fn empty(width: usize) -> Self {
+        Self {
+            width,
+            rows: Vec::new(),
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            by_checksum: HashMap::new(),
+        }
+    }
+
+    fn enter(&mut self, id: String, contents: Contents) {
+        let place = self.entries.len();
+        self.by_id.insert(id.clone(), place);
+        self.by_checksum.insert(contents.checksum.clone(), place);
+        self.entries.push((id, contents));
+    }
+
+    /// Appends a row.
+    pub(crate) fn push(&mut self, id: &str, contents: &Contents, row: &[f32]) {
+        self.rows.extend(row);
+        self.enter(id.to_owned(), contents.clone());
+    }
+
+    /// How many rows it has.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What the image of this id held when its features were made.
+    pub(crate) fn contents(&self, id: &str) -> Option<&Contents> {
+        self.by_id.get(id).map(|&place| &self.entries[place].1)
+    }
+
+    /// The features of an image with these contents.
+    pub(crate) fn row(&self, checksum: &str) -> Option<&[f32]> {
+        let place = *self.by_checksum.get(checksum)?;
+        self.rows.get(place * self.width..(place + 1) * self.width)
+    }
+
+    /// Id, contents and features of every row.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, &Contents, &[f32])> {
+        let rows = self.rows.chunks_exact(self.width.max(1));
+        let entries = self.entries.iter().zip(rows);
+        entries.map(|((id, contents), row)| (id.as_str(), contents, row))
+    }
+
+    /// Writes it, as features of `key`.
+    ///
+    /// # Errors
+    /// If the file cannot be written; what was there before then stays.
+    pub(crate) fn write(&self, path: &Path, key: &str) -> Result<()> {
+        let entries = self.entries.iter().map(|(id, contents)| Entry {
+            id: id.clone(),
+            contents: contents.clone(),
+        });
+        let index = Index {
+            key: key.to_owned(),
+            width: self.width,
+            entries: entries.collect(),
+        };
+        let index = serde_json::to_vec(&index).map_err(|e| Error::io(path)(e.into()))?;
+        let mut checksum = Checksum::default();
+        Ok(write_atomically(path, |file| {
+            let mut write = |bytes: &[u8]| {
+                checksum.update(bytes);
+                file.write_all(bytes)
+            };
+            write(MAGIC)?;
+            write(&(index.len() as u64).to_le_bytes())?;
+            write(&index)?;
+            for row in self.rows.chunks(self.width.max(1)) {
+                let bytes: Vec<u8> = row.iter().flat_map(|number| number.to_le_bytes()).collect();
+                write(&bytes)?;
+            }
+            file.write_all(std::mem::take(&mut checksum).finish().as_bytes())
+        })?)
+    }
+}
+
+/// The index and the bytes of the rows.
+fn parse(bytes: &[u8]) -> Result<(Index, &[u8]), String> {
+    let cut = || "it is cut off or no file of features".to_owned();
+    let end = bytes.len().checked_sub(CHECKSUM).ok_or_else(cut)?;
+    let (contents, expected) = bytes.split_at(end);
+    let rest = contents.strip_prefix(MAGIC).ok_or_else(cut)?;
+    let mut checksum = Checksum::default();
+    checksum.update(contents);
+    if checksum.finish().as_bytes() != expected {
+        return Err("it is damaged: its checksum is not that of its contents".to_owned());
+    }
+    let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut())?;
+    let (index, rows) = rest.split_at_checked(length).ok_or_else(cut)?;
+    let index = serde_json::from_slice(index);
+    let index = index.map_err(|error| format!("its index cannot be read: {error}"))?;
+    Ok((index, rows))
+}

@@ -1,0 +1,69 @@
+//! Where files of features lie, and how many of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What the name of a file of features ends with.
+const EXTENSION: &str = "features";
+/// Digits of a key in a file's name; the file itself holds all of them.
+const DIGITS: usize = 16;
+
+/// The file of a split in the folder of caches; every key has its own.
+pub(super) fn path(folder: &Path, split: &str, key: &str) -> PathBuf {
+    let key = key.get(..DIGITS).unwrap_or(key);
+    folder.join(format!("{split}-{key}.{EXTENSION}"))
+}
+
+/// Deletes what other models and settings left beside the file at `newest`, the longest
+/// unwritten first, until all of it fits `max_bytes`.
+///
+/// Features can be made again: what cannot be deleted stays.
+pub(super) fn make_room(newest: &Path, max_bytes: u64) {
+    let folder = newest.parent().and_then(|folder| fs::read_dir(folder).ok());
+    let entries = folder.into_iter().flatten().filter_map(Result::ok);
+    let mut files: Vec<(SystemTime, PathBuf, u64)> = entries
+        .filter(|entry| entry.path().extension().is_some_and(|e| e == EXTENSION))
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, entry.path(), metadata.len()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, _, bytes)| bytes).sum();
+    for (_, path, bytes) in files {
+        if total > max_bytes && path != newest && fs::remove_file(&path).is_ok() {
+            total -= bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_features_make_room_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, age: u64| {
+            let path = dir.path().join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let written = SystemTime::now() - std::time::Duration::from_secs(age);
+            fs::File::options()
+                .append(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(written))
+                .unwrap();
+            path
+        };
+        let newest = path(dir.path(), "train", "0123456789abcdef0123");
+        assert!(newest.ends_with("train-0123456789abcdef.features"));
+        write("train-0123456789abcdef.features", 40);
+        let oldest = write("val-a.features", 30);
+        let older = write("train-b.features", 20);
+        let pixels = write("train-32.pixels", 50);
+        make_room(&newest, 200);
+        let left = [&newest, &oldest, &older, &pixels].map(|path| path.exists());
+        assert_eq!(left, [true, false, true, true]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Pooled features, kept while the backbone is frozen: the head trains on them, and the
+//! backbone runs once an image instead of once an epoch.
+
+mod file;
+mod files;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mnist_data::{Checksum, Loader, PIXELS_MADE_BY, TRAIN, VALIDATION};
+use mobilenet::{ByteTable, Model};
+
+use crate::config::DataConfig;
+use crate::{Result, disk_cache};
+pub(crate) use store::FeatureStore;
+use store::Place;
+
+/// The features of a run's training and validation images.
+#[derive(Debug)]
+pub(crate) struct Features {
+    pub(crate) train: Arc<FeatureStore>,
+    pub(crate) val: Arc<FeatureStore>,
+}
+
+impl Features {
+    /// Makes the features of all images of two loaders, as far as they are not on disk already,
+    /// and says how many images went through the network; `None` when interrupted. `advance` is
+    /// told how many did so far, and how many images there are.
+    pub(crate) fn make(
+        data: &DataConfig,
+        network: &dyn Model,
+        table: &Arc<ByteTable>,
+        [train, val]: [&Loader; 2],
+        interrupt: &AtomicBool,
+        mut advance: impl FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Option<(Self, usize)>> {
+        let key = key(data, network)?;
+        let open = |loader: &Loader, split: &str| {
+            let place = (data.disk_cache_mb > 0).then(|| Place {
+                path: files::path(&disk_cache::folder(&data.root()), split, &key),
+                max_bytes: data.disk_cache_mb.saturating_mul(1 << 20),
+                key: key.clone(),
+            });
+            FeatureStore::open(loader, network.feature_count(), place)
+        };
+        let mut stores = [open(train, TRAIN), open(val, VALIDATION)];
+        let images = train.len() + val.len();
+        let mut computed = 0;
+        for (store, loader) in stores.iter_mut().zip([train, val]) {
+            let more = |more| {
+                computed += more;
+                advance(computed, images)
+            };
+            if !store.complete(network, table, loader, interrupt, more)? {
+                return Ok(None);
+            }
+        }
+        let [train, val] = stores.map(Arc::new);
+        Ok(Some((Self { train, val }, computed)))
+    }
+}
+
+/// Whether the features of so many images fit the memory that decoded images may take.
+pub(crate) fn fit_memory(data: &DataConfig, network: &dyn Model, images: usize) -> bool {
+    let bytes = images.saturating_mul(network.feature_count() * size_of::<f32>());
+    bytes <= data.cache_mb.saturating_mul(1 << 20)
+}
+
+/// Of everything besides an image's contents that decides its features.
+fn key(data: &DataConfig, network: &dyn Model) -> Result<String> {
+    let mut key = Checksum::default();
+    key.update(network.backbone_key()?.as_bytes());
+    key.update(PIXELS_MADE_BY.as_bytes());
+    key.update(&(data.image_size as u64).to_le_bytes());
+    let normalisation = &data.normalisation;
+    for number in normalisation.mean.iter().chain(&normalisation.std) {
+        key.update(&number.to_le_bytes());
+    }
+    Ok(key.finish())
+}

@@ -1,0 +1,77 @@
+//! What the network is shown in an epoch: images, or the features that are known of them.
+
+use std::sync::Arc;
+
+use mnist_data::Loader;
+
+use super::Session;
+use crate::Result;
+use crate::batch::{Batch, DeviceBatch};
+use crate::events::Event;
+use crate::features::{self, FeatureStore, Features};
+
+impl Session<'_> {
+    /// Has the features of all images at hand for an epoch with a frozen backbone, where the
+    /// configuration and the memory allow it; false when interrupted.
+    pub(super) fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
+        if !frozen || !self.config.train.cache_features {
+            self.features = None;
+            return Ok(true);
+        }
+        let data = &self.config.data;
+        let images = self.train.len() + self.val.len();
+        if self.features.is_some() {
+            return Ok(true);
+        }
+        if !features::fit_memory(data, self.network.as_ref(), images) {
+            if self.step == 0 {
+                tracing::warn!(
+                    "the features of {images} images exceed data.cache_mb ({}): they are computed again in every epoch",
+                    data.cache_mb
+                );
+            }
+            return Ok(true);
+        }
+        let loaders = [&self.train, &self.val];
+        let (network, table) = (self.network.as_ref(), &self.table);
+        let sink = &mut self.sink;
+        let made = Features::make(
+            data,
+            network,
+            table,
+            loaders,
+            self.interrupt,
+            |done, images| sink.handle(&Event::FeaturesComputed { done, images }),
+        )?;
+        let Some((features, computed)) = made else {
+            return Ok(false);
+        };
+        self.features = Some(features);
+        let ready = Event::FeaturesReady { images, computed };
+        self.sink.handle(&ready)?;
+        self.clock.lap(|times| &mut times.forward);
+        Ok(true)
+    }
+
+    /// The batches of an epoch: images, or what is known of them.
+    pub(super) fn batches(
+        &self,
+        loader: &Loader,
+        known: Option<&Arc<FeatureStore>>,
+        epoch: u64,
+    ) -> Box<dyn Iterator<Item = Result<Batch>>> {
+        let device = self.network.device().clone();
+        match known {
+            Some(store) => {
+                let batch_size = loader.options().batch_size;
+                Box::new(store.batches(loader.order(epoch), batch_size, &device))
+            }
+            None => {
+                let table = Arc::clone(&self.table);
+                let batches = loader.epoch(epoch);
+                let moved = move |batch| Ok(DeviceBatch::new(batch?, &table, &device)?.into());
+                Box::new(batches.map(moved))
+            }
+        }
+    }
+}

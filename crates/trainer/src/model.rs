@@ -1,0 +1,41 @@
+//! From a configuration to a model that is ready to train.
+
+use candle_core::Device;
+use mobilenet::weights::Source;
+use mobilenet::zoo::ZooNetwork;
+use mobilenet::{LoadReport, Model, ModelDescription, Network};
+
+use crate::Result;
+use crate::config::RunConfig;
+
+/// The model as training starts with it, and what it took of the pretrained weights.
+///
+/// # Errors
+/// If the model cannot be made, or the weights are not its own.
+pub(crate) fn start(
+    config: &RunConfig,
+    classes: usize,
+    device: &Device,
+) -> Result<(Box<dyn Model>, Option<LoadReport>)> {
+    let (seed, pretrained) = (config.train.seed, config.model.pretrained.as_deref());
+    match config.model(classes) {
+        ModelDescription::MobileNet(model) => {
+            let Some(path) = pretrained else {
+                return Ok((Box::new(Network::new(&model, seed, device)?), None));
+            };
+            let mut source = Source::open(path, config.given())?;
+            let mut network = Network::new(&source.adapt(&model)?, seed, device)?;
+            let report = source.load_into(&mut network)?;
+            Ok((Box::new(network), Some(report)))
+        }
+        ModelDescription::Zoo(model) => {
+            let path = pretrained.ok_or_else(|| crate::config::ConfigError::Invalid {
+                key: "model.pretrained",
+                found: "none".to_owned(),
+                expected: format!("a file with the weights of {}", model.name),
+            })?;
+            let (network, report) = ZooNetwork::pretrained(&model, path, seed, device)?;
+            Ok((Box::new(network), Some(report)))
+        }
+    }
+}
