@@ -45,8 +45,7 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
     let backend: Box<dyn SimpleBackend> = Box::new(Shared(Arc::clone(&source)));
     let builder = VarBuilder::from_backend(backend, DType::F32, device.clone());
     let built = Extractor::new(backbone, builder);
-    let state = Arc::into_inner(source).map(|source| source.state.into_inner());
-    let Some(state) = state else {
+    let Some(source) = Arc::into_inner(source) else {
         return Err(Error::Format {
             path,
             reason: format!("{backbone} keeps its source"),
@@ -56,7 +55,9 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
         file,
         taken,
         refused,
-    } = state.unwrap_or_else(PoisonError::into_inner);
+    } = (source.state)
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let extractor = match (built, refused) {
         (Ok(extractor), _) => extractor,
         (Err(_), Some(refused)) => return Err(refused.error(backbone, &file, &taken)),
