@@ -12,7 +12,8 @@ use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
 use crate::weights::{Normalisation, WeightsMetadata, metadata};
 use crate::{
-    Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme, TORCHVISION_MOMENTUM,
+    Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme,
+    TORCHVISION_MOMENTUM,
 };
 
 /// What a file does not say and its user knows.

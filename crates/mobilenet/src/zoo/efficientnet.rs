@@ -6,10 +6,10 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use engine::Activation;
+use engine::{Activation, Padding};
 
-use crate::tables::make_divisible;
 use crate::operators::{affine, average, depthwise, patches, scale};
+use crate::tables::make_divisible;
 
 /// torchvision's for B0 to B4.
 const EPSILON: f64 = 1e-5;
@@ -171,9 +171,17 @@ impl ConvNorm {
     fn run(&self, x: &Tensor) -> Result<Tensor> {
         let (batch, height, width, inputs) = x.dims4()?;
         let z = match self.kind {
-            Kind::Depthwise => depthwise(x, &self.weight, self.kernel, self.stride, Padding::Symmetric)?,
+            Kind::Depthwise => depthwise(
+                x,
+                &self.weight,
+                self.kernel,
+                self.stride,
+                Padding::Symmetric,
+            )?,
             Kind::Full if self.kernel == 1 => x.reshape(((), inputs))?.matmul(&self.weight)?,
-            Kind::Full => patches(x, self.kernel, self.stride, Padding::Symmetric)?.matmul(&self.weight)?,
+            Kind::Full => {
+                patches(x, self.kernel, self.stride, Padding::Symmetric)?.matmul(&self.weight)?
+            }
         };
         let outputs = self.weight.dim(1)?;
         let rows = z.reshape(((), outputs))?;

@@ -145,7 +145,9 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
         ..metadata
     };
     weights::save(&path, &mobilenet, &metadata).unwrap();
-    let loaded = weights::load_model(&path, Given::default(), &Device::Cpu).unwrap().network;
+    let loaded = weights::load_model(&path, Given::default(), &Device::Cpu)
+        .unwrap()
+        .network;
     assert_eq!(
         logits(loaded.as_ref(), &images),
         logits(&mobilenet, &images)
