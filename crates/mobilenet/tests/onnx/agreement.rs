@@ -219,6 +219,23 @@ impl Executor for Astray {
         self.0.infer(self.1.parameters(), images)
     }
 
+    fn features(&self, parameters: &Parameters, images: &Images) -> mobilenet::Result<Tensor> {
+        self.0.features(parameters, images)
+    }
+
+    fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> mobilenet::Result<Tensor> {
+        self.0.infer_head(parameters, features)
+    }
+
+    fn forward_head(
+        &self,
+        parameters: &Parameters,
+        features: &Tensor,
+        step: TrainingStep,
+    ) -> mobilenet::Result<(Tensor, Box<dyn Tape>)> {
+        self.0.forward_head(parameters, features, step)
+    }
+
     fn forward(
         &self,
         parameters: &Parameters,
