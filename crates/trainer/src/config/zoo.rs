@@ -127,7 +127,7 @@ mod tests {
     fn what_makes_no_sense_with_a_frozen_backbone_is_refused() {
         let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
         // What a run writes of its configuration reads back.
-        let text = toml::to_string(&config.resolved(3)).unwrap();
+        let text = toml::to_string(&config.resolved(&config.model(3))).unwrap();
         RunConfig::from_toml(&text, "config.toml").unwrap();
         for (line, key, expected) in [
             (
