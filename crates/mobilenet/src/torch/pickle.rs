@@ -1,5 +1,7 @@
 //! A reader of pickles that runs nothing: a stack of values from a closed set.
 
+use std::collections::HashMap;
+
 use super::fault::Fault;
 use super::names::Global;
 use super::operands::{Operands, Outcome, Stop};
@@ -30,8 +32,7 @@ pub(super) fn read(bytes: &[u8], steps: usize) -> Result<Pickle<'_>, Fault> {
         steps,
         stack: Vec::new(),
         marks: Vec::new(),
-        memo: Vec::new(),
-        memoized: 0,
+        memo: HashMap::new(),
         objects: Objects::default(),
     };
     loop {
@@ -59,10 +60,8 @@ struct Machine<'a> {
     stack: Vec<Value<'a>>,
     /// How high the stack was at each open mark.
     marks: Vec<usize>,
-    /// By place, which those who write pickles count from 0 or 1.
-    memo: Vec<Option<Value<'a>>>,
-    /// How many places of the memo are taken.
-    memoized: usize,
+    /// By place, which may be any number.
+    memo: HashMap<u64, Value<'a>>,
     objects: Objects<'a>,
 }
 
@@ -130,10 +129,10 @@ impl<'a> Machine<'a> {
                     b'q' => self.operands.array::<1>()?[0].into(),
                     b'r' => u32::from_le_bytes(self.operands.array()?).into(),
                     b'p' => self.operands.place()?,
-                    _ => self.memoized as u64,
+                    _ => self.memo.len() as u64,
                 };
                 let value = self.top()?;
-                self.memoize(place, value)?;
+                self.memo.insert(place, value);
             }
             b'h' | b'j' | b'g' => {
                 let place = match operation {
@@ -141,8 +140,7 @@ impl<'a> Machine<'a> {
                     b'j' => u32::from_le_bytes(self.operands.array()?).into(),
                     _ => self.operands.place()?,
                 };
-                let place = usize::try_from(place).ok();
-                let value = place.and_then(|place| *self.memo.get(place)?);
+                let value = self.memo.get(&place).copied();
                 self.push(value.ok_or("it takes from its memo what it never put there")?);
             }
             b'c' => {
@@ -213,20 +211,6 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value<'a>) {
         self.stack.push(value);
-    }
-
-    fn memoize(&mut self, place: u64, value: Value<'a>) -> Outcome<()> {
-        let place = usize::try_from(place)
-            .ok()
-            .filter(|place| *place <= MOST_STEPS);
-        let place = place.ok_or("a place in the memo beyond all operations")?;
-        if place >= self.memo.len() {
-            self.memo.resize(place + 1, None);
-        }
-        if self.memo[place].replace(value).is_none() {
-            self.memoized += 1;
-        }
-        Ok(())
     }
 
     /// How many values lie above the last mark.

@@ -56,7 +56,7 @@ fn width_classes_and_head_are_found_from_shapes() {
         assert!(loaded.report.is_complete(), "{}", loaded.report);
         assert_eq!(arena(&loaded.network), arena(&network));
         let metadata = loaded.metadata;
-        assert_eq!(metadata.model.name, name);
+        assert_eq!(metadata.model.name().to_string(), name.to_string());
         assert_eq!(metadata.class_names.len(), classes);
         assert_eq!(metadata.class_names[0], "0");
         assert_eq!(metadata.image_size, 224);

@@ -23,7 +23,7 @@ pub(crate) fn around(
     spread: f64,
     name: &str,
     count: usize,
-) -> impl Iterator<Item = f32> {
+) -> impl Iterator<Item = f32> + use<> {
     let seed = fnv1a(name);
     (0..count as u32).map(move |index| {
         let uniform = (hash(seed, index) >> 8) as f32 * 2f32.powi(-23) - 1.0;

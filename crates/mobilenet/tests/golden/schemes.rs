@@ -9,6 +9,7 @@ use mobilenet::weights::{Given, Source, save_as};
 use mobilenet::{Network, Scheme, Variant};
 use serde::Deserialize;
 
+use crate::fill::images;
 use crate::{formula, values};
 
 /// The side of the images, and of those whose fill the weights have.
@@ -69,7 +70,7 @@ impl Foreign {
     }
 
     fn assert_answers(&self, network: &Network, what: &str) {
-        let found = values(&network.infer(&formula::images(BATCH, SIDE)).unwrap());
+        let found = values(&network.infer(&images(BATCH, SIDE)).unwrap());
         let off = found.iter().zip(&self.logits).map(|(a, b)| (a - b).abs());
         let worst = off.fold(0.0, f32::max);
         assert!(
