@@ -8,6 +8,7 @@ mod dropout;
 mod error;
 mod executor;
 mod fused;
+mod given;
 mod images;
 mod initialise;
 mod key;

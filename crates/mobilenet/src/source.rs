@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::Device;
 use engine::Plan;
 
+use crate::given::Given;
 use crate::load::{Names, compare, fill};
 use crate::nearest::nearest;
 use crate::parameters::Values;
@@ -15,60 +16,6 @@ use crate::{
     Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme,
     TORCHVISION_MOMENTUM,
 };
-
-/// What a file does not say and its user knows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
-    /// How convolutions are padded; symmetric unless given.
-    pub padding: Option<Padding>,
-    /// Added to variances; the scheme's unless given.
-    pub batch_norm_epsilon: Option<f64>,
-    /// Pixels a side that images are resized to; 224 unless given.
-    pub image_size: Option<usize>,
-    /// In the order of the logits; the indices unless given.
-    pub class_names: Option<Vec<String>>,
-    /// Of pixels; ImageNet's unless given.
-    pub normalisation: Option<Normalisation>,
-}
-
-impl Given {
-    /// What a file says of itself, with what was given in its place.
-    pub(crate) fn over(
-        self,
-        mut metadata: WeightsMetadata,
-        path: &Path,
-    ) -> Result<WeightsMetadata> {
-        metadata.image_size = self.image_size.unwrap_or(metadata.image_size);
-        metadata.normalisation = self.normalisation.unwrap_or(metadata.normalisation);
-        if let Some(names) = self.class_names {
-            let classes = metadata.model.classes();
-            if names.len() != classes {
-                let reason = format!(
-                    "{} class names are given for its {classes} classes",
-                    names.len()
-                );
-                return Err(Error::format(path, reason));
-            }
-            metadata.class_names = names;
-        }
-        Ok(metadata)
-    }
-
-    /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
-    ///
-    /// Their files have the very names and shapes of the others.
-    pub fn tensorflow() -> Given {
-        Given {
-            padding: Some(Padding::Same),
-            batch_norm_epsilon: Some(1e-3),
-            normalisation: Some(Normalisation {
-                mean: [0.5; 3],
-                std: [0.5; 3],
-            }),
-            ..Given::default()
-        }
-    }
-}
 
 /// The side of images where nothing says another one.
 const IMAGE_SIZE: usize = 224;

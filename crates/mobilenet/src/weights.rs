@@ -17,7 +17,8 @@ use crate::{
     ByteTable, Error, LoadReport, Model, ModelConfig, ModelDescription, Network, Result, Scheme,
 };
 
-pub use crate::source::{Given, Loaded, Source};
+pub use crate::given::Given;
+pub use crate::source::{Loaded, Source};
 
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
