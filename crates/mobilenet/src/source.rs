@@ -13,8 +13,7 @@ use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
 use crate::weights::{Normalisation, WeightsMetadata, metadata};
 use crate::{
-    Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme,
-    TORCHVISION_MOMENTUM,
+    Error, LoadReport, ModelConfig, ModelDescription, Network, Result, Scheme, TORCHVISION_MOMENTUM,
 };
 
 /// The side of images where nothing says another one.
