@@ -163,11 +163,11 @@ fn weights_of_another_kind_are_refused() {
     bench
         .run(&["evaluate", "--weights", &weights, "--data", "letters"])
         .failure(1, &["letters/x", "`x`"]);
-    // Weights of a narrow small network are no start for a large one.
+    // Weights of a small network are no start for a large one.
     let set = format!("model.pretrained={weights}");
     bench
         .train_folder(&["--set", "model.name=mobilenet_v3_large", "--set", &set])
-        .failure(1, &[&weights, "another model"]);
+        .failure(1, &[&weights, "it holds mobilenet_v3_small"]);
 
     std::fs::write(bench.path("garbage.safetensors"), "no weights").unwrap();
     let mut half = std::fs::read(&weights).unwrap();

@@ -222,7 +222,6 @@ fn what_is_no_tensor_is_an_error_of_its_own() {
         (b"NQ", "a persistent id is no tuple"),
         (b")Q", "a persistent id that is not of a storage"),
         (b"h\x07", "it takes from its memo"),
-        (b"Nr\xff\xff\xff\xff", "a place in the memo beyond"),
         (b"(R", "it takes a value it never made"),
         (b"1u", "no mark to go back to"),
         (b"NNs", "it fills"),
