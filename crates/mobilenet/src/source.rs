@@ -19,6 +19,9 @@ use crate::{
 /// The side of images where nothing says another one.
 const IMAGE_SIZE: usize = 224;
 
+/// Most missing tensors that an error names the nearest of.
+const HINTS: usize = 3;
+
 /// A network from a file.
 pub struct Loaded<M = Network> {
     /// As the file has it.
@@ -344,11 +347,15 @@ impl Source {
 
     fn other_model(&self, report: LoadReport, tensors: &[TensorName]) -> Error {
         let missing = |tensor: &&TensorName| report.missing.contains(&tensor.native);
-        let wanted = tensors.iter().filter(missing);
+        let wanted = tensors.iter().filter(missing).take(HINTS);
         let wanted = wanted.filter_map(|tensor| tensor.foreign.as_deref());
+        let pairs = wanted.filter_map(|wanted| {
+            let near = nearest(wanted, self.file.names(), 1);
+            Some((wanted.to_owned(), (*near.first()?).to_owned()))
+        });
         Error::OtherModel {
             path: self.file.path().into(),
-            nearest: nearest(wanted, &self.file),
+            nearest: pairs.collect(),
             report: Box::new(report),
         }
     }

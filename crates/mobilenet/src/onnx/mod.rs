@@ -89,10 +89,7 @@ pub fn export(
     let mut all = pictures::made_up(metadata.image_size)?;
     all.extend_from_slice(pictures);
     atomic::write(path, &bytes, |written| {
-        let bytes = std::fs::read(written).map_err(|source| Error::File {
-            path: written.into(),
-            source,
-        })?;
+        let bytes = std::fs::read(written).map_err(Error::file(written))?;
         check(&bytes, network, metadata, options, &all).map_err(|source| Error::Export {
             path: path.into(),
             source: Box::new(source),

@@ -9,6 +9,7 @@ use candle_nn::{Init, VarBuilder};
 
 use super::Backbone;
 use super::build::Extractor;
+use crate::nearest::nearest;
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 
@@ -46,10 +47,7 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
     let builder = VarBuilder::from_backend(backend, DType::F32, device.clone());
     let built = Extractor::new(backbone, builder);
     let Some(source) = Arc::into_inner(source) else {
-        return Err(Error::Format {
-            path,
-            reason: format!("{backbone} keeps its source"),
-        });
+        return Err(Error::format(&path, format!("{backbone} keeps its source")));
     };
     let State {
         file,
@@ -89,16 +87,16 @@ fn check_leftovers(
     let Some(first) = left.first() else {
         return Ok(());
     };
-    Err(Error::Format {
-        path: file.path().into(),
-        reason: format!(
+    Err(Error::format(
+        file.path(),
+        format!(
             "{} of its tensors have no place in {backbone}, among them {first} {:?}; expected the \
              tensors of that model alone, under the names of {}",
             left.len(),
             file.shape(first).unwrap_or_default(),
             origin(backbone)
         ),
-    })
+    ))
 }
 
 /// Whose names and weights a backbone takes.
@@ -128,13 +126,8 @@ impl Refused {
             Some(found) if found == shape => format!("{name} cannot be read"),
             Some(found) => format!("{name} has the shape {found:?}, {backbone} has {shape:?}"),
             None => {
-                let mut names: Vec<(usize, &str)> = file
-                    .names()
-                    .filter(|other| !taken.contains_key(*other))
-                    .map(|other| (strsim::damerau_levenshtein(name, other), other))
-                    .collect();
-                names.sort_unstable();
-                let nearest: Vec<&str> = names.iter().take(3).map(|(_, name)| *name).collect();
+                let names = file.names().filter(|other| !taken.contains_key(*other));
+                let nearest = nearest(name, names, 3);
                 format!(
                     "there is no {name} of shape {shape:?} for {backbone}, whose names are those \
                      of {}; the nearest are {}",
@@ -143,10 +136,7 @@ impl Refused {
                 )
             }
         };
-        Error::Format {
-            path: file.path().into(),
-            reason,
-        }
+        Error::format(file.path(), reason)
     }
 }
 
