@@ -17,13 +17,6 @@ pub(crate) struct Names<'a> {
     pub(crate) tensors: &'a [TensorName],
 }
 
-impl Names<'_> {
-    fn in_file(&self, tensor: &TensorName) -> Option<String> {
-        let foreign = tensor.foreign.as_ref()?;
-        Some(format!("{}{foreign}", self.origin.prefix))
-    }
-}
-
 /// What of `file` fits a network. The batch counters may be missing, as they are in files of
 /// older versions of torch.
 pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
@@ -34,7 +27,7 @@ pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
     };
     let mut known = BTreeSet::new();
     for tensor in names.tensors {
-        let Some(name) = names.in_file(tensor) else {
+        let Some(name) = names.origin.in_file(tensor) else {
             continue;
         };
         let expected = tensor.shape.as_deref().unwrap_or(&[]);
@@ -80,7 +73,7 @@ pub(crate) fn fill(
     for (table, buffer) in tables {
         for (segment, tensor) in table.segments().iter().zip(&mut tensors) {
             let values = &mut buffer[segment.range.clone()];
-            match names.in_file(tensor) {
+            match names.origin.in_file(tensor) {
                 Some(name) if is_matched(&tensor.native) => file.read(&name, values)?,
                 Some(_) => {}
                 None => values.fill(0.0),
@@ -88,7 +81,7 @@ pub(crate) fn fill(
         }
     }
     if let Some(counter) = tensors.find(|tensor| is_matched(&tensor.native))
-        && let Some(name) = names.in_file(counter)
+        && let Some(name) = names.origin.in_file(counter)
     {
         values.batches_tracked = file.integer(&name)?;
     }

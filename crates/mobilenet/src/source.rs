@@ -1,5 +1,6 @@
 //! A weights file of whatever origin: what network it holds, and that network.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use candle_core::Device;
@@ -346,12 +347,18 @@ impl Source {
     }
 
     fn other_model(&self, report: LoadReport, tensors: &[TensorName]) -> Error {
+        let in_file = |tensor: &TensorName| self.origin.in_file(tensor);
+        let is_matched = |tensor: &&TensorName| report.matched.contains(&tensor.native);
+        let matched: HashSet<String> = (tensors.iter().filter(is_matched))
+            .filter_map(in_file)
+            .collect();
         let missing = |tensor: &&TensorName| report.missing.contains(&tensor.native);
         let wanted = tensors.iter().filter(missing).take(HINTS);
-        let wanted = wanted.filter_map(|tensor| tensor.foreign.as_deref());
+        let wanted = wanted.filter_map(in_file);
         let pairs = wanted.filter_map(|wanted| {
-            let near = nearest(wanted, self.file.names(), 1);
-            Some((wanted.to_owned(), (*near.first()?).to_owned()))
+            let left = self.file.names().filter(|name| !matched.contains(*name));
+            let near = (*nearest(&wanted, left, 1).first()?).to_owned();
+            Some((wanted, near))
         });
         Error::OtherModel {
             path: self.file.path().into(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use engine::Plan;
 
-use super::{Scheme, easy_classification};
+use super::{Scheme, TensorName, easy_classification};
 use crate::{HeadKind, ModelConfig, Result, Variant};
 
 /// Whose names a file's are, and of which network.
@@ -35,6 +35,12 @@ impl Origin {
             head: model.head,
             prefix: String::new(),
         })
+    }
+
+    /// What a tensor is called in the file; none if the scheme has no such tensor.
+    pub(crate) fn in_file(&self, tensor: &TensorName) -> Option<String> {
+        let foreign = tensor.foreign.as_deref()?;
+        Some(format!("{}{foreign}", self.prefix))
     }
 
     /// A tensor's name in the scheme, of its name in the file; none if it lies outside of the
