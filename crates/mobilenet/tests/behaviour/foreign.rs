@@ -141,7 +141,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
     let mut source = Source::open(&path, Given::default()).unwrap();
     let error = refusal(source.load_into(&mut fresh));
     assert!(error.contains("weights of another model"), "{error}");
-    let nearest = "the nearest to features.2.block.1.0.weight is features.2.block.l.0.weight";
+    let nearest = "the nearest to features.2.block.1.1.weight is features.2.block.1.l.weight";
     assert!(error.contains(nearest), "{error}");
     assert_eq!(arena(&fresh), before);
 }
