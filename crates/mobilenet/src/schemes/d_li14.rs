@@ -5,14 +5,9 @@ use super::table::Layer::{
     PlainReduce, Project, Reduce, Stem,
 };
 use super::table::Table;
-use crate::Variant;
-
-pub(super) fn table(variant: Variant) -> Option<Table> {
-    matches!(variant, Variant::Large | Variant::Small).then_some(MOBILENET_V3)
-}
 
 #[rustfmt::skip]
-const MOBILENET_V3: Table = Table {
+pub(super) const MOBILENET_V3: Table = Table {
     rows: &[
         (Stem,           "features.0.0",             "features.0.1"),
         (PlainDepthwise, "features.{i}.conv.0",      "features.{i}.conv.1"),

@@ -115,8 +115,10 @@ impl Scheme {
                     .collect();
             }
             Scheme::Timm => timm::table(variant),
-            Scheme::KuanWang => kuan_wang::table(variant)?,
-            Scheme::DLi14 => d_li14::table(variant)?,
+            // These projects have MobileNetV3 only.
+            Scheme::KuanWang | Scheme::DLi14 if variant == Variant::V2 => return None,
+            Scheme::KuanWang => kuan_wang::MOBILENET_V3,
+            Scheme::DLi14 => d_li14::MOBILENET_V3,
         };
         let modules = table.modules(plan)?;
         TensorName::all(plan)
