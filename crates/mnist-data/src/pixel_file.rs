@@ -29,7 +29,7 @@ const TAIL: u64 = 8 + 8 + 4;
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
-    ", format 1, bilinear"
+    ", format 1, bilinear in the order of PIL 13"
 );
 /// Ten million images; a longer index is a damaged length.
 const MAX_INDEX: u64 = 1 << 31;

@@ -15,12 +15,12 @@ fn golden(kind: &str) -> PathBuf {
 
 /// The largest difference of two images, in grey levels.
 fn difference(ours: &[u8], theirs: &[u8]) -> u8 {
+    differences(ours, theirs).max().unwrap()
+}
+
+fn differences(ours: &[u8], theirs: &[u8]) -> impl Iterator<Item = u8> {
     assert_eq!(ours.len(), theirs.len());
-    ours.iter()
-        .zip(theirs)
-        .map(|(&a, &b)| a.abs_diff(b))
-        .max()
-        .unwrap()
+    ours.iter().zip(theirs).map(|(&a, &b)| a.abs_diff(b))
 }
 
 /// The formula of generate_resize.py.
@@ -29,7 +29,7 @@ fn pixel(x: u32, y: u32, c: u32) -> u8 {
 }
 
 #[test]
-fn resizing_is_pils_within_one_grey_level() {
+fn resizing_is_pils_but_for_one_grey_level_in_fifty() {
     let mut cases = 0;
     for entry in fs::read_dir(golden("resize")).unwrap() {
         let path = entry.unwrap().path();
@@ -57,8 +57,12 @@ fn resizing_is_pils_within_one_grey_level() {
             ),
             (size, size, channels)
         );
-        let worst = difference(resized.pixels(), &fs::read(&path).unwrap());
+        let answer = fs::read(&path).unwrap();
+        let worst = difference(resized.pixels(), &answer);
         assert!(worst <= 1, "{name}: {worst} grey levels");
+        let differing = differences(resized.pixels(), &answer).filter(|&d| d > 0);
+        let share = differing.count() as f64 / answer.len() as f64;
+        assert!(share <= 0.02, "{name}: {share} of the pixels differ");
         cases += 1;
     }
     assert_eq!(cases, 10, "generate_resize.py makes ten");
