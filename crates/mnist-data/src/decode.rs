@@ -157,6 +157,10 @@ impl Picture {
         &self.pixels
     }
 
+    pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// The memory of its pixels.
     pub(crate) fn into_pixels(self) -> Vec<u8> {
         self.pixels

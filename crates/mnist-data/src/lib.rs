@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod atomic;
+mod augment;
 mod catalogue;
 mod checksum;
 mod decode;
@@ -25,6 +26,10 @@ mod store;
 mod unpack;
 
 pub use atomic::write as write_atomically;
+pub use augment::{
+    AffineConfig, Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, EraseValue,
+    ErasingConfig, FlipConfig, Preset, RandAugmentConfig, Random, ResizedCropConfig,
+};
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 pub use checksum::{Checksum, content_checksum};
 pub use decode::Picture;

@@ -11,15 +11,20 @@ pub(crate) fn shuffle<T>(items: &mut [T], seed: u64, stream: u64) {
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(stream);
+    shuffle_by(items, &mut rng);
+}
+
+/// Shuffles `items` with the next numbers of `rng`.
+pub(crate) fn shuffle_by<T>(items: &mut [T], rng: &mut impl Rng) {
     for last in (1..items.len()).rev() {
-        let other = below(&mut rng, last as u64 + 1);
+        let other = below(rng, last as u64 + 1);
         items.swap(last, other as usize);
     }
 }
 
 /// A number below `bound`, each equally likely: the end of the range that does
 /// not divide evenly is drawn again.
-fn below(rng: &mut impl Rng, bound: u64) -> u64 {
+pub(crate) fn below(rng: &mut impl Rng, bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound;
     loop {
         let drawn = rng.next_u64();

@@ -1,0 +1,106 @@
+//! Brightness, contrast, saturation and hue, with the results of `torchvision.transforms.v2.functional` on
+//! uint8 images: each cuts fractions off where it makes bytes.
+
+use crate::decode::Picture;
+
+/// Replaces every byte by what `table` has for it.
+pub(crate) fn look_up(picture: &mut Picture, table: &[u8; 256]) {
+    for byte in picture.pixels_mut() {
+        *byte = table[usize::from(*byte)];
+    }
+}
+
+/// `factor` times every byte: `adjust_brightness`.
+pub(crate) fn adjust_brightness(picture: &mut Picture, factor: f32) {
+    look_up(picture, &blended(factor, 0.0));
+}
+
+/// Away from the mean grey level by `factor`: `adjust_contrast`.
+pub(crate) fn adjust_contrast(picture: &mut Picture, factor: f32) {
+    if factor == 1.0 {
+        return;
+    }
+    let pixels = picture.pixels();
+    let sum: u64 = match picture.channels() {
+        1 => pixels.iter().map(|&byte| u64::from(byte)).sum(),
+        _ => pixels.chunks_exact(3).map(|rgb| gray(rgb) as u64).sum(),
+    };
+    let count = pixels.len() / usize::from(picture.channels());
+    let mean = sum as f64 / count as f64;
+    look_up(picture, &blended(factor, mean as f32));
+}
+
+/// Away from each pixel's own grey by `factor`: `adjust_saturation`. Nothing for a gray picture.
+pub(crate) fn adjust_saturation(picture: &mut Picture, factor: f32) {
+    if picture.channels() == 1 || factor == 1.0 {
+        return;
+    }
+    for rgb in picture.pixels_mut().chunks_exact_mut(3) {
+        let gray = gray(rgb) * (1.0 - factor);
+        for byte in rgb {
+            *byte = (f32::from(*byte) * factor + gray) as u8;
+        }
+    }
+}
+
+/// Every hue moved by `shift` circles (-0.5 to 0.5): `adjust_hue`. Nothing for a gray picture.
+pub(crate) fn adjust_hue(picture: &mut Picture, shift: f32) {
+    if picture.channels() == 1 || shift == 0.0 {
+        return;
+    }
+    for rgb in picture.pixels_mut().chunks_exact_mut(3) {
+        let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(|byte| f32::from(byte) / 255.0);
+        let (hue, saturation, value) = hsv(r, g, b);
+        let moved = (hue + shift).rem_euclid(1.0);
+        let [r, g, b] = from_hsv(moved, saturation, value);
+        // As torchvision makes bytes of floats: 256 equal intervals.
+        for (byte, float) in rgb.iter_mut().zip([r, g, b]) {
+            *byte = (float * (256.0 - 1e-3)) as u8;
+        }
+    }
+}
+
+/// What `factor` times a byte and `1 - factor` times `other` make, for every byte.
+fn blended(factor: f32, other: f32) -> [u8; 256] {
+    // A cast of a float to a byte keeps to 0..=255.
+    std::array::from_fn(|byte| (byte as f32 * factor + other * (1.0 - factor)) as u8)
+}
+
+/// The grey level of a pixel, a whole number: the luma of ITU-R BT.601.
+fn gray(rgb: &[u8]) -> f32 {
+    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
+    (r * 0.2989 + g * 0.587 + b * 0.114).floor()
+}
+
+fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
+    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
+    let range = most - least;
+    if range == 0.0 {
+        return (0.0, 0.0, most);
+    }
+    let [from_r, from_g, from_b] = [r, g, b].map(|channel| (most - channel) / range);
+    let sixths = if most == r {
+        from_b - from_g
+    } else if most == g {
+        2.0 + from_r - from_b
+    } else {
+        4.0 + from_g - from_r
+    };
+    ((sixths / 6.0 + 1.0) % 1.0, range / most, most)
+}
+
+fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
+    let sixths = hue * 6.0;
+    let fraction = sixths - sixths.floor();
+    let p = value * (1.0 - saturation);
+    let q = value * (1.0 - saturation * fraction);
+    let t = value * (1.0 - saturation * (1.0 - fraction));
+    match sixths as u32 % 6 {
+        0 => [value, t, p],
+        1 => [q, value, p],
+        2 => [p, value, t],
+        3 => [p, q, value],
+        4 => [t, p, value],
+        _ => [value, p, q],
+    }
+}

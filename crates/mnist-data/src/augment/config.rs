@@ -1,0 +1,308 @@
+//! The section `[augment]` of a configuration.
+
+use std::fmt::Display;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::{
+    AffineConfig, ColorJitterConfig, ElasticConfig, ErasingConfig, FlipConfig, RandAugmentConfig,
+    ResizedCropConfig,
+};
+use crate::error::{Error, Result};
+
+/// Which random changes the pictures of an epoch undergo, in the order of the fields.
+///
+/// In a configuration file, `preset` says where to start from, and each further key is an operation: left out,
+/// it is as in the preset; `false` switches it off; `true` switches it on; a table switches it on and sets some
+/// of its keys. Keys that the table leaves out are the preset's where the preset has the operation, and the
+/// operation's own defaults where not. Written back, it has the preset and what differs from it, so that it can
+/// lie below another layer of configuration; [`AugmentConfig::explicit`] writes everything.
+///
+/// ```
+/// use mnist_data::{AugmentConfig, Preset};
+///
+/// let config: AugmentConfig = serde_json::from_str(
+///     r#"{ "preset": "digits", "affine": { "degrees": 15 }, "elastic": true }"#,
+/// )?;
+/// config.validate()?;
+/// let affine = config.affine.ok_or("is on")?;
+/// assert_eq!((affine.degrees, affine.scale), (15.0, [0.92, 1.08]));
+///
+/// assert_eq!(AugmentConfig::default(), AugmentConfig::from(Preset::None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct AugmentConfig {
+    /// Where it started from.
+    pub preset: Preset,
+    /// A part of the picture at full size.
+    pub resized_crop: Option<ResizedCropConfig>,
+    /// Left and right exchanged.
+    pub horizontal_flip: Option<FlipConfig>,
+    /// Top and bottom exchanged.
+    pub vertical_flip: Option<FlipConfig>,
+    /// Rotation, scale, shear and shift.
+    pub affine: Option<AffineConfig>,
+    /// A smooth random distortion.
+    pub elastic: Option<ElasticConfig>,
+    /// Operations from a fixed list.
+    pub rand_augment: Option<RandAugmentConfig>,
+    /// Brightness, contrast, saturation and hue.
+    pub color_jitter: Option<ColorJitterConfig>,
+    /// A hole in the picture.
+    pub erasing: Option<ErasingConfig>,
+}
+
+/// A set of operations to start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Pictures as they are.
+    #[default]
+    None,
+    /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
+    Digits,
+    /// For photographs: parts of 35 to 100 % of the area, mirrored horizontally every second time, and
+    /// [`ColorJitterConfig`]'s defaults.
+    Photos,
+}
+
+impl From<Preset> for AugmentConfig {
+    fn from(preset: Preset) -> Self {
+        let nothing = Self {
+            preset,
+            resized_crop: None,
+            horizontal_flip: None,
+            vertical_flip: None,
+            affine: None,
+            elastic: None,
+            rand_augment: None,
+            color_jitter: None,
+            erasing: None,
+        };
+        match preset {
+            Preset::None => nothing,
+            Preset::Digits => Self {
+                affine: Some(AffineConfig::default()),
+                ..nothing
+            },
+            Preset::Photos => Self {
+                resized_crop: Some(ResizedCropConfig {
+                    scale: [0.35, 1.0],
+                    ..ResizedCropConfig::default()
+                }),
+                horizontal_flip: Some(FlipConfig::default()),
+                color_jitter: Some(ColorJitterConfig::default()),
+                ..nothing
+            },
+        }
+    }
+}
+
+impl Default for AugmentConfig {
+    /// Pictures as they are.
+    fn default() -> Self {
+        Preset::None.into()
+    }
+}
+
+impl AugmentConfig {
+    /// Whether no operation is on, so that every epoch has the same pixels.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        let preset = self.preset;
+        let nothing = Self::default();
+        *self == Self { preset, ..nothing }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the first key whose value is outside of its domain, and a flip on top of
+    /// `digits`.
+    pub fn validate(&self) -> Result<()> {
+        for (key, setting, flip) in [
+            (
+                "augment.horizontal_flip",
+                "augment.horizontal_flip.p",
+                &self.horizontal_flip,
+            ),
+            (
+                "augment.vertical_flip",
+                "augment.vertical_flip.p",
+                &self.vertical_flip,
+            ),
+        ] {
+            if flip.is_some() && self.preset == Preset::Digits {
+                let problem = "is on with preset = \"digits\", where a mirrored picture is another character or none, \
+                               so that its label would be wrong; leave it out, or take preset = \"none\" and set affine";
+                return Err(Error::Setting {
+                    setting: key,
+                    problem: problem.into(),
+                });
+            }
+            flip.as_ref()
+                .map_or(Ok(()), |flip| flip.validate(setting))?;
+        }
+        let Self {
+            resized_crop,
+            affine,
+            elastic,
+            rand_augment,
+            color_jitter,
+            erasing,
+            ..
+        } = self;
+        fn checked<T>(operation: &Option<T>, check: fn(&T) -> Result<()>) -> Result<()> {
+            operation.as_ref().map_or(Ok(()), check)
+        }
+        checked(resized_crop, ResizedCropConfig::validate)?;
+        checked(affine, AffineConfig::validate)?;
+        checked(elastic, ElasticConfig::validate)?;
+        checked(rand_augment, RandAugmentConfig::validate)?;
+        checked(color_jitter, ColorJitterConfig::validate)?;
+        checked(erasing, ErasingConfig::validate)
+    }
+
+    /// Every key: `preset`, and each operation as `false` or a whole table. It is read back as the same
+    /// configuration, by a version of this crate with other presets too.
+    #[must_use]
+    pub fn explicit(&self) -> Map<String, Value> {
+        let entry = |value: Value| match value {
+            Value::Null => Value::Bool(false),
+            on => on,
+        };
+        let written = self.written().into_iter();
+        written
+            .map(|(key, value)| (key.into(), entry(value)))
+            .collect()
+    }
+
+    /// Each key with its value; operations that are off are null.
+    fn written(&self) -> [(&'static str, Value); 9] {
+        [
+            ("preset", json(&self.preset)),
+            ("resized_crop", json(&self.resized_crop)),
+            ("horizontal_flip", json(&self.horizontal_flip)),
+            ("vertical_flip", json(&self.vertical_flip)),
+            ("affine", json(&self.affine)),
+            ("elastic", json(&self.elastic)),
+            ("rand_augment", json(&self.rand_augment)),
+            ("color_jitter", json(&self.color_jitter)),
+            ("erasing", json(&self.erasing)),
+        ]
+    }
+}
+
+impl Serialize for AugmentConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let preset = Self::from(self.preset).explicit();
+        let mut written = self.explicit();
+        written.retain(|key, value| key == "preset" || preset.get(key) != Some(value));
+        written.serialize(serializer)
+    }
+}
+
+/// The section as it stands in a file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    preset: Preset,
+    resized_crop: Option<Value>,
+    horizontal_flip: Option<Value>,
+    vertical_flip: Option<Value>,
+    affine: Option<Value>,
+    elastic: Option<Value>,
+    rand_augment: Option<Value>,
+    color_jitter: Option<Value>,
+    erasing: Option<Value>,
+}
+
+impl<'de> Deserialize<'de> for AugmentConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let preset = Self::from(written.preset);
+        Ok(Self {
+            preset: written.preset,
+            resized_crop: on_top("resized_crop", preset.resized_crop, written.resized_crop)?,
+            horizontal_flip: on_top(
+                "horizontal_flip",
+                preset.horizontal_flip,
+                written.horizontal_flip,
+            )?,
+            vertical_flip: on_top("vertical_flip", preset.vertical_flip, written.vertical_flip)?,
+            affine: on_top("affine", preset.affine, written.affine)?,
+            elastic: on_top("elastic", preset.elastic, written.elastic)?,
+            rand_augment: on_top("rand_augment", preset.rand_augment, written.rand_augment)?,
+            color_jitter: on_top("color_jitter", preset.color_jitter, written.color_jitter)?,
+            erasing: on_top("erasing", preset.erasing, written.erasing)?,
+        })
+    }
+}
+
+/// What a key makes of the preset's operation.
+fn on_top<T, E>(
+    key: &str,
+    preset: Option<T>,
+    written: Option<Value>,
+) -> std::result::Result<Option<T>, E>
+where
+    T: Default + Serialize + DeserializeOwned,
+    E: serde::de::Error,
+{
+    let table = match written {
+        None => return Ok(preset),
+        Some(Value::Bool(false)) => return Ok(None),
+        Some(Value::Bool(true)) => return Ok(Some(preset.unwrap_or_default())),
+        Some(Value::Object(table)) => table,
+        Some(other) => {
+            return Err(E::custom(format!(
+                "{key}: found {other}, expected true, false or a table of settings"
+            )));
+        }
+    };
+    let mut merged = json(&preset.unwrap_or_default());
+    if let Value::Object(settings) = &mut merged {
+        settings.extend(table);
+    }
+    let read = serde_json::from_value(merged);
+    read.map(Some)
+        .map_err(|error| E::custom(format!("{key}: {error}")))
+}
+
+/// Settings as JSON, which all of them can be.
+fn json(settings: &impl Serialize) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+/// An error that says what a setting holds and what it should.
+pub(crate) fn require(
+    holds: bool,
+    setting: &'static str,
+    found: impl Display,
+    expected: &str,
+) -> Result<()> {
+    match holds {
+        true => Ok(()),
+        false => Err(Error::Setting {
+            setting,
+            problem: format!("found {found}, expected {expected}"),
+        }),
+    }
+}
+
+/// Requires `[smallest, largest]` within bounds.
+pub(crate) fn require_range(
+    setting: &'static str,
+    [low, high]: [f64; 2],
+    [least, most]: [f64; 2],
+) -> Result<()> {
+    require(
+        least <= low && low <= high && high <= most,
+        setting,
+        format_args!("[{low}, {high}]"),
+        &format!("[smallest, largest] within {least} to {most}"),
+    )
+}

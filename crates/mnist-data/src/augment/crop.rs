@@ -1,0 +1,111 @@
+//! A part of the picture at full size.
+
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::config::{require, require_range};
+use super::random::{log_uniform, uniform};
+use crate::decode::Picture;
+use crate::error::Result;
+use crate::shuffle::below;
+
+/// A part of random area and shape, resized to the whole with antialiasing:
+/// `torchvision.transforms.v2.RandomResizedCrop`.
+///
+/// Parts are cut from a picture that is kept 8/7 as large as those in a batch, so that the usual part is not
+/// enlarged; see [`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResizedCropConfig {
+    /// The smallest and the largest share of the area, above 0 to 1.
+    pub scale: [f64; 2],
+    /// The smallest and the largest ratio of width to height, 0.1 to 10.
+    pub ratio: [f64; 2],
+}
+
+impl Default for ResizedCropConfig {
+    /// torchvision's: 8 % to all of the area, from 3:4 to 4:3.
+    fn default() -> Self {
+        Self {
+            scale: [0.08, 1.0],
+            ratio: [3.0 / 4.0, 4.0 / 3.0],
+        }
+    }
+}
+
+/// A rectangle of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) left: u32,
+    pub(crate) top: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+impl ResizedCropConfig {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let [low, high] = self.scale;
+        require(
+            0.0 < low && low <= high && high <= 1.0,
+            "augment.resized_crop.scale",
+            format_args!("{:?}", self.scale),
+            "[smallest, largest] above 0 to 1",
+        )?;
+        require_range("augment.resized_crop.ratio", self.ratio, [0.1, 10.0])
+    }
+
+    /// The part of one picture of this size. Where ten tries give none that fits inside, it is the largest of
+    /// an allowed shape in the middle.
+    pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {
+        let area = f64::from(width) * f64::from(height);
+        for _ in 0..10 {
+            let target = area * uniform(rng, self.scale);
+            let ratio = log_uniform(rng, self.ratio);
+            let w = (target * ratio).sqrt().round_ties_even() as u32;
+            let h = (target / ratio).sqrt().round_ties_even() as u32;
+            if (1..=width).contains(&w) && (1..=height).contains(&h) {
+                return Part {
+                    left: below(rng, u64::from(width - w) + 1) as u32,
+                    top: below(rng, u64::from(height - h) + 1) as u32,
+                    width: w,
+                    height: h,
+                };
+            }
+        }
+        let shape = f64::from(width) / f64::from(height);
+        let [narrowest, widest] = self.ratio;
+        let (w, h) = if shape < narrowest {
+            (width, (f64::from(width) / narrowest).round() as u32)
+        } else if shape > widest {
+            ((f64::from(height) * widest).round() as u32, height)
+        } else {
+            (width, height)
+        };
+        let (w, h) = (w.clamp(1, width), h.clamp(1, height));
+        Part {
+            left: (width - w) / 2,
+            top: (height - h) / 2,
+            width: w,
+            height: h,
+        }
+    }
+}
+
+/// The pixels of a part, which lies inside of the picture.
+pub(crate) fn cut(picture: &Picture, part: Part) -> Result<Picture> {
+    let channels = usize::from(picture.channels());
+    let stride = picture.width() as usize * channels;
+    let (start, length) = (
+        part.left as usize * channels,
+        part.width as usize * channels,
+    );
+    let rows = picture.pixels().chunks_exact(stride);
+    let rows = rows.skip(part.top as usize).take(part.height as usize);
+    let pixels = rows.flat_map(|row| &row[start..start + length]).copied();
+    Picture::from_raw(
+        part.width,
+        part.height,
+        picture.channels(),
+        pixels.collect(),
+    )
+}

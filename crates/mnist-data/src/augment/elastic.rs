@@ -1,0 +1,116 @@
+//! Pixels moved about by a smooth random field, as handwriting varies.
+
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::config::require;
+use crate::error::Result;
+
+/// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
+/// `torchvision.transforms.v2.ElasticTransform`, with its units.
+///
+/// It costs more than all of the rest of a digit's changes together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ElasticConfig {
+    /// How far: each pixel's uniform displacement before smoothing is up to half of this, in pixels, to either
+    /// side; 0 to 1000.
+    pub alpha: f64,
+    /// How smooth: the Gaussian's standard deviation in pixels, 0 (not at all) to 100.
+    pub sigma: f64,
+    /// The shade of what comes from outside; where an affine map is on, its own is taken.
+    pub fill: u8,
+}
+
+impl Default for ElasticConfig {
+    /// torchvision's: alpha 50, sigma 5, black.
+    fn default() -> Self {
+        Self {
+            alpha: 50.0,
+            sigma: 5.0,
+            fill: 0,
+        }
+    }
+}
+
+impl ElasticConfig {
+    pub(crate) fn validate(&self) -> Result<()> {
+        require(
+            (0.0..=1000.0).contains(&self.alpha),
+            "augment.elastic.alpha",
+            self.alpha,
+            "0 to 1000",
+        )?;
+        require(
+            (0.0..=100.0).contains(&self.sigma),
+            "augment.elastic.sigma",
+            self.sigma,
+            "0 to 100",
+        )
+    }
+
+    /// The displacements of one picture: `[height, width]` of x and y, in pixels.
+    pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Vec<[f32; 2]> {
+        let (width, height) = (width as usize, height as usize);
+        let mut noise = || -> Vec<f32> {
+            let number = |_| rng.next_u32() as f32 / (1_u64 << 31) as f32 - 1.0;
+            (0..width * height).map(number).collect()
+        };
+        let [x, y] = [noise(), noise()].map(|noise| self.displacement(noise, width, height));
+        x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
+    }
+
+    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision counts in sides of
+    /// the picture, of which a side is 2 long: hence the half.
+    pub(crate) fn displacement(&self, noise: Vec<f32>, width: usize, height: usize) -> Vec<f32> {
+        let kernel = gaussian(self.sigma);
+        let mut field = noise;
+        let mut line = Vec::new();
+        for row in field.chunks_exact_mut(width) {
+            blur(row, 1, width, &kernel, &mut line);
+        }
+        for column in 0..width {
+            blur(&mut field[column..], width, height, &kernel, &mut line);
+        }
+        let reach = (self.alpha / 2.0) as f32;
+        field.iter_mut().for_each(|value| *value *= reach);
+        field
+    }
+}
+
+/// The weights of a Gaussian, four standard deviations to either side; they add up to 1.
+fn gaussian(sigma: f64) -> Vec<f32> {
+    let reach = (4.0 * sigma + 0.5) as i32;
+    let weight = |x: i32| match reach {
+        0 => 1.0,
+        _ => (-0.5 * (f64::from(x) / sigma).powi(2)).exp(),
+    };
+    let weights: Vec<f64> = (-reach..=reach).map(weight).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| (weight / sum) as f32).collect()
+}
+
+/// Blurs `count` values that lie `step` apart. Beyond its ends the line is reflected, as torchvision pads it,
+/// and as often as a wide Gaussian on a small picture needs, where torchvision gives up.
+fn blur(values: &mut [f32], step: usize, count: usize, kernel: &[f32], line: &mut Vec<f32>) {
+    let reach = kernel.len() / 2;
+    let period = (2 * (count - 1)).max(1);
+    let reflected = |place: usize| {
+        // `place` counts from `reach` before the line; whole periods more keep it positive.
+        let from_start = (place + period * reach.div_ceil(period) - reach) % period;
+        from_start.min(period - from_start).min(count - 1)
+    };
+    line.clear();
+    line.extend((0..count + 2 * reach).map(|place| values[reflected(place) * step]));
+    for (target, window) in values
+        .iter_mut()
+        .step_by(step)
+        .zip(line.windows(kernel.len()))
+    {
+        *target = window
+            .iter()
+            .zip(kernel)
+            .map(|(value, weight)| value * weight)
+            .sum();
+    }
+}

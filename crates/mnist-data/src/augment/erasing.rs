@@ -1,0 +1,117 @@
+//! A hole in the picture.
+
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::config::{require, require_range};
+use super::crop::Part;
+use super::random::{chance, log_uniform, uniform};
+use crate::decode::Picture;
+use crate::error::Result;
+use crate::shuffle::below;
+
+/// A rectangle erased now and then (Zhong et al., 2017): `torchvision.transforms.v2.RandomErasing`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ErasingConfig {
+    /// How often, 0 to 1.
+    pub p: f64,
+    /// The smallest and the largest share of the area, above 0 to 1.
+    pub scale: [f64; 2],
+    /// The smallest and the largest ratio of height to width, 0.1 to 10.
+    pub ratio: [f64; 2],
+    /// What is there instead.
+    pub value: EraseValue,
+}
+
+/// What a hole is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a grey level of 0 to 255, or \"random\""
+)]
+pub enum EraseValue {
+    /// One grey level.
+    Shade(u8),
+    /// Another grey level for every byte.
+    Random(Random),
+}
+
+/// How [`EraseValue::Random`] is written: `"random"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Random {
+    /// Uniform noise.
+    Random,
+}
+
+impl Default for ErasingConfig {
+    /// torchvision's: every second picture, 2 to 33 % of it, ratios of 0.3 to 3.3, black.
+    fn default() -> Self {
+        Self {
+            p: 0.5,
+            scale: [0.02, 0.33],
+            ratio: [0.3, 3.3],
+            value: EraseValue::Shade(0),
+        }
+    }
+}
+
+impl ErasingConfig {
+    pub(crate) fn validate(&self) -> Result<()> {
+        require(
+            (0.0..=1.0).contains(&self.p),
+            "augment.erasing.p",
+            self.p,
+            "0 to 1",
+        )?;
+        let [low, high] = self.scale;
+        require(
+            0.0 < low && low <= high && high <= 1.0,
+            "augment.erasing.scale",
+            format_args!("{:?}", self.scale),
+            "[smallest, largest] above 0 to 1",
+        )?;
+        require_range("augment.erasing.ratio", self.ratio, [0.1, 10.0])
+    }
+
+    pub(crate) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
+        if !chance(rng, self.p) {
+            return;
+        }
+        let Some(hole) = self.hole(rng, picture.width(), picture.height()) else {
+            return;
+        };
+        let channels = usize::from(picture.channels());
+        let stride = picture.width() as usize * channels;
+        let rows = picture.pixels_mut().chunks_exact_mut(stride);
+        for row in rows.skip(hole.top as usize).take(hole.height as usize) {
+            let erased =
+                &mut row[hole.left as usize * channels..][..hole.width as usize * channels];
+            match self.value {
+                EraseValue::Shade(shade) => erased.fill(shade),
+                EraseValue::Random(_) => rng.fill_bytes(erased),
+            }
+        }
+    }
+
+    /// `None` where ten tries give none that is smaller than the picture.
+    fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
+        let area = f64::from(width) * f64::from(height);
+        for _ in 0..10 {
+            let target = area * uniform(rng, self.scale);
+            let ratio = log_uniform(rng, self.ratio);
+            let h = (target * ratio).sqrt().round_ties_even() as u32;
+            let w = (target / ratio).sqrt().round_ties_even() as u32;
+            if h < height && w < width {
+                return Some(Part {
+                    top: below(rng, u64::from(height - h) + 1) as u32,
+                    left: below(rng, u64::from(width - w) + 1) as u32,
+                    width: w,
+                    height: h,
+                });
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,57 @@
+//! Mirror images.
+
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::config::require;
+use super::random::chance;
+use crate::decode::Picture;
+use crate::error::Result;
+
+/// A mirror image now and then: `torchvision.transforms.v2.RandomHorizontalFlip` and `RandomVerticalFlip`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlipConfig {
+    /// How often, 0 to 1.
+    pub p: f64,
+}
+
+impl Default for FlipConfig {
+    /// Every second picture.
+    fn default() -> Self {
+        Self { p: 0.5 }
+    }
+}
+
+impl FlipConfig {
+    pub(crate) fn validate(&self, setting: &'static str) -> Result<()> {
+        require((0.0..=1.0).contains(&self.p), setting, self.p, "0 to 1")
+    }
+
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> bool {
+        chance(rng, self.p)
+    }
+}
+
+/// Exchanges left and right.
+pub(crate) fn flip_horizontally(picture: &mut Picture) {
+    let (width, channels) = (picture.width() as usize, usize::from(picture.channels()));
+    for row in picture.pixels_mut().chunks_exact_mut(width * channels) {
+        row.reverse();
+        // Which has turned the colours round, too.
+        if channels > 1 {
+            row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
+        }
+    }
+}
+
+/// Exchanges top and bottom.
+pub(crate) fn flip_vertically(picture: &mut Picture) {
+    let stride = picture.width() as usize * usize::from(picture.channels());
+    let half = picture.height() as usize / 2 * stride;
+    let (upper, rest) = picture.pixels_mut().split_at_mut(half);
+    let lower = rest.chunks_exact_mut(stride).rev();
+    for (upper, lower) in upper.chunks_exact_mut(stride).zip(lower) {
+        upper.swap_with_slice(lower);
+    }
+}

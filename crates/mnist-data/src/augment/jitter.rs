@@ -1,0 +1,72 @@
+//! Colours as other light and other cameras give them.
+
+use rand_chacha::rand_core::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation};
+use super::config::require;
+use super::random::{around_zero, uniform};
+use crate::decode::Picture;
+use crate::error::Result;
+use crate::shuffle::shuffle_by;
+
+/// Brightness, contrast, saturation and hue by random factors, in random order:
+/// `torchvision.transforms.v2.ColorJitter`. Gray pictures have neither saturation nor hue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColorJitterConfig {
+    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    pub brightness: f64,
+    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    pub contrast: f64,
+    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    pub saturation: f64,
+    /// The hue moves by up to this share of the circle of colours to either side; 0 to 0.5.
+    pub hue: f64,
+}
+
+impl Default for ColorJitterConfig {
+    /// ±20 % of brightness, contrast and saturation; hues stay.
+    fn default() -> Self {
+        Self {
+            brightness: 0.2,
+            contrast: 0.2,
+            saturation: 0.2,
+            hue: 0.0,
+        }
+    }
+}
+
+impl ColorJitterConfig {
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (setting, value) in [
+            ("augment.color_jitter.brightness", self.brightness),
+            ("augment.color_jitter.contrast", self.contrast),
+            ("augment.color_jitter.saturation", self.saturation),
+        ] {
+            require((0.0..=10.0).contains(&value), setting, value, "0 to 10")?;
+        }
+        require(
+            (0.0..=0.5).contains(&self.hue),
+            "augment.color_jitter.hue",
+            self.hue,
+            "0 to 0.5",
+        )
+    }
+
+    pub(crate) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
+        let mut order = [0, 1, 2, 3];
+        shuffle_by(&mut order, rng);
+        let mut factor = |by: f64| uniform(rng, [(1.0 - by).max(0.0), 1.0 + by]) as f32;
+        let factors = [self.brightness, self.contrast, self.saturation].map(&mut factor);
+        let hue = around_zero(rng, self.hue) as f32;
+        for step in order {
+            match step {
+                0 => adjust_brightness(picture, factors[0]),
+                1 => adjust_contrast(picture, factors[1]),
+                2 => adjust_saturation(picture, factors[2]),
+                _ => adjust_hue(picture, hue),
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Random changes of pictures, so that a network sees each epoch's anew.
+
+mod affine;
+mod color;
+mod config;
+mod crop;
+mod elastic;
+mod erasing;
+mod flip;
+mod jitter;
+mod rand_augment;
+mod random;
+#[cfg(test)]
+mod tests;
+mod tone;
+mod warp;
+
+pub use affine::AffineConfig;
+pub use config::{AugmentConfig, Preset};
+pub use crop::ResizedCropConfig;
+pub use elastic::ElasticConfig;
+pub use erasing::{EraseValue, ErasingConfig, Random};
+pub use flip::FlipConfig;
+pub use jitter::ColorJitterConfig;
+pub use rand_augment::RandAugmentConfig;
+pub use random::Draw;
+
+pub(crate) use config::require;
+pub(crate) use flip::flip_horizontally;
+pub(crate) use random::{Purpose, chance, uniform};
+
+use affine::InverseAffine;
+use flip::flip_vertically;
+use warp::warp;
+
+use crate::decode::Picture;
+use crate::error::Result;
+use crate::resize::Scaler;
+
+/// The operations of an [`AugmentConfig`], ready to be applied.
+///
+/// Cut and resize come first, then mirror images, affine map and elastic distortion as one resampling, then
+/// RandAugment, colour jitter and erasing. Gray pictures stay gray.
+///
+/// ```
+/// use mnist_data::{Augment, Draw, Picture, Preset};
+///
+/// let augment = Augment::new(&Preset::Digits.into())?;
+/// let picture = Picture::from_gray(4, 4, (0..16).map(|pixel| 16 * pixel).collect())?;
+/// let draw = Draw { seed: 1, epoch: 0, index: 7 };
+/// let changed = augment.apply(&picture, 4, draw)?;
+/// assert_eq!((changed.width(), changed.height(), changed.channels()), (4, 4, 1));
+/// assert_eq!(changed, augment.apply(&picture, 4, draw)?);
+/// assert_ne!(changed, augment.apply(&picture, 4, Draw { epoch: 1, ..draw })?);
+/// # Ok::<(), mnist_data::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Augment {
+    config: AugmentConfig,
+}
+
+/// Memory that is used again from picture to picture.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    scaler: Scaler,
+    padded: Vec<u8>,
+}
+
+impl Augment {
+    /// # Errors
+    /// What [`AugmentConfig::validate`] finds.
+    pub fn new(config: &AugmentConfig) -> Result<Self> {
+        config.validate()?;
+        let config = config.clone();
+        Ok(Self { config })
+    }
+
+    /// The picture as the epoch `draw.epoch` sees it, `size` × `size`. The same draw gives the same pixels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for a size of 0.
+    pub fn apply(&self, picture: &Picture, size: u32, draw: Draw) -> Result<Picture> {
+        self.apply_with(picture, size, draw, &mut Scratch::default())
+    }
+
+    pub(crate) fn apply_with(
+        &self,
+        picture: &Picture,
+        size: u32,
+        draw: Draw,
+        scratch: &mut Scratch,
+    ) -> Result<Picture> {
+        let config = &self.config;
+        let scaler = &mut scratch.scaler;
+        let mut picture = match &config.resized_crop {
+            Some(crop) => {
+                let mut numbers = draw.numbers(Purpose::ResizedCrop);
+                let part = crop.draw(&mut numbers, picture.width(), picture.height());
+                scaler.resize(&crop::cut(picture, part)?, size)?
+            }
+            None => scaler.resize(picture, size)?,
+        };
+        self.move_pixels(&mut picture, draw, &mut scratch.padded);
+        if let Some(rand_augment) = &config.rand_augment {
+            let mut numbers = draw.numbers(Purpose::RandAugment);
+            rand_augment.apply(&mut picture, &mut numbers, &mut scratch.padded);
+        }
+        if let Some(jitter) = &config.color_jitter {
+            jitter.apply(&mut picture, &mut draw.numbers(Purpose::ColorJitter));
+        }
+        if let Some(erasing) = &config.erasing {
+            erasing.apply(&mut picture, &mut draw.numbers(Purpose::Erasing));
+        }
+        Ok(picture)
+    }
+
+    /// Mirror images, affine map and elastic distortion. Where only the first are on, bytes change places;
+    /// else all are one map from the result's pixels to the picture's.
+    fn move_pixels(&self, picture: &mut Picture, draw: Draw, padded: &mut Vec<u8>) {
+        let config = &self.config;
+        let (width, height) = (picture.width(), picture.height());
+        let drawn = |flip: &Option<FlipConfig>, purpose| {
+            let flip = flip.as_ref();
+            flip.is_some_and(|flip| flip.draw(&mut draw.numbers(purpose)))
+        };
+        let horizontally = drawn(&config.horizontal_flip, Purpose::HorizontalFlip);
+        let vertically = drawn(&config.vertical_flip, Purpose::VerticalFlip);
+        if config.affine.is_none() && config.elastic.is_none() {
+            if horizontally {
+                flip_horizontally(picture);
+            }
+            if vertically {
+                flip_vertically(picture);
+            }
+            return;
+        }
+        let affine = config.affine.as_ref();
+        let map = affine.map_or(InverseAffine::IDENTITY, |affine| {
+            affine.draw(&mut draw.numbers(Purpose::Affine), width, height)
+        });
+        let elastic = config.elastic.as_ref();
+        let field =
+            elastic.map(|elastic| elastic.draw(&mut draw.numbers(Purpose::Elastic), width, height));
+        let fill = affine.map_or_else(
+            || elastic.map_or(0, |elastic| elastic.fill),
+            |affine| affine.fill,
+        );
+        let map = map.of_flipped(horizontally, vertically);
+        let warped = warp(picture, &map, field.as_deref(), fill, padded);
+        picture.pixels_mut().copy_from_slice(&warped);
+    }
+}

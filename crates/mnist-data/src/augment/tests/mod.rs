@@ -1,0 +1,21 @@
+//! The operations against torchvision, and what must hold whatever is drawn.
+
+mod golden;
+mod properties;
+
+use crate::decode::Picture;
+
+/// The `pixel` of generate_augment.py.
+fn pixel(x: u32, y: u32, c: u32) -> u8 {
+    let noise = (31 * x + 17 * y + 7 * c) % 23 * 4;
+    let edge = if (x / 5 + y / 7) % 2 == 0 { 0 } else { 90 };
+    ((5 * x + 3 * y + 40 * c + noise + edge) % 256) as u8
+}
+
+fn picture(width: u32, height: u32, channels: u8) -> Picture {
+    let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let pixels = rows
+        .flat_map(|(x, y)| (0..u32::from(channels)).map(move |c| pixel(x, y, c)))
+        .collect();
+    Picture::from_raw(width, height, channels, pixels).unwrap()
+}

@@ -1,0 +1,122 @@
+//! Bilinear resampling through a map from output to source.
+
+use super::affine::InverseAffine;
+use crate::decode::Picture;
+
+/// Places are whole numbers of 2⁻²⁴ pixels: a step of the map is added from pixel to pixel, and after 32,768
+/// of them the place is still right to a thousandth.
+const PLACE_BITS: u32 = 24;
+/// Weights of pixels are whole numbers of 2⁻¹¹, so that the product of two and a grey level fits 32 bits.
+const WEIGHT_BITS: u32 = 11;
+const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
+
+/// Every pixel of the result is sampled where `map` says that it comes from; `field` (`[height, width]` of x
+/// and y, in pixels) moves that place before the map does. The result has the size of `source`.
+///
+/// As `grid_sample` in torch with zeroes outside and `align_corners=False`, and so torchvision's `affine` and
+/// `elastic` without `fill`. With a `fill`, torchvision weighs the border twice; here it is a plain blend.
+pub(crate) fn warp(
+    source: &Picture,
+    map: &InverseAffine,
+    field: Option<&[[f32; 2]]>,
+    fill: u8,
+    memory: &mut Vec<u8>,
+) -> Vec<u8> {
+    match source.channels() {
+        1 => warp_channels::<1>(source, map, field, fill, memory),
+        _ => warp_channels::<3>(source, map, field, fill, memory),
+    }
+}
+
+fn warp_channels<const C: usize>(
+    source: &Picture,
+    map: &InverseAffine,
+    field: Option<&[[f32; 2]]>,
+    fill: u8,
+    memory: &mut Vec<u8>,
+) -> Vec<u8> {
+    let (width, height) = (source.width() as usize, source.height() as usize);
+    let padded = Padded::<C>::new(source, fill, memory);
+    let middle = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
+    let mut target = vec![0; width * height * C];
+    for (y, row) in target.chunks_exact_mut(width * C).enumerate() {
+        let from_middle = y as f64 - middle[1];
+        let pixels = row.chunks_exact_mut(C).enumerate();
+        if let Some(field) = field {
+            let moves = &field[y * width..][..width];
+            for ((x, pixel), moved) in pixels.zip(moves) {
+                let [dx, dy] = moved.map(f64::from);
+                let place = map.source([x as f64 - middle[0] + dx, from_middle + dy]);
+                padded.sample(
+                    fixed(place[0] + middle[0]),
+                    fixed(place[1] + middle[1]),
+                    pixel,
+                );
+            }
+        } else {
+            let first = map.source([-middle[0], from_middle]);
+            let [mut at_x, mut at_y] = [fixed(first[0] + middle[0]), fixed(first[1] + middle[1])];
+            let [step_x, step_y] = [fixed(map.x[0]), fixed(map.y[0])];
+            for (_, pixel) in pixels {
+                padded.sample(at_x, at_y, pixel);
+                at_x += step_x;
+                at_y += step_y;
+            }
+        }
+    }
+    target
+}
+
+/// A place or a step in units of 2⁻²⁴ pixels.
+fn fixed(pixels: f64) -> i64 {
+    (pixels * f64::from(1 << PLACE_BITS)).round() as i64
+}
+
+/// A picture with a border of the fill, one pixel before and two behind: every place, moved to the border
+/// where it lies beyond, then has four neighbours, and no pixel needs to be asked whether it is one.
+struct Padded<'a, const C: usize> {
+    pixels: &'a [u8],
+    /// Bytes a row.
+    stride: usize,
+    /// The last places that differ from those beyond.
+    last: [i64; 2],
+}
+
+impl<'a, const C: usize> Padded<'a, C> {
+    fn new(source: &Picture, fill: u8, memory: &'a mut Vec<u8>) -> Self {
+        let (width, height) = (source.width() as usize, source.height() as usize);
+        let stride = (width + 3) * C;
+        memory.clear();
+        memory.resize(stride * (height + 3), fill);
+        let inner = memory[stride..].chunks_exact_mut(stride);
+        for (row, source) in inner.zip(source.pixels().chunks_exact(width * C)) {
+            row[C..][..width * C].copy_from_slice(source);
+        }
+        let last = |side: usize| (side as i64 + 1) << PLACE_BITS;
+        Self {
+            pixels: memory,
+            stride,
+            last: [last(width), last(height)],
+        }
+    }
+
+    /// The blend of the four pixels around a place of the source.
+    #[inline(always)]
+    fn sample(&self, x: i64, y: i64, pixel: &mut [u8]) {
+        let one = 1 << PLACE_BITS;
+        let x = (x + one).clamp(0, self.last[0]);
+        let y = (y + one).clamp(0, self.last[1]);
+        let weight = |place: i64| (place >> (PLACE_BITS - WEIGHT_BITS)) as u32 & (WEIGHT_ONE - 1);
+        let (right, below) = (weight(x), weight(y));
+        let at = (y >> PLACE_BITS) as usize * self.stride + (x >> PLACE_BITS) as usize * C;
+        let upper = &self.pixels[at..at + 2 * C];
+        let lower = &self.pixels[at + self.stride..at + self.stride + 2 * C];
+        for channel in 0..C {
+            let across = |row: &[u8]| {
+                u32::from(row[channel]) * (WEIGHT_ONE - right) + u32::from(row[channel + C]) * right
+            };
+            let sum = across(upper) * (WEIGHT_ONE - below) + across(lower) * below;
+            pixel[channel] = ((sum + (1 << (2 * WEIGHT_BITS - 1))) >> (2 * WEIGHT_BITS)) as u8;
+        }
+    }
+}
