@@ -5,21 +5,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use crate::batch::{BatchMaker, HostBatch, Tools};
 use crate::error::{Error, Result};
-use crate::loader::{HostBatch, LoaderOptions};
-use crate::resize::Scaler;
-use crate::store::Store;
+use crate::loader::LoaderOptions;
 
 /// The batches of one epoch, in order; see [`Loader::epoch`](crate::Loader::epoch).
 ///
 /// Worker `w` of `n` makes batches `w`, `w + n`, `w + 2n`, … and sends them
 /// through a bounded channel of its own. Asking the channels in turn gives the
-/// batches in order, whoever is faster.
+/// batches in order, whoever is faster. Where samples come in several views, the
+/// batches of the same samples follow one another.
 pub struct Epoch {
     receivers: Vec<Receiver<Result<HostBatch>>>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     batches: usize,
+    /// Batches of the same samples, which the same worker sends.
+    views: usize,
     next: usize,
     delivered: usize,
     /// Whether it is an error that every image was left out.
@@ -29,15 +31,23 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// `order` is the sample indices of all batches, one batch after the other.
-    pub(crate) fn start(store: &Arc<Store>, order: Vec<usize>, options: &LoaderOptions) -> Self {
-        let batches = order.len().div_ceil(options.batch_size);
-        let workers = options.workers.min(batches);
+    /// `order` is the sample indices of all batches, one batch after the other; `number` is the epoch's, on
+    /// which what is random depends: without one, nothing is.
+    pub(crate) fn start(
+        maker: &Arc<BatchMaker>,
+        order: Vec<usize>,
+        number: Option<u64>,
+        options: &LoaderOptions,
+    ) -> Self {
+        let chunks = order.len().div_ceil(options.batch_size);
+        let workers = options.workers.min(chunks);
+        let views = maker.views();
         let mut epoch = Self {
             receivers: Vec::new(),
             threads: Vec::new(),
             stop: Arc::default(),
-            batches,
+            batches: chunks * views,
+            views,
             next: 0,
             delivered: 0,
             must_deliver: true,
@@ -48,10 +58,10 @@ impl Epoch {
         for first in 0..workers {
             let (sender, receiver) = sync_channel(options.prefetch.div_ceil(workers));
             let worker = Worker {
-                store: Arc::clone(store),
+                maker: Arc::clone(maker),
                 order: Arc::clone(&order),
+                number,
                 batch_size: options.batch_size,
-                image_size: options.image_size,
                 first,
                 step: workers,
                 stop: Arc::clone(&epoch.stop),
@@ -99,7 +109,7 @@ impl Iterator for Epoch {
             return self.end(error);
         }
         while self.next < self.batches {
-            let receiver = &self.receivers[self.next % self.receivers.len()];
+            let receiver = &self.receivers[self.next / self.views % self.receivers.len()];
             self.next += 1;
             match receiver.recv() {
                 Ok(Ok(batch)) if batch.count == 0 => {}
@@ -138,10 +148,11 @@ impl Drop for Epoch {
 }
 
 struct Worker {
-    store: Arc<Store>,
+    maker: Arc<BatchMaker>,
     order: Arc<Vec<usize>>,
+    /// The epoch's.
+    number: Option<u64>,
     batch_size: usize,
-    image_size: usize,
     first: usize,
     step: usize,
     stop: Arc<AtomicBool>,
@@ -155,50 +166,28 @@ impl Worker {
         self.make_batches();
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             // While the last batches made are still waiting to be used.
-            self.store.epoch_ended();
+            self.maker.store.epoch_ended();
         }
     }
 
     fn make_batches(&self) {
-        let mut scaler = Scaler::default();
-        for indices in self
-            .order
-            .chunks(self.batch_size)
-            .skip(self.first)
-            .step_by(self.step)
-        {
-            let batch = self.batch(indices, &mut scaler);
-            let failed = batch.is_err();
-            if self.stop.load(Ordering::Relaxed) || self.sender.send(batch).is_err() || failed {
+        let mut tools = Tools::default();
+        let chunks = self.order.chunks(self.batch_size).enumerate();
+        for (batch, indices) in chunks.skip(self.first).step_by(self.step) {
+            let place = self.number.map(|epoch| (epoch, batch as u64));
+            let made = self.maker.make(indices, place, &mut tools, &self.stop);
+            let (batches, failed) = match made {
+                Ok(batches) => (batches.into_iter().map(Ok).collect(), false),
+                Err(error) => (vec![Err(error)], true),
+            };
+            for batch in batches {
+                if self.stop.load(Ordering::Relaxed) || self.sender.send(batch).is_err() {
+                    return;
+                }
+            }
+            if failed {
                 return;
             }
         }
-    }
-
-    fn batch(&self, indices: &[usize], scaler: &mut Scaler) -> Result<HostBatch> {
-        let size = self.image_size;
-        let mut batch = HostBatch {
-            count: 0,
-            height: size,
-            width: size,
-            pixels: Vec::with_capacity(indices.len() * size * size * 3),
-            labels: Vec::with_capacity(indices.len()),
-            weights: Vec::with_capacity(indices.len()),
-            ids: Vec::with_capacity(indices.len()),
-        };
-        for &index in indices {
-            // What a stopped epoch has made so far is thrown away.
-            if self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-            if self.store.append(index, scaler, &mut batch.pixels)? {
-                let sample = &self.store.samples[index];
-                batch.count += 1;
-                batch.labels.push(sample.label as u32);
-                batch.weights.push(1.0);
-                batch.ids.push(sample.id.clone());
-            }
-        }
-        Ok(batch)
     }
 }

@@ -154,6 +154,17 @@ pub enum Error {
         problem: String,
     },
 
+    /// A table (a CSV file, a list of class names) is not what it should be.
+    #[error("{}:{line}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What was found and what was expected.
+        problem: String,
+    },
+
     /// A folder holds what a previous, different run left there.
     #[error("{}: {problem}", path.display())]
     Occupied {

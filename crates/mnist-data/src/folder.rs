@@ -60,7 +60,7 @@ impl Classes {
 }
 
 /// One image of a data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Its path relative to the split's folder, `/` between the parts: unique,
     /// and the same on every machine.
@@ -69,6 +69,21 @@ pub struct Sample {
     pub path: PathBuf,
     /// Its class's index in [`Classes`].
     pub label: usize,
+    /// How much it counts in the loss, at least 0: twice as much as another has as much say as two of them.
+    pub weight: f32,
+}
+
+impl Sample {
+    /// A sample of weight 1.
+    #[must_use]
+    pub fn new(id: String, path: PathBuf, label: usize) -> Self {
+        Self {
+            id,
+            path,
+            label,
+            weight: 1.0,
+        }
+    }
 }
 
 /// The images of one split, ordered by class, then by name.
@@ -78,7 +93,7 @@ pub struct Sample {
 /// beside the class folders belongs to no class: it is passed over with a
 /// warning. Links are followed, but a class enters no folder
 /// twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ImageFolder {
     /// The classes that the labels index.
     pub classes: Classes,
@@ -222,7 +237,7 @@ fn samples_of(dir: &Path, classes: &Classes, names: &[String]) -> Result<Vec<Sam
         samples.extend(
             found
                 .into_iter()
-                .map(|(id, path)| Sample { id, path, label }),
+                .map(|(id, path)| Sample::new(id, path, label)),
         );
     }
     Ok(samples)

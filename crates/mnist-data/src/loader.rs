@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use crate::augment::AugmentConfig;
+use crate::batch::BatchMaker;
 use crate::disk_cache::DiskCache;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::folder::Sample;
+use crate::mix::MixConfig;
 use crate::shuffle::shuffle;
 use crate::store::{BadImage, Store};
+use crate::views::TtaConfig;
 
 /// The stream of the shuffle that decides what `limit` keeps; an epoch's
 /// number is the stream of its own shuffle, and never gets here.
@@ -19,7 +23,7 @@ const LIMIT_STREAM: u64 = u64::MAX;
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
 /// How a [`Loader`] makes batches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
     /// Images a batch, at least 1.
     pub batch_size: usize,
@@ -44,12 +48,36 @@ pub struct LoaderOptions {
     pub disk_cache: Option<DiskCache>,
     /// What to do about an image that cannot be decoded.
     pub on_bad_image: BadImage,
+    /// Random changes of the images, other ones in each epoch. What they depend on besides the epoch is the
+    /// seed of the shuffle (0 without one) and the sample.
+    pub augment: AugmentConfig,
+    /// Images mixed with one another, depending on seed, epoch and the batch's number.
+    pub mix: MixConfig,
+    /// Each batch comes once for each of these views, one after the other. Not with `augment` or `mix`.
+    pub tta: TtaConfig,
+}
+
+impl LoaderOptions {
+    /// Both sides of the images as they are decoded and kept: `image_size`, or 8/7 of it, rounded up, where
+    /// `augment` cuts parts from them. A [`DiskCache`] holds images of this size.
+    #[must_use]
+    pub fn stored_size(&self) -> usize {
+        match self.augment.resized_crop {
+            Some(_) => self.image_size.saturating_mul(8).div_ceil(7),
+            None => self.image_size,
+        }
+    }
+
+    /// The seed of everything that is random.
+    pub(crate) fn seed(&self) -> u64 {
+        self.shuffle.unwrap_or(0)
+    }
 }
 
 impl Default for LoaderOptions {
     /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
     /// 4 batches ahead, 512 MiB of memory and no file for decoded images; a bad
-    /// image is an error.
+    /// image is an error, and images are shown as they are.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -62,33 +90,17 @@ impl Default for LoaderOptions {
             cache_bytes: 512 << 20,
             disk_cache: None,
             on_bad_image: BadImage::Fail,
+            augment: AugmentConfig::default(),
+            mix: MixConfig::default(),
+            tta: TtaConfig::None,
         }
     }
-}
-
-/// Some images, ready for a device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostBatch {
-    /// The number of images `n`, at least 1.
-    pub count: usize,
-    /// Their height `h` in pixels.
-    pub height: usize,
-    /// Their width `w` in pixels.
-    pub width: usize,
-    /// `[n, h, w, 3]`, red, green, blue.
-    pub pixels: Vec<u8>,
-    /// `[n]` class indices.
-    pub labels: Vec<u32>,
-    /// `[n]` sample weights.
-    pub weights: Vec<f32>,
-    /// `[n]` sample ids.
-    pub ids: Vec<String>,
 }
 
 /// Makes batches of samples, reproducibly: the same samples, options and epoch
 /// number give the same batches on any machine, for any number of workers.
 pub struct Loader {
-    store: Arc<Store>,
+    maker: Arc<BatchMaker>,
     options: LoaderOptions,
 }
 
@@ -106,7 +118,9 @@ impl Loader {
     ///
     /// # Errors
     /// [`Error::Setting`] for an option of 0 that must be at least 1, a batch
-    /// beyond 4 GiB, no sample, or fewer samples than a batch with `drop_last`.
+    /// beyond 4 GiB, no sample, fewer samples than a batch with `drop_last`,
+    /// what [`AugmentConfig::validate`] and [`MixConfig::validate`] find, and
+    /// `tta` beside one of these.
     pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
         let at_least_one = [
             ("batch_size", options.batch_size),
@@ -121,6 +135,7 @@ impl Loader {
             return refuse(setting, "must be at least 1".into());
         }
         let size = u32::try_from(options.image_size).ok();
+        let stored = u32::try_from(options.stored_size()).ok();
         let batch_bytes = [
             options.image_size,
             options.image_size,
@@ -130,7 +145,7 @@ impl Loader {
         .into_iter()
         .try_fold(1_u64, |product, side| product.checked_mul(side as u64))
         .filter(|&bytes| bytes <= MAX_BATCH_BYTES);
-        let (Some(size), Some(_)) = (size, batch_bytes) else {
+        let (Some(size), Some(stored), Some(_)) = (size, stored, batch_bytes) else {
             let problem = format!(
                 "a batch of {} images of {} × {} pixels is beyond 4 GiB; lower batch_size or image_size",
                 options.batch_size, options.image_size, options.image_size
@@ -147,7 +162,7 @@ impl Loader {
             );
         }
         if let Some(limit) = options.limit {
-            samples = limited(samples, limit, options.shuffle.unwrap_or(0));
+            samples = limited(samples, limit, options.seed());
         }
         if options.drop_last && samples.len() < options.batch_size {
             let problem = format!(
@@ -157,9 +172,13 @@ impl Loader {
             );
             return refuse("drop_last", problem);
         }
-        let store = Store::new(samples, size, &options);
+        if options.tta != TtaConfig::None && !(options.augment.is_none() && options.mix.is_none()) {
+            let problem = "shows a trained network each image in fixed views; leave it out where augment or mix is on";
+            return refuse("tta", problem.into());
+        }
+        let store = Store::new(samples, stored, &options);
         Ok(Self {
-            store: Arc::new(store),
+            maker: Arc::new(BatchMaker::new(store, size, &options)?),
             options,
         })
     }
@@ -168,13 +187,13 @@ impl Loader {
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "it never is empty")]
     pub fn len(&self) -> usize {
-        self.store.samples.len()
+        self.maker.store.samples.len()
     }
 
     /// The samples (after `limit`), unshuffled.
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
-        &self.store.samples
+        &self.maker.store.samples
     }
 
     /// The options this loader was made with.
@@ -184,7 +203,8 @@ impl Loader {
     }
 
     /// The number of batches of an epoch in which no image is bad; a batch of
-    /// which every image is left out is left out too.
+    /// which every image is left out is left out too. Each comes once for each
+    /// view of `tta`.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
         if self.options.drop_last {
@@ -212,22 +232,23 @@ impl Loader {
     /// An error is the last thing it yields.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        Epoch::start(&self.store, self.order(epoch), &self.options)
+        Epoch::start(&self.maker, self.order(epoch), Some(epoch), &self.options)
     }
 
     /// Starts to make batches of the samples at these places, in this order, as
     /// [`Loader::epoch`] does; the last batch may not be full, and where every image is
-    /// left out there is none. A place that no sample has is passed over.
+    /// left out there is none. A place that no sample has is passed over. As these batches
+    /// are of no epoch, their images are neither augmented nor mixed.
     #[must_use]
     pub fn batches(&self, mut order: Vec<usize>) -> Epoch {
         order.retain(|&index| index < self.len());
-        Epoch::start(&self.store, order, &self.options).or_none()
+        Epoch::start(&self.maker, order, None, &self.options).or_none()
     }
 
     /// The images left out so far, each with the reason.
     #[must_use]
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
-        self.store.skipped()
+        self.maker.store.skipped()
     }
 }
 

@@ -29,6 +29,7 @@ pub enum BadImage {
 /// Samples, and the pictures made of them so far. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
+    /// Both sides of every picture as it is kept.
     size: u32,
     on_bad_image: BadImage,
     /// Each picture as resized, where there was room for it.
@@ -53,21 +54,20 @@ impl Store {
         }
     }
 
-    /// Appends sample `index` to a batch as `[size, size, 3]`. Returns whether
-    /// it did: a bad image may be left out.
-    pub(crate) fn append(
+    /// Shows sample `index` as it is kept. Returns whether it did: a bad image may be left out. An error of
+    /// `show` itself is no matter of the image.
+    pub(crate) fn show(
         &self,
         index: usize,
         scaler: &mut Scaler,
-        batch: &mut Vec<u8>,
+        show: impl FnOnce(&Picture) -> Result<()>,
     ) -> Result<bool> {
         if let Some(picture) = self.cached[index].get() {
-            picture.append_rgb(batch);
-            return Ok(true);
+            return show(picture).map(|()| true);
         }
         match self.read(index, scaler) {
             Ok(picture) => {
-                picture.append_rgb(batch);
+                show(&picture)?;
                 self.keep(index, picture);
                 Ok(true)
             }

@@ -95,6 +95,7 @@ mod tests {
             labels: vec![3],
             weights: vec![1.0],
             ids: vec!["3/a.png".to_owned()],
+            mix: None,
         };
         DeviceBatch::new(batch, &Arc::new(normalisation.table()), &Device::Cpu)
     }

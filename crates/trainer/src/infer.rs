@@ -220,7 +220,7 @@ pub fn predict(
 ) -> Result<Vec<Prediction>> {
     let samples = images
         .into_iter()
-        .map(|(id, path)| Sample { id, path, label: 0 })
+        .map(|(id, path)| Sample::new(id, path, 0))
         .collect();
     let loader = options.loader(samples, metadata.image_size)?;
     let table = Arc::new(metadata.normalisation.table());

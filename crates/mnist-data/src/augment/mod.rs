@@ -27,7 +27,7 @@ pub use random::Draw;
 
 pub(crate) use config::require;
 pub(crate) use flip::flip_horizontally;
-pub(crate) use random::{Purpose, chance, uniform};
+pub(crate) use random::{Purpose, chance};
 
 use affine::InverseAffine;
 use flip::flip_vertically;

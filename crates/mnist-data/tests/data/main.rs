@@ -3,10 +3,13 @@
 // A test says what is wrong by failing, helpers included.
 #![allow(clippy::unwrap_used)]
 
+mod augment;
 mod disk_cache;
 mod folder;
 mod idx;
 mod images;
+mod labels;
 mod loader;
 mod unpack;
 mod util;
+mod views;

@@ -1,0 +1,148 @@
+//! Batches, and how one is made.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::augment::{Augment, Draw, Scratch};
+use crate::error::Result;
+use crate::loader::LoaderOptions;
+use crate::mix::{Mix, MixConfig};
+use crate::resize::Scaler;
+use crate::store::Store;
+use crate::views::View;
+
+/// Some images, ready for a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostBatch {
+    /// The number of images `n`, at least 1.
+    pub count: usize,
+    /// Their height `h` in pixels.
+    pub height: usize,
+    /// Their width `w` in pixels.
+    pub width: usize,
+    /// `[n, h, w, 3]`, red, green, blue.
+    pub pixels: Vec<u8>,
+    /// `[n]` class indices.
+    pub labels: Vec<u32>,
+    /// `[n]` sample weights.
+    pub weights: Vec<f32>,
+    /// `[n]` sample ids.
+    pub ids: Vec<String>,
+    /// What was mixed into the images; `None` where nothing was.
+    pub mix: Option<Mix>,
+}
+
+/// Makes the batches of a loader. Shared by all workers.
+pub(crate) struct BatchMaker {
+    pub(crate) store: Store,
+    image_size: u32,
+    seed: u64,
+    /// `None` where every epoch has the same pixels.
+    augment: Option<Augment>,
+    mix: MixConfig,
+    views: &'static [View],
+}
+
+/// What a worker uses again from batch to batch.
+#[derive(Default)]
+pub(crate) struct Tools {
+    scaler: Scaler,
+    scratch: Scratch,
+}
+
+impl BatchMaker {
+    pub(crate) fn new(store: Store, image_size: u32, options: &LoaderOptions) -> Result<Self> {
+        options.mix.validate()?;
+        let augment = Augment::new(&options.augment)?;
+        Ok(Self {
+            store,
+            image_size,
+            seed: options.seed(),
+            augment: (!options.augment.is_none()).then_some(augment),
+            mix: options.mix.clone(),
+            views: options.tta.views(),
+        })
+    }
+
+    /// The batches that are made of the same samples, at least 1.
+    pub(crate) fn views(&self) -> usize {
+        self.views.len()
+    }
+
+    /// The batches of some samples, one for each view. `place` is the epoch's number and the batch's number
+    /// in it; without one, nothing is random. `stop` says when nobody wants them any more.
+    pub(crate) fn make(
+        &self,
+        indices: &[usize],
+        place: Option<(u64, u64)>,
+        tools: &mut Tools,
+        stop: &AtomicBool,
+    ) -> Result<Vec<HostBatch>> {
+        let empty = |_| self.empty(indices.len());
+        let mut batches: Vec<HostBatch> = self.views.iter().map(empty).collect();
+        for &index in indices {
+            // What a stopped epoch has made so far is thrown away.
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let Tools { scaler, scratch } = tools;
+            let added = self.store.show(index, scaler, |picture| {
+                let augmented = match (&self.augment, place) {
+                    (Some(augment), Some((epoch, _))) => {
+                        let draw = self.draw(epoch, index as u64);
+                        Some(augment.apply_with(picture, self.image_size, draw, scratch)?)
+                    }
+                    // Kept larger than it is shown, for an epoch that cuts parts from it.
+                    _ if picture.width() != self.image_size => {
+                        Some(picture.resized(self.image_size)?)
+                    }
+                    _ => None,
+                };
+                let picture = augmented.as_ref().unwrap_or(picture);
+                for (view, batch) in self.views.iter().zip(&mut batches) {
+                    match view {
+                        View::Identity => picture.append_rgb(&mut batch.pixels),
+                        view => view.of(picture).append_rgb(&mut batch.pixels),
+                    }
+                }
+                Ok(())
+            })?;
+            if added {
+                let sample = &self.store.samples[index];
+                for batch in &mut batches {
+                    batch.count += 1;
+                    batch.labels.push(sample.label as u32);
+                    batch.weights.push(sample.weight);
+                    batch.ids.push(sample.id.clone());
+                }
+            }
+        }
+        if let Some((epoch, number)) = place {
+            for batch in &mut batches {
+                self.mix.apply(batch, self.draw(epoch, number))?;
+            }
+        }
+        Ok(batches)
+    }
+
+    fn draw(&self, epoch: u64, index: u64) -> Draw {
+        Draw {
+            seed: self.seed,
+            epoch,
+            index,
+        }
+    }
+
+    fn empty(&self, count: usize) -> HostBatch {
+        let size = self.image_size as usize;
+        HostBatch {
+            count: 0,
+            height: size,
+            width: size,
+            pixels: Vec::with_capacity(count * size * size * 3),
+            labels: Vec::with_capacity(count),
+            weights: Vec::with_capacity(count),
+            ids: Vec::with_capacity(count),
+            mix: None,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Rows of a CSV file that begin with a path, each with its line.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use crate::error::{Error, Result};
+
+/// The columns that a table may have.
+const COLUMNS: [&str; 3] = ["path", "label", "weight"];
+
+/// A table as read: every row has every column of the header.
+pub(crate) struct Table {
+    pub(crate) path: PathBuf,
+    pub(crate) rows: Vec<Row>,
+}
+
+pub(crate) struct Row {
+    /// Where it begins, from 1.
+    pub(crate) line: u64,
+    /// As written.
+    pub(crate) path: String,
+    /// Empty where there is no such column.
+    pub(crate) label: String,
+    /// 1 where there is no such column.
+    pub(crate) weight: f32,
+}
+
+impl Table {
+    /// Reads a CSV file with a header. `required` columns must be there, and only [`COLUMNS`] may be.
+    pub(crate) fn read(path: &Path, required: &[&str]) -> Result<Self> {
+        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(file);
+        let header = reader
+            .headers()
+            .map_err(|error| of_csv(path, error))?
+            .clone();
+        let names: Vec<&str> = header.iter().collect();
+        let wrong_header = |problem: String| {
+            Err(at(
+                path,
+                1,
+                format!("{problem}; expected a header such as `path,label,weight`"),
+            ))
+        };
+        if header.is_empty() {
+            return wrong_header("the file is empty".into());
+        }
+        for (place, name) in names.iter().enumerate() {
+            if !COLUMNS.contains(name) {
+                return wrong_header(format!("unknown column `{name}`"));
+            }
+            if names[..place].contains(name) {
+                return wrong_header(format!("column `{name}` comes twice"));
+            }
+        }
+        if let Some(missing) = required.iter().find(|name| !names.contains(name)) {
+            return wrong_header(format!("no column `{missing}` among {names:?}"));
+        }
+        let column = |name| names.iter().position(|known| *known == name);
+        let [paths, labels, weights] = COLUMNS.map(column);
+        let mut table = Self {
+            path: path.into(),
+            rows: Vec::new(),
+        };
+        for record in reader.records() {
+            let record = record.map_err(|error| of_csv(path, error))?;
+            let row = table.row(&record, [paths, labels, weights])?;
+            table.rows.push(row);
+        }
+        if table.rows.is_empty() {
+            return Err(at(path, 2, "no row after the header".into()));
+        }
+        table.refuse_duplicates()?;
+        Ok(table)
+    }
+
+    fn row(&self, record: &StringRecord, columns: [Option<usize>; 3]) -> Result<Row> {
+        let line = record.position().map_or(0, csv::Position::line);
+        let [path, label, weight] =
+            columns.map(|column| column.and_then(|column| record.get(column)));
+        let required = |value: Option<&str>, name| match value {
+            Some("") => Err(self.at(line, format!("the {name} is empty"))),
+            value => Ok(value.unwrap_or_default().to_owned()),
+        };
+        let weight = weight.map_or(Ok(1.0), |text| {
+            let weight = text.trim().parse().ok().filter(|weight| is_weight(*weight));
+            weight.ok_or_else(|| {
+                self.at(
+                    line,
+                    format!("weight {text:?}, expected a finite number of at least 0"),
+                )
+            })
+        })?;
+        Ok(Row {
+            line,
+            path: required(path, "path")?,
+            label: required(label, "label")?,
+            weight,
+        })
+    }
+
+    fn refuse_duplicates(&self) -> Result<()> {
+        let mut lines = HashMap::new();
+        for row in &self.rows {
+            // By its parts, so that `./a` is `a`.
+            let parts: PathBuf = Path::new(&row.path).components().collect();
+            let parts = parts.strip_prefix(".").unwrap_or(&parts).to_path_buf();
+            if let Some(first) = lines.insert(parts, row.line) {
+                let problem = format!("{:?} comes twice, first on line {first}", row.path);
+                return Err(self.at(row.line, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error about a line of this table.
+    pub(crate) fn at(&self, line: u64, problem: String) -> Error {
+        at(&self.path, line, problem)
+    }
+}
+
+/// Whether a number can be a sample's weight.
+pub(crate) fn is_weight(weight: f32) -> bool {
+    weight.is_finite() && weight >= 0.0
+}
+
+fn at(path: &Path, line: u64, problem: String) -> Error {
+    Error::Table {
+        path: path.into(),
+        line,
+        problem,
+    }
+}
+
+fn of_csv(path: &Path, error: csv::Error) -> Error {
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => Error::io("read", path)(source),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => at(
+            path,
+            line,
+            format!("{len} values, expected {expected_len} as in the header"),
+        ),
+        csv::ErrorKind::Utf8 { .. } => at(path, line, "is not UTF-8".into()),
+        other => at(path, line, format!("is no CSV: {other:?}")),
+    }
+}

@@ -1,0 +1,150 @@
+//! Cross-validation.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::shuffle::shuffle;
+
+/// One division of the samples in two, by their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fold {
+    /// The places to train on, ascending.
+    pub train: Vec<usize>,
+    /// The places to validate on, ascending.
+    pub val: Vec<usize>,
+}
+
+/// Divides samples with these labels `k` times in two, so that each is validated on in exactly one fold:
+/// scikit-learn's `StratifiedKFold(k, shuffle=True)`.
+///
+/// Of each class, and of all samples, any two folds validate on numbers that differ by at most one. A class of
+/// fewer than `k` samples, of which some folds then have none to validate on, gets a warning.
+///
+/// # Errors
+/// [`Error::Setting`] for `k` below 2, and where every class has fewer than `k` samples.
+///
+/// ```
+/// let labels = [0, 0, 0, 0, 1, 1];
+/// let folds = mnist_data::folds(&labels, 2, 42)?;
+/// for fold in &folds {
+///     assert_eq!((fold.train.len(), fold.val.len()), (3, 3));
+///     assert_eq!(fold.val.iter().filter(|&&place| labels[place] == 0).count(), 2);
+/// }
+/// # Ok::<(), mnist_data::Error>(())
+/// ```
+pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
+    let refuse = |problem| {
+        Err(Error::Setting {
+            setting: "folds",
+            problem,
+        })
+    };
+    if k < 2 {
+        return refuse(format!("found {k}, expected at least 2"));
+    }
+    let mut classes: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, &label) in labels.iter().enumerate() {
+        classes.entry(label).or_default().push(place);
+    }
+    let largest = classes.values().map(Vec::len).max().unwrap_or(0);
+    if largest < k {
+        return refuse(format!(
+            "found {k}, but no class has more than {largest} samples; take fewer folds"
+        ));
+    }
+    for (label, places) in &classes {
+        if places.len() < k {
+            tracing::warn!(
+                "class number {label} has {} samples for {k} folds: some validate on none of it",
+                places.len()
+            );
+        }
+    }
+    // Dealing out class after class without going back to the first fold in between keeps both the classes
+    // and the whole level.
+    let mut fold_of = vec![0; labels.len()];
+    let mut next = 0;
+    for (&label, places) in &mut classes {
+        shuffle(places, seed, label as u64);
+        for &place in places.iter() {
+            fold_of[place] = next;
+            next = (next + 1) % k;
+        }
+    }
+    let fold = |number| {
+        let (val, train) = (0..labels.len()).partition(|&place| fold_of[place] == number);
+        Fold { train, val }
+    };
+    Ok((0..k).map(fold).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many of `places` have this label.
+    fn count(labels: &[usize], places: &[usize], label: usize) -> usize {
+        places
+            .iter()
+            .filter(|&&place| labels[place] == label)
+            .count()
+    }
+
+    fn differ_by_one_at_most(counts: impl Iterator<Item = usize>) -> bool {
+        let counts: Vec<usize> = counts.collect();
+        counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1
+    }
+
+    #[test]
+    fn too_many_and_too_few_folds_are_refused() {
+        for (labels, k, problem) in [
+            (vec![0, 0, 1, 1], 1, "at least 2"),
+            (vec![0, 0, 1, 1], 0, "at least 2"),
+            (vec![0, 0, 1, 1], 3, "more than 2 samples"),
+            (vec![], 2, "more than 0 samples"),
+        ] {
+            let error = folds(&labels, k, 0).unwrap_err().to_string();
+            assert!(
+                error.contains("folds") && error.contains(problem),
+                "{error}"
+            );
+        }
+        // A class that is too small is no error while another is not.
+        let uneven = folds(&[0, 0, 0, 1], 3, 0).unwrap();
+        assert_eq!(uneven.len(), 3);
+    }
+
+    #[test]
+    fn another_seed_deals_otherwise() {
+        let labels: Vec<usize> = (0..60).map(|place| place % 3).collect();
+        let one = folds(&labels, 4, 1).unwrap();
+        assert_eq!(folds(&labels, 4, 1).unwrap(), one);
+        assert_ne!(folds(&labels, 4, 2).unwrap(), one);
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_is_validated_on_once_and_classes_keep_their_shares(
+            labels in proptest::collection::vec(0_usize..5, 10..120), k in 2_usize..8, seed: u64,
+        ) {
+            let largest = (0..5).map(|label| labels.iter().filter(|&&l| l == label).count()).max().unwrap();
+            prop_assume!(largest >= k);
+            let folds = folds(&labels, k, seed).unwrap();
+            prop_assert_eq!(folds.len(), k);
+            let mut validated: Vec<usize> = folds.iter().flat_map(|fold| fold.val.clone()).collect();
+            validated.sort_unstable();
+            prop_assert_eq!(validated, (0..labels.len()).collect::<Vec<_>>());
+            for fold in &folds {
+                let mut all = [fold.train.clone(), fold.val.clone()].concat();
+                all.sort_unstable();
+                prop_assert_eq!(all, (0..labels.len()).collect::<Vec<_>>());
+            }
+            for label in 0..5 {
+                prop_assert!(differ_by_one_at_most(folds.iter().map(|fold| count(&labels, &fold.val, label))));
+            }
+            prop_assert!(differ_by_one_at_most(folds.iter().map(|fold| fold.val.len())));
+        }
+    }
+}

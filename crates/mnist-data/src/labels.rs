@@ -1,0 +1,124 @@
+//! Data sets whose labels are listed in a CSV file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::csv_table::Table;
+use crate::error::{Error, Result};
+use crate::folder::{Classes, ImageFolder, Sample};
+
+/// So many missing files are named.
+const NAMED: usize = 5;
+
+impl Classes {
+    /// Class names from a file, one a line, in the order of their labels. Empty lines at its end do not count.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Table`] for a line that is empty or names a class again, and for a file without
+    /// any.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let at = |line: usize, problem: String| Error::Table {
+            path: path.into(),
+            line: line as u64,
+            problem,
+        };
+        let text = text.trim_start_matches('\u{feff}').trim_end();
+        let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        if names.is_empty() {
+            return Err(at(
+                1,
+                "the file is empty, expected a class name a line".into(),
+            ));
+        }
+        for (line, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                return Err(at(line + 1, "is empty, expected a class name".into()));
+            }
+            if let Some(first) = names[..line].iter().position(|other| other == name) {
+                let problem = format!("class `{name}` comes twice, first on line {}", first + 1);
+                return Err(at(line + 1, problem));
+            }
+        }
+        Self::new(names)
+    }
+}
+
+impl ImageFolder {
+    /// The images that a CSV file lists, with a header and the columns `path`, `label` and, if wanted,
+    /// `weight`; any other column is an error. Labels are class names.
+    ///
+    /// Paths are relative to `root`, or to the file's folder without one; absolute paths and such that lead out
+    /// of it are taken as they are. A sample's id is its path as written. The classes are `classes`, or, for a
+    /// training split, the labels that occur, sorted. As from a folder, samples are ordered by class, then by id.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Table`], with the line, for a wrong header or row, a label that is none of
+    /// `classes`, a weight that is negative or no number, a path that comes twice, no row, and files that are not
+    /// there, the first of which are named.
+    ///
+    /// ```
+    /// use mnist_data::ImageFolder;
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("mnist-data-from-csv-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// # for name in ["1.png", "2.png"] { std::fs::write(dir.join(name), "")?; }
+    /// let file = dir.join("train.csv");
+    /// std::fs::write(&file, "path,label,weight\n1.png,dog,1\n2.png,cat,0.5\n")?;
+    /// let training = ImageFolder::from_csv(&file, None, None)?;
+    /// assert_eq!(training.classes.names(), ["cat", "dog"]);
+    /// assert_eq!((training.samples[0].id.as_str(), training.samples[0].weight), ("2.png", 0.5));
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_csv(file: &Path, root: Option<&Path>, classes: Option<&Classes>) -> Result<Self> {
+        let table = Table::read(file, &["path", "label"])?;
+        let classes = match classes {
+            Some(classes) => classes.clone(),
+            None => {
+                let labels: BTreeSet<&str> =
+                    table.rows.iter().map(|row| row.label.as_str()).collect();
+                Classes::new(labels.into_iter().map(str::to_owned).collect())?
+            }
+        };
+        let root = root.or_else(|| file.parent()).unwrap_or(Path::new(""));
+        let mut samples = Vec::with_capacity(table.rows.len());
+        let mut missing = Vec::new();
+        for row in &table.rows {
+            let label = classes.index_of(&row.label).ok_or_else(|| {
+                let known = classes.names().join(", ");
+                table.at(
+                    row.line,
+                    format!("label `{}` is none of the classes ({known})", row.label),
+                )
+            })?;
+            let path = root.join(&row.path);
+            if !path.is_file() {
+                missing.push((row.line, path.clone()));
+            }
+            samples.push(Sample {
+                weight: row.weight,
+                ..Sample::new(row.path.clone(), path, label)
+            });
+        }
+        if let Some(&(line, _)) = missing.first() {
+            let named = missing.iter().take(NAMED);
+            let mut named: Vec<String> = named
+                .map(|(line, path)| format!("{} (line {line})", path.display()))
+                .collect();
+            if missing.len() > NAMED {
+                named.push("…".into());
+            }
+            let problem = format!(
+                "{} of {} files are not there: {}; correct the paths or the folder they are relative to",
+                missing.len(),
+                table.rows.len(),
+                named.join(", ")
+            );
+            return Err(table.at(line, problem));
+        }
+        samples.sort_by(|a, b| (a.label, &a.id).cmp(&(b.label, &b.id)));
+        Ok(Self { classes, samples })
+    }
+}

@@ -1,0 +1,116 @@
+//! How much each sample counts.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use glob::{MatchOptions, Pattern};
+use serde::{Deserialize, Serialize};
+
+use crate::csv_table::{Table, is_weight};
+use crate::error::{Error, Result};
+use crate::folder::Sample;
+
+/// As in a shell: `*` and `?` stay within a folder, `**` does not, and a leading dot is nothing special.
+const MATCHING: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
+
+/// Weights of samples by their ids, which are paths relative to the split's folder.
+///
+/// What no pattern and no row is about keeps its weight: 1, or what a CSV file of labels says.
+///
+/// ```
+/// use mnist_data::{Sample, WeightsConfig};
+///
+/// let weights: WeightsConfig =
+///     serde_json::from_str(r#"{ "patterns": [{ "pattern": "dots/*", "weight": 0.5 }] }"#)?;
+/// let mut samples =
+///     ["dots/1.png", "rings/1.png"].map(|id| Sample::new(id.into(), id.into(), 0));
+/// weights.apply(&mut samples)?;
+/// assert_eq!(samples.map(|sample| sample.weight), [0.5, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightsConfig {
+    /// A CSV file with the columns `path` (a sample's id) and `weight`. It goes before the patterns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Patterns of ids; of several that match, the last decides.
+    pub patterns: Vec<WeightPattern>,
+}
+
+/// The weight of all samples whose ids match a pattern.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightPattern {
+    /// `*` and `?` match within a folder's name, `**` any folders, `[a-c]` one character.
+    pub pattern: String,
+    /// At least 0.
+    pub weight: f32,
+}
+
+impl WeightsConfig {
+    /// Sets the weights of samples.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a pattern that is none or matches no sample, a weight that is negative or no
+    /// number, and where no sample is left with a weight above 0; [`Error::Table`] and [`Error::Io`] for the
+    /// file, of which every row must be about a sample.
+    pub fn apply(&self, samples: &mut [Sample]) -> Result<()> {
+        for (number, entry) in self.patterns.iter().enumerate() {
+            let refuse = |problem: String| Error::Setting {
+                setting: "weights.patterns",
+                problem: format!("number {} ({:?}): {problem}", number + 1, entry.pattern),
+            };
+            if !is_weight(entry.weight) {
+                return Err(refuse(format!(
+                    "found weight {}, expected a finite number of at least 0",
+                    entry.weight
+                )));
+            }
+            let pattern =
+                Pattern::new(&entry.pattern).map_err(|error| refuse(error.to_string()))?;
+            let mut matched = false;
+            for sample in samples.iter_mut() {
+                if pattern.matches_with(&sample.id, MATCHING) {
+                    sample.weight = entry.weight;
+                    matched = true;
+                }
+            }
+            if let (false, Some(example)) = (matched, samples.first()) {
+                return Err(refuse(format!(
+                    "matches no sample; they are named like {:?}",
+                    example.id
+                )));
+            }
+        }
+        if let Some(file) = &self.file {
+            let table = Table::read(file, &["path", "weight"])?;
+            let places = samples.iter().enumerate();
+            let places: HashMap<String, usize> = places
+                .map(|(place, sample)| (sample.id.clone(), place))
+                .collect();
+            for row in &table.rows {
+                let place = places.get(&row.path).ok_or_else(|| {
+                    let example = samples.first().map_or("", |sample| &sample.id);
+                    let problem = format!(
+                        "no sample is named {:?}; they are named like {example:?}",
+                        row.path
+                    );
+                    table.at(row.line, problem)
+                })?;
+                samples[*place].weight = row.weight;
+            }
+        }
+        if !samples.is_empty() && samples.iter().all(|sample| sample.weight == 0.0) {
+            return Err(Error::Setting {
+                setting: "weights",
+                problem: "every sample weighs 0, so that there is nothing to learn".into(),
+            });
+        }
+        Ok(())
+    }
+}

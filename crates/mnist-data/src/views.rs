@@ -1,0 +1,92 @@
+//! Several views of one picture, whose answers are averaged.
+
+use serde::{Deserialize, Serialize};
+
+use crate::augment::flip_horizontally;
+use crate::decode::Picture;
+
+/// Test-time augmentation: the views of every picture that a network is asked about.
+///
+/// ```
+/// use mnist_data::{Picture, TtaConfig};
+///
+/// let picture = Picture::from_gray(2, 1, vec![1, 2])?;
+/// let views: Vec<Picture> = TtaConfig::Flip.views().iter().map(|view| view.of(&picture)).collect();
+/// assert_eq!(views[0], picture);
+/// assert_eq!(views[1].pixels(), [2, 1]);
+/// # Ok::<(), mnist_data::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TtaConfig {
+    /// The picture alone.
+    #[default]
+    None,
+    /// The picture and its mirror image, for photographs.
+    Flip,
+    /// The picture and four that are shifted by a pixel, to the left, to the right, up and down, for digits.
+    Shifts,
+}
+
+/// One view of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As it is.
+    Identity,
+    /// Left and right exchanged.
+    HorizontalFlip,
+    /// Moved to the right and down by so many pixels. What comes in repeats the border.
+    Shift {
+        /// To the right; negative, to the left.
+        x: i32,
+        /// Down; negative, up.
+        y: i32,
+    },
+}
+
+impl TtaConfig {
+    /// The views in their fixed order, which begins with the picture as it is.
+    #[must_use]
+    pub fn views(self) -> &'static [View] {
+        match self {
+            Self::None => &[View::Identity],
+            Self::Flip => &[View::Identity, View::HorizontalFlip],
+            Self::Shifts => &[
+                View::Identity,
+                View::Shift { x: -1, y: 0 },
+                View::Shift { x: 1, y: 0 },
+                View::Shift { x: 0, y: -1 },
+                View::Shift { x: 0, y: 1 },
+            ],
+        }
+    }
+}
+
+impl View {
+    /// This view of a picture, of the same size and channels.
+    #[must_use]
+    pub fn of(self, picture: &Picture) -> Picture {
+        let mut view = picture.clone();
+        match self {
+            Self::Identity => {}
+            Self::HorizontalFlip => flip_horizontally(&mut view),
+            Self::Shift { x, y } => shift(picture, x, y, view.pixels_mut()),
+        }
+        view
+    }
+}
+
+fn shift(source: &Picture, x: i32, y: i32, target: &mut [u8]) {
+    let (width, height) = (source.width() as usize, source.height() as usize);
+    let channels = usize::from(source.channels());
+    // Sides are at most 32,768, so that every place fits.
+    let from = |place: usize, by: i32, side: usize| {
+        (place as i64 - i64::from(by)).clamp(0, side as i64 - 1) as usize
+    };
+    for (row, pixels) in target.chunks_exact_mut(width * channels).enumerate() {
+        let source = &source.pixels()[from(row, y, height) * width * channels..];
+        for (column, pixel) in pixels.chunks_exact_mut(channels).enumerate() {
+            pixel.copy_from_slice(&source[from(column, x, width) * channels..][..channels]);
+        }
+    }
+}
