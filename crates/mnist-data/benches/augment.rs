@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mnist_data::{
@@ -16,8 +17,7 @@ mod photos;
 
 /// A photograph of so many pixels a side.
 fn photo(size: u32) -> Picture {
-    let (width, height) = (photos::WIDTH as u32, photos::HEIGHT as u32);
-    let photo = Picture::from_rgb(width, height, photos::pixels(0)).unwrap();
+    let photo = Picture::decode(&photos::jpeg(0).unwrap(), Path::new("photo")).unwrap();
     photo.resized(size).unwrap()
 }
 

@@ -41,10 +41,10 @@ fn warp_channels<const C: usize>(
     let mut target = vec![0; width * height * C];
     for (y, row) in target.chunks_exact_mut(width * C).enumerate() {
         let from_middle = y as f64 - middle[1];
-        let pixels = row.chunks_exact_mut(C).enumerate();
+        let pixels = row.chunks_exact_mut(C);
         if let Some(field) = field {
             let moves = &field[y * width..][..width];
-            for ((x, pixel), moved) in pixels.zip(moves) {
+            for ((x, pixel), moved) in pixels.enumerate().zip(moves) {
                 let [dx, dy] = moved.map(f64::from);
                 let place = map.source([x as f64 - middle[0] + dx, from_middle + dy]);
                 padded.sample(
@@ -57,7 +57,7 @@ fn warp_channels<const C: usize>(
             let first = map.source([-middle[0], from_middle]);
             let [mut at_x, mut at_y] = [fixed(first[0] + middle[0]), fixed(first[1] + middle[1])];
             let [step_x, step_y] = [fixed(map.x[0]), fixed(map.y[0])];
-            for (_, pixel) in pixels {
+            for pixel in pixels {
                 padded.sample(at_x, at_y, pixel);
                 at_x += step_x;
                 at_y += step_y;

@@ -8,7 +8,11 @@ use crate::decode::Picture;
 /// The `pixel` of generate_augment.py.
 fn pixel(x: u32, y: u32, c: u32) -> u8 {
     let noise = (31 * x + 17 * y + 7 * c) % 23 * 4;
-    let edge = if (x / 5 + y / 7) % 2 == 0 { 0 } else { 90 };
+    let edge = if (x / 5 + y / 7).is_multiple_of(2) {
+        0
+    } else {
+        90
+    };
     ((5 * x + 3 * y + 40 * c + noise + edge) % 256) as u8
 }
 
