@@ -51,7 +51,7 @@ pub(crate) fn adjust_hue(picture: &mut Picture, shift: f32) {
     for rgb in picture.pixels_mut().chunks_exact_mut(3) {
         let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(|byte| f32::from(byte) / 255.0);
         let (hue, saturation, value) = hsv(r, g, b);
-        let moved = (hue + shift).rem_euclid(1.0);
+        let moved = within_circle(hue + shift);
         let [r, g, b] = from_hsv(moved, saturation, value);
         // As torchvision makes bytes of floats: 256 equal intervals.
         for (byte, float) in rgb.iter_mut().zip([r, g, b]) {
@@ -69,7 +69,8 @@ fn blended(factor: f32, other: f32) -> [u8; 256] {
 /// The grey level of a pixel, a whole number: the luma of ITU-R BT.601.
 fn gray(rgb: &[u8]) -> f32 {
     let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-    (r * 0.2989 + g * 0.587 + b * 0.114).floor()
+    // A cast cuts off as a floor does, without a call where a processor may lack the instruction.
+    (r * 0.2989 + g * 0.587 + b * 0.114) as u8 as f32
 }
 
 fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
@@ -86,21 +87,35 @@ fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
     } else {
         4.0 + from_g - from_r
     };
-    ((sixths / 6.0 + 1.0) % 1.0, range / most, most)
+    (within_circle(sixths / 6.0), range / most, most)
+}
+
+/// A hue of -1 to 2 circles as one of 0 to 1.
+fn within_circle(hue: f32) -> f32 {
+    if hue < 0.0 {
+        hue + 1.0
+    } else if hue >= 1.0 {
+        hue - 1.0
+    } else {
+        hue
+    }
 }
 
 fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
     let sixths = hue * 6.0;
-    let fraction = sixths - sixths.floor();
+    let sector = sixths as u32;
+    let fraction = sixths - sector as f32;
     let p = value * (1.0 - saturation);
     let q = value * (1.0 - saturation * fraction);
     let t = value * (1.0 - saturation * (1.0 - fraction));
-    match sixths as u32 % 6 {
+    match sector {
         0 => [value, t, p],
         1 => [q, value, p],
         2 => [p, value, t],
         3 => [p, q, value],
         4 => [t, p, value],
-        _ => [value, p, q],
+        5 => [value, p, q],
+        // The whole circle, to which rounding may lead, is its beginning.
+        _ => [value, t, p],
     }
 }

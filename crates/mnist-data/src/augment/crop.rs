@@ -101,11 +101,9 @@ pub(crate) fn cut(picture: &Picture, part: Part) -> Result<Picture> {
     );
     let rows = picture.pixels().chunks_exact(stride);
     let rows = rows.skip(part.top as usize).take(part.height as usize);
-    let pixels = rows.flat_map(|row| &row[start..start + length]).copied();
-    Picture::from_raw(
-        part.width,
-        part.height,
-        picture.channels(),
-        pixels.collect(),
-    )
+    let mut pixels = Vec::with_capacity(length * part.height as usize);
+    for row in rows {
+        pixels.extend_from_slice(&row[start..start + length]);
+    }
+    Picture::from_raw(part.width, part.height, picture.channels(), pixels)
 }

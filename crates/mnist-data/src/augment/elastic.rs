@@ -56,22 +56,16 @@ impl ElasticConfig {
             let number = |_| rng.next_u32() as f32 / (1_u64 << 31) as f32 - 1.0;
             (0..width * height).map(number).collect()
         };
-        let [x, y] = [noise(), noise()].map(|noise| self.displacement(noise, width, height));
+        let [x, y] = [noise(), noise()].map(|noise| self.displacement(&noise, width, height));
         x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
     }
 
     /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision counts in sides of
     /// the picture, of which a side is 2 long: hence the half.
-    pub(crate) fn displacement(&self, noise: Vec<f32>, width: usize, height: usize) -> Vec<f32> {
+    pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
-        let mut field = noise;
-        let mut line = Vec::new();
-        for row in field.chunks_exact_mut(width) {
-            blur(row, 1, width, &kernel, &mut line);
-        }
-        for column in 0..width {
-            blur(&mut field[column..], width, height, &kernel, &mut line);
-        }
+        let mut field = blur_rows(&noise, width, &kernel);
+        field = blur_columns(&field, width, height, &kernel);
         let reach = (self.alpha / 2.0) as f32;
         field.iter_mut().for_each(|value| *value *= reach);
         field
@@ -90,27 +84,55 @@ fn gaussian(sigma: f64) -> Vec<f32> {
     weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// Blurs `count` values that lie `step` apart. Beyond its ends the line is reflected, as torchvision pads it,
-/// and as often as a wide Gaussian on a small picture needs, where torchvision gives up.
-fn blur(values: &mut [f32], step: usize, count: usize, kernel: &[f32], line: &mut Vec<f32>) {
+/// Blurs along x. One weight of the kernel after the other is added for a whole row, which vector instructions
+/// do at once.
+fn blur_rows(field: &[f32], width: usize, kernel: &[f32]) -> Vec<f32> {
     let reach = kernel.len() / 2;
-    let period = (2 * (count - 1)).max(1);
-    let reflected = |place: usize| {
-        // `place` counts from `reach` before the line; whole periods more keep it positive.
-        let from_start = (place + period * reach.div_ceil(period) - reach) % period;
-        from_start.min(period - from_start).min(count - 1)
-    };
-    line.clear();
-    line.extend((0..count + 2 * reach).map(|place| values[reflected(place) * step]));
-    for (target, window) in values
-        .iter_mut()
-        .step_by(step)
-        .zip(line.windows(kernel.len()))
+    let places: Vec<usize> = (0..width + 2 * reach)
+        .map(|at| reflected(at, reach, width))
+        .collect();
+    let mut blurred = vec![0.0; field.len()];
+    let mut line = Vec::with_capacity(places.len());
+    for (row, target) in field
+        .chunks_exact(width)
+        .zip(blurred.chunks_exact_mut(width))
     {
-        *target = window
-            .iter()
-            .zip(kernel)
-            .map(|(value, weight)| value * weight)
-            .sum();
+        line.clear();
+        line.extend(places.iter().map(|&place| row[place]));
+        for (shift, &weight) in kernel.iter().enumerate() {
+            add(target, &line[shift..], weight);
+        }
     }
+    blurred
+}
+
+/// Blurs along y.
+fn blur_columns(field: &[f32], width: usize, height: usize, kernel: &[f32]) -> Vec<f32> {
+    let reach = kernel.len() / 2;
+    let mut blurred = vec![0.0; field.len()];
+    for (y, target) in blurred.chunks_exact_mut(width).enumerate() {
+        for (shift, &weight) in kernel.iter().enumerate() {
+            add(
+                target,
+                &field[reflected(y + shift, reach, height) * width..],
+                weight,
+            );
+        }
+    }
+    blurred
+}
+
+fn add(target: &mut [f32], source: &[f32], weight: f32) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target += weight * source;
+    }
+}
+
+/// Which of `count` values stands at place `at - reach` of a line that is reflected beyond its ends, as
+/// torchvision pads it, and as often as a wide Gaussian on a small picture needs, where torchvision gives up.
+fn reflected(at: usize, reach: usize, count: usize) -> usize {
+    let period = (2 * (count - 1)).max(1);
+    // Whole periods more keep it positive.
+    let from_start = (at + period * reach.div_ceil(period) - reach) % period;
+    from_start.min(period - from_start).min(count - 1)
 }

@@ -157,7 +157,7 @@ fn every_operation_is_torchvisions_within_one_grey_level() {
                 fill: 0,
             };
             let noise = noise(case.width, case.height, 0);
-            let ours = config.displacement(noise, width, height);
+            let ours = config.displacement(&noise, width, height);
             let (theirs, rest) = answers.split_at(4 * ours.len());
             answers = rest;
             for (ours, theirs) in ours.iter().zip(theirs.chunks_exact(4)) {
