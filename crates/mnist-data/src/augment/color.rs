@@ -23,7 +23,7 @@ pub(crate) fn adjust_contrast(picture: &mut Picture, factor: f32) {
     let pixels = picture.pixels();
     let sum: u64 = match picture.channels() {
         1 => pixels.iter().map(|&byte| u64::from(byte)).sum(),
-        _ => pixels.chunks_exact(3).map(|rgb| gray(rgb) as u64).sum(),
+        _ => pixels.chunks_exact(3).map(|rgb| u64::from(gray(rgb))).sum(),
     };
     let count = pixels.len() / usize::from(picture.channels());
     let mean = sum as f64 / count as f64;
@@ -36,7 +36,7 @@ pub(crate) fn adjust_saturation(picture: &mut Picture, factor: f32) {
         return;
     }
     for rgb in picture.pixels_mut().chunks_exact_mut(3) {
-        let gray = gray(rgb) * (1.0 - factor);
+        let gray = gray(rgb) as f32 * (1.0 - factor);
         for byte in rgb {
             *byte = (f32::from(*byte) * factor + gray) as u8;
         }
@@ -66,11 +66,10 @@ fn blended(factor: f32, other: f32) -> [u8; 256] {
     std::array::from_fn(|byte| (byte as f32 * factor + other * (1.0 - factor)) as u8)
 }
 
-/// The grey level of a pixel, a whole number: the luma of ITU-R BT.601.
-fn gray(rgb: &[u8]) -> f32 {
-    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-    // A cast cuts off as a floor does, without a call where a processor may lack the instruction.
-    (r * 0.2989 + g * 0.587 + b * 0.114) as u8 as f32
+/// The grey level of a pixel, cut off to a whole number: torchvision's 0.2989, 0.587 and 0.114 in 65,536ths.
+fn gray(rgb: &[u8]) -> u32 {
+    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+    (r * 19_589 + g * 38_470 + b * 7_471) >> 16
 }
 
 fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
