@@ -64,7 +64,7 @@ impl ElasticConfig {
     /// the picture, of which a side is 2 long: hence the half.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
-        let mut field = blur_rows(&noise, width, &kernel);
+        let mut field = blur_rows(noise, width, &kernel);
         field = blur_columns(&field, width, height, &kernel);
         let reach = (self.alpha / 2.0) as f32;
         field.iter_mut().for_each(|value| *value *= reach);
