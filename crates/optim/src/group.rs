@@ -66,8 +66,39 @@ impl ParameterGroup {
     }
 }
 
-/// Checks the groups and lays them out as pieces in the order of the buffer.
-pub(crate) fn lay_out(groups: &[ParameterGroup], len: usize) -> Result<Vec<Piece>, Error> {
+/// A matrix in the buffer, row by row: the weight of a layer, a row for each output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    /// Where it lies.
+    pub range: Range<usize>,
+    /// Numbers in a row: all axes but the first, multiplied.
+    pub row: usize,
+    /// Whether it is the weight of a convolution (torch: has more than three axes).
+    pub is_convolution: bool,
+}
+
+impl Matrix {
+    fn validate(&self, len: usize) -> Result<(), Error> {
+        let Range { start, end } = self.range;
+        let ok =
+            start <= end && end <= len && self.row > 0 && (end - start).is_multiple_of(self.row);
+        require(
+            ok,
+            "optimizer",
+            "matrices",
+            format!("{start}..{end} in rows of {}", self.row),
+            "whole rows within the parameters",
+        )
+    }
+}
+
+/// Checks the groups and lays them out as pieces in the order of the buffer, those of `matrices`
+/// in whole rows.
+pub(crate) fn lay_out(
+    groups: &[ParameterGroup],
+    matrices: &[Matrix],
+    len: usize,
+) -> Result<Vec<Piece>, Error> {
     let mut ranges = Vec::new();
     for (index, group) in groups.iter().enumerate() {
         group.validate(len)?;
@@ -92,5 +123,50 @@ pub(crate) fn lay_out(groups: &[ParameterGroup], len: usize) -> Result<Vec<Piece
             return Err(Error::Group { group, problem });
         }
     }
-    Ok(cut(&ranges))
+    let mut matrices: Vec<&Matrix> = matrices.iter().collect();
+    matrices.sort_by_key(|matrix| matrix.range.start);
+    matrices
+        .iter()
+        .try_for_each(|matrix| matrix.validate(len))?;
+    let mut stretches = Vec::new();
+    for (range, group) in ranges {
+        divide(range, group, &matrices, &groups[group].name, &mut stretches)?;
+    }
+    Ok(cut(&stretches))
+}
+
+/// Divides a group's range into the matrices in it and what lies between them.
+fn divide(
+    range: Range<usize>,
+    group: usize,
+    matrices: &[&Matrix],
+    name: &str,
+    stretches: &mut Vec<Piece>,
+) -> Result<(), Error> {
+    let mut at = range.start;
+    let mut push = |range: Range<usize>, row| {
+        if !range.is_empty() {
+            stretches.push(Piece { range, group, row });
+        }
+    };
+    let first = matrices.partition_point(|matrix| matrix.range.end <= range.start);
+    let within = matrices[first..]
+        .iter()
+        .take_while(|m| m.range.start < range.end);
+    for matrix in within {
+        let whole = matrix.range.start >= at && matrix.range.end <= range.end;
+        if !whole {
+            let problem = format!(
+                "its range {range:?} holds a part of the matrix at {:?}; a matrix lies in one range, and in no other matrix",
+                matrix.range
+            );
+            let group = name.to_owned();
+            return Err(Error::Group { group, problem });
+        }
+        push(at..matrix.range.start, 0);
+        push(matrix.range.clone(), matrix.row);
+        at = matrix.range.end;
+    }
+    push(at..range.end, 0);
+    Ok(())
 }

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod accumulate;
 mod clip;
 mod config;
+mod ema;
 mod error;
 mod group;
 mod optimizer;
@@ -10,14 +12,19 @@ mod rules;
 mod schedule;
 mod state;
 
+pub use accumulate::Accumulator;
 pub use clip::{clip_gradient_norm, clip_gradient_value};
-pub use config::{AdamConfig, AdamWConfig, OptimizerConfig, SgdConfig};
+pub use config::{
+    AdaBeliefConfig, AdamConfig, AdamWConfig, LionConfig, OptimizerConfig, RangerConfig,
+    RmsPropConfig, SgdConfig,
+};
+pub use ema::{Ema, EmaConfig, EmaState};
 pub use error::Error;
-pub use group::ParameterGroup;
+pub use group::{Matrix, ParameterGroup};
 pub use optimizer::Optimizer;
 pub use schedule::{
-    Anneal, CosineConfig, Interval, LrSchedule, LrScheduleConfig, LrScheduleState, MultiStepConfig,
-    OneCycleConfig, PlateauConfig, PlateauMode, PlateauState, SgdrConfig, StepConfig,
-    ThresholdMode, Warmup,
+    Anneal, CosineConfig, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
+    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PlateauMode, PlateauState,
+    PolynomialConfig, SgdrConfig, StepConfig, ThresholdMode, Warmup,
 };
 pub use state::{GroupCounters, OptimizerCounters, OptimizerState};

@@ -2,7 +2,7 @@
 
 use crate::config::OptimizerConfig;
 use crate::error::{Error, is_non_negative, require};
-use crate::group::{ParameterGroup, lay_out};
+use crate::group::{Matrix, ParameterGroup, lay_out};
 use crate::pass::{Buffers, Piece, pass};
 use crate::rules::{Rule, Update};
 use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
@@ -28,11 +28,13 @@ pub struct Optimizer {
     rule: Rule,
     len: usize,
     groups: Vec<Group>,
+    /// As they were given.
+    layout: Vec<ParameterGroup>,
     /// The update of each group in the step under way; kept to save the allocation.
     updates: Vec<Update>,
     pieces: Vec<Piece>,
     /// The rule's buffers, `len` long; those it does not use stay empty.
-    buffers: [Vec<f32>; 2],
+    buffers: [Vec<f32>; 3],
 }
 
 #[derive(Debug, Clone)]
@@ -54,7 +56,8 @@ impl Optimizer {
         groups: Vec<ParameterGroup>,
     ) -> Result<Self, Error> {
         config.validate()?;
-        let pieces = lay_out(&groups, len)?;
+        let pieces = lay_out(&groups, &[], len)?;
+        let layout = groups.clone();
         let rule = Rule::new(config);
         let used = rule.buffer_names().len();
         let buffer = |index| vec![0.0; if index < used { len } else { 0 }];
@@ -73,10 +76,24 @@ impl Optimizer {
             len,
             updates: vec![Update::Hold; groups.len()],
             groups,
+            layout,
             pieces,
-            buffers: [buffer(0), buffer(1)],
+            buffers: [buffer(0), buffer(1), buffer(2)],
             rule,
         })
+    }
+
+    /// Tells which parts of the buffer are matrices. Ranger centralises the gradients of their
+    /// rows; to the other rules, and to a Ranger that is not told, nothing is a matrix.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a matrix that is not made of whole rows, [`Error::Group`] for one
+    /// that does not lie in one range of one group.
+    pub fn with_matrices(mut self, matrices: &[Matrix]) -> Result<Self, Error> {
+        let wanted = |matrix: &&Matrix| self.rule.centralises(matrix.is_convolution);
+        let matrices: Vec<Matrix> = matrices.iter().filter(wanted).cloned().collect();
+        self.pieces = lay_out(&self.layout, &matrices, self.len)?;
+        Ok(self)
     }
 
     /// Holds a group as it is, or lets it go on.
@@ -133,11 +150,11 @@ impl Optimizer {
                     .update(group.counters.steps, learning_rate, group.weight_decay)
             };
         }
-        let [first, second] = &mut self.buffers;
+        let [first, second, third] = &mut self.buffers;
         let buffers = Buffers {
             parameters,
             gradients,
-            state: [first, second],
+            state: [first, second, third],
         };
         pass(&self.pieces, &self.updates, 0, buffers);
         Ok(())

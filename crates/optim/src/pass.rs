@@ -8,25 +8,31 @@ use std::ops::Range;
 
 use crate::rules::Update;
 
-/// Longest stretch one task works through: with four buffers, 256 KiB, which a
+/// Longest stretch one task works through: with five buffers, 320 KiB, which a
 /// core's second-level cache holds.
 const GRAIN: usize = 16 * 1024;
 
-/// A stretch of at most [`GRAIN`] parameters of one group.
+/// A stretch of parameters of one group: at most [`GRAIN`] of them, or a longer row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Piece {
-    range: Range<usize>,
-    group: usize,
+    pub(crate) range: Range<usize>,
+    pub(crate) group: usize,
+    /// The length of the rows it is made of; 0 where it is no matrix.
+    pub(crate) row: usize,
 }
 
-/// Cuts ranges, each with the index of its group, into pieces; the order is kept.
-pub(crate) fn cut(ranges: &[(Range<usize>, usize)]) -> Vec<Piece> {
+/// Cuts stretches of any length into pieces of whole rows; the order is kept.
+pub(crate) fn cut(stretches: &[Piece]) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for (range, group) in ranges {
-        for start in range.clone().step_by(GRAIN) {
-            let end = range.end.min(start + GRAIN);
-            let (range, group) = (start..end, *group);
-            pieces.push(Piece { range, group });
+    for stretch in stretches {
+        let row = stretch.row.max(1);
+        let length = (GRAIN / row).max(1) * row;
+        for start in stretch.range.clone().step_by(length) {
+            pieces.push(Piece {
+                range: start..stretch.range.end.min(start + length),
+                group: stretch.group,
+                row: stretch.row,
+            });
         }
     }
     pieces
@@ -37,25 +43,26 @@ pub(crate) struct Buffers<'a> {
     pub(crate) parameters: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
     /// The rule's own buffers; those it does not use are empty.
-    pub(crate) state: [&'a mut [f32]; 2],
+    pub(crate) state: [&'a mut [f32]; 3],
 }
 
 impl<'a> Buffers<'a> {
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (left, right) = self.parameters.split_at_mut(mid);
         let (left_gradients, right_gradients) = self.gradients.split_at(mid);
-        let [first, second] = self.state;
+        let [first, second, third] = self.state;
         let (left_first, right_first) = first.split_at_mut(mid.min(first.len()));
         let (left_second, right_second) = second.split_at_mut(mid.min(second.len()));
+        let (left_third, right_third) = third.split_at_mut(mid.min(third.len()));
         let left = Buffers {
             parameters: left,
             gradients: left_gradients,
-            state: [left_first, left_second],
+            state: [left_first, left_second, left_third],
         };
         let right = Buffers {
             parameters: right,
             gradients: right_gradients,
-            state: [right_first, right_second],
+            state: [right_first, right_second, right_third],
         };
         (left, right)
     }
@@ -86,7 +93,7 @@ fn pass_in_order(pieces: &[Piece], updates: &[Update], offset: usize, buffers: B
     for piece in pieces {
         let (_, from_piece) = rest.split_at(piece.range.start - at);
         let (part, after) = from_piece.split_at(piece.range.len());
-        updates[piece.group].apply(part);
+        updates[piece.group].apply(part, piece.row);
         (rest, at) = (after, piece.range.end);
     }
 }

@@ -18,7 +18,7 @@ pub struct OptimizerState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerCounters {
-    /// Name of the update rule: `adam`, `adamw` or `sgd`.
+    /// Name of the update rule, for example `adamw`.
     pub optimizer: String,
     /// One entry for each parameter group, in the optimizer's order.
     pub groups: Vec<GroupCounters>,

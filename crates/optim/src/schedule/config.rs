@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::error::{Error, is_non_negative, is_positive, require};
-
 /// How the learning rate moves over a run; names and defaults are
 /// `torch.optim.lr_scheduler`'s, the base rate is the optimizer's learning rate.
 ///
@@ -16,6 +14,11 @@ use crate::error::{Error, is_non_negative, is_positive, require};
 /// | `sgdr`       | `CosineAnnealingWarmRestarts` | `interval`       |
 /// | `cosine`     | `CosineAnnealingLR`           | `interval`       |
 /// | `one_cycle`  | `OneCycleLR`                  | after a step     |
+/// | `polynomial` | `PolynomialLR`                | `interval`       |
+/// | `exponential`| `ExponentialLR`               | after an epoch   |
+///
+/// Wherever a schedule is read, a short text may stand for the whole table; see
+/// its [`FromStr`](std::str::FromStr).
 ///
 /// ```
 /// use optim::LrScheduleConfig;
@@ -26,7 +29,7 @@ use crate::error::{Error, is_non_negative, is_positive, require};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 pub enum LrScheduleConfig {
     /// The base rate throughout.
     // serde would let a unit variant of a tagged enum pass with any other keys.
@@ -45,6 +48,10 @@ pub enum LrScheduleConfig {
     Cosine(CosineConfig),
     /// Up and down once: Smith and Topin, 2018.
     OneCycle(OneCycleConfig),
+    /// A power of the part of the run that is left.
+    Polynomial(PolynomialConfig),
+    /// Times `gamma` every epoch.
+    Exponential(ExponentialConfig),
 }
 
 /// `torch.optim.lr_scheduler.ReduceLROnPlateau`.
@@ -151,7 +158,25 @@ pub struct CosineConfig {
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.OneCycleLR` in two phases over all steps behind the
+/// `torch.optim.lr_scheduler.PolynomialLR` over all epochs behind the warm-up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolynomialConfig {
+    /// The rate is the base rate times the part of the run that is left to this power.
+    pub power: f64,
+    /// When the rate moves on.
+    pub interval: Interval,
+}
+
+/// `torch.optim.lr_scheduler.ExponentialLR`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExponentialConfig {
+    /// The rate is multiplied by this after each epoch.
+    pub gamma: f64,
+}
+
+/// `torch.optim.lr_scheduler.OneCycleLR` over all steps behind the
 /// warm-up. `max_lr` is the optimizer's learning rate; momentum is not cycled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -164,6 +189,8 @@ pub struct OneCycleConfig {
     pub div_factor: f64,
     /// The last rate is the first one over this.
     pub final_div_factor: f64,
+    /// Fall as fast as the rate rose, back to the first rate, and only then to the last one.
+    pub three_phase: bool,
 }
 
 /// Shape of a phase of the one-cycle schedule.
@@ -199,6 +226,16 @@ impl Default for OneCycleConfig {
             anneal_strategy: Anneal::Cos,
             div_factor: 25.0,
             final_div_factor: 1e4,
+            three_phase: false,
+        }
+    }
+}
+
+impl Default for PolynomialConfig {
+    fn default() -> Self {
+        Self {
+            power: 1.0,
+            interval: Interval::Epoch,
         }
     }
 }
@@ -216,77 +253,4 @@ fn no_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     #[serde(deny_unknown_fields)]
     struct NoKeys {}
     NoKeys::deserialize(deserializer).map(|NoKeys {}| ())
-}
-
-impl LrScheduleConfig {
-    /// The name a configuration file gives it, for example `multi_step`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Plateau(_) => "plateau",
-            Self::Step(_) => "step",
-            Self::MultiStep(_) => "multi_step",
-            Self::Sgdr(_) => "sgdr",
-            Self::Cosine(_) => "cosine",
-            Self::OneCycle(_) => "one_cycle",
-        }
-    }
-
-    /// Checks every value that can be checked without the base rate.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] names the first key whose value is outside its domain.
-    pub fn validate(&self) -> Result<(), Error> {
-        let section = format!("schedule {}", self.name());
-        let positive = |key, value: f64| {
-            require(
-                is_positive(value),
-                &section,
-                key,
-                value,
-                "a finite number > 0",
-            )
-        };
-        let not_negative = |key, value: f64| {
-            let expected = "a finite number >= 0";
-            require(is_non_negative(value), &section, key, value, expected)
-        };
-        let count =
-            |key, value: usize| require(value > 0, &section, key, value, "a whole number >= 1");
-        match self {
-            Self::Constant => Ok(()),
-            Self::Plateau(plateau) => {
-                let (factor, expected) = (plateau.factor, "0 < factor < 1");
-                let ok = factor > 0.0 && factor < 1.0;
-                require(ok, &section, "factor", factor, expected)?;
-                not_negative("threshold", plateau.threshold)?;
-                not_negative("min_lr", plateau.min_lr)?;
-                not_negative("eps", plateau.eps)
-            }
-            Self::Step(step) => {
-                count("step_size", step.step_size)?;
-                positive("gamma", step.gamma)
-            }
-            Self::MultiStep(step) => {
-                let milestones = &step.milestones;
-                let ok = milestones.is_sorted_by(|a, b| a < b) && milestones.first() != Some(&0);
-                let (found, expected) = (format!("{milestones:?}"), "epochs >= 1, increasing");
-                require(ok, &section, "milestones", found, expected)?;
-                positive("gamma", step.gamma)
-            }
-            Self::Sgdr(sgdr) => {
-                count("t_0", sgdr.t_0)?;
-                count("t_mult", sgdr.t_mult)?;
-                not_negative("eta_min", sgdr.eta_min)
-            }
-            Self::Cosine(cosine) => not_negative("eta_min", cosine.eta_min),
-            Self::OneCycle(cycle) => {
-                let (share, expected) = (cycle.pct_start, "0 <= pct_start <= 1");
-                let ok = (0.0..=1.0).contains(&share);
-                require(ok, &section, "pct_start", share, expected)?;
-                positive("div_factor", cycle.div_factor)?;
-                positive("final_div_factor", cycle.final_div_factor)
-            }
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use std::f64::consts::PI;
 
 use super::config::{
-    Anneal, CosineConfig, Interval, MultiStepConfig, OneCycleConfig, SgdrConfig, StepConfig,
+    Anneal, CosineConfig, ExponentialConfig, Interval, MultiStepConfig, OneCycleConfig,
+    PolynomialConfig, SgdrConfig, StepConfig,
 };
 
 /// How far a run has come behind the warm-up, and how far it goes.
@@ -36,11 +37,8 @@ impl MultiStepConfig {
 
 impl CosineConfig {
     pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
-        let (at, end) = match self.interval {
-            Interval::Epoch => (clock.epoch, clock.epochs),
-            Interval::Step => (clock.step, clock.steps),
-        };
-        half_cosine(base, self.eta_min, at.min(end), end)
+        let (at, end) = self.interval.at(clock);
+        half_cosine(base, self.eta_min, at, end)
     }
 }
 
@@ -66,11 +64,16 @@ impl OneCycleConfig {
         let initial = max / self.div_factor;
         let last = initial / self.final_div_factor;
         let (at, end) = (clock.step as f64, (clock.steps - 1) as f64);
-        let top = self.pct_start * clock.steps as f64 - 1.0;
+        let rise = self.pct_start * clock.steps as f64;
+        let (top, back) = (rise - 1.0, 2.0 * rise - 2.0);
         let (from, to, start, end) = if at <= top {
             (initial, max, 0.0, top)
-        } else {
+        } else if !self.three_phase {
             (max, last, top, end)
+        } else if at <= back {
+            (max, initial, top, back)
+        } else {
+            (initial, last, back, end)
         };
         // A phase without length (a run of a step or two) is over at once.
         let share = if end > start {
@@ -82,6 +85,30 @@ impl OneCycleConfig {
             Anneal::Cos => to + (from - to) / 2.0 * ((PI * share).cos() + 1.0),
             Anneal::Linear => (to - from) * share + from,
         }
+    }
+}
+
+impl PolynomialConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        let (at, end) = self.interval.at(clock);
+        base * (1.0 - at as f64 / end as f64).powf(self.power)
+    }
+}
+
+impl ExponentialConfig {
+    pub(super) fn learning_rate(&self, base: f64, clock: Clock) -> f64 {
+        base * power(self.gamma, clock.epoch)
+    }
+}
+
+impl Interval {
+    /// How far the run has come, and how far it goes; never beyond its end.
+    fn at(self, clock: Clock) -> (usize, usize) {
+        let (at, end) = match self {
+            Self::Epoch => (clock.epoch, clock.epochs),
+            Self::Step => (clock.step, clock.steps),
+        };
+        (at.min(end), end)
     }
 }
 

@@ -3,13 +3,16 @@
 mod config;
 mod curve;
 mod plateau;
+mod text;
+mod validate;
 mod warmup;
 
 use serde::{Deserialize, Serialize};
 
 pub use config::{
-    Anneal, CosineConfig, Interval, LrScheduleConfig, MultiStepConfig, OneCycleConfig,
-    PlateauConfig, PlateauMode, SgdrConfig, StepConfig, ThresholdMode,
+    Anneal, CosineConfig, ExponentialConfig, Interval, LrScheduleConfig, MultiStepConfig,
+    OneCycleConfig, PlateauConfig, PlateauMode, PolynomialConfig, SgdrConfig, StepConfig,
+    ThresholdMode,
 };
 pub use plateau::PlateauState;
 pub use warmup::Warmup;
@@ -208,6 +211,12 @@ impl LrSchedule {
             (LrScheduleConfig::Sgdr(sgdr), _) => sgdr.learning_rate(self.base, clock),
             (LrScheduleConfig::Cosine(cosine), _) => cosine.learning_rate(self.base, clock),
             (LrScheduleConfig::OneCycle(cycle), _) => cycle.learning_rate(self.base, clock),
+            (LrScheduleConfig::Polynomial(polynomial), _) => {
+                polynomial.learning_rate(self.base, clock)
+            }
+            (LrScheduleConfig::Exponential(exponential), _) => {
+                exponential.learning_rate(self.base, clock)
+            }
         }
     }
 }

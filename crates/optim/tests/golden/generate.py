@@ -1,16 +1,21 @@
 """Writes optimizers.json and schedules.json, beside this file: what torch answers.
 
-    python generate.py        # needs torch (made with 2.15) on a CPU
+    python generate.py        # needs torch (made with 2.15) and pytorch-optimizer (4.1) on a CPU
 
-Parameters, gradients and metrics come from the formulas below, which
-tests/suite/formulas.rs repeats, so that only torch's answers are stored.
+What references.py says of some optimizers is asked as well. Parameters, gradients and metrics come
+from the formulas below, which tests/suite/formulas.rs repeats, so that only torch's answers are
+stored.
 """
 
 import json
+import math
 import pathlib
 import warnings
+from importlib.metadata import version
 
 import numpy
+import pytorch_optimizer
+import references
 import torch
 from torch.optim import lr_scheduler
 
@@ -33,7 +38,7 @@ def uniform(stream, index):
     return (hash32(hash32(stream) + index) >> 8) / 2**23 - 1.0
 
 
-SIZES = [1, 7, 24, 32]
+SHAPES = [(1,), (7,), (4, 6), (2, 4, 2, 2)]
 SCALES = [1.0, 2.0**-20, 8.0, 0.125]  # of the gradients of each tensor
 
 
@@ -70,40 +75,107 @@ OPTIMIZERS = {
     "sgd_dampening": dict(type="sgd", momentum=0.9, dampening=0.5, weight_decay=0.01),
     "sgd_nesterov": dict(type="sgd", momentum=0.9, nesterov=True, weight_decay=0.01),
     "sgd_frozen": dict(type="sgd", momentum=0.8, dampening=0.2),
+    "adam_amsgrad": dict(type="adam", amsgrad=True, weight_decay=0.01),
+    "adamw_amsgrad": dict(type="adamw", amsgrad=True),
+    "rmsprop": dict(type="rmsprop"),
+    "rmsprop_options": dict(type="rmsprop", alpha=0.9, eps=1e-4, weight_decay=0.02),
+    "rmsprop_momentum": dict(type="rmsprop", momentum=0.8),
+    "rmsprop_centered": dict(type="rmsprop", centered=True, eps=1e-3),
+    "rmsprop_all": dict(type="rmsprop", centered=True, momentum=0.7, eps=1e-3, weight_decay=0.02),
+    "lion": dict(type="lion"),
+    "lion_decay": dict(type="lion", betas=[0.8, 0.95], weight_decay=0.3),
+    "adabelief": dict(type="adabelief"),
+    "adabelief_plain": dict(type="adabelief", rectify=False, betas=[0.8, 0.99]),
+    "adabelief_eps": dict(type="adabelief", rectify=False, eps=1e-4),
+    "adabelief_decay": dict(type="adabelief", weight_decay=0.2),
+    "adabelief_l2": dict(type="adabelief", weight_decay=0.05, weight_decouple=False),
+    "adabelief_amsgrad": dict(type="adabelief", amsgrad=True),
+    "adabelief_frozen": dict(type="adabelief", weight_decay=0.1),
+    "ranger": dict(type="ranger"),
+    "ranger_plain": dict(type="ranger", use_gc=False, betas=[0.9, 0.99], eps=1e-8),
+    "ranger_convolutions": dict(type="ranger", gc_conv_only=True),
+    "ranger_lookahead": dict(type="ranger", k=4, alpha=0.3, weight_decay=0.2),
+    "ranger_frozen": dict(type="ranger", k=5),
+}
+
+# Settings that the package calls otherwise, or that are ours alone.
+TORCH = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
 }
 
 
+def packaged(kind, groups, learning_rate, options):
+    """torch's optimizer, or that of the package pytorch-optimizer."""
+    if kind in TORCH:
+        return TORCH[kind](groups, lr=learning_rate, **options)
+    options = dict(options)
+    if kind == "lion":
+        return pytorch_optimizer.Lion(groups, lr=learning_rate, **options)
+    if kind == "adabelief":
+        # Ours has the authors' default.
+        options.setdefault("rectify", True)
+        options["ams_bound"] = options.pop("amsgrad", False)
+        return pytorch_optimizer.AdaBelief(groups, lr=learning_rate, **options)
+    # Its own default goes against the gradient while the variance is not to be trusted.
+    return pytorch_optimizer.Ranger(groups, lr=learning_rate, degenerated_to_sgd=True, **options)
+
+
 def optimizer_case(name, config):
-    config = dict(config)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    learning_rate = 0.05 if config["type"] == "sgd" else 0.01
-    tensors, offset = [], 0
-    for size in SIZES:
-        values = [parameter(offset + i) for i in range(size)]
-        tensors.append(torch.nn.Parameter(torch.tensor(values, dtype=torch.float32)))
-        offset += size
+    kind = config["type"]
     options = {key: value for key, value in config.items() if key != "type"}
+    learning_rate = dict(sgd=0.05, rmsprop=0.002).get(kind, 0.01)
+    tensors, offset = [], 0
+    for shape in SHAPES:
+        size = math.prod(shape)
+        values = [parameter(offset + i) for i in range(size)]
+        tensors.append(torch.nn.Parameter(torch.tensor(values, dtype=torch.float32).reshape(shape)))
+        offset += size
     # The second group has a tenth of the rate and a weight decay of its own.
     groups = [
         dict(params=tensors[:2]),
         dict(params=tensors[2:], weight_decay=0.02),
     ]
-    optimizer = kind[config["type"]](groups, lr=learning_rate, **options)
+    optimizer = packaged(kind, groups, learning_rate, options)
+    # Of AdaBelief, Ranger and Lion also what their papers say, in f64.
+    by_hand = None
+    if kind not in TORCH:
+        decay = options.get("weight_decay", 0.0)
+        by_hand = [
+            references.Reference(kind, options, tensor.detach().numpy(), decay if at < 2 else 0.02)
+            for at, tensor in enumerate(tensors)
+        ]
     answers = {}
     for step in range(1, STEPS + 1):
         offset = 0
+        rate = learning_rate * (1.0 - step / 200.0)
         for position, (tensor, scale) in enumerate(zip(tensors, SCALES)):
             values = [gradient(step, offset + i, scale) for i in range(tensor.numel())]
             frozen = name.endswith("_frozen") and step <= FROZEN_UNTIL and position >= 2
-            tensor.grad = None if frozen else torch.tensor(values, dtype=torch.float32)
+            values = torch.tensor(values, dtype=torch.float32).reshape(tensor.shape)
+            tensor.grad = None if frozen else values
             offset += tensor.numel()
-        rate = learning_rate * (1.0 - step / 200.0)
+            if by_hand and not frozen:
+                own_rate = rate if position < 2 else rate * 0.1
+                by_hand[position].step(values.numpy(), own_rate)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.param_groups[1]["lr"] = rate * 0.1
-        optimizer.step()
+        if name.endswith("_frozen") and step <= FROZEN_UNTIL and kind not in TORCH:
+            # The package counts steps by group, and ours stand still with a frozen group.
+            held = optimizer.param_groups.pop()
+            optimizer.step()
+            optimizer.param_groups.append(held)
+        else:
+            optimizer.step()
         if step in STORED:
-            values = torch.cat([tensor.detach() for tensor in tensors]).numpy()
+            values = torch.cat([tensor.detach().flatten() for tensor in tensors]).numpy()
             answers[step] = [Number(value) for value in values]
+            if by_hand:
+                exact = numpy.concatenate([reference.p.ravel() for reference in by_hand])
+                worst = (abs(values - exact) / numpy.maximum(abs(exact), 0.1)).max()
+                assert worst < 1e-6, (name, step, worst)
     return dict(name=name, config=config, learning_rate=learning_rate, parameters=answers)
 
 
@@ -177,6 +249,13 @@ def closed_cosine(optimizer, t_max, eta_min):
     return scheduler
 
 
+def closed_polynomial(optimizer, total_iters, power):
+    """PolynomialLR by its own closed form, as above."""
+    scheduler = lr_scheduler.PolynomialLR(optimizer, total_iters, power)
+    scheduler.get_lr = scheduler._get_closed_form_lr
+    return scheduler
+
+
 def warmed(steps, start_factor, make_next):
     def make(optimizer):
         first = lr_scheduler.LinearLR(optimizer, start_factor, total_iters=steps)
@@ -224,6 +303,19 @@ def schedule_cases():
     yield one_cycle(20, 10, anneal_strategy="linear", pct_start=0.25)
     yield one_cycle(200, 1, div_factor=10.0, final_div_factor=100.0, pct_start=0.4)
     yield one_cycle(2, 1)
+    yield one_cycle(20, 10, three_phase=True)
+    yield one_cycle(200, 1, three_phase=True, pct_start=0.4, anneal_strategy="linear")
+    yield per_epoch(
+        dict(type="exponential", gamma=0.97), lambda o: lr_scheduler.ExponentialLR(o, 0.97)
+    )
+    for power in (1.0, 2.5):
+        yield per_epoch(
+            dict(type="polynomial", power=power), lambda o: closed_polynomial(o, 200, power)
+        )
+    yield per_step(
+        dict(type="polynomial", power=0.5, interval="step"),
+        lambda o: closed_polynomial(o, 200, 0.5),
+    )
     yield plateau()
     yield plateau(factor=0.5, patience=3, threshold=0.05)
     yield plateau(factor=0.5, patience=3, mode="max", threshold=0.01)
@@ -262,7 +354,8 @@ def main():
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", message="The epoch parameter in")
     cases = [optimizer_case(name, config) for name, config in OPTIMIZERS.items()]
-    write("optimizers.json", dict(frozen_until=FROZEN_UNTIL), cases)
+    made_by = dict(pytorch_optimizer=version("pytorch_optimizer"), frozen_until=FROZEN_UNTIL)
+    write("optimizers.json", made_by, cases)
     write("schedules.json", dict(base_learning_rate=BASE), schedule_cases())
 
 

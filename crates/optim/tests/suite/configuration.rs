@@ -51,6 +51,11 @@ fn optimizers_are_read_and_refused_by_key() {
             r#"{"type": "adamw", "weight_decay": 0.05}"#,
             r#"{"type": "sgd"}"#,
             r#"{"type": "sgd", "momentum": 0.9, "nesterov": true}"#,
+            r#"{"type": "adam", "amsgrad": true}"#,
+            r#"{"type": "rmsprop", "alpha": 0, "centered": true, "momentum": 0.9}"#,
+            r#"{"type": "lion", "betas": [0.9, 0.99], "weight_decay": 1}"#,
+            r#"{"type": "adabelief", "rectify": false, "weight_decouple": false}"#,
+            r#"{"type": "ranger", "k": 1, "alpha": 1, "use_gc": true, "gc_conv_only": true}"#,
         ],
         OptimizerConfig::validate,
     );
@@ -66,6 +71,18 @@ fn optimizers_are_read_and_refused_by_key() {
             (r#"{"type": "adamw", "weight_decay": -0.1}"#, "weight_decay"),
             (r#"{"type": "sgd", "momentum": -0.9}"#, "momentum"),
             (r#"{"type": "sgd", "nesterov": true}"#, "nesterov"),
+            (r#"{"type": "sgd", "amsgrad": true}"#, "amsgrad"),
+            (r#"{"type": "rmsprop", "alpha": 1}"#, "alpha"),
+            (r#"{"type": "rmsprop", "momentum": -1}"#, "momentum"),
+            (r#"{"type": "lion", "eps": 1}"#, "eps"),
+            (r#"{"type": "lion", "betas": [0.9, 1]}"#, "betas"),
+            (r#"{"type": "adabelief", "eps": -1}"#, "eps"),
+            (r#"{"type": "ranger", "k": 0}"#, "k"),
+            (r#"{"type": "ranger", "alpha": 1.5}"#, "alpha"),
+            (
+                r#"{"type": "ranger", "use_gc": false, "gc_conv_only": true}"#,
+                "gc_conv_only",
+            ),
             (
                 r#"{"type": "sgd", "momentum": 0.9, "dampening": 0.1, "nesterov": true}"#,
                 "nesterov",
@@ -86,12 +103,31 @@ fn schedules_are_read_and_refused_by_key() {
             r#"{"type": "sgdr", "t_0": 5, "interval": "step"}"#,
             r#"{"type": "cosine"}"#,
             r#"{"type": "one_cycle", "anneal_strategy": "linear"}"#,
+            r#"{"type": "one_cycle", "three_phase": true}"#,
+            r#"{"type": "polynomial", "power": 2, "interval": "step"}"#,
+            r#"{"type": "exponential", "gamma": 0.9}"#,
+            r#""default-0.1-3""#,
+            r#""step-4-0.8""#,
+            r#""SGDR-5-2""#,
+            r#""multi-10,20-0.1""#,
+            r#""constant""#,
         ],
         LrScheduleConfig::validate,
     );
     assert_refused(
         &[
             (r#"{"type": "cosinus"}"#, "cosinus"),
+            (r#"{"type": "exponential"}"#, "gamma"),
+            (r#"{"type": "exponential", "gamma": 0}"#, "gamma"),
+            (r#"{"type": "polynomial", "power": 0}"#, "power"),
+            (
+                r#"{"type": "one_cycle", "three_phase": true, "pct_start": 0.6}"#,
+                "three_phase",
+            ),
+            (r#""step-4-0""#, "gamma"),
+            (r#""default-2-3""#, "factor"),
+            (r#""SGDR-0-2""#, "t_0"),
+            (r#""multi-20,10-0.1""#, "milestones"),
             (r#"{"type": "constant", "gamma": 0.1}"#, "gamma"),
             (r#"{"type": "plateau", "step_size": 3}"#, "step_size"),
             (r#"{"type": "plateau", "factor": 1}"#, "factor"),
@@ -169,4 +205,45 @@ fn values_that_json_cannot_hold_are_refused_too() {
         error.contains("schedule plateau: `factor` is NaN"),
         "{error}"
     );
+}
+
+#[test]
+fn short_texts_are_the_tables_they_stand_for_and_others_get_all_forms() {
+    for (text, table) in [
+        ("constant", r#"{"type": "constant"}"#),
+        (
+            "default-0.1-3",
+            r#"{"type": "plateau", "mode": "max", "factor": 0.1, "patience": 3, "min_lr": 1e-6}"#,
+        ),
+        (
+            "step-4-0.8",
+            r#"{"type": "step", "step_size": 4, "gamma": 0.8}"#,
+        ),
+        (
+            "step-4-8e-1",
+            r#"{"type": "step", "step_size": 4, "gamma": 0.8}"#,
+        ),
+        ("SGDR-5-2", r#"{"type": "sgdr", "t_0": 5, "t_mult": 2}"#),
+        (
+            "multi-10,20-0.1",
+            r#"{"type": "multi_step", "milestones": [10, 20], "gamma": 0.1}"#,
+        ),
+    ] {
+        let table: LrScheduleConfig = serde_json::from_str(table).unwrap();
+        assert_eq!(text.parse::<LrScheduleConfig>().unwrap(), table, "{text}");
+    }
+    for text in [
+        "",
+        "step",
+        "step-4",
+        "step-0.5-4",
+        "SGDR-5-2-1",
+        "multi--0.1",
+        "warm-1-2",
+    ] {
+        let error = text.parse::<LrScheduleConfig>().unwrap_err().to_string();
+        for form in ["default-0.1-3", "step-4-0.8", "SGDR-5-2", "multi-10,20-0.1"] {
+            assert!(error.contains(form), "{text}: {error}");
+        }
+    }
 }

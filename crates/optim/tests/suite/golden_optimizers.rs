@@ -1,8 +1,8 @@
-//! A hundred steps of each optimizer against torch's.
+//! A hundred steps of each optimizer against torch's, and that of the package pytorch-optimizer.
 
 use std::collections::BTreeMap;
 
-use optim::{Optimizer, OptimizerConfig, ParameterGroup};
+use optim::{Matrix, Optimizer, OptimizerConfig, ParameterGroup};
 use serde::Deserialize;
 
 use crate::formulas::{SIZES, gradients, parameters};
@@ -26,9 +26,9 @@ struct Case {
 const SMALLEST: f32 = 0.1;
 
 #[test]
-fn every_optimizer_follows_torch_for_a_hundred_steps() {
+fn every_optimizer_follows_its_reference_for_a_hundred_steps() {
     let golden: Golden = serde_json::from_str(include_str!("../golden/optimizers.json")).unwrap();
-    assert_eq!(golden.cases.len(), 12);
+    assert_eq!(golden.cases.len(), 33);
     for case in &golden.cases {
         let worst = follow(case, golden.frozen_until);
         println!("{}: {worst:.1e}", case.name);
@@ -50,7 +50,16 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
             ..ParameterGroup::new("second", 0..0)
         },
     ];
-    let mut optimizer = Optimizer::new(&case.config, len, groups).unwrap();
+    // A 4 × 6 matrix, and a convolution of 2 × 4 × 2 × 2.
+    let matrices = [(8..32, 6, false), (32..64, 16, true)];
+    let matrices = matrices.map(|(range, row, is_convolution)| Matrix {
+        range,
+        row,
+        is_convolution,
+    });
+    let mut optimizer = Optimizer::new(&case.config, len, groups)
+        .and_then(|optimizer| optimizer.with_matrices(&matrices))
+        .unwrap();
     let mut ours = parameters();
     let (mut worst, mut compared) = (0.0f32, 0);
     for step in 1..=100 {

@@ -24,7 +24,7 @@ struct Case {
 #[test]
 fn every_schedule_has_the_rates_of_torch() {
     let golden: Golden = serde_json::from_str(include_str!("../golden/schedules.json")).unwrap();
-    assert_eq!(golden.cases.len(), 24);
+    assert_eq!(golden.cases.len(), 30);
     for case in &golden.cases {
         let name = format!("{:?} behind {:?}", case.schedule, case.warmup);
         let (config, warmup) = (&case.schedule, case.warmup.as_ref());

@@ -3,25 +3,31 @@
 use std::ops::Range;
 
 use optim::{
-    AdamConfig, AdamWConfig, Error, Optimizer, OptimizerConfig, OptimizerCounters, OptimizerState,
-    ParameterGroup, SgdConfig,
+    Error, Matrix, Optimizer, OptimizerConfig, OptimizerCounters, OptimizerState, ParameterGroup,
+    SgdConfig,
 };
 use proptest::prelude::*;
 
 use crate::formulas::uniform;
 
+/// Every rule in every shape that its buffers can take.
 fn configs() -> Vec<OptimizerConfig> {
-    let momentum = SgdConfig {
-        momentum: 0.9,
-        dampening: 0.1,
-        ..SgdConfig::default()
-    };
-    vec![
-        OptimizerConfig::Adam(AdamConfig::default()),
-        OptimizerConfig::AdamW(AdamWConfig::default()),
-        OptimizerConfig::Sgd(SgdConfig::default()),
-        OptimizerConfig::Sgd(momentum),
-    ]
+    let texts = [
+        r#"{ "type": "adam" }"#,
+        r#"{ "type": "adamw" }"#,
+        r#"{ "type": "sgd" }"#,
+        r#"{ "type": "sgd", "momentum": 0.9, "dampening": 0.1 }"#,
+        r#"{ "type": "adam", "amsgrad": true }"#,
+        r#"{ "type": "rmsprop" }"#,
+        r#"{ "type": "rmsprop", "momentum": 0.9 }"#,
+        r#"{ "type": "rmsprop", "centered": true }"#,
+        r#"{ "type": "rmsprop", "momentum": 0.9, "centered": true }"#,
+        r#"{ "type": "lion" }"#,
+        r#"{ "type": "adabelief" }"#,
+        r#"{ "type": "adabelief", "rectify": false, "amsgrad": true }"#,
+        r#"{ "type": "ranger", "k": 2 }"#,
+    ];
+    texts.map(|text| serde_json::from_str(text).unwrap()).into()
 }
 
 fn values(stream: u32, len: usize) -> Vec<f32> {
@@ -114,7 +120,7 @@ fn a_restored_state_continues_identically() {
 
 #[test]
 fn a_state_of_something_else_is_refused_and_changes_nothing() {
-    let [adam, adamw, sgd, momentum] = <[_; 4]>::try_from(configs()).unwrap();
+    let [adam, adamw, sgd, momentum, ..] = <[_; 13]>::try_from(configs()).unwrap();
     let new = |config, len| Optimizer::new(config, len, halves(len)).unwrap();
     let one_group = |config| Optimizer::new(config, 20, halves(20)[..1].to_vec()).unwrap();
     let mut optimizer = new(&adam, 20);
@@ -146,7 +152,16 @@ fn one_thread_and_many_give_the_same_bits() {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                let mut optimizer = Optimizer::new(&config, len, halves(len)).unwrap();
+                // Rows longer and shorter than what a thread takes at once.
+                let matrix = |range, row| Matrix {
+                    range,
+                    row,
+                    is_convolution: true,
+                };
+                let matrices = [matrix(0..100_000, 25_000), matrix(200_000..300_000, 10)];
+                let mut optimizer = Optimizer::new(&config, len, halves(len))
+                    .and_then(|optimizer| optimizer.with_matrices(&matrices))
+                    .unwrap();
                 let mut parameters = values(1, len);
                 for _ in 0..3 {
                     optimizer.step(&mut parameters, &gradients, 0.01).unwrap();
@@ -209,6 +224,33 @@ fn groups_that_do_not_fit_are_refused_by_name() {
     wrong.weight_decay = Some(-1.0);
     let error = new(vec![wrong]);
     assert!(error.contains("group a: `weight_decay` is -1"), "{error}");
+}
+
+#[test]
+fn matrices_that_do_not_fit_are_refused() {
+    let ranger = serde_json::from_str(r#"{ "type": "ranger" }"#).unwrap();
+    let with = |config: &OptimizerConfig, range, row| {
+        let matrix = Matrix {
+            range,
+            row,
+            is_convolution: false,
+        };
+        Optimizer::new(config, 20, halves(20))
+            .unwrap()
+            .with_matrices(&[matrix])
+    };
+    for (range, row, part) in [
+        (0..9, 2, "whole rows"),
+        (0..8, 0, "whole rows"),
+        (12..24, 2, "whole rows"),
+        (8..12, 2, "`backbone`"),
+    ] {
+        let error = with(&ranger, range, row).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(with(&ranger, 2..8, 3).is_ok());
+    // To a rule that knows no matrices they are none.
+    assert!(with(&OptimizerConfig::default(), 8..12, 2).is_ok());
 }
 
 #[test]

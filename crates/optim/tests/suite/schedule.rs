@@ -1,8 +1,9 @@
 //! Clocks, warm-up and state of the schedules.
 
 use optim::{
-    CosineConfig, Error, Interval, LrSchedule, LrScheduleConfig, LrScheduleState, MultiStepConfig,
-    OneCycleConfig, PlateauConfig, SgdrConfig, StepConfig, Warmup,
+    CosineConfig, Error, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
+    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PolynomialConfig, SgdrConfig,
+    StepConfig, Warmup,
 };
 use proptest::prelude::*;
 
@@ -35,6 +36,11 @@ fn all(interval: Interval) -> Vec<LrScheduleConfig> {
             interval,
         }),
         LrScheduleConfig::OneCycle(OneCycleConfig::default()),
+        LrScheduleConfig::Polynomial(PolynomialConfig {
+            power: 2.0,
+            interval,
+        }),
+        LrScheduleConfig::Exponential(ExponentialConfig { gamma: 0.9 }),
     ]
 }
 

@@ -1,0 +1,142 @@
+//! Exponential moving average of weights.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, require};
+
+/// Stretch that a thread works through.
+const GRAIN: usize = 16 * 1024;
+
+/// Settings of an [`Ema`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmaConfig {
+    /// Share of the past in the average after each step; `0 <= decay < 1`.
+    pub decay: f64,
+    /// Begin with a shorter memory: the decay of step n is at most `(1 + n) / (10 + n)`.
+    pub warmup: bool,
+}
+
+impl Default for EmaConfig {
+    /// 0.999, with warm-up.
+    fn default() -> Self {
+        Self {
+            decay: 0.999,
+            warmup: true,
+        }
+    }
+}
+
+impl EmaConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the decay is outside its domain.
+    pub fn validate(&self) -> Result<(), Error> {
+        let ok = (0.0..1.0).contains(&self.decay);
+        require(ok, "ema", "decay", self.decay, "0 <= decay < 1")
+    }
+}
+
+/// The exponential moving average of the weights that training passes through (Polyak and
+/// Juditsky, 1992; `torch.optim.swa_utils.get_ema_multi_avg_fn`, with TensorFlow's warm-up).
+///
+/// ```
+/// use optim::{Ema, EmaConfig};
+///
+/// let mut ema = Ema::new(&EmaConfig { decay: 0.5, warmup: false }, &[0.0, 4.0])?;
+/// ema.update(&[2.0, 0.0])?;
+/// assert_eq!(ema.average(), [1.0, 2.0]);
+/// # Ok::<(), optim::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ema {
+    config: EmaConfig,
+    updates: u64,
+    average: Vec<f32>,
+}
+
+/// Everything an [`Ema`] remembers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmaState {
+    /// Updates so far.
+    pub updates: u64,
+    /// The average.
+    pub average: Vec<f32>,
+}
+
+impl Ema {
+    /// An average that begins at `values`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the decay is outside its domain.
+    pub fn new(config: &EmaConfig, values: &[f32]) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            config: config.clone(),
+            updates: 0,
+            average: values.to_vec(),
+        })
+    }
+
+    /// Takes in the values after a step, in one parallel pass whose result has the same bits
+    /// for any number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are more or fewer of them than at the start.
+    pub fn update(&mut self, values: &[f32]) -> Result<(), Error> {
+        self.check_length(values.len())?;
+        self.updates += 1;
+        let steps = self.updates as f64;
+        let decay = match self.config.warmup {
+            true => self.config.decay.min((1.0 + steps) / (10.0 + steps)),
+            false => self.config.decay,
+        };
+        let weight = (1.0 - decay) as f32;
+        let chunks = self.average.par_chunks_mut(GRAIN);
+        chunks
+            .zip(values.par_chunks(GRAIN))
+            .for_each(|(average, values)| {
+                for (average, value) in average.iter_mut().zip(values) {
+                    *average += weight * (value - *average);
+                }
+            });
+        Ok(())
+    }
+
+    /// The average so far.
+    pub fn average(&self) -> &[f32] {
+        &self.average
+    }
+
+    /// A copy of everything the next update depends on.
+    pub fn state(&self) -> EmaState {
+        EmaState {
+            updates: self.updates,
+            average: self.average.clone(),
+        }
+    }
+
+    /// Takes over a saved state.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it is of another number of values. Nothing has changed then.
+    pub fn load_state(&mut self, state: EmaState) -> Result<(), Error> {
+        self.check_length(state.average.len())?;
+        self.updates = state.updates;
+        self.average = state.average;
+        Ok(())
+    }
+
+    fn check_length(&self, found: usize) -> Result<(), Error> {
+        if found == self.average.len() {
+            return Ok(());
+        }
+        Err(Error::Length {
+            what: "averaged values".to_owned(),
+            expected: self.average.len(),
+            found,
+        })
+    }
+}

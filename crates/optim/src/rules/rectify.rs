@@ -1,0 +1,14 @@
+//! How far RAdam trusts its variance: Liu et al., 2020.
+
+/// Below this many steps of its moving average the variance is not used.
+const THRESHOLD: f64 = 5.0;
+
+/// What step number `step` is multiplied with, bias correction of the variance included; `None`
+/// while the variance is not to be used.
+pub(super) fn rectification(beta2: f64, step: u64) -> Option<f64> {
+    let longest = 2.0 / (1.0 - beta2) - 1.0;
+    let decay = beta2.powf(step as f64);
+    let length = longest - 2.0 * step as f64 * decay / (1.0 - decay);
+    let trust = |length: f64| (length - 4.0) * (length - 2.0) / length;
+    (length >= THRESHOLD).then(|| ((1.0 - decay) * trust(length) / trust(longest)).sqrt())
+}

@@ -1,0 +1,113 @@
+//! Schedules as a table or as a short text.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::config::{
+    Interval, LrScheduleConfig, MultiStepConfig, PlateauConfig, PlateauMode, SgdrConfig, StepConfig,
+};
+use crate::error::{Error, require};
+
+const FORMS: &str = "\"constant\", \"default-0.1-3\" (plateau: factor, patience), \"step-4-0.8\" (step_size, gamma), \"SGDR-5-2\" (t_0, t_mult), \"multi-10,20-0.1\" (milestones, gamma), or a table with a type";
+
+impl FromStr for LrScheduleConfig {
+    type Err = Error;
+
+    /// A schedule in short, as in the article that this project began with:
+    ///
+    /// | text              | schedule |
+    /// |-------------------|----------|
+    /// | `constant`        | the base rate throughout |
+    /// | `default-0.1-3`   | plateau: factor 0.1, patience 3, of a metric that rises, not below 1e-6 |
+    /// | `step-4-0.8`      | step: times 0.8 every 4 epochs |
+    /// | `SGDR-5-2`        | sgdr: a cycle of 5 epochs, each next one twice as long |
+    /// | `multi-10,20-0.1` | multi_step: times 0.1 after 10 and after 20 epochs |
+    ///
+    /// ```
+    /// use optim::LrScheduleConfig;
+    ///
+    /// let schedule: LrScheduleConfig = "step-4-0.8".parse()?;
+    /// assert_eq!(schedule.name(), "step");
+    /// # Ok::<(), optim::Error>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let schedule = parse(text);
+        require(schedule.is_some(), "schedule", "type", text, FORMS)?;
+        let schedule = schedule.unwrap_or_default();
+        schedule.validate()?;
+        Ok(schedule)
+    }
+}
+
+fn parse(text: &str) -> Option<LrScheduleConfig> {
+    if text == "constant" {
+        return Some(LrScheduleConfig::Constant);
+    }
+    // The last number may be written 1e-1.
+    let mut parts = text.splitn(3, '-');
+    let (kind, first, second) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(match kind {
+        "default" => LrScheduleConfig::Plateau(PlateauConfig {
+            mode: PlateauMode::Max,
+            factor: first.parse().ok()?,
+            patience: second.parse().ok()?,
+            min_lr: 1e-6,
+            ..PlateauConfig::default()
+        }),
+        "step" => LrScheduleConfig::Step(StepConfig {
+            step_size: first.parse().ok()?,
+            gamma: second.parse().ok()?,
+        }),
+        "SGDR" => LrScheduleConfig::Sgdr(SgdrConfig {
+            t_0: first.parse().ok()?,
+            t_mult: second.parse().ok()?,
+            eta_min: 0.0,
+            interval: Interval::Epoch,
+        }),
+        "multi" => LrScheduleConfig::MultiStep(MultiStepConfig {
+            milestones: first
+                .split(',')
+                .map(|milestone| milestone.trim().parse().ok())
+                .collect::<Option<_>>()?,
+            gamma: second.parse().ok()?,
+        }),
+        _ => return None,
+    })
+}
+
+/// As a table.
+impl Serialize for LrScheduleConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The derived function of the type, not this one of the trait.
+        LrScheduleConfig::serialize(self, serializer)
+    }
+}
+
+/// From a table, or from a text as `from_str` reads it.
+impl<'de> Deserialize<'de> for LrScheduleConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TableOrText)
+    }
+}
+
+struct TableOrText;
+
+impl<'de> Visitor<'de> for TableOrText {
+    type Value = LrScheduleConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a schedule: {FORMS}")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<LrScheduleConfig, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LrScheduleConfig, A::Error> {
+        LrScheduleConfig::deserialize(MapAccessDeserializer::new(map))
+    }
+}

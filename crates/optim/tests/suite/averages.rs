@@ -1,0 +1,115 @@
+//! Sums and averages of whole buffers.
+
+use optim::{Accumulator, Ema, EmaConfig, Error};
+
+use crate::formulas::uniform;
+
+fn values(stream: u32, len: usize) -> Vec<f32> {
+    (0..len as u32).map(|i| uniform(stream, i) as f32).collect()
+}
+
+/// torch.optim.swa_utils.get_ema_multi_avg_fn: `lerp_(ema, values, 1 - decay)`.
+#[test]
+fn an_average_is_that_of_the_formula() {
+    let config = EmaConfig {
+        decay: 0.9,
+        warmup: false,
+    };
+    let mut ema = Ema::new(&config, &values(0, 50)).unwrap();
+    let mut exact: Vec<f64> = values(0, 50).into_iter().map(f64::from).collect();
+    for step in 1..=100 {
+        let new = values(step, 50);
+        ema.update(&new).unwrap();
+        for (exact, new) in exact.iter_mut().zip(new) {
+            *exact = 0.9 * *exact + 0.1 * f64::from(new);
+        }
+    }
+    for (ours, exact) in ema.average().iter().zip(exact) {
+        assert!((f64::from(*ours) - exact).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn a_warm_up_forgets_the_start_first() {
+    let mut ema = Ema::new(&EmaConfig::default(), &[0.0]).unwrap();
+    let mut exact = 0.0;
+    for step in 1..=20 {
+        ema.update(&[1.0]).unwrap();
+        exact = 1.0 - (1.0 - exact) * f64::from(1 + step) / f64::from(10 + step);
+        assert!((f64::from(ema.average()[0]) - exact).abs() < 1e-6);
+    }
+    let slow = EmaConfig {
+        warmup: false,
+        ..EmaConfig::default()
+    };
+    let mut slow = Ema::new(&slow, &[0.0]).unwrap();
+    slow.update(&[1.0]).unwrap();
+    assert!((slow.average()[0] - 0.001).abs() < 1e-6);
+}
+
+#[test]
+fn a_restored_average_continues_identically_and_anothers_is_refused() {
+    let mut ema = Ema::new(&EmaConfig::default(), &values(0, 9)).unwrap();
+    ema.update(&values(1, 9)).unwrap();
+    let mut resumed = Ema::new(&EmaConfig::default(), &[0.0; 9]).unwrap();
+    resumed.load_state(ema.state()).unwrap();
+    ema.update(&values(2, 9)).unwrap();
+    resumed.update(&values(2, 9)).unwrap();
+    assert_eq!(ema, resumed);
+    let other = Ema::new(&EmaConfig::default(), &[0.0; 8]).unwrap();
+    assert!(matches!(
+        ema.load_state(other.state()),
+        Err(Error::Length { .. })
+    ));
+    assert!(matches!(ema.update(&[0.0; 8]), Err(Error::Length { .. })));
+    assert_eq!(ema, resumed);
+    let config = EmaConfig {
+        decay: 1.0,
+        ..EmaConfig::default()
+    };
+    let error = Ema::new(&config, &[]).unwrap_err().to_string();
+    assert!(error.contains("`decay` is 1"), "{error}");
+}
+
+#[test]
+fn gradients_of_parts_make_that_of_the_whole() {
+    // Means over 3, 1 and 4 images, and over all 8.
+    let parts = [
+        (3.0, values(1, 20)),
+        (1.0, values(2, 20)),
+        (4.0, values(3, 20)),
+    ];
+    let mut gradients = Accumulator::default();
+    for round in 0..2 {
+        for (weight, part) in &parts {
+            gradients.add(part, *weight);
+        }
+        for (index, ours) in gradients.mean().iter().enumerate() {
+            let sum: f64 = parts
+                .iter()
+                .map(|(w, part)| w * f64::from(part[index]))
+                .sum();
+            assert!((f64::from(*ours) - sum / 8.0).abs() < 1e-6, "round {round}");
+        }
+    }
+    assert_eq!(gradients.mean(), [0.0; 20]);
+}
+
+#[test]
+fn one_thread_and_many_give_the_same_bits() {
+    let len = 100_001;
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            let mut ema = Ema::new(&EmaConfig::default(), &values(0, len)).unwrap();
+            let mut gradients = Accumulator::default();
+            for step in 1..4 {
+                ema.update(&values(step, len)).unwrap();
+                gradients.add(&values(step, len), 0.3);
+            }
+            (ema.average().to_vec(), gradients.mean().to_vec())
+        })
+    };
+    let alone = run(1);
+    assert!(alone == run(2) && alone == run(7));
+}
