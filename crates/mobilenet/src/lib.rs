@@ -35,7 +35,7 @@ pub mod zoo;
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
 pub use design::Design;
-pub use engine::{FusedOptions, Isa, NoBf16, Padding, UnknownIsa};
+pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
 pub use fused::Fused;

@@ -225,23 +225,56 @@ impl Parameters {
     /// come and go.
     ///
     /// # Errors
-    /// If no backward pass ran since the last update, or the device gives out.
+    /// If no backward pass ran since the gradient was last taken, or the device gives out.
     pub fn update(&self, mut f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
+        self.take_gradient(|gradient| self.change(|values| f(values, gradient)))?
+    }
+
+    /// Hands `f` the gradient that the last `loss.backward()` left, flat. It can be taken once.
+    ///
+    /// # Errors
+    /// If no backward pass ran since the gradient was last taken, or the device gives out.
+    pub fn take_gradient<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         if !self.gradient.fresh.swap(false, Ordering::AcqRel) {
             return Err(Error::NoGradient);
         }
+        let values = &self.gradient.values;
         if self.arena.device().is_cpu() {
-            read_slice(&self.gradient.values, |gradient| {
-                write_slice(&self.arena, |values| f(values, gradient))
-            })??;
+            Ok(read_slice(values, f)?)
+        } else {
+            Ok(f(&values.to_vec1::<f32>()?))
+        }
+    }
+
+    /// Hands `f` the parameters to change, flat.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    pub fn change(&self, mut f: impl FnMut(&mut [f32])) -> Result<()> {
+        if self.arena.device().is_cpu() {
+            write_slice(&self.arena, f)?;
         } else {
             let mut values = self.arena.to_vec1::<f32>()?;
-            f(&mut values, &self.gradient.values.to_vec1::<f32>()?);
+            f(&mut values);
             self.arena
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
         }
         self.arena_changed();
         Ok(())
+    }
+
+    /// Hands `f` the parameters and the running statistics to read, both flat.
+    ///
+    /// # Errors
+    /// If the device gives out.
+    pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
+        if self.arena.device().is_cpu() {
+            return Ok(read_slice(&self.arena, |arena| {
+                read_slice(&self.statistics, |statistics| f(arena, statistics))
+            })??);
+        }
+        let values = self.values()?;
+        Ok(f(&values.arena, &values.statistics))
     }
 
     /// Copies every number.
