@@ -23,10 +23,13 @@ pub(crate) enum Command {
     Fetch(FetchArgs),
     Unpack(UnpackArgs),
     Train(TrainArgs),
+    LrFind(LrFindArgs),
+    CrossValidate(CrossValidateArgs),
     Evaluate(EvaluateArgs),
     Predict(PredictArgs),
     Inspect(InspectArgs),
     Export(ExportArgs),
+    ImportConfig(ImportConfigArgs),
 }
 
 const ROOT_EXAMPLE: &str = "\
@@ -76,6 +79,13 @@ Examples:
 Settings are layered: defaults < file < CLASSIFY_* variables < --set.
 CLASSIFY_TRAIN__EPOCHS=3 is the same as --set train.epochs=3.")]
 pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// What a run is made from, and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
     /// Configuration file [default: configs/mnist.toml, where it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -87,14 +97,55 @@ pub(crate) struct TrainArgs {
     pub(crate) run_dir: Option<PathBuf>,
 }
 
+/// Find a learning rate: train with rates that grow from step to step, and write the losses.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify lr-find --config configs/finetune.toml
+
+Writes lr-find.csv (learning_rate,loss,smoothed_loss) and lr-find.svg. The rate suggested is the
+one at which the smoothed loss falls steepest: a peak for one_cycle, a start for others.")]
+pub(crate) struct LrFindArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-7)]
+    pub(crate) from: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 1.0)]
+    pub(crate) to: f64,
+    /// Optimizer steps from one to the other
+    #[arg(long, default_value_t = 100)]
+    pub(crate) steps: usize,
+}
+
+/// Train once for each fold of the images, and tell the mean and the spread of the figures.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify cross-validate --folds 5 --config configs/finetune.toml
+
+The training and validation images are divided anew, with the same share of each class in each
+fold. The folds' weights can answer together: classify evaluate --weights A --weights B …")]
+pub(crate) struct CrossValidateArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Number of folds, and of runs
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) folds: u16,
+    /// Decides which image is in which fold
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
 /// Measure weights on labelled images.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
 pub(crate) struct EvaluateArgs {
-    /// Weights file, of any origin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: PathBuf,
-    /// Folder with one sub-folder per class
+    /// Weights file, of any origin; of several, the mean of their probabilities counts
+    #[arg(long, required = true, value_name = "FILE")]
+    pub(crate) weights: Vec<PathBuf>,
+    /// Folder with one sub-folder per class, or a CSV file with the columns path and label
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
     /// Print everything as JSON
@@ -113,9 +164,9 @@ Example:
 Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
 to its input; with several inputs, the input comes in front.")]
 pub(crate) struct PredictArgs {
-    /// Weights file, of any origin
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: PathBuf,
+    /// Weights file, of any origin; of several, the mean of their probabilities counts
+    #[arg(long, required = true, value_name = "FILE")]
+    pub(crate) weights: Vec<PathBuf>,
     /// Folder for predictions.csv
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -158,9 +209,33 @@ pub(crate) struct InferenceArgs {
     /// Images at a time
     #[arg(long, default_value = "64")]
     pub(crate) batch_size: NonZeroUsize,
+    /// Average the answers to several views of each image
+    #[arg(long, value_name = "VIEWS", default_value = "none")]
+    pub(crate) tta: Views,
     /// Fail on an image that cannot be read, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// The views of an image that is asked about.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Views {
+    /// The image alone
+    None,
+    /// The image and its mirror image, for photographs
+    Flip,
+    /// The image, and four times shifted by a pixel, for digits
+    Shifts,
+}
+
+impl From<Views> for mnist_data::TtaConfig {
+    fn from(views: Views) -> Self {
+        match views {
+            Views::None => Self::None,
+            Views::Flip => Self::Flip,
+            Views::Shifts => Self::Shifts,
+        }
+    }
 }
 
 /// Show what a weights file holds.
@@ -209,6 +284,19 @@ pub(crate) struct ExportArgs {
     /// ONNX: images, or folders of them, to check the file with besides made-up pictures
     #[arg(long, value_name = "INPUT", num_args = 1..)]
     pub(crate) check_images: Vec<PathBuf>,
+}
+
+/// Translate the Python dictionary that configures a PyTorch project into a configuration file.
+///
+/// The file is read as text and never run. Keys that never did anything there are listed.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify import-config config.py --out my.toml")]
+pub(crate) struct ImportConfigArgs {
+    /// The Python file
+    pub(crate) file: PathBuf,
+    /// The file to write [default: the configuration is printed]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// What other programs read.

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod interrupt;
 mod layers;
+mod pictures;
 mod prepare;
 mod terminal;
 
@@ -43,10 +44,13 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Fetch(args) => commands::fetch(&args, terminal)?,
         Command::Unpack(args) => commands::unpack(&args, terminal)?,
         Command::Train(args) => return commands::train(&args, terminal),
+        Command::CrossValidate(args) => return commands::cross_validate(&args, terminal),
+        Command::LrFind(args) => return commands::lr_find(&args, terminal),
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
+        Command::ImportConfig(args) => commands::import_config(&args, terminal)?,
     }
     Ok(Done::Completed)
 }

@@ -25,7 +25,7 @@ use mobilenet::weights::Normalisation;
 use mobilenet::{Images, ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
 use protocol::{Arguments, serve};
-use trainer::{CrossEntropy, DeviceBatch};
+use trainer::{DeviceBatch, Objective, Targets};
 
 const CLASSES: usize = 10;
 const LEARNING_RATE: f64 = 1e-3;
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Training {
     network: Network,
     optimizer: Optimizer,
-    loss: CrossEntropy,
+    loss: Objective,
     steps: u64,
 }
 
@@ -106,7 +106,7 @@ impl Training {
                 len,
                 vec![ParameterGroup::new("all", 0..len)],
             )?,
-            loss: CrossEntropy::plain(CLASSES),
+            loss: Objective::cross_entropy(CLASSES),
             steps: 0,
         })
     }
@@ -115,8 +115,8 @@ impl Training {
         let logits = self
             .network
             .forward_train(&batch.images, self.steps, false)?;
-        let loss = self.loss.apply(&logits, &batch.labels, &batch.weights)?;
-        loss.mean.backward()?;
+        let targets = Targets::of(&batch.labels, &batch.weights);
+        self.loss.apply(&logits, &targets)?.backward()?;
         let optimizer = &mut self.optimizer;
         let mut outcome = Ok(());
         self.network.parameters().update(|values, gradients| {
@@ -139,5 +139,6 @@ fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
         labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
         weights: vec![1.0; batch],
         ids: Vec::new(),
+        mix: None,
     })
 }

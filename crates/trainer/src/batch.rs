@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use mnist_data::HostBatch;
+use mnist_data::{HostBatch, Mix};
 use mobilenet::{ByteTable, Images};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Targets};
 
 /// Images ready for the network, with what belongs to them.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct DeviceBatch {
     pub weights: Vec<f32>,
     /// Path of each image, relative to the root of its split.
     pub ids: Vec<String>,
+    /// What was mixed into the images.
+    pub mix: Option<Mix>,
 }
 
 impl DeviceBatch {
@@ -43,6 +45,7 @@ impl DeviceBatch {
             labels: batch.labels,
             weights: batch.weights,
             ids: batch.ids,
+            mix: batch.mix,
         })
     }
 }
@@ -55,6 +58,27 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<u32>,
     /// Weight of each image in the loss.
     pub(crate) weights: Vec<f32>,
+    /// What was mixed into the images.
+    pub(crate) mix: Option<Mix>,
+}
+
+impl Batch {
+    /// What its images should be classified as.
+    pub(crate) fn targets(&self) -> Targets<'_> {
+        let mix = self.mix.as_ref();
+        Targets {
+            mixed: mix.map(|mix| (mix.partners.as_slice(), mix.lambda)),
+            ..Targets::of(&self.labels, &self.weights)
+        }
+    }
+
+    /// The class that each image shows most of.
+    pub(crate) fn main_labels(&self) -> &[u32] {
+        match &self.mix {
+            Some(mix) if mix.lambda < 0.5 => &mix.partners,
+            _ => &self.labels,
+        }
+    }
 }
 
 /// What a network is shown of a batch.
@@ -72,6 +96,7 @@ impl From<DeviceBatch> for Batch {
             shown: Shown::Images(batch.images),
             labels: batch.labels,
             weights: batch.weights,
+            mix: batch.mix,
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Best {
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     dir: PathBuf,
+    /// What follows the model's name in a file's name.
+    mark: &'static str,
     policy: CheckpointPolicy,
     monitor: Monitor,
     best: Option<Best>,
@@ -33,10 +35,17 @@ impl Checkpoints {
     pub fn new(dir: &Path, policy: CheckpointPolicy, monitor: Monitor) -> Self {
         Self {
             dir: dir.to_owned(),
+            mark: "",
             policy,
             monitor,
             best: None,
         }
+    }
+
+    /// The same for other weights of the same run, whose files bear `mark` behind the model's
+    /// name.
+    pub fn marked(self, mark: &'static str) -> Self {
+        Self { mark, ..self }
     }
 
     /// The best epoch so far.
@@ -70,7 +79,8 @@ impl Checkpoints {
         if !is_best && self.policy != CheckpointPolicy::EveryEpoch {
             return Ok(None);
         }
-        let name = format!("{}_e{epoch}_{score:.5}.safetensors", metadata.model.name());
+        let model = metadata.model.name();
+        let name = format!("{model}{}_e{epoch}_{score:.5}.safetensors", self.mark);
         let path = self.dir.join(name);
         let metadata = WeightsMetadata {
             epoch: Some(epoch),

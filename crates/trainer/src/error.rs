@@ -35,6 +35,11 @@ pub enum Error {
         .0.display()
     )]
     RunExists(PathBuf),
+    /// Networks that cannot answer together.
+    #[error(
+        "these weights make no ensemble: {0}; expected networks for the same classes and images"
+    )]
+    Ensemble(String),
     /// The folders hold another number of classes than the configuration says.
     #[error(
         "{}: {found} class folders ({names}), but model.classes is {expected}; correct model.classes, or leave it at \"auto\" to take the number from the folders",

@@ -36,6 +36,20 @@ pub struct EpochReport {
     /// How `seconds` divides; all 0 in lines that were written without it.
     #[serde(default)]
     pub times: EpochTimes,
+    /// The moving average of the weights on the validation images, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<ValidationScores>,
+}
+
+/// What a network is worth on the validation images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationScores {
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Share classified correctly.
+    pub accuracy: f64,
+    /// F1 averaged over the classes.
+    pub macro_f1: f64,
 }
 
 /// Something that happened in a run.
@@ -262,6 +276,7 @@ mod tests {
                 forward: 12.0,
                 ..EpochTimes::default()
             },
+            ema: None,
         }
     }
 

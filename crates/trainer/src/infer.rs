@@ -2,18 +2,18 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, Classes, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, Unit,
+    BadImage, Classes, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, TtaConfig,
+    Unit,
 };
+use mobilenet::Model;
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, Model};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, DeviceBatch, Shown};
-use crate::{CrossEntropy, Error, Result, Tally};
+use crate::batch::{Batch, Shown};
+use crate::{Classifier, Error, Objective, Result, Tally, Targets};
 
 /// How images are fed to a trained network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct InferenceOptions {
     pub workers: usize,
     /// What to do with a file that is no image.
     pub on_bad_image: BadImage,
+    /// The views of each image whose probabilities are averaged.
+    pub tta: TtaConfig,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
     /// and [`kept_images`](crate::kept_images).
     pub disk_cache: Option<DiskCache>,
@@ -35,6 +37,7 @@ impl Default for InferenceOptions {
             batch_size: 64,
             workers: 2,
             on_bad_image: BadImage::Skip,
+            tta: TtaConfig::None,
             disk_cache: None,
         }
     }
@@ -49,6 +52,7 @@ impl InferenceOptions {
             on_bad_image: self.on_bad_image,
             shuffle: None,
             cache_bytes: 0,
+            tta: self.tta,
             disk_cache: self.disk_cache,
             ..LoaderOptions::default()
         };
@@ -112,27 +116,32 @@ impl Prediction {
     }
 }
 
-/// Measures a network on a folder with one sub-folder per class.
+/// Measures a classifier on a folder with one sub-folder per class, or on the images that a CSV
+/// file with the columns `path` and `label` lists.
 ///
 /// # Errors
 ///
 /// When a sub-folder is no class of the weights, or nothing readable is there.
 pub fn evaluate(
-    network: &dyn Model,
-    metadata: &WeightsMetadata,
+    classifier: &Classifier<'_>,
     data: &Path,
     options: InferenceOptions,
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
+    let metadata = classifier.metadata();
     let classes = Classes::new(metadata.class_names.clone())?;
-    let folder = ImageFolder::with_classes(data, &classes)?;
+    let folder = match data.is_file() {
+        true => ImageFolder::from_csv(data, None, Some(&classes))?,
+        false => ImageFolder::with_classes(data, &classes)?,
+    };
     let loader = options.loader(folder.samples, metadata.image_size)?;
-    let table = Arc::new(metadata.normalisation.table());
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
-    let batches = loader
-        .epoch(0)
-        .map(|batch| Ok(DeviceBatch::new(batch?, &table, network.device())?.into()));
-    let tally = score(network, batches, false, &|n| progress.advance(n));
+    let answers = classifier.answers(&loader).map(|answer| {
+        let (logits, batch) = answer?;
+        progress.advance(batch.count as u64);
+        Ok((logits, batch.labels))
+    });
+    let tally = count(classifier.classes(), answers);
     progress.finish();
     Ok(report(&tally?, metadata, loader.skipped().len()))
 }
@@ -168,12 +177,8 @@ pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
     by_features: bool,
-    advance: &dyn Fn(u64),
 ) -> Result<Tally> {
-    let classes = network.description().classes();
-    let loss = CrossEntropy::plain(classes);
-    let mut tally = Tally::new(classes);
-    for batch in batches {
+    let answers = batches.map(|batch| {
         let batch = batch?;
         let logits = match &batch.shown {
             Shown::Features(features) => network.infer_head(features)?,
@@ -182,10 +187,24 @@ pub(crate) fn score(
             }
             Shown::Images(images) => network.infer(images)?,
         };
-        let mean = loss.apply(&logits, &batch.labels, &vec![1.0; batch.labels.len()])?;
-        tally.add(&batch.labels, &predicted_classes(&logits)?)?;
-        tally.add_loss(mean.value()?, mean.weight);
-        advance(batch.labels.len() as u64);
+        Ok((logits, batch.labels))
+    });
+    count(network.description().classes(), answers)
+}
+
+/// Counts answers: logits, and the labels they should have had.
+fn count(
+    classes: usize,
+    answers: impl Iterator<Item = Result<(Tensor, Vec<u32>)>>,
+) -> Result<Tally> {
+    let loss = Objective::cross_entropy(classes);
+    let mut tally = Tally::new(classes);
+    for answer in answers {
+        let (logits, labels) = answer?;
+        let weights = vec![1.0; labels.len()];
+        let mean = loss.apply(&logits, &Targets::of(&labels, &weights))?;
+        tally.add(&labels, &predicted_classes(&logits)?)?;
+        tally.add_loss(mean.mean, mean.weight);
     }
     Ok(tally)
 }
@@ -206,14 +225,13 @@ fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Asks a network about images, each named by an id; the answers keep their order.
+/// Asks a classifier about images, each named by an id; the answers keep their order.
 ///
 /// # Errors
 ///
 /// When none of the images can be read, or one of them cannot and the options say so.
 pub fn predict(
-    network: &dyn Model,
-    metadata: &WeightsMetadata,
+    classifier: &Classifier<'_>,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
     progress: &dyn Progress,
@@ -222,24 +240,21 @@ pub fn predict(
         .into_iter()
         .map(|(id, path)| Sample::new(id, path, 0))
         .collect();
-    let loader = options.loader(samples, metadata.image_size)?;
-    let table = Arc::new(metadata.normalisation.table());
+    let loader = options.loader(samples, classifier.metadata().image_size)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
-    let predictions = answers(network, &table, &loader, progress);
+    let predictions = answers(classifier, &loader, progress);
     progress.finish();
     predictions
 }
 
 fn answers(
-    network: &dyn Model,
-    table: &Arc<ByteTable>,
+    classifier: &Classifier<'_>,
     loader: &Loader,
     progress: &dyn Progress,
 ) -> Result<Vec<Prediction>> {
     let mut predictions = Vec::with_capacity(loader.len());
-    for batch in loader.epoch(0) {
-        let batch = DeviceBatch::new(batch?, table, network.device())?;
-        let logits = network.infer(&batch.images)?;
+    for answer in classifier.answers(loader) {
+        let (logits, batch) = answer?;
         let rows = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
         progress.advance(rows.len() as u64);
         for (id, probabilities) in batch.ids.into_iter().zip(rows) {

@@ -2,13 +2,16 @@
 
 mod batch;
 mod checkpoint;
+mod classifier;
 pub mod config;
+mod cross_validation;
 mod device;
 mod disk_cache;
 mod error;
 mod events;
 mod features;
 mod fit;
+mod import;
 mod infer;
 mod loss;
 mod model;
@@ -19,16 +22,19 @@ mod timing;
 
 pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
+pub use classifier::Classifier;
 pub use config::RunConfig;
+pub use cross_validation::{CrossValidation, FoldReport, Spread, cross_validate};
 pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
-pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder};
-pub use fit::{Ending, Outcome, fit};
+pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder, ValidationScores};
+pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit};
+pub use import::{Imported, import_config};
 pub use infer::{
     ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict, write_predictions,
 };
-pub use loss::{CrossEntropy, Loss, balanced_class_weights};
+pub use loss::{Loss, Objective, Targets, Teaching, balanced_class_weights};
 pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};

@@ -6,13 +6,14 @@ use crate::args::EvaluateArgs;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
-    let (network, metadata, options) = super::open(&args.weights, &args.inference, terminal)?;
+    let opened = super::open(&args.weights, &args.inference, terminal)?;
+    let classifier = opened.classifier()?;
     let options = InferenceOptions {
-        disk_cache: trainer::kept_images(&args.data, metadata.image_size),
-        ..options
+        disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
+        ..opened.options.clone()
     };
     let progress = Work::new(terminal);
-    let result = trainer::evaluate(network.as_ref(), &metadata, &args.data, options, &progress)?;
+    let result = trainer::evaluate(&classifier, &args.data, options, &progress)?;
     let mut out = super::stdout();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &result).map_err(std::io::Error::from)?;

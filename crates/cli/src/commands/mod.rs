@@ -1,30 +1,36 @@
 //! One file per subcommand.
 
+mod cross_validate;
 mod evaluate;
 mod export;
 mod fetch;
+mod import_config;
 mod inspect;
+mod lr_find;
 mod predict;
 mod train;
 mod unpack;
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::Device;
 use mobilenet::Model;
 use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
-use trainer::InferenceOptions;
+use trainer::{Classifier, InferenceOptions, RunDir};
 
-use crate::args::{GivenArgs, InferenceArgs};
+use crate::args::{GivenArgs, InferenceArgs, RunArgs};
 use crate::terminal::Terminal;
 
+pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
 pub(crate) use export::export;
 pub(crate) use fetch::fetch;
+pub(crate) use import_config::import_config;
 pub(crate) use inspect::inspect;
+pub(crate) use lr_find::lr_find;
 pub(crate) use predict::predict;
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
@@ -39,26 +45,54 @@ fn use_threads(threads: usize) -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {threads} threads"))
 }
 
-/// A trained network on the device, and how images are fed to it.
-fn open(
-    weights: &Path,
-    args: &InferenceArgs,
-    terminal: &Terminal,
-) -> anyhow::Result<(Box<dyn Model>, WeightsMetadata, InferenceOptions)> {
+/// The folder that the arguments name, or the next free one in `runs`.
+fn run_dir(args: &RunArgs, name: &str) -> anyhow::Result<RunDir> {
+    Ok(match &args.run_dir {
+        Some(dir) => RunDir::create(dir)?,
+        None => RunDir::next(Path::new("runs"), name)?,
+    })
+}
+
+/// Trained networks on the device, and how images are fed to them.
+struct Opened {
+    networks: Vec<(Box<dyn Model>, WeightsMetadata)>,
+    options: InferenceOptions,
+}
+
+impl Opened {
+    /// All of them, answering together.
+    fn classifier(&self) -> trainer::Result<Classifier<'_>> {
+        let mut networks = self.networks.iter();
+        // The arguments ask for one at least.
+        let Some((network, metadata)) = networks.next() else {
+            return Err(trainer::Error::Ensemble("there are none".to_owned()));
+        };
+        let first = Classifier::new(network.as_ref(), metadata);
+        networks.try_fold(first, |classifier, (network, metadata)| {
+            classifier.with(network.as_ref(), metadata)
+        })
+    }
+}
+
+fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyhow::Result<Opened> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
-    let loaded = load(weights, &args.given, &device)?;
-    // A file that describes itself leaves nothing to be said.
-    if !loaded.report.assumed.is_empty() {
-        terminal.line(&format!("{}: {}", weights.display(), loaded.report));
-    }
-    let Loaded {
-        mut network,
-        metadata,
-        ..
-    } = loaded;
-    network.set_precision(args.precision)?;
+    let networks = weights.iter().map(|weights| {
+        let loaded = load(weights, &args.given, &device)?;
+        // A file that describes itself leaves nothing to be said.
+        if !loaded.report.assumed.is_empty() {
+            terminal.line(&format!("{}: {}", weights.display(), loaded.report));
+        }
+        let Loaded {
+            mut network,
+            metadata,
+            ..
+        } = loaded;
+        network.set_precision(args.precision)?;
+        Ok((network, metadata))
+    });
+    let networks = networks.collect::<anyhow::Result<_>>()?;
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),
         workers: threads,
@@ -67,9 +101,10 @@ fn open(
         } else {
             mnist_data::BadImage::Skip
         },
+        tta: args.tta.into(),
         disk_cache: None,
     };
-    Ok((network, metadata, options))
+    Ok(Opened { networks, options })
 }
 
 /// A network from a file of whatever origin.

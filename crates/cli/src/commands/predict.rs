@@ -8,13 +8,14 @@ use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let images = images(&args.inputs)?;
-    let (network, metadata, options) = super::open(&args.weights, &args.inference, terminal)?;
+    let opened = super::open(&args.weights, &args.inference, terminal)?;
+    let classifier = opened.classifier()?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let progress = Work::new(terminal);
-    let predictions = trainer::predict(network.as_ref(), &metadata, images, options, &progress)?;
+    let predictions = trainer::predict(&classifier, images, opened.options.clone(), &progress)?;
     let path = args.out.join("predictions.csv");
-    trainer::write_predictions(&path, &predictions, &metadata.class_names)?;
+    trainer::write_predictions(&path, &predictions, &classifier.metadata().class_names)?;
     let mut out = super::stdout();
     writeln!(out, "{}\t{} rows", path.display(), predictions.len())?;
     out.flush()?;

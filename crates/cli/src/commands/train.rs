@@ -1,8 +1,7 @@
-use std::io::Write;
-use std::path::Path;
-
 use mnist_data::TEST;
-use trainer::{InferenceOptions, MetricsFile, Outcome, RunConfig, RunDir, Splits};
+use std::io::Write;
+use trainer::config::DataSource;
+use trainer::{Classifier, InferenceOptions, MetricsFile, Outcome, RunConfig, Splits};
 
 use crate::Done;
 use crate::args::TrainArgs;
@@ -11,15 +10,12 @@ use crate::terminal::{Run, Terminal, Work};
 use crate::{layers, prepare};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.config.as_deref(), &args.set)?;
+    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
     let splits = Splits::open(&config)?;
-    let run = match &args.run_dir {
-        Some(dir) => RunDir::create(dir)?,
-        None => RunDir::next(Path::new("runs"), config.data.source.name())?,
-    };
+    let run = super::run_dir(&args.run, config.data.source.name())?;
     if is_sample {
         warn_of_sample(terminal);
     }
@@ -41,23 +37,22 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
 }
 
 fn print_result(config: &RunConfig, outcome: &Outcome, terminal: &Terminal) -> anyhow::Result<()> {
-    let test = config.data.root().join(TEST);
+    let test = config.data.root().join(match config.data.source {
+        DataSource::Csv => format!("{TEST}.csv"),
+        _ => TEST.to_owned(),
+    });
     let mut out = super::stdout();
-    if test.is_dir() {
+    if test.exists() {
         let options = InferenceOptions {
             batch_size: config.data.batch_size,
             workers: config.workers(),
             on_bad_image: config.data.on_bad_image,
-            disk_cache: config.data.disk_cache(TEST),
+            disk_cache: config.data.disk_cache(TEST, config.data.image_size),
+            ..InferenceOptions::default()
         };
         let progress = Work::new(terminal);
-        let result = trainer::evaluate(
-            outcome.network.as_ref(),
-            &outcome.metadata,
-            &test,
-            options,
-            &progress,
-        )?;
+        let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+        let result = trainer::evaluate(&classifier, &test, options, &progress)?;
         writeln!(out, "test accuracy {:.4}", result.accuracy)?;
         writeln!(out, "test macro F1 {:.4}", result.macro_f1)?;
         writeln!(out, "test loss {:.4}", result.loss)?;

@@ -7,6 +7,8 @@ use mnist_data::DatasetName;
 use mobilenet::Padding;
 use serde::{Deserialize, Serialize};
 
+use crate::ValidationScores;
+
 /// Where the images come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,8 +19,12 @@ pub enum DataSource {
     FashionMnist,
     /// IDX files that are already in `data.idx_dir`; unpacked into `data.root`.
     Idx,
-    /// `data.root` already holds `train`, `val` and (for a test score) `test`, a folder per class in each.
+    /// `data.root` already holds `train`, `val` and (for a test score) `test`, a folder per class
+    /// in each. Without `val`, a tenth of the training images is held out.
     Folder,
+    /// `data.root` holds `train.csv`, `val.csv` and (for a test score) `test.csv`, each with the
+    /// columns `path`, `label` and, if wanted, `weight`. Without `val.csv` as with a folder.
+    Csv,
 }
 
 impl DataSource {
@@ -29,6 +35,7 @@ impl DataSource {
             Self::FashionMnist => DatasetName::FashionMnist.as_str(),
             Self::Idx => "idx",
             Self::Folder => "folder",
+            Self::Csv => "csv",
         }
     }
 
@@ -37,7 +44,7 @@ impl DataSource {
         match self {
             Self::Mnist => Some(DatasetName::Mnist),
             Self::FashionMnist => Some(DatasetName::FashionMnist),
-            Self::Idx | Self::Folder => None,
+            Self::Idx | Self::Folder | Self::Csv => None,
         }
     }
 }
@@ -88,6 +95,15 @@ pub enum Monitor {
 }
 
 impl Monitor {
+    /// The figure, of all that were measured.
+    pub fn of(self, scores: &ValidationScores) -> f64 {
+        match self {
+            Self::ValAccuracy => scores.accuracy,
+            Self::ValMacroF1 => scores.macro_f1,
+            Self::ValLoss => scores.loss,
+        }
+    }
+
     /// Whether larger values are better ones.
     pub fn higher_is_better(self) -> bool {
         !matches!(self, Self::ValLoss)
@@ -175,21 +191,4 @@ impl<'de> Deserialize<'de> for DeviceChoice {
             .parse()
             .map_err(serde::de::Error::custom)
     }
-}
-
-/// Weights of the classes in the loss.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(
-    rename_all = "lowercase",
-    expecting = "\"none\", \"balanced\" or a list with one weight per class"
-)]
-pub enum ClassWeights {
-    /// Every class counts the same.
-    #[default]
-    None,
-    /// `images / (classes * images of the class)` over the training split, scikit-learn's "balanced".
-    Balanced,
-    /// One weight per class, in the order of the sorted class names.
-    #[serde(untagged)]
-    Given(Vec<f32>),
 }

@@ -1,17 +1,15 @@
 //! Unknown keys are found layer by layer, so that the error can name the file
 //! they stand in and the key that was probably meant.
 
-use optim::{
-    AdamConfig, AdamWConfig, CosineConfig, Interval, LrScheduleConfig, MultiStepConfig,
-    OneCycleConfig, OptimizerConfig, PlateauConfig, SgdConfig, SgdrConfig, StepConfig,
-};
+use mnist_data::AugmentConfig;
+use optim::{EmaConfig, LrScheduleConfig, OptimizerConfig};
 use serde_json::{Value, json};
 
-use super::{ConfigError, RunConfig};
+use super::{ConfigError, DistillationConfig, LossConfig, RunConfig};
 
 /// Sections whose keys depend on their `type`. A layer that names a `type`
 /// starts such a section afresh instead of adding to a lower layer's keys.
-const TAGGED: [&str; 2] = ["optimizer", "schedule"];
+const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
 /// Whether the keys of the section `name` depend on its `type`.
 pub fn is_tagged_section(name: &str) -> bool {
@@ -29,8 +27,19 @@ pub fn is_tagged_section(name: &str) -> bool {
 pub fn check_keys(table: &toml::Table, origin: &str) -> Result<(), ConfigError> {
     let mut schema =
         serde_json::to_value(RunConfig::default()).map_err(|e| ConfigError::parse(origin, &e))?;
-    // A warm-up is absent by default, so that the default shows none of its keys.
+    // What is absent by default shows none of its keys there.
     schema["warmup"] = json!({ "steps": null, "epochs": null, "start_factor": null });
+    schema["data"]["sample_weights"]["file"] = Value::Null;
+    let every_operation = r#"{ "resized_crop": true, "horizontal_flip": true,
+        "vertical_flip": true, "affine": true, "elastic": true, "rand_augment": true,
+        "color_jitter": true, "erasing": true }"#;
+    let augment: AugmentConfig =
+        serde_json::from_str(every_operation).map_err(|e| ConfigError::parse(origin, &e))?;
+    schema["augment"] = Value::Object(augment.explicit());
+    schema["ema"] =
+        serde_json::to_value(EmaConfig::default()).map_err(|e| ConfigError::parse(origin, &e))?;
+    schema["distillation"] = serde_json::to_value(DistillationConfig::new(""))
+        .map_err(|e| ConfigError::parse(origin, &e))?;
     check_section(table, &schema, &schema, "", origin)
 }
 
@@ -67,8 +76,9 @@ fn check_section(
 /// The keys a tagged section may have: those of its type, or of every type when the layer names none.
 fn tagged_keys(section: &str, layer: &toml::Table, origin: &str) -> Result<Value, ConfigError> {
     let variants = match section {
-        "optimizer" => serde_json::to_value(optimizers()),
-        _ => serde_json::to_value(schedules()),
+        "optimizer" => serde_json::to_value(OptimizerConfig::all()),
+        "loss" => serde_json::to_value(LossConfig::all()),
+        _ => serde_json::to_value(LrScheduleConfig::all()),
     }
     .map_err(|e| ConfigError::parse(origin, &e))?;
     let wanted = layer.get("type").and_then(toml::Value::as_str);
@@ -82,39 +92,6 @@ fn tagged_keys(section: &str, layer: &toml::Table, origin: &str) -> Result<Value
     // An unknown type is reported by name when the whole is deserialised.
     keys.entry("type").or_insert(Value::Null);
     Ok(Value::Object(keys))
-}
-
-/// One of each, only to list its keys.
-fn optimizers() -> [OptimizerConfig; 3] {
-    [
-        OptimizerConfig::Adam(AdamConfig::default()),
-        OptimizerConfig::AdamW(AdamWConfig::default()),
-        OptimizerConfig::Sgd(SgdConfig::default()),
-    ]
-}
-
-/// One of each, only to list its keys.
-fn schedules() -> [LrScheduleConfig; 7] {
-    [
-        LrScheduleConfig::Constant,
-        LrScheduleConfig::Plateau(PlateauConfig::default()),
-        LrScheduleConfig::Step(StepConfig {
-            step_size: 1,
-            gamma: 1.0,
-        }),
-        LrScheduleConfig::MultiStep(MultiStepConfig {
-            milestones: Vec::new(),
-            gamma: 1.0,
-        }),
-        LrScheduleConfig::Sgdr(SgdrConfig {
-            t_0: 1,
-            t_mult: 1,
-            eta_min: 0.0,
-            interval: Interval::Epoch,
-        }),
-        LrScheduleConfig::Cosine(CosineConfig::default()),
-        LrScheduleConfig::OneCycle(OneCycleConfig::default()),
-    ]
 }
 
 fn unknown(full: &str, section: &Value, schema: &Value, path: &str, origin: &str) -> ConfigError {

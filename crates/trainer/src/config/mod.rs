@@ -1,30 +1,36 @@
 //! The configuration of a run: typed, with a default for every key, validated once.
 
 mod choices;
+mod distillation;
 mod keys;
 mod optional;
 mod read;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod zoo;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use mnist_data::{BadImage, DiskCache, Validation};
+use mnist_data::{AugmentConfig, BadImage, DiskCache, MixConfig, Validation, WeightsConfig};
 use mobilenet::weights::{Given, Normalisation};
 use mobilenet::zoo::ZooConfig;
 use mobilenet::{
     HeadKind, ModelConfig, ModelDescription, ModelName, Precision, SCRATCH_MOMENTUM,
     TORCHVISION_MOMENTUM, Variant,
 };
-use optim::{AdamWConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
+use optim::{AdamWConfig, EmaConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
-pub use choices::{
-    CheckpointPolicy, ClassWeights, DataSource, DeviceChoice, Monitor, PaddingChoice,
-};
+pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
+pub use distillation::DistillationConfig;
 pub use keys::{check_keys, is_tagged_section};
 pub use read::ConfigError;
+
+pub use crate::loss::{
+    BinaryCrossEntropyConfig, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig,
+};
 
 use crate::device::cpu_threads;
 use crate::disk_cache;
@@ -48,12 +54,24 @@ pub struct RunConfig {
     /// The linear ramp in front of the schedule.
     #[serde(with = "optional::none")]
     pub warmup: Option<Warmup>,
+    /// A moving average of the weights, which is validated and saved beside them.
+    #[serde(with = "optional::none")]
+    pub ema: Option<EmaConfig>,
+    /// A trained network that this one learns from besides the labels.
+    #[serde(with = "optional::none")]
+    pub distillation: Option<DistillationConfig>,
     /// The images.
     pub data: DataConfig,
     /// The network.
     pub model: NetworkConfig,
     /// The loop.
     pub train: TrainConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// Random changes of the training images.
+    pub augment: AugmentConfig,
+    /// Training images mixed with one another.
+    pub mix: MixConfig,
     /// The update rule.
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
@@ -66,14 +84,21 @@ pub struct RunConfig {
 pub struct DataConfig {
     /// Where the images come from.
     pub source: DataSource,
-    /// Folder that holds (or will hold) `train`, `val` and `test`; auto: `data/<source>`.
+    /// Folder that holds (or will hold) `train`, `val` and `test`, or `train.csv` and so on;
+    /// auto: `data/<source>`.
     #[serde(with = "optional::auto")]
     pub root: Option<PathBuf>,
     /// Folder of the IDX files; auto: `<root>/idx`.
     #[serde(with = "optional::auto")]
     pub idx_dir: Option<PathBuf>,
+    /// File of class names, one a line, in the order of their labels; none: the names that the
+    /// training images have, sorted.
+    #[serde(with = "optional::none")]
+    pub class_names: Option<PathBuf>,
     /// Which training images become the validation split when IDX files are unpacked.
     pub validation: Validation,
+    /// How much single training images count in the loss.
+    pub sample_weights: WeightsConfig,
     /// Images are resized to this many pixels on each side.
     pub image_size: usize,
     /// Train on this many images only, drawn once by the seed.
@@ -163,22 +188,35 @@ pub struct TrainConfig {
     pub checkpoints: CheckpointPolicy,
     /// Leave out an epoch's last batch when it is not full.
     pub drop_last: bool,
-    /// Label smoothing of the cross-entropy.
-    pub label_smoothing: f64,
-    /// Class weights of the cross-entropy.
-    pub class_weights: ClassWeights,
+    /// Batches whose gradients make one optimizer step together, as if they were one batch
+    /// (of which batch normalisation sees a part at a time).
+    pub accumulate_batches: usize,
     /// Gradients are scaled down to this norm.
     #[serde(with = "optional::none")]
     pub clip_gradient_norm: Option<f64>,
+    /// Each gradient is clamped to plus and minus this, before the norm is.
+    #[serde(with = "optional::none")]
+    pub clip_gradient_value: Option<f64>,
+    /// The backbone's learning rate, as a share of the head's.
+    pub backbone_learning_rate: f64,
+    /// Each block's learning rate, as a share of that of the block behind it.
+    pub layer_decay: f64,
+    /// Whether the optimizer's weight decay also holds for biases and normalisations.
+    pub decay_norm_and_bias: bool,
 }
 
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
             warmup: None,
+            ema: None,
+            distillation: None,
             data: DataConfig::default(),
             model: NetworkConfig::default(),
             train: TrainConfig::default(),
+            loss: LossConfig::default(),
+            augment: AugmentConfig::default(),
+            mix: MixConfig::default(),
             optimizer: OptimizerConfig::AdamW(AdamWConfig {
                 weight_decay: 0.02,
                 ..AdamWConfig::default()
@@ -200,7 +238,9 @@ impl Default for DataConfig {
             source: DataSource::Mnist,
             root: None,
             idx_dir: None,
+            class_names: None,
             validation: Validation::default(),
+            sample_weights: WeightsConfig::default(),
             image_size: 32,
             limit: None,
             batch_size: 128,
@@ -246,9 +286,12 @@ impl Default for TrainConfig {
             monitor: Monitor::ValAccuracy,
             checkpoints: CheckpointPolicy::BestOne,
             drop_last: true,
-            label_smoothing: 0.05,
-            class_weights: ClassWeights::None,
+            accumulate_batches: 1,
             clip_gradient_norm: None,
+            clip_gradient_value: None,
+            backbone_learning_rate: 1.0,
+            layer_decay: 1.0,
+            decay_norm_and_bias: true,
         }
     }
 }
@@ -270,9 +313,9 @@ impl DataConfig {
 
     /// Where the decoded images of a split are kept on disk: a file of its own for every
     /// image size, in a folder that is hidden from the listing of images.
-    pub fn disk_cache(&self, split: &str) -> Option<DiskCache> {
+    pub fn disk_cache(&self, split: &str, image_size: usize) -> Option<DiskCache> {
         (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.root(), split, self.image_size),
+            path: disk_cache::path(&self.root(), split, image_size),
             max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
             read_only: false,
         })

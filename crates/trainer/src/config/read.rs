@@ -39,6 +39,9 @@ pub enum ConfigError {
     /// A setting of the optimizer or the schedule is out of range.
     #[error(transparent)]
     Rule(#[from] optim::Error),
+    /// A setting of what happens to images is out of range.
+    #[error(transparent)]
+    Images(mnist_data::Error),
     /// The file cannot be read.
     #[error("cannot read the configuration {origin}: {source}")]
     Read {

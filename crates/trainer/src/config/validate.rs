@@ -1,8 +1,8 @@
 //! What a configuration must satisfy before anything is built from it.
 
-use optim::{LrScheduleConfig, PlateauMode};
+use optim::{EmaConfig, LrScheduleConfig, PlateauMode};
 
-use super::{ClassWeights, ConfigError, DataSource, RunConfig};
+use super::{ConfigError, DataSource, DistillationConfig, RunConfig};
 
 /// `Err` naming the key unless `valid`.
 pub(super) fn require(
@@ -42,6 +42,19 @@ impl RunConfig {
             "data.root",
             "auto",
             "the folder that holds train, val and test, because data.source is \"folder\"",
+        )?;
+        require(
+            data.source != DataSource::Csv || data.root.is_some(),
+            "data.root",
+            "auto",
+            "the folder that holds train.csv, val.csv and test.csv, because data.source is \"csv\"",
+        )?;
+        let files = matches!(data.source, DataSource::Folder | DataSource::Csv);
+        require(
+            files || data.class_names.is_none(),
+            "data.class_names",
+            data.class_names.as_deref(),
+            "\"none\", because only data.source \"folder\" and \"csv\" take names from a file",
         )?;
         require(
             data.source != DataSource::Idx || data.idx_dir.is_some(),
@@ -185,10 +198,30 @@ impl RunConfig {
             "at least 1 epoch, or \"none\"",
         )?;
         require(
-            (0.0..1.0).contains(&train.label_smoothing),
-            "train.label_smoothing",
-            train.label_smoothing,
-            "a share from 0 to below 1",
+            train.accumulate_batches >= 1,
+            "train.accumulate_batches",
+            train.accumulate_batches,
+            "at least 1",
+        )?;
+        require(
+            (0.0..=1.0).contains(&train.backbone_learning_rate),
+            "train.backbone_learning_rate",
+            train.backbone_learning_rate,
+            "a share from 0 to 1 (to hold the backbone still, set train.freeze_epochs)",
+        )?;
+        require(
+            train.layer_decay > 0.0 && train.layer_decay <= 1.0,
+            "train.layer_decay",
+            train.layer_decay,
+            "a share above 0 and at most 1",
+        )?;
+        require(
+            train
+                .clip_gradient_value
+                .is_none_or(|value| value.is_finite() && value > 0.0),
+            "train.clip_gradient_value",
+            train.clip_gradient_value,
+            "a number above 0, or \"none\"",
         )?;
         require(
             train
@@ -198,27 +231,16 @@ impl RunConfig {
             train.clip_gradient_norm,
             "a number above 0, or \"none\"",
         )?;
-        if let ClassWeights::Given(weights) = &train.class_weights {
-            require(
-                weights.iter().all(|w| w.is_finite() && *w >= 0.0)
-                    && weights.iter().any(|w| *w > 0.0),
-                "train.class_weights",
-                weights,
-                "finite numbers from 0 on, not all of them 0",
-            )?;
-            require(
-                self.model
-                    .classes
-                    .is_none_or(|classes| classes == weights.len()),
-                "train.class_weights",
-                weights,
-                "as many numbers as model.classes",
-            )?;
-        }
-        Ok(())
+        self.loss.validate(self.model.classes)?;
+        self.distillation
+            .as_ref()
+            .map_or(Ok(()), DistillationConfig::validate)
     }
 
     fn validate_rules(&self) -> Result<(), ConfigError> {
+        self.augment.validate().map_err(ConfigError::Images)?;
+        self.mix.validate().map_err(ConfigError::Images)?;
+        self.ema.as_ref().map_or(Ok(()), EmaConfig::validate)?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
         if let LrScheduleConfig::Plateau(plateau) = &self.schedule {
@@ -241,176 +263,5 @@ impl RunConfig {
             )?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    /// Policies as a table: a line of TOML and what the error must say.
-    #[test]
-    fn values_out_of_range_are_named() {
-        for (text, key, expected) in [
-            ("data.batch_size = 1", "data.batch_size", "at least 2"),
-            ("data.image_size = 0", "data.image_size", "8 to 2048"),
-            ("data.limit = 0", "data.limit", "none"),
-            (
-                "data.limit = 100\ntrain.drop_last = true",
-                "data.limit",
-                "data.batch_size (128)",
-            ),
-            (
-                "data.source = \"folder\"",
-                "data.root",
-                "folder that holds train",
-            ),
-            ("data.source = \"idx\"", "data.idx_dir", "IDX"),
-            ("data.workers = 0", "data.workers", "auto"),
-            ("data.prefetch = 0", "data.prefetch", "at least 1"),
-            (
-                "data.validation.count = 0",
-                "data.validation.count",
-                "at least 1",
-            ),
-            (
-                "data.normalisation = { mean = [0, 0, 0], std = [1, 0, 1] }",
-                "data.normalisation.std",
-                "above 0",
-            ),
-            (
-                "data.normalisation = { mean = [nan, 0, 1], std = [1, 1, 1] }",
-                "data.normalisation.mean",
-                "finite",
-            ),
-            ("model.classes = 1", "model.classes", "at least 2"),
-            ("model.width = 0.0", "model.width", "above 0"),
-            ("model.dropout = 1.0", "model.dropout", "below 1"),
-            (
-                "model.batch_norm_momentum = 0.0",
-                "model.batch_norm_momentum",
-                "above 0",
-            ),
-            ("model.stem_stride = 3", "model.stem_stride", "1 or 2"),
-            ("train.epochs = 0", "train.epochs", "at least 1"),
-            (
-                "train.learning_rate = 0.0",
-                "train.learning_rate",
-                "above 0",
-            ),
-            (
-                "train.learning_rate = inf",
-                "train.learning_rate",
-                "above 0",
-            ),
-            (
-                "train.freeze_epochs = 7",
-                "train.freeze_epochs",
-                "train.epochs (6)",
-            ),
-            ("train.patience = 0", "train.patience", "none"),
-            (
-                "train.label_smoothing = 1.0",
-                "train.label_smoothing",
-                "below 1",
-            ),
-            (
-                "train.class_weights = [0, 0]",
-                "train.class_weights",
-                "not all",
-            ),
-            (
-                "train.class_weights = [1, 1]\nmodel.classes = 3",
-                "train.class_weights",
-                "model.classes",
-            ),
-            (
-                "train.clip_gradient_norm = -1.0",
-                "train.clip_gradient_norm",
-                "none",
-            ),
-            ("schedule.type = \"plateau\"", "schedule.mode", "max"),
-            (
-                "schedule = { type = \"step\", step_size = 1, gamma = 0 }",
-                "gamma",
-                "> 0",
-            ),
-            (
-                "optimizer = { type = \"adam\", betas = [1, 0] }",
-                "betas",
-                "beta < 1",
-            ),
-        ] {
-            let message = RunConfig::from_toml(text, "a.toml")
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains(key) && message.contains(expected),
-                "{text}: {message}"
-            );
-        }
-    }
-
-    #[test]
-    fn values_of_the_wrong_type_are_named() {
-        for (text, key) in [
-            ("train.epochs = \"six\"", "train.epochs"),
-            ("data.limit = \"nothing\"", "data.limit"),
-            ("train.device = \"gpu\"", "train.device"),
-            ("train.class_weights = \"even\"", "train.class_weights"),
-            ("model.name = \"resnet\"", "model.name"),
-            ("optimizer.type = \"adamm\"", "optimizer"),
-        ] {
-            let error = RunConfig::from_toml(text, "a.toml").unwrap_err();
-            let message = error.to_string();
-            assert!(
-                matches!(error, ConfigError::Parse { .. }),
-                "{text}: {message}"
-            );
-            assert!(
-                message.contains(key) && message.contains("a.toml"),
-                "{text}: {message}"
-            );
-        }
-        assert!(
-            RunConfig::from_toml("[train", "a.toml")
-                .unwrap_err()
-                .to_string()
-                .contains("a.toml")
-        );
-    }
-
-    fn momentum(config: &RunConfig) -> f64 {
-        match config.model(10) {
-            mobilenet::ModelDescription::MobileNet(model) => model.batch_norm_momentum,
-            mobilenet::ModelDescription::Zoo(model) => panic!("{model:?}"),
-        }
-    }
-
-    #[test]
-    fn words_stand_for_absent_values() {
-        let text = "data.limit = 640\nmodel.pretrained = \"w.safetensors\"\ntrain.class_weights = \"balanced\"\nwarmup = { epochs = 0.5 }";
-        let config = RunConfig::from_toml(text, "a.toml").unwrap();
-        assert_eq!(config.data.limit, Some(640));
-        assert_eq!(config.train.class_weights, ClassWeights::Balanced);
-        assert_eq!(config.warmup, Some(optim::Warmup::epochs(0.5)));
-        // torchvision's momentum once somebody else's statistics are the start.
-        assert_eq!(momentum(&config), 0.01);
-        let text = "data.limit = \"none\"\nmodel.pretrained = \"none\"\nwarmup = \"none\"";
-        assert_eq!(
-            RunConfig::from_toml(text, "a.toml").unwrap(),
-            RunConfig::default()
-        );
-        assert_eq!(momentum(&RunConfig::default()), 0.1);
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let message = RunConfig::read(Path::new("no/such.toml"))
-            .unwrap_err()
-            .to_string();
-        assert!(message.contains("no/such.toml"), "{message}");
     }
 }

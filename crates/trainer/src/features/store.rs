@@ -34,6 +34,8 @@ pub(crate) struct FeatureStore {
     known: Vec<bool>,
     /// The class of each sample.
     labels: Vec<u32>,
+    /// The weight of each sample in the loss.
+    weights: Vec<f32>,
     /// What each image held, where its features may be kept.
     contents: Vec<Option<Contents>>,
     place: Option<Place>,
@@ -50,6 +52,7 @@ impl FeatureStore {
             rows: vec![0.0; count * width],
             known: vec![false; count],
             labels: loader.samples().iter().map(|s| s.label as u32).collect(),
+            weights: loader.samples().iter().map(|s| s.weight).collect(),
             contents: vec![None; count],
             place,
             is_new: false,
@@ -215,10 +218,12 @@ impl FeatureStore {
     fn batch(&self, indices: &[usize], device: &Device) -> Result<Option<Batch>> {
         let mut features: Vec<f32> = Vec::with_capacity(indices.len() * self.width);
         let mut labels = Vec::with_capacity(indices.len());
+        let mut weights = Vec::with_capacity(indices.len());
         for &index in indices {
             if let Some(row) = self.row(index) {
                 features.extend(row);
                 labels.push(self.labels[index]);
+                weights.push(self.weights[index]);
             }
         }
         if labels.is_empty() {
@@ -226,8 +231,9 @@ impl FeatureStore {
         }
         let features = Tensor::from_vec(features, (labels.len(), self.width), device)?;
         Ok(Some(Batch {
-            weights: vec![1.0; labels.len()],
+            weights,
             labels,
+            mix: None,
             shown: Shown::Features(features),
         }))
     }

@@ -14,7 +14,10 @@ impl Session<'_> {
     /// Has the features of all images at hand for an epoch with a frozen backbone, where the
     /// configuration and the memory allow it; false when interrupted.
     pub(super) fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
-        if !frozen || !self.config.train.cache_features {
+        // A teacher is asked about images, and images that change have no features to keep.
+        let changing = !(self.config.augment.is_none() && self.config.mix.is_none());
+        let images = changing || self.teacher.is_some();
+        if !frozen || !self.config.train.cache_features || images {
             self.features = None;
             return Ok(true);
         }
@@ -24,7 +27,7 @@ impl Session<'_> {
             return Ok(true);
         }
         if !features::fit_memory(data, self.network.as_ref(), images) {
-            if self.step == 0 {
+            if self.batches == 0 {
                 tracing::warn!(
                     "the features of {images} images exceed data.cache_mb ({}): they are computed again in every epoch",
                     data.cache_mb

@@ -3,8 +3,10 @@
 use candle_core::Device;
 use mnist_data::{NoProgress, TEST};
 use mobilenet::{Model, ModelDescription, Precision, weights};
-use trainer::config::{CheckpointPolicy, ClassWeights, Monitor};
-use trainer::{Ending, Event, InferenceOptions, Outcome};
+use trainer::config::{
+    CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
+};
+use trainer::{Classifier, Ending, Event, InferenceOptions, Outcome};
 
 use crate::scene::{Scene, arena};
 
@@ -50,7 +52,13 @@ fn a_run_learns_and_leaves_its_best_weights() {
     // Measured on the validation split, it gives the score it was kept for.
     let options = InferenceOptions::default();
     let val = scene.root().join("val");
-    let result = trainer::evaluate(&network, &metadata, &val, options, &NoProgress).unwrap();
+    let result = trainer::evaluate(
+        &Classifier::new(&network, &metadata),
+        &val,
+        options,
+        &NoProgress,
+    )
+    .unwrap();
     assert!((result.accuracy - best.score).abs() < 1e-12);
     assert!((result.loss - epochs[best.epoch - 1].val_loss).abs() < 1e-6);
     assert_eq!(result.images, 16);
@@ -181,8 +189,10 @@ fn an_image_left_alone_in_its_batch_is_left_out() {
 fn every_option_of_the_recipe_runs() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 1;
-    scene.config.train.label_smoothing = 0.1;
-    scene.config.train.class_weights = ClassWeights::Balanced;
+    scene.config.loss = LossConfig::CrossEntropy(CrossEntropyConfig {
+        label_smoothing: 0.1,
+        class_weights: ClassWeights::Balanced,
+    });
     scene.config.train.clip_gradient_norm = Some(0.5);
     scene.config.data.limit = Some(16);
     let (outcome, recorder) = scene.run();
@@ -193,7 +203,10 @@ fn every_option_of_the_recipe_runs() {
     });
     assert_eq!(images, Some(16));
 
-    scene.config.train.class_weights = ClassWeights::Given(vec![1.0, 2.0, 3.0]);
+    scene.config.loss = LossConfig::Focal(FocalConfig {
+        alpha: ClassWeights::Given(vec![1.0, 2.0, 3.0]),
+        ..FocalConfig::default()
+    });
     assert!(scene.error().to_string().contains("2 classes"));
 }
 
@@ -242,7 +255,13 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
             ..InferenceOptions::default()
         };
         let (network, metadata) = (outcome.network.as_ref(), &outcome.metadata);
-        trainer::evaluate(network, metadata, &test, options, &NoProgress).unwrap()
+        trainer::evaluate(
+            &Classifier::new(network, metadata),
+            &test,
+            options,
+            &NoProgress,
+        )
+        .unwrap()
     };
     let size = scene.config.data.image_size;
     // Images written just now are not kept before the clock of the file system has ticked.
@@ -250,7 +269,11 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     let expected = evaluate(None);
     assert_eq!(trainer::kept_images(&test, size), None);
 
-    let cache = scene.config.data.disk_cache(TEST).unwrap();
+    let cache = scene
+        .config
+        .data
+        .disk_cache(TEST, scene.config.data.image_size)
+        .unwrap();
     let written = || std::fs::metadata(&cache.path).unwrap().modified().unwrap();
     assert_eq!(evaluate(Some(cache.clone())), expected);
     let first = written();
@@ -284,8 +307,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
             ..InferenceOptions::default()
         };
         trainer::predict(
-            outcome.network.as_ref(),
-            &outcome.metadata,
+            &Classifier::new(outcome.network.as_ref(), &outcome.metadata),
             images.clone(),
             options,
             &NoProgress,

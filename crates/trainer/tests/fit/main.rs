@@ -4,6 +4,8 @@
 
 mod ending;
 mod features;
+mod images;
 mod learning;
+mod recipe;
 mod scene;
 mod zoo;

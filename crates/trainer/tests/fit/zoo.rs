@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use mnist_data::NoProgress;
 use mobilenet::weights::{self, Given};
-use trainer::{Ending, Event, InferenceOptions, RunConfig};
+use trainer::{Classifier, Ending, Event, InferenceOptions, RunConfig};
 
 use crate::scene::Scene;
 
@@ -89,7 +89,13 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let (model, metadata) = (loaded.network, loaded.metadata);
     let val = scene.root().join("val");
     let options = InferenceOptions::default();
-    let result = trainer::evaluate(model.as_ref(), &metadata, &val, options, &NoProgress).unwrap();
+    let result = trainer::evaluate(
+        &Classifier::new(model.as_ref(), &metadata),
+        &val,
+        options,
+        &NoProgress,
+    )
+    .unwrap();
     assert!((result.accuracy - best.score).abs() < 1e-12);
     // What the run wrote of its configuration is a configuration.
     let written = best.weights.with_file_name("config.toml");

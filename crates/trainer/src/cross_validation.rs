@@ -1,0 +1,156 @@
+//! Stratified k-fold cross-validation: a run for each fold, and what they have in common.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use mnist_data::{ImageFolder, Sample, TRAIN, VALIDATION, folds};
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+use crate::events::{EventSink, MetricsFile, ValidationScores};
+use crate::fit::{Ending, fit};
+use crate::{Error, Result, RunDir, Splits};
+
+/// What the runs of all folds achieved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CrossValidation {
+    /// Each fold, in order.
+    pub folds: Vec<FoldReport>,
+    /// Share of the validation images classified correctly.
+    pub accuracy: Spread,
+    /// F1 averaged over the classes.
+    pub macro_f1: Spread,
+    /// Mean cross-entropy.
+    pub loss: Spread,
+}
+
+/// What the run of one fold achieved, in its best epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoldReport {
+    /// Its best weights.
+    pub weights: PathBuf,
+    /// The epoch they are of, counted from 1.
+    pub epoch: usize,
+    /// Images trained on.
+    pub train_images: usize,
+    /// Images validated on.
+    pub val_images: usize,
+    /// What the weights are worth on those.
+    pub scores: ValidationScores,
+}
+
+/// A figure over the folds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation of a sample (over n - 1).
+    pub std: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let count = values.clone().count() as f64;
+        let mean = values.clone().sum::<f64>() / count;
+        let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+        Self {
+            mean,
+            std: (squares / (count - 1.0).max(1.0)).sqrt(),
+        }
+    }
+}
+
+/// Divides the training and validation images of `splits` into `count` folds with the same share
+/// of each class (scikit-learn's `StratifiedKFold`), and trains as often, each time validating on
+/// another fold, in `<run>/fold-1` and so on. `seed` decides which image is in which fold.
+///
+/// `None` when interrupted.
+///
+/// # Errors
+///
+/// As [`fit`], and when there are fewer than two folds or too few images for them.
+pub fn cross_validate(
+    config: &RunConfig,
+    splits: &Splits,
+    count: usize,
+    seed: u64,
+    run: &RunDir,
+    sink: &mut dyn EventSink,
+    interrupt: &AtomicBool,
+) -> Result<Option<CrossValidation>> {
+    let samples = all_samples(splits);
+    let labels: Vec<usize> = samples.iter().map(|sample| sample.label).collect();
+    let mut reports = Vec::new();
+    for (index, fold) in folds(&labels, count, seed)?.into_iter().enumerate() {
+        let part = |places: &[usize]| ImageFolder {
+            samples: places.iter().map(|&place| samples[place].clone()).collect(),
+            ..splits.train.clone()
+        };
+        let splits = Splits::of_folds(part(&fold.train), part(&fold.val));
+        let run = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
+        let mut sinks = (MetricsFile::append(&run.metrics())?, &mut *sink);
+        let outcome = fit(config, &splits, &run, &mut sinks, interrupt)?;
+        if outcome.ending == Ending::Interrupted {
+            return Ok(None);
+        }
+        let best = outcome.best.ok_or_else(|| {
+            Error::NoImages(format!("fold {}: no epoch was completed", index + 1))
+        })?;
+        let epoch = outcome
+            .epochs
+            .iter()
+            .find(|report| report.epoch == best.epoch);
+        let own = epoch.map(|report| ValidationScores {
+            loss: report.val_loss,
+            accuracy: report.val_accuracy,
+            macro_f1: report.val_macro_f1,
+        });
+        let measured = [own, epoch.and_then(|report| report.ema)];
+        let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
+        let scores = measured.into_iter().flatten().find(is_best);
+        reports.push(FoldReport {
+            weights: best.weights,
+            epoch: best.epoch,
+            train_images: fold.train.len(),
+            val_images: fold.val.len(),
+            scores: scores.ok_or_else(|| Error::Shape("a best epoch without a report".into()))?,
+        });
+    }
+    let spread = |figure: fn(&ValidationScores) -> f64| {
+        Spread::of(reports.iter().map(move |report| figure(&report.scores)))
+    };
+    Ok(Some(CrossValidation {
+        accuracy: spread(|scores| scores.accuracy),
+        macro_f1: spread(|scores| scores.macro_f1),
+        loss: spread(|scores| scores.loss),
+        folds: reports,
+    }))
+}
+
+/// The images of both splits; their ids say which one they are from.
+fn all_samples(splits: &Splits) -> Vec<Sample> {
+    let named = |split: &str, folder: &ImageFolder| {
+        let samples = folder.samples.iter().cloned();
+        let named = samples.map(|sample| Sample {
+            id: format!("{split}/{}", sample.id),
+            ..sample
+        });
+        named.collect::<Vec<_>>()
+    };
+    let mut samples = named(TRAIN, &splits.train);
+    samples.extend(named(VALIDATION, &splits.val));
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_numpys_with_one_degree_of_freedom_less() {
+        let spread = Spread::of([1.0, 2.0, 4.0].into_iter());
+        assert!((spread.mean - 7.0 / 3.0).abs() < 1e-12);
+        assert!((spread.std - 1.5275252316519468).abs() < 1e-12);
+        assert_eq!(Spread::of([3.0].into_iter()).std, 0.0);
+    }
+}

@@ -1,0 +1,55 @@
+//! The moving average of the weights, which is measured and kept beside them.
+
+use mobilenet::{Parameters, Snapshot};
+use optim::{Ema, EmaConfig};
+
+use crate::Result;
+use crate::checkpoint::Checkpoints;
+
+/// Averages of parameters and of running statistics, and the best of them so far.
+pub(super) struct Average {
+    parameters: Ema,
+    statistics: Ema,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) best: Option<Snapshot>,
+}
+
+impl Average {
+    pub(super) fn new(
+        config: &EmaConfig,
+        parameters: &Parameters,
+        checkpoints: Checkpoints,
+    ) -> Result<Self> {
+        let (parameters, statistics) = parameters
+            .read(|values, statistics| (Ema::new(config, values), Ema::new(config, statistics)))?;
+        Ok(Self {
+            parameters: parameters?,
+            statistics: statistics?,
+            checkpoints,
+            best: None,
+        })
+    }
+
+    /// Takes in the network after a step.
+    pub(super) fn update(&mut self, parameters: &Parameters) -> Result<()> {
+        let updated = parameters.read(|values, statistics| {
+            self.parameters.update(values)?;
+            self.statistics.update(statistics)
+        })?;
+        Ok(updated?)
+    }
+
+    /// Puts the average in the network's place while `f` runs.
+    pub(super) fn instead<R>(
+        &self,
+        parameters: &Parameters,
+        f: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let own = parameters.snapshot()?;
+        let average = (self.parameters.average(), self.statistics.average());
+        parameters.set(average.0.to_vec(), average.1.to_vec())?;
+        let result = f();
+        parameters.restore(&own)?;
+        result
+    }
+}

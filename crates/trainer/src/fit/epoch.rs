@@ -1,0 +1,182 @@
+//! One pass over the training images, and one over those of validation.
+
+use std::sync::atomic::Ordering;
+
+use super::Session;
+use crate::batch::{Batch, Shown};
+use crate::events::{EpochReport, Event, ValidationScores};
+use crate::infer::{predicted_classes, score};
+use crate::timing::Stopwatch;
+use crate::{Error, Result, Tally};
+
+/// The training half of an epoch.
+struct Trained {
+    tally: Tally,
+    learning_rate: f64,
+    seconds: f64,
+}
+
+impl Session<'_> {
+    /// Trains and validates once; `None` when interrupted.
+    pub(super) fn epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<EpochReport>> {
+        self.clock = Stopwatch::start();
+        let batches = self.train.batches_per_epoch();
+        self.sink.handle(&Event::EpochStarted { epoch, batches })?;
+        self.clock.lap(|times| &mut times.other);
+        if !self.prepare_features(frozen)? {
+            return Ok(None);
+        }
+        let Some(trained) = self.train_epoch(epoch, frozen)? else {
+            return Ok(None);
+        };
+        let own = self.validate(frozen)?;
+        let ema = match &self.average {
+            Some(average) if own.is_some() => {
+                average.instead(self.network.parameters(), || self.validate(frozen))?
+            }
+            _ => None,
+        };
+        self.clock.lap(|times| &mut times.validation);
+        let Some(own) = own.filter(|_| !self.interrupt.load(Ordering::Relaxed)) else {
+            return Ok(None);
+        };
+        let times = self.clock.times();
+        let report = EpochReport {
+            epoch,
+            train_loss: trained.tally.mean_loss(),
+            train_accuracy: trained.tally.accuracy(),
+            val_loss: own.loss,
+            val_accuracy: own.accuracy,
+            val_macro_f1: own.macro_f1,
+            learning_rate: trained.learning_rate,
+            images_per_second: trained.tally.total() as f64 / trained.seconds,
+            seconds: times.total(),
+            times,
+            ema,
+        };
+        self.stepper.epoch_end(self.config.train.monitor.of(&own));
+        self.sink.handle(&Event::EpochFinished(report.clone()))?;
+        self.report_skipped()?;
+        Ok(Some(report))
+    }
+
+    /// Measures the network as it is on the validation images; `None` when interrupted.
+    fn validate(&self, frozen: bool) -> Result<Option<ValidationScores>> {
+        let interrupt = self.interrupt;
+        let known = self.features.as_ref().map(|features| &features.val);
+        let batches = self
+            .batches(&self.val, known, 0)
+            .take_while(|_| !interrupt.load(Ordering::Relaxed));
+        let tally = score(self.network.as_ref(), batches, frozen)?;
+        let scores = ValidationScores {
+            loss: tally.mean_loss(),
+            accuracy: tally.accuracy(),
+            macro_f1: tally.macro_scores().f1,
+        };
+        Ok((!interrupt.load(Ordering::Relaxed)).then_some(scores))
+    }
+
+    fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
+        let mut tally = Tally::new(self.metadata.model.classes());
+        let mut learning_rate = self.stepper.learning_rate();
+        let known = self.features.as_ref().map(|features| &features.train);
+        let batches = self.batches(&self.train, known, epoch as u64);
+        for (index, batch) in batches.enumerate() {
+            if self.interrupt.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let batch = batch?;
+            self.clock.lap(|times| &mut times.data);
+            let images = batch.labels.len();
+            if !self.teaches(&batch)? {
+                continue;
+            }
+            learning_rate = self.stepper.learning_rate();
+            let loss = self.train_batch(epoch, index + 1, &batch, frozen, &mut tally)?;
+            self.sink.handle(&Event::BatchDone {
+                epoch,
+                batch: index + 1,
+                images,
+                loss,
+            })?;
+            self.clock.lap(|times| &mut times.other);
+        }
+        // The loader's own end: its threads, and its file of decoded images.
+        self.clock.lap(|times| &mut times.data);
+        let stepped = self.stepper.flush(self.network.parameters())?;
+        self.average_in(stepped)?;
+        self.clock.lap(|times| &mut times.optimizer);
+        if tally.total() == 0 {
+            return Err(self.no_batches());
+        }
+        Ok(Some(Trained {
+            tally,
+            learning_rate,
+            seconds: self.clock.times().total(),
+        }))
+    }
+
+    /// Whether a batch has something to learn from.
+    pub(super) fn teaches(&self, batch: &Batch) -> Result<bool> {
+        // One image alone has no variance that its 1x1 maps could be normalised by.
+        // Images that all weigh nothing have no mean loss.
+        Ok(batch.labels.len() > 1 && self.loss.weight(&batch.targets())? > 0.0)
+    }
+
+    pub(super) fn no_batches(&self) -> Error {
+        Error::NoImages(format!(
+            "{}: too few of the training images could be read to make a batch; the warnings name each",
+            self.config.data.root().join("train").display()
+        ))
+    }
+
+    /// Learns from one batch; its mean loss.
+    pub(super) fn train_batch(
+        &mut self,
+        epoch: usize,
+        index: usize,
+        batch: &Batch,
+        frozen: bool,
+        tally: &mut Tally,
+    ) -> Result<f64> {
+        let (network, number) = (&mut self.network, self.batches);
+        let logits = match &batch.shown {
+            Shown::Images(images) => network.forward_train(images, number, frozen)?,
+            Shown::Features(features) => network.forward_train_head(features, number)?,
+        };
+        self.batches += 1;
+        let taught = match (&self.teacher, &batch.shown) {
+            (Some(teacher), Shown::Images(images)) => Some((teacher, teacher.logits(images)?)),
+            _ => None,
+        };
+        let teaching = taught
+            .as_ref()
+            .map(|(teacher, logits)| teacher.teaching(logits));
+        let loss = self.loss.taught(&logits, &batch.targets(), teaching)?;
+        self.clock.lap(|times| &mut times.forward);
+        if !loss.mean.is_finite() {
+            return Err(Error::NonFiniteLoss {
+                epoch,
+                batch: index,
+                loss: loss.mean,
+                best: self.checkpoints.best().map(|best| best.weights.clone()),
+            });
+        }
+        tally.add(batch.main_labels(), &predicted_classes(&logits)?)?;
+        tally.add_loss(loss.mean, loss.weight);
+        self.clock.lap(|times| &mut times.other);
+        loss.backward()?;
+        self.clock.lap(|times| &mut times.backward);
+        let stepped = self.stepper.take(self.network.parameters(), loss.weight)?;
+        self.average_in(stepped)?;
+        self.clock.lap(|times| &mut times.optimizer);
+        Ok(loss.mean)
+    }
+
+    fn average_in(&mut self, stepped: bool) -> Result<()> {
+        match &mut self.average {
+            Some(average) if stepped => average.update(self.network.parameters()),
+            _ => Ok(()),
+        }
+    }
+}

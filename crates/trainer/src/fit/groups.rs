@@ -1,0 +1,147 @@
+//! Parts of the network that learn with settings of their own.
+
+use std::collections::BTreeMap;
+
+use mobilenet::{Parameters, Role, Segment};
+use optim::{Matrix, ParameterGroup};
+
+use crate::config::TrainConfig;
+
+/// What a group's name begins with while it belongs to the backbone.
+pub(super) const BACKBONE: &str = "backbone";
+
+/// The groups of a network: head and backbone; the backbone by block, where blocks have rates
+/// of their own; and biases and normalisations apart, where weight decay leaves them out.
+pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<ParameterGroup> {
+    let head = parameters.head();
+    let is_head = |segment: &Segment| head.contains(&segment.range.start);
+    let blocks = parameters.segments().iter().filter(|s| !is_head(s));
+    let depth = blocks.filter_map(block).max().map_or(0, |last| last + 1);
+    let mut groups = BTreeMap::new();
+    for segment in parameters.segments() {
+        let behind = match block(segment).filter(|_| !is_head(segment)) {
+            Some(block) if config.layer_decay != 1.0 => depth - block,
+            _ => 0,
+        };
+        let spared = !config.decay_norm_and_bias && is_norm_or_bias(segment.role);
+        let key = (is_head(segment), behind, spared);
+        let group = groups.entry(key).or_insert_with(|| group(key, config));
+        group.ranges.push(segment.range.clone());
+    }
+    groups.into_values().collect()
+}
+
+/// A group without ranges; `behind` is how many blocks the head is away.
+fn group((is_head, behind, spared): (bool, usize, bool), config: &TrainConfig) -> ParameterGroup {
+    let mut name = if is_head { "head" } else { BACKBONE }.to_owned();
+    if behind > 0 {
+        name.push_str(&format!(".{behind}"));
+    }
+    if spared {
+        name.push_str(".norm_and_bias");
+    }
+    let rate = if is_head {
+        1.0
+    } else {
+        config.backbone_learning_rate
+    };
+    ParameterGroup {
+        ranges: Vec::new(),
+        learning_rate_multiplier: rate * config.layer_decay.powf(behind as f64),
+        weight_decay: spared.then_some(0.0),
+        ..ParameterGroup::new(name, 0..0)
+    }
+}
+
+/// The number of `features.<number>.…`, counted from the stem.
+fn block(segment: &Segment) -> Option<usize> {
+    let rest = segment.name.strip_prefix("features.")?;
+    rest.split('.').next()?.parse().ok()
+}
+
+/// The weights of convolutions and of fully connected layers, a row for each output.
+pub(super) fn matrices(parameters: &Parameters) -> Vec<Matrix> {
+    let segments = parameters.segments().iter();
+    let matrices = segments.filter(|segment| segment.shape.len() > 1);
+    matrices
+        .map(|segment| Matrix {
+            range: segment.range.clone(),
+            row: segment.shape[1..].iter().product(),
+            is_convolution: segment.shape.len() > 3,
+        })
+        .collect()
+}
+
+fn is_norm_or_bias(role: Role) -> bool {
+    matches!(role, Role::Bias | Role::NormWeight | Role::NormBias)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use mobilenet::{ModelConfig, Network, Variant};
+
+    use super::*;
+
+    fn of(change: impl FnOnce(&mut TrainConfig)) -> (Network, Vec<ParameterGroup>) {
+        let network = Network::new(&ModelConfig::new(Variant::Small, 3), 1, &Device::Cpu).unwrap();
+        let mut config = TrainConfig::default();
+        change(&mut config);
+        let groups = groups(network.parameters(), &config);
+        let values: usize = groups.iter().flat_map(|g| &g.ranges).map(|r| r.len()).sum();
+        assert_eq!(values, network.parameters().len());
+        (network, groups)
+    }
+
+    fn find<'a>(groups: &'a [ParameterGroup], name: &str) -> &'a ParameterGroup {
+        groups.iter().find(|group| group.name == name).unwrap()
+    }
+
+    #[test]
+    fn by_default_there_are_two_with_the_optimizers_own_settings() {
+        let (network, groups) = of(|_| ());
+        assert_eq!(groups.len(), 2);
+        let ends = |group: &ParameterGroup| group.ranges[0].start..group.ranges.last().unwrap().end;
+        let (backbone, head) = (find(&groups, "backbone"), find(&groups, "head"));
+        assert_eq!(ends(backbone), network.parameters().backbone());
+        assert_eq!(ends(head), network.parameters().head());
+        for group in [backbone, head] {
+            assert_eq!(
+                (group.learning_rate_multiplier, group.weight_decay),
+                (1.0, None)
+            );
+        }
+    }
+
+    #[test]
+    fn biases_and_normalisations_are_spared_the_decay() {
+        let (network, groups) = of(|config| config.decay_norm_and_bias = false);
+        assert_eq!(groups.len(), 4);
+        for group in &groups {
+            assert_eq!(
+                group.weight_decay,
+                group.name.ends_with("norm_and_bias").then_some(0.0)
+            );
+            for segment in network.parameters().segments() {
+                if group.ranges.contains(&segment.range) {
+                    let is_vector = segment.shape.len() == 1;
+                    assert_eq!(is_vector, group.weight_decay.is_some(), "{}", segment.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rates_fall_from_block_to_block_towards_the_stem() {
+        let (_, groups) = of(|config| {
+            config.layer_decay = 0.5;
+            config.backbone_learning_rate = 0.1;
+        });
+        // features.0 to features.12, and the head.
+        assert_eq!(groups.len(), 14);
+        assert_eq!(find(&groups, "head").learning_rate_multiplier, 1.0);
+        assert_eq!(find(&groups, "backbone.1").learning_rate_multiplier, 0.05);
+        let stem = find(&groups, "backbone.13").learning_rate_multiplier;
+        assert!((stem - 0.1 * 0.5f64.powi(13)).abs() < 1e-18);
+    }
+}

@@ -1,0 +1,312 @@
+//! The training loop.
+
+mod average;
+mod epoch;
+mod groups;
+mod lr_find;
+mod shown;
+mod step;
+mod teacher;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mnist_data::Loader;
+use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ByteTable, Model, Snapshot};
+use optim::LrSchedule;
+
+use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
+use crate::config::RunConfig;
+use crate::device::{device_name, open_device};
+use crate::events::{EpochReport, Event, EventSink, ValidationScores};
+use crate::features::Features;
+use crate::model::start;
+use crate::timing::Stopwatch;
+use crate::{Objective, Result, RunDir, Splits};
+use average::Average;
+pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
+use step::Stepper;
+use teacher::Teacher;
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every epoch was trained.
+    Completed,
+    /// Nothing was gained for `patience` epochs.
+    StoppedEarly,
+    /// The interrupt flag was set.
+    Interrupted,
+}
+
+/// What a run leaves behind.
+pub struct Outcome {
+    /// The network with the best weights (the last ones, if no epoch was completed).
+    pub network: Box<dyn Model>,
+    /// What a weights file of it says.
+    pub metadata: WeightsMetadata,
+    /// The best epoch, if one was completed.
+    pub best: Option<Best>,
+    /// Every completed epoch.
+    pub epochs: Vec<EpochReport>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// Trains as the configuration says, in a folder of its own.
+///
+/// Only the head learns for the first `freeze_epochs`. Each epoch is trained,
+/// validated and, where the policy says so, written; the best weights are in
+/// place at the end. Setting `interrupt` ends the run before its next batch,
+/// with the best weights so far on disk.
+///
+/// # Errors
+///
+/// Anything wrong with the configuration or the data is an error before the
+/// first batch. A loss that is not finite is an error that leaves the best
+/// weights so far on disk.
+pub fn fit(
+    config: &RunConfig,
+    splits: &Splits,
+    run: &RunDir,
+    sink: &mut dyn EventSink,
+    interrupt: &AtomicBool,
+) -> Result<Outcome> {
+    config.validate()?;
+    Session::new(config, splits, run, sink, interrupt)?.run()
+}
+
+/// Everything that lives as long as a run.
+struct Session<'a> {
+    config: &'a RunConfig,
+    sink: &'a mut dyn EventSink,
+    interrupt: &'a AtomicBool,
+    network: Box<dyn Model>,
+    metadata: WeightsMetadata,
+    stepper: Stepper,
+    /// Where the configuration wants one.
+    average: Option<Average>,
+    teacher: Option<Teacher>,
+    loss: Objective,
+    table: Arc<ByteTable>,
+    train: Loader,
+    val: Loader,
+    /// While the backbone is frozen, where they are kept.
+    features: Option<Features>,
+    checkpoints: Checkpoints,
+    /// Where the epoch's time goes.
+    clock: Stopwatch,
+    /// The best weights in memory, for the end of the run.
+    best: Option<Snapshot>,
+    /// Batches so far; also the seed of each one's dropout.
+    batches: u64,
+    skipped: usize,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        config: &'a RunConfig,
+        splits: &Splits,
+        run: &RunDir,
+        sink: &'a mut dyn EventSink,
+        interrupt: &'a AtomicBool,
+    ) -> Result<Self> {
+        let class_names = splits.class_names();
+        let train = splits.train_loader(config)?;
+        let loss = splits.loss(config, train.samples())?;
+        let val = splits.val_loader(config)?;
+        let schedule = LrSchedule::new(
+            &config.schedule,
+            config.warmup.as_ref(),
+            config.train.learning_rate,
+            config.train.epochs,
+            train
+                .batches_per_epoch()
+                .div_ceil(config.train.accumulate_batches),
+        )?;
+        let device = open_device(config.train.device)?;
+        let (mut network, loaded) = start(config, class_names.len(), &device)?;
+        let model = network.description();
+        network.set_precision(config.train.precision)?;
+        run.write_config(&config.resolved(&model))?;
+        sink.handle(&Event::RunStarted {
+            run_dir: run.path().to_owned(),
+            model: model.name().to_string(),
+            classes: class_names.clone(),
+            parameters: network.parameters().len(),
+            train_images: train.len(),
+            val_images: val.len(),
+            epochs: config.train.epochs,
+            device: device_name(&device).to_owned(),
+            threads: config.train.threads(),
+        })?;
+        if let Some(report) = loaded {
+            sink.handle(&Event::PretrainedLoaded(report))?;
+        }
+        let metadata = WeightsMetadata {
+            model,
+            class_names,
+            image_size: config.data.image_size,
+            normalisation: config.data.normalisation,
+            epoch: None,
+            score: None,
+        };
+        let distillation = config.distillation.as_ref();
+        let teacher = distillation
+            .map(|distillation| Teacher::open(distillation, &metadata, &device))
+            .transpose()?;
+        let (policy, monitor) = (config.train.checkpoints, config.train.monitor);
+        let checkpoints = Checkpoints::new(run.path(), policy, monitor);
+        let average = config.ema.as_ref().map(|ema| {
+            let checkpoints = checkpoints.clone().marked("_ema");
+            Average::new(ema, network.parameters(), checkpoints)
+        });
+        Ok(Self {
+            stepper: Stepper::new(config, network.parameters(), schedule)?,
+            teacher,
+            table: Arc::new(metadata.normalisation.table()),
+            checkpoints,
+            average: average.transpose()?,
+            config,
+            sink,
+            interrupt,
+            network,
+            metadata,
+            loss,
+            train,
+            val,
+            features: None,
+            clock: Stopwatch::start(),
+            best: None,
+            batches: 0,
+            skipped: 0,
+        })
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        let mut stopping = EarlyStopping::new(self.config.train.patience);
+        let mut epochs = Vec::new();
+        let mut ending = Ending::Completed;
+        for epoch in 1..=self.config.train.epochs {
+            let frozen = self.freeze(epoch)?;
+            let Some(report) = self.epoch(epoch, frozen)? else {
+                ending = Ending::Interrupted;
+                self.sink.handle(&Event::Interrupted { epoch })?;
+                break;
+            };
+            let improved = self.checkpoint(&report)?;
+            epochs.push(report);
+            // Where nothing ever thaws, the head is all that can gain.
+            let waiting = frozen && self.network.trains_backbone();
+            if stopping.stops(improved, waiting) {
+                ending = Ending::StoppedEarly;
+                let best_epoch = self.best().map_or(epoch, |(best, _)| best.epoch);
+                self.sink
+                    .handle(&Event::StoppedEarly { epoch, best_epoch })?;
+                break;
+            }
+        }
+        let best = match self.best() {
+            Some((best, snapshot)) => {
+                self.network.parameters().restore(snapshot)?;
+                self.metadata.epoch = Some(best.epoch);
+                self.metadata.score = Some(best.score);
+                Some(best)
+            }
+            None => None,
+        };
+        self.sink.handle(&Event::Finished {
+            best_epoch: best.as_ref().map(|best| best.epoch),
+            weights: best.as_ref().map(|best| best.weights.clone()),
+        })?;
+        Ok(Outcome {
+            network: self.network,
+            metadata: self.metadata,
+            best,
+            epochs,
+            ending,
+        })
+    }
+
+    /// Freezes or thaws the backbone for an epoch; whether it is frozen.
+    fn freeze(&mut self, epoch: usize) -> Result<bool> {
+        let freeze_epochs = self.config.train.freeze_epochs;
+        let frozen = epoch <= freeze_epochs || !self.network.trains_backbone();
+        self.stepper.freeze_backbone(frozen)?;
+        if frozen && epoch == 1 {
+            self.sink.handle(&Event::Frozen { epoch })?;
+        }
+        if freeze_epochs > 0 && epoch == freeze_epochs + 1 {
+            self.sink.handle(&Event::Unfrozen { epoch })?;
+        }
+        Ok(frozen)
+    }
+
+    /// Writes the epoch's weights, and their average, where the policy says so; whether either
+    /// was the best of its kind.
+    fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
+        let monitor = self.config.train.monitor;
+        let own = ValidationScores {
+            loss: report.val_loss,
+            accuracy: report.val_accuracy,
+            macro_f1: report.val_macro_f1,
+        };
+        let (epoch, score) = (report.epoch, monitor.of(&own));
+        let (network, metadata) = (self.network.as_ref(), &self.metadata);
+        let mut improved = self.checkpoints.improves(score);
+        if improved {
+            self.best = Some(network.parameters().snapshot()?);
+        }
+        let mut written = Vec::new();
+        let path = self.checkpoints.record(network, metadata, epoch, score)?;
+        written.extend(path.map(|path| (path, score)));
+        if let (Some(mut average), Some(scores)) = (self.average.take(), &report.ema) {
+            let score = monitor.of(scores);
+            let is_best = average.checkpoints.improves(score);
+            let mut checkpoints = average.checkpoints.clone();
+            let (path, snapshot) = average.instead(network.parameters(), || {
+                let path = checkpoints.record(network, metadata, epoch, score)?;
+                let snapshot = is_best.then(|| network.parameters().snapshot());
+                Ok((path, snapshot.transpose()?))
+            })?;
+            average.checkpoints = checkpoints;
+            average.best = snapshot.or(average.best);
+            written.extend(path.map(|path| (path, score)));
+            improved |= is_best;
+            self.average = Some(average);
+        }
+        for (path, score) in written {
+            self.sink
+                .handle(&Event::CheckpointWritten { path, epoch, score })?;
+        }
+        Ok(improved)
+    }
+
+    /// The best weights of the run, be they the network's own or an average.
+    fn best(&self) -> Option<(Best, &Snapshot)> {
+        let own = self.checkpoints.best().zip(self.best.as_ref());
+        let average = self.average.as_ref();
+        let average = average.and_then(|a| a.checkpoints.best().zip(a.best.as_ref()));
+        let monitor = self.config.train.monitor;
+        let (best, snapshot) = match (own, average) {
+            (Some(own), Some(average)) => {
+                match monitor.improves(average.0.score, Some(own.0.score)) {
+                    true => average,
+                    false => own,
+                }
+            }
+            (own, average) => own.or(average)?,
+        };
+        Some((best.clone(), snapshot))
+    }
+
+    fn report_skipped(&mut self) -> Result<()> {
+        let count = self.train.skipped().len() + self.val.skipped().len();
+        if count > self.skipped {
+            self.skipped = count;
+            self.sink.handle(&Event::ImagesSkipped { count })?;
+        }
+        Ok(())
+    }
+}

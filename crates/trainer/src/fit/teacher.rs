@@ -1,0 +1,87 @@
+//! The trained network that a run learns from.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use mobilenet::weights::{Source, WeightsMetadata};
+use mobilenet::{ByteTable, Images, Network};
+
+use crate::config::{ConfigError, DistillationConfig};
+use crate::{Result, Teaching};
+
+/// A network that only answers: it is run as in evaluation, and no gradient reaches it.
+pub(super) struct Teacher {
+    network: Network,
+    /// Its own normalisation.
+    table: Arc<ByteTable>,
+    temperature: f64,
+    weight: f64,
+}
+
+impl Teacher {
+    /// Loads the teacher of a student that `student` describes.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be used, or knows other classes than the student.
+    pub(super) fn open(
+        config: &DistillationConfig,
+        student: &WeightsMetadata,
+        device: &Device,
+    ) -> Result<Self> {
+        let loaded = Source::open(&config.teacher, Default::default())?.load(device)?;
+        let (theirs, ours) = (&loaded.metadata.class_names, &student.class_names);
+        // A file that names no classes numbers them: then the order is the user's word.
+        let numbered = theirs
+            .iter()
+            .enumerate()
+            .all(|(i, name)| *name == i.to_string());
+        if theirs.len() != ours.len() || (theirs != ours && !numbered) {
+            let some = |names: &[String]| names[..names.len().min(5)].join(", ");
+            return Err(ConfigError::Invalid {
+                key: "distillation.teacher",
+                found: config.teacher.display().to_string(),
+                expected: format!(
+                    "a network for the {} classes of the training images ({}, …), in this order; it knows {} ({}, …)",
+                    ours.len(),
+                    some(ours),
+                    theirs.len(),
+                    some(theirs)
+                ),
+            }
+            .into());
+        }
+        if loaded.metadata.image_size != student.image_size {
+            tracing::warn!(
+                "the teacher was trained on images of {} pixels and sees {}",
+                loaded.metadata.image_size,
+                student.image_size
+            );
+        }
+        Ok(Self {
+            table: Arc::new(loaded.metadata.normalisation.table()),
+            network: loaded.network,
+            temperature: config.temperature,
+            weight: config.weight,
+        })
+    }
+
+    /// Its logits `[n, classes]` for images that the student is shown.
+    ///
+    /// # Errors
+    ///
+    /// If the device gives out.
+    pub(super) fn logits(&self, images: &Images) -> Result<Tensor> {
+        let images = Images::bytes(images.pixels(), Arc::clone(&self.table))?;
+        Ok(self.network.infer(&images)?)
+    }
+
+    /// What the student is told.
+    pub(super) fn teaching<'a>(&self, logits: &'a Tensor) -> Teaching<'a> {
+        Teaching {
+            logits,
+            temperature: self.temperature,
+            weight: self.weight,
+        }
+    }
+}

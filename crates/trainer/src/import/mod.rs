@@ -1,0 +1,201 @@
+//! Configurations of PyTorch projects that keep them in a Python dictionary, as ours.
+
+mod keys;
+mod python;
+
+use crate::RunConfig;
+use crate::config::ConfigError;
+use keys::{Meaning, meaning};
+use python::dictionary;
+
+/// What became of a Python configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// Our configuration, in TOML. It is valid.
+    pub toml: String,
+    /// What to know about it, a line each: keys that never did anything where they come from,
+    /// keys without a counterpart here, and values that only Python can tell.
+    pub remarks: Vec<String>,
+}
+
+/// Translates the first dictionary that the text of a Python file assigns. The file is read,
+/// never run; `origin` names it in errors.
+///
+/// ```
+/// let text = "cfg = {'model_name': 'mobilenetv3', 'epochs': 3, 'k_flod': 5}";
+/// let imported = trainer::import_config(text, "config.py")?;
+/// assert!(imported.toml.contains("epochs = 3"));
+/// assert!(imported.remarks[0].contains("k_flod"));
+/// # Ok::<(), trainer::config::ConfigError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, [`ConfigError`] if what
+/// it asks for cannot be had here.
+pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> {
+    let entries = dictionary(text).map_err(|problem| ConfigError::parse(origin, &problem))?;
+    let mut settings = keys::Settings::default();
+    let mut remarks = Vec::new();
+    for entry in &entries {
+        let place = format!("{origin}:{}: `{}`", entry.line, entry.key);
+        match meaning(&entry.key, &entry.value, &mut settings) {
+            Ok(Meaning::Setting) => {}
+            Ok(Meaning::Awake(why)) => {
+                remarks.push(format!(
+                    "{place} never did anything there ({why}); here it does"
+                ));
+            }
+            Ok(Meaning::Dead(why)) => {
+                remarks.push(format!("{place} never did anything there ({why})"));
+            }
+            Ok(Meaning::Foreign(what)) => remarks.push(format!("{place}: {what}")),
+            Err(problem) => {
+                let message = format!("{place} is {}; {problem}", entry.value);
+                return Err(ConfigError::Parse {
+                    origin: "cannot be translated".to_owned(),
+                    message,
+                });
+            }
+        }
+    }
+    let body = settings
+        .into_toml()
+        .map_err(|e| ConfigError::parse(origin, &e))?;
+    RunConfig::from_toml(&body, origin)?;
+    Ok(Imported {
+        toml: format!("# Translated from {origin}. Keys left out have their defaults.\n\n{body}"),
+        remarks,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use optim::{LrScheduleConfig, OptimizerConfig};
+
+    use super::*;
+    use crate::config::{CheckpointPolicy, LossConfig};
+
+    /// As the reference projects write it.
+    const EXAMPLE: &str = "
+cfg = {
+    ### Global Set
+    \"model_name\": \"mobilenetv3\",  #shufflenetv2 adv-efficientnet-b2
+    'GPU_ID': '0',
+    \"class_number\": 10,
+    \"random_seed\":43,
+    \"cfg_verbose\":True,
+    \"num_workers\":4,
+    'train_path':\"./data/train\",
+    'val_path':\"./data/val\",
+    'pretrained':'', #path or ''
+    'try_to_train_items': 200,   # 0 means all
+    'save_best_only': True,
+    'save_one_only':True,
+    \"save_dir\": \"output/\",
+    'metrics': ['acc'],
+    \"loss\": 'Focalloss-1',
+    \"target_img_size\": [224, 224], # [h, w]
+    'learning_rate':0.001,
+    'batch_size':64,
+    'epochs':100,
+    'optimizer':'SGD',
+    'scheduler':'step-4-0.8',
+    'warmup_epoch':2, #
+    'weight_decay' : 0.0001,
+    \"k_flod\":5,
+    'start_fold':0,
+    'early_stop_patient':7,
+    'use_distill':0,
+    'label_smooth':0,
+    'class_weight': None,
+    'clip_gradient': 1,
+    'freeze_nonlinear_epoch':2,
+    'dropout':0.5,
+    'mixup':False,
+    'cutmix':False,
+    'sample_weights':None,
+    'model_path':'output/mobilenetv3_e20_0.85280.pth',
+    'TTA':False,
+    'merge':False,
+    'test_batch_size': 1,
+}
+";
+
+    #[test]
+    fn the_reference_configuration_becomes_ours() {
+        let imported = import_config(EXAMPLE, "config.py").unwrap();
+        let config = RunConfig::from_toml(&imported.toml, "a.toml").unwrap();
+        assert_eq!(config.model.name.to_string(), "mobilenet_v3_large");
+        assert_eq!(config.model.classes, Some(10));
+        assert_eq!((config.model.dropout, config.train.epochs), (0.5, 100));
+        assert_eq!(config.data.root(), std::path::Path::new("./data"));
+        assert_eq!((config.data.image_size, config.data.batch_size), (224, 64));
+        assert_eq!(config.data.limit, Some(200));
+        assert_eq!(config.train.patience, Some(7));
+        assert_eq!(config.train.freeze_epochs, 2);
+        assert_eq!(config.train.clip_gradient_value, Some(1.0));
+        assert_eq!(config.train.checkpoints, CheckpointPolicy::BestOne);
+        assert!(matches!(&config.loss, LossConfig::Focal(focal) if focal.gamma == 1.0));
+        assert!(
+            matches!(&config.optimizer, OptimizerConfig::Sgd(sgd) if sgd.momentum == 0.9 && sgd.weight_decay == 1e-4)
+        );
+        assert!(
+            matches!(&config.schedule, LrScheduleConfig::Step(step) if step.step_size == 4 && step.gamma == 0.8)
+        );
+        assert_eq!(config.warmup.unwrap().epochs, Some(2.0));
+        let remark = |key: &str| {
+            let key = format!("`{key}`");
+            imported
+                .remarks
+                .iter()
+                .find(|remark| remark.contains(&key))
+                .unwrap()
+        };
+        for (key, says) in [
+            ("clip_gradient", "here it does"),
+            ("freeze_nonlinear_epoch", "here it does"),
+            ("k_flod", "never did anything"),
+            ("mixup", "never did anything"),
+            ("save_dir", "--run-dir"),
+            ("model_path", "--weights"),
+        ] {
+            assert!(remark(key).contains(says), "{key}: {}", remark(key));
+        }
+        let line = EXAMPLE
+            .lines()
+            .position(|line| line.contains("clip_gradient"));
+        let place = format!("config.py:{}: ", line.unwrap() + 1);
+        assert!(remark("clip_gradient").starts_with(&place));
+    }
+
+    #[test]
+    fn what_cannot_be_translated_is_said_with_its_line() {
+        for (entry, expected) in [
+            ("'model_name': 'vgg16'", "mobilenetv3"),
+            ("'img_size': [32, 840]", "square"),
+            ("'epochs': 'many'", "a whole number"),
+            ("'optimizer': 'Adagrad'", "Adam"),
+            ("'scheduler': 'step-x-0.8'", "step-4-0.8"),
+            ("'train_path': 'a/train', 'val_path': 'b/val'", "one folder"),
+        ] {
+            let error = import_config(&format!("cfg = {{\n{entry}}}"), "c.py").unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains("c.py:2") && message.contains(expected),
+                "{entry}: {message}"
+            );
+        }
+        let imported = import_config("cfg = {'x': 1, 'epochs': N}", "c.py").unwrap();
+        assert!(
+            imported.remarks[0].contains("`x`"),
+            "{:?}",
+            imported.remarks
+        );
+        assert!(
+            imported.remarks[1].contains("only Python"),
+            "{:?}",
+            imported.remarks
+        );
+    }
+}

@@ -1,0 +1,383 @@
+//! What training minimises: cross-entropy, focal loss, one-vs-rest, and distillation on top.
+
+mod config;
+mod rows;
+
+use candle_core::Tensor;
+
+pub use config::{
+    BinaryCrossEntropyConfig, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig,
+};
+use rows::Softmax;
+
+use crate::{Error, Result};
+
+/// A loss, averaged over a batch.
+///
+/// For image `i` of class `y` with weight `s`, class weights `w` and `C` classes, `p` the softmax
+/// of its logits, `e` the label smoothing:
+///
+/// ```text
+/// cross-entropy  ((1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c]),  over sum_i s w[y]
+/// focal          w[y] (1 - p[y])^gamma -log p[y],                          over sum_i s w[y]
+/// binary         1 / C sum_c w[c] bce(logit c, c = y),                     over sum_i s
+/// ```
+///
+/// The first is `torch.nn.functional.cross_entropy`, the last
+/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use trainer::{Objective, Targets};
+///
+/// let logits = Tensor::new(&[[0f32, 0.0], [0.0, 0.0]], &Device::Cpu)?;
+/// let targets = Targets::of(&[0, 1], &[1.0, 1.0]);
+/// let loss = Objective::cross_entropy(2).apply(&logits, &targets)?;
+/// assert!((loss.mean - 2f64.ln()).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    kind: Kind,
+    class_weights: Vec<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    CrossEntropy { smoothing: f64 },
+    Focal { gamma: f64 },
+    Binary { smoothing: f64 },
+}
+
+/// What a batch's images should be classified as.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// Class of each image.
+    pub labels: &'a [u32],
+    /// Weight of each image.
+    pub weights: &'a [f32],
+    /// Where images are mixtures of two: the other one's class, and the share of the first.
+    pub mixed: Option<(&'a [u32], f32)>,
+}
+
+impl<'a> Targets<'a> {
+    /// Images that are what they are.
+    pub fn of(labels: &'a [u32], weights: &'a [f32]) -> Self {
+        Self {
+            labels,
+            weights,
+            mixed: None,
+        }
+    }
+
+    /// Each image's row, and its classes with their shares.
+    fn rows(&self) -> impl Iterator<Item = (f64, [(u32, f64); 2])> {
+        self.labels
+            .iter()
+            .zip(self.weights)
+            .enumerate()
+            .map(|(index, (&label, &weight))| {
+                let (other, share) = match self.mixed {
+                    Some((others, share)) => (others[index], f64::from(share)),
+                    None => (label, 1.0),
+                };
+                (f64::from(weight), [(label, share), (other, 1.0 - share)])
+            })
+    }
+}
+
+/// What a student learns from its teacher besides the labels (Hinton et al., 2015).
+#[derive(Clone, Copy, Debug)]
+pub struct Teaching<'a> {
+    /// The teacher's logits `[n, classes]`.
+    pub logits: &'a Tensor,
+    /// Both softmaxes are taken of the logits over this.
+    pub temperature: f64,
+    /// Share of `T² KL(teacher || student)` in the loss, from 0 to 1; the rest is the objective.
+    pub weight: f64,
+}
+
+/// A loss averaged over a batch, with its gradient.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// The mean.
+    pub mean: f64,
+    /// The sum of the weights it is a mean over; the number of images where all weights are 1.
+    pub weight: f64,
+    surrogate: Tensor,
+}
+
+impl Loss {
+    /// A scalar whose gradient by the logits is that of [`Loss::mean`]; its value is another.
+    pub fn surrogate(&self) -> &Tensor {
+        &self.surrogate
+    }
+
+    /// Carries the gradient of the mean back through whatever the logits were computed by.
+    ///
+    /// # Errors
+    ///
+    /// Only when the device fails.
+    pub fn backward(&self) -> Result<()> {
+        self.surrogate.backward()?;
+        Ok(())
+    }
+}
+
+impl Objective {
+    /// Cross-entropy without smoothing, in which every class weighs 1.
+    pub fn cross_entropy(classes: usize) -> Self {
+        Self {
+            kind: Kind::CrossEntropy { smoothing: 0.0 },
+            class_weights: vec![1.0; classes],
+        }
+    }
+
+    /// The configured loss for `classes` classes; `labels` are those trained on, by which
+    /// classes are balanced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when a value lies outside its range.
+    pub fn new(
+        config: &LossConfig,
+        classes: usize,
+        labels: impl IntoIterator<Item = usize>,
+    ) -> Result<Self> {
+        config.validate(Some(classes))?;
+        let class_weights = match config.class_weights().1 {
+            ClassWeights::None => vec![1.0; classes],
+            ClassWeights::Balanced => balanced_class_weights(labels, classes),
+            ClassWeights::Given(weights) => weights.clone(),
+        };
+        let kind = match config {
+            LossConfig::CrossEntropy(loss) => Kind::CrossEntropy {
+                smoothing: loss.label_smoothing,
+            },
+            LossConfig::Focal(loss) => Kind::Focal { gamma: loss.gamma },
+            LossConfig::BinaryCrossEntropy(loss) => Kind::Binary {
+                smoothing: loss.label_smoothing,
+            },
+        };
+        Ok(Self {
+            kind,
+            class_weights: class_weights.into_iter().map(f64::from).collect(),
+        })
+    }
+
+    /// The sum of the weights that a batch's loss is a mean over. Where it is 0, the batch has
+    /// no loss.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when the lengths do not fit or a label is no class.
+    pub fn weight(&self, targets: &Targets<'_>) -> Result<f64> {
+        let (images, classes) = (targets.labels.len(), self.class_weights.len());
+        let others = targets.mixed.map_or(images, |(others, _)| others.len());
+        if (images, images) != (targets.weights.len(), others) {
+            return Err(Error::Shape(format!(
+                "{images} labels, {} image weights and {others} labels mixed in; expected as many of each",
+                targets.weights.len(),
+            )));
+        }
+        let mut labels = targets.rows().flat_map(|(_, labels)| labels);
+        if let Some((label, _)) = labels.find(|(label, _)| *label as usize >= classes) {
+            return Err(Error::Shape(format!(
+                "label {label}; expected 0 to {}",
+                classes.saturating_sub(1)
+            )));
+        }
+        let class_weight = |(label, share): (u32, f64)| match self.kind {
+            Kind::Binary { .. } => share,
+            _ => share * self.class_weights[label as usize],
+        };
+        let weight = |(weight, labels): (f64, [(u32, f64); 2])| {
+            weight * labels.into_iter().map(class_weight).sum::<f64>()
+        };
+        Ok(targets.rows().map(weight).sum())
+    }
+
+    /// The mean loss of a batch of logits `[n, classes]`, f32.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] when the lengths do not fit, a label is no class, or all weights of the
+    /// batch are 0.
+    pub fn apply(&self, logits: &Tensor, targets: &Targets<'_>) -> Result<Loss> {
+        self.taught(logits, targets, None)
+    }
+
+    /// As [`Objective::apply`], with a share of what a teacher says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objective::apply`]; also when the teacher's logits have another shape.
+    pub fn taught(
+        &self,
+        logits: &Tensor,
+        targets: &Targets<'_>,
+        teaching: Option<Teaching<'_>>,
+    ) -> Result<Loss> {
+        let (images, classes) = logits.dims2()?;
+        if (images, classes) != (targets.labels.len(), self.class_weights.len()) {
+            return Err(Error::Shape(format!(
+                "logits [{images}, {classes}] and {} labels; expected [n, {}] and n labels",
+                targets.labels.len(),
+                self.class_weights.len()
+            )));
+        }
+        let weight = self.weight(targets)?;
+        if weight <= 0.0 {
+            return Err(Error::Shape(format!(
+                "every image of a batch of {images} weighs 0, so that it has no mean loss; expected a class or image weight above 0"
+            )));
+        }
+        let teacher = teaching
+            .map(|teaching| teaching.logits.to_vec2::<f32>())
+            .transpose()?;
+        if let Some(teacher) = &teacher
+            && (teacher.len() != images || teacher.iter().any(|row| row.len() != classes))
+        {
+            return Err(Error::Shape(format!(
+                "a teacher's logits for {} images and {} classes; expected {images} and {classes}",
+                teacher.len(),
+                teacher.first().map_or(0, Vec::len)
+            )));
+        }
+        let own = 1.0 - teaching.map_or(0.0, |teaching| teaching.weight);
+        let images_weight: f64 = targets.weights.iter().map(|&w| f64::from(w)).sum();
+        let mut gradients = Vec::with_capacity(images * classes);
+        let (mut mean, mut gradient) = (0.0, vec![0.0; classes]);
+        let rows = logits.to_vec2::<f32>()?;
+        for (index, (row, (image, labels))) in rows.iter().zip(targets.rows()).enumerate() {
+            gradient.fill(0.0);
+            let softmax = Softmax::of(row, 1.0);
+            for (label, share) in labels.into_iter().filter(|(_, share)| *share != 0.0) {
+                let weight = own * image * share / weight;
+                mean += self.row(row, &softmax, label as usize, weight, &mut gradient);
+            }
+            if let (Some(teaching), Some(teacher)) = (teaching, &teacher) {
+                let weight = teaching.weight * image / images_weight;
+                let t = teaching.temperature;
+                mean += rows::divergence(row, &teacher[index], t, weight, &mut gradient);
+            }
+            gradients.extend(gradient.iter().map(|&g| g as f32));
+        }
+        let gradients = Tensor::from_vec(gradients, (images, classes), logits.device())?;
+        Ok(Loss {
+            mean,
+            weight,
+            surrogate: (logits * gradients)?.sum_all()?,
+        })
+    }
+
+    fn row(
+        &self,
+        logits: &[f32],
+        softmax: &Softmax,
+        label: usize,
+        weight: f64,
+        gradient: &mut [f64],
+    ) -> f64 {
+        let weights = &self.class_weights;
+        match self.kind {
+            Kind::CrossEntropy { smoothing } => {
+                rows::cross_entropy(softmax, label, weights, smoothing, weight, gradient)
+            }
+            Kind::Focal { gamma } => {
+                rows::focal(softmax, label, weights[label], gamma, weight, gradient)
+            }
+            Kind::Binary { smoothing } => {
+                rows::binary_cross_entropy(logits, label, weights, smoothing, weight, gradient)
+            }
+        }
+    }
+}
+
+/// Class weights `images / (classes * images of the class)`, scikit-learn's "balanced"; 0 for an empty class.
+pub fn balanced_class_weights(labels: impl IntoIterator<Item = usize>, classes: usize) -> Vec<f32> {
+    let mut counts = vec![0u64; classes];
+    for label in labels {
+        if let Some(count) = counts.get_mut(label) {
+            *count += 1;
+        }
+    }
+    let total: u64 = counts.iter().sum();
+    let weight = |count: u64| {
+        if count == 0 {
+            0.0
+        } else {
+            total as f64 / (classes as f64 * count as f64)
+        }
+    };
+    counts
+        .into_iter()
+        .map(|count| weight(count) as f32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn wrong_shapes_and_labels_are_errors() {
+        let logits = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+        let loss = Objective::cross_entropy(3);
+        let apply = |loss: &Objective, labels: &[u32], weights: &[f32]| {
+            let error = loss.apply(&logits, &Targets::of(labels, weights));
+            error.map(|loss| loss.mean).unwrap_err().to_string()
+        };
+        assert!(apply(&loss, &[0], &[1.0]).contains("1 labels"));
+        assert!(apply(&loss, &[0, 1], &[1.0]).contains("1 image weights"));
+        let four = Objective::cross_entropy(4);
+        assert!(apply(&four, &[0, 1], &[1.0; 2]).contains("[n, 4]"));
+        assert!(apply(&loss, &[0, 3], &[1.0; 2]).contains("label 3; expected 0 to 2"));
+        assert!(apply(&loss, &[0, 1], &[0.0; 2]).contains("weighs 0"));
+        let mixed = Targets {
+            mixed: Some((&[0, 3], 0.5)),
+            ..Targets::of(&[0, 1], &[1.0; 2])
+        };
+        assert!(loss.apply(&logits, &mixed).is_err());
+        let teacher = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
+        let teaching = Teaching {
+            logits: &teacher,
+            temperature: 2.0,
+            weight: 0.5,
+        };
+        let targets = Targets::of(&[0, 1], &[1.0; 2]);
+        let error = loss.taught(&logits, &targets, Some(teaching)).unwrap_err();
+        assert!(error.to_string().contains("4 classes"), "{error}");
+    }
+
+    #[test]
+    fn balanced_weights_are_those_of_scikit_learn() {
+        // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 1]) for the classes that occur.
+        let weights = balanced_class_weights([0, 0, 0, 1], 2);
+        assert_eq!(weights, vec![4.0 / 6.0, 2.0]);
+        assert_eq!(balanced_class_weights([0], 2), vec![0.5, 0.0]);
+    }
+
+    #[test]
+    fn an_image_weight_of_two_equals_the_image_twice() {
+        let rows = [[0.3f32, -0.2], [1.5, 0.4]];
+        let once = Tensor::new(&rows, &Device::Cpu).unwrap();
+        let twice = Tensor::new(&[rows[0], rows[1], rows[1]], &Device::Cpu).unwrap();
+        for mut config in LossConfig::all() {
+            if let LossConfig::CrossEntropy(loss) = &mut config {
+                loss.class_weights = ClassWeights::Given(vec![1.0, 3.0]);
+            }
+            let loss = Objective::new(&config, 2, []).unwrap();
+            let weighted = loss
+                .apply(&once, &Targets::of(&[0, 1], &[1.0, 2.0]))
+                .unwrap();
+            let repeated = loss
+                .apply(&twice, &Targets::of(&[0, 1, 1], &[1.0; 3]))
+                .unwrap();
+            assert!((weighted.mean - repeated.mean).abs() < 1e-12, "{config:?}");
+            assert_eq!(weighted.weight, repeated.weight);
+        }
+    }
+}
