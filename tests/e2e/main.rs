@@ -5,5 +5,6 @@
 mod bench;
 mod export;
 mod inputs;
+mod recipe;
 mod run;
 mod use_weights;

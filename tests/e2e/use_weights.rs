@@ -153,7 +153,16 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn every_command_explains_itself_with_an_example() {
     let bench = Bench::new();
     for command in [
-        "fetch", "unpack", "train", "evaluate", "predict", "inspect", "export",
+        "fetch",
+        "unpack",
+        "train",
+        "lr-find",
+        "cross-validate",
+        "evaluate",
+        "predict",
+        "inspect",
+        "export",
+        "import-config",
     ] {
         let run = bench.run(&[command, "--help"]).success();
         assert!(run.stdout.contains("Example"), "{}", run.stdout);
