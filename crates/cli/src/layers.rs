@@ -215,6 +215,29 @@ mod tests {
     }
 
     #[test]
+    fn a_short_text_takes_a_sections_place_and_operations_are_switched() {
+        let config = with_sets(&["schedule=step-4-0.8", "loss.type=focal"]).unwrap();
+        assert_eq!(config.schedule, "step-4-0.8".parse().unwrap());
+        let text = toml::to_string(&config.loss).unwrap();
+        assert!(
+            text.contains("gamma") && !text.contains("smoothing"),
+            "{text}"
+        );
+        let file = file("[augment]\npreset = \"photos\"\naffine = { degrees = 5.0 }\n");
+        let load = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            load_from(Some(file.path()), Map::new(), &sets)
+                .unwrap()
+                .augment
+        };
+        let augment = load(&["augment.affine.fill=9", "augment.color_jitter=false"]);
+        let affine = augment.affine.unwrap();
+        assert_eq!((affine.degrees, affine.fill), (5.0, 9));
+        assert!(augment.color_jitter.is_none() && augment.horizontal_flip.is_some());
+        assert!(load(&["augment.affine=false"]).affine.is_none());
+    }
+
+    #[test]
     fn an_error_names_the_layer_and_the_key() {
         let message = |result: Result<RunConfig, ConfigError>| result.unwrap_err().to_string();
         let text = message(with_sets(&["train.epoch=3"]));

@@ -173,8 +173,15 @@ impl<'a> Run<'a> {
     }
 
     fn epoch_line(&self, report: &EpochReport) -> String {
+        let ema = match &report.ema {
+            Some(ema) => format!(
+                "; average's loss {:.4}, accuracy {:.4}",
+                ema.loss, ema.accuracy
+            ),
+            None => String::new(),
+        };
         format!(
-            "epoch {}/{}: train loss {:.4}, accuracy {:.4}; validation loss {:.4}, accuracy {:.4}, macro F1 {:.4}; {:.0} images/s, {:.1} s",
+            "epoch {}/{}: train loss {:.4}, accuracy {:.4}; validation loss {:.4}, accuracy {:.4}, macro F1 {:.4}{ema}; {:.0} images/s, {:.1} s",
             report.epoch,
             self.epochs,
             report.train_loss,
