@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-/// Stretch that a thread works through.
-const GRAIN: usize = 16 * 1024;
+use crate::pass::GRAIN;
 
 /// The weighted mean of gradients that come one after the other.
 ///

@@ -4,9 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, require};
-
-/// Stretch that a thread works through.
-const GRAIN: usize = 16 * 1024;
+use crate::pass::GRAIN;
 
 /// Settings of an [`Ema`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::rules::Update;
 
 /// Longest stretch one task works through: with five buffers, 320 KiB, which a
 /// core's second-level cache holds.
-const GRAIN: usize = 16 * 1024;
+pub(crate) const GRAIN: usize = 16 * 1024;
 
 /// A stretch of parameters of one group: at most [`GRAIN`] of them, or a longer row.
 #[derive(Debug, Clone, PartialEq)]

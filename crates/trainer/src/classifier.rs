@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::{D, Tensor};
-use mnist_data::{HostBatch, Loader};
+use mnist_data::Loader;
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, Model};
+use mobilenet::{ByteTable, Images, Model};
 
 use crate::batch::DeviceBatch;
 use crate::{Error, Result};
@@ -68,9 +68,12 @@ impl<'a> Classifier<'a> {
     pub(crate) fn answers(
         &self,
         loader: &Loader,
-    ) -> impl Iterator<Item = Result<(Tensor, HostBatch)>> {
+    ) -> impl Iterator<Item = Result<(Tensor, DeviceBatch)>> {
         let views = loader.options().tta.views().len();
-        let mut batches = loader.epoch(0);
+        let first = &self.members[0];
+        let device = first.network.device();
+        let moved = |batch: mnist_data::Result<_>| DeviceBatch::new(batch?, &first.table, device);
+        let mut batches = loader.epoch(0).map(moved);
         std::iter::from_fn(move || {
             let first = batches.next()?;
             let answer = || {
@@ -85,12 +88,12 @@ impl<'a> Classifier<'a> {
         })
     }
 
-    /// The logits of each network.
-    fn logits(&self, batch: &HostBatch) -> Result<Vec<Tensor>> {
+    /// The logits of each network, which sees the same bytes through its own table.
+    fn logits(&self, batch: &DeviceBatch) -> Result<Vec<Tensor>> {
         let answers = self.members.iter().map(|member| {
-            let device = member.network.device();
-            let batch = DeviceBatch::new(batch.clone(), &member.table, device)?;
-            Ok(member.network.infer(&batch.images)?)
+            let pixels = batch.images.pixels().to_device(member.network.device())?;
+            let images = Images::bytes(&pixels, Arc::clone(&member.table))?;
+            Ok(member.network.infer(&images)?)
         });
         answers.collect()
     }

@@ -7,7 +7,7 @@ use mnist_data::{ImageFolder, Sample, TRAIN, VALIDATION, folds};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::events::{EventSink, MetricsFile, ValidationScores};
+use crate::events::{EpochReport, EventSink, MetricsFile, ValidationScores};
 use crate::fit::{Ending, fit};
 use crate::{Error, Result, RunDir, Splits};
 
@@ -78,15 +78,14 @@ pub fn cross_validate(
     sink: &mut dyn EventSink,
     interrupt: &AtomicBool,
 ) -> Result<Option<CrossValidation>> {
-    let samples = all_samples(splits);
-    let labels: Vec<usize> = samples.iter().map(|sample| sample.label).collect();
+    let images = ImageFolder {
+        samples: all_samples(splits),
+        classes: splits.train.classes.clone(),
+    };
+    let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
     let mut reports = Vec::new();
     for (index, fold) in folds(&labels, count, seed)?.into_iter().enumerate() {
-        let part = |places: &[usize]| ImageFolder {
-            samples: places.iter().map(|&place| samples[place].clone()).collect(),
-            ..splits.train.clone()
-        };
-        let splits = Splits::of_folds(part(&fold.train), part(&fold.val));
+        let splits = Splits::of_fold(&images, &fold, "folds");
         let run = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
         let mut sinks = (MetricsFile::append(&run.metrics())?, &mut *sink);
         let outcome = fit(config, &splits, &run, &mut sinks, interrupt)?;
@@ -100,11 +99,7 @@ pub fn cross_validate(
             .epochs
             .iter()
             .find(|report| report.epoch == best.epoch);
-        let own = epoch.map(|report| ValidationScores {
-            loss: report.val_loss,
-            accuracy: report.val_accuracy,
-            macro_f1: report.val_macro_f1,
-        });
+        let own = epoch.map(EpochReport::scores);
         let measured = [own, epoch.and_then(|report| report.ema)];
         let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
         let scores = measured.into_iter().flatten().find(is_best);

@@ -41,6 +41,17 @@ pub struct EpochReport {
     pub ema: Option<ValidationScores>,
 }
 
+impl EpochReport {
+    /// The network's own figures on the validation images.
+    pub fn scores(&self) -> ValidationScores {
+        ValidationScores {
+            loss: self.val_loss,
+            accuracy: self.val_accuracy,
+            macro_f1: self.val_macro_f1,
+        }
+    }
+}
+
 /// What a network is worth on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationScores {

@@ -1,6 +1,5 @@
 //! The two ways to use a trained network: measure it, and ask it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
@@ -13,7 +12,7 @@ use mobilenet::weights::WeightsMetadata;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Shown};
-use crate::{Classifier, Error, Objective, Result, Tally, Targets};
+use crate::{Classifier, Error, Objective, Result, Tally, Targets, table};
 
 /// How images are fed to a trained network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +137,7 @@ pub fn evaluate(
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
         let (logits, batch) = answer?;
-        progress.advance(batch.count as u64);
+        progress.advance(batch.labels.len() as u64);
         Ok((logits, batch.labels))
     });
     let tally = count(classifier.classes(), answers);
@@ -280,11 +279,7 @@ pub fn write_predictions(
     predictions: &[Prediction],
     class_names: &[String],
 ) -> Result<()> {
-    let io = |e: csv::Error| Error::io(path)(e.into());
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(["image_id", "label", "probability"])
-        .map_err(io)?;
-    for prediction in predictions {
+    let rows = predictions.iter().map(|prediction| {
         let name = class_names.get(prediction.label).ok_or_else(|| {
             Error::Shape(format!(
                 "class {} of {} class names",
@@ -293,15 +288,9 @@ pub fn write_predictions(
             ))
         })?;
         let probability = format!("{:.6}", prediction.probability());
-        csv.write_record([&prediction.id, name, &probability])
-            .map_err(io)?;
-    }
-    let bytes = csv
-        .into_inner()
-        .map_err(|e| Error::io(path)(e.into_error()))?;
-    Ok(mnist_data::write_atomically(path, |file| {
-        file.write_all(&bytes)
-    })?)
+        Ok([prediction.id.clone(), name.clone(), probability])
+    });
+    table::write(path, ["image_id", "label", "probability"], rows)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod loss;
 mod model;
 mod run_dir;
 mod splits;
+mod table;
 mod tally;
 mod timing;
 

@@ -1,6 +1,8 @@
 //! The folders a run trains and validates on.
 
-use mnist_data::{Classes, ImageFolder, Loader, LoaderOptions, Sample, TRAIN, VALIDATION, folds};
+use mnist_data::{
+    Classes, Fold, ImageFolder, Loader, LoaderOptions, Sample, TRAIN, VALIDATION, folds,
+};
 
 use crate::config::{DataSource, RunConfig};
 use crate::{Error, Objective, Result};
@@ -78,12 +80,20 @@ impl Splits {
         })
     }
 
-    /// Parts of one set of images, which are validated on and trained on in turn.
-    pub(crate) fn of_folds(train: ImageFolder, val: ImageFolder) -> Self {
+    /// Two parts of one set of images, whose decoded images share the file called `cache`: which
+    /// image is in which part is another matter the next time.
+    pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &'static str) -> Self {
+        let part = |places: &[usize]| ImageFolder {
+            samples: places
+                .iter()
+                .map(|&place| images.samples[place].clone())
+                .collect(),
+            classes: images.classes.clone(),
+        };
         Self {
-            train,
-            val,
-            caches: ["folds"; 2],
+            train: part(&fold.train),
+            val: part(&fold.val),
+            caches: [cache; 2],
         }
     }
 
@@ -142,26 +152,13 @@ fn least_images(images: &ImageFolder) -> usize {
 /// Divides training images without a validation split: the same share of each class is held out.
 fn hold_out(images: &ImageFolder, seed: u64) -> Result<Splits> {
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
-    let part = |places: &[usize]| ImageFolder {
-        samples: places
-            .iter()
-            .map(|&place| images.samples[place].clone())
-            .collect(),
-        classes: images.classes.clone(),
-    };
-    let mut folds = folds(&labels, PARTS, seed)?;
-    let fold = folds.swap_remove(0);
+    let fold = folds(&labels, PARTS, seed)?.swap_remove(0);
     tracing::info!(
         "there is no validation split: {} of the {} training images are held out for it",
         fold.val.len(),
         labels.len()
     );
-    Ok(Splits {
-        train: part(&fold.train),
-        val: part(&fold.val),
-        // Which image is on which side depends on the seed.
-        caches: [TRAIN; 2],
-    })
+    Ok(Splits::of_fold(images, &fold, TRAIN))
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {

@@ -293,6 +293,17 @@ pub(crate) fn require(
     }
 }
 
+/// Requires `[smallest, largest]` shares of an area.
+pub(crate) fn require_shares(setting: &'static str, shares: [f64; 2]) -> Result<()> {
+    let [low, high] = shares;
+    require(
+        0.0 < low && low <= high && high <= 1.0,
+        setting,
+        format_args!("{shares:?}"),
+        "[smallest, largest] above 0 to 1",
+    )
+}
+
 /// Requires `[smallest, largest]` within bounds.
 pub(crate) fn require_range(
     setting: &'static str,

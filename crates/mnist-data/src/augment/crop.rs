@@ -3,7 +3,7 @@
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::config::{require, require_range};
+use super::config::{require_range, require_shares};
 use super::random::{log_uniform, uniform};
 use crate::decode::Picture;
 use crate::error::Result;
@@ -44,13 +44,7 @@ pub(crate) struct Part {
 
 impl ResizedCropConfig {
     pub(crate) fn validate(&self) -> Result<()> {
-        let [low, high] = self.scale;
-        require(
-            0.0 < low && low <= high && high <= 1.0,
-            "augment.resized_crop.scale",
-            format_args!("{:?}", self.scale),
-            "[smallest, largest] above 0 to 1",
-        )?;
+        require_shares("augment.resized_crop.scale", self.scale)?;
         require_range("augment.resized_crop.ratio", self.ratio, [0.1, 10.0])
     }
 

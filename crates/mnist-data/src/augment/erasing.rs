@@ -3,7 +3,7 @@
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::config::{require, require_range};
+use super::config::{require, require_range, require_shares};
 use super::crop::Part;
 use super::random::{chance, log_uniform, uniform};
 use crate::decode::Picture;
@@ -65,13 +65,7 @@ impl ErasingConfig {
             self.p,
             "0 to 1",
         )?;
-        let [low, high] = self.scale;
-        require(
-            0.0 < low && low <= high && high <= 1.0,
-            "augment.erasing.scale",
-            format_args!("{:?}", self.scale),
-            "[smallest, largest] above 0 to 1",
-        )?;
+        require_shares("augment.erasing.scale", self.scale)?;
         require_range("augment.erasing.ratio", self.ratio, [0.1, 10.0])
     }
 

@@ -1,13 +1,12 @@
 //! The learning-rate range test: Smith, 2017.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Session;
 use crate::config::{ConfigError, RunConfig};
 use crate::events::{Event, EventSink};
-use crate::{Error, Result, RunDir, Splits, Tally};
+use crate::{Error, Result, RunDir, Splits, Tally, table};
 
 /// The rates that are tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,21 +102,11 @@ impl LrCurve {
     ///
     /// [`Error::Io`] or [`Error::Data`], naming the file.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
-        let io = |e: csv::Error| Error::io(path)(e.into());
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(["learning_rate", "loss", "smoothed_loss"])
-            .map_err(io)?;
-        for point in &self.points {
+        let rows = self.points.iter().map(|point| {
             let row = [point.learning_rate, point.loss, point.smoothed];
-            csv.write_record(row.map(|value| format!("{value:e}")))
-                .map_err(io)?;
-        }
-        let bytes = csv
-            .into_inner()
-            .map_err(|e| Error::io(path)(e.into_error()))?;
-        Ok(mnist_data::write_atomically(path, |file| {
-            file.write_all(&bytes)
-        })?)
+            Ok(row.map(|value| format!("{value:e}")))
+        });
+        table::write(path, ["learning_rate", "loss", "smoothed_loss"], rows)
     }
 }
 

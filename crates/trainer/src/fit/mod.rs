@@ -19,7 +19,7 @@ use optim::LrSchedule;
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
 use crate::device::{device_name, open_device};
-use crate::events::{EpochReport, Event, EventSink, ValidationScores};
+use crate::events::{EpochReport, Event, EventSink};
 use crate::features::Features;
 use crate::model::start;
 use crate::timing::Stopwatch;
@@ -247,12 +247,7 @@ impl<'a> Session<'a> {
     /// was the best of its kind.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         let monitor = self.config.train.monitor;
-        let own = ValidationScores {
-            loss: report.val_loss,
-            accuracy: report.val_accuracy,
-            macro_f1: report.val_macro_f1,
-        };
-        let (epoch, score) = (report.epoch, monitor.of(&own));
+        let (epoch, score) = (report.epoch, monitor.of(&report.scores()));
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
         let mut improved = self.checkpoints.improves(score);
         if improved {
