@@ -200,7 +200,7 @@ pub(crate) struct InferenceArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// f32, or bf16 where the CPU has AVX-512 BF16
+    /// f32, bf16 (CPUs with AVX-512 BF16) or f16 (CUDA GPUs)
     #[arg(long, default_value = "f32")]
     pub(crate) precision: Precision,
     /// CPU threads [default: one for each physical core]

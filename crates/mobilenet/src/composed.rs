@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
 
 use crate::dropout::dropout_mask;
@@ -19,12 +19,28 @@ use crate::{Error, Images, Parameters, Result};
 #[derive(Clone, Debug)]
 pub struct Composed {
     plan: Arc<Plan>,
+    /// What the factors of matrix products are; all else is f32.
+    factors: DType,
 }
 
 impl Composed {
     /// An executor for `plan`.
     pub fn new(plan: Arc<Plan>) -> Self {
-        Composed { plan }
+        Composed {
+            plan,
+            factors: DType::F32,
+        }
+    }
+
+    /// The same with matrix products, the way back included, of numbers in f16. The CPU does so
+    /// too, slowly.
+    ///
+    /// Gradients below 6e-8 vanish, so that the loss is to be scaled up before its way back.
+    pub fn with_f16(self) -> Self {
+        Composed {
+            factors: DType::F16,
+            ..self
+        }
     }
 
     fn pass<'a>(&'a self, parameters: &Parameters, step: Option<TrainingStep>) -> Result<Pass<'a>> {
@@ -51,6 +67,7 @@ impl Composed {
         let training = step.is_some_and(|step| !step.freeze_backbone);
         Ok(Pass {
             plan: &self.plan,
+            factors: self.factors,
             weights,
             leaves,
             statistics,
@@ -70,6 +87,13 @@ impl Composed {
 impl Executor for Composed {
     fn name(&self) -> &'static str {
         "composed"
+    }
+
+    fn kind(&self) -> String {
+        match self.factors {
+            DType::F32 => self.name().to_owned(),
+            factors => format!("{} {}", self.name(), factors.as_str()),
+        }
     }
 
     fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {
@@ -191,6 +215,7 @@ fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core:
 /// One run through the network.
 struct Pass<'a> {
     plan: &'a Plan,
+    factors: DType,
     /// In the order of the plan's parameters, torch's shapes.
     weights: Vec<Tensor>,
     /// The variables among them, where a gradient is wanted.
@@ -265,8 +290,16 @@ impl Pass<'_> {
     fn linear(&self, layer: &Linear, x: &Tensor) -> candle_core::Result<Tensor> {
         let weight = &self.weights[layer.weight];
         let weight = weight.reshape((layer.out_features, layer.in_features))?;
-        x.matmul(&weight.t()?)?
+        self.product(x, &weight.t()?)?
             .broadcast_add(&self.weights[layer.weight + 1])
+    }
+
+    fn product(&self, x: &Tensor, matrix: &Tensor) -> candle_core::Result<Tensor> {
+        // Nothing is copied where the types are the same already.
+        let product = x
+            .to_dtype(self.factors)?
+            .matmul(&matrix.to_dtype(self.factors)?)?;
+        product.to_dtype(x.dtype())
     }
 
     fn conv_norm(&mut self, layer: &ConvNorm, x: &Tensor) -> Result<Tensor> {
@@ -334,7 +367,7 @@ impl Pass<'_> {
             let matrix = weight.permute((2, 3, 1, 0))?.reshape(((), out_channels))?;
             (patches(x, kernel, stride, padding)?, matrix)
         };
-        let product = rows.matmul(&matrix)?;
+        let product = self.product(&rows, &matrix)?;
         let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
         product.reshape((batch, rows, columns, out_channels))
     }

@@ -83,7 +83,9 @@ pub enum Error {
     #[error(transparent)]
     NoBf16(#[from] engine::NoBf16),
     /// A device that does not compute in these numbers.
-    #[error("precision {0} is for CPUs; on this device use f32")]
+    #[error(
+        "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
+    )]
     Precision(crate::Precision),
     /// A model of the zoo in a build without it; see [`Backbone::is_built`](crate::zoo::Backbone::is_built).
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]

@@ -262,16 +262,17 @@ impl Model for Network {
 /// What runs a network on `device`.
 fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<Box<dyn Executor>> {
     let plan = Arc::clone(plan);
-    Ok(match (device.is_cpu(), precision) {
-        (true, Precision::F32) => Box::new(Fused::new(plan, FusedOptions::default())),
-        (true, Precision::Bf16) => {
+    Ok(match (device, precision) {
+        (Device::Cpu, Precision::F32) => Box::new(Fused::new(plan, FusedOptions::default())),
+        (Device::Cpu, Precision::Bf16) => {
             let options = FusedOptions {
                 isa: Some(Isa::best().with_bf16()?),
                 ..FusedOptions::default()
             };
             Box::new(Fused::new(plan, options))
         }
-        (false, Precision::F32) => Box::new(Composed::new(plan)),
-        (false, Precision::Bf16) => return Err(Error::Precision(precision)),
+        (_, Precision::F32) => Box::new(Composed::new(plan)),
+        (Device::Cuda(_), Precision::F16) => Box::new(Composed::new(plan).with_f16()),
+        _ => return Err(Error::Precision(precision)),
     })
 }

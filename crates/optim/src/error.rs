@@ -48,6 +48,15 @@ pub enum Error {
         found: usize,
     },
 
+    /// A gradient that overflows whatever its loss is scaled by.
+    #[error(
+        "the gradient is not finite even at a loss scale of {scale:e}; lower the learning rate, or train in f32"
+    )]
+    NotFinite {
+        /// The scale.
+        scale: f32,
+    },
+
     /// A saved state does not belong to this optimizer or schedule.
     #[error("this state cannot be loaded: {0}")]
     State(String),

@@ -6,6 +6,7 @@ mod config;
 mod ema;
 mod error;
 mod group;
+mod loss_scaler;
 mod optimizer;
 mod pass;
 mod rules;
@@ -21,6 +22,7 @@ pub use config::{
 pub use ema::{Ema, EmaConfig, EmaState};
 pub use error::Error;
 pub use group::{Matrix, ParameterGroup};
+pub use loss_scaler::{LossScaler, LossScalerConfig, LossScalerState};
 pub use optimizer::Optimizer;
 pub use schedule::{
     Anneal, CosineConfig, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,

@@ -39,6 +39,9 @@ pub struct EpochReport {
     /// The moving average of the weights on the validation images, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<ValidationScores>,
+    /// What the loss is scaled by at the end of the epoch, where it is: in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
 }
 
 impl EpochReport {
@@ -288,6 +291,7 @@ mod tests {
                 ..EpochTimes::default()
             },
             ema: None,
+            loss_scale: None,
         }
     }
 

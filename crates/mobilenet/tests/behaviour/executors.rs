@@ -118,6 +118,70 @@ fn bf16_is_near_f32() {
     }
 }
 
+/// The loss of `step` times `scale`, whose gradient is divided by it again.
+fn scaled_gradient(network: &mut Network, images: &Images, slope: f64, scale: f64) -> Vec<f32> {
+    let logits = network.forward_train(images, 3, false).unwrap();
+    let loss = (logits.sqr().unwrap() * (slope * scale)).unwrap();
+    loss.sum_all().unwrap().backward().unwrap();
+    let gradient = values(network.parameters().gradient());
+    gradient.iter().map(|g| g / scale as f32).collect()
+}
+
+#[test]
+fn f16_is_near_f32_and_a_scaled_loss_keeps_small_gradients() {
+    for variant in [Variant::Large, Variant::Small] {
+        let config = ModelConfig {
+            width: 0.5,
+            dropout: 0.0,
+            batch_norm_momentum: 1.0,
+            ..ModelConfig::new(variant, 10)
+        };
+        let network = || Network::new(&config, 3, &Device::Cpu).unwrap();
+        let (mut exact, mut half) = (network(), network());
+        let plan = Arc::new(half.plan().clone());
+        half.set_executor(Box::new(Composed::new(plan).with_f16()));
+        assert_ne!(exact.backbone_key().unwrap(), half.backbone_key().unwrap());
+        let images = images(8, 32);
+        // What a network before its first step infers is too small for f16.
+        let [expected, found] = [&mut exact, &mut half].map(|network| {
+            step(network, &images, false);
+            step(network, &images, false)
+        });
+        // 11 bits of precision, where bf16 has 8.
+        for (index, tolerance) in [0.05, 0.1, 0.02, 0.2].into_iter().enumerate() {
+            let off = off(&found[index], &expected[index]);
+            assert!(
+                off > 1e-6 && off < tolerance,
+                "{variant}: number {index} is off by {off}"
+            );
+        }
+        let slope = 1e-7;
+        let expected = scaled_gradient(&mut exact, &images, slope, 1.0);
+        let lost = scaled_gradient(&mut half, &images, slope, 1.0);
+        let kept = scaled_gradient(&mut half, &images, slope, 65536.0);
+        let (lost, kept) = (off(&lost, &expected), off(&kept, &expected));
+        assert!(
+            kept < 0.2 && lost > 2.0 * kept,
+            "{variant}: {kept} and {lost}"
+        );
+    }
+}
+
+#[test]
+fn f16_is_refused_on_a_cpu() {
+    let mut network = Network::new(&ModelConfig::new(Variant::Small, 3), 0, &Device::Cpu).unwrap();
+    let error = network
+        .set_precision(Precision::F16)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("f16 for CUDA GPUs; use f32"), "{error}");
+    let error = "half".parse::<Precision>().unwrap_err();
+    assert!(error.contains("\"f16\""), "{error}");
+    for precision in Precision::ALL {
+        assert_eq!(precision.to_string().parse(), Ok(precision));
+    }
+}
+
 #[test]
 fn a_precision_replaces_an_executor_that_was_given() {
     let mut network = Network::new(&ModelConfig::new(Variant::Small, 3), 0, &Device::Cpu).unwrap();

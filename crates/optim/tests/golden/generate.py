@@ -1,4 +1,4 @@
-"""Writes optimizers.json and schedules.json, beside this file: what torch answers.
+"""Writes optimizers.json, schedules.json and loss_scales.json, beside this file: what torch answers.
 
     python generate.py        # needs torch (made with 2.15) and pytorch-optimizer (4.1) on a CPU
 
@@ -342,6 +342,42 @@ def schedule_cases():
     )
 
 
+# --- loss scales -----------------------------------------------------------------------
+
+
+def overflows(step):
+    """Every twentieth step or so; hash32 as above."""
+    return hash32(9000 + step) % 20 == 0
+
+
+def loss_scale_case(config, steps=300):
+    """The scale after each step, and what a gradient of 3 at the parameter becomes."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", **config)
+    scaler.scale(torch.zeros(1))  # The scale comes to be on first use.
+    answers = []
+    for step in range(steps):
+        parameter.grad = torch.tensor([math.inf if overflows(step) else 3.0])
+        scaler.unscale_(optimizer)
+        gradient = Number(parameter.grad.item()) if not overflows(step) else None
+        before = parameter.item()
+        scaler.step(optimizer)
+        assert (parameter.item() == before) == overflows(step) or gradient == 0.0
+        parameter.data.zero_()
+        scaler.update()
+        answers.append([Number(scaler.get_scale()), gradient])
+    return dict(config=config, steps=answers)
+
+
+LOSS_SCALES = [
+    dict(),
+    dict(init_scale=8.0, growth_interval=3),
+    dict(init_scale=1000.0, growth_factor=1.7, backoff_factor=0.3, growth_interval=7),
+    dict(init_scale=2.0**120, growth_factor=1e3, backoff_factor=0.9, growth_interval=1),
+]
+
+
 def write(name, made_by, cases):
     lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
     header = json.dumps(dict(generator="generate.py", torch=torch.__version__, **made_by))
@@ -357,6 +393,7 @@ def main():
     made_by = dict(pytorch_optimizer=version("pytorch_optimizer"), frozen_until=FROZEN_UNTIL)
     write("optimizers.json", made_by, cases)
     write("schedules.json", dict(base_learning_rate=BASE), schedule_cases())
+    write("loss_scales.json", dict(), [loss_scale_case(config) for config in LOSS_SCALES])
 
 
 if __name__ == "__main__":

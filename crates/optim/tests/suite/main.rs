@@ -9,5 +9,6 @@ mod configuration;
 mod formulas;
 mod golden_optimizers;
 mod golden_schedules;
+mod loss_scaler;
 mod optimizer;
 mod schedule;

@@ -168,7 +168,7 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Where to run.
     pub device: DeviceChoice,
-    /// Numbers that activations are kept and multiplied in.
+    /// Numbers that matrix products multiply; in f16 with dynamic loss scaling.
     pub precision: Precision,
     /// CPU threads; auto: one for each physical core.
     #[serde(with = "optional::auto")]

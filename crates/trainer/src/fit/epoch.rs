@@ -53,6 +53,7 @@ impl Session<'_> {
             seconds: times.total(),
             times,
             ema,
+            loss_scale: self.stepper.loss_scale(),
         };
         self.stepper.epoch_end(self.config.train.monitor.of(&own));
         self.sink.handle(&Event::EpochFinished(report.clone()))?;
@@ -165,7 +166,7 @@ impl Session<'_> {
         tally.add(batch.main_labels(), &predicted_classes(&logits)?)?;
         tally.add_loss(loss.mean, loss.weight);
         self.clock.lap(|times| &mut times.other);
-        loss.backward()?;
+        loss.backward_scaled(self.stepper.loss_scale().unwrap_or(1.0))?;
         self.clock.lap(|times| &mut times.backward);
         let stepped = self.stepper.take(self.network.parameters(), loss.weight)?;
         self.average_in(stepped)?;

@@ -1,7 +1,10 @@
 //! From the gradients of batches to steps of the optimizer.
 
-use mobilenet::Parameters;
-use optim::{Accumulator, LrSchedule, Optimizer, clip_gradient_norm, clip_gradient_value};
+use mobilenet::{Parameters, Precision};
+use optim::{
+    Accumulator, LossScaler, LossScalerConfig, LrSchedule, Optimizer, clip_gradient_norm,
+    clip_gradient_value,
+};
 
 use super::groups::{BACKBONE, groups, matrices};
 use crate::Result;
@@ -33,7 +36,7 @@ impl Stepper {
                 .with_matrices(&matrices(parameters))?,
             schedule,
             set_rate: None,
-            gradients: Gradients::new(&config.train),
+            gradients: Gradients::new(&config.train)?,
         })
     }
 
@@ -46,6 +49,11 @@ impl Stepper {
     /// Steps with this rate from now on, instead of the schedule's.
     pub(super) fn set_learning_rate(&mut self, rate: f64) {
         self.set_rate = Some(rate);
+    }
+
+    /// What the coming batch's loss is to be scaled by, where gradients would vanish otherwise.
+    pub(super) fn loss_scale(&self) -> Option<f32> {
+        self.gradients.scaler.as_ref().map(LossScaler::scale)
     }
 
     /// Tells the schedule of the monitored figure.
@@ -61,8 +69,8 @@ impl Stepper {
         Ok(())
     }
 
-    /// Takes the gradient of a batch's mean loss, over the sum of weights `weight`; true if that
-    /// made a step.
+    /// Takes the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], over the sum
+    /// of weights `weight`; true if that made a step.
     pub(super) fn take(&mut self, parameters: &Parameters, weight: f64) -> Result<bool> {
         if self.gradients.is_plain() {
             let rate = self.learning_rate();
@@ -82,9 +90,14 @@ impl Stepper {
         }
     }
 
-    /// Takes a step by what has been summed up so far; false if nothing has.
+    /// Takes a step by what has been summed up so far; false if nothing has, or if it overflowed.
     pub(super) fn flush(&mut self, parameters: &Parameters) -> Result<bool> {
+        if self.gradients.taken == 0 {
+            return Ok(false);
+        }
         let rate = self.learning_rate();
+        // A step that is left out counts all the same: the schedule ends with the epochs.
+        self.schedule.step();
         let Some(gradient) = self.gradients.take()? else {
             return Ok(false);
         };
@@ -92,7 +105,6 @@ impl Stepper {
         let mut outcome = Ok(());
         parameters.change(|values| outcome = optimizer.step(values, gradient, rate))?;
         outcome?;
-        self.schedule.step();
         Ok(true)
     }
 }
@@ -102,24 +114,32 @@ struct Gradients {
     batches: usize,
     max_norm: Option<f64>,
     max_value: Option<f64>,
+    /// In f16.
+    scaler: Option<LossScaler>,
     sum: Accumulator,
     taken: usize,
 }
 
 impl Gradients {
-    fn new(config: &TrainConfig) -> Self {
-        Self {
+    fn new(config: &TrainConfig) -> Result<Self> {
+        let scaled = config.precision == Precision::F16;
+        let scaler = scaled.then(|| LossScaler::new(&LossScalerConfig::default()));
+        Ok(Self {
             batches: config.accumulate_batches,
             max_norm: config.clip_gradient_norm,
             max_value: config.clip_gradient_value,
+            scaler: scaler.transpose()?,
             sum: Accumulator::default(),
             taken: 0,
-        }
+        })
     }
 
     /// Whether a batch's gradient is the step's as it is.
     fn is_plain(&self) -> bool {
-        self.batches == 1 && self.max_norm.is_none() && self.max_value.is_none()
+        self.batches == 1
+            && self.max_norm.is_none()
+            && self.max_value.is_none()
+            && self.scaler.is_none()
     }
 
     fn is_complete(&self) -> bool {
@@ -132,12 +152,15 @@ impl Gradients {
     }
 
     /// The mean of what was added, clipped: by value first, so that the norm holds in the end.
+    /// Nothing if it overflowed where a smaller loss scale may mend that.
     fn take(&mut self) -> Result<Option<&[f32]>> {
-        if self.taken == 0 {
-            return Ok(None);
-        }
         self.taken = 0;
         let gradient = self.sum.mean();
+        if let Some(scaler) = &mut self.scaler
+            && !scaler.unscale(gradient)?
+        {
+            return Ok(None);
+        }
         if let Some(max_value) = self.max_value {
             clip_gradient_value(gradient, max_value)?;
         }
@@ -145,5 +168,87 @@ impl Gradients {
             clip_gradient_norm(gradient, max_norm)?;
         }
         Ok(Some(gradient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use candle_core::{Device, Tensor};
+    use mobilenet::{Composed, Images, ModelConfig, Network, Variant};
+
+    use super::*;
+    use crate::{Objective, Targets};
+
+    const EPOCHS: usize = 30;
+
+    /// A network that multiplies in f16, as it does on a GPU, and what trains it.
+    fn scene(settings: &str) -> (Network, Stepper) {
+        let config = ModelConfig {
+            width: 0.25,
+            ..ModelConfig::new(Variant::Small, 2)
+        };
+        let mut network = Network::new(&config, 1, &Device::Cpu).unwrap();
+        let plan = Arc::new(network.plan().clone());
+        network.set_executor(Box::new(Composed::new(plan).with_f16()));
+        let text = format!("train = {{ precision = 'f16', epochs = {EPOCHS}, {settings} }}");
+        let config = RunConfig::from_toml(&text, "test").unwrap();
+        let schedule = LrSchedule::new(&config.schedule, None, 3e-3, EPOCHS, 1).unwrap();
+        let stepper = Stepper::new(&config, network.parameters(), schedule).unwrap();
+        (network, stepper)
+    }
+
+    /// A batch of dark and bright images goes forward and, times `scale`, back; its loss.
+    fn learn(network: &mut Network, step: usize, scale: f32) -> f64 {
+        let labels: Vec<u32> = (0..8).map(|image| image % 2).collect();
+        let pixels: Vec<f32> = (0..8 * 16 * 16 * 3)
+            .map(|i| (i % 7) as f32 / 7.0 + (i / 768 % 2) as f32 - 0.5)
+            .collect();
+        let pixels = Tensor::from_vec(pixels, (8, 16, 16, 3), &Device::Cpu).unwrap();
+        let images = Images::normalised(&pixels).unwrap();
+        let logits = network.forward_train(&images, step as u64, false).unwrap();
+        let targets = Targets::of(&labels, &[1.0; 8]);
+        let loss = Objective::cross_entropy(2)
+            .apply(&logits, &targets)
+            .unwrap();
+        loss.backward_scaled(scale).unwrap();
+        loss.mean
+    }
+
+    fn arena(network: &Network) -> Vec<f32> {
+        network.parameters().arena().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn a_network_learns_in_f16() {
+        for settings in ["", "accumulate_batches = 2", "clip_gradient_norm = 1.0"] {
+            let (mut network, mut stepper) = scene(settings);
+            let mut losses = Vec::new();
+            for step in 0..EPOCHS {
+                let scale = stepper.loss_scale().unwrap();
+                losses.push(learn(&mut network, step, scale));
+                stepper.take(network.parameters(), 8.0).unwrap();
+            }
+            assert!(
+                losses[EPOCHS - 1] < 0.9 * losses[0],
+                "{settings}: {losses:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_step_that_overflows_is_left_out_and_the_schedule_goes_on() {
+        let (mut network, mut stepper) = scene("");
+        let (before, rate) = (arena(&network), stepper.learning_rate());
+        assert_eq!(stepper.loss_scale(), Some(65536.0));
+        learn(&mut network, 0, 1e30);
+        assert!(!stepper.take(network.parameters(), 8.0).unwrap());
+        assert!(arena(&network) == before);
+        assert_eq!(stepper.loss_scale(), Some(32768.0));
+        assert!(stepper.learning_rate() > rate);
+        learn(&mut network, 1, 32768.0);
+        assert!(stepper.take(network.parameters(), 8.0).unwrap());
+        assert!(arena(&network) != before);
     }
 }

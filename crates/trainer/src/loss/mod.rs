@@ -119,7 +119,17 @@ impl Loss {
     ///
     /// Only when the device fails.
     pub fn backward(&self) -> Result<()> {
-        self.surrogate.backward()?;
+        self.backward_scaled(1.0)
+    }
+
+    /// As [`Loss::backward`], with the gradient of the mean times `scale`: see
+    /// [`optim::LossScaler`].
+    ///
+    /// # Errors
+    ///
+    /// Only when the device fails.
+    pub fn backward_scaled(&self, scale: f32) -> Result<()> {
+        (&self.surrogate * f64::from(scale))?.backward()?;
         Ok(())
     }
 }

@@ -81,6 +81,14 @@ fn a_run_in_bf16_learns_too() {
 }
 
 #[test]
+fn a_run_in_f16_is_for_gpus() {
+    let mut scene = Scene::new();
+    scene.config.train.precision = Precision::F16;
+    let error = scene.error().to_string();
+    assert!(error.contains("f16 for CUDA GPUs; use f32"), "{error}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 2;

@@ -1,0 +1,187 @@
+//! Keeps small gradients alive in f16.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, is_positive, require};
+use crate::pass::GRAIN;
+
+/// Settings of a [`LossScaler`]; the defaults are torch's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossScalerConfig {
+    /// The first scale; above zero.
+    pub init_scale: f64,
+    /// What the scale is multiplied by after `growth_interval` good steps; above 1.
+    pub growth_factor: f64,
+    /// What it is multiplied by after a step whose gradient was not finite; between 0 and 1.
+    pub backoff_factor: f64,
+    /// Good steps in a row before the scale grows; above zero.
+    pub growth_interval: u32,
+}
+
+impl Default for LossScalerConfig {
+    fn default() -> Self {
+        Self {
+            init_scale: 65536.0,
+            growth_factor: 2.0,
+            backoff_factor: 0.5,
+            growth_interval: 2000,
+        }
+    }
+}
+
+impl LossScalerConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the first that is outside its domain.
+    pub fn validate(&self) -> Result<(), Error> {
+        let section = "loss scale";
+        let (init, growth, backoff) = (self.init_scale, self.growth_factor, self.backoff_factor);
+        let ok = (init as f32).is_finite() && init as f32 > 0.0;
+        let expected = "a number > 0 that f32 can hold";
+        require(ok, section, "init_scale", init, expected)?;
+        let ok = is_positive(growth) && growth > 1.0;
+        require(ok, section, "growth_factor", growth, "a finite number > 1")?;
+        let ok = is_positive(backoff) && backoff < 1.0;
+        require(ok, section, "backoff_factor", backoff, "0 < factor < 1")?;
+        let interval = self.growth_interval;
+        require(
+            interval > 0,
+            section,
+            "growth_interval",
+            interval,
+            "at least 1",
+        )
+    }
+}
+
+/// Dynamic loss scaling (Micikevicius et al., 2018; `torch.amp.GradScaler`).
+///
+/// Numbers below 6e-8 are zero in f16, and many gradients are that small. The loss is therefore
+/// multiplied by [`scale`](LossScaler::scale) before the backward pass, and the gradient divided
+/// by it after. Where that overflows, the step is left out and the scale becomes smaller; after
+/// many good steps it becomes larger.
+///
+/// ```
+/// use optim::{LossScaler, LossScalerConfig};
+///
+/// let mut scaler = LossScaler::new(&LossScalerConfig::default())?;
+/// let mut gradient = [65536.0, -131072.0]; // of the loss times 65536
+/// assert!(scaler.unscale(&mut gradient)?);
+/// assert_eq!(gradient, [1.0, -2.0]);
+///
+/// assert!(!scaler.unscale(&mut [f32::INFINITY, 0.0])?); // leave this step out
+/// assert_eq!(scaler.scale(), 32768.0);
+/// # Ok::<(), optim::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossScaler {
+    config: LossScalerConfig,
+    state: LossScalerState,
+}
+
+/// Everything a [`LossScaler`] remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossScalerState {
+    /// The scale of the coming step.
+    pub scale: f32,
+    /// Good steps since the scale last changed.
+    pub good_steps: u32,
+}
+
+impl LossScaler {
+    /// Below this scale a gradient that is not finite has no other cause than itself.
+    const LEAST: f32 = 1.0 / 65536.0;
+
+    /// A scaler before its first step.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if a setting is outside its domain.
+    pub fn new(config: &LossScalerConfig) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            config: config.clone(),
+            state: LossScalerState {
+                scale: config.init_scale as f32,
+                good_steps: 0,
+            },
+        })
+    }
+
+    /// What the coming step's loss is to be multiplied by.
+    pub fn scale(&self) -> f32 {
+        self.state.scale
+    }
+
+    /// Divides the gradient of a scaled loss by the scale, and moves the scale. False where the
+    /// gradient is not finite: the step is to be left out then.
+    ///
+    /// Called once a step, after the gradients of all its batches are summed up and before they
+    /// are clipped.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if no scale, however small, makes the gradient finite.
+    pub fn unscale(&mut self, gradient: &mut [f32]) -> Result<bool, Error> {
+        let scale = self.state.scale;
+        let factor = (1.0 / f64::from(scale)) as f32;
+        let finite = gradient
+            .par_chunks_mut(GRAIN)
+            .map(|chunk| {
+                let finite = chunk.iter().all(|value| value.is_finite());
+                chunk.iter_mut().for_each(|value| *value *= factor);
+                finite
+            })
+            .reduce(|| true, |a, b| a && b);
+        if !finite && scale < Self::LEAST {
+            return Err(Error::NotFinite { scale });
+        }
+        self.state = self.next(finite);
+        Ok(finite)
+    }
+
+    /// As torch's `_amp_update_scale_`: it never grows beyond f32.
+    fn next(&self, finite: bool) -> LossScalerState {
+        let LossScalerState { scale, good_steps } = self.state;
+        let times = |factor: f64| (f64::from(scale) * factor) as f32;
+        if !finite {
+            return LossScalerState {
+                scale: times(self.config.backoff_factor),
+                good_steps: 0,
+            };
+        }
+        if good_steps + 1 < self.config.growth_interval {
+            return LossScalerState {
+                scale,
+                good_steps: good_steps + 1,
+            };
+        }
+        let grown = times(self.config.growth_factor);
+        LossScalerState {
+            scale: if grown.is_finite() { grown } else { scale },
+            good_steps: 0,
+        }
+    }
+
+    /// A copy of everything the next step depends on.
+    pub fn state(&self) -> LossScalerState {
+        self.state
+    }
+
+    /// Takes over a saved state.
+    ///
+    /// # Errors
+    /// [`Error::State`] if its scale is none. Nothing has changed then.
+    pub fn load_state(&mut self, state: LossScalerState) -> Result<(), Error> {
+        if !is_positive(f64::from(state.scale)) {
+            return Err(Error::State(format!(
+                "its loss scale is {}, expected a finite number > 0",
+                state.scale
+            )));
+        }
+        self.state = state;
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Dynamic loss scaling, against torch's.
+
+use optim::{Error, LossScaler, LossScalerConfig, LossScalerState};
+use serde::Deserialize;
+
+use crate::formulas::uniform;
+
+#[derive(Deserialize)]
+struct Golden {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    config: LossScalerConfig,
+    /// The scale after each step, and what a gradient of 3 became; none where it was infinite.
+    steps: Vec<(f32, Option<f32>)>,
+}
+
+/// `torch.amp.GradScaler` in its steps `unscale_`, `step` and `update`, to the last bit; and a
+/// scaler that takes over its state at any step goes on alike.
+#[test]
+fn every_scale_is_that_of_torch() {
+    let golden: Golden = serde_json::from_str(include_str!("../golden/loss_scales.json")).unwrap();
+    assert_eq!(golden.cases.len(), 4);
+    for Case { config, steps } in golden.cases {
+        assert_eq!(steps.len(), 300);
+        let mut scaler = LossScaler::new(&config).unwrap();
+        for (index, (scale, gradient)) in steps.into_iter().enumerate() {
+            let mut resumed = LossScaler::new(&config).unwrap();
+            resumed.load_state(scaler.state()).unwrap();
+            let mut ours = [if gradient.is_some() {
+                3.0
+            } else {
+                f32::INFINITY
+            }];
+            let finite = scaler.unscale(&mut ours).unwrap();
+            assert_eq!(finite, gradient.is_some(), "{config:?}: step {index}");
+            if let Some(gradient) = gradient {
+                assert_eq!(ours, [gradient], "{config:?}: step {index}");
+            }
+            assert_eq!(scaler.scale(), scale, "{config:?}: step {index}");
+            assert_eq!(resumed.unscale(&mut [ours[0]]).unwrap(), finite);
+            assert_eq!(resumed, scaler);
+        }
+    }
+}
+
+#[test]
+fn one_bad_number_anywhere_leaves_the_step_out() {
+    let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
+    for len in [1, 16 * 1024, 100_003] {
+        for place in [0, len / 2, len - 1] {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let scale = scaler.scale();
+                let mut gradient: Vec<f32> =
+                    (0..len as u32).map(|i| uniform(1, i) as f32).collect();
+                assert!(scaler.unscale(&mut gradient.clone()).unwrap());
+                gradient[place] = bad;
+                assert!(!scaler.unscale(&mut gradient).unwrap());
+                assert_eq!(scaler.scale(), scale / 2.0);
+            }
+        }
+    }
+    assert!(scaler.unscale(&mut []).unwrap());
+}
+
+#[test]
+fn a_gradient_that_no_scale_mends_is_an_error_in_the_end() {
+    let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
+    let error = (0..100).find_map(|_| scaler.unscale(&mut [f32::NAN]).err());
+    let error = error.unwrap().to_string();
+    assert!(error.contains("lower the learning rate"), "{error}");
+}
+
+#[test]
+fn settings_and_states_outside_their_domains_are_refused() {
+    for (text, key) in [
+        (r#"{ "init_scale": 0 }"#, "init_scale"),
+        (r#"{ "init_scale": 1e39 }"#, "init_scale"),
+        (r#"{ "growth_factor": 1 }"#, "growth_factor"),
+        (r#"{ "backoff_factor": 1 }"#, "backoff_factor"),
+        (r#"{ "backoff_factor": 0 }"#, "backoff_factor"),
+        (r#"{ "growth_interval": 0 }"#, "growth_interval"),
+    ] {
+        let config: LossScalerConfig = serde_json::from_str(text).unwrap();
+        let error = LossScaler::new(&config).unwrap_err();
+        let named = matches!(&error, Error::Setting { key: found, .. } if *found == key);
+        assert!(named, "{text}: {error}");
+    }
+    let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let state = LossScalerState {
+            scale,
+            good_steps: 3,
+        };
+        assert!(matches!(scaler.load_state(state), Err(Error::State(_))));
+    }
+    assert_eq!(scaler.scale(), 65536.0);
+}
