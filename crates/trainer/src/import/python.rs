@@ -198,7 +198,9 @@ impl<'a> Reader<'a> {
                 None => return self.fail("this text never ends"),
                 Some('\n') if quote.len() == 1 => return self.fail("this text never ends"),
                 Some('\\') => {
-                    let escaped = characters.next().unwrap_or('\\');
+                    let Some(escaped) = characters.next() else {
+                        return self.fail("this text never ends");
+                    };
                     match escaped {
                         'n' => text.push('\n'),
                         't' => text.push('\t'),
@@ -327,6 +329,8 @@ mod tests {
             ("cfg = {1: 2}", "no text"),
             ("cfg = {'a': [1 2}", "line 1"),
             ("cfg = {'a': (((", "ends"),
+            ("cfg = {'a': 'b\\", "never ends"),
+            ("cfg = {'a': '''b\\", "never ends"),
         ] {
             let message = dictionary(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");
