@@ -19,7 +19,7 @@ pub(crate) struct Table {
 pub(crate) struct Row {
     /// Where it begins, from 1.
     pub(crate) line: u64,
-    /// As written.
+    /// As written, without white space around it.
     pub(crate) path: String,
     /// Empty where there is no such column.
     pub(crate) label: String,
@@ -27,20 +27,35 @@ pub(crate) struct Row {
     pub(crate) weight: f32,
 }
 
+impl Row {
+    /// The id of the sample that the row is about: its path, with `/` between the parts on every system.
+    pub(crate) fn id(&self) -> String {
+        match cfg!(windows) {
+            true => self.path.replace('\\', "/"),
+            false => self.path.clone(),
+        }
+    }
+}
+
 impl Table {
-    /// Reads a CSV file with a header. `required` columns must be there, and only [`COLUMNS`] may be.
+    /// Reads a CSV file with a header. `required` columns must be there, and only [`COLUMNS`] may be. White
+    /// space around a value does not count, not even inside quotes.
     pub(crate) fn read(path: &Path, required: &[&str]) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-        let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(file);
+        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        let mut lines = Lines::new(&text);
+        let mut reader = ReaderBuilder::new()
+            .trim(Trim::All)
+            .from_reader(text.as_slice());
         let header = reader
             .headers()
-            .map_err(|error| of_csv(path, error))?
+            .map_err(|error| of_csv(path, error, &mut lines))?
             .clone();
         let names: Vec<&str> = header.iter().collect();
+        let line = lines.of(header.position());
         let wrong_header = |problem: String| {
             Err(at(
                 path,
-                1,
+                line,
                 format!("{problem}; expected a header such as `path,label,weight`"),
             ))
         };
@@ -65,19 +80,19 @@ impl Table {
             rows: Vec::new(),
         };
         for record in reader.records() {
-            let record = record.map_err(|error| of_csv(path, error))?;
-            let row = table.row(&record, [paths, labels, weights])?;
+            let record = record.map_err(|error| of_csv(path, error, &mut lines))?;
+            let line = lines.of(record.position());
+            let row = table.row(&record, line, [paths, labels, weights])?;
             table.rows.push(row);
         }
         if table.rows.is_empty() {
-            return Err(at(path, 2, "no row after the header".into()));
+            return Err(at(path, line + 1, "no row after the header".into()));
         }
         table.refuse_duplicates()?;
         Ok(table)
     }
 
-    fn row(&self, record: &StringRecord, columns: [Option<usize>; 3]) -> Result<Row> {
-        let line = record.position().map_or(0, csv::Position::line);
+    fn row(&self, record: &StringRecord, line: u64, columns: [Option<usize>; 3]) -> Result<Row> {
         let [path, label, weight] =
             columns.map(|column| column.and_then(|column| record.get(column)));
         let required = |value: Option<&str>, name| match value {
@@ -85,7 +100,7 @@ impl Table {
             value => Ok(value.unwrap_or_default().to_owned()),
         };
         let weight = weight.map_or(Ok(1.0), |text| {
-            let weight = text.trim().parse().ok().filter(|weight| is_weight(*weight));
+            let weight = text.parse().ok().filter(|weight| is_weight(*weight));
             weight.ok_or_else(|| {
                 self.at(
                     line,
@@ -126,6 +141,40 @@ pub(crate) fn is_weight(weight: f32) -> bool {
     weight.is_finite() && weight >= 0.0
 }
 
+/// Tells on which line a record begins. The reader's own count is where the record before ended: on that one's
+/// line where lines end in `\r\n`, and before the empty lines between the two.
+struct Lines<'a> {
+    text: &'a [u8],
+    /// The bytes that have been counted, which hold one line end less than `line`.
+    counted: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            counted: 0,
+            line: 1,
+        }
+    }
+
+    /// The line, from 1, of the record that the reader places here. Records must be asked for in their order.
+    fn of(&mut self, position: Option<&csv::Position>) -> u64 {
+        let end = self.text.len();
+        let before = position.map_or(0, |position| {
+            usize::try_from(position.byte()).map_or(end, |byte| byte.min(end))
+        });
+        let breaks = self.text[before..].iter();
+        let breaks = breaks.take_while(|&&byte| byte == b'\r' || byte == b'\n');
+        let start = before + breaks.count();
+        let counted = self.text.get(self.counted..start).unwrap_or_default();
+        self.line += counted.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.counted = self.counted.max(start);
+        self.line
+    }
+}
+
 fn at(path: &Path, line: u64, problem: String) -> Error {
     Error::Table {
         path: path.into(),
@@ -134,10 +183,9 @@ fn at(path: &Path, line: u64, problem: String) -> Error {
     }
 }
 
-fn of_csv(path: &Path, error: csv::Error) -> Error {
-    let line = error.position().map_or(1, csv::Position::line);
+fn of_csv(path: &Path, error: csv::Error, lines: &mut Lines) -> Error {
+    let line = lines.of(error.position());
     match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io("read", path)(source),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => at(

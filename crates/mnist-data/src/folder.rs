@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// What an image file's name ends in, in any letter case.
 pub const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff"];
 
+/// So many names a message holds at most.
+const NAMED: usize = 5;
+
 /// Class names; a class's index is its label. They come from the training
 /// split (sorted) or from a weights file, and are never derived from another
 /// split.
@@ -129,8 +132,9 @@ impl ImageFolder {
         Ok(folder)
     }
 
-    /// Lists another split, with the classes of training. A class that has no
-    /// folder here simply has no images.
+    /// Lists a split with given classes: another one than training with those of
+    /// training, or training itself. A class that has no folder here simply has no
+    /// images, of which a warning tells.
     ///
     /// # Errors
     /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder that
@@ -151,10 +155,12 @@ impl ImageFolder {
                 "expected images in one sub-folder per class, found none",
             ));
         }
-        Ok(Self {
+        let folder = Self {
             classes: classes.clone(),
             samples,
-        })
+        };
+        folder.warn_of_empty_classes(dir);
+        Ok(folder)
     }
 
     /// The number of images of each class.
@@ -166,6 +172,33 @@ impl ImageFolder {
         }
         counts
     }
+
+    /// Tells of classes without an image: one that training lacks is never learned, and a score of another split
+    /// does not speak of it.
+    pub(crate) fn warn_of_empty_classes(&self, path: &Path) {
+        if let Some(classes) = self.empty_classes() {
+            tracing::warn!("{}: no image of {classes}", path.display());
+        }
+    }
+
+    fn empty_classes(&self) -> Option<String> {
+        let counts = self.class_counts();
+        let counted = self.classes.names().iter().zip(&counts);
+        let empty: Vec<&String> = counted
+            .filter(|&(_, &count)| count == 0)
+            .map(|(name, _)| name)
+            .collect();
+        let named = first_few(empty.iter().map(|name| format!("`{name}`")));
+        let of = counts.len();
+        (!empty.is_empty()).then(|| format!("{} of {of} classes: {named}", empty.len()))
+    }
+}
+
+/// The first few of what a message names, and whether there are more.
+pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
+    let mut named: Vec<String> = names.by_ref().take(NAMED).collect();
+    named.extend(names.next().map(|_| "…".to_owned()));
+    named.join(", ")
 }
 
 /// The images at `input`, each with its id: a file stands for itself, whatever
@@ -321,5 +354,28 @@ fn no_images(path: &Path, problem: &str) -> Error {
         path: path.into(),
         problem: problem.into(),
         extensions: IMAGE_EXTENSIONS.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_without_an_image_are_told_of() {
+        let folder = |names: &str, labels: &[usize]| ImageFolder {
+            classes: Classes::new(names.chars().map(String::from).collect()).unwrap(),
+            samples: labels
+                .iter()
+                .map(|&label| Sample::new("a.png".into(), "a.png".into(), label))
+                .collect(),
+        };
+        assert_eq!(folder("ab", &[1, 0, 1]).empty_classes(), None);
+        let told = folder("abc", &[1]).empty_classes().unwrap();
+        assert_eq!(told, "2 of 3 classes: `a`, `c`");
+        let told = folder("abcdef", &[5]).empty_classes().unwrap();
+        assert_eq!(told, "5 of 6 classes: `a`, `b`, `c`, `d`, `e`");
+        let told = folder("abcdefg", &[6]).empty_classes().unwrap();
+        assert_eq!(told, "6 of 7 classes: `a`, `b`, `c`, `d`, `e`, …");
     }
 }

@@ -1,15 +1,13 @@
 //! Data sets whose labels are listed in a CSV file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::csv_table::Table;
+use crate::csv_table::{Row, Table};
 use crate::error::{Error, Result};
-use crate::folder::{Classes, ImageFolder, Sample};
-
-/// So many missing files are named.
-const NAMED: usize = 5;
+use crate::folder::{Classes, ImageFolder, Sample, first_few};
 
 impl Classes {
     /// Class names from a file, one a line, in the order of their labels. Empty lines at its end do not count.
@@ -47,16 +45,18 @@ impl Classes {
 
 impl ImageFolder {
     /// The images that a CSV file lists, with a header and the columns `path`, `label` and, if wanted,
-    /// `weight`; any other column is an error. Labels are class names.
+    /// `weight`; any other column is an error. Labels are class names. White space around a value does not
+    /// count, not even inside quotes.
     ///
     /// Paths are relative to `root`, or to the file's folder without one; absolute paths and such that lead out
-    /// of it are taken as they are. A sample's id is its path as written. The classes are `classes`, or, for a
-    /// training split, the labels that occur, sorted. As from a folder, samples are ordered by class, then by id.
+    /// of it are taken as they are. A sample's id is its path as written, with `/` between the parts. The classes
+    /// are `classes`, or, for a training split, the labels that occur, sorted; of `classes`, those without an image
+    /// are named in a warning. As from a folder, samples are ordered by class, then by id.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Table`], with the line, for a wrong header or row, a label that is none of
-    /// `classes`, a weight that is negative or no number, a path that comes twice, no row, and files that are not
-    /// there, the first of which are named.
+    /// `classes`, a weight that is negative or no number, a path that comes twice, if spelled in another way, no
+    /// row, and files that are not there, the first of which are named.
     ///
     /// ```
     /// use mnist_data::ImageFolder;
@@ -74,6 +74,7 @@ impl ImageFolder {
     /// ```
     pub fn from_csv(file: &Path, root: Option<&Path>, classes: Option<&Classes>) -> Result<Self> {
         let table = Table::read(file, &["path", "label"])?;
+        let given = classes.is_some();
         let classes = match classes {
             Some(classes) => classes.clone(),
             None => {
@@ -85,6 +86,7 @@ impl ImageFolder {
         let root = root.or_else(|| file.parent()).unwrap_or(Path::new(""));
         let mut samples = Vec::with_capacity(table.rows.len());
         let mut missing = Vec::new();
+        let mut listed = Listed::default();
         for row in &table.rows {
             let label = classes.index_of(&row.label).ok_or_else(|| {
                 let known = classes.names().join(", ");
@@ -96,29 +98,62 @@ impl ImageFolder {
             let path = root.join(&row.path);
             if !path.is_file() {
                 missing.push((row.line, path.clone()));
+            } else if let Some(first) = listed.before(&path, row) {
+                let problem = format!(
+                    "{:?} is the file of line {} ({:?}) again",
+                    row.path, first.line, first.path
+                );
+                return Err(table.at(row.line, problem));
             }
             samples.push(Sample {
                 weight: row.weight,
-                ..Sample::new(row.path.clone(), path, label)
+                ..Sample::new(row.id(), path, label)
             });
         }
         if let Some(&(line, _)) = missing.first() {
-            let named = missing.iter().take(NAMED);
-            let mut named: Vec<String> = named
-                .map(|(line, path)| format!("{} (line {line})", path.display()))
-                .collect();
-            if missing.len() > NAMED {
-                named.push("…".into());
-            }
+            let names = missing
+                .iter()
+                .map(|(line, path)| format!("{} (line {line})", path.display()));
             let problem = format!(
                 "{} of {} files are not there: {}; correct the paths or the folder they are relative to",
                 missing.len(),
                 table.rows.len(),
-                named.join(", ")
+                first_few(names)
             );
             return Err(table.at(line, problem));
         }
         samples.sort_by(|a, b| (a.label, &a.id).cmp(&(b.label, &b.id)));
-        Ok(Self { classes, samples })
+        let folder = Self { classes, samples };
+        if given {
+            folder.warn_of_empty_classes(file);
+        }
+        Ok(folder)
+    }
+}
+
+/// The files that rows have named so far, however they spelled them.
+#[derive(Default)]
+struct Listed<'a> {
+    /// The rows by the real path of the folder and the name in it. A link to a file is a picture of its own, as it
+    /// is in a class folder.
+    rows: HashMap<(PathBuf, OsString), &'a Row>,
+    /// The real paths of folders as they were spelled, so that each is asked for once.
+    folders: HashMap<PathBuf, PathBuf>,
+}
+
+impl<'a> Listed<'a> {
+    /// The row that named this file before, if one did. A file whose folder cannot be told is taken for a new one.
+    fn before(&mut self, path: &Path, row: &'a Row) -> Option<&'a Row> {
+        let (folder, name) = (path.parent()?, path.file_name()?);
+        let folder = match self.folders.get(folder) {
+            Some(real) => real.clone(),
+            None => {
+                // A name alone has the empty path for a folder, which stands for the current one.
+                let real = fs::canonicalize(Path::new(".").join(folder)).ok()?;
+                self.folders.insert(folder.into(), real.clone());
+                real
+            }
+        };
+        self.rows.insert((folder, name.into()), row)
     }
 }

@@ -94,7 +94,7 @@ impl WeightsConfig {
                 .map(|(place, sample)| (sample.id.clone(), place))
                 .collect();
             for row in &table.rows {
-                let place = places.get(&row.path).ok_or_else(|| {
+                let place = places.get(&row.id()).ok_or_else(|| {
                     let example = samples.first().map_or("", |sample| &sample.id);
                     let problem = format!(
                         "no sample is named {:?}; they are named like {example:?}",

@@ -88,6 +88,27 @@ fn columns_may_come_in_any_order_and_roots_anywhere() {
 }
 
 #[test]
+fn white_space_around_values_does_not_count() {
+    let (dir, file) = with_table(
+        "path, label ,weight\nimages/1.png, cat,\t2\n images/2.png\t,cat, 3 \nimages/3.png,\" a cat \",1\n",
+    );
+    let training = ImageFolder::from_csv(&file, None, None).unwrap();
+    assert_eq!(training.classes.names(), ["a cat", "cat"]);
+    let found: Vec<(&str, usize, f32)> = training
+        .samples
+        .iter()
+        .map(|sample| (sample.id.as_str(), sample.label, sample.weight))
+        .collect();
+    let expected = [
+        ("images/3.png", 0, 1.0),
+        ("images/1.png", 1, 2.0),
+        ("images/2.png", 1, 3.0),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(training.samples[2].path, dir.path().join("images/2.png"));
+}
+
+#[test]
 fn classes_of_another_split_or_a_file_number_the_labels() {
     let (dir, file) = with_table("path,label\nimages/1.png,cat\n");
     let names = dir.path().join("classes.txt");
@@ -149,6 +170,26 @@ fn a_wrong_table_is_refused_with_its_line() {
             "path,label\nimages/1.png,\n",
             "labels.csv:2: the label is empty",
         ),
+        (
+            "path,label\r\nimages/1.png,cat\r\nimages/2.png,\r\n",
+            "labels.csv:3: the label is empty",
+        ),
+        (
+            "\u{feff}path,label\n\n\nimages/1.png,",
+            "labels.csv:4: the label is empty",
+        ),
+        (
+            "\r\npath,label\r\n\"images/1.png\",\"a\r\nb\"\r\nimages/2.png\r\n",
+            "labels.csv:5: 1 values, expected 2",
+        ),
+        (
+            "path,label\r\n\r\nimages/1.png,a\r\n./images/1.png,b\r\n",
+            "labels.csv:4: \"./images/1.png\" comes twice, first on line 3",
+        ),
+        (
+            "path,label\nimages/1.png, \n",
+            "labels.csv:2: the label is empty",
+        ),
         ("path,label\n,a\n", "labels.csv:2: the path is empty"),
         (
             "path,label\nimages/1.png,a\nimages/2.png,a\n./images/1.png,b\n",
@@ -182,6 +223,32 @@ fn a_wrong_table_is_refused_with_its_line() {
     assert!(error.contains("labels.csv:2: is not UTF-8"), "{error}");
     let error = ImageFolder::from_csv(Path::new("none.csv"), None, None).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error:?}");
+}
+
+#[test]
+fn a_file_that_is_spelled_in_another_way_comes_twice_too() {
+    let (dir, file) = with_table("");
+    let absolute = dir.path().join("images/1.png");
+    let absolute = absolute.to_str().unwrap();
+    for other in [
+        "images/../images/1.png",
+        "images//../images/./1.png",
+        absolute,
+    ] {
+        for [first, second] in [["images/1.png", other], [other, "images/1.png"]] {
+            fs::write(
+                &file,
+                format!("path,label\nimages/2.png,a\n{first},a\n{second},b\n"),
+            )
+            .unwrap();
+            let error = ImageFolder::from_csv(&file, None, None)
+                .unwrap_err()
+                .to_string();
+            let expected =
+                format!("labels.csv:4: {second:?} is the file of line 3 ({first:?}) again");
+            assert!(error.contains(&expected), "{error}");
+        }
+    }
 }
 
 #[test]
