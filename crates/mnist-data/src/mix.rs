@@ -47,6 +47,9 @@ impl Default for MixConfig {
 pub struct Mix {
     /// `[n]` class indices, of the picture before each.
     pub partners: Vec<u32>,
+    /// `[n]` sample weights, of the picture before each. They are for the loss of `partners`, so that a sample
+    /// that weighs 0 teaches nothing through other samples' pictures.
+    pub partner_weights: Vec<f32>,
     /// The own picture's share, 0 to 1, the same for the whole batch.
     pub lambda: f32,
 }
@@ -102,8 +105,14 @@ impl MixConfig {
             mix_up(batch, share(&mut rng, "mix.mixup_alpha", self.mixup_alpha)?)
         };
         let mut partners = batch.labels.clone();
+        let mut partner_weights = batch.weights.clone();
         partners.rotate_right(1);
-        batch.mix = Some(Mix { partners, lambda });
+        partner_weights.rotate_right(1);
+        batch.mix = Some(Mix {
+            partners,
+            partner_weights,
+            lambda,
+        });
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ fn batch(count: usize, size: usize) -> HostBatch {
             .map(|at| (at * 37 % 251) as u8)
             .collect(),
         labels: (0..count as u32).collect(),
-        weights: vec![1.0; count],
+        weights: (0..count).map(|place| place as f32 / 2.0).collect(),
         ids: (0..count).map(|id| id.to_string()).collect(),
         mix: None,
     }
@@ -59,6 +59,7 @@ fn mixup_is_the_nearest_grey_level_of_the_weighted_mean() {
         let mixed = mixed(&mixup(), &batch, index);
         let mix = mixed.mix.as_ref().unwrap();
         assert_eq!(mix.partners, [4, 0, 1, 2, 3]);
+        assert_eq!(mix.partner_weights, [2.0, 0.0, 0.5, 1.0, 1.5]);
         assert!((0.0..=1.0).contains(&mix.lambda));
         let lambda = f64::from(mix.lambda);
         for (at, &pixel) in mixed.pixels.iter().enumerate() {
@@ -70,6 +71,7 @@ fn mixup_is_the_nearest_grey_level_of_the_weighted_mean() {
             );
         }
         assert_eq!((&mixed.labels, &mixed.ids), (&batch.labels, &batch.ids));
+        assert_eq!(mixed.weights, batch.weights);
     }
 }
 
@@ -80,6 +82,8 @@ fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
     for index in 0..200 {
         let mixed = mixed(&cutmix(), &batch, index);
         let mix = mixed.mix.as_ref().unwrap();
+        assert_eq!(mix.partners, [3, 0, 1, 2]);
+        assert_eq!(mix.partner_weights, [1.5, 0.0, 0.5, 1.0]);
         let mut inside = vec![0; 81];
         for (at, &pixel) in mixed.pixels.iter().enumerate() {
             // No two of these bytes are alike, as 3 · 81 is no multiple of 251.
