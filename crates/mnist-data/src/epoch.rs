@@ -53,10 +53,12 @@ impl Epoch {
             must_deliver: true,
             failed: None,
         };
+        // A channel takes the memory for its slots at once, so that it gets no more than there are batches.
+        let ahead = options.prefetch.min(epoch.batches);
         let order = Arc::new(order);
         let running = Arc::new(AtomicUsize::new(workers));
         for first in 0..workers {
-            let (sender, receiver) = sync_channel(options.prefetch.div_ceil(workers));
+            let (sender, receiver) = sync_channel(ahead.div_ceil(workers));
             let worker = Worker {
                 maker: Arc::clone(maker),
                 order: Arc::clone(&order),

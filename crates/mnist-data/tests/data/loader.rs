@@ -92,7 +92,7 @@ fn the_shuffle_depends_on_seed_and_epoch_but_not_on_workers() {
     };
     let one = loader(1, 1, 1);
     let first = batches(&one, 0);
-    for (workers, prefetch) in [(1, 9), (2, 1), (3, 4), (7, 2), (64, 64)] {
+    for (workers, prefetch) in [(1, 9), (2, 1), (3, 4), (7, 2), (64, 64), (2, usize::MAX)] {
         assert_eq!(
             batches(&loader(1, workers, prefetch), 0),
             first,
