@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::augment::flip_horizontally;
 use crate::decode::Picture;
 
+/// Steps of [`View::Shift`] a side: MNIST's.
+const STEPS: i64 = 28;
+
 /// Test-time augmentation: the views of every picture that a network is asked about.
 ///
 /// ```
@@ -24,7 +27,8 @@ pub enum TtaConfig {
     None,
     /// The picture and its mirror image, for photographs.
     Flip,
-    /// The picture and four that are shifted by a pixel, to the left, to the right, up and down, for digits.
+    /// The picture and four that are shifted by a step of [`View::Shift`], to the left, to the right, up and down,
+    /// for digits.
     Shifts,
 }
 
@@ -35,7 +39,9 @@ pub enum View {
     Identity,
     /// Left and right exchanged.
     HorizontalFlip,
-    /// Moved to the right and down by so many pixels. What comes in repeats the border.
+    /// Moved to the right and down by so many steps. A step is a 28th of the side in whole pixels, at least one,
+    /// so that it moves a digit of MNIST by a pixel of its file whatever the size it is shown at. What comes in
+    /// repeats the border.
     Shift {
         /// To the right; negative, to the left.
         x: i32,
@@ -80,8 +86,9 @@ fn shift(source: &Picture, x: i32, y: i32, target: &mut [u8]) {
     let (width, height) = (source.width() as usize, source.height() as usize);
     let channels = usize::from(source.channels());
     // Sides are at most 32,768, so that every place fits.
-    let from = |place: usize, by: i32, side: usize| {
-        (place as i64 - i64::from(by)).clamp(0, side as i64 - 1) as usize
+    let from = |place: usize, steps: i32, side: usize| {
+        let step = (side as i64 + STEPS / 2) / STEPS;
+        (place as i64 - i64::from(steps) * step.max(1)).clamp(0, side as i64 - 1) as usize
     };
     for (row, pixels) in target.chunks_exact_mut(width * channels).enumerate() {
         let source = &source.pixels()[from(row, y, height) * width * channels..];

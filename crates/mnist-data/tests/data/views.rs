@@ -45,6 +45,34 @@ fn views_show_what_they_are_named_after() {
 }
 
 #[test]
+fn shifts_grow_with_the_picture() {
+    for (side, step) in [
+        (1, 0),
+        (14, 1),
+        (28, 1),
+        (41, 1),
+        (42, 2),
+        (96, 3),
+        (224, 8),
+    ] {
+        // One row and one column, of which every pixel tells its place.
+        let pixels: Vec<u8> = (0..side).map(|place| place as u8).collect();
+        let shifted: Vec<u8> = (0..side)
+            .map(|place: i32| (place - step).max(0) as u8)
+            .collect();
+        let side = side as u32;
+        let row = Picture::from_gray(side, 1, pixels.clone()).unwrap();
+        let column = Picture::from_gray(1, side, pixels).unwrap();
+        let right = View::Shift { x: 1, y: 0 };
+        let down = View::Shift { x: 0, y: 1 };
+        assert_eq!(right.of(&row).pixels(), shifted, "{side}");
+        assert_eq!(down.of(&column).pixels(), shifted, "{side}");
+        // The other side does not count.
+        assert_eq!(right.of(&column), column);
+    }
+}
+
+#[test]
 fn the_picture_itself_comes_first_and_no_view_twice() {
     for (config, count) in [
         (TtaConfig::None, 1),
