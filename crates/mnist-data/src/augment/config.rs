@@ -263,13 +263,33 @@ where
             )));
         }
     };
-    let mut merged = json(&preset.unwrap_or_default());
-    if let Value::Object(settings) = &mut merged {
-        settings.extend(table);
+    let mut operation = preset.unwrap_or_default();
+    let mut settings = json(&operation);
+    // One after the other, so that an error is about a known one.
+    for (name, value) in table {
+        let finite = is_finite(&value);
+        let known = settings.get(&name).is_some();
+        if let Value::Object(settings) = &mut settings {
+            settings.insert(name.clone(), value);
+        }
+        operation = T::deserialize(&settings).map_err(|error| {
+            E::custom(match (known, finite) {
+                (false, _) => format!("{key}: {error}"),
+                (true, false) => format!("{key}.{name}: found what is not a finite number"),
+                (true, true) => format!("{key}.{name}: {error}"),
+            })
+        })?;
     }
-    let read = serde_json::from_value(merged);
-    read.map(Some)
-        .map_err(|error| E::custom(format!("{key}: {error}")))
+    Ok(Some(operation))
+}
+
+/// Whether there is no null in a value, which is what infinities and NaN become on their way through JSON.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(values) => values.iter().all(is_finite),
+        _ => true,
+    }
 }
 
 /// Settings as JSON, which all of them can be.

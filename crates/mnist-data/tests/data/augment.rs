@@ -1,17 +1,16 @@
-//! Augmentation as a configuration says it and a loader does it.
+//! Augmentation as a loader does it.
 
 use std::collections::BTreeSet;
 
 use mnist_data::{
-    AffineConfig, AugmentConfig, DiskCache, Error, FlipConfig, HostBatch, ImageFolder, Loader,
-    LoaderOptions, MixConfig, Preset, ResizedCropConfig, Sample,
+    AugmentConfig, DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, MixConfig, Sample,
 };
 use tempfile::TempDir;
 
 use crate::util::folder;
 
 /// `count` images of 12 × 12 pixels with two slopes, gray and coloured by turns, in three classes.
-fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
+pub(crate) fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
     let dir = folder();
     for index in 0..count {
         let class = dir.path().join((index % 3).to_string());
@@ -33,7 +32,7 @@ fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
     (dir, samples)
 }
 
-fn options(augment: AugmentConfig) -> LoaderOptions {
+pub(crate) fn options(augment: AugmentConfig) -> LoaderOptions {
     LoaderOptions {
         batch_size: 4,
         image_size: 14,
@@ -60,12 +59,12 @@ fn by_id(batches: &[HostBatch]) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-fn toml(text: &str) -> AugmentConfig {
+pub(crate) fn toml(text: &str) -> AugmentConfig {
     toml::from_str(text).unwrap()
 }
 
 /// Everything, so that no operation's draws may depend on the others' or on the thread.
-fn everything() -> AugmentConfig {
+pub(crate) fn everything() -> AugmentConfig {
     toml(
         "preset = \"photos\"\nvertical_flip = true\naffine = true\nelastic = { sigma = 2 }\n\
          rand_augment = true\nerasing = { value = \"random\" }",
@@ -112,6 +111,43 @@ fn pixels_depend_on_seed_epoch_and_sample_alone() {
         22,
         "another seed"
     );
+}
+
+#[test]
+fn workers_change_no_pixel_of_any_operation_alone() {
+    let (_dir, samples) = data_set(14);
+    let of = |workers, augment: &AugmentConfig, mix: &MixConfig| {
+        let options = LoaderOptions {
+            workers,
+            mix: mix.clone(),
+            ..options(augment.clone())
+        };
+        batches(&Loader::new(samples.clone(), options).unwrap(), 2)
+    };
+    let (plain, unmixed) = (AugmentConfig::default(), MixConfig::default());
+    let undisturbed = of(1, &plain, &unmixed);
+    let operations = [
+        "resized_crop",
+        "horizontal_flip",
+        "vertical_flip",
+        "affine",
+        "elastic",
+        "rand_augment",
+        "color_jitter",
+        "erasing",
+    ];
+    for operation in operations {
+        let augment = toml(&format!("{operation} = true"));
+        let one = of(1, &augment, &unmixed);
+        assert_eq!(of(4, &augment, &unmixed), one, "{operation}");
+        assert_ne!(one, undisturbed, "{operation}");
+    }
+    for mix in ["mixup_alpha = 1.0", "cutmix_alpha = 1.0"] {
+        let mix = toml::from_str(mix).unwrap();
+        let one = of(1, &plain, &mix);
+        assert_eq!(of(4, &plain, &mix), one, "{mix:?}");
+        assert_ne!(one, undisturbed, "{mix:?}");
+    }
 }
 
 #[test]
@@ -244,165 +280,4 @@ fn batches_are_mixed_by_their_number_whatever_the_workers() {
             .batches(vec![0, 1, 2])
             .all(|batch| batch.unwrap().mix.is_none())
     );
-}
-
-#[test]
-fn keys_stand_on_top_of_the_preset() {
-    let digits = toml("preset = \"digits\"");
-    assert_eq!(digits, AugmentConfig::from(Preset::Digits));
-    assert_eq!(digits.affine, Some(AffineConfig::default()));
-    let photos =
-        toml("preset = \"photos\"\nresized_crop = { ratio = [1, 1] }\nhorizontal_flip = false");
-    let crop = ResizedCropConfig {
-        scale: [0.35, 1.0],
-        ratio: [1.0, 1.0],
-    };
-    assert_eq!(
-        (photos.resized_crop, photos.horizontal_flip),
-        (Some(crop), None)
-    );
-    let alone = toml("vertical_flip = { p = 0.1 }\nresized_crop = true");
-    assert_eq!(alone.preset, Preset::None);
-    assert_eq!(alone.vertical_flip, Some(FlipConfig { p: 0.1 }));
-    assert_eq!(alone.resized_crop, Some(ResizedCropConfig::default()));
-    assert!(toml("").is_none() && !alone.is_none());
-    assert!(toml("preset = \"digits\"\naffine = false").is_none());
-}
-
-#[test]
-fn a_configuration_that_is_written_is_read_back() {
-    let mut changed =
-        toml("preset = \"photos\"\ncolor_jitter = { hue = 0.1 }\nresized_crop = false");
-    changed.erasing = Some(mnist_data::ErasingConfig::default());
-    for config in [
-        AugmentConfig::default(),
-        AugmentConfig::from(Preset::Digits),
-        everything(),
-        changed.clone(),
-    ] {
-        let written = toml::to_string(&config).unwrap();
-        assert_eq!(toml(&written), config, "{written}");
-        let explicit = toml::to_string(&config.explicit()).unwrap();
-        assert_eq!(toml(&explicit), config, "{explicit}");
-        assert_eq!(config.explicit().len(), 9);
-    }
-    // Only what differs from the preset, so that another preset can be laid on top.
-    assert_eq!(
-        toml::to_string(&AugmentConfig::from(Preset::Photos))
-            .unwrap()
-            .trim(),
-        "preset = \"photos\""
-    );
-    let written: toml::Table = toml::from_str(&toml::to_string(&changed).unwrap()).unwrap();
-    let keys: Vec<&str> = written.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["color_jitter", "erasing", "preset", "resized_crop"]);
-}
-
-#[test]
-fn what_cannot_be_read_is_named() {
-    for (text, problems) in [
-        ("preset = \"digit\"", ["unknown variant `digit`", "digits"]),
-        ("affin = true", ["unknown field `affin`", "affine"]),
-        (
-            "affine = { degree = 3 }",
-            ["affine: unknown field `degree`", "degrees"],
-        ),
-        ("affine = 3", ["affine: found 3", "true, false or a table"]),
-        (
-            "affine = { degrees = \"a\" }",
-            ["affine: invalid type", "f64"],
-        ),
-        (
-            "erasing = { value = 256 }",
-            ["erasing: ", "0 to 255, or \"random\""],
-        ),
-    ] {
-        let error = toml::from_str::<AugmentConfig>(text)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            problems.iter().all(|problem| error.contains(problem)),
-            "{text}: {error}"
-        );
-    }
-}
-
-#[test]
-fn values_outside_of_their_domain_are_refused_by_key() {
-    for (text, key) in [
-        ("horizontal_flip = { p = 1.1 }", "augment.horizontal_flip.p"),
-        ("vertical_flip = { p = -0.1 }", "augment.vertical_flip.p"),
-        (
-            "resized_crop = { scale = [0, 1] }",
-            "augment.resized_crop.scale",
-        ),
-        (
-            "resized_crop = { scale = [0.9, 0.5] }",
-            "augment.resized_crop.scale",
-        ),
-        (
-            "resized_crop = { ratio = [0.01, 1] }",
-            "augment.resized_crop.ratio",
-        ),
-        ("affine = { degrees = -1 }", "augment.affine.degrees"),
-        ("affine = { degrees = nan }", "augment.affine.degrees"),
-        (
-            "affine = { translate = [0, 1.5] }",
-            "augment.affine.translate",
-        ),
-        ("affine = { scale = [0, 1] }", "augment.affine.scale"),
-        ("affine = { shear = [90, 0] }", "augment.affine.shear"),
-        ("elastic = { alpha = -1 }", "augment.elastic.alpha"),
-        ("elastic = { sigma = 1000 }", "augment.elastic.sigma"),
-        (
-            "rand_augment = { num_ops = 15 }",
-            "augment.rand_augment.num_ops",
-        ),
-        (
-            "rand_augment = { magnitude = 31 }",
-            "augment.rand_augment.magnitude",
-        ),
-        (
-            "color_jitter = { brightness = -1 }",
-            "augment.color_jitter.brightness",
-        ),
-        (
-            "color_jitter = { contrast = 11 }",
-            "augment.color_jitter.contrast",
-        ),
-        (
-            "color_jitter = { saturation = inf }",
-            "augment.color_jitter.saturation",
-        ),
-        ("color_jitter = { hue = 0.6 }", "augment.color_jitter.hue"),
-        ("erasing = { p = 2 }", "augment.erasing.p"),
-        ("erasing = { scale = [0.1, 2] }", "augment.erasing.scale"),
-        ("erasing = { ratio = [5, 1] }", "augment.erasing.ratio"),
-    ] {
-        // As a number that JSON does not know would be lost on the way through it.
-        let Ok(config) = toml::from_str::<AugmentConfig>(text) else {
-            assert!(text.contains("nan") || text.contains("inf"), "{text}");
-            continue;
-        };
-        let error = config.validate().unwrap_err().to_string();
-        assert!(error.contains(key) && error.contains("expected"), "{error}");
-        let (_dir, samples) = data_set(3);
-        let refused = Loader::new(samples, options(config)).unwrap_err();
-        assert!(matches!(refused, Error::Setting { .. }), "{refused}");
-    }
-}
-
-#[test]
-fn digits_are_never_mirrored() {
-    for flip in ["horizontal_flip", "vertical_flip"] {
-        let config = toml(&format!("preset = \"digits\"\n{flip} = true"));
-        let error = config.validate().unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("augment.{flip}")) && error.contains("another character"),
-            "{error}"
-        );
-        toml(&format!("{flip} = true\naffine = true"))
-            .validate()
-            .unwrap();
-    }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod augment;
+mod augment_config;
 mod disk_cache;
 mod folder;
 mod idx;
