@@ -32,13 +32,20 @@ impl Step {
         for ((p, &g), m) in parameters.iter_mut().zip(gradients).zip(momentum) {
             let direction = *m + self.direction_weight * (g - *m);
             *m += self.momentum_weight * (g - *m);
-            // f32::signum is 1 for 0, torch's sign is 0.
-            let step = if direction == 0.0 {
-                0.0
-            } else {
-                self.learning_rate.copysign(direction)
-            };
-            *p = *p * self.shrink - step;
+            *p = *p * self.shrink - self.learning_rate * sign(direction);
         }
+    }
+}
+
+/// As `torch.sign`: 0 for 0, unlike `f32::signum`, and NaN for NaN, so that a gradient that is
+/// not a number reaches the parameter, where it is seen.
+#[inline(always)]
+fn sign(value: f32) -> f32 {
+    if value > 0.0 {
+        1.0
+    } else if value < 0.0 {
+        -1.0
+    } else {
+        value
     }
 }

@@ -48,8 +48,10 @@ impl Step {
                     &mut second[index]
                 };
                 *mean += self.weight * (g - *mean);
-                // Rounding may leave less than nothing of a variance.
-                root = (root - *mean * *mean).max(0.0);
+                // Rounding may leave less than nothing of a variance. NaN stays NaN, which it does
+                // not in f32::max.
+                let variance = root - *mean * *mean;
+                root = if variance < 0.0 { 0.0 } else { variance };
             }
             let root = root.sqrt() + self.eps;
             if MOMENTUM {

@@ -176,6 +176,33 @@ fn one_thread_and_many_give_the_same_bits() {
 }
 
 #[test]
+fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
+    for config in configs() {
+        let new = || Optimizer::new(&config, 20, halves(20)).unwrap();
+        let (mut clean, mut optimizer) = (new(), new());
+        let mut expected = values(1, 20);
+        let mut parameters = expected.clone();
+        for step in 0..12 {
+            steps(&mut clean, &mut expected, step..step + 1);
+            let mut gradients = values(100 + step, 20);
+            if step == 1 {
+                gradients[7] = f32::NAN;
+            }
+            optimizer.step(&mut parameters, &gradients, 0.01).unwrap();
+            assert_eq!(parameters[7].is_nan(), step >= 1, "{config:?}");
+            assert_eq!(parameters[..7], expected[..7], "{config:?}");
+            assert_eq!(parameters[8..], expected[8..], "{config:?}");
+        }
+    }
+    // The variance is the difference of two infinite numbers.
+    let centered = serde_json::from_str(r#"{ "type": "rmsprop", "centered": true }"#).unwrap();
+    let mut optimizer = Optimizer::new(&centered, 4, halves(4)).unwrap();
+    let mut parameters = [1.0; 4];
+    optimizer.step(&mut parameters, &[1e30; 4], 0.01).unwrap();
+    assert!(parameters.iter().all(|p| p.is_nan()), "{parameters:?}");
+}
+
+#[test]
 fn a_group_without_rate_or_a_value_in_no_group_stays() {
     let groups = vec![ParameterGroup {
         learning_rate_multiplier: 0.0,
