@@ -85,7 +85,7 @@ impl Ema {
     /// [`Error::Length`] if there are more or fewer of them than at the start.
     pub fn update(&mut self, values: &[f32]) -> Result<(), Error> {
         self.check_length(values.len())?;
-        self.updates += 1;
+        self.updates = self.updates.saturating_add(1);
         let steps = self.updates as f64;
         let decay = match self.config.warmup {
             true => self.config.decay.min((1.0 + steps) / (10.0 + steps)),

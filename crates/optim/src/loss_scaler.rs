@@ -10,7 +10,7 @@ use crate::pass::GRAIN;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossScalerConfig {
-    /// The first scale; above zero.
+    /// The first scale; above zero, and not below f32's smallest normal number.
     pub init_scale: f64,
     /// What the scale is multiplied by after `growth_interval` good steps; above 1.
     pub growth_factor: f64,
@@ -39,8 +39,8 @@ impl LossScalerConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let section = "loss scale";
         let (init, growth, backoff) = (self.init_scale, self.growth_factor, self.backoff_factor);
-        let ok = (init as f32).is_finite() && init as f32 > 0.0;
-        let expected = "a number > 0 that f32 can hold";
+        let ok = is_scale(init as f32);
+        let expected = "a number that f32 can hold, from 1.2e-38 on";
         require(ok, section, "init_scale", init, expected)?;
         let ok = is_positive(growth) && growth > 1.0;
         require(ok, section, "growth_factor", growth, "a finite number > 1")?;
@@ -148,15 +148,14 @@ impl LossScaler {
         let times = |factor: f64| (f64::from(scale) * factor) as f32;
         if !finite {
             return LossScalerState {
-                scale: times(self.config.backoff_factor),
+                scale: times(self.config.backoff_factor).max(f32::MIN_POSITIVE),
                 good_steps: 0,
             };
         }
-        if good_steps + 1 < self.config.growth_interval {
-            return LossScalerState {
-                scale,
-                good_steps: good_steps + 1,
-            };
+        // A state may have been loaded that counts as far as there are numbers.
+        let good_steps = good_steps.saturating_add(1);
+        if good_steps < self.config.growth_interval {
+            return LossScalerState { scale, good_steps };
         }
         let grown = times(self.config.growth_factor);
         LossScalerState {
@@ -175,13 +174,18 @@ impl LossScaler {
     /// # Errors
     /// [`Error::State`] if its scale is none. Nothing has changed then.
     pub fn load_state(&mut self, state: LossScalerState) -> Result<(), Error> {
-        if !is_positive(f64::from(state.scale)) {
+        if !is_scale(state.scale) {
             return Err(Error::State(format!(
-                "its loss scale is {}, expected a finite number > 0",
+                "its loss scale is {:e}, expected a finite number from 1.2e-38 on",
                 state.scale
             )));
         }
         self.state = state;
         Ok(())
     }
+}
+
+/// Positive, and not so small that dividing by it would be multiplying by infinity.
+fn is_scale(value: f32) -> bool {
+    value.is_normal() && value > 0.0
 }

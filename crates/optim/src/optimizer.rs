@@ -144,7 +144,8 @@ impl Optimizer {
             *update = if group.counters.frozen {
                 Update::Hold
             } else {
-                group.counters.steps += 1;
+                // A state may have been loaded that counts as far as there are numbers.
+                group.counters.steps = group.counters.steps.saturating_add(1);
                 let learning_rate = learning_rate * group.learning_rate_multiplier;
                 self.rule
                     .update(group.counters.steps, learning_rate, group.weight_decay)

@@ -165,7 +165,8 @@ impl LrSchedule {
     ///
     /// # Errors
     /// [`Error::State`] if the state is a plateau's and this schedule is none,
-    /// or the other way round. Nothing has changed then.
+    /// or the other way round, or if no schedule can have come to it. Nothing
+    /// has changed then.
     pub fn load_state(&mut self, state: LrScheduleState) -> Result<(), Error> {
         if state.plateau.is_some() != self.state.plateau.is_some() {
             let kind = match state.plateau {
@@ -177,6 +178,7 @@ impl LrSchedule {
                 "it was saved by {kind}, this schedule is `{ours}`; resume with the schedule the run began with"
             )));
         }
+        state.plateau.as_ref().map_or(Ok(()), PlateauState::check)?;
         self.state = state;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::{PlateauConfig, PlateauMode, ThresholdMode};
+use crate::error::{Error, is_non_negative};
 
 /// What a plateau schedule remembers (`ReduceLROnPlateau.state_dict`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,13 +29,29 @@ impl PlateauState {
         }
     }
 
+    /// Refuses what no schedule can have come to.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let rate = self.learning_rate;
+        if !is_non_negative(rate) {
+            return Err(Error::State(format!(
+                "its learning rate is {rate}, expected a finite number >= 0"
+            )));
+        }
+        match self.best.filter(|best| !best.is_finite()) {
+            Some(best) => Err(Error::State(format!(
+                "its best metric is {best}, expected a finite number or none"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Takes in an epoch's metric, in torch's order of decisions.
     pub(super) fn epoch_end(&mut self, config: &PlateauConfig, metric: f64) {
         if config.is_gain(metric, self.best) {
             self.best = Some(metric);
             self.num_bad_epochs = 0;
         } else {
-            self.num_bad_epochs += 1;
+            self.num_bad_epochs = self.num_bad_epochs.saturating_add(1);
         }
         if self.cooldown_counter > 0 {
             self.cooldown_counter -= 1;

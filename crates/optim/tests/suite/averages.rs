@@ -1,6 +1,6 @@
 //! Sums and averages of whole buffers.
 
-use optim::{Accumulator, Ema, EmaConfig, Error};
+use optim::{Accumulator, Ema, EmaConfig, EmaState, Error};
 
 use crate::formulas::uniform;
 
@@ -63,6 +63,13 @@ fn a_restored_average_continues_identically_and_anothers_is_refused() {
     ));
     assert!(matches!(ema.update(&[0.0; 8]), Err(Error::Length { .. })));
     assert_eq!(ema, resumed);
+    let counted = EmaState {
+        updates: u64::MAX,
+        average: vec![0.0; 9],
+    };
+    ema.load_state(counted).unwrap();
+    ema.update(&[1.0; 9]).unwrap();
+    assert!((ema.average()[0] - 0.001).abs() < 1e-6);
     let config = EmaConfig {
         decay: 1.0,
         ..EmaConfig::default()

@@ -78,6 +78,7 @@ fn settings_and_states_outside_their_domains_are_refused() {
     for (text, key) in [
         (r#"{ "init_scale": 0 }"#, "init_scale"),
         (r#"{ "init_scale": 1e39 }"#, "init_scale"),
+        (r#"{ "init_scale": 1e-44 }"#, "init_scale"),
         (r#"{ "growth_factor": 1 }"#, "growth_factor"),
         (r#"{ "backoff_factor": 1 }"#, "backoff_factor"),
         (r#"{ "backoff_factor": 0 }"#, "backoff_factor"),
@@ -89,7 +90,7 @@ fn settings_and_states_outside_their_domains_are_refused() {
         assert!(named, "{text}: {error}");
     }
     let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
-    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+    for scale in [0.0, 1e-44, -1.0, f32::NAN, f32::INFINITY] {
         let state = LossScalerState {
             scale,
             good_steps: 3,
@@ -97,4 +98,39 @@ fn settings_and_states_outside_their_domains_are_refused() {
         assert!(matches!(scaler.load_state(state), Err(Error::State(_))));
     }
     assert_eq!(scaler.scale(), 65536.0);
+}
+
+#[test]
+fn a_count_of_good_steps_does_not_overflow() {
+    for growth_interval in [2000, u32::MAX] {
+        let config = LossScalerConfig {
+            growth_interval,
+            ..LossScalerConfig::default()
+        };
+        let mut scaler = LossScaler::new(&config).unwrap();
+        let state = LossScalerState {
+            scale: 8.0,
+            good_steps: u32::MAX,
+        };
+        scaler.load_state(state).unwrap();
+        assert!(scaler.unscale(&mut [1.0]).unwrap());
+        let state = LossScalerState {
+            scale: 16.0,
+            good_steps: 0,
+        };
+        assert_eq!(scaler.state(), state, "every {growth_interval} steps");
+    }
+}
+
+#[test]
+fn a_scale_never_becomes_so_small_that_it_makes_the_gradient_infinite() {
+    let config = LossScalerConfig {
+        backoff_factor: 1e-300,
+        ..LossScalerConfig::default()
+    };
+    let mut scaler = LossScaler::new(&config).unwrap();
+    assert!(!scaler.unscale(&mut [f32::NAN]).unwrap());
+    let mut gradient = [scaler.scale(), 0.0];
+    assert!(scaler.unscale(&mut gradient).unwrap());
+    assert_eq!(gradient, [1.0, 0.0]);
 }

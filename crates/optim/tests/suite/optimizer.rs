@@ -139,6 +139,11 @@ fn a_state_of_something_else_is_refused_and_changes_nothing() {
         assert!(error.contains(part), "{error}");
         assert_eq!(optimizer.state(), before);
     }
+    let mut counted = before;
+    counted.counters.groups[0].steps = u64::MAX;
+    optimizer.load_state(counted).unwrap();
+    steps(&mut optimizer, &mut values(1, 20), 0..1);
+    assert_eq!(step_counts(&optimizer), [u64::MAX, 3]);
     let error = new(&momentum, 20).load_state(new(&sgd, 20).state());
     let error = error.unwrap_err().to_string();
     assert!(error.contains("momentum_buffer"), "{error}");

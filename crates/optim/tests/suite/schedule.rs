@@ -2,8 +2,8 @@
 
 use optim::{
     CosineConfig, Error, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
-    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PolynomialConfig, SgdrConfig,
-    StepConfig, Warmup,
+    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PlateauState,
+    PolynomialConfig, SgdrConfig, StepConfig, Warmup,
 };
 use proptest::prelude::*;
 
@@ -197,6 +197,43 @@ fn a_state_of_another_schedule_is_refused() {
         assert!(matches!(error, Err(Error::State(_))));
         assert_eq!(schedule, new(config));
     }
+}
+
+#[test]
+fn a_state_that_no_schedule_comes_to_is_refused() {
+    let config = LrScheduleConfig::Plateau(PlateauConfig::default());
+    let mut schedule = LrSchedule::new(&config, None, 0.1, 10, 5).unwrap();
+    let before = schedule.clone();
+    let load = |schedule: &mut LrSchedule, learning_rate, best, num_bad_epochs| {
+        let plateau = PlateauState {
+            learning_rate,
+            best,
+            num_bad_epochs,
+            cooldown_counter: 0,
+        };
+        schedule.load_state(LrScheduleState {
+            epoch: usize::MAX,
+            step: usize::MAX,
+            plateau: Some(plateau),
+        })
+    };
+    let (nan, infinite) = (f64::NAN, f64::INFINITY);
+    for (rate, best, part) in [
+        (nan, None, "learning rate is NaN"),
+        (infinite, None, "learning rate is inf"),
+        (-0.1, None, "learning rate is -0.1"),
+        (0.1, Some(nan), "best metric is NaN"),
+        (0.1, Some(-infinite), "best metric is -inf"),
+    ] {
+        let error = load(&mut schedule, rate, best, 0).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert_eq!(schedule, before);
+    }
+    // Counts as high as they come are borne.
+    load(&mut schedule, 0.1, Some(1.0), usize::MAX).unwrap();
+    schedule.step();
+    schedule.epoch_end(2.0);
+    assert!((schedule.learning_rate() - 0.01).abs() < 1e-12);
 }
 
 #[test]
