@@ -49,7 +49,7 @@ pub struct LoaderOptions {
     /// What to do about an image that cannot be decoded.
     pub on_bad_image: BadImage,
     /// Random changes of the images, other ones in each epoch. What they depend on besides the epoch is the
-    /// seed of the shuffle (0 without one) and the sample.
+    /// seed of the shuffle (0 without one) and the sample's place in [`Loader::samples`].
     pub augment: AugmentConfig,
     /// Images mixed with one another, depending on seed, epoch and the batch's number.
     pub mix: MixConfig,

@@ -65,8 +65,8 @@ impl AffineConfig {
         )
     }
 
-    /// The map for one picture of this size.
-    pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> InverseAffine {
+    /// How one picture of this size is moved.
+    pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> AffineParameters {
         let angle = around_zero(rng, self.degrees);
         let translate = [
             around_zero(rng, self.translate[0] * f64::from(width)),
@@ -74,13 +74,13 @@ impl AffineConfig {
         ];
         let scale = uniform(rng, self.scale);
         let shear = self.shear.map(|limit| around_zero(rng, limit));
-        InverseAffine::new(&AffineParameters {
+        AffineParameters {
             angle,
             translate,
             scale,
             shear,
             center: [0.0, 0.0],
-        })
+        }
     }
 }
 

@@ -12,14 +12,17 @@ use crate::shuffle::below;
 /// A part of random area and shape, resized to the whole with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// Parts are cut from a picture that is kept 8/7 as large as those in a batch, so that the usual part is not
-/// enlarged; see [`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size).
+/// A [`Loader`](crate::Loader) cuts parts from pictures that it keeps 8/7 as large as those in a batch
+/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
+/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As the kept pictures
+/// have been resized to squares, `ratio` is that of the part in such a square: of a file of 2:1, a part of ratio 1
+/// shows something of 2:1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
-    /// The smallest and the largest ratio of width to height, 0.1 to 10.
+    /// The smallest and the largest ratio of width to height in the picture that is cut, 0.1 to 10.
     pub ratio: [f64; 2],
 }
 
@@ -55,8 +58,8 @@ impl ResizedCropConfig {
         for _ in 0..10 {
             let target = area * uniform(rng, self.scale);
             let ratio = log_uniform(rng, self.ratio);
-            let w = (target * ratio).sqrt().round_ties_even() as u32;
-            let h = (target / ratio).sqrt().round_ties_even() as u32;
+            let w = rounded((target * ratio).sqrt());
+            let h = rounded((target / ratio).sqrt());
             if (1..=width).contains(&w) && (1..=height).contains(&h) {
                 return Part {
                     left: below(rng, u64::from(width - w) + 1) as u32,
@@ -69,9 +72,9 @@ impl ResizedCropConfig {
         let shape = f64::from(width) / f64::from(height);
         let [narrowest, widest] = self.ratio;
         let (w, h) = if shape < narrowest {
-            (width, (f64::from(width) / narrowest).round() as u32)
+            (width, rounded(f64::from(width) / narrowest))
         } else if shape > widest {
-            ((f64::from(height) * widest).round() as u32, height)
+            (rounded(f64::from(height) * widest), height)
         } else {
             (width, height)
         };
@@ -83,6 +86,11 @@ impl ResizedCropConfig {
             height: h,
         }
     }
+}
+
+/// A side in whole pixels, rounded as Python's `round` does.
+fn rounded(side: f64) -> u32 {
+    side.round_ties_even() as u32
 }
 
 /// The pixels of a part, which lies inside of the picture.

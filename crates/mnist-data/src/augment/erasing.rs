@@ -90,7 +90,7 @@ impl ErasingConfig {
     }
 
     /// `None` where ten tries give none that is smaller than the picture.
-    fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
+    pub(crate) fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {
             let target = area * uniform(rng, self.scale);

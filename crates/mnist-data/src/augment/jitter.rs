@@ -37,6 +37,17 @@ impl Default for ColorJitterConfig {
     }
 }
 
+/// What one picture undergoes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Jitter {
+    /// The steps in their order: 0 is brightness, 1 contrast, 2 saturation and 3 hue.
+    pub(crate) order: [u8; 4],
+    /// Of brightness, contrast and saturation.
+    pub(crate) factors: [f32; 3],
+    /// In circles.
+    pub(crate) hue: f32,
+}
+
 impl ColorJitterConfig {
     pub(crate) fn validate(&self) -> Result<()> {
         for (setting, value) in [
@@ -54,18 +65,29 @@ impl ColorJitterConfig {
         )
     }
 
-    pub(crate) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
+    /// What one picture undergoes.
+    pub(crate) fn draw(&self, rng: &mut impl Rng) -> Jitter {
         let mut order = [0, 1, 2, 3];
         shuffle_by(&mut order, rng);
         let mut factor = |by: f64| uniform(rng, [(1.0 - by).max(0.0), 1.0 + by]) as f32;
         let factors = [self.brightness, self.contrast, self.saturation].map(&mut factor);
         let hue = around_zero(rng, self.hue) as f32;
-        for step in order {
+        Jitter {
+            order,
+            factors,
+            hue,
+        }
+    }
+}
+
+impl Jitter {
+    pub(crate) fn apply(&self, picture: &mut Picture) {
+        for step in self.order {
             match step {
-                0 => adjust_brightness(picture, factors[0]),
-                1 => adjust_contrast(picture, factors[1]),
-                2 => adjust_saturation(picture, factors[2]),
-                _ => adjust_hue(picture, hue),
+                0 => adjust_brightness(picture, self.factors[0]),
+                1 => adjust_contrast(picture, self.factors[1]),
+                2 => adjust_saturation(picture, self.factors[2]),
+                _ => adjust_hue(picture, self.hue),
             }
         }
     }

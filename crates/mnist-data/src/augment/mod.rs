@@ -106,7 +106,8 @@ impl Augment {
             rand_augment.apply(&mut picture, &mut numbers, &mut scratch.padded);
         }
         if let Some(jitter) = &config.color_jitter {
-            jitter.apply(&mut picture, &mut draw.numbers(Purpose::ColorJitter));
+            let mut numbers = draw.numbers(Purpose::ColorJitter);
+            jitter.draw(&mut numbers).apply(&mut picture);
         }
         if let Some(erasing) = &config.erasing {
             erasing.apply(&mut picture, &mut draw.numbers(Purpose::Erasing));
@@ -136,7 +137,8 @@ impl Augment {
         }
         let affine = config.affine.as_ref();
         let map = affine.map_or(InverseAffine::IDENTITY, |affine| {
-            affine.draw(&mut draw.numbers(Purpose::Affine), width, height)
+            let mut numbers = draw.numbers(Purpose::Affine);
+            InverseAffine::new(&affine.draw(&mut numbers, width, height))
         });
         let elastic = config.elastic.as_ref();
         let field =

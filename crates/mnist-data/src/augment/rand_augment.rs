@@ -86,7 +86,7 @@ impl RandAugmentConfig {
     }
 
     /// torchvision's `_AUGMENTATION_SPACE`.
-    fn operations(&self, width: u32, height: u32) -> [Operation; 14] {
+    pub(crate) fn operations(&self, width: u32, height: u32) -> [Operation; 14] {
         let share = f64::from(self.magnitude) / f64::from(MAX_MAGNITUDE);
         let shift = |side: u32| share * f64::from(side) * 150.0 / 331.0;
         [

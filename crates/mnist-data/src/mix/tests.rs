@@ -183,6 +183,20 @@ fn what_is_off_or_alone_stays() {
 }
 
 #[test]
+fn pictures_that_are_alike_stay_as_they_are() {
+    let mut alike = batch(4, 8);
+    let first = alike.pixels[..alike.pixels.len() / 4].to_vec();
+    alike.pixels = first.repeat(4);
+    for config in [mixup(), cutmix()] {
+        for index in 0..50 {
+            let mixed = mixed(&config, &alike, index);
+            assert!(mixed.mix.is_some());
+            assert_eq!(mixed.pixels, alike.pixels);
+        }
+    }
+}
+
+#[test]
 fn impossible_settings_are_refused_by_name() {
     for (config, key) in [
         (

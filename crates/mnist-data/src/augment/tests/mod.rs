@@ -2,8 +2,23 @@
 
 mod golden;
 mod properties;
+mod rand_augment;
+mod sampling;
 
+use rand_chacha::ChaCha8Rng;
+
+use super::{Draw, Purpose};
 use crate::decode::Picture;
+
+/// The numbers of one picture of many.
+fn drawn(index: u64, purpose: Purpose) -> ChaCha8Rng {
+    let draw = Draw {
+        seed: 5,
+        epoch: 2,
+        index,
+    };
+    draw.numbers(purpose)
+}
 
 /// The `pixel` of generate_augment.py.
 fn pixel(x: u32, y: u32, c: u32) -> u8 {

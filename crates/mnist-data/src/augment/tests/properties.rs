@@ -16,41 +16,69 @@ fn augmented(config: &AugmentConfig, picture: &Picture, size: u32, draw: Draw) -
     augment.apply(picture, size, draw).unwrap()
 }
 
-/// Each operation alone, as strong as it gets by default.
+/// Each operation of a configuration alone.
+fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
+    let take = |change: fn(&mut AugmentConfig, AugmentConfig)| {
+        let mut config = AugmentConfig::default();
+        change(&mut config, all.clone());
+        config
+    };
+    vec![
+        (
+            "resized_crop",
+            take(|to, all| to.resized_crop = all.resized_crop),
+        ),
+        (
+            "horizontal_flip",
+            take(|to, all| to.horizontal_flip = all.horizontal_flip),
+        ),
+        (
+            "vertical_flip",
+            take(|to, all| to.vertical_flip = all.vertical_flip),
+        ),
+        ("affine", take(|to, all| to.affine = all.affine)),
+        ("elastic", take(|to, all| to.elastic = all.elastic)),
+        (
+            "rand_augment",
+            take(|to, all| to.rand_augment = all.rand_augment),
+        ),
+        (
+            "color_jitter",
+            take(|to, all| to.color_jitter = all.color_jitter),
+        ),
+        ("erasing", take(|to, all| to.erasing = all.erasing)),
+    ]
+}
+
+/// Each operation alone, as strong as it gets by default, and none of them at rest.
 fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
-    let none = AugmentConfig::default();
-    let always = FlipConfig { p: 1.0 };
+    let always = Some(FlipConfig { p: 1.0 });
     let erasing = ErasingConfig {
         p: 1.0,
         ..ErasingConfig::default()
     };
-    let noise = ErasingConfig {
-        value: EraseValue::Random(Random::Random),
-        ..erasing.clone()
+    let noise = AugmentConfig {
+        erasing: Some(ErasingConfig {
+            value: EraseValue::Random(Random::Random),
+            ..erasing.clone()
+        }),
+        ..AugmentConfig::default()
     };
-    let mut configs = vec![
-        ("horizontal_flip", none.clone()),
-        ("vertical_flip", none.clone()),
-        ("resized_crop", none.clone()),
-        ("affine", none.clone()),
-        ("elastic", none.clone()),
-        ("rand_augment", none.clone()),
-        ("color_jitter", none.clone()),
-        ("erasing", none.clone()),
-        ("noise", none),
-    ];
-    configs[0].1.horizontal_flip = Some(always.clone());
-    configs[1].1.vertical_flip = Some(always);
-    configs[2].1.resized_crop = Some(ResizedCropConfig::default());
-    configs[3].1.affine = Some(AffineConfig::default());
-    configs[4].1.elastic = Some(ElasticConfig::default());
-    configs[5].1.rand_augment = Some(RandAugmentConfig {
-        num_ops: 5,
-        ..RandAugmentConfig::default()
+    let mut configs = alone(&AugmentConfig {
+        preset: Preset::None,
+        resized_crop: Some(ResizedCropConfig::default()),
+        horizontal_flip: always.clone(),
+        vertical_flip: always,
+        affine: Some(AffineConfig::default()),
+        elastic: Some(ElasticConfig::default()),
+        rand_augment: Some(RandAugmentConfig {
+            num_ops: 5,
+            ..RandAugmentConfig::default()
+        }),
+        color_jitter: Some(ColorJitterConfig::default()),
+        erasing: Some(erasing),
     });
-    configs[6].1.color_jitter = Some(ColorJitterConfig::default());
-    configs[7].1.erasing = Some(erasing);
-    configs[8].1.erasing = Some(noise);
+    configs.push(("noise", noise));
     configs
 }
 
@@ -219,8 +247,13 @@ proptest! {
         size in 1_u32..40, color: bool, seed: u64, epoch: u64, index: u64,
     ) {
         let picture = picture(size, size, if color { 3 } else { 1 });
-        let result = augmented(&identity(), &picture, size, draw(seed, epoch, index));
-        prop_assert_eq!(result, picture);
+        let mut configs = alone(&identity());
+        configs.push(("all", identity()));
+        for (name, config) in configs {
+            prop_assert!(!config.is_none());
+            let result = augmented(&config, &picture, size, draw(seed, epoch, index));
+            prop_assert_eq!(&result, &picture, "{}", name);
+        }
     }
 
     #[test]
@@ -260,8 +293,12 @@ proptest! {
         };
         let channels = if color { 3 } else { 1 };
         let picture = picture(width, height, channels);
-        let result = augmented(&config, &picture, size, draw(seed, 0, 0));
-        prop_assert_eq!((result.width(), result.height()), (size, size));
-        prop_assert_eq!(result.channels(), channels);
+        let mut configs = alone(&config);
+        configs.push(("all", config));
+        for (name, config) in configs {
+            let result = augmented(&config, &picture, size, draw(seed, 0, 0));
+            prop_assert_eq!((result.width(), result.height()), (size, size), "{}", name);
+            prop_assert_eq!(result.channels(), channels, "{}", name);
+        }
     }
 }
