@@ -70,7 +70,7 @@ pub struct PlateauConfig {
     pub threshold_mode: ThresholdMode,
     /// Epochs after a reduction in which epochs without gain do not count.
     pub cooldown: usize,
-    /// The rate is never reduced below this.
+    /// The rate is never reduced below this; at most the base rate.
     pub min_lr: f64,
     /// A reduction by no more than this is not made.
     pub eps: f64,
@@ -140,7 +140,7 @@ pub struct SgdrConfig {
     /// Each cycle is this times as long as the one before.
     #[serde(default = "default_t_mult")]
     pub t_mult: usize,
-    /// The rate that a cycle falls towards.
+    /// The rate that a cycle falls towards; at most the base rate.
     #[serde(default)]
     pub eta_min: f64,
     /// When the rate moves on.
@@ -152,7 +152,7 @@ pub struct SgdrConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CosineConfig {
-    /// The rate at the end of the run.
+    /// The rate at the end of the run; at most the base rate.
     pub eta_min: f64,
     /// When the rate moves on.
     pub interval: Interval,
@@ -185,9 +185,9 @@ pub struct OneCycleConfig {
     pub pct_start: f64,
     /// Shape of both phases.
     pub anneal_strategy: Anneal,
-    /// The first rate is the highest one over this.
+    /// The first rate is the highest one over this; at least 1.
     pub div_factor: f64,
-    /// The last rate is the first one over this.
+    /// The last rate is the first one over this; it may not be above the highest one.
     pub final_div_factor: f64,
     /// Fall as fast as the rate rose, back to the first rate, and only then to the last one.
     pub three_phase: bool,

@@ -79,8 +79,9 @@ impl LrSchedule {
     ///
     /// # Errors
     /// [`Error::Setting`] names the value that is outside its domain: one of the
-    /// configuration's, a base rate that is not above zero, a run without steps,
-    /// or a warm-up longer than the run.
+    /// configuration's, a base rate that is not above zero or is below the lowest
+    /// rate of the configuration, a run without steps, or a warm-up longer than
+    /// the run.
     pub fn new(
         config: &LrScheduleConfig,
         warmup: Option<&Warmup>,
@@ -88,10 +89,10 @@ impl LrSchedule {
         epochs: usize,
         steps_per_epoch: usize,
     ) -> Result<Self, Error> {
-        config.validate()?;
         let section = format!("schedule {}", config.name());
         let (base, expected) = (base_learning_rate, "a finite number > 0");
         require(is_positive(base), &section, "learning_rate", base, expected)?;
+        config.validate_beside(base)?;
         let expected = "a whole number >= 1";
         require(epochs > 0, &section, "epochs", epochs, expected)?;
         let per_epoch = steps_per_epoch;

@@ -48,7 +48,8 @@ impl LrScheduleConfig {
         }
     }
 
-    /// Checks every value that can be checked without the base rate.
+    /// Checks every value that can be checked without the base rate; see
+    /// [`validate_beside`](Self::validate_beside) for the others.
     ///
     /// # Errors
     /// [`Error::Setting`] names the first key whose value is outside its domain.
@@ -103,11 +104,46 @@ impl LrScheduleConfig {
                 let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 beside it");
                 let ok = !phases || share <= 0.5;
                 require(ok, &section, "three_phase", phases, expected)?;
-                positive("div_factor", cycle.div_factor)?;
-                positive("final_div_factor", cycle.final_div_factor)
+                // torch takes others too, but then the learning rate is not the highest rate.
+                let (first, last) = (cycle.div_factor, cycle.final_div_factor);
+                let (ok, expected) = (first.is_finite() && first >= 1.0, "a finite number >= 1");
+                require(ok, &section, "div_factor", first, expected)?;
+                positive("final_div_factor", last)?;
+                let expected = "at least 1 / div_factor, so that the last rate is not the highest";
+                require(
+                    first * last >= 1.0,
+                    &section,
+                    "final_div_factor",
+                    last,
+                    expected,
+                )
             }
             Self::Polynomial(polynomial) => positive("power", polynomial.power),
             Self::Exponential(exponential) => positive("gamma", exponential.gamma),
         }
+    }
+
+    /// Checks every value, and that the lowest rate, where one is set, is no higher than the
+    /// base rate.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the first key whose value is outside its domain.
+    pub fn validate_beside(&self, base_learning_rate: f64) -> Result<(), Error> {
+        self.validate()?;
+        let (key, lowest) = match self {
+            Self::Plateau(plateau) => ("min_lr", plateau.min_lr),
+            Self::Sgdr(sgdr) => ("eta_min", sgdr.eta_min),
+            Self::Cosine(cosine) => ("eta_min", cosine.eta_min),
+            Self::Constant
+            | Self::Step(_)
+            | Self::MultiStep(_)
+            | Self::OneCycle(_)
+            | Self::Polynomial(_)
+            | Self::Exponential(_) => return Ok(()),
+        };
+        let section = format!("schedule {}", self.name());
+        let found = format!("{lowest} beside a learning rate of {base_learning_rate}");
+        let expected = "no more than the learning rate";
+        require(lowest <= base_learning_rate, &section, key, found, expected)
     }
 }

@@ -104,6 +104,8 @@ fn schedules_are_read_and_refused_by_key() {
             r#"{"type": "cosine"}"#,
             r#"{"type": "one_cycle", "anneal_strategy": "linear"}"#,
             r#"{"type": "one_cycle", "three_phase": true}"#,
+            r#"{"type": "one_cycle", "div_factor": 1, "final_div_factor": 1}"#,
+            r#"{"type": "one_cycle", "div_factor": 4, "final_div_factor": 0.25}"#,
             r#"{"type": "polynomial", "power": 2, "interval": "step"}"#,
             r#"{"type": "exponential", "gamma": 0.9}"#,
             r#""default-0.1-3""#,
@@ -161,6 +163,11 @@ fn schedules_are_read_and_refused_by_key() {
             (r#"{"type": "cosine", "eta_min": -1}"#, "eta_min"),
             (r#"{"type": "one_cycle", "pct_start": 1.5}"#, "pct_start"),
             (r#"{"type": "one_cycle", "div_factor": 0}"#, "div_factor"),
+            (r#"{"type": "one_cycle", "div_factor": 0.9}"#, "div_factor"),
+            (
+                r#"{"type": "one_cycle", "div_factor": 4, "final_div_factor": 0.2}"#,
+                "final_div_factor",
+            ),
             (
                 r#"{"type": "one_cycle", "final_div_factor": 0}"#,
                 "final_div_factor",

@@ -267,6 +267,27 @@ fn a_run_that_cannot_be_is_refused_by_key() {
     assert!(new(Some(Warmup::steps(50)), 0.1, 10, 5).is_ok());
 }
 
+#[test]
+fn a_lowest_rate_above_the_base_rate_is_refused_by_key() {
+    for (lowest, key) in [
+        (r#"{ "type": "plateau", "min_lr": LOWEST }"#, "min_lr"),
+        (
+            r#"{ "type": "sgdr", "t_0": 2, "eta_min": LOWEST }"#,
+            "eta_min",
+        ),
+        (r#"{ "type": "cosine", "eta_min": LOWEST }"#, "eta_min"),
+    ] {
+        let new = |rate: &str| {
+            let config = serde_json::from_str(&lowest.replace("LOWEST", rate)).unwrap();
+            LrSchedule::new(&config, None, 0.1, 10, 5)
+        };
+        assert!(new("0.1").is_ok(), "{lowest}");
+        let error = new("0.2").unwrap_err().to_string();
+        let found = format!("`{key}` is 0.2 beside a learning rate of 0.1");
+        assert!(error.contains(&found), "{error}");
+    }
+}
+
 proptest! {
     /// No step of any run has a rate of zero or above the base, with or without
     /// a warm-up, and no schedule panics behind the end.
