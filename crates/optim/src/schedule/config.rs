@@ -58,8 +58,10 @@ pub enum LrScheduleConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlateauConfig {
-    /// Whether the metric is better when lower (a loss) or higher (an accuracy).
-    pub mode: PlateauMode,
+    /// Whether the metric is better when lower (a loss) or higher (an accuracy). `None`, or a
+    /// missing key, leaves it to [`LrScheduleConfig::resolve_mode`], and where nobody calls that
+    /// it is torch's `min`.
+    pub mode: Option<PlateauMode>,
     /// The rate is multiplied by this; `0 < factor < 1`.
     pub factor: f64,
     /// Epochs without gain that are borne; one more reduces the rate.
@@ -207,7 +209,7 @@ pub enum Anneal {
 impl Default for PlateauConfig {
     fn default() -> Self {
         Self {
-            mode: PlateauMode::Min,
+            mode: None,
             factor: 0.1,
             patience: 10,
             threshold: 1e-4,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{PlateauConfig, PlateauMode, ThresholdMode};
+use super::config::{LrScheduleConfig, PlateauConfig, PlateauMode, ThresholdMode};
 use crate::error::{Error, is_non_negative};
 
 /// What a plateau schedule remembers (`ReduceLROnPlateau.state_dict`).
@@ -68,6 +68,27 @@ impl PlateauState {
     }
 }
 
+impl LrScheduleConfig {
+    /// Tells in which direction the metric of [`epoch_end`](crate::LrSchedule::epoch_end)
+    /// improves. A plateau schedule whose settings say so themselves keeps to them, and the
+    /// others do not look at the metric.
+    ///
+    /// ```
+    /// use optim::{LrScheduleConfig, PlateauMode};
+    ///
+    /// let mut schedule: LrScheduleConfig = "default-0.1-3".parse()?;
+    /// schedule.resolve_mode(PlateauMode::Max); // of an accuracy
+    /// # let LrScheduleConfig::Plateau(plateau) = schedule else { panic!() };
+    /// # assert_eq!(plateau.mode, Some(PlateauMode::Max));
+    /// # Ok::<(), optim::Error>(())
+    /// ```
+    pub fn resolve_mode(&mut self, mode: PlateauMode) {
+        if let Self::Plateau(plateau) = self {
+            plateau.mode.get_or_insert(mode);
+        }
+    }
+}
+
 impl PlateauConfig {
     /// A metric that is not finite is never a gain: it has nothing to build on.
     fn is_gain(&self, metric: f64, best: Option<f64>) -> bool {
@@ -75,7 +96,7 @@ impl PlateauConfig {
             return metric.is_finite();
         };
         let threshold = self.threshold;
-        let gain = match (self.mode, self.threshold_mode) {
+        let gain = match (self.mode.unwrap_or_default(), self.threshold_mode) {
             (PlateauMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
             (PlateauMode::Min, ThresholdMode::Abs) => metric < best - threshold,
             (PlateauMode::Max, ThresholdMode::Rel) => metric > best * (threshold + 1.0),

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::config::{
-    Interval, LrScheduleConfig, MultiStepConfig, PlateauConfig, PlateauMode, SgdrConfig, StepConfig,
+    Interval, LrScheduleConfig, MultiStepConfig, PlateauConfig, SgdrConfig, StepConfig,
 };
 use crate::error::{Error, require};
 
@@ -22,10 +22,12 @@ impl FromStr for LrScheduleConfig {
     /// | text              | schedule |
     /// |-------------------|----------|
     /// | `constant`        | the base rate throughout |
-    /// | `default-0.1-3`   | plateau: factor 0.1, patience 3, of a metric that rises, not below 1e-6 |
+    /// | `default-0.1-3`   | plateau: factor 0.1, patience 3, not below 1e-6 |
     /// | `step-4-0.8`      | step: times 0.8 every 4 epochs |
     /// | `SGDR-5-2`        | sgdr: a cycle of 5 epochs, each next one twice as long |
     /// | `multi-10,20-0.1` | multi_step: times 0.1 after 10 and after 20 epochs |
+    ///
+    /// Factors may be written with an exponent, as in `default-1e-1-3`.
     ///
     /// ```
     /// use optim::LrScheduleConfig;
@@ -47,12 +49,11 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
     if text == "constant" {
         return Some(LrScheduleConfig::Constant);
     }
-    // The last number may be written 1e-1.
-    let mut parts = text.splitn(3, '-');
-    let (kind, first, second) = (parts.next()?, parts.next()?, parts.next()?);
+    let [kind, first, second] = parts(text)[..] else {
+        return None;
+    };
     Some(match kind {
         "default" => LrScheduleConfig::Plateau(PlateauConfig {
-            mode: PlateauMode::Max,
             factor: first.parse().ok()?,
             patience: second.parse().ok()?,
             min_lr: 1e-6,
@@ -77,6 +78,23 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
         }),
         _ => return None,
     })
+}
+
+/// What lies between the dashes, except for those of an exponent, as in `1e-1`.
+fn parts(text: &str) -> Vec<&str> {
+    let is_exponent = |before: &str| {
+        let number = before.strip_suffix(['e', 'E']);
+        number.is_some_and(|number| number.ends_with(|c: char| c.is_ascii_digit() || c == '.'))
+    };
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for (dash, _) in text.match_indices('-') {
+        if !is_exponent(&text[..dash]) {
+            parts.push(&text[start..dash]);
+            start = dash + 1;
+        }
+    }
+    parts.push(&text[start..]);
+    parts
 }
 
 /// As a table.

@@ -220,7 +220,15 @@ fn short_texts_are_the_tables_they_stand_for_and_others_get_all_forms() {
         ("constant", r#"{"type": "constant"}"#),
         (
             "default-0.1-3",
-            r#"{"type": "plateau", "mode": "max", "factor": 0.1, "patience": 3, "min_lr": 1e-6}"#,
+            r#"{"type": "plateau", "factor": 0.1, "patience": 3, "min_lr": 1e-6}"#,
+        ),
+        (
+            "default-1e-1-3",
+            r#"{"type": "plateau", "factor": 0.1, "patience": 3, "min_lr": 1e-6}"#,
+        ),
+        (
+            "default-1.E-1-3",
+            r#"{"type": "plateau", "factor": 0.1, "patience": 3, "min_lr": 1e-6}"#,
         ),
         (
             "step-4-0.8",
@@ -229,6 +237,10 @@ fn short_texts_are_the_tables_they_stand_for_and_others_get_all_forms() {
         (
             "step-4-8e-1",
             r#"{"type": "step", "step_size": 4, "gamma": 0.8}"#,
+        ),
+        (
+            "multi-10,20-1e-1",
+            r#"{"type": "multi_step", "milestones": [10, 20], "gamma": 0.1}"#,
         ),
         ("SGDR-5-2", r#"{"type": "sgdr", "t_0": 5, "t_mult": 2}"#),
         (
@@ -246,6 +258,10 @@ fn short_texts_are_the_tables_they_stand_for_and_others_get_all_forms() {
         "step-0.5-4",
         "SGDR-5-2-1",
         "multi--0.1",
+        "default-1e-1",
+        "default-0.1-3e",
+        "step-4-e-1",
+        "step-4--0.8",
         "warm-1-2",
     ] {
         let error = text.parse::<LrScheduleConfig>().unwrap_err().to_string();

@@ -32,7 +32,7 @@ fn every_schedule_has_the_rates_of_torch() {
         let base = golden.base_learning_rate;
         let mut schedule = LrSchedule::new(config, warmup, base, epochs, steps).unwrap();
         let watched = |epoch| match config {
-            LrScheduleConfig::Plateau(plateau) if plateau.mode == PlateauMode::Max => {
+            LrScheduleConfig::Plateau(plateau) if plateau.mode == Some(PlateauMode::Max) => {
                 2.0 - metric(epoch)
             }
             _ => metric(epoch),

@@ -2,7 +2,7 @@
 
 use optim::{
     CosineConfig, Error, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
-    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PlateauState,
+    LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PlateauMode, PlateauState,
     PolynomialConfig, SgdrConfig, StepConfig, Warmup,
 };
 use proptest::prelude::*;
@@ -114,6 +114,38 @@ fn a_plateau_does_not_count_the_epochs_of_the_warm_up() {
     assert_eq!(schedule.learning_rate(), 1.0);
     schedule.epoch_end(3.0);
     assert_eq!(schedule.learning_rate(), 0.1);
+}
+
+#[test]
+fn a_plateau_watches_in_the_direction_it_is_told() {
+    use PlateauMode::{Max, Min};
+    for (own, told, rises) in [
+        (None, None, false),
+        (None, Some(Min), false),
+        (None, Some(Max), true),
+        (Some(Min), Some(Max), false),
+        (Some(Max), Some(Min), true),
+    ] {
+        let mut config = LrScheduleConfig::Plateau(PlateauConfig {
+            mode: own,
+            patience: 0,
+            ..PlateauConfig::default()
+        });
+        if let Some(told) = told {
+            config.resolve_mode(told);
+        }
+        for (metrics, improves) in [([1.0, 2.0], rises), ([2.0, 1.0], !rises)] {
+            let mut schedule = LrSchedule::new(&config, None, 1.0, 9, 1).unwrap();
+            for metric in metrics {
+                schedule.epoch_end(metric);
+            }
+            let rate = if improves { 1.0 } else { 0.1 };
+            assert_eq!(schedule.learning_rate(), rate, "{own:?}, told {told:?}");
+        }
+    }
+    let mut constant = LrScheduleConfig::Constant;
+    constant.resolve_mode(Max);
+    assert_eq!(constant, LrScheduleConfig::Constant);
 }
 
 #[test]
