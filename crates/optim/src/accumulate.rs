@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::error::{Error, is_positive, require};
 use crate::pass::GRAIN;
 
 /// The weighted mean of gradients that come one after the other.
@@ -9,54 +10,73 @@ use crate::pass::GRAIN;
 /// Where each is the gradient of a mean over weights whose sum is given with it, the result is
 /// that of the mean over all of them: several small batches are one large one.
 ///
+/// It has no state to save: a run is saved between two steps, when nothing is being summed up.
+///
 /// ```
 /// use optim::Accumulator;
 ///
 /// let mut gradients = Accumulator::default();
-/// gradients.add(&[1.0, 0.0], 3.0);
-/// gradients.add(&[5.0, 2.0], 1.0);
+/// gradients.add(&[1.0, 0.0], 3.0)?;
+/// gradients.add(&[5.0, 2.0], 1.0)?;
 /// assert_eq!(gradients.mean(), [2.0, 0.5]);
+/// # Ok::<(), optim::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
-    sum: Vec<f32>,
+    /// Of what was added so far. A running mean, unlike a sum, is no larger than what it is
+    /// made of, whatever the weights are.
+    mean: Vec<f32>,
     weight: f64,
 }
 
 impl Accumulator {
-    /// Adds a gradient that weighs `weight`; all must have the length of the first.
-    pub fn add(&mut self, gradient: &[f32], weight: f64) {
-        let factor = weight as f32;
-        if self.weight == 0.0 {
-            self.sum.resize(gradient.len(), 0.0);
-            self.each(gradient, |sum, gradient| *sum = factor * gradient);
-        } else {
-            self.each(gradient, |sum, gradient| *sum += factor * gradient);
+    /// Adds a gradient that weighs `weight`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if it has another length than the first one had, [`Error::Setting`] if
+    /// the weight is not a finite number above zero. Nothing has changed then.
+    pub fn add(&mut self, gradient: &[f32], weight: f64) -> Result<(), Error> {
+        let (section, expected) = ("gradient accumulation", "a finite number > 0");
+        require(is_positive(weight), section, "weight", weight, expected)?;
+        let is_first = self.weight == 0.0;
+        if is_first && self.mean.is_empty() {
+            self.mean.resize(gradient.len(), 0.0);
+        }
+        if gradient.len() != self.mean.len() {
+            return Err(Error::Length {
+                what: "gradients".to_owned(),
+                expected: self.mean.len(),
+                found: gradient.len(),
+            });
         }
         self.weight += weight;
+        let share = (weight / self.weight) as f32;
+        if is_first {
+            self.each(gradient, |mean, gradient| *mean = gradient);
+        } else {
+            self.each(gradient, |mean, gradient| {
+                *mean += share * (gradient - *mean);
+            });
+        }
+        Ok(())
     }
 
     /// The mean of what was added since the last call; empty or zero where nothing was.
     pub fn mean(&mut self) -> &mut [f32] {
-        let weight = std::mem::take(&mut self.weight);
-        if weight == 0.0 {
-            self.sum.fill(0.0);
-            return &mut self.sum;
+        if std::mem::take(&mut self.weight) == 0.0 {
+            self.mean.fill(0.0);
         }
-        let factor = (1.0 / weight) as f32;
-        let chunks = self.sum.par_chunks_mut(GRAIN);
-        chunks.for_each(|chunk| chunk.iter_mut().for_each(|sum| *sum *= factor));
-        &mut self.sum
+        &mut self.mean
     }
 
     fn each(&mut self, gradient: &[f32], change: impl Fn(&mut f32, f32) + Sync) {
         let chunks = self
-            .sum
+            .mean
             .par_chunks_mut(GRAIN)
             .zip(gradient.par_chunks(GRAIN));
-        chunks.for_each(|(sum, gradient)| {
-            for (sum, &gradient) in sum.iter_mut().zip(gradient) {
-                change(sum, gradient);
+        chunks.for_each(|(mean, gradient)| {
+            for (mean, &gradient) in mean.iter_mut().zip(gradient) {
+                change(mean, gradient);
             }
         });
     }

@@ -89,7 +89,7 @@ fn gradients_of_parts_make_that_of_the_whole() {
     let mut gradients = Accumulator::default();
     for round in 0..2 {
         for (weight, part) in &parts {
-            gradients.add(part, *weight);
+            gradients.add(part, *weight).unwrap();
         }
         for (index, ours) in gradients.mean().iter().enumerate() {
             let sum: f64 = parts
@@ -103,6 +103,62 @@ fn gradients_of_parts_make_that_of_the_whole() {
 }
 
 #[test]
+fn the_mean_does_not_depend_on_how_large_all_weights_are() {
+    for scale in [1e-300, 1e-39, 1.0, 1e39, 1e300] {
+        let mut gradients = Accumulator::default();
+        gradients.add(&[1.0, 0.0, 3e38], 3.0 * scale).unwrap();
+        assert_eq!(gradients.clone().mean(), [1.0, 0.0, 3e38], "{scale:e}");
+        gradients.add(&[5.0, 2.0, 3e38], scale).unwrap();
+        assert_eq!(gradients.mean(), [2.0, 0.5, 3e38], "{scale:e}");
+    }
+}
+
+#[test]
+fn a_gradient_that_does_not_fit_is_refused_and_changes_nothing() {
+    let mut gradients = Accumulator::default();
+    gradients.add(&[1.0, 2.0], 1.0).unwrap();
+    for wrong in [vec![], vec![1.0], vec![1.0; 3]] {
+        let error = gradients.add(&wrong, 1.0);
+        let (expected, found) = (2, wrong.len());
+        let what = "gradients".to_owned();
+        assert_eq!(
+            error,
+            Err(Error::Length {
+                what,
+                expected,
+                found
+            })
+        );
+    }
+    for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = gradients.add(&[1.0, 2.0], weight).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`weight` is {weight}, expected")),
+            "{error}"
+        );
+    }
+    assert_eq!(gradients.mean(), [1.0, 2.0]);
+    assert!(matches!(
+        gradients.add(&[1.0], 1.0),
+        Err(Error::Length { .. })
+    ));
+    assert_eq!(gradients.mean(), [0.0, 0.0]);
+}
+
+/// A gradient that overflowed is seen by whoever looks for it, whatever is added to it.
+#[test]
+fn a_mean_of_what_is_not_finite_is_not_finite() {
+    for (first, second) in [(f32::INFINITY, 1.0), (1.0, f32::NAN), (1.0, f32::INFINITY)] {
+        let mut gradients = Accumulator::default();
+        for value in [first, second, 1.0] {
+            gradients.add(&[value, 1.0], 1.0).unwrap();
+        }
+        let mean = gradients.mean();
+        assert!(!mean[0].is_finite() && mean[1] == 1.0, "{mean:?}");
+    }
+}
+
+#[test]
 fn one_thread_and_many_give_the_same_bits() {
     let len = 100_001;
     let run = |threads| {
@@ -112,7 +168,7 @@ fn one_thread_and_many_give_the_same_bits() {
             let mut gradients = Accumulator::default();
             for step in 1..4 {
                 ema.update(&values(step, len)).unwrap();
-                gradients.add(&values(step, len), 0.3);
+                gradients.add(&values(step, len), 0.3).unwrap();
             }
             (ema.average().to_vec(), gradients.mean().to_vec())
         })
