@@ -3,11 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, is_positive, require};
-
-/// Stretch that is summed in one go. The cuts follow from the length alone, and
-/// the partial sums are added in one fixed tree: the norm has the same bits for
-/// any number of threads.
-const GRAIN: usize = 16 * 1024;
+use crate::pass::GRAIN;
 
 /// Running sums side by side, so that the compiler can vectorise the loop.
 const LANES: usize = 8;
@@ -65,6 +61,8 @@ fn for_each_chunk(values: &mut [f32], change: impl Fn(&mut f32) + Sync) {
         .for_each(|chunk| chunk.iter_mut().for_each(&change));
 }
 
+/// The cuts follow from the length alone, and the partial sums are added in one
+/// fixed tree: the sum has the same bits for any number of threads.
 fn sum_of_squares(values: &[f32]) -> f64 {
     if values.len() > GRAIN {
         let middle = values.len().div_ceil(2 * GRAIN) * GRAIN;

@@ -157,7 +157,7 @@ fn divide(
         let whole = matrix.range.start >= at && matrix.range.end <= range.end;
         if !whole {
             let problem = format!(
-                "its range {range:?} holds a part of the matrix at {:?}; a matrix lies in one range, and in no other matrix",
+                "its range {range:?} holds a part of the matrix at {:?}; a matrix lies in one range or in none, and in no other matrix",
                 matrix.range
             );
             let group = name.to_owned();

@@ -88,7 +88,8 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Setting`] for a matrix that is not made of whole rows, [`Error::Group`] for one
-    /// that does not lie in one range of one group.
+    /// of which a range of a group holds a part only. One that lies in no group is never
+    /// stepped, and so is let pass.
     pub fn with_matrices(mut self, matrices: &[Matrix]) -> Result<Self, Error> {
         let wanted = |matrix: &&Matrix| self.rule.centralises(matrix.is_convolution);
         let matrices: Vec<Matrix> = matrices.iter().filter(wanted).cloned().collect();

@@ -1,8 +1,10 @@
 //! The one parallel pass over the buffers.
 //!
-//! Every rule works element by element, so it does not matter to the result
-//! where the pass is cut or which thread takes a part: one thread and many give
-//! the same bits. The halving below needs no allocation and no `unsafe`.
+//! Every rule works element by element, or row by row where it centralises the
+//! gradients of a matrix, and no row is ever cut. So it does not matter to the
+//! result where else the pass is cut or which thread takes a part: one thread
+//! and many give the same bits. The halving below needs no allocation and no
+//! `unsafe`.
 
 use std::ops::Range;
 

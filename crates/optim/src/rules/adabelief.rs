@@ -1,5 +1,6 @@
 //! Adam with the variance of the gradient about its mean: Zhuang et al., 2020.
 
+use super::decay;
 use super::rectify::rectification;
 use crate::config::AdaBeliefConfig;
 use crate::pass::Buffers;
@@ -33,13 +34,10 @@ impl Step {
             true => (1.0, rectification(beta2, step)),
             false => ((1.0 - beta2.powf(step as f64)).sqrt(), Some(1.0)),
         };
-        let (l2, shrink) = match config.weight_decouple {
-            true => (0.0, 1.0 - learning_rate * weight_decay),
-            false => (weight_decay, 1.0),
-        };
+        let (l2, shrink) = decay(config.weight_decouple, learning_rate, weight_decay);
         let step = Self {
-            l2: l2 as f32,
-            shrink: shrink as f32,
+            l2,
+            shrink,
             mean_weight: (1.0 - beta1) as f32,
             variance_decay: beta2 as f32,
             variance_weight: (1.0 - beta2) as f32,

@@ -1,5 +1,6 @@
 //! Adam and AdamW, and AMSGrad's variant of both (`torch.optim.Adam`, `torch.optim.AdamW`).
 
+use super::decay;
 use crate::pass::Buffers;
 
 /// An Adam with its settings for a whole run.
@@ -17,13 +18,10 @@ impl Rule {
         let [beta1, beta2] = self.betas;
         let correction1 = 1.0 - beta1.powf(step as f64);
         let correction2 = 1.0 - beta2.powf(step as f64);
-        let (l2, shrink) = match self.decoupled {
-            true => (0.0, 1.0 - learning_rate * weight_decay),
-            false => (weight_decay, 1.0),
-        };
+        let (l2, shrink) = decay(self.decoupled, learning_rate, weight_decay);
         Step {
-            l2: l2 as f32,
-            shrink: shrink as f32,
+            l2,
+            shrink,
             mean_weight: (1.0 - beta1) as f32,
             square_decay: beta2 as f32,
             square_weight: (1.0 - beta2) as f32,

@@ -1,5 +1,6 @@
 //! The sign of a momentum: Chen et al., 2023.
 
+use super::decay;
 use crate::config::LionConfig;
 use crate::pass::Buffers;
 
@@ -15,7 +16,7 @@ pub(crate) struct Step {
 impl Step {
     pub(super) fn new(config: &LionConfig, learning_rate: f64, weight_decay: f64) -> Self {
         Self {
-            shrink: (1.0 - learning_rate * weight_decay) as f32,
+            shrink: decay(true, learning_rate, weight_decay).1,
             direction_weight: (1.0 - config.betas[0]) as f32,
             momentum_weight: (1.0 - config.betas[1]) as f32,
             learning_rate: learning_rate as f32,

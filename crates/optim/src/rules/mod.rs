@@ -124,6 +124,15 @@ impl Rule {
     }
 }
 
+/// The two forms of weight decay, of which one does nothing: how much of the parameter is added to
+/// its gradient, and, `decoupled` from that, what a step multiplies the parameter by.
+fn decay(decoupled: bool, learning_rate: f64, weight_decay: f64) -> (f32, f32) {
+    match decoupled {
+        true => (0.0, (1.0 - learning_rate * weight_decay) as f32),
+        false => (weight_decay as f32, 1.0),
+    }
+}
+
 /// One step of one group, ready to be applied to any stretch of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Update {

@@ -1,5 +1,6 @@
 //! RAdam with LookAhead and gradient centralisation.
 
+use super::decay;
 use super::rectify::rectification;
 use crate::config::RangerConfig;
 use crate::pass::Buffers;
@@ -33,7 +34,7 @@ impl Step {
         let trust = rectification(beta2, step);
         let correction1 = 1.0 - beta1.powf(step as f64);
         Self {
-            shrink: (1.0 - learning_rate * weight_decay) as f32,
+            shrink: decay(true, learning_rate, weight_decay).1,
             mean_weight: (1.0 - beta1) as f32,
             square_decay: beta2 as f32,
             square_weight: (1.0 - beta2) as f32,

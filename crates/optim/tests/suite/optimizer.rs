@@ -282,6 +282,29 @@ fn matrices_that_do_not_fit_are_refused() {
         assert!(error.contains(part), "{error}");
     }
     assert!(with(&ranger, 2..8, 3).is_ok());
+    let inner = |first, second| {
+        let group = ParameterGroup {
+            ranges: vec![first, second],
+            ..ParameterGroup::new("inner", 0..0)
+        };
+        let matrix = Matrix {
+            range: 4..12,
+            row: 2,
+            is_convolution: false,
+        };
+        let optimizer = Optimizer::new(&ranger, 20, vec![group]).unwrap();
+        optimizer.with_matrices(&[matrix])
+    };
+    // One in no group at all is let pass, and never stepped; half of one in a group is not.
+    let mut parameters = values(1, 20);
+    let mut outside = inner(0..4, 12..20).unwrap();
+    steps(&mut outside, &mut parameters, 0..3);
+    assert_eq!(parameters[4..12], values(1, 20)[4..12]);
+    assert!(inner(0..12, 15..20).is_ok());
+    for (first, second) in [(0..8, 12..20), (0..4, 8..20), (4..8, 8..12)] {
+        let error = inner(first, second).unwrap_err().to_string();
+        assert!(error.contains("`inner`"), "{error}");
+    }
     // To a rule that knows no matrices they are none.
     assert!(with(&OptimizerConfig::default(), 8..12, 2).is_ok());
 }
