@@ -1,5 +1,6 @@
 //! Defaults, file, environment and `--set` become one validated configuration.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use config::{
@@ -15,13 +16,35 @@ const ENVIRONMENT_PREFIX: &str = "CLASSIFY";
 
 /// Reads every layer and validates what they make together.
 pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, ConfigError> {
-    let environment = std::env::vars().collect();
+    let environment = ours(std::env::vars_os())?;
     let default = Path::new(DEFAULT_FILE);
     load_from(
         file.or_else(|| default.exists().then_some(default)),
         environment,
         sets,
     )
+}
+
+/// The `CLASSIFY_*` variables. Those of others may hold whatever they like.
+fn ours(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Map<String, String>, ConfigError> {
+    let prefix = format!("{ENVIRONMENT_PREFIX}_").to_lowercase();
+    let ours = variables.filter_map(|(name, value)| {
+        let name = name.to_string_lossy().into_owned();
+        // The layer of variables does not mind letter case either.
+        name.to_lowercase()
+            .starts_with(&prefix)
+            .then_some((name, value))
+    });
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(value) => Err(ConfigError::Parse {
+            origin: format!("the variable {name}"),
+            message: format!("{value:?} is not UTF-8; expected text, so set it anew or unset it"),
+        }),
+    })
+    .collect()
 }
 
 fn load_from(
@@ -273,6 +296,22 @@ mod tests {
         );
         let text = message(load_from(Some(Path::new("no/such.toml")), Map::new(), &[]));
         assert!(text.contains("no/such.toml"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_no_text_matters_only_where_it_is_ours() {
+        use std::os::unix::ffi::OsStringExt;
+        let of = |name: &str, value: &[u8]| {
+            let variable = (name.into(), OsString::from_vec(value.to_vec()));
+            let own = ("CLASSIFY_TRAIN__SEED".into(), "3".into());
+            ours([variable, own].into_iter())
+        };
+        let foreign = of("OTHER", b"\xff").unwrap();
+        assert_eq!(foreign.len(), 1);
+        assert_eq!(foreign["CLASSIFY_TRAIN__SEED"], "3");
+        let text = of("CLASSIFY_DATA__ROOT", b"\xff").unwrap_err().to_string();
+        assert!(text.contains("CLASSIFY_DATA__ROOT"), "{text}");
     }
 
     #[test]
