@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod exit;
 mod interrupt;
 mod layers;
 mod pictures;
@@ -12,7 +13,6 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use trainer::config::ConfigError;
 
 use args::{Cli, Command};
 use terminal::Terminal;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error);
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+            ExitCode::from(if exit::is_usage(&error) { 2 } else { 1 })
         }
     }
 }
@@ -53,20 +53,6 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,
     }
     Ok(Done::Completed)
-}
-
-fn is_usage(error: &anyhow::Error) -> bool {
-    let of_trainer = |error: &trainer::Error| {
-        matches!(
-            error,
-            trainer::Error::Config(_) | trainer::Error::ClassCount { .. }
-        )
-    };
-    error.downcast_ref::<ConfigError>().is_some()
-        || error.downcast_ref::<mobilenet::UnknownIsa>().is_some()
-        || error
-            .downcast_ref::<trainer::Error>()
-            .is_some_and(of_trainer)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
