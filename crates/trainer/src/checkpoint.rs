@@ -1,5 +1,6 @@
 //! Which weights are on disk while a run goes on.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mobilenet::Model;
@@ -97,7 +98,11 @@ impl Checkpoints {
             let former = self.best.replace(best);
             let replaced = former.filter(|former| former.weights != path);
             if let (Some(former), CheckpointPolicy::BestOne) = (replaced, self.policy) {
-                std::fs::remove_file(&former.weights).map_err(Error::io(former.weights))?;
+                match std::fs::remove_file(&former.weights) {
+                    // Somebody has moved it away to keep it.
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    removed => removed.map_err(Error::io(former.weights))?,
+                }
             }
         }
         Ok(Some(path))
@@ -133,7 +138,11 @@ impl EarlyStopping {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+    use mobilenet::{ModelConfig, Network, Variant};
+
     use super::*;
+    use crate::RunConfig;
 
     /// Policies as a table: patience, then (score, frozen) of each epoch, and the epoch it stops after.
     #[test]
@@ -188,5 +197,37 @@ mod tests {
                 "{monitor:?} {patience:?} {epochs:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_former_best_that_somebody_moved_away_is_not_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = ModelConfig {
+            width: 0.25,
+            ..ModelConfig::new(Variant::Small, 2)
+        };
+        let network = Network::new(&model, 1, &Device::Cpu).unwrap();
+        let metadata = WeightsMetadata {
+            model: model.into(),
+            class_names: ["a", "b"].map(str::to_owned).to_vec(),
+            image_size: 16,
+            normalisation: RunConfig::default().data.normalisation,
+            epoch: None,
+            score: None,
+        };
+        let policy = CheckpointPolicy::BestOne;
+        let mut checkpoints = Checkpoints::new(dir.path(), policy, Monitor::ValAccuracy);
+        let mut record = |epoch, score| {
+            checkpoints
+                .record(&network, &metadata, epoch, score)
+                .unwrap()
+        };
+        let first = record(1, 0.5).unwrap();
+        std::fs::rename(&first, dir.path().join("kept.safetensors")).unwrap();
+        let second = record(2, 0.6).unwrap();
+        assert!(second.is_file());
+        // One that is still there goes.
+        record(3, 0.7).unwrap();
+        assert!(!second.exists());
     }
 }
