@@ -16,6 +16,8 @@ pub(super) enum Meaning {
     Dead(&'static str),
     /// It is not part of a configuration here, and what takes its place.
     Foreign(&'static str),
+    /// No reference project has it.
+    Unknown,
 }
 
 type Outcome = Result<Meaning, String>;
@@ -39,6 +41,11 @@ impl Settings {
         if let Toml::Table(section) = section {
             section.insert(key.to_owned(), value.into());
         }
+    }
+
+    /// Whether labels were to be smoothed by a loss that does not do so here.
+    pub(super) fn smooths_in_vain(&self) -> bool {
+        self.loss.is_some() && self.label_smoothing != 0.0
     }
 
     fn get(&self, section: &str, key: &str) -> Option<&str> {
@@ -99,8 +106,16 @@ impl Settings {
             _ => "best_one",
         };
         self.set("train", "checkpoints", policy);
+        // torch's loaders keep it unless they are told otherwise.
+        self.set("train", "drop_last", false);
         toml::to_string(&self.sections)
     }
+}
+
+/// Whether a reference project has such a key.
+pub(super) fn is_known(key: &str) -> bool {
+    let meaning = meaning(key, &Value::None, &mut Settings::default());
+    !matches!(meaning, Ok(Meaning::Unknown))
 }
 
 fn list(numbers: impl IntoIterator<Item = f64>) -> Toml {
@@ -112,9 +127,12 @@ fn list(numbers: impl IntoIterator<Item = f64>) -> Toml {
 /// The error says what was expected of its value.
 pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     if matches!(value, Value::Expression(_)) {
-        return Ok(Meaning::Foreign(
-            "its value is an expression, which only Python can tell; the default stays",
-        ));
+        return Ok(match without_effect(key, value, to)? {
+            Meaning::Unknown => Meaning::Foreign(
+                "its value is an expression, which only Python can tell; the default stays",
+            ),
+            other => other,
+        });
     }
     match key {
         "model_name" => model(text(value)?, to),
@@ -127,7 +145,10 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         "GPU_ID" => match text(value)? {
             "" | "-1" => set(to, "train", "device", "cpu"),
             "0" => Ok(Meaning::Setting), // "auto" takes it where there is one
-            number => set(to, "train", "device", format!("cuda:{number}")),
+            number if number.parse::<usize>().is_ok() => {
+                set(to, "train", "device", format!("cuda:{number}"))
+            }
+            _ => Err("one GPU is used here: expected its number as text, or ''".to_owned()),
         },
         "random_seed" => set(to, "train", "seed", whole(value)?),
         "num_workers" => set_whole(to, "data", "workers", value),
@@ -175,9 +196,11 @@ fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     const CLIPPING: &str = "gradients were clipped before there were any";
     const FREEZING: &str = "layers were frozen that the model does not have";
     const WEIGHTS: &str = "the cross-entropy ignored them";
-    let off = matches!(value, Value::None | Value::Bool(false))
-        || matches!(value, Value::Int(0))
-        || *value == Value::Text(String::new());
+    // Of an expression nobody can tell what it would do if it did anything.
+    let off = matches!(
+        value,
+        Value::None | Value::Bool(false) | Value::Int(0) | Value::Expression(_)
+    ) || *value == Value::Text(String::new());
     Ok(match key {
         "clip_gradient" if off => Meaning::Dead(CLIPPING),
         "clip_gradient" => {
@@ -200,7 +223,7 @@ fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         "sample_weights" => {
             Meaning::Dead("the cross-entropy ignored them; see data.sample_weights")
         }
-        "mixup" | "cutmix" => Meaning::Dead("nothing read it; see [augment]"),
+        "mixup" | "cutmix" => Meaning::Dead("nothing read it; see [mix]"),
         "use_distill" => Meaning::Dead("nothing read it; see [distillation]"),
         "k_flod" | "start_fold" | "val_fold" => {
             Meaning::Dead("nothing read it; see classify cross-validate")
@@ -218,7 +241,7 @@ fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
             Meaning::Foreign("images to classify are arguments of predict")
         }
         "test_batch_size" => Meaning::Foreign("it is --batch-size of evaluate and predict"),
-        _ => Meaning::Foreign("this key is unknown and was left out"),
+        _ => Meaning::Unknown,
     })
 }
 

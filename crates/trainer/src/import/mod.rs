@@ -3,10 +3,12 @@
 mod keys;
 mod python;
 
+use optim::LrSchedule;
+
 use crate::RunConfig;
 use crate::config::ConfigError;
 use keys::{Meaning, meaning};
-use python::dictionary;
+use python::{Entry, dictionary};
 
 /// What became of a Python configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +20,8 @@ pub struct Imported {
     pub remarks: Vec<String>,
 }
 
-/// Translates the first dictionary that the text of a Python file assigns. The file is read,
-/// never run; `origin` names it in errors.
+/// Translates the dictionary that the text of a Python file assigns; of several, the one with most
+/// keys that mean something. The file is read, never run; `origin` names it in errors.
 ///
 /// ```
 /// let text = "cfg = {'model_name': 'mobilenetv3', 'epochs': 3, 'k_flod': 5}";
@@ -31,14 +33,26 @@ pub struct Imported {
 ///
 /// # Errors
 ///
-/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, [`ConfigError`] if what
-/// it asks for cannot be had here.
+/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or if what it asks for
+/// cannot be had here; it names the line and the key.
 pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> {
-    let entries = dictionary(text).map_err(|problem| ConfigError::parse(origin, &problem))?;
+    let entries =
+        dictionary(text, keys::is_known).map_err(|problem| ConfigError::parse(origin, &problem))?;
+    let entries: Vec<&Entry> = entries.iter().collect();
+    let (body, remarks) = translate(&entries, origin)?;
+    check(&body, origin).map_err(|error| blame(&entries, origin, &error))?;
+    Ok(Imported {
+        toml: format!("# Translated from {origin}. Keys left out have their defaults.\n\n{body}"),
+        remarks,
+    })
+}
+
+/// Our configuration, not yet checked, and what to know about it.
+fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), ConfigError> {
     let mut settings = keys::Settings::default();
     let mut remarks = Vec::new();
-    for entry in &entries {
-        let place = format!("{origin}:{}: `{}`", entry.line, entry.key);
+    for entry in entries {
+        let place = place(entry, origin);
         match meaning(&entry.key, &entry.value, &mut settings) {
             Ok(Meaning::Setting) => {}
             Ok(Meaning::Awake(why)) => {
@@ -50,6 +64,9 @@ pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> 
                 remarks.push(format!("{place} never did anything there ({why})"));
             }
             Ok(Meaning::Foreign(what)) => remarks.push(format!("{place}: {what}")),
+            Ok(Meaning::Unknown) => {
+                remarks.push(format!("{place}: this key is unknown and was left out"));
+            }
             Err(problem) => {
                 let message = format!("{place} is {}; {problem}", entry.value);
                 return Err(ConfigError::Parse {
@@ -59,14 +76,52 @@ pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> 
             }
         }
     }
+    let smoothing = entries.iter().find(|entry| entry.key == "label_smooth");
+    if let Some(entry) = smoothing.filter(|_| settings.smooths_in_vain()) {
+        let place = place(entry, origin);
+        remarks.push(format!(
+            "{place}: it was left out, because the focal loss here smooths no labels"
+        ));
+    }
     let body = settings
         .into_toml()
         .map_err(|e| ConfigError::parse(origin, &e))?;
-    RunConfig::from_toml(&body, origin)?;
-    Ok(Imported {
-        toml: format!("# Translated from {origin}. Keys left out have their defaults.\n\n{body}"),
-        remarks,
-    })
+    Ok((body, remarks))
+}
+
+fn place(entry: &Entry, origin: &str) -> String {
+    format!("{origin}:{}: `{}`", entry.line, entry.key)
+}
+
+/// Whether training will take it: its schedule too, which is otherwise made only when the number
+/// of images is known. What is refused of it does not depend on that.
+fn check(body: &str, origin: &str) -> Result<(), ConfigError> {
+    const STEPS_PER_EPOCH: usize = 100;
+    let config = RunConfig::from_toml(body, origin)?;
+    let (train, warmup) = (&config.train, config.warmup.as_ref());
+    let (rate, epochs) = (train.learning_rate, train.epochs);
+    LrSchedule::new(&config.schedule, warmup, rate, epochs, STEPS_PER_EPOCH)?;
+    Ok(())
+}
+
+/// The same error, with the entries that it is about: those without which there would be none, or
+/// another one.
+fn blame(entries: &[&Entry], origin: &str, error: &ConfigError) -> ConfigError {
+    let message = error.to_string();
+    let is_guilty = |place: usize| {
+        let others = [&entries[..place], &entries[place + 1..]].concat();
+        let without = translate(&others, origin).and_then(|(body, _)| check(&body, origin));
+        without.map_or_else(|error| error.to_string() != message, |()| true)
+    };
+    let guilty = (0..entries.len()).filter(|&place| is_guilty(place));
+    let places: Vec<String> = guilty.map(|at| place(entries[at], origin)).collect();
+    ConfigError::Parse {
+        origin: match places.is_empty() {
+            true => origin.to_owned(),
+            false => places.join(" with "),
+        },
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +189,7 @@ cfg = {
         assert_eq!(config.data.limit, Some(200));
         assert_eq!(config.train.patience, Some(7));
         assert_eq!(config.train.freeze_epochs, 2);
+        assert!(!config.train.drop_last);
         assert_eq!(config.train.clip_gradient_value, Some(1.0));
         assert_eq!(config.train.checkpoints, CheckpointPolicy::BestOne);
         assert!(matches!(&config.loss, LossConfig::Focal(focal) if focal.gamma == 1.0));
@@ -157,6 +213,7 @@ cfg = {
             ("freeze_nonlinear_epoch", "here it does"),
             ("k_flod", "never did anything"),
             ("mixup", "never did anything"),
+            ("cutmix", "[mix]"),
             ("save_dir", "--run-dir"),
             ("model_path", "--weights"),
         ] {
@@ -178,6 +235,18 @@ cfg = {
             ("'optimizer': 'Adagrad'", "Adam"),
             ("'scheduler': 'step-x-0.8'", "step-4-0.8"),
             ("'train_path': 'a/train', 'val_path': 'b/val'", "one folder"),
+            ("'GPU_ID': '0,1'", "one GPU"),
+            (
+                "'x': 1, 'epochs': 0",
+                "c.py:2: `epochs`: `train.epochs` is 0",
+            ),
+            ("'dropout': 1.5", "c.py:2: `dropout`"),
+            ("'weight_decay': -1", "c.py:2: `weight_decay`"),
+            ("'warmup_epoch': -1", "c.py:2: `warmup_epoch`"),
+            (
+                "'freeze_nonlinear_epoch': 5,\n'epochs': 3",
+                "c.py:2: `freeze_nonlinear_epoch` with c.py:3: `epochs`: `train.freeze_epochs`",
+            ),
         ] {
             let error = import_config(&format!("cfg = {{\n{entry}}}"), "c.py").unwrap_err();
             let message = error.to_string();
@@ -197,5 +266,30 @@ cfg = {
             "{:?}",
             imported.remarks
         );
+    }
+
+    #[test]
+    fn what_will_do_nothing_is_told_of() {
+        for (entries, said) in [
+            (
+                "'label_smooth': 0.1, 'loss': 'Focalloss-2'",
+                "smooths no labels",
+            ),
+            ("'k_flod': FOLDS", "`k_flod` never did anything"),
+            (
+                "'clip_gradient': CLIP",
+                "`clip_gradient` never did anything",
+            ),
+            ("'mixup': a or b", "`mixup` never did anything"),
+        ] {
+            let imported = import_config(&format!("cfg = {{{entries}}}"), "c.py").unwrap();
+            let remarks = imported.remarks;
+            assert!(
+                remarks.len() == 1 && remarks[0].contains(said),
+                "{remarks:?}"
+            );
+        }
+        let imported = import_config("cfg = {'label_smooth': 0.1, 'loss': 'CE'}", "c.py").unwrap();
+        assert!(imported.remarks.is_empty(), "{:?}", imported.remarks);
     }
 }

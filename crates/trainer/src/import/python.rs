@@ -48,36 +48,41 @@ impl fmt::Display for Value {
 /// How deep literals may lie in each other.
 const MAX_DEPTH: usize = 32;
 
-/// The entries of the first dictionary that is assigned at the start of a line.
+/// The entries of the dictionary that is the configuration: of those assigned at the start of a
+/// line, the one with most keys that `is_known`, else with most keys at all, else the first.
 ///
 /// The error says in which line reading ended, and why.
-pub(super) fn dictionary(text: &str) -> Result<Vec<Entry>, String> {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let code = line.split('#').next().unwrap_or_default();
-        let name = code.split(['=', ':']).next().unwrap_or_default();
-        let is_name = !name.trim().is_empty()
-            && name == name.trim_start()
-            && name
-                .trim_end()
-                .chars()
-                .all(|c| c.is_alphanumeric() || c == '_');
-        if is_name
-            && let Some(at) = code.find('=')
-            && code[at + 1..].trim_start().starts_with('{')
-        {
-            let mut reader = Reader {
-                text,
-                at: start + at + 1,
-            };
-            return match reader.value(0)? {
-                Value::Dict(entries) => Ok(entries),
-                other => Err(format!("line {}: {other} is no dictionary", reader.line())),
-            };
+pub(super) fn dictionary(
+    text: &str,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<Entry>, String> {
+    let mut reader = Reader {
+        text: text.trim_start_matches('\u{feff}'),
+        at: 0,
+    };
+    let mut best = None;
+    let mut most = (0, 0);
+    loop {
+        if let Some(at) = reader.assigned_dictionary() {
+            let (line, mut entries) = (reader.at, Vec::new());
+            reader.at = at;
+            let read = reader.dict(0, &mut entries);
+            if read.is_err() {
+                reader.at = line;
+            }
+            // One that cannot be read counts with what was read of it, or else its fault would be
+            // passed over wherever the file has another dictionary.
+            let known = entries.iter().filter(|entry| is_known(&entry.key));
+            let size = (known.count(), entries.len());
+            if best.is_none() || size > most {
+                (best, most) = (Some(read.map(|()| entries)), size);
+            }
         }
-        start += line.len();
+        if !reader.next_line() {
+            break;
+        }
     }
-    Err("no line assigns a dictionary, as `cfg = {` does".to_owned())
+    best.unwrap_or_else(|| Err("no line assigns a dictionary, as `cfg = {` does".to_owned()))
 }
 
 struct Reader<'a> {
@@ -96,6 +101,39 @@ impl<'a> Reader<'a> {
 
     fn fail<T>(&self, problem: &str) -> Result<T, String> {
         Err(format!("line {}: {problem}", self.line()))
+    }
+
+    /// Where the dictionary begins, if the line that begins here assigns one to a name.
+    fn assigned_dictionary(&self) -> Option<usize> {
+        let line = self.rest().lines().next()?;
+        let code = line.split('#').next()?;
+        let at = code.find('=')?;
+        let name = code.split(['=', ':']).next()?.trim_end();
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let is_dictionary = code[at + 1..].trim_start().starts_with('{');
+        (is_name && is_dictionary).then_some(self.at + at + 1)
+    }
+
+    /// Goes to the next line that does not begin within a text; false at the end of the file.
+    fn next_line(&mut self) -> bool {
+        loop {
+            let rest = self.rest();
+            match rest.chars().next() {
+                None => return false,
+                Some('\n') => {
+                    self.at += 1;
+                    return true;
+                }
+                Some('#') => self.at += rest.find('\n').unwrap_or(rest.len()),
+                Some('"' | '\'') => {
+                    // A quote that begins no text may stand wherever it likes.
+                    if self.string().is_err() {
+                        self.at += 1;
+                    }
+                }
+                Some(other) => self.at += other.len_utf8(),
+            }
+        }
     }
 
     /// Passes over space and comments.
@@ -128,7 +166,11 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let value = match self.rest().chars().next() {
             None => return self.fail("the file ends where a value should be"),
-            Some('{') => self.dict(depth)?,
+            Some('{') => {
+                let mut entries = Vec::new();
+                self.dict(depth, &mut entries)?;
+                Value::Dict(entries)
+            }
             Some('[') => self.list(depth, ']')?,
             Some('(') => self.list(depth, ')')?,
             Some('"' | '\'') => Value::Text(self.string()?),
@@ -144,9 +186,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn dict(&mut self, depth: usize) -> Result<Value, String> {
+    /// Adds what it reads to `entries`, so that something is there even where reading fails.
+    fn dict(&mut self, depth: usize, entries: &mut Vec<Entry>) -> Result<(), String> {
         self.takes('{');
-        let mut entries = Vec::new();
         while !self.takes('}') {
             let line = self.line();
             let key = match self.value(depth + 1)? {
@@ -162,7 +204,7 @@ impl<'a> Reader<'a> {
                 return self.fail("`,` or `}` should follow");
             }
         }
-        Ok(Value::Dict(entries))
+        Ok(())
     }
 
     fn list(&mut self, depth: usize, end: char) -> Result<Value, String> {
@@ -271,8 +313,12 @@ mod tests {
     use super::*;
 
     fn one(value: &str) -> Value {
-        let entries = dictionary(&format!("cfg = {{'a': {value}\n}}\n")).unwrap();
+        let entries = any_keys(&format!("cfg = {{'a': {value}\n}}\n")).unwrap();
         entries[0].value.clone()
+    }
+
+    fn any_keys(text: &str) -> Result<Vec<Entry>, String> {
+        dictionary(text, |_| true)
     }
 
     #[test]
@@ -313,10 +359,42 @@ mod tests {
 
     #[test]
     fn the_first_dictionary_is_found_and_lines_are_counted() {
-        let text = "import os\n# cfg = {'x': 1}\nROOT = 'a'\ncfg = {  # all\n  'a': 1,\n\n  \"b\": 2, # end\n}\n";
-        let entries = dictionary(text).unwrap();
+        let text = "\u{feff}import os\n# cfg = {'x': 1}\nROOT = 'a'\ncfg = {  # all\n  'a': 1,\n\n  \"b\": 2, # end\n}\n";
+        let entries = any_keys(text).unwrap();
         let lines: Vec<(&str, usize)> = entries.iter().map(|e| (e.key.as_str(), e.line)).collect();
         assert_eq!(lines, [("a", 5), ("b", 7)]);
+    }
+
+    #[test]
+    fn the_dictionary_with_known_keys_is_the_configuration() {
+        let cfg = "cfg = {'epochs': 1, 'loss': 'CE'}\n";
+        for (before, behind) in [
+            ("opts = {}\n", ""),
+            (
+                "names = {'a': 0, 'b': 1, 'c': 2}\n",
+                "other = {'epochs': 1}\n",
+            ),
+            ("names = {0: 'a'}\n", "all = {**cfg}\n"),
+            (
+                "'''As in\ncfg = {'epochs': 1, 'loss': 1, 'x': 1}\n'''\n",
+                "",
+            ),
+            (
+                "f(\"it's\") # it's\n\"\"\"\ncfg = {\n\"\"\"\n",
+                "if x == 'a\\\n",
+            ),
+            ("\u{feff}", ""),
+        ] {
+            let text = format!("{before}{cfg}{behind}");
+            let entries = dictionary(&text, |key| matches!(key, "epochs" | "loss")).unwrap();
+            let keys: Vec<&str> = entries.iter().map(|e| e.key.as_str()).collect();
+            assert_eq!(keys, ["epochs", "loss"], "{text}");
+            assert_eq!(entries[0].line, before.matches('\n').count() + 1, "{text}");
+        }
+        // The fault of the configuration is not hidden by a dictionary that is all right.
+        let text = "a = {'epochs': 1}\ncfg = {'epochs': 1, 'loss': 'CE', 'x' 1}\nb = {'y': 1}\n";
+        let message = dictionary(text, |key| key != "y").unwrap_err();
+        assert!(message.contains("line 2"), "{message}");
     }
 
     #[test]
@@ -332,10 +410,10 @@ mod tests {
             ("cfg = {'a': 'b\\", "never ends"),
             ("cfg = {'a': '''b\\", "never ends"),
         ] {
-            let message = dictionary(text).unwrap_err();
+            let message = any_keys(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");
         }
         let deep = format!("cfg = {{'a': {}", "[".repeat(100_000));
-        assert!(dictionary(&deep).unwrap_err().contains("too deep"));
+        assert!(any_keys(&deep).unwrap_err().contains("too deep"));
     }
 }
