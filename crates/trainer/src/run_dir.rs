@@ -12,6 +12,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether there was no such folder before.
+    is_new: bool,
 }
 
 impl RunDir {
@@ -21,10 +23,12 @@ impl RunDir {
     ///
     /// [`Error::RunExists`] when something is in it, [`Error::Io`] when it cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
+        let is_new = !path.exists();
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
         match std::fs::read_dir(path).map_err(Error::io(path))?.next() {
             None => Ok(Self {
                 path: path.to_owned(),
+                is_new,
             }),
             Some(_) => Err(Error::RunExists(path.to_owned())),
         }
@@ -43,7 +47,7 @@ impl RunDir {
         loop {
             let path = parent.join(format!("{name}-{number:03}"));
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path, is_new: true }),
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(e) => return Err(Error::io(path)(e)),
             }
@@ -63,6 +67,39 @@ impl RunDir {
     /// The resolved configuration.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
+    }
+
+    /// What the folds of a cross-validation achieved.
+    pub fn cross_validation(&self) -> PathBuf {
+        self.path.join("cross-validation.json")
+    }
+
+    /// Gives the folder back, if nothing has come of the run: where there is nothing in it but
+    /// the configuration and metrics without an epoch, these go, and so does the folder, unless
+    /// it was there before. Whoever then corrects what was refused can name it again.
+    ///
+    /// What cannot be removed stays; the next run in this folder will say so.
+    pub fn remove_if_fruitless(&self) {
+        if let Ok(true) = self.is_fruitless() {
+            for file in [self.config(), self.metrics()] {
+                let _ = std::fs::remove_file(file);
+            }
+            if self.is_new {
+                let _ = std::fs::remove_dir(&self.path);
+            }
+        }
+    }
+
+    fn is_fruitless(&self) -> std::io::Result<bool> {
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let path = entry.path();
+            let no_epoch = path == self.metrics() && entry.metadata()?.len() == 0;
+            if path != self.config() && !no_epoch {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes the resolved configuration, whole or not at all.
@@ -97,6 +134,32 @@ mod tests {
             RunDir::create(first.path()),
             Err(Error::RunExists(_))
         ));
+    }
+
+    #[test]
+    fn a_folder_is_given_back_only_where_nothing_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let run = RunDir::create(&path).unwrap();
+        std::fs::write(run.config(), "[train]").unwrap();
+        std::fs::write(run.metrics(), "").unwrap();
+        run.remove_if_fruitless();
+        assert!(!path.exists());
+
+        // A folder that somebody else made is emptied, not removed.
+        std::fs::create_dir(&path).unwrap();
+        let run = RunDir::create(&path).unwrap();
+        std::fs::write(run.config(), "[train]").unwrap();
+        run.remove_if_fruitless();
+        assert!(path.is_dir());
+
+        for (name, text) in [("metrics.jsonl", "{}\n"), ("a.safetensors", "")] {
+            let run = RunDir::next(dir.path(), "kept").unwrap();
+            std::fs::write(run.config(), "[train]").unwrap();
+            std::fs::write(run.path().join(name), text).unwrap();
+            run.remove_if_fruitless();
+            assert!(run.config().is_file(), "{name}");
+        }
     }
 
     #[test]
