@@ -1,14 +1,15 @@
 //! Stratified k-fold cross-validation: a run for each fold, and what they have in common.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use mnist_data::{ImageFolder, Sample, TRAIN, VALIDATION, folds};
+use mnist_data::{Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::events::{EpochReport, EventSink, MetricsFile, ValidationScores};
-use crate::fit::{Ending, fit};
+use crate::fit::{Ending, Outcome, fit};
 use crate::{Error, Result, RunDir, Splits};
 
 /// What the runs of all folds achieved.
@@ -60,11 +61,32 @@ impl Spread {
     }
 }
 
-/// Divides the training and validation images of `splits` into `count` folds with the same share
-/// of each class (scikit-learn's `StratifiedKFold`), and trains as often, each time validating on
-/// another fold, in `<run>/fold-1` and so on. `seed` decides which image is in which fold.
+impl CrossValidation {
+    fn of(folds: Vec<FoldReport>) -> Self {
+        let spread = |figure: fn(&ValidationScores) -> f64| {
+            Spread::of(folds.iter().map(move |report| figure(&report.scores)))
+        };
+        Self {
+            accuracy: spread(|scores| scores.accuracy),
+            macro_f1: spread(|scores| scores.macro_f1),
+            loss: spread(|scores| scores.loss),
+            folds,
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::io(path)(e.into()))?;
+        Ok(write_atomically(path, |file| file.write_all(&json))?)
+    }
+}
+
+/// Divides the training and validation images of `splits`, which is best opened by
+/// [`Splits::open_for_folds`], into `count` folds with the same share of each class
+/// (scikit-learn's `StratifiedKFold`), and trains as often, each time validating on another fold,
+/// in `<run>/fold-1` and so on. `seed` decides which image is in which fold.
 ///
-/// `None` when interrupted.
+/// After each fold, what was achieved so far is in [`RunDir::cross_validation`]: of a run that is
+/// interrupted or fails, the folds before are left. `None` when interrupted.
 ///
 /// # Errors
 ///
@@ -83,43 +105,45 @@ pub fn cross_validate(
         classes: splits.train.classes.clone(),
     };
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
-    let mut reports = Vec::new();
+    let mut result = CrossValidation::of(Vec::new());
     for (index, fold) in folds(&labels, count, seed)?.into_iter().enumerate() {
         let splits = Splits::of_fold(&images, &fold, "folds");
-        let run = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
-        let mut sinks = (MetricsFile::append(&run.metrics())?, &mut *sink);
-        let outcome = fit(config, &splits, &run, &mut sinks, interrupt)?;
+        let own = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
+        let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
+        let outcome = fit(config, &splits, &own, &mut sinks, interrupt);
+        own.remove_if_fruitless();
+        let outcome = outcome?;
         if outcome.ending == Ending::Interrupted {
             return Ok(None);
         }
-        let best = outcome.best.ok_or_else(|| {
-            Error::NoImages(format!("fold {}: no epoch was completed", index + 1))
-        })?;
-        let epoch = outcome
-            .epochs
-            .iter()
-            .find(|report| report.epoch == best.epoch);
-        let own = epoch.map(EpochReport::scores);
-        let measured = [own, epoch.and_then(|report| report.ema)];
-        let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
-        let scores = measured.into_iter().flatten().find(is_best);
-        reports.push(FoldReport {
-            weights: best.weights,
-            epoch: best.epoch,
-            train_images: fold.train.len(),
-            val_images: fold.val.len(),
-            scores: scores.ok_or_else(|| Error::Shape("a best epoch without a report".into()))?,
-        });
+        let mut reports = result.folds;
+        reports.push(report(config, &fold, outcome)?);
+        result = CrossValidation::of(reports);
+        result.write(&run.cross_validation())?;
     }
-    let spread = |figure: fn(&ValidationScores) -> f64| {
-        Spread::of(reports.iter().map(move |report| figure(&report.scores)))
-    };
-    Ok(Some(CrossValidation {
-        accuracy: spread(|scores| scores.accuracy),
-        macro_f1: spread(|scores| scores.macro_f1),
-        loss: spread(|scores| scores.loss),
-        folds: reports,
-    }))
+    Ok(Some(result))
+}
+
+fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldReport> {
+    let best = outcome
+        .best
+        .ok_or_else(|| Error::NoImages("a fold without a completed epoch".to_owned()))?;
+    let epoch = outcome
+        .epochs
+        .iter()
+        .find(|report| report.epoch == best.epoch);
+    let own = epoch.map(EpochReport::scores);
+    let measured = [own, epoch.and_then(|report| report.ema)];
+    let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
+    let scores = measured.into_iter().flatten().find(is_best);
+    let limit = config.data.limit.unwrap_or(usize::MAX);
+    Ok(FoldReport {
+        weights: best.weights,
+        epoch: best.epoch,
+        train_images: fold.train.len().min(limit),
+        val_images: fold.val.len(),
+        scores: scores.ok_or_else(|| Error::Shape("a best epoch without a report".into()))?,
+    })
 }
 
 /// The images of both splits; their ids say which one they are from.
