@@ -1,5 +1,7 @@
 //! Where the tests run `classify`, and what they share.
 
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -115,6 +117,30 @@ pub(crate) fn close_network(command: &mut Command) -> &mut Command {
         .env_remove("NO_PROXY")
         .env_remove("no_proxy")
         .env("PATH", "")
+}
+
+/// Runs a command until a line of its stderr begins with `at`, then interrupts it as Ctrl-C does.
+/// Of its stderr, what followed is returned.
+#[cfg(unix)]
+pub(crate) fn interrupted(command: &mut Command, at: &str) -> Run {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut before) = (String::new(), String::new());
+    while !line.starts_with(at) {
+        before.push_str(&line);
+        line.clear();
+        let read = stderr.read_line(&mut line).unwrap();
+        assert!(read > 0, "the run ended before {at:?}:\n{before}");
+    }
+    let id = child.id().to_string();
+    let kill = Command::new("kill").args(["-INT", &id]).status();
+    assert!(kill.unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    let mut run = Run::from(child.wait_with_output().unwrap());
+    run.stderr = rest;
+    run
 }
 
 /// The files of a folder by name.

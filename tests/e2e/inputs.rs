@@ -106,6 +106,78 @@ fn a_class_count_that_differs_from_the_folders_is_refused() {
 }
 
 #[test]
+fn one_class_alone_is_refused() {
+    let bench = Bench::new();
+    bench.copy_images("images/train/0", "images/train/photos/0", 12);
+    bench.copy_images("images/train/1", "images/train/photos/1", 12);
+    bench
+        .train_folder(&[])
+        .failure(2, &["data.root", "images/train", "at least 2 classes"]);
+}
+
+#[test]
+fn a_broken_test_split_is_named_before_training() {
+    let bench = Bench::new();
+    bench.two_classes();
+    bench.copy_images("images/train/7", "images/test/7", 1);
+    let run = bench
+        .train_folder(&[])
+        .failure(1, &["images/test/7", "`7`"]);
+    assert!(!run.stderr.contains("training mobilenet"), "{}", run.stderr);
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn the_weights_are_told_of_where_the_test_fails() {
+    let bench = Bench::new();
+    bench.two_classes();
+    bench.copy_images("images/test/0", "images/test/0", 1);
+    std::fs::write(bench.path("images/test/0/zero.png"), "").unwrap();
+    let run = bench
+        .train_folder(&["--set", "data.on_bad_image=fail"])
+        .failure(1, &["images/test/0/zero.png"]);
+    assert!(bench.path(run.value("weights")).is_file());
+}
+
+#[test]
+fn settings_that_show_late_are_settings_still() {
+    let bench = Bench::new();
+    bench.two_classes();
+    std::fs::write(bench.path("names.txt"), "0\n1\n0\n").unwrap();
+    std::fs::write(bench.path("weights.csv"), "path,weight\n0/a.png,-1\n").unwrap();
+    for (set, said) in [
+        ("train.precision=f16", "f16"),
+        ("warmup.epochs=-1", "warmup: `epochs` is -1"),
+        ("data.class_names=names.txt", "names.txt:3"),
+        ("data.sample_weights.file=weights.csv", "weights.csv:2"),
+        (
+            "data.sample_weights.patterns=[{ pattern = \"9/*\", weight = 1.0 }]",
+            "matches no sample",
+        ),
+    ] {
+        bench.train_folder(&["--set", set]).failure(2, &[said]);
+    }
+    let weights = trained_weights();
+    bench
+        .run(&["inspect", &weights, "--classes", "names.txt"])
+        .failure(2, &["names.txt:3", "comes twice"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused_where_it_is_ours() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    let with = |name: &str| {
+        let mut command = bench.command(&["train", "--set", "train.epochs=0"]);
+        Run::of(command.env(name, OsStr::from_bytes(b"\xff")))
+    };
+    with("OTHER").failure(2, &["train.epochs"]);
+    with("CLASSIFY_DATA__ROOT").failure(2, &["CLASSIFY_DATA__ROOT", "not UTF-8"]);
+}
+
+#[test]
 fn an_unreadable_image_is_skipped_or_fatal_as_set() {
     let bench = Bench::new();
     bench.two_classes();
@@ -119,7 +191,6 @@ fn an_unreadable_image_is_skipped_or_fatal_as_set() {
             "train.drop_last=false",
         ])
         .failure(1, &["images/train/0/zero.png"]);
-    std::fs::remove_dir_all(bench.path("run")).unwrap();
     let run = bench
         .train_folder(&["--set", "train.drop_last=false"])
         .success();

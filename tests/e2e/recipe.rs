@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::bench::{Bench, trained, weights_in};
+#[cfg(unix)]
+use crate::bench::interrupted;
+use crate::bench::{Bench, sorted, trained, weights_in};
 
 const SMALL: [&str; 9] = [
     "--set=data.source=folder",
@@ -73,9 +75,91 @@ fn folds_make_an_ensemble() {
 }
 
 #[test]
+fn folds_are_made_of_what_csv_files_list() {
+    let bench = Bench::new();
+    bench.two_classes();
+    // Of the second class there are too few to hold some out.
+    let mut text = "path,label\n".to_owned();
+    for (class, count) in [("0", 12), ("1", 6)] {
+        let folder = bench.path("images/train").join(class);
+        for file in sorted(&folder).into_iter().take(count) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            text += &format!("train/{class}/{name},class {class}\n");
+        }
+    }
+    fs::write(bench.path("images/train.csv"), text).unwrap();
+    let sets = [
+        "--set=data.source=csv",
+        "--set=data.limit=5",
+        "--set=data.sample_weights.patterns=[{ pattern = \"train/1/**\", weight = 0.5 }]",
+    ];
+    let run = |arguments: &[&str]| bench.run(&[arguments, &SMALL, &sets].concat());
+    run(&["train"]).failure(1, &["val.csv", "`class 1` has 6", "at least 10"]);
+    let folds = ["cross-validate", "--run-dir", "run", "--folds", "3"];
+    let report = run(&folds).success().value("report").to_owned();
+    let report = fs::read_to_string(bench.path(&report)).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let counts = |key: &str| -> Vec<u64> {
+        let folds = report["folds"].as_array().unwrap().iter();
+        folds.map(|fold| fold[key].as_u64().unwrap()).collect()
+    };
+    assert_eq!(counts("val_images"), [6, 6, 6]);
+    assert_eq!(counts("train_images"), [5, 5, 5]);
+    run(&["cross-validate", "--folds", "13"]).failure(2, &["13", "fewer folds"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_range_test_ends_with_130() {
+    let bench = Bench::new();
+    bench.two_classes();
+    // Such rates change nothing, so that the loss never ends the test.
+    let arguments = [
+        "lr-find", "--from", "1e-12", "--to", "1e-10", "--steps", "1000000",
+    ];
+    let mut command = bench.command(&[&arguments[..], &SMALL].concat());
+    let run = interrupted(&mut command, "training ").failure(130, &["stopping after this batch"]);
+    // There is a curve, unless it was interrupted before the first step.
+    let folder = bench.path("runs/lr-find-001");
+    assert_eq!(
+        folder.join("lr-find.svg").is_file(),
+        run.stdout.contains("picture ")
+    );
+    assert_eq!(folder.exists(), run.stdout.contains("picture "));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_folds_before_an_interruption_are_reported() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let arguments = ["cross-validate", "--run-dir", "run", "--folds", "12"];
+    let mut command = bench.command(&[&arguments[..], &SMALL].concat());
+    command.args(["--set", "train.epochs=20"]);
+    interrupted(&mut command, "wrote run/fold-2").failure(
+        130,
+        &["folds that were finished are in run/cross-validation.json"],
+    );
+    let report = fs::read_to_string(bench.path("run/cross-validation.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let folds = report["folds"].as_array().unwrap().len();
+    assert!((1..12).contains(&folds), "{folds}");
+    assert_eq!(report["accuracy"]["mean"].as_f64().is_some(), true);
+}
+
+#[test]
+fn a_rate_found_with_a_frozen_backbone_is_called_the_heads() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let arguments = ["lr-find", "--steps", "11", "--set", "train.freeze_epochs=1"];
+    let run = bench.run(&[&arguments[..], &SMALL].concat()).success();
+    assert!(run.stderr.contains("for the head alone"), "{}", run.stderr);
+}
+
+#[test]
 fn a_python_dictionary_becomes_a_configuration_that_loads() {
     let bench = Bench::new();
-    let text = "import os\ncfg = {\n    'model_name': 'mobilenetv3',\n    'epochs': 3,\n    'k_flod': 5,\n    'scheduler': 'step-4-0.8',\n    'save_dir': os.getcwd(),\n}\n";
+    let text = "import os\ncfg = {\n    'model_name': 'mobilenetv3',\n    'epochs': 3,\n    'k_flod': 5,\n    'scheduler': 'step-4-0.8',\n    'save_dir': os.getcwd(),\n    'dropout': P,\n}\n";
     fs::write(bench.path("config.py"), text).unwrap();
     let run = bench
         .run(&["import-config", "config.py", "--out", "my.toml"])
@@ -99,6 +183,10 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
     bench
         .run(&["import-config", "config.py", "--out", "my.toml"])
         .failure(1, &["not overwritten"]);
+    fs::write(bench.path("config.py"), "cfg = {\n'epochs': 0}").unwrap();
+    bench
+        .run(&["import-config", "config.py"])
+        .failure(2, &["config.py:2: `epochs`"]);
     fs::write(bench.path("config.py"), "cfg = {'epochs': [}").unwrap();
     bench
         .run(&["import-config", "config.py"])

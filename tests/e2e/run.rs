@@ -1,8 +1,7 @@
 //! Training runs: what they print, write, repeat and survive.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
-
+#[cfg(unix)]
+use crate::bench::interrupted;
 use crate::bench::{
     Bench, Run, SMALL_FOLDER_RUN, close_network, project, sorted, trained, training, weights_in,
 };
@@ -135,6 +134,33 @@ fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
         .failure(1, &["run", "never overwrites"]);
 }
 
+#[test]
+fn what_was_refused_leaves_its_folder_to_the_next_run() {
+    let bench = Bench::new();
+    bench.two_classes();
+    for command in ["train", "lr-find", "cross-validate"] {
+        let run = |more: &[&str]| {
+            let mut arguments = vec![command, "--run-dir", "run"];
+            arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
+            bench.run(&[&arguments[..], more].concat())
+        };
+        for (set, code, said) in [
+            ("data.batch_size=50", 2, "train.drop_last"),
+            ("warmup.epochs=-1", 2, "warmup"),
+            ("model.pretrained=none.pth", 1, "none.pth"),
+            ("distillation.teacher=none.pth", 1, "none.pth"),
+        ] {
+            run(&["--set", set]).failure(code, &[said]);
+            assert!(!bench.path("run").exists(), "{command} {set}");
+        }
+    }
+    bench.train_folder(&[]).success();
+    // Nothing of a run that came to something is touched.
+    let files = sorted(&bench.path("run"));
+    bench.train_folder(&[]).failure(1, &["never overwrites"]);
+    assert_eq!(sorted(&bench.path("run")), files);
+}
+
 /// Where MNIST cannot be had, the sample stands in, loudly.
 #[test]
 fn without_mnist_the_sample_is_trained_on_and_said_so() {
@@ -156,6 +182,16 @@ fn without_mnist_the_sample_is_trained_on_and_said_so() {
     );
     assert!(run.stderr.contains("tried:"), "{}", run.stderr);
     run.value("test accuracy");
+    for command in ["cross-validate --folds 2", "lr-find --steps 11"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let mut command = bench.command(&words);
+        for set in ["train.epochs=1", "model.width=0.25", "data.limit=128"] {
+            command.args(["--set", set]);
+        }
+        let run = Run::of(close_network(&mut command)).success();
+        let warnings = run.stderr.matches("*** MNIST could not be fetched");
+        assert_eq!(warnings.count(), 2, "{}", run.stderr);
+    }
 
     // Fashion-MNIST has no sample to stand in.
     let mut command = bench.command(&["train", "--set", "data.source=fashion-mnist"]);
@@ -168,32 +204,7 @@ fn an_interrupted_run_ends_with_130_and_its_best_weights() {
     let bench = Bench::new();
     let mut command =
         bench.train_command(&["--set", "train.epochs=1000", "--set", "data.limit=64"]);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.starts_with("wrote ") {
-        line.clear();
-        assert!(
-            stderr.read_line(&mut line).unwrap() > 0,
-            "the run ended before an epoch did"
-        );
-    }
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.contains("interrupted in epoch"), "{rest}");
+    interrupted(&mut command, "wrote ").failure(130, &["interrupted in epoch"]);
     let weights = weights_in(&bench.path("run")).display().to_string();
     bench.run(&["inspect", &weights]).success();
 }

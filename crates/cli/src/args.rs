@@ -125,8 +125,10 @@ pub(crate) struct LrFindArgs {
 Example:
   classify cross-validate --folds 5 --config configs/finetune.toml
 
-The training and validation images are divided anew, with the same share of each class in each
-fold. The folds' weights can answer together: classify evaluate --weights A --weights B …")]
+The images of train and, where there is one, val are divided anew, with the same share of each
+class in each fold; data.sample_weights are about the images of both. cross-validation.json tells
+of every finished fold. The folds' weights can answer together: classify evaluate --weights A
+--weights B …")]
 pub(crate) struct CrossValidateArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,

@@ -15,7 +15,8 @@ const SAMPLE_UNPACKED: &str = "data/sample-unpacked";
 
 /// Fetches and unpacks what is missing; the configuration then says where the images are.
 ///
-/// Returns whether the sample stands in for MNIST.
+/// Returns whether the sample stands in for MNIST; then [`warn_of_sample`] has been said, and is to
+/// be said again below the results.
 pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool> {
     let progress = Work::new(terminal);
     let Some(dataset) = config.data.source.dataset() else {
@@ -33,11 +34,20 @@ pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool
         Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
             tracing::error!("{error}");
             use_sample(config, &progress)?;
+            warn_of_sample(terminal);
             return Ok(true);
         }
         Err(error) => return Err(error.into()),
     }
     Ok(false)
+}
+
+/// Nobody is to take the sample's figures for MNIST's.
+pub(crate) fn warn_of_sample(terminal: &Terminal) {
+    terminal.line(
+        "*** MNIST could not be fetched: this run uses the 2,000 sample digits of data/sample. ***\n\
+         *** Its figures say nothing about MNIST; the messages above say how to get the real data. ***",
+    );
 }
 
 fn is_unpacked(root: &Path) -> bool {

@@ -15,25 +15,32 @@ pub(crate) fn cross_validate(
     let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
-    prepare::images(&mut config, terminal)?;
-    let splits = Splits::open(&config)?;
-    let run = super::run_dir(&args.run, "folds")?;
-    let mut sink = Run::new(terminal);
-    let result = interrupt.during(|asked| {
-        let (folds, seed) = (args.folds.into(), args.seed);
-        trainer::cross_validate(&config, &splits, folds, seed, &run, &mut sink, asked)
+    let is_sample = prepare::images(&mut config, terminal)?;
+    let splits = Splits::open_for_folds(&config)?;
+    let done = super::in_run_dir(&args.run, "folds", |run| {
+        let mut sink = Run::new(terminal);
+        let result = interrupt.during(|asked| {
+            let (folds, seed) = (args.folds.into(), args.seed);
+            trainer::cross_validate(&config, &splits, folds, seed, run, &mut sink, asked)
+        });
+        let report = run.cross_validation();
+        if !matches!(result, Ok(Some(_))) && report.is_file() {
+            let report = report.display();
+            terminal.line(&format!("the folds that were finished are in {report}"));
+        }
+        let Some(result) = result? else {
+            return Ok(Done::Interrupted);
+        };
+        let mut out = super::stdout();
+        table(&mut out, &result)?;
+        writeln!(out, "report {}", report.display())?;
+        out.flush()?;
+        Ok(Done::Completed)
     })?;
-    let Some(result) = result else {
-        return Ok(Done::Interrupted);
-    };
-    let path = run.path().join("cross-validation.json");
-    let json = serde_json::to_vec_pretty(&result)?;
-    mnist_data::write_atomically(&path, |file| file.write_all(&json))?;
-    let mut out = super::stdout();
-    table(&mut out, &result)?;
-    writeln!(out, "report {}", path.display())?;
-    out.flush()?;
-    Ok(Done::Completed)
+    if is_sample {
+        prepare::warn_of_sample(terminal);
+    }
+    Ok(done)
 }
 
 fn table(out: &mut impl Write, result: &CrossValidation) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use trainer::{LrRange, Splits};
+use trainer::{LrCurve, LrRange, RunDir, Splits};
 
 use crate::Done;
 use crate::args::LrFindArgs;
@@ -12,24 +12,47 @@ pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<
     let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
-    prepare::images(&mut config, terminal)?;
+    let is_sample = prepare::images(&mut config, terminal)?;
     let splits = Splits::open(&config)?;
-    let run = super::run_dir(&args.run, "lr-find")?;
     let range = LrRange {
         from: args.from,
         to: args.to,
         steps: args.steps,
     };
-    let mut sink = Run::new(terminal);
-    let curve = interrupt.during(|asked| {
-        trainer::find_learning_rate(&config, range, &splits, &run, &mut sink, asked)
+    super::in_run_dir(&args.run, "lr-find", |run| {
+        let mut sink = Run::new(terminal);
+        let curve = interrupt.during(|asked| {
+            trainer::find_learning_rate(&config, range, &splits, run, &mut sink, asked)
+        })?;
+        if curve.points.is_empty() {
+            terminal.line("no step was taken, so that there is no curve");
+            return Ok(());
+        }
+        write(run, &curve)?;
+        if config.train.freeze_epochs > 0 {
+            terminal.line(
+                "this rate is for the head alone, because train.freeze_epochs is above 0; \
+                 for that of the whole network: --set train.freeze_epochs=0",
+            );
+        }
+        Ok(())
     })?;
+    if is_sample {
+        prepare::warn_of_sample(terminal);
+    }
+    Ok(match interrupt.was_asked() {
+        true => Done::Interrupted,
+        false => Done::Completed,
+    })
+}
+
+fn write(run: &RunDir, curve: &LrCurve) -> anyhow::Result<()> {
     let (csv, svg) = (
         run.path().join("lr-find.csv"),
         run.path().join("lr-find.svg"),
     );
     curve.write_csv(&csv)?;
-    pictures::learning_rates(&svg, &curve)?;
+    pictures::learning_rates(&svg, curve)?;
     let mut out = super::stdout();
     match curve.suggestion() {
         Some(rate) => writeln!(out, "suggested learning rate {rate:.1e}")?,
@@ -37,9 +60,5 @@ pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<
     }
     writeln!(out, "curve {}", csv.display())?;
     writeln!(out, "picture {}", svg.display())?;
-    out.flush()?;
-    Ok(match interrupt.was_asked() {
-        true => Done::Interrupted,
-        false => Done::Completed,
-    })
+    Ok(out.flush()?)
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::Device;
+use mnist_data::Classes;
 use mobilenet::Model;
 use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
 use trainer::{Classifier, InferenceOptions, RunDir};
@@ -45,12 +46,20 @@ fn use_threads(threads: usize) -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {threads} threads"))
 }
 
-/// The folder that the arguments name, or the next free one in `runs`.
-fn run_dir(args: &RunArgs, name: &str) -> anyhow::Result<RunDir> {
-    Ok(match &args.run_dir {
+/// Does `work` in the folder that the arguments name, or in the next free one in `runs`. Where
+/// nothing comes of it, the folder is given back.
+fn in_run_dir<T>(
+    args: &RunArgs,
+    name: &str,
+    work: impl FnOnce(&RunDir) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let run = match &args.run_dir {
         Some(dir) => RunDir::create(dir)?,
         None => RunDir::next(Path::new("runs"), name)?,
-    })
+    };
+    let result = work(&run);
+    run.remove_if_fruitless();
+    result
 }
 
 /// Trained networks on the device, and how images are fed to them.
@@ -118,22 +127,16 @@ fn load(
 
 /// What the arguments say of a file.
 fn given(args: &GivenArgs) -> anyhow::Result<Given> {
+    let classes = args.classes.as_deref().map(Classes::read).transpose()?;
     Ok(Given {
         image_size: args.image_size.map(NonZeroUsize::get),
-        class_names: args.classes.as_deref().map(class_names).transpose()?,
+        class_names: classes.map(|classes| classes.names().to_vec()),
         ..if args.tensorflow {
             Given::tensorflow()
         } else {
             Given::default()
         }
     })
-}
-
-/// The lines of a file.
-fn class_names(path: &Path) -> anyhow::Result<Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the class names of {}", path.display()))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
 /// Results go to stdout; an error there reaches `main`, which knows a broken pipe.
