@@ -144,7 +144,7 @@ fn the_folds_before_an_interruption_are_reported() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let folds = report["folds"].as_array().unwrap().len();
     assert!((1..12).contains(&folds), "{folds}");
-    assert_eq!(report["accuracy"]["mean"].as_f64().is_some(), true);
+    assert!(report["accuracy"]["mean"].as_f64().is_some());
 }
 
 #[test]
