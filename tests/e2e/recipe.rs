@@ -135,7 +135,7 @@ fn the_folds_before_an_interruption_are_reported() {
     bench.two_classes();
     let arguments = ["cross-validate", "--run-dir", "run", "--folds", "12"];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
-    command.args(["--set", "train.epochs=20"]);
+    command.args(["--set", "train.epochs=60"]);
     interrupted(&mut command, "wrote run/fold-2").failure(
         130,
         &["folds that were finished are in run/cross-validation.json"],
