@@ -30,6 +30,44 @@ fn a_long_gradient_is_shortened_and_keeps_its_direction() {
     }
 }
 
+/// The code of `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_`, in f64: around the limit
+/// from which on there is something to clip, too.
+#[test]
+fn clipping_is_that_of_the_formula() {
+    let before = gradients(1000);
+    let (total, largest) = (norm(&before), 1.0);
+    let close = |ours: &[f32], exact: &dyn Fn(f64) -> f64, what: &str| {
+        for (ours, &before) in ours.iter().zip(&before) {
+            let (ours, exact) = (f64::from(*ours), exact(f64::from(before)));
+            let off = (ours - exact).abs();
+            assert!(off <= 1e-6 * exact.abs(), "{what}: {ours:e}, not {exact:e}");
+        }
+    };
+    for share in [1e-6, 0.1, 0.999, 0.9999999, 1.0, 1.0000001, 1.001, 10.0] {
+        let max_norm = share * total;
+        let factor = max_norm / (total + 1e-6);
+        let factor = if factor > 1.0 { 1.0 } else { factor };
+        let mut after = before.clone();
+        let returned = clip_gradient_norm(&mut after, max_norm).unwrap();
+        assert!((returned / total - 1.0).abs() < 1e-12);
+        close(&after, &|g| factor * g, &format!("norm, {share}"));
+
+        let limit = share * largest;
+        let clipped = |g: f64| {
+            if g > limit {
+                limit
+            } else if g < -limit {
+                -limit
+            } else {
+                g
+            }
+        };
+        let mut after = before.clone();
+        clip_gradient_value(&mut after, limit).unwrap();
+        close(&after, &clipped, &format!("value, {share}"));
+    }
+}
+
 #[test]
 fn a_short_gradient_is_left_alone() {
     let before = gradients(100);

@@ -11,4 +11,5 @@ mod golden_optimizers;
 mod golden_schedules;
 mod loss_scaler;
 mod optimizer;
+mod resume;
 mod schedule;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::formulas::metric;
 
-fn all(interval: Interval) -> Vec<LrScheduleConfig> {
+pub(crate) fn all(interval: Interval) -> Vec<LrScheduleConfig> {
     vec![
         LrScheduleConfig::Constant,
         LrScheduleConfig::Plateau(PlateauConfig {
@@ -192,29 +192,6 @@ fn behind_the_end_of_the_run_the_last_rate_stays() {
     let mut schedule = LrSchedule::new(&cycle, None, 0.1, 3, 2).unwrap();
     let last = rates(&mut schedule, 0..3, 2)[5];
     assert_eq!(rates(&mut schedule, 3..6, 2), [last; 6]);
-}
-
-#[test]
-fn a_restored_state_continues_identically() {
-    let warmup = Warmup::steps(7);
-    for config in all(Interval::Step).into_iter().chain(all(Interval::Epoch)) {
-        for at in 0..6 {
-            let new = || LrSchedule::new(&config, Some(&warmup), 0.1, 10, 5).unwrap();
-            let mut schedule = new();
-            rates(&mut schedule, 0..at, 5);
-            schedule.step();
-            let text = serde_json::to_string(&schedule.state()).unwrap();
-            let state: LrScheduleState = serde_json::from_str(&text).unwrap();
-            assert_eq!(state, schedule.state(), "to the last bit");
-            let mut resumed = new();
-            resumed.load_state(state).unwrap();
-            let (ours, theirs) = (
-                rates(&mut schedule, at..10, 5),
-                rates(&mut resumed, at..10, 5),
-            );
-            assert_eq!(ours, theirs, "{config:?} from epoch {at}");
-        }
-    }
 }
 
 #[test]
