@@ -5,6 +5,7 @@
 
 mod augment;
 mod augment_config;
+mod contact_sheet;
 mod disk_cache;
 mod folder;
 mod idx;

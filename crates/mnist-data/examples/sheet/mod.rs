@@ -1,0 +1,48 @@
+//! A sheet of images as augmentation makes them, for the example that writes it and the test that measures it.
+
+use std::error::Error;
+
+use image::RgbImage;
+use mnist_data::{AugmentConfig, Loader, LoaderOptions, Sample};
+
+/// Images at most, chosen from all: a row each.
+pub(crate) const ROWS: usize = 10;
+/// Columns besides the first one, which shows images as they are.
+pub(crate) const EPOCHS: u64 = 11;
+/// Pixels between images.
+pub(crate) const GAP: u32 = 2;
+
+/// Draws images of `size` × `size` pixels as they are, and beside each what epochs make of it.
+pub(crate) fn draw(
+    samples: Vec<Sample>,
+    augment: AugmentConfig,
+    size: usize,
+) -> Result<RgbImage, Box<dyn Error>> {
+    let plain = LoaderOptions {
+        batch_size: ROWS,
+        image_size: size,
+        limit: Some(ROWS),
+        ..LoaderOptions::default()
+    };
+    let original = Loader::new(samples.clone(), plain.clone())?;
+    let augmented = Loader::new(samples, LoaderOptions { augment, ..plain })?;
+    let columns =
+        std::iter::once(original.epoch(0)).chain((0..EPOCHS).map(|epoch| augmented.epoch(epoch)));
+
+    let side = size as u32 + GAP;
+    let mut sheet = RgbImage::from_pixel(
+        side * (EPOCHS as u32 + 1) + GAP,
+        side * original.len() as u32 + GAP,
+        image::Rgb([40, 80, 160]),
+    );
+    for (column, mut epoch) in columns.enumerate() {
+        let batch = epoch.next().ok_or("an epoch has a batch")??;
+        for (row, pixels) in batch.pixels.chunks_exact(size * size * 3).enumerate() {
+            let picture = RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
+            let picture = picture.ok_or("a picture has its size")?;
+            let [x, y] = [column, row].map(|place| i64::from(place as u32 * side + GAP));
+            image::imageops::replace(&mut sheet, &picture, x, y);
+        }
+    }
+    Ok(sheet)
+}
