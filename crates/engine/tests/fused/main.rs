@@ -192,12 +192,16 @@ pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f3
 /// Asserts that the distance is small against the length of the expected vector.
 pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
-    let pairs = || actual.iter().zip(expected);
-    let distance: f64 = pairs().map(|(a, e)| (f64::from(*a) - e).powi(2)).sum();
-    let length: f64 = expected.iter().map(|e| e.powi(2)).sum();
-    let relative = (distance / length.max(1e-30)).sqrt();
+    let relative = distance(actual.iter().copied().map(f64::from), expected);
     assert!(
         relative <= tolerance,
-        "{what}: off by {relative:e} of its length"
+        "{what}: off by {relative:e} of its length, more than {tolerance:e}"
     );
+}
+
+/// How far apart two vectors are, as a share of the second one's length.
+pub(crate) fn distance(actual: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
+    let squares = actual.zip(expected).map(|(a, e)| (a - e).powi(2));
+    let length: f64 = expected.iter().map(|e| e.powi(2)).sum();
+    (squares.sum::<f64>() / length.max(1e-30)).sqrt()
 }

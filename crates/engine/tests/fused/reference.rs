@@ -37,6 +37,29 @@ pub(crate) enum Mode {
     Train,
 }
 
+/// What weights and activations are kept as.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Numbers {
+    Exact,
+    /// Rounded to bf16, as a matrix product's factors are: how much that alone changes the answers.
+    Bf16,
+}
+
+impl Numbers {
+    fn keep(self, values: &mut [f64]) {
+        if self == Numbers::Bf16 {
+            values.iter_mut().for_each(|x| *x = bf16(*x));
+        }
+    }
+}
+
+/// The nearest number with 8 significant bits; of two, the even one.
+fn bf16(x: f64) -> f64 {
+    let bits = (x as f32).to_bits();
+    let up = 0x7FFF + (bits >> 16 & 1);
+    f64::from(f32::from_bits((bits + up) & 0xFFFF_0000))
+}
+
 /// What a forward pass gives.
 pub(crate) struct Output {
     /// `[n][classes]`
@@ -56,12 +79,14 @@ pub(crate) fn forward(
     images: &Map,
     mode: Mode,
     dropout: Option<&[f32]>,
+    numbers: Numbers,
 ) -> Output {
     let mut network = Network {
         plan,
         parameters,
         statistics: statistics.iter().copied().map(f64::from).collect(),
         mode,
+        numbers,
     };
     let mut x = network.conv_norm(&plan.stem, images);
     for block in &plan.blocks {
@@ -92,6 +117,7 @@ struct Network<'a> {
     parameters: &'a [f32],
     statistics: Vec<f64>,
     mode: Mode,
+    numbers: Numbers,
 }
 
 impl Network<'_> {
@@ -124,16 +150,20 @@ impl Network<'_> {
             for (x, input) in x.values.iter_mut().zip(&input.values) {
                 *x += input;
             }
+            self.numbers.keep(&mut x.values);
         }
         x
     }
 
     fn conv_norm(&mut self, layer: &ConvNorm, input: &Map) -> Map {
-        let mut x = convolve(layer, &self.parameter(layer.weight), input);
+        let mut weights = self.parameter(layer.weight);
+        self.numbers.keep(&mut weights);
+        let mut x = convolve(layer, &weights, input);
         self.normalise(layer, &mut x);
         x.values
             .iter_mut()
             .for_each(|x| *x = activate(layer.activation, *x));
+        self.numbers.keep(&mut x.values);
         x
     }
 

@@ -2,7 +2,7 @@
 
 use engine::{Fused, ImagePixels, Images, NetworkSpec};
 
-use crate::reference::{Map, Mode, Output, forward};
+use crate::reference::{Map, Mode, Numbers, Output, forward};
 use crate::{Bytes, Case, Random, assert_close, images, isas, random_spec};
 
 fn numbers(random: &mut Random, count: usize, scale: f32) -> Vec<f32> {
@@ -86,6 +86,7 @@ impl Batch {
             &map,
             Mode::Train,
             dropout,
+            Numbers::Exact,
         )
     }
 }
