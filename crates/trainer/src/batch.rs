@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use mnist_data::{HostBatch, Mix};
 use mobilenet::{ByteTable, Images};
 
-use crate::{Error, Result, Targets};
+use crate::{Error, Mixed, Result, Targets};
 
 /// Images ready for the network, with what belongs to them.
 #[derive(Clone, Debug)]
@@ -67,7 +67,11 @@ impl Batch {
     pub(crate) fn targets(&self) -> Targets<'_> {
         let mix = self.mix.as_ref();
         Targets {
-            mixed: mix.map(|mix| (mix.partners.as_slice(), mix.lambda)),
+            mixed: mix.map(|mix| Mixed {
+                labels: &mix.partners,
+                weights: &mix.partner_weights,
+                share: mix.lambda,
+            }),
             ..Targets::of(&self.labels, &self.weights)
         }
     }

@@ -35,7 +35,7 @@ pub use import::{Imported, import_config};
 pub use infer::{
     ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict, write_predictions,
 };
-pub use loss::{Loss, Objective, Targets, Teaching, balanced_class_weights};
+pub use loss::{Loss, Mixed, Objective, Targets, Teaching, balanced_class_weights};
 pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};

@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor, Var};
 use serde::Deserialize;
 use trainer::config::LossConfig;
-use trainer::{Objective, Targets, Teaching};
+use trainer::{Mixed, Objective, Targets, Teaching};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -25,6 +25,8 @@ struct Case {
     loss: LossConfig,
     /// Each image is mixed with the one before, of which it has the rest of this share.
     mixed: Option<f32>,
+    /// Of the first images of the batch; 1 each, where there are none.
+    image_weights: Option<Vec<f32>>,
     temperature: Option<f64>,
     /// The teacher's share; its logits are half the student's, in reverse.
     teacher: Option<f64>,
@@ -38,7 +40,7 @@ fn every_loss_and_its_gradient_are_torchs() {
     assert_eq!(golden.batches.len(), 4);
     let mut worst = 0.0f64;
     for batch in &golden.batches {
-        assert_eq!(batch.cases.len(), 26);
+        assert_eq!(batch.cases.len(), 30);
         for case in &batch.cases {
             let (value, gradient) = ours(batch, case);
             let said = format!(
@@ -48,6 +50,7 @@ fn every_loss_and_its_gradient_are_torchs() {
             let difference = (value - case.value).abs() / case.value.abs().max(1e-6);
             assert!(difference < 1e-6, "{said}");
             worst = worst.max(difference);
+            assert_eq!(gradient.len(), case.gradient.len());
             for (ours, torch) in gradient
                 .iter()
                 .flatten()
@@ -66,10 +69,15 @@ fn ours(batch: &Batch, case: &Case) -> (f64, Vec<Vec<f32>>) {
     let logits = Var::new(batch.logits.clone(), &Device::Cpu).unwrap();
     let mut before = batch.labels.clone();
     before.rotate_right(1);
-    let weights = vec![1.0; batch.labels.len()];
+    let weights = case.image_weights.clone().unwrap_or_else(|| vec![1.0; 7]);
+    let weights = &weights[..batch.labels.len()];
     let targets = Targets {
-        mixed: case.mixed.map(|share| (before.as_slice(), share)),
-        ..Targets::of(&batch.labels, &weights)
+        mixed: case.mixed.map(|share| Mixed {
+            labels: &before,
+            weights,
+            share,
+        }),
+        ..Targets::of(&batch.labels, weights)
     };
     let reversed: Vec<Vec<f32>> = batch
         .logits

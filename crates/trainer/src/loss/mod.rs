@@ -24,7 +24,10 @@ use crate::{Error, Result};
 /// ```
 ///
 /// The first is `torch.nn.functional.cross_entropy`, the last
-/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements.
+/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements. An image that is a
+/// mixture of two has the sum of both losses, each times its share and its own `s`. Its target is
+/// then probabilities to torch, whose cross-entropy is a mean over `sum_i s` there, whatever the
+/// class weights are, and so is ours.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -56,8 +59,19 @@ pub struct Targets<'a> {
     pub labels: &'a [u32],
     /// Weight of each image.
     pub weights: &'a [f32],
-    /// Where images are mixtures of two: the other one's class, and the share of the first.
-    pub mixed: Option<(&'a [u32], f32)>,
+    /// Where images are mixtures of two.
+    pub mixed: Option<Mixed<'a>>,
+}
+
+/// The other half of images that are mixtures of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Mixed<'a> {
+    /// Class of each image's other half.
+    pub labels: &'a [u32],
+    /// Weight of each image's other half.
+    pub weights: &'a [f32],
+    /// The share of the first half, from 0 to 1.
+    pub share: f32,
 }
 
 impl<'a> Targets<'a> {
@@ -70,20 +84,30 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Each image's row, and its classes with their shares.
-    fn rows(&self) -> impl Iterator<Item = (f64, [(u32, f64); 2])> {
-        self.labels
-            .iter()
-            .zip(self.weights)
-            .enumerate()
-            .map(|(index, (&label, &weight))| {
-                let (other, share) = match self.mixed {
-                    Some((others, share)) => (others[index], f64::from(share)),
-                    None => (label, 1.0),
-                };
-                (f64::from(weight), [(label, share), (other, 1.0 - share)])
-            })
+    /// The classes of each image, and how much each counts: its share times the weight of the
+    /// image it comes from, so that an image that weighs nothing teaches nothing in a mixture either.
+    fn rows(&self) -> impl Iterator<Item = [(u32, f64); 2]> {
+        let own = self.labels.iter().zip(self.weights).enumerate();
+        own.map(|(index, (&label, &weight))| {
+            let weight = f64::from(weight);
+            match self.mixed {
+                None => [(label, weight), (label, 0.0)],
+                Some(mixed) => {
+                    let share = f64::from(mixed.share);
+                    let other = f64::from(mixed.weights[index]);
+                    [
+                        (label, weight * share),
+                        (mixed.labels[index], other * (1.0 - share)),
+                    ]
+                }
+            }
+        })
     }
+}
+
+/// What an image counts, whatever it shows.
+fn image_weight(classes: [(u32, f64); 2]) -> f64 {
+    classes.into_iter().map(|(_, weight)| weight).sum()
 }
 
 /// What a student learns from its teacher besides the labels (Hinton et al., 2015).
@@ -103,6 +127,7 @@ pub struct Loss {
     /// The mean.
     pub mean: f64,
     /// The sum of the weights it is a mean over; the number of images where all weights are 1.
+    /// With a teacher it is the sum for the labels and that for the teacher, by their shares.
     pub weight: f64,
     surrogate: Tensor,
 }
@@ -183,28 +208,32 @@ impl Objective {
     /// [`Error::Shape`] when the lengths do not fit or a label is no class.
     pub fn weight(&self, targets: &Targets<'_>) -> Result<f64> {
         let (images, classes) = (targets.labels.len(), self.class_weights.len());
-        let others = targets.mixed.map_or(images, |(others, _)| others.len());
-        if (images, images) != (targets.weights.len(), others) {
+        let (others, other_weights) = targets.mixed.map_or((images, images), |mixed| {
+            (mixed.labels.len(), mixed.weights.len())
+        });
+        if [targets.weights.len(), others, other_weights] != [images; 3] {
             return Err(Error::Shape(format!(
-                "{images} labels, {} image weights and {others} labels mixed in; expected as many of each",
+                "{images} labels, {} image weights, {others} labels and {other_weights} weights mixed in; expected as many of each",
                 targets.weights.len(),
             )));
         }
-        let mut labels = targets.rows().flat_map(|(_, labels)| labels);
+        let mut labels = targets.rows().flatten();
         if let Some((label, _)) = labels.find(|(label, _)| *label as usize >= classes) {
             return Err(Error::Shape(format!(
                 "label {label}; expected 0 to {}",
                 classes.saturating_sub(1)
             )));
         }
-        let class_weight = |(label, share): (u32, f64)| match self.kind {
-            Kind::Binary { .. } => share,
-            _ => share * self.class_weights[label as usize],
+        let counts_classes = match self.kind {
+            Kind::CrossEntropy { .. } => targets.mixed.is_none(),
+            Kind::Focal { .. } => true,
+            Kind::Binary { .. } => false,
         };
-        let weight = |(weight, labels): (f64, [(u32, f64); 2])| {
-            weight * labels.into_iter().map(class_weight).sum::<f64>()
+        let weight = |(label, weight): (u32, f64)| match counts_classes {
+            true => weight * self.class_weights[label as usize],
+            false => weight,
         };
-        Ok(targets.rows().map(weight).sum())
+        Ok(targets.rows().flatten().map(weight).sum())
     }
 
     /// The mean loss of a batch of logits `[n, classes]`, f32.
@@ -254,20 +283,21 @@ impl Objective {
                 teacher.first().map_or(0, Vec::len)
             )));
         }
-        let own = 1.0 - teaching.map_or(0.0, |teaching| teaching.weight);
-        let images_weight: f64 = targets.weights.iter().map(|&w| f64::from(w)).sum();
+        let taught = teaching.map_or(0.0, |teaching| teaching.weight);
+        let own = 1.0 - taught;
+        let images_weight: f64 = targets.rows().map(image_weight).sum();
         let mut gradients = Vec::with_capacity(images * classes);
         let (mut mean, mut gradient) = (0.0, vec![0.0; classes]);
         let rows = logits.to_vec2::<f32>()?;
-        for (index, (row, (image, labels))) in rows.iter().zip(targets.rows()).enumerate() {
+        for (index, (row, shown)) in rows.iter().zip(targets.rows()).enumerate() {
             gradient.fill(0.0);
             let softmax = Softmax::of(row, 1.0);
-            for (label, share) in labels.into_iter().filter(|(_, share)| *share != 0.0) {
-                let weight = own * image * share / weight;
+            for (label, counts) in shown.into_iter().filter(|(_, counts)| *counts != 0.0) {
+                let weight = own * counts / weight;
                 mean += self.row(row, &softmax, label as usize, weight, &mut gradient);
             }
             if let (Some(teaching), Some(teacher)) = (teaching, &teacher) {
-                let weight = teaching.weight * image / images_weight;
+                let weight = teaching.weight * image_weight(shown) / images_weight;
                 let t = teaching.temperature;
                 mean += rows::divergence(row, &teacher[index], t, weight, &mut gradient);
             }
@@ -276,7 +306,7 @@ impl Objective {
         let gradients = Tensor::from_vec(gradients, (images, classes), logits.device())?;
         Ok(Loss {
             mean,
-            weight,
+            weight: own * weight + taught * images_weight,
             surrogate: (logits * gradients)?.sum_all()?,
         })
     }
@@ -327,67 +357,4 @@ pub fn balanced_class_weights(labels: impl IntoIterator<Item = usize>, classes: 
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::{DType, Device};
-
-    use super::*;
-
-    #[test]
-    fn wrong_shapes_and_labels_are_errors() {
-        let logits = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
-        let loss = Objective::cross_entropy(3);
-        let apply = |loss: &Objective, labels: &[u32], weights: &[f32]| {
-            let error = loss.apply(&logits, &Targets::of(labels, weights));
-            error.map(|loss| loss.mean).unwrap_err().to_string()
-        };
-        assert!(apply(&loss, &[0], &[1.0]).contains("1 labels"));
-        assert!(apply(&loss, &[0, 1], &[1.0]).contains("1 image weights"));
-        let four = Objective::cross_entropy(4);
-        assert!(apply(&four, &[0, 1], &[1.0; 2]).contains("[n, 4]"));
-        assert!(apply(&loss, &[0, 3], &[1.0; 2]).contains("label 3; expected 0 to 2"));
-        assert!(apply(&loss, &[0, 1], &[0.0; 2]).contains("weighs 0"));
-        let mixed = Targets {
-            mixed: Some((&[0, 3], 0.5)),
-            ..Targets::of(&[0, 1], &[1.0; 2])
-        };
-        assert!(loss.apply(&logits, &mixed).is_err());
-        let teacher = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
-        let teaching = Teaching {
-            logits: &teacher,
-            temperature: 2.0,
-            weight: 0.5,
-        };
-        let targets = Targets::of(&[0, 1], &[1.0; 2]);
-        let error = loss.taught(&logits, &targets, Some(teaching)).unwrap_err();
-        assert!(error.to_string().contains("4 classes"), "{error}");
-    }
-
-    #[test]
-    fn balanced_weights_are_those_of_scikit_learn() {
-        // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 1]) for the classes that occur.
-        let weights = balanced_class_weights([0, 0, 0, 1], 2);
-        assert_eq!(weights, vec![4.0 / 6.0, 2.0]);
-        assert_eq!(balanced_class_weights([0], 2), vec![0.5, 0.0]);
-    }
-
-    #[test]
-    fn an_image_weight_of_two_equals_the_image_twice() {
-        let rows = [[0.3f32, -0.2], [1.5, 0.4]];
-        let once = Tensor::new(&rows, &Device::Cpu).unwrap();
-        let twice = Tensor::new(&[rows[0], rows[1], rows[1]], &Device::Cpu).unwrap();
-        for mut config in LossConfig::all() {
-            if let LossConfig::CrossEntropy(loss) = &mut config {
-                loss.class_weights = ClassWeights::Given(vec![1.0, 3.0]);
-            }
-            let loss = Objective::new(&config, 2, []).unwrap();
-            let weighted = loss
-                .apply(&once, &Targets::of(&[0, 1], &[1.0, 2.0]))
-                .unwrap();
-            let repeated = loss
-                .apply(&twice, &Targets::of(&[0, 1, 1], &[1.0; 3]))
-                .unwrap();
-            assert!((weighted.mean - repeated.mean).abs() < 1e-12, "{config:?}");
-            assert_eq!(weighted.weight, repeated.weight);
-        }
-    }
-}
+mod tests;

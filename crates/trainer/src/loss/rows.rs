@@ -61,8 +61,9 @@ pub(super) fn focal(
     let rest: f64 = others.filter(|(c, _)| *c != label).map(|(_, p)| p).sum();
     let (p, log) = (softmax.values[label], softmax.log[label]);
     let factor = rest.powf(gamma);
-    // The derivative by log p. As rest goes to 0, log p goes to -rest, and the second term to 0.
-    let steepness = match gamma == 0.0 || rest == 0.0 {
+    // The derivative by log p. As rest goes to 0, log p goes to -rest, and the second term to 0:
+    // log p gets there first, where a power of rest below -1 may be infinite still.
+    let steepness = match gamma == 0.0 || log == 0.0 {
         true => 0.0,
         false => gamma * rest.powf(gamma - 1.0) * p * log,
     };

@@ -23,6 +23,8 @@ BATCHES = {
     "one image": (torch.tensor([[0.25, -1.5, 3.0, 0.0, 20.0]]), [4]),
 }
 CLASS_WEIGHTS = [0.5, 1.0, 2.0, 0.25, 1.5]
+# Of the first image of a batch and so on.
+IMAGE_WEIGHTS = [1.0, 0.5, 3.0, 0.0, 1.0, 2.0, 0.25]
 
 
 def rows(tensor):
@@ -44,11 +46,17 @@ def binary(x, y, smoothing, weight):
     return F.binary_cross_entropy_with_logits(x, target, weight=weight)
 
 
-def mixed(x, y, share, weight):
+def mixed(x, y, share, weight, smoothing=0.0):
     """As torchvision's references train with MixUp: cross-entropy of the mixed one-hot targets."""
     hot = F.one_hot(y, CLASSES).double()
     target = share * hot + (1 - share) * hot.roll(1, 0)
-    return F.cross_entropy(x, target)
+    return F.cross_entropy(x, target, weight=weight, label_smoothing=smoothing)
+
+
+def weighted(x, y, images, weight, smoothing):
+    """Images count differently: each one's own loss, over what torch's mean would divide by."""
+    each = F.cross_entropy(x, y, weight=weight, label_smoothing=smoothing, reduction="none")
+    return (images * each).sum() / (images * weight[y]).sum()
 
 
 def distilled(x, y, temperature, share):
@@ -78,6 +86,15 @@ def settings():
     plain = dict(type="cross_entropy")
     for share in (0.0, 0.3, 1.0):
         yield dict(loss=plain, mixed=share), lambda x, y, w, s=share: mixed(x, y, s, w)
+    for smoothing in (0.0, 0.2):
+        loss = dict(type="cross_entropy", label_smoothing=smoothing, class_weights=CLASS_WEIGHTS)
+        # In f32 and in f64 it is the same number.
+        share = 0.375
+        yield dict(loss=loss, mixed=share), lambda x, y, w, s=smoothing: mixed(x, y, share, w, s)
+        yield (
+            dict(loss=loss, image_weights=IMAGE_WEIGHTS),
+            lambda x, y, w, s=smoothing: weighted(x, y, torch.tensor(IMAGE_WEIGHTS)[: len(y)].double(), w, s),
+        )
     for temperature, share in ((1.0, 0.5), (4.0, 0.9), (2.0, 1.0)):
         yield (
             dict(loss=plain, temperature=temperature, teacher=share),
