@@ -31,7 +31,7 @@ fn a_wrong_value_is_named() {
         .run(&["train", "--set", "train.epochs=many"])
         .failure(2, &["train.epochs", "--set"]);
     bench
-        .run(&["train", "--set", "schedule.type=plateau"])
+        .run(&["train", "--set", "schedule={ type='plateau', mode='min' }"])
         .failure(2, &["schedule.mode", "max"]);
     bench
         .run(&["train", "--config", "none.toml"])

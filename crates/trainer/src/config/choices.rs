@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use mnist_data::DatasetName;
 use mobilenet::Padding;
+use optim::PlateauMode;
 use serde::{Deserialize, Serialize};
 
 use crate::ValidationScores;
@@ -107,6 +108,14 @@ impl Monitor {
     /// Whether larger values are better ones.
     pub fn higher_is_better(self) -> bool {
         !matches!(self, Self::ValLoss)
+    }
+
+    /// Which way a plateau's figure has to move to count as better.
+    pub fn plateau_mode(self) -> PlateauMode {
+        match self.higher_is_better() {
+            true => PlateauMode::Max,
+            false => PlateauMode::Min,
+        }
     }
 
     /// Whether `candidate` beats `best`. A value that is not a number never does.

@@ -11,7 +11,7 @@ use super::validate::require;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// The teacher: weights of any origin, for the same classes.
+    /// The teacher: weights of any origin and of any model, for the same classes.
     pub teacher: PathBuf,
     /// The softmaxes of teacher and student are taken of their logits over this.
     #[serde(default = "default_temperature")]

@@ -362,6 +362,14 @@ impl RunConfig {
         model
     }
 
+    /// The learning rate over time; a plateau watches for what the monitored figure does when it
+    /// improves.
+    pub fn schedule(&self) -> LrScheduleConfig {
+        let mut schedule = self.schedule.clone();
+        schedule.resolve_mode(self.train.monitor.plateau_mode());
+        schedule
+    }
+
     /// What the configuration says of the file of `model.pretrained`.
     pub fn given(&self) -> Given {
         Given {
@@ -394,6 +402,7 @@ impl RunConfig {
             resolved.model.padding = model.padding.into();
         }
         resolved.train.threads = NonZeroUsize::new(self.train.threads());
+        resolved.schedule = self.schedule();
         resolved
     }
 }

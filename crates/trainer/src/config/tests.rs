@@ -23,7 +23,12 @@ fn values_out_of_range_are_named() {
         ),
         ("data.source = \"idx\"", "data.idx_dir", "IDX"),
         ("data.workers = 0", "data.workers", "auto"),
-        ("data.prefetch = 0", "data.prefetch", "at least 1"),
+        ("data.prefetch = 0", "data.prefetch", "1 to 1024"),
+        (
+            "data.prefetch = 1000000000000",
+            "data.prefetch",
+            "1 to 1024",
+        ),
         (
             "data.validation.count = 0",
             "data.validation.count",
@@ -116,7 +121,24 @@ fn values_out_of_range_are_named() {
         (
             "train.accumulate_batches = 0",
             "train.accumulate_batches",
-            "at least 1",
+            "1 to 65536",
+        ),
+        (
+            "train.accumulate_batches = 2000000000000",
+            "train.accumulate_batches",
+            "1 to 65536",
+        ),
+        ("warmup = { epochs = -1.0 }", "epochs", "-1"),
+        ("warmup = { steps = 5, epochs = 1.0 }", "warmup", "steps"),
+        (
+            "warmup = { epochs = 1.0, start_factor = 0.0 }",
+            "start_factor",
+            "0 < start_factor",
+        ),
+        (
+            "warmup = { epochs = 7.0 }",
+            "warmup.epochs",
+            "train.epochs (6)",
         ),
         ("train.layer_decay = 0.0", "train.layer_decay", "above 0"),
         (
@@ -134,7 +156,16 @@ fn values_out_of_range_are_named() {
             "train.clip_gradient_norm",
             "none",
         ),
-        ("schedule.type = \"plateau\"", "schedule.mode", "max"),
+        (
+            "schedule = { type = \"plateau\", mode = \"min\" }",
+            "schedule.mode",
+            "max",
+        ),
+        (
+            "schedule = { type = \"cosine\", eta_min = 0.1 }",
+            "eta_min",
+            "0.003",
+        ),
         (
             "schedule = { type = \"step\", step_size = 1, gamma = 0 }",
             "gamma",
@@ -207,6 +238,21 @@ fn words_stand_for_absent_values() {
         RunConfig::default()
     );
     assert_eq!(momentum(&RunConfig::default()), 0.1);
+}
+
+#[test]
+fn a_plateau_watches_for_what_the_monitored_figure_does() {
+    for (monitor, mode) in [
+        ("val_loss", optim::PlateauMode::Min),
+        ("val_accuracy", optim::PlateauMode::Max),
+    ] {
+        let text = format!("schedule = 'default-0.1-3'\ntrain.monitor = '{monitor}'");
+        let config = RunConfig::from_toml(&text, "a.toml").unwrap();
+        match config.schedule() {
+            optim::LrScheduleConfig::Plateau(plateau) => assert_eq!(plateau.mode, Some(mode)),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -88,16 +88,16 @@ impl RunConfig {
             "at least 1 thread, or \"auto\"",
         )?;
         require(
-            data.prefetch >= 1,
+            (1..=1024).contains(&data.prefetch),
             "data.prefetch",
             data.prefetch,
-            "at least 1 batch",
+            "1 to 1024 batches",
         )?;
         require(
             data.limit
                 .is_none_or(|limit| !self.train.drop_last || limit >= data.batch_size),
             "data.limit",
-            data.limit,
+            data.limit.unwrap_or_default(),
             format!(
                 "at least data.batch_size ({}), because train.drop_last leaves out a batch that is not full",
                 data.batch_size
@@ -132,7 +132,7 @@ impl RunConfig {
         require(
             model.classes.is_none_or(|classes| classes >= 2),
             "model.classes",
-            model.classes,
+            model.classes.unwrap_or_default(),
             "at least 2, or \"auto\"",
         )?;
         require(
@@ -152,7 +152,7 @@ impl RunConfig {
                 .batch_norm_momentum
                 .is_none_or(|momentum| momentum > 0.0 && momentum <= 1.0),
             "model.batch_norm_momentum",
-            model.batch_norm_momentum,
+            model.batch_norm_momentum.unwrap_or_default(),
             "a share above 0 and at most 1, or \"auto\"",
         )?;
         require(
@@ -160,7 +160,7 @@ impl RunConfig {
                 .batch_norm_epsilon
                 .is_none_or(|epsilon| epsilon > 0.0 && epsilon < 1.0),
             "model.batch_norm_epsilon",
-            model.batch_norm_epsilon,
+            model.batch_norm_epsilon.unwrap_or_default(),
             "a number between 0 and 1, or \"auto\"",
         )?;
         require(
@@ -198,10 +198,10 @@ impl RunConfig {
             "at least 1 epoch, or \"none\"",
         )?;
         require(
-            train.accumulate_batches >= 1,
+            (1..=65_536).contains(&train.accumulate_batches),
             "train.accumulate_batches",
             train.accumulate_batches,
-            "at least 1",
+            "1 to 65536",
         )?;
         require(
             (0.0..=1.0).contains(&train.backbone_learning_rate),
@@ -220,7 +220,7 @@ impl RunConfig {
                 .clip_gradient_value
                 .is_none_or(|value| value.is_finite() && value > 0.0),
             "train.clip_gradient_value",
-            train.clip_gradient_value,
+            train.clip_gradient_value.unwrap_or_default(),
             "a number above 0, or \"none\"",
         )?;
         require(
@@ -228,7 +228,7 @@ impl RunConfig {
                 .clip_gradient_norm
                 .is_none_or(|norm| norm.is_finite() && norm > 0.0),
             "train.clip_gradient_norm",
-            train.clip_gradient_norm,
+            train.clip_gradient_norm.unwrap_or_default(),
             "a number above 0, or \"none\"",
         )?;
         self.loss.validate(self.model.classes)?;
@@ -242,23 +242,35 @@ impl RunConfig {
         self.mix.validate().map_err(ConfigError::Images)?;
         self.ema.as_ref().map_or(Ok(()), EmaConfig::validate)?;
         self.optimizer.validate()?;
-        self.schedule.validate()?;
+        self.schedule.validate_beside(self.train.learning_rate)?;
+        if let Some(warmup) = &self.warmup {
+            warmup.validate()?;
+            let epochs = self.train.epochs;
+            require(
+                warmup.epochs.is_none_or(|ramp| ramp <= epochs as f64),
+                "warmup.epochs",
+                warmup.epochs.unwrap_or_default(),
+                format!("at most train.epochs ({epochs})"),
+            )?;
+        }
         if let LrScheduleConfig::Plateau(plateau) = &self.schedule {
             // The schedule watches the monitored figure, so both must improve in the same direction.
-            let (mode, expected) = match self.train.monitor.higher_is_better() {
-                true => (
-                    PlateauMode::Max,
-                    "\"max\", because train.monitor improves upwards",
+            let monitor = self.train.monitor;
+            let mode = monitor.plateau_mode();
+            let (word, expected) = match mode {
+                PlateauMode::Max => (
+                    "min",
+                    "\"max\" or left out, because train.monitor improves upwards",
                 ),
-                false => (
-                    PlateauMode::Min,
-                    "\"min\", because train.monitor is \"val_loss\"",
+                PlateauMode::Min => (
+                    "max",
+                    "\"min\" or left out, because train.monitor is \"val_loss\"",
                 ),
             };
             require(
-                plateau.mode == mode,
+                plateau.mode.is_none_or(|own| own == mode),
                 "schedule.mode",
-                plateau.mode,
+                word,
                 expected,
             )?;
         }

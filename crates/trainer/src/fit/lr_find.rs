@@ -117,7 +117,8 @@ impl LrCurve {
 ///
 /// # Errors
 ///
-/// As [`fit`](super::fit), but for a loss that is not finite: it ends the curve.
+/// As [`fit`](super::fit), but for a loss that is not finite after the first steps: it ends the
+/// curve.
 pub fn find_learning_rate(
     config: &RunConfig,
     range: LrRange,
