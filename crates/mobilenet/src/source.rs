@@ -85,6 +85,11 @@ impl Source {
         })
     }
 
+    /// What the file says of itself, if [`save`](crate::weights::save) wrote it.
+    pub fn metadata(&self) -> Option<&WeightsMetadata> {
+        self.metadata.as_ref().map(|(_, metadata)| metadata)
+    }
+
     /// Whose names it uses.
     pub fn scheme(&self) -> Scheme {
         self.origin.scheme
@@ -296,6 +301,7 @@ impl Source {
                 normalisation: Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
+                training: None,
             },
         };
         self.given.clone().over(described, self.file.path())

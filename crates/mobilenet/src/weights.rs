@@ -64,6 +64,9 @@ pub struct WeightsMetadata {
     pub epoch: Option<usize>,
     /// The monitored score after that epoch.
     pub score: Option<f64>,
+    /// What a trainer that goes on from these weights needs besides them, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<serde_json::Value>,
 }
 
 /// Writes the network's weights to `path` under torchvision's names: to a temporary file

@@ -214,6 +214,7 @@ mod tests {
             normalisation: RunConfig::default().data.normalisation,
             epoch: None,
             score: None,
+            training: None,
         };
         let policy = CheckpointPolicy::BestOne;
         let mut checkpoints = Checkpoints::new(dir.path(), policy, Monitor::ValAccuracy);

@@ -58,7 +58,7 @@ pub enum Error {
     /// The loss is not a finite number any more.
     #[error(
         "epoch {epoch}, batch {batch}: the loss is {loss}; lower train.learning_rate, set train.clip_gradient_norm = 1.0, or check the input images{}",
-        match best { Some(path) => format!("; the best weights so far are kept in {}", path.display()), None => String::new() }
+        kept(best)
     )]
     NonFiniteLoss {
         /// Epoch, counted from 1.
@@ -67,6 +67,17 @@ pub enum Error {
         batch: usize,
         /// The loss.
         loss: f64,
+        /// The best weights on disk, where there are any.
+        best: Option<PathBuf>,
+    },
+    /// The last step of an epoch left weights that are not finite numbers any more.
+    #[error(
+        "epoch {epoch}: its last step left weights that are not finite; lower train.learning_rate, or set train.clip_gradient_norm = 1.0{}",
+        kept(best)
+    )]
+    NonFiniteWeights {
+        /// Epoch, counted from 1.
+        epoch: usize,
         /// The best weights on disk, where there are any.
         best: Option<PathBuf>,
     },
@@ -84,6 +95,12 @@ pub enum Error {
     /// Something of one class count met something of another.
     #[error("{0}")]
     Shape(String),
+}
+
+/// Says where the best weights are, where there are any.
+fn kept(best: &Option<PathBuf>) -> String {
+    let said = |path: &PathBuf| format!("; the best weights so far are kept in {}", path.display());
+    best.as_ref().map(said).unwrap_or_default()
 }
 
 impl Error {

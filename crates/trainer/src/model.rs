@@ -8,25 +8,43 @@ use mobilenet::{LoadReport, Model, ModelDescription, Network};
 use crate::Result;
 use crate::config::RunConfig;
 
-/// The model as training starts with it, and what it took of the pretrained weights.
+/// The model as training starts with it.
+pub(crate) struct Start {
+    pub(crate) network: Box<dyn Model>,
+    /// What it took of the pretrained weights.
+    pub(crate) loaded: Option<LoadReport>,
+    /// What their file says for the trainer; see [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
+    pub(crate) training: Option<serde_json::Value>,
+}
+
+impl Start {
+    fn new(network: impl Model + 'static, loaded: Option<LoadReport>) -> Self {
+        Self {
+            network: Box::new(network),
+            loaded,
+            training: None,
+        }
+    }
+}
+
+/// Makes the model, and takes what fits of the pretrained weights.
 ///
 /// # Errors
 /// If the model cannot be made, or the weights are not its own.
-pub(crate) fn start(
-    config: &RunConfig,
-    classes: usize,
-    device: &Device,
-) -> Result<(Box<dyn Model>, Option<LoadReport>)> {
+pub(crate) fn start(config: &RunConfig, classes: usize, device: &Device) -> Result<Start> {
     let (seed, pretrained) = (config.train.seed, config.model.pretrained.as_deref());
     match config.model(classes) {
         ModelDescription::MobileNet(model) => {
             let Some(path) = pretrained else {
-                return Ok((Box::new(Network::new(&model, seed, device)?), None));
+                return Ok(Start::new(Network::new(&model, seed, device)?, None));
             };
             let mut source = Source::open(path, config.given())?;
             let mut network = Network::new(&source.adapt(&model)?, seed, device)?;
             let report = source.load_into(&mut network)?;
-            Ok((Box::new(network), Some(report)))
+            Ok(Start {
+                training: source.metadata().and_then(|file| file.training.clone()),
+                ..Start::new(network, Some(report))
+            })
         }
         ModelDescription::Zoo(model) => {
             let path = pretrained.ok_or_else(|| crate::config::ConfigError::Invalid {
@@ -35,7 +53,7 @@ pub(crate) fn start(
                 expected: format!("a file with the weights of {}", model.name),
             })?;
             let (network, report) = ZooNetwork::pretrained(&model, path, seed, device)?;
-            Ok((Box::new(network), Some(report)))
+            Ok(Start::new(network, Some(report)))
         }
     }
 }

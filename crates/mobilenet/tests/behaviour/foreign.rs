@@ -160,6 +160,7 @@ fn a_network_of_other_constants_is_not_filled() {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        training: None,
     };
     save_as(&timm, &trained, &metadata, Scheme::Timm).unwrap();
     let bare = safetensors::load(&timm, &Device::Cpu).unwrap();

@@ -17,6 +17,7 @@ fn metadata(model: &ModelConfig) -> WeightsMetadata {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
+        training: Some(serde_json::json!({ "loss_scaler": { "scale": 0.5 } })),
     }
 }
 

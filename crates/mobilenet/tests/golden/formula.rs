@@ -73,6 +73,7 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        training: None,
     };
     save(path, &network, &metadata).unwrap();
     let (loaded, found) = load(path, &Device::Cpu).unwrap();

@@ -55,6 +55,7 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
+        training: None,
     }
 }
 

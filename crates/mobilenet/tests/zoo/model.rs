@@ -106,6 +106,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
         score: Some(0.5),
+        training: None,
     };
     weights::save(&path, &network, &metadata).unwrap();
     let weights::Loaded {

@@ -1,5 +1,6 @@
 //! One pass over the training images, and one over those of validation.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::Session;
@@ -29,6 +30,7 @@ impl Session<'_> {
         let Some(trained) = self.train_epoch(epoch, frozen)? else {
             return Ok(None);
         };
+        self.check_weights(epoch)?;
         let own = self.validate(frozen)?;
         let ema = match &self.average {
             Some(average) if own.is_some() => {
@@ -59,6 +61,28 @@ impl Session<'_> {
         self.sink.handle(&Event::EpochFinished(report.clone()))?;
         self.report_skipped()?;
         Ok(Some(report))
+    }
+
+    /// A step that ruins the weights makes the next loss no number; after an epoch's last step
+    /// there is none, and weights that answer nothing would be measured and kept.
+    fn check_weights(&self, epoch: usize) -> Result<()> {
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let are_finite = self
+            .network
+            .parameters()
+            .read(|values, statistics| finite(values) && finite(statistics))?;
+        match are_finite {
+            true => Ok(()),
+            false => Err(Error::NonFiniteWeights {
+                epoch,
+                best: self.best_weights(),
+            }),
+        }
+    }
+
+    /// The best weights on disk.
+    fn best_weights(&self) -> Option<PathBuf> {
+        self.best().map(|(best, _)| best.weights)
     }
 
     /// Measures the network as it is on the validation images; `None` when interrupted.
@@ -160,7 +184,7 @@ impl Session<'_> {
                 epoch,
                 batch: index,
                 loss: loss.mean,
-                best: self.checkpoints.best().map(|best| best.weights.clone()),
+                best: self.best_weights(),
             });
         }
         tally.add(batch.main_labels(), &predicted_classes(&logits)?)?;

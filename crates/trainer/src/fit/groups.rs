@@ -144,4 +144,30 @@ mod tests {
         let stem = find(&groups, "backbone.13").learning_rate_multiplier;
         assert!((stem - 0.1 * 0.5f64.powi(13)).abs() < 1e-18);
     }
+
+    #[test]
+    fn matrices_are_the_weights_of_convolutions_and_of_fully_connected_layers() {
+        let (network, _) = of(|_| ());
+        let parameters = network.parameters();
+        let matrices = matrices(parameters);
+        let find = |name: &str| {
+            let mut segments = parameters.segments().iter();
+            let range = &segments.find(|segment| segment.name == name).unwrap().range;
+            matrices.iter().find(|matrix| matrix.range == *range)
+        };
+        for (name, row, is_convolution) in [
+            ("features.0.0.weight", Some(27), true),
+            ("features.1.block.0.0.weight", Some(9), true),
+            ("features.1.block.1.fc1.weight", Some(16), true),
+            ("classifier.0.weight", Some(576), false),
+            ("classifier.3.weight", Some(1024), false),
+            ("classifier.3.bias", None, false),
+            ("features.0.1.weight", None, false),
+        ] {
+            let matrix = find(name);
+            assert_eq!(matrix.map(|matrix| matrix.row), row, "{name}");
+            let convolution = matrix.is_some_and(|matrix| matrix.is_convolution);
+            assert_eq!(convolution, is_convolution, "{name}");
+        }
+    }
 }

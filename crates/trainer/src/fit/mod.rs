@@ -21,7 +21,7 @@ use crate::config::RunConfig;
 use crate::device::{device_name, open_device};
 use crate::events::{EpochReport, Event, EventSink};
 use crate::features::Features;
-use crate::model::start;
+use crate::model::{Start, start};
 use crate::timing::Stopwatch;
 use crate::{Objective, Result, RunDir, Splits};
 use average::Average;
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
         let loss = splits.loss(config, train.samples())?;
         let val = splits.val_loader(config)?;
         let schedule = LrSchedule::new(
-            &config.schedule,
+            &config.schedule(),
             config.warmup.as_ref(),
             config.train.learning_rate,
             config.train.epochs,
@@ -126,7 +126,11 @@ impl<'a> Session<'a> {
                 .div_ceil(config.train.accumulate_batches),
         )?;
         let device = open_device(config.train.device)?;
-        let (mut network, loaded) = start(config, class_names.len(), &device)?;
+        let Start {
+            mut network,
+            loaded,
+            training,
+        } = start(config, class_names.len(), &device)?;
         let model = network.description();
         network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(&model))?;
@@ -151,7 +155,10 @@ impl<'a> Session<'a> {
             normalisation: config.data.normalisation,
             epoch: None,
             score: None,
+            training: None,
         };
+        let mut stepper = Stepper::new(config, network.parameters(), schedule)?;
+        stepper.go_on_from(training);
         let distillation = config.distillation.as_ref();
         let teacher = distillation
             .map(|distillation| Teacher::open(distillation, &metadata, &device))
@@ -163,7 +170,7 @@ impl<'a> Session<'a> {
             Average::new(ema, network.parameters(), checkpoints)
         });
         Ok(Self {
-            stepper: Stepper::new(config, network.parameters(), schedule)?,
+            stepper,
             teacher,
             table: Arc::new(metadata.normalisation.table()),
             checkpoints,
@@ -198,7 +205,9 @@ impl<'a> Session<'a> {
             let improved = self.checkpoint(&report)?;
             epochs.push(report);
             // Where nothing ever thaws, the head is all that can gain.
-            let waiting = frozen && self.network.trains_backbone();
+            let thaws = self.config.train.freeze_epochs < self.config.train.epochs
+                && self.network.trains_backbone();
+            let waiting = frozen && thaws;
             if stopping.stops(improved, waiting) {
                 ending = Ending::StoppedEarly;
                 let best_epoch = self.best().map_or(epoch, |(best, _)| best.epoch);
@@ -248,6 +257,7 @@ impl<'a> Session<'a> {
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         let monitor = self.config.train.monitor;
         let (epoch, score) = (report.epoch, monitor.of(&report.scores()));
+        self.metadata.training = self.stepper.state();
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
         let mut improved = self.checkpoints.improves(score);
         if improved {

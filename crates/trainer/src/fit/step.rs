@@ -10,6 +10,9 @@ use super::groups::{BACKBONE, groups, matrices};
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
+/// In a weights file's `training`: what the loss is scaled by.
+const LOSS_SCALER: &str = "loss_scaler";
+
 /// Moves the parameters: gradients are summed up over batches where that is wanted, clipped,
 /// and handed to the optimizer with the schedule's learning rate.
 pub(super) struct Stepper {
@@ -56,6 +59,32 @@ impl Stepper {
         self.gradients.scaler.as_ref().map(LossScaler::scale)
     }
 
+    /// What a run that starts from these weights can make use of: the state of the loss scaling.
+    pub(super) fn state(&self) -> Option<serde_json::Value> {
+        let scaler = self.gradients.scaler.as_ref();
+        scaler.map(|scaler| serde_json::json!({ LOSS_SCALER: scaler.state() }))
+    }
+
+    /// Takes over such a state, where there is one and this run scales its loss too.
+    pub(super) fn go_on_from(&mut self, state: Option<serde_json::Value>) {
+        let Some(scaler) = &mut self.gradients.scaler else {
+            return;
+        };
+        let state = state.and_then(|mut state| state.get_mut(LOSS_SCALER).map(|s| s.take()));
+        let Some(state) = state else {
+            return;
+        };
+        let loaded = serde_json::from_value(state)
+            .map_err(|error| error.to_string())
+            .and_then(|state| scaler.load_state(state).map_err(|error| error.to_string()));
+        if let Err(problem) = loaded {
+            // It would only have saved the first steps from being left out.
+            tracing::warn!(
+                "the pretrained weights come with a loss scale that is none ({problem}); it starts anew"
+            );
+        }
+    }
+
     /// Tells the schedule of the monitored figure.
     pub(super) fn epoch_end(&mut self, monitored: f64) {
         self.schedule.epoch_end(monitored);
@@ -83,7 +112,7 @@ impl Stepper {
             self.schedule.step();
             return Ok(true);
         }
-        parameters.take_gradient(|gradient| self.gradients.add(gradient, weight))?;
+        parameters.take_gradient(|gradient| self.gradients.add(gradient, weight))??;
         match self.gradients.is_complete() {
             true => self.flush(parameters),
             false => Ok(false),
@@ -146,9 +175,10 @@ impl Gradients {
         self.taken >= self.batches
     }
 
-    fn add(&mut self, gradient: &[f32], weight: f64) {
-        self.sum.add(gradient, weight);
+    fn add(&mut self, gradient: &[f32], weight: f64) -> Result<()> {
+        self.sum.add(gradient, weight)?;
         self.taken += 1;
+        Ok(())
     }
 
     /// The mean of what was added, clipped: by value first, so that the norm holds in the end.
@@ -176,9 +206,11 @@ mod tests {
     use std::sync::Arc;
 
     use candle_core::{Device, Tensor};
+    use mobilenet::weights::{self, Normalisation, WeightsMetadata};
     use mobilenet::{Composed, Images, ModelConfig, Network, Variant};
 
     use super::*;
+    use crate::model::start;
     use crate::{Objective, Targets};
 
     const EPOCHS: usize = 30;
@@ -250,5 +282,37 @@ mod tests {
         learn(&mut network, 1, 32768.0);
         assert!(stepper.take(network.parameters(), 8.0).unwrap());
         assert!(arena(&network) != before);
+    }
+
+    #[test]
+    fn the_loss_scale_goes_on_where_a_weights_file_left_it() {
+        let (mut network, mut stepper) = scene("");
+        learn(&mut network, 0, 1e30);
+        stepper.take(network.parameters(), 8.0).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let metadata = WeightsMetadata {
+            model: network.config().clone().into(),
+            class_names: vec!["dark".to_owned(), "bright".to_owned()],
+            image_size: 16,
+            normalisation: Normalisation::IMAGENET,
+            epoch: None,
+            score: None,
+            training: stepper.state(),
+        };
+        weights::save(&path, &network, &metadata).unwrap();
+
+        let mut config = RunConfig::default();
+        config.model.width = 0.25;
+        config.model.pretrained = Some(path);
+        let training = start(&config, 2, &Device::Cpu).unwrap().training;
+        let (_, mut next) = scene("");
+        next.go_on_from(training);
+        assert_eq!(next.loss_scale(), Some(32768.0));
+        assert_eq!(next.state(), stepper.state());
+        next.go_on_from(Some(
+            serde_json::json!({ LOSS_SCALER: { "scale": -1.0, "good_steps": 0 } }),
+        ));
+        assert_eq!(next.loss_scale(), Some(32768.0));
     }
 }

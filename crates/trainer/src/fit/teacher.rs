@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{Source, WeightsMetadata};
-use mobilenet::{ByteTable, Images, Network};
+use mobilenet::weights::{self, WeightsMetadata};
+use mobilenet::{ByteTable, Images, Model};
 
 use crate::config::{ConfigError, DistillationConfig};
 use crate::{Result, Teaching};
 
 /// A network that only answers: it is run as in evaluation, and no gradient reaches it.
 pub(super) struct Teacher {
-    network: Network,
+    network: Box<dyn Model>,
     /// Its own normalisation.
     table: Arc<ByteTable>,
     temperature: f64,
@@ -29,13 +29,12 @@ impl Teacher {
         student: &WeightsMetadata,
         device: &Device,
     ) -> Result<Self> {
-        let loaded = Source::open(&config.teacher, Default::default())?.load(device)?;
+        let loaded = weights::load_model(&config.teacher, Default::default(), device)?;
         let (theirs, ours) = (&loaded.metadata.class_names, &student.class_names);
-        // A file that names no classes numbers them: then the order is the user's word.
-        let numbered = theirs
-            .iter()
-            .enumerate()
-            .all(|(i, name)| *name == i.to_string());
+        // A file from elsewhere names no classes, and they are numbered: the order is the user's word.
+        let names_none = !loaded.report.assumed.is_empty();
+        let numbers = (0..theirs.len()).map(|class| class.to_string());
+        let numbered = names_none && numbers.eq(theirs.iter().cloned());
         if theirs.len() != ours.len() || (theirs != ours && !numbered) {
             let some = |names: &[String]| names[..names.len().min(5)].join(", ");
             return Err(ConfigError::Invalid {
