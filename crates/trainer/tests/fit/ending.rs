@@ -53,6 +53,10 @@ fn patience_ends_a_run_that_gains_nothing() {
     // Too small a rate to move a single prediction.
     scene.config.train.learning_rate = 1e-12;
     scene.config.model.batch_norm_momentum = Some(1e-9);
+    // Of a run that trains nothing but the head, too: nothing thaws that could gain yet.
+    scene.config.train.freeze_epochs = 20;
+    assert_eq!(scene.run().0.epochs.len(), 3);
+    scene.config.train.freeze_epochs = 0;
     let (outcome, recorder) = scene.run();
     assert_eq!(outcome.ending, Ending::StoppedEarly);
     assert_eq!(outcome.epochs.len(), 3);
@@ -181,4 +185,27 @@ fn wrong_folders_are_errors_before_the_first_batch() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 0;
     assert!(scene.error().to_string().contains("train.epochs"));
+}
+
+#[test]
+fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 1;
+    // One step, whose gradient is a number.
+    scene.config.data.batch_size = 40;
+    scene.config.optimizer = serde_json::from_str(r#"{ "type": "sgd" }"#).unwrap();
+    scene.config.train.learning_rate = 1e308;
+    let error = scene.error();
+    assert!(
+        matches!(
+            error,
+            Error::NonFiniteWeights {
+                epoch: 1,
+                best: None
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("train.learning_rate"), "{error}");
+    assert!(scene.weights_in("run-001").is_empty());
 }

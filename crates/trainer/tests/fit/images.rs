@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use mnist_data::{ImageFolder, MixConfig, Preset, TtaConfig, WeightPattern};
 use trainer::config::DataSource;
-use trainer::{Classifier, InferenceOptions, RunDir, Splits};
+use trainer::{Classifier, InferenceOptions, Prediction, RunDir, Splits};
 
-use crate::scene::{Scene, arena};
+use crate::scene::{SIDE, Scene, arena, stripes, unpack};
 
 #[test]
 fn augmented_runs_do_not_depend_on_the_number_of_threads_that_decode() {
@@ -63,6 +63,11 @@ fn images_that_weigh_nothing_teach_nothing() {
     };
     let one_sided = bias(&scene);
     assert!(one_sided[0] > one_sided[1] + 1e-3, "{one_sided:?}");
+    // Mixed into others they teach no more.
+    scene.config.mix.mixup_alpha = 1.0;
+    let mixed = bias(&scene);
+    assert!(mixed[0] > mixed[1] + 1e-3, "{mixed:?}");
+    scene.config.mix = MixConfig::default();
     scene.config.data.sample_weights.patterns[0].pattern = "2/**".to_owned();
     assert!(scene.error().to_string().contains("matches no sample"));
 }
@@ -159,33 +164,46 @@ fn folds_are_trained_one_after_the_other_and_told_together() {
 #[test]
 fn views_of_an_image_are_averaged() {
     let mut scene = Scene::new();
-    scene.config.train.epochs = 2;
+    scene.config.train.epochs = 8;
     let (outcome, _) = scene.run();
-    let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
     let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
-    let predict = |tta| {
+    // Brighter to the right, and to the left.
+    let shaded = |image: usize| -> Vec<u8> {
+        let pixels = stripes(image).into_iter().enumerate();
+        pixels
+            .map(|(i, pixel)| pixel + (i % SIDE) as u8 * 3)
+            .collect()
+    };
+    let mirrored = |image: usize| -> Vec<u8> {
+        let pixels = shaded(image);
+        let rows = pixels.chunks(SIDE);
+        rows.flat_map(|row| row.iter().rev().copied()).collect()
+    };
+    let predict = |shown: &dyn Fn(usize) -> Vec<u8>, tta| {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("images");
+        unpack(dir.path(), &root, shown);
+        let images = mnist_data::list_images(&root.join("test")).unwrap();
         let options = InferenceOptions {
             tta,
             batch_size: 3,
             ..InferenceOptions::default()
         };
-        trainer::predict(
-            &classifier,
-            images.clone(),
-            options,
-            &mnist_data::NoProgress,
-        )
-        .unwrap()
+        trainer::predict(&classifier, images, options, &mnist_data::NoProgress).unwrap()
     };
-    let (one, views) = (predict(TtaConfig::None), predict(TtaConfig::Flip));
-    assert_eq!(one.len(), views.len());
-    for (a, b) in one.iter().zip(&views) {
-        assert_eq!(a.id, b.id);
-        assert!((b.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    let one = predict(&shaded, TtaConfig::None);
+    let other = predict(&mirrored, TtaConfig::None);
+    let views = predict(&shaded, TtaConfig::Flip);
+    assert_eq!((one.len(), other.len()), (views.len(), views.len()));
+    for ((one, other), both) in one.iter().zip(&other).zip(&views) {
+        assert_eq!((&one.id, &other.id), (&both.id, &both.id));
+        let pairs = one.probabilities.iter().zip(&other.probabilities);
+        for ((a, b), mean) in pairs.zip(&both.probabilities) {
+            let difference = ((a + b) / 2.0 - mean).abs();
+            assert!(difference < 1e-6, "{}: {a}, {b}, {mean}", both.id);
+        }
     }
-    assert!(
-        one.iter()
-            .zip(&views)
-            .any(|(a, b)| a.probabilities != b.probabilities)
-    );
+    let differ =
+        |(a, b): (&Prediction, &Prediction)| (a.probabilities[0] - b.probabilities[0]).abs() > 1e-5;
+    assert!(one.iter().zip(&other).any(differ));
 }

@@ -3,16 +3,13 @@
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
+use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ModelConfig, Network, Precision, Variant, weights};
-use optim::{EmaConfig, LrScheduleConfig, OptimizerConfig, Warmup};
+use optim::{EmaConfig, LrSchedule, LrScheduleConfig, OptimizerConfig, Warmup};
 use trainer::config::{ConfigError, DistillationConfig, LossConfig, Monitor};
 use trainer::{Classifier, Error, InferenceOptions, LrRange, RunDir, Splits};
 
-use crate::scene::{Scene, arena};
-
-fn last_loss(scene: &Scene) -> f64 {
-    scene.run().1.epochs().last().unwrap().train_loss
-}
+use crate::scene::{Scene, arena, stripes, unpack};
 
 fn named<T: serde::de::DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap()
@@ -61,7 +58,7 @@ fn every_optimizer_learns_by_every_schedule_and_loss() {
     .map(named);
     let precisions = precisions();
     assert!(precisions.contains(&Precision::F32));
-    let mut scene = Scene::new();
+    let mut scene = Scene::digits();
     scene.config.train.epochs = 4;
     for (optimizer, learning_rate) in &optimizers {
         for schedule in &schedules {
@@ -109,9 +106,9 @@ fn small_batches_that_accumulate_are_one_large_batch() {
     scene.config.data.batch_size = 5;
     scene.config.train.accumulate_batches = 4;
     let small = arena(scene.run().0.network.as_ref());
-    let largest = large.iter().zip(&small).map(|(a, b)| (a - b).abs());
-    let largest = largest.fold(0.0f32, f32::max);
-    assert!(largest < 1e-6, "{largest}");
+    for (a, b) in large.iter().zip(&small) {
+        assert!((a - b).abs() < 1e-6, "{a} and {b}");
+    }
     scene.config.train.accumulate_batches = 1;
     let apart = arena(scene.run().0.network.as_ref());
     assert!(large.iter().zip(&apart).any(|(a, b)| (a - b).abs() > 1e-5));
@@ -130,6 +127,41 @@ fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
         (report.learning_rate - rate * 0.5).abs() < 1e-12,
         "{report:?}"
     );
+    let way = |accumulate| {
+        let mut scene = Scene::new();
+        scene.config.train.epochs = 1;
+        scene.config.train.accumulate_batches = accumulate;
+        // A step of plain descent at rate 1 is as long as the clipped gradient.
+        scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
+        scene.config.train.clip_gradient_norm = Some(1e-4);
+        scene.config.train.learning_rate = 1.0;
+        moved(&scene)
+    };
+    let (one, two) = (norm(&way(5)), norm(&way(3)));
+    assert!((one - 1e-4).abs() < 1e-6, "{one}");
+    assert!(two > 1.2e-4 && two < 2.01e-4, "{two}");
+}
+
+/// What a network starts from: trained at a rate that moves nothing.
+fn start_of(scene: &Scene) -> Vec<f32> {
+    let mut still = Scene::new();
+    still.config.model = scene.config.model.clone();
+    still.config.train.epochs = 1;
+    still.config.train.learning_rate = 1e-30;
+    still.config.optimizer = named(r#"{ "type": "sgd" }"#);
+    arena(still.run().0.network.as_ref())
+}
+
+/// How far a run moves each parameter.
+fn moved(scene: &Scene) -> Vec<f32> {
+    let end = arena(scene.run().0.network.as_ref());
+    let start = start_of(scene);
+    end.iter().zip(&start).map(|(a, b)| a - b).collect()
+}
+
+fn norm(values: &[f32]) -> f64 {
+    let squares = values.iter().map(|v| f64::from(*v).powi(2));
+    squares.sum::<f64>().sqrt()
 }
 
 #[test]
@@ -139,24 +171,6 @@ fn clipping_holds_the_step_of_plain_descent() {
     scene.config.data.batch_size = 40;
     scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
     scene.config.train.learning_rate = 1.0;
-    let start = {
-        let mut still = Scene::new();
-        still.config.train.epochs = 1;
-        still.config.train.learning_rate = 1e-30;
-        still.config.optimizer = named(r#"{ "type": "sgd" }"#);
-        arena(still.run().0.network.as_ref())
-    };
-    let moved = |scene: &Scene| -> Vec<f32> {
-        let end = arena(scene.run().0.network.as_ref());
-        end.iter().zip(&start).map(|(a, b)| a - b).collect()
-    };
-    let norm = |values: &[f32]| {
-        values
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt()
-    };
     let free = moved(&scene);
     assert!(norm(&free) > 0.2, "{}", norm(&free));
     scene.config.train.clip_gradient_norm = Some(0.1);
@@ -173,18 +187,68 @@ fn clipping_holds_the_step_of_plain_descent() {
 fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 1;
+    // One step of plain descent, so that what moves is the rate times the gradient.
+    scene.config.data.batch_size = 40;
     scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
-    scene.config.train.backbone_learning_rate = 0.0;
+    scene.config.train.learning_rate = 0.5;
     let (outcome, _) = scene.run();
-    scene.config.train.learning_rate = 1e-30;
-    let (still, _) = scene.run();
-    let backbone = still.network.parameters().backbone();
-    let (ours, still) = (
-        arena(outcome.network.as_ref()),
-        arena(still.network.as_ref()),
+    let parameters = outcome.network.parameters();
+    let part = |name: &str| {
+        let segments = parameters.segments().iter();
+        let mut found = segments.filter(|segment| segment.name.starts_with(name));
+        found.next().unwrap().range.clone()
+    };
+    let (stem, first, head) = (
+        part("features.0."),
+        part("features.1."),
+        part("classifier."),
     );
-    assert_eq!(ours[backbone.clone()], still[backbone.clone()]);
-    assert_ne!(ours[backbone.end..], still[backbone.end..]);
+    let plain = moved(&scene);
+    scene.config.train.backbone_learning_rate = 0.0;
+    let held = moved(&scene);
+    assert!(norm(&held[parameters.backbone()]) < 1e-20);
+    assert_eq!(held[parameters.head()], plain[parameters.head()]);
+    scene.config.train.backbone_learning_rate = 1.0;
+    scene.config.train.layer_decay = 0.8;
+    let decayed = moved(&scene);
+    // The head is block 13, counted from the stem.
+    for (range, factor) in [
+        (stem, 0.8f64.powi(13)),
+        (first, 0.8f64.powi(12)),
+        (head, 1.0),
+    ] {
+        let (plain, decayed) = (norm(&plain[range.clone()]), norm(&decayed[range.clone()]));
+        assert!(plain > 0.0);
+        let ratio = decayed / plain / factor;
+        assert!((ratio - 1.0).abs() < 0.01, "{range:?}: {ratio}");
+    }
+}
+
+#[test]
+fn the_plateau_watches_what_is_monitored() {
+    for (monitor, mode) in [(Monitor::ValLoss, "min"), (Monitor::ValAccuracy, "max")] {
+        let mut scene = Scene::new();
+        scene.config.train.epochs = 8;
+        scene.config.train.monitor = monitor;
+        // Hardly ever an improvement, so that the rate comes down.
+        let schedule = format!(
+            r#"{{ "type": "plateau", "mode": "{mode}", "patience": 1, "threshold": 0.1 }}"#
+        );
+        scene.config.schedule = named(&schedule);
+        let (_, recorder) = scene.run();
+        let epochs = recorder.epochs();
+        let rate = scene.config.train.learning_rate;
+        let mut expected = LrSchedule::new(&scene.config.schedule, None, rate, 8, 5).unwrap();
+        for epoch in &epochs {
+            assert_eq!(epoch.learning_rate, expected.learning_rate());
+            (0..5).for_each(|_| expected.step());
+            expected.epoch_end(match monitor {
+                Monitor::ValLoss => epoch.val_loss,
+                _ => epoch.val_accuracy,
+            });
+        }
+        assert!(epochs[7].learning_rate < rate, "{monitor:?}: {epochs:?}");
+    }
 }
 
 #[test]
@@ -239,20 +303,54 @@ fn the_average_is_measured_and_saved_beside_the_weights() {
 fn a_student_comes_closer_to_its_teacher() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 8;
-    let (teacher, _) = scene.run();
-    let teacher = teacher.best.unwrap().weights;
-    scene.config.train.epochs = 3;
+    // A teacher that is wrong: it takes lying stripes for standing ones.
+    let mut wrong = Scene::new();
+    wrong.config = scene.config.clone();
+    let root = wrong.dir.path().join("wrong");
+    unpack(wrong.dir.path(), &root, |image| stripes(image + 1));
+    wrong.config.data.root = Some(root);
+    let (taught_by, _) = wrong.run();
+    let teacher = taught_by.best.clone().unwrap().weights;
     scene.config.train.seed = 5;
     scene.config.distillation = Some(DistillationConfig {
         weight: 1.0,
         ..DistillationConfig::new(&teacher)
     });
-    assert!(last_loss(&scene).is_finite());
+    // On images that neither has seen, by the mean difference of their probabilities.
+    let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
+    let answers = |network: &dyn mobilenet::Model, metadata: &WeightsMetadata| -> Vec<f32> {
+        let classifier = Classifier::new(network, metadata);
+        let options = InferenceOptions::default();
+        let predictions = trainer::predict(
+            &classifier,
+            images.clone(),
+            options,
+            &mnist_data::NoProgress,
+        );
+        let predictions = predictions.unwrap().into_iter();
+        predictions.flat_map(|p| p.probabilities).collect()
+    };
+    let taught_by = answers(taught_by.network.as_ref(), &taught_by.metadata);
+    let distance = |scene: &Scene| {
+        let student = scene.run().0;
+        let answers = answers(student.network.as_ref(), &student.metadata);
+        let differences = answers.iter().zip(&taught_by).map(|(a, b)| (a - b).abs());
+        differences.sum::<f32>() / answers.len() as f32
+    };
+    let with = distance(&scene);
+    let distillation = scene.config.distillation.take();
+    let without = distance(&scene);
+    assert!(
+        with < 0.8 * without,
+        "{with} with a teacher, {without} without"
+    );
+    scene.config.distillation = distillation;
 
     // With all of the loss the teacher's, labels do not matter: class weights change nothing.
     let alone = arena(scene.run().0.network.as_ref());
     scene.config.loss = named(r#"{ "type": "focal", "alpha": [1, 5] }"#);
     assert_eq!(arena(scene.run().0.network.as_ref()), alone);
+    let alone_with = scene.config.distillation.clone();
 
     // A teacher for other classes is refused by name.
     let mut other = Scene::new();
@@ -261,14 +359,22 @@ fn a_student_comes_closer_to_its_teacher() {
         let folder = other.root().join(split);
         std::fs::rename(folder.join("0"), folder.join("zero")).unwrap();
     }
-    let (other, _) = other.run();
-    scene.config.distillation = Some(DistillationConfig::new(other.best.unwrap().weights));
-    let error = scene.error();
-    assert!(
-        matches!(&error, Error::Config(ConfigError::Invalid { key, .. }) if *key == "distillation.teacher"),
-        "{error}"
-    );
-    assert!(error.to_string().contains("zero"), "{error}");
+    let (outcome, _) = other.run();
+    scene.config.distillation = Some(DistillationConfig::new(outcome.best.unwrap().weights));
+    // Numbers are names too, where a file says that they are.
+    other.config.distillation = Some(DistillationConfig::new(teacher));
+    for error in [scene.error(), other.error()] {
+        assert!(
+            matches!(&error, Error::Config(ConfigError::Invalid { key, .. }) if *key == "distillation.teacher"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("zero"), "{error}");
+    }
+
+    // Mixtures are taught as the teacher sees them.
+    scene.config.distillation = alone_with;
+    scene.config.mix.cutmix_alpha = 1.0;
+    assert!(arena(scene.run().0.network.as_ref()) != alone);
 }
 
 #[test]
@@ -310,6 +416,14 @@ fn a_range_test_tries_growing_rates_and_changes_no_weights_on_disk() {
         "{text}"
     );
     assert_eq!(text.lines().count(), curve.points.len() + 1);
+    let files = std::fs::read_dir(scene.dir.path()).unwrap();
+    let runs = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for run in runs.filter(|name| name.starts_with("lr-find")) {
+        assert_eq!(
+            scene.weights_in(&run),
+            [""; 0].map(std::path::PathBuf::from)
+        );
+    }
     let error = find(LrRange { to: 1e-9, ..range }).unwrap_err().to_string();
     assert!(error.contains("0 < from < to"), "{error}");
 }

@@ -1,12 +1,12 @@
 //! A run's folder and settings, small enough for seconds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
 use trainer::{Error, EventSink, Outcome, Recorder, RunConfig, RunDir, Splits};
 
-const SIDE: usize = 16;
+pub(crate) const SIDE: usize = 16;
 
 /// A run's folder with `images/{train,val,test}`: stripes that lie (class 0) or stand (class 1).
 pub(crate) struct Scene {
@@ -17,28 +17,8 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for (split, count) in [("train", 56), ("t10k", 16)] {
-            let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
-            let pixels = (0..count).flat_map(stripes).collect();
-            let path = |what: &str| dir.path().join(format!("{split}-{what}-ubyte"));
-            let images = IdxImages::new(SIDE, SIDE, pixels).unwrap();
-            images
-                .write(&path("images-idx3"), Compression::None)
-                .unwrap();
-            IdxLabels::new(labels)
-                .write(&path("labels-idx1"), Compression::None)
-                .unwrap();
-        }
         let root = dir.path().join("images");
-        let validation = Validation {
-            count: 16,
-            ..Validation::default()
-        };
-        let options = UnpackOptions {
-            validation,
-            class_names: None,
-        };
-        mnist_data::unpack(dir.path(), &root, &options, &NoProgress).unwrap();
+        unpack(dir.path(), &root, stripes);
         let text = "
             data = { source = 'folder', root = 'set below', batch_size = 8, image_size = 16 }
             model = { width = 0.25, batch_norm_momentum = 0.3 }
@@ -49,6 +29,26 @@ impl Scene {
         let mut config = RunConfig::from_toml(text, "test").unwrap();
         config.data.root = Some(root);
         Self { dir, config }
+    }
+
+    /// The same on real digits: 96 of the sample that comes with the project.
+    pub(crate) fn digits() -> Self {
+        let mut scene = Self::new();
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
+        let root = scene.dir.path().join("digits");
+        let validation = Validation {
+            count: 64,
+            ..Validation::default()
+        };
+        let options = UnpackOptions {
+            validation,
+            class_names: None,
+        };
+        mnist_data::unpack(&sample, &root, &options, &NoProgress).unwrap();
+        scene.config.data.root = Some(root);
+        scene.config.data.limit = Some(96);
+        scene.config.data.batch_size = 16;
+        scene
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -90,7 +90,32 @@ impl Scene {
     }
 }
 
-fn stripes(image: usize) -> Vec<u8> {
+/// Images `0..56` and `0..16` as `shown`, in turns of class 0 and 1, by way of IDX files in `dir`.
+pub(crate) fn unpack(dir: &Path, root: &Path, shown: impl Fn(usize) -> Vec<u8>) {
+    for (split, count) in [("train", 56), ("t10k", 16)] {
+        let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
+        let pixels = (0..count).flat_map(&shown).collect();
+        let path = |what: &str| dir.join(format!("{split}-{what}-ubyte"));
+        let images = IdxImages::new(SIDE, SIDE, pixels).unwrap();
+        images
+            .write(&path("images-idx3"), Compression::None)
+            .unwrap();
+        IdxLabels::new(labels)
+            .write(&path("labels-idx1"), Compression::None)
+            .unwrap();
+    }
+    let validation = Validation {
+        count: 16,
+        ..Validation::default()
+    };
+    let options = UnpackOptions {
+        validation,
+        class_names: None,
+    };
+    mnist_data::unpack(dir, root, &options, &NoProgress).unwrap();
+}
+
+pub(crate) fn stripes(image: usize) -> Vec<u8> {
     (0..SIDE * SIDE)
         .map(|i| {
             let (row, column) = (i / SIDE, i % SIDE);
