@@ -226,7 +226,7 @@ pub(crate) enum Views {
     None,
     /// The image and its mirror image, for photographs
     Flip,
-    /// The image, and four times shifted by a pixel, for digits
+    /// The image, and four times shifted by a 28th of its side, for digits
     Shifts,
 }
 

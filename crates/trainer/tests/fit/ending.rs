@@ -8,7 +8,7 @@ use mobilenet::weights;
 use trainer::config::CheckpointPolicy;
 use trainer::{Ending, Error, Event, EventSink, MetricsFile, Recorder};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, named};
 
 #[test]
 fn checkpoints_stay_as_the_policy_says() {
@@ -193,7 +193,7 @@ fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
     scene.config.train.epochs = 1;
     // One step, whose gradient is a number.
     scene.config.data.batch_size = 40;
-    scene.config.optimizer = serde_json::from_str(r#"{ "type": "sgd" }"#).unwrap();
+    scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
     scene.config.train.learning_rate = 1e308;
     let error = scene.error();
     assert!(

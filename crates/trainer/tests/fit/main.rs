@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod distillation;
 mod ending;
 mod features;
 mod images;
 mod learning;
+mod matrix;
 mod recipe;
 mod scene;
 mod zoo;

@@ -3,93 +3,12 @@
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
-use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ModelConfig, Network, Precision, Variant, weights};
-use optim::{EmaConfig, LrSchedule, LrScheduleConfig, OptimizerConfig, Warmup};
-use trainer::config::{ConfigError, DistillationConfig, LossConfig, Monitor};
-use trainer::{Classifier, Error, InferenceOptions, LrRange, RunDir, Splits};
+use mobilenet::weights;
+use optim::{EmaConfig, LrSchedule, Warmup};
+use trainer::config::Monitor;
+use trainer::{Classifier, InferenceOptions, LrRange, RunDir, Splits};
 
-use crate::scene::{Scene, arena, stripes, unpack};
-
-fn named<T: serde::de::DeserializeOwned>(text: &str) -> T {
-    serde_json::from_str(text).unwrap()
-}
-
-/// The precisions this machine computes in; `learning` tests what is said of the others.
-fn precisions() -> Vec<Precision> {
-    let config = ModelConfig::new(Variant::Small, 2);
-    let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();
-    let all = Precision::ALL.into_iter();
-    all.filter(|&precision| network.set_precision(precision).is_ok())
-        .collect()
-}
-
-/// Every optimizer with every schedule, loss and precision, for a few steps: the loss falls.
-#[test]
-fn every_optimizer_learns_by_every_schedule_and_loss() {
-    let optimizers: [(OptimizerConfig, f64); 7] = [
-        (named(r#"{ "type": "adam" }"#), 3e-3),
-        (named(r#"{ "type": "adamw" }"#), 3e-3),
-        (named(r#"{ "type": "sgd", "momentum": 0.9 }"#), 0.15),
-        (named(r#"{ "type": "rmsprop" }"#), 1e-3),
-        (named(r#"{ "type": "lion" }"#), 2e-3),
-        (named(r#"{ "type": "adabelief", "rectify": false }"#), 3e-3),
-        (named(r#"{ "type": "ranger", "k": 2 }"#), 0.2),
-    ];
-    assert_eq!(optimizers.len(), OptimizerConfig::all().len());
-    let schedules: [LrScheduleConfig; 9] = [
-        r#""constant""#,
-        r#"{ "type": "plateau", "mode": "max" }"#,
-        r#"{ "type": "step", "step_size": 3 }"#,
-        r#"{ "type": "multi_step", "milestones": [3] }"#,
-        r#"{ "type": "sgdr", "t_0": 4, "interval": "step" }"#,
-        r#"{ "type": "cosine", "interval": "step" }"#,
-        r#"{ "type": "one_cycle", "div_factor": 2 }"#,
-        r#"{ "type": "polynomial", "interval": "step" }"#,
-        r#"{ "type": "exponential", "gamma": 0.9 }"#,
-    ]
-    .map(named);
-    assert_eq!(schedules.len(), LrScheduleConfig::all().len());
-    let losses: [LossConfig; 3] = [
-        r#"{ "type": "cross_entropy", "label_smoothing": 0.1 }"#,
-        r#"{ "type": "focal" }"#,
-        r#"{ "type": "binary_cross_entropy" }"#,
-    ]
-    .map(named);
-    let precisions = precisions();
-    assert!(precisions.contains(&Precision::F32));
-    let mut scene = Scene::digits();
-    scene.config.train.epochs = 4;
-    for (optimizer, learning_rate) in &optimizers {
-        for schedule in &schedules {
-            let cases = losses
-                .iter()
-                .flat_map(|loss| precisions.iter().map(move |p| (loss, p)));
-            for (loss, precision) in cases {
-                scene.config.optimizer = optimizer.clone();
-                scene.config.train.learning_rate = *learning_rate;
-                scene.config.train.precision = *precision;
-                scene.config.schedule = schedule.clone();
-                scene.config.loss = loss.clone();
-                scene.config.validate().unwrap();
-                let epochs: Vec<f64> = scene
-                    .run()
-                    .1
-                    .epochs()
-                    .iter()
-                    .map(|e| e.train_loss)
-                    .collect();
-                let best = epochs[1..].iter().copied().fold(f64::INFINITY, f64::min);
-                assert!(
-                    best < epochs[0],
-                    "{} by {} on {loss:?} in {precision}: {epochs:?}",
-                    optimizer.name(),
-                    schedule.name()
-                );
-            }
-        }
-    }
-}
+use crate::scene::{Scene, arena, named};
 
 #[test]
 fn small_batches_that_accumulate_are_one_large_batch() {
@@ -297,84 +216,6 @@ fn the_average_is_measured_and_saved_beside_the_weights() {
     let all = ema.into_iter().chain(own).fold(f64::INFINITY, f64::min);
     assert!((outcome.best.unwrap().score - all).abs() < 1e-12);
     assert_eq!(outcome.metadata.score, Some(all));
-}
-
-#[test]
-fn a_student_comes_closer_to_its_teacher() {
-    let mut scene = Scene::new();
-    scene.config.train.epochs = 8;
-    // A teacher that is wrong: it takes lying stripes for standing ones.
-    let mut wrong = Scene::new();
-    wrong.config = scene.config.clone();
-    let root = wrong.dir.path().join("wrong");
-    unpack(wrong.dir.path(), &root, |image| stripes(image + 1));
-    wrong.config.data.root = Some(root);
-    let (taught_by, _) = wrong.run();
-    let teacher = taught_by.best.clone().unwrap().weights;
-    scene.config.train.seed = 5;
-    scene.config.distillation = Some(DistillationConfig {
-        weight: 1.0,
-        ..DistillationConfig::new(&teacher)
-    });
-    // On images that neither has seen, by the mean difference of their probabilities.
-    let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
-    let answers = |network: &dyn mobilenet::Model, metadata: &WeightsMetadata| -> Vec<f32> {
-        let classifier = Classifier::new(network, metadata);
-        let options = InferenceOptions::default();
-        let predictions = trainer::predict(
-            &classifier,
-            images.clone(),
-            options,
-            &mnist_data::NoProgress,
-        );
-        let predictions = predictions.unwrap().into_iter();
-        predictions.flat_map(|p| p.probabilities).collect()
-    };
-    let taught_by = answers(taught_by.network.as_ref(), &taught_by.metadata);
-    let distance = |scene: &Scene| {
-        let student = scene.run().0;
-        let answers = answers(student.network.as_ref(), &student.metadata);
-        let differences = answers.iter().zip(&taught_by).map(|(a, b)| (a - b).abs());
-        differences.sum::<f32>() / answers.len() as f32
-    };
-    let with = distance(&scene);
-    let distillation = scene.config.distillation.take();
-    let without = distance(&scene);
-    assert!(
-        with < 0.8 * without,
-        "{with} with a teacher, {without} without"
-    );
-    scene.config.distillation = distillation;
-
-    // With all of the loss the teacher's, labels do not matter: class weights change nothing.
-    let alone = arena(scene.run().0.network.as_ref());
-    scene.config.loss = named(r#"{ "type": "focal", "alpha": [1, 5] }"#);
-    assert_eq!(arena(scene.run().0.network.as_ref()), alone);
-    let alone_with = scene.config.distillation.clone();
-
-    // A teacher for other classes is refused by name.
-    let mut other = Scene::new();
-    other.config.train.epochs = 1;
-    for split in ["train", "val"] {
-        let folder = other.root().join(split);
-        std::fs::rename(folder.join("0"), folder.join("zero")).unwrap();
-    }
-    let (outcome, _) = other.run();
-    scene.config.distillation = Some(DistillationConfig::new(outcome.best.unwrap().weights));
-    // Numbers are names too, where a file says that they are.
-    other.config.distillation = Some(DistillationConfig::new(teacher));
-    for error in [scene.error(), other.error()] {
-        assert!(
-            matches!(&error, Error::Config(ConfigError::Invalid { key, .. }) if *key == "distillation.teacher"),
-            "{error}"
-        );
-        assert!(error.to_string().contains("zero"), "{error}");
-    }
-
-    // Mixtures are taught as the teacher sees them.
-    scene.config.distillation = alone_with;
-    scene.config.mix.cutmix_alpha = 1.0;
-    assert!(arena(scene.run().0.network.as_ref()) != alone);
 }
 
 #[test]

@@ -128,3 +128,8 @@ pub(crate) fn stripes(image: usize) -> Vec<u8> {
 pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
     network.parameters().arena().to_vec1().unwrap()
 }
+
+/// A setting as JSON.
+pub(crate) fn named<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).unwrap()
+}

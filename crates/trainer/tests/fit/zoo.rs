@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use mnist_data::NoProgress;
 use mobilenet::weights::{self, Given};
+use trainer::config::DistillationConfig;
 use trainer::{Classifier, Ending, Event, InferenceOptions, RunConfig};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, arena};
 
 /// A file of EfficientNet-B0's tensors, whose shapes the golden data name, with numbers that
 /// keep the images apart.
@@ -101,6 +102,14 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let written = best.weights.with_file_name("config.toml");
     let written = RunConfig::read(&written).unwrap();
     assert_eq!(written.model.name, scene.config.model.name);
+    // It may teach a network that is trained whole.
+    let mut student = Scene::new();
+    student.config.train.epochs = 1;
+    student.config.data.image_size = 64;
+    student.config.data.normalisation = scene.config.data.normalisation;
+    let alone = arena(student.run().0.network.as_ref());
+    student.config.distillation = Some(DistillationConfig::new(&best.weights));
+    assert!(arena(student.run().0.network.as_ref()) != alone);
     // A second run has the features on disk; it can start from the first one's file, too, and
     // ends where nothing is gained any more, though its backbone never thaws.
     scene.config.model.pretrained = Some(best.weights);

@@ -1,0 +1,85 @@
+//! Learning from a trained network.
+
+use mobilenet::weights::WeightsMetadata;
+use trainer::config::{ConfigError, DistillationConfig};
+use trainer::{Classifier, Error, InferenceOptions};
+
+use crate::scene::{Scene, arena, named, stripes, unpack};
+
+#[test]
+fn a_student_comes_closer_to_its_teacher() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 8;
+    // A teacher that is wrong: it takes lying stripes for standing ones.
+    let mut wrong = Scene::new();
+    wrong.config = scene.config.clone();
+    let root = wrong.dir.path().join("wrong");
+    unpack(wrong.dir.path(), &root, |image| stripes(image + 1));
+    wrong.config.data.root = Some(root);
+    let (taught_by, _) = wrong.run();
+    let teacher = taught_by.best.clone().unwrap().weights;
+    scene.config.train.seed = 5;
+    scene.config.distillation = Some(DistillationConfig {
+        weight: 1.0,
+        ..DistillationConfig::new(&teacher)
+    });
+    // On images that neither has seen, by the mean difference of their probabilities.
+    let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
+    let answers = |network: &dyn mobilenet::Model, metadata: &WeightsMetadata| -> Vec<f32> {
+        let classifier = Classifier::new(network, metadata);
+        let options = InferenceOptions::default();
+        let predictions = trainer::predict(
+            &classifier,
+            images.clone(),
+            options,
+            &mnist_data::NoProgress,
+        );
+        let predictions = predictions.unwrap().into_iter();
+        predictions.flat_map(|p| p.probabilities).collect()
+    };
+    let taught_by = answers(taught_by.network.as_ref(), &taught_by.metadata);
+    let distance = |scene: &Scene| {
+        let student = scene.run().0;
+        let answers = answers(student.network.as_ref(), &student.metadata);
+        let differences = answers.iter().zip(&taught_by).map(|(a, b)| (a - b).abs());
+        differences.sum::<f32>() / answers.len() as f32
+    };
+    let with = distance(&scene);
+    let distillation = scene.config.distillation.take();
+    let without = distance(&scene);
+    assert!(
+        with < 0.8 * without,
+        "{with} with a teacher, {without} without"
+    );
+    scene.config.distillation = distillation;
+
+    // With all of the loss the teacher's, labels do not matter: class weights change nothing.
+    let alone = arena(scene.run().0.network.as_ref());
+    scene.config.loss = named(r#"{ "type": "focal", "alpha": [1, 5] }"#);
+    assert_eq!(arena(scene.run().0.network.as_ref()), alone);
+    let alone_with = scene.config.distillation.clone();
+
+    // A teacher for other classes is refused by name.
+    let mut other = Scene::new();
+    other.config.train.epochs = 1;
+    for split in ["train", "val"] {
+        let folder = other.root().join(split);
+        std::fs::rename(folder.join("0"), folder.join("zero")).unwrap();
+    }
+    let (outcome, _) = other.run();
+    scene.config.distillation = Some(DistillationConfig::new(outcome.best.unwrap().weights));
+    // Numbers are names too, where a file says that they are.
+    other.config.distillation = Some(DistillationConfig::new(teacher));
+    for error in [scene.error(), other.error()] {
+        assert!(
+            matches!(&error, Error::Config(ConfigError::Invalid { key, .. }) if *key == "distillation.teacher"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("zero"), "{error}");
+    }
+
+    // Mixtures are taught as the teacher sees them.
+    scene.config.distillation = alone_with;
+    scene.config.mix.cutmix_alpha = 1.0;
+    assert!(arena(scene.run().0.network.as_ref()) != alone);
+}

@@ -1,0 +1,84 @@
+//! Every optimizer with every schedule, loss and precision.
+
+use candle_core::Device;
+use mobilenet::{ModelConfig, Network, Precision, Variant};
+use optim::{LrScheduleConfig, OptimizerConfig};
+use trainer::config::LossConfig;
+
+use crate::scene::{Scene, named};
+
+/// The precisions this machine computes in; `learning` tests what is said of the others.
+fn precisions() -> Vec<Precision> {
+    let config = ModelConfig::new(Variant::Small, 2);
+    let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();
+    let all = Precision::ALL.into_iter();
+    all.filter(|&precision| network.set_precision(precision).is_ok())
+        .collect()
+}
+
+/// Every optimizer with every schedule, loss and precision, for a few steps: the loss falls.
+#[test]
+fn every_optimizer_learns_by_every_schedule_and_loss() {
+    let optimizers: [(OptimizerConfig, f64); 7] = [
+        (named(r#"{ "type": "adam" }"#), 3e-3),
+        (named(r#"{ "type": "adamw" }"#), 3e-3),
+        (named(r#"{ "type": "sgd", "momentum": 0.9 }"#), 0.15),
+        (named(r#"{ "type": "rmsprop" }"#), 1e-3),
+        (named(r#"{ "type": "lion" }"#), 2e-3),
+        (named(r#"{ "type": "adabelief", "rectify": false }"#), 3e-3),
+        (named(r#"{ "type": "ranger", "k": 2 }"#), 0.2),
+    ];
+    assert_eq!(optimizers.len(), OptimizerConfig::all().len());
+    let schedules: [LrScheduleConfig; 9] = [
+        r#""constant""#,
+        r#"{ "type": "plateau", "mode": "max" }"#,
+        r#"{ "type": "step", "step_size": 3 }"#,
+        r#"{ "type": "multi_step", "milestones": [3] }"#,
+        r#"{ "type": "sgdr", "t_0": 4, "interval": "step" }"#,
+        r#"{ "type": "cosine", "interval": "step" }"#,
+        r#"{ "type": "one_cycle", "div_factor": 2 }"#,
+        r#"{ "type": "polynomial", "interval": "step" }"#,
+        r#"{ "type": "exponential", "gamma": 0.9 }"#,
+    ]
+    .map(named);
+    assert_eq!(schedules.len(), LrScheduleConfig::all().len());
+    let losses: [LossConfig; 3] = [
+        r#"{ "type": "cross_entropy", "label_smoothing": 0.1 }"#,
+        r#"{ "type": "focal" }"#,
+        r#"{ "type": "binary_cross_entropy" }"#,
+    ]
+    .map(named);
+    let precisions = precisions();
+    assert!(precisions.contains(&Precision::F32));
+    let mut scene = Scene::digits();
+    scene.config.train.epochs = 4;
+    for (optimizer, learning_rate) in &optimizers {
+        for schedule in &schedules {
+            let cases = losses
+                .iter()
+                .flat_map(|loss| precisions.iter().map(move |p| (loss, p)));
+            for (loss, precision) in cases {
+                scene.config.optimizer = optimizer.clone();
+                scene.config.train.learning_rate = *learning_rate;
+                scene.config.train.precision = *precision;
+                scene.config.schedule = schedule.clone();
+                scene.config.loss = loss.clone();
+                scene.config.validate().unwrap();
+                let epochs: Vec<f64> = scene
+                    .run()
+                    .1
+                    .epochs()
+                    .iter()
+                    .map(|e| e.train_loss)
+                    .collect();
+                let best = epochs[1..].iter().copied().fold(f64::INFINITY, f64::min);
+                assert!(
+                    best < epochs[0],
+                    "{} by {} on {loss:?} in {precision}: {epochs:?}",
+                    optimizer.name(),
+                    schedule.name()
+                );
+            }
+        }
+    }
+}
