@@ -62,7 +62,7 @@ impl WeightsConfig {
     pub fn apply(&self, samples: &mut [Sample]) -> Result<()> {
         for (number, entry) in self.patterns.iter().enumerate() {
             let refuse = |problem: String| Error::Setting {
-                setting: "weights.patterns",
+                setting: "sample_weights.patterns",
                 problem: format!("number {} ({:?}): {problem}", number + 1, entry.pattern),
             };
             if !is_weight(entry.weight) {
@@ -107,7 +107,7 @@ impl WeightsConfig {
         }
         if !samples.is_empty() && samples.iter().all(|sample| sample.weight == 0.0) {
             return Err(Error::Setting {
-                setting: "weights",
+                setting: "sample_weights",
                 problem: "every sample weighs 0, so that there is nothing to learn".into(),
             });
         }

@@ -8,7 +8,7 @@ use mobilenet::weights;
 use trainer::config::CheckpointPolicy;
 use trainer::{Ending, Error, Event, EventSink, MetricsFile, Recorder};
 
-use crate::scene::{Scene, named};
+use crate::scene::Scene;
 
 #[test]
 fn checkpoints_stay_as_the_policy_says() {
@@ -189,12 +189,8 @@ fn wrong_folders_are_errors_before_the_first_batch() {
 
 #[test]
 fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
-    let mut scene = Scene::new();
-    scene.config.train.epochs = 1;
-    // One step, whose gradient is a number.
-    scene.config.data.batch_size = 40;
-    scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
-    scene.config.train.learning_rate = 1e308;
+    // Its gradient is a number still.
+    let scene = Scene::one_step(1e308);
     let error = scene.error();
     assert!(
         matches!(

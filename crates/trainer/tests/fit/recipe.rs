@@ -63,11 +63,8 @@ fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
 
 /// What a network starts from: trained at a rate that moves nothing.
 fn start_of(scene: &Scene) -> Vec<f32> {
-    let mut still = Scene::new();
+    let mut still = Scene::one_step(1e-30);
     still.config.model = scene.config.model.clone();
-    still.config.train.epochs = 1;
-    still.config.train.learning_rate = 1e-30;
-    still.config.optimizer = named(r#"{ "type": "sgd" }"#);
     arena(still.run().0.network.as_ref())
 }
 
@@ -85,11 +82,7 @@ fn norm(values: &[f32]) -> f64 {
 
 #[test]
 fn clipping_holds_the_step_of_plain_descent() {
-    let mut scene = Scene::new();
-    scene.config.train.epochs = 1;
-    scene.config.data.batch_size = 40;
-    scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
-    scene.config.train.learning_rate = 1.0;
+    let mut scene = Scene::one_step(1.0);
     let free = moved(&scene);
     assert!(norm(&free) > 0.2, "{}", norm(&free));
     scene.config.train.clip_gradient_norm = Some(0.1);
@@ -104,12 +97,7 @@ fn clipping_holds_the_step_of_plain_descent() {
 
 #[test]
 fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
-    let mut scene = Scene::new();
-    scene.config.train.epochs = 1;
-    // One step of plain descent, so that what moves is the rate times the gradient.
-    scene.config.data.batch_size = 40;
-    scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
-    scene.config.train.learning_rate = 0.5;
+    let mut scene = Scene::one_step(0.5);
     let (outcome, _) = scene.run();
     let parameters = outcome.network.parameters();
     let part = |name: &str| {

@@ -51,6 +51,16 @@ impl Scene {
         scene
     }
 
+    /// The same for one step of plain descent over all images: what moves is the rate times the gradient.
+    pub(crate) fn one_step(learning_rate: f64) -> Self {
+        let mut scene = Self::new();
+        scene.config.train.epochs = 1;
+        scene.config.data.batch_size = 40;
+        scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
+        scene.config.train.learning_rate = learning_rate;
+        scene
+    }
+
     pub(crate) fn root(&self) -> PathBuf {
         self.config.data.root()
     }
