@@ -133,7 +133,8 @@ fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldRepor
         .iter()
         .find(|report| report.epoch == best.epoch);
     let own = epoch.map(EpochReport::scores);
-    let measured = [own, epoch.and_then(|report| report.ema)];
+    // Of equal scores the average's is the run's.
+    let measured = [epoch.and_then(|report| report.ema), own];
     let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
     let scores = measured.into_iter().flatten().find(is_best);
     let limit = config.data.limit.unwrap_or(usize::MAX);

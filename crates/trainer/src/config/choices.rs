@@ -118,6 +118,21 @@ impl Monitor {
         }
     }
 
+    /// Whether averaged weights of score `average` are to be preferred to weights of score `own`,
+    /// both measured on so many `images`.
+    ///
+    /// Weights as a step leaves them score better and worse from epoch to epoch, so that the best
+    /// of them owes something to luck; an average hardly does. So it is preferred unless the other
+    /// score is better by more than one standard error (the rule of Breiman et al., 1984). A loss
+    /// comes without one: the lower is preferred.
+    pub fn prefers_average(self, average: f64, own: f64, images: usize) -> bool {
+        let error = match self {
+            Self::ValAccuracy | Self::ValMacroF1 => (own * (1.0 - own) / images as f64).sqrt(),
+            Self::ValLoss => 0.0,
+        };
+        !self.improves(own, Some(average + error))
+    }
+
     /// Whether `candidate` beats `best`. A value that is not a number never does.
     pub fn improves(self, candidate: f64, best: Option<f64>) -> bool {
         match best {
@@ -199,5 +214,31 @@ impl<'de> Deserialize<'de> for DeviceChoice {
         String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_is_preferred_unless_it_is_worse_beyond_doubt() {
+        for (monitor, average, own, images, expected) in [
+            (Monitor::ValAccuracy, 0.98, 0.97, 100, true),
+            (Monitor::ValAccuracy, 1.0, 1.0, 100, true),
+            // The standard error is 0.03 of 100 images, and 0.003 of 10,000.
+            (Monitor::ValAccuracy, 0.88, 0.9, 100, true),
+            (Monitor::ValAccuracy, 0.86, 0.9, 100, false),
+            (Monitor::ValAccuracy, 0.88, 0.9, 10_000, false),
+            (Monitor::ValMacroF1, 0.88, 0.9, 100, true),
+            (Monitor::ValLoss, 0.2, 0.2, 100, true),
+            (Monitor::ValLoss, 0.21, 0.2, 100, false),
+        ] {
+            let preferred = monitor.prefers_average(average, own, images);
+            assert_eq!(
+                preferred, expected,
+                "{monitor:?}: {average}, {own}, {images}"
+            );
+        }
     }
 }

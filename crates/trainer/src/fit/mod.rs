@@ -294,9 +294,10 @@ impl<'a> Session<'a> {
         let average = self.average.as_ref();
         let average = average.and_then(|a| a.checkpoints.best().zip(a.best.as_ref()));
         let monitor = self.config.train.monitor;
+        let images = self.val.len();
         let (best, snapshot) = match (own, average) {
             (Some(own), Some(average)) => {
-                match monitor.improves(average.0.score, Some(own.0.score)) {
+                match monitor.prefers_average(average.0.score, own.0.score, images) {
                     true => average,
                     false => own,
                 }
