@@ -28,12 +28,8 @@ fn of_trainer(error: &TrainerError) -> bool {
 }
 
 fn of_data(error: &DataError) -> bool {
-    match error {
-        // The setting did what it says; the images are at fault, of which none could be read.
-        DataError::Setting { setting, .. } => *setting != "on_bad_image",
-        DataError::Table { .. } | DataError::UnknownName { .. } => true,
-        _ => false,
-    }
+    use DataError::{Setting, Table, UnknownName};
+    matches!(error, Setting { .. } | Table { .. } | UnknownName { .. })
 }
 
 /// Numbers that a network or a device does not compute in.
@@ -54,11 +50,10 @@ mod tests {
 
     #[test]
     fn settings_are_told_from_everything_else() {
-        let about = |setting| DataError::Setting {
-            setting,
+        let setting = || DataError::Setting {
+            setting: "folds",
             problem: String::new(),
         };
-        let setting = || about("folds");
         let table = DataError::Table {
             path: "weights.csv".into(),
             line: 2,
@@ -84,7 +79,7 @@ mod tests {
             (wrapped(setting().into()), true),
             (wrapped(table.into()), true),
             (wrapped(missing().into()), false),
-            (wrapped(about("on_bad_image").into()), false),
+            (wrapped(DataError::EveryImageLeftOut.into()), false),
             (wrapped(f16().into()), true),
             (wrapped(NetworkError::NoGradient.into()), false),
             (wrapped(TrainerError::RunExists("run".into())), false),

@@ -128,10 +128,7 @@ impl Iterator for Epoch {
             }
         }
         if self.must_deliver && self.delivered == 0 && self.batches > 0 {
-            return self.end(Error::Setting {
-                setting: "on_bad_image",
-                problem: "every image was left out; the warnings say why".into(),
-            });
+            return self.end(Error::EveryImageLeftOut);
         }
         None
     }

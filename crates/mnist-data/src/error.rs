@@ -76,6 +76,10 @@ pub enum Error {
         problem: String,
     },
 
+    /// Not one image of an epoch could be read, and each was left out.
+    #[error("on_bad_image: every image was left out; the warnings say why")]
+    EveryImageLeftOut,
+
     /// A file's contents are not the published ones.
     #[error("{}: SHA-256 is {found}, expected {expected}", path.display())]
     Checksum {

@@ -28,17 +28,14 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         });
         return Ok(Done::Interrupted);
     }
-    let result = test.map(|test| evaluate(&config, &outcome, &test, terminal));
-    print_result(
-        &outcome,
-        result.as_ref().and_then(|result| result.as_ref().ok()),
-    )?;
-    match result {
-        Some(result) => drop(result?),
-        None => terminal.line(&format!(
-            "no test split in {}",
-            config.data.root().display()
-        )),
+    if let Some(test) = test {
+        let result = evaluate(&config, &outcome, &test, terminal);
+        print_result(&outcome, result.as_ref().ok())?;
+        result?;
+    } else {
+        print_result(&outcome, None)?;
+        let root = config.data.root();
+        terminal.line(&format!("no test split in {}", root.display()));
     }
     if is_sample {
         prepare::warn_of_sample(terminal);

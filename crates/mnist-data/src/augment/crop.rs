@@ -89,7 +89,7 @@ impl ResizedCropConfig {
 }
 
 /// A side in whole pixels, rounded as Python's `round` does.
-fn rounded(side: f64) -> u32 {
+pub(super) fn rounded(side: f64) -> u32 {
     side.round_ties_even() as u32
 }
 

@@ -4,7 +4,7 @@ use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::config::{require, require_range, require_shares};
-use super::crop::Part;
+use super::crop::{Part, rounded};
 use super::random::{chance, log_uniform, uniform};
 use crate::decode::Picture;
 use crate::error::Result;
@@ -95,8 +95,8 @@ impl ErasingConfig {
         for _ in 0..10 {
             let target = area * uniform(rng, self.scale);
             let ratio = log_uniform(rng, self.ratio);
-            let h = (target * ratio).sqrt().round_ties_even() as u32;
-            let w = (target / ratio).sqrt().round_ties_even() as u32;
+            let h = rounded((target * ratio).sqrt());
+            let w = rounded((target / ratio).sqrt());
             if h < height && w < width {
                 return Some(Part {
                     top: below(rng, u64::from(height - h) + 1) as u32,

@@ -2,16 +2,21 @@
 
 use mobilenet::{Parameters, Precision};
 use optim::{
-    Accumulator, LossScaler, LossScalerConfig, LrSchedule, Optimizer, clip_gradient_norm,
-    clip_gradient_value,
+    Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, Optimizer,
+    clip_gradient_norm, clip_gradient_value,
 };
+use serde::{Deserialize, Serialize};
 
 use super::groups::{BACKBONE, groups, matrices};
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
-/// In a weights file's `training`: what the loss is scaled by.
-const LOSS_SCALER: &str = "loss_scaler";
+/// What a weights file's `training` holds.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Training {
+    loss_scaler: Option<LossScalerState>,
+}
 
 /// Moves the parameters: gradients are summed up over batches where that is wanted, clipped,
 /// and handed to the optimizer with the schedule's learning rate.
@@ -61,22 +66,20 @@ impl Stepper {
 
     /// What a run that starts from these weights can make use of: the state of the loss scaling.
     pub(super) fn state(&self) -> Option<serde_json::Value> {
-        let scaler = self.gradients.scaler.as_ref();
-        scaler.map(|scaler| serde_json::json!({ LOSS_SCALER: scaler.state() }))
+        let loss_scaler = self.gradients.scaler.as_ref().map(LossScaler::state);
+        loss_scaler.map(|_| serde_json::json!(Training { loss_scaler }))
     }
 
     /// Takes over such a state, where there is one and this run scales its loss too.
     pub(super) fn go_on_from(&mut self, state: Option<serde_json::Value>) {
-        let Some(scaler) = &mut self.gradients.scaler else {
+        let (Some(scaler), Some(state)) = (&mut self.gradients.scaler, state) else {
             return;
         };
-        let state = state.and_then(|mut state| state.get_mut(LOSS_SCALER).map(|s| s.take()));
-        let Some(state) = state else {
-            return;
-        };
-        let loaded = serde_json::from_value(state)
-            .map_err(|error| error.to_string())
-            .and_then(|state| scaler.load_state(state).map_err(|error| error.to_string()));
+        let state = serde_json::from_value(state).map_err(|error| error.to_string());
+        let loaded = state.and_then(|Training { loss_scaler }| {
+            let loaded = loss_scaler.map_or(Ok(()), |state| scaler.load_state(state));
+            loaded.map_err(|error| error.to_string())
+        });
         if let Err(problem) = loaded {
             // It would only have saved the first steps from being left out.
             tracing::warn!(
@@ -311,7 +314,7 @@ mod tests {
         assert_eq!(next.loss_scale(), Some(32768.0));
         assert_eq!(next.state(), stepper.state());
         next.go_on_from(Some(
-            serde_json::json!({ LOSS_SCALER: { "scale": -1.0, "good_steps": 0 } }),
+            serde_json::json!({ "loss_scaler": { "scale": -1.0, "good_steps": 0 } }),
         ));
         assert_eq!(next.loss_scale(), Some(32768.0));
     }

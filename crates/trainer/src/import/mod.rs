@@ -3,8 +3,6 @@
 mod keys;
 mod python;
 
-use optim::LrSchedule;
-
 use crate::RunConfig;
 use crate::config::ConfigError;
 use keys::{Meaning, meaning};
@@ -40,7 +38,7 @@ pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> 
         dictionary(text, keys::is_known).map_err(|problem| ConfigError::parse(origin, &problem))?;
     let entries: Vec<&Entry> = entries.iter().collect();
     let (body, remarks) = translate(&entries, origin)?;
-    check(&body, origin).map_err(|error| blame(&entries, origin, &error))?;
+    RunConfig::from_toml(&body, origin).map_err(|error| blame(&entries, origin, &error))?;
     Ok(Imported {
         toml: format!("# Translated from {origin}. Keys left out have their defaults.\n\n{body}"),
         remarks,
@@ -93,25 +91,15 @@ fn place(entry: &Entry, origin: &str) -> String {
     format!("{origin}:{}: `{}`", entry.line, entry.key)
 }
 
-/// Whether training will take it: its schedule too, which is otherwise made only when the number
-/// of images is known. What is refused of it does not depend on that.
-fn check(body: &str, origin: &str) -> Result<(), ConfigError> {
-    const STEPS_PER_EPOCH: usize = 100;
-    let config = RunConfig::from_toml(body, origin)?;
-    let (train, warmup) = (&config.train, config.warmup.as_ref());
-    let (rate, epochs) = (train.learning_rate, train.epochs);
-    LrSchedule::new(&config.schedule, warmup, rate, epochs, STEPS_PER_EPOCH)?;
-    Ok(())
-}
-
 /// The same error, with the entries that it is about: those without which there would be none, or
 /// another one.
 fn blame(entries: &[&Entry], origin: &str, error: &ConfigError) -> ConfigError {
     let message = error.to_string();
     let is_guilty = |place: usize| {
         let others = [&entries[..place], &entries[place + 1..]].concat();
-        let without = translate(&others, origin).and_then(|(body, _)| check(&body, origin));
-        without.map_or_else(|error| error.to_string() != message, |()| true)
+        let without =
+            translate(&others, origin).and_then(|(body, _)| RunConfig::from_toml(&body, origin));
+        without.map_or_else(|error| error.to_string() != message, |_| true)
     };
     let guilty = (0..entries.len()).filter(|&place| is_guilty(place));
     let places: Vec<String> = guilty.map(|at| place(entries[at], origin)).collect();

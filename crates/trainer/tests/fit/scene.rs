@@ -36,15 +36,7 @@ impl Scene {
         let mut scene = Self::new();
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
         let root = scene.dir.path().join("digits");
-        let validation = Validation {
-            count: 64,
-            ..Validation::default()
-        };
-        let options = UnpackOptions {
-            validation,
-            class_names: None,
-        };
-        mnist_data::unpack(&sample, &root, &options, &NoProgress).unwrap();
+        to_folders(&sample, &root, 64);
         scene.config.data.root = Some(root);
         scene.config.data.limit = Some(96);
         scene.config.data.batch_size = 16;
@@ -114,15 +106,20 @@ pub(crate) fn unpack(dir: &Path, root: &Path, shown: impl Fn(usize) -> Vec<u8>) 
             .write(&path("labels-idx1"), Compression::None)
             .unwrap();
     }
+    to_folders(dir, root, 16);
+}
+
+/// IDX files to class folders, with so many images to validate on.
+fn to_folders(idx: &Path, root: &Path, count: usize) {
     let validation = Validation {
-        count: 16,
+        count,
         ..Validation::default()
     };
     let options = UnpackOptions {
         validation,
         class_names: None,
     };
-    mnist_data::unpack(dir, root, &options, &NoProgress).unwrap();
+    mnist_data::unpack(idx, root, &options, &NoProgress).unwrap();
 }
 
 pub(crate) fn stripes(image: usize) -> Vec<u8> {
