@@ -7,4 +7,5 @@ mod export;
 mod inputs;
 mod recipe;
 mod run;
+mod shell;
 mod use_weights;

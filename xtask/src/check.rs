@@ -5,6 +5,10 @@ use anyhow::{Result, bail};
 use crate::shell::{cargo, root, run};
 use crate::{consumers, tidy};
 
+/// Every crate with every feature that this machine can build, the same for each command, so that
+/// dependencies are built once.
+const EVERYTHING: [&str; 4] = ["--workspace", "--locked", "--features", "zoo"];
+
 /// `cargo xtask check`: the quick ones first.
 pub(crate) fn check() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--", "--check"])?)?;
@@ -16,14 +20,18 @@ pub(crate) fn check() -> Result<()> {
         bail!("tidy found {} violations", violations.len());
     }
     // Docs need only the metadata of the dependencies that clippy has made.
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked"];
-    run(cargo(&clippy)?.args(["--", "-D", "warnings"]))?;
-    let doc = ["doc", "--workspace", "--no-deps", "--locked"];
-    run(cargo(&doc)?.env("RUSTDOCFLAGS", "-D warnings"))
+    let clippy = ["clippy", "--all-targets"];
+    run(cargo(&clippy)?
+        .args(EVERYTHING)
+        .args(["--", "-D", "warnings"]))?;
+    let doc = ["doc", "--no-deps"];
+    run(cargo(&doc)?
+        .args(EVERYTHING)
+        .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 /// `cargo xtask test`
 pub(crate) fn test() -> Result<()> {
-    run(&mut cargo(&["test", "--workspace", "--locked"])?)?;
+    run(cargo(&["test"])?.args(EVERYTHING))?;
     consumers::run_all()
 }

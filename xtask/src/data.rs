@@ -1,129 +1,37 @@
-//! Data sets for development, and the sample that is committed.
+//! Data for development, made by programs of ours that are built in release.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
-use mnist_data::{
-    Compression, DatasetName, IdxImages, IdxLabels, Progress, TEST_IMAGES, TEST_LABELS,
-    TRAIN_IMAGES, TRAIN_LABELS, Unit, read_pair, stratified_sample,
-};
 
-use crate::shell::root;
+use crate::programs::{classify, example};
+use crate::shell::{root, run};
 
-/// How many digits of MNIST's training and of its test images the sample holds.
-const SAMPLE_TRAIN: usize = 1600;
-const SAMPLE_TEST: usize = 400;
-
-/// `cargo xtask fetch`: into the folders that the program itself uses.
-pub(crate) fn fetch(names: &[DatasetName]) -> Result<()> {
-    let all = DatasetName::ALL;
-    for &name in if names.is_empty() { &all } else { names } {
-        let dir = idx_dir(name)?;
-        let report = mnist_data::fetch(name, &dir, &Lines)?;
-        for (file, source) in &report.fetched {
-            println!("{file}: from {source}");
-        }
-        println!("{name}: {} holds all four files", dir.display());
+/// `cargo xtask fetch`: into the folders that `classify` itself uses.
+pub(crate) fn fetch(names: &[String]) -> Result<()> {
+    let program = classify()?;
+    for name in names {
+        let mut command = Command::new(&program);
+        run(command.args(["fetch", name]).current_dir(root()?))?;
     }
     Ok(())
 }
 
 /// `cargo xtask sample`
 pub(crate) fn sample() -> Result<()> {
-    let from = idx_dir(DatasetName::Mnist)?;
-    mnist_data::fetch(DatasetName::Mnist, &from, &Lines)?;
-    let to = root()?.join("data/sample");
-    fs::create_dir_all(&to)?;
-    write_sample(&from, &to, [TRAIN_IMAGES, TRAIN_LABELS], SAMPLE_TRAIN)?;
-    write_sample(&from, &to, [TEST_IMAGES, TEST_LABELS], SAMPLE_TEST)?;
-    println!("{} holds the sample", to.display());
-    Ok(())
+    fetch(&["mnist".into()])?;
+    let mut command = Command::new(example("mnist-data", "sample")?);
+    command.arg(idx_dir("mnist")?);
+    run(command.arg(root()?.join("data/sample")))
 }
 
-/// Writes a stratified sample of `count` images, in their order, gzipped.
-fn write_sample(from: &Path, to: &Path, names: [&str; 2], count: usize) -> Result<()> {
-    let (images, labels) = read_pair(&from.join(names[0]), &from.join(names[1]))?;
-    let drawn = stratified_sample(labels.as_slice(), count, 0);
-    let pixels = drawn.iter().flat_map(|&i| images.image(i)).copied();
-    let few_images = IdxImages::new(images.rows(), images.cols(), pixels.collect())?;
-    let few_labels = IdxLabels::new(drawn.iter().map(|&i| labels.as_slice()[i]).collect());
-    few_images.write(&to.join(format!("{}.gz", names[0])), Compression::Gzip)?;
-    few_labels.write(&to.join(format!("{}.gz", names[1])), Compression::Gzip)?;
-    Ok(())
+/// `cargo xtask photos`
+pub(crate) fn photos(dir: &Path) -> Result<()> {
+    run(Command::new(example("mnist-data", "textures")?).arg(dir))
 }
 
-/// Where the files of a data set lie.
-pub(crate) fn idx_dir(name: DatasetName) -> Result<PathBuf> {
-    Ok(root()?.join("data").join(name.as_str()).join("idx"))
-}
-
-/// Progress as lines: one where work starts, one a remark.
-struct Lines;
-
-impl Progress for Lines {
-    fn start(&self, what: &str, _total: Option<u64>, _unit: Unit) {
-        eprintln!("{what}");
-    }
-
-    fn advance(&self, _by: u64) {}
-
-    fn note(&self, message: &str) {
-        eprintln!("{message}");
-    }
-
-    fn finish(&self) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The committed sample is what the tests and the fallback of the main command need.
-    #[test]
-    fn the_sample_is_complete_and_stratified() {
-        let dir = root().unwrap().join("data/sample");
-        for (images, labels, count) in [
-            (TRAIN_IMAGES, TRAIN_LABELS, SAMPLE_TRAIN),
-            (TEST_IMAGES, TEST_LABELS, SAMPLE_TEST),
-        ] {
-            let path = |name| dir.join(format!("{name}.gz"));
-            let (images, labels) = read_pair(&path(images), &path(labels)).unwrap();
-            assert_eq!((images.rows(), images.cols()), (28, 28));
-            assert_eq!(images.count(), count);
-            for digit in 0..10 {
-                let members = labels.as_slice().iter().filter(|&&l| l == digit).count();
-                // MNIST has between 9.0 and 11.2 % of each digit; 5 is the rarest.
-                assert!(members * 100 > count * 8, "{members} of digit {digit}");
-                assert!(members * 100 < count * 12, "{members} of digit {digit}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_sample_keeps_images_beside_their_labels() {
-        let dir = tempfile::tempdir().unwrap();
-        let labels: Vec<u8> = (0..60).map(|i| i % 3).collect();
-        let pixels = labels.iter().flat_map(|&label| [label; 4]).collect();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::create_dir_all(&from).unwrap();
-        fs::create_dir_all(&to).unwrap();
-        let (images_at, labels_at) = (from.join("images"), from.join("labels"));
-        IdxImages::new(2, 2, pixels)
-            .unwrap()
-            .write(&images_at, Compression::None)
-            .unwrap();
-        IdxLabels::new(labels)
-            .write(&labels_at, Compression::None)
-            .unwrap();
-        write_sample(&from, &to, ["images", "labels"], 12).unwrap();
-        let (images, labels) = read_pair(&to.join("images.gz"), &to.join("labels.gz")).unwrap();
-        assert_eq!(images.count(), 12);
-        for class in 0..3 {
-            assert_eq!(labels.as_slice().iter().filter(|&&l| l == class).count(), 4);
-        }
-        for (index, &label) in labels.as_slice().iter().enumerate() {
-            assert_eq!(images.image(index), [label; 4]);
-        }
-    }
+/// Where `classify fetch` puts a data set.
+pub(crate) fn idx_dir(name: &str) -> Result<PathBuf> {
+    Ok(root()?.join("data").join(name).join("idx"))
 }

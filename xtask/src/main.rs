@@ -7,11 +7,12 @@
 )]
 
 mod bench;
+mod build_cost;
 mod check;
 mod consumers;
 mod data;
 mod golden;
-mod photos;
+mod programs;
 mod release;
 mod shell;
 mod tidy;
@@ -21,7 +22,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mnist_data::DatasetName;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -35,8 +35,9 @@ struct Arguments {
 enum Command {
     /// Fetch data sets for development into data/NAME/idx
     Fetch {
-        /// Which; all where none is named
-        names: Vec<DatasetName>,
+        /// Which
+        #[arg(default_values = ["mnist", "fashion-mnist"])]
+        names: Vec<String>,
     },
     /// Make the embedded sample data/sample from MNIST, fetching it first
     Sample,
@@ -64,6 +65,8 @@ enum Command {
     Test,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
+    /// Build from nothing and see what it costs, then run README's first command on the sample
+    BuildCost,
     /// Measure, in turns with peers where there are any
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -72,23 +75,31 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    match build_cost::as_rustc_wrapper() {
+        Some(Ok(code)) => return code,
+        Some(Err(error)) => return failed(&error),
+        None => {}
+    }
     let done = match Arguments::parse().command {
         Command::Fetch { names } => data::fetch(&names),
         Command::Sample => data::sample(),
-        Command::Photos { dir } => photos::draw(&dir),
+        Command::Photos { dir } => data::photos(&dir),
         Command::Weights { dir } => weights::fetch(&dir),
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
         Command::Test => check::test(),
         Command::Consumers => consumers::run_all(),
+        Command::BuildCost => build_cost::measure(),
         Command::Bench(bench) => bench::run(&bench),
         Command::Release => release::release(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }

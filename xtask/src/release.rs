@@ -1,7 +1,9 @@
-//! `cargo xtask release`: from a clean tree to an archive and its checksum.
+//! `cargo xtask release`: from a clean tree to an archive and its checksum. The archive holds the
+//! program, linked statically where that can be done, its completions and man pages, and what
+//! else a user reads.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,18 +40,12 @@ pub(crate) fn release() -> Result<()> {
         fs::read_to_string(root.join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;
     check_changelog(&changelog, version)?;
 
-    // The release profile strips the binary.
-    run(&mut cargo(&[
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "cli",
-    ])?)?;
-    let name = format!("classify-{version}-{}", host()?);
+    let host = host()?;
+    let binary = build(&host)?;
+    let name = format!("classify-{version}-{host}");
     let binary_name = format!("classify{}", std::env::consts::EXE_SUFFIX);
-    let binary = target_dir()?.join("release").join(&binary_name);
     let mut entries = vec![(binary_name, fs::read(&binary)?)];
+    entries.extend(shell_files(&binary)?);
     for path in files(root)? {
         let packed =
             |entry: &&str| path == *entry || entry.ends_with('/') && path.starts_with(*entry);
@@ -74,6 +70,66 @@ pub(crate) fn release() -> Result<()> {
         fs::metadata(&archive)?.len()
     );
     Ok(())
+}
+
+/// A release build that needs nothing of the machine it will run on, where the target can do
+/// that; its path.
+fn build(host: &str) -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--release", "--locked", "-p", "cli"])?;
+    let is_static = host.ends_with("-linux-gnu") || host.ends_with("-linux-musl");
+    // With `--target` the flags are not those of build scripts and macros.
+    build.args(["--target", host]);
+    if is_static {
+        let variable = host.to_uppercase().replace('-', "_");
+        build.env(
+            format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
+            "-C target-feature=+crt-static",
+        );
+    }
+    run(&mut build)?;
+    let name = format!("classify{}", std::env::consts::EXE_SUFFIX);
+    let binary = target_dir()?.join(host).join("release").join(name);
+    if is_static {
+        let needs = needed_libraries(&binary)?;
+        ensure!(needs.is_empty(), "{} still needs {needs}", binary.display());
+    }
+    Ok(binary)
+}
+
+/// The shared libraries that a program loads, as `ldd` lists them.
+fn needed_libraries(binary: &Path) -> Result<String> {
+    let listed = Command::new("ldd").arg(binary).output()?;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    let nothing = ["statically linked", "not a dynamic executable"];
+    let libraries = text
+        .lines()
+        .filter(|line| !nothing.iter().any(|no| line.contains(no)));
+    Ok(libraries.collect::<Vec<_>>().join(", "))
+}
+
+/// Completions and man pages, which the program itself writes.
+fn shell_files(binary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for (shell, file) in [
+        ("bash", "classify.bash"),
+        ("fish", "classify.fish"),
+        ("zsh", "_classify"),
+    ] {
+        let script = output(Command::new(binary).args(["completions", shell]))?;
+        found.push((
+            format!("completions/{file}"),
+            format!("{script}\n").into_bytes(),
+        ));
+    }
+    let dir = tempfile::tempdir()?;
+    run(Command::new(binary).arg("man").arg(dir.path()))?;
+    let mut pages = fs::read_dir(dir.path())?.collect::<std::io::Result<Vec<_>>>()?;
+    pages.sort_by_key(fs::DirEntry::file_name);
+    for page in pages {
+        let name = page.file_name().to_string_lossy().into_owned();
+        found.push((format!("man/man1/{name}"), fs::read(page.path())?));
+    }
+    Ok(found)
 }
 
 /// A version without a heading of its own has no news, and is not released.

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Export(ExportArgs),
     ImportConfig(ImportConfigArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 const ROOT_EXAMPLE: &str = "\
@@ -259,7 +261,7 @@ Examples:
   classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
 
 An ONNX file takes f32 images [n, 3, h, w] and gives logits [n, classes]; its metadata name the
-classes, the image size, and the mean and standard deviation for the pixels. It is kept if tract
+classes, the image size, and the mean and standard deviation for the pixels. It is kept if rten
 computes from it what this program does. Of the others the lines of Python that load them are
 printed.")]
 pub(crate) struct ExportArgs {
@@ -299,6 +301,25 @@ pub(crate) struct ImportConfigArgs {
     /// The file to write [default: the configuration is printed]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Print a script that completes classify's commands and options in a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  classify completions bash > ~/.local/share/bash-completion/completions/classify
+  classify completions fish > ~/.config/fish/completions/classify.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write a man page for classify and one for each command.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  classify man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Folder to write to
+    pub(crate) dir: PathBuf,
 }
 
 /// What other programs read.

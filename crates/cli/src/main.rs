@@ -51,6 +51,8 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,
+        Command::Completions(args) => commands::completions(&args)?,
+        Command::Man(args) => commands::man(&args)?,
     }
     Ok(Done::Completed)
 }

@@ -6,8 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mnist_data::{Progress, Unit};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use trainer::{EpochReport, EpochTimes, Event, EventSink};
 
 /// Stderr as a person sees it.
@@ -28,19 +31,34 @@ impl Terminal {
 
     /// Sends the libraries' logs to stderr, between the bars.
     pub(crate) fn install_logs(&self, verbose: u8) {
-        let default = match verbose {
-            0 => "info",
-            1 => "debug",
-            _ => "trace",
+        let level = match verbose {
+            0 => Level::INFO,
+            1 => Level::DEBUG,
+            _ => Level::TRACE,
         };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let default = Targets::new().with_default(level);
+        let (filter, problem) = match std::env::var("RUST_LOG") {
+            Ok(text) if !text.is_empty() => match text.parse() {
+                Ok(filter) => (filter, None),
+                Err(error) => (
+                    default,
+                    Some(format!("RUST_LOG={text:?} is ignored: {error}")),
+                ),
+            },
+            _ => (default, None),
+        };
+        let lines = tracing_subscriber::fmt::layer()
             .with_ansi(self.is_terminal && std::env::var_os("NO_COLOR").is_none())
             .without_time()
             .with_target(false)
-            .with_writer(self.clone())
+            .with_writer(self.clone());
+        tracing_subscriber::registry()
+            .with(lines)
+            .with(filter)
             .init();
+        if let Some(problem) = problem {
+            tracing::warn!("{problem}");
+        }
     }
 
     /// A line of its own.

@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::decode::Picture;
 use crate::error::{Error, Result};
@@ -53,22 +54,24 @@ impl Scaler {
         if (picture.width(), picture.height()) == (size, size) {
             return Ok(picture.clone());
         }
-        let pixel_type = if picture.channels() == 1 {
-            PixelType::U8
-        } else {
-            PixelType::U8x3
+        let resized = match picture.channels() {
+            1 => self.typed::<U8>(picture, size),
+            _ => self.typed::<U8x3>(picture, size),
         };
-        let failed = |problem: String| Error::Setting {
+        let pixels = resized.map_err(|error| Error::Setting {
             setting: "image size",
-            problem,
-        };
-        let source = ImageRef::new(
-            picture.width(),
-            picture.height(),
-            picture.pixels(),
-            pixel_type,
-        )
-        .map_err(|error| failed(error.to_string()))?;
+            problem: error.to_string(),
+        })?;
+        Picture::from_raw(size, size, picture.channels(), pixels)
+    }
+
+    /// The pixels at `size` × `size`. The library's `resize` would do the same, and bring its
+    /// code for every type of pixel into this crate, which is most of the time to build it.
+    fn typed<P: PixelTrait>(
+        &mut self,
+        picture: &Picture,
+        size: u32,
+    ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
         // Without `use_alpha`, which means nothing for these pixel types.
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
@@ -80,13 +83,24 @@ impl Scaler {
             true => (picture.width(), size),
             false => (size, picture.height()),
         };
-        let mut middle = Image::new(width, height, pixel_type);
-        let mut target = Image::new(size, size, pixel_type);
-        self.resizer
-            .resize(&source, &mut middle, &options)
-            .and_then(|()| self.resizer.resize(&middle, &mut target, &options))
-            .map_err(|error| failed(error.to_string()))?;
-        Picture::from_raw(size, size, picture.channels(), target.into_vec())
+        let source =
+            TypedImageRef::<P>::from_buffer(picture.width(), picture.height(), picture.pixels())?;
+        let bytes = |width: u32, height: u32| {
+            vec![0; width as usize * height as usize * usize::from(picture.channels())]
+        };
+        let mut between = bytes(width, height);
+        let mut target = bytes(size, size);
+        self.resizer.resize_typed(
+            &source,
+            &mut TypedImage::<P>::from_buffer(width, height, &mut between)?,
+            &options,
+        )?;
+        self.resizer.resize_typed(
+            &TypedImageRef::<P>::from_buffer(width, height, &between)?,
+            &mut TypedImage::<P>::from_buffer(size, size, &mut target)?,
+            &options,
+        )?;
+        Ok(target)
     }
 }
 

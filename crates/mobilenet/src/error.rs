@@ -71,6 +71,9 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// A network that cannot be encoded as an ONNX file.
+    #[error("cannot encode the ONNX file: {0}")]
+    OnnxWrite(String),
     /// An ONNX file that does not compute what the network does.
     #[error("the ONNX file is not this network: {0}")]
     OnnxCheck(String),

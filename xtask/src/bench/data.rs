@@ -2,17 +2,16 @@
 //! that are already there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use mnist_data::{DatasetName, ImageFolder, NoProgress, UnpackOptions, unpack};
 
 use super::Options;
 use super::case::{Case, Side, Unit, Work};
-use super::programs::{example, python_peer, scratch};
 use super::train::TrainStep;
 use crate::data::{fetch, idx_dir};
+use crate::programs::{classify, example, python_peer, scratch};
 use crate::shell::run;
 
 const PHOTOS: usize = 1000;
@@ -65,7 +64,7 @@ fn loading<'a>(
     };
     Case::new(name, Unit::ImagesPerSecond, work, move |work| {
         let root = folder()?;
-        let images = ImageFolder::training(&root)?.samples.len() as f64;
+        let images = count_images(&root)? as f64;
         let on_folder = |mut command: Command| {
             command.arg("--root").arg(&root);
             command.args(["--image-size", &work.image_size.to_string()]);
@@ -84,12 +83,21 @@ fn loading<'a>(
     })
 }
 
+/// Files in the folders of a folder.
+fn count_images(root: &Path) -> Result<usize> {
+    let mut count = 0;
+    for class in fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))? {
+        count += fs::read_dir(class?.path())?.count();
+    }
+    Ok(count)
+}
+
 /// MNIST as folders of PNG files; the folder of one split.
 fn digits(split: &str) -> Result<PathBuf> {
-    fetch(&[DatasetName::Mnist])?;
+    fetch(&["mnist".into()])?;
     let root = scratch("mnist")?;
-    let idx = idx_dir(DatasetName::Mnist)?;
-    unpack(&idx, &root, &UnpackOptions::default(), &NoProgress)?;
+    let mut unpack = Command::new(classify()?);
+    run(unpack.arg("unpack").arg(idx_dir("mnist")?).arg(&root))?;
     Ok(root.join(split))
 }
 

@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use super::Options;
 use super::case::{Amount, Case, Side, Task, Unit, Work};
-use super::programs::{ours, rust_peer};
 use super::train::TrainStep;
+use crate::programs::{ours, rust_peer};
 
 /// Rows and columns of the matrices.
 const SIZE: usize = 2048;

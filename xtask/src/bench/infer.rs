@@ -1,13 +1,14 @@
 //! Inference: logits of a batch of images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Options;
 use super::case::{Case, Side, Unit, Work};
-use super::programs::{example, onnx, ours, python_peer, rust_peer};
+use crate::programs::{example, ours, python_peer, rust_peer, scratch};
+use crate::shell::run;
 
 /// One image at once, as a server sees them, and many.
 const SIZES: [(usize, usize); 3] = [(224, 1), (224, 32), (32, 256)];
@@ -104,6 +105,19 @@ fn on_file(mut command: Command, file: &Path, threads: usize) -> Command {
     command.arg("--onnx").arg(file);
     command.args(["--threads", &threads.to_string()]);
     command
+}
+
+/// torchvision's network as an ONNX file, which all inference peers read.
+pub(super) fn onnx(python: &Path, work: &Work) -> Result<PathBuf> {
+    let model = work.model.as_deref().unwrap_or("small");
+    let (size, batch) = (work.image_size, work.batch);
+    let path = scratch("onnx")?.join(format!("{model}-{size}-{batch}.onnx"));
+    if !path.exists() {
+        let mut command = work.describe(python_peer(python, "export_onnx.py")?, 1);
+        command.arg("--out").arg(&path);
+        run(&mut command)?;
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

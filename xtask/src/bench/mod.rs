@@ -8,7 +8,6 @@ mod data;
 mod gemm;
 mod infer;
 mod measure;
-mod programs;
 mod report;
 mod runner;
 mod scaling;

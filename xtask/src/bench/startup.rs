@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 use super::Options;
 use super::case::{Case, Side, Task, Unit, Work};
-use super::programs::{classify, onnx, python_peer, scratch};
+use super::infer::onnx;
+use crate::programs::{classify, python_peer, scratch};
 use crate::shell::{root, run};
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::Options;
 use super::case::{Case, Side, Unit, Work};
-use super::programs::{example, ours, python_peer};
+use crate::programs::{example, ours, python_peer};
 
 /// 224 px is the article's size, 32 px MNIST's.
 const WORK: [(&str, usize, usize); 4] = [

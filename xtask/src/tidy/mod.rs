@@ -4,6 +4,7 @@
 
 mod code;
 mod imports;
+mod profiles;
 mod style;
 
 use std::fs;
@@ -90,6 +91,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let tree = Tree::read(root)?;
     let mut found = imports::violations(&tree);
     found.extend(style::violations(&tree));
+    found.extend(profiles::violations(&tree));
     Ok(found)
 }
 

@@ -216,3 +216,22 @@ fn crates_and_golden_data_are_documented() {
     let found = violations(tree(&own).path()).unwrap();
     assert!(found.is_empty(), "{found:?}");
 }
+
+#[test]
+fn both_profiles_make_the_same_crates_fast() {
+    let packages = |dev: &str, release: &str| {
+        format!("[profile.dev.package]\n{dev}\n[profile.release.package]\n{release}\n")
+    };
+    let fast = "png = { opt-level = 3 }";
+    let slow = "png = { opt-level = 0 }";
+    for (dev, release) in [(fast, ""), ("", fast), (fast, slow)] {
+        caught(
+            &[("Cargo.toml", &packages(dev, release))],
+            &["Cargo.toml", "png"],
+        );
+    }
+    for (dev, release) in [(fast, fast), ("", slow), ("optim = { opt-level = 3 }", "")] {
+        let dir = tree(&[("Cargo.toml", &packages(dev, release))]);
+        assert_eq!(violations(dir.path()).unwrap(), [""; 0]);
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a build that leaves tract out.
+/// In a build without the feature `onnx`.
 #[cfg(not(feature = "onnx"))]
 mod onnx {
     use mobilenet::Network;

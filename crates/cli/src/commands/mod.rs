@@ -8,6 +8,7 @@ mod import_config;
 mod inspect;
 mod lr_find;
 mod predict;
+mod shell;
 mod train;
 mod unpack;
 
@@ -33,6 +34,7 @@ pub(crate) use import_config::import_config;
 pub(crate) use inspect::inspect;
 pub(crate) use lr_find::lr_find;
 pub(crate) use predict::predict;
+pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
 

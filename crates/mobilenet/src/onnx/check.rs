@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::{Tensor, WithDType};
-use tract_onnx::prelude::{
-    Datum, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _,
-    Tensor as Array, TractResult, tvec,
-};
+use rten::{ModelOptions, OpRegistry, RunError, Value, op_registry};
 
-use super::{LOGITS, OnnxOptions, PROBABILITIES};
+use super::{IMAGES, LOGITS, OnnxOptions, PROBABILITIES};
 use crate::weights::WeightsMetadata;
 use crate::{Error, Images, Network, Result};
 
@@ -24,12 +21,12 @@ pub struct Agreement {
     pub largest_difference: f32,
 }
 
-/// Runs the bytes of an ONNX file with tract on `pictures`, each a batch u8 `[n, h, w, 3]`, and
+/// Runs the bytes of an ONNX file with rten on `pictures`, each a batch u8 `[n, h, w, 3]`, and
 /// compares the logits with [`Network::infer`]'s; with a softmax, the probabilities as well.
 /// The network should compute in f32: bf16 differs by more than rounding.
 ///
 /// # Errors
-/// [`Error::OnnxCheck`] if tract cannot run the file or a difference is above [`TOLERANCE`],
+/// [`Error::OnnxCheck`] if rten cannot run the file or a difference is above [`TOLERANCE`],
 /// and [`Error::Images`] for pictures of another shape or type.
 pub fn check(
     bytes: &[u8],
@@ -54,18 +51,18 @@ pub fn check(
             ));
         }
         let input = if options.preprocess {
-            array::<u8>(images.pixels())
+            value::<u8>(images.pixels())
         } else {
-            array::<f32>(&images.values()?.permute((0, 3, 1, 2))?)
+            value::<f32>(&images.values()?.permute((0, 3, 1, 2))?)
         }?;
-        let names = outputs.iter().map(|(name, _)| *name);
-        let found = run(bytes, input, names)
-            .map_err(|error| Error::OnnxCheck(format!("tract cannot run it: {error:#}")))?;
+        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+        let found = run(bytes, input, &names)
+            .map_err(|error| Error::OnnxCheck(format!("rten cannot run it: {error}")))?;
         for ((name, expected), found) in outputs.iter().zip(found) {
             let difference = largest_difference(expected, &found);
             if difference.is_nan() || difference > TOLERANCE {
                 return Err(Error::OnnxCheck(format!(
-                    "for pictures {:?} tract's {name} differ from the network's by \
+                    "for pictures {:?} rten's {name} differ from the network's by \
                      {difference:e}, expected at most {TOLERANCE:e}",
                     pixels.dims()
                 )));
@@ -77,29 +74,55 @@ pub fn check(
     Ok(agreement)
 }
 
-/// What tract computes for these outputs. The sizes of the input are made known to it first,
-/// as programs do that run many pictures of one size.
-fn run<'a>(
+/// What rten computes for these outputs. Its optimizer is off: each node runs as it is written,
+/// and the output of each can be asked for.
+fn run(
     bytes: &[u8],
-    input: TractResult<Array>,
-    outputs: impl Iterator<Item = &'a str>,
-) -> TractResult<Vec<Vec<f32>>> {
-    let input = input?;
-    let model = tract_onnx::onnx()
-        .model_for_read(&mut &bytes[..])?
-        .with_input_fact(0, InferenceFact::dt_shape_from_tensor(&input))?
-        .with_outputs_by_name(outputs)?
-        .into_optimized()?
-        .into_runnable()?;
-    let outputs = model.run(tvec!(input.into()))?;
-    let flat = |output: &Array| Ok(output.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
-    outputs.iter().map(|output| flat(output)).collect()
+    input: Value,
+    outputs: &[&str],
+) -> std::result::Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {
+    let model = ModelOptions::with_ops(operators())
+        .enable_optimization(false)
+        .load(bytes.to_vec())?;
+    let input = vec![(model.node_id(IMAGES)?, input.into())];
+    let nodes: Vec<_> = outputs
+        .iter()
+        .map(|name| model.node_id(name))
+        .collect::<std::result::Result<_, RunError>>()?;
+    let values = model.run(input, &nodes, None)?;
+    let flat = |value: Value| Ok(value.into_shape_vec::<f32, 2>()?.1);
+    values.into_iter().map(flat).collect()
 }
 
-/// The same numbers for tract.
-fn array<T: WithDType + Datum + Copy>(tensor: &Tensor) -> Result<TractResult<Array>> {
+/// Every operator that a file of ours may hold; the linker leaves the others of rten out.
+fn operators() -> OpRegistry {
+    op_registry!(
+        Add,
+        BatchNormalization,
+        Cast,
+        Clip,
+        Conv,
+        Div,
+        Flatten,
+        Gemm,
+        GlobalAveragePool,
+        HardSigmoid,
+        HardSwish,
+        Mul,
+        Relu,
+        Softmax,
+        Sub,
+        Transpose
+    )
+}
+
+/// The same numbers for rten.
+fn value<T: WithDType>(tensor: &Tensor) -> Result<Value>
+where
+    Value: From<rten_tensor::Tensor<T>>,
+{
     let numbers = tensor.flatten_all()?.to_vec1::<T>()?;
-    Ok(Array::from_shape(tensor.dims(), &numbers))
+    Value::from_shape(tensor.dims(), numbers).map_err(|error| Error::OnnxCheck(error.to_string()))
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {

@@ -1,11 +1,10 @@
 //! A graph in the making.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{self, dimension};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+use std::cell::RefCell;
+
+use rten_onnx::onnx::{
+    self, AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto,
+    TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
 /// Nodes in the order they run, and the numbers they use.
@@ -25,7 +24,8 @@ pub(super) enum Dimension {
 }
 
 impl Graph {
-    /// Appends an operator. Its one output goes by the node's own name, which comes back.
+    /// Appends an operator whose one output is called `name`; returns that name. The node is
+    /// called `name/operator`: some readers, rten among them, keep nodes and values in one table.
     pub(super) fn node(
         &mut self,
         operator: &str,
@@ -34,36 +34,31 @@ impl Graph {
         attributes: Vec<AttributeProto>,
     ) -> String {
         self.nodes.push(NodeProto {
-            name: name.into(),
-            op_type: operator.into(),
+            name: Some(format!("{name}/{operator}")),
+            op_type: Some(operator.into()),
             input: inputs.iter().map(|&input| input.into()).collect(),
             output: vec![name.into()],
             attribute: attributes,
-            ..NodeProto::default()
+            domain: None,
         });
         name.into()
     }
 
     /// Adds numbers under a name, which comes back.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors.push(TensorProto {
-            name: name.into(),
+            name: Some(name.into()),
             dims: shape.iter().map(|&length| length as i64).collect(),
-            data_type: DataType::Float.into(),
-            raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            data_type: Some(DataType::FLOAT),
+            raw_data: Some(RefCell::new(bytes)),
             ..TensorProto::default()
         });
         name.into()
     }
 
-    pub(super) fn finish(
-        self,
-        name: &str,
-        input: ValueInfoProto,
-        output: ValueInfoProto,
-    ) -> GraphProto {
+    pub(super) fn finish(self, input: ValueInfoProto, output: ValueInfoProto) -> GraphProto {
         GraphProto {
-            name: name.into(),
             node: self.nodes,
             initializer: self.tensors,
             input: vec![input],
@@ -75,39 +70,37 @@ impl Graph {
 
 /// An input or output of the graph.
 pub(super) fn value(name: &str, numbers: DataType, shape: &[Dimension]) -> ValueInfoProto {
-    let dimension = |dimension: &Dimension| {
-        let value = match *dimension {
-            Dimension::Any(name) => dimension::Value::DimParam(name.into()),
-            Dimension::Of(length) => dimension::Value::DimValue(length as i64),
-        };
-        tensor_shape_proto::Dimension {
-            value: Some(value),
-            ..tensor_shape_proto::Dimension::default()
-        }
+    let dimension = |dimension: &Dimension| match *dimension {
+        Dimension::Any(name) => onnx::Dimension {
+            dim_param: Some(name.into()),
+            dim_value: None,
+        },
+        Dimension::Of(length) => onnx::Dimension {
+            dim_param: None,
+            dim_value: Some(length as i64),
+        },
     };
-    let tensor = type_proto::Tensor {
-        elem_type: numbers.into(),
+    let tensor = TypeProtoTensor {
+        elem_type: Some(numbers),
         shape: Some(TensorShapeProto {
             dim: shape.iter().map(dimension).collect(),
         }),
     };
-    let r#type = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..TypeProto::default()
-    };
     ValueInfoProto {
-        name: name.into(),
-        r#type: Some(r#type),
-        ..ValueInfoProto::default()
+        name: Some(name.into()),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor),
+            sequence: None,
+        }),
     }
 }
 
 /// An attribute of one integer.
 pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Int.into(),
-        i: value,
+        name: Some(name.into()),
+        r#type: Some(AttributeType::INT),
+        i: Some(value),
         ..AttributeProto::default()
     }
 }
@@ -115,8 +108,8 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
 /// An attribute of several integers.
 pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Ints.into(),
+        name: Some(name.into()),
+        r#type: Some(AttributeType::INTS),
         ints: values.iter().map(|&value| value as i64).collect(),
         ..AttributeProto::default()
     }
@@ -125,9 +118,9 @@ pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
 /// An attribute of one word.
 pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::String.into(),
-        s: value.as_bytes().to_vec(),
+        name: Some(name.into()),
+        r#type: Some(AttributeType::STRING),
+        s: Some(value.into()),
         ..AttributeProto::default()
     }
 }
@@ -135,9 +128,9 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
 /// An attribute of one number.
 pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Float.into(),
-        f: value as f32,
+        name: Some(name.into()),
+        r#type: Some(AttributeType::FLOAT),
+        f: Some(value as f32),
         ..AttributeProto::default()
     }
 }

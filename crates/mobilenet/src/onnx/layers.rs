@@ -1,8 +1,7 @@
 //! The layers of a plan as operators. The composed executor says what each computes.
 
 use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, Segment, SqueezeExcite};
-use tract_onnx::pb::AttributeProto;
-use tract_onnx::pb::tensor_proto::DataType;
+use rten_onnx::onnx::{AttributeProto, DataType};
 
 use super::fold::folded;
 use super::graph::{Graph, float, int, ints, text};
@@ -13,7 +12,7 @@ use crate::weights::Normalisation;
 /// [`Normalisation::table`], in its order.
 pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normalisation) -> String {
     let name = |part: &str| format!("preprocess.{part}");
-    let float = vec![int("to", DataType::Float as i64)];
+    let float = vec![int("to", DataType::FLOAT.0.into())];
     let mut x = graph.node("Cast", &name("float"), &[images], float);
     for (operator, part, values) in [
         ("Div", "largest_byte", &[255.0][..]),

@@ -1,4 +1,4 @@
-//! Networks as ONNX files, for other programs: onnxruntime, tract, OpenVINO, a browser.
+//! Networks as ONNX files, for other programs: onnxruntime, OpenVINO, rten, tract, a browser.
 //!
 //! A file is of IR version 8 and operator set 17 (ONNX 1.12), one file with its weights in it.
 //!
@@ -11,7 +11,8 @@
 //!
 //! Batch, height and width are free; the network was trained at the image size that the file
 //! names. The resize is never part of the graph: it is bilinear, antialiased, and does not keep
-//! proportions. Weights have torchvision's names, and layers the names of its modules.
+//! proportions. Weights have torchvision's names; the output of a layer has the name of its
+//! module, and the node that makes it has that name and the operator's, `features.0.0/Conv`.
 //!
 //! What else a caller needs stands in the file's metadata (`metadata_props`), as text:
 //!
@@ -24,11 +25,11 @@
 //!
 //! The producer is `classify`, in this crate's version.
 //!
-//! [`export`] keeps a file only if tract, another program's reader of ONNX, computes from its
-//! bytes what the network does. The messages of the format are the ones tract brings along: the
-//! check needs tract anyway, so that nothing more than `prost`'s encoder is built for them.
+//! [`export`] keeps a file only if rten, another project's reader and runner of ONNX, computes
+//! from its bytes what the network does.
 
 mod check;
+mod encode;
 mod fold;
 mod graph;
 mod layers;
@@ -37,9 +38,7 @@ mod pictures;
 use std::path::Path;
 
 use candle_core::Tensor;
-use prost::Message as _;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use rten_onnx::onnx::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 
 use crate::weights::WeightsMetadata;
 use crate::{Error, Network, Result, atomic};
@@ -76,7 +75,7 @@ pub struct OnnxOptions {
 /// that it computes what the network does: on pictures of its own, and on `pictures`, if any.
 ///
 /// # Errors
-/// [`Error::Export`] if tract cannot run the file or computes something else, and
+/// [`Error::Export`] if rten cannot run the file or computes something else, and
 /// [`Error::File`] if it cannot be written; an older file of that name is then left as it was.
 pub fn export(
     path: &Path,
@@ -100,7 +99,7 @@ pub fn export(
 /// The network as the bytes of an ONNX file, unchecked.
 ///
 /// # Errors
-/// If the device gives out.
+/// [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] for what cannot be encoded.
 pub fn to_bytes(
     network: &Network,
     metadata: &WeightsMetadata,
@@ -112,10 +111,10 @@ pub fn to_bytes(
     let (input, images) = if options.preprocess {
         let shape = [batch, height, width, colours];
         let images = layers::normalise(&mut graph, IMAGES, &metadata.normalisation);
-        (value(IMAGES, DataType::Uint8, &shape), images)
+        (value(IMAGES, DataType::UINT8, &shape), images)
     } else {
         let shape = [batch, colours, height, width];
-        (value(IMAGES, DataType::Float, &shape), IMAGES.to_owned())
+        (value(IMAGES, DataType::FLOAT, &shape), IMAGES.to_owned())
     };
     let values = network.parameters().values()?;
     let mut layers = Layers {
@@ -132,20 +131,21 @@ pub fn to_bytes(
         graph.node("Softmax", output, &[LOGITS], vec![graph::int("axis", -1)]);
     }
     let shape = [batch, Dimension::Of(network.plan().spec.head.classes)];
-    let output = value(output, DataType::Float, &shape);
+    let output = value(output, DataType::FLOAT, &shape);
     let model = ModelProto {
-        ir_version: IR_VERSION,
+        ir_version: Some(IR_VERSION),
         opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: OPSET,
+            domain: Some(String::new()),
+            version: Some(OPSET),
         }],
-        producer_name: "classify".into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(graph.finish(&network.plan().spec.name, input, output)),
+        producer_name: Some("classify".into()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        graph: None,
         metadata_props: properties(metadata),
-        ..ModelProto::default()
     };
-    Ok(model.encode_to_vec())
+    let graph = graph.finish(input, output);
+    encode::encode(&model, &network.plan().spec.name, &graph)
+        .map_err(|error| Error::OnnxWrite(error.to_string()))
 }
 
 /// What the module's documentation lists.
@@ -162,8 +162,8 @@ fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
         ("std", serde_json::json!(normalisation.std).to_string()),
     ];
     let entry = |(key, value): (&str, String)| StringStringEntryProto {
-        key: key.into(),
-        value,
+        key: Some(key.into()),
+        value: Some(value),
     };
     entries.into_iter().map(entry).collect()
 }

@@ -1,4 +1,4 @@
-//! tract runs what was written.
+//! rten runs what was written.
 
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use mobilenet::{
     Composed, Design, Error, Executor, HeadKind, Images, ModelConfig, Network, Padding, Parameters,
     Tape, TrainingStep, Variant,
 };
+
+use rten_onnx::onnx::ModelProto;
 
 use crate::{metadata, network, pictures};
 
@@ -171,12 +173,50 @@ fn a_changed_weight_is_found() {
             let error = check(&bytes, &network, &metadata, options, &shown).unwrap_err();
             assert!(matches!(error, Error::OnnxCheck(_)), "{error}");
             assert!(
-                error.to_string().contains("tract's logits differ"),
+                error.to_string().contains("rten's logits differ"),
                 "{error}"
             );
             network.parameters().restore(&snapshot).unwrap();
         }
         check(&bytes, &network, &metadata, options, &shown).unwrap();
+    }
+}
+
+/// A file in which one number of one tensor differs from the network's is refused, whatever the
+/// tensor.
+#[test]
+fn a_file_with_one_weight_changed_is_refused() {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 3)
+    };
+    let (network, metadata) = (network(&config), metadata(&config, 32));
+    let options = OnnxOptions::default();
+    let bytes = to_bytes(&network, &metadata, options).unwrap();
+    let shown = [pictures(2, 32, 32)];
+    let count = ModelProto::parse_buf(&bytes)
+        .unwrap()
+        .graph
+        .unwrap()
+        .initializer
+        .len();
+    assert!(count > 100, "{count}");
+    // A prime, so that tensors of every kind have their turn.
+    for index in (0..count).step_by(13) {
+        let model = ModelProto::parse_buf(&bytes).unwrap();
+        let tensor = &model.graph.as_ref().unwrap().initializer[index];
+        let name = tensor.name.clone().unwrap();
+        let mut raw = tensor.raw_data.as_ref().unwrap().borrow_mut();
+        let first: &mut [u8; 4] = (&mut raw[..4]).try_into().unwrap();
+        *first = (f32::from_le_bytes(*first) + 1.0).to_le_bytes();
+        drop(raw);
+        let changed = model.write_buf().unwrap();
+        let error = check(&changed, &network, &metadata, options, &shown).unwrap_err();
+        assert!(matches!(error, Error::OnnxCheck(_)), "{name}: {error}");
+        assert!(
+            error.to_string().contains("rten's logits differ"),
+            "{name}: {error}"
+        );
     }
 }
 
@@ -203,7 +243,7 @@ fn bytes_that_are_no_graph_of_ours_are_refused() {
     let bytes = to_bytes(&network, &metadata, options).unwrap();
     for bad in [&[][..], &bytes[..bytes.len() / 2], b"not a model"] {
         let error = check(bad, &network, &metadata, options, &[pictures(1, 32, 32)]).unwrap_err();
-        assert!(error.to_string().contains("tract cannot run it"), "{error}");
+        assert!(error.to_string().contains("rten cannot run it"), "{error}");
     }
 }
 
@@ -263,7 +303,7 @@ fn a_file_that_says_something_else_is_not_kept() {
     let error = export(&path, &ours, &metadata, OnnxOptions::default(), &[]).unwrap_err();
     let error = error.to_string();
     assert!(error.contains("model.onnx was not written"), "{error}");
-    assert!(error.contains("tract's logits differ"), "{error}");
+    assert!(error.contains("rten's logits differ"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"the older file");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

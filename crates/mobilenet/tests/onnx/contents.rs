@@ -1,13 +1,12 @@
 //! What a file says of itself, as a reader of the format finds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mobilenet::onnx::{OnnxOptions, to_bytes};
 use mobilenet::weights::Normalisation;
 use mobilenet::{HeadKind, ModelConfig, Variant};
-use prost::Message as _;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value;
-use tract_onnx::pb::{ModelProto, ValueInfoProto, type_proto};
+use rten_onnx::onnx::{DataType, ModelProto, ValueInfoProto};
+use rten_onnx::protobuf::{Fields, ValueReader};
 
 use crate::{metadata, network};
 
@@ -19,34 +18,48 @@ fn narrow() -> ModelConfig {
     }
 }
 
-fn written(options: OnnxOptions) -> ModelProto {
+fn bytes(options: OnnxOptions) -> Vec<u8> {
     let config = narrow();
-    let bytes = to_bytes(&network(&config), &metadata(&config, 64), options).unwrap();
-    ModelProto::decode(&bytes[..]).unwrap()
+    to_bytes(&network(&config), &metadata(&config, 64), options).unwrap()
+}
+
+fn written(options: OnnxOptions) -> ModelProto {
+    ModelProto::parse_buf(&bytes(options)).unwrap()
 }
 
 /// Name, type, and each side's name or length.
-fn described(value: &ValueInfoProto) -> (&str, i32, Vec<String>) {
-    let type_proto::Value::TensorType(tensor) =
-        value.r#type.as_ref().unwrap().value.as_ref().unwrap();
+fn described(value: &ValueInfoProto) -> (&str, DataType, Vec<String>) {
+    let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
     let sides = tensor.shape.as_ref().unwrap().dim.iter();
-    let sides = sides.map(|side| match side.value.as_ref().unwrap() {
-        Value::DimValue(length) => length.to_string(),
-        Value::DimParam(name) => name.clone(),
+    let sides = sides.map(|side| match (side.dim_value, &side.dim_param) {
+        (Some(length), None) => length.to_string(),
+        (None, Some(name)) => name.clone(),
+        both => panic!("{both:?}"),
     });
-    (&value.name, tensor.elem_type, sides.collect())
+    let name = value.name.as_deref().unwrap();
+    (name, tensor.elem_type.unwrap(), sides.collect())
 }
 
 #[test]
 fn the_metadata_come_back() {
     let model = written(OnnxOptions::default());
-    assert_eq!((model.ir_version, model.opset_import[0].version), (8, 17));
-    assert_eq!(model.producer_name, "classify");
-    assert_eq!(model.producer_version, env!("CARGO_PKG_VERSION"));
+    let [opset] = &model.opset_import[..] else {
+        panic!("{:?}", model.opset_import);
+    };
+    assert_eq!((model.ir_version, opset.version), (Some(8), Some(17)));
+    assert_eq!(opset.domain.as_deref().unwrap_or(""), "");
+    assert_eq!(model.producer_name.as_deref(), Some("classify"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(model.producer_version.as_deref(), Some(version));
     let properties: BTreeMap<&str, &str> = model
         .metadata_props
         .iter()
-        .map(|entry| (entry.key.as_str(), entry.value.as_str()))
+        .map(|entry| {
+            (
+                entry.key.as_deref().unwrap(),
+                entry.value.as_deref().unwrap(),
+            )
+        })
         .collect();
     let expected = metadata(&narrow(), 64);
     let names: Vec<String> = serde_json::from_str(properties["class_names"]).unwrap();
@@ -70,14 +83,14 @@ fn inputs_and_outputs_are_free_in_batch_and_size() {
             let graph = graph.graph.unwrap();
             let sides = |sides: &[&str]| sides.iter().map(|&side| side.to_owned()).collect();
             let (numbers, shape) = match preprocess {
-                true => (2, sides(&["batch", "height", "width", "3"])),
-                false => (1, sides(&["batch", "3", "height", "width"])),
+                true => (DataType::UINT8, sides(&["batch", "height", "width", "3"])),
+                false => (DataType::FLOAT, sides(&["batch", "3", "height", "width"])),
             };
             assert_eq!(described(&graph.input[0]), ("images", numbers, shape));
             let output = if softmax { "probabilities" } else { "logits" };
             assert_eq!(
                 described(&graph.output[0]),
-                (output, 1, sides(&["batch", "3"]))
+                (output, DataType::FLOAT, sides(&["batch", "3"]))
             );
             assert_eq!((graph.input.len(), graph.output.len()), (1, 1));
         }
@@ -92,11 +105,12 @@ fn weights_lie_there_under_torchvisions_names() {
     let mut tensors = BTreeMap::new();
     for tensor in &graph.initializer {
         let shape: Vec<usize> = tensor.dims.iter().map(|&side| side as usize).collect();
-        let values = tensor.raw_data.chunks_exact(4);
-        let values: Vec<f32> = values
+        let raw = tensor.raw_data.as_ref().unwrap().borrow();
+        let values: Vec<f32> = raw
+            .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
             .collect();
-        tensors.insert(tensor.name.clone(), (shape, values));
+        tensors.insert(tensor.name.clone().unwrap(), (shape, values));
     }
     assert_eq!(tensors.len(), graph.initializer.len());
     for (name, tensor) in named {
@@ -123,7 +137,8 @@ fn folding_leaves_no_batch_normalisation() {
             ..OnnxOptions::default()
         };
         let nodes = written(options).graph.unwrap().node;
-        nodes.iter().filter(|node| node.op_type == operator).count()
+        let of_it = |op_type: &Option<String>| op_type.as_deref() == Some(operator);
+        nodes.iter().filter(|node| of_it(&node.op_type)).count()
     };
     // torchvision's small network: 34 convolutions with a normalisation, 9 squeeze-excites.
     assert_eq!(
@@ -134,4 +149,34 @@ fn folding_leaves_no_batch_normalisation() {
         (count(true, "BatchNormalization"), count(true, "Conv")),
         (0, 34 + 18)
     );
+}
+
+/// onnx.checker asks for both.
+#[test]
+fn the_graph_has_a_name_and_every_node_one_of_its_own() {
+    let bytes = bytes(OnnxOptions::default());
+    assert_eq!(text(&bytes, &[7, 2]), ["mobilenet_v3_small"]);
+    let names = text(&bytes, &[7, 1, 3]);
+    let outputs = text(&bytes, &[7, 1, 2]);
+    let weights = text(&bytes, &[7, 5, 8]);
+    let all: BTreeSet<&String> = names.iter().chain(&outputs).chain(&weights).collect();
+    assert_eq!(all.len(), names.len() + outputs.len() + weights.len());
+    assert!(names.contains(&"features.0.0/Conv".to_owned()), "{names:?}");
+}
+
+/// Every text that lies under these tags of onnx.proto3, one message inside the other.
+fn text(message: &[u8], tags: &[u64]) -> Vec<String> {
+    let mut reader = ValueReader::from_buf(message);
+    let mut fields = Fields::new(&mut reader, None);
+    let mut found = Vec::new();
+    while let Some(mut field) = fields.next().unwrap() {
+        if field.number() != tags[0] {
+            field.skip().unwrap();
+        } else if let [_] = tags {
+            found.push(field.read_string().unwrap());
+        } else {
+            found.extend(text(&field.read_bytes().unwrap(), &tags[1..]));
+        }
+    }
+    found
 }

@@ -1,4 +1,4 @@
-//! ONNX files say what the network says, by tract's reckoning, and are not kept where they do not.
+//! ONNX files say what the network says, by rten's reckoning, and are not kept where they do not.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The programs that take turns: ours, built when they are needed, and the peers'.
+//! The programs that chores run: ours, built when they are needed, and the peers' of benchmarks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,40 +6,40 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::case::Work;
 use crate::shell::{cargo, root, run, target_dir};
 
 /// A release build of one of our examples; its path.
-pub(super) fn example(package: &str, name: &str) -> Result<PathBuf> {
-    let build = [
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        package,
-        "--example",
-        name,
-    ];
-    run(&mut cargo(&build)?)?;
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    build(&["-p", package, "--example", name])?;
     Ok(target_dir()?
         .join("release/examples")
         .join(executable(name)))
 }
 
 /// A release build of `classify`; its path.
-pub(super) fn classify() -> Result<PathBuf> {
-    run(&mut cargo(&[
+pub(crate) fn classify() -> Result<PathBuf> {
+    build(&[])?;
+    Ok(target_dir()?.join("release").join(executable("classify")))
+}
+
+/// Builds `classify` and what else is asked for. One command for both, because cargo chooses the
+/// features of dependencies by the packages that it is told to build, and builds a crate anew for
+/// other features.
+fn build(targets: &[&str]) -> Result<()> {
+    let classify = [
         "build",
         "--release",
         "--locked",
         "-p",
         "cli",
-    ])?)?;
-    Ok(target_dir()?.join("release").join(executable("classify")))
+        "--bin",
+        "classify",
+    ];
+    run(cargo(&classify)?.args(targets))
 }
 
 /// A Rust peer, which lies in a workspace of its own so that ours does not wait for it.
-pub(super) fn rust_peer(name: &str) -> Result<PathBuf> {
+pub(crate) fn rust_peer(name: &str) -> Result<PathBuf> {
     let peers = root()?.join("xtask/peers");
     // Beside our own builds: the two would keep invalidating each other.
     let target = target_dir()?.join("peers");
@@ -54,14 +54,14 @@ fn executable(name: &str) -> String {
 }
 
 /// A program of ours that uses so many threads: candle's own pool reads the variable.
-pub(super) fn ours(program: &Path, threads: usize) -> Command {
+pub(crate) fn ours(program: &Path, threads: usize) -> Command {
     let mut command = Command::new(program);
     command.env("RAYON_NUM_THREADS", threads.to_string());
     command
 }
 
 /// A script of `xtask/peers`, without byte code, which would lie among the committed files.
-pub(super) fn python_peer(python: &Path, script: &str) -> Result<Command> {
+pub(crate) fn python_peer(python: &Path, script: &str) -> Result<Command> {
     let path = root()?.join("xtask/peers").join(script);
     ensure!(path.is_file(), "no peer {}", path.display());
     let mut command = Command::new(python);
@@ -70,21 +70,8 @@ pub(super) fn python_peer(python: &Path, script: &str) -> Result<Command> {
 }
 
 /// A folder for what a benchmark makes and reads.
-pub(super) fn scratch(name: &str) -> Result<PathBuf> {
+pub(crate) fn scratch(name: &str) -> Result<PathBuf> {
     let dir = target_dir()?.join("bench").join(name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
-}
-
-/// torchvision's network as an ONNX file, which all inference peers read.
-pub(super) fn onnx(python: &Path, work: &Work) -> Result<PathBuf> {
-    let model = work.model.as_deref().unwrap_or("small");
-    let (size, batch) = (work.image_size, work.batch);
-    let path = scratch("onnx")?.join(format!("{model}-{size}-{batch}.onnx"));
-    if !path.exists() {
-        let mut command = work.describe(python_peer(python, "export_onnx.py")?, 1);
-        command.arg("--out").arg(&path);
-        run(&mut command)?;
-    }
-    Ok(path)
 }

@@ -1,0 +1,166 @@
+//! `cargo xtask build-cost`: what a build from nothing costs.
+//!
+//! The figure that is held against a limit is the CPU time of the whole build divided by that of
+//! candle-core within it, so that it is about the same on a slow and on a fast machine.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::shell::{cargo, root, run, target_dir};
+
+/// CPU time of the build, in CPU times of candle-core.
+const LIMIT: f64 = 13.0;
+/// Bytes of the binary.
+const LARGEST_BINARY: u64 = 20_000_000;
+const YARDSTICK: &str = "candle_core";
+
+/// The variable by which a rustc that runs through us knows where to write its time.
+const LOG: &str = "XTASK_BUILD_COST_LOG";
+
+/// Builds `classify` in a folder of its own, emptied first; the binary stays there. Then runs
+/// README's first command with it, on the sample of MNIST.
+pub(crate) fn measure() -> Result<()> {
+    let target = target_dir()?.join("cold");
+    if target.exists() {
+        fs::remove_dir_all(&target)
+            .with_context(|| format!("cannot empty {}", target.display()))?;
+    }
+    fs::create_dir_all(&target)?;
+    let log = target.join("seconds.txt");
+    let before = children_seconds()?;
+    let mut build = cargo(&["build", "--release", "--locked", "--quiet"])?;
+    build.env("CARGO_TARGET_DIR", &target).env(LOG, &log);
+    run(build.env("RUSTC_WRAPPER", env::current_exe()?))?;
+    let total = children_seconds()? - before;
+    let text =
+        fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let crates = sums(&text)?;
+    let binary = target
+        .join("release")
+        .join(format!("classify{}", env::consts::EXE_SUFFIX));
+    let bytes = fs::metadata(&binary)?.len();
+
+    let mut dearest: Vec<_> = crates.iter().collect();
+    dearest.sort_by(|a, b| b.1.total_cmp(a.1));
+    for (name, seconds) in dearest.iter().take(15) {
+        println!("{seconds:8.1} s  {name}");
+    }
+    let yardstick = crates
+        .get(YARDSTICK)
+        .with_context(|| format!("{YARDSTICK} was not built"))?;
+    let ratio = total / yardstick;
+    println!(
+        "{total:.0} CPU seconds, {} crates, {:.1} MB; {ratio:.1} times candle-core's own {yardstick:.1}",
+        crates.len(),
+        bytes as f64 / 1e6,
+    );
+    first_command(&binary)?;
+    ensure!(
+        ratio <= LIMIT,
+        "a build from nothing costs {ratio:.1} times what candle-core alone does, at most {LIMIT} \
+         are allowed: see which crates grew, and Cargo.toml's profiles"
+    );
+    ensure!(
+        bytes <= LARGEST_BINARY,
+        "{} has {bytes} bytes, at most {LARGEST_BINARY} are allowed",
+        binary.display()
+    );
+    Ok(())
+}
+
+/// `classify train` on the sample, with everything it writes in a folder of its own.
+fn first_command(binary: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = root()?;
+    let setting = |key: &str, path: &Path| format!("{key}={}", path.display());
+    let mut train = Command::new(binary);
+    train
+        .current_dir(folder.path())
+        .arg("train")
+        .arg("--config");
+    train.arg(root.join("configs/smoke.toml"));
+    train.args(["--set", &setting("data.idx_dir", &root.join("data/sample"))]);
+    train.args([
+        "--set",
+        &setting("data.root", &folder.path().join("digits")),
+    ]);
+    run(&mut train)
+}
+
+/// Where a variable says so: runs the compiler that cargo asks for, notes its CPU time, and
+/// returns its exit code.
+pub(crate) fn as_rustc_wrapper() -> Option<Result<ExitCode>> {
+    Some(compile(env::var_os(LOG)?))
+}
+
+fn compile(log: OsString) -> Result<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    let rustc = arguments.next().context("no compiler to run")?;
+    let arguments: Vec<OsString> = arguments.collect();
+    let status = Command::new(rustc).args(&arguments).status()?;
+    let name = arguments
+        .iter()
+        .skip_while(|word| *word != "--crate-name")
+        .nth(1);
+    if let Some(name) = name {
+        // One short line in one write, so that compilers side by side do not mix theirs.
+        let line = format!("{} {}\n", children_seconds()?, name.to_string_lossy());
+        let mut file = OpenOptions::new().create(true).append(true).open(log)?;
+        file.write_all(line.as_bytes())?;
+    }
+    Ok(ExitCode::from(
+        u8::try_from(status.code().unwrap_or(1)).unwrap_or(1),
+    ))
+}
+
+/// CPU seconds of all processes that this one has started and seen end.
+fn children_seconds() -> Result<f64> {
+    let path = "/proc/self/stat";
+    let stat = fs::read_to_string(path).context("CPU time is read from /proc, which Linux has")?;
+    children_of(&stat).with_context(|| format!("{path} is not as proc(5) says"))
+}
+
+/// `cutime` and `cstime`, in hundredths of a second; see proc(5).
+fn children_of(stat: &str) -> Option<f64> {
+    // The second field is a name in brackets, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    Some((ticks(16)? + ticks(17)?) / 100.0)
+}
+
+/// Seconds by crate, of lines `seconds crate`.
+fn sums(text: &str) -> Result<BTreeMap<&str, f64>> {
+    let mut sums = BTreeMap::new();
+    for line in text.lines() {
+        let (seconds, name) = line.split_once(' ').with_context(|| format!("{line:?}"))?;
+        *sums.entry(name).or_insert(0.0) += seconds.parse::<f64>()?;
+    }
+    Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_any_name() {
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 150 50 20 0";
+        assert_eq!(children_of(stat), Some(2.0));
+        assert_eq!(children_of("12 (a"), None);
+        assert_eq!(children_of("12 (a) S 1 2"), None);
+    }
+
+    #[test]
+    fn a_crate_that_is_built_twice_counts_twice() {
+        let sums = sums("1.5 a\n2 b\n0.25 a\n").unwrap();
+        assert_eq!(sums, BTreeMap::from([("a", 1.75), ("b", 2.0)]));
+        assert!(super::sums("1.5\n").is_err());
+    }
+}
