@@ -1,16 +1,19 @@
 //! Whether a file computes what the network does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{Tensor, WithDType};
 use rten::{ModelOptions, OpRegistry, RunError, Value, op_registry};
+use rten_onnx::onnx::{ModelProto, TensorProto};
 
 use super::{IMAGES, LOGITS, OnnxOptions, PROBABILITIES};
 use crate::weights::WeightsMetadata;
 use crate::{Error, Images, Network, Result};
 
-/// The largest difference of a logit, or of a probability, that is taken for rounding.
-pub const TOLERANCE: f32 = 1e-4;
+/// The largest difference of a logit, or of a probability, that is taken for rounding, where the
+/// largest of them is 1 or less; above that it grows with the largest.
+pub const TOLERANCE: f32 = 1e-5;
 
 /// How near a file comes to the network it was made from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,13 +24,14 @@ pub struct Agreement {
     pub largest_difference: f32,
 }
 
-/// Runs the bytes of an ONNX file with rten on `pictures`, each a batch u8 `[n, h, w, 3]`, and
+/// Compares the weights in an ONNX file with the network's, bit for bit where normalisations are
+/// not folded. Then runs the file with rten on `pictures`, each a batch u8 `[n, h, w, 3]`, and
 /// compares the logits with [`Network::infer`]'s; with a softmax, the probabilities as well.
 /// The network should compute in f32: bf16 differs by more than rounding.
 ///
 /// # Errors
-/// [`Error::OnnxCheck`] if rten cannot run the file or a difference is above [`TOLERANCE`],
-/// and [`Error::Images`] for pictures of another shape or type.
+/// [`Error::OnnxCheck`] if rten cannot read or run the file, a weight is another, or a difference
+/// is above [`TOLERANCE`], and [`Error::Images`] for pictures of another shape or type.
 pub fn check(
     bytes: &[u8],
     network: &Network,
@@ -35,6 +39,9 @@ pub fn check(
     options: OnnxOptions,
     pictures: &[Tensor],
 ) -> Result<Agreement> {
+    if !options.fold_batch_norm {
+        same_weights(bytes, network)?;
+    }
     let table = Arc::new(metadata.normalisation.table());
     let mut agreement = Agreement {
         pictures: 0,
@@ -60,10 +67,12 @@ pub fn check(
             .map_err(|error| Error::OnnxCheck(format!("rten cannot run it: {error}")))?;
         for ((name, expected), found) in outputs.iter().zip(found) {
             let difference = largest_difference(expected, &found);
-            if difference.is_nan() || difference > TOLERANCE {
+            let largest = expected.iter().fold(1.0, |a: f32, b| a.max(b.abs()));
+            let most = TOLERANCE * largest;
+            if difference.is_nan() || difference > most {
                 return Err(Error::OnnxCheck(format!(
                     "for pictures {:?} rten's {name} differ from the network's by \
-                     {difference:e}, expected at most {TOLERANCE:e}",
+                     {difference:e}, expected at most {most:e}",
                     pixels.dims()
                 )));
             }
@@ -72,6 +81,36 @@ pub fn check(
         agreement.pictures += pixels.dim(0)?;
     }
     Ok(agreement)
+}
+
+/// Whether every tensor of the network lies in the file under its name.
+fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
+    let bad = |problem: String| Err(Error::OnnxCheck(problem));
+    let graph = match ModelProto::parse_buf(bytes) {
+        Ok(model) => model.graph.unwrap_or_default(),
+        Err(error) => return bad(format!("rten cannot read it: {error}")),
+    };
+    let tensors = graph.initializer.iter();
+    let tensors: HashMap<Option<&str>, &TensorProto> = tensors
+        .map(|tensor| (tensor.name.as_deref(), tensor))
+        .collect();
+    for (name, expected) in network.parameters().named()? {
+        // Inference does not count batches.
+        if name.ends_with("num_batches_tracked") {
+            continue;
+        }
+        let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+        let raw = tensors.get(&Some(name.as_str()));
+        let raw = raw.and_then(|tensor| tensor.raw_data.as_ref());
+        let equal = raw.is_some_and(|raw| {
+            let expected = expected.iter().flat_map(|value| value.to_le_bytes());
+            raw.borrow().iter().copied().eq(expected)
+        });
+        if !equal {
+            return bad(format!("its {name} is not the network's"));
+        }
+    }
+    Ok(())
 }
 
 /// What rten computes for these outputs. Its optimizer is off: each node runs as it is written,
