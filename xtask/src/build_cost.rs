@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
 /// CPU time of the build, in CPU times of candle-core.
@@ -42,9 +43,7 @@ pub(crate) fn measure() -> Result<()> {
     let text =
         fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
     let crates = sums(&text)?;
-    let binary = target
-        .join("release")
-        .join(format!("classify{}", env::consts::EXE_SUFFIX));
+    let binary = target.join("release").join(executable("classify"));
     let bytes = fs::metadata(&binary)?.len();
 
     let mut dearest: Vec<_> = crates.iter().collect();

@@ -49,7 +49,8 @@ pub(crate) fn rust_peer(name: &str) -> Result<PathBuf> {
     Ok(target.join("release").join(executable(name)))
 }
 
-fn executable(name: &str) -> String {
+/// A program's file name on this system.
+pub(crate) fn executable(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 

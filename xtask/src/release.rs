@@ -11,6 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use tar::{Builder, Header, HeaderMode};
 
+use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
 use crate::tidy::files;
 
@@ -43,8 +44,7 @@ pub(crate) fn release() -> Result<()> {
     let host = host()?;
     let binary = build(&host)?;
     let name = format!("classify-{version}-{host}");
-    let binary_name = format!("classify{}", std::env::consts::EXE_SUFFIX);
-    let mut entries = vec![(binary_name, fs::read(&binary)?)];
+    let mut entries = vec![(executable("classify"), fs::read(&binary)?)];
     entries.extend(shell_files(&binary)?);
     for path in files(root)? {
         let packed =
@@ -87,8 +87,8 @@ fn build(host: &str) -> Result<PathBuf> {
         );
     }
     run(&mut build)?;
-    let name = format!("classify{}", std::env::consts::EXE_SUFFIX);
-    let binary = target_dir()?.join(host).join("release").join(name);
+    let release = target_dir()?.join(host).join("release");
+    let binary = release.join(executable("classify"));
     if is_static {
         let needs = needed_libraries(&binary)?;
         ensure!(needs.is_empty(), "{} still needs {needs}", binary.display());

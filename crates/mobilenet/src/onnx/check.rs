@@ -1,10 +1,11 @@
 //! Whether a file computes what the network does.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use candle_core::{Tensor, WithDType};
-use rten::{ModelOptions, OpRegistry, RunError, Value, op_registry};
+use rten::{Model, ModelOptions, OpRegistry, RunError, Value, op_registry};
 use rten_onnx::onnx::{ModelProto, TensorProto};
 
 use super::{IMAGES, LOGITS, OnnxOptions, PROBABILITIES};
@@ -42,6 +43,12 @@ pub fn check(
     if !options.fold_batch_norm {
         same_weights(bytes, network)?;
     }
+    let cannot_run = |error: &dyn Display| Error::OnnxCheck(format!("rten cannot run it: {error}"));
+    // The optimizer is off: each node runs as it is written, and the output of each can be had.
+    let model = ModelOptions::with_ops(operators())
+        .enable_optimization(false)
+        .load(bytes.to_vec())
+        .map_err(|error| cannot_run(&error))?;
     let table = Arc::new(metadata.normalisation.table());
     let mut agreement = Agreement {
         pictures: 0,
@@ -63,8 +70,7 @@ pub fn check(
             value::<f32>(&images.values()?.permute((0, 3, 1, 2))?)
         }?;
         let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let found = run(bytes, input, &names)
-            .map_err(|error| Error::OnnxCheck(format!("rten cannot run it: {error}")))?;
+        let found = run(&model, input, &names).map_err(|error| cannot_run(&error))?;
         for ((name, expected), found) in outputs.iter().zip(found) {
             let difference = largest_difference(expected, &found);
             let largest = expected.iter().fold(1.0, |a: f32, b| a.max(b.abs()));
@@ -113,16 +119,12 @@ fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// What rten computes for these outputs. Its optimizer is off: each node runs as it is written,
-/// and the output of each can be asked for.
+/// What rten computes for these outputs.
 fn run(
-    bytes: &[u8],
+    model: &Model,
     input: Value,
     outputs: &[&str],
 ) -> std::result::Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {
-    let model = ModelOptions::with_ops(operators())
-        .enable_optimization(false)
-        .load(bytes.to_vec())?;
     let input = vec![(model.node_id(IMAGES)?, input.into())];
     let nodes: Vec<_> = outputs
         .iter()
