@@ -323,7 +323,7 @@ activation_kernels!(
     apply_relu_kernel,
     sums_relu,
     sums_relu_kernel,
-    |x: f32| x.max(0.0),
+    |x: f32| if x < 0.0 { 0.0 } else { x }, // unlike `max`, keeps NaN
     |x: f32| if x > 0.0 { 1.0f32 } else { 0.0 }
 );
 activation_kernels!(

@@ -279,7 +279,8 @@ impl Pass<'_> {
     }
 
     fn squeeze_excite(&self, layer: &SqueezeExcite, x: &Tensor) -> Result<Tensor> {
-        let hidden = self.linear(&layer.reduce, &average(x)?)?.relu()?;
+        let hidden = self.linear(&layer.reduce, &average(x)?)?;
+        let hidden = activate(Activation::Relu, &hidden)?;
         Ok(scale(
             x,
             &hardsigmoid(&self.linear(&layer.expand, &hidden)?)?,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use engine::{BatchNormSpec, HeadSpec, Naming, NetworkSpec, Padding};
 use serde::{Deserialize, Serialize};
 
+use crate::error::require;
 use crate::tables::{Size, v2, v3};
 use crate::{Design, Error, Result};
 
@@ -146,6 +147,29 @@ impl ModelConfig {
         }
     }
 
+    /// Refuses numbers that no network is made with. Its shapes are checked where they are
+    /// made, by [`ModelConfig::plan`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(&self) -> Result<()> {
+        check_dropout(self.dropout)?;
+        let momentum = self.batch_norm_momentum;
+        require(
+            momentum > 0.0 && momentum <= 1.0,
+            "batch_norm_momentum",
+            momentum,
+            "a share above 0 and at most 1",
+        )?;
+        let epsilon = self.batch_norm_epsilon;
+        require(
+            epsilon > 0.0 && epsilon < 1.0,
+            "batch_norm_epsilon",
+            epsilon,
+            "a number between 0 and 1",
+        )
+    }
+
     /// The network as data.
     ///
     /// # Errors
@@ -197,6 +221,15 @@ impl ModelConfig {
     pub fn plan(&self) -> Result<engine::Plan> {
         Ok(engine::Plan::new(&self.network()?)?)
     }
+}
+
+pub(crate) fn check_dropout(dropout: f64) -> Result<()> {
+    require(
+        (0.0..1.0).contains(&dropout),
+        "dropout",
+        dropout,
+        "a probability from 0 to below 1",
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::LoadReport;
+use crate::{BadNumbers, LoadReport};
 
 /// An error of the model or of its weight files.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,16 @@ pub enum Error {
     /// A width that makes no network.
     #[error("model width is {0}, expected a number above 0 and at most 10")]
     Width(f64),
+    /// A value out of its range.
+    #[error("`{key}` is {found}; expected {expected}")]
+    Setting {
+        /// Which value.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
     /// Batch normalisation of a single value, whose variance is not defined.
     #[error(
         "{layer} sees one value per channel in training; give more than one image in a batch \
@@ -52,6 +62,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file with weights that no network computes with.
+    #[error("{path}: {}", bad_numbers(found))]
+    BadNumbers {
+        /// The file.
+        path: PathBuf,
+        /// Each of its tensors with such numbers.
+        found: Vec<BadNumbers>,
     },
     /// A file with weights that do not fit the model.
     #[error("{path} holds weights of another model: {report}{}", list(nearest))]
@@ -144,8 +162,40 @@ impl From<engine::FusedError> for Error {
     }
 }
 
+/// [`Error::Setting`] unless `valid`.
+pub(crate) fn require(
+    valid: bool,
+    key: &'static str,
+    found: impl std::fmt::Debug,
+    expected: &'static str,
+) -> Result<()> {
+    if valid {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        key,
+        found: format!("{found:?}"),
+        expected,
+    })
+}
+
 fn list(nearest: &[(String, String)]) -> String {
     let each = nearest.iter();
     each.map(|(wanted, near)| format!("\nthe nearest to {wanted} is {near}"))
         .collect()
+}
+
+fn bad_numbers(found: &[BadNumbers]) -> String {
+    let first = found.first().map(BadNumbers::to_string);
+    let count: usize = found.iter().map(|found| found.count).sum();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let tensors = found.len();
+    format!(
+        "{}: in all, {count} number{} of {tensors} tensor{} cannot be computed with (NaN, \
+         infinite, or a variance below 0); the file is damaged or its training diverged: use an \
+         earlier checkpoint",
+        first.unwrap_or_default(),
+        plural(count),
+        plural(tensors)
+    )
 }

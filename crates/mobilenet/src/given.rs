@@ -40,6 +40,8 @@ impl Given {
             }
             metadata.class_names = names;
         }
+        let checked = metadata.check();
+        checked.map_err(|e| Error::format(path, format!("cannot be used as given: {e}")))?;
         Ok(metadata)
     }
 

@@ -46,3 +46,4 @@ pub use parameters::{Parameters, Snapshot};
 pub use precision::Precision;
 pub use report::{LoadReport, Mismatch};
 pub use schemes::Scheme;
+pub use tensor_file::BadNumbers;

@@ -1,8 +1,9 @@
 //! What of a weights file went into a network.
 
 use std::fmt;
+use std::path::Path;
 
-use crate::Scheme;
+use crate::{BadNumbers, Error, Result, Scheme};
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Mismatch {
 ///
 /// Names are torchvision's where the model has the tensor, and the file's own where it does not;
 /// all are sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadReport {
     /// Whose names the file uses.
     pub scheme: Scheme,
@@ -40,9 +41,26 @@ pub struct LoadReport {
     pub new_classifier: bool,
     /// What the file does not say, and was taken for granted.
     pub assumed: Vec<String>,
+    /// Tensors with numbers that no network computes with. Only [`inspect`](crate::weights::inspect)
+    /// returns a report with any.
+    pub bad_numbers: Vec<BadNumbers>,
 }
 
 impl LoadReport {
+    /// Refuses a file, the one at `path`, with numbers that no network computes with.
+    ///
+    /// # Errors
+    /// [`Error::BadNumbers`].
+    pub(crate) fn check_numbers(&self, path: &Path) -> Result<()> {
+        if self.bad_numbers.is_empty() {
+            return Ok(());
+        }
+        Err(Error::BadNumbers {
+            path: path.into(),
+            found: self.bad_numbers.clone(),
+        })
+    }
+
     /// Whether every tensor of the model was in the file, and nothing else.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
@@ -70,6 +88,9 @@ impl fmt::Display for LoadReport {
         list(f, "unexpected", &self.unexpected, Clone::clone)?;
         list(f, "of another shape", &self.mismatched, |m| {
             format!("{} (file {:?}, model {:?})", m.name, m.file, m.model)
+        })?;
+        list(f, "not usable", &self.bad_numbers, |bad| {
+            format!("{bad} ({} such in it)", bad.count)
         })?;
         if self.outside > 0 {
             let s = if self.outside == 1 { "" } else { "s" };

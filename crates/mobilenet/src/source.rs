@@ -153,7 +153,7 @@ impl Source {
     ///
     /// # Errors
     /// If fewer than nine tenths of the backbone's tensors fit, or the network is not as
-    /// [`Source::adapt`] makes it; it is then as it was.
+    /// [`Source::adapt`] makes it; [`Error::BadNumbers`]. The network is then as it was.
     pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
         let config = network.config();
         let adapted = self.adapt(config)?;
@@ -185,7 +185,14 @@ impl Source {
             return Err(self.other_model(report, &tensors));
         }
         let mut values = network.parameters().values()?;
-        fill(&mut values, network.plan(), &mut self.file, &names, &report)?;
+        fill(
+            &mut values,
+            network.plan(),
+            &mut self.file,
+            &names,
+            &mut report,
+        )?;
+        report.check_numbers(self.file.path())?;
         network.parameters().set_values(values)?;
         Ok(report)
     }
@@ -193,8 +200,17 @@ impl Source {
     /// The network in the file, every tensor of it.
     ///
     /// # Errors
-    /// If one is missing or of another shape, or what was given does not fit the file.
-    pub fn load(mut self, device: &Device) -> Result<Loaded> {
+    /// If one is missing or of another shape, or what was given does not fit the file;
+    /// [`Error::BadNumbers`] if one has numbers that no network computes with.
+    pub fn load(self, device: &Device) -> Result<Loaded> {
+        let path = self.file.path().to_owned();
+        let loaded = self.load_unchecked(device)?;
+        loaded.report.check_numbers(&path)?;
+        Ok(loaded)
+    }
+
+    /// [`Source::load`], which lists bad numbers in the report instead of refusing them.
+    pub(crate) fn load_unchecked(mut self, device: &Device) -> Result<Loaded> {
         let model = self.model()?;
         let plan = model.plan()?;
         let tensors = self.names(&model, &plan)?;
@@ -216,7 +232,7 @@ impl Source {
             report.assumed.extend(self.assumed_use(&metadata));
         }
         let mut values = Values::zeros(&plan);
-        fill(&mut values, &plan, &mut self.file, &names, &report)?;
+        fill(&mut values, &plan, &mut self.file, &names, &mut report)?;
         let network = Network::with_values(&model, plan, values, 0, device)?;
         Ok(Loaded {
             network,

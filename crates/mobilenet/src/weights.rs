@@ -5,12 +5,14 @@
 //! writes several in no fixed order, and equal models shall be equal files.)
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
+use crate::error::require;
 use crate::tensor_file::TensorFile;
 use crate::zoo::ZooNetwork;
 use crate::{
@@ -23,6 +25,9 @@ pub use crate::source::{Loaded, Source};
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
 
+/// Pixels a side that images may be resized to.
+pub const IMAGE_SIZES: RangeInclusive<usize> = 8..=2048;
+
 /// Mean and standard deviation a channel, of pixel values in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +39,18 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
+    /// Refuses a mean that is not finite, and a standard deviation that is not above 0.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], with the key `mean` or `std`.
+    pub fn check(&self) -> Result<()> {
+        let finite = self.mean.iter().all(|mean| mean.is_finite());
+        let above = |std: &f32| std.is_finite() && *std > 0.0;
+        require(finite, "mean", self.mean, "three finite numbers")?;
+        let std = self.std.iter().all(above);
+        require(std, "std", self.std, "three numbers above 0")
+    }
+
     /// What torchvision's ImageNet weights were trained with.
     pub const IMAGENET: Normalisation = Normalisation {
         mean: [0.485, 0.456, 0.406],
@@ -67,6 +84,27 @@ pub struct WeightsMetadata {
     /// What a trainer that goes on from these weights needs besides them, in its own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
+}
+
+impl WeightsMetadata {
+    /// Refuses an image size or normalisation that no configuration could have.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(&self) -> Result<()> {
+        let size = self.image_size;
+        require(
+            IMAGE_SIZES.contains(&size),
+            "image_size",
+            size,
+            "8 to 2048 pixels",
+        )?;
+        self.normalisation.check()?;
+        match &self.model {
+            ModelDescription::MobileNet(model) => model.check(),
+            ModelDescription::Zoo(model) => model.check(),
+        }
+    }
 }
 
 /// Writes the network's weights to `path` under torchvision's names: to a temporary file
@@ -134,7 +172,8 @@ fn write(
 ///
 /// # Errors
 /// If the file is not whole, holds no network known here, or its tensors are not
-/// those of its model; the message says which.
+/// those of its model; the message says which. [`Error::BadNumbers`] if one of its numbers is
+/// NaN, infinite or a variance below 0.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
     let loaded = Source::open(path, Given::default())?.load(device)?;
     Ok((loaded.network, loaded.metadata))
@@ -146,13 +185,24 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> 
 /// As [`load`], and if what is given does not fit; [`Error::NotBuilt`] for a model of the zoo in
 /// a build without it.
 pub fn load_model(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<dyn Model>>> {
+    let loaded = inspect(path, given, device)?;
+    loaded.report.check_numbers(path)?;
+    Ok(loaded)
+}
+
+/// [`load_model`], to look at and not to use: of a file with numbers that no network computes
+/// with, the report lists them in [`LoadReport::bad_numbers`].
+///
+/// # Errors
+/// As [`load_model`], except [`Error::BadNumbers`].
+pub fn inspect(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<dyn Model>>> {
     let file = TensorFile::open(path)?;
     let of_zoo = metadata(&file)?.and_then(|metadata| match &metadata.model {
         ModelDescription::Zoo(config) => Some((config.clone(), metadata)),
         ModelDescription::MobileNet(_) => None,
     });
     let Some((config, metadata)) = of_zoo else {
-        let loaded = Source::of_file(file, given)?.load(device)?;
+        let loaded = Source::of_file(file, given)?.load_unchecked(device)?;
         return Ok(Loaded {
             network: Box::new(loaded.network),
             metadata: loaded.metadata,
@@ -189,8 +239,7 @@ pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
             "it names {names} classes for a model of {classes}"
         )));
     }
-    if metadata.image_size == 0 {
-        return Err(format("its image size is 0".into()));
-    }
+    let checked = metadata.check();
+    checked.map_err(|e| format(format!("its metadata cannot be used: {e}")))?;
     Ok(Some(metadata))
 }

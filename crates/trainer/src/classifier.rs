@@ -8,6 +8,7 @@ use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ByteTable, Images, Model};
 
 use crate::batch::DeviceBatch;
+use crate::infer::check_answers;
 use crate::{Error, Result};
 
 /// One trained network, or several for the same classes whose probabilities are averaged.
@@ -64,7 +65,8 @@ impl<'a> Classifier<'a> {
     }
 
     /// Each batch of a loader with its logits `[n, classes]`. Of several networks, or of several
-    /// views of the images, they are the logarithms of the mean probabilities.
+    /// views of the images, they are the logarithms of the mean probabilities. All are finite:
+    /// others are [`Error::NonFiniteAnswer`].
     pub(crate) fn answers(
         &self,
         loader: &Loader,
@@ -82,7 +84,9 @@ impl<'a> Classifier<'a> {
                 for batch in batches.by_ref().take(views - 1) {
                     logits.extend(self.logits(&batch?)?);
                 }
-                Ok((mean(logits)?, first))
+                let logits = mean(logits)?;
+                check_answers(&logits.to_vec2()?, |row| first.ids[row].clone())?;
+                Ok((logits, first))
             };
             Some(answer())
         })

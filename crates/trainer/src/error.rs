@@ -81,6 +81,16 @@ pub enum Error {
         /// The best weights on disk, where there are any.
         best: Option<PathBuf>,
     },
+    /// A network's answer to an image is no number.
+    #[error(
+        "a logit of {image} is {logit}, which is no answer: the weights take the image out of the range of the numbers it is computed in; use precision f32, or other weights"
+    )]
+    NonFiniteAnswer {
+        /// The image.
+        image: String,
+        /// The logit.
+        logit: f32,
+    },
     /// No image was left to work on.
     #[error("{0}")]
     NoImages(String),

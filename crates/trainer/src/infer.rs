@@ -209,9 +209,24 @@ fn count(
 }
 
 /// The class with the largest logit of each row; the first of equals.
+///
+/// # Errors
+/// [`Error::NonFiniteAnswer`].
 pub(crate) fn predicted_classes(logits: &Tensor) -> Result<Vec<u32>> {
     let rows = logits.to_vec2::<f32>()?;
+    check_answers(&rows, |row| format!("image {} of a batch", row + 1))?;
     Ok(rows.iter().map(|row| largest(row) as u32).collect())
+}
+
+/// Refuses logits that are no numbers: no class is the largest of them.
+pub(crate) fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Result<()> {
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(&logit) = row.iter().find(|logit| !logit.is_finite()) {
+            let image = image(index);
+            return Err(Error::NonFiniteAnswer { image, logit });
+        }
+    }
+    Ok(())
 }
 
 fn largest(row: &[f32]) -> usize {

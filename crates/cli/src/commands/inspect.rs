@@ -1,12 +1,13 @@
 use std::io::Write;
 
 use candle_core::Device;
-use mobilenet::ModelDescription;
+use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let loaded = super::load(&args.weights, &args.given, &Device::Cpu)?;
+    let given = super::given(&args.given)?;
+    let loaded = weights::inspect(&args.weights, given, &Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let mut out = super::stdout();
     writeln!(out, "model               {}", metadata.model.name())?;

@@ -149,7 +149,9 @@ fn forward_kernel<const FMA: bool>(
     let squares = &squares[..channels];
     for channel in 0..channels {
         let mean = values[channel] * share;
-        let variance = (squares[channel] * share - mean * mean).max(0.0);
+        let difference = squares[channel] * share - mean * mean;
+        // Unlike `max`, this keeps NaN.
+        let variance = if difference < 0.0 { 0.0 } else { difference };
         let inverse = 1.0 / (variance + constants.epsilon).sqrt();
         let scale = f64::from(weights[channel]) * inverse;
         scales[channel] = scale as f32;

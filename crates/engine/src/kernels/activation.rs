@@ -34,17 +34,27 @@ macro_rules! for_activation {
 }
 pub(super) use for_activation;
 
+/// `min(max(x, 0), most)`. NaN stays NaN, as in torch: the limits are the first operands.
+#[inline(always)]
+pub(super) fn clamp<S: Simd>(s: S, x: S::Vector, most: f32) -> S::Vector {
+    s.min(s.splat(most), s.max(s.zero(), x))
+}
+
 #[inline(always)]
 pub(super) fn activate<S: Simd, const A: u8>(s: S, x: S::Vector) -> S::Vector {
     match A {
-        RELU => s.max(x, s.zero()),
-        RELU6 => s.min(s.max(x, s.zero()), s.splat(6.0)),
-        HARDSWISH => {
-            let gate = s.mul_add(x, s.splat(1.0 / 6.0), s.splat(0.5));
-            s.mul(x, s.min(s.max(gate, s.zero()), s.splat(1.0)))
-        }
+        RELU => s.max(s.zero(), x),
+        RELU6 => clamp(s, x, 6.0),
+        HARDSWISH => s.mul(x, hardsigmoid(s, x)),
         _ => x,
     }
+}
+
+/// `min(max(x + 3, 0), 6) / 6`
+#[inline(always)]
+pub(super) fn hardsigmoid<S: Simd>(s: S, x: S::Vector) -> S::Vector {
+    let gate = s.mul_add(x, s.splat(1.0 / 6.0), s.splat(0.5));
+    clamp(s, gate, 1.0)
 }
 
 /// The gradient `d` of `activate(x)` carried back to `x`.

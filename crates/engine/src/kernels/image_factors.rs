@@ -1,7 +1,7 @@
 //! What squeeze-excite and pooling do with finished activations: averages over an image,
 //! and factors for its channels.
 
-use super::activation::{activate, for_activation};
+use super::activation::{self, activate, for_activation};
 use super::image_rows::Images;
 use super::{entry, put};
 use crate::memory::Planes;
@@ -64,12 +64,8 @@ unsafe fn hardsigmoid_kernel<S: Simd>(s: S, rows: usize, planes: usize, factors:
     for plane in 0..planes {
         let values = factors.plane(plane).start;
         for row in 0..rows {
-            let gate = s.mul_add(
-                s.load_pixel(values.src(), row),
-                s.splat(1.0 / 6.0),
-                s.splat(0.5),
-            );
-            s.store_pixel(values, row, s.min(s.max(gate, s.zero()), s.splat(1.0)));
+            let gate = activation::hardsigmoid(s, s.load_pixel(values.src(), row));
+            s.store_pixel(values, row, gate);
         }
     }
 }

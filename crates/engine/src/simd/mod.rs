@@ -51,7 +51,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a < b ? a : b`, lane by lane: `b` where one of them is NaN.
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a > b ? a : b`, lane by lane: `b` where one of them is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a > b ? then : otherwise`, lane by lane.
     fn where_greater(

@@ -21,15 +21,26 @@ use engine::Activation;
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x.clone()),
-        Activation::Relu => x.relu(),
-        Activation::Relu6 => x.clamp(0f32, 6f32),
+        Activation::Relu => at_least_zero(x),
+        Activation::Relu6 => clamp(x, 6.0),
         Activation::Hardswish => x.mul(&hardsigmoid(x)?),
     }
 }
 
+/// `max(x, 0)`. NaN stays NaN, which candle's `relu` makes 0; the slope at 0 is 0, as torch's.
+fn at_least_zero(x: &Tensor) -> Result<Tensor> {
+    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
+}
+
+/// `min(max(x, 0), most)`, likewise.
+fn clamp(x: &Tensor, most: f64) -> Result<Tensor> {
+    let limit = x.zeros_like()?.affine(0.0, most)?;
+    x.ge(most)?.where_cond(&limit, &at_least_zero(x)?)
+}
+
 /// `min(max(x + 3, 0), 6) / 6` (`torch.nn.Hardsigmoid`).
 pub(crate) fn hardsigmoid(x: &Tensor) -> Result<Tensor> {
-    ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?.contiguous()
+    (clamp(&(x + 3.0)?, 6.0)? / 6.0)?.contiguous()
 }
 
 /// The numbers of a contiguous f32 tensor on the CPU.

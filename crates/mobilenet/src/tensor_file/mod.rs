@@ -1,5 +1,6 @@
 //! Files of tensors, read straight to where their numbers belong.
 
+mod bad_numbers;
 mod safe;
 mod stored;
 
@@ -14,6 +15,7 @@ use safetensors::Dtype;
 use crate::torch::Format;
 use crate::{Error, Result};
 
+pub use bad_numbers::BadNumbers;
 pub(crate) use stored::{MOST_DIMENSIONS, Stored};
 
 /// Bytes that are converted at a time.
@@ -33,6 +35,7 @@ pub(crate) struct TensorFile<S = File> {
     source: S,
     tensors: BTreeMap<String, Stored>,
     metadata: HashMap<String, String>,
+    bad_numbers: Vec<BadNumbers>,
 }
 
 impl TensorFile {
@@ -86,6 +89,7 @@ impl<S: Read + Seek> TensorFile<S> {
             source,
             tensors,
             metadata,
+            bad_numbers: Vec::new(),
         })
     }
 
@@ -109,7 +113,13 @@ impl<S: Read + Seek> TensorFile<S> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
 
-    /// Reads a tensor of as many numbers as `values` has, in torch's order.
+    /// The bad numbers of the tensors read since the last call, in the order of reading.
+    pub(crate) fn take_bad_numbers(&mut self) -> Vec<BadNumbers> {
+        std::mem::take(&mut self.bad_numbers)
+    }
+
+    /// Reads a tensor of as many numbers as `values` has, in torch's order. Bad numbers among
+    /// them are read too, and noted for [`TensorFile::take_bad_numbers`].
     ///
     /// # Errors
     /// If it cannot be read, or holds no floating point numbers.
@@ -125,7 +135,11 @@ impl<S: Read + Seek> TensorFile<S> {
                 return Err(Error::format(&self.path, reason));
             }
         };
-        self.whole(outcome)
+        self.whole(outcome)?;
+        let shape = self.shape(name).unwrap_or_default();
+        let found = BadNumbers::find(name, shape, values);
+        self.bad_numbers.extend(found);
+        Ok(())
     }
 
     /// Reads a tensor of one integer.

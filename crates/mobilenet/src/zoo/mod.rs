@@ -27,3 +27,13 @@ pub struct ZooConfig {
     /// Share of the features set to zero in training.
     pub dropout: f64,
 }
+
+impl ZooConfig {
+    /// Refuses a dropout that is no probability.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting).
+    pub fn check(&self) -> crate::Result<()> {
+        crate::config::check_dropout(self.dropout)
+    }
+}

@@ -45,16 +45,20 @@ impl ZooNetwork {
     ///
     /// # Errors
     /// If the file's tensors are not those of the backbone; the message names the nearest.
+    /// [`Error::BadNumbers`].
     pub fn pretrained(
         config: &ZooConfig,
         path: &Path,
         seed: u64,
         device: &Device,
     ) -> Result<(ZooNetwork, LoadReport)> {
-        ZooNetwork::of_file(config, TensorFile::open(path)?, seed, device)
+        let (network, report) = ZooNetwork::of_file(config, TensorFile::open(path)?, seed, device)?;
+        report.check_numbers(path)?;
+        Ok((network, report))
     }
 
-    /// The network of a file that [`weights::save`](crate::weights::save) wrote.
+    /// The network of a file that [`weights::save`](crate::weights::save) wrote; bad numbers are
+    /// listed in the report.
     pub(crate) fn saved(
         config: &ZooConfig,
         file: TensorFile,
@@ -100,6 +104,7 @@ impl ZooNetwork {
         };
         let head = head(&tables, &mut file, seed, &mut report)?;
         report.matched.sort_unstable();
+        report.bad_numbers = file.take_bad_numbers();
         let values = Values {
             arena: head,
             statistics: Vec::new(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_numbers;
 mod executors;
 mod features;
 mod foreign;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{arena, config, images, network, statistics, values};
 
-fn metadata(model: &ModelConfig) -> WeightsMetadata {
+pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
     WeightsMetadata {
         model: model.clone().into(),
         class_names: (0..model.classes)
@@ -22,7 +22,7 @@ fn metadata(model: &ModelConfig) -> WeightsMetadata {
 }
 
 /// A folder with `weights.safetensors`, of a network that has trained a step.
-fn saved(config: &ModelConfig) -> (TempDir, PathBuf, Network) {
+pub(crate) fn saved(config: &ModelConfig) -> (TempDir, PathBuf, Network) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     let mut network = network(config);

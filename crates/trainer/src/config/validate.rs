@@ -1,5 +1,6 @@
 //! What a configuration must satisfy before anything is built from it.
 
+use mobilenet::weights::IMAGE_SIZES;
 use optim::{EmaConfig, LrScheduleConfig, PlateauMode};
 
 use super::{ConfigError, DataSource, DistillationConfig, RunConfig};
@@ -63,7 +64,7 @@ impl RunConfig {
             "the folder that holds the four IDX files, because data.source is \"idx\"",
         )?;
         require(
-            (8..=2048).contains(&data.image_size),
+            IMAGE_SIZES.contains(&data.image_size),
             "data.image_size",
             data.image_size,
             "8 to 2048 pixels",

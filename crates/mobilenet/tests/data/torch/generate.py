@@ -1,6 +1,6 @@
 """Writes the PyTorch files beside it, with PyTorch itself, and the one in ../safetensors.
 
-    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch, numpy and safetensors
+    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch, torchvision, numpy and safetensors
 
 Every number is formula(salt, i), of which crates/mobilenet/src/torch/tests/mod.rs has the only other copy: a
 number of eighths between -8 and 8, which every floating point type holds exactly.
@@ -14,6 +14,7 @@ import pathlib
 import numpy
 import safetensors.torch
 import torch
+import torchvision
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -111,6 +112,24 @@ def training():
     }
 
 
+def bad_numbers():
+    """A network with numbers that are none, one of each kind in each kind of tensor."""
+    torch.manual_seed(1)
+    model = torchvision.models.mobilenet_v3_small(num_classes=2, width_mult=0.05).half()
+    weights = model.state_dict()
+    for name, place, value in (
+        ("features.0.0.weight", (0, 1, 2, 0), float("nan")),
+        ("features.0.1.weight", (3,), float("inf")),
+        ("features.1.block.0.1.bias", (0,), -float("inf")),
+        ("features.1.block.1.fc1.weight", (1, 2, 0, 0), float("nan")),
+        ("classifier.3.bias", (1,), float("nan")),
+        ("features.1.block.0.1.running_mean", (2,), float("inf")),
+        ("features.2.block.1.1.running_var", (5,), -1.0),
+    ):
+        weights[name][place] = value
+    return weights
+
+
 def main():
     for name, content in (("kinds", kinds()), ("checkpoint", checkpoint()), ("training", training())):
         for protocol in (2, 4):
@@ -129,6 +148,7 @@ def main():
     contiguous = {name: value.detach().clone().contiguous() for name, value in kinds().items()}
     safetensors.torch.save_file(contiguous, HERE.parent / "safetensors" / "kinds.safetensors", {"classify": "{}"})
     torch.save(torch.nn.Linear(2, 2), HERE / "module_zip.pt")
+    torch.save(bad_numbers(), HERE / "bad_numbers_legacy.pt", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":

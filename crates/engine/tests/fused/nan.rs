@@ -1,0 +1,65 @@
+//! NaN is never made a number of, as torch never does.
+
+use engine::Role;
+
+use crate::{Case, Random, images, isas, random_spec};
+
+/// Puts NaN into each tensor of random networks, one after the other: every image must get a
+/// logit that is NaN, in inference and in training.
+#[test]
+fn nan_in_any_tensor_reaches_every_image() {
+    let mut random = Random(21);
+    for round in 0..8 {
+        let spec = random_spec(&mut random);
+        let mut case = Case::new(&spec, &mut random);
+        let shape = (3, random.in_range(5..=20), random.in_range(5..=20));
+        let (count, height, width) = shape;
+        let pixels: Vec<f32> = (0..count * height * width * 3)
+            .map(|_| random.number())
+            .collect();
+        let classes = spec.head.classes;
+        let is_nan = |logits: &[f32]| {
+            let mut rows = logits.chunks(classes);
+            rows.all(|row| row.iter().any(|logit| logit.is_nan()))
+        };
+        for (isa, ()) in isas((), ()) {
+            let fused = case.engine(isa, 1 + round % 3);
+            let plan = case.plan.clone();
+            let mut logits = vec![0.0; count * classes];
+            for segment in plan.parameters.segments() {
+                // The middle tap of a filter, which is the only one that small maps use.
+                let taps: usize = segment.shape.iter().skip(2).product();
+                let at = segment.range.start + taps / 2;
+                let sound = std::mem::replace(&mut case.parameters[at], f32::NAN);
+                let what = format!("{isa}, {} of {spec:?}", segment.name);
+                let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
+                fused
+                    .infer(&folded, images(shape, &pixels), &mut logits)
+                    .unwrap();
+                assert!(is_nan(&logits), "inference, {what}");
+                logits.fill(0.0);
+                let mut statistics = case.statistics.clone();
+                let images = images(shape, &pixels);
+                fused
+                    .forward(&case.parameters, &mut statistics, images, None, &mut logits)
+                    .unwrap();
+                assert!(is_nan(&logits), "training, {what}");
+                case.parameters[at] = sound;
+            }
+            for segment in plan.statistics.segments() {
+                let bad = match segment.role {
+                    Role::RunningVariance => -1.0,
+                    _ => f32::NAN,
+                };
+                let at = segment.range.start;
+                let sound = std::mem::replace(&mut case.statistics[at], bad);
+                let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
+                fused
+                    .infer(&folded, images(shape, &pixels), &mut logits)
+                    .unwrap();
+                assert!(is_nan(&logits), "{isa}, {} of {spec:?}", segment.name);
+                case.statistics[at] = sound;
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Numbers that no network computes with.
+
+use std::fmt;
+
+/// Numbers of one tensor of a weights file that are NaN or infinite or, in a running variance,
+/// below 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BadNumbers {
+    /// The tensor's name in the file.
+    pub tensor: String,
+    /// The place of the first of them, an index for each dimension.
+    pub index: Vec<usize>,
+    /// The first of them, as an f32.
+    pub value: f32,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl BadNumbers {
+    /// Those among the `values` of a tensor of this `shape`, in torch's order.
+    pub(super) fn find(tensor: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
+        let least = match tensor.ends_with("running_var") {
+            true => 0.0,
+            false => f32::MIN,
+        };
+        // NaN is in no range.
+        let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
+        let count = values.iter().filter(|value| is_bad(value)).count();
+        let first = values.iter().position(|value| is_bad(value))?;
+        let mut rest = first;
+        let mut index = vec![0; shape.len()];
+        for (index, &side) in index.iter_mut().zip(shape).rev() {
+            (*index, rest) = (rest % side, rest / side);
+        }
+        Some(BadNumbers {
+            tensor: super::shown(tensor),
+            index,
+            value: values[first],
+            count,
+        })
+    }
+}
+
+impl fmt::Display for BadNumbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index: Vec<String> = self.index.iter().map(usize::to_string).collect();
+        let index = index.join(", ");
+        write!(f, "{}[{index}] is {}", self.tensor, self.value)
+    }
+}
