@@ -18,8 +18,9 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn of_trainer(error: &TrainerError) -> bool {
+    use TrainerError::{ClassCount, ClassOrder, Config, UnnamedClasses};
     match error {
-        TrainerError::Config(_) | TrainerError::ClassCount { .. } => true,
+        Config(_) | ClassCount { .. } | UnnamedClasses { .. } | ClassOrder { .. } => true,
         TrainerError::Data(error) => of_data(error),
         TrainerError::Network(error) => of_network(error),
         TrainerError::Optim(error) => of_optimizer(error),

@@ -102,6 +102,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
     let metadata = WeightsMetadata {
         model: network.description(),
         class_names: ["a", "b", "c"].map(String::from).to_vec(),
+        class_order: mobilenet::ClassOrder::Named,
         image_size: 64,
         normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
