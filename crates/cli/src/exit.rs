@@ -72,6 +72,11 @@ mod tests {
             origin: "my.toml".to_owned(),
             message: String::new(),
         };
+        let unnamed = TrainerError::UnnamedClasses {
+            data: "test".into(),
+            found: 2,
+            outputs: 3,
+        };
         let wrapped = |error: TrainerError| anyhow::Error::from(error);
         for (error, expected) in [
             (wrapped(config.into()), true),
@@ -84,6 +89,7 @@ mod tests {
             (wrapped(f16().into()), true),
             (wrapped(NetworkError::NoGradient.into()), false),
             (wrapped(TrainerError::RunExists("run".into())), false),
+            (wrapped(unnamed), true),
             (rule.into(), true),
             (setting().into(), true),
             (missing().into(), false),
