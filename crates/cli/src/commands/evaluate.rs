@@ -35,13 +35,18 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     Ok(())
 }
 
+/// Most classes that are listed.
+const LISTED: usize = 12;
+
 /// What was assumed of the classes, where the weights do not name them.
 fn assumed(result: &Evaluation) -> Option<String> {
     match result.class_order {
         ClassOrder::Named => None,
         ClassOrder::Numbered => Some(super::NUMBERED.to_owned()),
         ClassOrder::SortedNames => {
-            let names: Vec<&str> = result.classes.iter().map(|class| &class.name[..]).collect();
+            let names = result.classes.iter().map(|class| &class.name[..]);
+            let more = (result.classes.len() > LISTED).then_some("…");
+            let names: Vec<&str> = names.take(LISTED).chain(more).collect();
             Some(format!(
                 "assumed: the outputs are the classes of the images sorted by name as text, as torchvision's ImageFolder numbers them: {}; --classes FILE gives another order",
                 names.join(", ")
