@@ -42,7 +42,7 @@ pub enum Error {
     Ensemble(String),
     /// Weights name no classes, and the images they are measured on do not tell either.
     #[error(
-        "{}: {found} classes, for weights of {outputs} outputs that name no classes: nothing tells which output is which class; give their names in the order of the outputs",
+        "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so that nothing tells which output is which class; give the class names in the order of the outputs",
         data.display()
     )]
     UnnamedClasses {
@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// Weights name no classes, and labels refute the order that was assumed.
     #[error(
-        "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {by_number:.4} in the order of the numbers in them; give their names in the order of the outputs",
+        "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {by_number:.4} in the order of the numbers in them; give the class names in the order of the outputs",
         data.display()
     )]
     ClassOrder {
