@@ -25,6 +25,8 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
         .map(|count| count.as_u64().unwrap())
         .sum();
     assert_eq!(counted, 400);
+    assert_eq!(result["class_order"], "named");
+    assert_eq!(result["classes_left_out"], serde_json::json!([]));
 
     let table = bench
         .run(&["evaluate", "--weights", &weights, "--data", test])
@@ -131,6 +133,79 @@ fn inspect_shows_what_the_file_says_of_itself() {
             run.stdout
         );
     }
+}
+
+/// The trained weights, without a word of what they are.
+fn bare(bench: &Bench) -> String {
+    let bytes = std::fs::read(trained_weights()).unwrap();
+    let (length, rest) = bytes.split_first_chunk().unwrap();
+    let (header, tensors) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let mut header: serde_json::Map<_, _> = serde_json::from_slice(header).unwrap();
+    header.remove("__metadata__").unwrap();
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    let path = bench.path("bare.safetensors");
+    std::fs::write(&path, [&length[..], &header, tensors].concat()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn what_is_assumed_of_weights_without_class_names_is_said() {
+    let bench = Bench::new();
+    let bare = bare(&bench);
+    let test = trained().path("images/test").display().to_string();
+    let evaluate = |data: &str, more: &[&str]| {
+        let common = [
+            "evaluate",
+            "--weights",
+            &bare,
+            "--image-size",
+            "32",
+            "--json",
+        ];
+        bench.run(&[&common[..], &["--data", data], more].concat())
+    };
+    let result = |run: &Run| -> serde_json::Value { serde_json::from_str(&run.stdout).unwrap() };
+    let assumed = evaluate(&test, &[]).success();
+    assert_eq!(
+        assumed.stderr.matches("ImageFolder").count(),
+        1,
+        "{}",
+        assumed.stderr
+    );
+    let mut expected = result(&assumed);
+    assert_eq!(expected["class_order"], "sorted_names");
+    std::fs::write(bench.path("names.txt"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n").unwrap();
+    let named = evaluate(&test, &["--classes", "names.txt"]).success();
+    assert!(!named.stderr.contains("ImageFolder"), "{}", named.stderr);
+    expected["class_order"] = "named".into();
+    assert_eq!(result(&named), expected);
+
+    bench.copy_images("images/test/3", "letters/x", 1);
+    evaluate("letters", &[]).failure(2, &["letters", "10 outputs", "--classes FILE"]);
+    let predict = [
+        "predict",
+        "--weights",
+        &bare,
+        "--image-size",
+        "32",
+        "--out",
+        "out",
+        "letters",
+    ];
+    let run = bench.run(&predict).success();
+    assert_eq!(
+        run.stderr.matches("name no classes").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    let run = bench.run(&["inspect", &bare]).success();
+    assert!(
+        run.value("classes").ends_with("the file names no classes)"),
+        "{}",
+        run.stdout
+    );
 }
 
 /// Like `classify inspect W | head -1`.

@@ -187,7 +187,9 @@ pub(crate) struct GivenArgs {
     /// Resize images to so many pixels a side [default: what the weights say, else 224]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) image_size: Option<NonZeroUsize>,
-    /// Text file of class names, a line each [default: what the weights say, else numbers]
+    /// Text file of class names, a line each, in the order of the outputs [default: what the
+    /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
+    /// numbers serve elsewhere]
     #[arg(long, value_name = "FILE")]
     pub(crate) classes: Option<PathBuf>,
     /// The weights come from TensorFlow, as timm's tf_ models do: "same" padding, epsilon 0.001,

@@ -18,8 +18,9 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn of_trainer(error: &TrainerError) -> bool {
+    use TrainerError::{ClassCount, ClassOrder, Config, UnnamedClasses};
     match error {
-        TrainerError::Config(_) | TrainerError::ClassCount { .. } => true,
+        Config(_) | ClassCount { .. } | UnnamedClasses { .. } | ClassOrder { .. } => true,
         TrainerError::Data(error) => of_data(error),
         TrainerError::Network(error) => of_network(error),
         TrainerError::Optim(error) => of_optimizer(error),
@@ -71,6 +72,11 @@ mod tests {
             origin: "my.toml".to_owned(),
             message: String::new(),
         };
+        let unnamed = TrainerError::UnnamedClasses {
+            data: "test".into(),
+            found: 2,
+            outputs: 3,
+        };
         let wrapped = |error: TrainerError| anyhow::Error::from(error);
         for (error, expected) in [
             (wrapped(config.into()), true),
@@ -83,6 +89,7 @@ mod tests {
             (wrapped(f16().into()), true),
             (wrapped(NetworkError::NoGradient.into()), false),
             (wrapped(TrainerError::RunExists("run".into())), false),
+            (wrapped(unnamed), true),
             (rule.into(), true),
             (setting().into(), true),
             (missing().into(), false),

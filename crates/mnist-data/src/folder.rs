@@ -42,6 +42,24 @@ impl Classes {
         Ok(Self(names))
     }
 
+    /// The names of a split's sub-folders, sorted as text: those that torchvision's `ImageFolder`
+    /// finds, in its order.
+    ///
+    /// # Errors
+    /// [`Error::MissingSplit`]; [`Error::NoImages`] where there is no sub-folder.
+    pub fn of_folders(dir: &Path) -> Result<Self> {
+        Self::among(class_folders(dir)?.0, dir)
+    }
+
+    /// The sub-folders of `dir` by these names.
+    fn among(folders: Vec<String>, dir: &Path) -> Result<Self> {
+        if folders.is_empty() {
+            let expected = "expected one sub-folder per class with images inside, found none";
+            return Err(no_images(dir, expected));
+        }
+        Self::new(folders)
+    }
+
     /// The names in the order of their labels.
     #[must_use]
     pub fn names(&self) -> &[String] {
@@ -111,14 +129,7 @@ impl ImageFolder {
     /// [`Error::MissingSplit`], [`Error::NoImages`] where there is no
     /// sub-folder, [`Error::EmptyClass`] where one holds no image.
     pub fn training(dir: &Path) -> Result<Self> {
-        let names = class_folders(dir)?;
-        if names.is_empty() {
-            return Err(no_images(
-                dir,
-                "expected one sub-folder per class with images inside, found none",
-            ));
-        }
-        let classes = Classes::new(names)?;
+        let classes = Classes::among(warned_class_folders(dir)?, dir)?;
         let samples = samples_of(dir, &classes, classes.names())?;
         let folder = Self { classes, samples };
         let counts = folder.class_counts();
@@ -140,7 +151,7 @@ impl ImageFolder {
     /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder that
     /// is none of `classes`, [`Error::NoImages`] where there is no image.
     pub fn with_classes(dir: &Path, classes: &Classes) -> Result<Self> {
-        let names = class_folders(dir)?;
+        let names = warned_class_folders(dir)?;
         if let Some(class) = names.iter().find(|name| classes.index_of(name).is_none()) {
             return Err(Error::UnknownClass {
                 path: dir.join(class),
@@ -225,8 +236,20 @@ pub fn list_images(input: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// The sorted names of the sub-folders of a split.
-fn class_folders(dir: &Path) -> Result<Vec<String>> {
+/// The sorted names of the sub-folders of a split, with a warning of images beside them.
+fn warned_class_folders(dir: &Path) -> Result<Vec<String>> {
+    let (classes, astray) = class_folders(dir)?;
+    if astray > 0 {
+        tracing::warn!(
+            "{}: {astray} images beside the class folders belong to no class; ignored",
+            dir.display()
+        );
+    }
+    Ok(classes)
+}
+
+/// The sorted names of the sub-folders of a split, and how many images lie beside them.
+fn class_folders(dir: &Path) -> Result<(Vec<String>, usize)> {
     if !dir.is_dir() {
         return Err(Error::MissingSplit { path: dir.into() });
     }
@@ -240,13 +263,7 @@ fn class_folders(dir: &Path) -> Result<Vec<String>> {
             astray += 1;
         }
     }
-    if astray > 0 {
-        tracing::warn!(
-            "{}: {astray} images beside the class folders belong to no class; ignored",
-            dir.display()
-        );
-    }
-    Ok(classes)
+    Ok((classes, astray))
 }
 
 /// The images of the classes `names`, which `classes` all knows, ordered by

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::weights::{Normalisation, WeightsMetadata};
-use crate::{Error, Padding, Result};
+use crate::{ClassOrder, Error, Padding, Result};
 
 /// What a file does not say and its user knows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Given {
     pub batch_norm_epsilon: Option<f64>,
     /// Pixels a side that images are resized to; 224 unless given.
     pub image_size: Option<usize>,
-    /// In the order of the logits; the indices unless given.
+    /// In the order of the logits; the file's unless given, and numbers where it has none.
     pub class_names: Option<Vec<String>>,
     /// Of pixels; ImageNet's unless given.
     pub normalisation: Option<Normalisation>,
@@ -30,15 +30,9 @@ impl Given {
         metadata.image_size = self.image_size.unwrap_or(metadata.image_size);
         metadata.normalisation = self.normalisation.unwrap_or(metadata.normalisation);
         if let Some(names) = self.class_names {
-            let classes = metadata.model.classes();
-            if names.len() != classes {
-                let reason = format!(
-                    "{} class names are given for its {classes} classes",
-                    names.len()
-                );
-                return Err(Error::format(path, reason));
-            }
+            check_names(&names, metadata.model.classes(), path)?;
             metadata.class_names = names;
+            metadata.class_order = ClassOrder::Named;
         }
         let checked = metadata.check();
         checked.map_err(|e| Error::format(path, format!("cannot be used as given: {e}")))?;
@@ -59,4 +53,14 @@ impl Given {
             ..Given::default()
         }
     }
+}
+
+/// Checks that as many names are given as a file has classes.
+pub(crate) fn check_names(names: &[String], classes: usize, path: &Path) -> Result<()> {
+    if names.len() == classes {
+        return Ok(());
+    }
+    let names = names.len();
+    let reason = format!("{names} class names are given for its {classes} classes");
+    Err(Error::format(path, reason))
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod atomic;
+mod classes;
 mod composed;
 mod config;
 mod design;
@@ -32,6 +33,7 @@ pub mod onnx;
 pub mod weights;
 pub mod zoo;
 
+pub use classes::{ClassOrder, ClassRows};
 pub use composed::Composed;
 pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
 pub use design::Design;

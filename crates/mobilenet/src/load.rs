@@ -56,13 +56,13 @@ pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
 }
 
 /// Overwrites what `report` says of `file` that it matches, and what its scheme has not, which
-/// is zero. Bad numbers go into the report.
+/// is zero.
 pub(crate) fn fill(
     values: &mut Values,
     plan: &Plan,
     file: &mut TensorFile,
     names: &Names<'_>,
-    report: &mut LoadReport,
+    report: &LoadReport,
 ) -> Result<()> {
     let is_matched = |name: &String| report.matched.binary_search(name).is_ok();
     let mut tensors = names.tensors.iter();
@@ -85,6 +85,5 @@ pub(crate) fn fill(
     {
         values.batches_tracked = file.integer(&name)?;
     }
-    report.bad_numbers = file.take_bad_numbers();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::{BadNumbers, Error, Result, Scheme};
+use crate::{BadNumbers, ClassRows, Error, Result, Scheme};
 
 /// A tensor whose shape in the file is not the model's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct LoadReport {
     pub outside: usize,
     /// Whether the classifier did not fit, and keeps the values it was initialised with.
     pub new_classifier: bool,
+    /// Which classes keep the classifier's rows that the file has for them; none unless both name
+    /// their classes.
+    pub classes: Option<ClassRows>,
     /// What the file does not say, and was taken for granted.
     pub assumed: Vec<String>,
     /// Tensors with numbers that no network computes with. Only [`inspect`](crate::weights::inspect)
@@ -100,8 +103,10 @@ impl fmt::Display for LoadReport {
                 self.outside
             )?;
         }
-        if self.new_classifier {
-            write!(f, "\nthe classifier starts anew")?;
+        match &self.classes {
+            Some(rows) => write!(f, "\n{rows}")?,
+            None if self.new_classifier => write!(f, "\nthe classifier starts anew")?,
+            None => {}
         }
         self.assumed
             .iter()
@@ -118,10 +123,19 @@ fn list<T>(
     if items.is_empty() {
         return Ok(());
     }
+    write!(f, "\n{what}: {}", some_of(items, name))
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn some(names: &[String]) -> String {
+    some_of(names, Clone::clone)
+}
+
+fn some_of<T>(items: &[T], name: impl Fn(&T) -> String) -> String {
     let names: Vec<String> = items.iter().take(LISTED).map(name).collect();
-    write!(f, "\n{what}: {}", names.join(", "))?;
+    let names = names.join(", ");
     match items.len().saturating_sub(LISTED) {
-        0 => Ok(()),
-        more => write!(f, " and {more} more"),
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }

@@ -1,5 +1,7 @@
 //! A weights file of whatever origin: what network it holds, and that network.
 
+mod rows;
+
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -14,7 +16,8 @@ use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
 use crate::weights::{Normalisation, WeightsMetadata, metadata};
 use crate::{
-    Error, LoadReport, ModelConfig, ModelDescription, Network, Result, Scheme, TORCHVISION_MOMENTUM,
+    ClassOrder, Error, LoadReport, ModelConfig, ModelDescription, Network, Result, Scheme,
+    TORCHVISION_MOMENTUM,
 };
 
 /// The side of images where nothing says another one.
@@ -155,6 +158,10 @@ impl Source {
     /// If fewer than nine tenths of the backbone's tensors fit, or the network is not as
     /// [`Source::adapt`] makes it; [`Error::BadNumbers`]. The network is then as it was.
     pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
+        self.fill(network, None)
+    }
+
+    fn fill(&mut self, network: &mut Network, classes: Option<&[String]>) -> Result<LoadReport> {
         let config = network.config();
         let adapted = self.adapt(config)?;
         if adapted != *config {
@@ -171,9 +178,14 @@ impl Source {
         };
         let mut report = compare(&names, &self.file);
         let plan = network.plan();
-        let classifier = &plan.parameters.segments()[plan.classifier.weight].name;
-        report.new_classifier = report.matched.binary_search(classifier).is_err();
+        let weight = &plan.parameters.segments()[plan.classifier.weight].name;
+        report.new_classifier = report.matched.binary_search(weight).is_err();
         report.assumed = self.assumed(config);
+        let theirs = self.named_classes()?;
+        let classifier = classes.and_then(|classes| self.classifier(plan, &tensors, classes));
+        if let Some(classifier) = &classifier {
+            classifier.claim(theirs.is_some(), &mut report);
+        }
         let in_backbone = |tensor: &&TensorName| !tensor.native.starts_with("classifier.");
         let expected = |tensor: &&TensorName| !tensor.is_counter() && tensor.foreign.is_some();
         let backbone = tensors.iter().filter(in_backbone).filter(expected);
@@ -185,13 +197,11 @@ impl Source {
             return Err(self.other_model(report, &tensors));
         }
         let mut values = network.parameters().values()?;
-        fill(
-            &mut values,
-            network.plan(),
-            &mut self.file,
-            &names,
-            &mut report,
-        )?;
+        fill(&mut values, plan, &mut self.file, &names, &report)?;
+        if let (Some(classifier), Some(theirs)) = (classifier, theirs) {
+            classifier.load(&theirs, &mut self.file, &mut values.arena, &mut report)?;
+        }
+        report.bad_numbers = self.file.take_bad_numbers();
         report.check_numbers(self.file.path())?;
         network.parameters().set_values(values)?;
         Ok(report)
@@ -232,7 +242,8 @@ impl Source {
             report.assumed.extend(self.assumed_use(&metadata));
         }
         let mut values = Values::zeros(&plan);
-        fill(&mut values, &plan, &mut self.file, &names, &mut report)?;
+        fill(&mut values, &plan, &mut self.file, &names, &report)?;
+        report.bad_numbers = self.file.take_bad_numbers();
         let network = Network::with_values(&model, plan, values, 0, device)?;
         Ok(Loaded {
             network,
@@ -313,6 +324,7 @@ impl Source {
             None => WeightsMetadata {
                 model: model.clone().into(),
                 class_names: (0..model.classes).map(|class| class.to_string()).collect(),
+                class_order: ClassOrder::Numbered,
                 image_size: IMAGE_SIZE,
                 normalisation: Normalisation::IMAGENET,
                 epoch: None,
@@ -357,9 +369,6 @@ impl Source {
         }
         if given.normalisation.is_none() {
             assumed.push("ImageNet's mean and standard deviation".to_owned());
-        }
-        if given.class_names.is_none() {
-            assumed.push("numbers as class names".to_owned());
         }
         assumed
     }

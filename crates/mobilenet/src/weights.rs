@@ -16,7 +16,8 @@ use crate::error::require;
 use crate::tensor_file::TensorFile;
 use crate::zoo::ZooNetwork;
 use crate::{
-    ByteTable, Error, LoadReport, Model, ModelConfig, ModelDescription, Network, Result, Scheme,
+    ByteTable, ClassOrder, Error, LoadReport, Model, ModelConfig, ModelDescription, Network,
+    Result, Scheme,
 };
 
 pub use crate::given::Given;
@@ -73,6 +74,9 @@ pub struct WeightsMetadata {
     pub model: ModelDescription,
     /// The name of each class, in the order of the logits.
     pub class_names: Vec<String>,
+    /// Whether these are its classes, or only numbers.
+    #[serde(default, skip_serializing_if = "ClassOrder::is_named")]
+    pub class_order: ClassOrder,
     /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
     pub image_size: usize,
     /// Of the pixels, after the resize.
@@ -223,6 +227,13 @@ pub fn inspect(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<
 /// As there.
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
     Source::open(path, Given::default())?.load_into(network)
+}
+
+impl WeightsMetadata {
+    /// The names of the classes; none if all there is are the numbers of the outputs.
+    pub fn named_classes(&self) -> Option<&[String]> {
+        self.class_order.is_named().then_some(&self.class_names[..])
+    }
 }
 
 /// What a file says of itself; none if [`save`] did not write it.

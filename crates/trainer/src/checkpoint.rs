@@ -210,6 +210,7 @@ mod tests {
         let metadata = WeightsMetadata {
             model: model.into(),
             class_names: ["a", "b"].map(str::to_owned).to_vec(),
+            class_order: mobilenet::ClassOrder::Named,
             image_size: 16,
             normalisation: RunConfig::default().data.normalisation,
             epoch: None,

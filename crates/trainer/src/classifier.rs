@@ -38,6 +38,9 @@ impl<'a> Classifier<'a> {
     pub fn with(mut self, network: &'a dyn Model, metadata: &'a WeightsMetadata) -> Result<Self> {
         let (ours, theirs) = (self.metadata(), metadata);
         let differs = |what: String| Err(Error::Ensemble(what));
+        if ours.class_order != theirs.class_order {
+            return differs("one of them names its classes, and another one does not".to_owned());
+        }
         if ours.class_names != theirs.class_names {
             return differs(format!(
                 "their classes differ: {:?} and {:?}",

@@ -19,7 +19,7 @@ pub struct CrossValidation {
     pub folds: Vec<FoldReport>,
     /// Share of the validation images classified correctly.
     pub accuracy: Spread,
-    /// F1 averaged over the classes.
+    /// F1 averaged over the classes that occur.
     pub macro_f1: Spread,
     /// Mean cross-entropy.
     pub loss: Spread,

@@ -40,6 +40,32 @@ pub enum Error {
         "these weights make no ensemble: {0}; expected networks for the same classes and images"
     )]
     Ensemble(String),
+    /// Weights name no classes, and the images they are measured on do not tell either.
+    #[error(
+        "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so that nothing tells which output is which class; give the class names in the order of the outputs",
+        data.display()
+    )]
+    UnnamedClasses {
+        /// The images.
+        data: PathBuf,
+        /// Number of their classes.
+        found: usize,
+        /// Number of outputs.
+        outputs: usize,
+    },
+    /// Weights name no classes, and labels refute the order that was assumed.
+    #[error(
+        "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {by_number:.4} in the order of the numbers in them; give the class names in the order of the outputs",
+        data.display()
+    )]
+    ClassOrder {
+        /// The images.
+        data: PathBuf,
+        /// Accuracy with the classes sorted as text, which is what was assumed.
+        as_text: f64,
+        /// Accuracy with the numbers in their names sorted by value.
+        by_number: f64,
+    },
     /// The folders hold another number of classes than the configuration says.
     #[error(
         "{}: {found} class folders ({names}), but model.classes is {expected}; correct model.classes, or leave it at \"auto\" to take the number from the folders",

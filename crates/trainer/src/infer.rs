@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, Classes, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, TtaConfig,
-    Unit,
+    BadImage, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, TtaConfig, Unit,
 };
-use mobilenet::Model;
-use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ClassOrder, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Shown};
+use crate::class_order::Order;
 use crate::{Classifier, Error, Objective, Result, Tally, Targets, table};
 
 /// How images are fed to a trained network.
@@ -70,12 +69,19 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Mean cross-entropy.
     pub loss: f64,
-    /// Precision averaged over the classes.
+    /// Precision averaged over the classes that occur; see [`Tally::macro_scores`].
     pub macro_precision: f64,
-    /// Recall averaged over the classes.
+    /// Recall averaged over them.
     pub macro_recall: f64,
-    /// F1 averaged over the classes.
+    /// F1 averaged over them.
     pub macro_f1: f64,
+    /// The classes that do not occur: no image is of them or was taken for one. The averages
+    /// leave them out.
+    #[serde(default)]
+    pub classes_left_out: Vec<String>,
+    /// How it is known, or what was assumed of, which output is which class.
+    #[serde(default)]
+    pub class_order: ClassOrder,
     /// Each class, in label order.
     pub classes: Vec<ClassReport>,
     /// Counts, a row per true class, a column per predicted one.
@@ -118,9 +124,13 @@ impl Prediction {
 /// Measures a classifier on a folder with one sub-folder per class, or on the images that a CSV
 /// file with the columns `path` and `label` lists.
 ///
+/// Weights that name no classes are assumed to have those of the images, sorted by name as text;
+/// see [`Evaluation::class_order`].
+///
 /// # Errors
 ///
-/// When a sub-folder is no class of the weights, or nothing readable is there.
+/// When a sub-folder is no class of the weights, or nothing readable is there;
+/// [`Error::UnnamedClasses`] and [`Error::ClassOrder`].
 pub fn evaluate(
     classifier: &Classifier<'_>,
     data: &Path,
@@ -128,10 +138,10 @@ pub fn evaluate(
     progress: &dyn Progress,
 ) -> Result<Evaluation> {
     let metadata = classifier.metadata();
-    let classes = Classes::new(metadata.class_names.clone())?;
+    let order = Order::of(metadata, data)?;
     let folder = match data.is_file() {
-        true => ImageFolder::from_csv(data, None, Some(&classes))?,
-        false => ImageFolder::with_classes(data, &classes)?,
+        true => ImageFolder::from_csv(data, None, Some(&order.classes))?,
+        false => ImageFolder::with_classes(data, &order.classes)?,
     };
     let loader = options.loader(folder.samples, metadata.image_size)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
@@ -142,13 +152,17 @@ pub fn evaluate(
     });
     let tally = count(classifier.classes(), answers);
     progress.finish();
-    Ok(report(&tally?, metadata, loader.skipped().len()))
+    let tally = tally?;
+    order.check(&tally, data)?;
+    Ok(report(&tally, &order, loader.skipped().len()))
 }
 
-fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluation {
+fn report(tally: &Tally, order: &Order, skipped: usize) -> Evaluation {
     let averages = tally.macro_scores();
     let scores = tally.class_scores();
-    let classes = metadata.class_names.iter().zip(scores).enumerate();
+    let names = order.classes.names();
+    let left_out = (0..names.len()).filter(|class| !tally.occurs(*class));
+    let classes = names.iter().zip(scores).enumerate();
     Evaluation {
         images: tally.total(),
         skipped,
@@ -157,6 +171,8 @@ fn report(tally: &Tally, metadata: &WeightsMetadata, skipped: usize) -> Evaluati
         macro_precision: averages.precision,
         macro_recall: averages.recall,
         macro_f1: averages.f1,
+        classes_left_out: left_out.map(|class| names[class].clone()).collect(),
+        class_order: order.known,
         classes: classes
             .map(|(label, (name, scores))| ClassReport {
                 name: name.clone(),

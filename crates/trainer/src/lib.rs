@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod class_order;
 mod classifier;
 pub mod config;
 mod cross_validation;

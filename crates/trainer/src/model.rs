@@ -27,20 +27,20 @@ impl Start {
     }
 }
 
-/// Makes the model, and takes what fits of the pretrained weights.
+/// Makes the model for these classes, and takes what fits of the pretrained weights.
 ///
 /// # Errors
 /// If the model cannot be made, or the weights are not its own.
-pub(crate) fn start(config: &RunConfig, classes: usize, device: &Device) -> Result<Start> {
+pub(crate) fn start(config: &RunConfig, classes: &[String], device: &Device) -> Result<Start> {
     let (seed, pretrained) = (config.train.seed, config.model.pretrained.as_deref());
-    match config.model(classes) {
+    match config.model(classes.len()) {
         ModelDescription::MobileNet(model) => {
             let Some(path) = pretrained else {
                 return Ok(Start::new(Network::new(&model, seed, device)?, None));
             };
             let mut source = Source::open(path, config.given())?;
             let mut network = Network::new(&source.adapt(&model)?, seed, device)?;
-            let report = source.load_into(&mut network)?;
+            let report = source.load_classes(&mut network, classes)?;
             Ok(Start {
                 training: source.metadata().and_then(|file| file.training.clone()),
                 ..Start::new(network, Some(report))
@@ -52,7 +52,8 @@ pub(crate) fn start(config: &RunConfig, classes: usize, device: &Device) -> Resu
                 found: "none".to_owned(),
                 expected: format!("a file with the weights of {}", model.name),
             })?;
-            let (network, report) = ZooNetwork::pretrained(&model, path, seed, device)?;
+            let loaded = ZooNetwork::pretrained_classes(&model, path, classes, seed, device)?;
+            let (network, report) = loaded;
             Ok(Start::new(network, Some(report)))
         }
     }

@@ -21,7 +21,7 @@ pub struct Tally {
     weight_sum: f64,
 }
 
-/// Precision, recall and F1 of one class, or their unweighted mean over the classes.
+/// Precision, recall and F1 of one class, or their unweighted mean over several.
 ///
 /// A ratio without a denominator is 0, as with scikit-learn's `zero_division=0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -105,22 +105,23 @@ impl Tally {
             .map(|class| {
                 let hits = self.count(class, class) as f64;
                 let actual = self.support(class) as f64;
-                let predicted: u64 = (0..self.classes)
-                    .map(|label| self.count(label, class))
-                    .sum();
+                let predicted = self.predicted(class) as f64;
                 ClassScores {
-                    precision: ratio(hits, predicted as f64),
+                    precision: ratio(hits, predicted),
                     recall: ratio(hits, actual),
                     // 2PR / (P + R), written without the two divisions.
-                    f1: ratio(2.0 * hits, actual + predicted as f64),
+                    f1: ratio(2.0 * hits, actual + predicted),
                 }
             })
             .collect()
     }
 
-    /// Unweighted mean of the class scores over all classes.
+    /// Unweighted mean of the class scores over the classes that occur, be it as labels or as
+    /// predictions; scikit-learn's `average="macro"`.
     pub fn macro_scores(&self) -> ClassScores {
-        let scores = self.class_scores();
+        let scores = self.class_scores().into_iter().enumerate();
+        let occurring = scores.filter(|(class, _)| self.occurs(*class));
+        let scores: Vec<ClassScores> = occurring.map(|(_, scores)| scores).collect();
         let mean = |figure: fn(&ClassScores) -> f64| {
             ratio(scores.iter().map(figure).sum(), scores.len() as f64)
         };
@@ -149,6 +150,18 @@ impl Tally {
             .sum()
     }
 
+    /// Images predicted as class `prediction`.
+    fn predicted(&self, prediction: usize) -> u64 {
+        (0..self.classes)
+            .map(|label| self.count(label, prediction))
+            .sum()
+    }
+
+    /// Whether any image is of a class, or was predicted as it.
+    pub fn occurs(&self, class: usize) -> bool {
+        self.support(class) + self.predicted(class) > 0
+    }
+
     /// The confusion matrix, a row per true class, a column per predicted one.
     pub fn confusion(&self) -> Vec<Vec<u64>> {
         self.counts
@@ -170,26 +183,43 @@ fn ratio(numerator: f64, denominator: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Expected figures from `sklearn.metrics.precision_recall_fscore_support(y, p, labels=range(4),
-    /// zero_division=0)`: class 3 never occurs and is never predicted, class 1 is never predicted.
+    #[derive(serde::Deserialize)]
+    struct Case {
+        name: String,
+        classes: usize,
+        labels: Vec<u32>,
+        predictions: Vec<u32>,
+        accuracy: f64,
+        each: Vec<ClassScores>,
+        average: ClassScores,
+    }
+
+    /// The expected figures are scikit-learn's, by `tests/golden/generate_scores.py`.
     #[test]
     fn scores_are_those_of_scikit_learn() {
-        let labels = [0, 0, 0, 1, 1, 2, 2, 2, 2];
-        let predictions = [0, 2, 0, 0, 2, 2, 2, 0, 2];
-        let mut tally = Tally::new(4);
-        tally.add(&labels, &predictions).unwrap();
-        let scores = tally.class_scores();
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
-        close(tally.accuracy(), 5.0 / 9.0);
-        close(scores[0].precision, 0.5);
-        close(scores[0].recall, 2.0 / 3.0);
-        close(scores[0].f1, 4.0 / 7.0);
-        assert_eq!(scores[1], ClassScores::default());
-        close(scores[2].precision, 0.6);
-        close(scores[2].recall, 0.75);
-        close(scores[2].f1, 2.0 / 3.0);
-        assert_eq!(scores[3], ClassScores::default());
-        close(tally.macro_scores().f1, (4.0 / 7.0 + 2.0 / 3.0) / 4.0);
+        let golden = include_str!("../tests/golden/scores.json");
+        let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
+        assert!(cases.len() > 5);
+        for case in cases {
+            let mut tally = Tally::new(case.classes);
+            tally.add(&case.labels, &case.predictions).unwrap();
+            let close = |ours: f64, theirs: f64| {
+                assert!(
+                    (ours - theirs).abs() < 1e-12,
+                    "{}: {ours} {theirs}",
+                    case.name
+                );
+            };
+            close(tally.accuracy(), case.accuracy);
+            let averages = (tally.macro_scores(), case.average);
+            let scores = tally.class_scores();
+            assert_eq!(scores.len(), case.each.len());
+            for (ours, theirs) in scores.into_iter().zip(case.each).chain([averages]) {
+                close(ours.precision, theirs.precision);
+                close(ours.recall, theirs.recall);
+                close(ours.f1, theirs.f1);
+            }
+        }
     }
 
     /// Two classes get no special treatment: class 0 is not "the positive one".

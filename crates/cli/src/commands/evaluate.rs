@@ -1,6 +1,8 @@
 use std::io::Write;
 
-use trainer::{Evaluation, InferenceOptions};
+use anyhow::Context;
+use mobilenet::ClassOrder;
+use trainer::{Error, Evaluation, InferenceOptions};
 
 use crate::args::EvaluateArgs;
 use crate::terminal::{Terminal, Work};
@@ -13,7 +15,15 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         ..opened.options.clone()
     };
     let progress = Work::new(terminal);
-    let result = trainer::evaluate(&classifier, &args.data, options, &progress)?;
+    let result = match trainer::evaluate(&classifier, &args.data, options, &progress) {
+        Err(error @ (Error::UnnamedClasses { .. } | Error::ClassOrder { .. })) => {
+            return Err(error).context("--classes FILE is needed");
+        }
+        result => result?,
+    };
+    if let Some(assumed) = assumed(&result) {
+        terminal.line(&assumed);
+    }
     let mut out = super::stdout();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &result).map_err(std::io::Error::from)?;
@@ -23,6 +33,26 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     }
     out.flush()?;
     Ok(())
+}
+
+/// Most classes that are listed.
+const LISTED: usize = 12;
+
+/// What was assumed of the classes, where the weights do not name them.
+fn assumed(result: &Evaluation) -> Option<String> {
+    match result.class_order {
+        ClassOrder::Named => None,
+        ClassOrder::Numbered => Some(super::NUMBERED.to_owned()),
+        ClassOrder::SortedNames => {
+            let names = result.classes.iter().map(|class| &class.name[..]);
+            let more = (result.classes.len() > LISTED).then_some("…");
+            let names: Vec<&str> = names.take(LISTED).chain(more).collect();
+            Some(format!(
+                "assumed: the outputs are the classes of the images sorted by name as text, as torchvision's ImageFolder numbers them: {}; --classes FILE gives another order",
+                names.join(", ")
+            ))
+        }
+    }
 }
 
 fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
@@ -58,5 +88,13 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
         result.macro_precision,
         result.macro_recall,
         result.macro_f1
-    )
+    )?;
+    match &result.classes_left_out[..] {
+        [] => Ok(()),
+        names => writeln!(
+            out,
+            "left out of the average, since no image is of them or was taken for one: {}",
+            names.join(", ")
+        ),
+    }
 }

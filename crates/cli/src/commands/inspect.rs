@@ -35,9 +35,13 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         writeln!(out, "score               {score:.5}")?;
     }
     let names = &metadata.class_names;
+    let unnamed = match metadata.class_order.is_named() {
+        true => "",
+        false => " (the numbers of the outputs: the file names no classes)",
+    };
     writeln!(
         out,
-        "classes             {}: {}",
+        "classes             {}: {}{unnamed}",
         names.len(),
         names.join(", ")
     )?;

@@ -141,6 +141,9 @@ fn given(args: &GivenArgs) -> anyhow::Result<Given> {
     })
 }
 
+/// What is said of weights whose classes have no names but the numbers of their outputs.
+const NUMBERED: &str = "the weights name no classes, which are numbered by their outputs, from 0; --classes FILE names them";
+
 /// Results go to stdout; an error there reaches `main`, which knows a broken pipe.
 fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::new(io::stdout().lock())

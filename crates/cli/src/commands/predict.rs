@@ -10,6 +10,9 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     let images = images(&args.inputs)?;
     let opened = super::open(&args.weights, &args.inference, terminal)?;
     let classifier = opened.classifier()?;
+    if !classifier.metadata().class_order.is_named() {
+        terminal.line(super::NUMBERED);
+    }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let progress = Work::new(terminal);

@@ -9,12 +9,14 @@ use engine::{Role, Segment, Table};
 use super::ZooConfig;
 use super::build::Extractor;
 use super::source::{Opened, counter, open};
+use crate::classes::Classifier;
 use crate::composed::GraphTape;
 use crate::dropout::dropout_mask;
 use crate::executor::{Tape, TrainingStep, differentiable};
 use crate::key::BackboneKey;
 use crate::parameters::{Tables, Values, view};
 use crate::tensor_file::TensorFile;
+use crate::weights::{WeightsMetadata, metadata};
 use crate::{
     Error, Images, LoadReport, Mismatch, Model, ModelDescription, Parameters, Precision, Result,
     initialise,
@@ -52,7 +54,42 @@ impl ZooNetwork {
         seed: u64,
         device: &Device,
     ) -> Result<(ZooNetwork, LoadReport)> {
-        let (network, report) = ZooNetwork::of_file(config, TensorFile::open(path)?, seed, device)?;
+        ZooNetwork::sound(config, path, None, seed, device)
+    }
+
+    /// As [`ZooNetwork::pretrained`], for these classes: each keeps the classifier's row that the
+    /// file has under its name, and the others start anew. The rows of a file that names no
+    /// classes are assumed to be in the order of `classes`, if it has as many.
+    ///
+    /// # Errors
+    /// As there, and if the model has not as many classes as there are names.
+    pub fn pretrained_classes(
+        config: &ZooConfig,
+        path: &Path,
+        classes: &[String],
+        seed: u64,
+        device: &Device,
+    ) -> Result<(ZooNetwork, LoadReport)> {
+        if classes.len() != config.classes {
+            return Err(Error::Length {
+                what: "the list of class names",
+                found: classes.len(),
+                expected: config.classes,
+            });
+        }
+        ZooNetwork::sound(config, path, Some(classes), seed, device)
+    }
+
+    /// [`ZooNetwork::of_file`], without bad numbers.
+    fn sound(
+        config: &ZooConfig,
+        path: &Path,
+        classes: Option<&[String]>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(ZooNetwork, LoadReport)> {
+        let file = TensorFile::open(path)?;
+        let (network, report) = ZooNetwork::of_file(config, file, classes, seed, device)?;
         report.check_numbers(path)?;
         Ok((network, report))
     }
@@ -65,7 +102,7 @@ impl ZooNetwork {
         device: &Device,
     ) -> Result<(Self, LoadReport)> {
         let path = file.path().to_owned();
-        let (network, report) = ZooNetwork::of_file(config, file, 0, device)?;
+        let (network, report) = ZooNetwork::of_file(config, file, None, 0, device)?;
         if report.is_complete() {
             return Ok((network, report));
         }
@@ -79,6 +116,7 @@ impl ZooNetwork {
     fn of_file(
         config: &ZooConfig,
         file: TensorFile,
+        classes: Option<&[String]>,
         seed: u64,
         device: &Device,
     ) -> Result<(ZooNetwork, LoadReport)> {
@@ -102,7 +140,7 @@ impl ZooNetwork {
             matched: backbone.keys().cloned().collect(),
             ..LoadReport::default()
         };
-        let head = head(&tables, &mut file, seed, &mut report)?;
+        let head = head(&tables, &mut file, classes, seed, &mut report)?;
         report.matched.sort_unstable();
         report.bad_numbers = file.take_bad_numbers();
         let values = Values {
@@ -151,32 +189,47 @@ fn tables(config: &ZooConfig) -> Tables {
     }
 }
 
-/// The head's numbers: the file's, where it has a whole classifier of these shapes, else fresh
-/// ones.
+/// The head's numbers: the file's, where it has a whole classifier of these shapes or rows under
+/// the names of `classes`, else fresh ones.
 fn head(
     tables: &Tables,
     file: &mut TensorFile,
+    classes: Option<&[String]>,
     seed: u64,
     report: &mut LoadReport,
 ) -> Result<Vec<f32>> {
     let segments = tables.parameters.segments();
     let mut values = initialise::parameters(segments, seed);
     let fits = |segment: &Segment| file.shape(&segment.name) == Some(&segment.shape);
-    if segments.iter().all(fits) {
-        for segment in segments {
-            file.read(&segment.name, &mut values[segment.range.clone()])?;
-            report.matched.push(segment.name.clone());
-        }
-        return Ok(values);
-    }
+    let whole = segments.iter().all(fits);
     for segment in segments {
         match file.shape(&segment.name) {
+            Some(_) if whole => report.matched.push(segment.name.clone()),
             Some(shape) => report.mismatched.push(Mismatch {
                 name: segment.name.clone(),
                 file: shape.to_vec(),
                 model: segment.shape.clone(),
             }),
             None => report.missing.push(segment.name.clone()),
+        }
+    }
+    report.new_classifier = !whole;
+    let metadata = metadata(file)?;
+    let theirs = metadata.as_ref().and_then(WeightsMetadata::named_classes);
+    if let Some(classes) = classes {
+        let classifier = Classifier {
+            tensors: [0, 1].map(|index| (&segments[index], segments[index].name.clone())),
+            classes,
+        };
+        classifier.claim(theirs.is_some(), report);
+        if let Some(theirs) = theirs {
+            classifier.load(theirs, file, &mut values, report)?;
+            return Ok(values);
+        }
+    }
+    if whole {
+        for segment in segments {
+            file.read(&segment.name, &mut values[segment.range.clone()])?;
         }
     }
     Ok(values)

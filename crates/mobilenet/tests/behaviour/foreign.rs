@@ -69,7 +69,7 @@ fn what_is_given_replaces_what_is_assumed() {
     let network = network(&config());
     let (_folder, path) = saved(&tensors(&network));
     let assumed = load(&path, Given::default()).unwrap().report.assumed;
-    assert_eq!(assumed.len(), 5, "{assumed:?}");
+    assert_eq!(assumed.len(), 4, "{assumed:?}");
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
     let given = Given {
         image_size: Some(96),
@@ -156,6 +156,7 @@ fn a_network_of_other_constants_is_not_filled() {
     let metadata = WeightsMetadata {
         model: config.clone().into(),
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        class_order: mobilenet::ClassOrder::Named,
         image_size: 64,
         normalisation: Normalisation::IMAGENET,
         epoch: None,

@@ -7,6 +7,7 @@ mod executors;
 mod features;
 mod foreign;
 mod images;
+mod rows;
 mod training;
 mod weights;
 

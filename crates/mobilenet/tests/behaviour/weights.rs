@@ -13,6 +13,7 @@ pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
         class_names: (0..model.classes)
             .map(|class| format!("class {class}"))
             .collect(),
+        class_order: mobilenet::ClassOrder::Named,
         image_size: 64,
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),

@@ -69,6 +69,7 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let metadata = WeightsMetadata {
         model: config.clone().into(),
         class_names: (0..config.classes).map(|class| class.to_string()).collect(),
+        class_order: mobilenet::ClassOrder::Named,
         image_size: side,
         normalisation: Normalisation::IMAGENET,
         epoch: None,

@@ -51,6 +51,7 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
         class_names: (0..model.classes)
             .map(|class| format!("\"{class}\" é"))
             .collect(),
+        class_order: mobilenet::ClassOrder::Named,
         image_size,
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),

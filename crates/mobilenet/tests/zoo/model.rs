@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use mobilenet::weights::{self, Given, Normalisation, WeightsMetadata};
 use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
-use mobilenet::{Error, Images, Model, ModelConfig, Network, Precision, Variant};
+use mobilenet::{ClassOrder, Error, Images, Model, ModelConfig, Network, Precision, Variant};
 use tempfile::TempDir;
 
 use crate::fill::images;
@@ -102,6 +102,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
     let metadata = WeightsMetadata {
         model: network.description(),
         class_names: ["a", "b", "c"].map(String::from).to_vec(),
+        class_order: ClassOrder::Named,
         image_size: 64,
         normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
@@ -179,6 +180,60 @@ fn a_classifier_is_taken_where_it_fits() {
             .iter()
             .all(|&value| value != 1.0)
     );
+}
+
+#[test]
+fn a_head_keeps_the_rows_of_the_classes_it_knows() {
+    let (folder, trained) = network(3);
+    let path = folder.path().join("saved.safetensors");
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
+    let metadata = WeightsMetadata {
+        model: trained.description(),
+        class_names: names(&["bear", "cat", "dog"]),
+        class_order: ClassOrder::Named,
+        image_size: 64,
+        normalisation: Normalisation::IMAGENET,
+        epoch: None,
+        score: None,
+        training: None,
+    };
+    weights::save(&path, &trained, &metadata).unwrap();
+    let rows = |network: &ZooNetwork| -> Vec<Vec<f32>> {
+        let arena = values(network.parameters().arena());
+        arena.chunks(1280).map(<[f32]>::to_vec).collect()
+    };
+    let load = |classes: &[&str]| {
+        let config = config(classes.len());
+        let classes = names(classes);
+        ZooNetwork::pretrained_classes(&config, &path, &classes, 1, &Device::Cpu).unwrap()
+    };
+    let theirs = rows(&trained);
+    let (network, report) = load(&["dog", "fox", "cat", "ape"]);
+    let ours = rows(&network);
+    assert!(ours[0] == theirs[2] && ours[2] == theirs[1]);
+    assert!(!theirs.contains(&ours[1]) && !theirs.contains(&ours[3]));
+    let kept = report.classes.unwrap();
+    assert_eq!(kept.kept, ["dog", "cat"]);
+    assert_eq!(
+        (kept.fresh, kept.dropped),
+        (names(&["fox", "ape"]), names(&["bear"]))
+    );
+    let (network, report) = load(&["dog", "cat", "bear"]);
+    let ours = rows(&network);
+    assert!(ours[0] == theirs[2] && ours[1] == theirs[1] && ours[2] == theirs[0]);
+    assert!(report.is_complete() && !report.new_classifier, "{report}");
+
+    // Without names the rows are assumed to be in the model's order.
+    let (_folder, bare) = file(|tensors| {
+        for (name, tensor) in trained.parameters().named().unwrap() {
+            tensors.push((name, tensor));
+        }
+    });
+    let classes = names(&["dog", "cat", "bear"]);
+    let loaded = ZooNetwork::pretrained_classes(&config(3), &bare, &classes, 1, &Device::Cpu);
+    let (network, report) = loaded.unwrap();
+    assert!(rows(&network) == theirs);
+    assert!(report.assumed[0].contains("dog, cat, bear"), "{report}");
 }
 
 #[test]

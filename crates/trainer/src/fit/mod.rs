@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use mnist_data::Loader;
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, Model, Snapshot};
+use mobilenet::{ByteTable, ClassOrder, Model, Snapshot};
 use optim::LrSchedule;
 
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
@@ -130,7 +130,7 @@ impl<'a> Session<'a> {
             mut network,
             loaded,
             training,
-        } = start(config, class_names.len(), &device)?;
+        } = start(config, &class_names, &device)?;
         let model = network.description();
         network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(&model))?;
@@ -151,6 +151,7 @@ impl<'a> Session<'a> {
         let metadata = WeightsMetadata {
             model,
             class_names,
+            class_order: ClassOrder::Named,
             image_size: config.data.image_size,
             normalisation: config.data.normalisation,
             epoch: None,

@@ -297,6 +297,7 @@ mod tests {
         let metadata = WeightsMetadata {
             model: network.config().clone().into(),
             class_names: vec!["dark".to_owned(), "bright".to_owned()],
+            class_order: mobilenet::ClassOrder::Named,
             image_size: 16,
             normalisation: Normalisation::IMAGENET,
             epoch: None,
@@ -308,7 +309,8 @@ mod tests {
         let mut config = RunConfig::default();
         config.model.width = 0.25;
         config.model.pretrained = Some(path);
-        let training = start(&config, 2, &Device::Cpu).unwrap().training;
+        let training = start(&config, &metadata.class_names, &Device::Cpu);
+        let training = training.unwrap().training;
         let (_, mut next) = scene("");
         next.go_on_from(training);
         assert_eq!(next.loss_scale(), Some(32768.0));

@@ -31,12 +31,9 @@ impl Teacher {
     ) -> Result<Self> {
         let loaded = weights::load_model(&config.teacher, Default::default(), device)?;
         let (theirs, ours) = (&loaded.metadata.class_names, &student.class_names);
-        // A file from elsewhere names no classes, and they are numbered: the order is the user's word.
-        let names_none = !loaded.report.assumed.is_empty();
-        let numbers = (0..theirs.len()).map(|class| class.to_string());
-        let numbered = names_none && numbers.eq(theirs.iter().cloned());
-        if theirs.len() != ours.len() || (theirs != ours && !numbered) {
-            let some = |names: &[String]| names[..names.len().min(5)].join(", ");
+        let is_named = loaded.metadata.class_order.is_named();
+        let some = |names: &[String]| names[..names.len().min(5)].join(", ");
+        if theirs.len() != ours.len() || (is_named && theirs != ours) {
             return Err(ConfigError::Invalid {
                 key: "distillation.teacher",
                 found: config.teacher.display().to_string(),
@@ -49,6 +46,12 @@ impl Teacher {
                 ),
             }
             .into());
+        }
+        if !is_named {
+            tracing::warn!(
+                "the teacher's file names no classes; assumed: they are in the order of the training images' ({}, …)",
+                some(ours)
+            );
         }
         if loaded.metadata.image_size != student.image_size {
             tracing::warn!(

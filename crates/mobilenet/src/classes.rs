@@ -1,0 +1,181 @@
+//! Which output of a network is which class, and which row of its classifier.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use engine::Segment;
+use serde::{Deserialize, Serialize};
+
+use crate::report::some;
+use crate::tensor_file::TensorFile;
+use crate::{LoadReport, Result};
+
+/// How it is known which output of a network is which class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassOrder {
+    /// The weights file names the classes, or its user does.
+    #[default]
+    Named,
+    /// Nothing names the classes: each is called by the number of its output, from 0 on.
+    Numbered,
+    /// Assumed: the outputs are the classes of a data set, sorted by name as text, which is how
+    /// torchvision's `ImageFolder` numbers them.
+    SortedNames,
+}
+
+impl ClassOrder {
+    /// Whether the names are those of the classes.
+    pub fn is_named(&self) -> bool {
+        *self == ClassOrder::Named
+    }
+}
+
+/// Which classes of a model keep the rows that a file's classifier has for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassRows {
+    /// Their weight and bias are the file's; in the model's order.
+    pub kept: Vec<String>,
+    /// The file does not have them, and they keep the values they were initialised with; in the
+    /// model's order.
+    pub fresh: Vec<String>,
+    /// The model does not have them; in the file's order.
+    pub dropped: Vec<String>,
+}
+
+impl fmt::Display for ClassRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kept, all) = (self.kept.len(), self.kept.len() + self.fresh.len());
+        if kept == all {
+            write!(f, "classifier: all {all} classes keep their weights")?;
+        } else {
+            write!(f, "classifier: {kept} of {all} classes keep their weights")?;
+            if kept > 0 {
+                write!(f, ": {}", some(&self.kept))?;
+            }
+            let start = if self.fresh.len() == 1 {
+                "starts"
+            } else {
+                "start"
+            };
+            write!(f, "; {} {start} anew", some(&self.fresh))?;
+        }
+        match self.dropped.len() {
+            0 => Ok(()),
+            1 => write!(f, "; {} is dropped", some(&self.dropped)),
+            _ => write!(f, "; {} are dropped", some(&self.dropped)),
+        }
+    }
+}
+
+/// A file's classifier, on its way into that of a model.
+pub(crate) struct Classifier<'a> {
+    /// The model's weight `[classes, inputs]` and bias `[classes]`, with their names in the file.
+    pub(crate) tensors: [(&'a Segment, String); 2],
+    /// The model's classes.
+    pub(crate) classes: &'a [String],
+}
+
+impl Classifier<'_> {
+    /// Takes the file's classifier out of what `report` says to be loaded as it is, if the file
+    /// names its classes: its rows are then loaded by those names. A file that names none is
+    /// assumed to have the model's classes in the model's order, if it has as many.
+    pub(crate) fn claim(&self, named: bool, report: &mut LoadReport) {
+        let is_ours = |name: &String| {
+            self.tensors
+                .iter()
+                .any(|(segment, _)| segment.name == *name)
+        };
+        if named {
+            report.matched.retain(|name| !is_ours(name));
+        } else if report.matched.iter().any(is_ours) {
+            report.assumed.push(format!(
+                "the classes of the classifier are, in this order, {}",
+                some(self.classes)
+            ));
+        }
+    }
+
+    /// Loads the rows of the classes that both have into `arena`; `theirs` are the file's
+    /// classes. Where the inputs of both classifiers differ, nothing is loaded.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(crate) fn load(
+        &self,
+        theirs: &[String],
+        file: &mut TensorFile,
+        arena: &mut [f32],
+        report: &mut LoadReport,
+    ) -> Result<()> {
+        if !self
+            .tensors
+            .iter()
+            .all(|tensor| self.fits(tensor, theirs, file))
+        {
+            report.new_classifier = true;
+            return Ok(());
+        }
+        let mut places = HashMap::new();
+        for (row, class) in theirs.iter().enumerate() {
+            places.entry(class.as_str()).or_insert(row);
+        }
+        for (segment, name) in &self.tensors {
+            let width = segment.range.len() / self.classes.len();
+            let mut rows = vec![0.0; theirs.len() * width];
+            file.read(name, &mut rows)?;
+            let own = arena[segment.range.clone()].chunks_exact_mut(width);
+            for (class, own) in self.classes.iter().zip(own) {
+                if let Some(&row) = places.get(class.as_str()) {
+                    own.copy_from_slice(&rows[row * width..][..width]);
+                }
+            }
+        }
+        let is_kept = |class: &&String| places.contains_key(class.as_str());
+        let ours: HashSet<&String> = self.classes.iter().collect();
+        let (kept, fresh) = self
+            .classes
+            .iter()
+            .cloned()
+            .partition(|class| is_kept(&class));
+        let dropped = theirs.iter().filter(|class| !ours.contains(class));
+        let rows = ClassRows {
+            kept,
+            fresh,
+            dropped: dropped.cloned().collect(),
+        };
+        report.new_classifier = rows.kept.is_empty();
+        if !report.new_classifier {
+            self.count_as_matched(file, report);
+        }
+        report.classes = Some(rows);
+        Ok(())
+    }
+
+    /// Whether the file has a row as long as the model's for each of its classes.
+    fn fits(
+        &self,
+        (segment, name): &(&Segment, String),
+        theirs: &[String],
+        file: &TensorFile,
+    ) -> bool {
+        let inputs = |shape: &[usize]| shape.get(1..).map(|rest| rest.iter().product::<usize>());
+        file.shape(name).is_some_and(|shape| {
+            shape.first() == Some(&theirs.len()) && inputs(shape) == inputs(&segment.shape)
+        })
+    }
+
+    /// Tensors of the model's shape are loaded, be it row by row; others differ in their shapes.
+    fn count_as_matched(&self, file: &TensorFile, report: &mut LoadReport) {
+        for (segment, name) in &self.tensors {
+            let is_listed = report
+                .mismatched
+                .iter()
+                .any(|other| other.name == segment.name);
+            if !is_listed && file.shape(name).is_some() {
+                report.matched.push(segment.name.clone());
+            }
+        }
+        report.matched.sort();
+    }
+}

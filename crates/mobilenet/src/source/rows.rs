@@ -1,0 +1,72 @@
+//! A classifier's rows, class by class.
+
+use engine::{Linear, Plan};
+
+use super::Source;
+use crate::classes::Classifier;
+use crate::given::check_names;
+use crate::schemes::TensorName;
+use crate::{Error, LoadReport, Network, Result};
+
+impl Source {
+    /// As [`Source::load_into`], for a network of these classes: each keeps the classifier's row
+    /// that the file has under its name, and the others keep their values. The rows of a file
+    /// that names no classes are assumed to be in the order of `classes`, if it has as many.
+    ///
+    /// # Errors
+    /// As there, and if the network has not as many classes as there are names.
+    pub fn load_classes(
+        &mut self,
+        network: &mut Network,
+        classes: &[String],
+    ) -> Result<LoadReport> {
+        let expected = network.config().classes;
+        if classes.len() != expected {
+            return Err(Error::Length {
+                what: "the list of class names",
+                found: classes.len(),
+                expected,
+            });
+        }
+        self.fill(network, Some(classes))
+    }
+
+    /// The classifier of a network of `classes`; none if the file's scheme has none.
+    pub(super) fn classifier<'a>(
+        &self,
+        plan: &'a Plan,
+        tensors: &[TensorName],
+        classes: &'a [String],
+    ) -> Option<Classifier<'a>> {
+        let tensor = |index: usize| {
+            let segment = &plan.parameters.segments()[index];
+            let name = tensors
+                .iter()
+                .find(|tensor| tensor.native == segment.name)?;
+            Some((segment, self.origin.in_file(name)?))
+        };
+        let Linear { weight, .. } = plan.classifier;
+        Some(Classifier {
+            tensors: [tensor(weight)?, tensor(weight + 1)?],
+            classes,
+        })
+    }
+
+    /// The names of the file's classes, by its own word or its user's.
+    pub(super) fn named_classes(&self) -> Result<Option<Vec<String>>> {
+        let own = self.metadata();
+        match &self.given.class_names {
+            None => Ok(own
+                .and_then(|own| own.named_classes())
+                .map(<[String]>::to_vec)),
+            Some(given) => {
+                let classes = match own {
+                    Some(own) => own.model.classes(),
+                    None => self.inferred()?.classes,
+                };
+                check_names(given, classes, self.file.path())?;
+                Ok(Some(given.clone()))
+            }
+        }
+    }
+}

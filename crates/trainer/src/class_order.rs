@@ -1,0 +1,193 @@
+//! Which output of a network is which class, where its weights file does not say.
+
+use std::path::Path;
+
+use mnist_data::{Classes, ImageFolder};
+use mobilenet::ClassOrder;
+use mobilenet::weights::WeightsMetadata;
+
+use crate::{Error, Result, Tally};
+
+/// Share of the images by which another order has to be better to refute the assumed one.
+const MARGIN: f64 = 0.05;
+/// The same in standard errors.
+const DEVIATIONS: f64 = 3.0;
+
+/// The classes of a network in the order of its outputs.
+pub(crate) struct Order {
+    pub(crate) classes: Classes,
+    pub(crate) known: ClassOrder,
+}
+
+impl Order {
+    /// The classes that the weights name, or else those of the data, sorted as text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnnamedClasses`] where the weights name none and the data have another number of
+    /// them.
+    pub(crate) fn of(metadata: &WeightsMetadata, data: &Path) -> Result<Self> {
+        if let Some(names) = metadata.named_classes() {
+            return Ok(Self {
+                classes: Classes::new(names.to_vec())?,
+                known: ClassOrder::Named,
+            });
+        }
+        let found = match data.is_file() {
+            true => ImageFolder::from_csv(data, None, None)?.classes,
+            false => Classes::of_folders(data)?,
+        };
+        let numbers = &metadata.class_names;
+        if found.len() == numbers.len() {
+            return Ok(Self {
+                classes: found,
+                known: ClassOrder::SortedNames,
+            });
+        }
+        // Up to ten numbers have one order, as text and by value, and may have gaps.
+        if numbers.is_sorted() && found.names().iter().all(|name| numbers.contains(name)) {
+            return Ok(Self {
+                classes: Classes::new(numbers.clone())?,
+                known: ClassOrder::Numbered,
+            });
+        }
+        Err(Error::UnnamedClasses {
+            data: data.to_owned(),
+            found: found.len(),
+            outputs: numbers.len(),
+        })
+    }
+
+    /// Refuses an assumed order if the labels of `data` speak for the order of the numbers in the
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClassOrder`] with the accuracies of both.
+    pub(crate) fn check(&self, tally: &Tally, data: &Path) -> Result<()> {
+        if self.known != ClassOrder::SortedNames {
+            return Ok(());
+        }
+        let by_number = by_number(self.classes.names());
+        let moved = by_number
+            .iter()
+            .enumerate()
+            .filter(|(output, label)| output != *label);
+        let (mut gained, mut lost) = (0, 0);
+        for (output, &label) in moved {
+            gained += tally.count(label, output);
+            lost += tally.count(output, output);
+        }
+        let (total, difference) = (tally.total() as f64, gained as f64 - lost as f64);
+        // McNemar's test: of the images that one order alone gets right, chance would give half
+        // to each.
+        let chance = ((gained + lost) as f64).sqrt();
+        if difference <= MARGIN * total || difference <= DEVIATIONS * chance {
+            return Ok(());
+        }
+        Err(Error::ClassOrder {
+            data: data.to_owned(),
+            as_text: tally.accuracy(),
+            by_number: tally.accuracy() + difference / total,
+        })
+    }
+}
+
+/// The places of names in the order in which runs of digits are compared by their value.
+fn by_number(names: &[String]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..names.len()).collect();
+    places.sort_by_cached_key(|&place| parts(&names[place]));
+    places
+}
+
+/// A part of a name: digits alone, or none.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    /// Without zeros in front, so that the longer one is larger.
+    Number(usize, &'a str),
+    Text(&'a str),
+}
+
+fn parts(name: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let is_number = first.is_ascii_digit();
+        let end = rest.find(|c: char| c.is_ascii_digit() != is_number);
+        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+        parts.push(match is_number {
+            true => {
+                let digits = part.trim_start_matches('0');
+                Part::Number(digits.len(), digits)
+            }
+            false => Part::Text(part),
+        });
+        rest = after;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn numbers_in_names_are_compared_by_value() {
+        for (sorted, expected) in [
+            (vec!["1", "10", "11", "2"], vec![0, 3, 1, 2]),
+            (vec!["00", "01", "10"], vec![0, 1, 2]),
+            (vec!["class-10", "class-9", "other"], vec![1, 0, 2]),
+            (vec!["a10b2", "a10b11", "a9"], vec![2, 0, 1]),
+            (vec!["cat", "dog", "fox"], vec![0, 1, 2]),
+            (
+                vec!["18446744073709551616", "18446744073709551617", "3"],
+                vec![2, 0, 1],
+            ),
+        ] {
+            assert_eq!(by_number(&names(&sorted)), expected, "{sorted:?}");
+        }
+    }
+
+    /// Twelve numbers sorted as text, and which of them each is by value.
+    const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
+    const BY_VALUE: [usize; 12] = [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 2, 3];
+
+    /// Judges by images of which each output takes `each` of the label that `order` gives it.
+    fn judged(order: &[usize], each: usize) -> Result<()> {
+        let mut tally = Tally::new(AS_TEXT.len());
+        for (output, &label) in order.iter().enumerate() {
+            let (label, output) = (vec![label as u32; each], vec![output as u32; each]);
+            tally.add(&label, &output).unwrap();
+        }
+        let order = Order {
+            classes: Classes::new(names(&AS_TEXT)).unwrap(),
+            known: ClassOrder::SortedNames,
+        };
+        order.check(&tally, Path::new("data"))
+    }
+
+    #[test]
+    fn labels_refute_an_order_only_beyond_chance() {
+        let in_order: Vec<usize> = (0..12).collect();
+        judged(&in_order, 50).unwrap();
+        let error = judged(&BY_VALUE, 50).unwrap_err();
+        let Error::ClassOrder {
+            as_text, by_number, ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert!((as_text - 2.0 / 12.0).abs() < 1e-12, "{as_text}");
+        assert!((by_number - 1.0).abs() < 1e-12, "{by_number}");
+        // An order that is neither makes the network a poor one by both.
+        let turned: Vec<usize> = (0..12).map(|output| (output + 5) % 12).collect();
+        judged(&turned, 50).unwrap();
+        // Ten images are 3.2 standard errors, nine are 3.
+        judged(&BY_VALUE, 1).unwrap_err();
+        judged(&BY_VALUE[..11], 1).unwrap();
+    }
+}
