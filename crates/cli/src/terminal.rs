@@ -263,11 +263,20 @@ impl EventSink for Run<'_> {
                 self.times += report.times;
                 self.terminal.line(&self.epoch_line(report));
             }
+            Event::StatisticsUnsettled {
+                epoch,
+                training,
+                inference,
+            } => self.terminal.line(&format!(
+                "warning: in epoch {epoch} the network classified {:.0} % of its training images correctly while it learned, and {:.0} % when it was asked afterwards: the running statistics of batch normalisation have not settled, so the validation scores say little yet. Train for more epochs, with more steps an epoch (a smaller data.batch_size), with a smaller train.learning_rate or a larger model.batch_norm_momentum",
+                100.0 * training,
+                100.0 * inference
+            )),
             Event::CheckpointWritten { path, .. } => {
                 self.terminal.line(&format!("wrote {}", path.display()));
             }
             Event::StoppedEarly { epoch, best_epoch } => self.terminal.line(&format!(
-                "stopped after epoch {epoch}: nothing gained since epoch {best_epoch}"
+                "stopped after epoch {epoch}: no further gain; the best epoch is {best_epoch}"
             )),
             Event::Interrupted { epoch } => {
                 self.clear();

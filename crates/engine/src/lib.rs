@@ -17,7 +17,9 @@ pub mod batch_norm;
 pub mod depthwise;
 pub mod pool;
 
-pub use fused::{Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record};
+pub use fused::{
+    Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
+};
 pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
 pub use spec::{

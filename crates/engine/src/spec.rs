@@ -74,8 +74,20 @@ pub enum Naming {
 pub struct BatchNormSpec {
     /// Added to the variance before the square root.
     pub epsilon: f64,
-    /// Share of the new batch in the running statistics, as in torch.
+    /// Share of a new batch in the running statistics, as in torch, once they have seen enough
+    /// batches; see [`BatchNormSpec::momentum_after`].
     pub momentum: f64,
+}
+
+impl BatchNormSpec {
+    /// Share of the next batch in running statistics that have seen `batches` batches: at first
+    /// `1 / (batches + 1)`, which makes them the plain mean of the batches so far, as
+    /// `momentum=None` does in torch; the constant momentum as soon as that is larger.
+    ///
+    /// So the zeros and ones that they are initialised with never count.
+    pub fn momentum_after(self, batches: u64) -> f64 {
+        self.momentum.max(1.0 / (batches as f64 + 1.0))
+    }
 }
 
 /// The squeeze-excite of a block (Hu et al. 2018).

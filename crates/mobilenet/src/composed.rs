@@ -135,12 +135,12 @@ impl Executor for Composed {
         let features = pass.features(&images.values()?)?;
         let logits = pass.logits(&features, Some(step))?;
         if !pass.found.is_empty() {
-            let momentum = self.plan.spec.batch_norm.momentum;
+            let momentum = parameters.momentum(self.plan.spec.batch_norm);
             let batch = Tensor::cat(&pass.found, 0)?;
             let old = parameters.statistics().detach();
             let moved = ((old * (1.0 - momentum))? + (batch * momentum)?)?;
             parameters.set_statistics(&moved)?;
-            parameters.set_batches_tracked(parameters.batches_tracked() + 1);
+            parameters.batch_tracked();
         }
         Ok(self.recorded(logits, pass.leaves))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{Device, Tensor, TensorId, Var, bail};
 use engine::{
     Folded, Fused as Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan,
-    Record,
+    Record, RunningStatistics,
 };
 
 use crate::composed::Composed;
@@ -143,6 +143,7 @@ impl Executor for Fused {
         let (count, head) = (images.pixels().dim(0)?, &self.plan.spec.head);
         let mask = (head.dropout > 0.0)
             .then(|| dropout_mask(count * self.plan.classifier.in_features, head.dropout, step));
+        let momentum = parameters.momentum(self.plan.spec.batch_norm);
         let mut logits = vec![0.0; count * head.classes];
         let mut record = None;
         read_slice(parameters.arena(), |arena| {
@@ -150,12 +151,16 @@ impl Executor for Fused {
                 parameters.update_statistics(|statistics| {
                     let mask = mask.as_deref();
                     let logits = &mut logits;
-                    record = Some(self.engine.forward(arena, statistics, images, mask, logits));
+                    let running = RunningStatistics {
+                        values: statistics,
+                        momentum,
+                    };
+                    record = Some(self.engine.forward(arena, running, images, mask, logits));
                 })
             })
         })???;
         let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to move"))??;
-        parameters.set_batches_tracked(parameters.batches_tracked() + 1);
+        parameters.batch_tracked();
         let tape = FusedTape {
             engine: Arc::clone(&self.engine),
             record: Mutex::new(record),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use candle_core::{DType, Device, Tensor, Var};
-use engine::{Plan, Segment, Table};
+use engine::{BatchNormSpec, Plan, Segment, Table};
 
 use crate::slices::{read_slice, write_slice};
 use crate::{Error, Result};
@@ -44,6 +44,8 @@ pub struct Parameters {
     arena: Var,
     statistics: Var,
     batches_tracked: AtomicI64,
+    /// Batches since the running statistics were restarted; the maximum if they never were.
+    since_restart: AtomicU64,
     gradient: Arc<Gradient>,
     /// Changes of the arena, and of the statistics.
     versions: [Arc<AtomicU64>; 2],
@@ -86,6 +88,7 @@ pub struct Snapshot {
     arena: Tensor,
     statistics: Tensor,
     batches_tracked: i64,
+    since_restart: u64,
 }
 
 impl Parameters {
@@ -108,6 +111,7 @@ impl Parameters {
             arena: Var::from_vec(values.arena, len, device)?,
             statistics: Var::from_vec(values.statistics, statistics_len, device)?,
             batches_tracked: AtomicI64::new(values.batches_tracked),
+            since_restart: AtomicU64::new(u64::MAX),
             gradient: Arc::new(gradient),
             versions: Default::default(),
         })
@@ -216,6 +220,28 @@ impl Parameters {
         self.batches_tracked.load(Ordering::Relaxed)
     }
 
+    /// Forgets the running statistics at the next training batch: that batch replaces them, and
+    /// the ones after it are averaged in, at first with equal weights
+    /// ([`BatchNormSpec::momentum_after`]). Until then they stay as they are.
+    ///
+    /// Without a restart every batch has the constant momentum, as in torch.
+    pub fn restart_statistics(&self) {
+        self.since_restart.store(0, Ordering::Relaxed);
+    }
+
+    /// Share of the next batch in the running statistics.
+    pub(crate) fn momentum(&self, spec: BatchNormSpec) -> f64 {
+        spec.momentum_after(self.since_restart.load(Ordering::Relaxed))
+    }
+
+    /// Counts a batch that the running statistics have seen.
+    pub(crate) fn batch_tracked(&self) {
+        self.batches_tracked.fetch_add(1, Ordering::Relaxed);
+        let since = self.since_restart.load(Ordering::Relaxed);
+        self.since_restart
+            .store(since.saturating_add(1), Ordering::Relaxed);
+    }
+
     pub(crate) fn set_batches_tracked(&self, batches: i64) {
         self.batches_tracked.store(batches, Ordering::Relaxed);
     }
@@ -286,6 +312,7 @@ impl Parameters {
             arena: self.arena.copy()?.detach(),
             statistics: self.statistics.copy()?.detach(),
             batches_tracked: self.batches_tracked(),
+            since_restart: self.since_restart.load(Ordering::Relaxed),
         })
     }
 
@@ -298,6 +325,8 @@ impl Parameters {
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_batches_tracked(snapshot.batches_tracked);
+        self.since_restart
+            .store(snapshot.since_restart, Ordering::Relaxed);
         self.arena_changed();
         Ok(())
     }

@@ -68,6 +68,16 @@ impl LoadReport {
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
     }
+
+    /// Whether a batch normalisation of the model keeps the running statistics that it was
+    /// initialised with.
+    pub fn lacks_statistics(&self) -> bool {
+        let mismatched = self.mismatched.iter().map(|mismatch| &mismatch.name);
+        self.missing.iter().chain(mismatched).any(|name| {
+            let of_a_layer = name.rsplit_once('.').map(|(_, last)| last);
+            matches!(of_a_layer, Some("running_mean" | "running_var"))
+        })
+    }
 }
 
 /// Most names that are listed of a kind.
@@ -137,5 +147,36 @@ fn some_of<T>(items: &[T], name: impl Fn(&T) -> String) -> String {
     match items.len().saturating_sub(LISTED) {
         0 => names,
         more => format!("{names} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_lacking_where_one_is_missing_or_of_another_shape() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let report = |missing, mismatched: &[&str]| LoadReport {
+            missing: names(missing),
+            mismatched: mismatched
+                .iter()
+                .map(|&name| Mismatch {
+                    name: name.to_owned(),
+                    file: vec![8],
+                    model: vec![16],
+                })
+                .collect(),
+            ..LoadReport::default()
+        };
+        for (missing, mismatched, expected) in [
+            (&[][..], &[][..], false),
+            (&["classifier.3.bias"], &["classifier.3.weight"], false),
+            (&["features.0.1.running_mean"], &[], true),
+            (&[], &["features.0.1.running_var"], true),
+        ] {
+            let lacks = report(missing, mismatched).lacks_statistics();
+            assert_eq!(lacks, expected, "{missing:?} {mismatched:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Which weights are on disk while a run goes on.
 
+use std::cmp::Ordering;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use mobilenet::Model;
 use mobilenet::weights::{self, WeightsMetadata};
 
 use crate::config::{CheckpointPolicy, Monitor};
-use crate::{Error, Result};
+use crate::{Error, Result, ValidationScores};
 
 /// The best epoch so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Best {
     pub epoch: usize,
     /// The monitored figure.
     pub score: f64,
+    /// All figures.
+    pub scores: ValidationScores,
     /// Its weights.
     pub weights: PathBuf,
 }
@@ -54,13 +57,14 @@ impl Checkpoints {
         self.best.as_ref()
     }
 
-    /// Whether a score beats the best so far.
-    pub fn improves(&self, score: f64) -> bool {
-        self.monitor
-            .improves(score, self.best.as_ref().map(|best| best.score))
+    /// How an epoch compares with the best so far; see [`Monitor::compare`].
+    pub fn compare(&self, scores: &ValidationScores) -> Ordering {
+        let best = self.best.as_ref().map(|best| &best.scores);
+        self.monitor.compare(scores, best)
     }
 
-    /// Takes an epoch's score and writes its weights if the policy wants them.
+    /// Takes an epoch's scores and writes its weights if the policy wants them. Of two epochs
+    /// that are equal in everything that counts, the later one is the best.
     ///
     /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under
     /// [`CheckpointPolicy::BestOne`] the former best is deleted only after the
@@ -74,9 +78,10 @@ impl Checkpoints {
         network: &dyn Model,
         metadata: &WeightsMetadata,
         epoch: usize,
-        score: f64,
+        scores: &ValidationScores,
     ) -> Result<Option<PathBuf>> {
-        let is_best = self.improves(score);
+        let is_best = self.compare(scores) != Ordering::Less;
+        let score = self.monitor.of(scores);
         if !is_best && self.policy != CheckpointPolicy::EveryEpoch {
             return Ok(None);
         }
@@ -93,6 +98,7 @@ impl Checkpoints {
             let best = Best {
                 epoch,
                 score,
+                scores: *scores,
                 weights: path.clone(),
             };
             let former = self.best.replace(best);
@@ -122,7 +128,9 @@ impl EarlyStopping {
         Self { patience, stale: 0 }
     }
 
-    /// Takes an epoch's outcome; true when training should stop.
+    /// Takes an epoch's outcome; true when training should stop. A gain is an epoch that
+    /// compares as [`Ordering::Greater`] with the best before it: an equal score with a lower
+    /// loss is one, an equal score with the same loss is none.
     ///
     /// Epochs with a frozen backbone never count against it, or a run could stop
     /// before the network has begun to learn.
@@ -144,10 +152,22 @@ mod tests {
     use super::*;
     use crate::RunConfig;
 
-    /// Policies as a table: patience, then (score, frozen) of each epoch, and the epoch it stops after.
+    fn scores(accuracy: f64, loss: f64) -> ValidationScores {
+        ValidationScores {
+            loss,
+            accuracy,
+            macro_f1: accuracy,
+        }
+    }
+
+    /// Policies as a table: patience, then ((accuracy, loss), frozen) of each epoch, and the
+    /// epoch it stops after.
     #[test]
     fn early_stopping_counts_epochs_without_gain_in_a_row() {
-        let thawed = |scores: &[f64]| scores.iter().map(|s| (*s, false)).collect::<Vec<_>>();
+        let scored = |scores: &[(f64, f64)]| scores.iter().map(|s| (*s, false)).collect();
+        let thawed = |figures: &[f64]| -> Vec<((f64, f64), bool)> {
+            figures.iter().map(|f| ((*f, *f), false)).collect()
+        };
         for (monitor, patience, epochs, expected) in [
             (
                 Monitor::ValAccuracy,
@@ -175,19 +195,29 @@ mod tests {
                 None,
             ),
             (Monitor::ValLoss, Some(1), thawed(&[0.5, f64::NAN]), Some(2)),
+            // A lower loss is a gain where the accuracy is equal, a higher one is none.
+            (
+                Monitor::ValAccuracy,
+                Some(2),
+                scored(&[(0.5, 3.0), (0.5, 2.0), (0.5, 1.0), (0.5, 1.5), (0.5, 1.2)]),
+                Some(5),
+            ),
             (
                 Monitor::ValAccuracy,
                 Some(1),
-                vec![(0.5, true), (0.4, true), (0.3, true), (0.2, false)],
+                [0.5, 0.4, 0.3, 0.2]
+                    .map(|figure| ((figure, figure), figure > 0.2))
+                    .to_vec(),
                 Some(4),
             ),
         ] {
             let mut stopping = EarlyStopping::new(patience);
-            let mut best = None;
-            let stopped = epochs.iter().position(|(score, frozen)| {
-                let improved = monitor.improves(*score, best);
+            let mut best: Option<ValidationScores> = None;
+            let stopped = epochs.iter().position(|((score, loss), frozen)| {
+                let scores = scores(*score, *loss);
+                let improved = monitor.compare(&scores, best.as_ref()) == Ordering::Greater;
                 if improved {
-                    best = Some(*score);
+                    best = Some(scores);
                 }
                 stopping.stops(improved, *frozen)
             });
@@ -200,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_best_that_somebody_moved_away_is_not_missed() {
+    fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
         let dir = tempfile::tempdir().unwrap();
         let model = ModelConfig {
             width: 0.25,
@@ -219,17 +249,24 @@ mod tests {
         };
         let policy = CheckpointPolicy::BestOne;
         let mut checkpoints = Checkpoints::new(dir.path(), policy, Monitor::ValAccuracy);
-        let mut record = |epoch, score| {
-            checkpoints
-                .record(&network, &metadata, epoch, score)
-                .unwrap()
+        let mut record = |epoch, accuracy, loss| {
+            let scores = scores(accuracy, loss);
+            let path = checkpoints.record(&network, &metadata, epoch, &scores);
+            path.unwrap()
         };
-        let first = record(1, 0.5).unwrap();
+        let first = record(1, 0.5, 1.0).unwrap();
         std::fs::rename(&first, dir.path().join("kept.safetensors")).unwrap();
-        let second = record(2, 0.6).unwrap();
+        let second = record(2, 0.6, 1.0).unwrap();
         assert!(second.is_file());
         // One that is still there goes.
-        record(3, 0.7).unwrap();
+        let third = record(3, 0.7, 1.0).unwrap();
         assert!(!second.exists());
+        // Of equal scores the lower loss stays, and of equal losses the later epoch.
+        assert_eq!(record(4, 0.7, 1.1), None);
+        let fifth = record(5, 0.7, 0.9).unwrap();
+        assert!(fifth.is_file() && !third.exists());
+        let sixth = record(6, 0.7, 0.9).unwrap();
+        assert!(sixth.is_file() && !fifth.exists());
+        assert_eq!(checkpoints.best().map(|best| best.epoch), Some(6));
     }
 }

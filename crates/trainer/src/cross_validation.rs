@@ -8,7 +8,7 @@ use mnist_data::{Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, write_atom
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::events::{EpochReport, EventSink, MetricsFile, ValidationScores};
+use crate::events::{EventSink, MetricsFile, ValidationScores};
 use crate::fit::{Ending, Outcome, fit};
 use crate::{Error, Result, RunDir, Splits};
 
@@ -128,22 +128,13 @@ fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldRepor
     let best = outcome
         .best
         .ok_or_else(|| Error::NoImages("a fold without a completed epoch".to_owned()))?;
-    let epoch = outcome
-        .epochs
-        .iter()
-        .find(|report| report.epoch == best.epoch);
-    let own = epoch.map(EpochReport::scores);
-    // Of equal scores the average's is the run's.
-    let measured = [epoch.and_then(|report| report.ema), own];
-    let is_best = |scores: &ValidationScores| config.train.monitor.of(scores) == best.score;
-    let scores = measured.into_iter().flatten().find(is_best);
     let limit = config.data.limit.unwrap_or(usize::MAX);
     Ok(FoldReport {
         weights: best.weights,
         epoch: best.epoch,
         train_images: fold.train.len().min(limit),
         val_images: fold.val.len(),
-        scores: scores.ok_or_else(|| Error::Shape("a best epoch without a report".into()))?,
+        scores: best.scores,
     })
 }
 

@@ -138,6 +138,17 @@ pub enum Event {
     },
     /// An epoch was trained and validated.
     EpochFinished(EpochReport),
+    /// The network classifies its training images well in training, where a batch is normalised
+    /// by its own statistics, but badly in inference, where it is normalised by the running ones.
+    /// Said once a run.
+    StatisticsUnsettled {
+        /// Counted from 1.
+        epoch: usize,
+        /// Share of the training images classified correctly while training on them.
+        training: f64,
+        /// Share of some of them classified correctly in inference.
+        inference: f64,
+    },
     /// Weights were written.
     CheckpointWritten {
         /// The file.

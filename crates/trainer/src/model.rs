@@ -15,12 +15,15 @@ pub(crate) struct Start {
     pub(crate) loaded: Option<LoadReport>,
     /// What their file says for the trainer; see [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
     pub(crate) training: Option<serde_json::Value>,
+    /// Whether a running statistic is still what it was initialised with.
+    pub(crate) fresh_statistics: bool,
 }
 
 impl Start {
     fn new(network: impl Model + 'static, loaded: Option<LoadReport>) -> Self {
         Self {
             network: Box::new(network),
+            fresh_statistics: loaded.as_ref().is_none_or(LoadReport::lacks_statistics),
             loaded,
             training: None,
         }

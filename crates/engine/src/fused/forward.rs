@@ -1,26 +1,26 @@
 //! The forward pass of a training step.
 
-use super::Fused;
 use super::context::Context;
 use super::head;
 use super::layout::{BlockLayout, Layout};
 use super::pointwise::{Filtered, Input, expand, project};
 use super::squeeze::squeeze;
 use super::workspace::Workspace;
+use super::{Fused, RunningStatistics};
 use crate::kernels::{
     ActivateRows, DepthwiseForward, Pixels, Stem, activate_rows, average, depthwise_forward,
     pack_inputs, pack_outputs, pack_taps, ring_length, stem_forward,
 };
 use crate::memory::{Planes, Src, planes};
 use crate::simd::LANES;
-use crate::spec::Activation;
+use crate::spec::{Activation, BatchNormSpec};
 
 impl Fused {
     pub(super) fn forward_pass(
         &self,
         workspace: &mut Workspace,
         parameters: &[f32],
-        statistics: &mut [f32],
+        statistics: RunningStatistics<'_>,
         pixels: Pixels<'_>,
         dropout: Option<&[f32]>,
         logits: &mut [f32],
@@ -31,14 +31,18 @@ impl Fused {
         let space = &*workspace;
         let context = self.context(space, parameters);
         pack(&context, layout, parameters, space);
+        let constants = BatchNormSpec {
+            momentum: statistics.momentum,
+            ..self.plan.spec.batch_norm
+        };
         let mut normalise = |norms: &mut Vec<super::norm::Norm>, index: usize, pixels| {
             norms[index].forward(
                 &context,
                 &layout.norms[index],
                 space.images * pixels,
-                self.plan.spec.batch_norm,
+                constants,
                 parameters,
-                statistics,
+                statistics.values,
             );
         };
 

@@ -121,6 +121,14 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedE
     })
 }
 
+/// The running statistics of a network, and how a training step moves them.
+pub struct RunningStatistics<'a> {
+    /// Means and variances, as the plan's table says.
+    pub values: &'a mut [f32],
+    /// Share of this batch in them; see [`BatchNormSpec::momentum_after`](crate::BatchNormSpec::momentum_after).
+    pub momentum: f64,
+}
+
 /// An engine for one network. It keeps its threads, and the memory of its last batches.
 pub struct Fused {
     plan: Arc<Plan>,
@@ -186,8 +194,8 @@ impl Fused {
     /// The forward pass of a training step, as `model.train()(images)` in torch.
     ///
     /// Writes the logits, `[n][classes]`, and moves the running `statistics`. `dropout`
-    /// multiplies what the classifier is given, `[n][features]`. Parameters and
-    /// statistics lie as the plan's tables say.
+    /// multiplies what the classifier is given, `[n][features]`. Parameters lie as the plan's
+    /// table says.
     ///
     /// # Errors
     /// If a batch normalisation would see one value a channel, or a buffer has another
@@ -195,14 +203,15 @@ impl Fused {
     pub fn forward(
         &self,
         parameters: &[f32],
-        statistics: &mut [f32],
+        statistics: RunningStatistics<'_>,
         images: Images<'_>,
         dropout: Option<&[f32]>,
         logits: &mut [f32],
     ) -> Result<Record, FusedError> {
         images.check()?;
         check("parameters", parameters.len(), self.plan.parameters.len())?;
-        check("statistics", statistics.len(), self.plan.statistics.len())?;
+        let expected = self.plan.statistics.len();
+        check("statistics", statistics.values.len(), expected)?;
         let classes = self.layout.classifier.outputs;
         check("logits", logits.len(), images.count * classes)?;
         if let Some(dropout) = dropout {

@@ -1,6 +1,6 @@
 //! NaN is never made a number of, as torch never does.
 
-use engine::Role;
+use engine::{Role, RunningStatistics};
 
 use crate::{Case, Random, images, isas, random_spec};
 
@@ -39,9 +39,13 @@ fn nan_in_any_tensor_reaches_every_image() {
                 assert!(is_nan(&logits), "inference, {what}");
                 logits.fill(0.0);
                 let mut statistics = case.statistics.clone();
+                let running = RunningStatistics {
+                    values: &mut statistics,
+                    momentum: 0.1,
+                };
                 let images = images(shape, &pixels);
                 fused
-                    .forward(&case.parameters, &mut statistics, images, None, &mut logits)
+                    .forward(&case.parameters, running, images, None, &mut logits)
                     .unwrap();
                 assert!(is_nan(&logits), "training, {what}");
                 case.parameters[at] = sound;

@@ -59,8 +59,12 @@ impl Batch {
         let mut statistics = case.statistics.clone();
         let mut logits = vec![f32::NAN; self.slopes.len()];
         let mut gradient = vec![f32::NAN; parameters.len()];
+        let running = RunningStatistics {
+            values: &mut statistics,
+            momentum: case.plan.spec.batch_norm.momentum,
+        };
         let record = fused
-            .forward(parameters, &mut statistics, images, dropout, &mut logits)
+            .forward(parameters, running, images, dropout, &mut logits)
             .unwrap();
         let slopes = &self.slopes;
         fused

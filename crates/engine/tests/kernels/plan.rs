@@ -194,3 +194,17 @@ fn impossible_networks_are_refused_by_name() {
             .contains("block 0: kernel is 4")
     );
 }
+
+#[test]
+fn the_first_batches_are_averaged_equally() {
+    let momentum = tiny().batch_norm.momentum;
+    assert_eq!(momentum, 0.01);
+    let after = |batches| tiny().batch_norm.momentum_after(batches);
+    // torch.nn.BatchNorm2d(momentum=None): 1 / num_batches_tracked, counted with this batch.
+    let shares = [0, 1, 2, 3].map(after);
+    assert_eq!(shares, [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0]);
+    assert_eq!(
+        [98, 99, 100, u64::MAX].map(after),
+        [1.0 / 99.0, 0.01, 0.01, 0.01]
+    );
+}

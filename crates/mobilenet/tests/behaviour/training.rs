@@ -1,5 +1,7 @@
-use candle_core::Tensor;
-use mobilenet::{Error, HeadKind, Images, ModelConfig, Network};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use mobilenet::{Composed, Error, HeadKind, Images, ModelConfig, Network};
 
 use crate::{arena, config, images, network, statistics, values};
 
@@ -32,6 +34,90 @@ fn a_frozen_backbone_stands_still() {
     assert!(thawed[backbone].iter().any(|&g| g != 0.0));
     assert_ne!(statistics(&network), before);
     assert_eq!(network.parameters().batches_tracked(), 1);
+}
+
+/// `torch.nn.BatchNorm2d(momentum=None)` holds the mean over the batches so far, and one with a
+/// momentum moves by that share: here the first where it moves further, then the second.
+#[test]
+fn restarted_statistics_are_the_mean_of_the_batches_since() {
+    let momentum = 0.25;
+    let config = ModelConfig {
+        batch_norm_momentum: momentum,
+        ..config()
+    };
+    let batch = |seed: usize| {
+        let pixels: Vec<f32> = (0..4 * 32 * 32 * 3)
+            .map(|i| ((i * (37 + 2 * seed) % 101) as f32 / (50.0 + seed as f32)) - 1.0)
+            .collect();
+        let pixels = Tensor::from_vec(pixels, (4, 32, 32, 3), &Device::Cpu).unwrap();
+        Images::normalised(&pixels).unwrap()
+    };
+    let batches: Vec<Images> = (0..6).map(batch).collect();
+    for composed in [false, true] {
+        let mut network = network(&config);
+        if composed {
+            let plan = Arc::new(network.plan().clone());
+            network.set_executor(Box::new(Composed::new(plan)));
+        }
+        let mut moved = |batch: &Images, restart: bool| -> Vec<f64> {
+            if restart {
+                network.parameters().restart_statistics();
+            }
+            network.forward_train(batch, 0, false).unwrap();
+            statistics(&network).into_iter().map(f64::from).collect()
+        };
+        let close = |found: &[f64], expected: &[f64]| {
+            let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * b.abs().max(1e-2);
+            assert!(found.iter().zip(expected).all(near), "composed: {composed}");
+        };
+        let mix = |old: &[f64], new: &[f64], share: f64| -> Vec<f64> {
+            let pairs = old.iter().zip(new);
+            pairs.map(|(o, n)| (1.0 - share) * o + share * n).collect()
+        };
+        // A new network moves as in torch, from its zeros and ones on.
+        let first = moved(&batches[0], false);
+        let alone: Vec<Vec<f64>> = batches.iter().map(|batch| moved(batch, true)).collect();
+        assert_ne!(alone[0], alone[1]);
+        let start = statistics(&crate::network(&config));
+        let start: Vec<f64> = start.into_iter().map(f64::from).collect();
+        close(&first, &mix(&start, &alone[0], momentum));
+        let mut expected = alone[0].clone();
+        for (index, batch) in batches.iter().enumerate() {
+            let found = moved(batch, index == 0);
+            expected = match index {
+                0..4 => (0..expected.len())
+                    .map(|at| {
+                        let seen = alone[..=index].iter().map(|of_batch| of_batch[at]);
+                        seen.sum::<f64>() / (index + 1) as f64
+                    })
+                    .collect(),
+                _ => mix(&expected, &alone[index], momentum),
+            };
+            close(&found, &expected);
+        }
+        // What torch counts is not restarted.
+        assert_eq!(network.parameters().batches_tracked(), 13);
+    }
+}
+
+#[test]
+fn a_restart_waits_for_the_next_batch_that_moves_the_statistics() {
+    let mut network = network(&config());
+    let (first, second) = (images(4, 64), images(5, 48));
+    network.forward_train(&second, 0, false).unwrap();
+    let before = statistics(&network);
+    network.parameters().restart_statistics();
+    let restarted = network.parameters().snapshot().unwrap();
+    network.forward_train(&first, 0, true).unwrap();
+    assert_eq!(statistics(&network), before);
+    network.forward_train(&first, 0, false).unwrap();
+    let alone = statistics(&network);
+    network.forward_train(&second, 0, false).unwrap();
+    assert_ne!(statistics(&network), alone);
+    // A snapshot knows that the next batch is the first.
+    network.parameters().restore(&restarted).unwrap();
+    network.forward_train(&first, 0, false).unwrap();
+    assert_eq!(statistics(&network), alone);
 }
 
 #[test]

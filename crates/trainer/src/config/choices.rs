@@ -1,5 +1,6 @@
 //! The closed sets of words a configuration may contain.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -130,15 +131,35 @@ impl Monitor {
             Self::ValAccuracy | Self::ValMacroF1 => (own * (1.0 - own) / images as f64).sqrt(),
             Self::ValLoss => 0.0,
         };
-        !self.improves(own, Some(average + error))
+        self.order(own, average + error) != Ordering::Greater
     }
 
-    /// Whether `candidate` beats `best`. A value that is not a number never does.
-    pub fn improves(self, candidate: f64, best: Option<f64>) -> bool {
-        match best {
-            None => !candidate.is_nan(),
-            Some(best) if self.higher_is_better() => candidate > best,
-            Some(best) => candidate < best,
+    /// How a `candidate` compares with the `best` so far: by this figure and, where that is equal,
+    /// by the validation loss. `Greater` is better; a figure that is not a number is the worst.
+    ///
+    /// On a few hundred images accuracies are often equal while the loss still tells which
+    /// epoch is surer of its answers.
+    pub fn compare(
+        self,
+        candidate: &ValidationScores,
+        best: Option<&ValidationScores>,
+    ) -> Ordering {
+        let Some(best) = best else {
+            return match self.of(candidate).is_nan() {
+                true => Ordering::Less,
+                false => Ordering::Greater,
+            };
+        };
+        self.order(self.of(candidate), self.of(best))
+            .then_with(|| Self::ValLoss.order(candidate.loss, best.loss))
+    }
+
+    /// How one value of this figure compares with another; `Greater` is better.
+    fn order(self, one: f64, other: f64) -> Ordering {
+        match one.partial_cmp(&other) {
+            Some(order) if self.higher_is_better() => order,
+            Some(order) => order.reverse(),
+            None => other.is_nan().cmp(&one.is_nan()),
         }
     }
 }
@@ -220,6 +241,40 @@ impl<'de> Deserialize<'de> for DeviceChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_equal_figures_the_lower_loss_is_better() {
+        use Ordering::{Equal, Greater, Less};
+        let scores = |(accuracy, loss)| ValidationScores {
+            loss,
+            accuracy,
+            macro_f1: accuracy,
+        };
+        let nan = f64::NAN;
+        for (monitor, candidate, best, expected) in [
+            (Monitor::ValAccuracy, (0.9, 2.0), (0.8, 1.0), Greater),
+            (Monitor::ValAccuracy, (0.8, 0.5), (0.9, 1.0), Less),
+            (Monitor::ValAccuracy, (0.9, 0.5), (0.9, 0.6), Greater),
+            (Monitor::ValAccuracy, (0.9, 0.7), (0.9, 0.6), Less),
+            (Monitor::ValAccuracy, (0.9, 0.6), (0.9, 0.6), Equal),
+            (Monitor::ValAccuracy, (0.9, nan), (0.9, 0.6), Less),
+            (Monitor::ValAccuracy, (0.9, 0.6), (0.9, nan), Greater),
+            (Monitor::ValMacroF1, (0.9, 0.5), (0.9, 0.6), Greater),
+            (Monitor::ValMacroF1, (nan, 0.5), (0.9, 0.6), Less),
+            (Monitor::ValLoss, (0.8, 0.5), (0.9, 0.6), Greater),
+            // The loss is all that counts.
+            (Monitor::ValLoss, (0.9, 0.6), (0.8, 0.6), Equal),
+            (Monitor::ValLoss, (0.9, nan), (0.8, 0.6), Less),
+        ] {
+            assert_eq!(
+                monitor.compare(&scores(candidate), Some(&scores(best))),
+                expected,
+                "{monitor:?}: {candidate:?}, {best:?}"
+            );
+        }
+        let first = |accuracy| Monitor::ValAccuracy.compare(&scores((accuracy, 1.0)), None);
+        assert_eq!((first(0.0), first(nan)), (Greater, Less));
+    }
 
     #[test]
     fn an_average_is_preferred_unless_it_is_worse_beyond_doubt() {

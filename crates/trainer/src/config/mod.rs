@@ -143,8 +143,9 @@ pub struct NetworkConfig {
     pub pretrained: Option<PathBuf>,
     /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
     ///
-    /// At 0.01 the statistics trail the weights for hundreds of steps, so that
-    /// the first epoch from scratch validates far below what it has learned.
+    /// From scratch each epoch begins the statistics anew, and its first batches count equally
+    /// until this share is larger: else a short run would validate on statistics of weights that
+    /// are long gone. Those of pretrained weights are good from the start and are kept.
     #[serde(with = "optional::auto")]
     pub batch_norm_momentum: Option<f64>,
     /// Added to variances; auto: as the network that `pretrained` is of has it.
@@ -179,10 +180,12 @@ pub struct TrainConfig {
     /// are kept in memory, of at most `data.cache_mb`, and on disk where `data.disk_cache_mb` is
     /// above 0.
     pub cache_features: bool,
-    /// Stop after this many epochs without gain.
+    /// Stop after this many epochs without gain. An equal figure with a lower validation loss is
+    /// a gain.
     #[serde(with = "optional::none")]
     pub patience: Option<usize>,
-    /// The figure that says which epoch is best.
+    /// The figure that says which epoch is best. Of equal figures the lower validation loss is
+    /// better, and of equal losses the later epoch.
     pub monitor: Monitor,
     /// Which weights stay on disk.
     pub checkpoints: CheckpointPolicy,

@@ -38,6 +38,9 @@ impl Session<'_> {
             }
             _ => None,
         };
+        if let Some(own) = own.filter(|_| !frozen) {
+            self.check_statistics(epoch, trained.tally.accuracy(), own.accuracy)?;
+        }
         self.clock.lap(|times| &mut times.validation);
         let Some(own) = own.filter(|_| !self.interrupt.load(Ordering::Relaxed)) else {
             return Ok(None);
@@ -104,6 +107,9 @@ impl Session<'_> {
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
         let mut tally = Tally::new(self.metadata.model.classes());
         let mut learning_rate = self.stepper.learning_rate();
+        if self.fresh_statistics {
+            self.network.parameters().restart_statistics();
+        }
         let known = self.features.as_ref().map(|features| &features.train);
         let batches = self.batches(&self.train, known, epoch as u64);
         for (index, batch) in batches.enumerate() {

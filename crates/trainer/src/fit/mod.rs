@@ -4,10 +4,12 @@ mod average;
 mod epoch;
 mod groups;
 mod lr_find;
+mod settled;
 mod shown;
 mod step;
 mod teacher;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -102,6 +104,13 @@ struct Session<'a> {
     /// Batches so far; also the seed of each one's dropout.
     batches: u64,
     skipped: usize,
+    /// Whether the running statistics are those of this run's batches, and of no pretrained
+    /// weights. Then each epoch begins them anew: they are to suit its weights, and those of
+    /// earlier epochs, like the zeros and ones of the beginning, do not. A short run would end
+    /// before it forgot them.
+    fresh_statistics: bool,
+    /// Whether the run has been told that its running statistics have not settled.
+    unsettled: bool,
 }
 
 impl<'a> Session<'a> {
@@ -130,6 +139,7 @@ impl<'a> Session<'a> {
             mut network,
             loaded,
             training,
+            fresh_statistics,
         } = start(config, &class_names, &device)?;
         let model = network.description();
         network.set_precision(config.train.precision)?;
@@ -189,6 +199,8 @@ impl<'a> Session<'a> {
             best: None,
             batches: 0,
             skipped: 0,
+            fresh_statistics,
+            unsettled: false,
         })
     }
 
@@ -254,32 +266,33 @@ impl<'a> Session<'a> {
     }
 
     /// Writes the epoch's weights, and their average, where the policy says so; whether either
-    /// was the best of its kind.
+    /// was better than the best of its kind.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         let monitor = self.config.train.monitor;
-        let (epoch, score) = (report.epoch, monitor.of(&report.scores()));
+        let (epoch, scores) = (report.epoch, report.scores());
         self.metadata.training = self.stepper.state();
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
-        let mut improved = self.checkpoints.improves(score);
-        if improved {
+        let order = self.checkpoints.compare(&scores);
+        let mut improved = order == Ordering::Greater;
+        if order != Ordering::Less {
             self.best = Some(network.parameters().snapshot()?);
         }
         let mut written = Vec::new();
-        let path = self.checkpoints.record(network, metadata, epoch, score)?;
-        written.extend(path.map(|path| (path, score)));
+        let path = self.checkpoints.record(network, metadata, epoch, &scores)?;
+        written.extend(path.map(|path| (path, monitor.of(&scores))));
         if let (Some(mut average), Some(scores)) = (self.average.take(), &report.ema) {
-            let score = monitor.of(scores);
-            let is_best = average.checkpoints.improves(score);
+            let order = average.checkpoints.compare(scores);
             let mut checkpoints = average.checkpoints.clone();
             let (path, snapshot) = average.instead(network.parameters(), || {
-                let path = checkpoints.record(network, metadata, epoch, score)?;
+                let path = checkpoints.record(network, metadata, epoch, scores)?;
+                let is_best = order != Ordering::Less;
                 let snapshot = is_best.then(|| network.parameters().snapshot());
                 Ok((path, snapshot.transpose()?))
             })?;
             average.checkpoints = checkpoints;
             average.best = snapshot.or(average.best);
-            written.extend(path.map(|path| (path, score)));
-            improved |= is_best;
+            written.extend(path.map(|path| (path, monitor.of(scores))));
+            improved |= order == Ordering::Greater;
             self.average = Some(average);
         }
         for (path, score) in written {

@@ -50,12 +50,19 @@ fn patience_ends_a_run_that_gains_nothing() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 20;
     scene.config.train.patience = Some(2);
-    // Too small a rate to move a single prediction.
-    scene.config.train.learning_rate = 1e-12;
-    scene.config.model.batch_norm_momentum = Some(1e-9);
-    // Of a run that trains nothing but the head, too: nothing thaws that could gain yet.
+    // Of a run that trains nothing but the head, too: nothing thaws that could gain yet. Too small
+    // a rate to move a single weight: every epoch is equal to the one before.
+    scene.config.train.learning_rate = 1e-20;
     scene.config.train.freeze_epochs = 20;
-    assert_eq!(scene.run().0.epochs.len(), 3);
+    let (outcome, _) = scene.run();
+    assert_eq!(outcome.epochs.len(), 3);
+    assert_eq!(outcome.best.unwrap().epoch, 3);
+    // With validation images in each other's folders, learning makes it worse.
+    let val = |folder: &str| scene.root().join("val").join(folder);
+    std::fs::rename(val("0"), scene.dir.path().join("0")).unwrap();
+    std::fs::rename(val("1"), val("0")).unwrap();
+    std::fs::rename(scene.dir.path().join("0"), val("1")).unwrap();
+    scene.config.train.learning_rate = 3e-3;
     scene.config.train.freeze_epochs = 0;
     let (outcome, recorder) = scene.run();
     assert_eq!(outcome.ending, Ending::StoppedEarly);

@@ -11,4 +11,5 @@ mod learning;
 mod matrix;
 mod recipe;
 mod scene;
+mod short;
 mod zoo;

@@ -1,0 +1,80 @@
+//! Whether the network answers in inference as it does in training.
+
+use super::Session;
+use crate::Result;
+use crate::batch::Batch;
+use crate::events::Event;
+use crate::infer::score;
+
+/// Training batches that are asked again.
+const BATCHES: usize = 4;
+
+impl Session<'_> {
+    /// Says once when the running statistics of batch normalisation do not suit the weights.
+    ///
+    /// A validation accuracy near chance may as well come from other causes, such as few images.
+    /// So some training batches are asked again, in inference, and only where it is that low.
+    pub(super) fn check_statistics(
+        &mut self,
+        epoch: usize,
+        training: f64,
+        validation: f64,
+    ) -> Result<()> {
+        let classes = self.metadata.model.classes();
+        if self.unsettled || !falls_short(training, validation, classes) {
+            return Ok(());
+        }
+        let batches = self.batches(&self.train, None, epoch as u64).take(BATCHES);
+        let batches = batches.map(|batch| {
+            let batch = batch?;
+            Ok(Batch {
+                labels: batch.main_labels().to_vec(),
+                ..batch
+            })
+        });
+        let inference = score(self.network.as_ref(), batches, false)?.accuracy();
+        if falls_short(training, inference, classes) {
+            self.unsettled = true;
+            self.sink.handle(&Event::StatisticsUnsettled {
+                epoch,
+                training,
+                inference,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether training does better than chance by half of what is possible, and `accuracy` by less
+/// than half as much as training.
+fn falls_short(training: f64, accuracy: f64, classes: usize) -> bool {
+    let chance = 1.0 / classes as f64;
+    training > chance + (1.0 - chance) / 2.0 && accuracy < (chance + training) / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accuracy_falls_short_where_training_is_good_and_it_is_near_chance() {
+        for (training, accuracy, classes, expected) in [
+            (1.0, 0.33, 3, true),
+            (1.0, 0.7, 3, false),
+            (0.95, 0.5, 2, true),
+            (0.95, 0.8, 2, false),
+            (0.58, 0.1, 10, true),
+            (0.58, 0.4, 10, false),
+            // Training itself has not come far.
+            (0.7, 0.4, 2, false),
+            (0.6, 0.35, 3, false),
+            (0.5, 0.1, 10, false),
+        ] {
+            assert_eq!(
+                falls_short(training, accuracy, classes),
+                expected,
+                "{training} {accuracy} {classes}"
+            );
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Runs of few steps on few images, as somebody's first run is.
+
+use std::path::Path;
+
+use candle_core::Device;
+use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
+use mobilenet::weights::{self, Normalisation, WeightsMetadata};
+use mobilenet::{Model, ModelDescription, Network};
+use trainer::{Event, Recorder, RunConfig};
+
+use crate::scene::Scene;
+
+const SIDE: usize = 32;
+
+/// 72 pictures to train on and 24 to validate on, of three textures: stripes that lie, stripes that
+/// stand, and checks, each shifted and with a grain.
+fn textures(dir: &Path) -> RunConfig {
+    let root = dir.join("textures");
+    for (split, count) in [("train", 96), ("t10k", 3)] {
+        let path = |what: &str| dir.join(format!("{split}-{what}-ubyte"));
+        let pixels = (0..count).flat_map(texture).collect();
+        let images = IdxImages::new(SIDE, SIDE, pixels).unwrap();
+        let images = images.write(&path("images-idx3"), Compression::None);
+        images.unwrap();
+        let labels = (0..count).map(|i| (i % 3) as u8).collect();
+        let labels = IdxLabels::new(labels).write(&path("labels-idx1"), Compression::None);
+        labels.unwrap();
+    }
+    let options = UnpackOptions {
+        validation: Validation {
+            count: 24,
+            ..Validation::default()
+        },
+        class_names: None,
+    };
+    mnist_data::unpack(dir, &root, &options, &NoProgress).unwrap();
+    // As the README has it for one's own images.
+    let text = "data = { source = 'folder', root = 'set below', image_size = 32, batch_size = 16 }";
+    let mut config = RunConfig::from_toml(text, "test").unwrap();
+    config.data.root = Some(root);
+    config
+}
+
+fn texture(picture: usize) -> Vec<u8> {
+    let (dark, light) = (40 + picture * 7 % 50, 150 + picture * 11 % 60);
+    let stripe = |along: usize| (along + picture * 5) % 12 < 6;
+    let pixels = (0..SIDE * SIDE).map(|at| {
+        let (row, column) = (at / SIDE, at % SIDE);
+        let is_dark = match picture % 3 {
+            0 => stripe(row),
+            1 => stripe(column),
+            _ => stripe(row) != stripe(column),
+        };
+        let grain = (at * 31 + picture * 17) % 23;
+        (if is_dark { dark } else { light } + grain) as u8
+    });
+    pixels.collect()
+}
+
+fn accuracies(recorder: &Recorder) -> Vec<f64> {
+    let epochs = recorder.epochs().into_iter();
+    epochs.map(|epoch| epoch.val_accuracy).collect()
+}
+
+fn warnings(recorder: &Recorder) -> Vec<&Event> {
+    let events = recorder.events.iter();
+    let is_warning = |event: &&Event| matches!(event, Event::StatisticsUnsettled { .. });
+    events.filter(is_warning).collect()
+}
+
+#[test]
+fn the_default_recipe_validates_well_after_two_dozen_steps() {
+    let mut scene = Scene::new();
+    scene.config = textures(scene.dir.path());
+    for seed in 1..=3 {
+        scene.config.train.seed = seed;
+        let (outcome, recorder) = scene.run();
+        let accuracies = accuracies(&recorder);
+        assert!(*accuracies.last().unwrap() >= 0.9, "{seed}: {accuracies:?}");
+        assert_eq!(warnings(&recorder), [] as [&Event; 0]);
+        let batches = outcome.network.parameters().batches_tracked();
+        assert_eq!(batches, 4 * outcome.best.unwrap().epoch as i64);
+    }
+}
+
+/// Weights as a network begins with them, which another run starts from.
+fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
+    let ModelDescription::MobileNet(model) = config.model(2) else {
+        panic!("no MobileNet")
+    };
+    let network = Network::new(&model, 1, &Device::Cpu).unwrap();
+    let metadata = WeightsMetadata {
+        model: model.into(),
+        class_names: vec!["0".to_owned(), "1".to_owned()],
+        image_size: 16,
+        normalisation: Normalisation::IMAGENET,
+        epoch: None,
+        score: None,
+        training: None,
+    };
+    weights::save(path, &network, &metadata).unwrap();
+    statistics(&network)
+}
+
+fn statistics(network: &dyn Model) -> Vec<f32> {
+    network.parameters().statistics().to_vec1().unwrap()
+}
+
+#[test]
+fn pretrained_statistics_are_kept_and_a_warning_says_that_they_do_not_suit() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 8;
+    scene.config.model.batch_norm_momentum = Some(1e-9);
+    let path = scene.dir.path().join("start.safetensors");
+    let start = saved(&scene.config, &path);
+    let far = |network: &dyn Model| {
+        let statistics = statistics(network);
+        let pairs = start.iter().zip(&statistics);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+
+    let (outcome, recorder) = scene.run();
+    assert!(far(outcome.network.as_ref()) > 0.1);
+    assert_eq!(warnings(&recorder), [] as [&Event; 0]);
+
+    scene.config.model.pretrained = Some(path);
+    let (outcome, recorder) = scene.run();
+    assert!(far(outcome.network.as_ref()) < 1e-4);
+    let [
+        Event::StatisticsUnsettled {
+            epoch,
+            training,
+            inference,
+        },
+    ] = warnings(&recorder)[..]
+    else {
+        panic!("{:?}", accuracies(&recorder))
+    };
+    let report = recorder.epochs()[epoch - 1];
+    assert_eq!(*training, report.train_accuracy);
+    assert!(
+        *training > 0.8 && *inference < 0.65,
+        "{training} {inference}"
+    );
+}
