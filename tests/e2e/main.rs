@@ -4,6 +4,7 @@
 
 mod bad_numbers;
 mod bench;
+mod data;
 mod export;
 mod inputs;
 mod recipe;

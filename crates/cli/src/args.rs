@@ -155,6 +155,10 @@ pub(crate) struct EvaluateArgs {
     /// Print everything as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// The share of the images that may be left out because they cannot be read; one always may,
+    /// unless this is 0, and no class may lose all its images
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]
+    pub(crate) bad_image_limit: f64,
     #[command(flatten)]
     pub(crate) inference: InferenceArgs,
 }
@@ -333,6 +337,14 @@ pub(crate) enum ExportFormat {
     Torchvision,
     /// Safetensors under timm's names
     Timm,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

@@ -1,6 +1,8 @@
 //! Everything a person sees while work goes on, on stderr: progress bars on a
 //! terminal, plain lines where stderr is a pipe or a file.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use trainer::{EpochReport, EpochTimes, Event, EventSink};
+use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
 /// Stderr as a person sees it.
 #[derive(Clone)]
@@ -172,6 +174,8 @@ pub(crate) struct Run<'a> {
     epochs: usize,
     /// Of the epochs so far.
     times: EpochTimes,
+    /// The images left out so far.
+    unreadable: Unreadable,
 }
 
 impl<'a> Run<'a> {
@@ -181,6 +185,7 @@ impl<'a> Run<'a> {
             bar: None,
             epochs: 0,
             times: EpochTimes::default(),
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -261,6 +266,7 @@ impl EventSink for Run<'_> {
             Event::EpochFinished(report) => {
                 self.clear();
                 self.times += report.times;
+                self.unreadable.clone_from(&report.unreadable);
                 self.terminal.line(&self.epoch_line(report));
             }
             Event::StatisticsUnsettled {
@@ -286,8 +292,13 @@ impl EventSink for Run<'_> {
                 self.terminal
                     .line(&format!("left out {count} images that could not be read"));
             }
-            Event::Finished { .. } if self.times.total() > 0.0 => {
-                self.terminal.line(&time_line(&self.times));
+            Event::Finished { .. } => {
+                if self.times.total() > 0.0 {
+                    self.terminal.line(&time_line(&self.times));
+                }
+                for line in unreadable_lines(&self.unreadable) {
+                    self.terminal.line(&line);
+                }
             }
             _ => {}
         }
@@ -303,6 +314,36 @@ fn time_line(times: &EpochTimes) -> String {
         .map(|((name, _), percent)| format!("{name} {percent} %"))
         .collect();
     format!("time: {}", named.join(", "))
+}
+
+/// So many classes a line names at most.
+const NAMED: usize = 10;
+
+/// A line for each split with images that could not be read: how many of which classes.
+fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
+    let splits = [
+        ("training", &unreadable.train),
+        ("validation", &unreadable.val),
+    ];
+    let line = |(split, classes): (&str, &BTreeMap<String, usize>)| {
+        let total: usize = classes.values().sum();
+        let mut counts: Vec<_> = classes.iter().collect();
+        counts.sort_by_key(|&(_, count)| Reverse(count));
+        let named = counts.iter().take(NAMED);
+        let mut named: Vec<String> = named
+            .map(|(class, count)| format!("{class} {count}"))
+            .collect();
+        if counts.len() > NAMED {
+            named.push("…".to_owned());
+        }
+        (total > 0).then(|| {
+            format!(
+                "{split} images left out because they could not be read: {total} ({})",
+                named.join(", ")
+            )
+        })
+    };
+    splits.into_iter().filter_map(line).collect()
 }
 
 /// Shares in whole percents that add up to 100: rounded up are those that lose most by
@@ -324,6 +365,26 @@ fn percents<const N: usize>(parts: [f64; N]) -> [usize; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_that_could_not_be_read_are_told_by_class() {
+        let mut unreadable = Unreadable::default();
+        assert!(unreadable_lines(&unreadable).is_empty());
+        unreadable.val.insert("cat".to_owned(), 1);
+        unreadable.val.insert("dog".to_owned(), 3);
+        assert_eq!(
+            unreadable_lines(&unreadable),
+            ["validation images left out because they could not be read: 4 (dog 3, cat 1)"]
+        );
+        unreadable.train = (0..11).map(|n| (format!("{n:02}"), 2)).collect();
+        let lines = unreadable_lines(&unreadable);
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0]
+                .ends_with("22 (00 2, 01 2, 02 2, 03 2, 04 2, 05 2, 06 2, 07 2, 08 2, 09 2, …)"),
+            "{lines:?}"
+        );
+    }
 
     #[test]
     fn the_percents_of_the_time_add_up() {

@@ -1,12 +1,12 @@
 //! SHA-256 of streams, and the one loop that moves bytes.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::regular;
 
 /// Hands up to `limit` bytes of `source` to `sink`, a piece at a time. `path`
 /// is what an error names.
@@ -28,14 +28,14 @@ pub(crate) fn pump(
     }
 }
 
-/// The SHA-256 of a file's contents, in lower-case hexadecimal.
+/// The SHA-256 of a regular file's contents, in lower-case hexadecimal. What is appended meanwhile does not count.
 ///
 /// # Errors
-/// [`Error::Io`] naming the file.
+/// [`Error::Io`] and [`Error::NotRegular`], naming the file.
 pub fn content_checksum(path: &Path) -> Result<String> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let (file, metadata) = regular::open(path, u64::MAX)?;
     let mut checksum = Checksum::default();
-    pump(file, u64::MAX, path, |bytes| {
+    pump(file, metadata.len(), path, |bytes| {
         checksum.update(bytes);
         Ok(())
     })?;

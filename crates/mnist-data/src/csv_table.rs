@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use crate::error::{Error, Result};
+use crate::regular::{MAX_TABLE, read_regular};
 
 /// The columns that a table may have.
 const COLUMNS: [&str; 3] = ["path", "label", "weight"];
@@ -41,7 +42,7 @@ impl Table {
     /// Reads a CSV file with a header. `required` columns must be there, and only [`COLUMNS`] may be. White
     /// space around a value does not count, not even inside quotes.
     pub(crate) fn read(path: &Path, required: &[&str]) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        let text = read_regular(path, MAX_TABLE)?;
         let mut lines = Lines::new(&text);
         let mut reader = ReaderBuilder::new()
             .trim(Trim::All)

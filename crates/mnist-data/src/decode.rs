@@ -1,6 +1,5 @@
 //! Image files to gray or RGB bytes.
 
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -8,10 +7,11 @@ use image::{DynamicImage, ImageReader, Limits};
 
 use crate::error::{Error, Result};
 use crate::jpeg;
+use crate::regular::read_regular;
 
 /// The longest side that is decoded.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
-/// The most memory that decoding one image may take: 512 MiB. A small file that
+/// The most memory that decoding one image may take, and the longest file that is read: 512 MiB. A small file that
 /// claims more is refused before anything is allocated for it.
 pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
@@ -44,10 +44,10 @@ impl Picture {
     /// Reads an image file. Its content tells its format, not its name.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::BadImage`] for an empty, damaged, unknown or
+    /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an empty, damaged, unknown or
     /// enormous (beyond 32,768 pixels a side or 512 MiB) image.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = read_regular(path, MAX_BYTES)?;
         Self::decode(&bytes, path)
     }
 

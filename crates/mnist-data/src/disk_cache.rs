@@ -1,16 +1,17 @@
 //! Decoded images that outlive the run: see [`DiskCache`].
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::decode::Picture;
+use crate::decode::{MAX_BYTES, Picture};
 use crate::error::{Error, Result};
 use crate::folder::Sample;
 use crate::pixel_file::{PixelFile, PixelWriter};
+use crate::regular;
 use crate::resize::Scaler;
 use crate::stamp::Stamp;
 
@@ -96,9 +97,9 @@ impl OpenCache {
         if let Some(picture) = self.known(sample) {
             return Ok(picture);
         }
-        let file = File::open(&sample.path).map_err(Error::io("read", &sample.path))?;
+        let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
         // Before the contents are read: what is written meanwhile has another.
-        let stamp = file.metadata().ok().as_ref().and_then(Stamp::of);
+        let stamp = Stamp::of(&metadata);
         let picture = scaler.read(file, &sample.path, self.image_size)?;
         if let Some(stamp) = stamp.filter(|stamp| stamp.is_settled(SystemTime::now())) {
             self.record(sample, samples, stamp, &picture);

@@ -6,6 +6,16 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// So many names a message holds at most.
+pub(crate) const NAMED: usize = 5;
+
+/// The first few of what a message names, and whether there are more.
+pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
+    let mut named: Vec<String> = names.by_ref().take(NAMED).collect();
+    named.extend(names.next().map(|_| "…".to_owned()));
+    named.join(", ")
+}
+
 /// What can go wrong between a mirror and a batch. Every variant names the
 /// file it is about, says what was expected there, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +140,23 @@ pub enum Error {
     },
 
     /// A class folder of the training split holds no image.
-    #[error("{}: class `{class}` has no training image; add some, or remove the folder", path.display())]
+    #[error("{}: class `{class}` has no training image{holds}; add some, or remove the folder", path.display())]
     EmptyClass {
         /// The class folder.
         path: PathBuf,
         /// The class.
         class: String,
+        /// What the folder holds in place of images, in parentheses; empty for nothing.
+        holds: String,
+    },
+
+    /// A class folder is not what its name says.
+    #[error("{}: {problem}", path.display())]
+    ClassFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
     },
 
     /// A class folder outside the training split that training does not know.
@@ -156,6 +177,39 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+
+    /// More images cannot be read than may be left out.
+    #[error(
+        "{split}: {problem}, such as {}; {remedy}", first.join("; ")
+    )]
+    TooManyBadImages {
+        /// What the images are called.
+        split: String,
+        /// How many cannot be read, and how many may.
+        problem: String,
+        /// The first few, each with the reason.
+        first: Vec<String>,
+        /// What else can be done.
+        remedy: &'static str,
+    },
+
+    /// Something that only a regular file can be is a pipe, a socket, a device or a folder.
+    #[error("{}: is a {kind}, expected a regular file", path.display())]
+    NotRegular {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+
+    /// A file is longer than any that is read.
+    #[error("{}: holds more than {max_mib} MiB, the most that is read of such a file", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit, in MiB.
+        max_mib: u64,
     },
 
     /// A table (a CSV file, a list of class names) is not what it should be.

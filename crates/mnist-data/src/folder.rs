@@ -1,84 +1,17 @@
 //! A folder per class, images inside: the layout torchvision calls
 //! `ImageFolder`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-
-/// What an image file's name ends in, in any letter case.
-pub const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff"];
-
-/// So many names a message holds at most.
-const NAMED: usize = 5;
-
-/// Class names; a class's index is its label. They come from the training
-/// split (sorted) or from a weights file, and are never derived from another
-/// split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Classes(Vec<String>);
-
-impl Classes {
-    /// Class names in the order of their labels.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for no name at all, or one that comes twice.
-    pub fn new(names: Vec<String>) -> Result<Self> {
-        let refuse = |problem| {
-            Err(Error::Setting {
-                setting: "class names",
-                problem,
-            })
-        };
-        if names.is_empty() {
-            return refuse("at least one is needed".into());
-        }
-        let mut seen = HashSet::new();
-        if let Some(name) = names.iter().find(|&name| !seen.insert(name)) {
-            return refuse(format!("`{name}` comes twice"));
-        }
-        Ok(Self(names))
-    }
-
-    /// The names of a split's sub-folders, sorted as text: those that torchvision's `ImageFolder`
-    /// finds, in its order.
-    ///
-    /// # Errors
-    /// [`Error::MissingSplit`]; [`Error::NoImages`] where there is no sub-folder.
-    pub fn of_folders(dir: &Path) -> Result<Self> {
-        Self::among(class_folders(dir)?.0, dir)
-    }
-
-    /// The sub-folders of `dir` by these names.
-    fn among(folders: Vec<String>, dir: &Path) -> Result<Self> {
-        if folders.is_empty() {
-            let expected = "expected one sub-folder per class with images inside, found none";
-            return Err(no_images(dir, expected));
-        }
-        Self::new(folders)
-    }
-
-    /// The names in the order of their labels.
-    #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.0
-    }
-
-    /// The label of a class.
-    #[must_use]
-    pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|known| known == name)
-    }
-
-    /// The number of classes, at least 1.
-    #[must_use]
-    #[allow(clippy::len_without_is_empty, reason = "it never is empty")]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-}
+use crate::bad_image::BadImage;
+use crate::classes::{Classes, composed, same_but_composition, unusable};
+use crate::error::{Error, Result, first_few};
+use crate::regular::special;
+use crate::unread::{Kind, Unread};
+use crate::walk::{Entity, IMAGE_EXTENSIONS, Walk, is_image, text, visible};
 
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,11 +42,12 @@ impl Sample {
 
 /// The images of one split, ordered by class, then by name.
 ///
-/// Images may lie in folders inside their class's folder. Hidden files and
-/// folders are passed over, and so are files of other kinds. An image that lies
-/// beside the class folders belongs to no class: it is passed over with a
-/// warning. Links are followed, but a class enters no folder
-/// twice.
+/// Images may lie in folders inside their class's folder. Hidden files and folders are passed over, and so are other
+/// files, of which a warning gives the kinds and numbers. An image that lies beside the class folders belongs to no
+/// class: it is passed over with a warning. Links are followed, but a class enters no folder twice.
+///
+/// No image gets a label by mistake: a link to a folder that it lies in is an error, and so is a folder that is
+/// reached from two classes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageFolder {
     /// The classes that the labels index.
@@ -122,25 +56,39 @@ pub struct ImageFolder {
     pub samples: Vec<Sample>,
 }
 
-impl ImageFolder {
+/// How folders are searched for images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// What to do about a file whose name is not UTF-8, so that no table can name it. Skipped ones are counted in a
+    /// warning.
+    pub on_bad_name: BadImage,
+}
+
+impl Listing {
     /// Lists the training split, whose sub-folders, sorted, are the classes.
     ///
     /// # Errors
-    /// [`Error::MissingSplit`], [`Error::NoImages`] where there is no
-    /// sub-folder, [`Error::EmptyClass`] where one holds no image.
-    pub fn training(dir: &Path) -> Result<Self> {
-        let classes = Classes::among(warned_class_folders(dir)?, dir)?;
-        let samples = samples_of(dir, &classes, classes.names())?;
-        let folder = Self { classes, samples };
-        let counts = folder.class_counts();
-        if let Some(empty) = counts.iter().position(|&count| count == 0) {
-            let class = folder.classes.names()[empty].clone();
-            return Err(Error::EmptyClass {
-                path: dir.join(&class),
-                class,
-            });
+    /// [`Error::MissingSplit`], [`Error::NoImages`] where there is no sub-folder, [`Error::EmptyClass`] where one holds
+    /// no image, [`Error::ClassFolder`] where one is not what its name says.
+    pub fn training(self, dir: &Path) -> Result<ImageFolder> {
+        let (names, mut unread) = warned_class_folders(dir)?;
+        let classes = Classes::among(names, dir, &unread)?;
+        classes.warn_of_formulas();
+        let mut walk = Walk::of_classes(dir, self.on_bad_name)?;
+        let mut samples = Vec::new();
+        for (label, name) in classes.names().iter().enumerate() {
+            let found = add_class(&mut walk, dir, name, label, &mut samples)?;
+            if found == 0 {
+                return Err(Error::EmptyClass {
+                    path: dir.join(name),
+                    class: name.clone(),
+                    holds: holds(&walk.unread),
+                });
+            }
+            unread.extend(std::mem::take(&mut walk.unread));
         }
-        Ok(folder)
+        unread.warn(dir);
+        Ok(ImageFolder { classes, samples })
     }
 
     /// Lists a split with given classes: another one than training with those of
@@ -149,29 +97,92 @@ impl ImageFolder {
     ///
     /// # Errors
     /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder that
-    /// is none of `classes`, [`Error::NoImages`] where there is no image.
-    pub fn with_classes(dir: &Path, classes: &Classes) -> Result<Self> {
-        let names = warned_class_folders(dir)?;
-        if let Some(class) = names.iter().find(|name| classes.index_of(name).is_none()) {
-            return Err(Error::UnknownClass {
-                path: dir.join(class),
-                class: class.clone(),
-                known: classes.names().join(", "),
-            });
+    /// is none of `classes`, [`Error::NoImages`] where there is no image, [`Error::ClassFolder`].
+    pub fn with_classes(self, dir: &Path, classes: &Classes) -> Result<ImageFolder> {
+        let (names, mut unread) = warned_class_folders(dir)?;
+        let mut labelled = Vec::with_capacity(names.len());
+        for name in names {
+            match classes.index_of(&name) {
+                Some(label) => labelled.push((label, name)),
+                None => {
+                    return Err(Error::UnknownClass {
+                        path: dir.join(&name),
+                        class: name,
+                        known: classes.listed(),
+                    });
+                }
+            }
         }
-        let samples = samples_of(dir, classes, &names)?;
+        labelled.sort();
+        let mut walk = Walk::of_classes(dir, self.on_bad_name)?;
+        let mut samples = Vec::new();
+        for (label, name) in &labelled {
+            add_class(&mut walk, dir, name, *label, &mut samples)?;
+        }
+        unread.extend(walk.unread);
         if samples.is_empty() {
             return Err(no_images(
                 dir,
                 "expected images in one sub-folder per class, found none",
+                &unread,
             ));
         }
-        let folder = Self {
+        unread.warn(dir);
+        let folder = ImageFolder {
             classes: classes.clone(),
             samples,
         };
         folder.warn_of_empty_classes(dir);
         Ok(folder)
+    }
+
+    /// The images at `input`, each with its id: a file stands for itself, whatever
+    /// its name ends in, and its id is its name; a folder stands for all images
+    /// below it, sorted by their paths relative to it, which are their ids.
+    ///
+    /// # Errors
+    /// [`Error::NoImages`] for a folder without any; [`Error::NotRegular`] for an input that is neither a folder nor a
+    /// regular file; [`Error::Io`].
+    pub fn images(self, input: &Path) -> Result<Vec<(String, PathBuf)>> {
+        let kind = fs::metadata(input).map_err(Error::io("find", input))?;
+        if !kind.is_dir() {
+            if let Some(kind) = special(kind.file_type()) {
+                let path = input.into();
+                return Err(Error::NotRegular { path, kind });
+            }
+            let name = input.file_name().unwrap_or(input.as_os_str());
+            return Ok(vec![(text(name.to_os_string(), input)?, input.into())]);
+        }
+        let mut walk = Walk::new(self.on_bad_name);
+        walk.search(input, "")?;
+        if walk.images.is_empty() {
+            return Err(no_images(
+                input,
+                "expected images in this folder or below, found none",
+                &walk.unread,
+            ));
+        }
+        walk.unread.warn(input);
+        walk.images.sort();
+        Ok(walk.images)
+    }
+}
+
+impl ImageFolder {
+    /// As [`Listing::training`]; a file whose name is not UTF-8 is an error.
+    ///
+    /// # Errors
+    /// Those of `Listing::training`.
+    pub fn training(dir: &Path) -> Result<Self> {
+        Listing::default().training(dir)
+    }
+
+    /// As [`Listing::with_classes`]; a file whose name is not UTF-8 is an error.
+    ///
+    /// # Errors
+    /// Those of `Listing::with_classes`.
+    pub fn with_classes(dir: &Path, classes: &Classes) -> Result<Self> {
+        Listing::default().with_classes(dir, classes)
     }
 
     /// The number of images of each class.
@@ -205,146 +216,99 @@ impl ImageFolder {
     }
 }
 
-/// The first few of what a message names, and whether there are more.
-pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
-    let mut named: Vec<String> = names.by_ref().take(NAMED).collect();
-    named.extend(names.next().map(|_| "…".to_owned()));
-    named.join(", ")
-}
-
-/// The images at `input`, each with its id: a file stands for itself, whatever
-/// its name ends in, and its id is its name; a folder stands for all images
-/// below it, sorted by their paths relative to it, which are their ids.
+/// As [`Listing::images`]; a file whose name is not UTF-8 is an error.
 ///
 /// # Errors
-/// [`Error::NoImages`] for a folder without any; [`Error::Io`].
+/// Those of `Listing::images`.
 pub fn list_images(input: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let metadata = fs::metadata(input).map_err(Error::io("find", input))?;
-    if !metadata.is_dir() {
-        let name = input.file_name().unwrap_or(input.as_os_str());
-        return Ok(vec![(text(name.to_os_string(), input)?, input.into())]);
-    }
-    let mut found = Vec::new();
-    walk(input, "", &mut HashSet::new(), &mut found)?;
-    if found.is_empty() {
-        return Err(no_images(
-            input,
-            "expected images in this folder or below, found none",
-        ));
-    }
-    found.sort();
-    Ok(found)
+    Listing::default().images(input)
 }
 
-/// The sorted names of the sub-folders of a split, with a warning of images beside them.
-fn warned_class_folders(dir: &Path) -> Result<Vec<String>> {
-    let (classes, astray) = class_folders(dir)?;
+impl Classes {
+    /// The names of a split's sub-folders, sorted as text: those that torchvision's `ImageFolder`
+    /// finds, in its order.
+    ///
+    /// # Errors
+    /// [`Error::MissingSplit`]; [`Error::NoImages`] where there is no sub-folder;
+    /// [`Error::ClassFolder`].
+    pub fn of_folders(dir: &Path) -> Result<Self> {
+        let (names, unread, _) = class_folders(dir)?;
+        Self::among(names, dir, &unread)
+    }
+
+    /// The sub-folders of `dir` by these names.
+    fn among(folders: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
+        if folders.is_empty() {
+            let expected = "expected one sub-folder per class with images inside, found none";
+            return Err(no_images(dir, expected, unread));
+        }
+        Self::new(folders)
+    }
+}
+
+/// The sorted names of the sub-folders of a split, and what else lies beside them; images there
+/// get a warning.
+fn warned_class_folders(dir: &Path) -> Result<(Vec<String>, Unread)> {
+    let (classes, unread, astray) = class_folders(dir)?;
     if astray > 0 {
         tracing::warn!(
             "{}: {astray} images beside the class folders belong to no class; ignored",
             dir.display()
         );
     }
-    Ok(classes)
+    Ok((classes, unread))
 }
 
-/// The sorted names of the sub-folders of a split, and how many images lie beside them.
-fn class_folders(dir: &Path) -> Result<(Vec<String>, usize)> {
+/// The sorted names of the sub-folders of a split, other things beside them, and the number of
+/// images beside them.
+fn class_folders(dir: &Path) -> Result<(Vec<String>, Unread, usize)> {
     if !dir.is_dir() {
         return Err(Error::MissingSplit { path: dir.into() });
     }
-    let mut classes = Vec::new();
+    let wrong = |path: PathBuf, problem: String| Error::ClassFolder { path, problem };
+    let mut classes: Vec<String> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut unread = Unread::default();
     let mut astray = 0;
-    for (name, is_dir) in visible(dir)? {
+    for (name, entity) in visible(dir)? {
         let path = dir.join(&name);
-        if is_dir {
-            classes.push(text(name, &path)?);
-        } else if is_image(&path) {
-            astray += 1;
+        let shown = || name.to_string_lossy().into_owned();
+        match entity {
+            Entity::Other(kind) => unread.add(kind, shown),
+            Entity::File if is_image(&path) => astray += 1,
+            Entity::File => unread.add(Kind::of_name(&path), shown),
+            Entity::Folder => {
+                let Some(name) = name.to_str() else {
+                    return Err(wrong(path, "the name is not UTF-8; rename it".into()));
+                };
+                if let Some(problem) = unusable(name) {
+                    return Err(wrong(path, problem));
+                }
+                if let Some(first) = known.insert(composed(name).into_owned(), classes.len()) {
+                    return Err(wrong(path, same_but_composition(&classes[first], name)));
+                }
+                classes.push(name.to_owned());
+            }
         }
     }
-    Ok((classes, astray))
+    Ok((classes, unread, astray))
 }
 
-/// The images of the classes `names`, which `classes` all knows, ordered by
-/// label, then by id.
-fn samples_of(dir: &Path, classes: &Classes, names: &[String]) -> Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    for (label, name) in classes
-        .names()
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| names.contains(name))
-    {
-        let mut found = Vec::new();
-        walk(
-            &dir.join(name),
-            &format!("{name}/"),
-            &mut HashSet::new(),
-            &mut found,
-        )?;
-        found.sort();
-        samples.extend(
-            found
-                .into_iter()
-                .map(|(id, path)| Sample::new(id, path, label)),
-        );
-    }
-    Ok(samples)
-}
-
-/// Adds the images in `dir` and below to `found`, ids beginning with `prefix`.
-/// `visited` holds the real paths of the folders seen so far: a link that leads
-/// back to one of them is not followed again.
-fn walk(
+/// Adds the images of a class to `samples`, by their ids; how many they are.
+fn add_class(
+    walk: &mut Walk,
     dir: &Path,
-    prefix: &str,
-    visited: &mut HashSet<PathBuf>,
-    found: &mut Vec<(String, PathBuf)>,
-) -> Result<()> {
-    if !visited.insert(fs::canonicalize(dir).map_err(Error::io("find", dir))?) {
-        return Ok(());
-    }
-    for (name, is_dir) in visible(dir)? {
-        let path = dir.join(&name);
-        if is_dir {
-            let prefix = format!("{prefix}{}/", text(name, &path)?);
-            walk(&path, &prefix, visited, found)?;
-        } else if is_image(&path) {
-            found.push((format!("{prefix}{}", text(name, &path)?), path));
-        }
-    }
-    Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| {
-        IMAGE_EXTENSIONS
-            .iter()
-            .any(|known| found.eq_ignore_ascii_case(known))
-    })
-}
-
-/// The names in a folder, sorted, without the hidden ones, each with whether it
-/// is a folder or a link to one.
-fn visible(dir: &Path) -> Result<Vec<(OsString, bool)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
-        let entry = entry.map_err(Error::io("list", dir))?;
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        // The listing itself tells of most, which spares asking for each file.
-        let is_dir = match entry.file_type() {
-            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-            _ => entry.path().is_dir(),
-        };
-        found.push((name, is_dir));
-    }
+    name: &str,
+    label: usize,
+    samples: &mut Vec<Sample>,
+) -> Result<usize> {
+    walk.search(&dir.join(name), &format!("{name}/"))?;
+    let mut found = std::mem::take(&mut walk.images);
     found.sort();
-    Ok(found)
+    let count = found.len();
+    let found = found.into_iter();
+    samples.extend(found.map(|(id, path)| Sample::new(id, path, label)));
+    Ok(count)
 }
 
 /// The names in a folder, sorted.
@@ -358,19 +322,19 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A name as text: ids and class names go into files that are UTF-8.
-fn text(name: OsString, path: &Path) -> Result<String> {
-    name.into_string().map_err(|_| Error::BadImage {
-        path: path.into(),
-        problem: "the name is not UTF-8; rename it".into(),
-    })
-}
-
-fn no_images(path: &Path, problem: &str) -> Error {
+fn no_images(path: &Path, problem: &str, unread: &Unread) -> Error {
     Error::NoImages {
         path: path.into(),
-        problem: problem.into(),
+        problem: format!("{problem}{}", holds(unread)),
         extensions: IMAGE_EXTENSIONS.join(", "),
+    }
+}
+
+/// What a folder without images holds in their place.
+fn holds(unread: &Unread) -> String {
+    match unread.is_empty() {
+        true => String::new(),
+        false => format!(" (there is {unread})"),
     }
 }
 

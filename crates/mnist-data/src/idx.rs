@@ -8,15 +8,14 @@
 //! | 8..12, 12..16 | rows, columns | |
 //! | then | `[count, rows, cols]` u8 | `[count]` u8 |
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::atomic;
 use crate::error::{Error, Result};
+use crate::{atomic, regular};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -222,8 +221,8 @@ fn idx_error(path: &Path, offset: u64, problem: String) -> Error {
 
 /// The dimensions and the contents of the IDX file with this magic number.
 fn read(path: &Path, magic: u32) -> Result<(Vec<u32>, Vec<u8>)> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    let stored = file.metadata().map_err(Error::io("read", path))?.len();
+    let (mut file, metadata) = regular::open(path, u64::MAX)?;
+    let stored = metadata.len();
     let mut start = Vec::new();
     (&mut file)
         .take(2)

@@ -1,47 +1,16 @@
 //! Data sets whose labels are listed in a CSV file.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::classes::{Classes, composed, same_but_composition, unusable};
 use crate::csv_table::{Row, Table};
-use crate::error::{Error, Result};
-use crate::folder::{Classes, ImageFolder, Sample, first_few};
-
-impl Classes {
-    /// Class names from a file, one a line, in the order of their labels. Empty lines at its end do not count.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Table`] for a line that is empty or names a class again, and for a file without
-    /// any.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let at = |line: usize, problem: String| Error::Table {
-            path: path.into(),
-            line: line as u64,
-            problem,
-        };
-        let text = text.trim_start_matches('\u{feff}').trim_end();
-        let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
-        if names.is_empty() {
-            return Err(at(
-                1,
-                "the file is empty, expected a class name a line".into(),
-            ));
-        }
-        for (line, name) in names.iter().enumerate() {
-            if name.is_empty() {
-                return Err(at(line + 1, "is empty, expected a class name".into()));
-            }
-            if let Some(first) = names[..line].iter().position(|other| other == name) {
-                let problem = format!("class `{name}` comes twice, first on line {}", first + 1);
-                return Err(at(line + 1, problem));
-            }
-        }
-        Self::new(names)
-    }
-}
+use crate::error::{Result, first_few};
+use crate::folder::{ImageFolder, Sample};
 
 impl ImageFolder {
     /// The images that a CSV file lists, with a header and the columns `path`, `label` and, if wanted,
@@ -77,11 +46,7 @@ impl ImageFolder {
         let given = classes.is_some();
         let classes = match classes {
             Some(classes) => classes.clone(),
-            None => {
-                let labels: BTreeSet<&str> =
-                    table.rows.iter().map(|row| row.label.as_str()).collect();
-                Classes::new(labels.into_iter().map(str::to_owned).collect())?
-            }
+            None => classes_of(&table)?,
         };
         let root = root.or_else(|| file.parent()).unwrap_or(Path::new(""));
         let mut samples = Vec::with_capacity(table.rows.len());
@@ -89,7 +54,7 @@ impl ImageFolder {
         let mut listed = Listed::default();
         for row in &table.rows {
             let label = classes.index_of(&row.label).ok_or_else(|| {
-                let known = classes.names().join(", ");
+                let known = classes.listed();
                 table.at(
                     row.line,
                     format!("label `{}` is none of the classes ({known})", row.label),
@@ -115,7 +80,7 @@ impl ImageFolder {
                 .iter()
                 .map(|(line, path)| format!("{} (line {line})", path.display()));
             let problem = format!(
-                "{} of {} files are not there: {}; correct the paths or the folder they are relative to",
+                "{} of {} files are not there, or are no regular files: {}; correct the paths or the folder they are relative to",
                 missing.len(),
                 table.rows.len(),
                 first_few(names)
@@ -129,6 +94,32 @@ impl ImageFolder {
         }
         Ok(folder)
     }
+}
+
+/// The labels that occur in a table, sorted.
+fn classes_of(table: &Table) -> Result<Classes> {
+    let mut first: HashMap<Cow<'_, str>, &Row> = HashMap::new();
+    for row in &table.rows {
+        match first.entry(composed(&row.label)) {
+            Entry::Vacant(new) => {
+                if let Some(problem) = unusable(&row.label) {
+                    return Err(table.at(row.line, problem));
+                }
+                new.insert(row);
+            }
+            Entry::Occupied(known) if known.get().label != row.label => {
+                let Row { line, label, .. } = known.get();
+                let problem = same_but_composition(label, &row.label);
+                return Err(table.at(row.line, format!("{problem}, as on line {line}")));
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    let mut names: Vec<String> = first.values().map(|row| row.label.clone()).collect();
+    names.sort();
+    let classes = Classes::new(names)?;
+    classes.warn_of_formulas();
+    Ok(classes)
 }
 
 /// The files that rows have named so far, however they spelled them.

@@ -1,11 +1,13 @@
 //! From samples to batches, epoch after epoch.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use crate::augment::AugmentConfig;
+use crate::bad_image::{BadImage, BadImageLimit};
 use crate::batch::BatchMaker;
 use crate::disk_cache::DiskCache;
 use crate::epoch::Epoch;
@@ -13,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::folder::Sample;
 use crate::mix::MixConfig;
 use crate::shuffle::shuffle;
-use crate::store::{BadImage, Store};
+use crate::store::Store;
 use crate::views::TtaConfig;
 
 /// The stream of the shuffle that decides what `limit` keeps; an epoch's
@@ -48,6 +50,8 @@ pub struct LoaderOptions {
     pub disk_cache: Option<DiskCache>,
     /// What to do about an image that cannot be decoded.
     pub on_bad_image: BadImage,
+    /// How many of them may be left out.
+    pub bad_images: BadImageLimit,
     /// Random changes of the images, other ones in each epoch. What they depend on besides the epoch is the
     /// seed of the shuffle (0 without one) and the sample's place in [`Loader::samples`].
     pub augment: AugmentConfig,
@@ -90,6 +94,7 @@ impl Default for LoaderOptions {
             cache_bytes: 512 << 20,
             disk_cache: None,
             on_bad_image: BadImage::Fail,
+            bad_images: BadImageLimit::default(),
             augment: AugmentConfig::default(),
             mix: MixConfig::default(),
             tta: TtaConfig::None,
@@ -133,6 +138,10 @@ impl Loader {
         let refuse = |setting, problem: String| Err(Error::Setting { setting, problem });
         if let Some((setting, _)) = at_least_one.into_iter().find(|&(_, value)| value == 0) {
             return refuse(setting, "must be at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&options.bad_images.share) {
+            let problem = format!("found {}, expected 0 to 1", options.bad_images.share);
+            return refuse("bad_images.share", problem);
         }
         let size = u32::try_from(options.image_size).ok();
         let stored = u32::try_from(options.stored_size()).ok();
@@ -249,6 +258,12 @@ impl Loader {
     #[must_use]
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.maker.store.skipped()
+    }
+
+    /// How many images of each label were left out so far; labels without any are not there.
+    #[must_use]
+    pub fn skipped_by_label(&self) -> BTreeMap<usize, usize> {
+        self.maker.store.left_out.by_label()
     }
 }
 

@@ -4,15 +4,15 @@
 //! one grey level.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::decode::Picture;
+use crate::decode::{MAX_BYTES, Picture};
 use crate::error::{Error, Result};
+use crate::regular::read_open;
 
 impl Picture {
     /// This picture at `size` × `size`. The sides' ratio is not kept.
@@ -38,11 +38,7 @@ impl Scaler {
     /// Decodes an open image file and resizes it; `path` is what an error names.
     pub(crate) fn read(&mut self, file: File, path: &Path, size: u32) -> Result<Picture> {
         self.contents.clear();
-        // `take`, because a bare file is first asked for its length: two system
-        // calls more, for files that take four.
-        file.take(u64::MAX)
-            .read_to_end(&mut self.contents)
-            .map_err(Error::io("read", path))?;
+        read_open(file, path, MAX_BYTES, &mut self.contents)?;
         let memory = std::mem::take(&mut self.memory);
         let picture = Picture::decode_reusing(memory, &self.contents, path)?;
         let resized = self.resize(&picture, size)?;

@@ -1,43 +1,29 @@
 //! The decoded images of a loader: kept while memory lasts, read when not.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
-use crate::decode::Picture;
+use crate::bad_image::LeftOut;
+use crate::decode::{MAX_BYTES, Picture};
 use crate::disk_cache::OpenCache;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::folder::Sample;
 use crate::loader::LoaderOptions;
+use crate::regular;
 use crate::resize::Scaler;
-
-/// What a loader does about an image that cannot be read or decoded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BadImage {
-    /// Leaves it out of its batch, with one warning that names it.
-    Skip,
-    /// Ends the epoch with an error that names it.
-    #[default]
-    Fail,
-}
 
 /// Samples, and the pictures made of them so far. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
     /// Both sides of every picture as it is kept.
     size: u32,
-    on_bad_image: BadImage,
+    pub(crate) left_out: LeftOut,
     /// Each picture as resized, where there was room for it.
     cached: Vec<OnceLock<Picture>>,
     /// Bytes of the memory budget not yet taken.
     budget: AtomicUsize,
     disk: Option<OpenCache>,
-    skipped: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Store {
@@ -45,11 +31,10 @@ impl Store {
         let disk = options.disk_cache.clone();
         Self {
             size,
-            on_bad_image: options.on_bad_image,
+            left_out: LeftOut::new(options.on_bad_image, options.bad_images.clone(), &samples),
             disk: disk.map(|disk| OpenCache::new(disk, size)),
             cached: samples.iter().map(|_| OnceLock::new()).collect(),
             budget: AtomicUsize::new(options.cache_bytes),
-            skipped: Mutex::default(),
             samples,
         }
     }
@@ -71,10 +56,9 @@ impl Store {
                 self.keep(index, picture);
                 Ok(true)
             }
-            Err(error) if self.on_bad_image == BadImage::Fail => Err(error),
             Err(error) => {
-                self.skip(index, &error);
-                Ok(false)
+                let label = self.samples[index].label;
+                self.left_out.add(index, label, error).map(|()| false)
             }
         }
     }
@@ -84,7 +68,7 @@ impl Store {
         if let Some(disk) = &self.disk {
             return disk.picture(sample, &self.samples, scaler);
         }
-        let file = File::open(&sample.path).map_err(Error::io("read", &sample.path))?;
+        let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
         scaler.read(file, &sample.path, self.size)
     }
 
@@ -93,6 +77,7 @@ impl Store {
         if let Some(disk) = &self.disk {
             disk.publish(&self.samples);
         }
+        self.left_out.pass_ended();
     }
 
     fn keep(&self, index: usize, picture: Picture) {
@@ -108,20 +93,11 @@ impl Store {
         }
     }
 
-    fn skip(&self, index: usize, error: &Error) {
-        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        skipped.entry(index).or_insert_with(|| {
-            tracing::warn!("left out: {error}");
-            error.to_string()
-        });
-    }
-
     /// The images left out so far, each with the reason.
     pub(crate) fn skipped(&self) -> Vec<(PathBuf, String)> {
-        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        let skipped = self.left_out.images().into_iter();
         skipped
-            .iter()
-            .map(|(&index, reason)| (self.samples[index].path.clone(), reason.clone()))
+            .map(|(index, reason)| (self.samples[index].path.clone(), reason))
             .collect()
     }
 }

@@ -107,7 +107,8 @@ pub fn cross_validate(
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
     let mut result = CrossValidation::of(Vec::new());
     for (index, fold) in folds(&labels, count, seed)?.into_iter().enumerate() {
-        let splits = Splits::of_fold(&images, &fold, "folds");
+        let name = format!("fold {}", index + 1);
+        let splits = Splits::of_fold(&images, &fold, "folds", &name);
         let own = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
         let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
         let outcome = fit(config, &splits, &own, &mut sinks, interrupt);

@@ -1,5 +1,6 @@
 //! What a run tells the world while it goes on, and who listens.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,32 @@ pub struct EpochReport {
     /// What the loss is scaled by at the end of the epoch, where it is: in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
+    /// The images of the run so far that could not be read; absent in lines of runs without any.
+    #[serde(default, skip_serializing_if = "Unreadable::is_empty")]
+    pub unreadable: Unreadable,
+}
+
+/// How many images could not be read and were left out, by class name; classes without any are not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Of the training images.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub train: BTreeMap<String, usize>,
+    /// Of the validation images.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub val: BTreeMap<String, usize>,
+}
+
+impl Unreadable {
+    /// The number of all of them.
+    pub fn total(&self) -> usize {
+        self.train.values().chain(self.val.values()).sum()
+    }
+
+    /// Whether every image could be read.
+    pub fn is_empty(&self) -> bool {
+        self.total() == 0
+    }
 }
 
 impl EpochReport {
@@ -303,6 +330,7 @@ mod tests {
             },
             ema: None,
             loss_scale: None,
+            unreadable: Unreadable::default(),
         }
     }
 
@@ -347,6 +375,19 @@ mod tests {
                 "val_macro_f1"
             ]
         );
+    }
+
+    #[test]
+    fn images_that_could_not_be_read_are_counted_by_class() {
+        let mut report = report(1);
+        report.unreadable.train.insert("cat".to_owned(), 3);
+        let line = serde_json::to_value(&report).unwrap();
+        assert_eq!(
+            line["unreadable"],
+            serde_json::json!({ "train": { "cat": 3 } })
+        );
+        assert_eq!(serde_json::from_value::<EpochReport>(line).unwrap(), report);
+        assert_eq!(report.unreadable.total(), 3);
     }
 
     #[test]

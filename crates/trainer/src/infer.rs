@@ -1,20 +1,23 @@
 //! The two ways to use a trained network: measure it, and ask it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, DiskCache, ImageFolder, Loader, LoaderOptions, Progress, Sample, TtaConfig, Unit,
+    BadImage, BadImageLimit, DiskCache, ImageFolder, Listing, Loader, LoaderOptions, Progress,
+    Sample, TtaConfig, Unit,
 };
 use mobilenet::{ClassOrder, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Shown};
 use crate::class_order::Order;
+use crate::config::BAD_IMAGE_LIMIT;
 use crate::{Classifier, Error, Objective, Result, Tally, Targets, table};
 
 /// How images are fed to a trained network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InferenceOptions {
     /// Images at a time.
     pub batch_size: usize,
@@ -22,6 +25,10 @@ pub struct InferenceOptions {
     pub workers: usize,
     /// What to do with a file that is no image.
     pub on_bad_image: BadImage,
+    /// The share of labelled images that may be left out; see
+    /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). Of images without
+    /// labels any number may.
+    pub bad_image_limit: f64,
     /// The views of each image whose probabilities are averaged.
     pub tta: TtaConfig,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
@@ -35,6 +42,7 @@ impl Default for InferenceOptions {
             batch_size: 64,
             workers: 2,
             on_bad_image: BadImage::Skip,
+            bad_image_limit: BAD_IMAGE_LIMIT,
             tta: TtaConfig::None,
             disk_cache: None,
         }
@@ -42,12 +50,18 @@ impl Default for InferenceOptions {
 }
 
 impl InferenceOptions {
-    fn loader(self, samples: Vec<Sample>, image_size: usize) -> Result<Loader> {
+    fn loader(
+        self,
+        samples: Vec<Sample>,
+        image_size: usize,
+        bad_images: BadImageLimit,
+    ) -> Result<Loader> {
         let options = LoaderOptions {
             batch_size: self.batch_size,
             image_size,
             workers: self.workers,
             on_bad_image: self.on_bad_image,
+            bad_images,
             shuffle: None,
             cache_bytes: 0,
             tta: self.tta,
@@ -95,6 +109,9 @@ pub struct ClassReport {
     pub name: String,
     /// Its images.
     pub support: u64,
+    /// Those of its images that could not be read and were left out.
+    #[serde(default)]
+    pub skipped: usize,
     /// Share of the images predicted as the class that are of it.
     pub precision: f64,
     /// Share of its images that were predicted as it.
@@ -129,8 +146,9 @@ impl Prediction {
 ///
 /// # Errors
 ///
-/// When a sub-folder is no class of the weights, or nothing readable is there;
-/// [`Error::UnnamedClasses`] and [`Error::ClassOrder`].
+/// When a sub-folder is no class of the weights, nothing readable is there, more images than
+/// `bad_image_limit` allows cannot be read, or not one of a class; [`Error::UnnamedClasses`] and
+/// [`Error::ClassOrder`].
 pub fn evaluate(
     classifier: &Classifier<'_>,
     data: &Path,
@@ -141,9 +159,17 @@ pub fn evaluate(
     let order = Order::of(metadata, data)?;
     let folder = match data.is_file() {
         true => ImageFolder::from_csv(data, None, Some(&order.classes))?,
-        false => ImageFolder::with_classes(data, &order.classes)?,
+        false => Listing {
+            on_bad_name: options.on_bad_image,
+        }
+        .with_classes(data, &order.classes)?,
     };
-    let loader = options.loader(folder.samples, metadata.image_size)?;
+    let bad_images = BadImageLimit {
+        share: options.bad_image_limit,
+        classes: Some(order.classes.clone()),
+        split: data.display().to_string(),
+    };
+    let loader = options.loader(folder.samples, metadata.image_size, bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
         let (logits, batch) = answer?;
@@ -154,10 +180,17 @@ pub fn evaluate(
     progress.finish();
     let tally = tally?;
     order.check(&tally, data)?;
-    Ok(report(&tally, &order, loader.skipped().len()))
+    Ok(report(&tally, &order, &loader.skipped_by_label()))
 }
 
-fn report(tally: &Tally, order: &Order, skipped: usize) -> Evaluation {
+/// How many images of each class a loader has left out; classes without any are not there.
+pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<String, usize> {
+    let named = |(label, count): (usize, usize)| Some((class_names.get(label)?.clone(), count));
+    let counts = loader.skipped_by_label().into_iter();
+    counts.filter_map(named).collect()
+}
+
+fn report(tally: &Tally, order: &Order, skipped: &BTreeMap<usize, usize>) -> Evaluation {
     let averages = tally.macro_scores();
     let scores = tally.class_scores();
     let names = order.classes.names();
@@ -165,7 +198,7 @@ fn report(tally: &Tally, order: &Order, skipped: usize) -> Evaluation {
     let classes = names.iter().zip(scores).enumerate();
     Evaluation {
         images: tally.total(),
-        skipped,
+        skipped: skipped.values().sum(),
         accuracy: tally.accuracy(),
         loss: tally.mean_loss(),
         macro_precision: averages.precision,
@@ -177,6 +210,7 @@ fn report(tally: &Tally, order: &Order, skipped: usize) -> Evaluation {
             .map(|(label, (name, scores))| ClassReport {
                 name: name.clone(),
                 support: tally.support(label),
+                skipped: skipped.get(&label).copied().unwrap_or(0),
                 precision: scores.precision,
                 recall: scores.recall,
                 f1: scores.f1,
@@ -270,7 +304,8 @@ pub fn predict(
         .into_iter()
         .map(|(id, path)| Sample::new(id, path, 0))
         .collect();
-    let loader = options.loader(samples, classifier.metadata().image_size)?;
+    let any = BadImageLimit::default();
+    let loader = options.loader(samples, classifier.metadata().image_size, any)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
     let predictions = answers(classifier, &loader, progress);
     progress.finish();

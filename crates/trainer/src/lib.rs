@@ -30,7 +30,9 @@ pub use cross_validation::{CrossValidation, FoldReport, Spread, cross_validate};
 pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
-pub use events::{EpochReport, Event, EventSink, MetricsFile, Recorder, ValidationScores};
+pub use events::{
+    EpochReport, Event, EventSink, MetricsFile, Recorder, Unreadable, ValidationScores,
+};
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit};
 pub use import::{Imported, import_config};
 pub use infer::{

@@ -1,14 +1,20 @@
 //! The folders a run trains and validates on.
 
+mod places;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    Classes, Fold, ImageFolder, Loader, LoaderOptions, Sample, TEST, TRAIN, VALIDATION, folds,
+    BadImageLimit, Classes, Fold, ImageFolder, Listing, Loader, LoaderOptions, Sample, TRAIN,
+    VALIDATION, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
 use crate::{Error, Objective, Result};
+use places::{Places, canonical};
 
 /// The training and the validation split, with the classes of the former.
 #[derive(Clone, Debug)]
@@ -18,27 +24,42 @@ pub struct Splits {
     /// `<root>/val`.
     pub val: ImageFolder,
     /// What the files of decoded images of both are called.
-    caches: [&'static str; 2],
+    caches: [String; 2],
+    /// What messages call both.
+    names: [String; 2],
 }
 
 impl Splits {
-    /// Lists `<root>/train` and `<root>/val`, or what `train.csv` and `val.csv` there list. Of a
-    /// folder or CSV files without the latter, a tenth of the training images is held out.
+    /// Lists `<root>/train` and `<root>/val`, or what `train.csv` and `val.csv` there list; other
+    /// usual names (`valid`, `validation`, `dev`, `eval`, `training`) in any letter case do as
+    /// well. Of a folder or CSV files without the latter, a tenth of the training images is held
+    /// out. What lies beside the splits and is not used is named in a warning.
     ///
     /// # Errors
     ///
-    /// When a split is missing or empty, validation has a class training does
-    /// not know, there is one class alone, or their number is not the configured one.
+    /// When a split is missing or empty, or two may be the same one, validation has a class
+    /// training does not know, there is one class alone, or their number is not the configured one.
     pub fn open(config: &RunConfig) -> Result<Self> {
-        let (mut train, val) = listed(config)?;
+        let (places, mut train, val) = listed(config)?;
         config.data.sample_weights.apply(&mut train.samples)?;
         match val {
-            Some(val) => Ok(Self {
-                train,
-                val,
-                caches: [TRAIN, VALIDATION],
-            }),
-            None => hold_out(&config.data, &train),
+            Some(val) => Ok(Self::of_places(&places, train, val)),
+            None => hold_out(&config.data, &places.train, &train),
+        }
+    }
+
+    /// The splits at these places. Their files of decoded images are called as they are.
+    fn of_places(places: &Places, train: ImageFolder, val: ImageFolder) -> Self {
+        let val_place = places.val.clone().unwrap_or_else(|| VALIDATION.into());
+        let stem = |place: &Path, split: &str| {
+            let stem = place.file_stem().and_then(|stem| stem.to_str());
+            stem.unwrap_or(split).to_owned()
+        };
+        Self {
+            train,
+            val,
+            caches: [stem(&places.train, TRAIN), stem(&val_place, VALIDATION)],
+            names: [&places.train, &val_place].map(|place| place.display().to_string()),
         }
     }
 
@@ -51,7 +72,7 @@ impl Splits {
     ///
     /// As `open`, except that there need not be a validation split.
     pub fn open_for_folds(config: &RunConfig) -> Result<Self> {
-        let (mut train, val) = listed(config)?;
+        let (places, mut train, val) = listed(config)?;
         let mut val = val.unwrap_or_else(|| ImageFolder {
             classes: train.classes.clone(),
             samples: Vec::new(),
@@ -70,11 +91,7 @@ impl Splits {
             weigh(&train.samples, &val.samples)?,
             weigh(&val.samples, &train.samples)?,
         );
-        Ok(Self {
-            train,
-            val,
-            caches: [TRAIN, VALIDATION],
-        })
+        Ok(Self::of_places(&places, train, val))
     }
 
     /// Where the test split is, if there is one. It is listed, so that what is wrong with it is
@@ -84,13 +101,16 @@ impl Splits {
     ///
     /// When it is empty, or has a class that training does not know.
     pub fn test(&self, config: &RunConfig) -> Result<Option<PathBuf>> {
-        let listed = list(&config.data, TEST, &self.train.classes)?;
-        Ok(listed.map(|_| place(&config.data, TEST)))
+        let test = Places::find(&config.data)?.test;
+        if let Some(place) = &test {
+            list(&config.data, place, &self.train.classes)?;
+        }
+        Ok(test)
     }
 
-    /// Two parts of one set of images, whose decoded images share the file called `cache`: which
-    /// image is in which part is another matter the next time.
-    pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &'static str) -> Self {
+    /// Two parts of one set of images, which messages call `name`. Their decoded images share the
+    /// file called `cache`: which image is in which part is another matter the next time.
+    pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
         let part = |places: &[usize]| ImageFolder {
             samples: places
                 .iter()
@@ -101,7 +121,8 @@ impl Splits {
         Self {
             train: part(&fold.train),
             val: part(&fold.val),
-            caches: [cache; 2],
+            caches: [cache, cache].map(str::to_owned),
+            names: ["trained on", "held out"].map(|part| format!("{name} ({part})")),
         }
     }
 
@@ -148,7 +169,12 @@ impl Splits {
         mut options: LoaderOptions,
     ) -> Result<Loader> {
         let size = options.stored_size();
-        options.disk_cache = config.data.disk_cache(self.caches[split], size);
+        options.disk_cache = config.data.disk_cache(&self.caches[split], size);
+        options.bad_images = BadImageLimit {
+            share: config.data.bad_image_limit,
+            classes: Some(images.classes.clone()),
+            split: self.names[split].clone(),
+        };
         Ok(Loader::new(images.samples.clone(), options)?)
     }
 
@@ -159,37 +185,37 @@ impl Splits {
     }
 }
 
-/// Where a split is: a folder of class folders, or a CSV file.
-fn place(data: &DataConfig, split: &str) -> PathBuf {
-    data.root().join(match data.source {
-        DataSource::Csv => format!("{split}.csv"),
-        _ => split.to_owned(),
-    })
+/// A split with the classes of training.
+fn list(data: &DataConfig, place: &Path, classes: &Classes) -> Result<ImageFolder> {
+    Ok(match data.source {
+        DataSource::Csv => ImageFolder::from_csv(place, None, Some(classes)),
+        _ => listing(data).with_classes(place, classes),
+    }?)
 }
 
-/// A split with the classes of training; `None` if it is not there.
-fn list(data: &DataConfig, split: &str, classes: &Classes) -> Result<Option<ImageFolder>> {
-    let place = place(data, split);
-    let listed = place.exists().then(|| match data.source {
-        DataSource::Csv => ImageFolder::from_csv(&place, None, Some(classes)),
-        _ => ImageFolder::with_classes(&place, classes),
-    });
-    Ok(listed.transpose()?)
+fn listing(data: &DataConfig) -> Listing {
+    Listing {
+        on_bad_name: data.on_bad_image,
+    }
 }
 
-/// The training split and, if it is there, the validation split.
-fn listed(config: &RunConfig) -> Result<(ImageFolder, Option<ImageFolder>)> {
+/// Where the splits are, the training split and, if it is there, the validation split.
+fn listed(config: &RunConfig) -> Result<(Places, ImageFolder, Option<ImageFolder>)> {
     let data = &config.data;
     let classes = data.class_names.as_deref().map(Classes::read).transpose()?;
-    let place = place(data, TRAIN);
+    let places = Places::find(data)?;
+    places.tell(data);
+    let place = &places.train;
     let train = match (data.source, &classes) {
-        (DataSource::Csv, classes) => ImageFolder::from_csv(&place, None, classes.as_ref()),
-        (_, None) => ImageFolder::training(&place),
-        (_, Some(classes)) => ImageFolder::with_classes(&place, classes),
+        (DataSource::Csv, classes) => ImageFolder::from_csv(place, None, classes.as_ref()),
+        (_, None) => listing(data).training(place),
+        (_, Some(classes)) => listing(data).with_classes(place, classes),
     }?;
-    check_classes(config, &place, train.classes.names())?;
-    let val = list(data, VALIDATION, &train.classes)?;
-    Ok((train, val))
+    check_classes(config, place, train.classes.names())?;
+    let val = places.val.as_deref();
+    let val = val.map(|place| list(data, place, &train.classes));
+    let val = val.transpose()?;
+    Ok((places, train, val))
 }
 
 fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<()> {
@@ -227,8 +253,8 @@ fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<(
 const PARTS: usize = 10;
 
 /// Divides training images without a validation split: the same share of each class is held out.
-fn hold_out(data: &DataConfig, images: &ImageFolder) -> Result<Splits> {
-    let val = place(data, VALIDATION);
+fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Splits> {
+    let val = canonical(data, VALIDATION);
     if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
         return Err(mnist_data::Error::MissingSplit { path: val }.into());
     }
@@ -253,7 +279,8 @@ fn hold_out(data: &DataConfig, images: &ImageFolder) -> Result<Splits> {
         fold.val.len(),
         labels.len()
     );
-    Ok(Splits::of_fold(images, &fold, TRAIN))
+    let name = place.display().to_string();
+    Ok(Splits::of_fold(images, &fold, TRAIN, &name))
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {
@@ -265,160 +292,5 @@ fn loader_options(config: &RunConfig) -> LoaderOptions {
         cache_bytes: config.data.cache_mb.saturating_mul(1024 * 1024),
         on_bad_image: config.data.on_bad_image,
         ..LoaderOptions::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use mnist_data::WeightPattern;
-
-    use super::*;
-
-    /// Class folders with images that nobody will decode: `path` and how many.
-    fn folders(counts: &[(&str, usize)]) -> (tempfile::TempDir, RunConfig) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, count) in counts {
-            let folder = dir.path().join(path);
-            fs::create_dir_all(&folder).unwrap();
-            for number in 1..=*count {
-                fs::write(folder.join(format!("{number}.png")), "").unwrap();
-            }
-        }
-        let mut config = RunConfig::default();
-        config.data.source = DataSource::Folder;
-        config.data.root = Some(dir.path().to_owned());
-        (dir, config)
-    }
-
-    /// Lists the images of a split's folders in its CSV file, whose paths begin with the split.
-    fn list_in_csv(dir: &Path, split: &str) {
-        let images = mnist_data::list_images(&dir.join(split)).unwrap();
-        let rows = images.iter().map(|(id, _)| {
-            let class = id.split('/').next().unwrap();
-            format!("{split}/{id},{class}\n")
-        });
-        let text = "path,label\n".to_owned() + &rows.collect::<String>();
-        fs::write(dir.join(format!("{split}.csv")), text).unwrap();
-    }
-
-    #[test]
-    fn one_class_alone_is_refused_with_what_it_may_come_from() {
-        let (dir, mut config) = folders(&[("train/photos/cats", 12), ("train/photos/dogs", 12)]);
-        let said = |config: &RunConfig| Splits::open(config).unwrap_err().to_string();
-        let text = said(&config);
-        for part in [
-            "data.root",
-            "`photos` alone",
-            "at least 2",
-            "a level deeper",
-        ] {
-            assert!(text.contains(part), "{text}");
-        }
-        list_in_csv(dir.path(), "train");
-        config.data.source = DataSource::Csv;
-        assert!(said(&config).contains("train.csv"), "{}", said(&config));
-    }
-
-    #[test]
-    fn a_tenth_is_held_out_only_of_classes_that_can_spare_it() {
-        let (dir, mut config) = folders(&[("train/cats", 12), ("train/dogs", 10)]);
-        list_in_csv(dir.path(), "train");
-        for source in [DataSource::Folder, DataSource::Csv] {
-            config.data.source = source;
-            let splits = Splits::open(&config).unwrap();
-            let counts = [splits.train.class_counts(), splits.val.class_counts()];
-            assert_eq!(counts[1].iter().sum::<usize>(), 3);
-            assert_eq!(counts[0].iter().sum::<usize>(), 19);
-            assert!(counts[1].iter().all(|&count| count > 0), "{counts:?}");
-        }
-        for (few, text) in [(9, "has 9 training images"), (1, "has 1 training images")] {
-            let (dir, mut config) = folders(&[("train/cats", 12), ("train/dogs", few)]);
-            list_in_csv(dir.path(), "train");
-            for (source, file) in [(DataSource::Folder, "val:"), (DataSource::Csv, "val.csv:")] {
-                config.data.source = source;
-                let message = Splits::open(&config).unwrap_err().to_string();
-                for part in [text, file, "`dogs`", "at least 10 of each class"] {
-                    assert!(message.contains(part), "{message}");
-                }
-                let splits = Splits::open_for_folds(&config).unwrap();
-                assert_eq!(splits.train.class_counts(), [12, few]);
-                assert!(splits.val.samples.is_empty());
-            }
-        }
-        // Of what was unpacked, validation is a part.
-        config.data.source = DataSource::Idx;
-        let error = Splits::open(&config).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::Data(mnist_data::Error::MissingSplit { .. })
-        ));
-    }
-
-    #[test]
-    fn weights_hold_for_the_images_of_both_splits_where_folds_are_made() {
-        let (dir, mut config) = folders(&[
-            ("train/cats", 2),
-            ("train/dogs", 2),
-            ("val/cats", 3),
-            ("val/dogs", 1),
-        ]);
-        let file = dir.path().join("weights.csv");
-        // The first is in both splits, the second in one of them.
-        fs::write(&file, "path,weight\ncats/2.png,5\ncats/3.png,7\n").unwrap();
-        let weights = &mut config.data.sample_weights;
-        weights.patterns = vec![WeightPattern {
-            pattern: "cats/**".to_owned(),
-            weight: 0.0,
-        }];
-        weights.file = Some(file);
-        let of = |images: &ImageFolder| -> Vec<f32> {
-            images.samples.iter().map(|sample| sample.weight).collect()
-        };
-        let splits = Splits::open_for_folds(&config).unwrap();
-        assert_eq!(of(&splits.train), [0.0, 5.0, 1.0, 1.0]);
-        assert_eq!(of(&splits.val), [0.0, 5.0, 7.0, 1.0]);
-        // A run trains on one split alone, and a row about no image of it is a mistake.
-        let error = Splits::open(&config).unwrap_err().to_string();
-        assert!(error.contains("cats/3.png"), "{error}");
-        config.data.sample_weights.file = None;
-        let splits = Splits::open(&config).unwrap();
-        assert_eq!(of(&splits.train), [0.0, 0.0, 1.0, 1.0]);
-        config.data.sample_weights.patterns[0].pattern = "birds/**".to_owned();
-        let error = Splits::open_for_folds(&config).unwrap_err().to_string();
-        assert!(error.contains("matches no sample"), "{error}");
-    }
-
-    #[test]
-    fn a_batch_that_the_images_do_not_fill_is_refused_by_its_keys() {
-        let (_dir, mut config) =
-            folders(&[("train/cats", 20), ("train/dogs", 20), ("val/cats", 1)]);
-        let splits = Splits::open(&config).unwrap();
-        let error = splits.train_loader(&config).unwrap_err().to_string();
-        for part in ["data.batch_size", "128", "(40)", "train.drop_last"] {
-            assert!(error.contains(part), "{error}");
-        }
-        config.data.batch_size = 16;
-        splits.train_loader(&config).unwrap();
-        config.data.limit = Some(12);
-        assert!(splits.train_loader(&config).is_err());
-        config.train.drop_last = false;
-        splits.train_loader(&config).unwrap();
-    }
-
-    #[test]
-    fn a_broken_test_split_is_known_before_training() {
-        let (dir, config) = folders(&[("train/a", 1), ("train/b", 1), ("val/a", 1)]);
-        let splits = Splits::open(&config).unwrap();
-        assert_eq!(splits.test(&config).unwrap(), None);
-        let test = dir.path().join("test");
-        fs::create_dir_all(test.join("a")).unwrap();
-        assert!(splits.test(&config).is_err());
-        fs::write(test.join("a/1.png"), "").unwrap();
-        assert_eq!(splits.test(&config).unwrap(), Some(test.clone()));
-        fs::create_dir(test.join("c")).unwrap();
-        let error = splits.test(&config).unwrap_err().to_string();
-        assert!(error.contains("`c`"), "{error}");
     }
 }

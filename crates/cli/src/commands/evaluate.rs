@@ -12,6 +12,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     let classifier = opened.classifier()?;
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
+        bad_image_limit: args.bad_image_limit,
         ..opened.options.clone()
     };
     let progress = Work::new(terminal);
@@ -59,6 +60,9 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     writeln!(out, "images {}", result.images)?;
     if result.skipped > 0 {
         writeln!(out, "skipped {}", result.skipped)?;
+        for class in result.classes.iter().filter(|class| class.skipped > 0) {
+            writeln!(out, "skipped of {} {}", class.name, class.skipped)?;
+        }
     }
     writeln!(out, "accuracy {:.4}", result.accuracy)?;
     writeln!(out, "loss {:.4}", result.loss)?;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::Device;
-use mnist_data::Classes;
+use mnist_data::{BadImage, Classes};
 use mobilenet::Model;
 use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
 use trainer::{Classifier, InferenceOptions, RunDir};
@@ -107,15 +107,19 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),
         workers: threads,
-        on_bad_image: if args.strict {
-            mnist_data::BadImage::Fail
-        } else {
-            mnist_data::BadImage::Skip
-        },
+        on_bad_image: on_bad_image(args),
         tta: args.tta.into(),
-        disk_cache: None,
+        ..InferenceOptions::default()
     };
     Ok(Opened { networks, options })
+}
+
+/// What the arguments say of an image that cannot be read.
+fn on_bad_image(args: &InferenceArgs) -> BadImage {
+    match args.strict {
+        true => BadImage::Fail,
+        false => BadImage::Skip,
+    }
 }
 
 /// A network from a file of whatever origin.

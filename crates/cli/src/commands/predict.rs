@@ -2,12 +2,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use mnist_data::{BadImage, Listing};
 
+use super::on_bad_image;
 use crate::args::PredictArgs;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
-    let images = images(&args.inputs)?;
+    let images = images(&args.inputs, on_bad_image(&args.inference))?;
     let opened = super::open(&args.weights, &args.inference, terminal)?;
     let classifier = opened.classifier()?;
     if !classifier.metadata().class_order.is_named() {
@@ -26,10 +28,10 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
 }
 
 /// Every image below the inputs. Several inputs put themselves in front of the ids, so that equal names stay apart.
-fn images(inputs: &[PathBuf]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut images = Vec::new();
     for input in inputs {
-        let found = mnist_data::list_images(input)?;
+        let found = Listing { on_bad_name }.images(input)?;
         images.extend(found.into_iter().map(|(id, path)| match inputs {
             [_] => (id, path),
             _ => (prefixed(input, &path, id), path),

@@ -49,13 +49,15 @@ fn evaluate(
     test: &Path,
     terminal: &Terminal,
 ) -> trainer::Result<Evaluation> {
+    // As `evaluate` looks for it.
+    let name = test.file_stem().and_then(|stem| stem.to_str());
+    let name = name.unwrap_or(mnist_data::TEST);
     let options = InferenceOptions {
         batch_size: config.data.batch_size,
         workers: config.workers(),
         on_bad_image: config.data.on_bad_image,
-        disk_cache: config
-            .data
-            .disk_cache(mnist_data::TEST, config.data.image_size),
+        bad_image_limit: config.data.bad_image_limit,
+        disk_cache: config.data.disk_cache(name, config.data.image_size),
         ..InferenceOptions::default()
     };
     let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
@@ -69,6 +71,9 @@ fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result
         writeln!(out, "test accuracy {:.4}", test.accuracy)?;
         writeln!(out, "test macro F1 {:.4}", test.macro_f1)?;
         writeln!(out, "test loss {:.4}", test.loss)?;
+        if test.skipped > 0 {
+            writeln!(out, "test images skipped {}", test.skipped)?;
+        }
     }
     if let Some(best) = &outcome.best {
         writeln!(out, "best epoch {}", best.epoch)?;

@@ -258,5 +258,5 @@ fn empty_images_and_missing_files_are_errors() {
     let text = IdxLabels::read(Path::new("no/such/labels"))
         .unwrap_err()
         .to_string();
-    assert!(text.contains("cannot open no/such/labels"), "{text}");
+    assert!(text.contains("cannot read no/such/labels"), "{text}");
 }

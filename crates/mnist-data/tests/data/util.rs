@@ -69,3 +69,49 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// A pipe to which somebody writes once that it is no image: code that reads it by mistake comes to its end, so that a
+/// test fails where it would wait forever.
+#[cfg(unix)]
+pub(crate) struct Pipe {
+    path: PathBuf,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+#[cfg(unix)]
+impl Pipe {
+    pub(crate) fn new(path: &Path) -> Self {
+        use std::io::Write;
+
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+        let to = path.to_owned();
+        let writer = std::thread::spawn(move || {
+            // Waits until somebody opens the pipe to read from it.
+            let mut pipe = fs::File::options().write(true).open(to).unwrap();
+            // Fails where the reader is gone already, as it should be.
+            let _ = pipe.write_all(b"no image");
+        });
+        Self {
+            path: path.to_owned(),
+            writer: Some(writer),
+        }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        // Lets the writer go on if it still waits, and stays until it has ended.
+        let reader = fs::File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&self.path);
+        if let (Ok(_reader), Some(writer)) = (reader, self.writer.take()) {
+            let _ = writer.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}

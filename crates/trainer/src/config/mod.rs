@@ -117,6 +117,9 @@ pub struct DataConfig {
     pub disk_cache_mb: u64,
     /// What to do with a file that is no image.
     pub on_bad_image: BadImage,
+    /// The share of a split's images that may be left out, by `on_bad_image = "skip"`, before that is
+    /// an error. One image of a split always may, unless this is 0; no class may lose all its images.
+    pub bad_image_limit: f64,
     /// Mean and standard deviation per channel of pixels scaled to 0..1.
     pub normalisation: Normalisation,
 }
@@ -229,6 +232,9 @@ impl Default for RunConfig {
     }
 }
 
+/// The share of a split's images that may be left out unless a configuration or an argument says otherwise.
+pub const BAD_IMAGE_LIMIT: f64 = 0.05;
+
 /// MNIST's own figures.
 const MNIST: Normalisation = Normalisation {
     mean: [0.1307; 3],
@@ -252,6 +258,7 @@ impl Default for DataConfig {
             cache_mb: 512,
             disk_cache_mb: 4096,
             on_bad_image: BadImage::Skip,
+            bad_image_limit: BAD_IMAGE_LIMIT,
             normalisation: MNIST,
         }
     }

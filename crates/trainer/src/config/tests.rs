@@ -30,6 +30,11 @@ fn values_out_of_range_are_named() {
             "1 to 1024",
         ),
         (
+            "data.bad_image_limit = 1.5",
+            "data.bad_image_limit",
+            "0 to 1",
+        ),
+        (
             "data.validation.count = 0",
             "data.validation.count",
             "at least 1",

@@ -110,6 +110,12 @@ impl RunConfig {
             data.validation.count,
             "at least 1 image",
         )?;
+        require(
+            (0.0..=1.0).contains(&data.bad_image_limit),
+            "data.bad_image_limit",
+            data.bad_image_limit,
+            "a share of the images from 0 to 1",
+        )?;
         let normalisation = &data.normalisation;
         require(
             normalisation.mean.iter().all(|mean| mean.is_finite()),

@@ -59,10 +59,11 @@ impl Session<'_> {
             times,
             ema,
             loss_scale: self.stepper.loss_scale(),
+            unreadable: self.unreadable(),
         };
         self.stepper.epoch_end(self.config.train.monitor.of(&own));
         self.sink.handle(&Event::EpochFinished(report.clone()))?;
-        self.report_skipped()?;
+        self.report_skipped(report.unreadable.total())?;
         Ok(Some(report))
     }
 
@@ -157,7 +158,7 @@ impl Session<'_> {
     pub(super) fn no_batches(&self) -> Error {
         Error::NoImages(format!(
             "{}: too few of the training images could be read to make a batch; the warnings name each",
-            self.config.data.root().join("train").display()
+            self.train.options().bad_images.split
         ))
     }
 

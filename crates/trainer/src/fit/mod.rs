@@ -21,8 +21,9 @@ use optim::LrSchedule;
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
 use crate::device::{device_name, open_device};
-use crate::events::{EpochReport, Event, EventSink};
+use crate::events::{EpochReport, Event, EventSink, Unreadable};
 use crate::features::Features;
+use crate::infer::unreadable;
 use crate::model::{Start, start};
 use crate::timing::Stopwatch;
 use crate::{Objective, Result, RunDir, Splits};
@@ -321,8 +322,14 @@ impl<'a> Session<'a> {
         Some((best.clone(), snapshot))
     }
 
-    fn report_skipped(&mut self) -> Result<()> {
-        let count = self.train.skipped().len() + self.val.skipped().len();
+    /// The images left out so far.
+    fn unreadable(&self) -> Unreadable {
+        let names = &self.metadata.class_names;
+        let [train, val] = [&self.train, &self.val].map(|loader| unreadable(loader, names));
+        Unreadable { train, val }
+    }
+
+    fn report_skipped(&mut self, count: usize) -> Result<()> {
         if count > self.skipped {
             self.skipped = count;
             self.sink.handle(&Event::ImagesSkipped { count })?;

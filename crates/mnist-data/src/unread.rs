@@ -1,0 +1,155 @@
+//! Files that lie among images and are not read.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::error::first_few;
+
+/// Endings of images that cannot be read: formats without a decoder here, and the raw files of cameras.
+const CONVERTIBLE: [&str; 24] = [
+    "ai", "arw", "avif", "cr2", "cr3", "dds", "dng", "exr", "hdr", "heic", "heif", "ico", "j2k",
+    "jp2", "jxl", "nef", "orf", "pdf", "psd", "qoi", "raf", "rw2", "svg", "tga",
+];
+
+/// Files that are not read, counted by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Unread(BTreeMap<Kind, Counted>);
+
+/// Why a file is not read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Its name ends in something else than an image's: the ending, in lower case.
+    Ending(String),
+    /// Its name has no ending.
+    NoEnding,
+    /// Its name is not UTF-8.
+    BadName,
+    /// It is a pipe, a socket or a device.
+    Special(&'static str),
+    /// It is a link that leads nowhere.
+    Dangling,
+    /// It is a link to a folder that it lies in.
+    LinkAbove,
+}
+
+#[derive(Debug)]
+struct Counted {
+    count: usize,
+    first: String,
+}
+
+impl Kind {
+    /// Of a regular file that is no image by its name.
+    pub(crate) fn of_name(path: &Path) -> Self {
+        match path.extension() {
+            Some(ending) => Self::Ending(ending.to_string_lossy().to_lowercase()),
+            None => Self::NoEnding,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ending(ending) => write!(f, ".{ending}"),
+            Self::NoEnding => f.write_str("without an ending"),
+            Self::BadName => f.write_str("with a name that is not UTF-8"),
+            Self::Special(kind) => f.write_str(kind),
+            Self::Dangling => f.write_str("broken link"),
+            Self::LinkAbove => f.write_str("link to a folder above"),
+        }
+    }
+}
+
+impl Unread {
+    /// Counts a file, which messages call `id`.
+    pub(crate) fn add(&mut self, kind: Kind, id: impl FnOnce() -> String) {
+        let counted = self.0.entry(kind).or_insert_with(|| Counted {
+            count: 0,
+            first: id(),
+        });
+        counted.count += 1;
+    }
+
+    /// Takes over what was counted elsewhere.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (kind, counted) in other.0 {
+            let own = self.0.entry(kind).or_insert(Counted {
+                count: 0,
+                first: counted.first,
+            });
+            own.count += counted.count;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One line about all of them.
+    pub(crate) fn warn(&self, dir: &Path) {
+        if !self.is_empty() {
+            tracing::warn!("{}: not read: {self}", dir.display());
+        }
+    }
+}
+
+/// `10 .heic (a/1.heic, …), 1 pipe (a/2.png); convert …`
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: Vec<_> = self.0.iter().collect();
+        kinds.sort_by_key(|(_, counted)| Reverse(counted.count));
+        let shown = kinds.iter().map(|(kind, Counted { count, first })| {
+            let more = if *count > 1 { ", …" } else { "" };
+            format!("{count} {kind} ({first}{more})")
+        });
+        f.write_str(&first_few(shown))?;
+        let convertible = |kind: &Kind| matches!(kind, Kind::Ending(ending) if CONVERTIBLE.contains(&ending.as_str()));
+        if self.0.keys().any(convertible) {
+            f.write_str("; convert the images among them to JPEG or PNG")?;
+        }
+        if self.0.contains_key(&Kind::BadName) {
+            f.write_str("; rename what has a name that is not UTF-8")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_by_their_number_with_an_example_each() {
+        let mut unread = Unread::default();
+        for name in ["a/1.HEIC", "a/notes.txt", "b/2.heic", "b/3.heic"] {
+            unread.add(Kind::of_name(Path::new(name)), || name.to_owned());
+        }
+        let mut other = Unread::default();
+        other.add(Kind::Special("pipe"), || "c.png".to_owned());
+        other.add(Kind::of_name(Path::new("c/4.txt")), || "c/4.txt".to_owned());
+        unread.extend(other);
+        assert_eq!(
+            unread.to_string(),
+            "3 .heic (a/1.HEIC, …), 2 .txt (a/notes.txt, …), 1 pipe (c.png); \
+             convert the images among them to JPEG or PNG"
+        );
+        let mut plain = Unread::default();
+        plain.add(Kind::NoEnding, || "README".to_owned());
+        assert_eq!(plain.to_string(), "1 without an ending (README)");
+    }
+
+    #[test]
+    fn of_many_kinds_the_most_frequent_are_told() {
+        let mut unread = Unread::default();
+        for number in 0..9 {
+            unread.add(Kind::Ending(format!("{number}")), || format!("x.{number}"));
+        }
+        unread.add(Kind::Ending("7".into()), String::new);
+        let text = unread.to_string();
+        assert!(text.starts_with("2 .7 (x.7, …), 1 .0 (x.0)"), "{text}");
+        assert!(text.ends_with("1 .3 (x.3), …"), "{text}");
+    }
+}

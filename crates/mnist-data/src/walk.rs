@@ -1,0 +1,192 @@
+//! What lies in a folder and below.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::bad_image::BadImage;
+use crate::error::{Error, Result};
+use crate::regular::special;
+use crate::unread::{Kind, Unread};
+
+/// What an image file's name ends in, in any letter case.
+pub const IMAGE_EXTENSIONS: [&str; 14] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm",
+    "pnm",
+];
+
+/// Names that systems leave beside the user's files.
+const OF_SYSTEMS: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
+
+/// What a name in a folder stands for; a link is what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Entity {
+    Folder,
+    File,
+    /// Something that cannot be read.
+    Other(Kind),
+}
+
+/// The names in a folder, sorted, without the hidden ones and those of the system.
+pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        let name = entry.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden
+            || OF_SYSTEMS
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            continue;
+        }
+        // The listing itself tells of most, which spares asking for each file.
+        let kind = match entry.file_type() {
+            Ok(kind) if !kind.is_symlink() => Some(kind),
+            _ => fs::metadata(entry.path())
+                .ok()
+                .map(|metadata| metadata.file_type()),
+        };
+        let entity = match kind {
+            None => Entity::Other(Kind::Dangling),
+            Some(kind) if kind.is_dir() => Entity::Folder,
+            Some(kind) => {
+                special(kind).map_or(Entity::File, |kind| Entity::Other(Kind::Special(kind)))
+            }
+        };
+        found.push((name, entity));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a name ends as an image's does.
+pub(crate) fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|found| {
+        IMAGE_EXTENSIONS
+            .iter()
+            .any(|known| found.eq_ignore_ascii_case(known))
+    })
+}
+
+/// A name as text: ids and class names go into files that are UTF-8.
+pub(crate) fn text(name: OsString, path: &Path) -> Result<String> {
+    name.into_string().map_err(|_| Error::BadImage {
+        path: path.into(),
+        problem: "the name is not UTF-8; rename it".into(),
+    })
+}
+
+/// A search for images. Links are followed, but no folder is entered twice.
+pub(crate) struct Walk {
+    on_bad_name: BadImage,
+    /// Whether the folders below the first are classes, so that an image found by way of a wrong link would get a
+    /// wrong label.
+    classes: bool,
+    /// By the real paths of the folders entered so far: how they were entered, and the search's number.
+    entered: HashMap<PathBuf, (PathBuf, usize)>,
+    searches: usize,
+    /// The real paths of the folders that the search is in.
+    trail: Vec<PathBuf>,
+    /// The images found: id and path.
+    pub(crate) images: Vec<(String, PathBuf)>,
+    /// What else was found.
+    pub(crate) unread: Unread,
+}
+
+impl Walk {
+    /// A search for images without labels.
+    pub(crate) fn new(on_bad_name: BadImage) -> Self {
+        Self {
+            on_bad_name,
+            classes: false,
+            entered: HashMap::new(),
+            searches: 0,
+            trail: Vec::new(),
+            images: Vec::new(),
+            unread: Unread::default(),
+        }
+    }
+
+    /// A search for images by class; `split` holds the class folders.
+    pub(crate) fn of_classes(split: &Path, on_bad_name: BadImage) -> Result<Self> {
+        Ok(Self {
+            classes: true,
+            trail: vec![real(split)?],
+            ..Self::new(on_bad_name)
+        })
+    }
+
+    /// Finds what is in `dir` and below; ids begin with `prefix`.
+    pub(crate) fn search(&mut self, dir: &Path, prefix: &str) -> Result<()> {
+        self.searches += 1;
+        self.enter(dir, prefix)
+    }
+
+    fn enter(&mut self, dir: &Path, prefix: &str) -> Result<()> {
+        let real = real(dir)?;
+        if let Some(above) = self.trail.iter().find(|inside| inside.starts_with(&real)) {
+            if self.classes {
+                return Err(Error::ClassFolder {
+                    path: dir.into(),
+                    problem: format!(
+                        "is a link to {}, in which {} lies: images of other classes would count as this one's; \
+                         remove the link",
+                        real.display(),
+                        above.display()
+                    ),
+                });
+            }
+            self.unread
+                .add(Kind::LinkAbove, || dir.display().to_string());
+            return Ok(());
+        }
+        match self.entered.entry(real.clone()) {
+            Entry::Occupied(known) => {
+                let (first, search) = known.get();
+                // Within one class it is found already.
+                if self.classes && *search != self.searches {
+                    return Err(Error::ClassFolder {
+                        path: dir.into(),
+                        problem: format!(
+                            "is the same folder as {}, so that its images would be of two classes; remove one of the links",
+                            first.display()
+                        ),
+                    });
+                }
+                return Ok(());
+            }
+            Entry::Vacant(new) => new.insert((dir.into(), self.searches)),
+        };
+        self.trail.push(real);
+        let listed = self.list(dir, prefix);
+        self.trail.pop();
+        listed
+    }
+
+    fn list(&mut self, dir: &Path, prefix: &str) -> Result<()> {
+        for (name, entity) in visible(dir)? {
+            let path = dir.join(&name);
+            let id = format!("{prefix}{}", name.to_string_lossy());
+            match entity {
+                Entity::Other(kind) => self.unread.add(kind, || id),
+                Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
+                _ if name.to_str().is_none() => match self.on_bad_name {
+                    BadImage::Fail => return text(name, &path).map(drop),
+                    BadImage::Skip => self.unread.add(Kind::BadName, || id),
+                },
+                Entity::File => self.images.push((id, path)),
+                Entity::Folder => self.enter(&path, &format!("{id}/"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn real(dir: &Path) -> Result<PathBuf> {
+    fs::canonicalize(dir).map_err(Error::io("find", dir))
+}

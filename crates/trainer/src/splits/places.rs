@@ -1,0 +1,275 @@
+//! Which folders or CSV files are the splits.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use mnist_data::{TEST, TRAIN, VALIDATION};
+
+use crate::config::{ConfigError, DataConfig, DataSource};
+use crate::{Error, Result};
+
+/// The usual names of each split, in any letter case. The first is the one that [`mnist_data::unpack`] gives.
+const NAMES: [&[&str]; 3] = [
+    &[TRAIN, "training"],
+    &[VALIDATION, "valid", "validation", "dev", "eval"],
+    &[TEST, "testing"],
+];
+
+/// Where the splits are.
+#[derive(Debug, PartialEq)]
+pub(super) struct Places {
+    /// It need not be there.
+    pub(super) train: PathBuf,
+    pub(super) val: Option<PathBuf>,
+    pub(super) test: Option<PathBuf>,
+    /// Names beside them that stand for images or labels, perhaps, and are not used.
+    unused: Vec<String>,
+}
+
+/// What lies in the folder of the splits.
+struct Entry {
+    name: String,
+    path: PathBuf,
+    /// Its name in lower case, of a CSV file without the ending.
+    stem: String,
+    is_csv: bool,
+}
+
+impl Places {
+    /// Finds the splits of `data.root`: folders, or CSV files, by their usual names. Those that are unpacked from
+    /// IDX files have fixed names.
+    ///
+    /// # Errors
+    ///
+    /// When two may be the same split.
+    pub(super) fn find(data: &DataConfig) -> Result<Self> {
+        let root = data.root();
+        if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
+            let there = |split| Some(root.join(split)).filter(|path| path.exists());
+            return Ok(Self {
+                train: root.join(TRAIN),
+                val: there(VALIDATION),
+                test: there(TEST),
+                unused: Vec::new(),
+            });
+        }
+        let csv = data.source == DataSource::Csv;
+        let entries = entries(&root)?;
+        let candidates: Vec<&Entry> = entries.iter().filter(|entry| entry.is_csv == csv).collect();
+        let [train, val, test] = NAMES.map(|names| one(&root, &candidates, names));
+        let (train, val, test) = (train?, val?, test?);
+        let used = |entry: &&Entry| {
+            let path = Some(&entry.path);
+            [train.as_ref(), val.as_ref(), test.as_ref()].contains(&path)
+                || configured(data, &entry.path)
+        };
+        // The folders beside CSV files hold their images.
+        let unused = entries
+            .iter()
+            .filter(|entry| entry.is_csv || (!csv && entry.path.is_dir()))
+            .filter(|entry| !used(entry));
+        Ok(Self {
+            unused: unused.map(|entry| entry.name.clone()).collect(),
+            train: train.unwrap_or_else(|| canonical(data, TRAIN)),
+            val,
+            test,
+        })
+    }
+
+    /// Tells of splits with other names than ours, and of what is not used.
+    pub(super) fn tell(&self, data: &DataConfig) {
+        for (path, split) in [(&self.val, VALIDATION), (&self.test, TEST)] {
+            if let Some(path) = path
+                .as_ref()
+                .filter(|path| **path != canonical(data, split))
+            {
+                tracing::info!("{} is the {split} split", path.display());
+            }
+        }
+        if !self.unused.is_empty() {
+            let first = &self.unused[..self.unused.len().min(5)];
+            let more = if self.unused.len() > 5 { ", …" } else { "" };
+            tracing::warn!(
+                "{}: not used: {}{more}; the splits are looked for as {}",
+                data.root().display(),
+                first.join(", "),
+                NAMES.map(|names| names.join(" or ")).join("; ")
+            );
+        }
+    }
+}
+
+/// Where a split is by its first name: a folder of class folders, or a CSV file.
+pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
+    data.root().join(match data.source {
+        DataSource::Csv => format!("{split}.csv"),
+        _ => split.to_owned(),
+    })
+}
+
+/// The one of `entries` that has one of a split's names, if there is one.
+fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf>> {
+    let found: Vec<&&Entry> = entries
+        .iter()
+        .filter(|entry| names.contains(&entry.stem.as_str()))
+        .collect();
+    match found[..] {
+        [] => Ok(None),
+        [one] => Ok(Some(one.path.clone())),
+        [first, second, ..] => Err(ConfigError::Invalid {
+            key: "data.root",
+            found: format!(
+                "{}, where {} and {} may both be the {} split",
+                root.display(),
+                first.name,
+                second.name,
+                names[0]
+            ),
+            expected: "one of them; rename or move the other".to_owned(),
+        }
+        .into()),
+    }
+}
+
+/// Whether the configuration names this file or folder for something else than a split.
+fn configured(data: &DataConfig, path: &Path) -> bool {
+    let idx = data.idx_dir();
+    let named = [
+        Some(&idx),
+        data.class_names.as_ref(),
+        data.sample_weights.file.as_ref(),
+    ];
+    let real = fs::canonicalize(path).ok();
+    let is_it = |named: &PathBuf| fs::canonicalize(named).is_ok_and(|named| Some(named) == real);
+    named.into_iter().flatten().any(is_it)
+}
+
+/// What is in a folder, sorted, without the hidden; nothing where there is no folder.
+fn entries(root: &Path) -> Result<Vec<Entry>> {
+    let listed = match fs::read_dir(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.map_err(Error::io(root))?,
+    };
+    let mut entries = Vec::new();
+    for entry in listed {
+        let entry = entry.map_err(Error::io(root))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let lower = name.to_lowercase();
+        if lower.starts_with('.') || lower == "__macosx" {
+            continue;
+        }
+        let csv = lower.strip_suffix(".csv");
+        entries.push(Entry {
+            stem: csv.unwrap_or(&lower).to_owned(),
+            is_csv: csv.is_some(),
+            path: entry.path(),
+            name,
+        });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration of a folder with these folders and files in it.
+    fn scene(source: DataSource, names: &[&str]) -> (tempfile::TempDir, DataConfig) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = dir.path().join(name);
+            match name.contains('.') {
+                true => fs::write(path, "").unwrap(),
+                false => fs::create_dir(path).unwrap(),
+            }
+        }
+        let data = DataConfig {
+            source,
+            root: Some(dir.path().to_owned()),
+            ..DataConfig::default()
+        };
+        (dir, data)
+    }
+
+    #[test]
+    fn splits_are_found_by_any_of_their_usual_names() {
+        for [train, val, test] in [
+            ["train", "val", "test"],
+            ["Train", "VAL", "Test"],
+            ["training", "valid", "testing"],
+            ["train", "Validation", "test"],
+            ["train", "dev", "test"],
+            ["train", "eval", "test"],
+        ] {
+            let (dir, data) = scene(DataSource::Folder, &[train, val, test]);
+            let expected = Places {
+                train: dir.path().join(train),
+                val: Some(dir.path().join(val)),
+                test: Some(dir.path().join(test)),
+                unused: Vec::new(),
+            };
+            assert_eq!(Places::find(&data).unwrap(), expected);
+            let files = [train, val, test].map(|name| format!("{name}.Csv"));
+            let (dir, data) = scene(DataSource::Csv, &[&files[0], &files[1], &files[2], val]);
+            let places = Places::find(&data).unwrap();
+            assert_eq!(places.train, dir.path().join(&files[0]));
+            assert_eq!(places.val, Some(dir.path().join(&files[1])));
+            assert_eq!(places.test, Some(dir.path().join(&files[2])));
+            assert!(places.unused.is_empty(), "{places:?}");
+        }
+    }
+
+    #[test]
+    fn two_folders_that_may_be_one_split_are_refused_by_name() {
+        for (names, split) in [
+            (["train", "val", "valid"], "val"),
+            (["train", "dev", "eval"], "val"),
+            (["train", "training", "val"], "train"),
+            (["train", "Testing", "test"], "test"),
+        ] {
+            let (_dir, data) = scene(DataSource::Folder, &names);
+            let text = Places::find(&data).unwrap_err().to_string();
+            let both = names.iter().filter(|name| text.contains(*name)).count();
+            assert!(
+                both >= 2 && text.contains(&format!("the {split} split")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_used_is_named() {
+        let names = [
+            "train",
+            "vall",
+            "extra.csv",
+            "weights.csv",
+            ".cache",
+            "notes.txt",
+            "idx",
+        ];
+        let (dir, mut data) = scene(DataSource::Folder, &names);
+        data.sample_weights.file = Some(dir.path().join("weights.csv"));
+        let places = Places::find(&data).unwrap();
+        assert_eq!(places.unused, ["extra.csv", "vall"]);
+        assert_eq!((&places.val, &places.test), (&None, &None));
+        data.source = DataSource::Csv;
+        let places = Places::find(&data).unwrap();
+        assert_eq!(places.unused, ["extra.csv"]);
+        assert_eq!(places.train, dir.path().join("train.csv"));
+        // Unpacked splits have their names from us.
+        data.source = DataSource::Idx;
+        assert!(Places::find(&data).unwrap().unused.is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_has_no_splits() {
+        let (dir, mut data) = scene(DataSource::Folder, &[]);
+        data.root = Some(dir.path().join("nowhere"));
+        let places = Places::find(&data).unwrap();
+        assert_eq!((places.val, places.test), (None, None));
+        assert_eq!(places.train, dir.path().join("nowhere/train"));
+    }
+}
