@@ -147,7 +147,7 @@ fn settings_that_show_late_are_settings_still() {
     std::fs::write(bench.path("weights.csv"), "path,weight\n0/a.png,-1\n").unwrap();
     for (set, said) in [
         ("train.precision=f16", "f16"),
-        ("warmup.epochs=-1", "warmup: `epochs` is -1"),
+        ("warmup.epochs=-1", "`warmup.epochs` is -1"),
         ("data.class_names=names.txt", "names.txt:3"),
         ("data.sample_weights.file=weights.csv", "weights.csv:2"),
         (

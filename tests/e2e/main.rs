@@ -7,6 +7,7 @@ mod bench;
 mod data;
 mod export;
 mod inputs;
+mod messages;
 mod recipe;
 mod run;
 mod shell;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mobilenet::Precision;
-use trainer::config::DeviceChoice;
+use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
 
 /// Trains, measures and uses MobileNetV3 image classifiers.
 #[derive(Debug, Parser)]
@@ -189,7 +189,7 @@ pub(crate) struct PredictArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GivenArgs {
     /// Resize images to so many pixels a side [default: what the weights say, else 224]
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = at_most::<MAX_IMAGE_SIZE>)]
     pub(crate) image_size: Option<NonZeroUsize>,
     /// Text file of class names, a line each, in the order of the outputs [default: what the
     /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
@@ -214,10 +214,10 @@ pub(crate) struct InferenceArgs {
     #[arg(long, default_value = "f32")]
     pub(crate) precision: Precision,
     /// CPU threads [default: one for each physical core]
-    #[arg(long)]
+    #[arg(long, value_parser = at_most::<MAX_THREADS>)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Images at a time
-    #[arg(long, default_value = "64")]
+    #[arg(long, default_value = "64", value_parser = at_most::<MAX_BATCH_SIZE>)]
     pub(crate) batch_size: NonZeroUsize,
     /// Average the answers to several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none")]
@@ -345,6 +345,13 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+/// A whole number from 1 to what makes sense.
+fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number: &NonZeroUsize| number.get() <= MOST);
+    number.ok_or_else(|| format!("expected a whole number, at least 1 and at most {MOST}"))
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

@@ -1,51 +1,30 @@
 //! Which errors are the user's settings (exit code 2), and which are all others (1).
 
-use mnist_data::Error as DataError;
-use mobilenet::Error as NetworkError;
-use optim::Error as OptimError;
-use trainer::Error as TrainerError;
 use trainer::config::ConfigError;
 
-/// Whether arguments or configuration are at fault, be it that they show it only later: when the
-/// data, the network or the optimizer meet them.
+/// Whether arguments or configuration are at fault; each type of error says so itself.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
+    fn of<E: std::error::Error + Send + Sync + 'static>(
+        error: &anyhow::Error,
+        is_usage: fn(&E) -> bool,
+    ) -> bool {
+        error.downcast_ref().is_some_and(is_usage)
+    }
     error.is::<ConfigError>()
         || error.is::<mobilenet::UnknownIsa>()
-        || error.downcast_ref().is_some_and(of_data)
-        || error.downcast_ref().is_some_and(of_network)
-        || error.downcast_ref().is_some_and(of_optimizer)
-        || error.downcast_ref().is_some_and(of_trainer)
-}
-
-fn of_trainer(error: &TrainerError) -> bool {
-    use TrainerError::{ClassCount, ClassOrder, Config, UnnamedClasses};
-    match error {
-        Config(_) | ClassCount { .. } | UnnamedClasses { .. } | ClassOrder { .. } => true,
-        TrainerError::Data(error) => of_data(error),
-        TrainerError::Network(error) => of_network(error),
-        TrainerError::Optim(error) => of_optimizer(error),
-        _ => false,
-    }
-}
-
-fn of_data(error: &DataError) -> bool {
-    use DataError::{Setting, Table, UnknownName};
-    matches!(error, Setting { .. } | Table { .. } | UnknownName { .. })
-}
-
-/// Numbers that a network or a device does not compute in.
-fn of_network(error: &NetworkError) -> bool {
-    use NetworkError::{NoBf16, OnlyF32, Precision};
-    matches!(error, Precision(_) | NoBf16(_) | OnlyF32(..))
-}
-
-fn of_optimizer(error: &OptimError) -> bool {
-    matches!(error, OptimError::Setting { .. })
+        || of(error, mnist_data::Error::is_usage)
+        || of(error, mobilenet::Error::is_usage)
+        || of(error, optim::Error::is_usage)
+        || of(error, trainer::Error::is_usage)
 }
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
+    use mnist_data::Error as DataError;
+    use mobilenet::Error as NetworkError;
+    use optim::Error as OptimError;
+    use trainer::Error as TrainerError;
 
     use super::*;
 

@@ -28,11 +28,11 @@ pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool
     match mnist_data::fetch(dataset, &config.data.idx_dir(), &progress) {
         Ok(_) => unpack(config, Some(dataset), &progress)?,
         Err(error) if is_unpacked(&config.data.root()) => {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", mnist_data::with_causes(&error));
             tracing::warn!("going on with what {} holds", config.data.root().display());
         }
         Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
-            tracing::error!("{error}");
+            tracing::error!("{}", mnist_data::with_causes(&error));
             use_sample(config, &progress)?;
             warn_of_sample(terminal);
             return Ok(true);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::classes::Classes;
-use crate::error::{Error, NAMED, Result};
+use crate::error::{Error, NAMED, Result, with_causes};
 use crate::folder::Sample;
 
 /// What a loader does about an image that cannot be read or decoded.
@@ -107,7 +107,7 @@ impl LeftOut {
         }
         let mut state = self.state();
         if !state.images.contains_key(&place) {
-            let reason = error.to_string();
+            let reason = with_causes(&error);
             if state.images.len() < NAMED {
                 tracing::warn!("left out: {reason}");
                 state.told += 1;

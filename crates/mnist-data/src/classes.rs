@@ -7,7 +7,10 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result, first_few};
-use crate::regular::{MAX_TABLE, read_regular};
+use crate::regular::read_regular;
+
+/// The most bytes that a file of class names may have.
+const MAX_NAMES_BYTES: u64 = 4 << 20;
 
 /// So many classes a message names at most.
 const LISTED: usize = 20;
@@ -53,7 +56,7 @@ impl Classes {
         Ok(Self { names, labels })
     }
 
-    /// Class names from a file, one a line, in the order of their labels. Empty lines at its end do not count.
+    /// Class names from a file of at most 4 MiB, one a line, in the order of their labels. Empty lines at its end do not count.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::NotRegular`]; [`Error::Table`] for a line that is empty or names a class again, and
@@ -64,7 +67,7 @@ impl Classes {
             line: line as u64,
             problem,
         };
-        let text = String::from_utf8(read_regular(path, MAX_TABLE)?).map_err(|error| {
+        let text = String::from_utf8(read_regular(path, MAX_NAMES_BYTES)?).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
             at(line, "is not UTF-8".into())

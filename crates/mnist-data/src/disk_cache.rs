@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use crate::decode::{MAX_BYTES, Picture};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::folder::Sample;
 use crate::pixel_file::{PixelFile, PixelWriter};
 use crate::regular;
@@ -183,7 +183,10 @@ impl OpenCache {
     }
 
     fn give_up(&self, error: &Error) -> Recording {
-        tracing::warn!("images are decoded again in every run: {error}");
+        tracing::warn!(
+            "images are decoded again in every run: {}",
+            with_causes(error)
+        );
         Recording::Off
     }
 

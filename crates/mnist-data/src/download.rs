@@ -12,7 +12,7 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
 use crate::checksum::pump;
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::progress::{Progress, Unit};
 
 /// A host that does not answer in this time is passed over.
@@ -109,7 +109,7 @@ fn attempt(
         416 if content_range(&response) == format!("bytes */{have}") => Ok(()),
         206 | 416 if have > 0 => {
             fs::remove_file(part)
-                .map_err(|error| Failure::new(Error::io("remove", part)(error)))?;
+                .map_err(|error| Failure::new(with_causes(&Error::io("remove", part)(error))))?;
             attempt(agent, url, part, limit, progress)
         }
         status => Err(Failure::new(format!("HTTP status {status}"))),
@@ -140,8 +140,8 @@ fn receive(
             "the answer is longer than the {limit} bytes there can be"
         )));
     }
-    let mut file =
-        open(part, have).map_err(|error| Failure::new(Error::io("open", part)(error)))?;
+    let mut file = open(part, have)
+        .map_err(|error| Failure::new(with_causes(&Error::io("open", part)(error))))?;
     let what = part.file_stem().unwrap_or_default().to_string_lossy();
     progress.start(&what, expected, Unit::Bytes);
     progress.advance(have);

@@ -22,7 +22,7 @@ pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried, as in "cannot {action} PATH".
         action: &'static str,
@@ -159,8 +159,8 @@ pub enum Error {
         problem: String,
     },
 
-    /// A class folder outside the training split that training does not know.
-    #[error("{}: class `{class}` is not among the classes of the training split ({known})", path.display())]
+    /// A class folder of a class that the training split, or the weights, do not have.
+    #[error("{}: class `{class}` is not among the known classes ({})", path.display(), known)]
     UnknownClass {
         /// The class folder.
         path: PathBuf,
@@ -241,6 +241,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether arguments or settings are at fault, be it that the images show it only later, and
+    /// not the images or the system.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Setting { .. } | Self::Table { .. } | Self::UnknownName { .. }
+        )
+    }
+
     /// For `map_err`: an [`Error::Io`] that says what was tried on `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
@@ -249,5 +259,32 @@ impl Error {
             path,
             source,
         }
+    }
+}
+
+/// An error and what caused it, joined by colons: for where only the text is kept.
+///
+/// The text of an error in these crates does not repeat that of its
+/// [`source`](std::error::Error::source).
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = std::fs::read("no/such/file").unwrap_err();
+        let cause = missing.to_string();
+        let error = Error::io("read", Path::new("no/such/file"))(missing);
+        assert_eq!(error.to_string(), "cannot read no/such/file");
+        assert_eq!(
+            with_causes(&error),
+            format!("cannot read no/such/file: {cause}")
+        );
     }
 }

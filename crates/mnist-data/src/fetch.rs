@@ -10,7 +10,7 @@ use ureq::Agent;
 use crate::catalogue::{DatasetName, FileSpec, Plan};
 use crate::checksum::{Checksum, pump};
 use crate::download::{self, Failure};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::progress::Progress;
 use crate::{atomic, idx, package};
 
@@ -127,7 +127,11 @@ fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bo
     match install(file, source, dir) {
         Ok(()) => Ok(true),
         Err(error) => {
-            progress.note(&format!("{} is of no use: {error}", gz.display()));
+            progress.note(&format!(
+                "{} is of no use: {}",
+                gz.display(),
+                with_causes(&error)
+            ));
             Ok(false)
         }
     }
@@ -181,13 +185,14 @@ fn from_url(
         let installed = File::open(&part)
             .map_err(Error::io("open", &part))
             .and_then(|source| install(file, source, dir));
-        fs::remove_file(&part).map_err(|error| Failure::new(Error::io("remove", &part)(error)))?;
+        fs::remove_file(&part)
+            .map_err(|error| Failure::new(with_causes(&Error::io("remove", &part)(error))))?;
         match installed {
             Ok(()) => return Ok(()),
             Err(_) if resumed => {
                 progress.note(&format!("{}: damaged; starting afresh", part.display()))
             }
-            Err(error) => return Err(Failure::new(error)),
+            Err(error) => return Err(Failure::new(with_causes(&error))),
         }
     }
 }

@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 
 use crate::atomic;
 use crate::catalogue::{FileSpec, Package};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::fetch::install;
 use crate::progress::{Progress, Unit};
 
@@ -38,7 +38,7 @@ pub(crate) fn bring(
 ) -> std::result::Result<(), String> {
     progress.start(&package.to_string(), None, Unit::Items);
     let outcome = scratch_in(dir)
-        .map_err(|error| error.to_string())
+        .map_err(|error| with_causes(&error))
         .and_then(|scratch| match package {
             Package::Npm { spec, folder } => from_npm(spec, folder, files, scratch.path(), dir),
             Package::Debian { name, folder } => {
@@ -79,7 +79,8 @@ fn from_npm(
         TIMEOUT,
     )?;
     let archive = only_file(scratch, "tgz")?;
-    let installed = unpack_tgz(&archive, folder, files, dir).map_err(|error| error.to_string())?;
+    let installed =
+        unpack_tgz(&archive, folder, files, dir).map_err(|error| with_causes(&error))?;
     match files.iter().find(|file| !installed.contains(&file.name)) {
         Some(file) => Err(format!("the package holds no {folder}/{}", file.name)),
         None => Ok(()),
@@ -157,8 +158,8 @@ fn from_debian(
             .join(folder)
             .join(format!("{}.gz", file.name));
         let source =
-            File::open(&path).map_err(|error| Error::io("open", &path)(error).to_string())?;
-        install(file, source, dir).map_err(|error| error.to_string())?;
+            File::open(&path).map_err(|error| with_causes(&Error::io("open", &path)(error)))?;
+        install(file, source, dir).map_err(|error| with_causes(&error))?;
     }
     Ok(())
 }
@@ -171,7 +172,7 @@ fn absolute(scratch: &Path, within: &str) -> std::result::Result<String, String>
         fs::canonicalize(scratch.join(first))
     };
     let path =
-        create().map_err(|error| Error::io("create a folder in", scratch)(error).to_string())?;
+        create().map_err(|error| with_causes(&Error::io("create a folder in", scratch)(error)))?;
     path.into_os_string()
         .into_string()
         .map_err(|_| "the folder's name is not UTF-8".to_owned())
@@ -180,7 +181,7 @@ fn absolute(scratch: &Path, within: &str) -> std::result::Result<String, String>
 /// The file in `folder` with this extension.
 fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, String> {
     let entries =
-        fs::read_dir(folder).map_err(|error| Error::io("list", folder)(error).to_string())?;
+        fs::read_dir(folder).map_err(|error| with_causes(&Error::io("list", folder)(error)))?;
     entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|found| found == extension))
@@ -197,7 +198,7 @@ fn run(
     timeout: Duration,
 ) -> std::result::Result<(), String> {
     let log = folder.join(".log");
-    let say = |error: std::io::Error| Error::io("run a client in", folder)(error).to_string();
+    let say = |error: std::io::Error| with_causes(&Error::io("run a client in", folder)(error));
     let output = File::create(&log).map_err(say)?;
     let mut child = Command::new(program)
         .args(arguments)

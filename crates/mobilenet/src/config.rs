@@ -21,6 +21,9 @@ pub const TORCHVISION_MOMENTUM: f64 = 0.01;
 /// and not the weights; with 0.1 they have caught up after a few dozen.
 pub const SCRATCH_MOMENTUM: f64 = 0.1;
 
+/// The largest width multiplier.
+pub const MAX_WIDTH: f64 = 10.0;
+
 /// Which MobileNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
@@ -175,7 +178,7 @@ impl ModelConfig {
     /// # Errors
     /// If the width makes no network.
     pub fn network(&self) -> Result<NetworkSpec> {
-        if !(self.width > 0.0 && self.width <= 10.0) {
+        if !(self.width > 0.0 && self.width <= MAX_WIDTH) {
             return Err(Error::Width(self.width));
         }
         let (naming, backbone) = match self.name {

@@ -15,7 +15,7 @@ pub enum Error {
     #[error(transparent)]
     Spec(#[from] engine::SpecError),
     /// A width that makes no network.
-    #[error("model width is {0}, expected a number above 0 and at most 10")]
+    #[error("model width is {0}, expected a number above 0 and at most {max}", max = crate::MAX_WIDTH)]
     Width(f64),
     /// A value out of its range.
     #[error("`{key}` is {found}; expected {expected}")]
@@ -48,7 +48,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("cannot access {path}")]
     File {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum Error {
         nearest: Vec<(String, String)>,
     },
     /// A file for another program was not kept, because it is no good.
-    #[error("{path} was not written: {source}")]
+    #[error("{path} was not written")]
     Export {
         /// The file.
         path: PathBuf,
@@ -136,6 +136,16 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether arguments or settings are at fault, and not a file or this crate: they ask for
+    /// numbers that a network or a device does not compute in, or for no network.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Precision(_) | Self::NoBf16(_) | Self::OnlyF32(..) | Self::Width(_)
+        )
+    }
+
     /// Makes errors of what the system says of the file at `path`.
     pub(crate) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Error::File {

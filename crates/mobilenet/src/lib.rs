@@ -35,7 +35,9 @@ pub mod zoo;
 
 pub use classes::{ClassOrder, ClassRows};
 pub use composed::Composed;
-pub use config::{HeadKind, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant};
+pub use config::{
+    HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+};
 pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};
 pub use error::{Error, Result};

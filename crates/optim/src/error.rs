@@ -62,6 +62,14 @@ pub enum Error {
     State(String),
 }
 
+impl Error {
+    /// Whether a setting is at fault, and not a call or a saved state.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Setting { .. })
+    }
+}
+
 /// Passes if `ok`; otherwise names the setting, its value and what it should have been.
 pub(crate) fn require(
     ok: bool,

@@ -19,10 +19,10 @@ pub enum Error {
     #[error(transparent)]
     Optim(#[from] optim::Error),
     /// A tensor operation failed.
-    #[error("tensor operation failed: {0}")]
+    #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
     /// A file or folder of the run cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot access {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -140,6 +140,22 @@ fn kept(best: &Option<PathBuf>) -> String {
 }
 
 impl Error {
+    /// Whether arguments or configuration are at fault, be it that they show it only later: when
+    /// the data, the network or the optimizer meet them.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::ClassCount { .. }
+            | Self::UnnamedClasses { .. }
+            | Self::ClassOrder { .. } => true,
+            Self::Data(error) => error.is_usage(),
+            Self::Network(error) => error.is_usage(),
+            Self::Optim(error) => error.is_usage(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

@@ -1,11 +1,10 @@
 use std::io::Write;
 
-use anyhow::Context;
 use mobilenet::ClassOrder;
 use trainer::{Error, Evaluation, InferenceOptions};
 
 use crate::args::EvaluateArgs;
-use crate::terminal::{Terminal, Work};
+use crate::terminal::{Terminal, Work, shown};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let opened = super::open(&args.weights, &args.inference, terminal)?;
@@ -16,12 +15,8 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         ..opened.options.clone()
     };
     let progress = Work::new(terminal);
-    let result = match trainer::evaluate(&classifier, &args.data, options, &progress) {
-        Err(error @ (Error::UnnamedClasses { .. } | Error::ClassOrder { .. })) => {
-            return Err(error).context("--classes FILE is needed");
-        }
-        result => result?,
-    };
+    let result = trainer::evaluate(&classifier, &args.data, options, &progress);
+    let result = result.map_err(with_remedy)?;
     if let Some(assumed) = assumed(&result) {
         terminal.line(&assumed);
     }
@@ -56,6 +51,19 @@ fn assumed(result: &Evaluation) -> Option<String> {
     }
 }
 
+/// The same error, with the way to name the classes where that would help.
+fn with_remedy(error: trainer::Error) -> anyhow::Error {
+    let remedy = match error {
+        Error::UnnamedClasses { .. } | Error::ClassOrder { .. } => "--classes FILE is needed",
+        Error::Data(mnist_data::Error::UnknownClass { .. }) => {
+            "the weights have other classes than the images; if they are the same under other \
+             names, give their names with --classes FILE, in the order of the weights"
+        }
+        _ => return error.into(),
+    };
+    anyhow::Error::from(error).context(remedy)
+}
+
 fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     writeln!(out, "images {}", result.images)?;
     if result.skipped > 0 {
@@ -66,22 +74,23 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     }
     writeln!(out, "accuracy {:.4}", result.accuracy)?;
     writeln!(out, "loss {:.4}", result.loss)?;
-    let name = result
+    let names: Vec<_> = result
         .classes
         .iter()
-        .map(|class| class.name.chars().count())
-        .max();
+        .map(|class| shown(&class.name))
+        .collect();
+    let name = names.iter().map(|name| name.chars().count()).max();
     let width = name.unwrap_or(0).max("macro average".len());
     writeln!(
         out,
         "\n{:width$}  images  precision  recall      F1",
         "class"
     )?;
-    for class in &result.classes {
+    for (name, class) in names.iter().zip(&result.classes) {
         writeln!(
             out,
             "{:width$}  {:6}  {:9.4}  {:6.4}  {:6.4}",
-            class.name, class.support, class.precision, class.recall, class.f1
+            name, class.support, class.precision, class.recall, class.f1
         )?;
     }
     writeln!(

@@ -2,13 +2,15 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 
+use trainer::config::MAX_FILE_BYTES;
+
 use crate::args::ImportConfigArgs;
 use crate::terminal::Terminal;
 
 pub(crate) fn import_config(args: &ImportConfigArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let origin = args.file.display().to_string();
-    let text =
-        std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {origin}"))?;
+    let text = mnist_data::read_text(&args.file, MAX_FILE_BYTES)
+        .with_context(|| format!("cannot read {origin}"))?;
     let imported = trainer::import_config(&text, &origin)?;
     for remark in &imported.remarks {
         terminal.line(remark);

@@ -4,6 +4,7 @@ use candle_core::Device;
 use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
+use crate::terminal::shown;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let given = super::given(&args.given)?;
@@ -34,7 +35,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         writeln!(out, "epoch               {epoch}")?;
         writeln!(out, "score               {score:.5}")?;
     }
-    let names = &metadata.class_names;
+    let names = metadata.class_names.iter().map(|name| shown(name));
+    let names: Vec<_> = names.collect();
     let unnamed = match metadata.class_order.is_named() {
         true => "",
         false => " (the numbers of the outputs: the file names no classes)",
@@ -46,14 +48,13 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         names.join(", ")
     )?;
     writeln!(out, "parameters          {}", network.parameters().len())?;
-    let report = loaded
-        .report
-        .to_string()
-        .replace('\n', "\n                    ");
+    let report = loaded.report.to_string();
+    let report: Vec<_> = report.lines().map(shown).collect();
+    let report = report.join("\n                    ");
     writeln!(out, "file                {report}\n")?;
     for (name, tensor) in network.tensors()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();
-        writeln!(out, "{name:56} {dtype} {:?}", tensor.dims())?;
+        writeln!(out, "{:56} {dtype} {:?}", shown(&name), tensor.dims())?;
     }
     out.flush()?;
     Ok(())

@@ -21,6 +21,7 @@ use candle_core::Device;
 use mnist_data::{BadImage, Classes};
 use mobilenet::Model;
 use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
+use trainer::config::check_batch;
 use trainer::{Classifier, InferenceOptions, RunDir};
 
 use crate::args::{GivenArgs, InferenceArgs, RunArgs};
@@ -100,6 +101,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
             metadata,
             ..
         } = loaded;
+        check_batch(args.batch_size.get(), metadata.image_size)?;
         network.set_precision(args.precision)?;
         Ok((network, metadata))
     });

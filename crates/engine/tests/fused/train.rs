@@ -1,6 +1,6 @@
 //! Training against the reference: logits, running statistics, and the gradient as a slope.
 
-use engine::{Fused, ImagePixels, Images, NetworkSpec};
+use engine::{Fused, ImagePixels, Images, NetworkSpec, RunningStatistics};
 
 use crate::reference::{Map, Mode, Numbers, Output, forward};
 use crate::{Bytes, Case, Random, assert_close, images, isas, random_spec};

@@ -18,7 +18,7 @@ const MOST: usize = 1 << 16;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused.
-    #[error("{path}: {source}")]
+    #[error("cannot access {path}")]
     File {
         /// The file.
         path: PathBuf,

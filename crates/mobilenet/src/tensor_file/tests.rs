@@ -228,7 +228,7 @@ fn what_is_no_file_is_refused_at_once() {
         "{error}"
     );
     let missing = TensorFile::open(&folder.path().join("missing")).expect_err("a refusal");
-    assert!(missing.to_string().contains("missing: "), "{missing}");
+    assert!(missing.to_string().ends_with("missing"), "{missing}");
     #[cfg(unix)]
     {
         let error = TensorFile::open(Path::new("/dev/null")).expect_err("a refusal");

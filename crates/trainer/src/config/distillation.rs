@@ -4,9 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
-use super::validate::require;
-
 /// Knowledge distillation: Hinton et al., 2015.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,20 +34,5 @@ impl DistillationConfig {
             temperature: default_temperature(),
             weight: default_weight(),
         }
-    }
-
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        require(
-            self.temperature.is_finite() && self.temperature > 0.0,
-            "distillation.temperature",
-            self.temperature,
-            "a finite number above 0",
-        )?;
-        require(
-            self.weight > 0.0 && self.weight <= 1.0,
-            "distillation.weight",
-            self.weight,
-            "a share above 0 and at most 1",
-        )
     }
 }

@@ -1,161 +1,267 @@
-//! Unknown keys are found layer by layer, so that the error can name the file
-//! they stand in and the key that was probably meant.
+//! What the list of keys says of a layer of a configuration.
 
-use mnist_data::AugmentConfig;
-use optim::{EmaConfig, LrScheduleConfig, OptimizerConfig};
-use serde_json::{Value, json};
+use std::fmt;
 
-use super::{ConfigError, DistillationConfig, LossConfig, RunConfig};
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::ConfigError;
+use super::list::{KEYS, MOST};
 
 /// Sections whose keys depend on their `type`. A layer that names a `type`
 /// starts such a section afresh instead of adding to a lower layer's keys.
 const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
+/// So many characters of a value are shown at most.
+const SHOWN: usize = 60;
+
 /// Whether the keys of the section `name` depend on its `type`.
-pub fn is_tagged_section(name: &str) -> bool {
+pub(super) fn is_tagged_section(name: &str) -> bool {
     TAGGED.contains(&name)
 }
 
-/// Refuses a key that no section has.
-///
-/// `table` is one layer of a configuration, and may leave out any key; `origin`
-/// names it in the error ("configs/mnist.toml", "--set").
-///
-/// # Errors
-///
-/// [`ConfigError::UnknownKey`], with the nearest valid key.
-pub fn check_keys(table: &toml::Table, origin: &str) -> Result<(), ConfigError> {
-    let mut schema =
-        serde_json::to_value(RunConfig::default()).map_err(|e| ConfigError::parse(origin, &e))?;
-    // What is absent by default shows none of its keys there.
-    schema["warmup"] = json!({ "steps": null, "epochs": null, "start_factor": null });
-    schema["data"]["sample_weights"]["file"] = Value::Null;
-    let every_operation = r#"{ "resized_crop": true, "horizontal_flip": true,
-        "vertical_flip": true, "affine": true, "elastic": true, "rand_augment": true,
-        "color_jitter": true, "erasing": true }"#;
-    let augment: AugmentConfig =
-        serde_json::from_str(every_operation).map_err(|e| ConfigError::parse(origin, &e))?;
-    schema["augment"] = Value::Object(augment.explicit());
-    schema["ema"] =
-        serde_json::to_value(EmaConfig::default()).map_err(|e| ConfigError::parse(origin, &e))?;
-    schema["distillation"] = serde_json::to_value(DistillationConfig::new(""))
-        .map_err(|e| ConfigError::parse(origin, &e))?;
-    check_section(table, &schema, &schema, "", origin)
+/// A key of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// With its section: `train.epochs`.
+    pub path: &'static str,
+    /// The `type`s of its section that have it; empty where all have it.
+    pub types: &'static [&'static str],
+    /// What its value may be.
+    pub kind: Kind,
+    /// What it is for.
+    pub text: &'static str,
 }
 
+/// What the value of a key may be. [`Display`](fmt::Display) says so in words.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `true` or `false`; an operation of `[augment]` may also be a table of its keys.
+    Switch,
+    /// A whole number from the first to the second.
+    Whole(u64, u64),
+    /// A finite number for which the function holds, in words and as a function.
+    Number(&'static str, fn(f64) -> bool),
+    /// Text that is not empty.
+    Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A list of so many, or of any number.
+    List(Option<usize>, &'static Kind),
+    /// A table of keys that are in the list themselves.
+    Section,
+    /// A word, or another kind.
+    Or(&'static str, &'static Kind),
+    /// Whatever the function accepts; its error says what is expected.
+    Read(fn(&Value) -> Result<(), String>),
+}
+
+impl Kind {
+    /// Whether `value` is of this kind; the error says what is expected.
+    ///
+    /// Nothing is converted, but that a whole number is a number too.
+    fn accepts(self, value: &Value) -> Result<(), String> {
+        let fits = match (self, value) {
+            (Self::Read(read), value) => return read(value),
+            (Self::Switch, Value::Boolean(_)) => true,
+            (Self::Whole(least, most), Value::Integer(number)) => {
+                u64::try_from(*number).is_ok_and(|number| (least..=most).contains(&number))
+            }
+            (Self::Number(_, fits), Value::Float(number)) => number.is_finite() && fits(*number),
+            (Self::Number(_, fits), Value::Integer(number)) => {
+                let float = *number as f64;
+                float as i128 == i128::from(*number) && fits(float)
+            }
+            (Self::Text, Value::String(text)) => !text.is_empty(),
+            (Self::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
+            (Self::List(length, kind), Value::Array(values)) => {
+                length.is_none_or(|length| length == values.len())
+                    && values.iter().all(|value| kind.accepts(value).is_ok())
+            }
+            (Self::Or(word, _), Value::String(text)) if text == word => true,
+            (Self::Or(_, kind), value) => kind.accepts(value).is_ok(),
+            _ => false,
+        };
+        fits.then_some(()).ok_or_else(|| self.to_string())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch => f.write_str("true or false"),
+            Self::Whole(least, MOST) => write!(f, "a whole number, at least {least}"),
+            Self::Whole(least, most) if least + 1 == *most => write!(f, "{least} or {most}"),
+            Self::Whole(least, most) => {
+                write!(f, "a whole number, at least {least} and at most {most}")
+            }
+            Self::Number(words, _) => f.write_str(words),
+            Self::Text => f.write_str("text that is not empty, in quotes"),
+            Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Self::List(Some(length), kind) => write!(f, "a list of {length}, each {kind}"),
+            Self::List(None, kind) => write!(f, "a list, each {kind}"),
+            Self::Section => f.write_str("a table of its keys"),
+            Self::Or(word, kind) => write!(f, "{kind}, or \"{word}\""),
+            // Its answer to a value that nothing accepts.
+            Self::Read(read) => {
+                f.write_str(&read(&Value::Boolean(false)).err().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Whether a word is one of a type's; the error lists them.
+pub(super) fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
+    // Of the empty word, which none has, the error lists the words.
+    let text = value.as_str().unwrap_or_default().to_owned();
+    T::deserialize(Value::String(text))
+        .map(drop)
+        .map_err(|error| {
+            let message = error.message();
+            let expected = message.split_once("expected ");
+            expected.map_or(message, |(_, words)| words).to_owned()
+        })
+}
+
+/// Refuses a key that no section has, and a value that its key cannot have.
+///
+/// `layer` is one layer of a configuration, and may leave out any key; `below` is what the layers
+/// below it come to, which may say what `type` its sections have.
+pub(super) fn check(layer: &Table, below: &Table) -> Result<(), ConfigError> {
+    check_section(layer, "", None, below)
+}
+
+/// The same of the section at `path`, which may have a `type`.
 fn check_section(
-    table: &toml::Table,
-    section: &Value,
-    schema: &Value,
+    section: &Table,
     path: &str,
-    origin: &str,
+    of: Option<&str>,
+    below: &Table,
 ) -> Result<(), ConfigError> {
-    for (key, value) in table {
-        let full = join(path, key);
-        let Some(known) = section.get(key) else {
-            return Err(unknown(&full, section, schema, path, origin));
-        };
-        let Some(inner) = value.as_table() else {
-            continue;
-        };
-        if is_tagged_section(&full) {
-            check_section(
-                inner,
-                &tagged_keys(&full, inner, origin)?,
-                schema,
-                &full,
-                origin,
-            )?;
-        } else if known.is_object() {
-            check_section(inner, known, schema, &full, origin)?;
+    // A wrong type would make the other keys look wrong.
+    let first = section.iter().filter(|(name, _)| *name == "type");
+    for (name, value) in first.chain(section) {
+        // In quotes, a name may have dots in it.
+        if name.contains('.') {
+            return Err(unknown(&join(path, &format!("{name:?}")), path, of));
+        }
+        let full = join(path, name);
+        match (value, section_path(&full), find(&full, of)) {
+            (Value::Table(inner), Some(_), _) => {
+                let of = is_tagged_section(&full).then(|| type_of(inner, below.get(&full)));
+                check_section(inner, &full, of.flatten(), below)?;
+            }
+            (value, is_section, Some(key)) => {
+                let accepted = key.kind.accepts(value);
+                accepted.map_err(|expected| match (key.kind, is_section) {
+                    (Kind::Switch, Some(_)) => invalid(
+                        key.path,
+                        value,
+                        "true, false or a table of its keys".to_owned(),
+                    ),
+                    _ => invalid(key.path, value, expected),
+                })?;
+            }
+            (value, Some(path), None) => {
+                return Err(invalid(path, value, Kind::Section.to_string()));
+            }
+            (_, None, None) => return Err(unknown(&full, path, of)),
         }
     }
     Ok(())
 }
 
-/// The keys a tagged section may have: those of its type, or of every type when the layer names none.
-fn tagged_keys(section: &str, layer: &toml::Table, origin: &str) -> Result<Value, ConfigError> {
-    let variants = match section {
-        "optimizer" => serde_json::to_value(OptimizerConfig::all()),
-        "loss" => serde_json::to_value(LossConfig::all()),
-        _ => serde_json::to_value(LrScheduleConfig::all()),
-    }
-    .map_err(|e| ConfigError::parse(origin, &e))?;
-    let wanted = layer.get("type").and_then(toml::Value::as_str);
-    let mut keys = serde_json::Map::new();
-    for variant in variants.as_array().into_iter().flatten() {
-        let named = variant.get("type").and_then(Value::as_str);
-        if wanted.is_none() || wanted == named {
-            keys.extend(variant.as_object().cloned().unwrap_or_default());
-        }
-    }
-    // An unknown type is reported by name when the whole is deserialised.
-    keys.entry("type").or_insert(Value::Null);
-    Ok(Value::Object(keys))
+/// The `type` of a section, which the layer names or a lower one.
+fn type_of<'a>(section: &'a Table, below: Option<&'a Value>) -> Option<&'a str> {
+    let named = section.get("type");
+    named.or_else(|| below?.get("type"))?.as_str()
 }
 
-fn unknown(full: &str, section: &Value, schema: &Value, path: &str, origin: &str) -> ConfigError {
-    let mut candidates: Vec<String> = names(section).map(|name| join(path, name)).collect();
-    candidates.extend(leaves(schema, ""));
+fn find(path: &str, of: Option<&str>) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path && is_of(key, of))
+}
+
+fn is_of(key: &Key, of: Option<&str>) -> bool {
+    key.types.is_empty() || of.is_none_or(|of| key.types.contains(&of))
+}
+
+/// The path, if other keys lie below it.
+fn section_path(path: &str) -> Option<&'static str> {
+    KEYS.iter().find_map(|key| {
+        let rest = key.path.strip_prefix(path)?;
+        rest.starts_with('.').then(|| &key.path[..path.len()])
+    })
+}
+
+fn invalid(key: &'static str, value: &Value, expected: String) -> ConfigError {
+    ConfigError::Invalid {
+        key,
+        found: shortened(&value.to_string()),
+        expected,
+    }
+}
+
+/// The beginning of a text that may be long.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn unknown(full: &str, path: &str, of: Option<&str>) -> ConfigError {
+    let names = names(path, of);
+    let near = names.iter().map(|name| join(path, name));
+    let all = KEYS.iter().map(|key| key.path.to_owned());
     let name = last(full);
     let close = (name.chars().count() / 3).max(1);
-    let nearest = candidates
-        .iter()
+    let nearest = near
+        .chain(all)
+        // Every name of thousands of characters is as far from all others as it is long.
+        .filter(|candidate| last(candidate).len().abs_diff(name.len()) <= close)
         .map(|candidate| {
             (
-                strsim::damerau_levenshtein(name, last(candidate)),
+                strsim::damerau_levenshtein(name, last(&candidate)),
                 candidate,
             )
         })
-        .filter(|(distance, _)| *distance <= close)
+        .filter(|(distance, candidate)| *distance <= close && candidate != full)
         .min_by_key(|(distance, _)| *distance);
+    let section = match (path, of) {
+        ("", _) => "a configuration".to_owned(),
+        (path, None) => format!("[{path}]"),
+        (path, Some(of)) => format!("[{path}] of type \"{of}\""),
+    };
     ConfigError::UnknownKey {
-        origin: origin.to_owned(),
-        key: full.to_owned(),
+        key: shortened(full),
         hint: match nearest {
             Some((_, candidate)) => format!("did you mean `{candidate}`?"),
-            None => format!(
-                "{} has: {}",
-                if path.is_empty() {
-                    "a configuration".to_owned()
-                } else {
-                    format!("[{path}]")
-                },
-                names(section).collect::<Vec<_>>().join(", ")
-            ),
+            None => format!("{section} has: {}", names.join(", ")),
         },
     }
 }
 
-fn names(section: &Value) -> impl Iterator<Item = &str> {
-    section
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-}
-
-/// Every key of the schema with its full path.
-fn leaves(section: &Value, path: &str) -> Vec<String> {
-    let Some(object) = section.as_object() else {
-        return Vec::new();
-    };
-    object
-        .iter()
-        .flat_map(|(name, value)| {
-            let full = join(path, name);
-            let mut all = leaves(value, &full);
-            all.push(full);
-            all
-        })
-        .collect()
+/// What may stand in a section, once each.
+fn names(path: &str, of: Option<&str>) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in KEYS.iter().filter(|key| is_of(key, of)) {
+        let rest = match path {
+            "" => Some(key.path),
+            path => key
+                .path
+                .strip_prefix(path)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let name = rest.and_then(|rest| rest.split('.').next());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
     }
 }
 
@@ -166,22 +272,24 @@ fn last(full: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RunConfig;
 
     fn hint(text: &str) -> String {
-        check_keys(&text.parse().unwrap(), "a.toml")
-            .unwrap_err()
-            .to_string()
+        let error = RunConfig::from_toml(text, "a.toml").unwrap_err();
+        error.to_string()
     }
 
     #[test]
     fn a_misspelt_key_is_named_with_its_file_and_neighbour() {
         let message = hint("[data]\nbatch_sise = 3\n");
-        assert!(message.contains("a.toml"), "{message}");
-        assert!(message.contains("`data.batch_sise`"), "{message}");
-        assert!(
-            message.contains("did you mean `data.batch_size`?"),
-            "{message}"
-        );
+        for said in [
+            "a.toml",
+            "`data.batch_sise`",
+            "did you mean `data.batch_size`?",
+        ] {
+            assert!(message.contains(said), "{message}");
+        }
+        assert!(hint("[trian]\n").contains("did you mean `train`?"));
     }
 
     #[test]
@@ -192,23 +300,20 @@ mod tests {
 
     #[test]
     fn a_key_like_no_other_gets_the_list() {
-        assert!(hint("[warp]\n").contains("a configuration has: "));
-        assert!(hint("[model]\nquantum_foam = 1\n").contains("[model] has: "));
+        assert!(hint("[warp]\n").contains("a configuration has: data, model, train"));
+        assert!(hint("[model]\nquantum_foam = 1\n").contains("[model] has: name, classes"));
+        assert!(hint(&format!("{} = 1", "a".repeat(100_000))).len() < 500);
     }
 
     #[test]
     fn a_typed_section_takes_the_keys_of_its_type_only() {
         let sgd = "[optimizer]\ntype = \"sgd\"\nmomentum = 0.9\n";
-        check_keys(&sgd.parse().unwrap(), "a.toml").unwrap();
-        assert!(
-            hint("[optimizer]\ntype = \"adam\"\nmomentum = 0.9\n").contains("`optimizer.momentum`")
-        );
-        check_keys(&"[optimizer]\nmomentum = 0.9\n".parse().unwrap(), "a.toml").unwrap();
-    }
-
-    #[test]
-    fn every_key_of_the_default_is_valid() {
-        let table = toml::Table::try_from(RunConfig::default()).unwrap();
-        check_keys(&table, "default").unwrap();
+        assert!(RunConfig::from_toml(sgd, "a.toml").is_ok());
+        let message = hint("[optimizer]\ntype = \"adam\"\nmomentum = 0.9\n");
+        assert!(message.contains("`optimizer.momentum`"), "{message}");
+        // The type stands in a lower layer, or in none.
+        let momentum = "[optimizer]\nmomentum = 0.9\n".parse().unwrap();
+        assert!(check(&momentum, &Table::new()).is_ok());
+        assert!(check(&momentum, &sgd.parse().unwrap()).is_ok());
     }
 }

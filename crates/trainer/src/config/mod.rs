@@ -2,9 +2,13 @@
 
 mod choices;
 mod distillation;
+mod error;
 mod keys;
+mod layers;
+mod list;
+#[cfg(test)]
+mod odd_values;
 mod optional;
-mod read;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -25,8 +29,12 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 pub use distillation::DistillationConfig;
-pub use keys::{check_keys, is_tagged_section};
-pub use read::ConfigError;
+pub use error::ConfigError;
+pub(crate) use keys::shortened;
+pub use keys::{Key, Kind};
+pub use layers::{Layer, MAX_FILE_BYTES};
+pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
+pub use validate::check_batch;
 
 pub use crate::loss::{
     BinaryCrossEntropyConfig, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig,

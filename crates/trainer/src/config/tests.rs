@@ -9,7 +9,11 @@ use super::{ClassWeights, ConfigError, RunConfig};
 fn values_out_of_range_are_named() {
     for (text, key, expected) in [
         ("data.batch_size = 1", "data.batch_size", "at least 2"),
-        ("data.image_size = 0", "data.image_size", "8 to 2048"),
+        (
+            "data.image_size = 0",
+            "data.image_size",
+            "at least 8 and at most 2048",
+        ),
         ("data.limit = 0", "data.limit", "none"),
         (
             "data.limit = 100\ntrain.drop_last = true",
@@ -23,11 +27,15 @@ fn values_out_of_range_are_named() {
         ),
         ("data.source = \"idx\"", "data.idx_dir", "IDX"),
         ("data.workers = 0", "data.workers", "auto"),
-        ("data.prefetch = 0", "data.prefetch", "1 to 1024"),
+        (
+            "data.prefetch = 0",
+            "data.prefetch",
+            "at least 1 and at most 1024",
+        ),
         (
             "data.prefetch = 1000000000000",
             "data.prefetch",
-            "1 to 1024",
+            "at least 1 and at most 1024",
         ),
         (
             "data.bad_image_limit = 1.5",
@@ -126,12 +134,12 @@ fn values_out_of_range_are_named() {
         (
             "train.accumulate_batches = 0",
             "train.accumulate_batches",
-            "1 to 65536",
+            "at least 1 and at most 65536",
         ),
         (
             "train.accumulate_batches = 2000000000000",
             "train.accumulate_batches",
-            "1 to 65536",
+            "at least 1 and at most 65536",
         ),
         ("warmup = { epochs = -1.0 }", "epochs", "-1"),
         ("warmup = { steps = 5, epochs = 1.0 }", "warmup", "steps"),
@@ -205,7 +213,7 @@ fn values_of_the_wrong_type_are_named() {
         let error = RunConfig::from_toml(text, "a.toml").unwrap_err();
         let message = error.to_string();
         assert!(
-            matches!(error, ConfigError::Parse { .. }),
+            matches!(error, ConfigError::Layer { .. }),
             "{text}: {message}"
         );
         assert!(

@@ -1,9 +1,10 @@
 //! What a configuration must satisfy before anything is built from it.
 
-use mobilenet::weights::IMAGE_SIZES;
 use optim::{EmaConfig, LrScheduleConfig, PlateauMode};
+use toml::Table;
 
-use super::{ConfigError, DataSource, DistillationConfig, RunConfig};
+use super::keys::check;
+use super::{ConfigError, DataSource, RunConfig};
 
 /// `Err` naming the key unless `valid`.
 pub(super) fn require(
@@ -22,6 +23,25 @@ pub(super) fn require(
     })
 }
 
+/// The most bytes that the images of a batch may take.
+const MAX_BATCH_BYTES: usize = 4 << 30;
+
+/// Refuses a batch of images, of so many pixels a side, that takes more memory than 4 GiB.
+///
+/// # Errors
+///
+/// [`ConfigError::Invalid`] for `data.batch_size`, with the most that fit.
+pub fn check_batch(batch_size: usize, image_size: usize) -> Result<(), ConfigError> {
+    let image = image_size.saturating_mul(image_size).saturating_mul(3);
+    let most = MAX_BATCH_BYTES / image.max(1);
+    require(
+        batch_size <= most,
+        "data.batch_size",
+        batch_size,
+        format!("at most {most} images of {image_size} pixels a side, which are 4 GiB"),
+    )
+}
+
 impl RunConfig {
     /// Checks every range and combination that can be checked before the images are seen.
     ///
@@ -29,8 +49,10 @@ impl RunConfig {
     ///
     /// [`ConfigError::Invalid`] for the first key that is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        let table = Table::try_from(self);
+        let table = table.map_err(|error| ConfigError::parse("the configuration", &error))?;
+        check(&table, &Table::new())?;
         self.validate_data()?;
-        self.validate_model()?;
         self.validate_zoo()?;
         self.validate_train()?;
         self.validate_rules()
@@ -63,37 +85,7 @@ impl RunConfig {
             "auto",
             "the folder that holds the four IDX files, because data.source is \"idx\"",
         )?;
-        require(
-            IMAGE_SIZES.contains(&data.image_size),
-            "data.image_size",
-            data.image_size,
-            "8 to 2048 pixels",
-        )?;
-        // Batch normalisation of 1x1 maps has no variance over a single image.
-        require(
-            data.batch_size >= 2,
-            "data.batch_size",
-            data.batch_size,
-            "at least 2 images",
-        )?;
-        require(
-            data.limit != Some(0),
-            "data.limit",
-            0,
-            "at least 1 image, or \"none\" for all",
-        )?;
-        require(
-            data.workers != Some(0),
-            "data.workers",
-            0,
-            "at least 1 thread, or \"auto\"",
-        )?;
-        require(
-            (1..=1024).contains(&data.prefetch),
-            "data.prefetch",
-            data.prefetch,
-            "1 to 1024 batches",
-        )?;
+        check_batch(data.batch_size, data.image_size)?;
         require(
             data.limit
                 .is_none_or(|limit| !self.train.drop_last || limit >= data.batch_size),
@@ -103,145 +95,18 @@ impl RunConfig {
                 "at least data.batch_size ({}), because train.drop_last leaves out a batch that is not full",
                 data.batch_size
             ),
-        )?;
-        require(
-            data.validation.count >= 1,
-            "data.validation.count",
-            data.validation.count,
-            "at least 1 image",
-        )?;
-        require(
-            (0.0..=1.0).contains(&data.bad_image_limit),
-            "data.bad_image_limit",
-            data.bad_image_limit,
-            "a share of the images from 0 to 1",
-        )?;
-        let normalisation = &data.normalisation;
-        require(
-            normalisation.mean.iter().all(|mean| mean.is_finite()),
-            "data.normalisation.mean",
-            normalisation.mean,
-            "three finite numbers",
-        )?;
-        require(
-            normalisation
-                .std
-                .iter()
-                .all(|std| std.is_finite() && *std > 0.0),
-            "data.normalisation.std",
-            normalisation.std,
-            "three numbers above 0",
-        )
-    }
-
-    fn validate_model(&self) -> Result<(), ConfigError> {
-        let model = &self.model;
-        require(
-            model.classes.is_none_or(|classes| classes >= 2),
-            "model.classes",
-            model.classes.unwrap_or_default(),
-            "at least 2, or \"auto\"",
-        )?;
-        require(
-            model.width > 0.0 && model.width <= 8.0,
-            "model.width",
-            model.width,
-            "a multiplier above 0 and at most 8",
-        )?;
-        require(
-            (0.0..1.0).contains(&model.dropout),
-            "model.dropout",
-            model.dropout,
-            "a probability from 0 to below 1",
-        )?;
-        require(
-            model
-                .batch_norm_momentum
-                .is_none_or(|momentum| momentum > 0.0 && momentum <= 1.0),
-            "model.batch_norm_momentum",
-            model.batch_norm_momentum.unwrap_or_default(),
-            "a share above 0 and at most 1, or \"auto\"",
-        )?;
-        require(
-            model
-                .batch_norm_epsilon
-                .is_none_or(|epsilon| epsilon > 0.0 && epsilon < 1.0),
-            "model.batch_norm_epsilon",
-            model.batch_norm_epsilon.unwrap_or_default(),
-            "a number between 0 and 1, or \"auto\"",
-        )?;
-        require(
-            matches!(model.stem_stride, 1 | 2),
-            "model.stem_stride",
-            model.stem_stride,
-            "1 or 2",
         )
     }
 
     fn validate_train(&self) -> Result<(), ConfigError> {
         let train = &self.train;
         require(
-            train.epochs >= 1,
-            "train.epochs",
-            train.epochs,
-            "at least 1",
-        )?;
-        require(
-            train.learning_rate.is_finite() && train.learning_rate > 0.0,
-            "train.learning_rate",
-            train.learning_rate,
-            "a number above 0",
-        )?;
-        require(
             train.freeze_epochs <= train.epochs,
             "train.freeze_epochs",
             train.freeze_epochs,
             format!("at most train.epochs ({})", train.epochs),
         )?;
-        require(
-            train.patience != Some(0),
-            "train.patience",
-            0,
-            "at least 1 epoch, or \"none\"",
-        )?;
-        require(
-            (1..=65_536).contains(&train.accumulate_batches),
-            "train.accumulate_batches",
-            train.accumulate_batches,
-            "1 to 65536",
-        )?;
-        require(
-            (0.0..=1.0).contains(&train.backbone_learning_rate),
-            "train.backbone_learning_rate",
-            train.backbone_learning_rate,
-            "a share from 0 to 1 (to hold the backbone still, set train.freeze_epochs)",
-        )?;
-        require(
-            train.layer_decay > 0.0 && train.layer_decay <= 1.0,
-            "train.layer_decay",
-            train.layer_decay,
-            "a share above 0 and at most 1",
-        )?;
-        require(
-            train
-                .clip_gradient_value
-                .is_none_or(|value| value.is_finite() && value > 0.0),
-            "train.clip_gradient_value",
-            train.clip_gradient_value.unwrap_or_default(),
-            "a number above 0, or \"none\"",
-        )?;
-        require(
-            train
-                .clip_gradient_norm
-                .is_none_or(|norm| norm.is_finite() && norm > 0.0),
-            "train.clip_gradient_norm",
-            train.clip_gradient_norm.unwrap_or_default(),
-            "a number above 0, or \"none\"",
-        )?;
-        self.loss.validate(self.model.classes)?;
-        self.distillation
-            .as_ref()
-            .map_or(Ok(()), DistillationConfig::validate)
+        self.loss.validate(self.model.classes)
     }
 
     fn validate_rules(&self) -> Result<(), ConfigError> {

@@ -194,7 +194,10 @@ impl FeatureStore {
                 tracing::info!("{path}: features of {} images are kept here", file.len());
                 super::files::make_room(&place.path, place.max_bytes);
             }
-            Err(error) => tracing::warn!("features are computed again in every run: {error}"),
+            Err(error) => tracing::warn!(
+                "features are computed again in every run: {}",
+                mnist_data::with_causes(&error)
+            ),
         }
     }
 

@@ -54,6 +54,8 @@ const SMOOTHING: f64 = 0.95;
 const DIVERGED: f64 = 4.0;
 /// Steps before which neither its end nor a suggestion is looked for: the average has no past.
 const SETTLING: usize = 10;
+/// The most steps of a test.
+const MAX_STEPS: usize = 1_000_000;
 
 impl LrCurve {
     fn push(&mut self, learning_rate: f64, loss: f64) {
@@ -129,12 +131,13 @@ pub fn find_learning_rate(
 ) -> Result<LrCurve> {
     config.validate()?;
     let LrRange { from, to, steps } = range;
-    let fits = from > 0.0 && from < to && to.is_finite() && steps > SETTLING;
+    let counts = steps > SETTLING && steps <= MAX_STEPS;
+    let fits = from > 0.0 && from < to && to.is_finite() && counts;
     if !fits {
         return Err(ConfigError::Invalid {
             key: "range of learning rates",
             found: format!("{from:e} to {to:e} in {steps} steps"),
-            expected: format!("0 < from < to and more than {SETTLING} steps"),
+            expected: format!("0 < from < to and more than {SETTLING} steps, at most {MAX_STEPS}"),
         }
         .into());
     }

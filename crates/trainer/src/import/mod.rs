@@ -3,8 +3,10 @@
 mod keys;
 mod python;
 
+use std::collections::HashMap;
+
 use crate::RunConfig;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, MAX_FILE_BYTES, shortened};
 use keys::{Meaning, meaning};
 use python::{Entry, dictionary};
 
@@ -34,15 +36,45 @@ pub struct Imported {
 /// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or if what it asks for
 /// cannot be had here; it names the line and the key.
 pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> {
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let problem = format!("{} bytes; expected at most {MAX_FILE_BYTES}", text.len());
+        return Err(ConfigError::parse(origin, &problem));
+    }
     let entries =
         dictionary(text, keys::is_known).map_err(|problem| ConfigError::parse(origin, &problem))?;
-    let entries: Vec<&Entry> = entries.iter().collect();
-    let (body, remarks) = translate(&entries, origin)?;
-    RunConfig::from_toml(&body, origin).map_err(|error| blame(&entries, origin, &error))?;
+    let (entries, mut remarks) = last_of_each(&entries, origin);
+    let (body, more) = translate(&entries, origin)?;
+    remarks.extend(more);
+    RunConfig::from_toml(&body, origin).map_err(|error| match body.len() <= MAX_BLAMED_BYTES {
+        true => blame(&entries, origin, &error),
+        false => error,
+    })?;
     Ok(Imported {
         toml: format!("# Translated from {origin}. Keys left out have their defaults.\n\n{body}"),
         remarks,
     })
+}
+
+/// Translations that are longer are not searched for the entries that an error is about.
+const MAX_BLAMED_BYTES: usize = 1 << 16;
+
+/// The entries without those whose key comes again, which Python forgets too, and what is to be
+/// said of these.
+fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<String>) {
+    let lines = entries.iter().map(|entry| (entry.key.as_str(), entry));
+    let last: HashMap<&str, &Entry> = lines.collect();
+    let (kept, forgotten): (Vec<&Entry>, Vec<&Entry>) = entries
+        .iter()
+        .partition(|entry| std::ptr::eq(last[entry.key.as_str()], *entry));
+    let remark = |entry: &&Entry| {
+        let again = last[entry.key.as_str()].line;
+        format!(
+            "{}: this key comes again on line {again}, which counts",
+            place(entry, origin)
+        )
+    };
+    let remarks = forgotten.iter().map(remark).collect();
+    (kept, remarks)
 }
 
 /// Our configuration, not yet checked, and what to know about it.
@@ -66,7 +98,8 @@ fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), 
                 remarks.push(format!("{place}: this key is unknown and was left out"));
             }
             Err(problem) => {
-                let message = format!("{place} is {}; {problem}", entry.value);
+                let value = shortened(&entry.value.to_string());
+                let message = format!("{place} is {value}; {problem}");
                 return Err(ConfigError::Parse {
                     origin: "cannot be translated".to_owned(),
                     message,
@@ -88,18 +121,24 @@ fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), 
 }
 
 fn place(entry: &Entry, origin: &str) -> String {
-    format!("{origin}:{}: `{}`", entry.line, entry.key)
+    format!("{origin}:{}: `{}`", entry.line, shortened(&entry.key))
 }
 
 /// The same error, with the entries that it is about: those without which there would be none, or
 /// another one.
 fn blame(entries: &[&Entry], origin: &str, error: &ConfigError) -> ConfigError {
-    let message = error.to_string();
+    let message = error.without_layer().to_string();
+    // There are only so many keys that mean something.
+    let entries = entries.iter().copied();
+    let entries: Vec<&Entry> = entries.filter(|entry| keys::is_known(&entry.key)).collect();
     let is_guilty = |place: usize| {
         let others = [&entries[..place], &entries[place + 1..]].concat();
         let without =
             translate(&others, origin).and_then(|(body, _)| RunConfig::from_toml(&body, origin));
-        without.map_or_else(|error| error.to_string() != message, |_| true)
+        without.map_or_else(
+            |error| error.without_layer().to_string() != message,
+            |_| true,
+        )
     };
     let guilty = (0..entries.len()).filter(|&place| is_guilty(place));
     let places: Vec<String> = guilty.map(|at| place(entries[at], origin)).collect();
@@ -254,6 +293,48 @@ cfg = {
             "{:?}",
             imported.remarks
         );
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts() {
+        let imported = import_config("cfg = {'epochs': 2,\n'epochs': 3}", "c.py").unwrap();
+        assert!(imported.toml.contains("epochs = 3"), "{}", imported.toml);
+        let [remark] = &imported.remarks[..] else {
+            panic!("{:?}", imported.remarks);
+        };
+        assert!(
+            remark.starts_with("c.py:1: `epochs`") && remark.contains("line 2"),
+            "{remark}"
+        );
+    }
+
+    /// Each of these took time in the square of its length, minutes for a megabyte.
+    #[test]
+    fn large_files_are_read_in_one_go() {
+        let size = 1 << 18;
+        let fill = |line: &str, room: usize| line.repeat((size - room) / line.len());
+        let keys = (0..10_000).map(|number| format!("'key{number}': {number},\n"));
+        let many = format!("cfg = {{\n'epochs': 0,\n{}}}", keys.collect::<String>());
+        let error = import_config(&many, "c.py").unwrap_err().to_string();
+        assert!(error.starts_with("c.py:2: `epochs`"), "{error}");
+        let same = format!("cfg = {{\n{}}}", fill("'epochs': 3,\n", 100));
+        assert!(import_config(&same, "c.py").is_ok());
+        for hostile in [
+            fill("a={\n", 0),
+            fill("a={'b': [\n", 0),
+            fill("a={'b': x(\n", 0),
+            fill("a={'b': \"\"\"\n", 0),
+            fill("\\\"\"\"", 0),
+            fill("\\'", 0),
+            format!("a = {{'b': {}", fill("[", 100)),
+            format!("a = {{'b': {}", fill("{'c': ", 100)),
+        ] {
+            let error = import_config(&hostile, "c.py").unwrap_err().to_string();
+            assert!(error.len() < 200, "{error}");
+        }
+        let larger = "#\n".repeat(1 << 20);
+        let error = import_config(&larger, "c.py").unwrap_err().to_string();
+        assert!(error.contains("2097152 bytes"), "{error}");
     }
 
     #[test]

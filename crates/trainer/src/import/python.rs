@@ -1,5 +1,8 @@
 //! A dictionary of literals in a Python file, read as text. Nothing is ever run.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// A Python literal.
@@ -59,16 +62,19 @@ pub(super) fn dictionary(
     let mut reader = Reader {
         text: text.trim_start_matches('\u{feff}'),
         at: 0,
+        counted: (0, 1),
+        wasted: 0,
     };
     let mut best = None;
     let mut most = (0, 0);
     loop {
         if let Some(at) = reader.assigned_dictionary() {
-            let (line, mut entries) = (reader.at, Vec::new());
+            let (line, counted, mut entries) = (reader.at, reader.counted, Vec::new());
             reader.at = at;
             let read = reader.dict(0, &mut entries);
             if read.is_err() {
-                reader.at = line;
+                reader.wasted += reader.at - line;
+                (reader.at, reader.counted) = (line, counted);
             }
             // One that cannot be read counts with what was read of it, or else its fault would be
             // passed over wherever the file has another dictionary.
@@ -82,12 +88,22 @@ pub(super) fn dictionary(
             break;
         }
     }
+    if reader.is_lost() {
+        return reader.fail("too much of the file can be read neither as text nor as dictionaries");
+    }
     best.unwrap_or_else(|| Err("no line assigns a dictionary, as `cfg = {` does".to_owned()))
 }
+
+/// How many times its own length of a file is read in vain before it is given up.
+const MAX_WASTE: usize = 4;
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// A place and its line, counted from 1.
+    counted: (usize, usize),
+    /// Bytes that were read and are to be read again.
+    wasted: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -95,11 +111,19 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
-    fn line(&self) -> usize {
-        self.text[..self.at].matches('\n').count() + 1
+    /// The line of this place; counting goes on from the last place that was asked about.
+    fn line(&mut self) -> usize {
+        let (from, line) = self.counted;
+        let line = line + self.text[from..self.at].matches('\n').count();
+        self.counted = (self.at, line);
+        line
     }
 
-    fn fail<T>(&self, problem: &str) -> Result<T, String> {
+    fn is_lost(&self) -> bool {
+        self.wasted > MAX_WASTE * self.text.len()
+    }
+
+    fn fail<T>(&mut self, problem: &str) -> Result<T, String> {
         Err(format!("line {}: {problem}", self.line()))
     }
 
@@ -118,7 +142,7 @@ impl<'a> Reader<'a> {
     fn next_line(&mut self) -> bool {
         loop {
             let rest = self.rest();
-            match rest.chars().next() {
+            match rest.chars().next().filter(|_| !self.is_lost()) {
                 None => return false,
                 Some('\n') => {
                     self.at += 1;
@@ -237,11 +261,11 @@ impl<'a> Reader<'a> {
             }
             let mut characters = rest.chars();
             match characters.next() {
-                None => return self.fail("this text never ends"),
-                Some('\n') if quote.len() == 1 => return self.fail("this text never ends"),
+                None => return self.never_ends(at),
+                Some('\n') if quote.len() == 1 => return self.never_ends(at),
                 Some('\\') => {
                     let Some(escaped) = characters.next() else {
-                        return self.fail("this text never ends");
+                        return self.never_ends(at);
                     };
                     match escaped {
                         'n' => text.push('\n'),
@@ -258,6 +282,12 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    /// The error of a text of which so many bytes were read.
+    fn never_ends<T>(&mut self, read: usize) -> Result<T, String> {
+        self.wasted += read;
+        self.fail("this text never ends")
     }
 
     fn word(&mut self) -> Value {
@@ -305,115 +335,5 @@ impl<'a> Reader<'a> {
         Ok(Value::Expression(
             self.text[start..self.at].trim().to_owned(),
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(value: &str) -> Value {
-        let entries = any_keys(&format!("cfg = {{'a': {value}\n}}\n")).unwrap();
-        entries[0].value.clone()
-    }
-
-    fn any_keys(text: &str) -> Result<Vec<Entry>, String> {
-        dictionary(text, |_| true)
-    }
-
-    #[test]
-    fn literals_are_read_and_expressions_are_not_run() {
-        let text = |text: &str| Value::Text(text.to_owned());
-        for (written, read) in [
-            ("1", Value::Int(1)),
-            ("-3", Value::Int(-3)),
-            ("1_000", Value::Int(1000)),
-            ("0.", Value::Float(0.0)),
-            ("1e-3", Value::Float(1e-3)),
-            ("None", Value::None),
-            ("True", Value::Bool(true)),
-            ("\"a#b\" # c", text("a#b")),
-            ("'it\\'s'", text("it's")),
-            ("'C:\\data'", text("C:\\data")),
-            ("'''two\nlines'''", text("two\nlines")),
-            (
-                "[224, 224]",
-                Value::List(vec![Value::Int(224), Value::Int(224)]),
-            ),
-            ("(1,)", Value::List(vec![Value::Int(1)])),
-            ("[]", Value::List(Vec::new())),
-        ] {
-            assert_eq!(one(written), read, "{written}");
-        }
-        for written in [
-            "os.path.join('a', 'b')",
-            "1 + 2",
-            "'a' + b",
-            "DIR",
-            "f(x, [1])",
-            "nan",
-        ] {
-            assert_eq!(one(written), Value::Expression(written.to_owned()));
-        }
-    }
-
-    #[test]
-    fn the_first_dictionary_is_found_and_lines_are_counted() {
-        let text = "\u{feff}import os\n# cfg = {'x': 1}\nROOT = 'a'\ncfg = {  # all\n  'a': 1,\n\n  \"b\": 2, # end\n}\n";
-        let entries = any_keys(text).unwrap();
-        let lines: Vec<(&str, usize)> = entries.iter().map(|e| (e.key.as_str(), e.line)).collect();
-        assert_eq!(lines, [("a", 5), ("b", 7)]);
-    }
-
-    #[test]
-    fn the_dictionary_with_known_keys_is_the_configuration() {
-        let cfg = "cfg = {'epochs': 1, 'loss': 'CE'}\n";
-        for (before, behind) in [
-            ("opts = {}\n", ""),
-            (
-                "names = {'a': 0, 'b': 1, 'c': 2}\n",
-                "other = {'epochs': 1}\n",
-            ),
-            ("names = {0: 'a'}\n", "all = {**cfg}\n"),
-            (
-                "'''As in\ncfg = {'epochs': 1, 'loss': 1, 'x': 1}\n'''\n",
-                "",
-            ),
-            (
-                "f(\"it's\") # it's\n\"\"\"\ncfg = {\n\"\"\"\n",
-                "if x == 'a\\\n",
-            ),
-            ("\u{feff}", ""),
-        ] {
-            let text = format!("{before}{cfg}{behind}");
-            let entries = dictionary(&text, |key| matches!(key, "epochs" | "loss")).unwrap();
-            let keys: Vec<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-            assert_eq!(keys, ["epochs", "loss"], "{text}");
-            assert_eq!(entries[0].line, before.matches('\n').count() + 1, "{text}");
-        }
-        // The fault of the configuration is not hidden by a dictionary that is all right.
-        let text = "a = {'epochs': 1}\ncfg = {'epochs': 1, 'loss': 'CE', 'x' 1}\nb = {'y': 1}\n";
-        let message = dictionary(text, |key| key != "y").unwrap_err();
-        assert!(message.contains("line 2"), "{message}");
-    }
-
-    #[test]
-    fn what_is_no_dictionary_is_an_error_with_its_line() {
-        for (text, expected) in [
-            ("", "no line assigns"),
-            ("cfg = {'a': 1\n", "line 2"),
-            ("cfg = {\n'a' 1}\n", "line 2"),
-            ("cfg = {\n'a': 'b\n}", "never ends"),
-            ("cfg = {1: 2}", "no text"),
-            ("cfg = {'a': [1 2}", "line 1"),
-            ("cfg = {'a': (((", "ends"),
-            ("cfg = {'a': 'b\\", "never ends"),
-            ("cfg = {'a': '''b\\", "never ends"),
-        ] {
-            let message = any_keys(text).unwrap_err();
-            assert!(message.contains(expected), "{text}: {message}");
-        }
-        let deep = format!("cfg = {{'a': {}", "[".repeat(100_000));
-        assert!(any_keys(&deep).unwrap_err().contains("too deep"));
     }
 }

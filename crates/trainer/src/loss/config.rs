@@ -93,6 +93,7 @@ impl Default for FocalConfig {
 
 impl LossConfig {
     /// One of each with its default settings.
+    #[cfg(test)]
     pub(crate) fn all() -> [Self; 3] {
         [
             Self::CrossEntropy(CrossEntropyConfig::default()),

@@ -92,6 +92,7 @@ fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
     let metadata = WeightsMetadata {
         model: model.into(),
         class_names: vec!["0".to_owned(), "1".to_owned()],
+        class_order: Default::default(),
         image_size: 16,
         normalisation: Normalisation::IMAGENET,
         epoch: None,

@@ -1,0 +1,243 @@
+//! The one road to a configuration: layers of TOML, each checked by itself, then merged.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use optim::LrScheduleConfig;
+use toml::{Table, Value};
+
+use super::keys::{check, is_tagged_section, shortened};
+use super::{ConfigError, RunConfig};
+
+/// The most bytes that a configuration file may have.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The deepest that keys lie in each other, and then some.
+const MAX_DEPTH: usize = 8;
+
+/// Some keys with their values, and where they come from.
+///
+/// ```
+/// use trainer::RunConfig;
+/// use trainer::config::Layer;
+///
+/// let file = Layer::from_toml("[train]\nepochs = 3\nseed = 3\n", "my.toml")?;
+/// let arguments = Layer::from_assignments([("train.epochs", "5")], "--set")?;
+/// let config = RunConfig::from_layers(&[file, arguments])?;
+/// assert_eq!((config.train.epochs, config.train.seed), (5, 3));
+/// # Ok::<(), trainer::config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Layer {
+    origin: String,
+    table: Table,
+}
+
+impl Layer {
+    /// A layer from TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming `origin`, if the text is no TOML or longer than [`MAX_FILE_BYTES`].
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        if text.len() as u64 > MAX_FILE_BYTES {
+            let problem = format!("{} bytes; expected at most {MAX_FILE_BYTES}", text.len());
+            return Err(ConfigError::parse(origin, &problem));
+        }
+        let table = text.parse();
+        Ok(Self {
+            origin: origin.to_owned(),
+            table: table.map_err(|error| ConfigError::parse(origin, &place(text, &error)))?,
+        })
+    }
+
+    /// A layer from a regular file of at most [`MAX_FILE_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let origin = path.display().to_string();
+        match mnist_data::read_text(path, MAX_FILE_BYTES) {
+            Ok(text) => Self::from_toml(&text, &origin),
+            Err(source) => Err(ConfigError::Read { origin, source }),
+        }
+    }
+
+    /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A value that
+    /// is TOML is what it says there, any other is a string. Of a key that comes twice, the later
+    /// value counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming `origin` and the key, for what is no dotted path, and for a table
+    /// of which both the whole and a part are given.
+    pub fn from_assignments<'a>(
+        assignments: impl IntoIterator<Item = (&'a str, &'a str)>,
+        origin: &str,
+    ) -> Result<Self, ConfigError> {
+        let mut table = Table::new();
+        for (key, value) in assignments {
+            let value = value
+                .parse()
+                .unwrap_or_else(|_| Value::String(value.to_owned()));
+            assign(&mut table, key, value).map_err(|problem| {
+                let key = shortened(&format!("{key:?}"));
+                ConfigError::parse(origin, &format!("{key} {problem}"))
+            })?;
+        }
+        Ok(Self {
+            origin: origin.to_owned(),
+            table,
+        })
+    }
+
+    /// The table, with `schedule` as a table.
+    fn spelled_out(&self) -> Table {
+        let mut table = self.table.clone();
+        let short = table.get("schedule").and_then(Value::as_str);
+        let schedule = short.and_then(|text| text.parse().ok());
+        let long = schedule.and_then(|config: LrScheduleConfig| Value::try_from(config).ok());
+        table.extend(long.map(|long| ("schedule".to_owned(), long)));
+        table
+    }
+
+    /// Whether the layer says something of the key at `path`.
+    fn has(&self, path: &str) -> bool {
+        let mut table = &self.table;
+        for name in path.split('.') {
+            match table.get(name) {
+                Some(Value::Table(inner)) => table = inner,
+                found => return found.is_some(),
+            }
+        }
+        true
+    }
+}
+
+impl RunConfig {
+    /// The defaults under these layers, each of which covers those before it.
+    ///
+    /// Keys that no layer has keep their default. `[optimizer]`, `[schedule]` and `[loss]` start
+    /// afresh in a layer that gives their `type`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming the layer and the key.
+    pub fn from_layers(layers: &[Layer]) -> Result<Self, ConfigError> {
+        let defaults = Table::try_from(Self::default());
+        let mut merged = defaults.map_err(|e| ConfigError::parse("the defaults", &e))?;
+        let mut config = Self::default();
+        for layer in layers {
+            let origin = &layer.origin;
+            check(&layer.table, &merged).map_err(|problem| problem.within(origin))?;
+            merge(&mut merged, layer.spelled_out(), is_tagged_section);
+            let typed = merged.clone().try_into();
+            config = typed.map_err(|error: toml::de::Error| {
+                let message = error.to_string().trim_end().replace('\n', " ");
+                ConfigError::parse(origin, &message)
+            })?;
+        }
+        config
+            .validate()
+            .map_err(|problem| blame(layers, problem))?;
+        Ok(config)
+    }
+
+    /// Reads a whole configuration from TOML text and validates it; see
+    /// [`from_layers`](Self::from_layers).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming `origin` and the key.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::from_layers(&[Layer::from_toml(text, origin)?])
+    }
+
+    /// Reads and validates a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming the file and the key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_layers(&[Layer::read(path)?])
+    }
+}
+
+/// Puts `upper` on top of `lower`. A section that `starts_afresh` does so where it has a `type`.
+fn merge(lower: &mut Table, upper: Table, starts_afresh: fn(&str) -> bool) {
+    for (name, value) in upper {
+        match (lower.get_mut(&name), value) {
+            (Some(Value::Table(below)), Value::Table(above))
+                if !(starts_afresh(&name) && above.contains_key("type")) =>
+            {
+                merge(below, above, |_| false);
+            }
+            (_, value) => {
+                lower.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The same problem with the uppermost layer that says something of its key.
+fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
+    let key = problem.key().unwrap_or_default();
+    let ends = key.match_indices('.').map(|(end, _)| end);
+    let sections = ends.rev().map(|end| &key[..end]);
+    let paths = std::iter::once(key.as_str()).chain(sections);
+    let guilty = paths.into_iter().find_map(|path| {
+        let mut above = layers.iter().rev();
+        above.find(|layer| layer.has(path))
+    });
+    match guilty {
+        Some(layer) => problem.within(&layer.origin),
+        None => problem,
+    }
+}
+
+/// Puts a value where a dotted path says.
+fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str> {
+    let plain = |name: &str| {
+        let mut characters = name.chars();
+        !name.is_empty() && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if !key.split('.').all(plain) || key.split('.').count() > MAX_DEPTH {
+        return Err("is no key; expected names joined by dots, such as train.epochs");
+    }
+    let twice = Err("is set as a whole and in part; set the one or the other");
+    let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut section = table;
+    for part in path.split('.').filter(|part| !part.is_empty()) {
+        let inner = section.entry(part).or_insert_with(|| Table::new().into());
+        match inner {
+            Value::Table(inner) => section = inner,
+            _ => return twice,
+        }
+    }
+    match (section.get_mut(name), value) {
+        (Some(Value::Table(below)), Value::Table(above)) => merge(below, above, |_| false),
+        (Some(Value::Table(_)), _) => return twice,
+        (Some(_), Value::Table(_)) => return twice,
+        (_, value) => {
+            section.insert(name.to_owned(), value);
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a text that is no TOML, and where.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace('\n', ", ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let Some(before) = before else {
+        return message;
+    };
+    let line = before.matches('\n').count();
+    let begins = before.rfind('\n').map_or(0, |end| end + 1);
+    let column = before[begins..].chars().count() + 1;
+    let words = shortened(text.lines().nth(line).unwrap_or_default().trim());
+    format!("line {}, column {column}: {message} (`{words}`)", line + 1)
+}

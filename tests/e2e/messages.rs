@@ -1,0 +1,150 @@
+//! Messages: each cause once, short lists, and nothing that a terminal obeys.
+
+use crate::bench::{Bench, Run, trained_weights};
+
+#[test]
+fn no_error_says_the_same_cause_twice() {
+    let bench = Bench::new();
+    bench.two_classes();
+    std::fs::write(bench.path("file"), "text").unwrap();
+    std::fs::write(bench.path("large.toml"), "#\n".repeat(1 << 20)).unwrap();
+    let weights = trained_weights();
+    let with_set = |set: &'static str| bench.train_folder(&["--set", set]);
+    let runs: Vec<(&str, Run)> = [
+        "train --config none.toml",
+        "train --config images",
+        "train --config file",
+        "train --config large.toml",
+        "evaluate --weights none.pth --data images/val",
+        "evaluate --weights images --data images/val",
+        "evaluate --weights file --data images/val",
+        "evaluate --weights W --data none",
+        "evaluate --weights W --data images/val --classes none.txt",
+        "predict --weights W --out file images/val",
+        "predict --weights W --out out none",
+        "inspect none.safetensors",
+        "export --weights W --to torchvision --out file/x",
+        "unpack none out",
+        "import-config none.py",
+        "import-config images",
+        "lr-find --config none.toml",
+    ]
+    .map(|line| {
+        let line_of = |word| if word == "W" { weights.as_str() } else { word };
+        let words: Vec<&str> = line.split(' ').map(line_of).collect();
+        (line, bench.run(&words))
+    })
+    .into_iter()
+    .chain([
+        ("class names", with_set("data.class_names=none.txt")),
+        (
+            "sample weights",
+            with_set("data.sample_weights.file=none.csv"),
+        ),
+        ("pretrained", with_set("model.pretrained=none.pth")),
+        ("root", with_set("data.root=none")),
+    ])
+    .collect();
+    for (line, run) in runs {
+        assert_ne!(run.code, Some(0), "{line}");
+        let error = run.stderr.lines().find(|said| said.starts_with("error: "));
+        let error = error.unwrap_or_else(|| panic!("{line}: {}", run.stderr));
+        let mut causes: Vec<&str> = error.split(": ").collect();
+        let count = causes.len();
+        causes.sort_unstable();
+        causes.dedup();
+        assert_eq!(causes.len(), count, "{line}: {error}");
+        assert!(error.matches("(os error").count() <= 1, "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_is_named_with_its_cause() {
+    let bench = Bench::new();
+    bench
+        .run(&["inspect", "none.safetensors"])
+        .failure(1, &["error: cannot access none.safetensors: No such file"]);
+    bench.run(&["train", "--config", "none.toml"]).failure(
+        2,
+        &["error: cannot read the configuration none.toml: No such file"],
+    );
+}
+
+#[test]
+fn weights_that_do_not_know_a_class_come_with_the_remedy() {
+    let bench = Bench::new();
+    bench.copy_images("images/val/0", "photos/cat", 2);
+    let weights = trained_weights();
+    let names: String = (0..10).map(|number| format!("class{number}\n")).collect();
+    std::fs::write(bench.path("names.txt"), names).unwrap();
+    bench
+        .run(&["evaluate", "--weights", &weights, "--data", "photos"])
+        .failure(1, &["--classes FILE", "`cat`", "0, 1, 2"]);
+}
+
+#[test]
+fn what_needs_too_much_is_refused() {
+    let bench = Bench::new();
+    let weights = trained_weights();
+    let evaluate = |flag, value| {
+        let data = ["--data", "images/val", flag, value];
+        bench.run(&[&["evaluate", "--weights", &weights], &data[..]].concat())
+    };
+    evaluate("--threads", "10000").failure(2, &["--threads", "at most 1024"]);
+    evaluate("--threads", "0").failure(2, &["--threads", "at least 1"]);
+    evaluate("--batch-size", "100000").failure(2, &["--batch-size", "at most 65536"]);
+    evaluate("--image-size", "100000").failure(2, &["--image-size", "at most 2048"]);
+    for (set, said) in [
+        ("train.threads=10000", "`train.threads` is 10000"),
+        ("data.workers=10000", "`data.workers` is 10000"),
+        ("data.batch_size=100000", "`data.batch_size` is 100000"),
+    ] {
+        bench.run(&["train", "--set", set]).failure(2, &[said]);
+    }
+    std::fs::write(bench.path("large.toml"), "#\n".repeat(1 << 20)).unwrap();
+    bench
+        .run(&["train", "--config", "large.toml"])
+        .failure(2, &["large.toml", "1048576 bytes"]);
+    std::fs::write(bench.path("names.txt"), "name\n".repeat(1 << 20)).unwrap();
+    evaluate("--classes", "names.txt").failure(1, &["names.txt", "4194304 bytes"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_from_files_give_a_terminal_no_orders() {
+    let bench = Bench::new();
+    let classes = ["0\u{1b}[31m", "1\u{7}\r\u{9b}2J"];
+    for (from, class) in ["0", "1"].into_iter().zip(classes) {
+        for split in ["train", "val", "test"] {
+            let folder = format!("images/{split}/{class}");
+            bench.copy_images(&format!("images/train/{from}"), &folder, 12);
+        }
+    }
+    let broken = bench
+        .path("images/train")
+        .join(classes[0])
+        .join("\u{1b}]0;x.png");
+    std::fs::write(broken, "no image").unwrap();
+    let odd = |text: &str| text.chars().find(|c| c.is_control() && *c != '\n');
+    let is_plain = |run: Run| {
+        let run = run.success();
+        assert_eq!(odd(&run.stdout), None, "{:?}", run.stdout);
+        assert_eq!(odd(&run.stderr), None, "{:?}", run.stderr);
+        run
+    };
+    let weights = is_plain(bench.train_folder(&[]))
+        .value("weights")
+        .to_owned();
+    let inspected = is_plain(bench.run(&["inspect", &weights]));
+    assert!(
+        inspected
+            .stdout
+            .contains("0\\u{1b}[31m, 1\\u{7}\\r\\u{9b}2J")
+    );
+    let data = ["--data", "images/test"];
+    let evaluated = bench.run(&[&["evaluate", "--weights", &weights], &data[..]].concat());
+    assert!(is_plain(evaluated).stdout.contains("0\\u{1b}[31m "));
+    let sets = ["--set", "data.root=images\u{1b}[2J"];
+    let run = bench.train_folder(&sets).failure(1, &["images\\u{1b}[2J"]);
+    assert_eq!(odd(&run.stderr), None, "{:?}", run.stderr);
+}
