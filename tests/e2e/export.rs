@@ -51,7 +51,10 @@ fn a_wrong_export_is_refused_by_name() {
     export(&[&weights, "--to", "tflite", "--out", "x"]).failure(2, &["tflite", "onnx"]);
     export(&[&weights, "--to", "onnx"]).failure(2, &["--out"]);
     export(&["none.safetensors", "--to", "onnx", "--out", "x"]).failure(1, &["none.safetensors"]);
-    export(&[&weights, "--to", "onnx", "--out", "no/x.onnx"]).failure(1, &["no/x.onnx"]);
+    // Before the work: the images are no images.
+    std::fs::write(bench.path("broken.png"), "no image").unwrap();
+    let nowhere = ["--out", "no/x.onnx", "--check-images", "broken.png"];
+    export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(1, &["no/x.onnx"]);
     let images = ["--check-images", "void"];
     export(&[&[&weights[..], "--to", "onnx", "--out", "x"], &images[..]].concat())
         .failure(1, &["void"]);

@@ -1,5 +1,7 @@
 //! Training runs: what they print, write, repeat and survive.
 
+use std::process::Stdio;
+
 #[cfg(unix)]
 use crate::bench::interrupted;
 use crate::bench::{
@@ -159,6 +161,66 @@ fn what_was_refused_leaves_its_folder_to_the_next_run() {
     let files = sorted(&bench.path("run"));
     bench.train_folder(&[]).failure(1, &["never overwrites"]);
     assert_eq!(sorted(&bench.path("run")), files);
+}
+
+#[test]
+fn of_runs_started_together_one_has_the_folder() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let mut arguments = vec!["train", "--run-dir", "run"];
+    arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
+    let start = |_| {
+        let mut command = bench.command(&arguments);
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().unwrap()
+    };
+    let processes: Vec<_> = (0..4).map(start).collect();
+    let runs = processes
+        .into_iter()
+        .map(|process| Run::from(process.wait_with_output().unwrap()));
+    let (done, refused): (Vec<Run>, Vec<Run>) = runs.partition(|run| run.code == Some(0));
+    assert_eq!(done.len(), 1);
+    for run in refused {
+        // Another run's that goes on, or that is over by then.
+        run.failure(1, &["run folder run", "choose"]);
+    }
+    weights_in(&bench.path("run"));
+    let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 1);
+    assert_eq!(sorted(&bench.path("run")).len(), 3);
+}
+
+/// A disk on which small files have room, and weights have not.
+#[cfg(unix)]
+#[test]
+fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let mut arguments = vec!["train", "--run-dir", "run"];
+    arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
+    arguments.extend(["--set", "train.epochs=2"]);
+    let classify = bench.command(&arguments);
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
+        .arg(classify.get_program())
+        .args(classify.get_args())
+        .current_dir(bench.path(""));
+    let run = Run::of(&mut limited).failure(
+        1,
+        &[
+            "warning: run/mobilenet_v3_small_e1_",
+            "epoch 2/2",
+            "error: run/mobilenet_v3_small_e",
+            "could not be written",
+            "make room",
+        ],
+    );
+    assert_eq!(run.stdout, "");
+    let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+    // No weights, no temporaries, no lock.
+    assert_eq!(sorted(&bench.path("run")).len(), 2);
 }
 
 /// Where MNIST cannot be had, the sample stands in, loudly.

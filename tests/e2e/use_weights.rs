@@ -117,6 +117,50 @@ fn equal_names_in_several_inputs_stay_apart() {
 }
 
 #[test]
+fn predictions_that_cannot_be_written_show_before_the_images() {
+    let bench = Bench::new();
+    bench.copy_images("images/test/3", "a", 2);
+    std::fs::create_dir_all(bench.path("out/predictions.csv")).unwrap();
+    let weights = trained_weights();
+    let run = bench
+        .run(&["predict", "--weights", &weights, "--out", "out", "a"])
+        .failure(1, &["out/predictions.csv"]);
+    assert!(!run.stderr.contains("predict (2)"), "{}", run.stderr);
+    assert_eq!(crate::bench::sorted(&bench.path("out")).len(), 1);
+}
+
+/// Programs find names again as they are; a person is told of those that a spreadsheet computes.
+#[test]
+fn names_like_formulas_are_written_as_they_are_with_a_warning() {
+    let bench = Bench::new();
+    bench.copy_images("images/test/3", "a", 2);
+    let images = crate::bench::sorted(&bench.path("a"));
+    std::fs::rename(&images[0], bench.path("a/=1+1.png")).unwrap();
+    std::fs::rename(&images[1], bench.path("a/@2.png")).unwrap();
+    let names: String = (0..10).map(|class| format!("=name({class})\n")).collect();
+    std::fs::write(bench.path("names.txt"), names).unwrap();
+    // A killed process left it.
+    std::fs::create_dir(bench.path("out")).unwrap();
+    std::fs::write(bench.path("out/.unfinished-a1b2c3"), "half").unwrap();
+    let weights = trained_weights();
+    let predict = ["predict", "--weights", &weights, "--out", "out", "a"];
+    let run = bench
+        .run(&[&predict[..], &["--classes", "names.txt"]].concat())
+        .success();
+    let csv = std::fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    assert!(rows[0].starts_with("=1+1.png,=name(") && rows[1].starts_with("@2.png,=name("));
+    let warnings: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|l| l.contains("formula"))
+        .collect();
+    assert_eq!(warnings.len(), 2, "{}", run.stderr);
+    assert!(warnings[0].contains("=name(0)") && warnings[1].contains("=1+1.png"));
+    assert_eq!(crate::bench::sorted(&bench.path("out")).len(), 1);
+}
+
+#[test]
 fn inspect_shows_what_the_file_says_of_itself() {
     let run = Bench::new().run(&["inspect", &trained_weights()]).success();
     assert_eq!(run.value("model"), "mobilenet_v3_small");
@@ -254,6 +298,31 @@ fn every_command_explains_itself_with_an_example() {
             .stdout
             .starts_with("classify ")
     );
+}
+
+#[test]
+fn processes_that_unpack_into_one_folder_at_once_all_succeed() {
+    let sample = crate::bench::project("data/sample").display().to_string();
+    for round in 0..12 {
+        let bench = Bench::new();
+        let start = |_| {
+            let mut command = bench.command(&["unpack", &sample, "digits"]);
+            let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            piped.spawn().unwrap()
+        };
+        let processes: Vec<_> = (0..4).map(start).collect();
+        let runs = processes
+            .into_iter()
+            .map(|process| Run::from(process.wait_with_output().unwrap()).success());
+        let runs: Vec<Run> = runs.collect();
+        assert!(runs.iter().all(|run| run.stdout == runs[0].stdout));
+        let wrote = runs.iter().filter(|run| run.stderr.contains("unpack ("));
+        assert_eq!(wrote.count(), 1, "round {round}");
+        let names = crate::bench::sorted(&bench.path("digits"));
+        assert_eq!(names.len(), 4, "{names:?}");
+        let images = crate::bench::sorted(&bench.path("digits/test/7"));
+        assert!(images.iter().all(|path| path.extension().is_some()));
+    }
 }
 
 #[test]

@@ -20,7 +20,13 @@ struct Consumer {
     without: &'static [&'static str],
 }
 
-const CONSUMERS: [Consumer; 5] = [
+const CONSUMERS: [Consumer; 6] = [
+    Consumer {
+        name: "files",
+        crates: &["files"],
+        registry: &[],
+        without: &["candle", "image", "clap", "indicatif"],
+    },
     Consumer {
         name: "engine",
         crates: &["engine"],

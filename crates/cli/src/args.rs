@@ -170,7 +170,8 @@ Example:
   classify predict --weights W --out out photos/
 
 Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
-to its input; with several inputs, the input comes in front.")]
+to its input; with several inputs, the input comes in front. Ids and class names are written as
+they are: import them as text into a spreadsheet, which may take one for a formula.")]
 pub(crate) struct PredictArgs {
     /// Weights file, of any origin; of several, the mean of their probabilities counts
     #[arg(long, required = true, value_name = "FILE")]

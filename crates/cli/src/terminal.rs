@@ -315,6 +315,10 @@ impl EventSink for Run<'_> {
             Event::CheckpointWritten { path, .. } => {
                 self.terminal.line(&format!("wrote {}", path.display()));
             }
+            Event::CheckpointDelayed { path, problem, .. } => self.terminal.line(&format!(
+                "warning: {}: {problem}; its weights are kept in memory and tried again after the next epoch and at the end",
+                path.display()
+            )),
             Event::StoppedEarly { epoch, best_epoch } => self.terminal.line(&format!(
                 "stopped after epoch {epoch}: no further gain; the best epoch is {best_epoch}"
             )),

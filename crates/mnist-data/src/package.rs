@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 
-use crate::atomic;
 use crate::catalogue::{FileSpec, Package};
 use crate::error::{Error, Result, with_causes};
 use crate::fetch::install;
@@ -53,7 +52,7 @@ pub(crate) fn bring(
 /// fetches as a user of its own, so it is not private.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(atomic::PARTIAL);
+    builder.prefix(files::PREFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

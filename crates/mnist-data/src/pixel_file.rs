@@ -11,11 +11,10 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use files::Unfinished;
 use flate2::Crc;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
-use crate::atomic;
 use crate::decode::Picture;
 use crate::error::{Error, Result};
 use crate::positioned::Positioned;
@@ -173,23 +172,20 @@ fn crc(bytes: &[u8]) -> u32 {
 /// dropping it leaves nothing behind.
 pub(crate) struct PixelWriter {
     path: PathBuf,
-    temporary: NamedTempFile,
-    writer: BufWriter<File>,
+    writer: BufWriter<Unfinished>,
     written: u64,
     index: Index,
 }
 
 impl PixelWriter {
     pub(crate) fn create(path: &Path, image_size: u32) -> Result<Self> {
-        let dir = atomic::parent(path);
+        let dir = files::parent(path);
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        atomic::sweep(dir)?;
-        let temporary = atomic::temporary_in(dir)?;
-        let file = temporary.as_file().try_clone();
+        files::sweep(dir).map_err(Error::io("list", dir))?;
+        let file = Unfinished::create(path).map_err(Error::io("write", path))?;
         Ok(Self {
             path: path.into(),
-            writer: BufWriter::with_capacity(BUFFER, file.map_err(Error::io("write", path))?),
-            temporary,
+            writer: BufWriter::with_capacity(BUFFER, file),
             written: 0,
             index: Index {
                 made_by: PIXELS_MADE_BY.into(),
@@ -237,9 +233,8 @@ impl PixelWriter {
         self.writer
             .write_all(&index)
             .and_then(|()| self.writer.write_all(&tail))
-            .and_then(|()| self.writer.flush())
-            .map_err(failed)?;
-        drop(self.writer);
-        atomic::persist(self.temporary, &self.path)
+            .and_then(|()| self.writer.into_inner().map_err(|e| e.into_error()))
+            .and_then(Unfinished::finish)
+            .map_err(|error| Error::io("write", &self.path)(error))
     }
 }

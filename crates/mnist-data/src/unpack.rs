@@ -10,7 +10,6 @@ use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::PARTIAL;
 use crate::catalogue::{TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 use crate::checksum::Checksum;
 use crate::error::{Error, Result};
@@ -60,7 +59,8 @@ pub struct UnpackReport {
 /// by their index in the IDX file.
 ///
 /// A second run writes only what is missing. A run with other files or options
-/// first removes the images of the run before (and nothing else).
+/// first removes the images of the run before (and nothing else). While another
+/// process unpacks into `out_dir`, this one waits, and then takes what is there.
 ///
 /// # Errors
 /// Bad IDX files and options, and [`Error::Occupied`] where `out_dir` holds
@@ -106,11 +106,35 @@ pub fn unpack(
         class_names: class_names.clone(),
         complete: false,
     };
+    Ok(UnpackReport {
+        class_names,
+        train: train.len(),
+        validation: held_out.len(),
+        test: all_test.len(),
+        written: write(&jobs, out_dir, manifest, progress)?,
+    })
+}
+
+/// Writes the images that are not there yet; how many these were.
+fn write(
+    jobs: &[Job<'_>],
+    out_dir: &Path,
+    manifest: Manifest,
+    progress: &dyn Progress,
+) -> Result<usize> {
+    // Where all is there nothing is written: the folder may be read-only.
+    let earlier = Manifest::read(out_dir)?;
+    let was_complete = earlier.is_some_and(|old| old.complete && old.describes_the_same(&manifest));
+    if was_complete && missing(jobs, out_dir)?.is_empty() {
+        return Ok(0);
+    }
+    let _lock = atomic::lock(out_dir, "unpacks into it", progress)?;
     let was_complete = claim(out_dir, &manifest, progress)?;
-    keep_missing(&mut jobs, out_dir)?;
-    if !jobs.is_empty() {
-        progress.start("unpack", Some(jobs.len() as u64), Unit::Items);
-        let written = jobs.par_iter().try_for_each(|job| {
+    prepare_folders(jobs, out_dir)?;
+    let missing = missing(jobs, out_dir)?;
+    if !missing.is_empty() {
+        progress.start("unpack", Some(missing.len() as u64), Unit::Items);
+        let written = missing.par_iter().try_for_each(|job| {
             job.write(out_dir)?;
             progress.advance(1);
             Ok(())
@@ -125,13 +149,7 @@ pub fn unpack(
         }
         .write(out_dir)?;
     }
-    Ok(UnpackReport {
-        class_names,
-        train: train.len(),
-        validation: held_out.len(),
-        test: all_test.len(),
-        written: jobs.len(),
-    })
+    Ok(missing.len())
 }
 
 /// The file of this name in `dir`, plain or gzip.
@@ -219,27 +237,36 @@ impl Job<'_> {
             })?;
         // Not flushed to the disk one by one, which would take minutes: what
         // matters is that no name ever stands for half an image.
-        let partial = folder.join(format!("{PARTIAL}{}", self.file));
-        fs::write(&partial, &png)
-            .and_then(|()| fs::rename(&partial, &path))
-            .map_err(Error::io("write", &path))
+        files::write_unsynced(&path, &png).map_err(Error::io("write", &path))
     }
 }
 
-/// Creates the folders of `jobs`, and leaves only those jobs whose image is
-/// not there yet.
-fn keep_missing(jobs: &mut Vec<Job<'_>>, out_dir: &Path) -> Result<()> {
-    let folders: HashSet<PathBuf> = jobs.iter().map(|job| job.folder.clone()).collect();
-    let mut present = HashSet::new();
-    for folder in folders {
-        let path = out_dir.join(&folder);
+/// Makes the class folders, and removes what runs that were killed left there.
+fn prepare_folders(jobs: &[Job<'_>], out_dir: &Path) -> Result<()> {
+    for folder in class_folders(jobs) {
+        let path = out_dir.join(folder);
         fs::create_dir_all(&path).map_err(Error::io("create the folder", &path))?;
-        for name in folder::names(&path)? {
-            present.insert(folder.join(name));
+        files::sweep(&path).map_err(Error::io("list", &path))?;
+    }
+    Ok(())
+}
+
+/// Those jobs whose image is not there yet.
+fn missing<'j, 'a>(jobs: &'j [Job<'a>], out_dir: &Path) -> Result<Vec<&'j Job<'a>>> {
+    let mut present = HashSet::new();
+    for folder in class_folders(jobs) {
+        let path = out_dir.join(&folder);
+        if path.is_dir() {
+            let names = folder::names(&path)?.into_iter();
+            present.extend(names.map(|name| folder.join(name)));
         }
     }
-    jobs.retain(|job| !present.contains(&job.folder.join(&job.file)));
-    Ok(())
+    let is_missing = |job: &&Job| !present.contains(&job.folder.join(&job.file));
+    Ok(jobs.iter().filter(is_missing).collect())
+}
+
+fn class_folders(jobs: &[Job<'_>]) -> HashSet<PathBuf> {
+    jobs.iter().map(|job| job.folder.clone()).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -328,15 +355,11 @@ fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
             if !folder.is_dir() {
                 continue;
             }
+            files::sweep(&folder).map_err(Error::io("list", &folder))?;
             for name in folder::names(&folder)? {
-                let ours = name.to_str().is_some_and(|name| {
-                    let index = name
-                        .strip_prefix(PARTIAL)
-                        .unwrap_or(name)
-                        .strip_suffix(".png");
-                    index.is_some_and(|index| {
-                        !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())
-                    })
+                let index = name.to_str().and_then(|name| name.strip_suffix(".png"));
+                let ours = index.is_some_and(|index| {
+                    !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())
                 });
                 if ours {
                     let path = folder.join(name);

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use files::Unfinished;
+
 use crate::{Error, Result};
 
 /// Writes `bytes` to `path`: to a temporary file beside it first, which takes its name once
@@ -17,24 +19,9 @@ pub(crate) fn write<T>(
     check: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
     let io = Error::file(path);
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // As any new file has them, less what the umask takes; temporary files are private.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .prefix(".unfinished-")
-        .tempfile_in(folder)
-        .map_err(&io)?;
+    let mut file = Unfinished::create(path).map_err(&io)?;
     file.write_all(bytes).map_err(&io)?;
-    file.as_file().sync_all().map_err(&io)?;
-    let found = check(file.path())?;
-    file.persist(path).map_err(|e| io(e.error))?;
+    let found = check(file.temporary())?;
+    file.finish().map_err(&io)?;
     Ok(found)
 }

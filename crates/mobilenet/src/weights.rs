@@ -120,6 +120,15 @@ pub fn save(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Res
     write(path, &network.tensors()?, metadata)
 }
 
+/// The bytes of the file that [`save`] would write, for a caller that writes it later. Errors
+/// name `path`.
+///
+/// # Errors
+/// If the device gives out.
+pub fn to_bytes(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<Vec<u8>> {
+    serialize(path, &network.tensors()?, metadata)
+}
+
 /// As [`save`], under a scheme's names and shapes.
 ///
 /// # Errors
@@ -164,11 +173,18 @@ fn write(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &WeightsMetadata,
 ) -> Result<()> {
+    atomic::write(path, &serialize(path, tensors, metadata)?, |_| Ok(()))
+}
+
+fn serialize(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: &WeightsMetadata,
+) -> Result<Vec<u8>> {
     let json = serde_json::to_string(metadata).map_err(|e| Error::format(path, e.to_string()))?;
     let header = HashMap::from([(METADATA_KEY.to_string(), json)]);
-    let bytes = safetensors::serialize(tensors.iter(), Some(header))
-        .map_err(|e| Error::format(path, e.to_string()))?;
-    atomic::write(path, &bytes, |_| Ok(()))
+    safetensors::serialize(tensors.iter(), Some(header))
+        .map_err(|e| Error::format(path, e.to_string()))
 }
 
 /// Reads a weights file and makes the network it holds: what it says of itself, if [`save`]

@@ -1,14 +1,19 @@
 //! Which weights are on disk while a run goes on.
 
 use std::cmp::Ordering;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mobilenet::Model;
 use mobilenet::weights::{self, WeightsMetadata};
 
 use crate::config::{CheckpointPolicy, Monitor};
-use crate::{Error, Result, ValidationScores};
+use crate::events::Event;
+use crate::{Result, ValidationScores};
+
+/// At most so many files wait in memory to be written.
+const MOST_WAITING: usize = 8;
 
 /// The best epoch so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,11 +24,12 @@ pub struct Best {
     pub score: f64,
     /// All figures.
     pub scores: ValidationScores,
-    /// Its weights.
+    /// The file of its weights.
     pub weights: PathBuf,
 }
 
-/// Writes weights after an epoch, as the policy says, and knows the best.
+/// Writes weights after an epoch, as the policy says, and knows the best. What cannot be written
+/// stays in memory and is tried again.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     dir: PathBuf,
@@ -32,6 +38,18 @@ pub struct Checkpoints {
     policy: CheckpointPolicy,
     monitor: Monitor,
     best: Option<Best>,
+    /// The best one on disk.
+    kept: Option<Best>,
+    waiting: Vec<Waiting>,
+}
+
+/// A file that is not on disk yet.
+#[derive(Clone, Debug)]
+struct Waiting {
+    /// What it will be.
+    file: Best,
+    was_best: bool,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Checkpoints {
@@ -43,6 +61,8 @@ impl Checkpoints {
             policy,
             monitor,
             best: None,
+            kept: None,
+            waiting: Vec::new(),
         }
     }
 
@@ -52,9 +72,15 @@ impl Checkpoints {
         Self { mark, ..self }
     }
 
-    /// The best epoch so far.
+    /// The best epoch so far. Its file may still wait to be written.
     pub fn best(&self) -> Option<&Best> {
         self.best.as_ref()
+    }
+
+    /// The best weights on disk: of the best epoch, or of one before it where the file of the
+    /// best could not be written so far.
+    pub fn kept(&self) -> Option<&Path> {
+        self.kept.as_ref().map(|kept| kept.weights.as_path())
     }
 
     /// How an epoch compares with the best so far; see [`Monitor::compare`].
@@ -63,55 +89,116 @@ impl Checkpoints {
         self.monitor.compare(scores, best)
     }
 
-    /// Takes an epoch's scores and writes its weights if the policy wants them. Of two epochs
-    /// that are equal in everything that counts, the later one is the best.
+    /// Takes an epoch's scores and writes its weights if the policy wants them, with what earlier
+    /// epochs could not write. Says what was written and what was not. Of two epochs that are
+    /// equal in everything that counts, the later one is the best.
     ///
     /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under
     /// [`CheckpointPolicy::BestOne`] the former best is deleted only after the
-    /// new one is complete. Returns the file written.
+    /// new one is complete.
     ///
     /// # Errors
     ///
-    /// When the weights cannot be written or the former best cannot be deleted.
+    /// When the network cannot be read. A file that cannot be written is none: its contents stay
+    /// in memory for the next call, and for [`retry`](Self::retry).
     pub fn record(
         &mut self,
         network: &dyn Model,
         metadata: &WeightsMetadata,
         epoch: usize,
         scores: &ValidationScores,
-    ) -> Result<Option<PathBuf>> {
-        let is_best = self.compare(scores) != Ordering::Less;
+    ) -> Result<Vec<Event>> {
+        let was_best = self.compare(scores) != Ordering::Less;
         let score = self.monitor.of(scores);
-        if !is_best && self.policy != CheckpointPolicy::EveryEpoch {
-            return Ok(None);
-        }
-        let model = metadata.model.name();
-        let name = format!("{model}{}_e{epoch}_{score:.5}.safetensors", self.mark);
-        let path = self.dir.join(name);
-        let metadata = WeightsMetadata {
-            epoch: Some(epoch),
-            score: Some(score),
-            ..metadata.clone()
-        };
-        weights::save(&path, network, &metadata)?;
-        if is_best {
-            let best = Best {
+        if was_best || self.policy == CheckpointPolicy::EveryEpoch {
+            let model = metadata.model.name();
+            let name = format!("{model}{}_e{epoch}_{score:.5}.safetensors", self.mark);
+            let file = Best {
                 epoch,
                 score,
                 scores: *scores,
-                weights: path.clone(),
+                weights: self.dir.join(name),
             };
-            let former = self.best.replace(best);
-            let replaced = former.filter(|former| former.weights != path);
-            if let (Some(former), CheckpointPolicy::BestOne) = (replaced, self.policy) {
-                match std::fs::remove_file(&former.weights) {
-                    // Somebody has moved it away to keep it.
-                    Err(e) if e.kind() == ErrorKind::NotFound => {}
-                    removed => removed.map_err(Error::io(former.weights))?,
+            let metadata = WeightsMetadata {
+                epoch: Some(epoch),
+                score: Some(score),
+                ..metadata.clone()
+            };
+            let bytes = Arc::new(weights::to_bytes(&file.weights, network, &metadata)?);
+            self.enqueue(Waiting {
+                file,
+                was_best,
+                bytes,
+            });
+        }
+        Ok(self.retry())
+    }
+
+    fn enqueue(&mut self, new: Waiting) {
+        if new.was_best {
+            self.best = Some(new.file.clone());
+            if self.policy == CheckpointPolicy::BestOne {
+                self.waiting.clear();
+            }
+        }
+        if self.waiting.len() == MOST_WAITING {
+            // The best so far has to stay.
+            let best = self.best.as_ref().map(|best| best.epoch);
+            let victim = self.waiting.iter().position(|w| Some(w.file.epoch) != best);
+            let lost = self.waiting.remove(victim.unwrap_or(0)).file.weights;
+            tracing::warn!("{}: given up, it could not be written", lost.display());
+        }
+        self.waiting.push(new);
+    }
+
+    /// Tries to write what could not be written so far, and says what became of it.
+    pub fn retry(&mut self) -> Vec<Event> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut events = Vec::with_capacity(waiting.len());
+        for next in waiting {
+            let (path, epoch) = (next.file.weights.clone(), next.file.epoch);
+            match files::write(&path, |file| file.write_all(&next.bytes)) {
+                Ok(()) => {
+                    let score = next.file.score;
+                    self.written(next);
+                    events.push(Event::CheckpointWritten { path, epoch, score });
+                }
+                Err(error) => {
+                    self.waiting.push(next);
+                    let problem = mnist_data::with_causes(&error);
+                    events.push(Event::CheckpointDelayed {
+                        path,
+                        epoch,
+                        problem,
+                    });
                 }
             }
         }
-        Ok(Some(path))
+        events
+    }
+
+    /// Takes note of a file on disk. One that was the best when it was made may come late.
+    fn written(&mut self, new: Waiting) {
+        let newest = self.kept.as_ref().map_or(0, |kept| kept.epoch);
+        if !new.was_best || new.file.epoch < newest {
+            return;
+        }
+        let path = new.file.weights.clone();
+        let former = self.kept.replace(new.file);
+        let former = former.filter(|former| former.weights != path);
+        if let (Some(former), CheckpointPolicy::BestOne) = (former, self.policy) {
+            remove(&former.weights);
+        }
+    }
+}
+
+/// Removes a former best.
+fn remove(former: &Path) {
+    match std::fs::remove_file(former) {
+        // Somebody has moved it away to keep it.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("{}: cannot be removed: {error}", former.display()),
+        Ok(()) => {}
     }
 }
 
@@ -145,128 +232,4 @@ impl EarlyStopping {
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::Device;
-    use mobilenet::{ModelConfig, Network, Variant};
-
-    use super::*;
-    use crate::RunConfig;
-
-    fn scores(accuracy: f64, loss: f64) -> ValidationScores {
-        ValidationScores {
-            loss,
-            accuracy,
-            macro_f1: accuracy,
-        }
-    }
-
-    /// Policies as a table: patience, then ((accuracy, loss), frozen) of each epoch, and the
-    /// epoch it stops after.
-    #[test]
-    fn early_stopping_counts_epochs_without_gain_in_a_row() {
-        let scored = |scores: &[(f64, f64)]| scores.iter().map(|s| (*s, false)).collect();
-        let thawed = |figures: &[f64]| -> Vec<((f64, f64), bool)> {
-            figures.iter().map(|f| ((*f, *f), false)).collect()
-        };
-        for (monitor, patience, epochs, expected) in [
-            (
-                Monitor::ValAccuracy,
-                Some(2),
-                thawed(&[0.5, 0.4, 0.3]),
-                Some(3),
-            ),
-            (
-                Monitor::ValAccuracy,
-                Some(2),
-                thawed(&[0.5, 0.4, 0.6, 0.6, 0.5]),
-                Some(5),
-            ),
-            (Monitor::ValAccuracy, Some(1), thawed(&[0.5, 0.5]), Some(2)),
-            (
-                Monitor::ValAccuracy,
-                None,
-                thawed(&[0.5, 0.4, 0.3, 0.2]),
-                None,
-            ),
-            (
-                Monitor::ValLoss,
-                Some(2),
-                thawed(&[0.5, 0.4, 0.3, 0.2]),
-                None,
-            ),
-            (Monitor::ValLoss, Some(1), thawed(&[0.5, f64::NAN]), Some(2)),
-            // A lower loss is a gain where the accuracy is equal, a higher one is none.
-            (
-                Monitor::ValAccuracy,
-                Some(2),
-                scored(&[(0.5, 3.0), (0.5, 2.0), (0.5, 1.0), (0.5, 1.5), (0.5, 1.2)]),
-                Some(5),
-            ),
-            (
-                Monitor::ValAccuracy,
-                Some(1),
-                [0.5, 0.4, 0.3, 0.2]
-                    .map(|figure| ((figure, figure), figure > 0.2))
-                    .to_vec(),
-                Some(4),
-            ),
-        ] {
-            let mut stopping = EarlyStopping::new(patience);
-            let mut best: Option<ValidationScores> = None;
-            let stopped = epochs.iter().position(|((score, loss), frozen)| {
-                let scores = scores(*score, *loss);
-                let improved = monitor.compare(&scores, best.as_ref()) == Ordering::Greater;
-                if improved {
-                    best = Some(scores);
-                }
-                stopping.stops(improved, *frozen)
-            });
-            assert_eq!(
-                stopped.map(|i| i + 1),
-                expected,
-                "{monitor:?} {patience:?} {epochs:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
-        let dir = tempfile::tempdir().unwrap();
-        let model = ModelConfig {
-            width: 0.25,
-            ..ModelConfig::new(Variant::Small, 2)
-        };
-        let network = Network::new(&model, 1, &Device::Cpu).unwrap();
-        let metadata = WeightsMetadata {
-            model: model.into(),
-            class_names: ["a", "b"].map(str::to_owned).to_vec(),
-            class_order: mobilenet::ClassOrder::Named,
-            image_size: 16,
-            normalisation: RunConfig::default().data.normalisation,
-            epoch: None,
-            score: None,
-            training: None,
-        };
-        let policy = CheckpointPolicy::BestOne;
-        let mut checkpoints = Checkpoints::new(dir.path(), policy, Monitor::ValAccuracy);
-        let mut record = |epoch, accuracy, loss| {
-            let scores = scores(accuracy, loss);
-            let path = checkpoints.record(&network, &metadata, epoch, &scores);
-            path.unwrap()
-        };
-        let first = record(1, 0.5, 1.0).unwrap();
-        std::fs::rename(&first, dir.path().join("kept.safetensors")).unwrap();
-        let second = record(2, 0.6, 1.0).unwrap();
-        assert!(second.is_file());
-        // One that is still there goes.
-        let third = record(3, 0.7, 1.0).unwrap();
-        assert!(!second.exists());
-        // Of equal scores the lower loss stays, and of equal losses the later epoch.
-        assert_eq!(record(4, 0.7, 1.1), None);
-        let fifth = record(5, 0.7, 0.9).unwrap();
-        assert!(fifth.is_file() && !third.exists());
-        let sixth = record(6, 0.7, 0.9).unwrap();
-        assert!(sixth.is_file() && !fifth.exists());
-        assert_eq!(checkpoints.best().map(|best| best.epoch), Some(6));
-    }
-}
+mod tests;

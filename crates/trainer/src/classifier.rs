@@ -70,10 +70,10 @@ impl<'a> Classifier<'a> {
     /// Each batch of a loader with its logits `[n, classes]`. Of several networks, or of several
     /// views of the images, they are the logarithms of the mean probabilities. All are finite:
     /// others are [`Error::NonFiniteAnswer`].
-    pub(crate) fn answers(
-        &self,
+    pub(crate) fn answers<'s>(
+        &'s self,
         loader: &Loader,
-    ) -> impl Iterator<Item = Result<(Tensor, DeviceBatch)>> {
+    ) -> impl Iterator<Item = Result<(Tensor, DeviceBatch)>> + use<'s, 'a> {
         let views = loader.options().tta.views().len();
         let first = &self.members[0];
         let device = first.network.device();

@@ -74,7 +74,12 @@ impl CrossValidation {
         }
     }
 
-    fn write(&self, path: &Path) -> Result<()> {
+    /// Writes it as JSON, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] naming the file.
+    pub fn write(&self, path: &Path) -> Result<()> {
         let json = serde_json::to_vec_pretty(self).map_err(|e| Error::io(path)(e.into()))?;
         Ok(write_atomically(path, |file| file.write_all(&json))?)
     }
@@ -86,7 +91,8 @@ impl CrossValidation {
 /// in `<run>/fold-1` and so on. `seed` decides which image is in which fold.
 ///
 /// After each fold, what was achieved so far is in [`RunDir::cross_validation`]: of a run that is
-/// interrupted or fails, the folds before are left. `None` when interrupted.
+/// interrupted or fails, the folds before are left. Where that file cannot be written a warning
+/// says so, and the folds go on. `None` when interrupted.
 ///
 /// # Errors
 ///
@@ -112,6 +118,7 @@ pub fn cross_validate(
         let own = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
         let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
         let outcome = fit(config, &splits, &own, &mut sinks, interrupt);
+        drop(sinks);
         own.remove_if_fruitless();
         let outcome = outcome?;
         if outcome.ending == Ending::Interrupted {
@@ -120,7 +127,9 @@ pub fn cross_validate(
         let mut reports = result.folds;
         reports.push(report(config, &fold, outcome)?);
         result = CrossValidation::of(reports);
-        result.write(&run.cross_validation())?;
+        if let Err(error) = result.write(&run.cross_validation()) {
+            tracing::warn!("{error}");
+        }
     }
     Ok(Some(result))
 }

@@ -35,6 +35,12 @@ pub enum Error {
         .0.display()
     )]
     RunExists(PathBuf),
+    /// Another run that is going on has the folder.
+    #[error(
+        "run folder {} belongs to another run, which is going on; choose another folder",
+        .0.display()
+    )]
+    RunInUse(PathBuf),
     /// Networks that cannot answer together.
     #[error(
         "these weights make no ensemble: {0}; expected networks for the same classes and images"
@@ -117,6 +123,22 @@ pub enum Error {
         /// The logit.
         logit: f32,
     },
+    /// The best weights of a finished run could not be written, though it was tried after each
+    /// epoch since and once more at the end.
+    #[error(
+        "{}: the best weights, of epoch {epoch}, could not be written: {problem}; make room for them and train again{}",
+        path.display(), kept(best)
+    )]
+    WeightsUnwritten {
+        /// The file.
+        path: PathBuf,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// What the operating system said.
+        problem: String,
+        /// The best weights on disk, where there are any.
+        best: Option<PathBuf>,
+    },
     /// No image was left to work on.
     #[error("{0}")]
     NoImages(String),
@@ -159,6 +181,14 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// The same, which says where the best weights on disk are, if it can.
+    pub(crate) fn keeping(mut self, kept: Option<PathBuf>) -> Self {
+        if let Self::NonFiniteLoss { best, .. } | Self::NonFiniteWeights { best, .. } = &mut self {
+            *best = kept;
+        }
+        self
     }
 }
 

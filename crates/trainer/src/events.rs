@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use mobilenet::LoadReport;
@@ -185,6 +185,16 @@ pub enum Event {
         /// The monitored figure.
         score: f64,
     },
+    /// Weights could not be written. They stay in memory, and are written after the next epoch
+    /// or at the end of the run, if that works then.
+    CheckpointDelayed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        epoch: usize,
+        /// What the operating system said.
+        problem: String,
+    },
     /// Training ended early, because nothing was gained for `patience` epochs.
     StoppedEarly {
         /// The epoch it stopped after.
@@ -270,10 +280,19 @@ impl EventSink for Recorder {
 }
 
 /// Appends one JSON object per epoch to a file, whole lines at a time.
+///
+/// A line that cannot be written is no reason to lose the run: a warning says so, and the line is
+/// written with the next one or when this is dropped, if that works then.
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Bytes of the whole lines in the file.
+    length: u64,
+    /// Lines that are not in the file yet.
+    waiting: Vec<u8>,
+    /// Whether part of them may be: a disk ran full.
+    torn: bool,
 }
 
 impl MetricsFile {
@@ -283,118 +302,66 @@ impl MetricsFile {
     ///
     /// [`Error::Io`] naming the file.
     pub fn append(path: &Path) -> Result<Self> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(Error::io(path))?;
+        let open = || {
+            let file = File::options().create(true).append(true).open(path)?;
+            Ok((file.metadata()?.len(), file))
+        };
+        let (length, file) = open().map_err(Error::io(path))?;
         Ok(Self {
             path: path.to_owned(),
-            file: BufWriter::new(file),
+            file,
+            length,
+            waiting: Vec::new(),
+            torn: false,
         })
+    }
+
+    fn write(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        match self.try_to_write() {
+            Ok(()) => {
+                self.length += self.waiting.len() as u64;
+                self.waiting.clear();
+                self.torn = false;
+            }
+            Err(error) => {
+                self.torn = true;
+                let lines = self.waiting.iter().filter(|byte| **byte == b'\n').count();
+                tracing::warn!(
+                    "{}: {error}; the last {lines} epochs are missing in it",
+                    self.path.display()
+                );
+            }
+        }
+    }
+
+    fn try_to_write(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+        }
+        self.file.write_all(&self.waiting)
     }
 }
 
 impl EventSink for MetricsFile {
     fn handle(&mut self, event: &Event) -> Result<()> {
-        let Event::EpochFinished(report) = event else {
-            return Ok(());
-        };
-        let mut line = serde_json::to_vec(report).map_err(|e| Error::io(&self.path)(e.into()))?;
-        line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.flush())
-            .map_err(Error::io(&self.path))
+        if let Event::EpochFinished(report) = event {
+            let line = serde_json::to_vec(report).map_err(|e| Error::io(&self.path)(e.into()))?;
+            self.waiting.extend(line);
+            self.waiting.push(b'\n');
+            self.write();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for MetricsFile {
+    fn drop(&mut self) {
+        self.write();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(crate) fn report(epoch: usize) -> EpochReport {
-        EpochReport {
-            epoch,
-            train_loss: 0.5,
-            train_accuracy: 0.8,
-            val_loss: 0.4,
-            val_accuracy: 0.9,
-            val_macro_f1: 0.85,
-            learning_rate: 1e-3,
-            images_per_second: 600.0,
-            seconds: 12.0,
-            times: EpochTimes {
-                forward: 12.0,
-                ..EpochTimes::default()
-            },
-            ema: None,
-            loss_scale: None,
-            unreadable: Unreadable::default(),
-        }
-    }
-
-    #[test]
-    fn metrics_are_one_object_per_epoch_with_exactly_the_documented_keys() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("metrics.jsonl");
-        for epoch in 1..=2 {
-            let mut sinks = (MetricsFile::append(&path).unwrap(), Recorder::default());
-            sinks
-                .handle(&Event::EpochStarted { epoch, batches: 3 })
-                .unwrap();
-            sinks.handle(&Event::EpochFinished(report(epoch))).unwrap();
-            assert_eq!(sinks.1.epochs().len(), 1);
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["epoch"], 2);
-        let mut keys: Vec<&str> = lines[0]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        keys.sort_unstable();
-        assert_eq!(
-            keys,
-            [
-                "epoch",
-                "images_per_second",
-                "learning_rate",
-                "seconds",
-                "times",
-                "train_accuracy",
-                "train_loss",
-                "val_accuracy",
-                "val_loss",
-                "val_macro_f1"
-            ]
-        );
-    }
-
-    #[test]
-    fn images_that_could_not_be_read_are_counted_by_class() {
-        let mut report = report(1);
-        report.unreadable.train.insert("cat".to_owned(), 3);
-        let line = serde_json::to_value(&report).unwrap();
-        assert_eq!(
-            line["unreadable"],
-            serde_json::json!({ "train": { "cat": 3 } })
-        );
-        assert_eq!(serde_json::from_value::<EpochReport>(line).unwrap(), report);
-        assert_eq!(report.unreadable.total(), 3);
-    }
-
-    #[test]
-    fn a_line_without_times_is_still_read() {
-        let mut line = serde_json::to_value(report(1)).unwrap();
-        line.as_object_mut().unwrap().remove("times");
-        let read: EpochReport = serde_json::from_value(line).unwrap();
-        assert_eq!((read.seconds, read.times.total()), (12.0, 0.0));
-    }
-}
+mod tests;

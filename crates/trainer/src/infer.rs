@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Shown};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
-use crate::{Classifier, Error, Objective, Result, Tally, Targets, table};
+use crate::{Classifier, Error, Objective, Result, Tally, Targets};
 
 /// How images are fed to a trained network.
 #[derive(Clone, Debug, PartialEq)]
@@ -289,17 +289,19 @@ fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Asks a classifier about images, each named by an id; the answers keep their order.
+/// Asks a classifier about images, each named by an id; the answers come in the images' order,
+/// batch by batch, so that memory does not grow with their number.
 ///
 /// # Errors
 ///
-/// When none of the images can be read, or one of them cannot and the options say so.
-pub fn predict(
-    classifier: &Classifier<'_>,
+/// When the options refuse the images. The iterator ends with an error when none of the images
+/// can be read, or one of them cannot and the options say so.
+pub fn predict<'c>(
+    classifier: &'c Classifier<'_>,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
-    progress: &dyn Progress,
-) -> Result<Vec<Prediction>> {
+    progress: &'c dyn Progress,
+) -> Result<impl Iterator<Item = Result<Prediction>>> {
     let samples = images
         .into_iter()
         .map(|(id, path)| Sample::new(id, path, 0))
@@ -307,83 +309,42 @@ pub fn predict(
     let any = BadImageLimit::default();
     let loader = options.loader(samples, classifier.metadata().image_size, any)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
-    let predictions = answers(classifier, &loader, progress);
-    progress.finish();
-    predictions
-}
-
-fn answers(
-    classifier: &Classifier<'_>,
-    loader: &Loader,
-    progress: &dyn Progress,
-) -> Result<Vec<Prediction>> {
-    let mut predictions = Vec::with_capacity(loader.len());
-    for answer in classifier.answers(loader) {
-        let (logits, batch) = answer?;
-        let rows = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
-        progress.advance(rows.len() as u64);
-        for (id, probabilities) in batch.ids.into_iter().zip(rows) {
-            predictions.push(Prediction {
-                id,
-                label: largest(&probabilities),
-                probabilities,
-            });
+    let progress = Started(progress);
+    let answers = classifier.answers(&loader);
+    Ok(answers.flat_map(move |answer| {
+        let predictions = answer.and_then(|(logits, batch)| of_batch(&logits, batch.ids));
+        match predictions {
+            Ok(predictions) => {
+                progress.0.advance(predictions.len() as u64);
+                predictions.into_iter().map(Ok).collect()
+            }
+            Err(error) => vec![Err(error)],
         }
-    }
-    Ok(predictions)
+    }))
 }
 
-/// Writes `image_id,label,probability`, a row per prediction, in their order.
-///
-/// The file appears whole or not at all.
-///
-/// # Errors
-///
-/// [`Error::Io`] or [`Error::Data`], naming the file.
-pub fn write_predictions(
-    path: &Path,
-    predictions: &[Prediction],
-    class_names: &[String],
-) -> Result<()> {
-    let rows = predictions.iter().map(|prediction| {
-        let name = class_names.get(prediction.label).ok_or_else(|| {
-            Error::Shape(format!(
-                "class {} of {} class names",
-                prediction.label,
-                class_names.len()
-            ))
-        })?;
-        let probability = format!("{:.6}", prediction.probability());
-        Ok([prediction.id.clone(), name.clone(), probability])
+/// Work that ends when this is dropped.
+struct Started<'a>(&'a dyn Progress);
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+fn of_batch(logits: &Tensor, ids: Vec<String>) -> Result<Vec<Prediction>> {
+    let rows = candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?;
+    let predictions = ids.into_iter().zip(rows).map(|(id, row)| Prediction {
+        id,
+        label: largest(&row),
+        probabilities: row,
     });
-    table::write(path, ["image_id", "label", "probability"], rows)
+    Ok(predictions.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_keep_their_order_and_quote_what_needs_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("predictions.csv");
-        let row = |id: &str, label, probabilities| Prediction {
-            id: id.to_owned(),
-            label,
-            probabilities,
-        };
-        let predictions = [
-            row("b/1.png", 1, vec![0.25, 0.75]),
-            row("a, b/1.png", 0, vec![1.0, 0.0]),
-        ];
-        let names = ["cat".to_owned(), "dog".to_owned()];
-        write_predictions(&path, &predictions, &names).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
-            "image_id,label,probability\nb/1.png,dog,0.750000\n\"a, b/1.png\",cat,1.000000\n"
-        );
-        assert!(write_predictions(&path, &predictions, &names[..1]).is_err());
-    }
 
     #[test]
     fn the_first_of_equal_logits_wins() {

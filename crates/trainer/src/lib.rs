@@ -16,6 +16,7 @@ mod import;
 mod infer;
 mod loss;
 mod model;
+mod predictions;
 mod run_dir;
 mod splits;
 mod table;
@@ -35,10 +36,9 @@ pub use events::{
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit};
 pub use import::{Imported, import_config};
-pub use infer::{
-    ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict, write_predictions,
-};
+pub use infer::{ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict};
 pub use loss::{Loss, Mixed, Objective, Targets, Teaching, balanced_class_weights};
+pub use predictions::PredictionsFile;
 pub use run_dir::RunDir;
 pub use splits::Splits;
 pub use tally::{ClassScores, Tally};

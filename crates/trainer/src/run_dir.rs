@@ -3,34 +3,44 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use files::Lock;
 use mnist_data::write_atomically;
 
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
-/// A folder that belongs to one run alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The lock of a run that is going on.
+const LOCK: &str = ".lock";
+const METRICS: &str = "metrics.jsonl";
+
+/// A folder that belongs to one run alone, for as long as this lives: a lock in it keeps every
+/// other process out, and ends with this process, however that ends.
+#[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     /// Whether there was no such folder before.
     is_new: bool,
+    lock: Lock,
 }
 
 impl RunDir {
-    /// Takes `path`, which must not exist yet or be empty.
+    /// Takes `path`, which must not exist yet or hold nothing but what a run leaves that was
+    /// killed before it wrote its configuration: temporaries, a lock that nobody holds, metrics
+    /// without an epoch.
     ///
     /// # Errors
     ///
-    /// [`Error::RunExists`] when something is in it, [`Error::Io`] when it cannot be made.
+    /// [`Error::RunExists`] when something else is in it, [`Error::RunInUse`] when another run
+    /// has it, [`Error::Io`] when it cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
-        let is_new = !path.exists();
-        std::fs::create_dir_all(path).map_err(Error::io(path))?;
-        match std::fs::read_dir(path).map_err(Error::io(path))?.next() {
-            None => Ok(Self {
-                path: path.to_owned(),
-                is_new,
-            }),
-            Some(_) => Err(Error::RunExists(path.to_owned())),
+        loop {
+            let is_new = !path.exists();
+            std::fs::create_dir_all(path).map_err(Error::io(path))?;
+            match Self::claim(path, is_new) {
+                // A run that came to nothing has just given it back.
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                claimed => return claimed,
+            }
         }
     }
 
@@ -47,10 +57,28 @@ impl RunDir {
         loop {
             let path = parent.join(format!("{name}-{number:03}"));
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path, is_new: true }),
+                Ok(()) => match Self::claim(&path, true) {
+                    Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
+                    claimed => return claimed,
+                },
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(e) => return Err(Error::io(path)(e)),
             }
+        }
+    }
+
+    /// Locks a folder that exists, and makes sure that no run has left anything in it.
+    fn claim(path: &Path, is_new: bool) -> Result<Self> {
+        let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
+        let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
+        files::sweep(path).map_err(Error::io(path))?;
+        match holds_nothing(path).map_err(Error::io(path))? {
+            true => Ok(Self {
+                path: path.to_owned(),
+                is_new,
+                lock,
+            }),
+            false => Err(Error::RunExists(path.to_owned())),
         }
     }
 
@@ -61,7 +89,7 @@ impl RunDir {
 
     /// One JSON object per epoch.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(METRICS)
     }
 
     /// The resolved configuration.
@@ -79,23 +107,24 @@ impl RunDir {
     /// it was there before. Whoever then corrects what was refused can name it again.
     ///
     /// What cannot be removed stays; the next run in this folder will say so.
-    pub fn remove_if_fruitless(&self) {
-        if let Ok(true) = self.is_fruitless() {
+    pub fn remove_if_fruitless(self) {
+        let fruitless = self.is_fruitless().unwrap_or(false);
+        if fruitless {
             for file in [self.config(), self.metrics()] {
                 let _ = std::fs::remove_file(file);
             }
-            if self.is_new {
-                let _ = std::fs::remove_dir(&self.path);
-            }
+        }
+        // The lock is a file in the folder.
+        drop(self.lock);
+        if fruitless && self.is_new {
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 
     fn is_fruitless(&self) -> std::io::Result<bool> {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
-            let path = entry.path();
-            let no_epoch = path == self.metrics() && entry.metadata()?.len() == 0;
-            if path != self.config() && !no_epoch {
+            if entry.path() != self.config() && !is_nothing(&entry)? {
                 return Ok(false);
             }
         }
@@ -117,8 +146,36 @@ impl RunDir {
     }
 }
 
+/// Whether a folder holds nothing that a run was worth starting for; the folds of a
+/// cross-validation are folders in its own.
+fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_nothing = match entry.file_type()?.is_dir() {
+            true => holds_nothing(&entry.path())?,
+            false => is_nothing(&entry)?,
+        };
+        if !is_nothing {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A lock, a temporary, or metrics without an epoch.
+fn is_nothing(entry: &std::fs::DirEntry) -> std::io::Result<bool> {
+    let name = entry.file_name();
+    let is_temporary = name
+        .as_encoded_bytes()
+        .starts_with(files::PREFIX.as_bytes());
+    Ok(name == LOCK || is_temporary || (name == METRICS && entry.metadata()?.len() == 0))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -128,12 +185,64 @@ mod tests {
         let second = RunDir::next(dir.path(), "mnist").unwrap();
         assert!(first.path().ends_with("mnist-001"));
         assert!(second.path().ends_with("mnist-002"));
-        RunDir::create(first.path()).unwrap();
-        std::fs::write(first.metrics(), "").unwrap();
-        assert!(matches!(
-            RunDir::create(first.path()),
-            Err(Error::RunExists(_))
-        ));
+        // Not even one that is empty still.
+        let path = first.path().to_owned();
+        let taken = RunDir::create(&path);
+        assert!(matches!(taken, Err(Error::RunInUse(_))), "{taken:?}");
+        std::fs::write(first.config(), "[train]").unwrap();
+        drop(first);
+        let taken = RunDir::create(&path);
+        assert!(matches!(taken, Err(Error::RunExists(_))), "{taken:?}");
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn of_several_runs_at_once_one_has_the_folder() {
+        for round in 0..12 {
+            let (dir, start) = (tempfile::tempdir().unwrap(), Barrier::new(4));
+            let path = dir.path().join("run");
+            let taken: Vec<_> = thread::scope(|scope| {
+                let create = || {
+                    start.wait();
+                    RunDir::create(&path)
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            let refused = taken
+                .iter()
+                .filter(|taken| matches!(taken, Err(Error::RunInUse(_))));
+            assert_eq!(refused.count(), 3, "round {round}: {taken:?}");
+            assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_folder_in_which_a_run_was_killed_early_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        std::fs::create_dir_all(path.join("fold-1")).unwrap();
+        for file in [
+            LOCK,
+            METRICS,
+            ".unfinished-a1b2c3",
+            "fold-1/.lock",
+            "fold-1/metrics.jsonl",
+        ] {
+            std::fs::write(path.join(file), "").unwrap();
+        }
+        let run = RunDir::create(&path).unwrap();
+        assert!(!path.join(".unfinished-a1b2c3").exists() || cfg!(not(unix)));
+        drop(run);
+        // An epoch is worth something, and so is what a run did not make.
+        for file in ["metrics.jsonl", "fold-1/config.toml", "notes.txt"] {
+            std::fs::write(path.join(file), "{}\n").unwrap();
+            let taken = RunDir::create(&path);
+            assert!(matches!(taken, Err(Error::RunExists(_))), "{file}");
+            std::fs::write(path.join(METRICS), "").unwrap();
+            let _ = std::fs::remove_file(path.join(file));
+        }
+        RunDir::create(&path).unwrap();
     }
 
     #[test]
@@ -155,10 +264,11 @@ mod tests {
 
         for (name, text) in [("metrics.jsonl", "{}\n"), ("a.safetensors", "")] {
             let run = RunDir::next(dir.path(), "kept").unwrap();
-            std::fs::write(run.config(), "[train]").unwrap();
+            let config = run.config();
+            std::fs::write(&config, "[train]").unwrap();
             std::fs::write(run.path().join(name), text).unwrap();
             run.remove_if_fruitless();
-            assert!(run.config().is_file(), "{name}");
+            assert!(config.is_file(), "{name}");
         }
     }
 
@@ -179,6 +289,8 @@ mod tests {
         ] {
             assert!(text.contains(key), "{key} is missing from\n{text}");
         }
-        assert_eq!(std::fs::read_dir(run.path()).unwrap().count(), 1);
+        let path = run.path().to_owned();
+        drop(run);
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 1);
     }
 }

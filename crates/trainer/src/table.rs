@@ -1,30 +1,49 @@
 //! CSV files.
 
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use files::Unfinished;
 
 use crate::{Error, Result};
 
-/// Writes a header and rows; the file appears whole or not at all.
-///
-/// # Errors
-///
-/// [`Error::Io`] or [`Error::Data`], naming the file; the first error of `rows`.
-pub(crate) fn write<const N: usize>(
-    path: &Path,
-    header: [&str; N],
-    rows: impl Iterator<Item = Result<[String; N]>>,
-) -> Result<()> {
-    let io = |e: csv::Error| Error::io(path)(e.into());
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(header).map_err(io)?;
-    for row in rows {
-        csv.write_record(row?).map_err(io)?;
+/// A CSV file of `N` columns, written row by row; it appears whole or not at all.
+pub(crate) struct Table<const N: usize> {
+    path: PathBuf,
+    csv: csv::Writer<Unfinished>,
+}
+
+impl<const N: usize> Table<N> {
+    /// Makes a temporary for it, and writes the header.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file, where none can be written there.
+    pub(crate) fn create(path: &Path, header: [&str; N]) -> Result<Self> {
+        let file = Unfinished::create(path).map_err(Error::io(path))?;
+        let mut table = Self {
+            path: path.to_owned(),
+            csv: csv::Writer::from_writer(file),
+        };
+        table.row(header)?;
+        Ok(table)
     }
-    let bytes = csv
-        .into_inner()
-        .map_err(|e| Error::io(path)(e.into_error()))?;
-    Ok(mnist_data::write_atomically(path, |file| {
-        file.write_all(&bytes)
-    })?)
+
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub(crate) fn row(&mut self, row: [&str; N]) -> Result<()> {
+        let written = self.csv.write_record(row);
+        written.map_err(|e| Error::io(&self.path)(e.into()))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub(crate) fn finish(self) -> Result<()> {
+        let file = self.csv.into_inner().map_err(|e| e.into_error());
+        file.and_then(Unfinished::finish)
+            .map_err(Error::io(self.path))
+    }
 }

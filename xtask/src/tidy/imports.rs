@@ -6,16 +6,21 @@ use super::code::{code_of, words};
 use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Imports run one way:
-/// `engine -> mobilenet`, `{mnist-data, mobilenet, optim} -> trainer -> cli`,
-/// so that every crate can be used without those after it. A crate that is
-/// missing here has no place on the map yet.
-const ARROWS: [(&str, &[&str]); 7] = [
+/// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
+/// `{mnist-data, mobilenet, optim} -> trainer -> cli`, so that every crate can
+/// be used without those after it. A crate that is missing here has no place on
+/// the map yet.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("files", &[]),
     ("engine", &[]),
-    ("mnist-data", &[]),
+    ("mnist-data", &["files"]),
     ("optim", &[]),
-    ("mobilenet", &["engine"]),
-    ("trainer", &["mnist-data", "mobilenet", "optim"]),
-    ("cli", &["mnist-data", "mobilenet", "optim", "trainer"]),
+    ("mobilenet", &["engine", "files"]),
+    ("trainer", &["files", "mnist-data", "mobilenet", "optim"]),
+    (
+        "cli",
+        &["files", "mnist-data", "mobilenet", "optim", "trainer"],
+    ),
     // The chores build in seconds because they wait for no other crate.
     ("xtask", &[]),
 ];
@@ -27,17 +32,31 @@ const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
-        &["engine", "mnist-data", "optim", "xtask"],
+        &["engine", "files", "mnist-data", "optim", "xtask"],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
     (
         "clap",
-        &["engine", "mnist-data", "mobilenet", "optim", "trainer"],
+        &[
+            "engine",
+            "files",
+            "mnist-data",
+            "mobilenet",
+            "optim",
+            "trainer",
+        ],
         "a library does not own a command line",
     ),
     (
         "indicatif",
-        &["engine", "mnist-data", "mobilenet", "optim", "trainer"],
+        &[
+            "engine",
+            "files",
+            "mnist-data",
+            "mobilenet",
+            "optim",
+            "trainer",
+        ],
         "a library reports progress through a trait and does not own a terminal",
     ),
 ];

@@ -33,6 +33,8 @@ pub(crate) fn cross_validate(
         };
         let mut out = super::stdout();
         table(&mut out, &result)?;
+        // Once more, for where it could not be written after the last fold.
+        result.write(&report)?;
         writeln!(out, "report {}", report.display())?;
         out.flush()?;
         Ok(Done::Completed)

@@ -4,6 +4,7 @@ mod python;
 
 use std::io::Write;
 
+use anyhow::Context;
 use candle_core::Device;
 use mobilenet::Scheme;
 use mobilenet::weights::{Source, save_as};
@@ -11,6 +12,9 @@ use mobilenet::weights::{Source, save_as};
 use crate::args::{ExportArgs, ExportFormat};
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    // What cannot be written shows before the work.
+    files::Unfinished::create(&args.out)
+        .with_context(|| format!("cannot write {}", args.out.display()))?;
     super::use_threads(trainer::cpu_threads(None))?;
     let source = Source::open(&args.weights, super::given(&args.given)?)?;
     let loaded = source.load(&Device::Cpu)?;

@@ -51,13 +51,15 @@ fn write(run: &RunDir, curve: &LrCurve) -> anyhow::Result<()> {
         run.path().join("lr-find.csv"),
         run.path().join("lr-find.svg"),
     );
-    curve.write_csv(&csv)?;
-    pictures::learning_rates(&svg, curve)?;
+    // The suggestion is worth having where the files cannot be written.
     let mut out = super::stdout();
     match curve.suggestion() {
         Some(rate) => writeln!(out, "suggested learning rate {rate:.1e}")?,
         None => writeln!(out, "the loss never falls: no learning rate to suggest")?,
     }
+    out.flush()?;
+    curve.write_csv(&csv)?;
+    pictures::learning_rates(&svg, curve)?;
     writeln!(out, "curve {}", csv.display())?;
     writeln!(out, "picture {}", svg.display())?;
     Ok(out.flush()?)

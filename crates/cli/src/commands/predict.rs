@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use mnist_data::{BadImage, Listing};
+use trainer::PredictionsFile;
 
 use super::on_bad_image;
 use crate::args::PredictArgs;
@@ -17,12 +18,18 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let progress = Work::new(terminal);
-    let predictions = trainer::predict(&classifier, images, opened.options.clone(), &progress)?;
+    files::sweep(&args.out).with_context(|| format!("cannot list {}", args.out.display()))?;
     let path = args.out.join("predictions.csv");
-    trainer::write_predictions(&path, &predictions, &classifier.metadata().class_names)?;
+    let mut file = PredictionsFile::create(&path, &classifier.metadata().class_names)?;
+    let (progress, options) = (Work::new(terminal), opened.options.clone());
+    let mut rows = 0;
+    for prediction in trainer::predict(&classifier, images, options, &progress)? {
+        file.write(&prediction?)?;
+        rows += 1;
+    }
+    file.finish()?;
     let mut out = super::stdout();
-    writeln!(out, "{}\t{} rows", path.display(), predictions.len())?;
+    writeln!(out, "{}\t{rows} rows", path.display())?;
     out.flush()?;
     Ok(())
 }

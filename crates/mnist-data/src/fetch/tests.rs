@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use flate2::write::GzEncoder;
@@ -345,4 +345,26 @@ fn a_damaged_file_is_fetched_again() {
     fs::write(dir.path().join("a"), damaged).unwrap();
     run(&plan(&["a"], &[&server.address]), &dir).unwrap();
     assert_fetched(&dir, &["a"]);
+}
+
+#[test]
+fn of_several_at_once_one_fetches_and_the_others_take_what_is_there() {
+    let names = ["a", "b"];
+    let answers = names.map(|name| (name, Answer::Whole(gz(&raw(name)))));
+    for _ in 0..4 {
+        let (server, dir, start) = (Server::start(&answers), folder(), Barrier::new(4));
+        let plan = plan(&names, &[&server.address]);
+        // What a process that was killed left.
+        fs::write(dir.path().join(".unfinished-a1b2c3"), "half").unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    run(&plan, &dir).unwrap();
+                });
+            }
+        });
+        assert_fetched(&dir, &names);
+        assert_eq!(server.requests(), ["/a.gz whole", "/b.gz whole"]);
+    }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
 
 use mnist_data::{
     Compression, Error, IdxImages, IdxLabels, ImageFolder, NoProgress, Picture, Progress,
@@ -82,13 +84,61 @@ fn a_second_run_writes_nothing() {
             .modified()
             .unwrap()
     };
-    let before = ["train/0/00000.png", ".unpacked.json"].map(modified);
+    // Nor a lock in the folder itself, which may be read-only.
+    let names = ["train/0/00000.png", ".unpacked.json", ""];
+    let before = names.map(modified);
     let report = run(dir.path(), &options(2)).unwrap();
     assert_eq!((report.written, report.train), (0, 8));
-    assert_eq!(
-        ["train/0/00000.png", ".unpacked.json"].map(modified),
-        before
-    );
+    assert_eq!(names.map(modified), before);
+}
+
+#[test]
+fn of_several_at_once_one_writes_and_the_others_take_what_is_there() {
+    for round in 0..12 {
+        let (dir, start) = (data_set(), Barrier::new(4));
+        let reports = thread::scope(|scope| {
+            let unpack = || {
+                start.wait();
+                run(dir.path(), &options(2)).unwrap()
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(unpack)).collect();
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        let mut written: Vec<usize> = reports.iter().map(|report| report.written).collect();
+        written.sort_unstable();
+        assert_eq!(written, [0, 0, 0, 14], "round {round}");
+        assert_eq!(files(&dir.path().join("out")), expected());
+    }
+}
+
+#[test]
+fn nothing_is_written_while_another_process_unpacks() {
+    struct Waits(mpsc::Sender<String>);
+    impl Progress for Waits {
+        fn start(&self, _: &str, _: Option<u64>, _: Unit) {}
+        fn advance(&self, _: u64) {}
+        fn note(&self, message: &str) {
+            self.0.send(message.to_owned()).unwrap();
+        }
+        fn finish(&self) {}
+    }
+    let dir = data_set();
+    let (raw, out) = (dir.path().join("raw"), dir.path().join("out"));
+    fs::create_dir(&out).unwrap();
+    let other = files::Lock::take(&out.join(".lock")).unwrap().unwrap();
+    let (sender, notes) = mpsc::channel();
+    thread::scope(|scope| {
+        let ours = scope.spawn(|| unpack(&raw, &out, &options(2), &Waits(sender)).unwrap());
+        let note = notes.recv().unwrap();
+        assert!(note.contains("waiting for another process"), "{note}");
+        assert_eq!(files(&out), [".lock"]);
+        drop(other);
+        assert_eq!(ours.join().unwrap().written, 14);
+    });
+    assert_eq!(files(&out), expected());
 }
 
 #[test]
@@ -98,6 +148,9 @@ fn a_run_that_was_cut_off_is_completed() {
     run(dir.path(), &options(2)).unwrap();
     fs::remove_file(out.join("train/1/00004.png")).unwrap();
     fs::remove_dir_all(out.join("test/0")).unwrap();
+    // Half an image, and the lock of the process that was killed.
+    fs::write(out.join("train/1/.unfinished-a1b2c3"), "half").unwrap();
+    fs::write(out.join(".lock"), "").unwrap();
     let manifest = out.join(".unpacked.json");
     let text = fs::read_to_string(&manifest).unwrap();
     let cut_off = text.replace("\"complete\": true", "\"complete\": false");

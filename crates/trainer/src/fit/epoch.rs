@@ -1,6 +1,5 @@
 //! One pass over the training images, and one over those of validation.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::Session;
@@ -77,16 +76,8 @@ impl Session<'_> {
             .read(|values, statistics| finite(values) && finite(statistics))?;
         match are_finite {
             true => Ok(()),
-            false => Err(Error::NonFiniteWeights {
-                epoch,
-                best: self.best_weights(),
-            }),
+            false => Err(Error::NonFiniteWeights { epoch, best: None }),
         }
-    }
-
-    /// The best weights on disk.
-    fn best_weights(&self) -> Option<PathBuf> {
-        self.best().map(|(best, _)| best.weights)
     }
 
     /// Measures the network as it is on the validation images; `None` when interrupted.
@@ -191,7 +182,7 @@ impl Session<'_> {
                 epoch,
                 batch: index,
                 loss: loss.mean,
-                best: self.best_weights(),
+                best: None,
             });
         }
         tally.add(batch.main_labels(), &predicted_classes(&logits)?)?;

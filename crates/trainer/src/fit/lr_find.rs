@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Session;
 use crate::config::{ConfigError, RunConfig};
 use crate::events::{Event, EventSink};
-use crate::{Error, Result, RunDir, Splits, Tally, table};
+use crate::table::Table;
+use crate::{Error, Result, RunDir, Splits, Tally};
 
 /// The rates that are tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,13 +103,15 @@ impl LrCurve {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Data`], naming the file.
+    /// [`Error::Io`] naming the file.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
-        let rows = self.points.iter().map(|point| {
+        let mut table = Table::create(path, ["learning_rate", "loss", "smoothed_loss"])?;
+        for point in &self.points {
             let row = [point.learning_rate, point.loss, point.smoothed];
-            Ok(row.map(|value| format!("{value:e}")))
-        });
-        table::write(path, ["learning_rate", "loss", "smoothed_loss"], rows)
+            let row = row.map(|value| format!("{value:e}"));
+            table.row(row.each_ref().map(String::as_str))?;
+        }
+        table.finish()
     }
 }
 

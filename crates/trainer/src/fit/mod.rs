@@ -10,6 +10,7 @@ mod step;
 mod teacher;
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,7 +27,7 @@ use crate::features::Features;
 use crate::infer::unreadable;
 use crate::model::{Start, start};
 use crate::timing::Stopwatch;
-use crate::{Objective, Result, RunDir, Splits};
+use crate::{Error, Objective, Result, RunDir, Splits};
 use average::Average;
 pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 use step::Stepper;
@@ -62,13 +63,16 @@ pub struct Outcome {
 /// Only the head learns for the first `freeze_epochs`. Each epoch is trained,
 /// validated and, where the policy says so, written; the best weights are in
 /// place at the end. Setting `interrupt` ends the run before its next batch,
-/// with the best weights so far on disk.
+/// with the best weights so far on disk. Weights that cannot be written stay in
+/// memory ([`Event::CheckpointDelayed`]) and are tried again after each epoch
+/// and at the end.
 ///
 /// # Errors
 ///
 /// Anything wrong with the configuration or the data is an error before the
 /// first batch. A loss that is not finite is an error that leaves the best
-/// weights so far on disk.
+/// weights so far on disk. [`Error::WeightsUnwritten`] where the best weights
+/// cannot be written at the end either.
 pub fn fit(
     config: &RunConfig,
     splits: &Splits,
@@ -206,30 +210,11 @@ impl<'a> Session<'a> {
     }
 
     fn run(mut self) -> Result<Outcome> {
-        let mut stopping = EarlyStopping::new(self.config.train.patience);
-        let mut epochs = Vec::new();
-        let mut ending = Ending::Completed;
-        for epoch in 1..=self.config.train.epochs {
-            let frozen = self.freeze(epoch)?;
-            let Some(report) = self.epoch(epoch, frozen)? else {
-                ending = Ending::Interrupted;
-                self.sink.handle(&Event::Interrupted { epoch })?;
-                break;
-            };
-            let improved = self.checkpoint(&report)?;
-            epochs.push(report);
-            // Where nothing ever thaws, the head is all that can gain.
-            let thaws = self.config.train.freeze_epochs < self.config.train.epochs
-                && self.network.trains_backbone();
-            let waiting = frozen && thaws;
-            if stopping.stops(improved, waiting) {
-                ending = Ending::StoppedEarly;
-                let best_epoch = self.best().map_or(epoch, |(best, _)| best.epoch);
-                self.sink
-                    .handle(&Event::StoppedEarly { epoch, best_epoch })?;
-                break;
-            }
-        }
+        let trained = self.train();
+        let events = self.retry();
+        let handled = self.tell(&events);
+        let (epochs, ending) = trained.map_err(|error| error.keeping(self.kept()))?;
+        handled?;
         let best = match self.best() {
             Some((best, snapshot)) => {
                 self.network.parameters().restore(snapshot)?;
@@ -239,6 +224,9 @@ impl<'a> Session<'a> {
             }
             None => None,
         };
+        if let Some(best) = &best {
+            self.check_written(best, events)?;
+        }
         self.sink.handle(&Event::Finished {
             best_epoch: best.as_ref().map(|best| best.epoch),
             weights: best.as_ref().map(|best| best.weights.clone()),
@@ -250,6 +238,32 @@ impl<'a> Session<'a> {
             epochs,
             ending,
         })
+    }
+
+    /// The epochs, and how they ended.
+    fn train(&mut self) -> Result<(Vec<EpochReport>, Ending)> {
+        let mut stopping = EarlyStopping::new(self.config.train.patience);
+        let mut epochs = Vec::new();
+        for epoch in 1..=self.config.train.epochs {
+            let frozen = self.freeze(epoch)?;
+            let Some(report) = self.epoch(epoch, frozen)? else {
+                self.sink.handle(&Event::Interrupted { epoch })?;
+                return Ok((epochs, Ending::Interrupted));
+            };
+            let improved = self.checkpoint(&report)?;
+            epochs.push(report);
+            // Where nothing ever thaws, the head is all that can gain.
+            let thaws = self.config.train.freeze_epochs < self.config.train.epochs
+                && self.network.trains_backbone();
+            let waiting = frozen && thaws;
+            if stopping.stops(improved, waiting) {
+                let best_epoch = self.best().map_or(epoch, |(best, _)| best.epoch);
+                self.sink
+                    .handle(&Event::StoppedEarly { epoch, best_epoch })?;
+                return Ok((epochs, Ending::StoppedEarly));
+            }
+        }
+        Ok((epochs, Ending::Completed))
     }
 
     /// Freezes or thaws the backbone for an epoch; whether it is frozen.
@@ -269,7 +283,6 @@ impl<'a> Session<'a> {
     /// Writes the epoch's weights, and their average, where the policy says so; whether either
     /// was better than the best of its kind.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
-        let monitor = self.config.train.monitor;
         let (epoch, scores) = (report.epoch, report.scores());
         self.metadata.training = self.stepper.state();
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
@@ -278,29 +291,66 @@ impl<'a> Session<'a> {
         if order != Ordering::Less {
             self.best = Some(network.parameters().snapshot()?);
         }
-        let mut written = Vec::new();
-        let path = self.checkpoints.record(network, metadata, epoch, &scores)?;
-        written.extend(path.map(|path| (path, monitor.of(&scores))));
+        let mut events = self.checkpoints.record(network, metadata, epoch, &scores)?;
         if let (Some(mut average), Some(scores)) = (self.average.take(), &report.ema) {
             let order = average.checkpoints.compare(scores);
             let mut checkpoints = average.checkpoints.clone();
-            let (path, snapshot) = average.instead(network.parameters(), || {
-                let path = checkpoints.record(network, metadata, epoch, scores)?;
+            let (more, snapshot) = average.instead(network.parameters(), || {
+                let events = checkpoints.record(network, metadata, epoch, scores)?;
                 let is_best = order != Ordering::Less;
                 let snapshot = is_best.then(|| network.parameters().snapshot());
-                Ok((path, snapshot.transpose()?))
+                Ok((events, snapshot.transpose()?))
             })?;
             average.checkpoints = checkpoints;
             average.best = snapshot.or(average.best);
-            written.extend(path.map(|path| (path, monitor.of(scores))));
+            events.extend(more);
             improved |= order == Ordering::Greater;
             self.average = Some(average);
         }
-        for (path, score) in written {
-            self.sink
-                .handle(&Event::CheckpointWritten { path, epoch, score })?;
-        }
+        self.tell(&events)?;
         Ok(improved)
+    }
+
+    fn tell(&mut self, events: &[Event]) -> Result<()> {
+        events.iter().try_for_each(|event| self.sink.handle(event))
+    }
+
+    /// Tries once more to write the weights that could not be written.
+    fn retry(&mut self) -> Vec<Event> {
+        let mut events = self.checkpoints.retry();
+        let average = self.average.as_mut();
+        events.extend(average.map_or_else(Vec::new, |average| average.checkpoints.retry()));
+        events
+    }
+
+    /// Fails where the last try to write the best weights failed.
+    fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
+        let delayed = last_try.into_iter().find_map(|event| match event {
+            Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),
+            _ => None,
+        });
+        delayed.map_or(Ok(()), |problem| {
+            Err(Error::WeightsUnwritten {
+                path: best.weights.clone(),
+                epoch: best.epoch,
+                problem,
+                best: self.kept(),
+            })
+        })
+    }
+
+    /// The best weights on disk.
+    fn kept(&self) -> Option<PathBuf> {
+        let best = self.best().map(|(best, _)| best.weights);
+        let average = self.average.as_ref();
+        let average = average.and_then(|average| average.checkpoints.kept());
+        let kept = [self.checkpoints.kept(), average];
+        let of_best = kept
+            .iter()
+            .flatten()
+            .find(|path| best.as_deref() == Some(path));
+        let any = of_best.or_else(|| kept.iter().flatten().next());
+        any.map(|path| path.to_path_buf())
     }
 
     /// The best weights of the run, be they the network's own or an average.

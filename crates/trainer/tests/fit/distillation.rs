@@ -4,7 +4,7 @@ use mobilenet::weights::WeightsMetadata;
 use trainer::config::{ConfigError, DistillationConfig};
 use trainer::{Classifier, Error, InferenceOptions};
 
-use crate::scene::{Scene, arena, named, stripes, unpack};
+use crate::scene::{Scene, arena, named, predictions, stripes, unpack};
 
 #[test]
 fn a_student_comes_closer_to_its_teacher() {
@@ -28,13 +28,7 @@ fn a_student_comes_closer_to_its_teacher() {
     let answers = |network: &dyn mobilenet::Model, metadata: &WeightsMetadata| -> Vec<f32> {
         let classifier = Classifier::new(network, metadata);
         let options = InferenceOptions::default();
-        let predictions = trainer::predict(
-            &classifier,
-            images.clone(),
-            options,
-            &mnist_data::NoProgress,
-        );
-        let predictions = predictions.unwrap().into_iter();
+        let predictions = predictions(&classifier, images.clone(), options).into_iter();
         predictions.flat_map(|p| p.probabilities).collect()
     };
     let taught_by = answers(taught_by.network.as_ref(), &taught_by.metadata);

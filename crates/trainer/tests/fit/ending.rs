@@ -1,6 +1,6 @@
 //! How a run ends, well and badly.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
@@ -145,8 +145,139 @@ fn an_interrupted_run_stops_before_the_next_batch_with_its_best_weights() {
     assert!(outcome.best.is_none());
 }
 
+/// Takes the run's folder away, and puts it back, when something happens.
+struct Disk<'a> {
+    fails: &'a dyn Fn(&Event) -> bool,
+    works: &'a dyn Fn(&Event) -> bool,
+    dir: PathBuf,
+    recorder: Recorder,
+}
+
+impl<'a> Disk<'a> {
+    fn new(fails: &'a dyn Fn(&Event) -> bool, works: &'a dyn Fn(&Event) -> bool) -> Self {
+        Self {
+            fails,
+            works,
+            dir: PathBuf::new(),
+            recorder: Recorder::default(),
+        }
+    }
+
+    /// Epochs whose weights were written, and those whose weights were not.
+    fn epochs(&self) -> (Vec<usize>, Vec<usize>) {
+        let (mut written, mut delayed) = (Vec::new(), Vec::new());
+        for event in &self.recorder.events {
+            match event {
+                Event::CheckpointWritten { epoch, .. } => written.push(*epoch),
+                Event::CheckpointDelayed { epoch, .. } => delayed.push(*epoch),
+                _ => {}
+            }
+        }
+        (written, delayed)
+    }
+}
+
+impl EventSink for Disk<'_> {
+    fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+        if let Event::RunStarted { run_dir, .. } = event {
+            self.dir = run_dir.clone();
+        }
+        let away = self.dir.with_extension("away");
+        if (self.fails)(event) {
+            std::fs::rename(&self.dir, &away).unwrap();
+        }
+        if (self.works)(event) && away.exists() {
+            std::fs::rename(&away, &self.dir).unwrap();
+        }
+        self.recorder.handle(event)
+    }
+}
+
+fn finished(number: usize) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::EpochFinished(report) if report.epoch == number)
+}
+
 #[test]
-fn a_full_disk_or_any_other_failing_sink_ends_the_run() {
+fn weights_that_cannot_be_written_are_written_after_a_later_epoch() {
+    let mut scene = Scene::new();
+    scene.config.train.checkpoints = CheckpointPolicy::EveryEpoch;
+    let fails = finished(1);
+    let mut disk = Disk::new(&fails, &|event| {
+        matches!(event, Event::EpochStarted { epoch: 2, .. })
+    });
+    let never = AtomicBool::new(false);
+    let outcome = scene.run_with(&mut disk, &never).unwrap();
+    assert_eq!(disk.epochs(), (vec![1, 2, 3], vec![1]));
+    assert_eq!(scene.weights_in("run-001").len(), 3);
+    let best = outcome.best.unwrap();
+    let (_, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
+    assert_eq!(metadata.epoch, Some(best.epoch));
+}
+
+#[test]
+fn weights_that_cannot_be_written_are_written_at_the_end() {
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 1;
+    let fails = finished(1);
+    let mut disk = Disk::new(&fails, &|event| {
+        matches!(event, Event::CheckpointDelayed { .. })
+    });
+    let never = AtomicBool::new(false);
+    let outcome = scene.run_with(&mut disk, &never).unwrap();
+    assert_eq!(disk.epochs(), (vec![1], vec![1]));
+    weights::load(&outcome.best.unwrap().weights, &Device::Cpu).unwrap();
+
+    // So they are where the run ends with another error.
+    let wild = optim::MultiStepConfig {
+        milestones: vec![1],
+        gamma: 1e30,
+    };
+    scene.config.schedule = optim::LrScheduleConfig::MultiStep(wild);
+    scene.config.train.epochs = 2;
+    let mut disk = Disk::new(&fails, &|event| {
+        matches!(event, Event::EpochStarted { epoch: 2, .. })
+    });
+    let error = scene.run_with(&mut disk, &never).err().unwrap();
+    let Error::NonFiniteLoss {
+        best: Some(best), ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    weights::load(best, &Device::Cpu).unwrap();
+}
+
+#[test]
+fn weights_that_can_never_be_written_end_the_run_when_it_is_over() {
+    let scene = Scene::new();
+    let fails = finished(1);
+    let mut disk = Disk::new(&fails, &|_| false);
+    let error = scene.run_with(&mut disk, &AtomicBool::new(false));
+    let error = error.err().unwrap();
+    let Error::WeightsUnwritten { path, best, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(path.starts_with(scene.dir.path().join("run-001")));
+    assert_eq!(*best, None);
+    assert_eq!(disk.recorder.epochs().len(), 3);
+
+    // Where the disk fails later, the error names the weights before.
+    let mut scene = Scene::new();
+    scene.config.train.epochs = 8;
+    let best_epoch = scene.run().0.best.unwrap().epoch;
+    assert!(best_epoch > 1);
+    let fails = finished(best_epoch);
+    let mut disk = Disk::new(&fails, &|_| false);
+    let error = scene.run_with(&mut disk, &AtomicBool::new(false));
+    let error = error.err().unwrap();
+    let Error::WeightsUnwritten { epoch, best, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((*epoch, best.is_some()), (best_epoch, true));
+}
+
+#[test]
+fn any_failing_sink_ends_the_run() {
     struct Failing;
     impl EventSink for Failing {
         fn handle(&mut self, event: &Event) -> trainer::Result<()> {

@@ -7,7 +7,7 @@ use mnist_data::{ImageFolder, MixConfig, Preset, TtaConfig, WeightPattern};
 use trainer::config::DataSource;
 use trainer::{Classifier, InferenceOptions, Prediction, RunDir, Splits};
 
-use crate::scene::{SIDE, Scene, arena, stripes, unpack};
+use crate::scene::{SIDE, Scene, arena, predictions, stripes, unpack};
 
 #[test]
 fn augmented_runs_do_not_depend_on_the_number_of_threads_that_decode() {
@@ -189,7 +189,7 @@ fn views_of_an_image_are_averaged() {
             batch_size: 3,
             ..InferenceOptions::default()
         };
-        trainer::predict(&classifier, images, options, &mnist_data::NoProgress).unwrap()
+        predictions(&classifier, images, options)
     };
     let one = predict(&shaded, TtaConfig::None);
     let other = predict(&mirrored, TtaConfig::None);

@@ -1,14 +1,14 @@
 //! What a run learns, and what it keeps.
 
 use candle_core::Device;
-use mnist_data::{NoProgress, TEST};
+use mnist_data::{BadImage, NoProgress, TEST};
 use mobilenet::{Model, ModelDescription, Precision, weights};
 use trainer::config::{
     CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
 };
 use trainer::{Classifier, Ending, Event, InferenceOptions, Outcome};
 
-use crate::scene::{Scene, arena};
+use crate::scene::{Scene, arena, predictions};
 
 #[test]
 fn a_run_learns_and_leaves_its_best_weights() {
@@ -314,13 +314,8 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
             batch_size,
             ..InferenceOptions::default()
         };
-        trainer::predict(
-            &Classifier::new(outcome.network.as_ref(), &outcome.metadata),
-            images.clone(),
-            options,
-            &NoProgress,
-        )
-        .unwrap()
+        let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+        predictions(&classifier, images.clone(), options)
     };
     let predictions = predict(5);
     assert_eq!(
@@ -331,4 +326,19 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
         assert_eq!(one.label, other.label);
         assert!((one.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
+
+    // They come while images are still read: a bad one at the end costs none before it.
+    std::fs::write(&images[ids.len() - 1].1, "no image").unwrap();
+    let options = InferenceOptions {
+        batch_size: 1,
+        on_bad_image: BadImage::Fail,
+        ..InferenceOptions::default()
+    };
+    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let mut answers = trainer::predict(&classifier, images, options, &NoProgress).unwrap();
+    for expected in &predictions[..ids.len() - 1] {
+        assert_eq!(answers.next().unwrap().unwrap().id, expected.id);
+    }
+    assert!(answers.next().unwrap().is_err());
+    assert!(answers.next().is_none());
 }

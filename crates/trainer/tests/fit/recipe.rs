@@ -8,7 +8,7 @@ use optim::{EmaConfig, LrSchedule, Warmup};
 use trainer::config::Monitor;
 use trainer::{Classifier, InferenceOptions, LrRange, RunDir, Splits};
 
-use crate::scene::{Scene, arena, named};
+use crate::scene::{Scene, arena, named, predictions};
 
 #[test]
 fn small_batches_that_accumulate_are_one_large_batch() {
@@ -267,7 +267,7 @@ fn networks_that_answer_together_answer_with_their_mean() {
     let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
     let predict = |classifier: &Classifier<'_>| {
         let options = InferenceOptions::default();
-        trainer::predict(classifier, images.clone(), options, &mnist_data::NoProgress).unwrap()
+        predictions(classifier, images.clone(), options)
     };
     let one = Classifier::new(first.network.as_ref(), &first.metadata);
     let other = Classifier::new(second.network.as_ref(), &second.metadata);

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
-use trainer::{Error, EventSink, Outcome, Recorder, RunConfig, RunDir, Splits};
+use trainer::{
+    Classifier, Error, EventSink, InferenceOptions, Outcome, Prediction, Recorder, RunConfig,
+    RunDir, Splits,
+};
 
 pub(crate) const SIDE: usize = 16;
 
@@ -134,6 +137,16 @@ pub(crate) fn stripes(image: usize) -> Vec<u8> {
 
 pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
     network.parameters().arena().to_vec1().unwrap()
+}
+
+/// All answers of a classifier about images.
+pub(crate) fn predictions(
+    classifier: &Classifier<'_>,
+    images: Vec<(String, PathBuf)>,
+    options: InferenceOptions,
+) -> Vec<Prediction> {
+    let predictions = trainer::predict(classifier, images, options, &NoProgress).unwrap();
+    predictions.collect::<Result<_, _>>().unwrap()
 }
 
 /// A setting as JSON.

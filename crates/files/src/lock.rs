@@ -1,0 +1,155 @@
+//! Locks between processes.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use same_file::Handle;
+
+/// A lock file that this process has and no other one can have: `flock` on Unix, `LockFileEx` on
+/// Windows. It holds until it is dropped or the process ends, by a signal too. Dropping it
+/// removes the file; a process that was killed leaves it, which bars nobody.
+///
+/// On a file system that knows no locks, everybody gets it.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    /// Holds the lock; `None` where there are no locks.
+    file: Option<File>,
+}
+
+impl Lock {
+    /// Takes the lock; `None` where somebody else has it. The lock file is made if need be.
+    ///
+    /// # Errors
+    /// If the file cannot be made or opened.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        loop {
+            let file = open(path)?;
+            match file.try_lock() {
+                Ok(()) if is_still(&file, path)? => return Ok(Some(Self::of(path, Some(file)))),
+                // Its former owner has removed it since it was opened.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(_)) => return Ok(Some(Self::of(path, None))),
+            }
+        }
+    }
+
+    /// Takes the lock as soon as nobody else has it. `waiting` is called first where it has to
+    /// be waited for.
+    ///
+    /// # Errors
+    /// If the file cannot be made or opened.
+    pub fn wait(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
+        if let Some(lock) = Self::take(path)? {
+            return Ok(lock);
+        }
+        waiting();
+        loop {
+            let file = open(path)?;
+            match file.lock() {
+                Ok(()) if is_still(&file, path)? => return Ok(Self::of(path, Some(file))),
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Ok(Self::of(path, None)),
+            }
+        }
+    }
+
+    fn of(path: &Path, file: Option<File>) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Removed while it is locked, so that it is nobody else's. Where that fails it stays,
+        // and the next one takes it.
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+}
+
+/// Whether the file at `path` is still this one.
+fn is_still(file: &File, path: &Path) -> io::Result<bool> {
+    match Handle::from_path(path) {
+        Ok(there) => Ok(there == Handle::from_file(file.try_clone()?)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Barrier, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_is_one_owners_and_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let lock = Lock::take(&path).unwrap().unwrap();
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(lock);
+        assert!(!path.exists());
+        // What a killed process left bars nobody.
+        File::create(&path).unwrap();
+        assert!(Lock::take(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_lock_that_is_taken_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let lock = Lock::take(&path).unwrap().unwrap();
+        let (waits, waiting) = mpsc::channel();
+        thread::scope(|scope| {
+            let other = scope.spawn(|| Lock::wait(&path, || waits.send(()).unwrap()).unwrap());
+            waiting.recv().unwrap();
+            drop(lock);
+            let other = other.join().unwrap();
+            assert!(path.exists());
+            assert!(Lock::take(&path).unwrap().is_none());
+            drop(other);
+        });
+        assert!(!path.exists());
+    }
+
+    /// Every owner removes the file that the others have opened already.
+    #[test]
+    fn there_are_never_two_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let (owners, start) = (AtomicUsize::new(0), Barrier::new(4));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..500 {
+                        let lock = Lock::wait(&path, || ()).unwrap();
+                        assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0);
+                        owners.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+    }
+}

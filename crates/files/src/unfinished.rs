@@ -1,0 +1,173 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempPath};
+
+/// What the name of every temporary begins with; such files and folders are what
+/// [`sweep`](crate::sweep) looks at.
+pub const PREFIX: &str = ".unfinished-";
+/// Whether temporaries are locked. A lock on Windows would bar their owner from reading them by
+/// their name.
+pub(crate) const LOCKED: bool = cfg!(unix);
+
+/// A file on its way to its name: a hidden temporary beside it, open for writing. Dropping it
+/// deletes the temporary, and what had the name before is still there.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// An empty temporary for `path`.
+    ///
+    /// # Errors
+    /// If `path` is a folder, or its folder is none that can be written to.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        loop {
+            let file = temporary_in(parent(path))?;
+            // A sweep may have come upon it before it was locked.
+            let swept =
+                LOCKED && matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+            if !swept && file.path().exists() {
+                return Ok(Self {
+                    file,
+                    path: path.to_owned(),
+                });
+            }
+        }
+    }
+
+    /// Where its contents are until it is finished.
+    pub fn temporary(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Flushes it to the disk and gives it its name, replacing what had it.
+    ///
+    /// # Errors
+    /// If either fails.
+    pub fn finish(self) -> io::Result<()> {
+        let (file, temporary): (File, TempPath) = self.file.into_parts();
+        file.sync_all()?;
+        // Some systems rename no open file; from here on it is whole.
+        drop(file);
+        temporary.persist(self.path).map_err(|error| error.error)
+    }
+}
+
+impl Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush()
+    }
+}
+
+/// Writes `path` through `fill`, whole or not at all: see [`Unfinished`].
+///
+/// # Errors
+/// What `fill` says, or if the file cannot be written; what had the name is then still there.
+pub fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<Unfinished>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::new(Unfinished::create(path)?);
+    fill(&mut writer)?;
+    writer.into_inner().map_err(|e| e.into_error())?.finish()
+}
+
+/// Writes a small file whole or not at all, but neither waits for the disk nor guards its
+/// temporary from a [`sweep`](crate::sweep): for thousands of files, under a
+/// [`Lock`](crate::Lock) on their folder.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary_in(parent(path))?;
+    file.as_file_mut().write_all(bytes)?;
+    file.into_temp_path().persist(path).map_err(|e| e.error)
+}
+
+/// A temporary with the permissions an ordinary new file would get; `tempfile` alone makes
+/// private ones.
+fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(dir)
+}
+
+/// The folder that holds `path`; `.` for a bare name.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write(&path, |writer| writer.write_all(b"old")).unwrap();
+        let failed = write(&path, |writer| {
+            writer.write_all(b"new")?;
+            Err(io::Error::other("disk on fire"))
+        });
+        assert!(failed.unwrap_err().to_string().contains("disk on fire"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["file"]);
+        write(&path, |writer| writer.write_all(b"new")).unwrap();
+        write_unsynced(&dir.path().join("small"), b"contents").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read(dir.path().join("small")).unwrap(), b"contents");
+        assert_eq!(names(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_shows_before_the_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = |path: &Path| Unfinished::create(path).unwrap_err().kind();
+        assert_eq!(error(dir.path()), ErrorKind::IsADirectory);
+        let nowhere = dir.path().join("no/file");
+        assert_eq!(error(&nowhere), ErrorKind::NotFound);
+        fs::write(dir.path().join("no"), "a file").unwrap();
+        assert_eq!(error(&nowhere), ErrorKind::NotADirectory);
+        assert_eq!(names(dir.path()), ["no"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, any) = (dir.path().join("ours"), dir.path().join("any"));
+        write(&ours, |_| Ok(())).unwrap();
+        File::create(&any).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&any));
+    }
+}

@@ -1,0 +1,126 @@
+//! Predictions as a CSV file.
+
+use std::path::{Path, PathBuf};
+
+use crate::table::Table;
+use crate::{Error, Prediction, Result};
+
+/// A CSV file with the columns `image_id,label,probability`, a row per prediction, in the order
+/// they come. It appears whole, when it is finished, or not at all.
+///
+/// Ids and class names are written as they are, so that a program finds them again. Where one
+/// begins as a formula does, which a spreadsheet would compute, a warning names the first of them.
+pub struct PredictionsFile {
+    path: PathBuf,
+    table: Table<3>,
+    class_names: Vec<String>,
+    /// Whether an id was warned of.
+    warned: bool,
+}
+
+impl PredictionsFile {
+    /// Begins the file, so that it shows before any work that it can be written. `class_names`
+    /// are in label order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub fn create(path: &Path, class_names: &[String]) -> Result<Self> {
+        let table = Table::create(path, ["image_id", "label", "probability"])?;
+        if let Some(name) = class_names.iter().find(|name| is_formula(name)) {
+            warn(path, "class", name);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            table,
+            class_names: class_names.to_vec(),
+            warned: false,
+        })
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file; [`Error::Shape`] for a class without a name.
+    pub fn write(&mut self, prediction: &Prediction) -> Result<()> {
+        let Some(name) = self.class_names.get(prediction.label) else {
+            return Err(Error::Shape(format!(
+                "class {} of {} class names",
+                prediction.label,
+                self.class_names.len()
+            )));
+        };
+        if !self.warned && is_formula(&prediction.id) {
+            self.warned = true;
+            warn(&self.path, "image", &prediction.id);
+        }
+        let probability = format!("{:.6}", prediction.probability());
+        self.table.row([&prediction.id, name, &probability])
+    }
+
+    /// Gives the file its name, replacing what had it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub fn finish(self) -> Result<()> {
+        self.table.finish()
+    }
+}
+
+/// How OWASP lists the beginnings of cells that spreadsheets compute.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+fn warn(path: &Path, kind: &str, name: &str) {
+    let path = path.display();
+    tracing::warn!(
+        "{path}: {kind} {name:?} begins as a formula does; import the columns as text into a spreadsheet"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, label: usize, probabilities: Vec<f32>) -> Prediction {
+        Prediction {
+            id: id.to_owned(),
+            label,
+            probabilities,
+        }
+    }
+
+    #[test]
+    fn rows_keep_their_order_and_quote_what_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("predictions.csv");
+        let names = ["=cat".to_owned(), "dog".to_owned()];
+        let mut file = PredictionsFile::create(&path, &names).unwrap();
+        file.write(&row("b/1.png", 1, vec![0.25, 0.75])).unwrap();
+        file.write(&row("a, b/1.png", 0, vec![1.0, 0.0])).unwrap();
+        file.write(&row("=1+2.png", 1, vec![0.0, 1.0])).unwrap();
+        let nameless = file.write(&row("c.png", 2, vec![0.0, 0.0, 1.0]));
+        assert!(matches!(nameless, Err(Error::Shape(_))), "{nameless:?}");
+        assert!(!path.exists());
+        file.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            text,
+            "image_id,label,probability\nb/1.png,dog,0.750000\n\"a, b/1.png\",=cat,1.000000\n\
+             =1+2.png,dog,1.000000\n"
+        );
+    }
+
+    #[test]
+    fn a_formula_is_told_by_its_beginning() {
+        for text in ["=1", "+1", "-1", "@a", "\ta", "\ra"] {
+            assert!(is_formula(text), "{text:?}");
+        }
+        for text in ["", "a=1", "1-2", " =1", "'=1"] {
+            assert!(!is_formula(text), "{text:?}");
+        }
+    }
+}
