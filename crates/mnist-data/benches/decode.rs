@@ -9,7 +9,8 @@ use std::path::Path;
 use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
-use mnist_data::Picture;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use mnist_data::{DecodeOptions, Decoding, Picture};
 
 #[path = "../examples/photos/mod.rs"]
 mod photos;
@@ -22,15 +23,44 @@ fn digit() -> Vec<u8> {
     rows.flatten().collect()
 }
 
+/// A JPEG of 32 × 32 pixels, 4:2:0.
+fn thumbnail() -> Vec<u8> {
+    let (width, height) = (photos::WIDTH as u32, photos::HEIGHT as u32);
+    let photo = Picture::from_rgb(width, height, photos::pixels(0)).unwrap();
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, 75);
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    let pixels = photo.resized(32).unwrap().to_rgb();
+    encoder.encode(&pixels, 32, 32, ColorType::Rgb).unwrap();
+    file
+}
+
 fn decode(criterion: &mut Criterion) {
     let mut png = Vec::new();
     PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter)
         .write_image(&digit(), 28, 28, ExtendedColorType::L8)
         .unwrap();
-    let jpeg = photos::jpeg(0).unwrap();
-    for (name, file) in [("decode png 28x28", png), ("decode jpeg 500x375", jpeg)] {
+    let photo = photos::jpeg(0).unwrap();
+    let small = thumbnail();
+    for (name, file) in [
+        ("decode png 28x28", &png),
+        ("decode jpeg 500x375", &photo),
+        ("decode jpeg 32x32", &small),
+    ] {
         criterion.bench_function(name, |bench| {
-            bench.iter(|| Picture::decode(black_box(&file), Path::new(name)).unwrap());
+            bench.iter(|| Picture::decode(black_box(file), Path::new(name)).unwrap());
+        });
+    }
+    for decoding in [Decoding::Exact, Decoding::Fast] {
+        let options = DecodeOptions {
+            decoding,
+            ..DecodeOptions::default()
+        };
+        let name = format!("decode jpeg 500x375 to 64, {}", decoding.name());
+        criterion.bench_function(&name, |bench| {
+            bench.iter(|| {
+                Picture::decode_at(black_box(&photo), Path::new("photo"), 64, options).unwrap()
+            });
         });
     }
 }

@@ -1,12 +1,10 @@
 //! Image files to gray or RGB bytes.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader, Limits};
-
+use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
-use crate::jpeg;
+use crate::formats;
 use crate::regular::read_regular;
 
 /// The longest side that is decoded.
@@ -40,6 +38,13 @@ pub struct Picture {
     pixels: Vec<u8>,
 }
 
+/// What decoding gives.
+pub(crate) struct Decoded {
+    pub(crate) picture: Picture,
+    /// Whether data is missing at the file's end.
+    pub(crate) is_truncated: bool,
+}
+
 impl Picture {
     /// Reads an image file. Its content tells its format, not its name.
     ///
@@ -56,12 +61,35 @@ impl Picture {
     /// # Errors
     /// [`Error::BadImage`], as [`Picture::read`].
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Self> {
-        Self::decode_reusing(Vec::new(), bytes, name)
+        Self::decode_with(bytes, name, DecodeOptions::default())
     }
 
-    /// [`Picture::decode`], with memory for the pixels where the format allows
-    /// it; [`Picture::into_pixels`] gives it back.
-    pub(crate) fn decode_reusing(memory: Vec<u8>, bytes: &[u8], name: &Path) -> Result<Self> {
+    /// [`Picture::decode`] in another way than the default.
+    ///
+    /// # Errors
+    /// [`Error::BadImage`], as [`Picture::read`].
+    pub fn decode_with(bytes: &[u8], name: &Path, options: DecodeOptions) -> Result<Self> {
+        Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.picture)
+    }
+
+    /// Decodes an image and resizes it to `size` × `size`, which is what fast decoding needs to know.
+    ///
+    /// # Errors
+    /// [`Error::BadImage`], as [`Picture::read`]; [`Error::Setting`] for a size of 0.
+    pub fn decode_at(bytes: &[u8], name: &Path, size: u32, options: DecodeOptions) -> Result<Self> {
+        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(size))?;
+        decoded.picture.resized(size)
+    }
+
+    /// [`Picture::decode_with`], with memory for the pixels where the format allows
+    /// it; [`Picture::into_pixels`] gives it back. `size` is that of what will be made of it.
+    pub(crate) fn decode_reusing(
+        memory: Vec<u8>,
+        bytes: &[u8],
+        name: &Path,
+        options: DecodeOptions,
+        size: Option<u32>,
+    ) -> Result<Decoded> {
         let bad = |problem: String| Error::BadImage {
             path: name.into(),
             problem,
@@ -69,33 +97,8 @@ impl Picture {
         if bytes.is_empty() {
             return Err(bad("the file is empty; replace or remove it".into()));
         }
-        let undecodable = |error: Box<dyn std::error::Error>| {
-            bad(format!("cannot be decoded ({error}); replace or remove it"))
-        };
-        if jpeg::is_jpeg(bytes) {
-            return jpeg::decode(bytes, memory).map_err(undecodable);
-        }
-        let mut limits = Limits::default();
-        limits.max_image_width = Some(MAX_SIDE);
-        limits.max_image_height = Some(MAX_SIDE);
-        limits.max_alloc = Some(MAX_BYTES);
-        let mut reader = ImageReader::new(Cursor::new(bytes));
-        reader.limits(limits);
-        let image = reader
-            .with_guessed_format()
-            .map_err(image::ImageError::IoError)
-            .and_then(ImageReader::decode)
-            .map_err(|error| undecodable(error.into()))?;
-        Self::from_image(image).map_err(|error| bad(error.to_string()))
-    }
-
-    fn from_image(image: DynamicImage) -> Result<Self> {
-        let (width, height) = (image.width(), image.height());
-        if image.color().has_color() {
-            Self::from_rgb(width, height, image.into_rgb8().into_raw())
-        } else {
-            Self::from_gray(width, height, image.into_luma8().into_raw())
-        }
+        formats::decode(bytes, memory, options, size)
+            .map_err(|fault| bad(format!("cannot be decoded ({fault}); replace or remove it")))
     }
 
     /// A gray picture from `[height, width]` bytes.

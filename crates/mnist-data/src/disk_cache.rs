@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::decode::{MAX_BYTES, Picture};
+use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
 use crate::folder::Sample;
 use crate::pixel_file::{PixelFile, PixelWriter};
@@ -22,12 +23,12 @@ use crate::stamp::Stamp;
 /// at all, and takes over what the one before held. Each image is known by its
 /// id, and trusted as long as its file's length and times are those it was
 /// decoded with: an image that has changed is decoded again, alone. A file that
-/// is damaged, of another image size or from another version of this crate is
-/// made anew. Where it cannot be written (a read-only folder, a full disk) one
+/// is damaged, of another image size, decoded in another way or from another
+/// version of this crate is made anew. Where it cannot be written (a read-only folder, a full disk) one
 /// warning says so and images are decoded as without it.
 ///
-/// Several processes may use one file at once. Give each split and image size a
-/// file of its own.
+/// Several processes may use one file at once. Give each split, image size and
+/// way of decoding a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
     /// The file. Its folder is created where it is missing; one whose name
@@ -45,6 +46,7 @@ pub struct DiskCache {
 pub(crate) struct OpenCache {
     options: DiskCache,
     image_size: u32,
+    decode: DecodeOptions,
     current: RwLock<Option<Arc<PixelFile>>>,
     recording: Mutex<Recording>,
     damage_told: AtomicBool,
@@ -71,7 +73,7 @@ struct Successor {
 }
 
 impl OpenCache {
-    pub(crate) fn new(options: DiskCache, image_size: u32) -> Self {
+    pub(crate) fn new(options: DiskCache, image_size: u32, decode: DecodeOptions) -> Self {
         let recording = match options.read_only {
             true => Recording::Off,
             false => Recording::Idle,
@@ -79,6 +81,7 @@ impl OpenCache {
         let cache = Self {
             options,
             image_size,
+            decode,
             current: RwLock::default(),
             recording: Mutex::new(recording),
             damage_told: AtomicBool::new(false),
@@ -93,18 +96,24 @@ impl OpenCache {
         sample: &Sample,
         samples: &[Sample],
         scaler: &mut Scaler,
-    ) -> Result<Picture> {
+    ) -> Result<Decoded> {
         if let Some(picture) = self.known(sample) {
-            return Ok(picture);
+            return Ok(Decoded {
+                picture,
+                is_truncated: false,
+            });
         }
         let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
         // Before the contents are read: what is written meanwhile has another.
         let stamp = Stamp::of(&metadata);
-        let picture = scaler.read(file, &sample.path, self.image_size)?;
-        if let Some(stamp) = stamp.filter(|stamp| stamp.is_settled(SystemTime::now())) {
-            self.record(sample, samples, stamp, &picture);
+        let decoded = scaler.read(file, &sample.path, self.image_size, self.decode)?;
+        // What lacks data is not kept: a run that refuses it must not find it here.
+        let stamp =
+            stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
+        if let Some(stamp) = stamp {
+            self.record(sample, samples, stamp, &decoded.picture);
         }
-        Ok(picture)
+        Ok(decoded)
     }
 
     fn known(&self, sample: &Sample) -> Option<Picture> {
@@ -128,7 +137,7 @@ impl OpenCache {
     }
 
     fn reopen(&self) {
-        let opened = PixelFile::open(&self.options.path, self.image_size);
+        let opened = PixelFile::open(&self.options.path, self.image_size, self.decode.decoding);
         let opened = opened.unwrap_or_else(|problem| {
             let remedy = match self.options.read_only {
                 true => "images are decoded instead",
@@ -172,7 +181,7 @@ impl OpenCache {
                 .filter_map(|sample| current.entry(&sample.id));
             known.map(|entry| entry.bytes(self.image_size)).sum()
         });
-        match PixelWriter::create(&self.options.path, self.image_size) {
+        match PixelWriter::create(&self.options.path, self.image_size, self.decode.decoding) {
             Ok(writer) => Recording::Open(Box::new(Successor {
                 writer,
                 recorded: HashSet::new(),
@@ -204,10 +213,11 @@ impl OpenCache {
             return;
         }
         // Opened afresh, because another process may have replaced it meanwhile.
-        let outcome = match PixelFile::open(&self.options.path, self.image_size) {
-            Ok(Some(old)) => self.take_over(&mut next, &old, samples),
-            Ok(None) | Err(_) => Ok(()),
-        };
+        let outcome =
+            match PixelFile::open(&self.options.path, self.image_size, self.decode.decoding) {
+                Ok(Some(old)) => self.take_over(&mut next, &old, samples),
+                Ok(None) | Err(_) => Ok(()),
+            };
         match outcome.and_then(|()| next.writer.finish()) {
             Ok(()) => {
                 self.reopen();

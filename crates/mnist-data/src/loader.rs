@@ -9,6 +9,7 @@ use std::thread;
 use crate::augment::AugmentConfig;
 use crate::bad_image::{BadImage, BadImageLimit};
 use crate::batch::BatchMaker;
+use crate::decode_options::DecodeOptions;
 use crate::disk_cache::DiskCache;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ pub struct LoaderOptions {
     pub on_bad_image: BadImage,
     /// How many of them may be left out.
     pub bad_images: BadImageLimit,
+    /// How images are decoded.
+    pub decode: DecodeOptions,
     /// Random changes of the images, other ones in each epoch. What they depend on besides the epoch is the
     /// seed of the shuffle (0 without one) and the sample's place in [`Loader::samples`].
     pub augment: AugmentConfig,
@@ -95,6 +98,7 @@ impl Default for LoaderOptions {
             disk_cache: None,
             on_bad_image: BadImage::Fail,
             bad_images: BadImageLimit::default(),
+            decode: DecodeOptions::default(),
             augment: AugmentConfig::default(),
             mix: MixConfig::default(),
             tta: TtaConfig::None,
@@ -264,6 +268,13 @@ impl Loader {
     #[must_use]
     pub fn skipped_by_label(&self) -> BTreeMap<usize, usize> {
         self.maker.store.left_out.by_label()
+    }
+
+    /// The images used so far although their files lack data; only where
+    /// [`DecodeOptions::truncated`] accepts them.
+    #[must_use]
+    pub fn truncated(&self) -> Vec<PathBuf> {
+        self.maker.store.truncated()
     }
 }
 

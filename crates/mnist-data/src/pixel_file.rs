@@ -16,6 +16,7 @@ use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
+use crate::decode_options::Decoding;
 use crate::error::{Error, Result};
 use crate::positioned::Positioned;
 use crate::stamp::Stamp;
@@ -28,7 +29,7 @@ const TAIL: u64 = 8 + 8 + 4;
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
-    ", format 1, bilinear in the order of PIL 13"
+    ", format 2, decoded as by PIL 13, bilinear in its order"
 );
 /// Ten million images; a longer index is a damaged length.
 const MAX_INDEX: u64 = 1 << 31;
@@ -38,6 +39,7 @@ const BUFFER: usize = 1 << 18;
 #[derive(Serialize, Deserialize)]
 struct Index {
     made_by: String,
+    decoding: Decoding,
     image_size: u32,
     entries: Vec<Entry>,
 }
@@ -71,7 +73,11 @@ pub(crate) struct PixelFile {
 impl PixelFile {
     /// Opens the file at `path`; `None` where there is none. The error is what
     /// is wrong with it.
-    pub(crate) fn open(path: &Path, image_size: u32) -> std::result::Result<Option<Self>, String> {
+    pub(crate) fn open(
+        path: &Path,
+        image_size: u32,
+        decoding: Decoding,
+    ) -> std::result::Result<Option<Self>, String> {
         let file = match File::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|error| error.to_string())?,
@@ -79,10 +85,14 @@ impl PixelFile {
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Positioned::new(file);
         let (index, pixels_end) = read_index(&file, length)?;
-        if (index.made_by.as_str(), index.image_size) != (PIXELS_MADE_BY, image_size) {
+        let found = (index.made_by.as_str(), index.decoding, index.image_size);
+        if found != (PIXELS_MADE_BY, decoding, image_size) {
             return Err(format!(
-                "it holds pictures of {} pixels by {:?}, not of {image_size} by {PIXELS_MADE_BY:?}",
-                index.image_size, index.made_by
+                "it holds pictures of {} pixels by {:?}, {}, not of {image_size} by {PIXELS_MADE_BY:?}, {}",
+                index.image_size,
+                index.made_by,
+                index.decoding.name(),
+                decoding.name()
             ));
         }
         if let Some(astray) = index.entries.iter().find(|entry| {
@@ -178,7 +188,7 @@ pub(crate) struct PixelWriter {
 }
 
 impl PixelWriter {
-    pub(crate) fn create(path: &Path, image_size: u32) -> Result<Self> {
+    pub(crate) fn create(path: &Path, image_size: u32, decoding: Decoding) -> Result<Self> {
         let dir = files::parent(path);
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         files::sweep(dir).map_err(Error::io("list", dir))?;
@@ -189,6 +199,7 @@ impl PixelWriter {
             written: 0,
             index: Index {
                 made_by: PIXELS_MADE_BY.into(),
+                decoding,
                 image_size,
                 entries: Vec::new(),
             },

@@ -10,7 +10,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::decode::{MAX_BYTES, Picture};
+use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
 
@@ -36,14 +37,26 @@ pub(crate) struct Scaler {
 
 impl Scaler {
     /// Decodes an open image file and resizes it; `path` is what an error names.
-    pub(crate) fn read(&mut self, file: File, path: &Path, size: u32) -> Result<Picture> {
+    pub(crate) fn read(
+        &mut self,
+        file: File,
+        path: &Path,
+        size: u32,
+        options: DecodeOptions,
+    ) -> Result<Decoded> {
         self.contents.clear();
         read_open(file, path, MAX_BYTES, &mut self.contents)?;
         let memory = std::mem::take(&mut self.memory);
-        let picture = Picture::decode_reusing(memory, &self.contents, path)?;
+        let Decoded {
+            picture,
+            is_truncated,
+        } = Picture::decode_reusing(memory, &self.contents, path, options, Some(size))?;
         let resized = self.resize(&picture, size)?;
         self.memory = picture.into_pixels();
-        Ok(resized)
+        Ok(Decoded {
+            picture: resized,
+            is_truncated,
+        })
     }
 
     pub(crate) fn resize(&mut self, picture: &Picture, size: u32) -> Result<Picture> {

@@ -1,11 +1,13 @@
 //! The decoded images of a loader: kept while memory lasts, read when not.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::bad_image::LeftOut;
-use crate::decode::{MAX_BYTES, Picture};
+use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode_options::DecodeOptions;
 use crate::disk_cache::OpenCache;
 use crate::error::Result;
 use crate::folder::Sample;
@@ -19,11 +21,21 @@ pub(crate) struct Store {
     /// Both sides of every picture as it is kept.
     size: u32,
     pub(crate) left_out: LeftOut,
+    decode: DecodeOptions,
     /// Each picture as resized, where there was room for it.
     cached: Vec<OnceLock<Picture>>,
     /// Bytes of the memory budget not yet taken.
     budget: AtomicUsize,
     disk: Option<OpenCache>,
+    truncated: Mutex<Truncated>,
+}
+
+/// The samples used although their files lack data.
+#[derive(Default)]
+struct Truncated {
+    samples: BTreeSet<usize>,
+    /// Of how many a warning has told.
+    told: usize,
 }
 
 impl Store {
@@ -32,9 +44,11 @@ impl Store {
         Self {
             size,
             left_out: LeftOut::new(options.on_bad_image, options.bad_images.clone(), &samples),
-            disk: disk.map(|disk| OpenCache::new(disk, size)),
+            decode: options.decode,
+            disk: disk.map(|disk| OpenCache::new(disk, size, options.decode)),
             cached: samples.iter().map(|_| OnceLock::new()).collect(),
             budget: AtomicUsize::new(options.cache_bytes),
+            truncated: Mutex::default(),
             samples,
         }
     }
@@ -65,19 +79,60 @@ impl Store {
 
     fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Picture> {
         let sample = &self.samples[index];
-        if let Some(disk) = &self.disk {
-            return disk.picture(sample, &self.samples, scaler);
+        let decoded = match &self.disk {
+            Some(disk) => disk.picture(sample, &self.samples, scaler)?,
+            None => {
+                let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
+                scaler.read(file, &sample.path, self.size, self.decode)?
+            }
+        };
+        let Decoded {
+            picture,
+            is_truncated,
+        } = decoded;
+        if is_truncated {
+            self.truncated_samples().samples.insert(index);
         }
-        let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
-        scaler.read(file, &sample.path, self.size)
+        Ok(picture)
     }
 
     /// To be called when an epoch's last worker has made its last batch.
     pub(crate) fn epoch_ended(&self) {
+        self.tell_of_truncated();
         if let Some(disk) = &self.disk {
             disk.publish(&self.samples);
         }
         self.left_out.pass_ended();
+    }
+
+    fn truncated_samples(&self) -> MutexGuard<'_, Truncated> {
+        let truncated = self.truncated.lock();
+        truncated.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One warning for all of an epoch, unless an earlier one told of as many.
+    fn tell_of_truncated(&self) {
+        let mut truncated = self.truncated_samples();
+        let count = truncated.samples.len();
+        if count > truncated.told
+            && let Some(&first) = truncated.samples.first()
+        {
+            let first = self.samples[first].path.display();
+            tracing::warn!(
+                "{count} images lack data at their end and are used as they are, such as {first}"
+            );
+            truncated.told = count;
+        }
+    }
+
+    /// The images used so far although their files lack data.
+    pub(crate) fn truncated(&self) -> Vec<PathBuf> {
+        let truncated = self.truncated_samples();
+        let paths = truncated
+            .samples
+            .iter()
+            .map(|&index| self.samples[index].path.clone());
+        paths.collect()
     }
 
     fn keep(&self, index: usize, picture: Picture) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{D, Tensor};
 use mnist_data::{
-    BadImage, BadImageLimit, DiskCache, ImageFolder, Listing, Loader, LoaderOptions, Progress,
-    Sample, TtaConfig, Unit,
+    BadImage, BadImageLimit, DecodeOptions, DiskCache, ImageFolder, Listing, Loader, LoaderOptions,
+    Progress, Sample, TtaConfig, Unit,
 };
 use mobilenet::{ClassOrder, Model};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub struct InferenceOptions {
     /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). Of images without
     /// labels any number may.
     pub bad_image_limit: f64,
+    /// How images are decoded.
+    pub decode: DecodeOptions,
     /// The views of each image whose probabilities are averaged.
     pub tta: TtaConfig,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
@@ -43,6 +45,7 @@ impl Default for InferenceOptions {
             workers: 2,
             on_bad_image: BadImage::Skip,
             bad_image_limit: BAD_IMAGE_LIMIT,
+            decode: DecodeOptions::default(),
             tta: TtaConfig::None,
             disk_cache: None,
         }
@@ -62,6 +65,7 @@ impl InferenceOptions {
             workers: self.workers,
             on_bad_image: self.on_bad_image,
             bad_images,
+            decode: self.decode,
             shuffle: None,
             cache_bytes: 0,
             tta: self.tta,

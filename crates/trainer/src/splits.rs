@@ -291,6 +291,7 @@ fn loader_options(config: &RunConfig) -> LoaderOptions {
         prefetch: config.data.prefetch,
         cache_bytes: config.data.cache_mb.saturating_mul(1024 * 1024),
         on_bad_image: config.data.on_bad_image,
+        decode: config.data.decode_options(),
         ..LoaderOptions::default()
     }
 }

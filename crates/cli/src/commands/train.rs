@@ -57,6 +57,7 @@ fn evaluate(
         workers: config.workers(),
         on_bad_image: config.data.on_bad_image,
         bad_image_limit: config.data.bad_image_limit,
+        decode: config.data.decode_options(),
         disk_cache: config.data.disk_cache(name, config.data.image_size),
         ..InferenceOptions::default()
     };

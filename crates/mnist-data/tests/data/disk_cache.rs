@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::util::{files, folder, png};
 
 mod damage;
+mod decoding;
 
 const SIZE: usize = 3;
 const COUNT: usize = 10;

@@ -91,9 +91,7 @@ fn every_kind_of_file_becomes_pils_rgb() {
             &picture.to_rgb(),
             &fs::read(path.with_extension("rgb")).unwrap(),
         );
-        // JPEG leaves the rounding of its cosine transform to the decoder.
-        let allowed = if name.starts_with("jpeg") { 3 } else { 0 };
-        assert!(worst <= allowed, "{name}: {worst} grey levels");
+        assert_eq!(worst, 0, "{name}: grey levels");
         cases += 1;
     }
     assert_eq!(cases, 19, "generate_decode.py makes nineteen");

@@ -6,6 +6,7 @@
 mod augment;
 mod augment_config;
 mod contact_sheet;
+mod decoding;
 mod disk_cache;
 mod folder;
 mod idx;
@@ -16,4 +17,5 @@ mod loader;
 mod unpack;
 mod unusual;
 mod util;
+mod verdicts;
 mod views;

@@ -41,8 +41,8 @@ def save(name, image, extension, **options):
 
 
 def save_png16(name, samples, colour_type):
-    """PIL cannot write 16-bit colours, and clips 16-bit grays when it reads
-    them; the expected bytes are the values scaled from 65535 to 255."""
+    """PIL cannot write 16-bit colours. It clips 16-bit grays when it reads them: of
+    these the expected bytes are the values scaled from 65535 to 255."""
     channels = {0: 1, 2: 3}[colour_type]
     rows = [samples[i : i + WIDTH * channels] for i in range(0, len(samples), WIDTH * channels)]
     raw = b"".join(b"\0" + struct.pack(f">{len(row)}H", *row) for row in rows)
@@ -53,8 +53,12 @@ def save_png16(name, samples, colour_type):
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, colour_type, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
     (FOLDER / f"{name}.png").write_bytes(png)
-    scaled = [round(sample * 255 / 65535) for sample in samples for _ in range(3 // channels)]
-    (FOLDER / f"{name}.rgb").write_bytes(bytes(scaled))
+    if channels == 1:
+        expected = bytes(round(sample * 255 / 65535) for sample in samples for _ in range(3))
+    else:
+        with Image.open(FOLDER / f"{name}.png") as again:
+            expected = again.convert("RGB").tobytes()
+    (FOLDER / f"{name}.rgb").write_bytes(expected)
 
 
 def main():

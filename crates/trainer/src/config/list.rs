@@ -3,7 +3,7 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test holds
 //! this list and them together.
 
-use mnist_data::{BadImage, Preset, WeightPattern};
+use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
 use mobilenet::weights::IMAGE_SIZES;
 use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
@@ -78,6 +78,8 @@ keys! {
     "data.disk_cache_mb" Whole(0, 1 << 30); "Disk for decoded images, in MiB; 0 for none."
     "data.on_bad_image" Read(reads::<BadImage>); "What to do with a file that is no image."
     "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Most images of a split that may be unreadable, as a share."
+    "data.decode" Read(reads::<Decoding>); "How the pixels of a JPEG are computed."
+    "data.truncated_images" Read(reads::<TruncatedImages>); "What to do with an image that lacks data at its end."
     "data.normalisation.mean" List(Some(3), &ANY); "Mean per channel of pixels scaled to 0..1."
     "data.normalisation.std" List(Some(3), &ABOVE_0); "Standard deviation per channel."
 

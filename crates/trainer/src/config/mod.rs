@@ -17,7 +17,10 @@ mod zoo;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use mnist_data::{AugmentConfig, BadImage, DiskCache, MixConfig, Validation, WeightsConfig};
+use mnist_data::{
+    AugmentConfig, BadImage, DecodeOptions, Decoding, DiskCache, MixConfig, TruncatedImages,
+    Validation, WeightsConfig,
+};
 use mobilenet::weights::{Given, Normalisation};
 use mobilenet::zoo::ZooConfig;
 use mobilenet::{
@@ -128,6 +131,10 @@ pub struct DataConfig {
     /// The share of a split's images that may be left out, by `on_bad_image = "skip"`, before that is
     /// an error. One image of a split always may, unless this is 0; no class may lose all its images.
     pub bad_image_limit: f64,
+    /// How the pixels of a JPEG are computed.
+    pub decode: Decoding,
+    /// What to do with an image that lacks data at its end.
+    pub truncated_images: TruncatedImages,
     /// Mean and standard deviation per channel of pixels scaled to 0..1.
     pub normalisation: Normalisation,
 }
@@ -267,6 +274,8 @@ impl Default for DataConfig {
             disk_cache_mb: 4096,
             on_bad_image: BadImage::Skip,
             bad_image_limit: BAD_IMAGE_LIMIT,
+            decode: Decoding::Exact,
+            truncated_images: TruncatedImages::Refuse,
             normalisation: MNIST,
         }
     }
@@ -329,11 +338,19 @@ impl DataConfig {
             .unwrap_or_else(|| self.root().join("idx"))
     }
 
+    /// How images are decoded.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            decoding: self.decode,
+            truncated: self.truncated_images,
+        }
+    }
+
     /// Where the decoded images of a split are kept on disk: a file of its own for every
-    /// image size, in a folder that is hidden from the listing of images.
+    /// image size and way of decoding, in a folder that is hidden from the listing of images.
     pub fn disk_cache(&self, split: &str, image_size: usize) -> Option<DiskCache> {
         (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.root(), split, image_size),
+            path: disk_cache::path(&self.root(), split, image_size, self.decode),
             max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
             read_only: false,
         })

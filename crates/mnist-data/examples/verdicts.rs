@@ -1,0 +1,57 @@
+//! Decodes many image files at once, for comparison with another decoder.
+//!
+//! Reads from standard input, until its end: the length of a file as u32 (little-endian), then the file. Writes
+//! for each to standard output: a byte, 0 for an image that is refused, else 1; then for an accepted one width and
+//! height as u32, and `[height, width, 3]` bytes.
+//! `--truncated` accepts images that lack data at their end, `--why` tells on standard error why images are refused.
+//! `tests/golden/fuzz_decode.py` drives it.
+
+use std::error::Error;
+use std::io::{Read, Write, stderr, stdin, stdout};
+use std::path::Path;
+
+use mnist_data::{DecodeOptions, Picture, TruncatedImages};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut options, mut why) = (DecodeOptions::default(), false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--truncated" => options.truncated = TruncatedImages::Accept,
+            "--why" => why = true,
+            other => {
+                return Err(
+                    format!("unknown argument {other}; expected --truncated or --why").into(),
+                );
+            }
+        }
+    }
+    let mut files = Vec::new();
+    stdin().lock().read_to_end(&mut files)?;
+    let mut out = stdout().lock();
+    let mut rest = files.as_slice();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let (file, after) = after
+            .split_at_checked(length)
+            .ok_or("the input is cut off")?;
+        rest = after;
+        match Picture::decode_with(file, Path::new("input"), options) {
+            Ok(picture) => {
+                out.write_all(&[1])?;
+                out.write_all(&picture.width().to_le_bytes())?;
+                out.write_all(&picture.height().to_le_bytes())?;
+                match picture.channels() {
+                    3 => out.write_all(picture.pixels())?,
+                    _ => out.write_all(&picture.to_rgb())?,
+                }
+            }
+            Err(error) => {
+                if why {
+                    writeln!(stderr(), "{error}")?;
+                }
+                out.write_all(&[0])?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Why an image file is not decoded.
+
+use thiserror::Error;
+
+use crate::decode::MAX_BYTES;
+
+/// Why the contents of an image file are refused.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    /// Data is missing at its end.
+    #[error("the file is cut off: data is missing at its end")]
+    Truncated,
+    /// It breaks the rules of its format.
+    #[error("{0}")]
+    Damaged(String),
+    /// Decoding it would take too much memory.
+    #[error("{width} × {height} pixels are beyond the limit: decoding them takes more than {} MiB", MAX_BYTES >> 20)]
+    TooLarge {
+        /// Pixels a row.
+        width: u64,
+        /// Rows.
+        height: u64,
+    },
+}
+
+impl Fault {
+    pub(crate) fn damaged(problem: impl ToString) -> Self {
+        Self::Damaged(problem.to_string())
+    }
+}
+
+/// Refuses what takes more than [`MAX_BYTES`].
+pub(crate) fn check_memory(width: u64, height: u64, bytes: Option<u64>) -> Result<(), Fault> {
+    match bytes {
+        Some(bytes) if bytes <= MAX_BYTES => Ok(()),
+        _ => Err(Fault::TooLarge { width, height }),
+    }
+}

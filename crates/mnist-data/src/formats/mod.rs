@@ -1,0 +1,80 @@
+//! Which decoder an image file is given to: its first bytes tell. All of them give the pixels of Pillow.
+
+mod bmp;
+mod bytes;
+mod gif;
+mod png;
+mod pnm;
+mod tiff;
+mod webp;
+
+use crate::decode::{Decoded, MAX_SIDE, Picture};
+use crate::decode_options::{DecodeOptions, TruncatedImages};
+use crate::fault::Fault;
+use crate::jpeg;
+
+/// Colours by their numbers.
+type Palette = [[u8; 3]; 256];
+
+/// Decodes a file's contents, into `memory` where the format allows it. `size` is that of what will be made of it, in
+/// pixels a side: fast decoding gives no much larger picture.
+pub(crate) fn decode(
+    bytes: &[u8],
+    memory: Vec<u8>,
+    options: DecodeOptions,
+    size: Option<u32>,
+) -> Result<Decoded, Fault> {
+    let accept_truncated = options.truncated == TruncatedImages::Accept;
+    if jpeg::is_jpeg(bytes) {
+        jpeg::decode(bytes, memory, options, size)
+    } else if bytes.starts_with(png::MAGIC) {
+        png::decode(bytes, memory, accept_truncated)
+    } else if gif::is_gif(bytes) {
+        gif::decode(bytes, memory, accept_truncated)
+    } else if bytes.starts_with(b"BM") {
+        bmp::decode(bytes, memory, accept_truncated)
+    } else if pnm::is_pnm(bytes) {
+        pnm::decode(bytes, memory, accept_truncated)
+    } else if tiff::is_tiff(bytes) {
+        tiff::decode(bytes, memory)
+    } else if webp::is_webp(bytes) {
+        webp::decode(bytes, memory)
+    } else {
+        let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP file";
+        Err(Fault::damaged(known))
+    }
+}
+
+/// A side in pixels.
+fn side(length: u32) -> Result<usize, Fault> {
+    match length {
+        0 => Err(Fault::damaged("its size is zero")),
+        length if length > MAX_SIDE => Err(Fault::Damaged(format!(
+            "a side of {length} pixels is beyond the limit of {MAX_SIDE}"
+        ))),
+        length => Ok(length as usize),
+    }
+}
+
+fn finished(
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+    is_truncated: bool,
+) -> Result<Decoded, Fault> {
+    let picture = Picture::from_raw(width as u32, height as u32, channels as u8, pixels);
+    Ok(Decoded {
+        picture: picture.map_err(Fault::damaged)?,
+        is_truncated,
+    })
+}
+
+/// The palette of these colours, red, green and blue; others are black.
+fn palette_of(colours: &[u8]) -> Palette {
+    let mut palette = [[0; 3]; 256];
+    for (colour, given) in palette.iter_mut().zip(colours.as_chunks::<3>().0) {
+        *colour = *given;
+    }
+    palette
+}

@@ -1,0 +1,97 @@
+//! Decompressed rows.
+
+use fdeflate::Decompressor;
+
+use super::Header;
+use crate::fault::Fault;
+
+/// How far back compressed data refers.
+const WINDOW: usize = 1 << 15;
+/// What is decompressed at once.
+const CHUNK: usize = 1 << 16;
+
+/// Decompresses the data of an image, of which it never holds more than a part.
+pub(super) struct Inflater<'a> {
+    decompressor: Decompressor,
+    /// What is not decompressed yet.
+    data: &'a [&'a [u8]],
+    part: &'a [u8],
+    buffer: Vec<u8>,
+    /// Decompressed bytes in `buffer` that are not handed out.
+    start: usize,
+    end: usize,
+    /// Bytes still to be decompressed.
+    missing: usize,
+}
+
+impl<'a> Inflater<'a> {
+    /// Bytes that it takes.
+    pub(super) fn memory(header: &Header) -> usize {
+        header
+            .total()
+            .min(WINDOW + CHUNK + 2 * header.row_bytes(header.width))
+    }
+
+    pub(super) fn new(header: &Header, data: &'a [&'a [u8]]) -> Self {
+        Self {
+            decompressor: Decompressor::new(),
+            data,
+            part: &[],
+            buffer: vec![0; Self::memory(header)],
+            start: 0,
+            end: 0,
+            missing: header.total(),
+        }
+    }
+
+    /// The next row of so many bytes; `None` where the data ends before it does.
+    pub(super) fn row(&mut self, length: usize) -> Result<Option<&[u8]>, Fault> {
+        while self.end - self.start < length {
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+        self.start += length;
+        Ok(Some(&self.buffer[self.start - length..self.start]))
+    }
+
+    /// Whether the compressed data says that it ends with the row handed out last.
+    pub(super) fn ends_here(&self) -> bool {
+        self.decompressor.is_done() && self.start == self.end
+    }
+
+    /// Decompresses some more. Returns whether there was any.
+    fn fill(&mut self) -> Result<bool, Fault> {
+        if self.end == self.buffer.len() {
+            let kept = self.start.min(self.end.saturating_sub(WINDOW));
+            self.buffer.copy_within(kept..self.end, 0);
+            (self.start, self.end) = (self.start - kept, self.end - kept);
+        }
+        let room = self.buffer.len().min(self.end + self.missing);
+        loop {
+            if self.part.is_empty() {
+                let Some((part, rest)) = self.data.split_first() else {
+                    return Ok(false);
+                };
+                (self.part, self.data) = (part, rest);
+            }
+            // As in Pillow a checksum counts if it is at hand with the last row: in the same part.
+            let (part, _) = self.part.split_at(self.part.len().min(CHUNK));
+            let read = self
+                .decompressor
+                .read(part, &mut self.buffer[..room], self.end, false);
+            let (taken, made) = read.map_err(|error| {
+                Fault::Damaged(format!("its compressed data is broken: {error:?}"))
+            })?;
+            self.part = &self.part[taken..];
+            self.end += made;
+            self.missing -= made;
+            if made > 0 {
+                return Ok(true);
+            }
+            if self.decompressor.is_done() {
+                return Ok(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! WebP, by the `image-webp` crate: of an animation the first frame.
+
+use std::io::Cursor;
+
+use image_webp::{DecodingError, WebPDecoder};
+
+use super::{finished, side};
+use crate::decode::{Decoded, MAX_BYTES};
+use crate::fault::{Fault, check_memory};
+
+/// Whether a file begins as a WebP does.
+pub(super) fn is_webp(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")
+}
+
+/// Decodes into `pixels`, whose old contents do not matter.
+pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
+    // What the header says is longer than the file was cut off.
+    let declared = bytes
+        .get(4..8)
+        .and_then(|length| length.try_into().ok())
+        .map(u32::from_le_bytes);
+    if declared.is_some_and(|length| length as usize + 8 > bytes.len()) {
+        return Err(Fault::Truncated);
+    }
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(refused)?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (side(width)?, side(height)?);
+    // Bytes a pixel, the result included, as measured.
+    let bytes_a_pixel = match (
+        decoder.is_animated(),
+        decoder.is_lossy(),
+        decoder.has_alpha(),
+    ) {
+        (true, ..) => 16,
+        (false, true, true) => 11,
+        (false, true, false) => 6,
+        (false, false, _) => 8,
+    };
+    let needed = bytes.len() as u64 + bytes_a_pixel * (width * height) as u64;
+    check_memory(width as u64, height as u64, Some(needed))?;
+    decoder.set_memory_limit(MAX_BYTES as usize);
+    if decoder.is_animated() {
+        decoder.set_background_color([0; 4]).map_err(refused)?;
+    }
+    let length = decoder
+        .output_buffer_size()
+        .ok_or_else(|| Fault::damaged("it is too large"))?;
+    pixels.clear();
+    pixels.resize(length, 0);
+    decoder.read_image(&mut pixels).map_err(refused)?;
+    if decoder.has_alpha() {
+        drop_alpha(&mut pixels);
+    }
+    finished(width, height, 3, pixels, false)
+}
+
+fn refused(error: DecodingError) -> Fault {
+    match error {
+        DecodingError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Fault::Truncated
+        }
+        other => Fault::damaged(other),
+    }
+}
+
+/// From four bytes a pixel to three, in place.
+fn drop_alpha(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 4;
+    for index in 0..count {
+        pixels.copy_within(4 * index..4 * index + 3, 3 * index);
+    }
+    pixels.truncate(3 * count);
+}

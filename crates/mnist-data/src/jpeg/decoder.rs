@@ -1,0 +1,253 @@
+//! From a file to pixels: those of libjpeg-turbo, which PIL and torchvision use.
+
+use super::coefficients::Coefficients;
+use super::entropy::{Block, Entropy};
+use super::frame::{Frame, Scan};
+use super::idct;
+use super::markers::{Next, Tables};
+use super::output::{Colours, Output, Shape};
+use super::reader::Reader;
+use crate::decode::{Decoded, Picture};
+use crate::fault::{Fault, check_memory};
+
+/// Decodes a file into `pixels`, whose old contents do not matter. Gray stays one byte a pixel.
+/// Where `accept_truncated`, data that is missing at the end is gray; else it is a fault. With `least`, an image is
+/// decoded at an eighth, a quarter or a half where both sides still have so many pixels.
+pub(super) fn decode(
+    bytes: &[u8],
+    pixels: Vec<u8>,
+    accept_truncated: bool,
+    least: Option<u32>,
+) -> Result<Decoded, Fault> {
+    let mut reader = Reader::new(bytes);
+    let mut tables = Tables::default();
+    let Next::Frame(frame) = tables.read(&mut reader, None)? else {
+        return Err(Fault::damaged("it holds no image"));
+    };
+    let Next::Scan(scan) = tables.read(&mut reader, Some(&frame))? else {
+        return Err(Fault::damaged("it holds no scan"));
+    };
+    let colours = Colours::of(&frame, tables.jfif, tables.adobe);
+    if !frame.progressive {
+        tables.complete();
+    }
+    let one_pass = !frame.progressive && scan.parts.len() == frame.components.len();
+    let shape = shape(&frame, least);
+    let length = shape.width as u64 * shape.height as u64 * colours.channels() as u64;
+    let stored = if one_pass {
+        0
+    } else {
+        Coefficients::memory(&frame)
+    };
+    check_memory(
+        frame.width as u64,
+        frame.height as u64,
+        Some(bytes.len() as u64 + length + stored + shape.memory()),
+    )?;
+    let mut decoder = Decoder {
+        reader,
+        tables,
+        frame: &frame,
+        shape: &shape,
+        colours,
+        factors: vec![None; frame.components.len()],
+        accept_truncated,
+    };
+    let mut pixels = pixels;
+    pixels.clear();
+    pixels.resize(length as usize, 0);
+    match one_pass {
+        true => decoder.one_pass(&scan, &mut pixels)?,
+        false => decoder.many_passes(scan, &mut pixels)?,
+    }
+    let (width, height, channels) = (
+        shape.width as u32,
+        shape.height as u32,
+        colours.channels() as u8,
+    );
+    let picture = Picture::from_raw(width, height, channels, pixels).map_err(Fault::damaged)?;
+    Ok(Decoded {
+        picture,
+        is_truncated: decoder.reader.truncated,
+    })
+}
+
+/// The smallest size at which both sides have `least` pixels.
+fn shape(frame: &Frame, least: Option<u32>) -> Shape {
+    let sides = least.map_or([].as_slice(), |_| &[1, 2, 4]);
+    let mut shapes = sides.iter().map(|&side| Shape::new(frame, side));
+    let is_enough = |shape: &Shape| shape.width.min(shape.height) >= least.unwrap_or(0) as usize;
+    shapes
+        .find(is_enough)
+        .unwrap_or_else(|| Shape::new(frame, 8))
+}
+
+struct Decoder<'a> {
+    reader: Reader<'a>,
+    tables: Tables,
+    frame: &'a Frame,
+    shape: &'a Shape,
+    colours: Colours,
+    /// The quantisation of each colour, from its first scan.
+    factors: Vec<Option<Block>>,
+    accept_truncated: bool,
+}
+
+impl Decoder<'_> {
+    /// What a scan is decoded with.
+    fn start(&mut self, scan: &Scan) -> Result<Entropy, Fault> {
+        for part in &scan.parts {
+            let number = usize::from(self.frame.components[part.component].quantisation);
+            let table = self
+                .tables
+                .quantisation
+                .get(number)
+                .and_then(Option::as_ref);
+            let missing = || Fault::damaged("it lacks a quantisation table");
+            let factors = &mut self.factors[part.component];
+            if factors.is_none() {
+                *factors = Some(table.ok_or_else(missing)?.map(|factor| factor as i16));
+            }
+        }
+        self.reader.start_bits();
+        Entropy::new(&self.tables, self.frame, scan)
+    }
+
+    fn check_truncation(&self) -> Result<(), Fault> {
+        match self.reader.truncated && !self.accept_truncated {
+            true => Err(Fault::Truncated),
+            false => Ok(()),
+        }
+    }
+
+    /// An image whose only scan holds all of it: each row of MCUs becomes pixels at once.
+    fn one_pass(&mut self, scan: &Scan, pixels: &mut [u8]) -> Result<(), Fault> {
+        let mut entropy = self.start(scan)?;
+        let frame = self.frame;
+        let mut output = Output::new(self.shape, self.colours, pixels);
+        let (wide, high) = scan.mcus(frame);
+        // A single colour has MCUs of one block, however it is sampled.
+        let rows_of_mcus = if scan.parts.len() == 1 { frame.v } else { 1 };
+        let factors: Vec<Block> = self
+            .factors
+            .iter()
+            .map(|of| of.unwrap_or([0; 64]))
+            .collect();
+        for row in 0..high {
+            for column in 0..wide {
+                entropy.start_mcu(&mut self.reader);
+                for (index, part) in scan.parts.iter().enumerate() {
+                    let component = &frame.components[part.component];
+                    let (factors, ring) =
+                        (&factors[part.component], &mut output.rings[part.component]);
+                    for y in row * part.high..(row + 1) * part.high {
+                        for x in column * part.wide..(column + 1) * part.wide {
+                            let mut block = [0; 64];
+                            let more = entropy.block(&mut self.reader, index, &mut block)?;
+                            // Blocks beyond the edge are not shown.
+                            if x < component.blocks_wide && y < component.blocks_high {
+                                let stride = ring.stride;
+                                let out = ring.block(y, x);
+                                idct::samples(&block, more, factors, out, stride, self.shape.side);
+                            }
+                        }
+                    }
+                }
+            }
+            self.check_truncation()?;
+            if (row + 1) % rows_of_mcus == 0 || row + 1 == high {
+                output.advance((row + 1).div_ceil(rows_of_mcus));
+            }
+        }
+        self.finish()
+    }
+
+    /// Reads on to the end marker, if there is one: what is wrong before it is an error, and
+    /// another scan is, too.
+    fn finish(&mut self) -> Result<(), Fault> {
+        match self.tables.read(&mut self.reader, Some(self.frame)) {
+            Ok(Next::End) | Err(Fault::Truncated) => Ok(()),
+            Ok(_) => Err(Fault::damaged("it has more scans than it should")),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// An image in several scans, whose coefficients are kept until the last one.
+    fn many_passes(&mut self, first: Scan, pixels: &mut [u8]) -> Result<(), Fault> {
+        let mut coefficients = Coefficients::new(self.frame);
+        let mut scan = first;
+        loop {
+            self.pass(&scan, &mut coefficients)?;
+            match self.tables.read(&mut self.reader, Some(self.frame)) {
+                Ok(Next::Scan(next)) => scan = next,
+                Ok(_) => break,
+                // An end marker may be missing, a scan may not.
+                Err(Fault::Truncated) => {
+                    self.reader.truncated |= !coefficients.is_complete();
+                    self.check_truncation()?;
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        let factors: Vec<Block> = self
+            .factors
+            .iter()
+            .map(|of| of.unwrap_or([0; 64]))
+            .collect();
+        let smooth = self.frame.progressive && coefficients.are_smoothed(&factors);
+        let mut output = Output::new(self.shape, self.colours, pixels);
+        for row in 0..self.frame.mcus_high() {
+            for (index, component) in self.frame.components.iter().enumerate() {
+                let (plane, factors) = (&coefficients.planes[index], &factors[index]);
+                let ring = &mut output.rings[index];
+                let stride = ring.stride;
+                for y in row * component.v..((row + 1) * component.v).min(component.blocks_high) {
+                    for x in 0..component.blocks_wide {
+                        let estimated =
+                            smooth.then(|| coefficients.smoothed(self.frame, index, factors, x, y));
+                        let block = estimated.as_ref().unwrap_or_else(|| plane.block(x, y));
+                        idct::samples(
+                            block,
+                            true,
+                            factors,
+                            ring.block(y, x),
+                            stride,
+                            self.shape.side,
+                        );
+                    }
+                }
+            }
+            output.advance(row + 1);
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, scan: &Scan, coefficients: &mut Coefficients) -> Result<(), Fault> {
+        let mut entropy = self.start(scan)?;
+        coefficients.note(scan, self.frame.progressive);
+        let (wide, high) = scan.mcus(self.frame);
+        let rows_of_mcus = match scan.parts.as_slice() {
+            [part] => self.frame.components[part.component].v,
+            _ => 1,
+        };
+        for row in 0..high {
+            for column in 0..wide {
+                if !self.reader.insufficient {
+                    coefficients.last_good = row / rows_of_mcus;
+                }
+                entropy.start_mcu(&mut self.reader);
+                for (index, part) in scan.parts.iter().enumerate() {
+                    let plane = &mut coefficients.planes[part.component];
+                    for y in row * part.high..(row + 1) * part.high {
+                        for x in column * part.wide..(column + 1) * part.wide {
+                            entropy.block(&mut self.reader, index, plane.block_mut(x, y))?;
+                        }
+                    }
+                }
+            }
+            self.check_truncation()?;
+        }
+        Ok(())
+    }
+}

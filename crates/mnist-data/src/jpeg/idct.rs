@@ -1,0 +1,208 @@
+//! The inverse cosine transform of libjpeg-turbo (`islow`), bit for bit.
+//!
+//! After Loeffler, Ligtenberg and Moschytz, in integers with 13 bits of fraction. Where damaged
+//! coefficients overflow, it wraps and saturates as the SIMD code (jidctint-avx2.asm) does.
+
+/// Bits of fraction of the constants.
+const CONST_BITS: u32 = 13;
+/// Bits of fraction that values keep between the passes.
+const PASS1_BITS: u32 = 2;
+
+const F_0_298: i32 = 2446;
+const F_0_390: i32 = 3196;
+const F_0_541: i32 = 4433;
+const F_0_765: i32 = 6270;
+const F_0_899: i32 = 7373;
+const F_1_175: i32 = 9633;
+const F_1_501: i32 = 12299;
+const F_1_847: i32 = 15137;
+const F_1_961: i32 = 16069;
+const F_2_053: i32 = 16819;
+const F_2_562: i32 = 20995;
+const F_3_072: i32 = 25172;
+
+/// Rows of eight.
+type Rows = [[i16; 8]; 8];
+
+/// Writes the samples of a block, `side` × `side`, to `out`, whose rows are `stride` bytes apart. `more` says whether the
+/// block may have more than its first coefficient.
+#[inline]
+pub(super) fn samples(
+    block: &[i16; 64],
+    more: bool,
+    quantisation: &[i16; 64],
+    out: &mut [u8],
+    stride: usize,
+    side: usize,
+) {
+    match side {
+        8 if more => transform(block, quantisation, out, stride),
+        4 if more => reduced(&QUARTERS, block, quantisation, out, stride),
+        2 if more => reduced(&HALVES, block, quantisation, out, stride),
+        side => flat(block[0], quantisation[0], out, stride, side),
+    }
+}
+
+/// Cosines of the transform of 4 and 2 values, with 13 bits of fraction, scaled for coefficients of blocks of 8.
+const QUARTERS: [[i32; 4]; 4] = [
+    [2896, 2896, 2896, 2896],
+    [3784, 1567, -1567, -3784],
+    [2896, -2896, -2896, 2896],
+    [1567, -3784, 3784, -1567],
+];
+const HALVES: [[i32; 2]; 2] = [[2896, 2896], [2896, -2896]];
+
+/// The samples of a block at a smaller size: the transform of its lowest coefficients.
+fn reduced<const N: usize>(
+    cosines: &[[i32; N]; N],
+    block: &[i16; 64],
+    quantisation: &[i16; 64],
+    out: &mut [u8],
+    stride: usize,
+) {
+    let mut columns = [[0_i32; N]; N];
+    for x in 0..N {
+        for (v, cosines) in cosines.iter().enumerate() {
+            let value = i32::from(block[8 * v + x].wrapping_mul(quantisation[8 * v + x]));
+            for (sum, cosine) in columns[x].iter_mut().zip(cosines) {
+                *sum = sum.wrapping_add(value.wrapping_mul(*cosine));
+            }
+        }
+        columns[x] = columns[x].map(|sum| sum >> (CONST_BITS - PASS1_BITS));
+    }
+    for (y, out) in out.chunks_mut(stride).take(N).enumerate() {
+        for (x, sample) in out[..N].iter_mut().enumerate() {
+            let products = columns
+                .iter()
+                .zip(cosines)
+                .map(|(column, cosines)| column[y].wrapping_mul(cosines[x]));
+            let sum = products.fold(0, i32::wrapping_add);
+            let value =
+                sum.wrapping_add(1 << (CONST_BITS + PASS1_BITS - 1)) >> (CONST_BITS + PASS1_BITS);
+            *sample = (value.clamp(-128, 127) + 128) as u8;
+        }
+    }
+}
+
+/// Writes the 8 × 8 samples of a block to `out`, whose rows are `stride` bytes apart.
+#[inline]
+fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride: usize) {
+    let mut rows: Rows = [[0; 8]; 8];
+    let (blocks, factors) = (block.as_chunks::<8>().0, quantisation.as_chunks::<8>().0);
+    for (row, (values, factors)) in rows.iter_mut().zip(blocks.iter().zip(factors)) {
+        for (value, (coefficient, factor)) in row.iter_mut().zip(values.iter().zip(factors)) {
+            *value = coefficient.wrapping_mul(*factor);
+        }
+    }
+    let columns = match block[8..].iter().all(|&coefficient| coefficient == 0) {
+        // All rows are like the first, which is not saturated here.
+        true => rows[0].map(|value| [value << PASS1_BITS; 8]),
+        false => transpose(&pass::<{ CONST_BITS - PASS1_BITS }>(&rows)),
+    };
+    let rows = transpose(&pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&columns));
+    for (row, out) in rows.iter().zip(out.chunks_mut(stride)) {
+        for (value, sample) in row.iter().zip(&mut out[..8]) {
+            *sample = (value.clamp(&-128, &127) + 128) as u8;
+        }
+    }
+}
+
+/// The samples of a block that has one coefficient, the first: they are all the same.
+#[inline]
+fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usize) {
+    let value = i32::from(coefficient.wrapping_mul(factor) << PASS1_BITS);
+    let value = (value + (1 << (PASS1_BITS + 2))) >> (PASS1_BITS + 3);
+    let sample = (value.clamp(-128, 127) + 128) as u8;
+    for out in out.chunks_mut(stride).take(side) {
+        out[..side].fill(sample);
+    }
+}
+
+#[inline(always)]
+fn transpose(rows: &Rows) -> Rows {
+    let mut columns = [[0; 8]; 8];
+    for (y, row) in rows.iter().enumerate() {
+        for (x, &value) in row.iter().enumerate() {
+            columns[x][y] = value;
+        }
+    }
+    columns
+}
+
+/// Transforms all eight columns, and takes `SHIFT` bits of fraction off.
+#[inline(always)]
+fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
+    let mut out = [[0; 8]; 8];
+    for x in 0..8 {
+        let input = |y: usize| i32::from(rows[y][x]);
+        let sum = |a: usize, b: usize| i32::from(rows[a][x].wrapping_add(rows[b][x]));
+        let even = [
+            sum(0, 4) << CONST_BITS,
+            i32::from(rows[0][x].wrapping_sub(rows[4][x])) << CONST_BITS,
+            input(2) * F_0_541 + input(6) * (F_0_541 - F_1_847),
+            input(2) * (F_0_541 + F_0_765) + input(6) * F_0_541,
+        ];
+        let (z3, z4) = (sum(7, 3), sum(5, 1));
+        let z = [
+            z3 * (F_1_175 - F_1_961) + z4 * F_1_175,
+            z3 * F_1_175 + z4 * (F_1_175 - F_0_390),
+        ];
+        let odd = [
+            (input(7) * (F_0_298 - F_0_899) - input(1) * F_0_899).wrapping_add(z[0]),
+            (input(5) * (F_2_053 - F_2_562) - input(3) * F_2_562).wrapping_add(z[1]),
+            (input(3) * (F_3_072 - F_2_562) - input(5) * F_2_562).wrapping_add(z[0]),
+            (input(1) * (F_1_501 - F_0_899) - input(7) * F_0_899).wrapping_add(z[1]),
+        ];
+        let halves = [
+            (even[0].wrapping_add(even[3]), odd[3]),
+            (even[1].wrapping_add(even[2]), odd[2]),
+            (even[1].wrapping_sub(even[2]), odd[1]),
+            (even[0].wrapping_sub(even[3]), odd[0]),
+        ];
+        for (y, (even, odd)) in halves.into_iter().enumerate() {
+            out[y][x] = descale::<SHIFT>(even.wrapping_add(odd));
+            out[7 - y][x] = descale::<SHIFT>(even.wrapping_sub(odd));
+        }
+    }
+    out
+}
+
+#[inline(always)]
+fn descale<const SHIFT: u32>(value: i32) -> i16 {
+    let value = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
+    value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mean of each part of a smooth block is what a smaller transform makes of it.
+    #[test]
+    fn smaller_transforms_give_means_of_the_whole_one() {
+        let mut block = [0; 64];
+        for (place, value) in [(0, 40), (1, 30), (8, -25), (9, 6), (2, 4)] {
+            block[place] = value;
+        }
+        let quantisation = [5; 64];
+        let made = |side: usize| {
+            let mut out = [0; 64];
+            samples(&block, true, &quantisation, &mut out, side, side);
+            out
+        };
+        let whole = made(8);
+        for side in [1, 2, 4] {
+            let (small, part) = (made(side), 8 / side);
+            for (index, &sample) in small[..side * side].iter().enumerate() {
+                let (top, left) = (index / side * part, index % side * part);
+                let rows = (top..top + part).flat_map(|y| &whole[8 * y + left..][..part]);
+                let sum: i32 = rows.map(|&sample| i32::from(sample)).sum();
+                let mean = sum / (part * part) as i32;
+                assert!(
+                    (i32::from(sample) - mean).abs() <= 4,
+                    "{side} {index}: {sample} {mean}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! From samples to pixels: upsampling and colours, row by row, as libjpeg-turbo does both
+//! (jdsample.c, jdcolor.c).
+
+use super::frame::Frame;
+
+/// What a file's colours are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colours {
+    Gray,
+    Rgb,
+    YCbCr,
+    Cmyk,
+    /// YCbCr of the inverse of cyan, magenta and yellow, and black.
+    Ycck,
+}
+
+impl Colours {
+    /// By the markers of JFIF and Adobe, else by the numbers of the colours:
+    /// `default_decompress_parms` of jdapimin.c.
+    pub(super) fn of(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Self {
+        match (frame.components.as_slice(), adobe) {
+            ([_], _) => Self::Gray,
+            ([_, _, _, _], None | Some(0)) => Self::Cmyk,
+            ([_, _, _, _], Some(_)) => Self::Ycck,
+            _ if jfif => Self::YCbCr,
+            (_, Some(0)) => Self::Rgb,
+            ([r, g, b], None) if [r.id, g.id, b.id] == *b"RGB" => Self::Rgb,
+            _ => Self::YCbCr,
+        }
+    }
+
+    /// Bytes of a pixel as they are handed out.
+    pub(super) fn channels(self) -> usize {
+        if self == Self::Gray { 1 } else { 3 }
+    }
+}
+
+/// The sizes of an image of whose blocks only `side` × `side` samples are made: 8, or 4, 2 or 1.
+pub(super) struct Shape {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) side: usize,
+    mcus_wide: usize,
+    mcus_high: usize,
+    h: usize,
+    v: usize,
+    planes: Vec<PlaneShape>,
+}
+
+/// The sampling factors and the size of a colour.
+struct PlaneShape {
+    h: usize,
+    v: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Shape {
+    pub(super) fn new(frame: &Frame, side: usize) -> Self {
+        let planes = frame.components.iter().map(|component| PlaneShape {
+            h: component.h,
+            v: component.v,
+            width: (frame.width * component.h * side).div_ceil(8 * frame.h),
+            height: (frame.height * component.v * side).div_ceil(8 * frame.v),
+        });
+        Self {
+            width: (frame.width * side).div_ceil(8),
+            height: (frame.height * side).div_ceil(8),
+            side,
+            mcus_wide: frame.mcus_wide(),
+            mcus_high: frame.mcus_high(),
+            h: frame.h,
+            v: frame.v,
+            planes: planes.collect(),
+        }
+    }
+
+    /// Bytes that [`Output`] takes besides the pixels.
+    pub(super) fn memory(&self) -> u64 {
+        let planes = self.planes.iter();
+        let samples =
+            planes.map(|plane| self.mcus_wide * plane.h * plane.v * 2 * self.side * self.side);
+        (samples.sum::<usize>() + (self.width + 64) * (self.planes.len() + 2)) as u64
+    }
+}
+
+/// The samples of one colour, of the two rows of MCUs decoded last.
+pub(super) struct Ring {
+    pub(super) samples: Vec<u8>,
+    pub(super) stride: usize,
+    /// Rows of samples.
+    rows: usize,
+    /// Of a block.
+    side: usize,
+}
+
+impl Ring {
+    fn new(plane: &PlaneShape, shape: &Shape) -> Self {
+        let stride = shape.mcus_wide * plane.h * shape.side;
+        let rows = 2 * plane.v * shape.side;
+        Self {
+            samples: vec![0; stride * rows],
+            stride,
+            rows,
+            side: shape.side,
+        }
+    }
+
+    /// The place of a block, by its row and column among the blocks of its colour.
+    #[inline]
+    pub(super) fn block(&mut self, row: usize, column: usize) -> &mut [u8] {
+        let place = (row * self.side % self.rows) * self.stride + column * self.side;
+        &mut self.samples[place..]
+    }
+
+    fn row(&self, row: usize, width: usize) -> &[u8] {
+        let place = row % self.rows * self.stride;
+        &self.samples[place..place + width]
+    }
+}
+
+/// How a colour gets as wide and high as the image.
+#[derive(Clone, Copy)]
+enum Upsampling {
+    None,
+    /// Twice as wide, by a triangle filter.
+    Wide,
+    /// Twice as high.
+    High,
+    /// Both.
+    WideAndHigh,
+    /// Each sample becomes so many, across.
+    Box(usize),
+}
+
+impl Upsampling {
+    fn of(plane: &PlaneShape, shape: &Shape) -> Self {
+        match (shape.h / plane.h, shape.v / plane.v) {
+            (1, 1) => Self::None,
+            (2, 1) if plane.width > 2 => Self::Wide,
+            (1, 2) => Self::High,
+            (2, 2) if plane.width > 2 => Self::WideAndHigh,
+            (h, _) => Self::Box(h),
+        }
+    }
+}
+
+/// Makes rows of pixels of the samples, as soon as all they depend on is there.
+pub(super) struct Output<'a> {
+    shape: &'a Shape,
+    colours: Colours,
+    pub(super) rings: Vec<Ring>,
+    upsampling: Vec<Upsampling>,
+    /// A row of each colour, as wide as the image.
+    wide: Vec<Vec<u8>>,
+    /// Sums of two rows.
+    sums: Vec<u16>,
+    pixels: &'a mut [u8],
+    /// Rows of pixels made so far.
+    done: usize,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(shape: &'a Shape, colours: Colours, pixels: &'a mut [u8]) -> Self {
+        let planes = shape.planes.iter();
+        Self {
+            rings: planes
+                .clone()
+                .map(|plane| Ring::new(plane, shape))
+                .collect(),
+            upsampling: planes.map(|plane| Upsampling::of(plane, shape)).collect(),
+            wide: vec![vec![0; shape.width.next_multiple_of(4)]; shape.planes.len()],
+            sums: vec![0; shape.width],
+            shape,
+            colours,
+            pixels,
+            done: 0,
+        }
+    }
+
+    /// To be told when the samples of `rows` rows of MCUs are there. The last row of samples is
+    /// kept back, as it depends on the one below.
+    pub(super) fn advance(&mut self, rows: usize) {
+        let ready = match rows >= self.shape.mcus_high {
+            true => self.shape.height,
+            false => (self.shape.side * rows - 1) * self.shape.v,
+        };
+        while self.done < ready {
+            self.make_row(self.done);
+            self.done += 1;
+        }
+    }
+
+    fn make_row(&mut self, y: usize) {
+        let width = self.shape.width;
+        for (index, plane) in self.shape.planes.iter().enumerate() {
+            let ring = &self.rings[index];
+            let row = |row: usize| ring.row(row, plane.width);
+            let near = y * plane.v / self.shape.v;
+            // The row above for the upper half of a sample, the one below for the lower.
+            let far = match y % 2 {
+                0 => near.saturating_sub(1),
+                _ => (near + 1).min(plane.height - 1),
+            };
+            let wide = &mut self.wide[index];
+            match self.upsampling[index] {
+                Upsampling::None => {}
+                Upsampling::Wide => widen(row(near), wide),
+                Upsampling::High => heighten(row(near), row(far), y % 2, wide),
+                Upsampling::WideAndHigh => {
+                    widen_and_heighten(row(near), row(far), &mut self.sums, wide);
+                }
+                Upsampling::Box(h) => {
+                    for (samples, &sample) in wide.chunks_mut(h).zip(row(near)) {
+                        samples.fill(sample);
+                    }
+                }
+            }
+        }
+        let rows = |index: usize| match self.upsampling[index] {
+            Upsampling::None => self.rings[index].row(y, width),
+            _ => &self.wide[index][..width],
+        };
+        let channels = self.colours.channels();
+        let pixels = &mut self.pixels[y * width * channels..][..width * channels];
+        match self.colours {
+            Colours::Gray => pixels.copy_from_slice(rows(0)),
+            Colours::Rgb => interleave(pixels, [rows(0), rows(1), rows(2)]),
+            Colours::YCbCr => colour(pixels, [rows(0), rows(1), rows(2)]),
+            Colours::Cmyk => {
+                interleave(pixels, [rows(0), rows(1), rows(2)]);
+                // Adobe's files hold the inverse: 255 is no ink.
+                blacken(pixels, rows(3), |ink| ink);
+            }
+            Colours::Ycck => {
+                colour(pixels, [rows(0), rows(1), rows(2)]);
+                blacken(pixels, rows(3), |ink| 255 - ink);
+            }
+        }
+    }
+}
+
+/// `h2v1_fancy_upsample`; at least three samples.
+fn widen(row: &[u8], wide: &mut [u8]) {
+    let of =
+        |near: u8, far: u8, bias: u16| ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
+    let last = row.len() - 1;
+    wide[0] = row[0];
+    for (pair, two) in wide[1..]
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .zip(row.windows(2))
+    {
+        *pair = [of(two[0], two[1], 2), of(two[1], two[0], 1)];
+    }
+    if let Some(end) = wide.get_mut(2 * last + 1) {
+        *end = row[last];
+    }
+}
+
+/// `h1v2_fancy_upsample`.
+fn heighten(near: &[u8], far: &[u8], half: usize, wide: &mut [u8]) {
+    let bias = 1 + half as u16;
+    for (sample, (&near, &far)) in wide.iter_mut().zip(near.iter().zip(far)) {
+        *sample = ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
+    }
+}
+
+/// `h2v2_fancy_upsample`; at least three samples.
+fn widen_and_heighten(near: &[u8], far: &[u8], sums: &mut [u16], wide: &mut [u8]) {
+    let sums = &mut sums[..near.len()];
+    for (sum, (&near, &far)) in sums.iter_mut().zip(near.iter().zip(far)) {
+        *sum = 3 * u16::from(near) + u16::from(far);
+    }
+    let last = sums.len() - 1;
+    wide[0] = ((sums[0] * 4 + 8) >> 4) as u8;
+    for (pair, two) in wide[1..]
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .zip(sums.windows(2))
+    {
+        *pair = [
+            ((3 * two[0] + two[1] + 7) >> 4) as u8,
+            ((3 * two[1] + two[0] + 8) >> 4) as u8,
+        ];
+    }
+    if let Some(end) = wide.get_mut(2 * last + 1) {
+        *end = ((sums[last] * 4 + 7) >> 4) as u8;
+    }
+}
+
+fn interleave(pixels: &mut [u8], [r, g, b]: [&[u8]; 3]) {
+    let rows = r.iter().zip(g).zip(b);
+    for (pixel, ((&r, &g), &b)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(rows) {
+        *pixel = [r, g, b];
+    }
+}
+
+/// Constants with 16 bits of fraction.
+const R_OF_CR: i32 = 91_881;
+const B_OF_CB: i32 = 116_130;
+const G_OF_CR: i32 = -46_802;
+const G_OF_CB: i32 = -22_554;
+const HALF: i32 = 1 << 15;
+
+/// `ycc_rgb_convert`.
+fn colour(pixels: &mut [u8], [y, cb, cr]: [&[u8]; 3]) {
+    let rows = y.iter().zip(cb).zip(cr);
+    for (pixel, ((&y, &cb), &cr)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(rows) {
+        let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+        let byte = |value: i32| value.clamp(0, 255) as u8;
+        *pixel = [
+            byte(y + ((R_OF_CR * cr + HALF) >> 16)),
+            byte(y + ((G_OF_CB * cb + G_OF_CR * cr + HALF) >> 16)),
+            byte(y + ((B_OF_CB * cb + HALF) >> 16)),
+        ];
+    }
+}
+
+/// From the inverse of cyan, magenta and yellow to the RGB that PIL's `convert("RGB")` makes of
+/// it with black.
+fn blacken(pixels: &mut [u8], black: &[u8], ink: impl Fn(u8) -> u8) {
+    for (pixel, &black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {
+        let white = i32::from(black);
+        for value in pixel {
+            let ink = i32::from(255 - ink(*value));
+            let product = ink * white + 128;
+            let ink = ((product >> 8) + product) >> 8;
+            *value = (white - ink).clamp(0, 255) as u8;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The bytes of a JPEG file, its markers, and the bits between them.
+//!
+//! Damaged data is read as libjpeg reads it (jdhuff.c, jdmarker.c): a marker ends the bits
+//! of a segment, and zeros stand for the bits that it lacks.
+
+use super::huffman::Table;
+use crate::fault::Fault;
+
+/// End of image.
+pub(super) const EOI: u8 = 0xD9;
+/// The first of the eight restart markers.
+const RST0: u8 = 0xD0;
+const RST7: u8 = 0xD7;
+const SOF0: u8 = 0xC0;
+/// Bits that the buffer holds once it is full.
+const FULL: u32 = 57;
+
+/// A place in a file, with the bits read ahead of it.
+pub(super) struct Reader<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// A marker that was met and not acted on yet; 0 for none.
+    pub(super) marker: u8,
+    /// Whether the file's end was met. It is then read as an end marker.
+    pub(super) ended: bool,
+    /// Whether a segment had fewer bits than its blocks need, since the last restart.
+    pub(super) insufficient: bool,
+    /// Whether bits were needed that lie beyond the file's end.
+    pub(super) truncated: bool,
+    buffer: u64,
+    /// Unused bits in `buffer`, at its low end.
+    left: u32,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self {
+            data,
+            at: 0,
+            marker: 0,
+            ended: false,
+            insufficient: false,
+            truncated: false,
+            buffer: 0,
+            left: 0,
+        }
+    }
+
+    /// The next byte of a marker's segment.
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+        let byte = self.data.get(self.at).copied().ok_or(Fault::Truncated)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, Fault> {
+        Ok(u16::from_be_bytes([self.byte()?, self.byte()?]))
+    }
+
+    /// The bytes of tables that follow the length of a segment.
+    pub(super) fn table_length(&mut self) -> Result<usize, Fault> {
+        let length = usize::from(self.u16()?).checked_sub(2);
+        length.ok_or_else(|| Fault::damaged("a segment's length is wrong"))
+    }
+
+    /// Bytes that follow the length of a segment; a length below 2 means none.
+    pub(super) fn length(&mut self) -> Result<usize, Fault> {
+        Ok(usize::from(self.u16()?).saturating_sub(2))
+    }
+
+    /// The next bytes, fewer at the file's end.
+    pub(super) fn bytes(&mut self, count: usize) -> &'a [u8] {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        self.at += count;
+        &rest[..count.min(rest.len())]
+    }
+
+    /// Goes to the next marker, past whatever lies before it, unless there already is one.
+    pub(super) fn next_marker(&mut self) {
+        if self.marker != 0 {
+            return;
+        }
+        loop {
+            let rest = self.data.get(self.at..).unwrap_or_default();
+            let Some(ff) = rest.iter().position(|&byte| byte == 0xFF) else {
+                return self.end();
+            };
+            let Some(code) = rest[ff..].iter().position(|&byte| byte != 0xFF) else {
+                return self.end();
+            };
+            let code = ff + code;
+            self.at += code + 1;
+            if rest[code] != 0 {
+                self.marker = rest[code];
+                return;
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.at = self.data.len();
+        self.marker = EOI;
+        self.ended = true;
+    }
+
+    /// For the beginning of a scan.
+    pub(super) fn start_bits(&mut self) {
+        (self.buffer, self.left, self.insufficient) = (0, 0, false);
+    }
+
+    /// Passes restart marker number `expected`, or finds its place again where it is missing:
+    /// `jpeg_resync_to_restart`.
+    pub(super) fn restart(&mut self, expected: u8) {
+        self.left = 0;
+        self.next_marker();
+        let restart = |offset: u8| RST0 + (expected.wrapping_add(offset) & 7);
+        loop {
+            let marker = self.marker;
+            let is_restart = (RST0..=RST7).contains(&marker);
+            if marker < SOF0 || (is_restart && (marker == restart(7) || marker == restart(6))) {
+                // No marker of an image, or an earlier restart: on to the next one.
+                self.marker = 0;
+                self.next_marker();
+                continue;
+            }
+            // Two restarts ahead, or a marker of another kind: this segment is empty.
+            if is_restart && marker != restart(1) && marker != restart(2) {
+                self.marker = 0;
+            }
+            break;
+        }
+        if self.marker == 0 {
+            self.insufficient = false;
+        }
+    }
+
+    /// Fills the buffer. Where a marker or the file's end leaves it with fewer than `needed`
+    /// bits, zeros stand for the others.
+    #[inline]
+    fn fill(&mut self, needed: u32) {
+        if self.marker == 0
+            && self.left <= 32
+            && let Some(chunk) = self.data.get(self.at..self.at + 4)
+        {
+            let word = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+            // No byte of it is 0xFF.
+            if word & 0x8080_8080 & (!word).wrapping_sub(0x0101_0101) == 0 {
+                self.buffer = self.buffer << 32 | u64::from(word);
+                self.left += 32;
+                self.at += 4;
+                return;
+            }
+        }
+        self.fill_bytewise(needed);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_bytewise(&mut self, needed: u32) {
+        while self.marker == 0 && self.left < FULL {
+            match self.data.get(self.at) {
+                Some(0xFF) => match self.data.get(self.at + 1) {
+                    Some(0) => {
+                        self.at += 2;
+                        self.buffer = self.buffer << 8 | 0xFF;
+                        self.left += 8;
+                    }
+                    _ => self.fill_after_many_ff(),
+                },
+                Some(&byte) => {
+                    self.at += 1;
+                    self.buffer = self.buffer << 8 | u64::from(byte);
+                    self.left += 8;
+                }
+                None => self.end(),
+            }
+        }
+        if needed > self.left {
+            self.insufficient = true;
+            self.truncated |= self.ended;
+            self.buffer <<= FULL - self.left;
+            self.left = FULL;
+        }
+    }
+
+    /// A marker, or a byte of 0xFF behind padding bytes of 0xFF.
+    fn fill_after_many_ff(&mut self) {
+        let rest = &self.data[self.at..];
+        let Some(code) = rest.iter().position(|&byte| byte != 0xFF) else {
+            return self.end();
+        };
+        self.at += code + 1;
+        if rest[code] == 0 {
+            self.buffer = self.buffer << 8 | 0xFF;
+            self.left += 8;
+        } else {
+            self.marker = rest[code];
+        }
+    }
+
+    /// The next `count` bits, at most 16.
+    #[inline]
+    pub(super) fn bits(&mut self, count: u32) -> i32 {
+        if self.left < count {
+            self.fill(count);
+        }
+        self.left -= count;
+        ((self.buffer >> self.left) & ((1 << count) - 1)) as i32
+    }
+
+    /// The next `size` bits as a number of that size: `HUFF_EXTEND`.
+    #[inline]
+    pub(super) fn signed(&mut self, size: u32) -> i32 {
+        if size == 0 {
+            return 0;
+        }
+        let value = self.bits(size);
+        let negative = (value - (1 << (size - 1))) >> 31;
+        value + (negative & ((-1 << size) + 1))
+    }
+
+    /// The next symbol of a Huffman code; a code that the table lacks is symbol 0.
+    #[inline]
+    pub(super) fn symbol(&mut self, table: &Table) -> u8 {
+        if self.left < Table::LOOK {
+            self.fill(0);
+            if self.left < Table::LOOK {
+                return self.long_symbol(table, 1);
+            }
+        }
+        let look = (self.buffer >> (self.left - Table::LOOK)) as u8;
+        let (length, symbol) = table.look_up(look);
+        if length == 0 {
+            return self.long_symbol(table, Table::LOOK + 1);
+        }
+        self.left -= length;
+        symbol
+    }
+
+    /// A symbol of at least `length` bits.
+    #[cold]
+    #[inline(never)]
+    fn long_symbol(&mut self, table: &Table, mut length: u32) -> u8 {
+        let mut code = self.bits(length);
+        while length <= 16 && code > table.last_code(length) {
+            code = code << 1 | self.bits(1);
+            length += 1;
+        }
+        table.symbol(code, length)
+    }
+}

@@ -1,0 +1,88 @@
+//! Ways of decoding: images that lack data, and JPEGs decoded at a part of their size.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use mnist_data::{
+    DecodeOptions, Decoding, ImageFolder, Loader, LoaderOptions, Picture, TruncatedImages,
+};
+
+use crate::util::{folder, png};
+
+#[test]
+fn an_image_that_lacks_data_is_used_and_counted_where_that_is_wanted() {
+    let dir = folder();
+    for index in 0..10 {
+        png(
+            &dir.path().join(format!("{}/{index:03}.png", index % 3)),
+            index,
+        );
+    }
+    let samples = ImageFolder::training(dir.path()).unwrap().samples;
+    let path = dir.path().join("1/004.png");
+    let whole = fs::read(golden("jpeg.jpeg")).unwrap();
+    fs::write(&path, &whole[..whole.len() - 40]).unwrap();
+    let options = LoaderOptions {
+        image_size: 3,
+        ..LoaderOptions::default()
+    };
+    let refused = Loader::new(samples.clone(), options.clone()).unwrap();
+    let error = refused.epoch(0).find_map(Result::err).unwrap().to_string();
+    assert!(
+        error.contains("004.png") && error.contains("cut off"),
+        "{error}"
+    );
+    assert!(refused.truncated().is_empty());
+    let mut accept = options;
+    accept.decode.truncated = TruncatedImages::Accept;
+    let loader = Loader::new(samples, accept).unwrap();
+    for epoch in 0..2 {
+        let counts = loader.epoch(epoch).map(|batch| batch.unwrap().count);
+        assert_eq!(counts.sum::<usize>(), 10);
+        assert_eq!(loader.truncated(), [path.clone()], "it is counted once");
+    }
+    assert!(loader.skipped().is_empty());
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/decode")
+        .join(name)
+}
+
+/// A JPEG of 96 × 64 pixels with colours that change slowly, 4:2:0.
+fn slope() -> Vec<u8> {
+    let pixel = |x: u16, y: u16| [(2 * x) as u8, (3 * y) as u8, (250 - x - y) as u8];
+    let pixels: Vec<u8> = (0..64)
+        .flat_map(|y| (0..96).flat_map(move |x| pixel(x, y)))
+        .collect();
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, 95);
+    encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
+    encoder.encode(&pixels, 96, 64, ColorType::Rgb).unwrap();
+    file
+}
+
+#[test]
+fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
+    let file = slope();
+    let name = Path::new("x.jpg");
+    let fast = DecodeOptions {
+        decoding: Decoding::Fast,
+        ..DecodeOptions::default()
+    };
+    let at = |size, options| Picture::decode_at(&file, name, size, options).unwrap();
+    // At an eighth, a quarter and a half.
+    for size in [8, 16, 32] {
+        let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));
+        let levels = fast.pixels().iter().zip(exact.pixels());
+        let worst = levels.map(|(&a, &b)| a.abs_diff(b)).max().unwrap();
+        assert!(worst <= 8, "{size}: {worst}");
+        assert_ne!(fast, exact, "{size}: it was decoded in full");
+    }
+    // 64 pixels are not twice as many as this.
+    assert_eq!(at(33, fast), at(33, DecodeOptions::default()));
+    let whole = Picture::decode_with(&file, name, fast).unwrap();
+    assert_eq!(whole, Picture::decode(&file, name).unwrap());
+}
