@@ -354,7 +354,7 @@ fn time_line(times: &EpochTimes) -> String {
     format!("time: {}", named.join(", "))
 }
 
-/// So many classes a line names at most.
+/// The most classes that a line names.
 const NAMED: usize = 10;
 
 /// A line for each split with images that could not be read: how many of which classes.

@@ -44,7 +44,7 @@ impl Default for BadImageLimit {
 }
 
 impl BadImageLimit {
-    /// The most of so many samples that may be left out.
+    /// The most that may be left out of a number of samples.
     fn most(&self, samples: usize) -> usize {
         if self.share == 0.0 {
             return 0;

@@ -12,7 +12,7 @@ use crate::regular::read_regular;
 /// The most bytes that a file of class names may have.
 const MAX_NAMES_BYTES: u64 = 4 << 20;
 
-/// So many classes a message names at most.
+/// The most classes that a message names.
 const LISTED: usize = 20;
 
 /// Class names; a class's index is its label. They come from the training
@@ -127,7 +127,8 @@ impl Classes {
         }
     }
 
-    /// Tells of names that a spreadsheet takes for formulas: whoever opens a table of predictions there runs them.
+    /// Warns of names that a spreadsheet takes for formulas: a table of predictions that is opened there would run
+    /// them.
     pub(crate) fn warn_of_formulas(&self) {
         let formulas = self.names.iter().filter(|name| is_formula(name));
         let named = first_few(formulas.map(|name| format!("`{name}`")));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// So many names a message holds at most.
+/// The most names that a message holds.
 pub(crate) const NAMED: usize = 5;
 
 /// The first few of what a message names, and whether there are more.

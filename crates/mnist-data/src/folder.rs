@@ -71,7 +71,9 @@ impl Listing {
     /// [`Error::MissingSplit`], [`Error::NoImages`] where there is no sub-folder, [`Error::EmptyClass`] where one holds
     /// no image, [`Error::ClassFolder`] where one is not what its name says.
     pub fn training(self, dir: &Path) -> Result<ImageFolder> {
-        let (names, mut unread) = warned_class_folders(dir)?;
+        let ClassFolders {
+            names, mut unread, ..
+        } = ClassFolders::warned(dir)?;
         let classes = Classes::among(names, dir, &unread)?;
         classes.warn_of_formulas();
         let mut walk = Walk::of_classes(dir, self.on_bad_name)?;
@@ -99,7 +101,9 @@ impl Listing {
     /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder that
     /// is none of `classes`, [`Error::NoImages`] where there is no image, [`Error::ClassFolder`].
     pub fn with_classes(self, dir: &Path, classes: &Classes) -> Result<ImageFolder> {
-        let (names, mut unread) = warned_class_folders(dir)?;
+        let ClassFolders {
+            names, mut unread, ..
+        } = ClassFolders::warned(dir)?;
         let mut labelled = Vec::with_capacity(names.len());
         for name in names {
             match classes.index_of(&name) {
@@ -232,66 +236,78 @@ impl Classes {
     /// [`Error::MissingSplit`]; [`Error::NoImages`] where there is no sub-folder;
     /// [`Error::ClassFolder`].
     pub fn of_folders(dir: &Path) -> Result<Self> {
-        let (names, unread, _) = class_folders(dir)?;
+        let ClassFolders { names, unread, .. } = ClassFolders::list(dir)?;
         Self::among(names, dir, &unread)
     }
 
     /// The sub-folders of `dir` by these names.
-    fn among(folders: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
-        if folders.is_empty() {
+    fn among(names: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
+        if names.is_empty() {
             let expected = "expected one sub-folder per class with images inside, found none";
             return Err(no_images(dir, expected, unread));
         }
-        Self::new(folders)
+        Self::new(names)
     }
 }
 
-/// The sorted names of the sub-folders of a split, and what else lies beside them; images there
-/// get a warning.
-fn warned_class_folders(dir: &Path) -> Result<(Vec<String>, Unread)> {
-    let (classes, unread, astray) = class_folders(dir)?;
-    if astray > 0 {
-        tracing::warn!(
-            "{}: {astray} images beside the class folders belong to no class; ignored",
-            dir.display()
-        );
-    }
-    Ok((classes, unread))
+/// The sub-folders of a split, and what lies beside them.
+struct ClassFolders {
+    /// Their names, sorted.
+    names: Vec<String>,
+    unread: Unread,
+    /// Images of no class.
+    astray: usize,
 }
 
-/// The sorted names of the sub-folders of a split, other things beside them, and the number of
-/// images beside them.
-fn class_folders(dir: &Path) -> Result<(Vec<String>, Unread, usize)> {
-    if !dir.is_dir() {
-        return Err(Error::MissingSplit { path: dir.into() });
-    }
-    let wrong = |path: PathBuf, problem: String| Error::ClassFolder { path, problem };
-    let mut classes: Vec<String> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
-    let mut unread = Unread::default();
-    let mut astray = 0;
-    for (name, entity) in visible(dir)? {
-        let path = dir.join(&name);
-        let shown = || name.to_string_lossy().into_owned();
-        match entity {
-            Entity::Other(kind) => unread.add(kind, shown),
-            Entity::File if is_image(&path) => astray += 1,
-            Entity::File => unread.add(Kind::of_name(&path), shown),
-            Entity::Folder => {
-                let Some(name) = name.to_str() else {
-                    return Err(wrong(path, "the name is not UTF-8; rename it".into()));
-                };
-                if let Some(problem) = unusable(name) {
-                    return Err(wrong(path, problem));
+impl ClassFolders {
+    fn list(dir: &Path) -> Result<Self> {
+        if !dir.is_dir() {
+            return Err(Error::MissingSplit { path: dir.into() });
+        }
+        let mut folders = Self {
+            names: Vec::new(),
+            unread: Unread::default(),
+            astray: 0,
+        };
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for (name, entity) in visible(dir)? {
+            let path = dir.join(&name);
+            let shown = || name.to_string_lossy().into_owned();
+            match entity {
+                Entity::Other(kind) => folders.unread.add(kind, shown),
+                Entity::File if is_image(&path) => folders.astray += 1,
+                Entity::File => folders.unread.add(Kind::of_name(&path), shown),
+                Entity::Folder => {
+                    let wrong = |problem| Error::ClassFolder { path, problem };
+                    let Some(name) = name.to_str() else {
+                        return Err(wrong("the name is not UTF-8; rename it".into()));
+                    };
+                    if let Some(problem) = unusable(name) {
+                        return Err(wrong(problem));
+                    }
+                    let place = folders.names.len();
+                    if let Some(first) = known.insert(composed(name).into_owned(), place) {
+                        return Err(wrong(same_but_composition(&folders.names[first], name)));
+                    }
+                    folders.names.push(name.to_owned());
                 }
-                if let Some(first) = known.insert(composed(name).into_owned(), classes.len()) {
-                    return Err(wrong(path, same_but_composition(&classes[first], name)));
-                }
-                classes.push(name.to_owned());
             }
         }
+        Ok(folders)
     }
-    Ok((classes, unread, astray))
+
+    /// Lists them, with a warning of images beside them.
+    fn warned(dir: &Path) -> Result<Self> {
+        let folders = Self::list(dir)?;
+        if folders.astray > 0 {
+            tracing::warn!(
+                "{}: {} images beside the class folders belong to no class; ignored",
+                dir.display(),
+                folders.astray
+            );
+        }
+        Ok(folders)
+    }
 }
 
 /// Adds the images of a class to `samples`, by their ids; how many they are.
