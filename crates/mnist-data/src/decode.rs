@@ -15,11 +15,20 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// Colours become what PIL's `convert("RGB")`, and so torchvision's image
-/// folder, makes of them: an alpha channel is dropped, not blended; a palette
-/// is looked up; 16 bits become 8. An orientation noted in EXIF is not applied,
-/// as torchvision does not apply it. Of an animation this is the first frame.
-/// Gray images stay one byte a pixel until a batch needs three.
+/// It holds what PIL's `open` and `convert("RGB")`, and so torchvision's image
+/// folder, make of a file, and PIL decides what is read: JPEG, PNG, GIF, BMP,
+/// PNM, TIFF and WebP, by the first bytes and not by the name. An alpha channel
+/// is dropped, not blended; a palette is looked up; 16 bits become 8. An
+/// orientation is applied in TIFF files, not in others. Of an animation this is
+/// the first frame. Gray images stay one byte a pixel until a batch needs three.
+///
+/// Three things differ from PIL. Gray of 16 bits is scaled, where PIL clips it. A
+/// JPEG is read that lacks only its end marker. Lossless and arithmetic JPEGs,
+/// and TIFF files with floating-point or YCbCr samples, are refused.
+///
+/// No side may be longer than 32,768 pixels, and decoding an image takes at most
+/// 512 MiB, its file and its pixels included. What would take more is refused
+/// before memory is allocated for it.
 ///
 /// ```
 /// use mnist_data::Picture;
@@ -49,7 +58,7 @@ impl Picture {
     /// Reads an image file. Its content tells its format, not its name.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an empty, damaged, unknown or
+    /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an empty, cut, damaged, unknown or
     /// enormous (beyond 32,768 pixels a side or 512 MiB) image.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read_regular(path, MAX_BYTES)?;

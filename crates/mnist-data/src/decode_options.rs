@@ -18,8 +18,8 @@ pub enum Decoding {
     /// As PIL and torchvision do it: the same pixels.
     #[default]
     Exact,
-    /// As little of a JPEG as its use needs: one that is resized to at most a half, a quarter or an eighth is decoded at
-    /// that size, as by PIL's `draft`. What is resized then differs by some levels.
+    /// As little of a JPEG as its use needs: one that is resized to at most a quarter, an eighth or a sixteenth is
+    /// decoded at a half, a quarter or an eighth of its size, as PIL's `thumbnail` does. The result differs by some levels.
     Fast,
 }
 

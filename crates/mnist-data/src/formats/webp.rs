@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use image_webp::{DecodingError, WebPDecoder};
 
+use super::bytes::Bytes;
 use super::{finished, side};
 use crate::decode::{Decoded, MAX_BYTES};
 use crate::fault::{Fault, check_memory};
@@ -15,14 +16,7 @@ pub(super) fn is_webp(bytes: &[u8]) -> bool {
 
 /// Decodes into `pixels`, whose old contents do not matter.
 pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
-    // What the header says is longer than the file was cut off.
-    let declared = bytes
-        .get(4..8)
-        .and_then(|length| length.try_into().ok())
-        .map(u32::from_le_bytes);
-    if declared.is_some_and(|length| length as usize + 8 > bytes.len()) {
-        return Err(Fault::Truncated);
-    }
+    check_chunks(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(refused)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (side(width)?, side(height)?);
@@ -53,6 +47,30 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
         drop_alpha(&mut pixels);
     }
     finished(width, height, 3, pixels, false)
+}
+
+/// Refuses what libwebp refuses before it decodes: a chunk that reaches beyond the end that the header declares, or the
+/// file's.
+fn check_chunks(file: &[u8]) -> Result<(), Fault> {
+    let mut bytes = Bytes::new(file);
+    bytes.seek(4);
+    let end = (bytes.u32_le()? as usize).saturating_add(8);
+    let inside = file.get(..end).ok_or(Fault::Truncated)?;
+    let mut bytes = Bytes::new(inside);
+    bytes.seek(12);
+    let is_simple = !bytes.rest().starts_with(b"VP8X");
+    while bytes.rest().len() >= 8 {
+        let name: [u8; 4] = bytes.array()?;
+        let length = bytes.u32_le()? as usize;
+        bytes.take(length)?;
+        if is_simple && matches!(&name, b"VP8 " | b"VP8L") {
+            // What follows is not looked at.
+            break;
+        }
+        // To an even length; the end may do without.
+        bytes.up_to(length % 2);
+    }
+    Ok(())
 }
 
 fn refused(error: DecodingError) -> Fault {

@@ -11,13 +11,13 @@ use crate::decode::{Decoded, Picture};
 use crate::fault::{Fault, check_memory};
 
 /// Decodes a file into `pixels`, whose old contents do not matter. Gray stays one byte a pixel.
-/// Where `accept_truncated`, data that is missing at the end is gray; else it is a fault. With `least`, an image is
-/// decoded at an eighth, a quarter or a half where both sides still have so many pixels.
+/// Where `accept_truncated`, data that is missing at the end is gray; else it is a fault. With a `size`, an image that
+/// is to become much smaller is decoded at a part of its size.
 pub(super) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,
     accept_truncated: bool,
-    least: Option<u32>,
+    size: Option<u32>,
 ) -> Result<Decoded, Fault> {
     let mut reader = Reader::new(bytes);
     let mut tables = Tables::default();
@@ -32,7 +32,7 @@ pub(super) fn decode(
         tables.complete();
     }
     let one_pass = !frame.progressive && scan.parts.len() == frame.components.len();
-    let shape = shape(&frame, least);
+    let shape = shape(&frame, size);
     let length = shape.width as u64 * shape.height as u64 * colours.channels() as u64;
     let stored = if one_pass {
         0
@@ -72,11 +72,13 @@ pub(super) fn decode(
     })
 }
 
-/// The smallest size at which both sides have `least` pixels.
-fn shape(frame: &Frame, least: Option<u32>) -> Shape {
-    let sides = least.map_or([].as_slice(), |_| &[1, 2, 4]);
+/// An eighth, a quarter or a half, where both sides then have twice the pixels that are wanted, so that resizing still
+/// has something to choose from: as `thumbnail` of PIL with its `reducing_gap` of 2.
+fn shape(frame: &Frame, size: Option<u32>) -> Shape {
+    let sides = size.map_or([].as_slice(), |_| &[1, 2, 4]);
     let mut shapes = sides.iter().map(|&side| Shape::new(frame, side));
-    let is_enough = |shape: &Shape| shape.width.min(shape.height) >= least.unwrap_or(0) as usize;
+    let least = 2 * size.unwrap_or(0) as usize;
+    let is_enough = |shape: &Shape| shape.width.min(shape.height) >= least;
     shapes
         .find(is_enough)
         .unwrap_or_else(|| Shape::new(frame, 8))

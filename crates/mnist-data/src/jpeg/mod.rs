@@ -31,6 +31,6 @@ pub(crate) fn decode(
 ) -> Result<Decoded, Fault> {
     pillow::check_headers(bytes)?;
     let accept_truncated = options.truncated == TruncatedImages::Accept;
-    let least = size.filter(|_| options.decoding == Decoding::Fast);
-    decoder::decode(bytes, pixels, accept_truncated, least)
+    let size = size.filter(|_| options.decoding == Decoding::Fast);
+    decoder::decode(bytes, pixels, accept_truncated, size)
 }

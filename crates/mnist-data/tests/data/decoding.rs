@@ -40,7 +40,11 @@ fn an_image_that_lacks_data_is_used_and_counted_where_that_is_wanted() {
     for epoch in 0..2 {
         let counts = loader.epoch(epoch).map(|batch| batch.unwrap().count);
         assert_eq!(counts.sum::<usize>(), 10);
-        assert_eq!(loader.truncated(), [path.clone()], "it is counted once");
+        assert_eq!(
+            loader.truncated(),
+            std::slice::from_ref(&path),
+            "it is counted once"
+        );
     }
     assert!(loader.skipped().is_empty());
 }
@@ -53,7 +57,7 @@ fn golden(name: &str) -> PathBuf {
 
 /// A JPEG of 96 × 64 pixels with colours that change slowly, 4:2:0.
 fn slope() -> Vec<u8> {
-    let pixel = |x: u16, y: u16| [(2 * x) as u8, (3 * y) as u8, (250 - x - y) as u8];
+    let pixel = |x: u16, y: u16| [x as u8, (2 * y) as u8, (250 - x - y) as u8];
     let pixels: Vec<u8> = (0..64)
         .flat_map(|y| (0..96).flat_map(move |x| pixel(x, y)))
         .collect();
@@ -74,15 +78,15 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
     };
     let at = |size, options| Picture::decode_at(&file, name, size, options).unwrap();
     // At an eighth, a quarter and a half.
-    for size in [8, 16, 32] {
+    for size in [4, 8, 16] {
         let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));
         let levels = fast.pixels().iter().zip(exact.pixels());
         let worst = levels.map(|(&a, &b)| a.abs_diff(b)).max().unwrap();
         assert!(worst <= 8, "{size}: {worst}");
         assert_ne!(fast, exact, "{size}: it was decoded in full");
     }
-    // 64 pixels are not twice as many as this.
-    assert_eq!(at(33, fast), at(33, DecodeOptions::default()));
+    // 64 pixels are not four times as many as this.
+    assert_eq!(at(17, fast), at(17, DecodeOptions::default()));
     let whole = Picture::decode_with(&file, name, fast).unwrap();
     assert_eq!(whole, Picture::decode(&file, name).unwrap());
 }

@@ -67,7 +67,7 @@ fn restarted_statistics_are_the_mean_of_the_batches_since() {
             statistics(&network).into_iter().map(f64::from).collect()
         };
         let close = |found: &[f64], expected: &[f64]| {
-            let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * b.abs().max(1e-2);
+            let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * b.abs().max(0.1);
             assert!(found.iter().zip(expected).all(near), "composed: {composed}");
         };
         let mix = |old: &[f64], new: &[f64], share: f64| -> Vec<f64> {

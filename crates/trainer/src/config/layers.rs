@@ -135,10 +135,7 @@ impl RunConfig {
             check(&layer.table, &merged).map_err(|problem| problem.within(origin))?;
             merge(&mut merged, layer.spelled_out(), is_tagged_section);
             let typed = merged.clone().try_into();
-            config = typed.map_err(|error: toml::de::Error| {
-                let message = error.to_string().trim_end().replace('\n', " ");
-                ConfigError::parse(origin, &message)
-            })?;
+            config = typed.map_err(|error| ConfigError::parse(origin, &untyped(&error)))?;
         }
         config
             .validate()
@@ -226,6 +223,19 @@ fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str
         }
     }
     Ok(())
+}
+
+/// What keeps checked values from being a configuration: a key that has no default.
+fn untyped(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let text = text.trim_end();
+    let missing = text.strip_prefix("missing field `").and_then(|rest| {
+        let (name, section) = rest.strip_suffix('`')?.split_once("`\nin `")?;
+        Some(format!(
+            "`{section}.{name}` is missing, which has no default"
+        ))
+    });
+    missing.unwrap_or_else(|| text.replace('\n', " "))
 }
 
 /// What is wrong with a text that is no TOML, and where.

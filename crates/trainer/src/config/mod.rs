@@ -131,7 +131,7 @@ pub struct DataConfig {
     /// The share of a split's images that may be left out, by `on_bad_image = "skip"`, before that is
     /// an error. One image of a split always may, unless this is 0; no class may lose all its images.
     pub bad_image_limit: f64,
-    /// How the pixels of a JPEG are computed.
+    /// How the pixels of images are computed.
     pub decode: Decoding,
     /// What to do with an image that lacks data at its end.
     pub truncated_images: TruncatedImages,

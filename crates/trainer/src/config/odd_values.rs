@@ -180,8 +180,14 @@ fn nothing_is_converted() {
             "schedule = \"step-0-0.5\"",
             "step_size in it: a whole number >= 1, not 0",
         ),
-        ("schedule = { type = \"step\" }", "step_size"),
-        ("distillation = { weight = 0.5 }", "teacher"),
+        (
+            "schedule = { type = \"step\" }",
+            "`schedule.step_size` is missing",
+        ),
+        (
+            "distillation = { weight = 0.5 }",
+            "`distillation.teacher` is missing",
+        ),
         (
             "train.monitor = \"accuracy\"",
             "`train.monitor` is \"accuracy\"; expected one of `val_accuracy`",

@@ -58,10 +58,7 @@ fn patience_ends_a_run_that_gains_nothing() {
     assert_eq!(outcome.epochs.len(), 3);
     assert_eq!(outcome.best.unwrap().epoch, 3);
     // With validation images in each other's folders, learning makes it worse.
-    let val = |folder: &str| scene.root().join("val").join(folder);
-    std::fs::rename(val("0"), scene.dir.path().join("0")).unwrap();
-    std::fs::rename(val("1"), val("0")).unwrap();
-    std::fs::rename(scene.dir.path().join("0"), val("1")).unwrap();
+    scene.swap_validation();
     scene.config.train.learning_rate = 3e-3;
     scene.config.train.freeze_epochs = 0;
     let (outcome, recorder) = scene.run();

@@ -60,6 +60,14 @@ impl Scene {
         self.config.data.root()
     }
 
+    /// Puts the validation images of each class into the other one's folder.
+    pub(crate) fn swap_validation(&self) {
+        let val = |folder: &str| self.root().join("val").join(folder);
+        for (from, to) in [("0", "aside"), ("1", "0"), ("aside", "1")] {
+            std::fs::rename(val(from), val(to)).unwrap();
+        }
+    }
+
     pub(crate) fn run_with(
         &self,
         sink: &mut dyn EventSink,
