@@ -46,6 +46,8 @@ fn no_command_but_inspect_takes_weights_with_a_bad_number() {
         ],
         &[
             "train",
+            "--set",
+            "data.batch_size=8",
             "--run-dir",
             "run",
             "--set",

@@ -106,45 +106,57 @@ fn what_needs_too_much_is_refused() {
         .run(&["train", "--config", "large.toml"])
         .failure(2, &["large.toml", "1048576 bytes"]);
     std::fs::write(bench.path("names.txt"), "name\n".repeat(1 << 20)).unwrap();
-    evaluate("--classes", "names.txt").failure(1, &["names.txt", "4194304 bytes"]);
+    evaluate("--classes", "names.txt").failure(1, &["names.txt", "more than 4 MiB"]);
+}
+
+/// The weights with other class names.
+fn renamed(weights: &str, names: &[&str]) -> Vec<u8> {
+    let file = std::fs::read(weights).unwrap();
+    let (length, rest) = file.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&rest[..length]).unwrap();
+    let own = &mut header["__metadata__"]["classify"];
+    let mut metadata: serde_json::Value = serde_json::from_str(own.as_str().unwrap()).unwrap();
+    metadata["class_names"] = names.into();
+    *own = metadata.to_string().into();
+    let (header, tensors) = (header.to_string(), &rest[length..]);
+    let length = (header.len() as u64).to_le_bytes();
+    [&length[..], header.as_bytes(), tensors].concat()
 }
 
 #[cfg(unix)]
 #[test]
 fn names_from_files_give_a_terminal_no_orders() {
     let bench = Bench::new();
-    let classes = ["0\u{1b}[31m", "1\u{7}\r\u{9b}2J"];
-    for (from, class) in ["0", "1"].into_iter().zip(classes) {
-        for split in ["train", "val", "test"] {
-            let folder = format!("images/{split}/{class}");
-            bench.copy_images(&format!("images/train/{from}"), &folder, 12);
-        }
-    }
-    let broken = bench
-        .path("images/train")
-        .join(classes[0])
-        .join("\u{1b}]0;x.png");
+    bench.two_classes();
+    let broken = bench.path("images/train/0/\u{1b}]0;x.png");
     std::fs::write(broken, "no image").unwrap();
     let odd = |text: &str| text.chars().find(|c| c.is_control() && *c != '\n');
     let is_plain = |run: Run| {
-        let run = run.success();
         assert_eq!(odd(&run.stdout), None, "{:?}", run.stdout);
         assert_eq!(odd(&run.stderr), None, "{:?}", run.stderr);
         run
     };
-    let weights = is_plain(bench.train_folder(&[]))
-        .value("weights")
-        .to_owned();
-    let inspected = is_plain(bench.run(&["inspect", &weights]));
+    let trained = is_plain(bench.train_folder(&[])).success();
     assert!(
-        inspected
-            .stdout
-            .contains("0\\u{1b}[31m, 1\\u{7}\\r\\u{9b}2J")
+        trained.stderr.contains("\\u{1b}]0;x.png"),
+        "{}",
+        trained.stderr
     );
-    let data = ["--data", "images/test"];
-    let evaluated = bench.run(&[&["evaluate", "--weights", &weights], &data[..]].concat());
-    assert!(is_plain(evaluated).stdout.contains("0\\u{1b}[31m "));
+    let weights = bench.path(trained.value("weights")).display().to_string();
+    let odd_names = renamed(&weights, &["0\u{1b}[31m", "1\u{7}\r\u{9b}2J"]);
+    std::fs::write(bench.path("odd.safetensors"), odd_names).unwrap();
+    let inspected = is_plain(bench.run(&["inspect", "odd.safetensors"])).success();
+    let plain = "0\\u{1b}[31m, 1\\u{7}\\r\\u{9b}2J";
+    assert!(inspected.stdout.contains(plain), "{}", inspected.stdout);
+    let evaluate = [
+        "evaluate",
+        "--weights",
+        "odd.safetensors",
+        "--data",
+        "images/val",
+    ];
+    is_plain(bench.run(&evaluate)).failure(1, &[plain]);
     let sets = ["--set", "data.root=images\u{1b}[2J"];
-    let run = bench.train_folder(&sets).failure(1, &["images\\u{1b}[2J"]);
-    assert_eq!(odd(&run.stderr), None, "{:?}", run.stderr);
+    is_plain(bench.train_folder(&sets)).failure(1, &["images\\u{1b}[2J"]);
 }

@@ -90,3 +90,36 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
     let whole = Picture::decode_with(&file, name, fast).unwrap();
     assert_eq!(whole, Picture::decode(&file, name).unwrap());
 }
+
+/// A header that claims 30,000 × 30,000 pixels, in every format whose header may claim them.
+#[test]
+fn what_takes_too_much_memory_is_refused_by_its_header() {
+    let side = 30_000_u16;
+    let mut jpeg = slope();
+    let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]);
+    let size = frame.unwrap() + 5;
+    jpeg[size..size + 2].copy_from_slice(&side.to_be_bytes());
+    jpeg[size + 2..size + 4].copy_from_slice(&side.to_be_bytes());
+    let mut progressive = jpeg.clone();
+    progressive[size - 4] = 0xC2;
+    let mut gif = b"GIF89a".to_vec();
+    gif.extend([side.to_le_bytes(), side.to_le_bytes()].concat());
+    // A palette of two colours, and a frame of one pixel.
+    gif.extend([0x80, 0, 0, 9, 9, 9, 200, 1, 1]);
+    gif.extend([b',', 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, b';']);
+    let mut bmp = fs::read(golden("bmp.bmp")).unwrap();
+    bmp[18..22].copy_from_slice(&u32::from(side).to_le_bytes());
+    bmp[22..26].copy_from_slice(&u32::from(side).to_le_bytes());
+    let pnm = b"P6 30000 30000 255\n".to_vec();
+    for (name, file) in [
+        ("x.jpg", jpeg),
+        ("progressive.jpg", progressive),
+        ("x.gif", gif),
+        ("x.bmp", bmp),
+        ("x.ppm", pnm),
+    ] {
+        let error = Picture::decode(&file, Path::new(name)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("512 MiB"), "{text}");
+    }
+}
