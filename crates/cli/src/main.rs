@@ -7,6 +7,7 @@ mod interrupt;
 mod layers;
 mod pictures;
 mod prepare;
+mod shown;
 mod terminal;
 
 use std::io;

@@ -1,7 +1,6 @@
 //! Everything a person sees while work goes on, on stderr: progress bars on a
 //! terminal, plain lines where stderr is a pipe or a file.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,31 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
-/// Text that came from a file or an argument, fit for a terminal: control characters, and those
-/// that turn the direction of writing, are escaped, so that no file can move the cursor, change
-/// colours or hide a line. Line breaks too, for those who show one name on one line.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| false)
-}
-
-/// Escapes characters that a terminal obeys, but for those that are `kept`.
-fn escaped(text: &str, kept: fn(char) -> bool) -> Cow<'_, str> {
-    let obeyed = |c: char| {
-        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        (c.is_control() || turns) && !kept(c)
-    };
-    if !text.contains(obeyed) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    for character in text.chars() {
-        match obeyed(character) {
-            true => plain.extend(character.escape_default()),
-            false => plain.push(character),
-        }
-    }
-    Cow::Owned(plain)
-}
+use crate::shown::escaped;
 
 /// Stderr as a person sees it.
 #[derive(Clone)]
@@ -422,19 +397,6 @@ mod tests {
                 .ends_with("22 (00 2, 01 2, 02 2, 03 2, 04 2, 05 2, 06 2, 07 2, 08 2, 09 2, …)"),
             "{lines:?}"
         );
-    }
-
-    #[test]
-    fn a_terminal_is_given_no_orders() {
-        for (text, plain) in [
-            ("cat, 猫, über", "cat, 猫, über"),
-            ("a\x1b[31mb\x07", "a\\u{1b}[31mb\\u{7}"),
-            ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
-            ("\u{9b}2J\u{202e}", "\\u{9b}2J\\u{202e}"),
-        ] {
-            assert_eq!(shown(text), plain);
-        }
-        assert_eq!(escaped("a\nb\x1b", |c| c == '\n'), "a\nb\\u{1b}");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use mobilenet::ClassOrder;
 use trainer::{Error, Evaluation, InferenceOptions};
 
 use crate::args::EvaluateArgs;
-use crate::terminal::{Terminal, Work, shown};
+use crate::shown::shown;
+use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let opened = super::open(&args.weights, &args.inference, terminal)?;

@@ -4,7 +4,7 @@ use candle_core::Device;
 use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
-use crate::terminal::shown;
+use crate::shown::shown;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let given = super::given(&args.given)?;

@@ -6,6 +6,8 @@ tests/data/verdicts.rs.
 verdicts/<kind>.bin, compressed by zlib, holds for each file its length as u32 (little-endian), the file, and a byte: 0 where Pillow
 refuses it, 1 where it reads it, 2 where it is a JPEG that Pillow reads with an end marker added. In the last two cases
 width and height follow as u32, and the CRC-32 of [height, width, 3] bytes.
+
+decode_cases.py makes the files; fuzz_decode.py compares thousands more of them with the example `verdicts`.
 """
 
 import random

@@ -26,7 +26,7 @@ impl BadNumbers {
         // NaN is in no range.
         let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
         let count = values.iter().filter(|value| is_bad(value)).count();
-        let first = values.iter().position(|value| is_bad(value))?;
+        let first = values.iter().position(is_bad)?;
         let mut rest = first;
         let mut index = vec![0; shape.len()];
         for (index, &side) in index.iter_mut().zip(shape).rev() {

@@ -149,7 +149,9 @@ fn an_export_checks_itself_and_leaves_one_file() {
             .to_dtype(candle_core::DType::F32)
             .unwrap()],
     );
-    assert!(error.unwrap_err().to_string().contains("expected u8"));
+    let error = error.unwrap_err();
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(reason.contains("expected u8"), "{error}: {reason}");
 }
 
 /// The file of one network does not pass for another's, even where a single weight differs.

@@ -143,5 +143,5 @@ fn a_file_has_a_largest_size() {
         "{message}"
     );
     let message = mnist_data::with_causes(&RunConfig::read(dir.path()).unwrap_err());
-    assert!(message.contains("no regular file"), "{message}");
+    assert!(message.contains("it is a folder"), "{message}");
 }
