@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
-use crate::shown::escaped;
+use crate::shown::{escaped, shown};
 
 /// Stderr as a person sees it.
 #[derive(Clone)]
