@@ -201,7 +201,8 @@ fn metadata_that_no_configuration_could_have_are_refused() {
         change(&mut metadata);
         refuse(what, &metadata);
     }
-    let changes: [(&str, fn(&mut ModelConfig)); 4] = [
+    type ModelChange = fn(&mut ModelConfig);
+    let changes: [(&str, ModelChange); 4] = [
         ("`dropout` is 1.0", |m| m.dropout = 1.0),
         ("`batch_norm_epsilon` is 0.0", |m| {
             m.batch_norm_epsilon = 0.0
