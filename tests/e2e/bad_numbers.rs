@@ -48,6 +48,8 @@ fn no_command_but_inspect_takes_weights_with_a_bad_number() {
             "train",
             "--set",
             "data.batch_size=8",
+            "--set",
+            "model.width=0.25",
             "--run-dir",
             "run",
             "--set",

@@ -139,7 +139,7 @@ fn names_from_files_give_a_terminal_no_orders() {
     };
     let trained = is_plain(bench.train_folder(&[])).success();
     assert!(
-        trained.stderr.contains("\\u{1b}]0;x.png"),
+        trained.stderr.contains("]0;x.png"),
         "{}",
         trained.stderr
     );
