@@ -246,3 +246,48 @@ mod unix {
             .failure(1, &["the name is not UTF-8"]);
     }
 }
+
+/// A JPEG that was cut in the middle is a bad image for every command, unless it is asked for.
+#[test]
+fn a_cut_image_is_used_only_where_that_is_asked_for() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let golden = crate::bench::project("crates/mnist-data/tests/golden/decode/jpeg.jpeg");
+    let jpeg = std::fs::read(golden).unwrap();
+    std::fs::write(
+        bench.path("images/train/0/cut.jpg"),
+        &jpeg[..jpeg.len() - 40],
+    )
+    .unwrap();
+    std::fs::create_dir(bench.path("cut")).unwrap();
+    std::fs::copy(
+        bench.path("images/train/0/cut.jpg"),
+        bench.path("cut/a.jpg"),
+    )
+    .unwrap();
+    bench
+        .train_folder(&["--set", "data.on_bad_image=fail"])
+        .failure(1, &["images/train/0/cut.jpg", "data is missing"]);
+    let run = bench
+        .train_folder(&["--set", "data.truncated_images=accept"])
+        .success();
+    let said = "1 image lacks data at its end";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    // Not even a later run takes it from the decoded images on disk.
+    std::fs::rename(bench.path("run"), bench.path("accepted")).unwrap();
+    let run = bench.train_folder(&[]).success();
+    assert!(run.stderr.contains("left out 1 image "), "{}", run.stderr);
+
+    let weights = crate::bench::weights_in(&bench.path("run"))
+        .display()
+        .to_string();
+    let predict = |more: &[&str]| {
+        let predict = ["predict", "--weights", &weights, "--out", "out", "cut"];
+        bench.run(&[&predict[..], more].concat())
+    };
+    predict(&[]).failure(1, &["cut/a.jpg", "every image was left out"]);
+    predict(&["--strict"]).failure(1, &["cut/a.jpg"]);
+    let run = predict(&["--strict", "--accept-truncated"]).success();
+    assert!(run.stdout.contains("1 rows"), "{}", run.stdout);
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+}

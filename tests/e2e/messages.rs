@@ -138,11 +138,7 @@ fn names_from_files_give_a_terminal_no_orders() {
         run
     };
     let trained = is_plain(bench.train_folder(&[])).success();
-    assert!(
-        trained.stderr.contains("]0;x.png"),
-        "{}",
-        trained.stderr
-    );
+    assert!(trained.stderr.contains("]0;x.png"), "{}", trained.stderr);
     let weights = bench.path(trained.value("weights")).display().to_string();
     let odd_names = renamed(&weights, &["0\u{1b}[31m", "1\u{7}\r\u{9b}2J"]);
     std::fs::write(bench.path("odd.safetensors"), odd_names).unwrap();

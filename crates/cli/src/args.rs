@@ -226,6 +226,10 @@ pub(crate) struct InferenceArgs {
     /// Fail on an image that cannot be read, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Use images that lack data at their end, with a warning that counts them, instead of
+    /// refusing them
+    #[arg(long)]
+    pub(crate) accept_truncated: bool,
 }
 
 /// The views of an image that is asked about.

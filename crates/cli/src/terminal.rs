@@ -302,8 +302,9 @@ impl EventSink for Run<'_> {
                 self.terminal.line(&format!("interrupted in epoch {epoch}"));
             }
             Event::ImagesSkipped { count } => {
+                let s = if *count == 1 { "" } else { "s" };
                 self.terminal
-                    .line(&format!("left out {count} images that could not be read"));
+                    .line(&format!("left out {count} image{s} that could not be read"));
             }
             Event::Finished { .. } => {
                 if self.times.total() > 0.0 {

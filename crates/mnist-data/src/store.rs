@@ -118,9 +118,12 @@ impl Store {
             && let Some(&first) = truncated.samples.first()
         {
             let first = self.samples[first].path.display();
-            tracing::warn!(
-                "{count} images lack data at their end and are used as they are, such as {first}"
-            );
+            match count {
+                1 => tracing::warn!("1 image lacks data at its end and is used as it is: {first}"),
+                _ => tracing::warn!(
+                    "{count} images lack data at their end and are used as they are, such as {first}"
+                ),
+            }
             truncated.told = count;
         }
     }

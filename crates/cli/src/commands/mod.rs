@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::Device;
-use mnist_data::{BadImage, Classes};
+use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
 use mobilenet::Model;
 use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
 use trainer::config::check_batch;
@@ -110,6 +110,13 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         batch_size: args.batch_size.get(),
         workers: threads,
         on_bad_image: on_bad_image(args),
+        decode: DecodeOptions {
+            truncated: match args.accept_truncated {
+                true => TruncatedImages::Accept,
+                false => TruncatedImages::Refuse,
+            },
+            ..DecodeOptions::default()
+        },
         tta: args.tta.into(),
         ..InferenceOptions::default()
     };
