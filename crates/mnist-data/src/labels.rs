@@ -23,7 +23,7 @@ impl ImageFolder {
     /// are named in a warning. As from a folder, samples are ordered by class, then by id.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Table`], with the line, for a wrong header or row, a label that is none of
+    /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a wrong header or row, a label that is none of
     /// `classes`, a weight that is negative or no number, a path that comes twice, if spelled in another way, no
     /// row, and files that are not there, the first of which are named.
     ///
