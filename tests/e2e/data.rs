@@ -180,7 +180,10 @@ mod unix {
         {
             let _pipe = Pipe::new(&bench.path("photos/a.png"));
             let run = bench.run(&[&predict[..], &["photos"]].concat()).success();
-            says(&run, &["photos: not read: 1 pipe (a.png)"]);
+            says(&run, &["left out: photos/a.png: is a pipe"]);
+            bench
+                .run(&[&predict[..], &["--strict", "photos"]].concat())
+                .failure(1, &["photos/a.png: is a pipe"]);
         }
         fs::remove_file(bench.path("photos/a.png")).unwrap();
         let _pipe = Pipe::new(&bench.path("b.png"));
@@ -197,7 +200,10 @@ mod unix {
         let run = bench.train_folder(&[]).success();
         says(
             &run,
-            &["images/train: not read: 1 pipe (0/a.png)", "on 24 images"],
+            &[
+                "left out: images/train/0/a.png: is a pipe",
+                "left out 1 image ",
+            ],
         );
     }
 

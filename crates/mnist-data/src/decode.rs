@@ -106,8 +106,11 @@ impl Picture {
         if bytes.is_empty() {
             return Err(bad("the file is empty; replace or remove it".into()));
         }
-        formats::decode(bytes, memory, options, size)
-            .map_err(|fault| bad(format!("cannot be decoded ({fault}); replace or remove it")))
+        formats::decode(bytes, memory, options, size).map_err(|fault| {
+            bad(format!(
+                "cannot be decoded ({fault}); replace, convert or remove it"
+            ))
+        })
     }
 
     /// A gray picture from `[height, width]` bytes.

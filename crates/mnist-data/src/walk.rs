@@ -173,13 +173,14 @@ impl Walk {
             let path = dir.join(&name);
             let id = format!("{prefix}{}", name.to_string_lossy());
             match entity {
-                Entity::Other(kind) => self.unread.add(kind, || id),
+                Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
                 Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
                 _ if name.to_str().is_none() => match self.on_bad_name {
                     BadImage::Fail => return text(name, &path).map(drop),
                     BadImage::Skip => self.unread.add(Kind::BadName, || id),
                 },
-                Entity::File => self.images.push((id, path)),
+                // Whoever opens it finds out that it cannot be read: it counts as a bad image.
+                Entity::File | Entity::Other(_) => self.images.push((id, path)),
                 Entity::Folder => self.enter(&path, &format!("{id}/"))?,
             }
         }

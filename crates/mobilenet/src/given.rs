@@ -31,6 +31,17 @@ impl Given {
         metadata.normalisation = self.normalisation.unwrap_or(metadata.normalisation);
         if let Some(names) = self.class_names {
             check_names(&names, metadata.model.classes(), path)?;
+            let sorted = |names: &[String]| {
+                let mut names = names.to_vec();
+                names.sort();
+                names
+            };
+            let own = &metadata.class_names;
+            if metadata.class_order.is_named() && *own != names && sorted(own) == sorted(&names) {
+                let reason = "the class names given are the file's own in another order: leave them out, since the \
+                              file says which output is which class";
+                return Err(Error::format(path, reason));
+            }
             metadata.class_names = names;
             metadata.class_order = ClassOrder::Named;
         }

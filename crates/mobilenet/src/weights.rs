@@ -29,6 +29,12 @@ const METADATA_KEY: &str = "classify";
 /// Pixels a side that images may be resized to.
 pub const IMAGE_SIZES: RangeInclusive<usize> = 8..=2048;
 
+/// Means that pixels in 0..1 may have.
+pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
+
+/// What such pixels may be divided by.
+pub const STDS: RangeInclusive<f32> = 1e-4..=1.0;
+
 /// Mean and standard deviation a channel, of pixel values in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,16 +46,19 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// Refuses a mean that is not finite, and a standard deviation that is not above 0.
+    /// Refuses a mean and a standard deviation that pixels in 0..1 cannot have, such as those of
+    /// pixels in 0..255.
     ///
     /// # Errors
     /// [`Error::Setting`], with the key `mean` or `std`.
     pub fn check(&self) -> Result<()> {
-        let finite = self.mean.iter().all(|mean| mean.is_finite());
-        let above = |std: &f32| std.is_finite() && *std > 0.0;
-        require(finite, "mean", self.mean, "three finite numbers")?;
-        let std = self.std.iter().all(above);
-        require(std, "std", self.std, "three numbers above 0")
+        let all = |values: [f32; 3], range: RangeInclusive<f32>| {
+            values.iter().all(|value| range.contains(value))
+        };
+        let mean = all(self.mean, MEANS);
+        require(mean, "mean", self.mean, "three numbers from 0 to 1")?;
+        let std = all(self.std, STDS);
+        require(std, "std", self.std, "three numbers from 0.0001 to 1")
     }
 
     /// What torchvision's ImageNet weights were trained with.

@@ -13,6 +13,9 @@ const MARGIN: f64 = 0.05;
 /// The same in standard errors.
 const DEVIATIONS: f64 = 3.0;
 
+/// Images a class, at least, for an order to be read off the labels.
+const ENOUGH: usize = 5;
+
 /// The classes of a network in the order of its outputs.
 pub(crate) struct Order {
     pub(crate) classes: Classes,
@@ -58,8 +61,8 @@ impl Order {
         })
     }
 
-    /// Refuses an assumed order if the labels of `data` speak for the order of the numbers in the
-    /// names.
+    /// Refuses an assumed order if the labels of `data` speak for another one: that of the
+    /// numbers in the names, or that in which the network is mostly right.
     ///
     /// # Errors
     ///
@@ -68,29 +71,65 @@ impl Order {
         if self.known != ClassOrder::SortedNames {
             return Ok(());
         }
-        let by_number = by_number(self.classes.names());
-        let moved = by_number
-            .iter()
-            .enumerate()
-            .filter(|(output, label)| output != *label);
-        let (mut gained, mut lost) = (0, 0);
-        for (output, &label) in moved {
-            gained += tally.count(label, output);
-            lost += tally.count(output, output);
+        let by_number = (
+            by_number(self.classes.names()),
+            "the numbers in them sorted by value",
+        );
+        let mut orders = vec![by_number];
+        if let Some(order) = by_majority(tally, self.classes.len()) {
+            orders.push((order, "each output as the class it is given most of"));
         }
-        let (total, difference) = (tally.total() as f64, gained as f64 - lost as f64);
-        // McNemar's test: of the images that one order alone gets right, chance would give half
-        // to each.
-        let chance = ((gained + lost) as f64).sqrt();
-        if difference <= MARGIN * total || difference <= DEVIATIONS * chance {
-            return Ok(());
+        for (labels, order) in orders {
+            let other = accuracy_in(&labels, tally);
+            if let Some(other) = other {
+                return Err(Error::ClassOrder {
+                    data: data.to_owned(),
+                    as_text: tally.accuracy(),
+                    order,
+                    other,
+                });
+            }
         }
-        Err(Error::ClassOrder {
-            data: data.to_owned(),
-            as_text: tally.accuracy(),
-            by_number: tally.accuracy() + difference / total,
-        })
+        Ok(())
     }
+}
+
+/// The accuracy with the outputs standing for these labels, if it is better beyond chance.
+fn accuracy_in(labels: &[usize], tally: &Tally) -> Option<f64> {
+    let moved = labels.iter().enumerate();
+    let moved = moved.filter(|(output, label)| output != *label);
+    let (mut gained, mut lost) = (0, 0);
+    for (output, &label) in moved {
+        gained += tally.count(label, output);
+        lost += tally.count(output, output);
+    }
+    let (total, difference) = (tally.total() as f64, gained as f64 - lost as f64);
+    // McNemar's test: of the images that one order alone gets right, chance would give half
+    // to each.
+    let chance = ((gained + lost) as f64).sqrt();
+    let is_better = difference > MARGIN * total && difference > DEVIATIONS * chance;
+    is_better.then(|| tally.accuracy() + difference / total)
+}
+
+/// The label that each output is given most of, if that is another one for each, and the network
+/// is right there for most images, of which there are enough: of so many orders, one fits a poor
+/// network by chance.
+fn by_majority(tally: &Tally, classes: usize) -> Option<Vec<usize>> {
+    if tally.total() < (ENOUGH * classes) as u64 {
+        return None;
+    }
+    let mut is_taken = vec![false; classes];
+    let mut right = 0;
+    let mut labels = Vec::with_capacity(classes);
+    for output in 0..classes {
+        let label = (0..classes).max_by_key(|&label| tally.count(label, output))?;
+        if std::mem::replace(&mut is_taken[label], true) {
+            return None;
+        }
+        right += tally.count(label, output);
+        labels.push(label);
+    }
+    (2 * right > tally.total()).then_some(labels)
 }
 
 /// The places of names in the order in which runs of digits are compared by their value.
@@ -175,17 +214,16 @@ mod tests {
         let in_order: Vec<usize> = (0..12).collect();
         judged(&in_order, 50).unwrap();
         let error = judged(&BY_VALUE, 50).unwrap_err();
-        let Error::ClassOrder {
-            as_text, by_number, ..
-        } = error
-        else {
+        let Error::ClassOrder { as_text, other, .. } = error else {
             panic!("{error}");
         };
         assert!((as_text - 2.0 / 12.0).abs() < 1e-12, "{as_text}");
-        assert!((by_number - 1.0).abs() < 1e-12, "{by_number}");
-        // An order that is neither makes the network a poor one by both.
+        assert!((other - 1.0).abs() < 1e-12, "{other}");
+        // An order that is neither is read off the labels, of which there must be enough.
         let turned: Vec<usize> = (0..12).map(|output| (output + 5) % 12).collect();
-        judged(&turned, 50).unwrap();
+        judged(&turned, 4).unwrap();
+        let error = judged(&turned, 5).unwrap_err().to_string();
+        assert!(error.contains("1.0000 with each output"), "{error}");
         // Ten images are 3.2 standard errors, nine are 3.
         judged(&BY_VALUE, 1).unwrap_err();
         judged(&BY_VALUE[..11], 1).unwrap();

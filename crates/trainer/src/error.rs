@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// Weights name no classes, and labels refute the order that was assumed.
     #[error(
-        "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {by_number:.4} in the order of the numbers in them; give the class names in the order of the outputs",
+        "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {other:.4} with {order}; give the class names in the order of the outputs",
         data.display()
     )]
     ClassOrder {
@@ -69,8 +69,10 @@ pub enum Error {
         data: PathBuf,
         /// Accuracy with the classes sorted as text, which is what was assumed.
         as_text: f64,
-        /// Accuracy with the numbers in their names sorted by value.
-        by_number: f64,
+        /// A better order.
+        order: &'static str,
+        /// Accuracy in that order.
+        other: f64,
     },
     /// The folders hold another number of classes than the configuration says.
     #[error(
@@ -113,9 +115,22 @@ pub enum Error {
         /// The best weights on disk, where there are any.
         best: Option<PathBuf>,
     },
+    /// After an epoch, an answer to a validation image is no number.
+    #[error(
+        "epoch {epoch}: a logit of a validation image is {logit}; lower train.learning_rate, or set train.clip_gradient_norm = 1.0{}",
+        kept(best)
+    )]
+    NonFiniteValidation {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// The logit.
+        logit: f32,
+        /// The best weights on disk, where there are any.
+        best: Option<PathBuf>,
+    },
     /// A network's answer to an image is no number.
     #[error(
-        "a logit of {image} is {logit}, which is no answer: the weights take the image out of the range of the numbers it is computed in; use precision f32, or other weights"
+        "a logit of {image} is {logit}, which is no answer: the numbers of these weights are too large for it, as after a training that diverged; use other weights, or f32 if precision is another"
     )]
     NonFiniteAnswer {
         /// The image.

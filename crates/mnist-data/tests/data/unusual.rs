@@ -221,7 +221,7 @@ mod unix {
     }
 
     #[test]
-    fn only_regular_files_are_listed() {
+    fn what_is_no_regular_file_is_a_bad_image_where_it_is_named_as_one() {
         let dir = folder();
         let class = dir.path().join("a");
         png(&class.join("1.png"), 0);
@@ -230,19 +230,41 @@ mod unix {
         symlink("/dev/zero", class.join("device.png")).unwrap();
         symlink("nowhere", class.join("broken.png")).unwrap();
         symlink("1.png", class.join("link.png")).unwrap();
+        symlink("nowhere", class.join("broken")).unwrap();
         let training = ImageFolder::training(dir.path()).unwrap();
-        assert_eq!(ids(&training.samples), ["a/1.png", "a/link.png"]);
-        fs::remove_file(class.join("1.png")).unwrap();
-        fs::remove_file(class.join("link.png")).unwrap();
-        let text = ImageFolder::training(dir.path()).unwrap_err().to_string();
-        for part in [
-            "1 pipe (a/pipe.png)",
-            "1 socket (a/socket.png)",
-            "1 device (a/device.png)",
-            "1 broken link (a/broken.png)",
+        let expected = ["1", "broken", "device", "link", "pipe", "socket"];
+        assert_eq!(
+            ids(&training.samples),
+            expected.map(|name| format!("a/{name}.png"))
+        );
+        let options = LoaderOptions {
+            image_size: 3,
+            on_bad_image: BadImage::Skip,
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(training.samples.clone(), options.clone()).unwrap();
+        let batches: Vec<_> = loader.epoch(0).map(Result::unwrap).collect();
+        assert_eq!(batches[0].ids, ["a/1.png", "a/link.png"]);
+        assert_eq!(loader.skipped().len(), 4);
+        let strict = LoaderOptions {
+            on_bad_image: BadImage::Fail,
+            ..options
+        };
+        let loader = Loader::new(training.samples, strict).unwrap();
+        assert!(loader.epoch(0).any(|batch| batch.is_err()));
+        // A class of nothing but a broken link without an ending says so.
+        for name in [
+            "1.png",
+            "pipe.png",
+            "socket.png",
+            "device.png",
+            "broken.png",
+            "link.png",
         ] {
-            assert!(text.contains(part), "{text}");
+            fs::remove_file(class.join(name)).unwrap();
         }
+        let text = ImageFolder::training(dir.path()).unwrap_err().to_string();
+        assert!(text.contains("1 broken link (a/broken)"), "{text}");
     }
 
     fn is_refused(error: &Error, expected: &str) -> bool {

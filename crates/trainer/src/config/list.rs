@@ -4,7 +4,7 @@
 //! this list and them together.
 
 use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
-use mobilenet::weights::IMAGE_SIZES;
+use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
@@ -42,6 +42,8 @@ const SCHEDULES: &[&str] = &[
 const ANY: Kind = Number("a finite number", |_| true);
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
+const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
+const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
 const COUNT: Kind = Whole(0, MOST);
 const BYTE: Kind = Whole(0, 255);
 const PAIR: Kind = List(Some(2), &ANY);
@@ -80,8 +82,8 @@ keys! {
     "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Most images of a split that may be unreadable, as a share."
     "data.decode" Read(reads::<Decoding>); "How the pixels of a JPEG are computed."
     "data.truncated_images" Read(reads::<TruncatedImages>); "What to do with an image that lacks data at its end."
-    "data.normalisation.mean" List(Some(3), &ANY); "Mean per channel of pixels scaled to 0..1."
-    "data.normalisation.std" List(Some(3), &ABOVE_0); "Standard deviation per channel."
+    "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
+    "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
 
     "model.name" Read(reads::<ModelName>); "Which network."
     "model.classes" Or("auto", &Whole(2, 65_536)); "Number of classes; auto: as many as the training split has."

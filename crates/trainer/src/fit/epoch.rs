@@ -30,7 +30,7 @@ impl Session<'_> {
             return Ok(None);
         };
         self.check_weights(epoch)?;
-        let own = self.validate(frozen)?;
+        let own = self.answered(epoch, self.validate(frozen))?;
         let ema = match &self.average {
             Some(average) if own.is_some() => {
                 average.instead(self.network.parameters(), || self.validate(frozen))?
@@ -78,6 +78,18 @@ impl Session<'_> {
             true => Ok(()),
             false => Err(Error::NonFiniteWeights { epoch, best: None }),
         }
+    }
+
+    /// The outcome of a validation; where an answer is no number, the training is to blame.
+    fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|error| match error {
+            Error::NonFiniteAnswer { logit, .. } => Error::NonFiniteValidation {
+                epoch,
+                logit,
+                best: self.kept(),
+            },
+            other => other,
+        })
     }
 
     /// Measures the network as it is on the validation images; `None` when interrupted.

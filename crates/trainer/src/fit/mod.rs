@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mnist_data::Loader;
-use mobilenet::weights::WeightsMetadata;
+use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{ByteTable, ClassOrder, Model, Snapshot};
 use optim::LrSchedule;
 
@@ -323,13 +323,22 @@ impl<'a> Session<'a> {
         events
     }
 
-    /// Fails where the last try to write the best weights failed.
+    /// Fails where the last try to write the best weights failed. Where somebody has removed
+    /// their file since, they are written again; the network holds them.
     fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
         let delayed = last_try.into_iter().find_map(|event| match event {
             Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),
             _ => None,
         });
-        delayed.map_or(Ok(()), |problem| {
+        let again = || weights::save(&best.weights, self.network.as_ref(), &self.metadata).err();
+        let removed = (delayed.is_none() && !best.weights.exists())
+            .then(again)
+            .flatten();
+        let removed = removed.map(|error| {
+            let error = mnist_data::with_causes(&error);
+            format!("it was removed while the run went on, and not written again ({error})")
+        });
+        delayed.or(removed).map_or(Ok(()), |problem| {
             Err(Error::WeightsUnwritten {
                 path: best.weights.clone(),
                 epoch: best.epoch,

@@ -174,14 +174,11 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
 #[test]
 fn labels_may_refute_that_order_and_names_settle_it() {
     let known = Known::new(&BY_VALUE);
-    let Err(Error::ClassOrder {
-        as_text, by_number, ..
-    }) = known.evaluate(None)
-    else {
+    let Err(Error::ClassOrder { as_text, other, .. }) = known.evaluate(None) else {
         panic!("it is taken for the order as text");
     };
     assert!((as_text - 2.0 / 12.0).abs() < 1e-12, "{as_text}");
-    assert!((by_number - 1.0).abs() < 1e-12, "{by_number}");
+    assert!((other - 1.0).abs() < 1e-12, "{other}");
     let result = known.evaluate(Some(&BY_VALUE)).unwrap();
     assert_eq!(
         (result.accuracy, result.class_order),
