@@ -82,7 +82,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Bits looked up at once.
-    pub(super) const LOOK: u32 = 9;
+    pub(super) const LOOK: u32 = 10;
     /// The most bits of a code that is looked up and the number behind it.
     pub(super) const MOST: u32 = Self::LOOK + 15;
 
