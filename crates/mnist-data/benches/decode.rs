@@ -11,6 +11,8 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use mnist_data::{DecodeOptions, Decoding, Picture};
+use zune_core::bytestream::ZCursor;
+use zune_jpeg::JpegDecoder;
 
 #[path = "../examples/photos/mod.rs"]
 mod photos;
@@ -49,6 +51,18 @@ fn decode(criterion: &mut Criterion) {
     ] {
         criterion.bench_function(name, |bench| {
             bench.iter(|| Picture::decode(black_box(file), Path::new(name)).unwrap());
+        });
+    }
+    for (name, file) in [
+        ("decode jpeg 500x375, zune-jpeg", &photo),
+        ("decode jpeg 32x32, zune-jpeg", &small),
+    ] {
+        criterion.bench_function(name, |bench| {
+            bench.iter(|| {
+                JpegDecoder::new(ZCursor::new(black_box(file)))
+                    .decode()
+                    .unwrap()
+            });
         });
     }
     for decoding in [Decoding::Exact, Decoding::Fast] {

@@ -1,5 +1,7 @@
 //! From a file to pixels: those of libjpeg-turbo, which PIL and torchvision use.
 
+use pulp::Arch;
+
 use super::coefficients::Coefficients;
 use super::entropy::{Block, Entropy};
 use super::frame::{Frame, Scan};
@@ -56,10 +58,14 @@ pub(super) fn decode(
     let mut pixels = pixels;
     pixels.clear();
     pixels.resize(length as usize, 0);
-    match one_pass {
-        true => decoder.one_pass(&scan, &mut pixels)?,
-        false => decoder.many_passes(scan, &mut pixels)?,
-    }
+    // What is inlined here is compiled for each instruction set of its own.
+    Arch::new().dispatch(
+        #[inline(always)]
+        || match one_pass {
+            true => decoder.one_pass(&scan, &mut pixels),
+            false => decoder.many_passes(scan, &mut pixels),
+        },
+    )?;
     let (width, height, channels) = (
         shape.width as u32,
         shape.height as u32,
@@ -123,6 +129,7 @@ impl Decoder<'_> {
     }
 
     /// An image whose only scan holds all of it: each row of MCUs becomes pixels at once.
+    #[inline(always)]
     fn one_pass(&mut self, scan: &Scan, pixels: &mut [u8]) -> Result<(), Fault> {
         let mut entropy = self.start(scan)?;
         let frame = self.frame;
@@ -145,7 +152,7 @@ impl Decoder<'_> {
                     for y in row * part.high..(row + 1) * part.high {
                         for x in column * part.wide..(column + 1) * part.wide {
                             let mut block = [0; 64];
-                            let more = entropy.block(&mut self.reader, index, &mut block)?;
+                            let more = entropy.sequential(&mut self.reader, index, &mut block);
                             // Blocks beyond the edge are not shown.
                             if x < component.blocks_wide && y < component.blocks_high {
                                 let stride = ring.stride;
@@ -175,6 +182,7 @@ impl Decoder<'_> {
     }
 
     /// An image in several scans, whose coefficients are kept until the last one.
+    #[inline(always)]
     fn many_passes(&mut self, first: Scan, pixels: &mut [u8]) -> Result<(), Fault> {
         let mut coefficients = Coefficients::new(self.frame);
         let mut scan = first;

@@ -93,21 +93,19 @@ impl Entropy {
         self.skip = reader.insufficient && !matches!(self.kind, Kind::DcRefined);
     }
 
-    /// Decodes the next block, of a part of the scan. Returns whether it may hold more than its
-    /// first coefficient.
-    #[inline]
+    /// Decodes the next block, of a part of the scan.
     pub(super) fn block(
         &mut self,
         reader: &mut Reader,
         part: usize,
         block: &mut Block,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         if self.skip {
-            return Ok(false);
+            return Ok(());
         }
         match (&self.kind, &self.dc[part], &self.ac[part]) {
-            (Kind::Sequential, Some(dc), Some(ac)) => {
-                return Ok(sequential(reader, dc, ac, &mut self.last_dc[part], block));
+            (Kind::Sequential, ..) => {
+                self.sequential(reader, part, block);
             }
             (Kind::DcFirst, Some(dc), _) => {
                 let difference = reader.symbol(dc);
@@ -122,7 +120,41 @@ impl Entropy {
             (Kind::AcRefined, _, Some(ac)) => self.band_ends = self.ac_refined(reader, ac, block),
             _ => {}
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Decodes the next block of a sequential image. Returns whether it may hold more than its first coefficient.
+    #[inline(always)]
+    pub(super) fn sequential(
+        &mut self,
+        reader: &mut Reader,
+        part: usize,
+        block: &mut Block,
+    ) -> bool {
+        let (false, Some(dc), Some(ac)) = (self.skip, &self.dc[part], &self.ac[part]) else {
+            return false;
+        };
+        let mut bits = reader.bits;
+        let (_, difference) = reader.number(&mut bits, dc);
+        self.last_dc[part] = self.last_dc[part].wrapping_add(difference);
+        block[0] = self.last_dc[part] as i16;
+        let mut more = false;
+        let mut k = 1;
+        while k < 64 {
+            let (symbol, value) = reader.number(&mut bits, ac);
+            if symbol & 15 > 0 {
+                k += usize::from(symbol >> 4);
+                block[usize::from(ZIGZAG[k])] = value as i16;
+                more = true;
+            } else if symbol == 0xF0 {
+                k += 15;
+            } else {
+                break;
+            }
+            k += 1;
+        }
+        reader.bits = bits;
+        more
     }
 
     /// Returns how many blocks to come add nothing.
@@ -227,34 +259,4 @@ impl Kind {
             (false, true) => Self::AcRefined,
         })
     }
-}
-
-#[inline]
-fn sequential(
-    reader: &mut Reader,
-    dc: &Table,
-    ac: &Table,
-    last_dc: &mut i32,
-    block: &mut Block,
-) -> bool {
-    let size = reader.symbol(dc);
-    *last_dc = last_dc.wrapping_add(reader.signed(size.into()));
-    block[0] = *last_dc as i16;
-    let mut more = false;
-    let mut k = 1;
-    while k < 64 {
-        let symbol = reader.symbol(ac);
-        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        if size > 0 {
-            k += run;
-            block[usize::from(ZIGZAG[k])] = reader.signed(size) as i16;
-            more = true;
-        } else if run < 15 {
-            break;
-        } else {
-            k += 15;
-        }
-        k += 1;
-    }
-    more
 }

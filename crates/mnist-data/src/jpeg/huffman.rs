@@ -70,7 +70,8 @@ const AC_CHROMINANCE: [u8; 162] = [
 
 /// A table made ready to decode with: `d_derived_tbl` of jdhuff.h.
 pub(super) struct Table {
-    /// Length and symbol of the code that begins these bits; length 0 for a longer code.
+    /// The symbol of the code that begins these bits, and the code's length with that of the number behind it; length 0
+    /// for a longer code.
     look: [(u8, u8); 1 << Self::LOOK],
     /// The last code of each length, -1 for none.
     last: [i32; 17],
@@ -81,7 +82,9 @@ pub(super) struct Table {
 
 impl Table {
     /// Bits looked up at once.
-    pub(super) const LOOK: u32 = 8;
+    pub(super) const LOOK: u32 = 10;
+    /// The most bits of a code that is looked up and the number behind it.
+    pub(super) const MOST: u32 = Self::LOOK + 15;
 
     /// # Errors
     /// Codes that are no prefix code; a DC symbol above 15.
@@ -107,7 +110,7 @@ impl Table {
             if let Some(shift) = Self::LOOK.checked_sub(length) {
                 for (code, &symbol) in (code as usize..).zip(&definition.symbols[symbols.clone()]) {
                     let same = code << shift..(code + 1) << shift;
-                    table.look[same].fill((length as u8, symbol));
+                    table.look[same].fill((length as u8 + (symbol & 15), symbol));
                 }
             }
             place = symbols.end;
@@ -125,9 +128,10 @@ impl Table {
         Ok(table)
     }
 
-    #[inline]
-    pub(super) fn look_up(&self, bits: u8) -> (u32, u8) {
-        let (length, symbol) = self.look[usize::from(bits)];
+    /// By the first [`Self::LOOK`] bits.
+    #[inline(always)]
+    pub(super) fn look_up(&self, bits: u64) -> (u32, u8) {
+        let (length, symbol) = self.look[(bits >> (64 - Self::LOOK)) as usize];
         (u32::from(length), symbol)
     }
 

@@ -26,7 +26,7 @@ type Rows = [[i16; 8]; 8];
 
 /// Writes the samples of a block, `side` × `side`, to `out`, whose rows are `stride` bytes apart. `more` says whether the
 /// block may have more than its first coefficient.
-#[inline]
+#[inline(always)]
 pub(super) fn samples(
     block: &[i16; 64],
     more: bool,
@@ -53,6 +53,7 @@ const QUARTERS: [[i32; 4]; 4] = [
 const HALVES: [[i32; 2]; 2] = [[2896, 2896], [2896, -2896]];
 
 /// The samples of a block at a smaller size: the transform of its lowest coefficients.
+#[inline(always)]
 fn reduced<const N: usize>(
     cosines: &[[i32; N]; N],
     block: &[i16; 64],
@@ -85,21 +86,31 @@ fn reduced<const N: usize>(
 }
 
 /// Writes the 8 × 8 samples of a block to `out`, whose rows are `stride` bytes apart.
-#[inline]
+#[inline(always)]
 fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride: usize) {
-    let mut rows: Rows = [[0; 8]; 8];
-    let (blocks, factors) = (block.as_chunks::<8>().0, quantisation.as_chunks::<8>().0);
-    for (row, (values, factors)) in rows.iter_mut().zip(blocks.iter().zip(factors)) {
-        for (value, (coefficient, factor)) in row.iter_mut().zip(values.iter().zip(factors)) {
-            *value = coefficient.wrapping_mul(*factor);
+    let mut values: Rows = [[0; 8]; 8];
+    let products = block.iter().zip(quantisation);
+    for (value, (coefficient, factor)) in values.as_flattened_mut().iter_mut().zip(products) {
+        *value = coefficient.wrapping_mul(*factor);
+    }
+    match block[8..].iter().all(|&coefficient| coefficient == 0) {
+        // All rows are like the first, which is not saturated here.
+        true => second_pass(
+            &values[0].map(|value| [value << PASS1_BITS; 8]),
+            out,
+            stride,
+        ),
+        false => {
+            let columns = transpose(&pass::<{ CONST_BITS - PASS1_BITS }>(&values));
+            second_pass(&columns, out, stride);
         }
     }
-    let columns = match block[8..].iter().all(|&coefficient| coefficient == 0) {
-        // All rows are like the first, which is not saturated here.
-        true => rows[0].map(|value| [value << PASS1_BITS; 8]),
-        false => transpose(&pass::<{ CONST_BITS - PASS1_BITS }>(&rows)),
-    };
-    let rows = transpose(&pass::<{ CONST_BITS + PASS1_BITS + 3 }>(&columns));
+}
+
+/// From columns to samples.
+#[inline(always)]
+fn second_pass(columns: &Rows, out: &mut [u8], stride: usize) {
+    let rows = transpose(&pass::<{ CONST_BITS + PASS1_BITS + 3 }>(columns));
     for (row, out) in rows.iter().zip(out.chunks_mut(stride)) {
         for (value, sample) in row.iter().zip(&mut out[..8]) {
             *sample = (value.clamp(&-128, &127) + 128) as u8;
@@ -108,7 +119,7 @@ fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride
 }
 
 /// The samples of a block that has one coefficient, the first: they are all the same.
-#[inline]
+#[inline(always)]
 fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usize) {
     let value = i32::from(coefficient.wrapping_mul(factor) << PASS1_BITS);
     let value = (value + (1 << (PASS1_BITS + 2))) >> (PASS1_BITS + 3);
@@ -120,6 +131,25 @@ fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usiz
 
 #[inline(always)]
 fn transpose(rows: &Rows) -> Rows {
+    // Of plain loops the compiler makes several times as many shuffles.
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
+        let mut rows: [std::arch::x86_64::__m128i; 8] = pulp::bytemuck::cast(*rows);
+        for _ in 0..3 {
+            let (upper, lower) = rows.split_at(4);
+            let mut shuffled = rows;
+            for (pair, (&a, &b)) in shuffled
+                .as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .zip(upper.iter().zip(lower))
+            {
+                *pair = [sse2._mm_unpacklo_epi16(a, b), sse2._mm_unpackhi_epi16(a, b)];
+            }
+            rows = shuffled;
+        }
+        return pulp::bytemuck::cast(rows);
+    }
     let mut columns = [[0; 8]; 8];
     for (y, row) in rows.iter().enumerate() {
         for (x, &value) in row.iter().enumerate() {

@@ -107,7 +107,7 @@ impl Ring {
     }
 
     /// The place of a block, by its row and column among the blocks of its colour.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block(&mut self, row: usize, column: usize) -> &mut [u8] {
         let place = (row * self.side % self.rows) * self.stride + column * self.side;
         &mut self.samples[place..]
@@ -180,6 +180,7 @@ impl<'a> Output<'a> {
 
     /// To be told when the samples of `rows` rows of MCUs are there. The last row of samples is
     /// kept back, as it depends on the one below.
+    #[inline(always)]
     pub(super) fn advance(&mut self, rows: usize) {
         let ready = match rows >= self.shape.mcus_high {
             true => self.shape.height,
@@ -191,6 +192,7 @@ impl<'a> Output<'a> {
         }
     }
 
+    #[inline(always)]
     fn make_row(&mut self, y: usize) {
         let width = self.shape.width;
         for (index, plane) in self.shape.planes.iter().enumerate() {
@@ -241,6 +243,7 @@ impl<'a> Output<'a> {
 }
 
 /// `h2v1_fancy_upsample`; at least three samples.
+#[inline(always)]
 fn widen(row: &[u8], wide: &mut [u8]) {
     let of =
         |near: u8, far: u8, bias: u16| ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
@@ -260,6 +263,7 @@ fn widen(row: &[u8], wide: &mut [u8]) {
 }
 
 /// `h1v2_fancy_upsample`.
+#[inline(always)]
 fn heighten(near: &[u8], far: &[u8], half: usize, wide: &mut [u8]) {
     let bias = 1 + half as u16;
     for (sample, (&near, &far)) in wide.iter_mut().zip(near.iter().zip(far)) {
@@ -268,6 +272,7 @@ fn heighten(near: &[u8], far: &[u8], half: usize, wide: &mut [u8]) {
 }
 
 /// `h2v2_fancy_upsample`; at least three samples.
+#[inline(always)]
 fn widen_and_heighten(near: &[u8], far: &[u8], sums: &mut [u16], wide: &mut [u8]) {
     let sums = &mut sums[..near.len()];
     for (sum, (&near, &far)) in sums.iter_mut().zip(near.iter().zip(far)) {
@@ -291,6 +296,7 @@ fn widen_and_heighten(near: &[u8], far: &[u8], sums: &mut [u16], wide: &mut [u8]
     }
 }
 
+#[inline(always)]
 fn interleave(pixels: &mut [u8], [r, g, b]: [&[u8]; 3]) {
     let rows = r.iter().zip(g).zip(b);
     for (pixel, ((&r, &g), &b)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(rows) {
@@ -298,29 +304,34 @@ fn interleave(pixels: &mut [u8], [r, g, b]: [&[u8]; 3]) {
     }
 }
 
-/// Constants with 16 bits of fraction.
-const R_OF_CR: i32 = 91_881;
-const B_OF_CB: i32 = 116_130;
-const G_OF_CR: i32 = -46_802;
-const G_OF_CB: i32 = -22_554;
-const HALF: i32 = 1 << 15;
+/// Constants with 16 bits of fraction, less a whole number each so that they fit 16 bits.
+const R_OF_CR: i16 = 26_345;
+const B_OF_CB: i16 = -14_942;
+const G_OF_CR: i16 = 18_734;
+const G_OF_CB: i16 = -22_554;
 
-/// `ycc_rgb_convert`.
+/// `ycc_rgb_convert`, in 16 bits as the SIMD code (jdcolext-avx2.asm) does it.
+#[inline(always)]
 fn colour(pixels: &mut [u8], [y, cb, cr]: [&[u8]; 3]) {
+    let product = |a: i16, b: i16| i32::from(a) * i32::from(b);
+    // A product with a constant, rounded.
+    let part = |value: i16, of: i16| (((product(2 * value, of) >> 16) as i16) + 1) >> 1;
     let rows = y.iter().zip(cb).zip(cr);
     for (pixel, ((&y, &cb), &cr)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(rows) {
-        let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
-        let byte = |value: i32| value.clamp(0, 255) as u8;
+        let (y, cb, cr) = (i16::from(y), i16::from(cb) - 128, i16::from(cr) - 128);
+        let green = (product(cb, G_OF_CB) + product(cr, G_OF_CR) + (1 << 15)) >> 16;
+        let byte = |value: i16| value.clamp(0, 255) as u8;
         *pixel = [
-            byte(y + ((R_OF_CR * cr + HALF) >> 16)),
-            byte(y + ((G_OF_CB * cb + G_OF_CR * cr + HALF) >> 16)),
-            byte(y + ((B_OF_CB * cb + HALF) >> 16)),
+            byte(y + cr + part(cr, R_OF_CR)),
+            byte(y - cr + green as i16),
+            byte(y + 2 * cb + part(cb, B_OF_CB)),
         ];
     }
 }
 
 /// From the inverse of cyan, magenta and yellow to the RGB that PIL's `convert("RGB")` makes of
 /// it with black.
+#[inline(always)]
 fn blacken(pixels: &mut [u8], black: &[u8], ink: impl Fn(u8) -> u8) {
     for (pixel, &black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {
         let white = i32::from(black);

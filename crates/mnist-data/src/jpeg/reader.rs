@@ -27,9 +27,50 @@ pub(super) struct Reader<'a> {
     pub(super) insufficient: bool,
     /// Whether bits were needed that lie beyond the file's end.
     pub(super) truncated: bool,
+    pub(super) bits: Bits,
+}
+
+/// Bits read ahead.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Bits {
+    /// From its high end; zeros follow the unused bits.
     buffer: u64,
-    /// Unused bits in `buffer`, at its low end.
+    /// Unused bits.
     left: u32,
+}
+
+impl Bits {
+    /// The next `count` bits, of those that are there.
+    #[inline(always)]
+    fn take(&mut self, count: u32) -> i32 {
+        let value = self.buffer >> 1 >> (63 - count);
+        self.skip(count);
+        value as i32
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, count: u32) {
+        self.buffer <<= count;
+        self.left -= count;
+    }
+
+    /// Adds `count` bits.
+    #[inline(always)]
+    fn push(&mut self, bits: u64, count: u32) {
+        self.buffer |= bits << (64 - count - self.left);
+        self.left += count;
+    }
+}
+
+/// Bits as a number of that size: `HUFF_EXTEND`.
+#[inline(always)]
+fn extend(value: i32, size: u32) -> i32 {
+    let half = (1 << size) >> 1;
+    if value < half {
+        value + 1 - (1 << size)
+    } else {
+        value
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -41,8 +82,7 @@ impl<'a> Reader<'a> {
             ended: false,
             insufficient: false,
             truncated: false,
-            buffer: 0,
-            left: 0,
+            bits: Bits::default(),
         }
     }
 
@@ -105,13 +145,13 @@ impl<'a> Reader<'a> {
 
     /// For the beginning of a scan.
     pub(super) fn start_bits(&mut self) {
-        (self.buffer, self.left, self.insufficient) = (0, 0, false);
+        (self.bits, self.insufficient) = (Bits::default(), false);
     }
 
     /// Passes restart marker number `expected`, or finds its place again where it is missing:
     /// `jpeg_resync_to_restart`.
     pub(super) fn restart(&mut self, expected: u8) {
-        self.left = 0;
+        self.bits = Bits::default();
         self.next_marker();
         let restart = |offset: u8| RST0 + (expected.wrapping_add(offset) & 7);
         loop {
@@ -139,14 +179,13 @@ impl<'a> Reader<'a> {
     #[inline]
     fn fill(&mut self, needed: u32) {
         if self.marker == 0
-            && self.left <= 32
+            && self.bits.left <= 32
             && let Some(chunk) = self.data.get(self.at..self.at + 4)
         {
             let word = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
             // No byte of it is 0xFF.
             if word & 0x8080_8080 & (!word).wrapping_sub(0x0101_0101) == 0 {
-                self.buffer = self.buffer << 32 | u64::from(word);
-                self.left += 32;
+                self.bits.push(word.into(), 32);
                 self.at += 4;
                 return;
             }
@@ -157,29 +196,26 @@ impl<'a> Reader<'a> {
     #[cold]
     #[inline(never)]
     fn fill_bytewise(&mut self, needed: u32) {
-        while self.marker == 0 && self.left < FULL {
+        while self.marker == 0 && self.bits.left < FULL {
             match self.data.get(self.at) {
                 Some(0xFF) => match self.data.get(self.at + 1) {
                     Some(0) => {
                         self.at += 2;
-                        self.buffer = self.buffer << 8 | 0xFF;
-                        self.left += 8;
+                        self.bits.push(0xFF, 8);
                     }
                     _ => self.fill_after_many_ff(),
                 },
                 Some(&byte) => {
                     self.at += 1;
-                    self.buffer = self.buffer << 8 | u64::from(byte);
-                    self.left += 8;
+                    self.bits.push(byte.into(), 8);
                 }
                 None => self.end(),
             }
         }
-        if needed > self.left {
+        if needed > self.bits.left {
             self.insufficient = true;
             self.truncated |= self.ended;
-            self.buffer <<= FULL - self.left;
-            self.left = FULL;
+            self.bits.left = FULL;
         }
     }
 
@@ -191,8 +227,7 @@ impl<'a> Reader<'a> {
         };
         self.at += code + 1;
         if rest[code] == 0 {
-            self.buffer = self.buffer << 8 | 0xFF;
-            self.left += 8;
+            self.bits.push(0xFF, 8);
         } else {
             self.marker = rest[code];
         }
@@ -201,39 +236,56 @@ impl<'a> Reader<'a> {
     /// The next `count` bits, at most 16.
     #[inline]
     pub(super) fn bits(&mut self, count: u32) -> i32 {
-        if self.left < count {
+        if self.bits.left < count {
             self.fill(count);
         }
-        self.left -= count;
-        ((self.buffer >> self.left) & ((1 << count) - 1)) as i32
+        self.bits.take(count)
     }
 
     /// The next `size` bits as a number of that size: `HUFF_EXTEND`.
     #[inline]
     pub(super) fn signed(&mut self, size: u32) -> i32 {
-        if size == 0 {
-            return 0;
+        extend(self.bits(size), size)
+    }
+
+    /// The next symbol of a Huffman code, and the number behind it, of as many bits as the symbol's lower half says.
+    /// `bits` stand for the reader's own.
+    #[inline(always)]
+    pub(super) fn number(&mut self, bits: &mut Bits, table: &Table) -> (u8, i32) {
+        if bits.left < Table::MOST {
+            self.bits = *bits;
+            self.fill(0);
+            *bits = self.bits;
         }
-        let value = self.bits(size);
-        let negative = (value - (1 << (size - 1))) >> 31;
-        value + (negative & ((-1 << size) + 1))
+        if bits.left >= Table::MOST {
+            let (length, symbol) = table.look_up(bits.buffer);
+            if length > 0 {
+                let size = u32::from(symbol & 15);
+                let value = bits.buffer << (length - size) >> 1 >> (63 - size);
+                bits.skip(length);
+                return (symbol, extend(value as i32, size));
+            }
+        }
+        self.bits = *bits;
+        let symbol = self.symbol(table);
+        let value = self.signed(u32::from(symbol & 15));
+        *bits = self.bits;
+        (symbol, value)
     }
 
     /// The next symbol of a Huffman code; a code that the table lacks is symbol 0.
-    #[inline]
     pub(super) fn symbol(&mut self, table: &Table) -> u8 {
-        if self.left < Table::LOOK {
+        if self.bits.left < Table::LOOK {
             self.fill(0);
-            if self.left < Table::LOOK {
+            if self.bits.left < Table::LOOK {
                 return self.long_symbol(table, 1);
             }
         }
-        let look = (self.buffer >> (self.left - Table::LOOK)) as u8;
-        let (length, symbol) = table.look_up(look);
+        let (length, symbol) = table.look_up(self.bits.buffer);
         if length == 0 {
             return self.long_symbol(table, Table::LOOK + 1);
         }
-        self.left -= length;
+        self.bits.skip(length - u32::from(symbol & 15));
         symbol
     }
 
