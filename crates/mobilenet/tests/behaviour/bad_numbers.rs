@@ -219,6 +219,9 @@ fn metadata_that_no_configuration_could_have_are_refused() {
         model(change, &mut metadata);
         refuse(what, &metadata);
     }
+    let mut of_bytes = metadata(&config());
+    of_bytes.normalisation.mean = [130.7; 3];
+    refuse("`mean` is [130.7, 130.7, 130.7]", &of_bytes);
     save(&path, &network, &metadata(&config())).unwrap();
     let given = Given {
         image_size: Some(4096),
@@ -231,6 +234,17 @@ fn metadata_that_no_configuration_could_have_are_refused() {
         error.to_string().contains("`image_size` is 4096"),
         "{error}"
     );
+    // The file knows better than its user which output is which of its own classes.
+    let mut names = metadata(&config()).class_names;
+    names.reverse();
+    let given = Given {
+        class_names: Some(names),
+        ..Given::default()
+    };
+    let error = load_model(&path, given, &Device::Cpu)
+        .err()
+        .expect("a refusal");
+    assert!(error.to_string().contains("in another order"), "{error}");
 }
 
 /// As torch does it: a weight that is NaN leaves no logit a number. (The fused engine has a test

@@ -50,12 +50,17 @@ fn values_out_of_range_are_named() {
         (
             "data.normalisation = { mean = [0, 0, 0], std = [1, 0, 1] }",
             "data.normalisation.std",
-            "above 0",
+            "from 0.0001 to 1",
         ),
         (
             "data.normalisation = { mean = [nan, 0, 1], std = [1, 1, 1] }",
             "data.normalisation.mean",
-            "finite",
+            "from 0 to 1",
+        ),
+        (
+            "data.normalisation.mean = [130, 130, 130]",
+            "data.normalisation.mean",
+            "from 0 to 1",
         ),
         ("model.classes = 1", "model.classes", "at least 2"),
         ("model.width = 0.0", "model.width", "above 0"),

@@ -49,8 +49,7 @@ impl Session<'_> {
 /// than half as much as training.
 fn falls_short(training: f64, accuracy: f64, classes: usize) -> bool {
     let chance = 1.0 / classes as f64;
-    // Of three classes one may be lost as a whole, which is just half of what is possible.
-    training > chance + (1.0 - chance) / 2.0 && accuracy <= (chance + training) / 2.0 + 1e-9
+    training > chance + (1.0 - chance) / 2.0 && accuracy < (chance + training) / 2.0
 }
 
 #[cfg(test)]

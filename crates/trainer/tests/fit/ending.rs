@@ -340,3 +340,37 @@ fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
     assert!(error.to_string().contains("train.learning_rate"), "{error}");
     assert!(scene.weights_in("run-001").is_empty());
 }
+
+#[test]
+fn answers_that_are_no_numbers_are_blamed_on_the_training() {
+    // The weights are numbers still, and too large for an answer.
+    let error = Scene::one_step(1e20).error();
+    let Error::NonFiniteValidation { epoch: 1, best, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*best, None);
+    assert!(error.to_string().contains("train.learning_rate"), "{error}");
+}
+
+#[test]
+fn best_weights_that_were_removed_are_written_again() {
+    struct Remover;
+    impl EventSink for Remover {
+        fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+            if let Event::CheckpointWritten { path, .. } = event {
+                std::fs::remove_file(path).unwrap();
+            }
+            Ok(())
+        }
+    }
+    let scene = Scene::new();
+    let never = AtomicBool::new(false);
+    let outcome = scene.run_with(&mut Remover, &never).unwrap();
+    let best = outcome.best.unwrap();
+    let (network, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
+    assert_eq!(metadata.epoch, Some(best.epoch));
+    let arena = |model: &dyn mobilenet::Model| -> Vec<f32> {
+        model.parameters().arena().to_vec1().unwrap()
+    };
+    assert_eq!(arena(&network), arena(outcome.network.as_ref()));
+}
