@@ -232,7 +232,7 @@ mod unix {
         let run = bench.train_folder(&[]).success();
         says(
             &run,
-            &["not read: 1 with a name that is not UTF-8 (0/\u{fffd}.png); rename"],
+            &["images/train/0/\u{fffd}.png: the name is not UTF-8; rename it"],
         );
         bench
             .train_folder(&["--set", "data.on_bad_image=fail"])

@@ -153,6 +153,16 @@ fn names_from_files_give_a_terminal_no_orders() {
         "images/val",
     ];
     is_plain(bench.run(&evaluate)).failure(1, &[plain]);
+    // One of ten classes, which no image is of.
+    let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9\u{1b}[2J"];
+    std::fs::write(
+        bench.path("odd.safetensors"),
+        renamed(&trained_weights(), &names),
+    )
+    .unwrap();
+    let evaluated = is_plain(bench.run(&evaluate)).success();
+    let left_out = evaluated.stdout.lines().last().unwrap();
+    assert!(left_out.contains("9\\u{1b}[2J"), "{left_out}");
     let sets = ["--set", "data.root=images\u{1b}[2J"];
     is_plain(bench.train_folder(&sets)).failure(1, &["images\\u{1b}[2J"]);
 }

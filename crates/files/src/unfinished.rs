@@ -56,7 +56,9 @@ impl Unfinished {
     pub fn finish(self) -> io::Result<()> {
         let (file, temporary): (File, TempPath) = self.file.into_parts();
         file.sync_all()?;
-        // Some systems rename no open file; from here on it is whole.
+        // Some systems rename no open file. Elsewhere its lock lasts until it has its name, so that
+        // no other process takes it for a dead one's.
+        #[cfg(not(unix))]
         drop(file);
         temporary.persist(self.path).map_err(|error| error.error)
     }

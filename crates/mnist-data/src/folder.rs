@@ -38,6 +38,16 @@ impl Sample {
             weight: 1.0,
         }
     }
+
+    /// Refuses a file whose name is not UTF-8: its id then stands for another name.
+    pub(crate) fn check_name(&self) -> Result<()> {
+        let path = self.path.as_os_str().as_encoded_bytes();
+        if self.id.contains(char::REPLACEMENT_CHARACTER) && !path.ends_with(self.id.as_bytes()) {
+            let path = self.path.as_os_str().to_os_string();
+            return text(path, &self.path).map(drop);
+        }
+        Ok(())
+    }
 }
 
 /// The images of one split, ordered by class, then by name.
@@ -59,8 +69,8 @@ pub struct ImageFolder {
 /// How folders are searched for images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// What to do about a file whose name is not UTF-8, so that no table can name it. Skipped ones are counted in a
-    /// warning.
+    /// What to do about a file whose name is not UTF-8, so that no table can name it. With [`BadImage::Skip`] it is
+    /// listed under a similar id, and a [`Loader`](crate::Loader) takes it for a bad image.
     pub on_bad_name: BadImage,
 }
 

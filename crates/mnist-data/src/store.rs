@@ -79,6 +79,7 @@ impl Store {
 
     fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Picture> {
         let sample = &self.samples[index];
+        sample.check_name()?;
         let decoded = match &self.disk {
             Some(disk) => disk.picture(sample, &self.samples, scaler)?,
             None => {

@@ -7,7 +7,7 @@ use crate::regular::read_regular;
 
 /// The text of a regular file of at most `limit` bytes.
 ///
-/// Pipes and devices are not opened, since they may never end.
+/// Nothing is read from pipes and devices, since they may never end.
 ///
 /// # Errors
 /// What the system says, or that the file is none, is larger, or is not UTF-8. The path is not in

@@ -24,8 +24,6 @@ pub(crate) enum Kind {
     Ending(String),
     /// Its name has no ending.
     NoEnding,
-    /// Its name is not UTF-8.
-    BadName,
     /// It is a pipe, a socket or a device.
     Special(&'static str),
     /// It is a link that leads nowhere.
@@ -55,7 +53,6 @@ impl fmt::Display for Kind {
         match self {
             Self::Ending(ending) => write!(f, ".{ending}"),
             Self::NoEnding => f.write_str("without an ending"),
-            Self::BadName => f.write_str("with a name that is not UTF-8"),
             Self::Special(kind) => f.write_str(kind),
             Self::Dangling => f.write_str("broken link"),
             Self::LinkAbove => f.write_str("link to a folder above"),
@@ -109,9 +106,6 @@ impl fmt::Display for Unread {
         let convertible = |kind: &Kind| matches!(kind, Kind::Ending(ending) if CONVERTIBLE.contains(&ending.as_str()));
         if self.0.keys().any(convertible) {
             f.write_str("; convert the images among them to JPEG or PNG")?;
-        }
-        if self.0.contains_key(&Kind::BadName) {
-            f.write_str("; rename what has a name that is not UTF-8")?;
         }
         Ok(())
     }

@@ -175,11 +175,10 @@ impl Walk {
             match entity {
                 Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
                 Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
-                _ if name.to_str().is_none() => match self.on_bad_name {
-                    BadImage::Fail => return text(name, &path).map(drop),
-                    BadImage::Skip => self.unread.add(Kind::BadName, || id),
-                },
-                // Whoever opens it finds out that it cannot be read: it counts as a bad image.
+                // Its loader finds out that it cannot be named, or read, so that it counts as a bad image.
+                _ if name.to_str().is_none() && self.on_bad_name == BadImage::Fail => {
+                    return text(name, &path).map(drop);
+                }
                 Entity::File | Entity::Other(_) => self.images.push((id, path)),
                 Entity::Folder => self.enter(&path, &format!("{id}/"))?,
             }

@@ -128,7 +128,7 @@ pub fn cross_validate(
         reports.push(report(config, &fold, outcome)?);
         result = CrossValidation::of(reports);
         if let Err(error) = result.write(&run.cross_validation()) {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", mnist_data::with_causes(&error));
         }
     }
     Ok(Some(result))

@@ -42,14 +42,20 @@ fn assumed(result: &Evaluation) -> Option<String> {
         ClassOrder::Numbered => Some(super::NUMBERED.to_owned()),
         ClassOrder::SortedNames => {
             let names = result.classes.iter().map(|class| &class.name[..]);
-            let more = (result.classes.len() > LISTED).then_some("…");
-            let names: Vec<&str> = names.take(LISTED).chain(more).collect();
             Some(format!(
                 "assumed: the outputs are the classes of the images sorted by name as text, as torchvision's ImageFolder numbers them: {}; --classes FILE gives another order",
-                names.join(", ")
+                listed(names)
             ))
         }
     }
+}
+
+/// The first names, fit for a terminal, and how many there are.
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let count = names.len();
+    let more = (count > LISTED).then(|| format!("… {count} in all"));
+    let names = names.take(LISTED).map(|name| shown(name).into_owned());
+    names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
 /// The same error, with the way to name the classes where that would help.
@@ -70,7 +76,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     if result.skipped > 0 {
         writeln!(out, "skipped {}", result.skipped)?;
         for class in result.classes.iter().filter(|class| class.skipped > 0) {
-            writeln!(out, "skipped of {} {}", class.name, class.skipped)?;
+            writeln!(out, "skipped of {} {}", shown(&class.name), class.skipped)?;
         }
     }
     writeln!(out, "accuracy {:.4}", result.accuracy)?;
@@ -108,7 +114,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
         names => writeln!(
             out,
             "left out of the average, since no image is of them or was taken for one: {}",
-            names.join(", ")
+            listed(names.iter().map(|name| &name[..]))
         ),
     }
 }

@@ -165,8 +165,8 @@ mod unix {
     use std::os::unix::net::UnixListener;
 
     use mnist_data::{
-        BadImage, DiskCache, IdxLabels, Listing, Loader, LoaderOptions, Picture, Sample,
-        content_checksum, read_regular,
+        BadImage, BadImageLimit, DiskCache, IdxLabels, Listing, Loader, LoaderOptions, Picture,
+        Sample, content_checksum, read_regular,
     };
 
     use super::*;
@@ -374,20 +374,31 @@ mod unix {
         ] {
             assert!(error.to_string().contains("not UTF-8"), "{error}");
         }
-        assert_eq!(
-            ids(&skip.training(dir.path()).unwrap().samples),
-            ["a/1.png"]
-        );
+        let training = skip.training(dir.path()).unwrap();
+        let expected = ["a/1.png", "a/deep\u{fffd}/2.png", "a/\u{fffd}.png"];
+        assert_eq!(ids(&training.samples), expected);
         let split = skip.with_classes(dir.path(), &known).unwrap();
-        assert_eq!(ids(&split.samples), ["a/1.png"]);
-        assert_eq!(skip.images(dir.path()).unwrap().len(), 1);
-        fs::remove_file(dir.path().join("a/1.png")).unwrap();
-        let text = skip.training(dir.path()).unwrap_err().to_string();
-        assert!(
-            text.contains("2 with a name that is not UTF-8 (a/\u{fffd}.png, …)")
-                || text.contains("2 with a name that is not UTF-8 (a/deep\u{fffd}, …)"),
-            "{text}"
-        );
+        assert_eq!(ids(&split.samples), expected);
+        assert_eq!(skip.images(dir.path()).unwrap().len(), 3);
+        // They count as images that cannot be read.
+        let options = |share| LoaderOptions {
+            image_size: 3,
+            workers: 1,
+            on_bad_image: BadImage::Skip,
+            bad_images: BadImageLimit {
+                share,
+                classes: Some(known.clone()),
+                split: "train".into(),
+            },
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(training.samples.clone(), options(0.7)).unwrap();
+        let batches: Vec<_> = loader.epoch(0).map(Result::unwrap).collect();
+        assert_eq!(batches[0].ids, ["a/1.png"]);
+        assert_eq!(loader.skipped_by_label(), [(0, 2)].into());
+        let loader = Loader::new(training.samples, options(0.5)).unwrap();
+        let error = loader.epoch(0).find_map(Result::err).unwrap();
+        assert!(matches!(error, Error::TooManyBadImages { .. }), "{error}");
         // A class cannot be left out.
         png(&dir.path().join(odd).join("1.png"), 0);
         for error in [

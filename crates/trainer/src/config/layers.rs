@@ -129,14 +129,19 @@ impl RunConfig {
     pub fn from_layers(layers: &[Layer]) -> Result<Self, ConfigError> {
         let defaults = Table::try_from(Self::default());
         let mut merged = defaults.map_err(|e| ConfigError::parse("the defaults", &e))?;
-        let mut config = Self::default();
+        // A layer may lack a key that has no default and a later one gives.
+        let mut typed = Ok(Self::default());
         for layer in layers {
             let origin = &layer.origin;
             check(&layer.table, &merged).map_err(|problem| problem.within(origin))?;
             merge(&mut merged, layer.spelled_out(), is_tagged_section);
-            let typed = merged.clone().try_into();
-            config = typed.map_err(|error| ConfigError::parse(origin, &untyped(&error)))?;
+            let now: Result<Self, _> = merged.clone().try_into();
+            typed = match (typed, now) {
+                (Err(first), Err(_)) => Err(first),
+                (_, now) => now.map_err(|error| ConfigError::parse(origin, &untyped(&error))),
+            };
         }
+        let config = typed?;
         config
             .validate()
             .map_err(|problem| blame(layers, problem))?;

@@ -33,7 +33,8 @@ impl Session<'_> {
         let own = self.answered(epoch, self.validate(frozen))?;
         let ema = match &self.average {
             Some(average) if own.is_some() => {
-                average.instead(self.network.parameters(), || self.validate(frozen))?
+                let parameters = self.network.parameters();
+                self.answered(epoch, average.instead(parameters, || self.validate(frozen)))?
             }
             _ => None,
         };

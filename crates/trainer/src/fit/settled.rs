@@ -1,10 +1,12 @@
 //! Whether the network answers in inference as it does in training.
 
 use super::Session;
-use crate::Result;
+use mnist_data::with_causes;
+
 use crate::batch::Batch;
 use crate::events::Event;
 use crate::infer::score;
+use crate::{Error, Result};
 
 /// Training batches that are asked again.
 const BATCHES: usize = 4;
@@ -32,7 +34,16 @@ impl Session<'_> {
                 ..batch
             })
         });
-        let inference = score(self.network.as_ref(), batches, false)?.accuracy();
+        let inference = match score(self.network.as_ref(), batches, false) {
+            Ok(tally) => tally.accuracy(),
+            Err(Error::NonFiniteAnswer { .. }) => 0.0,
+            // The epoch is sound all the same.
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::warn!("whether the running statistics have settled is not known: {error}");
+                return Ok(());
+            }
+        };
         if falls_short(training, inference, classes) {
             self.unsettled = true;
             self.sink.handle(&Event::StatisticsUnsettled {

@@ -145,3 +145,18 @@ fn a_file_has_a_largest_size() {
     let message = mnist_data::with_causes(&RunConfig::read(dir.path()).unwrap_err());
     assert!(message.contains("it is a folder"), "{message}");
 }
+
+/// A key without a default may stand in another layer than its section.
+#[test]
+fn layers_are_complete_together() {
+    let teacher = "[distillation]\nteacher = \"t.safetensors\"\n";
+    let below = Layer::from_toml("[distillation]\ntemperature = 2.0\n", "my.toml").unwrap();
+    let above = Layer::from_toml(teacher, "--set").unwrap();
+    let config = RunConfig::from_layers(&[below.clone(), above]).unwrap();
+    assert_eq!(config.distillation.unwrap().temperature, 2.0);
+    let message = RunConfig::from_layers(&[below]).unwrap_err().to_string();
+    assert!(
+        message.contains("my.toml") && message.contains("distillation.teacher"),
+        "{message}"
+    );
+}
