@@ -171,9 +171,15 @@ pub(crate) fn same_but_composition(first: &str, second: &str) -> String {
     )
 }
 
-/// Whether a spreadsheet takes a text for a formula.
-fn is_formula(text: &str) -> bool {
-    text.starts_with(['=', '+', '-', '@']) && text.parse::<f64>().is_err()
+/// Whether a text begins as OWASP lists the beginnings of cells that spreadsheets compute.
+#[must_use]
+pub fn begins_as_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// The same of the name of a class, which may be a number.
+fn is_formula(name: &str) -> bool {
+    begins_as_formula(name) && name.parse::<f64>().is_err()
 }
 
 #[cfg(test)]

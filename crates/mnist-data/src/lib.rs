@@ -50,7 +50,7 @@ pub use bad_image::{BadImage, BadImageLimit};
 pub use batch::HostBatch;
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 pub use checksum::{Checksum, content_checksum};
-pub use classes::Classes;
+pub use classes::{Classes, begins_as_formula};
 pub use decode::Picture;
 pub use decode_options::{DecodeOptions, Decoding, TruncatedImages};
 pub use disk_cache::DiskCache;

@@ -158,19 +158,16 @@ impl ModelConfig {
     pub fn check(&self) -> Result<()> {
         check_dropout(self.dropout)?;
         let momentum = self.batch_norm_momentum;
+        let expected = "a share above 0 and at most 1";
         require(
-            momentum > 0.0 && momentum <= 1.0,
+            is_momentum(momentum),
             "batch_norm_momentum",
             momentum,
-            "a share above 0 and at most 1",
+            expected,
         )?;
         let epsilon = self.batch_norm_epsilon;
-        require(
-            epsilon > 0.0 && epsilon < 1.0,
-            "batch_norm_epsilon",
-            epsilon,
-            "a number between 0 and 1",
-        )
+        let expected = "a number between 0 and 1";
+        require(is_epsilon(epsilon), "batch_norm_epsilon", epsilon, expected)
     }
 
     /// The network as data.
@@ -226,9 +223,24 @@ impl ModelConfig {
     }
 }
 
+/// Whether a dropout is a probability from 0 to below 1.
+pub fn is_dropout(dropout: f64) -> bool {
+    (0.0..1.0).contains(&dropout)
+}
+
+/// Whether a momentum of batch normalisation is a share above 0 and at most 1.
+pub fn is_momentum(momentum: f64) -> bool {
+    momentum > 0.0 && momentum <= 1.0
+}
+
+/// Whether an epsilon of batch normalisation is between 0 and 1.
+pub fn is_epsilon(epsilon: f64) -> bool {
+    epsilon > 0.0 && epsilon < 1.0
+}
+
 pub(crate) fn check_dropout(dropout: f64) -> Result<()> {
     require(
-        (0.0..1.0).contains(&dropout),
+        is_dropout(dropout),
         "dropout",
         dropout,
         "a probability from 0 to below 1",

@@ -36,7 +36,8 @@ pub mod zoo;
 pub use classes::{ClassOrder, ClassRows};
 pub use composed::Composed;
 pub use config::{
-    HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant,
+    HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant, is_dropout,
+    is_epsilon, is_momentum,
 };
 pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};

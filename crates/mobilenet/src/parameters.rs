@@ -391,7 +391,7 @@ pub(crate) fn view(buffer: &Tensor, segment: &Segment) -> candle_core::Result<Te
     flat.reshape(segment.shape.as_slice())
 }
 
-fn check_length(what: &'static str, found: usize, expected: usize) -> Result<()> {
+pub(crate) fn check_length(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         Ok(())
     } else {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use mnist_data::begins_as_formula;
+
 use crate::table::Table;
 use crate::{Error, Prediction, Result};
 
@@ -27,7 +29,7 @@ impl PredictionsFile {
     /// [`Error::Io`] naming the file.
     pub fn create(path: &Path, class_names: &[String]) -> Result<Self> {
         let table = Table::create(path, ["image_id", "label", "probability"])?;
-        if let Some(name) = class_names.iter().find(|name| is_formula(name)) {
+        if let Some(name) = class_names.iter().find(|name| begins_as_formula(name)) {
             warn(path, "class", name);
         }
         Ok(Self {
@@ -51,7 +53,7 @@ impl PredictionsFile {
                 self.class_names.len()
             )));
         };
-        if !self.warned && is_formula(&prediction.id) {
+        if !self.warned && begins_as_formula(&prediction.id) {
             self.warned = true;
             warn(&self.path, "image", &prediction.id);
         }
@@ -67,11 +69,6 @@ impl PredictionsFile {
     pub fn finish(self) -> Result<()> {
         self.table.finish()
     }
-}
-
-/// How OWASP lists the beginnings of cells that spreadsheets compute.
-fn is_formula(text: &str) -> bool {
-    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
 fn warn(path: &Path, kind: &str, name: &str) {
@@ -117,10 +114,10 @@ mod tests {
     #[test]
     fn a_formula_is_told_by_its_beginning() {
         for text in ["=1", "+1", "-1", "@a", "\ta", "\ra"] {
-            assert!(is_formula(text), "{text:?}");
+            assert!(begins_as_formula(text), "{text:?}");
         }
         for text in ["", "a=1", "1-2", " =1", "'=1"] {
-            assert!(!is_formula(text), "{text:?}");
+            assert!(!begins_as_formula(text), "{text:?}");
         }
     }
 }

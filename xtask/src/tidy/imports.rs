@@ -28,6 +28,16 @@ const ARROWS: [(&str, &[&str]); 8] = [
 /// What only the examples and tests of a crate may use besides.
 const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 
+/// The crates that other projects use.
+const LIBRARIES: &[&str] = &[
+    "engine",
+    "files",
+    "mnist-data",
+    "mobilenet",
+    "optim",
+    "trainer",
+];
+
 /// Registry crates, by the beginning of their name, that crates do without.
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
@@ -35,28 +45,10 @@ const BARRED: [(&str, &[&str], &str); 3] = [
         &["engine", "files", "mnist-data", "optim", "xtask"],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
-    (
-        "clap",
-        &[
-            "engine",
-            "files",
-            "mnist-data",
-            "mobilenet",
-            "optim",
-            "trainer",
-        ],
-        "a library does not own a command line",
-    ),
+    ("clap", LIBRARIES, "a library does not own a command line"),
     (
         "indicatif",
-        &[
-            "engine",
-            "files",
-            "mnist-data",
-            "mobilenet",
-            "optim",
-            "trainer",
-        ],
+        LIBRARIES,
         "a library reports progress through a trait and does not own a terminal",
     ),
 ];

@@ -34,7 +34,7 @@ fn at_least_zero(x: &Tensor) -> Result<Tensor> {
 
 /// `min(max(x, 0), most)`, likewise.
 fn clamp(x: &Tensor, most: f64) -> Result<Tensor> {
-    let limit = x.zeros_like()?.affine(0.0, most)?;
+    let limit = (x.zeros_like()? + most)?;
     x.ge(most)?.where_cond(&limit, &at_least_zero(x)?)
 }
 

@@ -5,8 +5,9 @@ use engine::{Linear, Plan};
 use super::Source;
 use crate::classes::Classifier;
 use crate::given::check_names;
+use crate::parameters::check_length;
 use crate::schemes::TensorName;
-use crate::{Error, LoadReport, Network, Result};
+use crate::{LoadReport, Network, Result};
 
 impl Source {
     /// As [`Source::load_into`], for a network of these classes: each keeps the classifier's row
@@ -21,13 +22,7 @@ impl Source {
         classes: &[String],
     ) -> Result<LoadReport> {
         let expected = network.config().classes;
-        if classes.len() != expected {
-            return Err(Error::Length {
-                what: "the list of class names",
-                found: classes.len(),
-                expected,
-            });
-        }
+        check_length("the list of class names", classes.len(), expected)?;
         self.fill(network, Some(classes))
     }
 

@@ -25,8 +25,8 @@ impl BadNumbers {
         };
         // NaN is in no range.
         let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
-        let count = values.iter().filter(|value| is_bad(value)).count();
         let first = values.iter().position(is_bad)?;
+        let count = values[first..].iter().filter(|value| is_bad(value)).count();
         let mut rest = first;
         let mut index = vec![0; shape.len()];
         for (index, &side) in index.iter_mut().zip(shape).rev() {

@@ -14,7 +14,7 @@ use crate::composed::GraphTape;
 use crate::dropout::dropout_mask;
 use crate::executor::{Tape, TrainingStep, differentiable};
 use crate::key::BackboneKey;
-use crate::parameters::{Tables, Values, view};
+use crate::parameters::{Tables, Values, check_length, view};
 use crate::tensor_file::TensorFile;
 use crate::weights::{WeightsMetadata, metadata};
 use crate::{
@@ -70,13 +70,7 @@ impl ZooNetwork {
         seed: u64,
         device: &Device,
     ) -> Result<(ZooNetwork, LoadReport)> {
-        if classes.len() != config.classes {
-            return Err(Error::Length {
-                what: "the list of class names",
-                found: classes.len(),
-                expected: config.classes,
-            });
-        }
+        check_length("the list of class names", classes.len(), config.classes)?;
         ZooNetwork::sound(config, path, Some(classes), seed, device)
     }
 

@@ -5,7 +5,7 @@
 
 use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
-use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision};
+use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision, is_dropout, is_epsilon, is_momentum};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
@@ -89,10 +89,10 @@ keys! {
     "model.classes" Or("auto", &Whole(2, 65_536)); "Number of classes; auto: as many as the training split has."
     "model.width" Number("a multiplier above 0 and at most 10", |x| x > 0.0 && x <= MAX_WIDTH); "Width multiplier of every layer."
     "model.head" Read(reads::<HeadKind>); "The classifier on top."
-    "model.dropout" Number("a probability from 0 to below 1", |x| (0.0..1.0).contains(&x)); "Dropout in the classifier."
+    "model.dropout" Number("a probability from 0 to below 1", is_dropout); "Dropout in the classifier."
     "model.pretrained" Or("none", &Text); "Weights file to start from."
-    "model.batch_norm_momentum" Or("auto", &SHARE_ABOVE_0); "Share of each batch in the running statistics."
-    "model.batch_norm_epsilon" Or("auto", &Number("a number between 0 and 1", |x| x > 0.0 && x < 1.0)); "Added to variances."
+    "model.batch_norm_momentum" Or("auto", &Number("a share above 0 and at most 1", is_momentum)); "Share of each batch in the running statistics."
+    "model.batch_norm_epsilon" Or("auto", &Number("a number between 0 and 1", is_epsilon)); "Added to variances."
     "model.padding" Read(reads::<PaddingChoice>); "How convolutions are padded."
     "model.stem_stride" Whole(1, 2); "Stride of the first convolution."
 
