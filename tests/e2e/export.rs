@@ -13,7 +13,7 @@ fn an_onnx_file_is_written_once_it_agrees_with_us() {
         .run(&[&export[..], &["plain.onnx"]].concat())
         .success();
     assert_eq!(run.value("written"), "plain.onnx");
-    assert!(run.value("largest difference").ends_with("on 4 pictures"));
+    assert!(run.value("largest difference").ends_with("on 4 images"));
 
     let more = [
         "all.onnx",
@@ -25,8 +25,8 @@ fn an_onnx_file_is_written_once_it_agrees_with_us() {
         "digits/4",
     ];
     let run = bench.run(&[&export[..], &more].concat()).success();
-    // Every second of the 23 digits, besides four pictures that are made up.
-    assert!(run.value("largest difference").ends_with("on 16 pictures"));
+    // Every second of the 23 digits, besides four images that are made up.
+    assert!(run.value("largest difference").ends_with("on 16 images"));
     let file = std::fs::read(bench.path("all.onnx")).unwrap();
     let holds = |text: &str| {
         file.windows(text.len())

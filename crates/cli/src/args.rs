@@ -188,7 +188,7 @@ pub(crate) struct PredictArgs {
 
 /// What files from elsewhere do not say.
 #[derive(Debug, Args)]
-pub(crate) struct GivenArgs {
+pub(crate) struct OverrideArgs {
     /// Resize images to so many pixels a side [default: what the weights say, else 224]
     #[arg(long, value_name = "PIXELS", value_parser = at_most::<MAX_IMAGE_SIZE>)]
     pub(crate) image_size: Option<NonZeroUsize>,
@@ -207,7 +207,7 @@ pub(crate) struct GivenArgs {
 #[derive(Debug, Args)]
 pub(crate) struct InferenceArgs {
     #[command(flatten)]
-    pub(crate) given: GivenArgs,
+    pub(crate) overrides: OverrideArgs,
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
@@ -260,7 +260,7 @@ pub(crate) struct InspectArgs {
     /// Weights file, of any origin
     pub(crate) weights: PathBuf,
     #[command(flatten)]
-    pub(crate) given: GivenArgs,
+    pub(crate) overrides: OverrideArgs,
 }
 
 /// Write a trained network for other programs, checked before it is kept.
@@ -286,7 +286,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
-    pub(crate) given: GivenArgs,
+    pub(crate) overrides: OverrideArgs,
     /// ONNX: take u8 images [n, h, w, 3], resized, and normalise them in the graph
     #[arg(long)]
     pub(crate) preprocess: bool,

@@ -2,12 +2,12 @@
 
 mod args;
 mod commands;
+mod escape;
 mod exit;
 mod interrupt;
 mod layers;
 mod pictures;
 mod prepare;
-mod shown;
 mod terminal;
 
 use std::io;

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
-use crate::shown::{escaped, shown};
+use crate::escape::{escaped, escaped_except};
 
 /// Stderr as a person sees it.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Terminal {
 
     /// A line of its own.
     pub(crate) fn line(&self, text: &str) {
-        let text = escaped(text, |c| c == '\n');
+        let text = escaped_except(text, |c| c == '\n');
         // Where stderr is gone, there is nobody left to tell.
         let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
     }
@@ -110,7 +110,7 @@ impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
         // The subscriber's own colours begin with an escape; those of messages it has escaped.
-        let line = escaped(&line, |c| matches!(c, '\n' | '\x1b'));
+        let line = escaped_except(&line, |c| matches!(c, '\n' | '\x1b'));
         self.0
             .bars
             .suspend(|| io::stderr().write_all(line.as_bytes()))?;
@@ -152,7 +152,7 @@ impl Progress for Work<'_> {
             self.terminal.line(&format!("{what}{size}"));
             return;
         }
-        let what = shown(what).into_owned();
+        let what = escaped(what).into_owned();
         let bar = self.terminal.bar(total, unit).with_message(what);
         self.with_bar(|slot| *slot = Some(bar));
     }

@@ -342,7 +342,7 @@ fn depthwise_small(criterion: &mut Criterion) {
     );
 }
 
-/// The first convolution of a picture of 224×224.
+/// The first convolution of an image of 224×224.
 fn stem(criterion: &mut Criterion) {
     let (size, stride) = (224, 2);
     let outputs = (size / stride) * (size / stride);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mnist_data::{
-    Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, ErasingConfig, Picture, Preset,
+    Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, ErasingConfig, Image, Preset,
     RandAugmentConfig,
 };
 
@@ -16,15 +16,15 @@ use mnist_data::{
 mod photos;
 
 /// A photograph of so many pixels a side.
-fn photo(size: u32) -> Picture {
-    let photo = Picture::decode(&photos::jpeg(0).unwrap(), Path::new("photo")).unwrap();
+fn photo(size: u32) -> Image {
+    let photo = Image::decode(&photos::jpeg(0).unwrap(), Path::new("photo")).unwrap();
     photo.resized(size).unwrap()
 }
 
 /// One of its colours.
-fn gray(photo: &Picture) -> Picture {
+fn gray(photo: &Image) -> Image {
     let gray = photo.pixels().iter().step_by(3).copied().collect();
-    Picture::from_gray(photo.width(), photo.height(), gray).unwrap()
+    Image::from_gray(photo.width(), photo.height(), gray).unwrap()
 }
 
 fn augment(criterion: &mut Criterion) {
@@ -51,7 +51,7 @@ fn augment(criterion: &mut Criterion) {
         rand_augment: Some(RandAugmentConfig::default()),
         ..alone
     };
-    for (name, config, picture, size) in [
+    for (name, config, image, size) in [
         ("digits, gray 32", &digits, gray(&small), 32),
         ("digits, rgb 32", &digits, small.clone(), 32),
         ("digits and elastic, gray 32", &elastic, gray(&small), 32),
@@ -72,7 +72,7 @@ fn augment(criterion: &mut Criterion) {
                     epoch: 0,
                     index,
                 };
-                augment.apply(black_box(&picture), size, draw).unwrap()
+                augment.apply(black_box(&image), size, draw).unwrap()
             });
         });
     }

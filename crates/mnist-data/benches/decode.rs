@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use mnist_data::{DecodeOptions, Decoding, Picture};
+use mnist_data::{DecodeOptions, Decoding, Image};
 use zune_core::bytestream::ZCursor;
 use zune_jpeg::JpegDecoder;
 
@@ -28,7 +28,7 @@ fn digit() -> Vec<u8> {
 /// A JPEG of 32 × 32 pixels, 4:2:0.
 fn thumbnail() -> Vec<u8> {
     let (width, height) = (photos::WIDTH as u32, photos::HEIGHT as u32);
-    let photo = Picture::from_rgb(width, height, photos::pixels(0)).unwrap();
+    let photo = Image::from_rgb(width, height, photos::pixels(0)).unwrap();
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 75);
     encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
@@ -50,7 +50,7 @@ fn decode(criterion: &mut Criterion) {
         ("decode jpeg 32x32", &small),
     ] {
         criterion.bench_function(name, |bench| {
-            bench.iter(|| Picture::decode(black_box(file), Path::new(name)).unwrap());
+            bench.iter(|| Image::decode(black_box(file), Path::new(name)).unwrap());
         });
     }
     for (name, file) in [
@@ -73,22 +73,22 @@ fn decode(criterion: &mut Criterion) {
         let name = format!("decode jpeg 500x375 to 64, {}", decoding.name());
         criterion.bench_function(&name, |bench| {
             bench.iter(|| {
-                Picture::decode_at(black_box(&photo), Path::new("photo"), 64, options).unwrap()
+                Image::decode_at(black_box(&photo), Path::new("photo"), 64, options).unwrap()
             });
         });
     }
 }
 
 fn resize(criterion: &mut Criterion) {
-    let digit = Picture::from_gray(28, 28, digit()).unwrap();
+    let digit = Image::from_gray(28, 28, digit()).unwrap();
     let (width, height) = (photos::WIDTH as u32, photos::HEIGHT as u32);
-    let photo = Picture::from_rgb(width, height, photos::pixels(0)).unwrap();
-    for (name, picture, size) in [
+    let photo = Image::from_rgb(width, height, photos::pixels(0)).unwrap();
+    for (name, image, size) in [
         ("resize gray 28x28 to 32", digit, 32),
         ("resize rgb 500x375 to 224", photo, 224),
     ] {
         criterion.bench_function(name, |bench| {
-            bench.iter(|| black_box(&picture).resized(size).unwrap());
+            bench.iter(|| black_box(&image).resized(size).unwrap());
         });
     }
 }

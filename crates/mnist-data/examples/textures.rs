@@ -1,4 +1,4 @@
-//! Draws a small folder of pictures to try fine-tuning on, five textures, the same ones every
+//! Draws a small folder of images to try fine-tuning on, five textures, the same ones every
 //! time: `cargo run --release -p mnist-data --example textures photos`.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 const WIDTH: usize = 288;
 const HEIGHT: usize = 240;
 
-/// Pictures of each class in each split.
+/// Images of each class in each split.
 const SPLITS: [(&str, usize); 3] = [("train", 40), ("val", 20), ("test", 40)];
 
 /// Writes `DIR/<split>/<texture>/<number>.jpg`.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
             for number in 0..count {
                 let file = folder.join(format!("{number:03}.jpg"));
-                let pixels = picture(texture, seed);
+                let pixels = image(texture, seed);
                 seed += 1;
                 Encoder::new_file(&file, 85)
                     .and_then(|encoder| {
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    println!("{} holds {seed} pictures of five textures", dir.display());
+    println!("{} holds {seed} images of five textures", dir.display());
     Ok(())
 }
 
@@ -89,7 +89,7 @@ impl Texture {
 
 /// `[HEIGHT, WIDTH, 3]`: a patch of the texture, turned and of any size and colours, on another
 /// one's clouded ground, with a grain.
-fn picture(texture: Texture, seed: u64) -> Vec<u8> {
+fn image(texture: Texture, seed: u64) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();
     let mut colour = || {
@@ -139,11 +139,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_the_same_every_time_and_differ_by_seed_and_texture() {
-        let first = picture(Texture::Dots, 3);
+    fn images_are_the_same_every_time_and_differ_by_seed_and_texture() {
+        let first = image(Texture::Dots, 3);
         assert_eq!(first.len(), WIDTH * HEIGHT * 3);
-        assert!(first == picture(Texture::Dots, 3));
-        assert!(first != picture(Texture::Dots, 4));
-        assert!(first != picture(Texture::Rings, 3));
+        assert!(first == image(Texture::Dots, 3));
+        assert!(first != image(Texture::Dots, 4));
+        assert!(first != image(Texture::Rings, 3));
     }
 }

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};
 use std::path::Path;
 
-use mnist_data::{DecodeOptions, Picture, TruncatedImages};
+use mnist_data::{DecodeOptions, Image, TruncatedImages};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut options, mut why) = (DecodeOptions::default(), false);
@@ -35,14 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             .split_at_checked(length)
             .ok_or("the input is cut off")?;
         rest = after;
-        match Picture::decode_with(file, Path::new("input"), options) {
-            Ok(picture) => {
+        match Image::decode_with(file, Path::new("input"), options) {
+            Ok(image) => {
                 out.write_all(&[1])?;
-                out.write_all(&picture.width().to_le_bytes())?;
-                out.write_all(&picture.height().to_le_bytes())?;
-                match picture.channels() {
-                    3 => out.write_all(picture.pixels())?,
-                    _ => out.write_all(&picture.to_rgb())?,
+                out.write_all(&image.width().to_le_bytes())?;
+                out.write_all(&image.height().to_le_bytes())?;
+                match image.channels() {
+                    3 => out.write_all(image.pixels())?,
+                    _ => out.write_all(&image.to_rgb())?,
                 }
             }
             Err(error) => {

@@ -85,23 +85,21 @@ impl BatchMaker {
                 break;
             }
             let Tools { scaler, scratch } = tools;
-            let added = self.store.show(index, scaler, |picture| {
+            let added = self.store.show(index, scaler, |image| {
                 let augmented = match (&self.augment, place) {
                     (Some(augment), Some((epoch, _))) => {
                         let draw = self.draw(epoch, index as u64);
-                        Some(augment.apply_with(picture, self.image_size, draw, scratch)?)
+                        Some(augment.apply_with(image, self.image_size, draw, scratch)?)
                     }
                     // Kept larger than it is shown, for an epoch that cuts parts from it.
-                    _ if picture.width() != self.image_size => {
-                        Some(picture.resized(self.image_size)?)
-                    }
+                    _ if image.width() != self.image_size => Some(image.resized(self.image_size)?),
                     _ => None,
                 };
-                let picture = augmented.as_ref().unwrap_or(picture);
+                let image = augmented.as_ref().unwrap_or(image);
                 for (view, batch) in self.views.iter().zip(&mut batches) {
                     match view {
-                        View::Identity => picture.append_rgb(&mut batch.pixels),
-                        view => view.of(picture).append_rgb(&mut batch.pixels),
+                        View::Identity => image.append_rgb(&mut batch.pixels),
+                        view => view.of(image).append_rgb(&mut batch.pixels),
                     }
                 }
                 Ok(())

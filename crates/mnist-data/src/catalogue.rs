@@ -28,7 +28,7 @@ pub const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 pub enum DatasetName {
     /// Handwritten digits (LeCun, Cortes, Burges): `mnist`.
     Mnist,
-    /// Pictures of clothing (Xiao, Rasul, Vollgraf 2017): `fashion-mnist`.
+    /// Images of clothing (Xiao, Rasul, Vollgraf 2017): `fashion-mnist`.
     FashionMnist,
 }
 

@@ -31,15 +31,15 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 /// before memory is allocated for it.
 ///
 /// ```
-/// use mnist_data::Picture;
+/// use mnist_data::Image;
 ///
-/// let picture = Picture::from_gray(2, 1, vec![0, 255])?;
-/// assert_eq!(picture.to_rgb(), [0, 0, 0, 255, 255, 255]);
-/// assert_eq!((picture.resized(4)?.width(), picture.resized(4)?.height()), (4, 4));
+/// let image = Image::from_gray(2, 1, vec![0, 255])?;
+/// assert_eq!(image.to_rgb(), [0, 0, 0, 255, 255, 255]);
+/// assert_eq!((image.resized(4)?.width(), image.resized(4)?.height()), (4, 4));
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Image {
     width: u32,
     height: u32,
     /// 1 or 3.
@@ -49,12 +49,12 @@ pub struct Picture {
 
 /// What decoding gives.
 pub(crate) struct Decoded {
-    pub(crate) picture: Picture,
+    pub(crate) image: Image,
     /// Whether data is missing at the file's end.
     pub(crate) is_truncated: bool,
 }
 
-impl Picture {
+impl Image {
     /// Reads an image file. Its content tells its format, not its name.
     ///
     /// # Errors
@@ -68,30 +68,30 @@ impl Picture {
     /// Decodes an image file's contents; `name` is what an error names.
     ///
     /// # Errors
-    /// [`Error::BadImage`], as [`Picture::read`].
+    /// [`Error::BadImage`], as [`Image::read`].
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Self> {
         Self::decode_with(bytes, name, DecodeOptions::default())
     }
 
-    /// [`Picture::decode`] in another way than the default.
+    /// [`Image::decode`] in another way than the default.
     ///
     /// # Errors
-    /// [`Error::BadImage`], as [`Picture::read`].
+    /// [`Error::BadImage`], as [`Image::read`].
     pub fn decode_with(bytes: &[u8], name: &Path, options: DecodeOptions) -> Result<Self> {
-        Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.picture)
+        Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
     /// Decodes an image and resizes it to `size` × `size`, which is what fast decoding needs to know.
     ///
     /// # Errors
-    /// [`Error::BadImage`], as [`Picture::read`]; [`Error::Setting`] for a size of 0.
+    /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a size of 0.
     pub fn decode_at(bytes: &[u8], name: &Path, size: u32, options: DecodeOptions) -> Result<Self> {
         let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(size))?;
-        decoded.picture.resized(size)
+        decoded.image.resized(size)
     }
 
-    /// [`Picture::decode_with`], with memory for the pixels where the format allows
-    /// it; [`Picture::into_pixels`] gives it back. `size` is that of what will be made of it.
+    /// [`Image::decode_with`], with memory for the pixels where the format allows
+    /// it; [`Image::into_pixels`] gives it back. `size` is that of what will be made of it.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
@@ -113,7 +113,7 @@ impl Picture {
         })
     }
 
-    /// A gray picture from `[height, width]` bytes.
+    /// A gray image from `[height, width]` bytes.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0 or another number of bytes.
@@ -121,7 +121,7 @@ impl Picture {
         Self::from_raw(width, height, 1, pixels)
     }
 
-    /// A coloured picture from `[height, width, 3]` bytes.
+    /// A coloured image from `[height, width, 3]` bytes.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0 or another number of bytes.
@@ -133,7 +133,7 @@ impl Picture {
         let expected = u64::from(width) * u64::from(height) * u64::from(channels);
         if expected == 0 || pixels.len() as u64 != expected {
             return Err(Error::Setting {
-                setting: "picture",
+                setting: "image",
                 problem: format!(
                     "{} bytes for {width} × {height} pixels of {channels}",
                     pixels.len()

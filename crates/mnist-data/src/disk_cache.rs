@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
 use crate::folder::Sample;
@@ -52,7 +52,7 @@ pub(crate) struct OpenCache {
     damage_told: AtomicBool,
 }
 
-/// What becomes of pictures that the file does not hold yet.
+/// What becomes of images that the file does not hold yet.
 enum Recording {
     /// None has come yet.
     Idle,
@@ -90,16 +90,16 @@ impl OpenCache {
         cache
     }
 
-    /// The picture of a sample, from the file or by decoding it.
-    pub(crate) fn picture(
+    /// The image of a sample, from the file or by decoding it.
+    pub(crate) fn image(
         &self,
         sample: &Sample,
         samples: &[Sample],
         scaler: &mut Scaler,
     ) -> Result<Decoded> {
-        if let Some(picture) = self.known(sample) {
+        if let Some(image) = self.known(sample) {
             return Ok(Decoded {
-                picture,
+                image,
                 is_truncated: false,
             });
         }
@@ -111,24 +111,22 @@ impl OpenCache {
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {
-            self.record(sample, samples, stamp, &decoded.picture);
+            self.record(sample, samples, stamp, &decoded.image);
         }
         Ok(decoded)
     }
 
-    fn known(&self, sample: &Sample) -> Option<Picture> {
+    fn known(&self, sample: &Sample) -> Option<Image> {
         let current = self.current()?;
         let stamp = Stamp::of(&fs::metadata(&sample.path).ok()?)?;
-        current
-            .picture(&sample.id, stamp)
-            .unwrap_or_else(|problem| {
-                // Told once: a damaged disk may have damaged thousands.
-                if !self.damage_told.swap(true, Ordering::Relaxed) {
-                    let path = self.options.path.display();
-                    tracing::warn!("{path}: {problem}; what is damaged is decoded again");
-                }
-                None
-            })
+        current.image(&sample.id, stamp).unwrap_or_else(|problem| {
+            // Told once: a damaged disk may have damaged thousands.
+            if !self.damage_told.swap(true, Ordering::Relaxed) {
+                let path = self.options.path.display();
+                tracing::warn!("{path}: {problem}; what is damaged is decoded again");
+            }
+            None
+        })
     }
 
     fn current(&self) -> Option<Arc<PixelFile>> {
@@ -149,7 +147,7 @@ impl OpenCache {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened.map(Arc::new);
     }
 
-    fn record(&self, sample: &Sample, samples: &[Sample], stamp: Stamp, picture: &Picture) {
+    fn record(&self, sample: &Sample, samples: &[Sample], stamp: Stamp, image: &Image) {
         let mut recording = self.recording();
         if matches!(*recording, Recording::Idle) {
             *recording = self.start(samples);
@@ -157,19 +155,19 @@ impl OpenCache {
         let Recording::Open(next) = &mut *recording else {
             return;
         };
-        // What this picture replaces makes room for it.
+        // What this image replaces makes room for it.
         let replaced = self.current().and_then(|current| {
             let entry = current.entry(&sample.id)?;
             Some(entry.bytes(self.image_size))
         });
         next.room = next.room.saturating_add(replaced.unwrap_or(0));
-        let bytes = picture.pixels().len() as u64;
+        let bytes = image.pixels().len() as u64;
         // Two epochs of one loader may come upon a sample at the same time.
         if bytes > next.room || !next.recorded.insert(sample.id.clone()) {
             return;
         }
         next.room -= bytes;
-        if let Err(error) = next.writer.push(&sample.id, stamp, picture) {
+        if let Err(error) = next.writer.push(&sample.id, stamp, image) {
             *recording = self.give_up(&error);
         }
     }
@@ -228,7 +226,7 @@ impl OpenCache {
         }
     }
 
-    /// Copies what `old` holds besides, as far as there is room: the pictures
+    /// Copies what `old` holds besides, as far as there is room: the images
     /// of our own samples first.
     fn take_over(&self, next: &mut Successor, old: &PixelFile, samples: &[Sample]) -> Result<()> {
         let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();

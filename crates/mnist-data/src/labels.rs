@@ -125,7 +125,7 @@ fn classes_of(table: &Table) -> Result<Classes> {
 /// The files that rows have named so far, however they spelled them.
 #[derive(Default)]
 struct Listed<'a> {
-    /// The rows by the real path of the folder and the name in it. A link to a file is a picture of its own, as it
+    /// The rows by the real path of the folder and the name in it. A link to a file is an image of its own, as it
     /// is in a class folder.
     rows: HashMap<(PathBuf, OsString), &'a Row>,
     /// The real paths of folders as they were spelled, so that each is asked for once.

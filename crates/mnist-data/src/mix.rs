@@ -1,4 +1,4 @@
-//! Batches whose pictures are mixed with one another.
+//! Batches whose images are mixed with one another.
 
 use rand_chacha::rand_core::Rng;
 use rand_distr::{Beta, Distribution};
@@ -12,8 +12,8 @@ use crate::shuffle::below;
 /// MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) on whole batches: `torchvision.transforms.v2.MixUp`
 /// and `CutMix`. The section `[mix]` of a configuration.
 ///
-/// Every picture is mixed with the one before it in the batch, the first with the last, and one number is drawn
-/// a batch; so batches should be shuffled. A batch of one picture stays as it is.
+/// Every image is mixed with the one before it in the batch, the first with the last, and one number is drawn
+/// a batch; so batches should be shuffled. A batch of one image stays as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
@@ -39,18 +39,18 @@ impl Default for MixConfig {
     }
 }
 
-/// What was mixed into the pictures of a batch: the target of picture `i` is `lambda` of its own label and
+/// What was mixed into the images of a batch: the target of image `i` is `lambda` of its own label and
 /// `1 - lambda` of `partners[i]`.
 ///
-/// Of CutMix, `lambda` is the true share of the area that is left of the own picture.
+/// Of CutMix, `lambda` is the true share of the area that is left of the own image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
-    /// `[n]` class indices, of the picture before each.
+    /// `[n]` class indices, of the image before each.
     pub partners: Vec<u32>,
-    /// `[n]` sample weights, of the picture before each. They are for the loss of `partners`, so that a sample
-    /// that weighs 0 teaches nothing through other samples' pictures.
+    /// `[n]` sample weights, of the image before each. They are for the loss of `partners`, so that a sample
+    /// that weighs 0 teaches nothing through other samples' images.
     pub partner_weights: Vec<f32>,
-    /// The own picture's share, 0 to 1, the same for the whole batch.
+    /// The own image's share, 0 to 1, the same for the whole batch.
     pub lambda: f32,
 }
 
@@ -126,7 +126,7 @@ fn share(rng: &mut impl Rng, setting: &'static str, alpha: f64) -> Result<f64> {
     Ok(beta.sample(rng).clamp(0.0, 1.0))
 }
 
-/// Blends every picture with the one before it, to the nearest grey level. Returns the share that was taken:
+/// Blends every image with the one before it, to the nearest grey level. Returns the share that was taken:
 /// `lambda` in 65,536ths.
 fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     let own = (lambda * 65536.0).round() as u32;
@@ -147,7 +147,7 @@ fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     own as f32 / 65536.0
 }
 
-/// The rectangle that CutMix takes from the other picture: torchvision's, whose sides are even numbers of
+/// The rectangle that CutMix takes from the other image: torchvision's, whose sides are even numbers of
 /// pixels where no border cuts them.
 fn rectangle(rng: &mut impl Rng, lambda: f64, width: usize, height: usize) -> Rectangle {
     let half = 0.5 * (1.0 - lambda).sqrt();
@@ -162,7 +162,7 @@ fn rectangle(rng: &mut impl Rng, lambda: f64, width: usize, height: usize) -> Re
     }
 }
 
-/// Copies a rectangle of the one before into every picture. Returns the share of the area that is not in it.
+/// Copies a rectangle of the one before into every image. Returns the share of the area that is not in it.
 fn cut_mix(batch: &mut HostBatch, Rectangle { x, y }: Rectangle) -> f32 {
     let stride = batch.width * 3;
     let size = batch.pixels.len() / batch.count;

@@ -1,7 +1,7 @@
-//! A file of pictures, all of one size, each under the id of its sample and
+//! A file of images, all of one size, each under the id of its sample and
 //! with the stamp of the file it was decoded from.
 //!
-//! The pictures' bytes come first, one picture after the other, then the index
+//! The images' bytes come first, one image after the other, then the index
 //! (JSON), then 20 bytes: [`MAGIC`], the index's length as u64, its CRC-32 as
 //! u32, both little-endian. So the file is written from front to back, and one
 //! that was cut off has no end that could be taken for one.
@@ -15,7 +15,7 @@ use files::Unfinished;
 use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::decode_options::Decoding;
 use crate::error::{Error, Result};
 use crate::positioned::Positioned;
@@ -24,7 +24,7 @@ use crate::stamp::Stamp;
 const MAGIC: &[u8; 8] = b"pixels\r\n";
 /// The end of the file: magic, length and checksum of the index.
 const TAIL: u64 = 8 + 8 + 4;
-/// What makes pixels of a picture. Another version may decode or resize differently, so
+/// What makes pixels of an image. Another version may decode or resize differently, so
 /// that nothing that was made of its pixels is taken over.
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
@@ -44,7 +44,7 @@ struct Index {
     entries: Vec<Entry>,
 }
 
-/// Where a picture lies, and what it was made from.
+/// Where an image lies, and what it was made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) id: String,
@@ -88,7 +88,7 @@ impl PixelFile {
         let found = (index.made_by.as_str(), index.decoding, index.image_size);
         if found != (PIXELS_MADE_BY, decoding, image_size) {
             return Err(format!(
-                "it holds pictures of {} pixels by {:?}, {}, not of {image_size} by {PIXELS_MADE_BY:?}, {}",
+                "it holds images of {} pixels by {:?}, {}, not of {image_size} by {PIXELS_MADE_BY:?}, {}",
                 index.image_size,
                 index.made_by,
                 index.decoding.name(),
@@ -109,20 +109,20 @@ impl PixelFile {
         }))
     }
 
-    /// The picture made from the file with this stamp; `None` where this file
+    /// The image made from the file with this stamp; `None` where this file
     /// has none or that file has changed. The error is what is wrong.
-    pub(crate) fn picture(
+    pub(crate) fn image(
         &self,
         id: &str,
         stamp: Stamp,
-    ) -> std::result::Result<Option<Picture>, String> {
+    ) -> std::result::Result<Option<Image>, String> {
         match self.entries.get(id) {
             Some(entry) if entry.stamp == stamp => self.read(entry).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn read(&self, entry: &Entry) -> std::result::Result<Picture, String> {
+    fn read(&self, entry: &Entry) -> std::result::Result<Image, String> {
         let mut pixels = vec![0; entry.bytes(self.image_size) as usize];
         self.file
             .read_exact_at(&mut pixels, entry.offset)
@@ -130,7 +130,7 @@ impl PixelFile {
         if crc(&pixels) != entry.crc {
             return Err(format!("the bytes of {:?} are damaged", entry.id));
         }
-        Picture::from_raw(self.image_size, self.image_size, entry.channels, pixels)
+        Image::from_raw(self.image_size, self.image_size, entry.channels, pixels)
             .map_err(|error| error.to_string())
     }
 
@@ -206,18 +206,18 @@ impl PixelWriter {
         })
     }
 
-    /// Bytes of pictures so far.
+    /// Bytes of images so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    pub(crate) fn push(&mut self, id: &str, stamp: Stamp, picture: &Picture) -> Result<()> {
-        let pixels = picture.pixels();
+    pub(crate) fn push(&mut self, id: &str, stamp: Stamp, image: &Image) -> Result<()> {
+        let pixels = image.pixels();
         self.index.entries.push(Entry {
             id: id.into(),
             stamp,
             offset: self.written,
-            channels: picture.channels(),
+            channels: image.channels(),
             crc: crc(pixels),
         });
         self.written += pixels.len() as u64;
@@ -226,10 +226,10 @@ impl PixelWriter {
             .map_err(Error::io("write", &self.path))
     }
 
-    /// Takes a picture over from another file; one that is damaged is left out.
+    /// Takes an image over from another file; one that is damaged is left out.
     pub(crate) fn copy(&mut self, from: &PixelFile, entry: &Entry) -> Result<()> {
         match from.read(entry) {
-            Ok(picture) => self.push(&entry.id, entry.stamp, &picture),
+            Ok(image) => self.push(&entry.id, entry.stamp, &image),
             Err(_) => Ok(()),
         }
     }

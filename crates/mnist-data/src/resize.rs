@@ -10,13 +10,13 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
-use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
 
-impl Picture {
-    /// This picture at `size` × `size`. The sides' ratio is not kept.
+impl Image {
+    /// This image at `size` × `size`. The sides' ratio is not kept.
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0.
@@ -25,7 +25,7 @@ impl Picture {
     }
 }
 
-/// Reads and resizes many pictures with one set of buffers.
+/// Reads and resizes many images with one set of buffers.
 #[derive(Default)]
 pub(crate) struct Scaler {
     resizer: Resizer,
@@ -48,37 +48,37 @@ impl Scaler {
         read_open(file, path, MAX_BYTES, &mut self.contents)?;
         let memory = std::mem::take(&mut self.memory);
         let Decoded {
-            picture,
+            image,
             is_truncated,
-        } = Picture::decode_reusing(memory, &self.contents, path, options, Some(size))?;
-        let resized = self.resize(&picture, size)?;
-        self.memory = picture.into_pixels();
+        } = Image::decode_reusing(memory, &self.contents, path, options, Some(size))?;
+        let resized = self.resize(&image, size)?;
+        self.memory = image.into_pixels();
         Ok(Decoded {
-            picture: resized,
+            image: resized,
             is_truncated,
         })
     }
 
-    pub(crate) fn resize(&mut self, picture: &Picture, size: u32) -> Result<Picture> {
-        if (picture.width(), picture.height()) == (size, size) {
-            return Ok(picture.clone());
+    pub(crate) fn resize(&mut self, image: &Image, size: u32) -> Result<Image> {
+        if (image.width(), image.height()) == (size, size) {
+            return Ok(image.clone());
         }
-        let resized = match picture.channels() {
-            1 => self.typed::<U8>(picture, size),
-            _ => self.typed::<U8x3>(picture, size),
+        let resized = match image.channels() {
+            1 => self.typed::<U8>(image, size),
+            _ => self.typed::<U8x3>(image, size),
         };
         let pixels = resized.map_err(|error| Error::Setting {
             setting: "image size",
             problem: error.to_string(),
         })?;
-        Picture::from_raw(size, size, picture.channels(), pixels)
+        Image::from_raw(size, size, image.channels(), pixels)
     }
 
     /// The pixels at `size` × `size`. The library's `resize` would do the same, and bring its
     /// code for every type of pixel into this crate, which is most of the time to build it.
     fn typed<P: PixelTrait>(
         &mut self,
-        picture: &Picture,
+        image: &Image,
         size: u32,
     ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
         // Without `use_alpha`, which means nothing for these pixel types.
@@ -88,14 +88,14 @@ impl Scaler {
         // In two calls, because the library's own order of the passes is
         // another, and as the grey levels between the passes are rounded, one
         // pixel in six would come out another grey level.
-        let (width, height) = match columns_first(picture.width(), picture.height(), size) {
-            true => (picture.width(), size),
-            false => (size, picture.height()),
+        let (width, height) = match columns_first(image.width(), image.height(), size) {
+            true => (image.width(), size),
+            false => (size, image.height()),
         };
         let source =
-            TypedImageRef::<P>::from_buffer(picture.width(), picture.height(), picture.pixels())?;
+            TypedImageRef::<P>::from_buffer(image.width(), image.height(), image.pixels())?;
         let bytes = |width: u32, height: u32| {
-            vec![0; width as usize * height as usize * usize::from(picture.channels())]
+            vec![0; width as usize * height as usize * usize::from(image.channels())]
         };
         let mut between = bytes(width, height);
         let mut target = bytes(size, size);
@@ -113,7 +113,7 @@ impl Scaler {
     }
 }
 
-/// Whether PIL shrinks the columns of a picture before its rows. It does since
+/// Whether PIL shrinks the columns of an image before its rows. It does since
 /// version 13 where that is cheaper; earlier versions always begin with the rows.
 fn columns_first(width: u32, height: u32, size: u32) -> bool {
     height > size.max(width.saturating_mul(2).saturating_sub(size))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::bad_image::LeftOut;
-use crate::decode::{Decoded, MAX_BYTES, Picture};
+use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::disk_cache::OpenCache;
 use crate::error::Result;
@@ -15,15 +15,15 @@ use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::Scaler;
 
-/// Samples, and the pictures made of them so far. Shared by all workers.
+/// Samples, and the images made of them so far. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
-    /// Both sides of every picture as it is kept.
+    /// Both sides of every image as it is kept.
     size: u32,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
-    /// Each picture as resized, where there was room for it.
-    cached: Vec<OnceLock<Picture>>,
+    /// Each image as resized, where there was room for it.
+    cached: Vec<OnceLock<Image>>,
     /// Bytes of the memory budget not yet taken.
     budget: AtomicUsize,
     disk: Option<OpenCache>,
@@ -59,15 +59,15 @@ impl Store {
         &self,
         index: usize,
         scaler: &mut Scaler,
-        show: impl FnOnce(&Picture) -> Result<()>,
+        show: impl FnOnce(&Image) -> Result<()>,
     ) -> Result<bool> {
-        if let Some(picture) = self.cached[index].get() {
-            return show(picture).map(|()| true);
+        if let Some(image) = self.cached[index].get() {
+            return show(image).map(|()| true);
         }
         match self.read(index, scaler) {
-            Ok(picture) => {
-                show(&picture)?;
-                self.keep(index, picture);
+            Ok(image) => {
+                show(&image)?;
+                self.keep(index, image);
                 Ok(true)
             }
             Err(error) => {
@@ -77,24 +77,24 @@ impl Store {
         }
     }
 
-    fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Picture> {
+    fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Image> {
         let sample = &self.samples[index];
         sample.check_name()?;
         let decoded = match &self.disk {
-            Some(disk) => disk.picture(sample, &self.samples, scaler)?,
+            Some(disk) => disk.image(sample, &self.samples, scaler)?,
             None => {
                 let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
                 scaler.read(file, &sample.path, self.size, self.decode)?
             }
         };
         let Decoded {
-            picture,
+            image,
             is_truncated,
         } = decoded;
         if is_truncated {
             self.truncated_samples().samples.insert(index);
         }
-        Ok(picture)
+        Ok(image)
     }
 
     /// To be called when an epoch's last worker has made its last batch.
@@ -139,16 +139,16 @@ impl Store {
         paths.collect()
     }
 
-    fn keep(&self, index: usize, picture: Picture) {
-        let bytes = picture.pixels().len();
+    fn keep(&self, index: usize, image: Image) {
+        let bytes = image.pixels().len();
         let take = |budget: usize| budget.checked_sub(bytes);
         if self
             .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
         {
-            // Should another epoch have been quicker, its picture is the same.
-            let _ = self.cached[index].set(picture);
+            // Should another epoch have been quicker, its image is the same.
+            let _ = self.cached[index].set(image);
         }
     }
 

@@ -1,38 +1,38 @@
-//! Several views of one picture, whose answers are averaged.
+//! Several views of one image, whose answers are averaged.
 
 use serde::{Deserialize, Serialize};
 
 use crate::augment::flip_horizontally;
-use crate::decode::Picture;
+use crate::decode::Image;
 
 /// Steps of [`View::Shift`] a side: MNIST's.
 const STEPS: i64 = 28;
 
-/// Test-time augmentation: the views of every picture that a network is asked about.
+/// Test-time augmentation: the views of every image that a network is asked about.
 ///
 /// ```
-/// use mnist_data::{Picture, TtaConfig};
+/// use mnist_data::{Image, TtaConfig};
 ///
-/// let picture = Picture::from_gray(2, 1, vec![1, 2])?;
-/// let views: Vec<Picture> = TtaConfig::Flip.views().iter().map(|view| view.of(&picture)).collect();
-/// assert_eq!(views[0], picture);
+/// let image = Image::from_gray(2, 1, vec![1, 2])?;
+/// let views: Vec<Image> = TtaConfig::Flip.views().iter().map(|view| view.of(&image)).collect();
+/// assert_eq!(views[0], image);
 /// assert_eq!(views[1].pixels(), [2, 1]);
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TtaConfig {
-    /// The picture alone.
+    /// The image alone.
     #[default]
     None,
-    /// The picture and its mirror image, for photographs.
+    /// The image and its mirror image, for photographs.
     Flip,
-    /// The picture and four that are shifted by a step of [`View::Shift`], to the left, to the right, up and down,
+    /// The image and four that are shifted by a step of [`View::Shift`], to the left, to the right, up and down,
     /// for digits.
     Shifts,
 }
 
-/// One view of a picture.
+/// One view of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
     /// As it is.
@@ -51,7 +51,7 @@ pub enum View {
 }
 
 impl TtaConfig {
-    /// The views in their fixed order, which begins with the picture as it is.
+    /// The views in their fixed order, which begins with the image as it is.
     #[must_use]
     pub fn views(self) -> &'static [View] {
         match self {
@@ -69,20 +69,20 @@ impl TtaConfig {
 }
 
 impl View {
-    /// This view of a picture, of the same size and channels.
+    /// This view of an image, of the same size and channels.
     #[must_use]
-    pub fn of(self, picture: &Picture) -> Picture {
-        let mut view = picture.clone();
+    pub fn of(self, image: &Image) -> Image {
+        let mut view = image.clone();
         match self {
             Self::Identity => {}
             Self::HorizontalFlip => flip_horizontally(&mut view),
-            Self::Shift { x, y } => shift(picture, x, y, view.pixels_mut()),
+            Self::Shift { x, y } => shift(image, x, y, view.pixels_mut()),
         }
         view
     }
 }
 
-fn shift(source: &Picture, x: i32, y: i32, target: &mut [u8]) {
+fn shift(source: &Image, x: i32, y: i32, target: &mut [u8]) {
     let (width, height) = (source.width() as usize, source.height() as usize);
     let channels = usize::from(source.channels());
     // Sides are at most 32,768, so that every place fits.

@@ -8,9 +8,9 @@ use std::path::Path;
 use candle_core::Device;
 use engine::Plan;
 
-use crate::given::Given;
 use crate::load::{Names, compare, fill};
 use crate::nearest::nearest;
+use crate::overrides::Overrides;
 use crate::parameters::Values;
 use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
@@ -39,10 +39,10 @@ pub struct Loaded<M = Network> {
 /// An open weights file, safetensors or PyTorch's, whose names have been recognised.
 ///
 /// ```no_run
-/// use mobilenet::weights::{Given, Source};
+/// use mobilenet::weights::{Overrides, Source};
 /// use mobilenet::{ModelConfig, Network, Variant};
 ///
-/// let mut source = Source::open("mobilenetv3_large_100.safetensors".as_ref(), Given::default())?;
+/// let mut source = Source::open("mobilenetv3_large_100.safetensors".as_ref(), Overrides::default())?;
 /// let model = source.adapt(&ModelConfig::new(Variant::Large, 5))?;
 /// let mut network = Network::new(&model, 1, &candle_core::Device::Cpu)?;
 /// println!("{}", source.load_into(&mut network)?);
@@ -53,7 +53,7 @@ pub struct Source {
     /// What the file says of itself, and of its network.
     metadata: Option<(ModelConfig, WeightsMetadata)>,
     origin: Origin,
-    given: Given,
+    overrides: Overrides,
 }
 
 impl Source {
@@ -61,11 +61,11 @@ impl Source {
     ///
     /// # Errors
     /// If it is not a whole file of tensors, or their names are of no known scheme.
-    pub fn open(path: &Path, given: Given) -> Result<Source> {
-        Source::of_file(TensorFile::open(path)?, given)
+    pub fn open(path: &Path, overrides: Overrides) -> Result<Source> {
+        Source::of_file(TensorFile::open(path)?, overrides)
     }
 
-    pub(crate) fn of_file(file: TensorFile, given: Given) -> Result<Source> {
+    pub(crate) fn of_file(file: TensorFile, overrides: Overrides) -> Result<Source> {
         let metadata = match metadata(&file)? {
             None => None,
             Some(metadata) => match &metadata.model {
@@ -84,7 +84,7 @@ impl Source {
             file,
             metadata,
             origin,
-            given,
+            overrides,
         })
     }
 
@@ -118,7 +118,7 @@ impl Source {
             ..
         } = self.origin;
         let design = scheme.design();
-        self.with_given(match &self.metadata {
+        self.with_overrides(match &self.metadata {
             Some((model, _)) => model.clone(),
             None => ModelConfig {
                 head,
@@ -262,9 +262,9 @@ impl Source {
         })
     }
 
-    fn with_given(&self, mut model: ModelConfig) -> ModelConfig {
-        model.padding = self.given.padding.unwrap_or(model.padding);
-        let epsilon = self.given.batch_norm_epsilon;
+    fn with_overrides(&self, mut model: ModelConfig) -> ModelConfig {
+        model.padding = self.overrides.padding.unwrap_or(model.padding);
+        let epsilon = self.overrides.batch_norm_epsilon;
         model.batch_norm_epsilon = epsilon.unwrap_or(model.batch_norm_epsilon);
         model
     }
@@ -332,7 +332,7 @@ impl Source {
                 training: None,
             },
         };
-        self.given.clone().over(described, self.file.path())
+        self.overrides.clone().over(described, self.file.path())
     }
 
     /// What names and shapes do not tell of the network.
@@ -341,14 +341,14 @@ impl Source {
         if self.metadata.is_some() {
             return assumed;
         }
-        if self.given.batch_norm_epsilon.is_none() {
+        if self.overrides.batch_norm_epsilon.is_none() {
             let epsilon = model.batch_norm_epsilon;
             assumed.push(format!(
                 "batch-norm epsilon {epsilon}, as {}'s",
                 self.scheme()
             ));
         }
-        if self.given.padding.is_none() {
+        if self.overrides.padding.is_none() {
             let but = match self.scheme() {
                 Scheme::Timm => {
                     " (timm's tf_ models have \"same\" and epsilon 0.001, under the same names)"
@@ -362,12 +362,12 @@ impl Source {
 
     /// What a file with nothing but tensors does not tell of their use.
     fn assumed_use(&self, metadata: &WeightsMetadata) -> Vec<String> {
-        let given = &self.given;
+        let overrides = &self.overrides;
         let mut assumed = Vec::new();
-        if given.image_size.is_none() {
+        if overrides.image_size.is_none() {
             assumed.push(format!("images of {} pixels a side", metadata.image_size));
         }
-        if given.normalisation.is_none() {
+        if overrides.normalisation.is_none() {
             assumed.push("ImageNet's mean and standard deviation".to_owned());
         }
         assumed

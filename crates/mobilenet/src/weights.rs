@@ -20,7 +20,7 @@ use crate::{
     Result, Scheme,
 };
 
-pub use crate::given::Given;
+pub use crate::overrides::Overrides;
 pub use crate::source::{Loaded, Source};
 
 /// Key of the one entry in a file's metadata.
@@ -204,7 +204,7 @@ fn serialize(
 /// those of its model; the message says which. [`Error::BadNumbers`] if one of its numbers is
 /// NaN, infinite or a variance below 0.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
-    let loaded = Source::open(path, Given::default())?.load(device)?;
+    let loaded = Source::open(path, Overrides::default())?.load(device)?;
     Ok((loaded.network, loaded.metadata))
 }
 
@@ -213,8 +213,12 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> 
 /// # Errors
 /// As [`load`], and if what is given does not fit; [`Error::NotBuilt`] for a model of the zoo in
 /// a build without it.
-pub fn load_model(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<dyn Model>>> {
-    let loaded = inspect(path, given, device)?;
+pub fn load_model(
+    path: &Path,
+    overrides: Overrides,
+    device: &Device,
+) -> Result<Loaded<Box<dyn Model>>> {
+    let loaded = inspect(path, overrides, device)?;
     loaded.report.check_numbers(path)?;
     Ok(loaded)
 }
@@ -224,14 +228,18 @@ pub fn load_model(path: &Path, given: Given, device: &Device) -> Result<Loaded<B
 ///
 /// # Errors
 /// As [`load_model`], except [`Error::BadNumbers`].
-pub fn inspect(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<dyn Model>>> {
+pub fn inspect(
+    path: &Path,
+    overrides: Overrides,
+    device: &Device,
+) -> Result<Loaded<Box<dyn Model>>> {
     let file = TensorFile::open(path)?;
     let of_zoo = metadata(&file)?.and_then(|metadata| match &metadata.model {
         ModelDescription::Zoo(config) => Some((config.clone(), metadata)),
         ModelDescription::MobileNet(_) => None,
     });
     let Some((config, metadata)) = of_zoo else {
-        let loaded = Source::of_file(file, given)?.load_unchecked(device)?;
+        let loaded = Source::of_file(file, overrides)?.load_unchecked(device)?;
         return Ok(Loaded {
             network: Box::new(loaded.network),
             metadata: loaded.metadata,
@@ -241,7 +249,7 @@ pub fn inspect(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<
     let (network, report) = ZooNetwork::saved(&config, file, device)?;
     Ok(Loaded {
         network: Box::new(network),
-        metadata: given.over(metadata, path)?,
+        metadata: overrides.over(metadata, path)?,
         report,
     })
 }
@@ -251,7 +259,7 @@ pub fn inspect(path: &Path, given: Given, device: &Device) -> Result<Loaded<Box<
 /// # Errors
 /// As there.
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
-    Source::open(path, Given::default())?.load_into(network)
+    Source::open(path, Overrides::default())?.load_into(network)
 }
 
 impl WeightsMetadata {

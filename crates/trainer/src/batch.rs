@@ -53,7 +53,7 @@ impl DeviceBatch {
 /// A batch on its way through the loop.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) shown: Shown,
+    pub(crate) inputs: Inputs,
     /// Class of each image.
     pub(crate) labels: Vec<u32>,
     /// Weight of each image in the loss.
@@ -87,7 +87,7 @@ impl Batch {
 
 /// What a network is shown of a batch.
 #[derive(Debug)]
-pub(crate) enum Shown {
+pub(crate) enum Inputs {
     /// The images.
     Images(Images),
     /// Their pooled features `[n, features]`, which only the head is shown.
@@ -97,7 +97,7 @@ pub(crate) enum Shown {
 impl From<DeviceBatch> for Batch {
     fn from(batch: DeviceBatch) -> Self {
         Self {
-            shown: Shown::Images(batch.images),
+            inputs: Inputs::Images(batch.images),
             labels: batch.labels,
             weights: batch.weights,
             mix: batch.mix,

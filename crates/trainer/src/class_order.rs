@@ -6,7 +6,7 @@ use mnist_data::{Classes, ImageFolder};
 use mobilenet::ClassOrder;
 use mobilenet::weights::WeightsMetadata;
 
-use crate::{Error, Result, Tally};
+use crate::{ConfusionMatrix, Error, Result};
 
 /// Share of the images by which another order has to be better to refute the assumed one.
 const MARGIN: f64 = 0.05;
@@ -67,7 +67,7 @@ impl Order {
     /// # Errors
     ///
     /// [`Error::ClassOrder`] with the accuracies of both.
-    pub(crate) fn check(&self, tally: &Tally, data: &Path) -> Result<()> {
+    pub(crate) fn check(&self, confusion: &ConfusionMatrix, data: &Path) -> Result<()> {
         if self.known != ClassOrder::SortedNames {
             return Ok(());
         }
@@ -76,15 +76,15 @@ impl Order {
             "the numbers in them sorted by value",
         );
         let mut orders = vec![by_number];
-        if let Some(order) = by_majority(tally, self.classes.len()) {
+        if let Some(order) = by_majority(confusion, self.classes.len()) {
             orders.push((order, "each output as the class it is given most of"));
         }
         for (labels, order) in orders {
-            let other = accuracy_in(&labels, tally);
+            let other = accuracy_in(&labels, confusion);
             if let Some(other) = other {
                 return Err(Error::ClassOrder {
                     data: data.to_owned(),
-                    as_text: tally.accuracy(),
+                    as_text: confusion.accuracy(),
                     order,
                     other,
                 });
@@ -95,41 +95,41 @@ impl Order {
 }
 
 /// The accuracy with the outputs standing for these labels, if it is better beyond chance.
-fn accuracy_in(labels: &[usize], tally: &Tally) -> Option<f64> {
+fn accuracy_in(labels: &[usize], confusion: &ConfusionMatrix) -> Option<f64> {
     let moved = labels.iter().enumerate();
     let moved = moved.filter(|(output, label)| output != *label);
     let (mut gained, mut lost) = (0, 0);
     for (output, &label) in moved {
-        gained += tally.count(label, output);
-        lost += tally.count(output, output);
+        gained += confusion.count(label, output);
+        lost += confusion.count(output, output);
     }
-    let (total, difference) = (tally.total() as f64, gained as f64 - lost as f64);
+    let (total, difference) = (confusion.total() as f64, gained as f64 - lost as f64);
     // McNemar's test: of the images that one order alone gets right, chance would give half
     // to each.
     let chance = ((gained + lost) as f64).sqrt();
     let is_better = difference > MARGIN * total && difference > DEVIATIONS * chance;
-    is_better.then(|| tally.accuracy() + difference / total)
+    is_better.then(|| confusion.accuracy() + difference / total)
 }
 
 /// The label that each output is given most of, if that is another one for each, and the network
 /// is right there for most images, of which there are enough: of so many orders, one fits a poor
 /// network by chance.
-fn by_majority(tally: &Tally, classes: usize) -> Option<Vec<usize>> {
-    if tally.total() < (ENOUGH * classes) as u64 {
+fn by_majority(confusion: &ConfusionMatrix, classes: usize) -> Option<Vec<usize>> {
+    if confusion.total() < (ENOUGH * classes) as u64 {
         return None;
     }
     let mut is_taken = vec![false; classes];
     let mut right = 0;
     let mut labels = Vec::with_capacity(classes);
     for output in 0..classes {
-        let label = (0..classes).max_by_key(|&label| tally.count(label, output))?;
+        let label = (0..classes).max_by_key(|&label| confusion.count(label, output))?;
         if std::mem::replace(&mut is_taken[label], true) {
             return None;
         }
-        right += tally.count(label, output);
+        right += confusion.count(label, output);
         labels.push(label);
     }
-    (2 * right > tally.total()).then_some(labels)
+    (2 * right > confusion.total()).then_some(labels)
 }
 
 /// The places of names in the order in which runs of digits are compared by their value.
@@ -197,16 +197,16 @@ mod tests {
 
     /// Judges by images of which each output takes `each` of the label that `order` gives it.
     fn judged(order: &[usize], each: usize) -> Result<()> {
-        let mut tally = Tally::new(AS_TEXT.len());
+        let mut confusion = ConfusionMatrix::new(AS_TEXT.len());
         for (output, &label) in order.iter().enumerate() {
             let (label, output) = (vec![label as u32; each], vec![output as u32; each]);
-            tally.add(&label, &output).unwrap();
+            confusion.add(&label, &output).unwrap();
         }
         let order = Order {
             classes: Classes::new(names(&AS_TEXT)).unwrap(),
             known: ClassOrder::SortedNames,
         };
-        order.check(&tally, Path::new("data"))
+        order.check(&confusion, Path::new("data"))
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct EpochReport {
     pub val_loss: f64,
     /// Share of the validation images classified correctly.
     pub val_accuracy: f64,
-    /// F1 averaged over the classes that occur in validation; see [`Tally::macro_scores`](crate::Tally::macro_scores).
+    /// F1 averaged over the classes that occur in validation; see [`ConfusionMatrix::macro_scores`](crate::ConfusionMatrix::macro_scores).
     pub val_macro_f1: f64,
     /// Learning rate of the epoch's last step.
     pub learning_rate: f64,

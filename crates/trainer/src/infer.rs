@@ -11,10 +11,10 @@ use mnist_data::{
 use mobilenet::{ClassOrder, Model};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Shown};
+use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
-use crate::{Classifier, Error, Objective, Result, Tally, Targets};
+use crate::{Classifier, ConfusionMatrix, Error, Objective, Result, Targets};
 
 /// How images are fed to a trained network.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +87,7 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Mean cross-entropy.
     pub loss: f64,
-    /// Precision averaged over the classes that occur; see [`Tally::macro_scores`].
+    /// Precision averaged over the classes that occur; see [`ConfusionMatrix::macro_scores`].
     pub macro_precision: f64,
     /// Recall averaged over them.
     pub macro_recall: f64,
@@ -180,11 +180,11 @@ pub fn evaluate(
         progress.advance(batch.labels.len() as u64);
         Ok((logits, batch.labels))
     });
-    let tally = count(classifier.classes(), answers);
+    let confusion = count(classifier.classes(), answers);
     progress.finish();
-    let tally = tally?;
-    order.check(&tally, data)?;
-    Ok(report(&tally, &order, &loader.skipped_by_label()))
+    let confusion = confusion?;
+    order.check(&confusion, data)?;
+    Ok(report(&confusion, &order, &loader.skipped_by_label()))
 }
 
 /// How many images of each class a loader has left out; classes without any are not there.
@@ -194,17 +194,21 @@ pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<St
     counts.filter_map(named).collect()
 }
 
-fn report(tally: &Tally, order: &Order, skipped: &BTreeMap<usize, usize>) -> Evaluation {
-    let averages = tally.macro_scores();
-    let scores = tally.class_scores();
+fn report(
+    confusion: &ConfusionMatrix,
+    order: &Order,
+    skipped: &BTreeMap<usize, usize>,
+) -> Evaluation {
+    let averages = confusion.macro_scores();
+    let scores = confusion.class_scores();
     let names = order.classes.names();
-    let left_out = (0..names.len()).filter(|class| !tally.occurs(*class));
+    let left_out = (0..names.len()).filter(|class| !confusion.occurs(*class));
     let classes = names.iter().zip(scores).enumerate();
     Evaluation {
-        images: tally.total(),
+        images: confusion.total(),
         skipped: skipped.values().sum(),
-        accuracy: tally.accuracy(),
-        loss: tally.mean_loss(),
+        accuracy: confusion.accuracy(),
+        loss: confusion.mean_loss(),
         macro_precision: averages.precision,
         macro_recall: averages.recall,
         macro_f1: averages.f1,
@@ -213,14 +217,14 @@ fn report(tally: &Tally, order: &Order, skipped: &BTreeMap<usize, usize>) -> Eva
         classes: classes
             .map(|(label, (name, scores))| ClassReport {
                 name: name.clone(),
-                support: tally.support(label),
+                support: confusion.support(label),
                 skipped: skipped.get(&label).copied().unwrap_or(0),
                 precision: scores.precision,
                 recall: scores.recall,
                 f1: scores.f1,
             })
             .collect(),
-        confusion: tally.confusion(),
+        confusion: confusion.confusion(),
     }
 }
 
@@ -230,15 +234,15 @@ pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
     by_features: bool,
-) -> Result<Tally> {
+) -> Result<ConfusionMatrix> {
     let answers = batches.map(|batch| {
         let batch = batch?;
-        let logits = match &batch.shown {
-            Shown::Features(features) => network.infer_head(features)?,
-            Shown::Images(images) if by_features => {
+        let logits = match &batch.inputs {
+            Inputs::Features(features) => network.infer_head(features)?,
+            Inputs::Images(images) if by_features => {
                 network.infer_head(&network.features(images)?)?
             }
-            Shown::Images(images) => network.infer(images)?,
+            Inputs::Images(images) => network.infer(images)?,
         };
         Ok((logits, batch.labels))
     });
@@ -249,17 +253,17 @@ pub(crate) fn score(
 fn count(
     classes: usize,
     answers: impl Iterator<Item = Result<(Tensor, Vec<u32>)>>,
-) -> Result<Tally> {
+) -> Result<ConfusionMatrix> {
     let loss = Objective::cross_entropy(classes);
-    let mut tally = Tally::new(classes);
+    let mut confusion = ConfusionMatrix::new(classes);
     for answer in answers {
         let (logits, labels) = answer?;
         let weights = vec![1.0; labels.len()];
         let mean = loss.apply(&logits, &Targets::of(&labels, &weights))?;
-        tally.add(&labels, &predicted_classes(&logits)?)?;
-        tally.add_loss(mean.mean, mean.weight);
+        confusion.add(&labels, &predicted_classes(&logits)?)?;
+        confusion.add_loss(mean.mean, mean.weight);
     }
-    Ok(tally)
+    Ok(confusion)
 }
 
 /// The class with the largest logit of each row; the first of equals.

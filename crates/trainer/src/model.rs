@@ -41,7 +41,7 @@ pub(crate) fn start(config: &RunConfig, classes: &[String], device: &Device) -> 
             let Some(path) = pretrained else {
                 return Ok(Start::new(Network::new(&model, seed, device)?, None));
             };
-            let mut source = Source::open(path, config.given())?;
+            let mut source = Source::open(path, config.overrides())?;
             let mut network = Network::new(&source.adapt(&model)?, seed, device)?;
             let report = source.load_classes(&mut network, classes)?;
             Ok(Start {

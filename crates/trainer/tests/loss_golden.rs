@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor, Var};
 use serde::Deserialize;
 use trainer::config::LossConfig;
-use trainer::{Mixed, Objective, Targets, Teaching};
+use trainer::{Distillation, Mixed, Objective, Targets};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -85,15 +85,15 @@ fn ours(batch: &Batch, case: &Case) -> (f64, Vec<Vec<f32>>) {
         .map(|row| row.iter().rev().map(|z| z * 0.5).collect())
         .collect();
     let teacher = Tensor::new(reversed, &Device::Cpu).unwrap();
-    let teaching = case.temperature.zip(case.teacher);
-    let teaching = teaching.map(|(temperature, weight)| Teaching {
+    let distillation = case.temperature.zip(case.teacher);
+    let distillation = distillation.map(|(temperature, weight)| Distillation {
         logits: &teacher,
         temperature,
         weight,
     });
     let loss = Objective::new(&case.loss, 5, [])
         .unwrap()
-        .taught(&logits, &targets, teaching)
+        .taught(&logits, &targets, distillation)
         .unwrap();
     let gradients = loss.surrogate().backward().unwrap();
     let gradient = gradients.get(&logits).unwrap().to_vec2().unwrap();

@@ -4,7 +4,7 @@ use mobilenet::ClassOrder;
 use trainer::{Error, Evaluation, InferenceOptions};
 
 use crate::args::EvaluateArgs;
-use crate::shown::shown;
+use crate::escape::escaped;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ fn assumed(result: &Evaluation) -> Option<String> {
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let more = (count > LISTED).then(|| format!("… {count} in all"));
-    let names = names.take(LISTED).map(|name| shown(name).into_owned());
+    let names = names.take(LISTED).map(|name| escaped(name).into_owned());
     names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
@@ -76,7 +76,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     if result.skipped > 0 {
         writeln!(out, "skipped {}", result.skipped)?;
         for class in result.classes.iter().filter(|class| class.skipped > 0) {
-            writeln!(out, "skipped of {} {}", shown(&class.name), class.skipped)?;
+            writeln!(out, "skipped of {} {}", escaped(&class.name), class.skipped)?;
         }
     }
     writeln!(out, "accuracy {:.4}", result.accuracy)?;
@@ -84,7 +84,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     let names: Vec<_> = result
         .classes
         .iter()
-        .map(|class| shown(&class.name))
+        .map(|class| escaped(&class.name))
         .collect();
     let name = names.iter().map(|name| name.chars().count()).max();
     let width = name.unwrap_or(0).max("macro average".len());

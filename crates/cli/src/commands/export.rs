@@ -16,7 +16,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     files::Unfinished::create(&args.out)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     super::use_threads(trainer::cpu_threads(None))?;
-    let source = Source::open(&args.weights, super::given(&args.given)?)?;
+    let source = Source::open(&args.weights, super::overrides(&args.overrides)?)?;
     let loaded = source.load(&Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let save = |scheme| save_as(&args.out, network, metadata, scheme);

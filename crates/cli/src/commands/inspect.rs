@@ -4,11 +4,11 @@ use candle_core::Device;
 use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
-use crate::shown::shown;
+use crate::escape::escaped;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let given = super::given(&args.given)?;
-    let loaded = weights::inspect(&args.weights, given, &Device::Cpu)?;
+    let overrides = super::overrides(&args.overrides)?;
+    let loaded = weights::inspect(&args.weights, overrides, &Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let mut out = super::stdout();
     writeln!(out, "model               {}", metadata.model.name())?;
@@ -35,7 +35,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         writeln!(out, "epoch               {epoch}")?;
         writeln!(out, "score               {score:.5}")?;
     }
-    let names = metadata.class_names.iter().map(|name| shown(name));
+    let names = metadata.class_names.iter().map(|name| escaped(name));
     let names: Vec<_> = names.collect();
     let unnamed = match metadata.class_order.is_named() {
         true => "",
@@ -49,12 +49,12 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     )?;
     writeln!(out, "parameters          {}", network.parameters().len())?;
     let report = loaded.report.to_string();
-    let report: Vec<_> = report.lines().map(shown).collect();
+    let report: Vec<_> = report.lines().map(escaped).collect();
     let report = report.join("\n                    ");
     writeln!(out, "file                {report}\n")?;
     for (name, tensor) in network.tensors()? {
         let dtype = format!("{:?}", tensor.dtype()).to_lowercase();
-        writeln!(out, "{:56} {dtype} {:?}", shown(&name), tensor.dims())?;
+        writeln!(out, "{:56} {dtype} {:?}", escaped(&name), tensor.dims())?;
     }
     out.flush()?;
     Ok(())

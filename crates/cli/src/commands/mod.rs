@@ -20,11 +20,11 @@ use anyhow::Context;
 use candle_core::Device;
 use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
 use mobilenet::Model;
-use mobilenet::weights::{self, Given, Loaded, WeightsMetadata};
+use mobilenet::weights::{self, Loaded, Overrides, WeightsMetadata};
 use trainer::config::check_batch;
 use trainer::{Classifier, InferenceOptions, RunDir};
 
-use crate::args::{GivenArgs, InferenceArgs, RunArgs};
+use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
 
 pub(crate) use cross_validate::cross_validate;
@@ -91,7 +91,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
     let networks = weights.iter().map(|weights| {
-        let loaded = load(weights, &args.given, &device)?;
+        let loaded = load(weights, &args.overrides, &device)?;
         // A file that describes itself leaves nothing to be said.
         if !loaded.report.assumed.is_empty() {
             terminal.line(&format!("{}: {}", weights.display(), loaded.report));
@@ -134,22 +134,22 @@ fn on_bad_image(args: &InferenceArgs) -> BadImage {
 /// A network from a file of whatever origin.
 fn load(
     weights: &Path,
-    args: &GivenArgs,
+    args: &OverrideArgs,
     device: &Device,
 ) -> anyhow::Result<Loaded<Box<dyn Model>>> {
-    Ok(weights::load_model(weights, given(args)?, device)?)
+    Ok(weights::load_model(weights, overrides(args)?, device)?)
 }
 
 /// What the arguments say of a file.
-fn given(args: &GivenArgs) -> anyhow::Result<Given> {
+fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     let classes = args.classes.as_deref().map(Classes::read).transpose()?;
-    Ok(Given {
+    Ok(Overrides {
         image_size: args.image_size.map(NonZeroUsize::get),
         class_names: classes.map(|classes| classes.names().to_vec()),
         ..if args.tensorflow {
-            Given::tensorflow()
+            Overrides::tensorflow()
         } else {
-            Given::default()
+            Overrides::default()
         }
     })
 }

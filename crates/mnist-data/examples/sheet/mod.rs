@@ -38,10 +38,10 @@ pub(crate) fn draw(
     for (column, mut epoch) in columns.enumerate() {
         let batch = epoch.next().ok_or("an epoch has a batch")??;
         for (row, pixels) in batch.pixels.chunks_exact(size * size * 3).enumerate() {
-            let picture = RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
-            let picture = picture.ok_or("a picture has its size")?;
+            let image = RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
+            let image = image.ok_or("an image has its size")?;
             let [x, y] = [column, row].map(|place| i64::from(place as u32 * side + GAP));
-            image::imageops::replace(&mut sheet, &picture, x, y);
+            image::imageops::replace(&mut sheet, &image, x, y);
         }
     }
     Ok(sheet)

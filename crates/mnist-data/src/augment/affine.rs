@@ -7,10 +7,10 @@ use super::config::{require, require_range};
 use super::random::{around_zero, uniform};
 use crate::error::Result;
 
-/// A random affine map about the middle of the picture, bilinear:
+/// A random affine map about the middle of the image, bilinear:
 /// `torchvision.transforms.v2.RandomAffine`.
 ///
-/// What lies outside of the picture has the shade `fill`; a pixel on the border is a blend of both.
+/// What lies outside of the image has the shade `fill`; a pixel on the border is a blend of both.
 /// Shifts are not rounded to whole pixels, as torchvision's are: of a digit of 32 pixels that would leave
 /// three places a side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ impl AffineConfig {
         )
     }
 
-    /// How one picture of this size is moved.
+    /// How one image of this size is moved.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> AffineParameters {
         let angle = around_zero(rng, self.degrees);
         let translate = [
@@ -109,7 +109,7 @@ impl AffineParameters {
 }
 
 /// Where a pixel of the output comes from: `x' = x[0]·x + x[1]·y + x[2]`, and `y'` likewise, in pixels from
-/// the middle of the picture to the right and down.
+/// the middle of the image to the right and down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct InverseAffine {
     pub(crate) x: [f64; 3],
@@ -141,7 +141,7 @@ impl InverseAffine {
         }
     }
 
-    /// The same map of the mirrored picture.
+    /// The same map of the mirrored image.
     pub(crate) fn of_flipped(self, horizontally: bool, vertically: bool) -> Self {
         let negated = |row: [f64; 3], yes: bool| if yes { row.map(|v| -v) } else { row };
         Self {

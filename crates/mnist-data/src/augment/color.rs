@@ -1,41 +1,41 @@
 //! Brightness, contrast, saturation and hue, with the results of `torchvision.transforms.v2.functional` on
 //! uint8 images: each cuts fractions off where it makes bytes.
 
-use crate::decode::Picture;
+use crate::decode::Image;
 
 /// Replaces every byte by what `table` has for it.
-pub(crate) fn look_up(picture: &mut Picture, table: &[u8; 256]) {
-    for byte in picture.pixels_mut() {
+pub(crate) fn look_up(image: &mut Image, table: &[u8; 256]) {
+    for byte in image.pixels_mut() {
         *byte = table[usize::from(*byte)];
     }
 }
 
 /// `factor` times every byte: `adjust_brightness`.
-pub(crate) fn adjust_brightness(picture: &mut Picture, factor: f32) {
-    look_up(picture, &blended(factor, 0.0));
+pub(crate) fn adjust_brightness(image: &mut Image, factor: f32) {
+    look_up(image, &blended(factor, 0.0));
 }
 
 /// Away from the mean grey level by `factor`: `adjust_contrast`.
-pub(crate) fn adjust_contrast(picture: &mut Picture, factor: f32) {
+pub(crate) fn adjust_contrast(image: &mut Image, factor: f32) {
     if factor == 1.0 {
         return;
     }
-    let pixels = picture.pixels();
-    let sum: u64 = match picture.channels() {
+    let pixels = image.pixels();
+    let sum: u64 = match image.channels() {
         1 => pixels.iter().map(|&byte| u64::from(byte)).sum(),
         _ => pixels.chunks_exact(3).map(|rgb| u64::from(gray(rgb))).sum(),
     };
-    let count = pixels.len() / usize::from(picture.channels());
+    let count = pixels.len() / usize::from(image.channels());
     let mean = sum as f64 / count as f64;
-    look_up(picture, &blended(factor, mean as f32));
+    look_up(image, &blended(factor, mean as f32));
 }
 
-/// Away from each pixel's own grey by `factor`: `adjust_saturation`. Nothing for a gray picture.
-pub(crate) fn adjust_saturation(picture: &mut Picture, factor: f32) {
-    if picture.channels() == 1 || factor == 1.0 {
+/// Away from each pixel's own grey by `factor`: `adjust_saturation`. Nothing for a gray image.
+pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
+    if image.channels() == 1 || factor == 1.0 {
         return;
     }
-    for rgb in picture.pixels_mut().chunks_exact_mut(3) {
+    for rgb in image.pixels_mut().chunks_exact_mut(3) {
         let gray = gray(rgb) as f32 * (1.0 - factor);
         for byte in rgb {
             *byte = (f32::from(*byte) * factor + gray) as u8;
@@ -43,12 +43,12 @@ pub(crate) fn adjust_saturation(picture: &mut Picture, factor: f32) {
     }
 }
 
-/// Every hue moved by `shift` circles (-0.5 to 0.5): `adjust_hue`. Nothing for a gray picture.
-pub(crate) fn adjust_hue(picture: &mut Picture, shift: f32) {
-    if picture.channels() == 1 || shift == 0.0 {
+/// Every hue moved by `shift` circles (-0.5 to 0.5): `adjust_hue`. Nothing for a gray image.
+pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
+    if image.channels() == 1 || shift == 0.0 {
         return;
     }
-    for rgb in picture.pixels_mut().chunks_exact_mut(3) {
+    for rgb in image.pixels_mut().chunks_exact_mut(3) {
         let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(|byte| f32::from(byte) / 255.0);
         let (hue, saturation, value) = hsv(r, g, b);
         let moved = within_circle(hue + shift);

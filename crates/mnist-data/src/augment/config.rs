@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Which random changes the pictures of an epoch undergo, in the order of the fields.
+/// Which random changes the images of an epoch undergo, in the order of the fields.
 ///
 /// In a configuration file, `preset` says where to start from, and each further key is an operation: left out,
 /// it is as in the preset; `false` switches it off; `true` switches it on; a table switches it on and sets some
@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 pub struct AugmentConfig {
     /// Where it started from.
     pub preset: Preset,
-    /// A part of the picture at full size.
+    /// A part of the image at full size.
     pub resized_crop: Option<ResizedCropConfig>,
     /// Left and right exchanged.
     pub horizontal_flip: Option<FlipConfig>,
@@ -51,7 +51,7 @@ pub struct AugmentConfig {
     pub rand_augment: Option<RandAugmentConfig>,
     /// Brightness, contrast, saturation and hue.
     pub color_jitter: Option<ColorJitterConfig>,
-    /// A hole in the picture.
+    /// A hole in the image.
     pub erasing: Option<ErasingConfig>,
 }
 
@@ -59,7 +59,7 @@ pub struct AugmentConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Pictures as they are.
+    /// Images as they are.
     #[default]
     None,
     /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
@@ -102,7 +102,7 @@ impl From<Preset> for AugmentConfig {
 }
 
 impl Default for AugmentConfig {
-    /// Pictures as they are.
+    /// Images as they are.
     fn default() -> Self {
         Preset::None.into()
     }
@@ -136,7 +136,7 @@ impl AugmentConfig {
             ),
         ] {
             if flip.is_some() && self.preset == Preset::Digits {
-                let problem = "is on with preset = \"digits\", where a mirrored picture is another character or none, \
+                let problem = "is on with preset = \"digits\", where a mirrored image is another character or none, \
                                so that its label would be wrong; leave it out, or take preset = \"none\" and set affine";
                 return Err(Error::Setting {
                     setting: key,

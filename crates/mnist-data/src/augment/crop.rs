@@ -1,20 +1,20 @@
-//! A part of the picture at full size.
+//! A part of the image at full size.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::config::{require_range, require_shares};
 use super::random::{log_uniform, uniform};
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
 /// A part of random area and shape, resized to the whole with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// A [`Loader`](crate::Loader) cuts parts from pictures that it keeps 8/7 as large as those in a batch
+/// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
 /// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
-/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As the kept pictures
+/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As the kept images
 /// have been resized to squares, `ratio` is that of the part in such a square: of a file of 2:1, a part of ratio 1
 /// shows something of 2:1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ use crate::shuffle::below;
 pub struct ResizedCropConfig {
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
-    /// The smallest and the largest ratio of width to height in the picture that is cut, 0.1 to 10.
+    /// The smallest and the largest ratio of width to height in the image that is cut, 0.1 to 10.
     pub ratio: [f64; 2],
 }
 
@@ -51,7 +51,7 @@ impl ResizedCropConfig {
         require_range("augment.resized_crop.ratio", self.ratio, [0.1, 10.0])
     }
 
-    /// The part of one picture of this size. Where ten tries give none that fits inside, it is the largest of
+    /// The part of one image of this size. Where ten tries give none that fits inside, it is the largest of
     /// an allowed shape in the middle.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {
         let area = f64::from(width) * f64::from(height);
@@ -93,19 +93,19 @@ pub(super) fn rounded(side: f64) -> u32 {
     side.round_ties_even() as u32
 }
 
-/// The pixels of a part, which lies inside of the picture.
-pub(crate) fn cut(picture: &Picture, part: Part) -> Result<Picture> {
-    let channels = usize::from(picture.channels());
-    let stride = picture.width() as usize * channels;
+/// The pixels of a part, which lies inside of the image.
+pub(crate) fn cut(image: &Image, part: Part) -> Result<Image> {
+    let channels = usize::from(image.channels());
+    let stride = image.width() as usize * channels;
     let (start, length) = (
         part.left as usize * channels,
         part.width as usize * channels,
     );
-    let rows = picture.pixels().chunks_exact(stride);
+    let rows = image.pixels().chunks_exact(stride);
     let rows = rows.skip(part.top as usize).take(part.height as usize);
     let mut pixels = Vec::with_capacity(length * part.height as usize);
     for row in rows {
         pixels.extend_from_slice(&row[start..start + length]);
     }
-    Picture::from_raw(part.width, part.height, picture.channels(), pixels)
+    Image::from_raw(part.width, part.height, image.channels(), pixels)
 }

@@ -49,7 +49,7 @@ impl ElasticConfig {
         )
     }
 
-    /// The displacements of one picture: `[height, width]` of x and y, in pixels.
+    /// The displacements of one image: `[height, width]` of x and y, in pixels.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Vec<[f32; 2]> {
         let (width, height) = (width as usize, height as usize);
         let mut noise = || -> Vec<f32> {
@@ -61,7 +61,7 @@ impl ElasticConfig {
     }
 
     /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision counts in sides of
-    /// the picture, of which a side is 2 long: hence the half.
+    /// the image, of which a side is 2 long: hence the half.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
         let mut field = blur_rows(noise, width, &kernel);
@@ -129,7 +129,7 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
 }
 
 /// Which of `count` values stands at place `at - reach` of a line that is reflected beyond its ends, as
-/// torchvision pads it, and as often as a wide Gaussian on a small picture needs, where torchvision gives up.
+/// torchvision pads it, and as often as a wide Gaussian on a small image needs, where torchvision gives up.
 fn reflected(at: usize, reach: usize, count: usize) -> usize {
     let period = (2 * (count - 1)).max(1);
     // Whole periods more keep it positive.

@@ -1,4 +1,4 @@
-//! A hole in the picture.
+//! A hole in the image.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{require, require_range, require_shares};
 use super::crop::{Part, rounded};
 use super::random::{chance, log_uniform, uniform};
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
@@ -46,7 +46,7 @@ pub enum Random {
 }
 
 impl Default for ErasingConfig {
-    /// torchvision's: every second picture, 2 to 33 % of it, ratios of 0.3 to 3.3, black.
+    /// torchvision's: every second image, 2 to 33 % of it, ratios of 0.3 to 3.3, black.
     fn default() -> Self {
         Self {
             p: 0.5,
@@ -69,16 +69,16 @@ impl ErasingConfig {
         require_range("augment.erasing.ratio", self.ratio, [0.1, 10.0])
     }
 
-    pub(crate) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
+    pub(crate) fn apply(&self, image: &mut Image, rng: &mut impl Rng) {
         if !chance(rng, self.p) {
             return;
         }
-        let Some(hole) = self.hole(rng, picture.width(), picture.height()) else {
+        let Some(hole) = self.hole(rng, image.width(), image.height()) else {
             return;
         };
-        let channels = usize::from(picture.channels());
-        let stride = picture.width() as usize * channels;
-        let rows = picture.pixels_mut().chunks_exact_mut(stride);
+        let channels = usize::from(image.channels());
+        let stride = image.width() as usize * channels;
+        let rows = image.pixels_mut().chunks_exact_mut(stride);
         for row in rows.skip(hole.top as usize).take(hole.height as usize) {
             let erased =
                 &mut row[hole.left as usize * channels..][..hole.width as usize * channels];
@@ -89,7 +89,7 @@ impl ErasingConfig {
         }
     }
 
-    /// `None` where ten tries give none that is smaller than the picture.
+    /// `None` where ten tries give none that is smaller than the image.
     pub(crate) fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::require;
 use super::random::chance;
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 
 /// A mirror image now and then: `torchvision.transforms.v2.RandomHorizontalFlip` and `RandomVerticalFlip`.
@@ -17,7 +17,7 @@ pub struct FlipConfig {
 }
 
 impl Default for FlipConfig {
-    /// Every second picture.
+    /// Every second image.
     fn default() -> Self {
         Self { p: 0.5 }
     }
@@ -34,9 +34,9 @@ impl FlipConfig {
 }
 
 /// Exchanges left and right.
-pub(crate) fn flip_horizontally(picture: &mut Picture) {
-    let (width, channels) = (picture.width() as usize, usize::from(picture.channels()));
-    for row in picture.pixels_mut().chunks_exact_mut(width * channels) {
+pub(crate) fn flip_horizontally(image: &mut Image) {
+    let (width, channels) = (image.width() as usize, usize::from(image.channels()));
+    for row in image.pixels_mut().chunks_exact_mut(width * channels) {
         row.reverse();
         // Which has turned the colours round, too.
         if channels > 1 {
@@ -46,10 +46,10 @@ pub(crate) fn flip_horizontally(picture: &mut Picture) {
 }
 
 /// Exchanges top and bottom.
-pub(crate) fn flip_vertically(picture: &mut Picture) {
-    let stride = picture.width() as usize * usize::from(picture.channels());
-    let half = picture.height() as usize / 2 * stride;
-    let (upper, rest) = picture.pixels_mut().split_at_mut(half);
+pub(crate) fn flip_vertically(image: &mut Image) {
+    let stride = image.width() as usize * usize::from(image.channels());
+    let half = image.height() as usize / 2 * stride;
+    let (upper, rest) = image.pixels_mut().split_at_mut(half);
     let lower = rest.chunks_exact_mut(stride).rev();
     for (upper, lower) in upper.chunks_exact_mut(stride).zip(lower) {
         upper.swap_with_slice(lower);

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation};
 use super::config::require;
 use super::random::{around_zero, uniform};
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::shuffle_by;
 
 /// Brightness, contrast, saturation and hue by random factors, in random order:
-/// `torchvision.transforms.v2.ColorJitter`. Gray pictures have neither saturation nor hue.
+/// `torchvision.transforms.v2.ColorJitter`. Gray images have neither saturation nor hue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColorJitterConfig {
@@ -37,7 +37,7 @@ impl Default for ColorJitterConfig {
     }
 }
 
-/// What one picture undergoes.
+/// What one image undergoes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Jitter {
     /// The steps in their order: 0 is brightness, 1 contrast, 2 saturation and 3 hue.
@@ -65,7 +65,7 @@ impl ColorJitterConfig {
         )
     }
 
-    /// What one picture undergoes.
+    /// What one image undergoes.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Jitter {
         let mut order = [0, 1, 2, 3];
         shuffle_by(&mut order, rng);
@@ -81,13 +81,13 @@ impl ColorJitterConfig {
 }
 
 impl Jitter {
-    pub(crate) fn apply(&self, picture: &mut Picture) {
+    pub(crate) fn apply(&self, image: &mut Image) {
         for step in self.order {
             match step {
-                0 => adjust_brightness(picture, self.factors[0]),
-                1 => adjust_contrast(picture, self.factors[1]),
-                2 => adjust_saturation(picture, self.factors[2]),
-                _ => adjust_hue(picture, self.hue),
+                0 => adjust_brightness(image, self.factors[0]),
+                1 => adjust_contrast(image, self.factors[1]),
+                2 => adjust_saturation(image, self.factors[2]),
+                _ => adjust_hue(image, self.hue),
             }
         }
     }

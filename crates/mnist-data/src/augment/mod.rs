@@ -1,4 +1,4 @@
-//! Random changes of pictures, so that a network sees each epoch's anew.
+//! Random changes of images, so that a network sees each epoch's anew.
 
 mod affine;
 mod color;
@@ -33,25 +33,25 @@ use affine::InverseAffine;
 use flip::flip_vertically;
 use warp::warp;
 
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 use crate::resize::Scaler;
 
 /// The operations of an [`AugmentConfig`], ready to be applied.
 ///
 /// Cut and resize come first, then mirror images, affine map and elastic distortion as one resampling, then
-/// RandAugment, colour jitter and erasing. Gray pictures stay gray.
+/// RandAugment, colour jitter and erasing. Gray images stay gray.
 ///
 /// ```
-/// use mnist_data::{Augment, Draw, Picture, Preset};
+/// use mnist_data::{Augment, Draw, Image, Preset};
 ///
 /// let augment = Augment::new(&Preset::Digits.into())?;
-/// let picture = Picture::from_gray(4, 4, (0..16).map(|pixel| 16 * pixel).collect())?;
+/// let image = Image::from_gray(4, 4, (0..16).map(|pixel| 16 * pixel).collect())?;
 /// let draw = Draw { seed: 1, epoch: 0, index: 7 };
-/// let changed = augment.apply(&picture, 4, draw)?;
+/// let changed = augment.apply(&image, 4, draw)?;
 /// assert_eq!((changed.width(), changed.height(), changed.channels()), (4, 4, 1));
-/// assert_eq!(changed, augment.apply(&picture, 4, draw)?);
-/// assert_ne!(changed, augment.apply(&picture, 4, Draw { epoch: 1, ..draw })?);
+/// assert_eq!(changed, augment.apply(&image, 4, draw)?);
+/// assert_ne!(changed, augment.apply(&image, 4, Draw { epoch: 1, ..draw })?);
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct Augment {
     config: AugmentConfig,
 }
 
-/// Memory that is used again from picture to picture.
+/// Memory that is used again from image to image.
 #[derive(Default)]
 pub(crate) struct Scratch {
     scaler: Scaler,
@@ -75,51 +75,51 @@ impl Augment {
         Ok(Self { config })
     }
 
-    /// The picture as the epoch `draw.epoch` sees it, `size` × `size`. The same draw gives the same pixels.
+    /// The image as the epoch `draw.epoch` sees it, `size` × `size`. The same draw gives the same pixels.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a size of 0.
-    pub fn apply(&self, picture: &Picture, size: u32, draw: Draw) -> Result<Picture> {
-        self.apply_with(picture, size, draw, &mut Scratch::default())
+    pub fn apply(&self, image: &Image, size: u32, draw: Draw) -> Result<Image> {
+        self.apply_with(image, size, draw, &mut Scratch::default())
     }
 
     pub(crate) fn apply_with(
         &self,
-        picture: &Picture,
+        image: &Image,
         size: u32,
         draw: Draw,
         scratch: &mut Scratch,
-    ) -> Result<Picture> {
+    ) -> Result<Image> {
         let config = &self.config;
         let scaler = &mut scratch.scaler;
-        let mut picture = match &config.resized_crop {
+        let mut image = match &config.resized_crop {
             Some(crop) => {
                 let mut numbers = draw.numbers(Purpose::ResizedCrop);
-                let part = crop.draw(&mut numbers, picture.width(), picture.height());
-                scaler.resize(&crop::cut(picture, part)?, size)?
+                let part = crop.draw(&mut numbers, image.width(), image.height());
+                scaler.resize(&crop::cut(image, part)?, size)?
             }
-            None => scaler.resize(picture, size)?,
+            None => scaler.resize(image, size)?,
         };
-        self.move_pixels(&mut picture, draw, &mut scratch.padded);
+        self.move_pixels(&mut image, draw, &mut scratch.padded);
         if let Some(rand_augment) = &config.rand_augment {
             let mut numbers = draw.numbers(Purpose::RandAugment);
-            rand_augment.apply(&mut picture, &mut numbers, &mut scratch.padded);
+            rand_augment.apply(&mut image, &mut numbers, &mut scratch.padded);
         }
         if let Some(jitter) = &config.color_jitter {
             let mut numbers = draw.numbers(Purpose::ColorJitter);
-            jitter.draw(&mut numbers).apply(&mut picture);
+            jitter.draw(&mut numbers).apply(&mut image);
         }
         if let Some(erasing) = &config.erasing {
-            erasing.apply(&mut picture, &mut draw.numbers(Purpose::Erasing));
+            erasing.apply(&mut image, &mut draw.numbers(Purpose::Erasing));
         }
-        Ok(picture)
+        Ok(image)
     }
 
     /// Mirror images, affine map and elastic distortion. Where only the first are on, bytes change places;
-    /// else all are one map from the result's pixels to the picture's.
-    fn move_pixels(&self, picture: &mut Picture, draw: Draw, padded: &mut Vec<u8>) {
+    /// else all are one map from the result's pixels to the image's.
+    fn move_pixels(&self, image: &mut Image, draw: Draw, padded: &mut Vec<u8>) {
         let config = &self.config;
-        let (width, height) = (picture.width(), picture.height());
+        let (width, height) = (image.width(), image.height());
         let drawn = |flip: &Option<FlipConfig>, purpose| {
             let flip = flip.as_ref();
             flip.is_some_and(|flip| flip.draw(&mut draw.numbers(purpose)))
@@ -128,10 +128,10 @@ impl Augment {
         let vertically = drawn(&config.vertical_flip, Purpose::VerticalFlip);
         if config.affine.is_none() && config.elastic.is_none() {
             if horizontally {
-                flip_horizontally(picture);
+                flip_horizontally(image);
             }
             if vertically {
-                flip_vertically(picture);
+                flip_vertically(image);
             }
             return;
         }
@@ -148,7 +148,7 @@ impl Augment {
             |affine| affine.fill,
         );
         let map = map.of_flipped(horizontally, vertically);
-        let warped = warp(picture, &map, field.as_deref(), fill, padded);
-        picture.pixels_mut().copy_from_slice(&warped);
+        let warped = warp(image, &map, field.as_deref(), fill, padded);
+        image.pixels_mut().copy_from_slice(&warped);
     }
 }

@@ -9,7 +9,7 @@ use super::config::require;
 use super::random::chance;
 use super::tone::{adjust_sharpness, autocontrast, equalize, posterize, solarize};
 use super::warp::warp;
-use crate::decode::Picture;
+use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
@@ -21,11 +21,11 @@ const MAX_MAGNITUDE: u32 = 30;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugmentConfig {
-    /// Operations a picture, 0 to 14. One may come twice.
+    /// Operations an image, 0 to 14. One may come twice.
     pub num_ops: u32,
     /// How strong they are, 0 to 30.
     pub magnitude: u32,
-    /// The shade of what lies outside of the picture.
+    /// The shade of what lies outside of the image.
     pub fill: u8,
 }
 
@@ -76,12 +76,12 @@ impl RandAugmentConfig {
         )
     }
 
-    pub(crate) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng, memory: &mut Vec<u8>) {
-        let operations = self.operations(picture.width(), picture.height());
+    pub(crate) fn apply(&self, image: &mut Image, rng: &mut impl Rng, memory: &mut Vec<u8>) {
+        let operations = self.operations(image.width(), image.height());
         for _ in 0..self.num_ops {
             let chosen = operations[below(rng, operations.len() as u64) as usize];
             let negative = chance(rng, 0.5);
-            self.perform(chosen.signed(negative), picture, memory);
+            self.perform(chosen.signed(negative), image, memory);
         }
     }
 
@@ -107,14 +107,9 @@ impl RandAugmentConfig {
         ]
     }
 
-    pub(crate) fn perform(
-        &self,
-        operation: Operation,
-        picture: &mut Picture,
-        memory: &mut Vec<u8>,
-    ) {
+    pub(crate) fn perform(&self, operation: Operation, image: &mut Image, memory: &mut Vec<u8>) {
         let still = AffineParameters::IDENTITY;
-        let corner = [picture.width(), picture.height()].map(|side| -0.5 * f64::from(side));
+        let corner = [image.width(), image.height()].map(|side| -0.5 * f64::from(side));
         let slope = |slope: f64| slope.atan().to_degrees();
         let affine = match operation {
             Operation::Identity => return,
@@ -141,18 +136,18 @@ impl RandAugmentConfig {
                 angle: -angle,
                 ..still
             },
-            Operation::Brightness(by) => return adjust_brightness(picture, 1.0 + by as f32),
-            Operation::Color(by) => return adjust_saturation(picture, 1.0 + by as f32),
-            Operation::Contrast(by) => return adjust_contrast(picture, 1.0 + by as f32),
-            Operation::Sharpness(by) => return adjust_sharpness(picture, 1.0 + by as f32),
-            Operation::Posterize(bits) => return posterize(picture, bits),
-            Operation::Solarize(from) => return solarize(picture, 255.0 * from as f32),
-            Operation::AutoContrast => return autocontrast(picture),
-            Operation::Equalize => return equalize(picture),
+            Operation::Brightness(by) => return adjust_brightness(image, 1.0 + by as f32),
+            Operation::Color(by) => return adjust_saturation(image, 1.0 + by as f32),
+            Operation::Contrast(by) => return adjust_contrast(image, 1.0 + by as f32),
+            Operation::Sharpness(by) => return adjust_sharpness(image, 1.0 + by as f32),
+            Operation::Posterize(bits) => return posterize(image, bits),
+            Operation::Solarize(from) => return solarize(image, 255.0 * from as f32),
+            Operation::AutoContrast => return autocontrast(image),
+            Operation::Equalize => return equalize(image),
         };
         let map = InverseAffine::new(&affine);
-        let warped = warp(picture, &map, None, self.fill, memory);
-        picture.pixels_mut().copy_from_slice(&warped);
+        let warped = warp(image, &map, None, self.fill, memory);
+        image.pixels_mut().copy_from_slice(&warped);
     }
 }
 

@@ -1,9 +1,9 @@
-//! The random numbers of one picture in one epoch.
+//! The random numbers of one image in one epoch.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Which picture is being changed, and when: everything that its random numbers depend on.
+/// Which image is being changed, and when: everything that its random numbers depend on.
 ///
 /// Threads, batches and the order of decoding are not among it, so that they change no pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

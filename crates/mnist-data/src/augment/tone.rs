@@ -2,19 +2,19 @@
 //! equalize, with the results of `torchvision.transforms.v2.functional` on uint8 images.
 
 use super::color::look_up;
-use crate::decode::Picture;
+use crate::decode::Image;
 
-/// Away from (or, below 1, towards) a smoothed picture by `factor`: `adjust_sharpness`. The outermost pixels
-/// stay, and so does a picture that has no others.
-pub(crate) fn adjust_sharpness(picture: &mut Picture, factor: f32) {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
+/// Away from (or, below 1, towards) a smoothed image by `factor`: `adjust_sharpness`. The outermost pixels
+/// stay, and so does an image that has no others.
+pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
+    let (width, height) = (image.width() as usize, image.height() as usize);
     if width <= 2 || height <= 2 || factor == 1.0 {
         return;
     }
-    let channels = usize::from(picture.channels());
+    let channels = usize::from(image.channels());
     let stride = width * channels;
-    let source = picture.pixels().to_vec();
-    let target = picture.pixels_mut();
+    let source = image.pixels().to_vec();
+    let target = image.pixels_mut();
     for y in 1..height - 1 {
         for at in y * stride + channels..(y + 1) * stride - channels {
             let row = |middle: usize| {
@@ -30,23 +30,23 @@ pub(crate) fn adjust_sharpness(picture: &mut Picture, factor: f32) {
 }
 
 /// Only the highest `bits` (0 to 8) of every byte: `posterize`.
-pub(crate) fn posterize(picture: &mut Picture, bits: u32) {
+pub(crate) fn posterize(image: &mut Image, bits: u32) {
     let mask = !(0xFF_u32 >> bits.min(8)) as u8;
-    look_up(picture, &std::array::from_fn(|byte| byte as u8 & mask));
+    look_up(image, &std::array::from_fn(|byte| byte as u8 & mask));
 }
 
 /// The negative of every byte from `threshold` on: `solarize`.
-pub(crate) fn solarize(picture: &mut Picture, threshold: f32) {
+pub(crate) fn solarize(image: &mut Image, threshold: f32) {
     let solarized = |byte: usize| match byte as f32 >= threshold {
         true => 255 - byte as u8,
         false => byte as u8,
     };
-    look_up(picture, &std::array::from_fn(solarized));
+    look_up(image, &std::array::from_fn(solarized));
 }
 
 /// Every channel stretched from black to white: `autocontrast`.
-pub(crate) fn autocontrast(picture: &mut Picture) {
-    each_channel(picture, |counts| {
+pub(crate) fn autocontrast(image: &mut Image) {
+    each_channel(image, |counts| {
         let least = counts.iter().position(|&count| count > 0)?;
         let most = counts.iter().rposition(|&count| count > 0)?;
         if least == most {
@@ -59,8 +59,8 @@ pub(crate) fn autocontrast(picture: &mut Picture) {
 }
 
 /// All grey levels of every channel equally frequent, as far as that goes: `equalize`.
-pub(crate) fn equalize(picture: &mut Picture) {
-    each_channel(picture, |counts| {
+pub(crate) fn equalize(image: &mut Image) {
+    each_channel(image, |counts| {
         let most = counts.iter().rposition(|&count| count > 0)?;
         let others: usize = counts[..most].iter().sum();
         let step = others / 255;
@@ -77,15 +77,15 @@ pub(crate) fn equalize(picture: &mut Picture) {
 }
 
 /// Replaces the bytes of every channel by what `table` makes of their counts; `None` leaves the channel.
-fn each_channel(picture: &mut Picture, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
-    let channels = usize::from(picture.channels());
+fn each_channel(image: &mut Image, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
+    let channels = usize::from(image.channels());
     for channel in 0..channels {
         let mut counts = [0; 256];
-        for &byte in picture.pixels()[channel..].iter().step_by(channels) {
+        for &byte in image.pixels()[channel..].iter().step_by(channels) {
             counts[usize::from(byte)] += 1;
         }
         if let Some(table) = table(&counts) {
-            let bytes = picture.pixels_mut()[channel..].iter_mut();
+            let bytes = image.pixels_mut()[channel..].iter_mut();
             for byte in bytes.step_by(channels) {
                 *byte = table[usize::from(*byte)];
             }

@@ -1,7 +1,7 @@
 //! Bilinear resampling through a map from output to source.
 
 use super::affine::InverseAffine;
-use crate::decode::Picture;
+use crate::decode::Image;
 
 /// Places are whole numbers of 2⁻²⁴ pixels: a step of the map is added from pixel to pixel, and after 32,768
 /// of them the place is still right to a thousandth.
@@ -16,7 +16,7 @@ const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
 /// As `grid_sample` in torch with zeroes outside and `align_corners=False`, and so torchvision's `affine` and
 /// `elastic` without `fill`. With a `fill`, torchvision weighs the border twice; here it is a plain blend.
 pub(crate) fn warp(
-    source: &Picture,
+    source: &Image,
     map: &InverseAffine,
     field: Option<&[[f32; 2]]>,
     fill: u8,
@@ -29,7 +29,7 @@ pub(crate) fn warp(
 }
 
 fn warp_channels<const C: usize>(
-    source: &Picture,
+    source: &Image,
     map: &InverseAffine,
     field: Option<&[[f32; 2]]>,
     fill: u8,
@@ -72,7 +72,7 @@ fn fixed(pixels: f64) -> i64 {
     (pixels * f64::from(1 << PLACE_BITS)).round() as i64
 }
 
-/// A picture with a border of the fill, one pixel before and two behind: every place, moved to the border
+/// An image with a border of the fill, one pixel before and two behind: every place, moved to the border
 /// where it lies beyond, then has four neighbours, and no pixel needs to be asked whether it is one.
 struct Padded<'a, const C: usize> {
     pixels: &'a [u8],
@@ -83,7 +83,7 @@ struct Padded<'a, const C: usize> {
 }
 
 impl<'a, const C: usize> Padded<'a, C> {
-    fn new(source: &Picture, fill: u8, memory: &'a mut Vec<u8>) -> Self {
+    fn new(source: &Image, fill: u8, memory: &'a mut Vec<u8>) -> Self {
         let (width, height) = (source.width() as usize, source.height() as usize);
         let stride = (width + 3) * C;
         memory.clear();

@@ -8,7 +8,7 @@ mod pnm;
 mod tiff;
 mod webp;
 
-use crate::decode::{Decoded, MAX_SIDE, Picture};
+use crate::decode::{Decoded, Image, MAX_SIDE};
 use crate::decode_options::{DecodeOptions, TruncatedImages};
 use crate::fault::Fault;
 use crate::jpeg;
@@ -17,7 +17,7 @@ use crate::jpeg;
 type Palette = [[u8; 3]; 256];
 
 /// Decodes a file's contents, into `memory` where the format allows it. `size` is that of what will be made of it, in
-/// pixels a side: fast decoding gives no much larger picture.
+/// pixels a side: fast decoding gives no much larger image.
 pub(crate) fn decode(
     bytes: &[u8],
     memory: Vec<u8>,
@@ -63,9 +63,9 @@ fn finished(
     pixels: Vec<u8>,
     is_truncated: bool,
 ) -> Result<Decoded, Fault> {
-    let picture = Picture::from_raw(width as u32, height as u32, channels as u8, pixels);
+    let image = Image::from_raw(width as u32, height as u32, channels as u8, pixels);
     Ok(Decoded {
-        picture: picture.map_err(Fault::damaged)?,
+        image: image.map_err(Fault::damaged)?,
         is_truncated,
     })
 }

@@ -9,7 +9,7 @@ use super::idct;
 use super::markers::{Next, Tables};
 use super::output::{Colours, Output, Shape};
 use super::reader::Reader;
-use crate::decode::{Decoded, Picture};
+use crate::decode::{Decoded, Image};
 use crate::fault::{Fault, check_memory};
 
 /// Decodes a file into `pixels`, whose old contents do not matter. Gray stays one byte a pixel.
@@ -71,9 +71,9 @@ pub(super) fn decode(
         shape.height as u32,
         colours.channels() as u8,
     );
-    let picture = Picture::from_raw(width, height, channels, pixels).map_err(Fault::damaged)?;
+    let image = Image::from_raw(width, height, channels, pixels).map_err(Fault::damaged)?;
     Ok(Decoded {
-        picture,
+        image,
         is_truncated: decoder.reader.truncated,
     })
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `count` pictures of `size` × `size`, no two pixels of the batch's first colours alike.
+/// `count` images of `size` × `size`, no two pixels of the batch's first colours alike.
 fn batch(count: usize, size: usize) -> HostBatch {
     HostBatch {
         count,
@@ -46,7 +46,7 @@ fn cutmix() -> MixConfig {
     }
 }
 
-/// The place of the same byte in the picture before.
+/// The place of the same byte in the image before.
 fn before(batch: &HostBatch, at: usize) -> usize {
     let size = batch.pixels.len() / batch.count;
     (at + batch.pixels.len() - size) % batch.pixels.len()
@@ -93,7 +93,7 @@ fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
                 assert_eq!(pixel, batch.pixels[at]);
             }
         }
-        // All of a box, in every colour of every picture, and nothing else.
+        // All of a box, in every colour of every image, and nothing else.
         assert!(
             inside.iter().all(|&count| count == 0 || count == 12),
             "{inside:?}"
@@ -183,7 +183,7 @@ fn what_is_off_or_alone_stays() {
 }
 
 #[test]
-fn pictures_that_are_alike_stay_as_they_are() {
+fn images_that_are_alike_stay_as_they_are() {
     let mut alike = batch(4, 8);
     let first = alike.pixels[..alike.pixels.len() / 4].to_vec();
     alike.pixels = first.repeat(4);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use mnist_data::{
-    DecodeOptions, Decoding, ImageFolder, Loader, LoaderOptions, Picture, TruncatedImages,
+    DecodeOptions, Decoding, Image, ImageFolder, Loader, LoaderOptions, TruncatedImages,
 };
 
 use crate::util::{folder, png};
@@ -76,7 +76,7 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         decoding: Decoding::Fast,
         ..DecodeOptions::default()
     };
-    let at = |size, options| Picture::decode_at(&file, name, size, options).unwrap();
+    let at = |size, options| Image::decode_at(&file, name, size, options).unwrap();
     // At an eighth, a quarter and a half.
     for size in [4, 8, 16] {
         let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));
@@ -87,8 +87,8 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
     }
     // 64 pixels are not four times as many as this.
     assert_eq!(at(17, fast), at(17, DecodeOptions::default()));
-    let whole = Picture::decode_with(&file, name, fast).unwrap();
-    assert_eq!(whole, Picture::decode(&file, name).unwrap());
+    let whole = Image::decode_with(&file, name, fast).unwrap();
+    assert_eq!(whole, Image::decode(&file, name).unwrap());
 }
 
 /// A header that claims 30,000 × 30,000 pixels, in every format whose header may claim them.
@@ -118,7 +118,7 @@ fn what_takes_too_much_memory_is_refused_by_its_header() {
         ("x.bmp", bmp),
         ("x.ppm", pnm),
     ] {
-        let error = Picture::decode(&file, Path::new(name)).unwrap_err();
+        let error = Image::decode(&file, Path::new(name)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(name) && text.contains("512 MiB"), "{text}");
     }

@@ -121,7 +121,7 @@ fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Turns every picture of a cache into its negative, so that it can be told
+/// Turns every image of a cache into its negative, so that it can be told
 /// whether a batch came from there.
 fn invert(path: &Path) {
     let (pixels, mut index) = parts(path);

@@ -161,9 +161,9 @@ fn images_are_listed_by_path_below_the_input() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(dir.path()), ["0.png", "a/1.png", "a/2.png", "b/1.png"]);
-    let odd = dir.path().join("picture.data");
+    let odd = dir.path().join("image.data");
     png(&odd, 0);
-    assert_eq!(ids(&odd), ["picture.data"]);
+    assert_eq!(ids(&odd), ["image.data"]);
     let error = list_images(folder().path()).unwrap_err();
     assert!(error.to_string().contains("found none"), "{error}");
 }

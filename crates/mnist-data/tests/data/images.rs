@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mnist_data::{Error, Picture};
+use mnist_data::{Error, Image};
 
 use crate::util::folder;
 
@@ -44,11 +44,11 @@ fn resizing_is_pils_but_for_one_grey_level_in_fifty() {
         let pixels = (0..height)
             .flat_map(|y| (0..width).flat_map(move |x| (0..channels).map(move |c| pixel(x, y, c))))
             .collect();
-        let picture = match channels {
-            1 => Picture::from_gray(width, height, pixels),
-            _ => Picture::from_rgb(width, height, pixels),
+        let image = match channels {
+            1 => Image::from_gray(width, height, pixels),
+            _ => Image::from_rgb(width, height, pixels),
         };
-        let resized = picture.unwrap().resized(size).unwrap();
+        let resized = image.unwrap().resized(size).unwrap();
         assert_eq!(
             (
                 resized.width(),
@@ -70,10 +70,10 @@ fn resizing_is_pils_but_for_one_grey_level_in_fifty() {
 
 #[test]
 fn a_size_of_zero_is_refused() {
-    let picture = Picture::from_gray(2, 2, vec![0; 4]).unwrap();
-    assert!(matches!(picture.resized(0), Err(Error::Setting { .. })));
-    assert!(Picture::from_gray(0, 2, Vec::new()).is_err());
-    assert!(Picture::from_rgb(2, 2, vec![0; 4]).is_err());
+    let image = Image::from_gray(2, 2, vec![0; 4]).unwrap();
+    assert!(matches!(image.resized(0), Err(Error::Setting { .. })));
+    assert!(Image::from_gray(0, 2, Vec::new()).is_err());
+    assert!(Image::from_rgb(2, 2, vec![0; 4]).is_err());
 }
 
 #[test]
@@ -84,11 +84,11 @@ fn every_kind_of_file_becomes_pils_rgb() {
         if path.extension().is_some_and(|extension| extension == "rgb") {
             continue;
         }
-        let picture = Picture::read(&path).unwrap();
+        let image = Image::read(&path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        assert_eq!((picture.width(), picture.height()), (13, 9), "{name}");
+        assert_eq!((image.width(), image.height()), (13, 9), "{name}");
         let worst = difference(
-            &picture.to_rgb(),
+            &image.to_rgb(),
             &fs::read(path.with_extension("rgb")).unwrap(),
         );
         assert_eq!(worst, 0, "{name}: grey levels");
@@ -100,7 +100,7 @@ fn every_kind_of_file_becomes_pils_rgb() {
 #[test]
 fn gray_stays_one_byte_a_pixel() {
     let channels = |name: &str| {
-        Picture::read(&golden("decode").join(name))
+        Image::read(&golden("decode").join(name))
             .unwrap()
             .channels()
     };
@@ -117,7 +117,7 @@ fn the_content_tells_the_format_not_the_name() {
     let path = dir.path().join("really-a-png.jpg");
     fs::copy(golden("decode").join("rgb.png"), &path).unwrap();
     assert_eq!(
-        Picture::read(&path).unwrap().to_rgb(),
+        Image::read(&path).unwrap().to_rgb(),
         fs::read(golden("decode").join("rgb.rgb")).unwrap()
     );
 }
@@ -139,12 +139,12 @@ fn what_is_no_image_is_an_error_that_names_it() {
     for (name, contents, problem) in cases {
         let path = dir.path().join(name);
         fs::write(&path, contents).unwrap();
-        let error = Picture::read(&path).unwrap_err();
+        let error = Image::read(&path).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::BadImage { .. }), "{error:?}");
         assert!(text.contains(name) && text.contains(problem), "{text}");
     }
-    let text = Picture::read(&dir.path().join("none.png"))
+    let text = Image::read(&dir.path().join("none.png"))
         .unwrap_err()
         .to_string();
     assert!(text.contains("none.png"), "{text}");
@@ -163,12 +163,12 @@ fn no_truncation_panics() {
         for length in 0..whole.len() {
             // A decoder may make do without the last bytes; it may not panic,
             // nor give another size.
-            if let Ok(picture) = Picture::decode(&whole[..length], Path::new(name)) {
-                assert_eq!((picture.width(), picture.height()), (13, 9));
+            if let Ok(image) = Image::decode(&whole[..length], Path::new(name)) {
+                assert_eq!((image.width(), image.height()), (13, 9));
             }
         }
         assert!(
-            Picture::decode(&whole[..whole.len() / 4], Path::new(name)).is_err(),
+            Image::decode(&whole[..whole.len() / 4], Path::new(name)).is_err(),
             "{name}"
         );
     }
@@ -184,7 +184,7 @@ fn an_image_bomb_is_refused() {
         let mut crc = flate2::Crc::new();
         crc.update(&png[12..29]);
         png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
-        let error = Picture::decode(&png, Path::new("bomb.png"))
+        let error = Image::decode(&png, Path::new("bomb.png"))
             .unwrap_err()
             .to_string();
         assert!(

@@ -7,7 +7,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use mnist_data::{
-    Compression, Error, IdxImages, IdxLabels, ImageFolder, NoProgress, Picture, Progress,
+    Compression, Error, IdxImages, IdxLabels, Image, ImageFolder, NoProgress, Progress,
     TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Unit, UnpackOptions, UnpackReport, Validation, unpack,
 };
 use tempfile::TempDir;
@@ -63,12 +63,12 @@ fn images_go_to_the_folder_of_their_class_by_index() {
         ("val/0/00009.png", 9),
         ("test/2/00002.png", 2),
     ] {
-        let picture = Picture::read(&out.join(file)).unwrap();
+        let unpacked = Image::read(&out.join(file)).unwrap();
         assert_eq!(
-            (picture.width(), picture.height(), picture.channels()),
+            (unpacked.width(), unpacked.height(), unpacked.channels()),
             (5, 3, 1)
         );
-        assert_eq!(picture.pixels(), image(index));
+        assert_eq!(unpacked.pixels(), image(index));
     }
     let training = ImageFolder::training(&out.join("train")).unwrap();
     assert_eq!(training.class_counts(), [3, 3, 2]);

@@ -165,7 +165,7 @@ mod unix {
     use std::os::unix::net::UnixListener;
 
     use mnist_data::{
-        BadImage, BadImageLimit, DiskCache, IdxLabels, Listing, Loader, LoaderOptions, Picture,
+        BadImage, BadImageLimit, DiskCache, IdxLabels, Image, Listing, Loader, LoaderOptions,
         Sample, content_checksum, read_regular,
     };
 
@@ -297,7 +297,7 @@ mod unix {
         let dir = folder();
         let path = &dir.path().join("x.png");
         let readers: [fn(&Path) -> Error; 8] = [
-            |path| Picture::read(path).unwrap_err(),
+            |path| Image::read(path).unwrap_err(),
             |path| read_regular(path, 10).unwrap_err(),
             |path| content_checksum(path).unwrap_err(),
             |path| Classes::read(path).unwrap_err(),
@@ -345,7 +345,7 @@ mod unix {
         // Its holes take no room on the disk.
         let file = fs::File::create(&path).unwrap();
         file.set_len((512 << 20) + 1).unwrap();
-        let error = Picture::read(&path).unwrap_err();
+        let error = Image::read(&path).unwrap_err();
         assert!(error.to_string().contains("more than 512 MiB"), "{error}");
     }
 

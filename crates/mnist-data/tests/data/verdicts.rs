@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
-use mnist_data::{DecodeOptions, Picture, TruncatedImages};
+use mnist_data::{DecodeOptions, Image, TruncatedImages};
 
 /// What Pillow says of a file.
 #[derive(Debug, PartialEq)]
@@ -51,11 +51,11 @@ fn golden(kind: &str) -> Golden {
 }
 
 fn ours(file: &[u8], options: DecodeOptions) -> Verdict {
-    let decoded = Picture::decode_with(file, Path::new("golden"), options);
-    decoded.map_or(Verdict::Refused, |picture| {
+    let decoded = Image::decode_with(file, Path::new("golden"), options);
+    decoded.map_or(Verdict::Refused, |image| {
         let mut crc = flate2::Crc::new();
-        crc.update(&picture.to_rgb());
-        Verdict::Read([picture.width(), picture.height(), crc.sum()])
+        crc.update(&image.to_rgb());
+        Verdict::Read([image.width(), image.height(), crc.sum()])
     })
 }
 

@@ -1,25 +1,25 @@
-//! Several views of one picture.
+//! Several views of one image.
 
 use mnist_data::{
-    AugmentConfig, BadImage, HostBatch, ImageFolder, Loader, LoaderOptions, Picture, Preset,
+    AugmentConfig, BadImage, HostBatch, Image, ImageFolder, Loader, LoaderOptions, Preset,
     TtaConfig, View,
 };
 
 use crate::util::{folder, png};
 
 /// 3 × 2 pixels, all of them different.
-fn picture(channels: usize) -> Picture {
+fn drawn(channels: usize) -> Image {
     let pixels = (0..6 * channels).map(|byte| byte as u8).collect();
     match channels {
-        1 => Picture::from_gray(3, 2, pixels),
-        _ => Picture::from_rgb(3, 2, pixels),
+        1 => Image::from_gray(3, 2, pixels),
+        _ => Image::from_rgb(3, 2, pixels),
     }
     .unwrap()
 }
 
 #[test]
 fn views_show_what_they_are_named_after() {
-    let gray = picture(1);
+    let gray = drawn(1);
     assert_eq!(View::Identity.of(&gray), gray);
     for (view, pixels) in [
         (View::HorizontalFlip, [2, 1, 0, 5, 4, 3]),
@@ -37,7 +37,7 @@ fn views_show_what_they_are_named_after() {
     ] {
         assert_eq!(view.of(&gray).pixels(), pixels, "{view:?}");
         // Colours move together.
-        let colored = view.of(&picture(3));
+        let colored = view.of(&drawn(3));
         for (rgb, place) in colored.pixels().chunks(3).zip(pixels) {
             assert_eq!(rgb, [3 * place, 3 * place + 1, 3 * place + 2], "{view:?}");
         }
@@ -45,7 +45,7 @@ fn views_show_what_they_are_named_after() {
 }
 
 #[test]
-fn shifts_grow_with_the_picture() {
+fn shifts_grow_with_the_image() {
     for (side, step) in [
         (1, 0),
         (14, 1),
@@ -61,8 +61,8 @@ fn shifts_grow_with_the_picture() {
             .map(|place: i32| (place - step).max(0) as u8)
             .collect();
         let side = side as u32;
-        let row = Picture::from_gray(side, 1, pixels.clone()).unwrap();
-        let column = Picture::from_gray(1, side, pixels).unwrap();
+        let row = Image::from_gray(side, 1, pixels.clone()).unwrap();
+        let column = Image::from_gray(1, side, pixels).unwrap();
         let right = View::Shift { x: 1, y: 0 };
         let down = View::Shift { x: 0, y: 1 };
         assert_eq!(right.of(&row).pixels(), shifted, "{side}");
@@ -73,7 +73,7 @@ fn shifts_grow_with_the_picture() {
 }
 
 #[test]
-fn the_picture_itself_comes_first_and_no_view_twice() {
+fn the_image_itself_comes_first_and_no_view_twice() {
     for (config, count) in [
         (TtaConfig::None, 1),
         (TtaConfig::Flip, 2),
@@ -83,7 +83,7 @@ fn the_picture_itself_comes_first_and_no_view_twice() {
         assert_eq!((views.len(), views[0]), (count, View::Identity));
         let shown: std::collections::BTreeSet<Vec<u8>> = views
             .iter()
-            .map(|view| view.of(&picture(3)).pixels().to_vec())
+            .map(|view| view.of(&drawn(3)).pixels().to_vec())
             .collect();
         assert_eq!(shown.len(), count);
     }
@@ -132,7 +132,7 @@ fn each_batch_comes_once_for_each_view() {
                 for (batch, view) in group.iter().zip(tta.views()) {
                     assert_eq!((&batch.ids, &batch.labels), (&plain.ids, &plain.labels));
                     for (shown, original) in batch.pixels.chunks(48).zip(plain.pixels.chunks(48)) {
-                        let original = Picture::from_rgb(4, 4, original.to_vec()).unwrap();
+                        let original = Image::from_rgb(4, 4, original.to_vec()).unwrap();
                         assert_eq!(shown, view.of(&original).pixels());
                     }
                 }
@@ -142,7 +142,7 @@ fn each_batch_comes_once_for_each_view() {
 }
 
 #[test]
-fn views_are_refused_where_pictures_are_random() {
+fn views_are_refused_where_images_are_random() {
     let dir = folder();
     png(&dir.path().join("a/1.png"), 1);
     let samples = ImageFolder::training(dir.path()).unwrap().samples;

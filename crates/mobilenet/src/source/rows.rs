@@ -4,7 +4,7 @@ use engine::{Linear, Plan};
 
 use super::Source;
 use crate::classes::Classifier;
-use crate::given::check_names;
+use crate::overrides::check_names;
 use crate::parameters::check_length;
 use crate::schemes::TensorName;
 use crate::{LoadReport, Network, Result};
@@ -50,7 +50,7 @@ impl Source {
     /// The names of the file's classes, by its own word or its user's.
     pub(super) fn named_classes(&self) -> Result<Option<Vec<String>>> {
         let own = self.metadata();
-        match &self.given.class_names {
+        match &self.overrides.class_names {
             None => Ok(own
                 .and_then(|own| own.named_classes())
                 .map(<[String]>::to_vec)),

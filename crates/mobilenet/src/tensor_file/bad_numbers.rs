@@ -33,7 +33,7 @@ impl BadNumbers {
             (*index, rest) = (rest % side, rest / side);
         }
         Some(BadNumbers {
-            tensor: super::shown(tensor),
+            tensor: super::escaped(tensor),
             index,
             value: values[first],
             count,

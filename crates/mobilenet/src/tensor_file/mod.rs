@@ -181,7 +181,7 @@ impl<S: Read + Seek> TensorFile<S> {
 }
 
 /// A name from a file, fit for a message.
-pub(crate) fn shown(name: &str) -> String {
+pub(crate) fn escaped(name: &str) -> String {
     shortened(name, 100)
 }
 

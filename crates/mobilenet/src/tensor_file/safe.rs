@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::{MOST_DIMENSIONS, Stored, shortened, shown};
+use super::{MOST_DIMENSIONS, Stored, escaped, shortened};
 use crate::{Error, Result};
 
 /// Bytes of the length that a safetensors file begins with.
@@ -102,7 +102,7 @@ impl Header {
         entries.sort_by_key(|(_, entry)| entry.data_offsets);
         let mut end = 0;
         for (name, entry) in entries {
-            let (name, (from, to)) = (shown(name), entry.data_offsets);
+            let (name, (from, to)) = (escaped(name), entry.data_offsets);
             if from != end {
                 return Err(format!(
                     "{name} begins at {from}, where {end} is expected: its tensors overlap or \
@@ -153,7 +153,10 @@ impl<'de> Deserialize<'de> for Header {
                         header.tensors.insert(name.clone(), entry).is_some()
                     };
                     if twice {
-                        return Err(A::Error::custom(format!("{} is in it twice", shown(&name))));
+                        return Err(A::Error::custom(format!(
+                            "{} is in it twice",
+                            escaped(&name)
+                        )));
                     }
                 }
                 Ok(header)

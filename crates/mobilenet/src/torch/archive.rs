@@ -10,7 +10,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::fault::{Fault, says};
 use super::table::{self, StorageId};
 use super::{LONGEST_PICKLE, bytes_at, pickle};
-use crate::tensor_file::{Stored, shown};
+use crate::tensor_file::{Stored, escaped};
 
 /// Most bytes that are read of a zip file's own records. Those of a checkpoint of a thousand
 /// tensors have 1/50; each byte of them becomes ten in memory.
@@ -64,7 +64,7 @@ pub(super) fn tensors<S: Read + Seek>(
             Some(bytes) if bytes <= len => Ok(start),
             _ => says(format!(
                 "storage {} shall have {} numbers of {}, which its {len} bytes at {start} are not",
-                shown(storage.key),
+                escaped(storage.key),
                 storage.len,
                 storage.dtype
             )),
@@ -109,12 +109,12 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else {
             return Ok(None);
         };
-        let shown = shown(&name);
-        let wrong = |e| Fault::Says(format!("its entry {shown}: {e}"));
+        let name = escaped(&name);
+        let wrong = |e| Fault::Says(format!("its entry {name}: {e}"));
         let entry = self.zip.by_index_raw(index).map_err(wrong)?;
         if entry.encrypted() || entry.compression() != CompressionMethod::Stored {
             return says(format!(
-                "its entry {shown} is compressed or encrypted, which torch.save never does"
+                "its entry {name} is compressed or encrypted, which torch.save never does"
             ));
         }
         let (start, len) = (entry.data_start(), entry.size());
@@ -122,7 +122,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         match place {
             Some(start) if len == entry.compressed_size() => Ok(Some((start, len))),
             _ => says(format!(
-                "its entry {shown} shall have {len} bytes, which are not in the file of {}",
+                "its entry {name} shall have {len} bytes, which are not in the file of {}",
                 self.size
             )),
         }
@@ -130,7 +130,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
 
     fn storage(&mut self, storage: &StorageId<'_>) -> Result<(u64, u64), Fault> {
         let place = self.find(&format!("data/{}", storage.key))?;
-        place.ok_or_else(|| Fault::Says(format!("it has no storage {}", shown(storage.key))))
+        place.ok_or_else(|| Fault::Says(format!("it has no storage {}", escaped(storage.key))))
     }
 }
 

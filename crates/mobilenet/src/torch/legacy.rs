@@ -8,7 +8,7 @@ use super::pickle::{self, Pickle};
 use super::table::{self, StorageId};
 use super::value::Value;
 use super::{LONGEST_PICKLE, bytes_at};
-use crate::tensor_file::{Stored, shown};
+use crate::tensor_file::{Stored, escaped};
 
 /// The number such a file begins with, 0x1950a86a20f9469cfc6c, its least byte first.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -99,7 +99,7 @@ fn pickles(
         }
         _ => says(format!(
             "it has no storage {} of that type",
-            shown(storage.key)
+            escaped(storage.key)
         )),
     })
 }
@@ -129,7 +129,7 @@ fn storages<'a>(
             return says("the key of a storage is not a text");
         };
         let Some(storage) = named.remove(key) else {
-            let key = shown(key);
+            let key = escaped(key);
             return says(format!(
                 "storage {key} is listed twice or belongs to nothing"
             ));

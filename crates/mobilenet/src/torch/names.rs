@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use crate::tensor_file::shown;
+use crate::tensor_file::escaped;
 
 /// What a name means. None is ever looked up or run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,7 +109,7 @@ const KNOWN: [Names; 22] = [
     (&["argparse"], &["Namespace"], Global::Inert),
     (&["types"], &["SimpleNamespace"], Global::Inert),
     (&["_codecs"], &["encode"], Global::Inert),
-    // Given a type, which has to be known as well.
+    // Overrides a type, which has to be known as well.
     (&["copyreg", "copy_reg"], &["_reconstructor"], Global::Inert),
     (
         &["datetime"],
@@ -181,8 +181,8 @@ impl Global {
                 format!(
                     "it asks for {}.{}; nothing but tensors and plain containers is ever built, \
                      so save the weights alone: torch.save(model.state_dict(), path)",
-                    shown(module),
-                    shown(name)
+                    escaped(module),
+                    escaped(name)
                 )
             })
     }

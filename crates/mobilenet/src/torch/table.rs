@@ -8,7 +8,7 @@ use super::fault::{Fault, says};
 use super::names::Global;
 use super::pickle::Pickle;
 use super::value::Value;
-use crate::tensor_file::{MOST_DIMENSIONS, Stored, shown};
+use crate::tensor_file::{MOST_DIMENSIONS, Stored, escaped};
 
 /// How deep containers may lie in each other.
 const DEEPEST: usize = 64;
@@ -154,7 +154,7 @@ impl Walk<'_, '_> {
         if let Value::Tensor(tuple) = value {
             self.pay(ENTRY + self.name.len() + 2 * dimensions(self.pickle, tuple))?;
             if self.found.insert(self.name.clone(), tuple).is_some() {
-                return says(format!("it has two tensors named {}", shown(&self.name)));
+                return says(format!("it has two tensors named {}", escaped(&self.name)));
             }
         } else {
             self.name.push('.');
@@ -229,7 +229,7 @@ fn stored<'a>(
     tuple: usize,
     start: &mut impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
 ) -> Result<Stored, Fault> {
-    let name = shown(name);
+    let name = escaped(name);
     let [Value::Storage(id), offset, shape, strides, ..] = pickle.objects.sequences[tuple][..]
     else {
         return says(format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use mobilenet::weights::{
-    Given, WeightsMetadata, inspect, load, load_model, load_pretrained, save,
+    Overrides, WeightsMetadata, inspect, load, load_model, load_pretrained, save,
 };
 use mobilenet::{BadNumbers, Composed, Design, Error, ModelConfig, Network, Variant};
 
@@ -97,7 +97,7 @@ fn a_bad_number_in_any_tensor_is_refused_with_its_place() {
                 let refused = found(load_pretrained(&path, &mut network));
                 assert_eq!(described(&refused), expected, "{dtype:?}");
                 assert_eq!(arena(&network), before);
-                let shown = inspect(&path, Given::default(), &Device::Cpu).unwrap();
+                let shown = inspect(&path, Overrides::default(), &Device::Cpu).unwrap();
                 assert_eq!(described(&shown.report.bad_numbers), expected);
                 let text = shown.report.to_string();
                 assert!(text.contains(&format!("is {value} (1 such")), "{text}");
@@ -139,7 +139,7 @@ fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     ]
     .map(|(name, index, value)| (name, index, value.to_string(), 1))
     .to_vec();
-    let error = load_model(&path, Given::default(), &Device::Cpu)
+    let error = load_model(&path, Overrides::default(), &Device::Cpu)
         .err()
         .expect("a refusal");
     let message = error.to_string();
@@ -149,7 +149,7 @@ fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     );
     assert!(message.contains("7 numbers of 7 tensors"), "{message}");
     assert_eq!(described(&found::<()>(Err(error))), expected);
-    let shown = inspect(&path, Given::default(), &Device::Cpu).unwrap();
+    let shown = inspect(&path, Overrides::default(), &Device::Cpu).unwrap();
     assert_eq!(described(&shown.report.bad_numbers), expected);
 }
 
@@ -223,9 +223,9 @@ fn metadata_that_no_configuration_could_have_are_refused() {
     of_bytes.normalisation.mean = [130.7; 3];
     refuse("`mean` is [130.7, 130.7, 130.7]", &of_bytes);
     save(&path, &network, &metadata(&config())).unwrap();
-    let given = Given {
+    let given = Overrides {
         image_size: Some(4096),
-        ..Given::default()
+        ..Overrides::default()
     };
     let error = load_model(&path, given, &Device::Cpu)
         .err()
@@ -237,9 +237,9 @@ fn metadata_that_no_configuration_could_have_are_refused() {
     // The file knows better than its user which output is which of its own classes.
     let mut names = metadata(&config()).class_names;
     names.reverse();
-    let given = Given {
+    let given = Overrides {
         class_names: Some(names),
-        ..Given::default()
+        ..Overrides::default()
     };
     let error = load_model(&path, given, &Device::Cpu)
         .err()

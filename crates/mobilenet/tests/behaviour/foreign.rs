@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use mobilenet::weights::{Given, Loaded, Normalisation, Source, WeightsMetadata, save_as};
+use mobilenet::weights::{Loaded, Normalisation, Overrides, Source, WeightsMetadata, save_as};
 use mobilenet::{Error, HeadKind, ModelConfig, Network, Scheme, Variant};
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ fn saved(tensors: &Tensors) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn load(path: &Path, given: Given) -> mobilenet::Result<Loaded> {
+fn load(path: &Path, given: Overrides) -> mobilenet::Result<Loaded> {
     Source::open(path, given)?.load(&Device::Cpu)
 }
 
@@ -52,7 +52,7 @@ fn width_classes_and_head_are_found_from_shapes() {
         };
         let network = Network::new(&config, 4, &Device::Cpu).unwrap();
         let (_folder, path) = saved(&tensors(&network));
-        let loaded = load(&path, Given::default()).unwrap();
+        let loaded = load(&path, Overrides::default()).unwrap();
         assert!(loaded.report.is_complete(), "{}", loaded.report);
         assert_eq!(arena(&loaded.network), arena(&network));
         let metadata = loaded.metadata;
@@ -68,13 +68,13 @@ fn width_classes_and_head_are_found_from_shapes() {
 fn what_is_given_replaces_what_is_assumed() {
     let network = network(&config());
     let (_folder, path) = saved(&tensors(&network));
-    let assumed = load(&path, Given::default()).unwrap().report.assumed;
+    let assumed = load(&path, Overrides::default()).unwrap().report.assumed;
     assert_eq!(assumed.len(), 4, "{assumed:?}");
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
-    let given = Given {
+    let given = Overrides {
         image_size: Some(96),
         class_names: Some(names.clone()),
-        ..Given::tensorflow()
+        ..Overrides::tensorflow()
     };
     let loaded = load(&path, given).unwrap();
     assert!(loaded.report.assumed.is_empty());
@@ -82,9 +82,9 @@ fn what_is_given_replaces_what_is_assumed() {
     assert_eq!(loaded.metadata.image_size, 96);
     assert_eq!(loaded.metadata.normalisation.mean, [0.5; 3]);
     assert_eq!(loaded.network.config().batch_norm_epsilon, 1e-3);
-    let given = Given {
+    let given = Overrides {
         class_names: Some(names[..2].to_vec()),
-        ..Given::default()
+        ..Overrides::default()
     };
     assert!(refusal(load(&path, given)).contains("2 class names are given for its 3 classes"));
 }
@@ -101,7 +101,7 @@ fn a_checkpoint_is_read_past_what_lies_beside_its_model() {
     let moment = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
     all.insert("optimizer.state.0.exp_avg".to_owned(), moment);
     let (_folder, path) = saved(&all);
-    let loaded = load(&path, Given::default()).unwrap();
+    let loaded = load(&path, Overrides::default()).unwrap();
     assert_eq!(arena(&loaded.network), arena(&trained));
     let report = loaded.report;
     assert_eq!(report.prefix, "model.module.");
@@ -118,7 +118,7 @@ fn names_of_no_network_are_refused_with_examples() {
     let names = ["layer1.0.conv1.weight", "layer1.0.bn1.weight"];
     let tensor = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
     let (_folder, path) = saved(&names.map(|name| (name.to_owned(), tensor.clone())).into());
-    let error = refusal(load(&path, Given::default()));
+    let error = refusal(load(&path, Overrides::default()));
     assert!(
         error.contains("its 2 tensors (layer1.0.bn1.weight, "),
         "{error}"
@@ -138,7 +138,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
     let (_folder, path) = saved(&all);
     let mut fresh = network(&config());
     let before = arena(&fresh);
-    let mut source = Source::open(&path, Given::default()).unwrap();
+    let mut source = Source::open(&path, Overrides::default()).unwrap();
     let error = refusal(source.load_into(&mut fresh));
     assert!(error.contains("weights of another model"), "{error}");
     let nearest = "the nearest to features.2.block.1.1.weight is features.2.block.1.l.weight";
@@ -166,7 +166,7 @@ fn a_network_of_other_constants_is_not_filled() {
     save_as(&timm, &trained, &metadata, Scheme::Timm).unwrap();
     let bare = safetensors::load(&timm, &Device::Cpu).unwrap();
     safetensors::save(&bare, &timm).unwrap();
-    let mut source = Source::open(&timm, Given::default()).unwrap();
+    let mut source = Source::open(&timm, Overrides::default()).unwrap();
     let error = refusal(source.load_into(&mut network(&config)));
     assert!(error.contains("epsilon 0.00001"), "{error}");
     let adapted = source.adapt(&config).unwrap();
@@ -175,7 +175,7 @@ fn a_network_of_other_constants_is_not_filled() {
     assert_eq!(arena(&fits), arena(&trained));
 
     let large = ModelConfig::new(Variant::Large, 3);
-    let source = Source::open(&path, Given::default()).unwrap();
+    let source = Source::open(&path, Overrides::default()).unwrap();
     let error = refusal(source.adapt(&large));
     assert!(error.contains("it holds mobilenet_v3_small"), "{error}");
 

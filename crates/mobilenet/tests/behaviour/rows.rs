@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use mobilenet::weights::{Given, Normalisation, Source, WeightsMetadata, save_as};
+use mobilenet::weights::{Normalisation, Overrides, Source, WeightsMetadata, save_as};
 use mobilenet::{
     ClassOrder, ClassRows, Error, HeadKind, LoadReport, ModelConfig, Network, Scheme, Variant,
 };
@@ -56,7 +56,7 @@ impl Trained {
         }
     }
 
-    fn load(&self, given: Given, classes: &[&str]) -> (Network, LoadReport) {
+    fn load(&self, given: Overrides, classes: &[&str]) -> (Network, LoadReport) {
         let mut network = self.fresh(classes.len());
         let mut source = Source::open(&self.path, given).unwrap();
         let report = source.load_classes(&mut network, &names(classes));
@@ -150,7 +150,7 @@ fn classes_keep_their_rows_in_any_order_and_number() {
             ),
             (&["dog", "cat"], &[Some(2), Some(1)], "dog cat", "", "bear"),
         ] {
-            let (network, report) = trained.load(Given::default(), classes);
+            let (network, report) = trained.load(Overrides::default(), classes);
             expect(&trained, &network, sources);
             let list = |text: &str| text.split_whitespace().map(str::to_owned).collect();
             let rows = ClassRows {
@@ -165,7 +165,7 @@ fn classes_keep_their_rows_in_any_order_and_number() {
             );
             assert_eq!(report.is_complete(), classes.len() == 3, "{report}");
         }
-        let (network, report) = trained.load(Given::default(), &["ape", "fox", "hen"]);
+        let (network, report) = trained.load(Overrides::default(), &["ape", "fox", "hen"]);
         expect(&trained, &network, &[None; 3]);
         assert!(report.new_classifier, "{report}");
         let last = &network.parameters().segments().last().unwrap().name;
@@ -176,7 +176,7 @@ fn classes_keep_their_rows_in_any_order_and_number() {
 #[test]
 fn the_report_says_which_classes_start_anew() {
     let trained = Trained::new(&crate::config(), Scheme::Torchvision, ClassOrder::Named);
-    let (_, report) = trained.load(Given::default(), &["cat", "dog", "fox"]);
+    let (_, report) = trained.load(Overrides::default(), &["cat", "dog", "fox"]);
     let line =
         "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts anew; bear is dropped";
     assert!(
@@ -190,22 +190,22 @@ fn the_report_says_which_classes_start_anew() {
 fn a_file_without_names_keeps_its_rows_where_their_number_fits() {
     let config = crate::config();
     let trained = Trained::new(&config, Scheme::Torchvision, ClassOrder::Numbered);
-    let (network, report) = trained.load(Given::default(), &["dog", "cat", "bear"]);
+    let (network, report) = trained.load(Overrides::default(), &["dog", "cat", "bear"]);
     expect(&trained, &network, &[Some(0), Some(1), Some(2)]);
     assert_eq!(report.classes, None);
     let [assumed] = &report.assumed[..] else {
         panic!("{report}");
     };
     assert!(assumed.contains("dog, cat, bear"), "{assumed}");
-    let (network, report) = trained.load(Given::default(), &["dog", "cat"]);
+    let (network, report) = trained.load(Overrides::default(), &["dog", "cat"]);
     expect(&trained, &network, &[None; 2]);
     assert!(
         report.new_classifier && report.assumed.is_empty(),
         "{report}"
     );
-    let given = |classes: &[&str]| Given {
+    let given = |classes: &[&str]| Overrides {
         class_names: Some(names(classes)),
-        ..Given::default()
+        ..Overrides::default()
     };
     let (network, report) = trained.load(given(&PETS), &["dog", "cat"]);
     expect(&trained, &network, &[Some(2), Some(1)]);

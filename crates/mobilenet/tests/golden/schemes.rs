@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, safetensors};
 use engine::Role;
-use mobilenet::weights::{Given, Source, save_as};
+use mobilenet::weights::{Overrides, Source, save_as};
 use mobilenet::{Network, Scheme, Variant};
 use serde::Deserialize;
 
@@ -99,7 +99,7 @@ fn filled(Entry(_, kind, shape, source): &Entry, variant: Variant) -> Tensor {
     Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).unwrap()
 }
 
-fn check(scheme: Scheme, file: &str, given: &Given, prefix: &str) {
+fn check(scheme: Scheme, file: &str, given: &Overrides, prefix: &str) {
     for variant in [Variant::Large, Variant::Small] {
         let what = format!("{file} {variant}");
         let foreign = Foreign::read(file, variant);
@@ -134,7 +134,12 @@ fn check(scheme: Scheme, file: &str, given: &Given, prefix: &str) {
 
 #[test]
 fn torchvisions_names() {
-    check(Scheme::Torchvision, "torchvision", &Given::default(), "");
+    check(
+        Scheme::Torchvision,
+        "torchvision",
+        &Overrides::default(),
+        "",
+    );
 }
 
 #[test]
@@ -142,14 +147,19 @@ fn timms_names() {
     check(
         Scheme::Timm,
         "timm",
-        &Given::default(),
+        &Overrides::default(),
         "state_dict.module.",
     );
 }
 
 #[test]
 fn timms_names_of_networks_from_tensorflow() {
-    check(Scheme::Timm, "timm_tf", &Given::tensorflow(), "model_ema.");
+    check(
+        Scheme::Timm,
+        "timm_tf",
+        &Overrides::tensorflow(),
+        "model_ema.",
+    );
 }
 
 #[test]
@@ -157,19 +167,19 @@ fn kuan_wangs_names() {
     check(
         Scheme::KuanWang,
         "kuan_wang",
-        &Given::default(),
+        &Overrides::default(),
         "_orig_mod.",
     );
 }
 
 #[test]
 fn d_li14s_names() {
-    check(Scheme::DLi14, "d_li14", &Given::default(), "pretrain_");
+    check(Scheme::DLi14, "d_li14", &Overrides::default(), "pretrain_");
 }
 
 #[test]
 fn easy_classifications_names() {
-    let given = Given::default();
+    let given = Overrides::default();
     let scheme = Scheme::EasyClassification;
     check(scheme, "easy_classification", &given, "model.");
 }
@@ -179,7 +189,7 @@ fn there_and_back_changes_no_bit() {
     let foreign = Foreign::read("torchvision", Variant::Large);
     let folder = tempfile::tempdir().unwrap();
     let path = foreign.save(folder.path(), "");
-    let first = Source::open(&path, Given::default()).unwrap();
+    let first = Source::open(&path, Overrides::default()).unwrap();
     let first = first.load(&Device::Cpu).unwrap();
     let timm = folder.path().join("timm.safetensors");
     save_as(&timm, &first.network, &first.metadata, Scheme::Timm).unwrap();
@@ -188,9 +198,9 @@ fn there_and_back_changes_no_bit() {
     // The tensors alone, as timm would read and write them.
     let bare = folder.path().join("bare.safetensors");
     safetensors::save(&tensors, &bare).unwrap();
-    let given = Given {
+    let given = Overrides {
         batch_norm_epsilon: Some(1e-3),
-        ..Given::default()
+        ..Overrides::default()
     };
     for path in [&timm, &bare] {
         let second = Source::open(path, given.clone()).unwrap();

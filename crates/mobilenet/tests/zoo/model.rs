@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{self, Given, Normalisation, WeightsMetadata};
+use mobilenet::weights::{self, Normalisation, Overrides, WeightsMetadata};
 use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
 use mobilenet::{ClassOrder, Error, Images, Model, ModelConfig, Network, Precision, Variant};
 use tempfile::TempDir;
@@ -114,7 +114,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
         network: loaded,
         metadata: found,
         ..
-    } = weights::load_model(&path, Given::default(), &Device::Cpu).unwrap();
+    } = weights::load_model(&path, Overrides::default(), &Device::Cpu).unwrap();
     assert_eq!(found, metadata);
     assert_eq!(
         loaded.backbone_key().unwrap(),
@@ -147,7 +147,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
         ..metadata
     };
     weights::save(&path, &mobilenet, &metadata).unwrap();
-    let loaded = weights::load_model(&path, Given::default(), &Device::Cpu)
+    let loaded = weights::load_model(&path, Overrides::default(), &Device::Cpu)
         .unwrap()
         .network;
     assert_eq!(

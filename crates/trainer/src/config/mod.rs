@@ -21,7 +21,7 @@ use mnist_data::{
     AugmentConfig, BadImage, DecodeOptions, Decoding, DiskCache, MixConfig, TruncatedImages,
     Validation, WeightsConfig,
 };
-use mobilenet::weights::{Given, Normalisation};
+use mobilenet::weights::{Normalisation, Overrides};
 use mobilenet::zoo::ZooConfig;
 use mobilenet::{
     HeadKind, ModelConfig, ModelDescription, ModelName, Precision, SCRATCH_MOMENTUM,
@@ -406,11 +406,11 @@ impl RunConfig {
     }
 
     /// What the configuration says of the file of `model.pretrained`.
-    pub fn given(&self) -> Given {
-        Given {
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
             padding: self.model.padding.chosen(),
             batch_norm_epsilon: self.model.batch_norm_epsilon,
-            ..Given::default()
+            ..Overrides::default()
         }
     }
 

@@ -10,7 +10,7 @@ use mnist_data::{Loader, Sample, Stamp, content_checksum};
 use mobilenet::{ByteTable, Model};
 
 use super::file::{Contents, FeatureFile};
-use crate::batch::{Batch, DeviceBatch, Shown};
+use crate::batch::{Batch, DeviceBatch, Inputs};
 use crate::{Error, Result};
 
 /// Where the features of a split are kept on disk.
@@ -237,7 +237,7 @@ impl FeatureStore {
             weights,
             labels,
             mix: None,
-            shown: Shown::Features(features),
+            inputs: Inputs::Features(features),
         }))
     }
 }

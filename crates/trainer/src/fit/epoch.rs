@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use super::Session;
-use crate::batch::{Batch, Shown};
+use crate::batch::{Batch, Inputs};
 use crate::events::{EpochReport, Event, ValidationScores};
 use crate::infer::{predicted_classes, score};
 use crate::timing::Stopwatch;
-use crate::{Error, Result, Tally};
+use crate::{ConfusionMatrix, Error, Result};
 
 /// The training half of an epoch.
 struct Trained {
-    tally: Tally,
+    confusion: ConfusionMatrix,
     learning_rate: f64,
     seconds: f64,
 }
@@ -39,7 +39,7 @@ impl Session<'_> {
             _ => None,
         };
         if let Some(own) = own.filter(|_| !frozen) {
-            self.check_statistics(epoch, trained.tally.accuracy(), own.accuracy)?;
+            self.check_statistics(epoch, trained.confusion.accuracy(), own.accuracy)?;
         }
         self.clock.lap(|times| &mut times.validation);
         let Some(own) = own.filter(|_| !self.interrupt.load(Ordering::Relaxed)) else {
@@ -48,13 +48,13 @@ impl Session<'_> {
         let times = self.clock.times();
         let report = EpochReport {
             epoch,
-            train_loss: trained.tally.mean_loss(),
-            train_accuracy: trained.tally.accuracy(),
+            train_loss: trained.confusion.mean_loss(),
+            train_accuracy: trained.confusion.accuracy(),
             val_loss: own.loss,
             val_accuracy: own.accuracy,
             val_macro_f1: own.macro_f1,
             learning_rate: trained.learning_rate,
-            images_per_second: trained.tally.total() as f64 / trained.seconds,
+            images_per_second: trained.confusion.total() as f64 / trained.seconds,
             seconds: times.total(),
             times,
             ema,
@@ -100,17 +100,17 @@ impl Session<'_> {
         let batches = self
             .batches(&self.val, known, 0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
-        let tally = score(self.network.as_ref(), batches, frozen)?;
+        let confusion = score(self.network.as_ref(), batches, frozen)?;
         let scores = ValidationScores {
-            loss: tally.mean_loss(),
-            accuracy: tally.accuracy(),
-            macro_f1: tally.macro_scores().f1,
+            loss: confusion.mean_loss(),
+            accuracy: confusion.accuracy(),
+            macro_f1: confusion.macro_scores().f1,
         };
         Ok((!interrupt.load(Ordering::Relaxed)).then_some(scores))
     }
 
     fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
-        let mut tally = Tally::new(self.metadata.model.classes());
+        let mut confusion = ConfusionMatrix::new(self.metadata.model.classes());
         let mut learning_rate = self.stepper.learning_rate();
         if self.fresh_statistics {
             self.network.parameters().restart_statistics();
@@ -128,7 +128,7 @@ impl Session<'_> {
                 continue;
             }
             learning_rate = self.stepper.learning_rate();
-            let loss = self.train_batch(epoch, index + 1, &batch, frozen, &mut tally)?;
+            let loss = self.train_batch(epoch, index + 1, &batch, frozen, &mut confusion)?;
             self.sink.handle(&Event::BatchDone {
                 epoch,
                 batch: index + 1,
@@ -142,11 +142,11 @@ impl Session<'_> {
         let stepped = self.stepper.flush(self.network.parameters())?;
         self.average_in(stepped)?;
         self.clock.lap(|times| &mut times.optimizer);
-        if tally.total() == 0 {
+        if confusion.total() == 0 {
             return Err(self.no_batches());
         }
         Ok(Some(Trained {
-            tally,
+            confusion,
             learning_rate,
             seconds: self.clock.times().total(),
         }))
@@ -173,22 +173,22 @@ impl Session<'_> {
         index: usize,
         batch: &Batch,
         frozen: bool,
-        tally: &mut Tally,
+        confusion: &mut ConfusionMatrix,
     ) -> Result<f64> {
         let (network, number) = (&mut self.network, self.batches);
-        let logits = match &batch.shown {
-            Shown::Images(images) => network.forward_train(images, number, frozen)?,
-            Shown::Features(features) => network.forward_train_head(features, number)?,
+        let logits = match &batch.inputs {
+            Inputs::Images(images) => network.forward_train(images, number, frozen)?,
+            Inputs::Features(features) => network.forward_train_head(features, number)?,
         };
         self.batches += 1;
-        let taught = match (&self.teacher, &batch.shown) {
-            (Some(teacher), Shown::Images(images)) => Some((teacher, teacher.logits(images)?)),
+        let taught = match (&self.teacher, &batch.inputs) {
+            (Some(teacher), Inputs::Images(images)) => Some((teacher, teacher.logits(images)?)),
             _ => None,
         };
-        let teaching = taught
+        let distillation = taught
             .as_ref()
-            .map(|(teacher, logits)| teacher.teaching(logits));
-        let loss = self.loss.taught(&logits, &batch.targets(), teaching)?;
+            .map(|(teacher, logits)| teacher.distillation(logits));
+        let loss = self.loss.taught(&logits, &batch.targets(), distillation)?;
         self.clock.lap(|times| &mut times.forward);
         if !loss.mean.is_finite() {
             return Err(Error::NonFiniteLoss {
@@ -198,8 +198,8 @@ impl Session<'_> {
                 best: None,
             });
         }
-        tally.add(batch.main_labels(), &predicted_classes(&logits)?)?;
-        tally.add_loss(loss.mean, loss.weight);
+        confusion.add(batch.main_labels(), &predicted_classes(&logits)?)?;
+        confusion.add_loss(loss.mean, loss.weight);
         self.clock.lap(|times| &mut times.other);
         loss.backward_scaled(self.stepper.loss_scale().unwrap_or(1.0))?;
         self.clock.lap(|times| &mut times.backward);

@@ -7,7 +7,7 @@ use super::Session;
 use crate::config::{ConfigError, RunConfig};
 use crate::events::{Event, EventSink};
 use crate::table::Table;
-use crate::{Error, Result, RunDir, Splits, Tally};
+use crate::{ConfusionMatrix, Error, Result, RunDir, Splits};
 
 /// The rates that are tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,7 +147,7 @@ pub fn find_learning_rate(
     let mut session = Session::new(config, splits, run, sink, interrupt)?;
     let frozen = session.freeze(1)?;
     let mut curve = LrCurve { points: Vec::new() };
-    let mut tally = Tally::new(session.metadata.model.classes());
+    let mut confusion = ConfusionMatrix::new(session.metadata.model.classes());
     let growth = (to / from).powf(1.0 / (steps - 1) as f64);
     let per_step = config.train.accumulate_batches;
     session.sink.handle(&Event::EpochStarted {
@@ -170,7 +170,7 @@ pub fn find_learning_rate(
             let rate = from * growth.powi(curve.points.len() as i32);
             session.stepper.set_learning_rate(rate);
             batch_number += 1;
-            match session.train_batch(1, batch_number, &batch, frozen, &mut tally) {
+            match session.train_batch(1, batch_number, &batch, frozen, &mut confusion) {
                 Ok(loss) => losses.push(loss),
                 Err(Error::NonFiniteLoss { .. }) if curve.points.len() > SETTLING => {
                     return Ok(curve);

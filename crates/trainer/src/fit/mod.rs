@@ -3,9 +3,9 @@
 mod average;
 mod epoch;
 mod groups;
+mod inputs;
 mod lr_find;
 mod settled;
-mod shown;
 mod step;
 mod teacher;
 

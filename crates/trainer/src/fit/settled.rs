@@ -35,7 +35,7 @@ impl Session<'_> {
             })
         });
         let inference = match score(self.network.as_ref(), batches, false) {
-            Ok(tally) => tally.accuracy(),
+            Ok(confusion) => confusion.accuracy(),
             Err(Error::NonFiniteAnswer { .. }) => 0.0,
             // The epoch is sound all the same.
             Err(error) => {

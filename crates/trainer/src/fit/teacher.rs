@@ -7,7 +7,7 @@ use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{ByteTable, Images, Model};
 
 use crate::config::{ConfigError, DistillationConfig};
-use crate::{Result, Teaching};
+use crate::{Distillation, Result};
 
 /// A network that only answers: it is run as in evaluation, and no gradient reaches it.
 pub(super) struct Teacher {
@@ -79,8 +79,8 @@ impl Teacher {
     }
 
     /// What the student is told.
-    pub(super) fn teaching<'a>(&self, logits: &'a Tensor) -> Teaching<'a> {
-        Teaching {
+    pub(super) fn distillation<'a>(&self, logits: &'a Tensor) -> Distillation<'a> {
+        Distillation {
             logits,
             temperature: self.temperature,
             weight: self.weight,

@@ -70,7 +70,7 @@ pub enum ClassWeights {
     Balanced,
     /// One weight per class, in the order of the class names.
     #[serde(untagged)]
-    Given(Vec<f32>),
+    Overrides(Vec<f32>),
 }
 
 impl Default for LossConfig {
@@ -141,7 +141,7 @@ impl LossConfig {
             let expected = "a finite number from 0 on";
             return Err(invalid("loss.gamma", gamma.to_string(), expected));
         }
-        let (key, ClassWeights::Given(weights)) = self.class_weights() else {
+        let (key, ClassWeights::Overrides(weights)) = self.class_weights() else {
             return Ok(());
         };
         let fit = weights.iter().all(|w| w.is_finite() && *w >= 0.0);

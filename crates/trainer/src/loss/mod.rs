@@ -112,7 +112,7 @@ fn image_weight(classes: [(u32, f64); 2]) -> f64 {
 
 /// What a student learns from its teacher besides the labels (Hinton et al., 2015).
 #[derive(Clone, Copy, Debug)]
-pub struct Teaching<'a> {
+pub struct Distillation<'a> {
     /// The teacher's logits `[n, classes]`.
     pub logits: &'a Tensor,
     /// Both softmaxes are taken of the logits over this.
@@ -183,7 +183,7 @@ impl Objective {
         let class_weights = match config.class_weights().1 {
             ClassWeights::None => vec![1.0; classes],
             ClassWeights::Balanced => balanced_class_weights(labels, classes),
-            ClassWeights::Given(weights) => weights.clone(),
+            ClassWeights::Overrides(weights) => weights.clone(),
         };
         let kind = match config {
             LossConfig::CrossEntropy(loss) => Kind::CrossEntropy {
@@ -255,7 +255,7 @@ impl Objective {
         &self,
         logits: &Tensor,
         targets: &Targets<'_>,
-        teaching: Option<Teaching<'_>>,
+        distillation: Option<Distillation<'_>>,
     ) -> Result<Loss> {
         let (images, classes) = logits.dims2()?;
         if (images, classes) != (targets.labels.len(), self.class_weights.len()) {
@@ -271,8 +271,8 @@ impl Objective {
                 "every image of a batch of {images} weighs 0, so that it has no mean loss; expected a class or image weight above 0"
             )));
         }
-        let teacher = teaching
-            .map(|teaching| teaching.logits.to_vec2::<f32>())
+        let teacher = distillation
+            .map(|distillation| distillation.logits.to_vec2::<f32>())
             .transpose()?;
         if let Some(teacher) = &teacher
             && (teacher.len() != images || teacher.iter().any(|row| row.len() != classes))
@@ -283,7 +283,7 @@ impl Objective {
                 teacher.first().map_or(0, Vec::len)
             )));
         }
-        let taught = teaching.map_or(0.0, |teaching| teaching.weight);
+        let taught = distillation.map_or(0.0, |distillation| distillation.weight);
         let own = 1.0 - taught;
         let images_weight: f64 = targets.rows().map(image_weight).sum();
         let mut gradients = Vec::with_capacity(images * classes);
@@ -296,9 +296,9 @@ impl Objective {
                 let weight = own * counts / weight;
                 mean += self.row(row, &softmax, label as usize, weight, &mut gradient);
             }
-            if let (Some(teaching), Some(teacher)) = (teaching, &teacher) {
-                let weight = teaching.weight * image_weight(shown) / images_weight;
-                let t = teaching.temperature;
+            if let (Some(distillation), Some(teacher)) = (distillation, &teacher) {
+                let weight = distillation.weight * image_weight(shown) / images_weight;
+                let t = distillation.temperature;
                 mean += rows::divergence(row, &teacher[index], t, weight, &mut gradient);
             }
             gradients.extend(gradient.iter().map(|&g| g as f32));

@@ -29,13 +29,15 @@ fn wrong_shapes_and_labels_are_errors() {
     let error = loss.apply(&logits, &mixed).unwrap_err().to_string();
     assert!(error.contains("label 3; expected 0 to 2"), "{error}");
     let teacher = Tensor::zeros((2, 4), DType::F32, &Device::Cpu).unwrap();
-    let teaching = Teaching {
+    let distillation = Distillation {
         logits: &teacher,
         temperature: 2.0,
         weight: 0.5,
     };
     let targets = Targets::of(&[0, 1], &[1.0; 2]);
-    let error = loss.taught(&logits, &targets, Some(teaching)).unwrap_err();
+    let error = loss
+        .taught(&logits, &targets, Some(distillation))
+        .unwrap_err();
     assert!(error.to_string().contains("4 classes"), "{error}");
 }
 
@@ -77,7 +79,7 @@ fn an_image_weight_of_two_equals_the_image_twice() {
     let twice = Tensor::new(&[rows[0], rows[1], rows[1]], &Device::Cpu).unwrap();
     for mut config in LossConfig::all() {
         if let LossConfig::CrossEntropy(loss) = &mut config {
-            loss.class_weights = ClassWeights::Given(vec![1.0, 3.0]);
+            loss.class_weights = ClassWeights::Overrides(vec![1.0, 3.0]);
         }
         let loss = Objective::new(&config, 2, []).unwrap();
         let weighted = loss
@@ -118,7 +120,7 @@ fn the_focal_gradient_of_a_sure_image_is_a_number() {
 fn batches_with_a_teacher_join_to_what_they_are_as_one() {
     // All of the loss is the teacher's, so that class weights must not decide how batches are joined.
     let config = LossConfig::CrossEntropy(CrossEntropyConfig {
-        class_weights: ClassWeights::Given(vec![1.0, 7.0]),
+        class_weights: ClassWeights::Overrides(vec![1.0, 7.0]),
         ..CrossEntropyConfig::default()
     });
     let loss = Objective::new(&config, 2, []).unwrap();
@@ -127,13 +129,13 @@ fn batches_with_a_teacher_join_to_what_they_are_as_one() {
         let logits: Vec<Vec<f32>> = rows.iter().map(|row| row.to_vec()).collect();
         let logits = Tensor::new(logits, &Device::Cpu).unwrap();
         let teacher = (&logits * 0.5).unwrap();
-        let teaching = Teaching {
+        let distillation = Distillation {
             logits: &teacher,
             temperature: 2.0,
             weight: 1.0,
         };
         let targets = Targets::of(labels, &[1.0; 3][..labels.len()]);
-        loss.taught(&logits, &targets, Some(teaching)).unwrap()
+        loss.taught(&logits, &targets, Some(distillation)).unwrap()
     };
     let whole = taught(&rows, &[0, 1, 1]);
     let parts = [taught(&rows[..1], &[0]), taught(&rows[1..], &[1, 1])];

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use mnist_data::{
     Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation, list_images,
 };
-use mobilenet::weights::{self, Given, Loaded, Normalisation, WeightsMetadata};
+use mobilenet::weights::{self, Loaded, Normalisation, Overrides, WeightsMetadata};
 use mobilenet::{ClassOrder, HeadKind, Images, Model, ModelConfig, Network, Variant};
 use trainer::config::DistillationConfig;
 use trainer::{Classifier, Error, Evaluation, Event, InferenceOptions};
@@ -19,7 +19,7 @@ use crate::scene::{SIDE, Scene, arena};
 const BY_VALUE: [&str; 12] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
 const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Class folders of one picture each, and a weights file without names whose network knows them.
+/// Class folders of one image each, and a weights file without names whose network knows them.
 struct Known {
     dir: tempfile::TempDir,
 }
@@ -31,10 +31,10 @@ impl Known {
             dir: tempfile::tempdir().unwrap(),
         };
         let count = folders.len();
-        let pictures: Vec<u8> = noise(count * SIDE * SIDE);
+        let pixels: Vec<u8> = noise(count * SIDE * SIDE);
         for split in ["train", "t10k"] {
             let path = |what: &str| known.dir.path().join(format!("{split}-{what}-ubyte"));
-            let images = IdxImages::new(SIDE, SIDE, pictures.repeat(2)).unwrap();
+            let images = IdxImages::new(SIDE, SIDE, pixels.repeat(2)).unwrap();
             let labels = (0..count as u8).collect::<Vec<_>>().repeat(2);
             let plain = Compression::None;
             images.write(&path("images-idx3"), plain).unwrap();
@@ -50,7 +50,7 @@ impl Known {
         };
         let images = known.dir.path().join("images");
         mnist_data::unpack(known.dir.path(), &images, &options, &NoProgress).unwrap();
-        let network = knowing(&pictures, count);
+        let network = knowing(&pixels, count);
         let tensors = network.parameters().named().unwrap().into_iter().collect();
         candle_core::safetensors::save(&tensors, known.file()).unwrap();
         known
@@ -65,10 +65,10 @@ impl Known {
     }
 
     fn load(&self, names: Option<&[&str]>) -> Loaded<Box<dyn Model>> {
-        let given = Given {
+        let given = Overrides {
             image_size: Some(SIDE),
             class_names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
-            ..Given::default()
+            ..Overrides::default()
         };
         weights::load_model(&self.file(), given, &Device::Cpu).unwrap()
     }
@@ -97,15 +97,15 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(next).collect()
 }
 
-/// A network that takes every image for the nearest of `count` pictures by its features.
-fn knowing(pictures: &[u8], count: usize) -> Network {
+/// A network that takes every image for the nearest of `count` images by its features.
+fn knowing(images: &[u8], count: usize) -> Network {
     let config = ModelConfig {
         width: 0.25,
         head: HeadKind::Linear,
         ..ModelConfig::new(Variant::Small, count)
     };
     let network = Network::new(&config, 3, &Device::Cpu).unwrap();
-    let pixels: Vec<u8> = pictures.iter().flat_map(|&grey| [grey; 3]).collect();
+    let pixels: Vec<u8> = images.iter().flat_map(|&grey| [grey; 3]).collect();
     let pixels = Tensor::from_vec(pixels, (count, SIDE, SIDE, 3), &Device::Cpu).unwrap();
     let table = Arc::new(Normalisation::IMAGENET.table());
     let features = network.features(&Images::bytes(&pixels, table).unwrap());

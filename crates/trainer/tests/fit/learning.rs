@@ -212,7 +212,7 @@ fn every_option_of_the_recipe_runs() {
     assert_eq!(images, Some(16));
 
     scene.config.loss = LossConfig::Focal(FocalConfig {
-        alpha: ClassWeights::Given(vec![1.0, 2.0, 3.0]),
+        alpha: ClassWeights::Overrides(vec![1.0, 2.0, 3.0]),
         ..FocalConfig::default()
     });
     assert!(scene.error().to_string().contains("2 classes"));

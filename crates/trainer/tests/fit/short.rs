@@ -12,7 +12,7 @@ use crate::scene::Scene;
 
 const SIDE: usize = 32;
 
-/// 72 pictures to train on and 24 to validate on, of three textures: stripes that lie, stripes that
+/// 72 images to train on and 24 to validate on, of three textures: stripes that lie, stripes that
 /// stand, and checks, each shifted and with a grain.
 fn textures(dir: &Path) -> RunConfig {
     let root = dir.join("textures");
@@ -41,17 +41,17 @@ fn textures(dir: &Path) -> RunConfig {
     config
 }
 
-fn texture(picture: usize) -> Vec<u8> {
-    let (dark, light) = (40 + picture * 7 % 50, 150 + picture * 11 % 60);
-    let stripe = |along: usize| (along + picture * 5) % 12 < 6;
+fn texture(image: usize) -> Vec<u8> {
+    let (dark, light) = (40 + image * 7 % 50, 150 + image * 11 % 60);
+    let stripe = |along: usize| (along + image * 5) % 12 < 6;
     let pixels = (0..SIDE * SIDE).map(|at| {
         let (row, column) = (at / SIDE, at % SIDE);
-        let is_dark = match picture % 3 {
+        let is_dark = match image % 3 {
             0 => stripe(row),
             1 => stripe(column),
             _ => stripe(row) != stripe(column),
         };
-        let grain = (at * 31 + picture * 17) % 23;
+        let grain = (at * 31 + image * 17) % 23;
         (if is_dark { dark } else { light } + grain) as u8
     });
     pixels.collect()

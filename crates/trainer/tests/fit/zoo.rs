@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use mnist_data::NoProgress;
-use mobilenet::weights::{self, Given};
+use mobilenet::weights::{self, Overrides};
 use trainer::config::DistillationConfig;
 use trainer::{Classifier, Ending, Event, InferenceOptions, RunConfig};
 
@@ -86,7 +86,7 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let name = best.weights.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("efficientnet_b0_e"), "{name}");
     // The file needs nothing else.
-    let loaded = weights::load_model(&best.weights, Given::default(), &Device::Cpu).unwrap();
+    let loaded = weights::load_model(&best.weights, Overrides::default(), &Device::Cpu).unwrap();
     let (model, metadata) = (loaded.network, loaded.metadata);
     let val = scene.root().join("val");
     let options = InferenceOptions::default();

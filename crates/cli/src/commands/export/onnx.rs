@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use candle_core::{Device, Tensor};
-use mnist_data::Picture;
+use mnist_data::Image;
 use mobilenet::Network;
 use mobilenet::onnx::{self, OnnxOptions};
 use mobilenet::weights::WeightsMetadata;
@@ -42,7 +42,7 @@ fn check_images(inputs: &[PathBuf], image_size: usize) -> anyhow::Result<Vec<Ten
     let size = u32::try_from(image_size).context("the image size does not fit 32 bits")?;
     let mut pixels = Vec::new();
     for (_, path) in found.iter().step_by(step) {
-        let picture = Picture::read(path)?.resized(size)?;
+        let picture = Image::read(path)?.resized(size)?;
         let shape = (1, image_size, image_size, 3);
         pixels.push(Tensor::from_vec(picture.to_rgb(), shape, &Device::Cpu)?);
     }

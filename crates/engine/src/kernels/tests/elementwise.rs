@@ -75,7 +75,7 @@ fn check_activate(
     };
     for isa in isas() {
         let what = format!(
-            "{isa} rows {first}..{last} of {pixels} a picture, {channels} channels, \
+            "{isa} rows {first}..{last} of {pixels} an image, {channels} channels, \
              {activation:?}, squeeze-excite: {squeeze:?}"
         );
         let (z, factors) = (Operand::of(isa, &z), Operand::of(isa.with_f32(), &factors));

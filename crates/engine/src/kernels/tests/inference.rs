@@ -7,7 +7,7 @@ use super::elementwise::activated;
 use super::operand::{Matrix, NOTHING, Operand, per_channel};
 use super::pooled::{averaged, multiplied};
 use super::real::{Noise, Real};
-use super::stem::{self, Pictures, in_planes, with_stem};
+use super::stem::{self, StemImages, in_planes, with_stem};
 use super::{ACTIVATIONS, CHANNELS, grid, isas, layouts, properties};
 use crate::isa::Isa;
 use crate::kernels::{
@@ -172,10 +172,10 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activati
     } = geometry;
     let (rows, columns) = (height.div_ceil(stride), width.div_ceil(stride));
     let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
-    let pictures = Pictures::noise(&mut noise, geometry.pixels());
+    let images = StemImages::noise(&mut noise, geometry.pixels());
     let taps = Matrix::noise_f32(&mut noise, channels, TAPS);
     let bias: Vec<_> = (0..channels).map(|_| noise.value()).collect();
-    let sums = geometry.convolve(&pictures.values(bytes), &taps);
+    let sums = geometry.convolve(&images.values(bytes), &taps);
     let sums = Matrix::from_fn(sums.rows, channels, |row, c| sums[(row, c)] + bias[c]);
     let whole = activated(&sums, activation);
     let expected = Matrix::from_fn((rows - first) * columns, channels, |row, c| {
@@ -184,7 +184,7 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activati
     let (taps, bias) = (in_planes(&taps), per_channel(&bias));
     for isa in isas() {
         let target = Operand::blank(isa, expected.rows, channels);
-        let (pixels, bias) = (pictures.pixels(bytes), Src::of(&bias));
+        let (pixels, bias) = (images.pixels(bytes), Src::of(&bias));
         with_stem(geometry, &taps, |stem| {
             // SAFETY: all operands have the shapes that the kernel asks for.
             unsafe {

@@ -86,7 +86,7 @@ impl Geometry {
 }
 
 /// Images as a program has them.
-pub(super) struct Pictures {
+pub(super) struct StemImages {
     floats: Vec<f32>,
     bytes: Vec<u8>,
     table: [[f32; 256]; COLOURS],
@@ -94,7 +94,7 @@ pub(super) struct Pictures {
     looked_up: Matrix,
 }
 
-impl Pictures {
+impl StemImages {
     pub(super) fn noise(noise: &mut Noise, pixels: usize) -> Self {
         let table = [(); COLOURS].map(|()| [(); 256].map(|()| noise.value().value as f32));
         let values = Matrix::noise_f32(noise, pixels, COLOURS);
@@ -105,7 +105,7 @@ impl Pictures {
         let looked_up = Matrix::from_fn(pixels, COLOURS, |pixel, colour| {
             f64::from(table[colour][usize::from(bytes[pixel * COLOURS + colour])]).into()
         });
-        Pictures {
+        StemImages {
             floats,
             bytes,
             table,
@@ -169,8 +169,8 @@ fn out_of_planes(packed: &[f32], channels: usize) -> Vec<f32> {
 fn check(geometry: Geometry, bytes: bool) {
     let channels = geometry.channels;
     let mut noise = Noise((geometry.pixels() * 100 + channels) as u64);
-    let pictures = Pictures::noise(&mut noise, geometry.pixels());
-    let (pixels, values) = (pictures.pixels(bytes), pictures.values(bytes));
+    let images = StemImages::noise(&mut noise, geometry.pixels());
+    let (pixels, values) = (images.pixels(bytes), images.values(bytes));
     let taps = Matrix::noise_f32(&mut noise, channels, TAPS);
     let before = ExpectedSums::noise(&mut noise, channels);
     let d = Matrix::noise(&mut noise, geometry.outputs(), channels);

@@ -2,14 +2,14 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::picture;
+use super::image;
 use crate::augment::affine::{AffineParameters, InverseAffine};
 use crate::augment::color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation};
 use crate::augment::elastic::ElasticConfig;
 use crate::augment::flip::{flip_horizontally, flip_vertically};
 use crate::augment::tone::{adjust_sharpness, autocontrast, equalize, posterize, solarize};
 use crate::augment::warp::warp;
-use crate::decode::Picture;
+use crate::decode::Image;
 
 #[derive(Deserialize)]
 struct Case {
@@ -87,15 +87,15 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 /// What RandAugment makes of a geometric operation.
-fn performed(picture: &mut Picture, operation: crate::augment::rand_augment::Operation) {
-    crate::augment::RandAugmentConfig::default().perform(operation, picture, &mut Vec::new());
+fn performed(image: &mut Image, operation: crate::augment::rand_augment::Operation) {
+    crate::augment::RandAugmentConfig::default().perform(operation, image, &mut Vec::new());
 }
 
-fn perform(operation: &Operation, picture: &mut Picture) {
+fn perform(operation: &Operation, image: &mut Image) {
     use crate::augment::rand_augment::Operation as Random;
-    let moved = |picture: &mut Picture, map: &InverseAffine, field: Option<&[[f32; 2]]>, fill| {
-        let pixels = warp(picture, map, field, fill, &mut vec![77; 5]);
-        picture.pixels_mut().copy_from_slice(&pixels);
+    let moved = |image: &mut Image, map: &InverseAffine, field: Option<&[[f32; 2]]>, fill| {
+        let pixels = warp(image, map, field, fill, &mut vec![77; 5]);
+        image.pixels_mut().copy_from_slice(&pixels);
     };
     match *operation {
         Operation::Affine {
@@ -112,32 +112,32 @@ fn perform(operation: &Operation, picture: &mut Picture) {
                 shear,
                 center: [0.0; 2],
             };
-            moved(picture, &InverseAffine::new(&parameters), None, fill);
+            moved(image, &InverseAffine::new(&parameters), None, fill);
         }
         Operation::Elastic { reach } => {
-            let [x, y] = [0, 1].map(|axis| noise(picture.width(), picture.height(), axis));
+            let [x, y] = [0, 1].map(|axis| noise(image.width(), image.height(), axis));
             let field: Vec<[f32; 2]> = x
                 .iter()
                 .zip(&y)
                 .map(|(&x, &y)| [x * reach, y * reach])
                 .collect();
-            moved(picture, &InverseAffine::IDENTITY, Some(&field), 0);
+            moved(image, &InverseAffine::IDENTITY, Some(&field), 0);
         }
         Operation::Displacement { .. } => unreachable!("has an answer of its own kind"),
-        Operation::AdjustBrightness { factor } => adjust_brightness(picture, factor),
-        Operation::AdjustContrast { factor } => adjust_contrast(picture, factor),
-        Operation::AdjustSaturation { factor } => adjust_saturation(picture, factor),
-        Operation::AdjustSharpness { factor } => adjust_sharpness(picture, factor),
-        Operation::AdjustHue { shift } => adjust_hue(picture, shift),
-        Operation::Posterize { bits } => posterize(picture, bits),
-        Operation::Solarize { threshold } => solarize(picture, threshold),
-        Operation::Autocontrast {} => autocontrast(picture),
-        Operation::Equalize {} => equalize(picture),
-        Operation::HorizontalFlip {} => flip_horizontally(picture),
-        Operation::VerticalFlip {} => flip_vertically(picture),
-        Operation::Rotate { angle } => performed(picture, Random::Rotate(angle)),
-        Operation::ShearX { by } => performed(picture, Random::ShearX(by)),
-        Operation::ShearY { by } => performed(picture, Random::ShearY(by)),
+        Operation::AdjustBrightness { factor } => adjust_brightness(image, factor),
+        Operation::AdjustContrast { factor } => adjust_contrast(image, factor),
+        Operation::AdjustSaturation { factor } => adjust_saturation(image, factor),
+        Operation::AdjustSharpness { factor } => adjust_sharpness(image, factor),
+        Operation::AdjustHue { shift } => adjust_hue(image, shift),
+        Operation::Posterize { bits } => posterize(image, bits),
+        Operation::Solarize { threshold } => solarize(image, threshold),
+        Operation::Autocontrast {} => autocontrast(image),
+        Operation::Equalize {} => equalize(image),
+        Operation::HorizontalFlip {} => flip_horizontally(image),
+        Operation::VerticalFlip {} => flip_vertically(image),
+        Operation::Rotate { angle } => performed(image, Random::Rotate(angle)),
+        Operation::ShearX { by } => performed(image, Random::ShearX(by)),
+        Operation::ShearY { by } => performed(image, Random::ShearY(by)),
     }
 }
 
@@ -148,7 +148,7 @@ fn every_operation_is_torchvisions_within_one_grey_level() {
     let mut answers = answers.as_slice();
     let (mut bytes, mut differing) = (0, 0);
     for case in &cases {
-        let mut picture = picture(case.width, case.height, case.channels);
+        let mut image = image(case.width, case.height, case.channels);
         if let Operation::Displacement { alpha, sigma } = case.operation {
             let (width, height) = (case.width as usize, case.height as usize);
             let config = ElasticConfig {
@@ -166,10 +166,10 @@ fn every_operation_is_torchvisions_within_one_grey_level() {
             }
             continue;
         }
-        perform(&case.operation, &mut picture);
-        let (theirs, rest) = answers.split_at(picture.pixels().len());
+        perform(&case.operation, &mut image);
+        let (theirs, rest) = answers.split_at(image.pixels().len());
         answers = rest;
-        let differences = picture.pixels().iter().zip(theirs);
+        let differences = image.pixels().iter().zip(theirs);
         let differences: Vec<u8> = differences.map(|(a, b)| a.abs_diff(*b)).collect();
         let worst = differences.iter().max().unwrap();
         assert!(*worst <= 1, "{:?}: {worst} grey levels", case.operation);

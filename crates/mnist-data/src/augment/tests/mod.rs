@@ -8,9 +8,9 @@ mod sampling;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Draw, Purpose};
-use crate::decode::Picture;
+use crate::decode::Image;
 
-/// The numbers of one picture of many.
+/// The numbers of one image of many.
 fn drawn(index: u64, purpose: Purpose) -> ChaCha8Rng {
     let draw = Draw {
         seed: 5,
@@ -31,10 +31,10 @@ fn pixel(x: u32, y: u32, c: u32) -> u8 {
     ((5 * x + 3 * y + 40 * c + noise + edge) % 256) as u8
 }
 
-fn picture(width: u32, height: u32, channels: u8) -> Picture {
+fn image(width: u32, height: u32, channels: u8) -> Image {
     let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
     let pixels = rows
         .flat_map(|(x, y)| (0..u32::from(channels)).map(move |c| pixel(x, y, c)))
         .collect();
-    Picture::from_raw(width, height, channels, pixels).unwrap()
+    Image::from_raw(width, height, channels, pixels).unwrap()
 }

@@ -1,19 +1,19 @@
 use proptest::prelude::*;
 
-use super::picture;
+use super::image;
 use crate::augment::{
     AffineConfig, Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, EraseValue,
     ErasingConfig, FlipConfig, Preset, RandAugmentConfig, Random, ResizedCropConfig,
 };
-use crate::decode::Picture;
+use crate::decode::Image;
 
 fn draw(seed: u64, epoch: u64, index: u64) -> Draw {
     Draw { seed, epoch, index }
 }
 
-fn augmented(config: &AugmentConfig, picture: &Picture, size: u32, draw: Draw) -> Picture {
+fn augmented(config: &AugmentConfig, image: &Image, size: u32, draw: Draw) -> Image {
     let augment = Augment::new(config).unwrap();
-    augment.apply(picture, size, draw).unwrap()
+    augment.apply(image, size, draw).unwrap()
 }
 
 /// Each operation of a configuration alone.
@@ -82,7 +82,7 @@ fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
     configs
 }
 
-/// Every operation, with settings that leave a picture as it is.
+/// Every operation, with settings that leave an image as it is.
 fn identity() -> AugmentConfig {
     let never = FlipConfig { p: 0.0 };
     AugmentConfig {
@@ -125,19 +125,15 @@ fn identity() -> AugmentConfig {
 fn each_operation_changes_pixels_with_every_part_of_the_draw() {
     for (name, config) in each_alone() {
         for channels in [1, 3] {
-            let picture = picture(24, 24, channels);
-            let one = augmented(&config, &picture, 24, draw(1, 2, 3));
+            let image = image(24, 24, channels);
+            let one = augmented(&config, &image, 24, draw(1, 2, 3));
             assert_eq!(one.channels(), channels, "{name}");
-            assert_eq!(
-                augmented(&config, &picture, 24, draw(1, 2, 3)),
-                one,
-                "{name}"
-            );
-            assert_ne!(one, picture, "{name}");
+            assert_eq!(augmented(&config, &image, 24, draw(1, 2, 3)), one, "{name}");
+            assert_ne!(one, image, "{name}");
             // A mirror image always is the same.
             if !name.ends_with("flip") {
                 for other in [draw(9, 2, 3), draw(1, 9, 3), draw(1, 2, 9)] {
-                    assert_ne!(augmented(&config, &picture, 24, other), one, "{name}");
+                    assert_ne!(augmented(&config, &image, 24, other), one, "{name}");
                 }
             }
         }
@@ -146,13 +142,13 @@ fn each_operation_changes_pixels_with_every_part_of_the_draw() {
 
 #[test]
 fn switching_an_operation_off_leaves_the_draws_of_the_others() {
-    let picture = picture(20, 20, 3);
+    let image = image(20, 20, 3);
     let mut config = AugmentConfig::from(Preset::Photos);
     config.color_jitter = None;
     config.horizontal_flip = None;
-    let crop_alone = augmented(&config, &picture, 16, draw(0, 0, 0));
+    let crop_alone = augmented(&config, &image, 16, draw(0, 0, 0));
     config.horizontal_flip = Some(FlipConfig { p: 0.0 });
-    assert_eq!(augmented(&config, &picture, 16, draw(0, 0, 0)), crop_alone);
+    assert_eq!(augmented(&config, &image, 16, draw(0, 0, 0)), crop_alone);
 }
 
 #[test]
@@ -174,17 +170,11 @@ fn mirror_images_and_the_affine_map_are_one_resampling() {
         affine: Some(still),
         ..flips.clone()
     };
-    let picture = picture(13, 13, 3);
+    let image = image(13, 13, 3);
     let draw = draw(0, 0, 0);
-    let turned = augmented(&flips, &picture, 13, draw);
-    assert_eq!(augmented(&both, &picture, 13, draw), turned);
-    let back: Vec<u8> = picture
-        .pixels()
-        .chunks(3)
-        .rev()
-        .flatten()
-        .copied()
-        .collect();
+    let turned = augmented(&flips, &image, 13, draw);
+    assert_eq!(augmented(&both, &image, 13, draw), turned);
+    let back: Vec<u8> = image.pixels().chunks(3).rev().flatten().copied().collect();
     assert_eq!(turned.pixels(), back);
 }
 
@@ -198,8 +188,8 @@ fn what_comes_from_outside_has_the_shade_of_the_fill() {
         }),
         ..AugmentConfig::default()
     };
-    let picture = picture(32, 32, 1);
-    let small = augmented(&config, &picture, 32, draw(4, 0, 0));
+    let image = image(32, 32, 1);
+    let small = augmented(&config, &image, 32, draw(4, 0, 0));
     for corner in [0, 31, 31 * 32, 1023] {
         assert_eq!(small.pixels()[corner], 201);
     }
@@ -220,7 +210,7 @@ fn noise_alone_moves_pixels_no_farther_than_alpha_says() {
     // A point, and everything else black.
     let mut pixels = vec![0; 41 * 41];
     pixels[20 * 41 + 20] = 255;
-    let point = Picture::from_gray(41, 41, pixels).unwrap();
+    let point = Image::from_gray(41, 41, pixels).unwrap();
     let config = AugmentConfig {
         elastic: Some(ElasticConfig {
             alpha: 8.0,
@@ -246,18 +236,18 @@ proptest! {
     fn identity_parameters_change_nothing(
         size in 1_u32..40, color: bool, seed: u64, epoch: u64, index: u64,
     ) {
-        let picture = picture(size, size, if color { 3 } else { 1 });
+        let image = image(size, size, if color { 3 } else { 1 });
         let mut configs = alone(&identity());
         configs.push(("all", identity()));
         for (name, config) in configs {
             prop_assert!(!config.is_none());
-            let result = augmented(&config, &picture, size, draw(seed, epoch, index));
-            prop_assert_eq!(&result, &picture, "{}", name);
+            let result = augmented(&config, &image, size, draw(seed, epoch, index));
+            prop_assert_eq!(&result, &image, "{}", name);
         }
     }
 
     #[test]
-    fn any_settings_within_their_domains_give_a_picture_of_the_size(
+    fn any_settings_within_their_domains_give_a_image_of_the_size(
         (width, height, size) in (1_u32..30, 1_u32..30, 1_u32..30),
         color: bool,
         seed: u64,
@@ -292,11 +282,11 @@ proptest! {
             }),
         };
         let channels = if color { 3 } else { 1 };
-        let picture = picture(width, height, channels);
+        let image = image(width, height, channels);
         let mut configs = alone(&config);
         configs.push(("all", config));
         for (name, config) in configs {
-            let result = augmented(&config, &picture, size, draw(seed, 0, 0));
+            let result = augmented(&config, &image, size, draw(seed, 0, 0));
             prop_assert_eq!((result.width(), result.height()), (size, size), "{}", name);
             prop_assert_eq!(result.channels(), channels, "{}", name);
         }

@@ -1,6 +1,6 @@
 //! How strong RandAugment's operations are, and what some of them do.
 
-use super::{picture, pixel};
+use super::{image, pixel};
 use crate::augment::RandAugmentConfig;
 use crate::augment::rand_augment::Operation;
 
@@ -75,7 +75,7 @@ fn translation_moves_whole_pixels_and_leaves_the_fill_behind() {
         ..RandAugmentConfig::default()
     };
     for channels in [1, 3] {
-        let original = picture(11, 7, channels);
+        let original = image(11, 7, channels);
         for (operation, [right, down]) in [
             (Operation::TranslateX(3.8), [3, 0]),
             (Operation::TranslateX(-3.8), [-3, 0]),
@@ -105,14 +105,14 @@ fn translation_moves_whole_pixels_and_leaves_the_fill_behind() {
 }
 
 #[test]
-fn operations_without_strength_leave_a_picture_as_it_is() {
+fn operations_without_strength_leave_a_image_as_it_is() {
     let config = RandAugmentConfig {
         magnitude: 0,
         fill: 9,
         ..RandAugmentConfig::default()
     };
     for ([width, height], channels) in [([24, 24], 1), ([13, 30], 3), ([2, 1], 3)] {
-        let original = picture(width, height, channels);
+        let original = image(width, height, channels);
         // The last two have no strength, and the one before turns 255 round even at the weakest.
         let operations = config.operations(width, height);
         for &operation in &operations[..11] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{drawn, picture};
+use super::{drawn, image};
 use crate::augment::crop::Part;
 use crate::augment::{AffineConfig, ColorJitterConfig, ErasingConfig, Purpose, ResizedCropConfig};
 
@@ -28,7 +28,7 @@ fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     assert!((mean - middle).abs() < 6.0 * deviation, "{what}: {mean}");
 }
 
-/// Requires a part that lies inside of a picture and has its share of the area, and its `ratio` (of the
+/// Requires a part that lies inside of an image and has its share of the area, and its `ratio` (of the
 /// first of its `[side, side]` to the second), within bounds but for the rounding of its sides.
 fn assert_fits(
     part: Part,
@@ -95,7 +95,7 @@ fn holes_lie_inside_and_have_the_area_and_shape_asked_for() {
     }
 }
 
-/// Pictures so large that every part of these shares fits, and hardly rounded.
+/// Images so large that every part of these shares fits, and hardly rounded.
 const LARGE: u32 = 4000;
 const SMALL_SHARES: [f64; 2] = [0.01, 0.02];
 
@@ -183,7 +183,7 @@ fn where_no_hole_fits_there_is_none() {
             ratio: [1.0, 1.0],
             ..ErasingConfig::default()
         };
-        let original = picture(width, height, 1);
+        let original = image(width, height, 1);
         let mut erased = original.clone();
         config.apply(&mut erased, &mut drawn(0, Purpose::Erasing));
         assert_eq!(erased, original);
@@ -196,16 +196,16 @@ fn where_no_hole_fits_there_is_none() {
 
 #[test]
 fn holes_come_as_often_as_they_should() {
-    let white = crate::Picture::from_gray(32, 32, vec![255; 1024]).unwrap();
+    let white = crate::Image::from_gray(32, 32, vec![255; 1024]).unwrap();
     for (p, expected) in [(0.0, 0..1), (0.3, 1026..1374), (1.0, 4000..4001)] {
         let config = ErasingConfig {
             p,
             ..ErasingConfig::default()
         };
         let erased = (0..DRAWS).filter(|&index| {
-            let mut picture = white.clone();
-            config.apply(&mut picture, &mut drawn(index, Purpose::Erasing));
-            picture != white
+            let mut image = white.clone();
+            config.apply(&mut image, &mut drawn(index, Purpose::Erasing));
+            image != white
         });
         // Six standard deviations.
         let count = erased.count();
@@ -286,7 +286,7 @@ fn jitter_takes_its_steps_in_the_order_drawn() {
             factors,
             hue,
         };
-        let mut colors = crate::Picture::from_rgb(2, 1, vec![200, 100, 0, 80, 40, 60]).unwrap();
+        let mut colors = crate::Image::from_rgb(2, 1, vec![200, 100, 0, 80, 40, 60]).unwrap();
         jitter.apply(&mut colors);
         colors.pixels().to_vec()
     };

@@ -40,7 +40,7 @@ fn truncated_and_damaged_files_are_made_anew() {
         let entries = index["entries"].as_array().unwrap().len();
         assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
     }
-    // One damaged picture, in a file that is whole otherwise.
+    // One damaged image, in a file that is whole otherwise.
     let mut bytes = whole.clone();
     bytes[SIZE * SIZE + 1] ^= 1;
     fs::write(scene.cache(), bytes).unwrap();

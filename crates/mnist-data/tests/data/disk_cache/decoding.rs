@@ -8,7 +8,7 @@ use mnist_data::{Decoding, TruncatedImages};
 use super::{COUNT, Scene, invert, inverted, parts, pixels, settle};
 
 #[test]
-fn pictures_decoded_in_one_way_are_not_served_for_another() {
+fn images_decoded_in_one_way_are_not_served_for_another() {
     let scene = Scene::new();
     let expected = scene.decoded();
     scene.run(scene.options());

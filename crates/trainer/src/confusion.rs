@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 /// Counts of (true class, predicted class) and the mean loss of the images seen.
 ///
 /// ```
-/// let mut tally = trainer::Tally::new(3);
-/// tally.add(&[0, 1, 2, 2], &[0, 1, 2, 0])?;
-/// tally.add_loss(0.5, 4.0);
-/// assert_eq!(tally.accuracy(), 0.75);
-/// assert_eq!(tally.mean_loss(), 0.5);
-/// assert_eq!(tally.class_scores()[2].recall, 0.5);
+/// let mut confusion = trainer::ConfusionMatrix::new(3);
+/// confusion.add(&[0, 1, 2, 2], &[0, 1, 2, 0])?;
+/// confusion.add_loss(0.5, 4.0);
+/// assert_eq!(confusion.accuracy(), 0.75);
+/// assert_eq!(confusion.mean_loss(), 0.5);
+/// assert_eq!(confusion.class_scores()[2].recall, 0.5);
 /// # Ok::<(), trainer::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tally {
+pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u64>,
     loss_sum: f64,
@@ -34,8 +34,8 @@ pub struct ClassScores {
     pub f1: f64,
 }
 
-impl Tally {
-    /// An empty tally over `classes` classes.
+impl ConfusionMatrix {
+    /// An empty confusion over `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
@@ -64,7 +64,7 @@ impl Tally {
             .find(|class| **class as usize >= self.classes)
         {
             return Err(crate::Error::Shape(format!(
-                "class {class} in a tally of {} classes; expected 0 to {}",
+                "class {class} in a confusion of {} classes; expected 0 to {}",
                 self.classes,
                 self.classes.saturating_sub(1)
             )));
@@ -201,8 +201,8 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
         assert!(cases.len() > 5);
         for case in cases {
-            let mut tally = Tally::new(case.classes);
-            tally.add(&case.labels, &case.predictions).unwrap();
+            let mut confusion = ConfusionMatrix::new(case.classes);
+            confusion.add(&case.labels, &case.predictions).unwrap();
             let close = |ours: f64, theirs: f64| {
                 assert!(
                     (ours - theirs).abs() < 1e-12,
@@ -210,9 +210,9 @@ mod tests {
                     case.name
                 );
             };
-            close(tally.accuracy(), case.accuracy);
-            let averages = (tally.macro_scores(), case.average);
-            let scores = tally.class_scores();
+            close(confusion.accuracy(), case.accuracy);
+            let averages = (confusion.macro_scores(), case.average);
+            let scores = confusion.class_scores();
             assert_eq!(scores.len(), case.each.len());
             for (ours, theirs) in scores.into_iter().zip(case.each).chain([averages]) {
                 close(ours.precision, theirs.precision);
@@ -225,37 +225,40 @@ mod tests {
     /// Two classes get no special treatment: class 0 is not "the positive one".
     #[test]
     fn two_classes_are_averaged_like_any_other_number() {
-        let mut tally = Tally::new(2);
-        tally.add(&[0, 0, 0, 1], &[0, 0, 0, 0]).unwrap();
-        assert!((tally.macro_scores().f1 - (6.0 / 7.0) / 2.0).abs() < 1e-12);
+        let mut confusion = ConfusionMatrix::new(2);
+        confusion.add(&[0, 0, 0, 1], &[0, 0, 0, 0]).unwrap();
+        assert!((confusion.macro_scores().f1 - (6.0 / 7.0) / 2.0).abs() < 1e-12);
     }
 
     #[test]
     fn batches_of_unequal_size_weigh_by_their_images() {
-        let mut tally = Tally::new(2);
-        tally.add(&[0, 0, 0], &[0, 0, 0]).unwrap();
-        tally.add_loss(1.0, 3.0);
-        tally.add(&[1], &[0]).unwrap();
-        tally.add_loss(5.0, 1.0);
-        assert_eq!(tally.mean_loss(), 2.0);
-        assert_eq!(tally.confusion(), vec![vec![3, 0], vec![1, 0]]);
-        assert_eq!(tally.support(1), 1);
+        let mut confusion = ConfusionMatrix::new(2);
+        confusion.add(&[0, 0, 0], &[0, 0, 0]).unwrap();
+        confusion.add_loss(1.0, 3.0);
+        confusion.add(&[1], &[0]).unwrap();
+        confusion.add_loss(5.0, 1.0);
+        assert_eq!(confusion.mean_loss(), 2.0);
+        assert_eq!(confusion.confusion(), vec![vec![3, 0], vec![1, 0]]);
+        assert_eq!(confusion.support(1), 1);
     }
 
     #[test]
     fn an_empty_tally_and_wrong_input_do_not_panic() {
-        let mut tally = Tally::new(2);
-        assert_eq!(tally.accuracy(), 0.0);
-        assert_eq!(tally.mean_loss(), 0.0);
-        assert!(tally.add(&[0], &[0, 1]).is_err());
+        let mut confusion = ConfusionMatrix::new(2);
+        assert_eq!(confusion.accuracy(), 0.0);
+        assert_eq!(confusion.mean_loss(), 0.0);
+        assert!(confusion.add(&[0], &[0, 1]).is_err());
         assert!(
-            tally
+            confusion
                 .add(&[2], &[0])
                 .unwrap_err()
                 .to_string()
                 .contains("class 2")
         );
-        assert_eq!(tally.count(7, 7), 0);
-        assert_eq!(Tally::new(0).macro_scores(), ClassScores::default());
+        assert_eq!(confusion.count(7, 7), 0);
+        assert_eq!(
+            ConfusionMatrix::new(0).macro_scores(),
+            ClassScores::default()
+        );
     }
 }

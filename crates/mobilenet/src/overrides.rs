@@ -7,7 +7,7 @@ use crate::{ClassOrder, Error, Padding, Result};
 
 /// What a file does not say and its user knows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
+pub struct Overrides {
     /// How convolutions are padded; symmetric unless given.
     pub padding: Option<Padding>,
     /// Added to variances; the scheme's unless given.
@@ -20,7 +20,7 @@ pub struct Given {
     pub normalisation: Option<Normalisation>,
 }
 
-impl Given {
+impl Overrides {
     /// What a file says of itself, with what was given in its place.
     pub(crate) fn over(
         self,
@@ -53,15 +53,15 @@ impl Given {
     /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
     ///
     /// Their files have the very names and shapes of the others.
-    pub fn tensorflow() -> Given {
-        Given {
+    pub fn tensorflow() -> Overrides {
+        Overrides {
             padding: Some(Padding::Same),
             batch_norm_epsilon: Some(1e-3),
             normalisation: Some(Normalisation {
                 mean: [0.5; 3],
                 std: [0.5; 3],
             }),
-            ..Given::default()
+            ..Overrides::default()
         }
     }
 }

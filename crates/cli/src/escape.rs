@@ -5,12 +5,12 @@ use std::borrow::Cow;
 /// Text that came from a file or an argument, fit for a terminal: control characters, and those
 /// that turn the direction of writing, are escaped, so that no file can move the cursor, change
 /// colours or hide a line. Line breaks too, for those who show one name on one line.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| false)
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    escaped_except(text, |_| false)
 }
 
 /// Escapes characters that a terminal obeys, but for those that are `kept`.
-pub(crate) fn escaped(text: &str, kept: fn(char) -> bool) -> Cow<'_, str> {
+pub(crate) fn escaped_except(text: &str, kept: fn(char) -> bool) -> Cow<'_, str> {
     let obeyed = |c: char| {
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         (c.is_control() || turns) && !kept(c)
@@ -40,8 +40,8 @@ mod tests {
             ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
             ("\u{9b}2J\u{202e}", "\\u{9b}2J\\u{202e}"),
         ] {
-            assert_eq!(shown(text), plain);
+            assert_eq!(escaped(text), plain);
         }
-        assert_eq!(escaped("a\nb\x1b", |c| c == '\n'), "a\nb\\u{1b}");
+        assert_eq!(escaped_except("a\nb\x1b", |c| c == '\n'), "a\nb\\u{1b}");
     }
 }
