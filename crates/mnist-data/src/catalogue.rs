@@ -150,6 +150,12 @@ impl FileSpec {
     pub(crate) fn is(&self, sha256: &str) -> bool {
         sha256.starts_with(&self.sha256)
     }
+
+    /// The SHA-256 for a message, with an ellipsis where only its beginning is known.
+    pub(crate) fn expected(&self) -> String {
+        let ellipsis = if self.sha256.len() < 64 { "…" } else { "" };
+        format!("{}{ellipsis}", self.sha256)
+    }
 }
 
 /// What becomes of a file that has the name, but not the published contents.

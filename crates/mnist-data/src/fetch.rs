@@ -162,12 +162,12 @@ fn is_present(
             return Ok(true);
         }
         if damaged == Damaged::Refuse {
-            let expected = &file.sha256;
+            let expected = file.expected();
             return Err(Error::Occupied {
                 path,
                 problem: format!(
-                    "is not the published file: its SHA-256 is {found}, expected one that begins \
-                     with {expected}; move it away, then start again"
+                    "is not the published file: its SHA-256 is {found}, expected {expected}; \
+                     move it away, then start again"
                 ),
             });
         }
@@ -280,7 +280,7 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
     if !file.is(&found) {
         return Err(Error::Checksum {
             path,
-            expected: file.sha256.clone(),
+            expected: file.expected(),
             found,
         });
     }

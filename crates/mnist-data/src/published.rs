@@ -22,7 +22,8 @@ const PUBLISHER: &str = "https://download.pytorch.org/models/";
 /// let first: PublishedWeights = "MobileNet-V2".parse()?;
 /// assert_eq!(first.file_name(), "mobilenet_v2-b0353104.pth");
 /// let second: PublishedWeights = "mobilenet_v2-7ebf99e0".parse()?;
-/// assert_eq!((second.model(), second.to_string()), ("mobilenet_v2", "mobilenet_v2-7ebf99e0".to_owned()));
+/// assert_eq!(second.model(), "mobilenet_v2");
+/// assert_eq!((first.name(), second.name()), ("mobilenet_v2", "mobilenet_v2-7ebf99e0"));
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,17 @@ impl PublishedWeights {
         Some(dir.join(self.file)).filter(|path| path.is_file())
     }
 
+    /// The shortest name that means these weights: the model's for its first ones, else the
+    /// file's without `.pth`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        let first = Self::ALL.iter().find(|first| first.model == self.model);
+        match first == Some(self) {
+            true => self.model,
+            false => self.stem(),
+        }
+    }
+
     fn stem(&self) -> &'static str {
         self.file.trim_end_matches(".pth")
     }
@@ -109,10 +121,10 @@ impl PublishedWeights {
     }
 }
 
-/// The name of the file without `.pth`.
+/// Its [name](PublishedWeights::name).
 impl fmt::Display for PublishedWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.stem())
+        f.write_str(self.name())
     }
 }
 
@@ -136,7 +148,7 @@ impl FromStr for PublishedWeights {
                 what: "name of published weights",
                 known: Self::ALL
                     .iter()
-                    .map(|weights| weights.stem())
+                    .map(Self::name)
                     .collect::<Vec<_>>()
                     .join(", "),
             })
@@ -151,7 +163,12 @@ mod tests {
     fn every_name_finds_its_weights() {
         for weights in PublishedWeights::ALL {
             let file = weights.file_name();
-            for name in [file, weights.stem(), &weights.stem().to_uppercase()] {
+            for name in [
+                file,
+                weights.stem(),
+                weights.name(),
+                &weights.stem().to_uppercase(),
+            ] {
                 assert_eq!(name.parse::<PublishedWeights>().unwrap(), *weights);
             }
             let digits = weights.sha256();
