@@ -258,7 +258,7 @@ pub(crate) struct InferenceArgs {
     #[arg(long, default_value = "64", value_parser = at_most::<MAX_BATCH_SIZE>)]
     pub(crate) batch_size: NonZeroUsize,
     /// Average the answers to several views of each image
-    #[arg(long, value_name = "VIEWS", default_value = "none")]
+    #[arg(long, value_name = "VIEWS", default_value = "none", ignore_case = true)]
     pub(crate) tta: Views,
     /// Fail on an image that cannot be read, instead of leaving it out with a warning
     #[arg(long)]
@@ -317,7 +317,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// Kind of file
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", ignore_case = true)]
     pub(crate) to: ExportFormat,
     /// The file to write
     #[arg(long, value_name = "FILE")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::text::plain_word;
 
 /// The images of the training half of any MNIST-like data set.
 pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
@@ -116,13 +117,14 @@ impl fmt::Display for DatasetName {
     }
 }
 
+/// In any letter case, with `_` for `-` or without.
 impl FromStr for DatasetName {
     type Err = Error;
 
     fn from_str(given: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
-            .find(|name| name.as_str() == given)
+            .find(|name| plain_word(name.as_str()) == plain_word(given))
             .ok_or_else(|| Error::UnknownName {
                 given: given.into(),
                 what: "data set",

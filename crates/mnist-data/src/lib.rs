@@ -70,7 +70,7 @@ pub use regular::read_regular;
 pub use sample_weights::{WeightPattern, WeightsConfig};
 pub use split::{Validation, split_validation, stratified_sample};
 pub use stamp::Stamp;
-pub use text::read_text;
+pub use text::{plain_word, read_text};
 pub use unpack::{TEST, TRAIN, UnpackOptions, UnpackReport, VALIDATION, unpack};
 pub use views::{TtaConfig, View};
 pub use walk::IMAGE_EXTENSIONS;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::catalogue::{Damaged, FileSpec, Package, Plan};
 use crate::error::{Error, Result};
+use crate::text::plain_word;
 
 /// Where torchvision's files lie.
 const PUBLISHER: &str = "https://download.pytorch.org/models/";
@@ -134,24 +135,22 @@ impl FromStr for PublishedWeights {
     type Err = Error;
 
     fn from_str(given: &str) -> Result<Self> {
-        let plain = |name: &str| -> String {
-            let name = name.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
-            name.flat_map(char::to_lowercase).collect()
-        };
-        let wanted = plain(given);
+        let wanted = plain_word(given);
         let wanted = wanted.strip_suffix(".pth").unwrap_or(&wanted);
         let mut all = Self::ALL.iter();
-        all.find(|weights| wanted == plain(weights.model) || wanted == plain(weights.stem()))
-            .copied()
-            .ok_or_else(|| Error::UnknownName {
-                given: given.into(),
-                what: "name of published weights",
-                known: Self::ALL
-                    .iter()
-                    .map(Self::name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+        all.find(|weights| {
+            wanted == plain_word(weights.model) || wanted == plain_word(weights.stem())
+        })
+        .copied()
+        .ok_or_else(|| Error::UnknownName {
+            given: given.into(),
+            what: "name of published weights",
+            known: Self::ALL
+                .iter()
+                .map(Self::name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
     }
 }
 

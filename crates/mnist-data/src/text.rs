@@ -31,6 +31,18 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     })
 }
 
+/// A name without what does not matter in it, for comparing: in lower case, without `-`, `_` and
+/// spaces.
+///
+/// ```
+/// assert_eq!(mnist_data::plain_word("MobileNet-V2"), mnist_data::plain_word("mobilenet_v2"));
+/// ```
+#[must_use]
+pub fn plain_word(name: &str) -> String {
+    let name = name.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
+    name.flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -40,12 +40,13 @@ impl fmt::Display for Precision {
     }
 }
 
+/// In any letter case.
 impl FromStr for Precision {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
         (Precision::ALL.into_iter())
-            .find(|precision| precision.to_string() == name)
+            .find(|precision| precision.to_string().eq_ignore_ascii_case(name))
             .ok_or_else(|| {
                 format!("unknown precision {name:?}, expected \"f32\", \"bf16\" or \"f16\"")
             })

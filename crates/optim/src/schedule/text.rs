@@ -27,7 +27,7 @@ impl FromStr for LrScheduleConfig {
     /// | `SGDR-5-2`        | sgdr: a cycle of 5 epochs, each next one twice as long |
     /// | `multi-10,20-0.1` | multi_step: times 0.1 after 10 and after 20 epochs |
     ///
-    /// Factors may be written with an exponent, as in `default-1e-1-3`.
+    /// Letter case does not matter. Factors may be written with an exponent, as in `default-1e-1-3`.
     ///
     /// ```
     /// use optim::LrScheduleConfig;
@@ -46,13 +46,13 @@ impl FromStr for LrScheduleConfig {
 }
 
 fn parse(text: &str) -> Option<LrScheduleConfig> {
-    if text == "constant" {
+    if text.eq_ignore_ascii_case("constant") {
         return Some(LrScheduleConfig::Constant);
     }
     let [kind, first, second] = parts(text)[..] else {
         return None;
     };
-    Some(match kind {
+    Some(match &kind.to_ascii_lowercase()[..] {
         "default" => LrScheduleConfig::Plateau(PlateauConfig {
             factor: first.parse().ok()?,
             patience: second.parse().ok()?,
@@ -63,7 +63,7 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
             step_size: first.parse().ok()?,
             gamma: second.parse().ok()?,
         }),
-        "SGDR" => LrScheduleConfig::Sgdr(SgdrConfig {
+        "sgdr" => LrScheduleConfig::Sgdr(SgdrConfig {
             t_0: first.parse().ok()?,
             t_mult: second.parse().ok()?,
             eta_min: 0.0,

@@ -176,7 +176,7 @@ pub enum CheckpointPolicy {
     EveryEpoch,
 }
 
-/// Where the network runs; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
+/// Where the network runs; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`, in any letter case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first accelerator this build supports and finds, else the CPU.
@@ -211,12 +211,13 @@ impl FromStr for DeviceChoice {
                 "unknown device {text:?}, expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""
             )
         };
-        match text {
+        let lower = text.to_lowercase();
+        match &lower[..] {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
             "metal" => Ok(Self::Metal),
-            _ => match text.strip_prefix("cuda:") {
+            _ => match lower.strip_prefix("cuda:") {
                 Some(number) => number.parse().map(Self::Cuda).map_err(|_| unknown()),
                 None => Err(unknown()),
             },

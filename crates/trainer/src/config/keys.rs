@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::ConfigError;
 use super::list::{KEYS, MOST};
+use super::words::{meant, suggestion};
 
 /// Sections whose keys depend on their `type`. A layer that names a `type`
 /// starts such a section afresh instead of adding to a lower layer's keys.
@@ -44,25 +44,44 @@ pub enum Kind {
     Number(&'static str, fn(f64) -> bool),
     /// Text that is not empty.
     Text,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
+    /// One of these words, in any letter case, with `-` for `_` or without.
+    OneOf(fn() -> Vec<String>),
     /// A list of so many, or of any number.
     List(Option<usize>, &'static Kind),
     /// A table of keys that are in the list themselves.
     Section,
-    /// A word, or another kind.
+    /// The same of keys that all have defaults, so that `true` stands for an empty one.
+    Defaults,
+    /// A word in any letter case, or another kind; before [`Kind::Defaults`], `false` stands for it.
     Or(&'static str, &'static Kind),
     /// Whatever the function accepts; its error says what is expected.
     Read(fn(&Value) -> Result<(), String>),
 }
 
 impl Kind {
-    /// Whether `value` is of this kind; the error says what is expected.
+    /// The value as it is written best, if it is of this kind; the error says what is expected.
     ///
-    /// Nothing is converted, but that a whole number is a number too.
-    fn accepts(self, value: &Value) -> Result<(), String> {
+    /// Nothing is converted, but that a whole number is a number too and words are spelled as in
+    /// the list.
+    fn read(self, value: &Value) -> Result<Value, String> {
         let fits = match (self, value) {
-            (Self::Read(read), value) => return read(value),
+            (Self::Read(read), value) => return read(value).map(|()| value.clone()),
+            (Self::Or(word, kind), value) => {
+                let is_word = match value {
+                    Value::String(text) => text.eq_ignore_ascii_case(word),
+                    value => *value == Value::Boolean(false) && matches!(kind, Self::Defaults),
+                };
+                return match is_word {
+                    true => Ok(word.into()),
+                    false => kind.read(value).map_err(|_| self.to_string()),
+                };
+            }
+            (Self::OneOf(words), Value::String(text)) => {
+                let words = words();
+                let near = || format!("{self}{}", suggestion(text, &words));
+                return meant(text, &words).map(Value::String).ok_or_else(near);
+            }
+            (Self::Defaults, Value::Boolean(true)) => return Ok(Table::new().into()),
             (Self::Switch, Value::Boolean(_)) => true,
             (Self::Whole(least, most), Value::Integer(number)) => {
                 u64::try_from(*number).is_ok_and(|number| (least..=most).contains(&number))
@@ -73,16 +92,16 @@ impl Kind {
                 float as i128 == i128::from(*number) && fits(float)
             }
             (Self::Text, Value::String(text)) => !text.is_empty(),
-            (Self::OneOf(words), Value::String(text)) => words.contains(&text.as_str()),
             (Self::List(length, kind), Value::Array(values)) => {
                 length.is_none_or(|length| length == values.len())
-                    && values.iter().all(|value| kind.accepts(value).is_ok())
+                    && values.iter().all(|value| kind.read(value).is_ok())
             }
-            (Self::Or(word, _), Value::String(text)) if text == word => true,
-            (Self::Or(_, kind), value) => kind.accepts(value).is_ok(),
             _ => false,
         };
-        fits.then_some(()).ok_or_else(|| self.to_string())
+        match fits {
+            true => Ok(value.clone()),
+            false => Err(self.to_string()),
+        }
     }
 }
 
@@ -97,10 +116,11 @@ impl fmt::Display for Kind {
             }
             Self::Number(words, _) => f.write_str(words),
             Self::Text => f.write_str("text that is not empty, in quotes"),
-            Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Self::OneOf(words) => write!(f, "one of {}", words().join(", ")),
             Self::List(Some(length), kind) => write!(f, "a list of {length}, each {kind}"),
             Self::List(None, kind) => write!(f, "a list, each {kind}"),
             Self::Section => f.write_str("a table of its keys"),
+            Self::Defaults => f.write_str("true, false or a table of its keys"),
             Self::Or(word, kind) => write!(f, "{kind}, or \"{word}\""),
             // Its answer to a value that nothing accepts.
             Self::Read(read) => {
@@ -110,24 +130,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Whether a word is one of a type's; the error lists them.
-pub(super) fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
-    // Of the empty word, which none has, the error lists the words.
-    let text = value.as_str().unwrap_or_default().to_owned();
-    T::deserialize(Value::String(text))
-        .map(drop)
-        .map_err(|error| {
-            let message = error.message();
-            let expected = message.split_once("expected ");
-            expected.map_or(message, |(_, words)| words).to_owned()
-        })
-}
-
-/// Refuses a key that no section has, and a value that its key cannot have.
+/// The layer with its words as they are written best. Refuses a key that no section has, and a
+/// value that its key cannot have.
 ///
 /// `layer` is one layer of a configuration, and may leave out any key; `below` is what the layers
 /// below it come to, which may say what `type` its sections have.
-pub(super) fn check(layer: &Table, below: &Table) -> Result<(), ConfigError> {
+pub(super) fn check(layer: &Table, below: &Table) -> Result<Table, ConfigError> {
     check_section(layer, "", None, below)
 }
 
@@ -137,44 +145,98 @@ fn check_section(
     path: &str,
     of: Option<&str>,
     below: &Table,
-) -> Result<(), ConfigError> {
+) -> Result<Table, ConfigError> {
     // A wrong type would make the other keys look wrong.
     let first = section.iter().filter(|(name, _)| *name == "type");
+    let mut checked = Table::new();
     for (name, value) in first.chain(section) {
         // In quotes, a name may have dots in it.
         if name.contains('.') {
             return Err(unknown(&join(path, &format!("{name:?}")), path, of));
         }
         let full = join(path, name);
-        match (value, section_path(&full), find(&full, of)) {
+        let value = match (value, section_path(&full), find(&full, of)) {
             (Value::Table(inner), Some(_), _) => {
-                let of = is_tagged_section(&full).then(|| type_of(inner, below.get(&full)));
-                check_section(inner, &full, of.flatten(), below)?;
+                let of = type_of(inner, &full, below);
+                check_section(inner, &full, of.as_deref(), below)?.into()
             }
-            (value, is_section, Some(key)) => {
-                let accepted = key.kind.accepts(value);
-                accepted.map_err(|expected| match (key.kind, is_section) {
-                    (Kind::Switch, Some(_)) => invalid(
-                        key.path,
-                        value,
-                        "true, false or a table of its keys".to_owned(),
-                    ),
-                    _ => invalid(key.path, value, expected),
-                })?;
-            }
-            (value, Some(path), None) => {
-                return Err(invalid(path, value, Kind::Section.to_string()));
+            (value, Some(section), key) => section_value(section, key, value)?,
+            (value, None, Some(key)) => {
+                let read = key.kind.read(value);
+                read.map_err(|expected| invalid(key.path, value, expected))?
             }
             (_, None, None) => return Err(unknown(&full, path, of)),
-        }
+        };
+        checked.insert(name.clone(), value);
     }
-    Ok(())
+    Ok(checked)
 }
 
-/// The `type` of a section, which the layer names or a lower one.
-fn type_of<'a>(section: &'a Table, below: Option<&'a Value>) -> Option<&'a str> {
+/// A value that stands for the section at `path`, and is no table.
+fn section_value(
+    path: &'static str,
+    key: Option<&'static Key>,
+    value: &Value,
+) -> Result<Value, ConfigError> {
+    let read = key.map(|key| key.kind.read(value));
+    if let Some(Ok(read)) = read {
+        return Ok(read);
+    }
+    let type_key = find(&join(path, "type"), None);
+    if let (Some(kind @ Kind::OneOf(types)), Value::String(text)) =
+        (type_key.map(|key| key.kind), value)
+    {
+        let types = types();
+        // A type alone stands for a section of that type.
+        if let Some(of) = meant(text, &types) {
+            return Ok(Table::from_iter([("type".to_owned(), of.into())]).into());
+        }
+        let expected = match read {
+            Some(Err(expected)) => expected,
+            _ => kind.to_string(),
+        };
+        let near = suggestion(text, &types);
+        return Err(invalid(path, value, expected + &near));
+    }
+    let expected = match key.map(|key| key.kind) {
+        Some(Kind::Switch) => "true, false or a table of its keys".to_owned(),
+        Some(kind) => kind.to_string(),
+        None => Kind::Section.to_string(),
+    };
+    let such_as = match example(path) {
+        Some(example) => format!(", such as {example}"),
+        None => format!(" ({})", names(path, None).join(", ")),
+    };
+    Err(invalid(path, value, expected + &such_as))
+}
+
+/// A key of a section with a value that many want.
+fn example(section: &str) -> Option<&'static str> {
+    Some(match section {
+        "data" => "data.root = \"photos\"",
+        "model" => "model.name = \"mobilenet_v2\"",
+        "train" => "train.epochs = 3",
+        "loss" => "loss.type = \"focal\"",
+        "augment" => "augment.preset = \"photos\"",
+        "mix" => "mix.mixup_alpha = 0.2",
+        "optimizer" => "optimizer.type = \"adam\"",
+        "schedule" => "schedule.type = \"cosine\"",
+        "warmup" => "warmup.epochs = 1",
+        "ema" => "ema.decay = 0.999",
+        "distillation" => "distillation.teacher = \"teacher.safetensors\"",
+        _ => return None,
+    })
+}
+
+/// The `type` of the section at `path`, which the layer names or a lower one.
+fn type_of(section: &Table, path: &str, below: &Table) -> Option<String> {
+    if !is_tagged_section(path) {
+        return None;
+    }
     let named = section.get("type");
-    named.or_else(|| below?.get("type"))?.as_str()
+    let named = named.or_else(|| below.get(path)?.get("type"))?;
+    let read = find(&join(path, "type"), None)?.kind.read(named);
+    read.ok()?.as_str().map(str::to_owned)
 }
 
 fn find(path: &str, of: Option<&str>) -> Option<&'static Key> {

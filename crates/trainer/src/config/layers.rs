@@ -67,7 +67,7 @@ impl Layer {
     }
 
     /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A value that
-    /// is TOML is what it says there, any other is a string. Of a key that comes twice, the later
+    /// is TOML is what it says there, `True` and `False` are switches, any other is a string. Of a key that comes twice, the later
     /// value counts.
     ///
     /// # Errors
@@ -80,9 +80,7 @@ impl Layer {
     ) -> Result<Self, ConfigError> {
         let mut table = Table::new();
         for (key, value) in assignments {
-            let value = value
-                .parse()
-                .unwrap_or_else(|_| Value::String(value.to_owned()));
+            let value = typed(value);
             assign(&mut table, key, value).map_err(|problem| {
                 let key = shortened(&format!("{key:?}"));
                 ConfigError::parse(origin, &format!("{key} {problem}"))
@@ -94,14 +92,15 @@ impl Layer {
         })
     }
 
-    /// The table, with `schedule` as a table.
-    fn spelled_out(&self) -> Table {
-        let mut table = self.table.clone();
+    /// The table as a configuration has it: checked, its words spelled out, and `schedule` a table.
+    fn spelled_out(&self, below: &Table) -> Result<Table, ConfigError> {
+        let checked = check(&self.table, below);
+        let mut table = checked.map_err(|problem| problem.within(&self.origin))?;
         let short = table.get("schedule").and_then(Value::as_str);
         let schedule = short.and_then(|text| text.parse().ok());
         let long = schedule.and_then(|config: LrScheduleConfig| Value::try_from(config).ok());
         table.extend(long.map(|long| ("schedule".to_owned(), long)));
-        table
+        Ok(table)
     }
 
     /// Whether the layer says something of the key at `path`.
@@ -133,8 +132,8 @@ impl RunConfig {
         let mut typed = Ok(Self::default());
         for layer in layers {
             let origin = &layer.origin;
-            check(&layer.table, &merged).map_err(|problem| problem.within(origin))?;
-            merge(&mut merged, layer.spelled_out(), is_tagged_section);
+            let table = layer.spelled_out(&merged)?;
+            merge(&mut merged, table, is_tagged_section);
             let now: Result<Self, _> = merged.clone().try_into();
             typed = match (typed, now) {
                 (Err(first), Err(_)) => Err(first),
@@ -200,6 +199,16 @@ fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     }
 }
 
+/// A value as it was typed: TOML, `True` or `FALSE`, or text.
+fn typed(text: &str) -> Value {
+    let lower = text.to_ascii_lowercase();
+    let value = match &lower[..] {
+        "true" | "false" => lower.parse(),
+        _ => text.parse(),
+    };
+    value.unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
 /// Puts a value where a dotted path says.
 fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str> {
     let plain = |name: &str| {
@@ -253,6 +262,15 @@ fn place(text: &str, error: &toml::de::Error) -> String {
     let line = before.matches('\n').count();
     let begins = before.rfind('\n').map_or(0, |end| end + 1);
     let column = before[begins..].chars().count() + 1;
-    let words = shortened(text.lines().nth(line).unwrap_or_default().trim());
+    let words = text.lines().nth(line).unwrap_or_default().trim();
+    let value = words.split_once('=').map_or("", |(_, value)| value);
+    let value = value.split('#').next().unwrap_or_default().trim();
+    // TOML's switches are in lower case, Python's are not.
+    let is_switch = matches!(typed(value), Value::Boolean(_)) && value != value.to_lowercase();
+    let message = match is_switch {
+        true => format!("expected {}, in lower case", value.to_lowercase()),
+        false => message,
+    };
+    let words = shortened(words);
     format!("line {}, column {column}: {message} (`{words}`)", line + 1)
 }

@@ -5,13 +5,14 @@
 
 use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
-use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision, is_dropout, is_epsilon, is_momentum};
+use mobilenet::{HeadKind, MAX_WIDTH, Precision, is_dropout, is_epsilon, is_momentum};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
 
-use super::keys::Kind::{List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
-use super::keys::{Key, Kind, reads};
+use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
+use super::keys::{Key, Kind};
+use super::words::{networks, words_of};
 use super::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 
 /// The largest whole number that TOML has.
@@ -62,7 +63,7 @@ macro_rules! keys {
 }
 
 keys! {
-    "data.source" Read(reads::<DataSource>); "Where the images come from."
+    "data.source" OneOf(words_of::<DataSource>); "Where the images come from."
     "data.root" Or("auto", &Text); "Folder that holds train, val and test, or their CSV files; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
     "data.class_names" Or("none", &Text); "File of class names, one a line, in the order of their labels."
@@ -78,35 +79,35 @@ keys! {
     "data.prefetch" Whole(1, 1024); "Batches decoded ahead of training."
     "data.cache_mb" Whole(0, 1 << 30); "Memory for decoded images, in MiB."
     "data.disk_cache_mb" Whole(0, 1 << 30); "Disk for decoded images, in MiB; 0 for none."
-    "data.on_bad_image" Read(reads::<BadImage>); "What to do with a file that is no image."
+    "data.on_bad_image" OneOf(words_of::<BadImage>); "What to do with a file that is no image."
     "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Most images of a split that may be unreadable, as a share."
-    "data.decode" Read(reads::<Decoding>); "How the pixels of a JPEG are computed."
-    "data.truncated_images" Read(reads::<TruncatedImages>); "What to do with an image that lacks data at its end."
+    "data.decode" OneOf(words_of::<Decoding>); "How the pixels of a JPEG are computed."
+    "data.truncated_images" OneOf(words_of::<TruncatedImages>); "What to do with an image that lacks data at its end."
     "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
     "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
 
-    "model.name" Read(reads::<ModelName>); "Which network."
+    "model.name" OneOf(networks); "Which network."
     "model.classes" Or("auto", &Whole(2, 65_536)); "Number of classes; auto: as many as the training split has."
     "model.width" Number("a multiplier above 0 and at most 10", |x| x > 0.0 && x <= MAX_WIDTH); "Width multiplier of every layer."
-    "model.head" Read(reads::<HeadKind>); "The classifier on top."
+    "model.head" OneOf(words_of::<HeadKind>); "The classifier on top."
     "model.dropout" Number("a probability from 0 to below 1", is_dropout); "Dropout in the classifier."
     "model.pretrained" Or("none", &Text); "Weights file to start from."
     "model.batch_norm_momentum" Or("auto", &Number("a share above 0 and at most 1", is_momentum)); "Share of each batch in the running statistics."
     "model.batch_norm_epsilon" Or("auto", &Number("a number between 0 and 1", is_epsilon)); "Added to variances."
-    "model.padding" Read(reads::<PaddingChoice>); "How convolutions are padded."
+    "model.padding" OneOf(words_of::<PaddingChoice>); "How convolutions are padded."
     "model.stem_stride" Whole(1, 2); "Stride of the first convolution."
 
     "train.epochs" Whole(1, 1_000_000); "Passes over the training split."
     "train.learning_rate" ABOVE_0; "The learning rate that the schedule starts from, or peaks at."
     "train.seed" COUNT; "Seed of initialisation, shuffling and dropout."
-    "train.device" Read(reads::<DeviceChoice>); "Where to run."
-    "train.precision" Read(reads::<Precision>); "Numbers that matrix products multiply."
+    "train.device" Read(device); "Where to run."
+    "train.precision" OneOf(words_of::<Precision>); "Numbers that matrix products multiply."
     "train.threads" Or("auto", &Whole(1, MAX_THREADS as u64)); "CPU threads; auto: one for each physical core."
     "train.freeze_epochs" COUNT; "Epochs in which only the head learns."
     "train.cache_features" Switch; "Compute features once while the backbone is frozen, not once an epoch."
     "train.patience" Or("none", &Whole(1, MOST)); "Stop after this many epochs without gain."
-    "train.monitor" Read(reads::<Monitor>); "The figure that says which epoch is best."
-    "train.checkpoints" Read(reads::<CheckpointPolicy>); "Which weights stay on disk."
+    "train.monitor" OneOf(words_of::<Monitor>); "The figure that says which epoch is best."
+    "train.checkpoints" OneOf(words_of::<CheckpointPolicy>); "Which weights stay on disk."
     "train.drop_last" Switch; "Leave out an epoch's last batch when it is not full."
     "train.accumulate_batches" Whole(1, 65_536); "Batches whose gradients make one step together."
     "train.clip_gradient_norm" Or("none", &ABOVE_0); "Gradients are scaled down to this norm."
@@ -115,13 +116,13 @@ keys! {
     "train.layer_decay" SHARE_ABOVE_0; "Each block's rate, as a share of that of the block behind it."
     "train.decay_norm_and_bias" Switch; "Whether weight decay also holds for biases and normalisations."
 
-    "loss.type" OneOf(LOSSES); "What is minimised."
+    "loss.type" OneOf(|| owned(LOSSES)); "What is minimised."
     "loss.label_smoothing" @["cross_entropy" "binary_cross_entropy"] ANY; "Share of the target that is spread over all classes."
     "loss.class_weights" @["cross_entropy" "binary_cross_entropy"] CLASS_WEIGHTS; "How much each class counts."
     "loss.gamma" @["focal"] ANY; "How much less an image counts the surer the network is of its class."
     "loss.alpha" @["focal"] CLASS_WEIGHTS; "How much each class counts."
 
-    "augment.preset" Read(reads::<Preset>); "The operations to start from."
+    "augment.preset" OneOf(words_of::<Preset>); "The operations to start from."
     "augment.resized_crop" Switch; "A part of the image at full size."
     "augment.resized_crop.scale" PAIR; "The smallest and the largest share of the area."
     "augment.resized_crop.ratio" PAIR; "The smallest and the largest ratio of width to height."
@@ -159,7 +160,7 @@ keys! {
     "mix.probability" ANY; "Share of the batches that are mixed."
     "mix.switch_probability" ANY; "Where both are on: CutMix's share."
 
-    "optimizer.type" OneOf(OPTIMIZERS); "The update rule."
+    "optimizer.type" OneOf(|| owned(OPTIMIZERS)); "The update rule."
     "optimizer.betas" @["adam" "adamw" "lion" "adabelief" "ranger"] PAIR; "Decays of the running means."
     "optimizer.eps" @["adam" "adamw" "rmsprop" "adabelief" "ranger"] ANY; "Keeps divisors from being 0."
     "optimizer.weight_decay" ANY; "How much weights shrink."
@@ -177,12 +178,12 @@ keys! {
     "optimizer.gc_conv_only" @["ranger"] Switch; "Centralise those of convolutions only."
 
     "schedule" Read(schedule); "The learning rate over time, in short."
-    "schedule.type" OneOf(SCHEDULES); "The learning rate over time."
-    "schedule.mode" @["plateau"] Read(reads::<PlateauMode>); "Whether the metric is better when lower or higher."
+    "schedule.type" OneOf(|| owned(SCHEDULES)); "The learning rate over time."
+    "schedule.mode" @["plateau"] OneOf(words_of::<PlateauMode>); "Whether the metric is better when lower or higher."
     "schedule.factor" @["plateau"] ANY; "The rate is multiplied by this."
     "schedule.patience" @["plateau"] COUNT; "Epochs without gain that are borne."
     "schedule.threshold" @["plateau"] ANY; "Least change that counts as a gain."
-    "schedule.threshold_mode" @["plateau"] Read(reads::<ThresholdMode>); "Whether it is a share or a difference."
+    "schedule.threshold_mode" @["plateau"] OneOf(words_of::<ThresholdMode>); "Whether it is a share or a difference."
     "schedule.cooldown" @["plateau"] COUNT; "Epochs after a reduction that do not count."
     "schedule.min_lr" @["plateau"] ANY; "The rate is never reduced below this."
     "schedule.eps" @["plateau"] ANY; "A smaller reduction is not made."
@@ -192,10 +193,10 @@ keys! {
     "schedule.t_0" @["sgdr"] COUNT; "Epochs of the first cycle."
     "schedule.t_mult" @["sgdr"] COUNT; "Each cycle is this times as long as the one before."
     "schedule.eta_min" @["sgdr" "cosine"] ANY; "The rate at the end."
-    "schedule.interval" @["sgdr" "cosine" "polynomial"] Read(reads::<Interval>); "When the rate moves on."
+    "schedule.interval" @["sgdr" "cosine" "polynomial"] OneOf(words_of::<Interval>); "When the rate moves on."
     "schedule.power" @["polynomial"] ANY; "Power of the part of the run that is left."
     "schedule.pct_start" @["one_cycle"] ANY; "Share of the steps in which the rate rises."
-    "schedule.anneal_strategy" @["one_cycle"] Read(reads::<Anneal>); "Shape of both phases."
+    "schedule.anneal_strategy" @["one_cycle"] OneOf(words_of::<Anneal>); "Shape of both phases."
     "schedule.div_factor" @["one_cycle"] ANY; "The first rate is the highest one over this."
     "schedule.final_div_factor" @["one_cycle"] ANY; "The last rate is the first one over this."
     "schedule.three_phase" @["one_cycle"] Switch; "Fall to the first rate before falling to the last one."
@@ -205,7 +206,7 @@ keys! {
     "warmup.epochs" ANY; "Its length in epochs."
     "warmup.start_factor" ANY; "Share of the rate that the first step has."
 
-    "ema" Or("none", &Section); "A moving average of the weights."
+    "ema" Or("none", &Defaults); "A moving average of the weights."
     "ema.decay" ANY; "Share of the past in the average."
     "ema.warmup" Switch; "Begin with a shorter memory."
 
@@ -213,6 +214,17 @@ keys! {
     "distillation.teacher" Text; "Its weights file."
     "distillation.temperature" ABOVE_0; "Softmaxes are taken of logits over this."
     "distillation.weight" SHARE_ABOVE_0; "Share of the teacher in the loss."
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn device(value: &Value) -> Result<(), String> {
+    let read = value.as_str().and_then(|text| text.parse().ok());
+    let expected = "one of auto, cpu, cuda, cuda:N, metal";
+    read.map(|_: DeviceChoice| ())
+        .ok_or_else(|| expected.to_owned())
 }
 
 fn patterns(value: &Value) -> Result<(), String> {

@@ -10,8 +10,11 @@ mod list;
 mod odd_values;
 mod optional;
 #[cfg(test)]
+mod spellings;
+#[cfg(test)]
 mod tests;
 mod validate;
+mod words;
 mod zoo;
 
 use std::num::NonZeroUsize;

@@ -26,7 +26,7 @@ pub(super) fn export(
     let pictures = check_images(&args.check_images, metadata.image_size)?;
     let agreement = onnx::export(&args.out, network, metadata, options, &pictures)?;
     Ok(format!(
-        "{:.1e} between rten's answers and ours, on {} pictures",
+        "{:.1e} between rten's answers and ours, on {} images",
         agreement.largest_difference, agreement.pictures
     ))
 }
