@@ -10,8 +10,8 @@ use serde::forward_to_deserialize_any;
 /// So many words are suggested at most.
 const SUGGESTED: usize = 3;
 
-/// So many letters have to agree before a word is suggested for its beginning.
-const BEGINNING: usize = 3;
+/// A word is suggested for a part of it that has so many letters.
+const PART: usize = 3;
 
 /// The words of an enum, as serde's derive has them.
 pub(super) fn words_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
@@ -35,12 +35,12 @@ pub(super) fn meant(given: &str, words: &[String]) -> Option<String> {
     words.find(|word| plain_word(word) == given).cloned()
 }
 
-/// For the end of a message: the words that begin like `given`, or else those that differ least.
+/// For the end of a message: the words that `given` is a part of, or else those that differ least.
 pub(super) fn suggestion(given: &str, words: &[String]) -> String {
     let given = plain_word(given);
     let close = (given.chars().count() / 3).max(1);
-    let begin = |word: &&String| given.len() >= BEGINNING && plain_word(word).starts_with(&given);
-    let mut near: Vec<&String> = words.iter().filter(begin).collect();
+    let holds = |word: &&String| given.len() >= PART && plain_word(word).contains(&given);
+    let mut near: Vec<&String> = words.iter().filter(holds).collect();
     if near.is_empty() {
         // Every word is as far from a text of thousands of characters as that is long.
         let length = |word: &&String| word.len().abs_diff(given.len()) <= 2 * close;
@@ -135,7 +135,12 @@ mod tests {
                 format!("; did you mean {expected}?")
             );
         }
-        for given in ["", "vgg", &"a".repeat(100_000)] {
+        let monitors = words_of::<crate::config::Monitor>();
+        assert_eq!(
+            suggestion("Accuracy", &monitors),
+            "; did you mean \"val_accuracy\"?"
+        );
+        for given in ["", "squeeze", &"a".repeat(100_000)] {
             assert_eq!(suggestion(given, &words), "", "{given:.9}");
         }
     }
