@@ -161,19 +161,54 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let metadata = classifier.metadata();
     let order = Order::of(metadata, data)?;
-    let folder = match data.is_file() {
+    let images = match data.is_file() {
         true => ImageFolder::from_csv(data, None, Some(&order.classes))?,
         false => Listing {
             on_bad_name: options.on_bad_image,
         }
         .with_classes(data, &order.classes)?,
     };
+    let name = data.display().to_string();
+    let (confusion, skipped) = measure(classifier, images, &name, options, progress)?;
+    order.check(&confusion, data)?;
+    Ok(report(&confusion, &order, &skipped))
+}
+
+/// Measures a network whose weights name the classes of `images`, which messages call `name`.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub fn evaluate_images(
+    classifier: &Classifier<'_>,
+    images: &ImageFolder,
+    name: &str,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<Evaluation> {
+    let order = Order {
+        classes: images.classes.clone(),
+        known: ClassOrder::Named,
+    };
+    let (confusion, skipped) = measure(classifier, images.clone(), name, options, progress)?;
+    Ok(report(&confusion, &order, &skipped))
+}
+
+/// The answers to images, counted, and the images of each label that could not be read.
+fn measure(
+    classifier: &Classifier<'_>,
+    images: ImageFolder,
+    name: &str,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<(ConfusionMatrix, BTreeMap<usize, usize>)> {
     let bad_images = BadImageLimit {
         share: options.bad_image_limit,
-        classes: Some(order.classes.clone()),
-        split: data.display().to_string(),
+        classes: Some(images.classes),
+        split: name.to_owned(),
     };
-    let loader = options.loader(folder.samples, metadata.image_size, bad_images)?;
+    let size = classifier.metadata().image_size;
+    let loader = options.loader(images.samples, size, bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
         let (logits, batch) = answer?;
@@ -182,9 +217,7 @@ pub fn evaluate(
     });
     let confusion = count(classifier.classes(), answers);
     progress.finish();
-    let confusion = confusion?;
-    order.check(&confusion, data)?;
-    Ok(report(&confusion, &order, &loader.skipped_by_label()))
+    Ok((confusion?, loader.skipped_by_label()))
 }
 
 /// How many images of each class a loader has left out; classes without any are not there.

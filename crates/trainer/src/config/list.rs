@@ -42,6 +42,9 @@ const SCHEDULES: &[&str] = &[
 const ANY: Kind = Number("a finite number", |_| true);
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
+const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
+    (0.0..1.0).contains(&x)
+});
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
 const COUNT: Kind = Whole(0, MOST);
@@ -66,6 +69,13 @@ keys! {
     "data.root" Or("auto", &Text); "Folder that holds train, val and test, or their CSV files; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
     "data.class_names" Or("none", &Text); "File of class names, one a line, in the order of their labels."
+    "data.train" Or("auto", &Text); "The training split: a folder of class folders, or a CSV file; auto: by its name in root."
+    "data.val" Or("auto", &Text); "The validation split."
+    "data.test" Or("auto", &Text); "The test split."
+    "data.split.val" SHARE_BELOW_1; "Share of class folders without split folders that validates."
+    "data.split.test" SHARE_BELOW_1; "Share of them that is kept for the final test."
+    "data.split.seed" COUNT; "Decides which images these are."
+    "data.split.keep_bursts" Switch; "Keep near-identical neighbours by name in one split."
     "data.validation.count" Whole(1, MOST); "Training images that become the validation split of IDX files."
     "data.validation.stratified" Switch; "Draw them evenly from the classes instead of taking the last ones."
     "data.validation.seed" COUNT; "Decides a stratified draw."

@@ -9,6 +9,7 @@ mod list;
 #[cfg(test)]
 mod odd_values;
 mod optional;
+mod split;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -37,6 +38,7 @@ pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
 pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
+pub use split::SplitConfig;
 pub use validate::check_batch;
 
 pub use crate::loss::{
@@ -103,6 +105,18 @@ pub struct DataConfig {
     #[serde(with = "optional::auto")]
     pub idx_dir: Option<PathBuf>,
     /// File of class names, one a line, in the order of their labels; none: the names that the
+    /// The training split, where its path is not to be found by its name in `root`: a folder with one sub-folder for
+    /// each class, or a CSV file.
+    #[serde(with = "optional::auto")]
+    pub train: Option<PathBuf>,
+    /// The validation split, likewise.
+    #[serde(with = "optional::auto")]
+    pub val: Option<PathBuf>,
+    /// The test split, likewise.
+    #[serde(with = "optional::auto")]
+    pub test: Option<PathBuf>,
+    /// How class folders without split folders above them are divided.
+    pub split: SplitConfig,
     /// training images have, sorted.
     #[serde(with = "optional::none")]
     pub class_names: Option<PathBuf>,
@@ -262,6 +276,10 @@ impl Default for DataConfig {
             source: DataSource::Mnist,
             root: None,
             idx_dir: None,
+            train: None,
+            val: None,
+            test: None,
+            split: SplitConfig::default(),
             class_names: None,
             validation: Validation::default(),
             sample_weights: WeightsConfig::default(),
@@ -326,9 +344,12 @@ impl Default for TrainConfig {
 impl DataConfig {
     /// Folder that holds `train`, `val` and `test`.
     pub fn root(&self) -> PathBuf {
+        let beside_train = || Some(self.train.as_deref()?.parent()?.to_owned());
+        let default = || Path::new("data").join(self.source.name());
         self.root
             .clone()
-            .unwrap_or_else(|| Path::new("data").join(self.source.name()))
+            .or_else(beside_train)
+            .unwrap_or_else(default)
     }
 
     /// Folder of the IDX files.
@@ -339,6 +360,15 @@ impl DataConfig {
     }
 
     /// How images are decoded.
+    /// The folder of the splits: `root`, or the folder of a CSV file that is `root`.
+    pub fn folder(&self) -> PathBuf {
+        let root = self.root();
+        match root.is_file() {
+            true => root.parent().unwrap_or(Path::new("")).to_owned(),
+            false => root,
+        }
+    }
+
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             decoding: self.decode,
@@ -350,7 +380,7 @@ impl DataConfig {
     /// image size and way of decoding, in a folder that is hidden from the listing of images.
     pub fn disk_cache(&self, split: &str, image_size: usize) -> Option<DiskCache> {
         (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.root(), split, image_size, self.decode),
+            path: disk_cache::path(&self.folder(), split, image_size, self.decode),
             max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
             read_only: false,
         })

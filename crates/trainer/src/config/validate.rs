@@ -60,14 +60,15 @@ impl RunConfig {
 
     fn validate_data(&self) -> Result<(), ConfigError> {
         let data = &self.data;
+        let set = data.root.is_some() || data.train.is_some();
         require(
-            data.source != DataSource::Folder || data.root.is_some(),
+            data.source != DataSource::Folder || set,
             "data.root",
             "auto",
-            "the folder that holds train, val and test, because data.source is \"folder\"",
+            "the folder that holds train, val and test or the class folders, because data.source is \"folder\"",
         )?;
         require(
-            data.source != DataSource::Csv || data.root.is_some(),
+            data.source != DataSource::Csv || set,
             "data.root",
             "auto",
             "the folder that holds train.csv, val.csv and test.csv, because data.source is \"csv\"",
@@ -78,6 +79,25 @@ impl RunConfig {
             "data.class_names",
             data.class_names.as_deref(),
             "\"none\", because only data.source \"folder\" and \"csv\" take names from a file",
+        )?;
+        for (key, path) in [
+            ("data.train", &data.train),
+            ("data.val", &data.val),
+            ("data.test", &data.test),
+        ] {
+            require(
+                files || path.is_none(),
+                key,
+                path.as_deref(),
+                "\"auto\", because only data.source \"folder\" and \"csv\" take splits from elsewhere",
+            )?;
+        }
+        let held_out = data.split.val + data.split.test;
+        require(
+            held_out < 1.0,
+            "data.split.test",
+            data.split.test,
+            "a share that together with data.split.val is below 1, so that images are left to train on",
         )?;
         require(
             data.source != DataSource::Idx || data.idx_dir.is_some(),

@@ -19,15 +19,18 @@ const NAMES: [&[&str]; 3] = [
 /// Where the splits are.
 #[derive(Debug, PartialEq)]
 pub(super) struct Places {
-    /// It need not be there.
+    /// It need not exist.
     pub(super) train: PathBuf,
     pub(super) val: Option<PathBuf>,
     pub(super) test: Option<PathBuf>,
-    /// Names beside them that stand for images or labels, perhaps, and are not used.
+    /// Whether `train` is the whole set, to be divided in three: class folders without split folders above them,
+    /// or one CSV file.
+    pub(super) is_whole: bool,
+    /// Names beside the splits that may stand for images or labels and are not used.
     unused: Vec<String>,
 }
 
-/// What lies in the folder of the splits.
+/// An entry of the folder of the splits.
 struct Entry {
     name: String,
     path: PathBuf,
@@ -37,8 +40,8 @@ struct Entry {
 }
 
 impl Places {
-    /// Finds the splits of `data.root`: folders, or CSV files, by their usual names. Those that are unpacked from
-    /// IDX files have fixed names.
+    /// Finds the splits: `data.train`, `data.val` and `data.test` where they are set, others in `data.root` as folders
+    /// or CSV files with the usual names. Splits that are unpacked from IDX files have fixed names.
     ///
     /// # Errors
     ///
@@ -51,6 +54,16 @@ impl Places {
                 train: root.join(TRAIN),
                 val: there(VALIDATION),
                 test: there(TEST),
+                is_whole: false,
+                unused: Vec::new(),
+            });
+        }
+        if root.is_file() && data.train.is_none() {
+            return Ok(Self {
+                train: root,
+                val: data.val.clone(),
+                test: data.test.clone(),
+                is_whole: data.val.is_none() && data.test.is_none(),
                 unused: Vec::new(),
             });
         }
@@ -58,7 +71,24 @@ impl Places {
         let entries = entries(&root)?;
         let candidates: Vec<&Entry> = entries.iter().filter(|entry| entry.is_csv == csv).collect();
         let [train, val, test] = NAMES.map(|names| one(&root, &candidates, names));
-        let (train, val, test) = (train?, val?, test?);
+        let set = |path: &Option<PathBuf>, found: Result<Option<PathBuf>>| match path {
+            Some(path) => Ok(Some(path.clone())),
+            None => found,
+        };
+        let train = set(&data.train, train)?;
+        let (val, test) = (set(&data.val, val)?, set(&data.test, test)?);
+        if !csv
+            && [&train, &val, &test].iter().all(|split| split.is_none())
+            && holds_folders(&entries)
+        {
+            return Ok(Self {
+                train: root,
+                val: None,
+                test: None,
+                is_whole: true,
+                unused: Vec::new(),
+            });
+        }
         let used = |entry: &&Entry| {
             let path = Some(&entry.path);
             [train.as_ref(), val.as_ref(), test.as_ref()].contains(&path)
@@ -74,6 +104,7 @@ impl Places {
             train: train.unwrap_or_else(|| canonical(data, TRAIN)),
             val,
             test,
+            is_whole: false,
         })
     }
 
@@ -130,6 +161,13 @@ fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf
         }
         .into()),
     }
+}
+
+/// Whether there are folders, which may be those of classes.
+fn holds_folders(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| !entry.is_csv && entry.path.is_dir())
 }
 
 /// Whether the configuration names this file or folder for something else than a split.
@@ -208,6 +246,7 @@ mod tests {
                 train: dir.path().join(train),
                 val: Some(dir.path().join(val)),
                 test: Some(dir.path().join(test)),
+                is_whole: false,
                 unused: Vec::new(),
             };
             assert_eq!(Places::find(&data).unwrap(), expected);
