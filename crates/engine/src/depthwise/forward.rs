@@ -1,4 +1,4 @@
-//! The convolution itself.
+//! The forward convolution.
 
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::isa::{Isa, dispatch};
 /// `output = conv(input, weights)`; `output` is overwritten.
 ///
 /// # Panics
-/// If a slice is not as long as `geometry` says.
+/// If a slice length does not match `geometry`.
 pub fn forward(isa: Isa, geometry: Geometry, input: &[f32], weights: &[f32], output: &mut [f32]) {
     geometry.assert_kernel();
     assert_eq!(input.len(), geometry.input_len(), "input of {geometry:?}");
