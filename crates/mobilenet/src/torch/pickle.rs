@@ -1,4 +1,4 @@
-//! A reader of pickles that runs nothing: a stack of values from a closed set.
+//! A reader of pickles that runs no functions: a stack of values from a closed set.
 
 use std::collections::HashMap;
 
@@ -7,25 +7,25 @@ use super::names::Global;
 use super::operands::{Operands, Outcome, Stop};
 use super::value::{Objects, Value};
 
-/// Most operations in the pickles of a file, and so most values they can make. A checkpoint of a thousand
-/// tensors with the state of its optimizer has a quarter of a million.
+/// Most operations in the pickles of a file, and so most values. A checkpoint of a thousand tensors with
+/// optimizer state has a quarter of a million.
 const MOST_STEPS: usize = 1 << 21;
 
-/// A pickle that has been read to its end.
+/// A pickle that was read completely.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    /// The object it holds.
+    /// The object in it.
     pub(super) object: Value<'a>,
-    /// Everything in that.
+    /// The contents of the object.
     pub(super) objects: Objects<'a>,
-    /// Bytes it takes.
+    /// Its length in bytes.
     pub(super) len: usize,
-    /// How many operations it and those before it have.
+    /// Number of operations in it and the pickles before it.
     pub(super) steps: usize,
 }
 
-/// Reads the pickle that `bytes` begin with. Places in its errors count from there. `steps` is how
-/// many operations the file's pickles before it have.
+/// Reads the pickle at the start of `bytes`. Offsets in errors count from there. `steps` is the number of
+/// operations in the file's earlier pickles.
 pub(super) fn read(bytes: &[u8], steps: usize) -> Result<Pickle<'_>, Fault> {
     let mut machine = Machine {
         operands: Operands::new(bytes),
@@ -58,15 +58,15 @@ struct Machine<'a> {
     operands: Operands<'a>,
     steps: usize,
     stack: Vec<Value<'a>>,
-    /// How high the stack was at each open mark.
+    /// Height of the stack at each open mark.
     marks: Vec<usize>,
-    /// By place, which may be any number.
+    /// By index, which may be any number.
     memo: HashMap<u64, Value<'a>>,
     objects: Objects<'a>,
 }
 
 impl<'a> Machine<'a> {
-    /// Does one operation; the last one gives the object.
+    /// Runs one operation; the last one returns the object.
     fn step(&mut self) -> Outcome<Option<Value<'a>>> {
         self.pay(1)?;
         let operation = self.operands.array::<1>()?[0];
@@ -77,7 +77,7 @@ impl<'a> Machine<'a> {
                     return Err(Stop::Says(format!("a pickle of protocol {version}")));
                 }
             }
-            // How many bytes follow helps only those who read from a stream.
+            // The length of a frame is useful only for reading from a stream.
             0x95 => {
                 let _frame: [u8; 8] = self.operands.array()?;
             }
@@ -103,7 +103,7 @@ impl<'a> Machine<'a> {
                 let text = self.operands.text(operation)?;
                 self.push(text);
             }
-            // A set is a list here: what it holds is all that matters.
+            // A set is treated as a list: only its contents matter.
             b']' | 0x8f => self.sequence(Vec::new(), Value::List),
             b')' => self.sequence(Vec::new(), Value::Tuple),
             b'l' => {
@@ -156,7 +156,7 @@ impl<'a> Machine<'a> {
             }
             b'R' | 0x81 | 0x92 => {
                 if operation == 0x92 {
-                    // Arguments by name; no type of tensors or containers has such.
+                    // Keyword arguments; no type of tensors or containers has any.
                     self.pop()?;
                 }
                 let (arguments, function) = (self.pop()?, self.pop()?);
@@ -165,7 +165,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let state = self.pop()?;
-                // The state of a dict or a parameter says nothing of its tensors.
+                // The state of a dict or a parameter holds no tensors.
                 if let Value::Object(id) = self.top()? {
                     self.objects.objects[id][1] = state;
                 }
@@ -178,7 +178,7 @@ impl<'a> Machine<'a> {
                 self.push(Value::Storage(id));
             }
             b'0' => {
-                // Where nothing lies above a mark, it is the mark that goes.
+                // If no value is above the mark, the mark itself is popped.
                 if self.marks.last() == Some(&self.stack.len()) {
                     self.marks.pop();
                 } else {
@@ -213,7 +213,7 @@ impl<'a> Machine<'a> {
         self.stack.push(value);
     }
 
-    /// How many values lie above the last mark.
+    /// Number of values above the last mark.
     fn above(&self) -> usize {
         self.stack.len() - self.marks.last().copied().unwrap_or(0)
     }
@@ -252,7 +252,7 @@ impl<'a> Machine<'a> {
         self.objects.dicts.push(items);
     }
 
-    /// Puts values from the stack into the container beneath them.
+    /// Moves values from the stack into the container beneath them.
     fn fill(&mut self, operation: u8) -> Outcome<()> {
         let items = match operation {
             b'a' => self.last(1)?,
@@ -275,7 +275,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// What a function would give; none is ever run.
+    /// The result of a function, from its meaning; the function is never run.
     fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Outcome<Value<'a>> {
         let Value::Tuple(id) = arguments else {
             return Err("the arguments of a function are no tuple".into());
@@ -285,7 +285,7 @@ impl<'a> Machine<'a> {
             return Err(Stop::Says(format!("it calls {}", function.kind())));
         };
         match (global, first) {
-            // A defaultdict begins with what makes its defaults.
+            // A defaultdict's first argument is the factory of its defaults.
             (Global::Dict, None | Some(Value::None | Value::Global(_))) => {
                 self.objects.dicts.push(Vec::new());
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
@@ -295,7 +295,7 @@ impl<'a> Machine<'a> {
                 self.objects.dicts.push(pairs);
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
             }
-            // A deque is made of an empty tuple and then filled.
+            // A deque starts from an empty tuple and is then filled.
             (Global::Sequence, None | Some(Value::Tuple(_)))
                 if first.is_none_or(|first| self.is_empty(first)) =>
             {
@@ -307,7 +307,7 @@ impl<'a> Machine<'a> {
             | (Global::RebuildParameter, Some(same @ Value::Tensor(_))) => Ok(same),
             (Global::RebuildTensor, _) => Ok(Value::Tensor(id)),
             (Global::RebuildFromType, Some(inner)) => match self.objects.sequences[id].get(2) {
-                // Only one level: functions within functions would take stack.
+                // Only one level, because nested functions would need recursion.
                 Some(&arguments) if inner != function => self.call(inner, arguments),
                 _ => Err("a tensor of a type that is not one of torch's".into()),
             },
@@ -324,14 +324,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Whether a value is a tuple of nothing.
+    /// Whether a value is an empty tuple.
     fn is_empty(&self, value: Value<'_>) -> bool {
         matches!(value, Value::Tuple(id) if self.objects.sequences[id].is_empty())
     }
 
-    /// The pairs of a list, as Python 2 gives them to a dict.
+    /// The pairs of a list, as Python 2 passes them to a dict.
     fn pairs_of(&mut self, list: usize) -> Outcome<Vec<(Value<'a>, Value<'a>)>> {
-        // One list may be given often; each copy costs its length.
+        // One list may be passed often; each copy costs its length.
         self.pay(self.objects.sequences[list].len())?;
         let sequences = &self.objects.sequences;
         let pair = |value: &Value<'a>| match value {

@@ -1,4 +1,4 @@
-//! From the object of a pickle to the places of its tensors.
+//! Finds the tensors in the object of a pickle.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use super::pickle::Pickle;
 use super::value::Value;
 use crate::tensor_file::{MOST_DIMENSIONS, Stored, escaped};
 
-/// How deep containers may lie in each other.
+/// Maximum depth of nested containers.
 const DEEPEST: usize = 64;
 
-/// What a table may take, in bytes. A dict may be in a pickle once and be found on a great many
-/// ways, each of which would be names of its own.
+/// Size limit of a table in bytes. A pickle may contain a dict once and reach it through very many
+/// paths, each with its own names.
 const LARGEST_TABLE: usize = 64 << 20;
 
-/// What an entry of a dict or of the table takes beside its name, about.
+/// Approximate size of an entry of a dict or of the table, without its name.
 const ENTRY: usize = 128;
 
-/// What a persistent id says of a storage.
+/// The persistent id of a storage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct StorageId<'a> {
     pub(super) dtype: Dtype,
     pub(super) key: &'a str,
-    /// How many numbers it has.
+    /// Its number of values.
     pub(super) len: u64,
-    /// Where the part begins that is meant, and how long it is; old files have such.
+    /// Start and length of the used part, in old files.
     part: (u64, u64),
 }
 
@@ -69,15 +69,15 @@ impl<'a> StorageId<'a> {
         })
     }
 
-    /// How many bytes it takes; none if no file is that long.
+    /// Its size in bytes; `None` on overflow.
     pub(super) fn bytes(&self) -> Option<u64> {
         self.len.checked_mul(self.dtype.bitsize() as u64 / 8)
     }
 }
 
-/// The tensors in a pickle, by the keys that lead to them, joined by dots: of a list the place, of
-/// an object the attribute. `start` gives
-/// the place of a storage's first byte, and has found the whole of it in the file.
+/// The tensors in a pickle, by their keys joined by dots; the key is the index in a list, and the
+/// attribute in an object. `start` returns the offset of a storage's first byte, after a check that
+/// the file contains the whole storage.
 pub(super) fn tensors<'a>(
     pickle: &Pickle<'a>,
     mut start: impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
@@ -109,12 +109,12 @@ pub(super) fn tensors<'a>(
 
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    /// Of the container at hand, with a dot behind it.
+    /// Name of the current container, with a dot after it.
     name: String,
-    /// How many bytes the table may still grow by.
+    /// Remaining size of the table in bytes.
     left: usize,
-    /// The lists and the objects it has been in. Each is entered once: they hold no weights of a
-    /// network, while a dict of weights may be there under two names.
+    /// The visited lists and objects. Each is entered once: they hold no weights of a network,
+    /// whereas a dict of weights may exist under two names.
     been: [Vec<bool>; 2],
     /// The tuple of each tensor.
     found: BTreeMap<String, usize>,
@@ -141,7 +141,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// A value in a container that lies `depth` deep, by its key there.
+    /// Adds a value of a container at depth `depth`, by its key there.
     fn entry(&mut self, key: Value<'_>, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if !matches!(
             value,
@@ -164,7 +164,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// What a value holds that lies `depth` deep.
+    /// Adds the contents of a value at depth `depth`.
     fn within(&mut self, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if depth > DEEPEST {
             return says(format!(
@@ -211,7 +211,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// How many bytes the shape of a tensor takes.
+/// Size in bytes of a tensor's shape.
 fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
     match pickle.objects.sequences[tuple].get(2) {
         Some(Value::Tuple(shape) | Value::List(shape)) => {
@@ -222,7 +222,7 @@ fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
     }
 }
 
-/// Where a tensor lies: within its storage, or the error says how it does not.
+/// The location of a tensor, checked to be within its storage.
 fn stored<'a>(
     pickle: &Pickle<'a>,
     name: &str,
@@ -266,7 +266,7 @@ fn stored<'a>(
     Ok(stored)
 }
 
-/// A number of things.
+/// A non-negative number.
 fn count(value: Value<'_>, what: &str) -> Result<u64, Fault> {
     match value {
         Value::Int(number) => number

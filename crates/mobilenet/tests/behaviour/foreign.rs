@@ -1,4 +1,4 @@
-//! Files that do not describe themselves.
+//! Files without metadata.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::{arena, config, network};
 
 type Tensors = HashMap<String, Tensor>;
 
-/// A network's tensors, without a word on what they are.
+/// A network's tensors without metadata.
 fn tensors(network: &Network) -> Tensors {
     network.parameters().named().unwrap().into_iter().collect()
 }
@@ -129,7 +129,7 @@ fn names_of_no_network_are_refused_with_examples() {
 #[test]
 fn too_few_matches_are_refused_with_the_nearest_names() {
     let trained = network(&config());
-    // One in five of the backbone's tensors is called otherwise.
+    // One in five of the backbone's tensors has another name.
     let other = |name: &str| {
         name.replace(".block.1.0.", ".block.l.0.")
             .replace(".1.1.", ".1.l.")
@@ -148,7 +148,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
 
 #[test]
 fn a_network_of_other_constants_is_not_filled() {
-    // At other widths timm's shapes are others.
+    // At other widths timm's shapes differ.
     let config = ModelConfig::new(Variant::Small, 3);
     let trained = network(&config);
     let (folder, path) = saved(&tensors(&trained));

@@ -34,14 +34,14 @@ fn nesting_is_bounded_and_takes_no_stack() {
     let nested = |depth| (1..depth).fold(dict(&[("a", six())]), |d, _| dict(&[("a", d)]));
     assert_eq!(open(&of_six(&nested(64))).unwrap().names().count(), 1);
     assert!(refusal(&of_six(&nested(65))).contains("more than 64 deep"));
-    // A dict within itself.
+    // A dict that contains itself.
     let own = [b"}q\x00", &text("a")[..], b"h\x00s"].concat();
     assert!(refusal(&legacy(&own, &[])).contains("more than 64 deep"));
 }
 
 #[test]
 fn what_is_repeated_takes_no_room() {
-    // Each level is ten times the one before it.
+    // Each level is ten times as large as the previous one.
     let mut lists = b"]q\x000".to_vec();
     let mut dicts = [&dict(&[("a", six())])[..], b"q\x00"].concat();
     for level in 0..50 {
@@ -60,7 +60,7 @@ fn what_is_repeated_takes_no_room() {
         often.extend([&whole(index)[..], b"h\x00s"].concat());
     }
     assert!(refusal(&of_six(&often)).contains("hold the same things too often"));
-    // Pairs of one list, copied often.
+    // A list of pairs, copied often.
     let list = [b"](", &b"NN\x86".repeat(1000)[..], b"e\x85q\x00"].concat();
     let copies = b"ccollections\nOrderedDict\nh\x00R".repeat(10_000);
     let copies = [&list[..], &copies].concat();
@@ -178,7 +178,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
     };
     let error = refusal(&of_six(&dict(&[("a", tensor.pickled())])));
     assert!(error.contains("has 65 numbers, at most 64"), "{error}");
-    // A storage that the file itself says is a terabyte, and one beyond counting.
+    // A storage of a terabyte, and one whose size overflows.
     for len in [1 << 38, i64::MAX] {
         let tensor = Tensor {
             len,
@@ -196,7 +196,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
         );
         assert!(error.contains(&format!("byte {at}:")), "{error}");
     }
-    // Numbers without end of which the file holds one are no numbers of a network.
+    // Strides of 0 repeat one stored value: not a tensor of a network.
     let vast = Tensor {
         shape: &[1 << 40, 1 << 40],
         strides: &[0, 0],
