@@ -1,4 +1,4 @@
-//! Messages: each cause once, short lists, and nothing that a terminal obeys.
+//! Messages: each cause once, short lists, and no terminal control characters.
 
 use crate::bench::{Bench, Run, trained_weights};
 
@@ -153,7 +153,7 @@ fn names_from_files_give_a_terminal_no_orders() {
         "images/val",
     ];
     is_plain(bench.run(&evaluate)).failure(1, &[plain]);
-    // One of ten classes, which no image is of.
+    // The tenth class has no images.
     let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9\u{1b}[2J"];
     std::fs::write(
         bench.path("odd.safetensors"),

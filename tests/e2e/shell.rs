@@ -1,8 +1,8 @@
-//! What a shell, `man` and the log variable get.
+//! Completions, man pages and the log variable.
 
 use crate::bench::Bench;
 
-/// Every command, as `--help` lists them.
+/// Every command in the list of `--help`.
 fn commands(bench: &Bench) -> Vec<String> {
     let help = bench.run(&["--help"]).success().stdout;
     let list = help.split("Commands:").nth(1).unwrap();
