@@ -96,7 +96,7 @@ fn no_command_but_inspect_takes_weights_with_a_bad_number() {
     }
 }
 
-/// Finite weights whose logits are not finite.
+/// Finite weights can have infinite or NaN logits.
 #[test]
 fn an_answer_that_is_no_number_is_no_class() {
     let bench = Bench::new();

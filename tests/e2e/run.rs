@@ -223,7 +223,7 @@ fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
     assert_eq!(sorted(&bench.path("run")).len(), 2);
 }
 
-/// If MNIST is unavailable, the run uses the sample and says so.
+/// If MNIST is unavailable, the run uses the sample and reports it.
 #[test]
 fn without_mnist_the_sample_is_trained_on_and_said_so() {
     let bench = Bench::new();

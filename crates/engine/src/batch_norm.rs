@@ -178,8 +178,8 @@ pub fn backward(
     }
 }
 
-/// The scale and shift of each channel that express normalisation: `(x - mean) * inverse_std * weight
-/// + bias = x * scale + shift`.
+/// The scale and shift per channel that express a normalisation:
+/// `(x - mean) * inverse_std * weight + bias = x * scale + shift`.
 pub fn scale_and_shift(
     mean: &[f32],
     inverse_std: &[f32],

@@ -77,8 +77,8 @@ pub struct BatchNormSpec {
 }
 
 impl BatchNormSpec {
-    /// Weight of the next batch in running statistics of `batches` batches. At first it is `1 /
-    /// (batches + 1)`, so that the statistics are the plain mean of the batches, as with
+    /// Weight of the next batch in the running statistics of `batches` batches. At first it is
+    /// `1 / (batches + 1)`, so that the statistics are the plain mean of the batches, as with
     /// `momentum=None` in torch. Once the constant momentum is larger, it is used.
     ///
     /// So the initial zeros and ones never count.

@@ -52,7 +52,7 @@ struct Line<T>(T);
 
 impl Team {
     /// A team of this many threads, including the caller. If the system starts fewer, the team is
-    /// smaller; nothing else changes.
+    /// smaller.
     pub(crate) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {

@@ -54,8 +54,8 @@ pub trait Executor: Send + Sync {
     /// If the width of the features differs from the network's, or the device fails.
     fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step of the head alone, from pooled features `[n,
-    /// features]`, and the tape for its backward pass.
+    /// Logits `[n, classes]` of a training step of the head only, from pooled features
+    /// `[n, features]`, and the tape for its backward pass.
     ///
     /// # Errors
     /// If the width of the features differs from the network's, or the device fails.

@@ -20,8 +20,8 @@ pub enum Precision {
     /// `torch.autocast("cpu", torch.bfloat16)`.
     Bf16,
     /// IEEE half precision, 11 bits, for the factors of matrix products on a CUDA GPU. Gradients
-    /// below 6e-8 vanish, so training must scale the loss up. Comparable to `torch.autocast("cuda",
-    /// torch.float16)`.
+    /// below 6e-8 vanish, so training scales the loss up. Comparable to
+    /// `torch.autocast("cuda", torch.float16)`.
     F16,
 }
 

@@ -31,7 +31,7 @@ pub enum Error {
     /// The optimizer has no group of this name.
     #[error("no parameter group is named `{asked}`; the groups are {known}")]
     UnknownGroup {
-        /// The name asked for.
+        /// The requested name.
         asked: String,
         /// The names that exist, separated by commas.
         known: String,

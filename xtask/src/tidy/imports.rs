@@ -5,9 +5,10 @@ use toml::{Table, Value};
 use super::code::{code_of, words};
 use super::{Tree, folder};
 
-/// The workspace crates that each crate may depend on. Imports run one way: `files -> {mnist-data,
-/// mobilenet}`, `engine -> mobilenet`, `{mnist-data, mobilenet, optim} -> trainer -> cli`. So every
-/// crate can be used without the later ones. Every new crate needs a line here.
+/// The workspace crates that each crate may depend on. Imports go one way:
+/// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
+/// `{mnist-data, mobilenet, optim} -> trainer -> cli`. So every crate can be used without the later
+/// ones. Every new crate needs a line here.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("files", &[]),
     ("engine", &[]),

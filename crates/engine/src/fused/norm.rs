@@ -68,8 +68,9 @@ impl Norm {
     }
 
     /// Computes the gradients of weight and bias, and the coefficients for the input's gradient.
-    /// The context holds the sums of the gradient `d` of the normalisation's output, and of `d *
-    /// z`.
+    /// Computes the gradients of weight and bias, and the coefficients for the input's gradient,
+    /// from the sums in the context: of the gradient `d` of the normalisation's output, and of
+    /// `d * z`.
     pub(super) fn backward(
         &mut self,
         context: &Context<'_>,

@@ -316,7 +316,7 @@ pub(super) fn expand_backward(
 
 /// The backward pass of [`project`]. Without squeeze-excite it computes the gradient before the
 /// activation, with the sums for the normalisation there. With squeeze-excite it stops at the
-/// gradient of the multiplied activations, and writes the gradient of the factors to `factors`.
+/// gradient of the product with the factors, and writes the gradient of the factors to `factors`.
 #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
 pub(super) fn project_backward(
     context: &Context<'_>,

@@ -116,9 +116,9 @@ pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a 
     unsafe { std::slice::from_raw_parts_mut(x.plane(plane).start.pointer(0, length), length) }
 }
 
-/// The backward pass. It turns the gradients of the block's output (`d`) and of the factors
-/// (`space.gradient`) into that of the normalisation's output, in place in `d`, with the sums for
-/// that normalisation.
+/// The backward pass. It turns the gradients of the product with the factors (`d`) and of the
+/// factors (`space.gradient`) into that of the normalisation's output, in place in `d`, with the
+/// sums for that normalisation.
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),

@@ -248,8 +248,8 @@ pub(crate) struct SqueezeBackward {
 }
 
 entry! {
-    /// The gradient before the activation whose output squeeze-excite averages and multiplies, with
-    /// the sums for the normalisation before it.
+    /// The backward pass of a normalised activation followed by squeeze-excite: the gradient before
+    /// the activation, with the sums for the normalisation.
     ///
     /// # Safety
     /// See the operands.

@@ -26,8 +26,8 @@ pub struct Agreement {
 }
 
 /// Checks an ONNX file against the network. The weights must be equal bit for bit, unless
-/// normalisations are folded. Then rten runs the file on `pictures`, each a batch u8 `[n, h, w,
-/// 3]`, and its logits (with a softmax, also its probabilities) are compared with those of
+/// normalisations are folded. Then rten runs the file on `pictures`, batches of u8 `[n, h, w, 3]`,
+/// and its logits (with a softmax, also its probabilities) are compared with those of
 /// [`Network::infer`]. The network should compute in f32: bf16 differs by more than rounding.
 ///
 /// # Errors

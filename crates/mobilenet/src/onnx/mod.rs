@@ -12,8 +12,9 @@
 //! Batch, height and width are free; the metadata contain the image size of the training. The resize is never part of
 //! the graph: it is bilinear, antialiased, and does not keep proportions. Weights have torchvision's names. The output
 //! of a layer has the name of its module, and its node that name and the operator's, `features.0.0/Conv`.
-//! What else a caller needs stands in the file's metadata (`metadata_props`), as text:
-//! The file's metadata (`metadata_props`) hold the rest, as text:
+//!
+//! The file's metadata (`metadata_props`) describe the model, as text:
+//!
 //! | key | value |
 //! |---|---|
 //! | `model` | `mobilenet_v3_small` or another of [`Variant`](crate::Variant) |

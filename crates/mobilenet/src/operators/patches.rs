@@ -14,8 +14,8 @@ pub(crate) fn patches(
     Tensor::cat(&taps, 3)?.reshape(((), kernel * kernel * channels))
 }
 
-/// For each position of a `kernel`×`kernel` kernel, its input at every output pixel: `k * k` tensors `[n, out_h, out_w,
-/// c]`.
+/// For each position of a `kernel` × `kernel` kernel, its input at every output pixel: `k * k` tensors
+/// `[n, out_h, out_w, c]`.
 pub(super) fn taps(
     x: &Tensor,
     kernel: usize,

@@ -11,7 +11,7 @@ use super::TensorName;
 pub(super) enum Layer {
     /// The first convolution.
     Stem,
-    /// The layers of a block without expansion.
+    /// The depthwise convolution of a block without expansion; its other layers follow.
     PlainDepthwise,
     PlainReduce,
     PlainExcite,

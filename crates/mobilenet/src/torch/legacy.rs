@@ -19,8 +19,8 @@ const MAGIC_DIGITS: &[u8] = b"L119547037146038801333356L\n.";
 /// The version of the format; there was only one.
 const PROTOCOL: i64 = 1001;
 
-/// Bytes of a file that are read first, for its pickles. If they need more, each further read is
-/// eight times as large.
+/// Bytes of a file that are read first, for its pickles. If they need more, the file is read again,
+/// eight times as far.
 const FIRST_READ: u64 = 1 << 20;
 
 /// Whether a file that starts with `first` consists of pickles of protocol 2 or above, or of

@@ -234,7 +234,7 @@ fn metadata_that_no_configuration_could_have_are_refused() {
         error.to_string().contains("`image_size` is 4096"),
         "{error}"
     );
-    // The file's class order takes precedence over the overrides.
+    // Overrides must not reorder the file's own classes.
     let mut names = metadata(&config()).class_names;
     names.reverse();
     let given = Overrides {

@@ -30,8 +30,8 @@ fn a_long_gradient_is_shortened_and_keeps_its_direction() {
     }
 }
 
-/// The code of `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_`, in f64, with limits just
-/// below and just above the values.
+/// The code of `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_`, in f64, with limits below,
+/// at and above the norm and the largest value.
 #[test]
 fn clipping_is_that_of_the_formula() {
     let before = gradients(1000);

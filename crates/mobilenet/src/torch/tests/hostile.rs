@@ -178,7 +178,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
     };
     let error = refusal(&of_six(&dict(&[("a", tensor.pickled())])));
     assert!(error.contains("has 65 numbers, at most 64"), "{error}");
-    // A storage of a terabyte, and one whose size overflows.
+    // Storages of a terabyte and of an overflowing size.
     for len in [1 << 38, i64::MAX] {
         let tensor = Tensor {
             len,
