@@ -108,7 +108,7 @@ impl Ema {
         &self.average
     }
 
-    /// A copy of the state that determines later updates.
+    /// A copy of the complete state.
     pub fn state(&self) -> EmaState {
         EmaState {
             updates: self.updates,

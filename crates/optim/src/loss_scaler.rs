@@ -164,7 +164,7 @@ impl LossScaler {
         }
     }
 
-    /// A copy of the state that determines the next step.
+    /// A copy of the complete state.
     pub fn state(&self) -> LossScalerState {
         self.state
     }

@@ -169,7 +169,7 @@ impl Optimizer {
         }
     }
 
-    /// A copy of the state that, with its arguments, determines the next step.
+    /// A copy of the complete state.
     pub fn state(&self) -> OptimizerState {
         let names = self.rule.buffer_names().iter();
         let buffers = names.zip(&self.buffers);

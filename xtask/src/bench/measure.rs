@@ -206,7 +206,7 @@ mod tests {
                 Side::steps("absent", sh("exit 1"), 128.0),
             ])
         });
-        // 2 and 4 steps make a round of a second.
+        // A round of one second has 2 steps for one runner and 4 for the other.
         let row = measure(&case, 2, 3).unwrap();
         let values: Vec<_> = row.figures.iter().map(|figure| figure.value).collect();
         assert_eq!(values, [Some(512.0), Some(2048.0), Some(512.0), None]);

@@ -71,7 +71,7 @@ pub(crate) struct DepthwiseRow {
     pub(crate) y: usize,
     /// Width of the output.
     pub(crate) columns: usize,
-    /// Holds every input row of the output row.
+    /// Holds the input rows for the output row.
     pub(crate) ring: Ring,
     /// `[plane][kernel * kernel][16]`
     pub(crate) taps: Src,

@@ -18,8 +18,8 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of a file that includes its configuration: the scheme under which all of the
-    /// network's tensors exist, or torchvision's if every scheme lacks some.
+    /// The origin of a file with a known configuration: a scheme under which the file has all of
+    /// the network's tensors, or else torchvision's.
     pub(crate) fn of(model: &ModelConfig, is_there: impl Fn(&str) -> bool) -> Result<Origin> {
         let plan = model.plan()?;
         let fits = |scheme: &Scheme| {

@@ -169,7 +169,7 @@ impl Global {
     /// The meaning of a name.
     ///
     /// # Errors
-    /// The reason for the refusal of a name outside the list.
+    /// A description of the name, if it is not in the list.
     pub(super) fn named(module: &str, name: &str) -> Result<Self, String> {
         let is_it =
             |(modules, names, _): &&Names| modules.contains(&module) && names.contains(&name);

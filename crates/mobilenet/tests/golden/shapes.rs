@@ -14,7 +14,8 @@ struct Case {
     width: f64,
     /// Number of values in all.
     parameters: usize,
-    /// Shapes of the parameters other than per-channel ones, without trailing ones.
+    /// Shapes of the parameters with more than one value per channel; trailing dimensions of 1 are
+    /// dropped.
     weights: Vec<Vec<usize>>,
 }
 

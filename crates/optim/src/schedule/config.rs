@@ -121,7 +121,7 @@ pub struct MultiStepConfig {
     pub gamma: f64,
 }
 
-/// The time step of a cosine.
+/// When the rate changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
@@ -144,7 +144,7 @@ pub struct SgdrConfig {
     /// The lowest rate of a cycle; at most the base rate.
     #[serde(default)]
     pub eta_min: f64,
-    /// The time step of the rate.
+    /// When the rate changes.
     #[serde(default)]
     pub interval: Interval,
 }
@@ -155,7 +155,7 @@ pub struct SgdrConfig {
 pub struct CosineConfig {
     /// The rate at the end of the run; at most the base rate.
     pub eta_min: f64,
-    /// The time step of the rate.
+    /// When the rate changes.
     pub interval: Interval,
 }
 
@@ -165,7 +165,7 @@ pub struct CosineConfig {
 pub struct PolynomialConfig {
     /// The rate is the base rate times the remaining share of the run to this power.
     pub power: f64,
-    /// The time step of the rate.
+    /// When the rate changes.
     pub interval: Interval,
 }
 

@@ -80,7 +80,7 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
     })
 }
 
-/// The parts between the dashes; the dash of an exponent, as in `1e-1`, does not separate.
+/// Splits a text at its dashes, except at the dash of an exponent, as in `1e-1`.
 fn parts(text: &str) -> Vec<&str> {
     let is_exponent = |before: &str| {
         let number = before.strip_suffix(['e', 'E']);
