@@ -63,7 +63,7 @@ pub(crate) fn measure() -> Result<()> {
     first_command(&binary)?;
     ensure!(
         ratio <= LIMIT,
-        "a build from nothing costs {ratio:.1} times what candle-core alone does, at most {LIMIT} \
+        "a build from scratch costs {ratio:.1} times what candle-core alone does, at most {LIMIT} \
          are allowed: see which crates grew, and Cargo.toml's profiles"
     );
     ensure!(
@@ -123,7 +123,7 @@ fn compile(log: OsString) -> Result<ExitCode> {
 fn children_seconds() -> Result<f64> {
     let path = "/proc/self/stat";
     let stat = fs::read_to_string(path).context("CPU time is read from /proc, which Linux has")?;
-    children_of(&stat).with_context(|| format!("{path} is not as proc(5) says"))
+    children_of(&stat).with_context(|| format!("{path} does not match proc(5)"))
 }
 
 /// `cutime` and `cstime`, in hundredths of a second; see proc(5).

@@ -139,7 +139,7 @@ fn check_changelog(changelog: &str, version: &str) -> Result<()> {
     if versions.any(|found| found.trim_matches(['[', ']']) == version) {
         return Ok(());
     }
-    bail!("CHANGELOG.md has no heading `## {version}`; say what is new in it");
+    bail!("CHANGELOG.md has no heading `## {version}`; describe its changes there");
 }
 
 /// rustc's target triple.

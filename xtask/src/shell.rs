@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn root() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .context("xtask lies in no workspace")
+        .context("xtask is not in a workspace")
 }
 
 /// cargo's target folder: CARGO_TARGET_DIR, else `target`.

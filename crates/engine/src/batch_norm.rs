@@ -107,7 +107,7 @@ pub struct Gradients {
 ///
 /// # Panics
 /// If the slices do not agree in length.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 pub fn backward(
     isa: Isa,
     activation: Activation,
@@ -280,7 +280,7 @@ macro_rules! activation_kernels {
         }
 
         #[inline(always)]
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
         fn $sums_kernel<const FMA: bool>(
             values: &[f32],
             gradient: &[f32],

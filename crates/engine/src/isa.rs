@@ -118,7 +118,7 @@ impl Isa {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "bf16 needs the instructions AVX-512 BF16 (AMD since Zen 4, Intel since Cooper Lake), which are \
-     not to be had with instruction set {isa}; use f32"
+     not available with instruction set {isa}; use f32"
 )]
 pub struct NoBf16 {
     isa: Isa,
@@ -177,17 +177,17 @@ pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// wider instructions.
 macro_rules! dispatch {
     ($name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
         fn $name(isa: $crate::isa::Isa, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
                 fn avx512($($argument: $type),*) {
                     $kernel::<true>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
                 fn avx2($($argument: $type),*) {
                     $kernel::<true>($($argument),*)
                 }

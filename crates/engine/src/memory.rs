@@ -24,7 +24,7 @@ pub(crate) struct Buffer {
 /// The allocation of a buffer, for its release.
 enum Memory {
     Heap(Layout),
-    Pages(#[expect(dead_code, reason = "its end is the end of the mapping")] MmapMut),
+    Pages(#[expect(dead_code, reason = "dropping it ends the mapping")] MmapMut),
 }
 
 // SAFETY: it owns plain values; the users of `Dst` avoid data races.

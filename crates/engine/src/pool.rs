@@ -99,7 +99,7 @@ fn image_len(channels: usize, images: &[f32], per_image: &[f32]) -> usize {
         count > 0
             && per_image.len() == count * channels
             && images.len().is_multiple_of(per_image.len()),
-        "{} numbers over {channels} channels do not go with {} numbers of images",
+        "{} numbers over {channels} channels do not match {} numbers of images",
         per_image.len(),
         images.len()
     );

@@ -176,7 +176,7 @@ pub enum SpecError {
         expected: &'static str,
     },
     /// A block's input channels differ from the previous output.
-    #[error("block {block} takes {takes} channels, but is given {given}")]
+    #[error("block {block} takes {takes} channels, but the one before has {given}")]
     Chain {
         /// Index of the block.
         block: usize,
@@ -186,7 +186,9 @@ pub enum SpecError {
         given: usize,
     },
     /// A block without expansion that changes the number of channels.
-    #[error("block {block} has no expansion, but filters {expanded} channels of {takes}")]
+    #[error(
+        "block {block} has no expansion, but its depthwise convolution has {expanded} channels instead of {takes}"
+    )]
     NoExpansion {
         /// Index of the block.
         block: usize,

@@ -57,7 +57,7 @@ impl fmt::Display for ClassRows {
             } else {
                 "start"
             };
-            write!(f, "; {} {start} anew", some(&self.fresh))?;
+            write!(f, "; {} {start} from initial values", some(&self.fresh))?;
         }
         match self.dropped.len() {
             0 => Ok(()),

@@ -112,7 +112,7 @@ pub enum Error {
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
     NotBuilt(crate::zoo::Backbone),
     /// A frozen backbone cannot be trained.
-    #[error("the backbone of {0} does not train, only its head does")]
+    #[error("the backbone of {0} is frozen; only its head can be trained")]
     Frozen(crate::zoo::Backbone),
     /// A model that does not support this precision.
     #[error("{0} computes in f32, not in {1}")]

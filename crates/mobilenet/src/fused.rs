@@ -159,7 +159,7 @@ impl Executor for Fused {
                 })
             })
         })???;
-        let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to move"))??;
+        let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to update"))??;
         parameters.batch_tracked();
         let tape = FusedTape {
             engine: Arc::clone(&self.engine),

@@ -85,7 +85,7 @@ impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} names", self.scheme)?;
         if !self.prefix.is_empty() {
-            write!(f, " behind \"{}\"", self.prefix)?;
+            write!(f, " with prefix \"{}\"", self.prefix)?;
         }
         write!(
             f,
@@ -101,19 +101,21 @@ impl fmt::Display for LoadReport {
             format!("{} (file {:?}, model {:?})", m.name, m.file, m.model)
         })?;
         list(f, "not usable", &self.bad_numbers, |bad| {
-            format!("{bad} ({} such in it)", bad.count)
+            format!("{bad} ({} in all)", bad.count)
         })?;
         if self.outside > 0 {
             let s = if self.outside == 1 { "" } else { "s" };
             write!(
                 f,
-                "\n{} tensor{s} beside the network left alone",
+                "\n{} tensor{s} outside the network ignored",
                 self.outside
             )?;
         }
         match &self.classes {
             Some(rows) => write!(f, "\n{rows}")?,
-            None if self.new_classifier => write!(f, "\nthe classifier starts anew")?,
+            None if self.new_classifier => {
+                write!(f, "\nthe classifier starts from initial values")?
+            }
             None => {}
         }
         self.assumed

@@ -60,7 +60,7 @@ impl ParameterGroup {
             None => Ok(()),
             Some(range) => Err(Error::Group {
                 group: self.name.clone(),
-                problem: format!("range {range:?} does not lie within the {len} parameters"),
+                problem: format!("range {range:?} is not within the {len} parameters"),
             }),
         }
     }
@@ -157,7 +157,7 @@ fn divide(
         let whole = matrix.range.start >= at && matrix.range.end <= range.end;
         if !whole {
             let problem = format!(
-                "its range {range:?} holds a part of the matrix at {:?}; a matrix lies in one range or in none, and in no other matrix",
+                "its range {range:?} contains a part of the matrix at {:?}; a matrix must be within one range or outside all, and must not overlap another matrix",
                 matrix.range
             );
             let group = name.to_owned();

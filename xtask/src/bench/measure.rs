@@ -120,7 +120,7 @@ pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row>
             Ok(contestant) => Some(contestant),
             Err(error) if required => return Err(error.context(format!("{}: {name}", case.name))),
             Err(error) => {
-                eprintln!("{}: {name} is left out: {error:#}", case.name);
+                eprintln!("{}: {name} is skipped: {error:#}", case.name);
                 None
             }
         };

@@ -199,7 +199,7 @@ pub(super) fn print(files: &[PathBuf]) -> Result<()> {
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let report: Report = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{} is not what `cargo xtask bench … --json` writes",
+                "{} is not a file of `cargo xtask bench … --json`",
                 path.display()
             )
         })?;

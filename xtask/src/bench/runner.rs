@@ -59,7 +59,7 @@ impl Runner {
     pub(super) fn peak_megabytes(&self) -> Result<f64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path)
-            .with_context(|| format!("{path}: only Linux says how much memory a process held"))?;
+            .with_context(|| format!("{path}: peak memory is known only on Linux"))?;
         peak_megabytes(&status).with_context(|| format!("{path} has no VmHWM in kB"))
     }
 
@@ -75,7 +75,7 @@ impl Runner {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         if line.is_empty() {
-            bail!("{} ended early; what it says is above", self.name);
+            bail!("{} ended early; its output is above", self.name);
         }
         Ok(line.trim().to_owned())
     }

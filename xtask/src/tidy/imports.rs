@@ -62,7 +62,7 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
         };
         let Some((_, arrows)) = ARROWS.iter().find(|(from, _)| *from == name) else {
             found.push(format!(
-                "{manifest}: {name} is not on the map; give it a place in tidy's ARROWS"
+                "{manifest}: {name} is missing in tidy's ARROWS; add it there"
             ));
             continue;
         };

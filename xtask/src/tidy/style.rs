@@ -32,9 +32,8 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
         .paths()
         .filter(|path| matches!(*path, "rust-toolchain" | "rust-toolchain.toml"));
     found.extend(
-        toolchains.map(|path| {
-            format!("{path}: no toolchain is pinned; rust-version says what is needed")
-        }),
+        toolchains
+            .map(|path| format!("{path}: no toolchain is pinned; rust-version sets the minimum")),
     );
     found
 }

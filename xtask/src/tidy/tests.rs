@@ -103,7 +103,7 @@ fn imports_run_one_way() {
     );
     caught(
         &[("crates/new/Cargo.toml", LINTS)],
-        &["new is not on the map"],
+        &["new is missing in tidy's ARROWS"],
     );
     caught(
         &[(at, "[lints]\nworkspace = true\n[\n")],

@@ -86,7 +86,7 @@ fn forward_block<const FMA: bool, const L: usize>(
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 fn forward_pixels<const FMA: bool, const L: usize, const PIXELS: usize>(
     geometry: Geometry,
     out_row: usize,

@@ -182,7 +182,7 @@ impl Fused {
         workspace.norms = norms;
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+    #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
     fn depthwise_backward(
         &self,
         context: &Context<'_>,

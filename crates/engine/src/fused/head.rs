@@ -72,7 +72,7 @@ unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
 }
 
 /// `features = f(source, other) * dropout`
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 fn each_feature(
     context: &Context<'_>,
     layout: &Layout,
@@ -117,7 +117,7 @@ fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>
     });
 }
 
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 fn columns(
     context: &Context<'_>,
     isa: Isa,
@@ -158,7 +158,7 @@ fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Pl
 
 /// Turns the gradient of the logits, `[images][classes]`, into that of the head's weights and, if
 /// requested, of the pooled features.
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn logits_backward(
     context: &Context<'_>,
     layout: &Layout,

@@ -251,7 +251,7 @@ pub(super) struct InputGradient {
 }
 
 /// The backward pass of [`expand`].
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn expand_backward(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -317,7 +317,7 @@ pub(super) fn expand_backward(
 /// The backward pass of [`project`]. Without squeeze-excite it computes the gradient before the
 /// activation, with the sums for the normalisation there. With squeeze-excite it stops at the
 /// gradient of the product with the factors, and writes the gradient of the factors to `factors`.
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn project_backward(
     context: &Context<'_>,
     matrix: &Matrix,

@@ -8,10 +8,10 @@
     unsafe_op_in_unsafe_fn,
     reason = "the contract of a kernel covers its whole body"
 )]
-#![allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#![allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 #![allow(
     clippy::needless_range_loop,
-    reason = "tiles stay in registers where every index is seen to be a constant"
+    reason = "tiles stay in registers only if every index is a visible constant"
 )]
 
 mod activation;

@@ -43,7 +43,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
     if S::RANK > 1 {
         let Some(target) = operands.ranks else {
             unreachable!(
-                "a weight gradient in ranks of {} has no scratch for them",
+                "a weight gradient in ranks of {} needs scratch for them",
                 S::RANK
             )
         };

@@ -77,7 +77,7 @@ pub fn check(
             let most = TOLERANCE * largest;
             if difference.is_nan() || difference > most {
                 return Err(Error::OnnxCheck(format!(
-                    "for pictures {:?} rten's {name} differ from the network's by \
+                    "for images {:?} rten's {name} differ from the network's by \
                      {difference:e}, expected at most {most:e}",
                     pixels.dims()
                 )));

@@ -47,7 +47,7 @@ pub(crate) fn hardsigmoid(x: &Tensor) -> Result<Tensor> {
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("a kernel was given strided numbers"),
+        None => bail!("a kernel needs contiguous values"),
     }
 }
 
@@ -65,7 +65,7 @@ fn with_slices<const N: usize, R>(
     for (target, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             Storage::Cpu(storage) => *target = slice(storage, layout)?,
-            _ => bail!("a CPU kernel was given numbers of another device"),
+            _ => bail!("a CPU kernel needs values on the CPU"),
         }
     }
     f(slices)

@@ -81,7 +81,7 @@ impl<S: Read + Seek> TensorFile<S> {
             ));
         };
         if tensors.is_empty() {
-            return Err(Error::format(path, "there is no tensor in it"));
+            return Err(Error::format(path, "it contains no tensors"));
         }
         Ok(TensorFile {
             path: path.into(),
@@ -163,12 +163,11 @@ impl<S: Read + Seek> TensorFile<S> {
     fn place(&mut self, name: &str, len: usize) -> Result<(&mut S, &Stored)> {
         let wrong = |reason: String| Error::format(&self.path, reason);
         let stored = self.tensors.get(name).filter(|stored| stored.len() == len);
-        let stored =
-            stored.ok_or_else(|| wrong(format!("there is no {name} of {len} numbers in it")))?;
+        let stored = stored.ok_or_else(|| wrong(format!("it has no {name} of {len} numbers")))?;
         if !stored.is_contiguous() && stored.span().is_none_or(|span| span > MOST_SPREAD / 8) {
             return Err(wrong(format!(
-                "{name} is spread over more than {MOST_SPREAD} bytes of the file: save it as it \
-                 lies in memory, with .contiguous()"
+                "{name} is spread over more than {MOST_SPREAD} bytes of the file: make it \
+                 contiguous before it is saved, with .contiguous()"
             )));
         }
         Ok((&mut self.source, stored))

@@ -42,14 +42,14 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> Result<Contents> {
     let of_file = Error::file(path);
     let damaged =
-        |says: String| Error::format(path, format!("not a whole safetensors file: {says}"));
+        |says: String| Error::format(path, format!("not a complete safetensors file: {says}"));
     let mut length = [0; LENGTH as usize];
     source.seek(SeekFrom::Start(0)).map_err(&of_file)?;
     source.read_exact(&mut length).map_err(&of_file)?;
     let length = u64::from_le_bytes(length);
     if length > size.saturating_sub(LENGTH) {
         return Err(damaged(format!(
-            "it announces a header of {length} bytes and has {size} in all"
+            "its header should have {length} bytes, but the whole file has {size}"
         )));
     }
     if length > LONGEST_HEADER {
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> R
     let described = header.check().map_err(damaged)?;
     if start.checked_add(described) != Some(size) {
         return Err(damaged(format!(
-            "its header describes {described} bytes from {start} on, of {size}"
+            "its header describes {described} bytes from {start} on, but the file has {size}"
         )));
     }
     let tensors = header.tensors.into_iter().map(|(name, entry)| {
@@ -120,7 +120,7 @@ impl Header {
             if bytes.is_none() || to.checked_sub(from) != bytes {
                 let Entry { dtype, shape, .. } = entry;
                 return Err(format!(
-                    "{name} is {dtype} of shape {:?}, which does not lie in bytes {from} to {to}",
+                    "{name} is {dtype} of shape {:?}, which does not fit bytes {from} to {to}",
                     shape.0
                 ));
             }
@@ -153,10 +153,7 @@ impl<'de> Deserialize<'de> for Header {
                         header.tensors.insert(name.clone(), entry).is_some()
                     };
                     if twice {
-                        return Err(A::Error::custom(format!(
-                            "{} is in it twice",
-                            escaped(&name)
-                        )));
+                        return Err(A::Error::custom(format!("{} occurs twice", escaped(&name))));
                     }
                 }
                 Ok(header)

@@ -83,17 +83,17 @@ fn every_byte_belongs_to_one_tensor() {
         (
             "[0,5]",
             "[5,9]",
-            "a is U8 of shape [4], which does not lie in bytes 0 to 5",
+            "a is U8 of shape [4], which does not fit bytes 0 to 5",
         ),
         (
             "[0,4]",
             "[4,3]",
-            "b is U8 of shape [4], which does not lie in bytes 4 to 3",
+            "b is U8 of shape [4], which does not fit bytes 4 to 3",
         ),
         (
             "[0,4]",
             "[4,18446744073709551615]",
-            "does not lie in bytes 4 to 18446744073709551615",
+            "does not fit bytes 4 to 18446744073709551615",
         ),
         ("[0,4]", "[-4,0]", "invalid value: integer `-4`"),
         ("[0,4]", "[4]", "invalid length 1"),
@@ -122,7 +122,7 @@ fn shapes_that_nobody_can_count_are_refused() {
         "[18446744073709551615]",
     ] {
         let error = refusal(&file(&format!("{{{}}}", entry("a", shape, "[0,8]")), 8));
-        assert!(error.contains("does not lie in bytes 0 to 8"), "{error}");
+        assert!(error.contains("does not fit bytes 0 to 8"), "{error}");
     }
     let error = refusal(&file(&format!("{{{}}}", entry("a", "[-1]", "[0,8]")), 8));
     assert!(error.contains("invalid value"), "{error}");
@@ -131,7 +131,7 @@ fn shapes_that_nobody_can_count_are_refused() {
     assert!(error.contains("at most 64 dimensions"), "{error}");
     // Half a byte too many.
     let four_bits = "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}";
-    assert!(refusal(&file(four_bits, 1)).contains("does not lie in"));
+    assert!(refusal(&file(four_bits, 1)).contains("does not fit"));
     // A vast shape with a dimension of 0 has no values.
     let nothing = entry("a", "[0,18446744073709551615,3]", "[0,0]").replace("U8", "F32");
     let bytes = file(&format!("{{{nothing}}}"), 0);
@@ -142,10 +142,10 @@ fn shapes_that_nobody_can_count_are_refused() {
 fn a_header_that_is_not_one_is_refused() {
     let a = entry("a", "[1]", "[0,1]");
     for (header, expected) in [
-        (format!("{{{a},{a}}}"), "a is in it twice"),
+        (format!("{{{a},{a}}}"), "a occurs twice"),
         (
             format!("{{\"__metadata__\":{{}},{a},\"__metadata__\":{{}}}}"),
-            "__metadata__ is in it twice",
+            "__metadata__ occurs twice",
         ),
         (
             format!("{{\"__metadata__\":{{\"x\":1}},{a}}}"),
@@ -175,7 +175,7 @@ fn a_header_that_is_not_one_is_refused() {
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.len() < 1000, "{error}");
     }
-    assert!(refusal(&file("{}", 0)).contains("there is no tensor in it"));
+    assert!(refusal(&file("{}", 0)).contains("it contains no tensors"));
     let mut bytes = file(&format!("{{{a}}}"), 1);
     bytes[10] = 0xff;
     assert!(refusal(&bytes).contains("header: "));

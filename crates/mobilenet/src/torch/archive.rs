@@ -35,9 +35,7 @@ pub(super) fn tensors<S: Read + Seek>(
     if let Some((start, len)) = archive.find("byteorder")?
         && bytes_at(&mut &*source, start, len.min(6))? != b"little"
     {
-        return says(
-            "its numbers begin with their highest byte (big endian); save it again where they do not",
-        );
+        return says("its numbers are big endian; save it again on a little-endian machine");
     }
     let Some((start, len)) = archive.find("data.pkl")? else {
         return says("a zip file without data.pkl in it");
@@ -63,7 +61,7 @@ pub(super) fn tensors<S: Read + Seek>(
         match storage.bytes() {
             Some(bytes) if bytes <= len => Ok(start),
             _ => says(format!(
-                "storage {} shall have {} numbers of {}, which its {len} bytes at {start} are not",
+                "storage {} should have {} numbers of {}, but has {len} bytes at {start}",
                 escaped(storage.key),
                 storage.len,
                 storage.dtype
@@ -85,7 +83,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
             archive_offset: ArchiveOffset::Known(0),
         };
         let zip = ZipArchive::with_config(config, BufReader::new(source));
-        let zip = zip.or_else(|e| says(format!("a zip file that is not whole: {e}")))?;
+        let zip = zip.or_else(|e| says(format!("an incomplete zip file: {e}")))?;
         if zip.has_duplicate_names() {
             return says("a zip file with two entries of one name");
         }
@@ -122,7 +120,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         match place {
             Some(start) if len == entry.compressed_size() => Ok(Some((start, len))),
             _ => says(format!(
-                "its entry {name} shall have {len} bytes, which are not in the file of {}",
+                "its entry {name} of {len} bytes is not within the file of {}",
                 self.size
             )),
         }

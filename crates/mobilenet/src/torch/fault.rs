@@ -30,7 +30,7 @@ impl Fault {
     pub(super) fn of(self, path: &Path) -> Error {
         let reason = match self {
             Fault::Io(source) => return Error::file(path)(source),
-            Fault::Ended => "not a whole PyTorch file: it ends within a pickle".into(),
+            Fault::Ended => "not a complete PyTorch file: it ends within a pickle".into(),
             Fault::At(at, reason) => {
                 format!("a PyTorch file that cannot be read: byte {at}: {reason}")
             }

@@ -81,7 +81,9 @@ fn pickles(
     if bytes.starts_with(MAGIC_DIGITS) {
         row.at = MAGIC_DIGITS.len();
     } else if row.next()?.object != Value::Long(&MAGIC) {
-        return says("a pickle that torch.save did not write: it does not begin with its number");
+        return says(
+            "a pickle that torch.save did not write: it does not start with its magic number",
+        );
     }
     let version = row.next()?.object;
     if version != Value::Int(PROTOCOL) {
@@ -130,9 +132,7 @@ fn storages<'a>(
         };
         let Some(storage) = named.remove(key) else {
             let key = escaped(key);
-            return says(format!(
-                "storage {key} is listed twice or belongs to nothing"
-            ));
+            return says(format!("storage {key} is listed twice or is unused"));
         };
         let mut length = [0; 8];
         let ends = |at| Fault::At(at, "the file ends within the storages".into());
@@ -142,7 +142,7 @@ fn storages<'a>(
         reader.read_exact(&mut length)?;
         let (length, claimed) = (i64::from_le_bytes(length), storage.len);
         if u64::try_from(length) != Ok(claimed) {
-            let reason = format!("a storage of {length} numbers that shall have {claimed}");
+            let reason = format!("a storage of {length} numbers that should have {claimed}");
             return Err(Fault::At(at, reason));
         }
         at += 8;

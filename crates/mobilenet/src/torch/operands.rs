@@ -61,7 +61,7 @@ impl<'a> Operands<'a> {
     /// A memo index, in digits.
     pub(super) fn place(&mut self) -> Outcome<u64> {
         let place = self.line()?.parse();
-        place.map_err(|_| "a place in the memo that is no number".into())
+        place.map_err(|_| "a memo index that is not a number".into())
     }
 
     /// An integer, in the format of `operation`.
@@ -94,7 +94,7 @@ impl<'a> Operands<'a> {
                 let digits = line.strip_suffix('L').unwrap_or(line);
                 digits
                     .parse()
-                    .map_err(|_| Stop::from("not a whole number of 64 bits"))?
+                    .map_err(|_| Stop::from("not an integer of 64 bits"))?
             }
         };
         Ok(Value::Int(number))

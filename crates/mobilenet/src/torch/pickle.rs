@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
                     _ => self.operands.place()?,
                 };
                 let value = self.memo.get(&place).copied();
-                self.push(value.ok_or("it takes from its memo what it never put there")?);
+                self.push(value.ok_or("it reads a memo entry that it never wrote")?);
             }
             b'c' => {
                 let (module, name) = (self.operands.line()?, self.operands.line()?);
@@ -150,7 +150,7 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let names = self.last(2)?;
                 let (Value::Text(module), Value::Text(name)) = (names[0], names[1]) else {
-                    return Err("the name of a function or type is no text".into());
+                    return Err("the name of a function or type is not a text".into());
                 };
                 self.global(module, name)?;
             }
@@ -172,7 +172,7 @@ impl<'a> Machine<'a> {
             }
             b'Q' => {
                 let Value::Tuple(id) = self.pop()? else {
-                    return Err("a persistent id is no tuple".into());
+                    return Err("a persistent id is not a tuple".into());
                 };
                 self.objects.storages.push(id);
                 self.push(Value::Storage(id));
@@ -221,7 +221,7 @@ impl<'a> Machine<'a> {
     fn top(&self) -> Outcome<Value<'a>> {
         let top = self.stack.last().filter(|_| self.above() > 0);
         top.copied()
-            .ok_or_else(|| "it takes a value it never made".into())
+            .ok_or_else(|| "it pops a value that it never pushed".into())
     }
 
     fn pop(&mut self) -> Outcome<Value<'a>> {
@@ -232,13 +232,16 @@ impl<'a> Machine<'a> {
 
     fn last(&mut self, count: usize) -> Outcome<Vec<Value<'a>>> {
         if self.above() < count {
-            return Err("it takes values it never made".into());
+            return Err("it pops values that it never pushed".into());
         }
         Ok(self.stack.split_off(self.stack.len() - count))
     }
 
     fn above_mark(&mut self) -> Outcome<Vec<Value<'a>>> {
-        let mark = self.marks.pop().ok_or("there is no mark to go back to")?;
+        let mark = self
+            .marks
+            .pop()
+            .ok_or("it pops a mark that it never pushed")?;
         Ok(self.stack.drain(mark..).collect())
     }
 
@@ -278,7 +281,7 @@ impl<'a> Machine<'a> {
     /// The result of a function, from its meaning; the function is never run.
     fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Outcome<Value<'a>> {
         let Value::Tuple(id) = arguments else {
-            return Err("the arguments of a function are no tuple".into());
+            return Err("the arguments of a function are not a tuple".into());
         };
         let first = self.objects.sequences[id].first().copied();
         let Value::Global(global) = function else {
@@ -315,12 +318,12 @@ impl<'a> Machine<'a> {
                 self.objects.objects.push([arguments, Value::None]);
                 Ok(Value::Object(self.objects.objects.len() - 1))
             }
-            (Global::Dict, _) => Err("a dict of something else than pairs".into()),
-            (Global::Sequence, _) => Err("a list of something else than a list".into()),
+            (Global::Dict, _) => Err("a dict of values that are not pairs".into()),
+            (Global::Sequence, _) => Err("a list of a value that is not a list".into()),
             (Global::RebuildParameter | Global::RebuildFromType, _) => {
                 Err("a parameter that is not made of a tensor".into())
             }
-            (Global::Storage(_), _) => Err("it makes a storage of its own".into()),
+            (Global::Storage(_), _) => Err("it creates a new storage".into()),
         }
     }
 
@@ -337,9 +340,9 @@ impl<'a> Machine<'a> {
         let pair = |value: &Value<'a>| match value {
             Value::List(id) | Value::Tuple(id) => match sequences[*id][..] {
                 [key, value] => Ok((key, value)),
-                _ => Err("an entry of a dict is no pair".into()),
+                _ => Err("an entry of a dict is not a pair".into()),
             },
-            _ => Err("an entry of a dict is no pair".into()),
+            _ => Err("an entry of a dict is not a pair".into()),
         };
         sequences[list].iter().map(pair).collect()
     }

@@ -51,7 +51,7 @@ impl<'a> StorageId<'a> {
                     count(first, "the beginning of a view")?,
                     count(part, "the length of a view")?,
                 ),
-                _ => return says("a view of a storage that is not of three"),
+                _ => return says("a view of a storage that does not have three parts"),
             },
             other => return says(format!("a view of a storage that is {}", other.kind())),
         };
@@ -168,7 +168,7 @@ impl Walk<'_, '_> {
     fn within(&mut self, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if depth > DEEPEST {
             return says(format!(
-                "dicts and lists lie in each other more than {DEEPEST} deep"
+                "dicts and lists are nested more than {DEEPEST} deep"
             ));
         }
         match value {
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
             Some(left) => self.left = left,
             None => {
                 return says(format!(
-                    "its dicts hold the same things too often: the table of its tensors would \
+                    "its dicts repeat the same contents too often: the table of its tensors would \
                      take more than {LARGEST_TABLE} bytes"
                 ));
             }
@@ -233,11 +233,11 @@ fn stored<'a>(
     let [Value::Storage(id), offset, shape, strides, ..] = pickle.objects.sequences[tuple][..]
     else {
         return says(format!(
-            "{name} is not made of a storage, a place and a shape"
+            "{name} is not made of a storage, an offset and a shape"
         ));
     };
     let storage = StorageId::of(pickle, id)?;
-    let offset = count(offset, &format!("the place of {name} in its storage"))?;
+    let offset = count(offset, &format!("the offset of {name} in its storage"))?;
     let shape = counts(pickle, shape, &format!("the shape of {name}"))?;
     let strides = counts(pickle, strides, &format!("the strides of {name}"))?;
     if shape.len() != strides.len() {
@@ -256,8 +256,7 @@ fn stored<'a>(
     if end.is_none_or(|end| end > storage.part.1) {
         let Stored { shape, strides, .. } = stored;
         return says(format!(
-            "{name} of shape {shape:?} and strides {strides:?} from {offset} on does not lie in \
-             its storage of {} numbers",
+            "{name} of shape {shape:?} and strides {strides:?} from {offset} on does not fit its storage of {} numbers",
             storage.part.1
         ));
     }
@@ -289,7 +288,7 @@ fn counts(pickle: &Pickle<'_>, value: Value<'_>, what: &str) -> Result<Vec<usize
     }
     let number = |&value| match usize::try_from(count(value, what)?) {
         Ok(number) => Ok(number),
-        Err(_) => says(format!("{what} has a number beyond this machine's")),
+        Err(_) => says(format!("{what} has a number too large for this machine")),
     };
     numbers.iter().map(number).collect()
 }

@@ -177,8 +177,7 @@ fn classes_keep_their_rows_in_any_order_and_number() {
 fn the_report_says_which_classes_start_anew() {
     let trained = Trained::new(&crate::config(), Scheme::Torchvision, ClassOrder::Named);
     let (_, report) = trained.load(Overrides::default(), &["cat", "dog", "fox"]);
-    let line =
-        "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts anew; bear is dropped";
+    let line = "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts from initial values; bear is dropped";
     assert!(
         report.to_string().lines().any(|own| own == line),
         "{report}"

@@ -134,7 +134,7 @@ impl OptimizerConfig {
                 let ok = dampening.is_finite();
                 require(ok, &section, "dampening", dampening, "a finite number")?;
                 let ok = !sgd.nesterov || (sgd.momentum > 0.0 && dampening == 0.0);
-                let expected = "momentum > 0 and dampening = 0 beside it";
+                let expected = "momentum > 0 and dampening = 0 with it";
                 require(ok, &section, "nesterov", sgd.nesterov, expected)?;
             }
             Self::RmsProp(rms) => {
@@ -148,7 +148,7 @@ impl OptimizerConfig {
                 let expected = "a whole number >= 1";
                 require(ranger.k > 0, &section, "k", ranger.k, expected)?;
                 let ok = ranger.use_gc || !ranger.gc_conv_only;
-                let expected = "use_gc = true beside it";
+                let expected = "use_gc = true with it";
                 require(ok, &section, "gc_conv_only", true, expected)?;
             }
             Self::Adam(_) | Self::AdamW(_) | Self::Lion(_) | Self::AdaBelief(_) => {}

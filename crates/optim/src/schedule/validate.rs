@@ -101,7 +101,7 @@ impl LrScheduleConfig {
                 let (share, expected) = (cycle.pct_start, "0 <= pct_start <= 1");
                 let ok = (0.0..=1.0).contains(&share);
                 require(ok, &section, "pct_start", share, expected)?;
-                let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 beside it");
+                let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 with it");
                 let ok = !phases || share <= 0.5;
                 require(ok, &section, "three_phase", phases, expected)?;
                 // torch accepts other factors too, but then the learning rate is not the highest
@@ -142,7 +142,7 @@ impl LrScheduleConfig {
             | Self::Exponential(_) => return Ok(()),
         };
         let section = format!("schedule {}", self.name());
-        let found = format!("{lowest} beside a learning rate of {base_learning_rate}");
+        let found = format!("{lowest} with a learning rate of {base_learning_rate}");
         let expected = "no more than the learning rate";
         require(lowest <= base_learning_rate, &section, key, found, expected)
     }

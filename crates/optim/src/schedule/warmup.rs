@@ -78,7 +78,7 @@ impl Warmup {
             }
             (steps, _) => {
                 let found = match steps {
-                    Some(_) => "given beside `epochs`",
+                    Some(_) => "given together with `epochs`",
                     None => "missing, and so is `epochs`",
                 };
                 let expected = "exactly one of `steps` and `epochs`";

@@ -292,7 +292,7 @@ fn a_lowest_rate_above_the_base_rate_is_refused_by_key() {
         };
         assert!(new("0.1").is_ok(), "{lowest}");
         let error = new("0.2").unwrap_err().to_string();
-        let found = format!("`{key}` is 0.2 beside a learning rate of 0.1");
+        let found = format!("`{key}` is 0.2 with a learning rate of 0.1");
         assert!(error.contains(&found), "{error}");
     }
 }

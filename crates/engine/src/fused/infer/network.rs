@@ -166,7 +166,7 @@ impl Group<'_> {
         factors
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+    #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
     unsafe fn project(
         &self,
         block: &FoldedBlock,

@@ -100,7 +100,7 @@ fn entries_may_overlap_but_not_leave_the_file() {
         short[of + field..of + field + 4].copy_from_slice(&[1, 0, 0, 0]);
     }
     let error = refusal(&short);
-    assert!(error.contains("storage 1 shall have"), "{error}");
+    assert!(error.contains("storage 1 should have"), "{error}");
 }
 
 #[test]

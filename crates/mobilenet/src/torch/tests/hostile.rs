@@ -52,14 +52,14 @@ fn what_is_repeated_takes_no_room() {
     }
     let beside = [&dict(&[("a", six())])[..], &text("b"), &lists, b"h\x32s"].concat();
     assert_eq!(open(&of_six(&beside)).unwrap().names().count(), 1);
-    assert!(refusal(&of_six(&dicts)).contains("hold the same things too often"));
+    assert!(refusal(&of_six(&dicts)).contains("repeat the same contents too often"));
     // A long name, found often.
     let long = [&text(&"x".repeat(1 << 20))[..], b"q\x01"].concat();
     let mut often = [b"}q\x00", &long[..], b"}", &text("a"), &six(), b"ss0}"].concat();
     for index in 0..1000 {
         often.extend([&whole(index)[..], b"h\x00s"].concat());
     }
-    assert!(refusal(&of_six(&often)).contains("hold the same things too often"));
+    assert!(refusal(&of_six(&often)).contains("repeat the same contents too often"));
     // A list of pairs, copied often.
     let list = [b"](", &b"NN\x86".repeat(1000)[..], b"e\x85q\x00"].concat();
     let copies = b"ccollections\nOrderedDict\nh\x00R".repeat(10_000);
@@ -77,42 +77,42 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 strides: &[1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 shape: &[i64::MAX, i64::MAX],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 strides: &[i64::MAX, 1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 strides: &[4, 1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: 1,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: i64::MAX,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
@@ -121,14 +121,14 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 offset: 7,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: -1,
                 ..Tensor::SIX
             },
-            "the place of a in its storage is -1",
+            "the offset of a in its storage is -1",
         ),
         (
             Tensor {
@@ -156,14 +156,14 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 len: 7,
                 ..Tensor::SIX
             },
-            "a storage of 6 numbers that shall have 7",
+            "a storage of 6 numbers that should have 7",
         ),
         (
             Tensor {
                 storage: "1",
                 ..Tensor::SIX
             },
-            "storage 0 is listed twice or belongs to nothing",
+            "storage 0 is listed twice or is unused",
         ),
     ];
     for (tensor, expected) in cases {
@@ -214,16 +214,16 @@ fn what_is_no_tensor_is_an_error_of_its_own() {
             &b"ctorch._utils\n_rebuild_tensor_v2\n)R"[..],
             "is not made of a storage",
         ),
-        (b"ctorch._utils\n_rebuild_tensor_v2\nNR", "no tuple"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\nNR", "not a tuple"),
         (
             b"ctorch._utils\n_rebuild_parameter\n)R",
             "not made of a tensor",
         ),
-        (b"NQ", "a persistent id is no tuple"),
+        (b"NQ", "a persistent id is not a tuple"),
         (b")Q", "a persistent id that is not of a storage"),
         (b"h\x07", "it takes from its memo"),
-        (b"(R", "it takes a value it never made"),
-        (b"1u", "no mark to go back to"),
+        (b"(R", "it pops a value that it never pushed"),
+        (b"1u", "a mark that it never pushed"),
         (b"NNs", "it fills"),
         (b"}(NNNu", "a key without a value"),
         (

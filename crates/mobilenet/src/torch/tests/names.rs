@@ -59,14 +59,14 @@ fn nothing_is_called_and_the_error_names_what_should_be() {
 fn names_of_ours_are_not_functions_of_everything() {
     for (call, expected) in [
         (&b"N)R"[..], "it calls None"),
-        (b"]}R", "the arguments of a function are no tuple"),
+        (b"]}R", "the arguments of a function are not a tuple"),
         (b"cargparse\nNamespace\n)R)R", "it calls an object"),
-        (b"ctorch\nFloatStorage\n)R", "it makes a storage of its own"),
+        (b"ctorch\nFloatStorage\n)R", "it creates a new storage"),
         (b"ctorch\nSize\nN\x85R", "a list of something else"),
         (b"cbuiltins\ndict\nK\x01\x85R", "a dict of something else"),
         (
             b"cbuiltins\ndict\n](K\x01e\x85R",
-            "an entry of a dict is no pair",
+            "an entry of a dict is not a pair",
         ),
         (
             b"ctorch._utils\n_rebuild_parameter\nN\x85R",
