@@ -15,7 +15,7 @@ fn spoilt(tensor: &str, numbers: &[f32]) -> Vec<u8> {
 }
 
 #[test]
-fn no_command_but_inspect_takes_weights_with_a_bad_number() {
+fn only_inspect_accepts_weights_with_bad_numbers() {
     let bench = Bench::new();
     bench.two_classes();
     let set = "model.pretrained=bad.safetensors";
@@ -98,7 +98,7 @@ fn no_command_but_inspect_takes_weights_with_a_bad_number() {
 
 /// Finite weights can have infinite or NaN logits.
 #[test]
-fn an_answer_that_is_no_number_is_no_class() {
+fn nan_logits_are_no_class() {
     let bench = Bench::new();
     let huge = spoilt("classifier.3.weight", &[3e38; 1024]);
     std::fs::write(bench.path("huge.safetensors"), huge).unwrap();

@@ -104,7 +104,7 @@ fn evaluation_tells_of_bad_images_by_class_and_ends_where_they_are_too_many() {
 }
 
 #[test]
-fn splits_with_other_usual_names_are_used_and_what_is_not_is_named() {
+fn other_split_names_are_used_and_unused_folders_reported() {
     let bench = Bench::new();
     bench.two_classes();
     fs::rename(bench.path("images/val"), bench.path("images/Valid")).unwrap();

@@ -165,7 +165,7 @@ fn settings_that_show_late_are_settings_still() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_no_text_is_refused_where_it_is_ours() {
+fn our_variables_must_be_text() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let bench = Bench::new();

@@ -75,7 +75,7 @@ fn folds_make_an_ensemble() {
 }
 
 #[test]
-fn folds_are_made_of_what_csv_files_list() {
+fn folds_use_the_images_in_csv_files() {
     let bench = Bench::new();
     bench.two_classes();
     // The second class has too few images for a held-out part.

@@ -9,7 +9,7 @@ use crate::bench::{
 };
 
 #[test]
-fn a_run_learns_and_leaves_what_the_map_says() {
+fn a_run_learns_and_leaves_the_documented_files() {
     let accuracy: f64 = training().value("test accuracy").parse().unwrap();
     assert!(
         accuracy > 0.4,
@@ -39,7 +39,7 @@ fn a_run_learns_and_leaves_what_the_map_says() {
 }
 
 #[test]
-fn what_goes_into_a_pipe_has_no_control_characters() {
+fn piped_output_has_no_control_characters() {
     let run = training();
     for text in [&run.stdout, &run.stderr] {
         let odd = text.chars().find(|c| c.is_control() && *c != '\n');
@@ -119,7 +119,7 @@ fn settings_are_layered() {
 }
 
 #[test]
-fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
+fn a_second_run_takes_the_next_folder() {
     let bench = Bench::new();
     bench.two_classes();
     let train = || {
@@ -137,7 +137,7 @@ fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
 }
 
 #[test]
-fn what_was_refused_leaves_its_folder_to_the_next_run() {
+fn a_refused_run_leaves_its_folder_to_the_next() {
     let bench = Bench::new();
     bench.two_classes();
     for command in ["train", "lr-find", "cross-validate"] {

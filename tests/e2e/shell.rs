@@ -49,7 +49,7 @@ fn every_command_has_a_man_page() {
 }
 
 #[test]
-fn the_log_variable_chooses_what_is_said() {
+fn the_log_variable_sets_the_log_level() {
     let bench = Bench::new();
     bench.two_classes();
     let run = |filter: &str| {

@@ -162,7 +162,7 @@ fn names_like_formulas_are_written_as_they_are_with_a_warning() {
 }
 
 #[test]
-fn inspect_shows_what_the_file_says_of_itself() {
+fn inspect_shows_the_metadata() {
     let run = Bench::new().run(&["inspect", &trained_weights()]).success();
     assert_eq!(run.value("model"), "mobilenet_v3_small");
     assert_eq!(run.value("classes"), "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
@@ -195,7 +195,7 @@ fn bare(bench: &Bench) -> String {
 }
 
 #[test]
-fn what_is_assumed_of_weights_without_class_names_is_said() {
+fn assumptions_about_weights_without_class_names_are_reported() {
     let bench = Bench::new();
     let bare = bare(&bench);
     let test = trained().path("images/test").display().to_string();
@@ -255,7 +255,7 @@ fn what_is_assumed_of_weights_without_class_names_is_said() {
 
 /// Like `classify inspect W | head -1`: a reader that closes the pipe early is not an error.
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     let bench = Bench::new();
     let weights = trained_weights();
     let mut child = bench

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_one_owners_and_leaves_no_file() {
+    fn a_lock_has_one_owner_and_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         let lock = Lock::take(&path).unwrap().unwrap();

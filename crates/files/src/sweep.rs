@@ -68,7 +68,7 @@ mod tests {
     use crate::Unfinished;
 
     #[test]
-    fn what_a_live_process_writes_is_not_swept() {
+    fn temporaries_of_live_processes_are_not_swept() {
         let dir = tempfile::tempdir().unwrap();
         let ours = Unfinished::create(&dir.path().join("file")).unwrap();
         for name in [".unfinished-dead", "file.part"] {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bears_no_lock_is_swept_when_it_is_old() {
+    fn old_unlocked_temporaries_are_swept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".unfinished-dead");
         let file = File::create(&path).unwrap();

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_shows_before_the_work() {
+    fn an_unwritable_path_fails_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let error = |path: &Path| Unfinished::create(path).unwrap_err().kind();
         assert_eq!(error(dir.path()), ErrorKind::IsADirectory);

@@ -267,7 +267,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn memory_is_what_the_system_says() {
+    fn memory_is_the_systems_figure() {
         let case = case(Unit::Megabytes, |_| {
             Ok(vec![Side::steps("ours", fake("0.5"), 1.0)])
         });

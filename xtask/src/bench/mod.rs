@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_leaves_out_what_only_this_machine_knows() {
+    fn the_command_omits_machine_specific_options() {
         assert_eq!(
             options().command("train"),
             "cargo xtask bench train --python PYTHON --case large-32 --threads 2 --rounds 3"
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_measured_by_no_threads_or_in_no_rounds() {
+    fn threads_and_rounds_must_be_at_least_one() {
         for (threads, rounds) in [(0, 1), (1, 0)] {
             let options = Options {
                 threads,

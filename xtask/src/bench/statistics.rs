@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn no_exponent_without_two_places() {
+    fn an_exponent_needs_two_points() {
         for points in [
             &[][..],
             &[(2.0, 1.0)],

@@ -139,7 +139,7 @@ fn an_image_does_not_see_its_batch() {
 }
 
 #[test]
-fn bytes_are_what_their_table_says() {
+fn bytes_act_as_their_table_values() {
     let mut random = Random(5);
     let case = Case::new(&random_spec(&mut random), &mut random);
     let shape = (3, 11, 14);

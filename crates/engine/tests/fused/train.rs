@@ -149,7 +149,7 @@ fn a_training_step_is_the_references() {
 
 /// Bit for bit: a byte acts as its table's value.
 #[test]
-fn a_step_on_bytes_is_the_step_on_what_they_stand_for() {
+fn a_step_on_bytes_equals_the_step_on_their_values() {
     let mut random = Random(12);
     for shape in [(3, 33, 33), (5, 9, 14), (4, 16, 16), (2, 31, 10)] {
         let case = Case::new(&random_spec(&mut random), &mut random);

@@ -115,7 +115,7 @@ fn every_byte_belongs_to_one_tensor() {
 }
 
 #[test]
-fn shapes_that_nobody_can_count_are_refused() {
+fn overflowing_shapes_are_refused() {
     for shape in [
         "[4294967296,4294967296]",
         "[9223372036854775807,3]",
@@ -220,7 +220,7 @@ fn a_file_that_shrinks_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn folders_and_pipes_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let error = TensorFile::open(folder.path()).expect_err("a refusal");
     assert!(

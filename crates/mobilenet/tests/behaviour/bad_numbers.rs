@@ -169,7 +169,7 @@ fn a_number_beyond_f32_is_bad() {
 }
 
 #[test]
-fn metadata_that_no_configuration_could_have_are_refused() {
+fn invalid_metadata_are_refused() {
     type Change = fn(&mut WeightsMetadata);
     let model = |change: fn(&mut ModelConfig), metadata: &mut WeightsMetadata| {
         let mut model = config();

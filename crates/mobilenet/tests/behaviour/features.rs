@@ -13,7 +13,7 @@ fn both(config: &ModelConfig) -> [Network; 2] {
 }
 
 #[test]
-fn the_head_learns_from_features_what_it_learns_from_images() {
+fn training_on_features_equals_training_on_images() {
     for head in [HeadKind::Torchvision, HeadKind::Linear] {
         let config = ModelConfig {
             head,

@@ -174,7 +174,7 @@ fn classes_keep_their_rows_in_any_order_and_number() {
 }
 
 #[test]
-fn the_report_says_which_classes_start_anew() {
+fn the_report_lists_classes_with_initial_values() {
     let trained = Trained::new(&crate::config(), Scheme::Torchvision, ClassOrder::Named);
     let (_, report) = trained.load(Overrides::default(), &["cat", "dog", "fox"]);
     let line = "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts from initial values; bear is dropped";

@@ -207,7 +207,7 @@ fn files_of_other_numbers_load_and_integers_do_not() {
 }
 
 #[test]
-fn what_a_file_claims_takes_no_memory() {
+fn claimed_sizes_take_no_memory() {
     let (folder, path, network) = saved(&config());
     let bad = folder.path().join("bad.safetensors");
     for length in [1 << 40, u64::MAX] {

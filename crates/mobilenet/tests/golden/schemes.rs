@@ -186,7 +186,7 @@ fn easy_classifications_names() {
 }
 
 #[test]
-fn there_and_back_changes_no_bit() {
+fn a_round_trip_changes_no_bit() {
     let foreign = Foreign::read("torchvision", Variant::Large);
     let folder = tempfile::tempdir().unwrap();
     let path = foreign.save(folder.path(), "");

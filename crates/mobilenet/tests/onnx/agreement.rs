@@ -232,7 +232,7 @@ fn change(parameters: &Parameters, name: &str) {
 }
 
 #[test]
-fn bytes_that_are_no_graph_of_ours_are_refused() {
+fn foreign_graphs_are_refused() {
     let config = ModelConfig {
         width: 0.25,
         ..ModelConfig::new(Variant::Small, 3)

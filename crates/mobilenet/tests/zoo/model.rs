@@ -96,7 +96,7 @@ fn the_head_learns_and_the_backbone_does_not() {
 }
 
 #[test]
-fn a_saved_model_is_whole_and_says_what_it_is() {
+fn a_saved_model_is_complete_and_has_metadata() {
     let (folder, network) = network(3);
     let path = folder.path().join("saved.safetensors");
     let metadata = WeightsMetadata {

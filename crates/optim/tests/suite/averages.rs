@@ -145,7 +145,7 @@ fn a_gradient_that_does_not_fit_is_refused_and_changes_nothing() {
 
 /// An overflowed gradient stays visible after more gradients are added.
 #[test]
-fn a_mean_of_what_is_not_finite_is_not_finite() {
+fn a_mean_of_infinite_values_is_not_finite() {
     for (first, second) in [(f32::INFINITY, 1.0), (1.0, f32::NAN), (1.0, f32::INFINITY)] {
         let mut gradients = Accumulator::default();
         for value in [first, second, 1.0] {

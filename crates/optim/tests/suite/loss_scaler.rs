@@ -62,7 +62,7 @@ fn one_bad_number_anywhere_leaves_the_step_out() {
 }
 
 #[test]
-fn a_gradient_that_no_scale_mends_is_an_error_in_the_end() {
+fn a_gradient_that_overflows_at_every_scale_is_an_error() {
     let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
     let error = (0..100).find_map(|_| scaler.unscale(&mut [f32::NAN]).err());
     let error = error.unwrap().to_string();

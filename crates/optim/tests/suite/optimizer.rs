@@ -147,7 +147,7 @@ fn one_thread_and_many_give_the_same_bits() {
 }
 
 #[test]
-fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
+fn a_nan_gradient_stays_visible_in_its_parameter() {
     for config in configs() {
         let new = || Optimizer::new(&config, 20, halves(20)).unwrap();
         let (mut clean, mut optimizer) = (new(), new());
@@ -174,7 +174,7 @@ fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
 }
 
 #[test]
-fn a_group_without_rate_or_a_value_in_no_group_stays() {
+fn groups_with_rate_zero_and_values_outside_groups_stay() {
     let groups = vec![ParameterGroup {
         learning_rate_multiplier: 0.0,
         ..ParameterGroup::new("still", 0..2)

@@ -149,7 +149,7 @@ fn a_plateau_watches_in_the_direction_it_is_told() {
 }
 
 #[test]
-fn a_metric_that_is_not_finite_is_no_gain() {
+fn an_infinite_metric_is_never_an_improvement() {
     let config = LrScheduleConfig::Plateau(PlateauConfig {
         patience: 1,
         ..PlateauConfig::default()
@@ -209,7 +209,7 @@ fn a_state_of_another_schedule_is_refused() {
 }
 
 #[test]
-fn a_state_that_no_schedule_comes_to_is_refused() {
+fn an_unreachable_state_is_refused() {
     let config = LrScheduleConfig::Plateau(PlateauConfig::default());
     let mut schedule = LrSchedule::new(&config, None, 0.1, 10, 5).unwrap();
     let before = schedule.clone();

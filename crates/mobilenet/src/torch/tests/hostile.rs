@@ -40,7 +40,7 @@ fn nesting_is_bounded_and_takes_no_stack() {
 }
 
 #[test]
-fn what_is_repeated_takes_no_room() {
+fn repetition_takes_no_memory() {
     // Each level is ten times as large as the previous one.
     let mut lists = b"]q\x000".to_vec();
     let mut dicts = [&dict(&[("a", six())])[..], b"q\x00"].concat();
@@ -208,7 +208,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
 }
 
 #[test]
-fn what_is_no_tensor_is_an_error_of_its_own() {
+fn every_invalid_tensor_has_its_own_error() {
     for (tensor, expected) in [
         (
             &b"ctorch._utils\n_rebuild_tensor_v2\n)R"[..],

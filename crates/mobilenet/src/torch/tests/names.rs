@@ -15,7 +15,7 @@ fn names(value: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_called_and_the_error_names_what_should_be() {
+fn no_function_is_called_and_the_error_names_it() {
     let stacked = [&text("os")[..], &text("system"), b"\x93"].concat();
     for function in [b"cos\nsystem\n".to_vec(), stacked] {
         for call in [b'R', 0x81] {
@@ -89,7 +89,7 @@ fn names_of_ours_are_not_functions_of_everything() {
 }
 
 #[test]
-fn what_makes_no_tensor_is_in_no_ones_way() {
+fn inert_objects_are_ignored() {
     for value in [
         &b"cargparse\nNamespace\n)\x81}b"[..],
         b"cargparse\nNamespace\n)}\x92",
