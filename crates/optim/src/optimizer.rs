@@ -118,9 +118,9 @@ impl Optimizer {
 
     /// Takes one step in place.
     ///
-    /// `gradients` is the derivative of the loss by each parameter, in the same order. It is not
-    /// checked for finite values here; the norm that
-    /// [`clip_gradient_norm`](crate::clip_gradient_norm) returns shows them.
+    /// `gradients` is the derivative of the loss by each parameter, in the same order. NaN and
+    /// infinity are not checked here; check the norm from
+    /// [`clip_gradient_norm`](crate::clip_gradient_norm) first.
     ///
     /// # Errors
     /// [`Error::Length`] if a slice length differs from the optimizer's, [`Error::Setting`] if the

@@ -38,7 +38,7 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// Long files, promises of work, and whitespace that is noise in a diff.
+/// Long files, promises of later work, and whitespace that is noise in a diff.
 fn text_rules(path: &str, text: &str, found: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > MAX_LINES {

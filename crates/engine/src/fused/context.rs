@@ -246,7 +246,7 @@ pub(super) struct Pending {
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // After a panic, scratch and sums are still valid: they are written before they are read.
+    // A panic leaves scratch and sums usable: they are written before they are read.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

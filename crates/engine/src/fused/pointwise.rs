@@ -246,7 +246,7 @@ pub(super) struct InputGradient {
     pub(super) target: Planes,
     /// The gradient of the residual connection.
     pub(super) residual: Option<Planes>,
-    /// The projection before, if its normalisation needs sums; `None` makes them zeros.
+    /// The projection before, if its normalisation needs sums. With `None` the sums are zero.
     pub(super) with: Option<Planes>,
 }
 

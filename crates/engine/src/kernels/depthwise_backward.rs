@@ -89,7 +89,7 @@ struct Row<'a> {
     operands: &'a DepthwiseBackward,
 }
 
-/// `LEFT` is the left padding, a constant because it decides which weights meet which columns.
+/// `LEFT` is the left padding. It is a constant because it pairs weights with columns.
 #[inline(always)]
 unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize>(
     s: S,
@@ -188,7 +188,7 @@ unsafe fn row_of_tiles<S: Simd, const K: usize, const LEFT: usize>(
     }
 }
 
-/// With stride 2, even and odd columns meet different weights, so a tile consists of pairs.
+/// With stride 2, even and odd columns use different weights, so a tile consists of pairs.
 #[inline(always)]
 unsafe fn row_of_pairs<S: Simd, const K: usize, const LEFT: usize>(
     s: S,

@@ -17,7 +17,7 @@ pub(crate) enum Size {
 /// stride.
 ///
 /// At width 1 expanded channels and expansion factor agree, except for the rounding of
-/// [`make_divisible`]. At other widths the design decides between them.
+/// [`make_divisible`]. At other widths the design decides which one applies.
 struct Row(usize, usize, f64, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;

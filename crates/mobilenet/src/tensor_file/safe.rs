@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const LENGTH: u64 = 8;
 
 /// Longest accepted header in bytes. The header of ten thousand tensors has an eighth of it; in a
-/// malicious file each byte takes up to twenty bytes in memory.
+/// malicious file each byte may take twenty bytes in memory.
 const LONGEST_HEADER: u64 = 8 << 20;
 
 /// Longest JSON error message that is passed on; it may quote the file.

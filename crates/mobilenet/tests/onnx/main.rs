@@ -20,7 +20,7 @@ fn network(config: &ModelConfig) -> Network {
     network
 }
 
-/// Values that keep signals at a constant scale, like trained ones.
+/// Values that keep activations at a constant scale, like trained weights.
 fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
     use engine::Role;
     let fan_in = segment.shape[1..].iter().product::<usize>() as f32;

@@ -101,7 +101,7 @@ pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_7FC5);
 
 #[track_caller]
 pub(super) fn assert_nothing(value: f32, what: impl FnOnce() -> String) {
-    // The bits that a bf16 has of it.
+    // A bf16 has only the upper half of its bits.
     assert_eq!(value.to_bits() >> 16, NOTHING.to_bits() >> 16, "{}", what());
 }
 
