@@ -1,4 +1,4 @@
-//! Finding a rate, folds, ensembles, and other people's configurations.
+//! The search for a learning rate, cross-validation, ensembles, and imported configurations.
 
 use std::fs;
 
@@ -75,10 +75,10 @@ fn folds_make_an_ensemble() {
 }
 
 #[test]
-fn folds_are_made_of_what_csv_files_list() {
+fn folds_use_the_images_in_csv_files() {
     let bench = Bench::new();
     bench.two_classes();
-    // Of the second class there are too few to hold some out.
+    // The second class has too few images for a held-out part.
     let mut text = "path,label\n".to_owned();
     for (class, count) in [("0", 12), ("1", 6)] {
         let folder = bench.path("images/train").join(class);
@@ -113,13 +113,13 @@ fn folds_are_made_of_what_csv_files_list() {
 fn an_interrupted_range_test_ends_with_130() {
     let bench = Bench::new();
     bench.two_classes();
-    // Such rates change nothing, so that the loss never ends the test.
+    // Rates too small to change anything, so that the loss never ends the search.
     let arguments = [
         "lr-find", "--from", "1e-12", "--to", "1e-10", "--steps", "1000000",
     ];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
     let run = interrupted(&mut command, "training ").failure(130, &["stopping after this batch"]);
-    // There is a curve, unless it was interrupted before the first step.
+    // The curve exists unless the search was interrupted before its first step.
     let folder = bench.path("runs/lr-find-001");
     assert_eq!(
         folder.join("lr-find.svg").is_file(),
@@ -176,7 +176,7 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
         "{}",
         run.stderr
     );
-    // It gets as far as looking for the images.
+    // The run fails only at the search for images.
     bench
         .run(&["train", "--config", "my.toml"])
         .failure(1, &["data/train"]);

