@@ -1,9 +1,9 @@
 //! Brightness, contrast, saturation and hue, with the results of `torchvision.transforms.v2.functional` on
-//! uint8 images: each cuts fractions off where it makes bytes.
+//! uint8 images: each truncates fractions when it converts to bytes.
 
 use crate::decode::Image;
 
-/// Replaces every byte by what `table` has for it.
+/// Replaces every byte by its entry in `table`.
 pub(crate) fn look_up(image: &mut Image, table: &[u8; 256]) {
     for byte in image.pixels_mut() {
         *byte = table[usize::from(*byte)];
@@ -53,20 +53,21 @@ pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
         let (hue, saturation, value) = hsv(r, g, b);
         let moved = within_circle(hue + shift);
         let [r, g, b] = from_hsv(moved, saturation, value);
-        // As torchvision makes bytes of floats: 256 equal intervals.
+        // As torchvision converts floats to bytes: 256 equal intervals.
         for (byte, float) in rgb.iter_mut().zip([r, g, b]) {
             *byte = (float * (256.0 - 1e-3)) as u8;
         }
     }
 }
 
-/// What `factor` times a byte and `1 - factor` times `other` make, for every byte.
+/// The blend of `factor` times a byte and `1 - factor` times `other`, for every byte.
 fn blended(factor: f32, other: f32) -> [u8; 256] {
-    // A cast of a float to a byte keeps to 0..=255.
+    // A cast of a float to a byte saturates to 0..=255.
     std::array::from_fn(|byte| (byte as f32 * factor + other * (1.0 - factor)) as u8)
 }
 
-/// The grey level of a pixel, cut off to a whole number: torchvision's 0.2989, 0.587 and 0.114 in 65,536ths.
+/// The grey level of a pixel, truncated to a whole number: torchvision's 0.2989, 0.587 and 0.114 in
+/// 65,536ths.
 fn gray(rgb: &[u8]) -> u32 {
     let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
     (r * 19_589 + g * 38_470 + b * 7_471) >> 16
@@ -114,7 +115,7 @@ fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
         3 => [p, q, value],
         4 => [t, p, value],
         5 => [value, p, q],
-        // The whole circle, to which rounding may lead, is its beginning.
+        // Rounding may lead to the full circle, which equals its beginning.
         _ => [value, t, p],
     }
 }
