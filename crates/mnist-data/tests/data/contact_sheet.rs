@@ -1,4 +1,4 @@
-//! The sheets that the example of this name draws.
+//! The sheets of the example `contact_sheet`.
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, Preset};

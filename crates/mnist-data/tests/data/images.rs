@@ -161,8 +161,7 @@ fn no_truncation_panics() {
     ] {
         let whole = fs::read(golden("decode").join(name)).unwrap();
         for length in 0..whole.len() {
-            // A decoder may make do without the last bytes; it may not panic,
-            // nor give another size.
+            // A decoder may accept missing last bytes; it may not panic or give another size.
             if let Ok(image) = Image::decode(&whole[..length], Path::new(name)) {
                 assert_eq!((image.width(), image.height()), (13, 9));
             }

@@ -1,4 +1,4 @@
-//! Cache files that are cut, damaged, forged or not ours.
+//! Cache files that are truncated, damaged, forged or foreign.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ fn truncated_and_damaged_files_are_made_anew() {
         let entries = index["entries"].as_array().unwrap().len();
         assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
     }
-    // One damaged image, in a file that is whole otherwise.
+    // One damaged image, in an otherwise intact file.
     let mut bytes = whole.clone();
     bytes[SIZE * SIZE + 1] ^= 1;
     fs::write(scene.cache(), bytes).unwrap();

@@ -1,4 +1,4 @@
-//! What is kept depends on how it was decoded.
+//! Cached images depend on the decoding options.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn images_decoded_in_one_way_are_not_served_for_another() {
         "it is from the file"
     );
     assert_eq!(with(Decoding::Fast), expected, "it is decoded anew");
-    // And the file was made anew by it.
+    // And the file was rebuilt.
     invert(&scene.cache());
     assert_eq!(with(Decoding::Fast), inverted(&expected));
 }
