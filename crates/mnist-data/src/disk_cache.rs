@@ -136,7 +136,7 @@ impl OpenCache {
         let opened = opened.unwrap_or_else(|problem| {
             let remedy = match self.options.read_only {
                 true => "images are decoded instead",
-                false => "it is made anew",
+                false => "it is rebuilt",
             };
             tracing::warn!("{}: {problem}; {remedy}", self.options.path.display());
             None

@@ -1,4 +1,4 @@
-//! The folders a run trains and validates on.
+//! The splits for training and validation.
 
 mod places;
 #[cfg(test)]
@@ -16,29 +16,30 @@ use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
 use crate::{Error, Objective, Result};
 use places::{Places, canonical};
 
-/// The training and the validation split, with the classes of the former.
+/// The training and the validation split, with the classes of training.
 #[derive(Clone, Debug)]
 pub struct Splits {
     /// `<root>/train`.
     pub train: ImageFolder,
     /// `<root>/val`.
     pub val: ImageFolder,
-    /// What the files of decoded images of both are called.
+    /// The names of both splits' cache files.
     caches: [String; 2],
-    /// What messages call both.
+    /// The names of both splits in messages.
     names: [String; 2],
 }
 
 impl Splits {
-    /// Lists `<root>/train` and `<root>/val`, or what `train.csv` and `val.csv` there list; other
-    /// usual names (`valid`, `validation`, `dev`, `eval`, `training`) in any letter case do as
-    /// well. Of a folder or CSV files without the latter, a tenth of the training images is held
-    /// out. What lies beside the splits and is not used is named in a warning.
+    /// Lists `<root>/train` and `<root>/val`, or the images in `train.csv` and `val.csv` there.
+    /// Other usual names (`valid`, `validation`, `dev`, `eval`, `training`) in any letter case are
+    /// accepted. Without a validation split of folders or CSV files, a tenth of the training images
+    /// is held out. A warning names unused entries beside the splits.
     ///
     /// # Errors
     ///
-    /// When a split is missing or empty, or two may be the same one, validation has a class
-    /// training does not know, there is one class alone, or their number is not the configured one.
+    /// If a split is missing or empty, two folders may be the same split, validation has a class
+    /// that training lacks, there is only one class, or their number differs from the configured
+    /// one.
     pub fn open(config: &RunConfig) -> Result<Self> {
         let (places, mut train, val) = listed(config)?;
         config.data.sample_weights.apply(&mut train.samples)?;
@@ -48,7 +49,7 @@ impl Splits {
         }
     }
 
-    /// The splits at these places. Their files of decoded images are called as they are.
+    /// The splits at these paths, with cache files named after them.
     fn of_places(places: &Places, train: ImageFolder, val: ImageFolder) -> Self {
         let val_place = places.val.clone().unwrap_or_else(|| VALIDATION.into());
         let stem = |place: &Path, split: &str| {
@@ -63,14 +64,14 @@ impl Splits {
         }
     }
 
-    /// As [`open`](Self::open), for [`cross_validate`](crate::cross_validate), which divides the
-    /// images of both splits anew. So nothing is held out: without a validation split, `val` is
-    /// empty. And sample weights are about the images of both: an id, be it matched by a pattern or
-    /// named in the file, may be from either split, and from both.
+    /// [`open`](Self::open) for [`cross_validate`](crate::cross_validate), which divides the images
+    /// of both splits into folds. Nothing is held out: without a validation split, `val` is empty.
+    /// Sample weights apply to both splits: an id, whether matched by a pattern or listed in the
+    /// file, may be in either or both.
     ///
     /// # Errors
     ///
-    /// As `open`, except that there need not be a validation split.
+    /// Those of `open`, except for a missing validation split.
     pub fn open_for_folds(config: &RunConfig) -> Result<Self> {
         let (places, mut train, val) = listed(config)?;
         let mut val = val.unwrap_or_else(|| ImageFolder {
@@ -78,7 +79,8 @@ impl Splits {
             samples: Vec::new(),
         });
         let weigh = |own: &[Sample], others: &[Sample]| -> Result<Vec<Sample>> {
-            // Rows of the file find an id once, so that one of both splits is weighed in each.
+            // File rows match an id once per split, so that an image in both splits is weighted in
+            // each.
             let known: HashSet<&str> = own.iter().map(|sample| sample.id.as_str()).collect();
             let others = others.iter();
             let others = others.filter(|other| !known.contains(other.id.as_str()));
@@ -94,12 +96,12 @@ impl Splits {
         Ok(Self::of_places(&places, train, val))
     }
 
-    /// Where the test split is, if there is one. It is listed, so that what is wrong with it is
-    /// known before training.
+    /// The path of the test split, if there is one. It is listed, so that its errors are reported
+    /// before training.
     ///
     /// # Errors
     ///
-    /// When it is empty, or has a class that training does not know.
+    /// If it is empty, or has a class that training lacks.
     pub fn test(&self, config: &RunConfig) -> Result<Option<PathBuf>> {
         let test = Places::find(&config.data)?.test;
         if let Some(place) = &test {
@@ -108,8 +110,8 @@ impl Splits {
         Ok(test)
     }
 
-    /// Two parts of one set of images, which messages call `name`. Their decoded images share the
-    /// file called `cache`: which image is in which part is another matter the next time.
+    /// Two parts of one set of images; messages call it `name`. Their decoded images share the file
+    /// `cache`, since the division differs from run to run.
     pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
         let part = |places: &[usize]| ImageFolder {
             samples: places
@@ -178,7 +180,7 @@ impl Splits {
         Ok(Loader::new(images.samples.clone(), options)?)
     }
 
-    /// The configured loss; `samples` are those trained on, whose classes are balanced.
+    /// The configured loss; `samples` are the training samples, for balancing classes.
     pub(crate) fn loss(&self, config: &RunConfig, samples: &[Sample]) -> Result<Objective> {
         let classes = self.train.classes.names().len();
         Objective::new(&config.loss, classes, samples.iter().map(|s| s.label))
@@ -199,7 +201,7 @@ fn listing(data: &DataConfig) -> Listing {
     }
 }
 
-/// Where the splits are, the training split and, if it is there, the validation split.
+/// The paths of the splits, the training split and, if present, the validation split.
 fn listed(config: &RunConfig) -> Result<(Places, ImageFolder, Option<ImageFolder>)> {
     let data = &config.data;
     let classes = data.class_names.as_deref().map(Classes::read).transpose()?;
@@ -249,17 +251,17 @@ fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<(
     }
 }
 
-/// One part in so many is held out where there is no validation split.
+/// Without a validation split, one part in this many is held out.
 const PARTS: usize = 10;
 
-/// Divides training images without a validation split: the same share of each class is held out.
+/// Divides training images without a validation split, holding out the same share of each class.
 fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Splits> {
     let val = canonical(data, VALIDATION);
     if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
         return Err(mnist_data::Error::MissingSplit { path: val }.into());
     }
     let counts = images.class_counts().into_iter().enumerate();
-    // A class without any loses none.
+    // An empty class loses nothing.
     let least = counts
         .filter(|&(_, count)| count > 0)
         .min_by_key(|&(_, count)| count);

@@ -1,4 +1,4 @@
-//! Which folders or CSV files are the splits.
+//! Search for the folders or CSV files of the splits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,40 +9,40 @@ use mnist_data::{TEST, TRAIN, VALIDATION};
 use crate::config::{ConfigError, DataConfig, DataSource};
 use crate::{Error, Result};
 
-/// The usual names of each split, in any letter case. The first is the one that [`mnist_data::unpack`] gives.
+/// The usual names of each split, in any letter case. [`mnist_data::unpack`] uses the first.
 const NAMES: [&[&str]; 3] = [
     &[TRAIN, "training"],
     &[VALIDATION, "valid", "validation", "dev", "eval"],
     &[TEST, "testing"],
 ];
 
-/// Where the splits are.
+/// The paths of the splits.
 #[derive(Debug, PartialEq)]
 pub(super) struct Places {
-    /// It need not be there.
+    /// It may not exist.
     pub(super) train: PathBuf,
     pub(super) val: Option<PathBuf>,
     pub(super) test: Option<PathBuf>,
-    /// Names beside them that stand for images or labels, perhaps, and are not used.
+    /// Unused names beside them that may be images or labels.
     unused: Vec<String>,
 }
 
-/// What lies in the folder of the splits.
+/// An entry in the folder of the splits.
 struct Entry {
     name: String,
     path: PathBuf,
-    /// Its name in lower case, of a CSV file without the ending.
+    /// Its name in lower case; for a CSV file without the extension.
     stem: String,
     is_csv: bool,
 }
 
 impl Places {
-    /// Finds the splits of `data.root`: folders, or CSV files, by their usual names. Those that are unpacked from
-    /// IDX files have fixed names.
+    /// Finds the splits of `data.root`: folders or CSV files with the usual names. Splits unpacked from IDX files
+    /// have fixed names.
     ///
     /// # Errors
     ///
-    /// When two may be the same split.
+    /// If two entries may be the same split.
     pub(super) fn find(data: &DataConfig) -> Result<Self> {
         let root = data.root();
         if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
@@ -77,7 +77,7 @@ impl Places {
         })
     }
 
-    /// Tells of splits with other names than ours, and of what is not used.
+    /// Reports splits with unusual names, and unused entries.
     pub(super) fn tell(&self, data: &DataConfig) {
         for (path, split) in [(&self.val, VALIDATION), (&self.test, TEST)] {
             if let Some(path) = path
@@ -100,7 +100,7 @@ impl Places {
     }
 }
 
-/// Where a split is by its first name: a folder of class folders, or a CSV file.
+/// The default path of a split: a folder of class folders, or a CSV file.
 pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     data.root().join(match data.source {
         DataSource::Csv => format!("{split}.csv"),
@@ -108,7 +108,7 @@ pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     })
 }
 
-/// The one of `entries` that has one of a split's names, if there is one.
+/// The entry with one of a split's names, if any.
 fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf>> {
     let found: Vec<&&Entry> = entries
         .iter()
@@ -132,7 +132,7 @@ fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf
     }
 }
 
-/// Whether the configuration names this file or folder for something else than a split.
+/// Whether the configuration uses this file or folder for something other than a split.
 fn configured(data: &DataConfig, path: &Path) -> bool {
     let idx = data.idx_dir();
     let named = [
@@ -145,7 +145,7 @@ fn configured(data: &DataConfig, path: &Path) -> bool {
     named.into_iter().flatten().any(is_it)
 }
 
-/// What is in a folder, sorted, without the hidden; nothing where there is no folder.
+/// The visible entries of a folder, sorted; empty if there is no folder.
 fn entries(root: &Path) -> Result<Vec<Entry>> {
     let listed = match fs::read_dir(root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -259,7 +259,7 @@ mod tests {
         let places = Places::find(&data).unwrap();
         assert_eq!(places.unused, ["extra.csv"]);
         assert_eq!(places.train, dir.path().join("train.csv"));
-        // Unpacked splits have their names from us.
+        // `unpack` has named the splits.
         data.source = DataSource::Idx;
         assert!(Places::find(&data).unwrap().unused.is_empty());
     }
