@@ -1,4 +1,4 @@
-//! What a configuration with a backbone of the zoo must satisfy besides.
+//! Additional checks for a backbone of the zoo.
 
 use mobilenet::weights::Normalisation;
 use mobilenet::zoo::Backbone;
@@ -7,13 +7,13 @@ use mobilenet::{HeadKind, ModelName, Precision};
 use super::validate::require;
 use super::{ConfigError, MNIST, RunConfig};
 
-/// Smaller images leave nothing of themselves after five halvings.
+/// Smaller images vanish after five halvings.
 const LEAST_SIDE: usize = 64;
 
 impl RunConfig {
-    /// Checks what makes no sense with a frozen backbone. Its published weights expect other
-    /// images than MNIST's, for which the defaults are: those are refused, all else is taken
-    /// as meant.
+    /// Refuses settings that make no sense with a frozen backbone. Its published weights expect
+    /// other images than MNIST's. So the defaults for MNIST are refused, and all other values are
+    /// accepted.
     pub(super) fn validate_zoo(&self) -> Result<(), ConfigError> {
         let ModelName::Zoo(backbone) = self.model.name else {
             return Ok(());
@@ -29,7 +29,7 @@ impl RunConfig {
             model.pretrained.is_some(),
             "model.pretrained",
             "none",
-            format!("a file with the weights of {backbone}, whose backbone does not train"),
+            format!("a file with the weights of {backbone}, since its backbone stays frozen"),
         )?;
         require(
             model.head == HeadKind::Linear,
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_with_a_frozen_backbone_is_refused() {
         let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
-        // What a run writes of its configuration reads back.
+        // A run's recorded configuration reads back.
         let text = toml::to_string(&config.resolved(&config.model(3))).unwrap();
         RunConfig::from_toml(&text, "config.toml").unwrap();
         for (line, key, expected) in [
