@@ -138,7 +138,7 @@ fn the_folds_before_an_interruption_are_reported() {
     command.args(["--set", "train.epochs=60"]);
     interrupted(&mut command, "wrote run/fold-2").failure(
         130,
-        &["folds that were finished are in run/cross-validation.json"],
+        &["finished folds are in run/cross-validation.json"],
     );
     let report = fs::read_to_string(bench.path("run/cross-validation.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();

@@ -15,7 +15,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
     let splits = Splits::open(&config)?;
-    // What is wrong with the test images should not show only when training is over.
+    // Errors of the test images must not wait until training is over.
     let test = splits.test(&config)?;
     let outcome = super::in_run_dir(&args.run, config.data.source.name(), |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
@@ -24,7 +24,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
-            None => "no epoch was completed, so that there are no weights".to_owned(),
+            None => "no epoch was completed, so there are no weights".to_owned(),
         });
         return Ok(Done::Interrupted);
     }
@@ -49,7 +49,7 @@ fn evaluate(
     test: &Path,
     terminal: &Terminal,
 ) -> trainer::Result<Evaluation> {
-    // As `evaluate` looks for it.
+    // The name by which `evaluate` looks for it.
     let name = test.file_stem().and_then(|stem| stem.to_str());
     let name = name.unwrap_or(mnist_data::TEST);
     let options = InferenceOptions {
@@ -65,7 +65,7 @@ fn evaluate(
     trainer::evaluate(&classifier, test, options, &Work::new(terminal))
 }
 
-/// The weights are told of, whatever became of the test.
+/// Prints the weights' path even if the test failed.
 fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result<()> {
     let mut out = super::stdout();
     if let Some(test) = test {
