@@ -29,7 +29,10 @@ pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool
         Ok(_) => unpack(config, Some(dataset), &progress)?,
         Err(error) if is_unpacked(&config.data.root()) => {
             tracing::warn!("{}", mnist_data::with_causes(&error));
-            tracing::warn!("using the images already in {}", config.data.root().display());
+            tracing::warn!(
+                "using the images already in {}",
+                config.data.root().display()
+            );
         }
         Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
             tracing::error!("{}", mnist_data::with_causes(&error));
