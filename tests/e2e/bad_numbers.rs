@@ -116,6 +116,6 @@ fn an_answer_that_is_no_number_is_no_class() {
     ] {
         bench
             .run(command)
-            .failure(1, &["a logit of 0/", "no answer"]);
+            .failure(1, &["a logit of 0/", "not a finite number"]);
     }
 }

@@ -71,7 +71,7 @@ fn folds_make_an_ensemble() {
             "--data",
             "images/val",
         ])
-        .failure(1, &["no ensemble", "classes differ"]);
+        .failure(1, &["cannot form an ensemble", "classes differ"]);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
         run.stderr
     );
     assert!(
-        run.stderr.contains("only Python can tell"),
+        run.stderr.contains("only Python can compute"),
         "{}",
         run.stderr
     );

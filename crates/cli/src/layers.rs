@@ -173,7 +173,7 @@ mod tests {
             (
                 vec![("CLASSIFY_", "3")],
                 vec![],
-                ["CLASSIFY_*", "is no key"],
+                ["CLASSIFY_*", "is not a key"],
             ),
             (
                 vec![("CLASSIFY_TRAIN__SEED", "3"), ("classify_train__seed", "4")],

@@ -165,7 +165,7 @@ pub(crate) fn same_but_composition(first: &str, second: &str) -> String {
         name.chars().map(escaped).collect()
     };
     format!(
-        "`{first}` ({}) and `{second}` ({}) are one class, composed of other Unicode characters; write both alike",
+        "`{first}` ({}) and `{second}` ({}) are the same class in different Unicode forms; use one form",
         shown(first),
         shown(second)
     )

@@ -195,6 +195,6 @@ fn of_csv(path: &Path, error: csv::Error, lines: &mut Lines) -> Error {
             format!("{len} values, expected {expected_len} as in the header"),
         ),
         csv::ErrorKind::Utf8 { .. } => at(path, line, "is not UTF-8".into()),
-        other => at(path, line, format!("is no CSV: {other:?}")),
+        other => at(path, line, format!("is not valid CSV: {other:?}")),
     }
 }

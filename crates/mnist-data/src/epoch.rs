@@ -121,7 +121,7 @@ impl Iterator for Epoch {
                 Ok(Err(error)) => return self.end(error),
                 Err(_) => {
                     return self.end(Error::Worker {
-                        problem: "it sent nothing more".into(),
+                        problem: "it sent no more batches".into(),
                     });
                 }
             }

@@ -87,7 +87,7 @@ pub enum Error {
     },
 
     /// Every image of an epoch was unreadable and left out.
-    #[error("on_bad_image: every image was left out; the warnings say why")]
+    #[error("on_bad_image: every image was left out; the warnings give the reasons")]
     EveryImageLeftOut,
 
     /// A file's contents differ from the published ones.
@@ -204,7 +204,7 @@ pub enum Error {
     },
 
     /// A file is longer than the limit for its kind.
-    #[error("{}: holds more than {max_mib} MiB, the most that is read of such a file", path.display())]
+    #[error("{}: is larger than {max_mib} MiB, the limit for such files", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,

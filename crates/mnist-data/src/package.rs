@@ -184,7 +184,7 @@ fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, Str
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|found| found == extension))
         .and_then(|path| fs::canonicalize(path).ok())
-        .ok_or_else(|| format!("the client ended well but left no .{extension} file"))
+        .ok_or_else(|| format!("the client succeeded but left no .{extension} file"))
 }
 
 /// Runs a client in `folder` and captures its output; an error contains the end of its messages.

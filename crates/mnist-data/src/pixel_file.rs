@@ -146,7 +146,7 @@ impl PixelFile {
 
 /// The index and its offset.
 fn read_index(file: &Positioned, length: u64) -> std::result::Result<(Index, u64), String> {
-    let cut = "it is cut off or no file of pixels";
+    let cut = "it is truncated or not a file of pixels";
     let mut tail = [0; TAIL as usize];
     let tail_at = length.checked_sub(TAIL).ok_or(cut)?;
     file.read_exact_at(&mut tail, tail_at)

@@ -109,7 +109,7 @@ impl WeightsConfig {
         if !samples.is_empty() && samples.iter().all(|sample| sample.weight == 0.0) {
             return Err(Error::Setting {
                 setting: "sample_weights",
-                problem: "every sample weighs 0, so that there is nothing to learn".into(),
+                problem: "every sample weighs 0, so there is nothing to learn".into(),
             });
         }
         Ok(())

@@ -120,9 +120,9 @@ impl Store {
         {
             let first = self.samples[first].path.display();
             match count {
-                1 => tracing::warn!("1 image lacks data at its end and is used as it is: {first}"),
+                1 => tracing::warn!("1 image lacks data at its end and is used anyway: {first}"),
                 _ => tracing::warn!(
-                    "{count} images lack data at their end and are used as they are, such as {first}"
+                    "{count} images lack data at their end and are used anyway, such as {first}"
                 ),
             }
             truncated.told = count;

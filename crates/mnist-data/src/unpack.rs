@@ -191,9 +191,7 @@ fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<Str
     }
     let distinct: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
     if distinct.len() < names.len() {
-        return refuse(
-            "two names are the same (upper and lower case are one on some disks)".into(),
-        );
+        return refuse("two names are the same (some disks ignore letter case)".into());
     }
     Ok(names.clone())
 }

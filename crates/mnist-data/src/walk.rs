@@ -154,7 +154,7 @@ impl Walk {
                     return Err(Error::ClassFolder {
                         path: dir.into(),
                         problem: format!(
-                            "is the same folder as {}, so that its images would be of two classes; remove one of the links",
+                            "is the same folder as {}, so its images would belong to two classes; remove one of the links",
                             first.display()
                         ),
                     });

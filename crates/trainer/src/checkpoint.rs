@@ -146,7 +146,7 @@ impl Checkpoints {
             let best = self.best.as_ref().map(|best| best.epoch);
             let victim = self.waiting.iter().position(|w| Some(w.file.epoch) != best);
             let lost = self.waiting.remove(victim.unwrap_or(0)).file.weights;
-            tracing::warn!("{}: given up, it could not be written", lost.display());
+            tracing::warn!("{}: could not be written; giving up", lost.display());
         }
         self.waiting.push(new);
     }

@@ -63,7 +63,7 @@ impl Order {
     }
 
     /// Refuses an assumed order if the labels of `data` contradict it. The alternatives are the
-    /// numerical order of the names, and the order of the network's most frequent answers.
+    /// numerical order of the names, and the most frequent label of each output.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Order {
         );
         let mut orders = vec![by_number];
         if let Some(order) = by_majority(confusion, self.classes.len()) {
-            orders.push((order, "each output as the class it is given most of"));
+            orders.push((order, "each output as its most frequent label"));
         }
         for (labels, order) in orders {
             let other = accuracy_in(&labels, confusion);

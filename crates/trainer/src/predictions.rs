@@ -74,7 +74,7 @@ impl PredictionsFile {
 fn warn(path: &Path, kind: &str, name: &str) {
     let path = path.display();
     tracing::warn!(
-        "{path}: {kind} {name:?} begins as a formula does; import the columns as text into a spreadsheet"
+        "{path}: {kind} {name:?} begins like a formula; import the columns into a spreadsheet as text"
     );
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Entropy {
     ac: Vec<Option<Table>>,
     /// The last DC value of each part.
     last_dc: [i32; 4],
-    /// The number of coming blocks without coefficients in this band.
+    /// The number of following blocks without new coefficients in this band.
     band_ends: u32,
     first: usize,
     last: usize,
@@ -53,7 +53,7 @@ impl Entropy {
             }
             let of = if is_dc { &tables.dc } else { &tables.ac };
             let definition = of.get(usize::from(number)).and_then(Option::as_ref);
-            let missing = || Fault::damaged("a scan needs a Huffman table that is not there");
+            let missing = || Fault::damaged("a scan refers to a missing Huffman table");
             Table::new(definition.ok_or_else(missing)?, is_dc).map(Some)
         };
         let parts = scan.parts.iter();
@@ -157,7 +157,7 @@ impl Entropy {
         more
     }
 
-    /// Returns the number of coming blocks without coefficients in this band.
+    /// Returns the number of following blocks without new coefficients in this band.
     fn ac_first(&self, reader: &mut Reader, table: &Table, block: &mut Block) -> u32 {
         if self.band_ends > 0 {
             return self.band_ends - 1;
@@ -250,7 +250,7 @@ impl Kind {
         };
         let refined = scan.high != 0;
         if !band || scan.low > 13 || (refined && scan.low != scan.high - 1) {
-            return Err(Fault::damaged("a scan is none of a progressive image"));
+            return Err(Fault::damaged("a scan is not valid in a progressive image"));
         }
         Ok(match (is_dc, refined) {
             (true, false) => Self::DcFirst,

@@ -138,8 +138,8 @@ impl Scan {
         let mut parts: Vec<Part> = Vec::new();
         for _ in 0..count {
             let (id, tables) = (reader.byte()?, reader.byte()?);
-            // libjpeg's rule for two colours with the same number: it skips the indices of the
-            // colours found so far.
+            // libjpeg's rule for two colours with the same number: it skips one index for each
+            // colour found so far.
             let mut known = frame.components.iter().enumerate();
             let found =
                 known.find(|&(place, component)| component.id == id && place >= parts.len());

@@ -208,7 +208,7 @@ fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str
         !name.is_empty() && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     if !key.split('.').all(plain) || key.split('.').count() > MAX_DEPTH {
-        return Err("is no key; expected names joined by dots, such as train.epochs");
+        return Err("is not a key; expected names joined by dots, such as train.epochs");
     }
     let twice = Err("is set as a whole and in part; set the one or the other");
     let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
@@ -237,9 +237,7 @@ fn untyped(error: &toml::de::Error) -> String {
     let text = text.trim_end();
     let missing = text.strip_prefix("missing field `").and_then(|rest| {
         let (name, section) = rest.strip_suffix('`')?.split_once("`\nin `")?;
-        Some(format!(
-            "`{section}.{name}` is missing, which has no default"
-        ))
+        Some(format!("`{section}.{name}` is missing and has no default"))
     });
     missing.unwrap_or_else(|| text.replace('\n', " "))
 }

@@ -92,7 +92,7 @@ impl RunConfig {
             "data.limit",
             data.limit.unwrap_or_default(),
             format!(
-                "at least data.batch_size ({}), because train.drop_last leaves out a batch that is not full",
+                "at least data.batch_size ({}), because train.drop_last leaves out partial batches",
                 data.batch_size
             ),
         )

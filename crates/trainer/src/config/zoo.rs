@@ -47,13 +47,13 @@ impl RunConfig {
             model.stem_stride == 2,
             "model.stem_stride",
             model.stem_stride,
-            format!("2, because the stem of {backbone} is as it was published"),
+            format!("2, the published stride of {backbone}"),
         )?;
         require(
             model.batch_norm_momentum.is_none(),
             "model.batch_norm_momentum",
             model.batch_norm_momentum,
-            format!("\"auto\", because the statistics of {backbone} stand still"),
+            format!("\"auto\", because the statistics of {backbone} are frozen"),
         )?;
         require(
             train.freeze_epochs == 0,
@@ -65,7 +65,7 @@ impl RunConfig {
             train.precision == Precision::F32,
             "train.precision",
             train.precision.to_string(),
-            format!("\"f32\", in which {backbone} computes"),
+            format!("\"f32\", the precision of {backbone}"),
         )?;
         require(
             data.image_size >= LEAST_SIDE,

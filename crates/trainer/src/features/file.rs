@@ -65,7 +65,7 @@ impl FeatureFile {
         let (index, rows) = parse(&bytes)?;
         if (index.key.as_str(), index.width) != (key, width) {
             return Err(format!(
-                "it holds {} features an image of another model or other settings ({}), not {width} of {key}",
+                "it has {} features per image of another model or other settings ({}), not {width} of {key}",
                 index.width, index.key
             ));
         }
@@ -168,7 +168,7 @@ impl FeatureFile {
 
 /// The index and the bytes of the rows.
 fn parse(bytes: &[u8]) -> Result<(Index, &[u8]), String> {
-    let cut = || "it is cut off or no file of features".to_owned();
+    let cut = || "it is truncated or not a file of features".to_owned();
     let end = bytes.len().checked_sub(CHECKSUM).ok_or_else(cut)?;
     let (contents, expected) = bytes.split_at(end);
     let rest = contents.strip_prefix(MAGIC).ok_or_else(cut)?;

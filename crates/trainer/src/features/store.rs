@@ -139,7 +139,7 @@ impl FeatureStore {
                 // Unreadable images are missing from the batches.
                 let found = places.find(|&place| loader.samples()[place].id == *id);
                 let place = found.ok_or_else(|| {
-                    Error::Shape(format!("{id} came out of the order of the images"))
+                    Error::Shape(format!("{id} is out of order among the images"))
                 })?;
                 if row.len() != self.width {
                     let (found, width) = (row.len(), self.width);

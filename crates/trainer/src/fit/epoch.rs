@@ -161,7 +161,7 @@ impl Session<'_> {
 
     pub(super) fn no_batches(&self) -> Error {
         Error::NoImages(format!(
-            "{}: too few of the training images could be read to make a batch; the warnings name each",
+            "{}: too few training images are readable to form a batch; the warnings name the others",
             self.train.options().bad_images.split
         ))
     }

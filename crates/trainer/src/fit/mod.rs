@@ -334,7 +334,7 @@ impl<'a> Session<'a> {
             .flatten();
         let removed = removed.map(|error| {
             let error = mnist_data::with_causes(&error);
-            format!("it was removed while the run went on, and not written again ({error})")
+            format!("it was removed during the run, and could not be written again ({error})")
         });
         delayed.or(removed).map_or(Ok(()), |problem| {
             Err(Error::WeightsUnwritten {

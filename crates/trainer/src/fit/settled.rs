@@ -40,7 +40,7 @@ impl Session<'_> {
             // The epoch itself is valid.
             Err(error) => {
                 let error = with_causes(&error);
-                tracing::warn!("whether the running statistics have settled is not known: {error}");
+                tracing::warn!("cannot check whether the running statistics have settled: {error}");
                 return Ok(());
             }
         };

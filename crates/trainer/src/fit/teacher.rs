@@ -55,7 +55,7 @@ impl Teacher {
         }
         if loaded.metadata.image_size != student.image_size {
             tracing::warn!(
-                "the teacher was trained on images of {} pixels and sees {}",
+                "the teacher was trained on images of {} pixels and now gets {}",
                 loaded.metadata.image_size,
                 student.image_size
             );

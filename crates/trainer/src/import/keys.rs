@@ -129,7 +129,7 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     if matches!(value, Value::Expression(_)) {
         return Ok(match without_effect(key, value, to)? {
             Meaning::Unknown => Meaning::Foreign(
-                "its value is an expression, which only Python can tell; the default stays",
+                "its value is an expression that only Python can compute; the default stays",
             ),
             other => other,
         });
@@ -332,9 +332,9 @@ fn loss(name: &str, to: &mut Settings) -> Outcome {
     }
     match name {
         "" | "CE" | "default" => Ok(Meaning::Setting),
-        name if name.starts_with("CEV2") => Ok(Meaning::Dead(
-            "its number: it was read and dropped; this is CE",
-        )),
+        name if name.starts_with("CEV2") => {
+            Ok(Meaning::Dead("its number was read and ignored; this is CE"))
+        }
         _ => Err("expected CE or Focalloss-1 or the like".to_owned()),
     }
 }

@@ -68,7 +68,7 @@ fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<
     let remark = |entry: &&Entry| {
         let again = last[entry.key.as_str()].line;
         format!(
-            "{}: this key comes again on line {again}, which counts",
+            "{}: this key is repeated on line {again}, which counts",
             place(entry, origin)
         )
     };

@@ -89,9 +89,9 @@ pub(super) fn dictionary(
         }
     }
     if reader.is_lost() {
-        return reader.fail("too much of the file can be read neither as text nor as dictionaries");
+        return reader.fail("too much of the file is neither valid strings nor valid dictionaries");
     }
-    best.unwrap_or_else(|| Err("no line assigns a dictionary, as `cfg = {` does".to_owned()))
+    best.unwrap_or_else(|| Err("no line assigns a dictionary, such as `cfg = {`".to_owned()))
 }
 
 /// The most bytes that may be reparsed, in multiples of the file's length.
@@ -184,12 +184,12 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > MAX_DEPTH {
-            return self.fail("brackets lie too deep in each other");
+            return self.fail("brackets are nested too deeply");
         }
         self.skip();
         let start = self.at;
         let value = match self.rest().chars().next() {
-            None => return self.fail("the file ends where a value should be"),
+            None => return self.fail("the file ends before a value"),
             Some('{') => {
                 let mut entries = Vec::new();
                 self.dict(depth, &mut entries)?;
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
             let line = self.line();
             let key = match self.value(depth + 1)? {
                 Value::Text(key) => key,
-                other => return self.fail(&format!("the key {other} is no text")),
+                other => return self.fail(&format!("the key {other} is not a string")),
             };
             if !self.takes(':') {
                 return self.fail(&format!("`:` should follow the key {key:?}"));
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
     /// The error for an unterminated string after this many bytes.
     fn never_ends<T>(&mut self, read: usize) -> Result<T, String> {
         self.wasted += read;
-        self.fail("this text never ends")
+        self.fail("this string never ends")
     }
 
     fn word(&mut self) -> Value {

@@ -266,7 +266,7 @@ impl Objective {
         let weight = self.weight(targets)?;
         if weight <= 0.0 {
             return Err(Error::Shape(format!(
-                "every image of a batch of {images} weighs 0, so that it has no mean loss; expected a class or image weight above 0"
+                "every image of a batch of {images} weighs 0, so it has no mean loss; expected a class or image weight above 0"
             )));
         }
         let teacher = distillation

@@ -91,7 +91,7 @@ impl Places {
             let first = &self.unused[..self.unused.len().min(5)];
             let more = if self.unused.len() > 5 { ", …" } else { "" };
             tracing::warn!(
-                "{}: not used: {}{more}; the splits are looked for as {}",
+                "{}: not used: {}{more}; split names are {}",
                 data.root().display(),
                 first.join(", "),
                 NAMES.map(|names| names.join(" or ")).join("; ")

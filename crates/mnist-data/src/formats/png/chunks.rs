@@ -38,7 +38,7 @@ impl<'a> Chunks<'a> {
                 b"IHDR" => header = Some(Header::read(data)?),
                 b"PLTE" => palette = data,
                 b"tRNS" => check_transparency(header.as_ref(), data)?,
-                b"fdAT" => return Err(Fault::damaged("its first frame is no image of its own")),
+                b"fdAT" => return Err(Fault::damaged("its first frame is not a separate image")),
                 _ => {}
             }
             let mut crc = Crc::new();

@@ -94,14 +94,14 @@ fn layers_are_merged_as_they_are_given() {
             vec![("#train.epochs", "1")],
             "--set: \"#train.epochs\" is no key",
         ),
-        ("", vec![("train..epochs", "1")], "is no key"),
+        ("", vec![("train..epochs", "1")], "is not a key"),
         (
             "",
             vec![("train.epochs.x", "1")],
             "`train.epochs` is { x = 1 }",
         ),
         ("", vec![("", "1")], "--set: \"\" is no key"),
-        ("", vec![("'train'.epochs", "1")], "is no key"),
+        ("", vec![("'train'.epochs", "1")], "is not a key"),
         (
             "train.freeze_epochs = 7",
             vec![("train.seed", "1")],

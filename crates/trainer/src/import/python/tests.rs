@@ -94,7 +94,7 @@ fn what_is_no_dictionary_is_an_error_with_its_line() {
         ("cfg = {'a': 1\n", "line 2"),
         ("cfg = {\n'a' 1}\n", "line 2"),
         ("cfg = {\n'a': 'b\n}", "never ends"),
-        ("cfg = {1: 2}", "no text"),
+        ("cfg = {1: 2}", "not a string"),
         ("cfg = {'a': [1 2}", "line 1"),
         ("cfg = {'a': (((", "ends"),
         ("cfg = {'a': 'b\\", "never ends"),
