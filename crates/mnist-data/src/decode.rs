@@ -15,7 +15,7 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// It equals the result of PIL's `open` and `convert("RGB")`, and so torchvision's image folder.
+/// Its pixels equal those of PIL's `open` and `convert("RGB")`, and so torchvision's image folder.
 /// The formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes and not
 /// by the name; PIL decides which files are valid. An alpha channel is dropped, not blended.
 /// Palettes are resolved. 16 bits become 8. An orientation is applied in TIFF files only.

@@ -113,7 +113,7 @@ pub enum Error {
         dir: PathBuf,
         /// The files still missing.
         files: Vec<String>,
-        /// Each source that was tried, with the reason it failed.
+        /// Each attempted source, with the reason of its failure.
         attempts: Vec<String>,
     },
 

@@ -83,8 +83,8 @@ impl LoaderOptions {
 
 impl Default for LoaderOptions {
     /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
-    /// 4 batches ahead, 512 MiB of memory and no file for decoded images; a bad
-    /// image is an error, and images are shown as they are.
+    /// 4 batches ahead, 512 MiB of memory and no file for decoded images. Bad
+    /// images are errors, and images are neither augmented nor mixed.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -240,7 +240,7 @@ impl Loader {
     /// Starts epoch number `epoch`: threads that build its batches, and the iterator that returns
     /// them in order. Dropping it stops the threads.
     ///
-    /// An error is the last thing it yields.
+    /// The iterator ends after an error.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
         Epoch::start(&self.maker, self.order(epoch), Some(epoch), &self.options)

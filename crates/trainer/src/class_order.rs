@@ -8,10 +8,9 @@ use mobilenet::weights::WeightsMetadata;
 
 use crate::{ConfusionMatrix, Error, Result};
 
-/// The accuracy by which another order must be better to refute the assumed one, as a share of the
-/// images.
+/// Another order refutes the assumed one if its accuracy is higher by this margin …
 const MARGIN: f64 = 0.05;
-/// The same in standard errors.
+/// … and by this many standard errors.
 const DEVIATIONS: f64 = 3.0;
 
 /// The fewest images per class for inferring an order from the labels.

@@ -10,12 +10,12 @@ pub(crate) fn look_up(image: &mut Image, table: &[u8; 256]) {
     }
 }
 
-/// `factor` times every byte: `adjust_brightness`.
+/// Multiplies every byte by `factor`: `adjust_brightness`.
 pub(crate) fn adjust_brightness(image: &mut Image, factor: f32) {
     look_up(image, &blended(factor, 0.0));
 }
 
-/// Away from the mean grey level by `factor`: `adjust_contrast`.
+/// Scales every byte's distance from the mean grey level by `factor`: `adjust_contrast`.
 pub(crate) fn adjust_contrast(image: &mut Image, factor: f32) {
     if factor == 1.0 {
         return;
@@ -30,7 +30,7 @@ pub(crate) fn adjust_contrast(image: &mut Image, factor: f32) {
     look_up(image, &blended(factor, mean as f32));
 }
 
-/// Away from each pixel's own grey by `factor`: `adjust_saturation`. Nothing for a gray image.
+/// Scales every byte's distance from its pixel's grey by `factor`: `adjust_saturation`. Gray images are unchanged.
 pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
     if image.channels() == 1 || factor == 1.0 {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
     }
 }
 
-/// Every hue moved by `shift` circles (-0.5 to 0.5): `adjust_hue`. Nothing for a gray image.
+/// Moves every hue by `shift` circles (-0.5 to 0.5): `adjust_hue`. Gray images are unchanged.
 pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
     if image.channels() == 1 || shift == 0.0 {
         return;
@@ -90,7 +90,7 @@ fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
     (within_circle(sixths / 6.0), range / most, most)
 }
 
-/// A hue of -1 to 2 circles as one of 0 to 1.
+/// Wraps a hue of -1 to 2 circles into 0 to 1.
 fn within_circle(hue: f32) -> f32 {
     if hue < 0.0 {
         hue + 1.0

@@ -109,7 +109,7 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
-    /// Whether no operation is on, so that every epoch has the same pixels.
+    /// Whether all operations are off, so every epoch has the same pixels.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let preset = self.preset;

@@ -131,7 +131,7 @@ impl RandAugmentConfig {
                 translate: [0.0, by.trunc()],
                 ..still
             },
-            // torchvision's `rotate` turns the other way than its `affine`.
+            // torchvision's `rotate` and `affine` turn in opposite directions.
             Operation::Rotate(angle) => AffineParameters {
                 angle: -angle,
                 ..still

@@ -29,13 +29,13 @@ pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     }
 }
 
-/// Only the highest `bits` (0 to 8) of every byte: `posterize`.
+/// Keeps only the highest `bits` (0 to 8) of every byte: `posterize`.
 pub(crate) fn posterize(image: &mut Image, bits: u32) {
     let mask = !(0xFF_u32 >> bits.min(8)) as u8;
     look_up(image, &std::array::from_fn(|byte| byte as u8 & mask));
 }
 
-/// The negative of every byte from `threshold` on: `solarize`.
+/// Inverts every byte from `threshold` on: `solarize`.
 pub(crate) fn solarize(image: &mut Image, threshold: f32) {
     let solarized = |byte: usize| match byte as f32 >= threshold {
         true => 255 - byte as u8,
@@ -44,7 +44,7 @@ pub(crate) fn solarize(image: &mut Image, threshold: f32) {
     look_up(image, &std::array::from_fn(solarized));
 }
 
-/// Every channel stretched from black to white: `autocontrast`.
+/// Stretches every channel from black to white: `autocontrast`.
 pub(crate) fn autocontrast(image: &mut Image) {
     each_channel(image, |counts| {
         let least = counts.iter().position(|&count| count > 0)?;

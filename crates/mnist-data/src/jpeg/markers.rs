@@ -161,7 +161,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Fills in the standard's Huffman tables where the file has none, as frames of Motion JPEG do.
+    /// Adds the standard's Huffman tables if the file has none, as in frames of Motion JPEG.
     pub(super) fn complete(&mut self) {
         let [dc, ac] = standard();
         for (tables, standard) in [(&mut self.dc, dc), (&mut self.ac, ac)] {

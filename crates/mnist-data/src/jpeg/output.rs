@@ -10,7 +10,7 @@ pub(super) enum Colours {
     Rgb,
     YCbCr,
     Cmyk,
-    /// Inverted CMYK, with cyan, magenta and yellow as YCbCr.
+    /// CMYK with inverted cyan, magenta and yellow converted to YCbCr.
     Ycck,
 }
 

@@ -180,7 +180,7 @@ pub struct NetworkConfig {
 pub struct TrainConfig {
     /// Passes over the training split.
     pub epochs: usize,
-    /// The learning rate the schedule starts from, or peaks at.
+    /// The learning rate at the schedule's start, or at its peak.
     pub learning_rate: f64,
     /// Seed of initialisation, shuffling and dropout.
     pub seed: u64,
@@ -220,7 +220,7 @@ pub struct TrainConfig {
     pub backbone_learning_rate: f64,
     /// Each block's learning rate, as a share of the next block's.
     pub layer_decay: f64,
-    /// Whether the optimizer's weight decay also holds for biases and normalisations.
+    /// Whether the optimizer's weight decay applies to biases and normalisations.
     pub decay_norm_and_bias: bool,
 }
 

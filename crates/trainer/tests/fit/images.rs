@@ -167,7 +167,7 @@ fn views_of_an_image_are_averaged() {
     scene.config.train.epochs = 8;
     let (outcome, _) = scene.run();
     let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
-    // Brighter to the right, and to the left.
+    // Images brighter to the right, and images brighter to the left.
     let shaded = |image: usize| -> Vec<u8> {
         let pixels = stripes(image).into_iter().enumerate();
         pixels

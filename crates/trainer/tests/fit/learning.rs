@@ -64,7 +64,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
     assert_eq!(result.images, 16);
 }
 
-/// On a processor without the instructions the run ends before its first batch.
+/// On a processor without bf16 instructions the run ends before its first batch.
 #[test]
 fn a_run_in_bf16_learns_too() {
     let mut scene = Scene::new();
@@ -166,7 +166,7 @@ fn the_training_loss_is_a_mean_over_images() {
     assert!((recorder.epochs()[0].train_loss - mean).abs() < 1e-12);
 }
 
-/// 41 images in batches of 8 leave one over, whose 1x1 maps have no variance.
+/// 41 images in batches of 8 leave a single one. Its 1x1 maps have no variance.
 #[test]
 fn an_image_left_alone_in_its_batch_is_left_out() {
     let mut scene = Scene::new();
