@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_becomes_a_picture_with_its_labels() {
+    fn a_curve_becomes_a_plot_with_labels() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.svg");
         let point = |step: i32| LrPoint {

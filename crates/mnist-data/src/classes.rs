@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_would_run_is_told_from_names() {
+    fn formulas_are_distinguished_from_names() {
         for name in ["=cmd|' /C calc'!A0", "@SUM(1)", "+a", "-cat"] {
             assert!(is_formula(name), "{name}");
         }

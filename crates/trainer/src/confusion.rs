@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_tally_and_wrong_input_do_not_panic() {
+    fn an_empty_matrix_and_wrong_input_do_not_panic() {
         let mut confusion = ConfusionMatrix::new(2);
         assert_eq!(confusion.accuracy(), 0.0);
         assert_eq!(confusion.mean_loss(), 0.0);

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_keep_their_order_and_quote_what_needs_it() {
+    fn rows_keep_their_order_and_quote_if_necessary() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.csv");
         let names = ["=cat".to_owned(), "dog".to_owned()];

@@ -348,7 +348,7 @@ fn a_damaged_file_is_fetched_again() {
 }
 
 #[test]
-fn of_several_at_once_one_fetches_and_the_others_take_what_is_there() {
+fn one_of_several_processes_fetches_and_the_others_use_its_files() {
     let names = ["a", "b"];
     let answers = names.map(|name| (name, Answer::Whole(gz(&raw(name)))));
     for _ in 0..4 {

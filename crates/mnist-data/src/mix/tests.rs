@@ -76,7 +76,7 @@ fn mixup_is_the_nearest_grey_level_of_the_weighted_mean() {
 }
 
 #[test]
-fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
+fn cutmix_copies_one_box_and_lambda_is_the_remaining_share() {
     let batch = batch(4, 9);
     let mut shares = Vec::new();
     for index in 0..200 {
@@ -168,7 +168,7 @@ fn beta_has_its_mean_and_spread() {
 }
 
 #[test]
-fn what_is_off_or_alone_stays() {
+fn batches_without_mixing_or_with_one_image_stay() {
     let off = MixConfig::default();
     assert!(off.is_none() && !mixup().is_none());
     let never = MixConfig {

@@ -241,7 +241,7 @@ fn no_augmented_pixel_enters_a_cache() {
 }
 
 #[test]
-fn batches_are_mixed_by_their_number_whatever_the_workers() {
+fn mixing_depends_on_the_batch_number_not_on_workers() {
     let (_dir, samples) = data_set(22);
     let loader = |workers, mix: &MixConfig| {
         let options = LoaderOptions {

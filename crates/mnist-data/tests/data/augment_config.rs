@@ -60,7 +60,7 @@ fn a_configuration_that_is_written_is_read_back() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn invalid_keys_are_named() {
     for (text, problems) in [
         ("preset = \"digit\"", ["unknown variant `digit`", "digits"]),
         ("affin = true", ["unknown field `affin`", "affine"]),

@@ -93,7 +93,7 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
 
 /// A header that declares 30,000 × 30,000 pixels, in every format that allows it.
 #[test]
-fn what_takes_too_much_memory_is_refused_by_its_header() {
+fn images_too_large_for_memory_are_refused_by_their_header() {
     let side = 30_000_u16;
     let mut jpeg = slope();
     let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]);

@@ -213,7 +213,7 @@ fn an_image_that_may_still_change_unseen_is_not_kept() {
 }
 
 #[test]
-fn another_image_size_makes_it_anew() {
+fn another_image_size_rebuilds_it() {
     let scene = Scene::new();
     scene.run(scene.options());
     let larger = || LoaderOptions {
@@ -373,7 +373,7 @@ fn a_part_of_the_samples_adds_to_it() {
 }
 
 #[test]
-fn an_epoch_that_is_cut_short_keeps_what_it_decoded() {
+fn an_interrupted_epoch_keeps_its_decoded_images() {
     let scene = Scene::new();
     let loader = scene.loader(scene.options());
     let mut epoch = loader.epoch(0);

@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read(
+    fn written_files_read_back(
         rows in 1_usize..9,
         cols in 1_usize..9,
         count in 0_usize..9,

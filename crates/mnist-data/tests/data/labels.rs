@@ -29,7 +29,7 @@ fn refusal(table: &str) -> String {
 }
 
 #[test]
-fn a_table_gives_what_a_folder_does_and_weights_reach_the_batch() {
+fn a_table_equals_a_folder_and_weights_reach_the_batch() {
     let (dir, file) = with_table(
         "path,label,weight\nimages/4.png,dog,0.25\nimages/2.png,cat,2\n\"images/1.png\",dog,0\n",
     );

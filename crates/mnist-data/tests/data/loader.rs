@@ -171,7 +171,7 @@ fn a_limit_keeps_the_same_mixed_samples_every_epoch() {
 }
 
 #[test]
-fn what_is_cached_is_not_read_again() {
+fn cached_images_are_not_read_again() {
     let (dir, samples) = data_set(12);
     let loader = Loader::new(samples.clone(), options()).unwrap();
     let nothing_cached = Loader::new(

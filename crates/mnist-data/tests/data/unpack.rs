@@ -93,7 +93,7 @@ fn a_second_run_writes_nothing() {
 }
 
 #[test]
-fn of_several_at_once_one_writes_and_the_others_take_what_is_there() {
+fn one_of_several_processes_unpacks_and_the_others_use_its_images() {
     for round in 0..12 {
         let (dir, start) = (data_set(), Barrier::new(4));
         let reports = thread::scope(|scope| {

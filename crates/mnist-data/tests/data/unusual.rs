@@ -29,7 +29,7 @@ fn every_usual_ending_of_an_image_is_listed() {
 }
 
 #[test]
-fn an_empty_class_tells_what_it_holds_instead() {
+fn an_empty_class_reports_its_other_contents() {
     let dir = folder();
     png(&dir.path().join("a/1.png"), 0);
     for number in 1..=4 {
@@ -222,7 +222,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_a_bad_image_where_it_is_named_as_one() {
+    fn a_special_file_named_like_an_image_is_a_bad_image() {
         let dir = folder();
         let class = dir.path().join("a");
         png(&class.join("1.png"), 0);
@@ -294,7 +294,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    fn special_files_are_refused_without_waiting() {
         let dir = folder();
         let path = &dir.path().join("x.png");
         let readers: [fn(&Path) -> Error; 8] = [

@@ -18,7 +18,7 @@ fn drawn(channels: usize) -> Image {
 }
 
 #[test]
-fn views_show_what_they_are_named_after() {
+fn views_match_their_names() {
     let gray = drawn(1);
     assert_eq!(View::Identity.of(&gray), gray);
     for (view, pixels) in [

@@ -149,7 +149,7 @@ impl Recording {
 }
 
 #[test]
-fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
+fn the_best_stays_and_a_former_best_may_be_moved_away() {
     let mut run = Recording::new(CheckpointPolicy::BestOne);
     run.disk_works(true);
     let mut kept = |epoch, accuracy, loss| {
@@ -174,7 +174,7 @@ fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
 }
 
 #[test]
-fn what_could_not_be_written_is_written_later() {
+fn failed_writes_are_retried_later() {
     let mut run = Recording::new(CheckpointPolicy::EveryEpoch);
     assert_eq!(run.record(1, 0.5), (vec![], vec![1]));
     assert_eq!(run.record(2, 0.4), (vec![], vec![1, 2]));
@@ -207,7 +207,7 @@ fn the_best_on_disk_goes_when_a_better_one_is_there() {
 }
 
 #[test]
-fn memory_for_what_waits_is_bounded_and_the_best_stays_in_it() {
+fn memory_for_waiting_files_is_bounded_and_keeps_the_best() {
     let mut run = Recording::new(CheckpointPolicy::EveryEpoch);
     for epoch in 1..=MOST_WAITING + 2 {
         run.record(epoch, 1.0 / epoch as f64);

@@ -259,7 +259,7 @@ fn words_stand_for_absent_values() {
 }
 
 #[test]
-fn a_plateau_watches_for_what_the_monitored_figure_does() {
+fn a_plateau_follows_the_monitored_score() {
     for (monitor, mode) in [
         ("val_loss", optim::PlateauMode::Min),
         ("val_accuracy", optim::PlateauMode::Max),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_with_a_frozen_backbone_is_refused() {
+    fn settings_without_sense_for_a_frozen_backbone_are_refused() {
         let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
         // A run's recorded configuration reads back.
         let text = toml::to_string(&config.resolved(&config.model(3))).unwrap();

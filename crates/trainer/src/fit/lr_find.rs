@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_suggestion_lies_where_the_loss_falls() {
+    fn the_suggestion_is_where_the_loss_falls() {
         // Constant, then falling from 1e-3 to 1e-2, then rising.
         let losses = (0..70).map(|step| match step {
             0..20 => 2.3,

@@ -253,7 +253,7 @@ cfg = {
     }
 
     #[test]
-    fn what_cannot_be_translated_is_said_with_its_line() {
+    fn untranslatable_entries_are_reported_with_their_line() {
         for (entry, expected) in [
             ("'model_name': 'vgg16'", "mobilenetv3"),
             ("'img_size': [32, 840]", "square"),
@@ -337,7 +337,7 @@ cfg = {
     }
 
     #[test]
-    fn what_will_do_nothing_is_told_of() {
+    fn keys_without_effect_are_reported() {
         for (entries, said) in [
             (
                 "'label_smooth': 0.1, 'loss': 'Focalloss-2'",

@@ -117,7 +117,7 @@ fn the_focal_gradient_of_a_sure_image_is_a_number() {
 }
 
 #[test]
-fn batches_with_a_teacher_join_to_what_they_are_as_one() {
+fn batches_with_a_teacher_accumulate_to_one_batch() {
     // The loss is entirely the teacher's, so class weights must not affect accumulation.
     let config = LossConfig::CrossEntropy(CrossEntropyConfig {
         class_weights: ClassWeights::Overrides(vec![1.0, 7.0]),

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_named() {
+    fn unused_entries_are_named() {
         let names = [
             "train",
             "vall",

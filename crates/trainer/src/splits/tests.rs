@@ -34,7 +34,7 @@ fn list_in_csv(dir: &Path, split: &str) {
 }
 
 #[test]
-fn one_class_alone_is_refused_with_what_it_may_come_from() {
+fn a_single_class_is_refused_with_its_likely_cause() {
     let (dir, mut config) = folders(&[("train/photos/cats", 12), ("train/photos/dogs", 12)]);
     let said = |config: &RunConfig| Splits::open(config).unwrap_err().to_string();
     let text = said(&config);

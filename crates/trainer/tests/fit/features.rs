@@ -146,7 +146,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
 }
 
 #[test]
-fn a_damaged_or_foreign_file_is_written_anew() {
+fn a_damaged_or_foreign_file_is_rewritten() {
     let scene = scene();
     let (expected, _) = run(&scene);
     let [train, val] = &files(&scene)[..] else {
@@ -190,7 +190,7 @@ fn a_damaged_or_foreign_file_is_written_anew() {
 }
 
 #[test]
-fn images_that_cannot_be_read_are_left_out_likewise() {
+fn unreadable_images_are_left_out_too() {
     let mut scene = scene();
     scene.config.data.on_bad_image = BadImage::Skip;
     fs::write(scene.root().join("train/1/broken.png"), "no image").unwrap();

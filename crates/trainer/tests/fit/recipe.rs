@@ -96,7 +96,7 @@ fn clipping_holds_the_step_of_plain_descent() {
 }
 
 #[test]
-fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
+fn the_backbones_rate_and_layer_decay_slow_earlier_blocks() {
     let mut scene = Scene::one_step(0.5);
     let (outcome, _) = scene.run();
     let parameters = outcome.network.parameters();
@@ -132,7 +132,7 @@ fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
 }
 
 #[test]
-fn the_plateau_watches_what_is_monitored() {
+fn the_plateau_follows_the_monitored_score() {
     for (monitor, mode) in [(Monitor::ValLoss, "min"), (Monitor::ValAccuracy, "max")] {
         let mut scene = Scene::new();
         scene.config.train.epochs = 8;

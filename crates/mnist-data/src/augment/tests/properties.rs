@@ -179,7 +179,7 @@ fn mirror_images_and_the_affine_map_are_one_resampling() {
 }
 
 #[test]
-fn what_comes_from_outside_has_the_shade_of_the_fill() {
+fn pixels_from_outside_have_the_fill_shade() {
     let config = AugmentConfig {
         affine: Some(AffineConfig {
             scale: [0.25, 0.25],

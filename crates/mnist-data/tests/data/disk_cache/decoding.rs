@@ -30,7 +30,7 @@ fn images_decoded_in_one_way_are_not_served_for_another() {
 }
 
 #[test]
-fn what_lacks_data_is_not_kept() {
+fn truncated_images_are_not_kept() {
     let scene = Scene::new();
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode/jpeg.jpeg");
     let whole = fs::read(whole).unwrap();

@@ -88,7 +88,7 @@ fn the_dictionary_with_known_keys_is_the_configuration() {
 }
 
 #[test]
-fn what_is_no_dictionary_is_an_error_with_its_line() {
+fn a_file_without_a_dictionary_is_an_error_with_its_line() {
     for (text, expected) in [
         ("", "no line assigns"),
         ("cfg = {'a': 1\n", "line 2"),
