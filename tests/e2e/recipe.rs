@@ -71,7 +71,7 @@ fn folds_make_an_ensemble() {
             "--data",
             "images/val",
         ])
-        .failure(1, &["no ensemble", "classes differ"]);
+        .failure(1, &["cannot form an ensemble", "classes differ"]);
 }
 
 #[test]
@@ -136,10 +136,8 @@ fn the_folds_before_an_interruption_are_reported() {
     let arguments = ["cross-validate", "--run-dir", "run", "--folds", "12"];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
     command.args(["--set", "train.epochs=60"]);
-    interrupted(&mut command, "wrote run/fold-2").failure(
-        130,
-        &["folds that were finished are in run/cross-validation.json"],
-    );
+    interrupted(&mut command, "wrote run/fold-2")
+        .failure(130, &["finished folds are in run/cross-validation.json"]);
     let report = fs::read_to_string(bench.path("run/cross-validation.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let folds = report["folds"].as_array().unwrap().len();
@@ -172,7 +170,7 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
         run.stderr
     );
     assert!(
-        run.stderr.contains("only Python can tell"),
+        run.stderr.contains("only Python can compute"),
         "{}",
         run.stderr
     );

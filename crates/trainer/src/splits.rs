@@ -44,8 +44,8 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// When a split is missing or empty, or two may be the same one, validation or test has a class
-    /// training does not know, there is one class alone, or their number is not the configured one.
+    /// If a split is missing or empty, two folders may be the same split, validation or test has a class
+    /// that training lacks, there is only one class, or their number differs from the configured one.
     pub fn open(config: &RunConfig) -> Result<Self> {
         Listed::open(config)?.split(config, &NoProgress)
     }
@@ -68,15 +68,14 @@ impl Splits {
         }
     }
 
-    /// As [`open`](Self::open), for [`cross_validate`](crate::cross_validate), which divides the
-    /// images of both splits anew. So nothing is held out: without a validation split, `val` is
-    /// empty. And sample weights are about the images of both: an id, be it matched by a pattern or
-    /// named in the file, may be from either split, and from both. Of class folders without split folders, the
-    /// test images are left out.
+    /// [`open`](Self::open) for [`cross_validate`](crate::cross_validate), which divides the images
+    /// of both splits into folds. Nothing is held out: without a validation split, `val` is empty.
+    /// Sample weights apply to both splits: an id, whether matched by a pattern or listed in the
+    /// file, may be in either or both. Of class folders without split folders, the test images are left out.
     ///
     /// # Errors
     ///
-    /// As `open`, except that there need not be a validation split.
+    /// Those of `open`, except for a missing validation split.
     pub fn open_for_folds(config: &RunConfig) -> Result<Self> {
         let Listed {
             places,
@@ -93,7 +92,8 @@ impl Splits {
             samples: Vec::new(),
         });
         let weigh = |own: &[Sample], others: &[Sample]| -> Result<Vec<Sample>> {
-            // Rows of the file find an id once, so that one of both splits is weighed in each.
+            // File rows match an id once per split, so that an image in both splits is weighted in
+            // each.
             let known: HashSet<&str> = own.iter().map(|sample| sample.id.as_str()).collect();
             let others = others.iter();
             let others = others.filter(|other| !known.contains(other.id.as_str()));
@@ -137,8 +137,8 @@ impl Splits {
         }
     }
 
-    /// Two parts of one set of images, which messages call `name`. Their decoded images share the
-    /// file called `cache`: which image is in which part is another matter the next time.
+    /// Two parts of one set of images; messages call it `name`. Their decoded images share the file
+    /// `cache`, since the division differs from run to run.
     pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
         let part = |places: &[usize]| ImageFolder {
             samples: places
@@ -209,7 +209,7 @@ impl Splits {
         Ok(Loader::new(images.samples.clone(), options)?)
     }
 
-    /// The configured loss; `samples` are those trained on, whose classes are balanced.
+    /// The configured loss; `samples` are the training samples, for balancing classes.
     pub(crate) fn loss(&self, config: &RunConfig, samples: &[Sample]) -> Result<Objective> {
         let classes = self.train.classes.names().len();
         Objective::new(&config.loss, classes, samples.iter().map(|s| s.label))
@@ -369,17 +369,17 @@ fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<(
     }
 }
 
-/// One part in so many is held out where there is no validation split.
+/// Without a validation split, one part in this many is held out.
 const PARTS: usize = 10;
 
-/// Divides training images without a validation split: the same share of each class is held out.
+/// Divides training images without a validation split, holding out the same share of each class.
 fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Splits> {
     let val = canonical(data, VALIDATION);
     if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
         return Err(mnist_data::Error::MissingSplit { path: val }.into());
     }
     let counts = images.class_counts().into_iter().enumerate();
-    // A class without any loses none.
+    // An empty class loses nothing.
     let least = counts
         .filter(|&(_, count)| count > 0)
         .min_by_key(|&(_, count)| count);

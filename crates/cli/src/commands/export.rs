@@ -12,7 +12,7 @@ use mobilenet::weights::{Source, save_as};
 use crate::args::{ExportArgs, ExportFormat};
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    // What cannot be written shows before the work.
+    // An unwritable path fails before the work.
     files::Unfinished::create(&args.out)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     super::use_threads(trainer::cpu_threads(None))?;
@@ -41,7 +41,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a build without the feature `onnx`.
+/// For a build without the feature `onnx`.
 #[cfg(not(feature = "onnx"))]
 mod onnx {
     use mobilenet::Network;
@@ -55,7 +55,7 @@ mod onnx {
         _: &WeightsMetadata,
     ) -> anyhow::Result<String> {
         anyhow::bail!(
-            "this build of classify writes no ONNX files; build it with `--features onnx`"
+            "this build of classify cannot write ONNX files; build it with `--features onnx`"
         )
     }
 }

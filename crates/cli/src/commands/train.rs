@@ -22,7 +22,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
-            None => "no epoch was completed, so that there are no weights".to_owned(),
+            None => "no epoch was completed, so there are no weights".to_owned(),
         });
         return Ok(Done::Interrupted);
     }
@@ -55,7 +55,7 @@ fn evaluate(
     trainer::evaluate_images(&classifier, images, name, options, &Work::new(terminal)).map(Some)
 }
 
-/// The weights are told of, whatever became of the test.
+/// Prints the weights' path even if the test failed.
 fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result<()> {
     let mut out = super::stdout();
     if let Some(test) = test {

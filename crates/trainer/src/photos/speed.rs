@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use mobilenet::{Images, Model as _, ModelDescription, Network, Precision};
+use mobilenet::{Images, ModelDescription, Network, Precision};
 
 use super::recipe::REFERENCE_SIZE;
 use crate::config::RunConfig;

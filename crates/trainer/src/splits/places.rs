@@ -1,4 +1,4 @@
-//! Which folders or CSV files are the splits.
+//! Search for the folders or CSV files of the splits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,14 +9,14 @@ use mnist_data::{TEST, TRAIN, VALIDATION};
 use crate::config::{ConfigError, DataConfig, DataSource};
 use crate::{Error, Result};
 
-/// The usual names of each split, in any letter case. The first is the one that [`mnist_data::unpack`] gives.
+/// The usual names of each split, in any letter case. [`mnist_data::unpack`] uses the first.
 const NAMES: [&[&str]; 3] = [
     &[TRAIN, "training"],
     &[VALIDATION, "valid", "validation", "dev", "eval"],
     &[TEST, "testing"],
 ];
 
-/// Where the splits are.
+/// The paths of the splits.
 #[derive(Debug, PartialEq)]
 pub(super) struct Places {
     /// It need not exist.
@@ -34,7 +34,7 @@ pub(super) struct Places {
 struct Entry {
     name: String,
     path: PathBuf,
-    /// Its name in lower case, of a CSV file without the ending.
+    /// Its name in lower case; for a CSV file without the extension.
     stem: String,
     is_csv: bool,
 }
@@ -45,7 +45,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// When two may be the same split.
+    /// If two entries may be the same split.
     pub(super) fn find(data: &DataConfig) -> Result<Self> {
         let root = data.root();
         if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
@@ -108,7 +108,7 @@ impl Places {
         })
     }
 
-    /// Tells of splits with other names than ours, and of what is not used.
+    /// Reports splits with unusual names, and unused entries.
     pub(super) fn tell(&self, data: &DataConfig) {
         for (path, split) in [(&self.val, VALIDATION), (&self.test, TEST)] {
             if let Some(path) = path
@@ -122,7 +122,7 @@ impl Places {
             let first = &self.unused[..self.unused.len().min(5)];
             let more = if self.unused.len() > 5 { ", …" } else { "" };
             tracing::warn!(
-                "{}: not used: {}{more}; the splits are looked for as {}",
+                "{}: not used: {}{more}; split names are {}",
                 data.root().display(),
                 first.join(", "),
                 NAMES.map(|names| names.join(" or ")).join("; ")
@@ -131,7 +131,7 @@ impl Places {
     }
 }
 
-/// Where a split is by its first name: a folder of class folders, or a CSV file.
+/// The default path of a split: a folder of class folders, or a CSV file.
 pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     data.root().join(match data.source {
         DataSource::Csv => format!("{split}.csv"),
@@ -139,7 +139,7 @@ pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     })
 }
 
-/// The one of `entries` that has one of a split's names, if there is one.
+/// The entry with one of a split's names, if any.
 fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf>> {
     let found: Vec<&&Entry> = entries
         .iter()
@@ -183,7 +183,7 @@ fn configured(data: &DataConfig, path: &Path) -> bool {
     named.into_iter().flatten().any(is_it)
 }
 
-/// What is in a folder, sorted, without the hidden; nothing where there is no folder.
+/// The visible entries of a folder, sorted; empty if there is no folder.
 fn entries(root: &Path) -> Result<Vec<Entry>> {
     let listed = match fs::read_dir(root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_named() {
+    fn unused_entries_are_named() {
         let names = [
             "train",
             "vall",
@@ -298,7 +298,7 @@ mod tests {
         let places = Places::find(&data).unwrap();
         assert_eq!(places.unused, ["extra.csv"]);
         assert_eq!(places.train, dir.path().join("train.csv"));
-        // Unpacked splits have their names from us.
+        // `unpack` has named the splits.
         data.source = DataSource::Idx;
         assert!(Places::find(&data).unwrap().unused.is_empty());
     }
