@@ -50,6 +50,7 @@ impl Bench {
         command
             .current_dir(self.dir.path())
             .args(arguments)
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .stdin(Stdio::null());
         command
     }

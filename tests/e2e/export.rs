@@ -54,7 +54,10 @@ fn a_wrong_export_is_refused_by_name() {
     // Before the work starts: the output folder is missing, and the image is invalid.
     std::fs::write(bench.path("broken.png"), "no image").unwrap();
     let nowhere = ["--out", "no/x.onnx", "--check-images", "broken.png"];
-    export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(1, &["no/x.onnx"]);
+    export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(
+        1,
+        &["cannot write no/x.onnx: there is no folder no; make it first"],
+    );
     let images = ["--check-images", "void"];
     export(&[&[&weights[..], "--to", "onnx", "--out", "x"], &images[..]].concat())
         .failure(1, &["void"]);

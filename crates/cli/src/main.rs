@@ -9,6 +9,7 @@ mod layers;
 mod pictures;
 mod prepare;
 mod terminal;
+mod weights_cache;
 
 use std::io;
 use std::process::ExitCode;

@@ -108,7 +108,20 @@ fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(dir)
+    let made = builder.tempfile_in(dir);
+    made.map_err(|error| without_temporary(&error, dir))
+}
+
+/// The same error without the temporary's name, which nobody has asked for.
+fn without_temporary(error: &io::Error, dir: &Path) -> io::Error {
+    if error.kind() == ErrorKind::NotFound && !dir.exists() {
+        let problem = format!("there is no folder {}; make it first", dir.display());
+        return io::Error::new(ErrorKind::NotFound, problem);
+    }
+    // `tempfile` gives the system's words and its path as one text.
+    let text = error.to_string();
+    let words = text.rsplit_once(" at path ").map(|(words, _)| words);
+    io::Error::new(error.kind(), words.unwrap_or(&text))
 }
 
 /// The folder of `path`; `.` for a bare name.
@@ -157,6 +170,14 @@ mod tests {
         assert_eq!(error(&nowhere), ErrorKind::NotFound);
         fs::write(dir.path().join("no"), "a file").unwrap();
         assert_eq!(error(&nowhere), ErrorKind::NotADirectory);
+        for (path, said) in [
+            (&nowhere, "Not a directory"),
+            (&dir.path().join("new/file"), "/new; make it first"),
+        ] {
+            let text = Unfinished::create(path).unwrap_err().to_string();
+            assert!(!text.contains(PREFIX), "{text}");
+            assert!(cfg!(not(unix)) || text.contains(said), "{text}");
+        }
         assert_eq!(names(dir.path()), ["no"]);
     }
 

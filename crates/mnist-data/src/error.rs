@@ -95,19 +95,19 @@ pub enum Error {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The published SHA-256, in hexadecimal.
+        /// The published SHA-256, in hexadecimal; an ellipsis follows where only its beginning is known.
         expected: String,
         /// The SHA-256 of the file's contents.
         found: String,
     },
 
-    /// No source could deliver a data set.
+    /// No source could deliver a data set or weights.
     #[error(
         "cannot fetch {name}; tried:\n  {}\nPut {} (plain or .gz) into {} by hand, then start again.",
         attempts.join("\n  "), files.join(", "), dir.display()
     )]
     Fetch {
-        /// The data set.
+        /// The data set or the weights.
         name: String,
         /// The folder for its files.
         dir: PathBuf,

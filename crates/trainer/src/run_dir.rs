@@ -18,8 +18,8 @@ const METRICS: &str = "metrics.jsonl";
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// Whether there was no such folder before.
-    is_new: bool,
+    /// The folders that were not there before, the innermost first.
+    made: Vec<PathBuf>,
     lock: Lock,
 }
 
@@ -33,10 +33,9 @@ impl RunDir {
     /// it, [`Error::Io`] if it cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         loop {
-            let is_new = !path.exists();
-            std::fs::create_dir_all(path).map_err(Error::io(path))?;
-            match Self::claim(path, is_new) {
-                // A failed run has just removed it.
+            let made = make(path).map_err(Error::io(path))?;
+            match Self::claim(path, made) {
+                // A run that came to nothing has just given it back.
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 claimed => return claimed,
             }
@@ -51,30 +50,39 @@ impl RunDir {
     ///
     /// [`Error::Io`] if the folder cannot be created.
     pub fn next(parent: &Path, name: &str) -> Result<Self> {
-        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let mut made = make(parent).map_err(Error::io(parent))?;
         let mut number = 1u32;
         loop {
             let path = parent.join(format!("{name}-{number:03}"));
             match std::fs::create_dir(&path) {
-                Ok(()) => match Self::claim(&path, true) {
-                    Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
-                    claimed => return claimed,
-                },
+                Ok(()) => {
+                    let made = [path.clone()].into_iter().chain(made.iter().cloned());
+                    match Self::claim(&path, made.collect()) {
+                        Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
+                        // As in `create`.
+                        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                        claimed => return claimed,
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
+                // A run that came to nothing has just removed the parent that it had made.
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    made = make(parent).map_err(Error::io(parent))?;
+                }
                 Err(e) => return Err(Error::io(path)(e)),
             }
         }
     }
 
-    /// Locks an existing folder, and checks that it contains no results.
-    fn claim(path: &Path, is_new: bool) -> Result<Self> {
+    /// Locks a folder that exists, and makes sure that no run has left anything in it.
+    fn claim(path: &Path, made: Vec<PathBuf>) -> Result<Self> {
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
         files::sweep(path).map_err(Error::io(path))?;
         match holds_nothing(path).map_err(Error::io(path))? {
             true => Ok(Self {
                 path: path.to_owned(),
-                is_new,
+                made,
                 lock,
             }),
             false => Err(Error::RunExists(path.to_owned())),
@@ -101,9 +109,9 @@ impl RunDir {
         self.path.join("cross-validation.json")
     }
 
-    /// Removes the folder if the run has no results. If it contains only the configuration and
-    /// metrics without an epoch, these are deleted, and the folder too if it is new. So a corrected
-    /// run can use the same name.
+    /// Gives the folder back, if nothing has come of the run: where there is nothing in it but
+    /// the configuration and metrics without an epoch, these go, and so do the folder and the
+    /// empty folders above it, unless they were there before. The corrected run can have its name.
     ///
     /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
@@ -115,8 +123,9 @@ impl RunDir {
         }
         // The lock is a file in the folder.
         drop(self.lock);
-        if fruitless && self.is_new {
-            let _ = std::fs::remove_dir(&self.path);
+        if fruitless {
+            // One that holds something else stays, and so do those above it.
+            let _ = (self.made.iter()).try_for_each(std::fs::remove_dir);
         }
     }
 
@@ -145,7 +154,26 @@ impl RunDir {
     }
 }
 
-/// Whether a folder contains no results; the folds of a cross-validation are sub-folders.
+/// How often a folder is made anew whose parent another run removes meanwhile.
+const ATTEMPTS: usize = 100;
+
+/// Makes a folder and those above it. Those that were not there are given, the innermost first.
+fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let missing = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let missing = missing.map(Path::to_owned).collect();
+    for _ in 1..ATTEMPTS {
+        match std::fs::create_dir_all(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            made => return made.map(|()| missing),
+        }
+    }
+    std::fs::create_dir_all(path).map(|()| missing)
+}
+
+/// Whether a folder holds nothing that a run was worth starting for; the folds of a
+/// cross-validation are folders in its own.
 fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -253,7 +281,18 @@ mod tests {
         run.remove_if_fruitless();
         assert!(!path.exists());
 
-        // A folder created by someone else is emptied, not removed.
+        // So do the folders above it that were made with it.
+        let above = dir.path().join("runs");
+        RunDir::next(&above, "mnist").unwrap().remove_if_fruitless();
+        assert!(!above.exists());
+        let first = RunDir::next(&above, "mnist").unwrap();
+        let deep = RunDir::create(&above.join("a/b")).unwrap();
+        first.remove_if_fruitless();
+        assert!(above.exists());
+        deep.remove_if_fruitless();
+        assert!(above.exists() && !above.join("a").exists());
+
+        // A folder that somebody else made is emptied, not removed.
         std::fs::create_dir(&path).unwrap();
         let run = RunDir::create(&path).unwrap();
         std::fs::write(run.config(), "[train]").unwrap();

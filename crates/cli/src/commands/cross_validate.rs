@@ -5,14 +5,14 @@ use trainer::{CrossValidation, Splits, Spread};
 use crate::Done;
 use crate::args::CrossValidateArgs;
 use crate::interrupt::Interrupt;
+use crate::prepare;
 use crate::terminal::{Run, Terminal};
-use crate::{layers, prepare};
 
 pub(crate) fn cross_validate(
     args: &CrossValidateArgs,
     terminal: &Terminal,
 ) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
+    let mut config = super::configuration(&args.run)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;

@@ -1,7 +1,8 @@
 use std::io::Write;
 
+use anyhow::bail;
 use mobilenet::ClassOrder;
-use trainer::{Error, Evaluation, InferenceOptions};
+use trainer::{Error, Evaluation, InferenceOptions, Splits};
 
 use crate::args::EvaluateArgs;
 use crate::escape::escaped;
@@ -10,6 +11,13 @@ use crate::terminal::{Terminal, Work};
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let opened = super::open(&args.weights, &args.inference, terminal)?;
     let classifier = opened.classifier()?;
+    if let Some(split) = Splits::within(&args.data, &classifier.metadata().class_names) {
+        bail!(
+            "{} holds splits, not classes; measure one of them, as with --data {}",
+            args.data.display(),
+            split.display()
+        );
+    }
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
         bad_image_limit: args.bad_image_limit,

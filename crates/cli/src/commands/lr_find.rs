@@ -6,10 +6,10 @@ use crate::Done;
 use crate::args::LrFindArgs;
 use crate::interrupt::Interrupt;
 use crate::terminal::{Run, Terminal};
-use crate::{layers, pictures, prepare};
+use crate::{pictures, prepare};
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
+    let mut config = super::configuration(&args.run)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;

@@ -22,10 +22,11 @@ use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
 use mobilenet::Model;
 use mobilenet::weights::{self, Loaded, Overrides, WeightsMetadata};
 use trainer::config::check_batch;
-use trainer::{Classifier, InferenceOptions, RunDir};
+use trainer::{Classifier, InferenceOptions, RunConfig, RunDir};
 
 use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
+use crate::{layers, weights_cache};
 
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
@@ -49,8 +50,15 @@ fn use_threads(threads: usize) -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {threads} threads"))
 }
 
-/// Runs `work` in the folder given by the arguments, or in the next free one in `runs`. If there
-/// are no results, the folder is removed.
+/// The configuration of a run, with the files that the names of fetched weights stand for.
+fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
+    let mut config = layers::load(args.config.as_deref(), &args.set)?;
+    weights_cache::resolve_all(&mut config)?;
+    Ok(config)
+}
+
+/// Does `work` in the folder that the arguments name, or in the next free one in `runs`. Where
+/// nothing comes of it, the folder is given back.
 fn in_run_dir<T>(
     args: &RunArgs,
     name: &str,
@@ -91,6 +99,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
     let networks = weights.iter().map(|weights| {
+        let weights = &weights_cache::resolve(weights)?;
         let loaded = load(weights, &args.overrides, &device)?;
         // For a file that describes itself, there is nothing to report.
         if !loaded.report.assumed.is_empty() {

@@ -6,11 +6,11 @@ use trainer::{Classifier, Evaluation, InferenceOptions, MetricsFile, Outcome, Ru
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
+use crate::prepare;
 use crate::terminal::{Run, Terminal, Work};
-use crate::{layers, prepare};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
+    let mut config = super::configuration(&args.run)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalogue::GZ;
 use crate::progress::NoProgress;
 
 /// The server's answer to a URL.
@@ -38,7 +39,9 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let answers: HashMap<String, Answer> = answers
             .iter()
-            .map(|(name, answer)| (format!("/{name}.gz"), answer.clone()))
+            .flat_map(|(name, answer)| {
+                ["", GZ].map(|suffix| (format!("/{name}{suffix}"), answer.clone()))
+            })
             .collect();
         let log = Arc::clone(&requests);
         thread::spawn(move || {
@@ -141,7 +144,9 @@ fn plan(names: &[&str], mirrors: &[&str]) -> Plan {
         name: "digits".into(),
         files: names.iter().map(file).collect(),
         mirrors: mirrors.iter().map(|&mirror| mirror.into()).collect(),
+        suffix: GZ,
         package: None,
+        damaged: Damaged::Replace,
     }
 }
 
@@ -367,4 +372,54 @@ fn one_of_several_processes_fetches_and_the_others_use_its_files() {
         assert_fetched(&dir, &names);
         assert_eq!(server.requests(), ["/a.gz whole", "/b.gz whole"]);
     }
+}
+
+/// The plan for weights of this name, which a mirror serves as they are.
+fn weights_plan(name: &str, mirror: &str) -> Plan {
+    let mut plan = Plan {
+        suffix: "",
+        damaged: Damaged::Refuse,
+        ..plan(&[name], &[mirror])
+    };
+    // Their length is not known to the byte, nor more of their SHA-256 than it begins with.
+    plan.files[0].bytes += 12_345;
+    plan.files[0].sha256.truncate(8);
+    plan
+}
+
+#[test]
+fn weights_are_verified_by_the_digits_of_their_name() {
+    let server = Server::start(&[("a", Answer::CutOff(raw("a"), 8_000))]);
+    let dir = folder();
+    let plan = weights_plan("a", &server.address);
+    let report = run(&plan, &dir).unwrap();
+    assert_eq!(
+        report.fetched,
+        [("a".to_owned(), format!("{}a", server.address))]
+    );
+    assert_fetched(&dir, &["a"]);
+    assert_eq!(run(&plan, &dir).unwrap().present, ["a"]);
+    assert_eq!(server.requests(), ["/a whole", "/a 8000-", "/a 16000-"]);
+
+    let wrong = Server::start(&[("a", Answer::Whole(raw("b")))]);
+    let dir = folder();
+    let error = run(&weights_plan("a", &wrong.address), &dir).unwrap_err();
+    assert!(matches!(error, Error::Fetch { .. }), "{error:?}");
+    assert_eq!(listing(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_with_the_name_of_weights_is_never_overwritten() {
+    let server = Server::start(&[("a", Answer::Whole(raw("a")))]);
+    let dir = folder();
+    fs::write(dir.path().join("a"), "trained for a week").unwrap();
+    let error = run(&weights_plan("a", &server.address), &dir).unwrap_err();
+    assert!(
+        matches!(&error, Error::Occupied { path, .. } if *path == dir.path().join("a")),
+        "{error:?}"
+    );
+    assert_eq!(listing(&dir), ["a"]);
+    let kept = fs::read(dir.path().join("a")).unwrap();
+    assert_eq!(kept, b"trained for a week");
+    assert_eq!(server.requests(), Vec::<String>::new());
 }

@@ -131,6 +131,26 @@ impl Places {
     }
 }
 
+impl super::Splits {
+    /// The split to measure where `folder` holds splits in place of classes: test, or else val or
+    /// train. A folder with a split's name is one if it holds folders and is none of `classes`.
+    #[must_use]
+    pub fn within(folder: &Path, classes: &[String]) -> Option<PathBuf> {
+        let entries = entries(folder).ok()?;
+        let holds_folders = |entry: &&Entry| {
+            let inner = fs::read_dir(&entry.path).into_iter().flatten().flatten();
+            inner.into_iter().any(|inner| inner.path().is_dir())
+        };
+        let [train, val, test] = NAMES.map(|names| {
+            let mut named = entries.iter().filter(|entry| {
+                !entry.is_csv && names.contains(&&entry.stem[..]) && !classes.contains(&entry.name)
+            });
+            named.find(holds_folders).map(|entry| entry.path.clone())
+        });
+        test.or(val).or(train)
+    }
+}
+
 /// The default path of a split: a folder of class folders, or a CSV file.
 pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     data.root().join(match data.source {
@@ -276,6 +296,25 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_folder_of_splits_is_told_from_one_of_classes() {
+        let (dir, _) = scene(DataSource::Folder, &["Train", "valid", "test"]);
+        let within = |classes: &[&str]| {
+            let classes: Vec<String> = classes.iter().map(|&class| class.into()).collect();
+            crate::Splits::within(dir.path(), &classes)
+        };
+        let [train, val, test] = ["Train", "valid", "test"].map(|name| dir.path().join(name));
+        // Without folders in them they may be classes.
+        assert_eq!(within(&[]), None);
+        for (split, class) in [(&train, "cat"), (&val, "cat"), (&test, "cat")] {
+            fs::create_dir(split.join(class)).unwrap();
+            assert_eq!(within(&["cat"]), Some(split.clone()));
+        }
+        assert_eq!(within(&["test", "cat"]), Some(val));
+        let nowhere = dir.path().join("nowhere");
+        assert_eq!(crate::Splits::within(&nowhere, &[]), None);
     }
 
     #[test]
