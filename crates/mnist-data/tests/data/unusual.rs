@@ -209,7 +209,7 @@ mod unix {
         png(&dir.path().join("a/1.png"), 0);
         png(&elsewhere.path().join("deep/2.png"), 0);
         symlink(elsewhere.path(), dir.path().join("b")).unwrap();
-        // Twice in one class, its images count once.
+        // A folder linked twice in one class counts once.
         symlink(elsewhere.path().join("deep"), dir.path().join("b/again")).unwrap();
         let training = ImageFolder::training(dir.path()).unwrap();
         assert_eq!(ids(&training.samples), ["a/1.png", "b/again/2.png"]);
