@@ -1,4 +1,4 @@
-//! Everything through the real binary. Each test has a folder of its own.
+//! End-to-end tests through the binary. Each test has its own folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

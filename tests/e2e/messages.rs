@@ -1,9 +1,9 @@
-//! Messages: each cause once, short lists, and nothing that a terminal obeys.
+//! Messages: each cause once, short lists, and no terminal control characters.
 
 use crate::bench::{Bench, Run, trained_weights};
 
 #[test]
-fn no_error_says_the_same_cause_twice() {
+fn no_error_repeats_a_cause() {
     let bench = Bench::new();
     bench.two_classes();
     std::fs::write(bench.path("file"), "text").unwrap();
@@ -87,7 +87,7 @@ fn weights_that_do_not_know_a_class_come_with_the_remedy() {
 }
 
 #[test]
-fn what_needs_too_much_is_refused() {
+fn requests_for_too_many_resources_are_refused() {
     let bench = Bench::new();
     let weights = trained_weights();
     let evaluate = |flag, value| {
@@ -130,7 +130,7 @@ fn renamed(weights: &str, names: &[&str]) -> Vec<u8> {
 
 #[cfg(unix)]
 #[test]
-fn names_from_files_give_a_terminal_no_orders() {
+fn names_from_files_contain_no_terminal_controls() {
     let bench = Bench::new();
     bench.two_classes();
     let broken = bench.path("images/train/0/\u{1b}]0;x.png");
@@ -157,7 +157,7 @@ fn names_from_files_give_a_terminal_no_orders() {
         "images/val",
     ];
     is_plain(bench.run(&evaluate)).failure(1, &[plain]);
-    // One of ten classes, which no image is of.
+    // The tenth class has no images.
     let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9\u{1b}[2J"];
     std::fs::write(
         bench.path("odd.safetensors"),

@@ -1,5 +1,5 @@
-//! The libraries as another project uses them: a crate outside the workspace
-//! that depends on them by path and whose `main` is their README's example.
+//! The libraries as used by another project: a crate outside the workspace that depends on them by
+//! path, with the README's example as its `main`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use toml::{Table, Value};
 use crate::shell::{cargo, root, run, target_dir};
 
 struct Consumer {
-    /// The library whose README holds the example.
+    /// The library with the example in its README.
     name: &'static str,
-    /// Workspace crates it depends on, by path.
+    /// The workspace crates that it depends on, by path.
     crates: &'static [&'static str],
-    /// Registry crates the example names, in the workspace's versions.
+    /// Registry crates used by the example, in the workspace's versions.
     registry: &'static [&'static str],
-    /// Beginnings of names that must not be among its dependencies, however deep.
+    /// Prefixes of crate names that must not be among its dependencies, at any depth.
     without: &'static [&'static str],
 }
 
@@ -63,7 +63,7 @@ const CONSUMERS: [Consumer; 6] = [
 pub(crate) fn run_all() -> Result<()> {
     for consumer in &CONSUMERS {
         let dir = write(root()?, &target_dir()?.join("consumers"), consumer)?;
-        // One target folder, so that what they share is built once.
+        // One target folder, so that shared dependencies are built once.
         let manifest = dir.join("Cargo.toml");
         let mut command = cargo(&["run", "--quiet", "--manifest-path"])?;
         command.arg(&manifest);
@@ -96,12 +96,12 @@ fn write(root: &Path, under: &Path, consumer: &Consumer) -> Result<PathBuf> {
         dir.join("Cargo.toml"),
         manifest(root, &workspace, consumer)?,
     )?;
-    // The same versions; cargo drops what the consumer does not need.
+    // The same versions; cargo drops unused packages.
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
     Ok(dir)
 }
 
-/// The one Rust block of a README.
+/// The only Rust block of a README.
 pub(crate) fn example(readme: &str) -> Result<&str> {
     let blocks: Vec<&str> = readme.split("\n```rust\n").skip(1).collect();
     let [block] = blocks[..] else {
@@ -139,8 +139,8 @@ fn manifest(root: &Path, workspace: &Table, consumer: &Consumer) -> Result<Strin
         ),
         ("publish".to_owned(), Value::from(false)),
     ]);
-    // What runs in an example is little. Dependencies are built anew in any case, since these
-    // packages ask for other features of them than the workspace does; so they are built quickly.
+    // Examples run little code. Dependencies are rebuilt in any case, since these packages enable
+    // other features than the workspace does, so they are built without optimisation.
     let mut dev = at(workspace, &["profile", "dev"])?.clone();
     if let Some(packages) = dev.get_mut("package").and_then(Value::as_table_mut) {
         packages.retain(|name, _| name == "*");
@@ -157,7 +157,7 @@ fn manifest(root: &Path, workspace: &Table, consumer: &Consumer) -> Result<Strin
     Ok(toml::to_string(&manifest)?)
 }
 
-/// What a manifest holds under these keys, one inside the other.
+/// The value in a manifest under these nested keys.
 fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
     let (first, rest) = keys.split_first().context("no key")?;
     rest.iter()
@@ -166,7 +166,7 @@ fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
         .with_context(|| format!("Cargo.toml has no {}", keys.join(".")))
 }
 
-/// Fails where the resolved dependencies hold what the library promises to do without.
+/// Fails if the resolved dependencies include a crate that the library promises to avoid.
 fn check_lock(lock: &str, consumer: &Consumer) -> Result<()> {
     let lock: Table = lock.parse().context("the consumer's Cargo.lock")?;
     let packages = lock.get("package").and_then(Value::as_array);

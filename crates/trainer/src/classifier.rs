@@ -1,4 +1,4 @@
-//! Trained networks that answer together.
+//! Ensembles of trained networks.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::batch::DeviceBatch;
 use crate::infer::check_answers;
 use crate::{Error, Result};
 
-/// One trained network, or several for the same classes whose probabilities are averaged.
+/// One trained network, or several for the same classes with averaged probabilities.
 pub struct Classifier<'a> {
     members: Vec<Member<'a>>,
 }
@@ -23,23 +23,23 @@ struct Member<'a> {
 }
 
 impl<'a> Classifier<'a> {
-    /// A network by itself, and what its weights say of it.
+    /// A single network with the metadata of its weights.
     pub fn new(network: &'a dyn Model, metadata: &'a WeightsMetadata) -> Self {
         Self {
             members: vec![Member::new(network, metadata)],
         }
     }
 
-    /// The same with another network beside it.
+    /// Adds another network to the ensemble.
     ///
     /// # Errors
     ///
-    /// [`Error::Ensemble`] when it knows other classes, or sees images of another size.
+    /// [`Error::Ensemble`] if it has other classes or another image size.
     pub fn with(mut self, network: &'a dyn Model, metadata: &'a WeightsMetadata) -> Result<Self> {
         let (ours, theirs) = (self.metadata(), metadata);
         let differs = |what: String| Err(Error::Ensemble(what));
         if ours.class_order != theirs.class_order {
-            return differs("one of them names its classes, and another one does not".to_owned());
+            return differs("one of them has class names, and another has none".to_owned());
         }
         if ours.class_names != theirs.class_names {
             return differs(format!(
@@ -57,7 +57,7 @@ impl<'a> Classifier<'a> {
         Ok(self)
     }
 
-    /// What the first network's weights say of themselves: classes and image size hold for all.
+    /// The metadata of the first network; classes and image size hold for all.
     pub fn metadata(&self) -> &WeightsMetadata {
         self.members[0].metadata
     }
@@ -67,9 +67,9 @@ impl<'a> Classifier<'a> {
         self.members[0].network.description().classes()
     }
 
-    /// Each batch of a loader with its logits `[n, classes]`. Of several networks, or of several
-    /// views of the images, they are the logarithms of the mean probabilities. All are finite:
-    /// others are [`Error::NonFiniteAnswer`].
+    /// Each batch of a loader with its logits `[n, classes]`. For several networks or views, these
+    /// are the logarithms of the mean probabilities. All are finite; other values are
+    /// [`Error::NonFiniteAnswer`].
     pub(crate) fn answers<'s>(
         &'s self,
         loader: &Loader,
@@ -95,7 +95,7 @@ impl<'a> Classifier<'a> {
         })
     }
 
-    /// The logits of each network, which sees the same bytes through its own table.
+    /// The logits of each network, which normalises the bytes by its own table.
     fn logits(&self, batch: &DeviceBatch) -> Result<Vec<Tensor>> {
         let answers = self.members.iter().map(|member| {
             let pixels = batch.images.pixels().to_device(member.network.device())?;
@@ -116,8 +116,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Logarithms of the mean of the probabilities that several logits stand for; a single one is
-/// left as it is.
+/// Logarithms of the mean probabilities of several logits; a single one is returned unchanged.
 pub(crate) fn mean(mut logits: Vec<Tensor>) -> Result<Tensor> {
     if logits.len() == 1 {
         return Ok(logits.remove(0));

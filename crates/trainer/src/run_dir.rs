@@ -9,12 +9,12 @@ use mnist_data::write_atomically;
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
-/// The lock of a run that is going on.
+/// The lock file of an active run.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 
-/// A folder that belongs to one run alone, for as long as this lives: a lock in it keeps every
-/// other process out, and ends with this process, however that ends.
+/// The folder of one run. While this exists, a lock keeps other processes out; the lock ends with
+/// the process, even if it is killed.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -24,14 +24,13 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Takes `path`, which must not exist yet or hold nothing but what a run leaves that was
-    /// killed before it wrote its configuration: temporaries, a lock that nobody holds, metrics
-    /// without an epoch.
+    /// Claims `path`. It must not exist yet, or contain only leftovers of a run killed before it
+    /// wrote its configuration: temporaries, a free lock, metrics without an epoch.
     ///
     /// # Errors
     ///
-    /// [`Error::RunExists`] when something else is in it, [`Error::RunInUse`] when another run
-    /// has it, [`Error::Io`] when it cannot be made.
+    /// [`Error::RunExists`] if it contains anything else, [`Error::RunInUse`] if another run uses
+    /// it, [`Error::Io`] if it cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         loop {
             let made = make(path).map_err(Error::io(path))?;
@@ -43,13 +42,13 @@ impl RunDir {
         }
     }
 
-    /// Takes the first free number: `<parent>/<name>-001`, `-002` and so on.
+    /// Claims the first free number: `<parent>/<name>-001`, `-002` and so on.
     ///
     /// Two runs started at once get two folders.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the folder cannot be made.
+    /// [`Error::Io`] if the folder cannot be created.
     pub fn next(parent: &Path, name: &str) -> Result<Self> {
         let mut made = make(parent).map_err(Error::io(parent))?;
         let mut number = 1u32;
@@ -105,7 +104,7 @@ impl RunDir {
         self.path.join("config.toml")
     }
 
-    /// What the folds of a cross-validation achieved.
+    /// The results of a cross-validation's folds.
     pub fn cross_validation(&self) -> PathBuf {
         self.path.join("cross-validation.json")
     }
@@ -114,7 +113,7 @@ impl RunDir {
     /// the configuration and metrics without an epoch, these go, and so do the folder and the
     /// empty folders above it, unless they were there before. The corrected run can have its name.
     ///
-    /// What cannot be removed stays; the next run in this folder will say so.
+    /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
         let fruitless = self.is_fruitless().unwrap_or(false);
         if fruitless {
@@ -140,7 +139,7 @@ impl RunDir {
         Ok(true)
     }
 
-    /// Writes the resolved configuration, whole or not at all.
+    /// Writes the resolved configuration, atomically.
     ///
     /// # Errors
     ///
@@ -212,7 +211,7 @@ mod tests {
         let second = RunDir::next(dir.path(), "mnist").unwrap();
         assert!(first.path().ends_with("mnist-001"));
         assert!(second.path().ends_with("mnist-002"));
-        // Not even one that is empty still.
+        // Not even an empty one.
         let path = first.path().to_owned();
         let taken = RunDir::create(&path);
         assert!(matches!(taken, Err(Error::RunInUse(_))), "{taken:?}");
@@ -261,7 +260,7 @@ mod tests {
         let run = RunDir::create(&path).unwrap();
         assert!(!path.join(".unfinished-a1b2c3").exists() || cfg!(not(unix)));
         drop(run);
-        // An epoch is worth something, and so is what a run did not make.
+        // An epoch is a result, and so is any file from elsewhere.
         for file in ["metrics.jsonl", "fold-1/config.toml", "notes.txt"] {
             std::fs::write(path.join(file), "{}\n").unwrap();
             let taken = RunDir::create(&path);

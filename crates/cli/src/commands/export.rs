@@ -43,7 +43,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a build without the feature `onnx`.
+/// For a build without the feature `onnx`.
 #[cfg(not(feature = "onnx"))]
 mod onnx {
     use mobilenet::Network;
@@ -57,7 +57,7 @@ mod onnx {
         _: &WeightsMetadata,
     ) -> anyhow::Result<String> {
         anyhow::bail!(
-            "this build of classify writes no ONNX files; build it with `--features onnx`"
+            "this build of classify cannot write ONNX files; build it with `--features onnx`"
         )
     }
 }

@@ -40,8 +40,8 @@ pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
 
-/// Uses so many CPU threads from here on, for everything. What the environment asks of the
-/// engine is checked here too, before anything runs with it.
+/// Uses this many CPU threads from here on. Also checks the engine's environment variables, before
+/// anything runs.
 fn use_threads(threads: usize) -> anyhow::Result<()> {
     mobilenet::Isa::requested()?;
     rayon::ThreadPoolBuilder::new()
@@ -73,17 +73,17 @@ fn in_run_dir<T>(
     result
 }
 
-/// Trained networks on the device, and how images are fed to them.
+/// Trained networks on the device, and their input options.
 struct Opened {
     networks: Vec<(Box<dyn Model>, WeightsMetadata)>,
     options: InferenceOptions,
 }
 
 impl Opened {
-    /// All of them, answering together.
+    /// The ensemble of all networks.
     fn classifier(&self) -> trainer::Result<Classifier<'_>> {
         let mut networks = self.networks.iter();
-        // The arguments ask for one at least.
+        // The arguments require at least one.
         let Some((network, metadata)) = networks.next() else {
             return Err(trainer::Error::Ensemble("there are none".to_owned()));
         };
@@ -101,7 +101,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     let networks = weights.iter().map(|weights| {
         let weights = &weights_cache::resolve(weights)?;
         let loaded = load(weights, &args.overrides, &device)?;
-        // A file that describes itself leaves nothing to be said.
+        // For a file that describes itself, there is nothing to report.
         if !loaded.report.assumed.is_empty() {
             terminal.line(&format!("{}: {}", weights.display(), loaded.report));
         }
@@ -132,7 +132,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     Ok(Opened { networks, options })
 }
 
-/// What the arguments say of an image that cannot be read.
+/// The arguments' treatment of unreadable images.
 fn on_bad_image(args: &InferenceArgs) -> BadImage {
     match args.strict {
         true => BadImage::Fail,
@@ -140,7 +140,7 @@ fn on_bad_image(args: &InferenceArgs) -> BadImage {
     }
 }
 
-/// A network from a file of whatever origin.
+/// Loads a network from a file of any origin.
 fn load(
     weights: &Path,
     args: &OverrideArgs,
@@ -149,7 +149,7 @@ fn load(
     Ok(weights::load_model(weights, overrides(args)?, device)?)
 }
 
-/// What the arguments say of a file.
+/// The overrides from the arguments.
 fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     let classes = args.classes.as_deref().map(Classes::read).transpose()?;
     Ok(Overrides {
@@ -163,10 +163,10 @@ fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     })
 }
 
-/// What is said of weights whose classes have no names but the numbers of their outputs.
-const NUMBERED: &str = "the weights name no classes, which are numbered by their outputs, from 0; --classes FILE names them";
+/// The message about weights without class names.
+const NUMBERED: &str = "the weights name no classes; classes are numbered by output, from 0; --classes FILE names them";
 
-/// Results go to stdout; an error there reaches `main`, which knows a broken pipe.
+/// Results go to stdout; write errors reach `main`, which recognises a broken pipe.
 fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::new(io::stdout().lock())
 }

@@ -14,9 +14,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
-    let splits = Splits::open(&config)?;
-    // What is wrong with the test images should not show only when training is over.
-    let test = splits.test(&config)?;
+    let splits = Splits::open_showing(&config, &Work::new(terminal))?;
     let outcome = super::in_run_dir(&args.run, config.data.source.name(), |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
         Ok(interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?)
@@ -24,12 +22,12 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
-            None => "no epoch was completed, so that there are no weights".to_owned(),
+            None => "no epoch was completed, so there are no weights".to_owned(),
         });
         return Ok(Done::Interrupted);
     }
-    if let Some(test) = test {
-        let result = evaluate(&config, &outcome, &test, terminal);
+    if splits.test().is_some() {
+        let result = evaluate(&config, &splits, &outcome, terminal);
         print_result(&outcome, result.as_ref().ok())?;
         result?;
     } else {
@@ -45,27 +43,19 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
 
 fn evaluate(
     config: &RunConfig,
+    splits: &Splits,
     outcome: &Outcome,
-    test: &Path,
     terminal: &Terminal,
-) -> trainer::Result<Evaluation> {
-    // As `evaluate` looks for it.
-    let name = test.file_stem().and_then(|stem| stem.to_str());
-    let name = name.unwrap_or(mnist_data::TEST);
-    let options = InferenceOptions {
-        batch_size: config.data.batch_size,
-        workers: config.workers(),
-        on_bad_image: config.data.on_bad_image,
-        bad_image_limit: config.data.bad_image_limit,
-        decode: config.data.decode_options(),
-        disk_cache: config.data.disk_cache(name, config.data.image_size),
-        ..InferenceOptions::default()
+) -> trainer::Result<Option<Evaluation>> {
+    let Some((images, name)) = splits.test() else {
+        return Ok(None);
     };
     let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
-    trainer::evaluate(&classifier, test, options, &Work::new(terminal))
+    let options = splits.test_options(config);
+    trainer::evaluate_images(&classifier, images, name, options, &Work::new(terminal)).map(Some)
 }
 
-/// The weights are told of, whatever became of the test.
+/// Prints the weights' path even if the test failed.
 fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result<()> {
     let mut out = super::stdout();
     if let Some(test) = test {

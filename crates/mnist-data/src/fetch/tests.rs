@@ -13,14 +13,14 @@ use super::*;
 use crate::catalogue::GZ;
 use crate::progress::NoProgress;
 
-/// How the server answers for one address.
+/// The server's answer to a URL.
 #[derive(Clone)]
 enum Answer {
-    /// The whole, or the range asked for.
+    /// The whole body, or the requested range.
     Whole(Vec<u8>),
-    /// As `Whole`, but each answer breaks off after so many bytes.
+    /// As `Whole`, but each answer ends after this many bytes.
     CutOff(Vec<u8>, usize),
-    /// As `CutOff`, from a server that knows no ranges.
+    /// As `CutOff`, from a server without ranges.
     CutOffWithoutRanges(Vec<u8>, usize),
     /// `404 Not Found`.
     Missing,
@@ -179,7 +179,7 @@ fn assert_fetched(dir: &TempDir, names: &[&str]) {
     }
 }
 
-/// An address at which nothing listens.
+/// A URL at which nothing listens.
 fn dead_mirror() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
@@ -187,7 +187,7 @@ fn dead_mirror() -> String {
 
 #[test]
 fn files_are_unpacked_and_verified_and_not_asked_for_again() {
-    // A mirror may serve the raw bytes just as well.
+    // A mirror may also serve the raw bytes.
     let server = Server::start(&[
         ("a", Answer::Whole(gz(&raw("a")))),
         ("b", Answer::Whole(raw("b"))),
@@ -245,7 +245,7 @@ fn a_connection_that_gets_no_further_is_given_up() {
         .to_string();
     assert!(text.contains(&format!("{}a.gz", server.address)), "{text}");
     assert_eq!(server.requests().len(), 2);
-    // What there is stays for the next time, but not under the file's name.
+    // The partial download stays for the next time, under another name.
     assert_eq!(listing(&dir), ["a.part"]);
 }
 
@@ -353,13 +353,13 @@ fn a_damaged_file_is_fetched_again() {
 }
 
 #[test]
-fn of_several_at_once_one_fetches_and_the_others_take_what_is_there() {
+fn one_of_several_processes_fetches_and_the_others_use_its_files() {
     let names = ["a", "b"];
     let answers = names.map(|name| (name, Answer::Whole(gz(&raw(name)))));
     for _ in 0..4 {
         let (server, dir, start) = (Server::start(&answers), folder(), Barrier::new(4));
         let plan = plan(&names, &[&server.address]);
-        // What a process that was killed left.
+        // The leftover of a killed process.
         fs::write(dir.path().join(".unfinished-a1b2c3"), "half").unwrap();
         thread::scope(|scope| {
             for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! What the list of keys says of a layer of a configuration.
+//! Checks of a configuration layer by the list of keys.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use super::ConfigError;
 use super::list::{KEYS, MOST};
 use super::words::{meant, suggestion};
 
-/// Sections whose keys depend on their `type`. A layer that names a `type`
-/// starts such a section afresh instead of adding to a lower layer's keys.
+/// Sections with keys that depend on their `type`. A layer that sets a `type` resets such a section
+/// instead of adding to a lower layer's keys.
 const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
-/// So many characters of a value are shown at most.
+/// The most characters of a value in a message.
 const SHOWN: usize = 60;
 
 /// Whether the keys of the section `name` depend on its `type`.
@@ -27,42 +27,43 @@ pub struct Key {
     pub path: &'static str,
     /// The `type`s of its section that have it; empty where all have it.
     pub types: &'static [&'static str],
-    /// What its value may be.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What it is for.
+    /// Its purpose.
     pub text: &'static str,
 }
 
-/// What the value of a key may be. [`Display`](fmt::Display) says so in words.
+/// The valid values of a key. [`Display`](fmt::Display) describes them.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `true` or `false`; an operation of `[augment]` may also be a table of its keys.
     Switch,
     /// A whole number from the first to the second.
     Whole(u64, u64),
-    /// A finite number for which the function holds, in words and as a function.
+    /// A finite number that satisfies the condition, as a description and as a function.
     Number(&'static str, fn(f64) -> bool),
     /// Text that is not empty.
     Text,
     /// One of these words, in any letter case, with `-` for `_` or without.
     OneOf(fn() -> Vec<String>),
-    /// A list of so many, or of any number.
+    /// A list of this length, or of any length.
     List(Option<usize>, &'static Kind),
-    /// A table of keys that are in the list themselves.
+    /// A table; its keys are separate entries of the list.
     Section,
     /// The same of keys that all have defaults, so that `true` stands for an empty one.
     Defaults,
     /// A word in any letter case, or another kind; before [`Kind::Defaults`], `false` stands for it.
     Or(&'static str, &'static Kind),
-    /// Whatever the function accepts; its error says what is expected.
+    /// Any value that the function accepts; its error describes the valid values.
     Read(fn(&Value) -> Result<(), String>),
 }
 
 impl Kind {
-    /// The value as it is written best, if it is of this kind; the error says what is expected.
+    /// The value in its canonical spelling, if it is of this kind; the error describes the valid
+    /// values.
     ///
-    /// Nothing is converted, but that a whole number is a number too and words are spelled as in
-    /// the list.
+    /// Nothing is converted, except whole numbers to numbers and words to their spelling in the
+    /// list.
     fn read(self, value: &Value) -> Result<Value, String> {
         let fits = match (self, value) {
             (Self::Read(read), value) => return read(value).map(|()| value.clone()),
@@ -122,7 +123,7 @@ impl fmt::Display for Kind {
             Self::Section => f.write_str("a table of its keys"),
             Self::Defaults => f.write_str("true, false or a table of its keys"),
             Self::Or(word, kind) => write!(f, "{kind}, or \"{word}\""),
-            // Its answer to a value that nothing accepts.
+            // Its error for an invalid value.
             Self::Read(read) => {
                 f.write_str(&read(&Value::Boolean(false)).err().unwrap_or_default())
             }
@@ -130,16 +131,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The layer with its words as they are written best. Refuses a key that no section has, and a
-/// value that its key cannot have.
+/// The layer with its words in their canonical spelling. Refuses an unknown key, and an invalid
+/// value.
 ///
-/// `layer` is one layer of a configuration, and may leave out any key; `below` is what the layers
-/// below it come to, which may say what `type` its sections have.
+/// `layer` is one layer of a configuration, and may lack any key; `below` is the merge of the lower
+/// layers, which may set the `type` of its sections.
 pub(super) fn check(layer: &Table, below: &Table) -> Result<Table, ConfigError> {
     check_section(layer, "", None, below)
 }
 
-/// The same of the section at `path`, which may have a `type`.
+/// The same for the section at `path`, which may have a `type`.
 fn check_section(
     section: &Table,
     path: &str,
@@ -150,7 +151,7 @@ fn check_section(
     let first = section.iter().filter(|(name, _)| *name == "type");
     let mut checked = Table::new();
     for (name, value) in first.chain(section) {
-        // In quotes, a name may have dots in it.
+        // A quoted name may contain dots.
         if name.contains('.') {
             return Err(unknown(&join(path, &format!("{name:?}")), path, of));
         }
@@ -247,7 +248,7 @@ fn is_of(key: &Key, of: Option<&str>) -> bool {
     key.types.is_empty() || of.is_none_or(|of| key.types.contains(&of))
 }
 
-/// The path, if other keys lie below it.
+/// The path, if it has sub-keys.
 fn section_path(path: &str) -> Option<&'static str> {
     KEYS.iter().find_map(|key| {
         let rest = key.path.strip_prefix(path)?;
@@ -263,7 +264,7 @@ fn invalid(key: &'static str, value: &Value, expected: String) -> ConfigError {
     }
 }
 
-/// The beginning of a text that may be long.
+/// The beginning of a possibly long text.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -279,7 +280,7 @@ fn unknown(full: &str, path: &str, of: Option<&str>) -> ConfigError {
     let close = (name.chars().count() / 3).max(1);
     let nearest = near
         .chain(all)
-        // Every name of thousands of characters is as far from all others as it is long.
+        // A name of thousands of characters cannot be similar to any key.
         .filter(|candidate| last(candidate).len().abs_diff(name.len()) <= close)
         .map(|candidate| {
             (
@@ -303,7 +304,7 @@ fn unknown(full: &str, path: &str, of: Option<&str>) -> ConfigError {
     }
 }
 
-/// What may stand in a section, once each.
+/// The valid keys of a section, once each.
 fn names(path: &str, of: Option<&str>) -> Vec<&'static str> {
     let mut names = Vec::new();
     for key in KEYS.iter().filter(|key| is_of(key, of)) {
@@ -373,7 +374,7 @@ mod tests {
         assert!(RunConfig::from_toml(sgd, "a.toml").is_ok());
         let message = hint("[optimizer]\ntype = \"adam\"\nmomentum = 0.9\n");
         assert!(message.contains("`optimizer.momentum`"), "{message}");
-        // The type stands in a lower layer, or in none.
+        // The type is in a lower layer, or in none.
         let momentum = "[optimizer]\nmomentum = 0.9\n".parse().unwrap();
         assert!(check(&momentum, &Table::new()).is_ok());
         assert!(check(&momentum, &sgd.parse().unwrap()).is_ok());
