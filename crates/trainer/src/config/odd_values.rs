@@ -161,10 +161,7 @@ fn nothing_is_converted() {
         ("\"train.epochs\" = 1", "did you mean `train.epochs`?"),
         ("train.\"#epochs\" = 1", "unknown key `train.#epochs`"),
         ("train = 3", "`train` is 3; expected a table"),
-        (
-            "data = { train = { epochs = 1 } }",
-            "unknown key `data.train`",
-        ),
+        ("data = { loss = { gamma = 1 } }", "unknown key `data.loss`"),
         (
             "optimizer.type = \"adamm\"",
             "`optimizer.type` is \"adamm\"; expected one of adam, adamw",
