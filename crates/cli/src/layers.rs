@@ -14,15 +14,16 @@ const ENVIRONMENT_PREFIX: &str = "CLASSIFY";
 /// The name of the environment's layer.
 const ENVIRONMENT: &str = "the CLASSIFY_* variables";
 
-/// Reads and validates all layers together.
+/// Reads every layer and validates the result.
 pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, ConfigError> {
-    let environment = ours(std::env::vars_os())?;
     let default = Path::new(DEFAULT_FILE);
-    load_from(
-        file.or_else(|| default.exists().then_some(default)),
-        environment,
-        sets,
-    )
+    let file = file.or_else(|| default.exists().then_some(default));
+    RunConfig::from_layers(&user_layers(file, sets)?)
+}
+
+/// The layers that the user gives, lowest first: a file, the environment and `--set`.
+pub(crate) fn user_layers(file: Option<&Path>, sets: &[String]) -> Result<Vec<Layer>, ConfigError> {
+    layers_of(file, ours(std::env::vars_os())?, sets)
 }
 
 /// The `CLASSIFY_*` variables. Other variables may have any contents.
@@ -54,11 +55,11 @@ fn ours(
     Ok(ours)
 }
 
-fn load_from(
+fn layers_of(
     file: Option<&Path>,
     environment: Map<String, String>,
     sets: &[String],
-) -> Result<RunConfig, ConfigError> {
+) -> Result<Vec<Layer>, ConfigError> {
     let mut layers = Vec::new();
     if let Some(path) = file {
         layers.push(Layer::read(path)?);
@@ -85,7 +86,7 @@ fn load_from(
     });
     let sets: Vec<(&str, &str)> = sets.collect::<Result<_, _>>()?;
     layers.push(Layer::from_assignments(sets, "--set")?);
-    RunConfig::from_layers(&layers)
+    Ok(layers)
 }
 
 fn refused(origin: String, message: String) -> ConfigError {
@@ -95,6 +96,14 @@ fn refused(origin: String, message: String) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn load_from(
+        file: Option<&Path>,
+        environment: Map<String, String>,
+        sets: &[String],
+    ) -> Result<RunConfig, ConfigError> {
+        RunConfig::from_layers(&layers_of(file, environment, sets)?)
+    }
 
     fn of(variables: &[(&str, &str)], sets: &[&str]) -> Result<RunConfig, ConfigError> {
         let variables = variables

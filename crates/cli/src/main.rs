@@ -6,8 +6,10 @@ mod escape;
 mod exit;
 mod interrupt;
 mod layers;
+mod photos;
 mod pictures;
 mod prepare;
+mod survey;
 mod terminal;
 mod weights_cache;
 

@@ -42,7 +42,7 @@ pub(crate) use unpack::unpack;
 
 /// Uses this many CPU threads from here on. Also checks the engine's environment variables, before
 /// anything runs.
-fn use_threads(threads: usize) -> anyhow::Result<()> {
+pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
     mobilenet::Isa::requested()?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -1,21 +1,23 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Classifier, Evaluation, InferenceOptions, MetricsFile, Outcome, RunConfig, Splits};
+use trainer::{Classifier, Evaluation, Listed, MetricsFile, Outcome, RunConfig, Splits, Survey};
 
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
-use crate::prepare;
 use crate::terminal::{Run, Terminal, Work};
+use crate::{photos, prepare, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = super::configuration(&args.run)?;
-    super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
-    let is_sample = prepare::images(&mut config, terminal)?;
-    let splits = Splits::open_showing(&config, &Work::new(terminal))?;
-    let outcome = super::in_run_dir(&args.run, config.data.source.name(), |run| {
+    let Prepared {
+        config,
+        splits,
+        name,
+        is_sample,
+    } = prepared(args, terminal)?;
+    let outcome = super::in_run_dir(&args.run, &name, |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
         Ok(interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?)
     })?;
@@ -26,12 +28,9 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         });
         return Ok(Done::Interrupted);
     }
-    if splits.test().is_some() {
-        let result = evaluate(&config, &splits, &outcome, terminal);
-        print_result(&outcome, result.as_ref().ok())?;
-        result?;
-    } else {
-        print_result(&outcome, None)?;
+    let result = evaluate(&config, &splits, &outcome, terminal);
+    print_result(&outcome, result.as_ref().ok().and_then(Option::as_ref))?;
+    if result?.is_none() {
         let root = config.data.root();
         terminal.line(&format!("no test split in {}", root.display()));
     }
@@ -39,6 +38,53 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         prepare::warn_of_sample(terminal);
     }
     Ok(Done::Completed)
+}
+
+/// A run that can begin.
+struct Prepared {
+    config: RunConfig,
+    splits: Splits,
+    /// The name of the run's folder, before its number.
+    name: String,
+    /// Whether the sample digits replace MNIST.
+    is_sample: bool,
+}
+
+fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
+    let Some(photos) = args.photos.as_ref().or(args.data.as_ref()) else {
+        let mut config = super::configuration(&args.run)?;
+        super::use_threads(config.train.threads())?;
+        let is_sample = prepare::images(&mut config, terminal)?;
+        let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
+        let name = config.data.source.name().to_owned();
+        return Ok(Prepared {
+            config,
+            splits,
+            name,
+            is_sample,
+        });
+    };
+    let (config, images) = photos::configuration(photos, &args.run, args.time_budget, terminal)?;
+    let progress = Work::new(terminal);
+    let splits = images.split(&config, &progress)?;
+    let survey = Survey::of(&splits, &config, &progress)?;
+    survey::show(&survey, &config, terminal);
+    Ok(Prepared {
+        config,
+        splits,
+        name: run_name(photos),
+        is_sample: false,
+    })
+}
+
+/// The name of the photos' folder as that of a run.
+fn run_name(photos: &Path) -> String {
+    let real = std::fs::canonicalize(photos);
+    let real = real.as_deref().unwrap_or(photos);
+    let stem = real
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or_else(|| "photos".to_owned())
 }
 
 fn evaluate(

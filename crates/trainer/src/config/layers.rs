@@ -106,7 +106,8 @@ impl Layer {
     }
 
     /// Whether the layer sets the key at `path`.
-    fn has(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
         let mut table = &self.table;
         for name in path.split('.') {
             match table.get(name) {

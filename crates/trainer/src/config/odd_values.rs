@@ -166,10 +166,7 @@ fn nothing_is_converted() {
         ("\"train.epochs\" = 1", "did you mean `train.epochs`?"),
         ("train.\"#epochs\" = 1", "unknown key `train.#epochs`"),
         ("train = 3", "`train` is 3; expected a table"),
-        (
-            "data = { model = { width = 1 } }",
-            "unknown key `data.model`",
-        ),
+        ("data = { loss = { gamma = 1 } }", "unknown key `data.loss`"),
         (
             "optimizer.type = \"adamm\"",
             "`optimizer.type` is \"adamm\"; expected one of adam, adamw",

@@ -132,6 +132,29 @@ impl Places {
 }
 
 impl super::Splits {
+    /// The source that holds the images of `path`: a CSV file, a folder with CSV files named as splits and without
+    /// split folders, or else class folders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be listed.
+    pub fn source_of(path: &Path) -> Result<DataSource> {
+        if path.is_file() {
+            return Ok(DataSource::Csv);
+        }
+        let entries = entries(path)?;
+        let has_training = |csv: bool| {
+            let mut named = entries
+                .iter()
+                .filter(|entry| NAMES[0].contains(&entry.stem.as_str()));
+            named.any(|entry| entry.is_csv == csv && (csv || entry.path.is_dir()))
+        };
+        Ok(match has_training(true) && !has_training(false) {
+            true => DataSource::Csv,
+            false => DataSource::Folder,
+        })
+    }
+
     /// The split to measure where `folder` holds splits in place of classes: test, or else val or
     /// train. A folder with a split's name is one if it holds folders and is none of `classes`.
     #[must_use]
