@@ -110,7 +110,7 @@ fn requests_for_too_many_resources_are_refused() {
         .run(&["train", "--config", "large.toml"])
         .failure(2, &["large.toml", "1048576 bytes"]);
     std::fs::write(bench.path("names.txt"), "name\n".repeat(1 << 20)).unwrap();
-    evaluate("--classes", "names.txt").failure(1, &["names.txt", "more than 4 MiB"]);
+    evaluate("--classes", "names.txt").failure(1, &["names.txt", "larger than 4 MiB"]);
 }
 
 /// The weights with other class names.

@@ -123,9 +123,9 @@ fn an_interrupted_range_test_ends_with_130() {
     let folder = bench.path("runs/lr-find-001");
     assert_eq!(
         folder.join("lr-find.svg").is_file(),
-        run.stdout.contains("image ")
+        run.stdout.contains("plot ")
     );
-    assert_eq!(folder.exists(), run.stdout.contains("image "));
+    assert_eq!(folder.exists(), run.stdout.contains("plot "));
 }
 
 #[cfg(unix)]
