@@ -15,6 +15,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || of(error, mnist_data::Error::is_usage)
         || of(error, mobilenet::Error::is_usage)
         || of(error, optim::Error::is_usage)
+        || of(error, classifier::Error::is_usage)
         || of(error, trainer::Error::is_usage)
 }
 

@@ -15,6 +15,9 @@ pub enum Error {
     /// The network or a weights file cannot be used.
     #[error(transparent)]
     Network(#[from] mobilenet::Error),
+    /// Networks cannot answer together, or give no answer.
+    #[error(transparent)]
+    Classifier(classifier::Error),
     /// The optimizer or the learning-rate schedule refuses its settings.
     #[error(transparent)]
     Optim(#[from] optim::Error),
@@ -41,11 +44,6 @@ pub enum Error {
         .0.display()
     )]
     RunInUse(PathBuf),
-    /// Networks that cannot answer together.
-    #[error(
-        "these weights make no ensemble: {0}; expected networks for the same classes and images"
-    )]
-    Ensemble(String),
     /// Weights name no classes, and the images they are measured on do not tell either.
     #[error(
         "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so that nothing tells which output is which class; give the class names in the order of the outputs",
@@ -128,16 +126,6 @@ pub enum Error {
         /// The best weights on disk, where there are any.
         best: Option<PathBuf>,
     },
-    /// A network's answer to an image is no number.
-    #[error(
-        "a logit of {image} is {logit}, which is no answer: the numbers of these weights are too large for it, as after a training that diverged; use other weights, or f32 if precision is another"
-    )]
-    NonFiniteAnswer {
-        /// The image.
-        image: String,
-        /// The logit.
-        logit: f32,
-    },
     /// The best weights of a finished run could not be written, though it was tried after each
     /// epoch since and once more at the end.
     #[error(
@@ -170,6 +158,18 @@ pub enum Error {
     Shape(String),
 }
 
+/// What a classifier meets in a loader, a network or a device is the same error without one.
+impl From<classifier::Error> for Error {
+    fn from(error: classifier::Error) -> Self {
+        match error {
+            classifier::Error::Network(error) => Self::Network(error),
+            classifier::Error::Data(error) => Self::Data(error),
+            classifier::Error::Tensor(error) => Self::Tensor(error),
+            other => Self::Classifier(other),
+        }
+    }
+}
+
 /// Says where the best weights are, where there are any.
 fn kept(best: &Option<PathBuf>) -> String {
     let said = |path: &PathBuf| format!("; the best weights so far are kept in {}", path.display());
@@ -188,6 +188,7 @@ impl Error {
             | Self::ClassOrder { .. } => true,
             Self::Data(error) => error.is_usage(),
             Self::Network(error) => error.is_usage(),
+            Self::Classifier(error) => error.is_usage(),
             Self::Optim(error) => error.is_usage(),
             _ => false,
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
+use classifier::{Answers, Classifier, check_answers};
 use mnist_data::{
     BadImage, BadImageLimit, DecodeOptions, DiskCache, ImageFolder, Listing, Loader, LoaderOptions,
     Progress, Sample, TtaConfig, Unit,
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
-use crate::{Classifier, ConfusionMatrix, Error, Objective, Result, Targets};
+use crate::{ConfusionMatrix, Objective, Result, Targets};
 
 /// How images are fed to a trained network.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,10 +152,11 @@ impl Prediction {
 /// # Errors
 ///
 /// When a sub-folder is no class of the weights, nothing readable is there, more images than
-/// `bad_image_limit` allows cannot be read, or not one of a class; [`Error::UnnamedClasses`] and
-/// [`Error::ClassOrder`].
+/// `bad_image_limit` allows cannot be read, or not one of a class;
+/// [`Error::UnnamedClasses`](crate::Error::UnnamedClasses) and
+/// [`Error::ClassOrder`](crate::Error::ClassOrder).
 pub fn evaluate(
-    classifier: &Classifier<'_>,
+    classifier: &Classifier,
     data: &Path,
     options: InferenceOptions,
     progress: &dyn Progress,
@@ -176,11 +178,11 @@ pub fn evaluate(
     let loader = options.loader(folder.samples, metadata.image_size, bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
-        let (logits, batch) = answer?;
-        progress.advance(batch.labels.len() as u64);
-        Ok((logits, batch.labels))
+        let Answers { logits, labels, .. } = answer?;
+        progress.advance(labels.len() as u64);
+        Ok((logits, labels))
     });
-    let confusion = count(classifier.classes(), answers);
+    let confusion = count(classifier.class_names().len(), answers);
     progress.finish();
     let confusion = confusion?;
     order.check(&confusion, data)?;
@@ -269,22 +271,11 @@ fn count(
 /// The class with the largest logit of each row; the first of equals.
 ///
 /// # Errors
-/// [`Error::NonFiniteAnswer`].
+/// [`NonFiniteAnswer`](classifier::Error::NonFiniteAnswer).
 pub(crate) fn predicted_classes(logits: &Tensor) -> Result<Vec<u32>> {
     let rows = logits.to_vec2::<f32>()?;
     check_answers(&rows, |row| format!("image {} of a batch", row + 1))?;
     Ok(rows.iter().map(|row| largest(row) as u32).collect())
-}
-
-/// Refuses logits that are no numbers: no class is the largest of them.
-pub(crate) fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Result<()> {
-    for (index, row) in rows.iter().enumerate() {
-        if let Some(&logit) = row.iter().find(|logit| !logit.is_finite()) {
-            let image = image(index);
-            return Err(Error::NonFiniteAnswer { image, logit });
-        }
-    }
-    Ok(())
 }
 
 fn largest(row: &[f32]) -> usize {
@@ -305,7 +296,7 @@ fn largest(row: &[f32]) -> usize {
 /// When the options refuse the images. The iterator ends with an error when none of the images
 /// can be read, or one of them cannot and the options say so.
 pub fn predict<'c>(
-    classifier: &'c Classifier<'_>,
+    classifier: &'c Classifier,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
     progress: &'c dyn Progress,
@@ -320,13 +311,13 @@ pub fn predict<'c>(
     let progress = Started(progress);
     let answers = classifier.answers(&loader);
     Ok(answers.flat_map(move |answer| {
-        let predictions = answer.and_then(|(logits, batch)| of_batch(&logits, batch.ids));
+        let predictions = answer.and_then(of_batch);
         match predictions {
             Ok(predictions) => {
                 progress.0.advance(predictions.len() as u64);
                 predictions.into_iter().map(Ok).collect()
             }
-            Err(error) => vec![Err(error)],
+            Err(error) => vec![Err(error.into())],
         }
     }))
 }
@@ -340,13 +331,17 @@ impl Drop for Started<'_> {
     }
 }
 
-fn of_batch(logits: &Tensor, ids: Vec<String>) -> Result<Vec<Prediction>> {
-    let rows = candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?;
-    let predictions = ids.into_iter().zip(rows).map(|(id, row)| Prediction {
-        id,
-        label: largest(&row),
-        probabilities: row,
-    });
+fn of_batch(answers: Answers) -> classifier::Result<Vec<Prediction>> {
+    let rows = answers.probabilities()?;
+    let predictions = answers
+        .ids
+        .into_iter()
+        .zip(rows)
+        .map(|(id, row)| Prediction {
+            id,
+            label: largest(&row),
+            probabilities: row,
+        });
     Ok(predictions.collect())
 }
 

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Classifier, Evaluation, InferenceOptions, MetricsFile, Outcome, RunConfig, Splits};
+use trainer::{Evaluation, InferenceOptions, MetricsFile, Outcome, RunConfig, Splits};
 
 use crate::Done;
 use crate::args::TrainArgs;
@@ -61,7 +61,7 @@ fn evaluate(
         disk_cache: config.data.disk_cache(name, config.data.image_size),
         ..InferenceOptions::default()
     };
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = outcome.classifier()?;
     trainer::evaluate(&classifier, test, options, &Work::new(terminal))
 }
 

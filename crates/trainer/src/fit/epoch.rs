@@ -84,11 +84,13 @@ impl Session<'_> {
     /// The outcome of a validation; where an answer is no number, the training is to blame.
     fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| match error {
-            Error::NonFiniteAnswer { logit, .. } => Error::NonFiniteValidation {
-                epoch,
-                logit,
-                best: self.kept(),
-            },
+            Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. }) => {
+                Error::NonFiniteValidation {
+                    epoch,
+                    logit,
+                    best: self.kept(),
+                }
+            }
             other => other,
         })
     }
