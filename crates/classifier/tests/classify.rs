@@ -20,6 +20,14 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         ..ModelConfig::new(Variant::Small, 3)
     };
     let network = Network::new(&config, seed, &Device::Cpu).unwrap();
+    // Untrained, it would give every class a third.
+    let head = network.parameters().head();
+    let enlarge = |values: &mut [f32]| {
+        values[head.clone()]
+            .iter_mut()
+            .for_each(|value| *value *= 2000.0)
+    };
+    network.parameters().change(enlarge).unwrap();
     let metadata = WeightsMetadata {
         model: config.into(),
         class_names: ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
@@ -149,6 +157,8 @@ fn bytes_images_and_pixels_give_the_same_answers() {
         .map(|bytes| Image::decode(bytes, "".as_ref()).unwrap());
     assert!(images.iter().any(|image| image.channels() == 1));
     let expected = classifier.classify_all(&bytes).unwrap();
+    // So an answer that went to another image would show.
+    assert!(expected.windows(2).all(|pair| pair[0] != pair[1]));
     assert_eq!(classifier.classify_all(&images).unwrap(), expected);
     let borrowed = bytes.each_ref().map(|bytes| &bytes[..]);
     assert_eq!(classifier.classify_all(borrowed).unwrap(), expected);
@@ -210,7 +220,7 @@ fn the_network_sees_the_bytes_through_the_files_own_figures() {
 fn a_bad_image_is_named_by_its_place() {
     let classifier = classifier(1);
     let good = golden("rgb.png");
-    let cut = golden("jpeg.jpeg")[..400].to_vec();
+    let cut = golden("jpeg.jpeg")[..700].to_vec();
     let text = b"no image at all".to_vec();
     // A PNG of 100,000 pixels a side.
     let mut huge = good.clone();
@@ -286,7 +296,10 @@ fn networks_and_views_answer_with_their_mean() {
         for ((a, b), mean) in a.iter().zip(&b).zip(mean) {
             assert!(((a + b) / 2.0 - mean).abs() < 1e-6);
         }
-        assert_ne!(a, b);
+        assert!(
+            a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 1e-3),
+            "{a:?} {b:?}"
+        );
     };
     means(row(&one, &image), row(&other, &image), row(&both, &image));
     let small = image.resized(SIZE as u32).unwrap();
@@ -371,7 +384,7 @@ fn threads_that_ask_at_once_get_the_same_bits() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn permuted_images_have_permuted_answers(
@@ -385,6 +398,7 @@ proptest! {
             .collect();
         let rows = bits(&shared.probabilities(&images).unwrap());
         let permuted = bits(&shared.probabilities(order.iter().map(|&i| &images[i])).unwrap());
+        prop_assert!((1..9).all(|i| rows[i] != rows[0]));
         prop_assert_eq!(permuted, order.iter().map(|&i| rows[i].clone()).collect::<Vec<_>>());
     }
 }
