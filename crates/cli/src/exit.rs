@@ -58,6 +58,11 @@ mod tests {
             outputs: 3,
         };
         let wrapped = |error: TrainerError| anyhow::Error::from(error);
+        let pixels = || classifier::Error::Pixels {
+            found: 0,
+            shape: [1, 1, 1, 3],
+        };
+        let ensemble = || classifier::Error::Ensemble(String::new());
         for (error, expected) in [
             (wrapped(config.into()), true),
             (wrapped(rule.clone().into()), true),
@@ -70,6 +75,11 @@ mod tests {
             (wrapped(NetworkError::NoGradient.into()), false),
             (wrapped(TrainerError::RunExists("run".into())), false),
             (wrapped(unnamed), true),
+            (wrapped(pixels().into()), true),
+            (wrapped(ensemble().into()), false),
+            (pixels().into(), true),
+            (ensemble().into(), false),
+            (classifier::Error::from(f16()).into(), true),
             (rule.into(), true),
             (setting().into(), true),
             (missing().into(), false),
