@@ -1,8 +1,8 @@
-//! Weights that no network computes with give no answer.
+//! Weights with unusable values give an error instead of results.
 
 use crate::bench::{Bench, trained, trained_weights};
 
-/// The trained weights with the first numbers of a tensor replaced.
+/// The trained weights with the first values of a tensor replaced.
 fn spoilt(tensor: &str, numbers: &[f32]) -> Vec<u8> {
     let mut file = std::fs::read(trained_weights()).unwrap();
     let start = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
@@ -15,7 +15,7 @@ fn spoilt(tensor: &str, numbers: &[f32]) -> Vec<u8> {
 }
 
 #[test]
-fn no_command_but_inspect_takes_weights_with_a_bad_number() {
+fn only_inspect_accepts_weights_with_bad_numbers() {
     let bench = Bench::new();
     bench.two_classes();
     let set = "model.pretrained=bad.safetensors";
@@ -96,9 +96,9 @@ fn no_command_but_inspect_takes_weights_with_a_bad_number() {
     }
 }
 
-/// Weights that are numbers, and whose answers are none.
+/// Finite weights can have infinite or NaN logits.
 #[test]
-fn an_answer_that_is_no_number_is_no_class() {
+fn nan_logits_are_no_class() {
     let bench = Bench::new();
     let huge = spoilt("classifier.3.weight", &[3e38; 1024]);
     std::fs::write(bench.path("huge.safetensors"), huge).unwrap();
@@ -116,6 +116,6 @@ fn an_answer_that_is_no_number_is_no_class() {
     ] {
         bench
             .run(command)
-            .failure(1, &["a logit of 0/", "no answer"]);
+            .failure(1, &["a logit of 0/", "not a finite number"]);
     }
 }

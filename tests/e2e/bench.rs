@@ -1,4 +1,4 @@
-//! Where the tests run `classify`, and what they share.
+//! Temporary folders, commands and helpers shared by the tests.
 
 #[cfg(unix)]
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ pub(crate) fn project(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// Settings of an epoch of a narrow network on the class folders in `images`.
+/// Settings for one epoch of a narrow network on the class folders in `images`.
 pub(crate) const SMALL_FOLDER_RUN: [&str; 5] = [
     "data.source=folder",
     "data.root=images",
@@ -22,7 +22,7 @@ pub(crate) const SMALL_FOLDER_RUN: [&str; 5] = [
     "train.epochs=1",
 ];
 
-/// An empty folder that commands run in.
+/// A new folder as the working directory of commands.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Bench {
         self.dir.path().join(relative)
     }
 
-    /// `classify` with arguments, not started yet; nothing of our own environment leaks in.
+    /// `classify` with arguments, not yet started, in a clean environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classify"));
         for (name, _) in std::env::vars_os() {
@@ -50,6 +50,7 @@ impl Bench {
         command
             .current_dir(self.dir.path())
             .args(arguments)
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .stdin(Stdio::null());
         command
     }
@@ -58,7 +59,7 @@ impl Bench {
         Run::of(&mut self.command(arguments))
     }
 
-    /// Trains as `configs/smoke.toml` says, on this folder's own images.
+    /// Trains as in `configs/smoke.toml`, on this folder's own images.
     pub(crate) fn train(&self, more: &[&str]) -> Run {
         Run::of(&mut self.train_command(more))
     }
@@ -72,7 +73,7 @@ impl Bench {
         self.command(&arguments)
     }
 
-    /// Copies images with their folders: `split/class`, from the trained bench.
+    /// Copies images from a folder of the trained bench; paths are `split/class`.
     pub(crate) fn copy_images(&self, from: &str, to: &str, count: usize) {
         let (from, to) = (trained().path(from), self.path(to));
         std::fs::create_dir_all(&to).unwrap();
@@ -81,7 +82,7 @@ impl Bench {
         }
     }
 
-    /// `images/{train,val}` with two classes of a few images, for runs about wrong input.
+    /// `images/{train,val}` with two classes of a few images, for tests of wrong input.
     pub(crate) fn two_classes(&self) {
         for class in ["0", "1"] {
             self.copy_images(
@@ -97,7 +98,7 @@ impl Bench {
         }
     }
 
-    /// Trains an epoch on `images` as it lies there.
+    /// Trains for an epoch on the current contents of `images`.
     pub(crate) fn train_folder(&self, more: &[&str]) -> Run {
         let mut arguments = vec!["train", "--run-dir", "run"];
         arguments.extend(SMALL_FOLDER_RUN.iter().flat_map(|set| ["--set", set]));
@@ -106,7 +107,7 @@ impl Bench {
     }
 }
 
-/// Closes the network to a command: nobody listens at its proxy, and it finds no package client.
+/// Closes the network to a command: its proxy does not answer, and it finds no package client.
 pub(crate) fn close_network(command: &mut Command) -> &mut Command {
     for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
         for name in [proxy.to_owned(), proxy.to_lowercase()] {
@@ -119,8 +120,8 @@ pub(crate) fn close_network(command: &mut Command) -> &mut Command {
         .env("PATH", "")
 }
 
-/// Runs a command until a line of its stderr begins with `at`, then interrupts it as Ctrl-C does.
-/// Of its stderr, what followed is returned.
+/// Runs a command until a line of its stderr starts with `at`, then interrupts it as Ctrl-C does.
+/// The result contains the stderr after that line.
 #[cfg(unix)]
 pub(crate) fn interrupted(command: &mut Command, at: &str) -> Run {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -143,7 +144,7 @@ pub(crate) fn interrupted(command: &mut Command, at: &str) -> Run {
     run
 }
 
-/// The files of a folder by name.
+/// The files of a folder, sorted by name.
 pub(crate) fn sorted(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -151,7 +152,7 @@ pub(crate) fn sorted(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The one weights file of a run.
+/// The only weights file of a run.
 pub(crate) fn weights_in(run: &Path) -> PathBuf {
     let files = sorted(run);
     let mut weights = files
@@ -175,13 +176,13 @@ impl Run {
         Self::from(command.output().unwrap())
     }
 
-    /// The command did what it should.
+    /// Asserts that the command succeeded.
     pub(crate) fn success(self) -> Self {
         assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// The command failed with this exit code, and said every one of these.
+    /// Asserts that the command failed with this exit code and printed each of these texts.
     pub(crate) fn failure(self, code: i32, said: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
         for text in said {
@@ -195,7 +196,7 @@ impl Run {
         self
     }
 
-    /// What follows `name` on its line of stdout.
+    /// The text after `name` on its line of stdout.
     pub(crate) fn value(&self, name: &str) -> &str {
         let value = self.stdout.lines().find_map(|line| line.strip_prefix(name));
         value
@@ -214,7 +215,7 @@ impl From<Output> for Run {
     }
 }
 
-/// A bench in which a network was trained once, to be read by every test.
+/// A bench with a trained network, created once and shared read-only by all tests.
 pub(crate) fn trained() -> &'static Bench {
     static TRAINED: OnceLock<(Bench, Run)> = OnceLock::new();
     &TRAINED
@@ -228,7 +229,7 @@ pub(crate) fn trained() -> &'static Bench {
         .0
 }
 
-/// What the training in [`trained`] said.
+/// The output of the training in [`trained`].
 pub(crate) fn training() -> Run {
     let read = |name| std::fs::read_to_string(trained().path(name)).unwrap();
     Run {
@@ -238,7 +239,7 @@ pub(crate) fn training() -> Run {
     }
 }
 
-/// The weights trained there.
+/// The weights of that training.
 pub(crate) fn trained_weights() -> String {
     weights_in(&trained().path("run")).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! What lies among the user's images and is not what it should be.
+//! Invalid files among the user's images.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn spoil(bench: &Bench, folder: &str, count: usize) {
     }
 }
 
-/// Trains with so large a share of bad images.
+/// Trains with this limit on the share of bad images.
 fn train_with_limit(bench: &Bench, limit: &str) -> Run {
     let limit = format!("data.bad_image_limit={limit}");
     bench.train_folder(&["--set", &limit, "--set", "train.drop_last=false"])
@@ -104,7 +104,7 @@ fn evaluation_tells_of_bad_images_by_class_and_ends_where_they_are_too_many() {
 }
 
 #[test]
-fn splits_with_other_usual_names_are_used_and_what_is_not_is_named() {
+fn other_split_names_are_used_and_unused_folders_reported() {
     let bench = Bench::new();
     bench.two_classes();
     fs::rename(bench.path("images/val"), bench.path("images/Valid")).unwrap();
@@ -137,8 +137,8 @@ mod unix {
 
     use super::*;
 
-    /// A pipe to which somebody writes once that it is no image: a program that reads it by mistake comes to its end,
-    /// so that a test fails where it would wait forever.
+    /// A pipe with a writer that sends one invalid image. A program that reads it by mistake finishes, so that a test
+    /// fails instead of waiting forever.
     struct Pipe {
         path: PathBuf,
         writer: Option<JoinHandle<()>>,
@@ -149,9 +149,9 @@ mod unix {
             assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
             let to = path.to_owned();
             let writer = thread::spawn(move || {
-                // Waits until somebody opens the pipe to read from it.
+                // Waits until a reader opens the pipe.
                 let mut pipe = fs::File::options().write(true).open(to).unwrap();
-                // Fails where the reader is gone already, as it should be.
+                // Fails, as it should, if the reader has closed the pipe.
                 let _ = pipe.write_all(b"no image");
             });
             Self {
@@ -163,7 +163,7 @@ mod unix {
 
     impl Drop for Pipe {
         fn drop(&mut self) {
-            // Opened for both, a pipe waits for nobody: the writer goes on.
+            // Opening a pipe for both reading and writing does not block, and lets the writer continue.
             let open = fs::File::options().read(true).write(true).open(&self.path);
             if let (Ok(_open), Some(writer)) = (open, self.writer.take()) {
                 let _ = writer.join();
@@ -253,7 +253,7 @@ mod unix {
     }
 }
 
-/// A JPEG that was cut in the middle is a bad image for every command, unless it is asked for.
+/// A truncated JPEG is a bad image for every command, unless truncated images are allowed.
 #[test]
 fn a_cut_image_is_used_only_where_that_is_asked_for() {
     let bench = Bench::new();
@@ -279,7 +279,7 @@ fn a_cut_image_is_used_only_where_that_is_asked_for() {
         .success();
     let said = "1 image lacks data at its end";
     assert!(run.stderr.contains(said), "{}", run.stderr);
-    // Not even a later run takes it from the decoded images on disk.
+    // A later run does not take it from the cache of decoded images either.
     std::fs::rename(bench.path("run"), bench.path("accepted")).unwrap();
     let run = bench.train_folder(&[]).success();
     assert!(run.stderr.contains("left out 1 image "), "{}", run.stderr);

@@ -1,4 +1,4 @@
-//! Networks for other programs.
+//! Export to other programs.
 
 use crate::bench::{Bench, trained_weights};
 
@@ -25,7 +25,7 @@ fn an_onnx_file_is_written_once_it_agrees_with_us() {
         "digits/4",
     ];
     let run = bench.run(&[&export[..], &more].concat()).success();
-    // Every second of the 23 digits, besides four images that are made up.
+    // Every second of the 23 digits, and four generated images.
     assert!(run.value("largest difference").ends_with("on 16 images"));
     let file = std::fs::read(bench.path("all.onnx")).unwrap();
     let holds = |text: &str| {
@@ -34,7 +34,7 @@ fn an_onnx_file_is_written_once_it_agrees_with_us() {
     };
     assert!(holds("HardSwish") && holds("probabilities") && holds("image_size"));
     assert!(!holds("BatchNormalization"));
-    // An equal network is an equal file.
+    // Equal networks give equal files.
     bench
         .run(&[&export[..], &["again.onnx"]].concat())
         .success();
@@ -51,10 +51,13 @@ fn a_wrong_export_is_refused_by_name() {
     export(&[&weights, "--to", "tflite", "--out", "x"]).failure(2, &["tflite", "onnx"]);
     export(&[&weights, "--to", "onnx"]).failure(2, &["--out"]);
     export(&["none.safetensors", "--to", "onnx", "--out", "x"]).failure(1, &["none.safetensors"]);
-    // Before the work: the images are no images.
+    // Before the work starts: the output folder is missing, and the image is invalid.
     std::fs::write(bench.path("broken.png"), "no image").unwrap();
     let nowhere = ["--out", "no/x.onnx", "--check-images", "broken.png"];
-    export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(1, &["no/x.onnx"]);
+    export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(
+        1,
+        &["cannot write no/x.onnx: there is no folder no; make it first"],
+    );
     let images = ["--check-images", "void"];
     export(&[&[&weights[..], "--to", "onnx", "--out", "x"], &images[..]].concat())
         .failure(1, &["void"]);

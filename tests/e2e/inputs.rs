@@ -1,4 +1,4 @@
-//! Wrong input is refused by name, with the right exit code.
+//! Wrong input is refused with its name and the right exit code.
 
 use crate::bench::{Bench, Run, project, trained, trained_weights};
 
@@ -165,7 +165,7 @@ fn settings_that_show_late_are_settings_still() {
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_no_text_is_refused_where_it_is_ours() {
+fn our_variables_must_be_text() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let bench = Bench::new();
@@ -228,13 +228,13 @@ fn an_unreadable_image_is_skipped_or_fatal_as_set() {
 fn weights_of_another_kind_are_refused() {
     let bench = Bench::new();
     bench.two_classes();
-    // Weights of ten digits meet a folder with a class they do not know.
+    // A folder with a class outside the weights' ten digits.
     bench.copy_images("images/test/3", "letters/x", 1);
     let weights = trained_weights();
     bench
         .run(&["evaluate", "--weights", &weights, "--data", "letters"])
         .failure(1, &["letters/x", "`x`"]);
-    // Weights of a small network are no start for a large one.
+    // A small network's weights cannot initialise a large one.
     let set = format!("model.pretrained={weights}");
     bench
         .train_folder(&["--set", "model.name=mobilenet_v3_large", "--set", &set])

@@ -1,4 +1,4 @@
-//! Everything through the real binary. Each test has a folder of its own.
+//! End-to-end tests through the binary. Each test has its own folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,6 +8,7 @@ mod data;
 mod export;
 mod inputs;
 mod messages;
+mod published;
 mod recipe;
 mod run;
 mod shell;

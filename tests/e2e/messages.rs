@@ -1,9 +1,9 @@
-//! Messages: each cause once, short lists, and nothing that a terminal obeys.
+//! Messages: each cause once, short lists, and no terminal control characters.
 
 use crate::bench::{Bench, Run, trained_weights};
 
 #[test]
-fn no_error_says_the_same_cause_twice() {
+fn no_error_repeats_a_cause() {
     let bench = Bench::new();
     bench.two_classes();
     std::fs::write(bench.path("file"), "text").unwrap();
@@ -61,9 +61,13 @@ fn no_error_says_the_same_cause_twice() {
 #[test]
 fn a_file_that_is_missing_is_named_with_its_cause() {
     let bench = Bench::new();
-    bench
-        .run(&["inspect", "none.safetensors"])
-        .failure(1, &["error: cannot access none.safetensors: No such file"]);
+    bench.run(&["inspect", "none.safetensors"]).failure(
+        1,
+        &[
+            "error: none.safetensors: no such file",
+            "classify fetch weights",
+        ],
+    );
     bench.run(&["train", "--config", "none.toml"]).failure(
         2,
         &["error: cannot read the configuration none.toml: No such file"],
@@ -83,7 +87,7 @@ fn weights_that_do_not_know_a_class_come_with_the_remedy() {
 }
 
 #[test]
-fn what_needs_too_much_is_refused() {
+fn requests_for_too_many_resources_are_refused() {
     let bench = Bench::new();
     let weights = trained_weights();
     let evaluate = |flag, value| {
@@ -126,7 +130,7 @@ fn renamed(weights: &str, names: &[&str]) -> Vec<u8> {
 
 #[cfg(unix)]
 #[test]
-fn names_from_files_give_a_terminal_no_orders() {
+fn names_from_files_contain_no_terminal_controls() {
     let bench = Bench::new();
     bench.two_classes();
     let broken = bench.path("images/train/0/\u{1b}]0;x.png");
@@ -153,7 +157,7 @@ fn names_from_files_give_a_terminal_no_orders() {
         "images/val",
     ];
     is_plain(bench.run(&evaluate)).failure(1, &[plain]);
-    // One of ten classes, which no image is of.
+    // The tenth class has no images.
     let names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9\u{1b}[2J"];
     std::fs::write(
         bench.path("odd.safetensors"),
@@ -165,4 +169,35 @@ fn names_from_files_give_a_terminal_no_orders() {
     assert!(left_out.contains("9\\u{1b}[2J"), "{left_out}");
     let sets = ["--set", "data.root=images\u{1b}[2J"];
     is_plain(bench.train_folder(&sets)).failure(1, &["images\\u{1b}[2J"]);
+}
+
+#[test]
+fn a_folder_of_splits_is_not_one_of_classes() {
+    let bench = Bench::new();
+    for split in ["train", "test"] {
+        bench.copy_images("images/val/0", &format!("photos/{split}/0"), 2);
+    }
+    let weights = trained_weights();
+    let evaluate = |data| bench.run(&["evaluate", "--weights", &weights, "--data", data]);
+    evaluate("photos").failure(1, &["photos holds splits", "--data photos/test"]);
+    evaluate("photos/test").success();
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_no_folder() {
+    let bench = Bench::new();
+    bench.two_classes();
+    // Weights of another model: found out when the folder of the run is there.
+    std::fs::copy(trained_weights(), bench.path("w.safetensors")).unwrap();
+    let sets = [
+        "data.source=folder",
+        "data.root=images",
+        "data.batch_size=8",
+        "model.name=mobilenet_v2",
+        "model.pretrained=w.safetensors",
+    ];
+    let mut arguments = vec!["train"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    bench.run(&arguments).failure(1, &["w.safetensors"]);
+    assert!(!bench.path("runs").exists());
 }

@@ -1,4 +1,4 @@
-//! Finding a rate, folds, ensembles, and other people's configurations.
+//! The search for a learning rate, cross-validation, ensembles, and imported configurations.
 
 use std::fs;
 
@@ -71,14 +71,14 @@ fn folds_make_an_ensemble() {
             "--data",
             "images/val",
         ])
-        .failure(1, &["no ensemble", "classes differ"]);
+        .failure(1, &["cannot form an ensemble", "classes differ"]);
 }
 
 #[test]
-fn folds_are_made_of_what_csv_files_list() {
+fn folds_use_the_images_in_csv_files() {
     let bench = Bench::new();
     bench.two_classes();
-    // Of the second class there are too few to hold some out.
+    // The second class has too few images for a held-out part.
     let mut text = "path,label\n".to_owned();
     for (class, count) in [("0", 12), ("1", 6)] {
         let folder = bench.path("images/train").join(class);
@@ -113,13 +113,13 @@ fn folds_are_made_of_what_csv_files_list() {
 fn an_interrupted_range_test_ends_with_130() {
     let bench = Bench::new();
     bench.two_classes();
-    // Such rates change nothing, so that the loss never ends the test.
+    // Rates too small to change anything, so that the loss never ends the search.
     let arguments = [
         "lr-find", "--from", "1e-12", "--to", "1e-10", "--steps", "1000000",
     ];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
     let run = interrupted(&mut command, "training ").failure(130, &["stopping after this batch"]);
-    // There is a curve, unless it was interrupted before the first step.
+    // The curve exists unless the search was interrupted before its first step.
     let folder = bench.path("runs/lr-find-001");
     assert_eq!(
         folder.join("lr-find.svg").is_file(),
@@ -136,10 +136,8 @@ fn the_folds_before_an_interruption_are_reported() {
     let arguments = ["cross-validate", "--run-dir", "run", "--folds", "12"];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
     command.args(["--set", "train.epochs=60"]);
-    interrupted(&mut command, "wrote run/fold-2").failure(
-        130,
-        &["folds that were finished are in run/cross-validation.json"],
-    );
+    interrupted(&mut command, "wrote run/fold-2")
+        .failure(130, &["finished folds are in run/cross-validation.json"]);
     let report = fs::read_to_string(bench.path("run/cross-validation.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let folds = report["folds"].as_array().unwrap().len();
@@ -172,11 +170,11 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
         run.stderr
     );
     assert!(
-        run.stderr.contains("only Python can tell"),
+        run.stderr.contains("only Python can compute"),
         "{}",
         run.stderr
     );
-    // It gets as far as looking for the images.
+    // The run fails only at the search for images.
     bench
         .run(&["train", "--config", "my.toml"])
         .failure(1, &["data/train"]);

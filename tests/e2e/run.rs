@@ -1,4 +1,4 @@
-//! Training runs: what they print, write, repeat and survive.
+//! Training runs: output, files, reproducibility and failures.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use crate::bench::{
 };
 
 #[test]
-fn a_run_learns_and_leaves_what_the_map_says() {
+fn a_run_learns_and_leaves_the_documented_files() {
     let accuracy: f64 = training().value("test accuracy").parse().unwrap();
     assert!(
         accuracy > 0.4,
@@ -39,7 +39,7 @@ fn a_run_learns_and_leaves_what_the_map_says() {
 }
 
 #[test]
-fn what_goes_into_a_pipe_has_no_control_characters() {
+fn piped_output_has_no_control_characters() {
     let run = training();
     for text in [&run.stdout, &run.stderr] {
         let odd = text.chars().find(|c| c.is_control() && *c != '\n');
@@ -119,7 +119,7 @@ fn settings_are_layered() {
 }
 
 #[test]
-fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
+fn a_second_run_takes_the_next_folder() {
     let bench = Bench::new();
     bench.two_classes();
     let train = || {
@@ -129,7 +129,7 @@ fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
     };
     assert!(train().value("weights").starts_with("runs/folder-001/"));
     assert!(train().value("weights").starts_with("runs/folder-002/"));
-    // A named folder is never taken twice.
+    // A named folder is never reused.
     bench.train_folder(&[]).success();
     bench
         .train_folder(&[])
@@ -137,7 +137,7 @@ fn a_second_start_skips_what_is_there_and_takes_the_next_folder() {
 }
 
 #[test]
-fn what_was_refused_leaves_its_folder_to_the_next_run() {
+fn a_refused_run_leaves_its_folder_to_the_next() {
     let bench = Bench::new();
     bench.two_classes();
     for command in ["train", "lr-find", "cross-validate"] {
@@ -157,7 +157,7 @@ fn what_was_refused_leaves_its_folder_to_the_next_run() {
         }
     }
     bench.train_folder(&[]).success();
-    // Nothing of a run that came to something is touched.
+    // A run with results is never changed.
     let files = sorted(&bench.path("run"));
     bench.train_folder(&[]).failure(1, &["never overwrites"]);
     assert_eq!(sorted(&bench.path("run")), files);
@@ -181,7 +181,7 @@ fn of_runs_started_together_one_has_the_folder() {
     let (done, refused): (Vec<Run>, Vec<Run>) = runs.partition(|run| run.code == Some(0));
     assert_eq!(done.len(), 1);
     for run in refused {
-        // Another run's that goes on, or that is over by then.
+        // The folder is in use, or already has results.
         run.failure(1, &["run folder run", "choose"]);
     }
     weights_in(&bench.path("run"));
@@ -190,7 +190,7 @@ fn of_runs_started_together_one_has_the_folder() {
     assert_eq!(sorted(&bench.path("run")).len(), 3);
 }
 
-/// A disk on which small files have room, and weights have not.
+/// A disk with space for small files but not for weights.
 #[cfg(unix)]
 #[test]
 fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
@@ -223,7 +223,7 @@ fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
     assert_eq!(sorted(&bench.path("run")).len(), 2);
 }
 
-/// Where MNIST cannot be had, the sample stands in, loudly.
+/// If MNIST is unavailable, the run uses the sample and reports it.
 #[test]
 fn without_mnist_the_sample_is_trained_on_and_said_so() {
     let bench = Bench::new();
@@ -255,7 +255,7 @@ fn without_mnist_the_sample_is_trained_on_and_said_so() {
         assert_eq!(warnings.count(), 2, "{}", run.stderr);
     }
 
-    // Fashion-MNIST has no sample to stand in.
+    // Fashion-MNIST has no sample.
     let mut command = bench.command(&["train", "--set", "data.source=fashion-mnist"]);
     Run::of(close_network(&mut command)).failure(1, &["cannot fetch fashion-mnist", "by hand"]);
 }

@@ -1,8 +1,8 @@
-//! What a shell, `man` and the log variable get.
+//! Completions, man pages and the log variable.
 
 use crate::bench::Bench;
 
-/// Every command, as `--help` lists them.
+/// Every command in the list of `--help`.
 fn commands(bench: &Bench) -> Vec<String> {
     let help = bench.run(&["--help"]).success().stdout;
     let list = help.split("Commands:").nth(1).unwrap();
@@ -49,7 +49,7 @@ fn every_command_has_a_man_page() {
 }
 
 #[test]
-fn the_log_variable_chooses_what_is_said() {
+fn the_log_variable_sets_the_log_level() {
     let bench = Bench::new();
     bench.two_classes();
     let run = |filter: &str| {

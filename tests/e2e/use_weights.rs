@@ -59,8 +59,8 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     assert_eq!(predict("again"), csv);
 }
 
-/// The test after training keeps its images as training does; an evaluation makes no file of
-/// its own, and says so where the one it finds is no good.
+/// The test after training caches its images like training. An evaluation never writes a cache, and
+/// reports an unusable one.
 #[test]
 fn an_evaluation_reads_the_decoded_images_that_a_run_has_kept() {
     const KEPT: &str = "images/.classify-cache/test-32.pixels";
@@ -129,7 +129,8 @@ fn predictions_that_cannot_be_written_show_before_the_images() {
     assert_eq!(crate::bench::sorted(&bench.path("out")).len(), 1);
 }
 
-/// Programs find names again as they are; a person is told of those that a spreadsheet computes.
+/// Names are written unchanged for other programs; a warning lists those that a spreadsheet would
+/// run as formulas.
 #[test]
 fn names_like_formulas_are_written_as_they_are_with_a_warning() {
     let bench = Bench::new();
@@ -139,7 +140,7 @@ fn names_like_formulas_are_written_as_they_are_with_a_warning() {
     std::fs::rename(&images[1], bench.path("a/@2.png")).unwrap();
     let names: String = (0..10).map(|class| format!("=name({class})\n")).collect();
     std::fs::write(bench.path("names.txt"), names).unwrap();
-    // A killed process left it.
+    // A temporary of a killed process.
     std::fs::create_dir(bench.path("out")).unwrap();
     std::fs::write(bench.path("out/.unfinished-a1b2c3"), "half").unwrap();
     let weights = trained_weights();
@@ -161,7 +162,7 @@ fn names_like_formulas_are_written_as_they_are_with_a_warning() {
 }
 
 #[test]
-fn inspect_shows_what_the_file_says_of_itself() {
+fn inspect_shows_the_metadata() {
     let run = Bench::new().run(&["inspect", &trained_weights()]).success();
     assert_eq!(run.value("model"), "mobilenet_v3_small");
     assert_eq!(run.value("classes"), "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
@@ -179,7 +180,7 @@ fn inspect_shows_what_the_file_says_of_itself() {
     }
 }
 
-/// The trained weights, without a word of what they are.
+/// The trained weights without metadata.
 fn bare(bench: &Bench) -> String {
     let bytes = std::fs::read(trained_weights()).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();
@@ -194,7 +195,7 @@ fn bare(bench: &Bench) -> String {
 }
 
 #[test]
-fn what_is_assumed_of_weights_without_class_names_is_said() {
+fn assumptions_about_weights_without_class_names_are_reported() {
     let bench = Bench::new();
     let bare = bare(&bench);
     let test = trained().path("images/test").display().to_string();
@@ -252,9 +253,9 @@ fn what_is_assumed_of_weights_without_class_names_is_said() {
     );
 }
 
-/// Like `classify inspect W | head -1`.
+/// Like `classify inspect W | head -1`: a reader that closes the pipe early is not an error.
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     let bench = Bench::new();
     let weights = trained_weights();
     let mut child = bench

@@ -1,7 +1,7 @@
-//! `cargo xtask build-cost`: what a build from nothing costs.
+//! `cargo xtask build-cost`: the cost of a build from scratch.
 //!
-//! The figure that is held against a limit is the CPU time of the whole build divided by that of
-//! candle-core within it, so that it is about the same on a slow and on a fast machine.
+//! The figure checked against the limit is the CPU time of the whole build divided by that of
+//! candle-core within it. So it is about the same on slow and fast machines.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,17 +16,17 @@ use anyhow::{Context, Result, ensure};
 use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
-/// CPU time of the build, in CPU times of candle-core.
+/// CPU time of the build, in multiples of candle-core's.
 const LIMIT: f64 = 13.0;
-/// Bytes of the binary.
+/// Size of the binary in bytes.
 const LARGEST_BINARY: u64 = 20_000_000;
 const YARDSTICK: &str = "candle_core";
 
-/// The variable by which a rustc that runs through us knows where to write its time.
+/// The variable with the log file for the times, read by this program as a wrapper of rustc.
 const LOG: &str = "XTASK_BUILD_COST_LOG";
 
-/// Builds `classify` in a folder of its own, emptied first; the binary stays there. Then runs
-/// README's first command with it, on the sample of MNIST.
+/// Builds `classify` in a separate, empty folder; the binary stays there. Then runs the README's
+/// first command with it, on the sample of MNIST.
 pub(crate) fn measure() -> Result<()> {
     let target = target_dir()?.join("cold");
     if target.exists() {
@@ -63,7 +63,7 @@ pub(crate) fn measure() -> Result<()> {
     first_command(&binary)?;
     ensure!(
         ratio <= LIMIT,
-        "a build from nothing costs {ratio:.1} times what candle-core alone does, at most {LIMIT} \
+        "a build from scratch costs {ratio:.1} times what candle-core alone does, at most {LIMIT} \
          are allowed: see which crates grew, and Cargo.toml's profiles"
     );
     ensure!(
@@ -74,7 +74,7 @@ pub(crate) fn measure() -> Result<()> {
     Ok(())
 }
 
-/// `classify train` on the sample, with everything it writes in a folder of its own.
+/// Runs `classify train` on the sample, with all output in a temporary folder.
 fn first_command(binary: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let root = root()?;
@@ -93,8 +93,8 @@ fn first_command(binary: &Path) -> Result<()> {
     run(&mut train)
 }
 
-/// Where a variable says so: runs the compiler that cargo asks for, notes its CPU time, and
-/// returns its exit code.
+/// If the variable is set: runs the compiler that cargo requested, logs its CPU time, and returns
+/// its exit code.
 pub(crate) fn as_rustc_wrapper() -> Option<Result<ExitCode>> {
     Some(compile(env::var_os(LOG)?))
 }
@@ -109,7 +109,7 @@ fn compile(log: OsString) -> Result<ExitCode> {
         .skip_while(|word| *word != "--crate-name")
         .nth(1);
     if let Some(name) = name {
-        // One short line in one write, so that compilers side by side do not mix theirs.
+        // One short line in one write, so that parallel compilers do not mix their lines.
         let line = format!("{} {}\n", children_seconds()?, name.to_string_lossy());
         let mut file = OpenOptions::new().create(true).append(true).open(log)?;
         file.write_all(line.as_bytes())?;
@@ -119,22 +119,22 @@ fn compile(log: OsString) -> Result<ExitCode> {
     ))
 }
 
-/// CPU seconds of all processes that this one has started and seen end.
+/// CPU seconds of all finished child processes.
 fn children_seconds() -> Result<f64> {
     let path = "/proc/self/stat";
     let stat = fs::read_to_string(path).context("CPU time is read from /proc, which Linux has")?;
-    children_of(&stat).with_context(|| format!("{path} is not as proc(5) says"))
+    children_of(&stat).with_context(|| format!("{path} does not match proc(5)"))
 }
 
 /// `cutime` and `cstime`, in hundredths of a second; see proc(5).
 fn children_of(stat: &str) -> Option<f64> {
-    // The second field is a name in brackets, which may hold anything.
+    // The second field is a name in brackets, which may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
     Some((ticks(16)? + ticks(17)?) / 100.0)
 }
 
-/// Seconds by crate, of lines `seconds crate`.
+/// Seconds per crate, from lines `seconds crate`.
 fn sums(text: &str) -> Result<BTreeMap<&str, f64>> {
     let mut sums = BTreeMap::new();
     for line in text.lines() {

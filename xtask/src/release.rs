@@ -1,6 +1,5 @@
 //! `cargo xtask release`: from a clean tree to an archive and its checksum. The archive holds the
-//! program, linked statically where that can be done, its completions and man pages, and what
-//! else a user reads.
+//! program, statically linked if possible, its completions and man pages, and the user's documents.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
 use crate::tidy::files;
 
-/// What goes with the binary: files, or folders ending in `/`.
+/// The files beside the binary; folders end in `/`.
 const PACKED: [&str; 6] = [
     "README.md",
     "CHANGELOG.md",
@@ -72,12 +71,11 @@ pub(crate) fn release() -> Result<()> {
     Ok(())
 }
 
-/// A release build that needs nothing of the machine it will run on, where the target can do
-/// that; its path.
+/// Builds a release that needs no libraries of the target machine, if possible; returns its path.
 fn build(host: &str) -> Result<PathBuf> {
     let mut build = cargo(&["build", "--release", "--locked", "-p", "cli"])?;
     let is_static = host.ends_with("-linux-gnu") || host.ends_with("-linux-musl");
-    // With `--target` the flags are not those of build scripts and macros.
+    // With `--target` the flags do not apply to build scripts and macros.
     build.args(["--target", host]);
     if is_static {
         let variable = host.to_uppercase().replace('-', "_");
@@ -96,7 +94,7 @@ fn build(host: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The shared libraries that a program loads, as `ldd` lists them.
+/// The shared libraries that a program loads, from `ldd`.
 fn needed_libraries(binary: &Path) -> Result<String> {
     let listed = Command::new("ldd").arg(binary).output()?;
     let text = String::from_utf8_lossy(&listed.stdout);
@@ -107,7 +105,7 @@ fn needed_libraries(binary: &Path) -> Result<String> {
     Ok(libraries.collect::<Vec<_>>().join(", "))
 }
 
-/// Completions and man pages, which the program itself writes.
+/// Completions and man pages, written by the program itself.
 fn shell_files(binary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for (shell, file) in [
@@ -132,7 +130,7 @@ fn shell_files(binary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-/// A version without a heading of its own has no news, and is not released.
+/// A version without its own heading is not released.
 fn check_changelog(changelog: &str, version: &str) -> Result<()> {
     let headings = changelog
         .lines()
@@ -141,18 +139,18 @@ fn check_changelog(changelog: &str, version: &str) -> Result<()> {
     if versions.any(|found| found.trim_matches(['[', ']']) == version) {
         return Ok(());
     }
-    bail!("CHANGELOG.md has no heading `## {version}`; say what is new in it");
+    bail!("CHANGELOG.md has no heading `## {version}`; describe its changes there");
 }
 
-/// The target triple that rustc builds for.
+/// rustc's target triple.
 fn host() -> Result<String> {
     let text = output(Command::new("rustc").arg("-vV").current_dir(root()?))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
 }
 
-/// Writes `folder/<path>` for each entry, without times or owners: the same
-/// entries give the same bytes. The first entry is the program.
+/// Writes `folder/<path>` for each entry, without times or owners, so that equal entries give equal
+/// bytes. The first entry is the program.
 fn pack(archive: &Path, folder: &str, entries: &[(String, Vec<u8>)]) -> Result<()> {
     let file =
         File::create(archive).with_context(|| format!("cannot create {}", archive.display()))?;
@@ -168,7 +166,7 @@ fn pack(archive: &Path, folder: &str, entries: &[(String, Vec<u8>)]) -> Result<(
     Ok(())
 }
 
-/// Writes `<archive>.sha256`, as `sha256sum --check` reads it.
+/// Writes `<archive>.sha256`, in the format of `sha256sum --check`.
 fn write_checksum(archive: &Path) -> Result<String> {
     let digest = Sha256::digest(fs::read(archive)?);
     let sum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

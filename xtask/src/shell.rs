@@ -1,4 +1,4 @@
-//! Running other programs, and finding the workspace.
+//! Runs other programs, and finds the workspace.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn root() -> Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .context("xtask lies in no workspace")
+        .context("xtask is not in a workspace")
 }
 
-/// Where cargo puts what it builds: CARGO_TARGET_DIR, else `target`.
+/// cargo's target folder: CARGO_TARGET_DIR, else `target`.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root()?.join(dir),
@@ -21,12 +21,12 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     })
 }
 
-/// The cargo that runs us, in the workspace's root.
+/// The cargo that runs this program, in the workspace's root.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()?);
-    // What cargo told us of this package is not for the packages it builds now: some
-    // build scripts look, and would build anew whenever we and a person take turns.
+    // cargo sets variables that describe this package. Some build scripts read them, and would
+    // rebuild whenever xtask and a direct cargo call alternate.
     for (name, _) in env::vars_os() {
         let told = |start| name.to_string_lossy().starts_with(start);
         if told("CARGO_PKG_") || told("CARGO_MANIFEST_") {
@@ -36,7 +36,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Says what it runs, runs it, and fails where it fails.
+/// Prints a command, runs it, and fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", line(command));
     let status = command
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a program writes to stdout, trimmed; its stderr is ours.
+/// A program's stdout, trimmed; its stderr is passed on.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(std::process::Stdio::inherit())

@@ -30,8 +30,8 @@ pub(crate) fn probabilities(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?)
 }
 
-/// Refuses rows of logits that are no numbers: no class is the largest of them. `image` names the
-/// image of a row.
+/// Refuses rows of logits that are not finite, since no class is the largest of them. `image` names
+/// the image of a row.
 ///
 /// # Errors
 /// [`Error::NonFiniteAnswer`] with the first one.
@@ -45,8 +45,7 @@ pub fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Resu
     Ok(())
 }
 
-/// Logarithms of the mean of the probabilities that several logits stand for; a single one is
-/// left as it is.
+/// Logarithms of the mean probabilities of several logits; a single one is returned unchanged.
 pub(crate) fn mean(mut logits: Vec<Tensor>) -> Result<Tensor> {
     if logits.len() == 1 {
         return Ok(logits.remove(0));

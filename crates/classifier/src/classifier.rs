@@ -108,7 +108,7 @@ impl Classifier {
         let (ours, theirs) = (self.metadata(), other.metadata());
         let differs = |what: String| Err(Error::Ensemble(what));
         if ours.class_order != theirs.class_order {
-            return differs("one of them names its classes, and another one does not".to_owned());
+            return differs("one of them has class names, and another has none".to_owned());
         }
         if ours.class_names != theirs.class_names {
             return differs(format!(

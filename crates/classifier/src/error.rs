@@ -1,4 +1,4 @@
-/// What can go wrong between a weights file and an answer.
+/// Errors between a weights file and an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,14 +41,14 @@ pub enum Error {
         /// Number of outputs.
         outputs: usize,
     },
-    /// Networks that cannot answer together.
+    /// Networks that do not form an ensemble.
     #[error(
-        "these weights make no ensemble: {0}; expected networks for the same classes and images"
+        "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
     )]
     Ensemble(String),
-    /// A network's answer to an image is no number.
+    /// A logit of an image is not finite.
     #[error(
-        "a logit of {image} is {logit}, which is no answer: the numbers of these weights are too large for it, as after a training that diverged; use other weights, or f32 if precision is another"
+        "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
     )]
     NonFiniteAnswer {
         /// The image.

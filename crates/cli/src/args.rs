@@ -1,19 +1,20 @@
-//! The command line as it is typed. Nothing is interpreted here.
+//! The command line, without interpretation of its values.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mobilenet::Precision;
 use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
 
-/// Trains, measures and uses MobileNetV3 image classifiers.
+/// Train, evaluate and use MobileNetV3 image classifiers.
 #[derive(Debug, Parser)]
 #[command(name = "classify", version, propagate_version = true, after_help = ROOT_EXAMPLE)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Log more (-v: debug, -vv: trace); the RUST_LOG variable says it in detail.
+    /// Log more (-v: debug, -vv: trace); RUST_LOG sets levels by target.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -40,14 +41,49 @@ Examples:
   classify predict --weights W --out out photos/
   classify export --weights W --to onnx --out model.onnx";
 
-/// Bring a data set's IDX files to the disk, verified.
+/// Bring a data set's IDX files, or published weights, to the disk, verified.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  classify fetch fashion-mnist --dir data/fashion-mnist/idx")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  classify fetch fashion-mnist --dir data/fashion-mnist/idx
+  classify fetch weights mobilenet_v2"
+)]
 pub(crate) struct FetchArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<FetchCommand>,
     /// mnist or fashion-mnist
     #[arg(default_value = "mnist", value_parser = dataset)]
     pub(crate) dataset: mnist_data::DatasetName,
     /// Folder for the files [default: idx in data/DATASET]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FetchCommand {
+    Weights(FetchWeightsArgs),
+}
+
+/// Bring ImageNet weights that torchvision publishes into the cache, verified.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify fetch weights mobilenet_v2
+  classify train --config configs/finetune.toml --set model.pretrained=mobilenet_v2
+
+A model's name means torchvision's IMAGENET1K_V1; a file's name, such as mobilenet_v2-7ebf99e0,
+means that file. The cache is classify/weights in XDG_CACHE_HOME [default: ~/.cache; on macOS
+~/Library/Caches, on Windows %LOCALAPPDATA%]. model.pretrained, --weights and inspect find files
+there by either name. Nothing that is there is overwritten.")]
+pub(crate) struct FetchWeightsArgs {
+    /// Name of a model or of a file: mobilenet_v3_small, mobilenet_v3_large, mobilenet_v2,
+    /// efficientnet_b0 to b4, resnet18, resnet34, resnet50
+    #[arg(value_name = "NAME")]
+    pub(crate) name: mnist_data::PublishedWeights,
+    /// Folder for the file [default: the cache]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
 }
@@ -60,41 +96,57 @@ pub(crate) struct UnpackArgs {
     pub(crate) idx_dir: PathBuf,
     /// Folder for train, val and test
     pub(crate) out_dir: PathBuf,
-    /// Name the class folders as this data set does, instead of by number
+    /// Name the class folders after this data set's classes, instead of by number
     #[arg(long, value_parser = dataset)]
     pub(crate) classes_of: Option<mnist_data::DatasetName>,
     /// Training images that become the validation split
     #[arg(long, default_value_t = 1000)]
     pub(crate) validation: usize,
-    /// Draw the validation split evenly from the classes, by this seed, instead of taking the last images
+    /// Draw the same share of every class for the validation split, by this seed, instead of taking the
+    /// last images
     #[arg(long, value_name = "SEED")]
     pub(crate) stratified: Option<u64>,
 }
 
-/// Train, then measure on the test split.
+/// Train, then evaluate on the test split.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  classify train
+  classify train photos/
+  classify train photos/ --time-budget 30m
+  classify train                             MNIST, as configs/mnist.toml says
   classify train --config configs/mnist-224.toml --set data.limit=640 --set train.epochs=1
 
-Settings are layered: defaults < file < CLASSIFY_* variables < --set.
+PHOTOS holds train, val and test with a folder for each class, or the class folders alone: then 70 %
+of each class is trained on, 15 % chooses the best epoch and 15 % gives the final score. It may also
+be a CSV file with the columns path and label. The settings are chosen by the photos and printed.
+
+Settings are layered: defaults < those for the photos < file < CLASSIFY_* variables < --set.
 CLASSIFY_TRAIN__EPOCHS=3 is the same as --set train.epochs=3.")]
 pub(crate) struct TrainArgs {
+    /// Folder of photos, or a CSV file that lists them
+    #[arg(value_name = "PHOTOS", group = "images")]
+    pub(crate) photos: Option<PathBuf>,
+    /// The same as PHOTOS
+    #[arg(long, value_name = "PHOTOS", group = "images")]
+    pub(crate) data: Option<PathBuf>,
+    /// Time for the whole run, such as 90s, 10m or 2h: image size and epochs are chosen to fit
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "images")]
+    pub(crate) time_budget: Option<Duration>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
 
-/// What a run is made from, and where it goes.
+/// A run's configuration and folder.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Configuration file [default: configs/mnist.toml, where it exists]
+    /// Configuration file [default: configs/mnist.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Override one setting; a value that is no TOML is taken as text
+    /// Override one setting; a value that is not valid TOML is text
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Folder of the run [default: the next number in runs]
+    /// Folder of the run [default: the next free number in runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 }
@@ -105,8 +157,8 @@ pub(crate) struct RunArgs {
 Example:
   classify lr-find --config configs/finetune.toml
 
-Writes lr-find.csv (learning_rate,loss,smoothed_loss) and lr-find.svg. The rate suggested is the
-one at which the smoothed loss falls steepest: a peak for one_cycle, a start for others.")]
+Writes lr-find.csv (learning_rate,loss,smoothed_loss) and lr-find.svg. The suggested rate is where
+the smoothed loss falls most steeply: use it as the peak of one_cycle, or the start of others.")]
 pub(crate) struct LrFindArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
@@ -116,37 +168,37 @@ pub(crate) struct LrFindArgs {
     /// The last rate
     #[arg(long, value_name = "RATE", default_value_t = 1.0)]
     pub(crate) to: f64,
-    /// Optimizer steps from one to the other
+    /// Number of optimizer steps
     #[arg(long, default_value_t = 100)]
     pub(crate) steps: usize,
 }
 
-/// Train once for each fold of the images, and tell the mean and the spread of the figures.
+/// Train once per fold of the images, and report the mean and standard deviation of the scores.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   classify cross-validate --folds 5 --config configs/finetune.toml
 
-The images of train and, where there is one, val are divided anew, with the same share of each
-class in each fold; data.sample_weights are about the images of both. cross-validation.json tells
-of every finished fold. The folds' weights can answer together: classify evaluate --weights A
---weights B …")]
+Divides the images of train and, if present, val into folds with the same share of each class;
+data.sample_weights apply to both. cross-validation.json reports every finished fold. The folds'
+weights can form an ensemble: classify evaluate --weights A --weights B …")]
 pub(crate) struct CrossValidateArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Number of folds, and of runs
+    /// Number of folds and runs
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) folds: u16,
-    /// Decides which image is in which fold
+    /// Seed of the division into folds
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }
 
-/// Measure weights on labelled images.
+/// Evaluate weights on labelled images.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
 pub(crate) struct EvaluateArgs {
-    /// Weights file, of any origin; of several, the mean of their probabilities counts
+    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
+    /// probabilities counts
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder with one sub-folder per class, or a CSV file with the columns path and label
@@ -155,8 +207,8 @@ pub(crate) struct EvaluateArgs {
     /// Print everything as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// The share of the images that may be left out because they cannot be read; one always may,
-    /// unless this is 0, and no class may lose all its images
+    /// Largest share of unreadable images to leave out; one image may always be left out, unless
+    /// this is 0, and no class may lose all its images
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]
     pub(crate) bad_image_limit: f64,
     #[command(flatten)]
@@ -170,40 +222,41 @@ Example:
   classify predict --weights W --out out photos/
 
 Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
-to its input; with several inputs, the input comes in front. Ids and class names are written as
-they are: import them as text into a spreadsheet, which may take one for a formula.")]
+to its input; with several inputs, it begins with the input. Ids and class names are written
+unchanged: import them into a spreadsheet as text, since it may take one for a formula.")]
 pub(crate) struct PredictArgs {
-    /// Weights file, of any origin; of several, the mean of their probabilities counts
+    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
+    /// probabilities counts
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder for predictions.csv
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Images, or folders that are searched for images
+    /// Images, or folders to search for images
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) inference: InferenceArgs,
 }
 
-/// What files from elsewhere do not say.
+/// Overrides for metadata that a weights file lacks.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {
-    /// Resize images to so many pixels a side [default: what the weights say, else 224]
+    /// Resize images to this many pixels a side [default: the size in the weights file, else 224]
     #[arg(long, value_name = "PIXELS", value_parser = at_most::<MAX_IMAGE_SIZE>)]
     pub(crate) image_size: Option<NonZeroUsize>,
-    /// Text file of class names, a line each, in the order of the outputs [default: what the
-    /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
-    /// numbers serve elsewhere]
+    /// Text file with one class name per line, in the order of the outputs [default: the names in
+    /// the weights file; else evaluate uses the folder or label names, sorted as text, and other
+    /// commands use numbers]
     #[arg(long, value_name = "FILE")]
     pub(crate) classes: Option<PathBuf>,
-    /// The weights come from TensorFlow, as timm's tf_ models do: "same" padding, epsilon 0.001,
-    /// mean and deviation 0.5
+    /// The weights come from TensorFlow, like timm's tf_ models: "same" padding, epsilon 0.001,
+    /// mean and standard deviation 0.5
     #[arg(long)]
     pub(crate) tensorflow: bool,
 }
 
-/// How a trained network is run.
+/// Options for running a trained network.
 #[derive(Debug, Args)]
 pub(crate) struct InferenceArgs {
     #[command(flatten)]
@@ -214,32 +267,32 @@ pub(crate) struct InferenceArgs {
     /// f32, bf16 (CPUs with AVX-512 BF16) or f16 (CUDA GPUs)
     #[arg(long, default_value = "f32")]
     pub(crate) precision: Precision,
-    /// CPU threads [default: one for each physical core]
+    /// CPU threads [default: one per physical core]
     #[arg(long, value_parser = at_most::<MAX_THREADS>)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, default_value = "64", value_parser = at_most::<MAX_BATCH_SIZE>)]
     pub(crate) batch_size: NonZeroUsize,
-    /// Average the answers to several views of each image
+    /// Average the predictions for several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none")]
     pub(crate) tta: Views,
-    /// Fail on an image that cannot be read, instead of leaving it out with a warning
+    /// Fail on an unreadable image, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Use images that lack data at their end, with a warning that counts them, instead of
-    /// refusing them
+    /// Use images that lack data at their end, with a warning that counts them, instead of refusing
+    /// them
     #[arg(long)]
     pub(crate) accept_truncated: bool,
 }
 
-/// The views of an image that is asked about.
+/// The views of an image for prediction.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Views {
     /// The image alone
     None,
     /// The image and its mirror image, for photographs
     Flip,
-    /// The image, and four times shifted by a 28th of its side, for digits
+    /// The image, and four copies shifted by a 28th of its side, for digits
     Shifts,
 }
 
@@ -253,17 +306,17 @@ impl From<Views> for mnist_data::TtaConfig {
     }
 }
 
-/// Show what a weights file holds.
+/// Show the contents of a weights file.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify inspect runs/mnist-001/*.safetensors")]
 pub(crate) struct InspectArgs {
-    /// Weights file, of any origin
+    /// Weights file, of any origin, or the name of fetched weights
     pub(crate) weights: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
 }
 
-/// Write a trained network for other programs, checked before it is kept.
+/// Export a trained network for other programs, and check the result.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -271,12 +324,11 @@ Examples:
   classify export --weights W --to torchvision --out model.safetensors
   classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
 
-An ONNX file takes f32 images [n, 3, h, w] and gives logits [n, classes]; its metadata name the
-classes, the image size, and the mean and standard deviation for the pixels. It is kept if rten
-computes from it what this program does. Of the others the lines of Python that load them are
-printed.")]
+An ONNX file takes f32 images [n, 3, h, w] and returns logits [n, classes]; its metadata has the
+classes, the image size, and the mean and standard deviation of the pixels. It is kept only if rten
+reproduces this program's logits. For other formats, Python code that loads the file is printed.")]
 pub(crate) struct ExportArgs {
-    /// Weights file
+    /// Weights file, or the name of fetched weights
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: PathBuf,
     /// Kind of file
@@ -287,23 +339,23 @@ pub(crate) struct ExportArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
-    /// ONNX: take u8 images [n, h, w, 3], resized, and normalise them in the graph
+    /// ONNX: take resized u8 images [n, h, w, 3], and normalise them in the graph
     #[arg(long)]
     pub(crate) preprocess: bool,
-    /// ONNX: give probabilities instead of logits
+    /// ONNX: return probabilities instead of logits
     #[arg(long)]
     pub(crate) softmax: bool,
-    /// ONNX: make batch normalisations part of their convolutions
+    /// ONNX: fold batch normalisations into their convolutions
     #[arg(long)]
     pub(crate) fold_batch_norm: bool,
-    /// ONNX: images, or folders of them, to check the file with besides made-up pictures
+    /// ONNX: images, or folders of them, for the check, besides generated images
     #[arg(long, value_name = "INPUT", num_args = 1..)]
     pub(crate) check_images: Vec<PathBuf>,
 }
 
-/// Translate the Python dictionary that configures a PyTorch project into a configuration file.
+/// Translate a PyTorch project's Python dictionary of settings into a configuration file.
 ///
-/// The file is read as text and never run. Keys that never did anything there are listed.
+/// The file is parsed as text and never run. Keys without effect in that project are listed.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify import-config config.py --out my.toml")]
 pub(crate) struct ImportConfigArgs {
@@ -314,7 +366,7 @@ pub(crate) struct ImportConfigArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// Print a script that completes classify's commands and options in a shell.
+/// Print a script for shell completion of classify's commands and options.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -333,12 +385,12 @@ pub(crate) struct ManArgs {
     pub(crate) dir: PathBuf,
 }
 
-/// What other programs read.
+/// The formats of an export.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ExportFormat {
     /// One file with graph and weights, for onnxruntime and many others
     Onnx,
-    /// Safetensors that torchvision's model of that name loads with strict=True
+    /// Safetensors that torchvision's model of the same name loads with strict=True
     Torchvision,
     /// Safetensors under timm's names
     Timm,
@@ -352,11 +404,23 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
-/// A whole number from 1 to what makes sense.
+/// A whole number from 1 to `MOST`.
 fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok();
     let number = number.filter(|number: &NonZeroUsize| number.get() <= MOST);
     number.ok_or_else(|| format!("expected a whole number, at least 1 and at most {MOST}"))
+}
+
+/// A time such as `90s`, `10m` or `1.5h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3600.0)];
+    let seconds = units.into_iter().find_map(|(unit, seconds)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number * seconds)
+    });
+    let time = seconds.filter(|seconds| (1.0..=1e9).contains(seconds));
+    time.map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a time of at least a second, such as 90s, 10m or 2h".to_owned())
 }
 
 fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

@@ -1,15 +1,15 @@
-//! Text from files, fit for a terminal.
+//! Escaping of text from files for a terminal.
 
 use std::borrow::Cow;
 
-/// Text that came from a file or an argument, fit for a terminal: control characters, and those
-/// that turn the direction of writing, are escaped, so that no file can move the cursor, change
-/// colours or hide a line. Line breaks too, for those who show one name on one line.
+/// Escapes text from a file or an argument for a terminal: control characters and those that change
+/// the writing direction. So no file can move the cursor, change colours or hide a line. Line
+/// breaks are escaped too, for output with one name per line.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     escaped_except(text, |_| false)
 }
 
-/// Escapes characters that a terminal obeys, but for those that are `kept`.
+/// Escapes characters that a terminal interprets, except those that are `kept`.
 pub(crate) fn escaped_except(text: &str, kept: fn(char) -> bool) -> Cow<'_, str> {
     let obeyed = |c: char| {
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -1,8 +1,8 @@
-//! Which errors are the user's settings (exit code 2), and which are all others (1).
+//! The exit code of an error: 2 for the user's settings, 1 for all others.
 
 use trainer::config::ConfigError;
 
-/// Whether arguments or configuration are at fault; each type of error says so itself.
+/// Whether arguments or configuration are at fault; each error type answers this itself.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     fn of<E: std::error::Error + Send + Sync + 'static>(
         error: &anyhow::Error,
@@ -95,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(is_usage(&error), expected, "{error:?}");
         }
-        // What was being done, said on top, changes nothing.
+        // Context on top of an error changes nothing.
         let unpacking = Err::<(), _>(setting()).context("cannot unpack a into b");
         assert!(is_usage(&unpacking.unwrap_err()));
     }

@@ -1,5 +1,5 @@
-//! What Ctrl-C does: in training it asks the run to end after the batch at hand;
-//! before and after there is nothing to save, and the process ends at once.
+//! Handling of Ctrl-C. In training it ends the run after the current batch. Before and after there
+//! is nothing to save, and the process ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::terminal::Terminal;
 
-/// Two flags that the signal's thread and the run share.
+/// Two flags shared by the signal's thread and the run.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -30,7 +30,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Runs the training, which looks at the flag between batches.
+    /// Runs the training, which checks the flag between batches.
     pub(crate) fn during<T>(&self, training: impl FnOnce(&AtomicBool) -> T) -> T {
         self.training.store(true, Ordering::SeqCst);
         let result = training(&self.asked);
@@ -38,12 +38,12 @@ impl Interrupt {
         result
     }
 
-    /// Whether somebody asked to stop, too late for the training to notice or not.
+    /// Whether a stop was requested, even too late for the training to notice.
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Notes a signal: the first one in training is a request, any other one the end.
+    /// Records a signal: the first one in training is a request, any other ends the process.
     fn ends_at_once(&self) -> bool {
         self.asked.swap(true, Ordering::SeqCst) || !self.training.load(Ordering::SeqCst)
     }
@@ -61,7 +61,7 @@ mod tests {
             assert!(asked.load(Ordering::SeqCst) && interrupt.was_asked());
             assert!(interrupt.ends_at_once());
         });
-        // Fetching, unpacking, and measuring on the test split.
+        // During fetching, unpacking, and evaluation on the test split.
         let interrupt = Interrupt::default();
         interrupt.during(|_| ());
         assert!(!interrupt.was_asked());

@@ -1,4 +1,4 @@
-//! Gathers the layers of a configuration: file, environment and `--set`.
+//! Collects the layers of a configuration: file, environment and `--set`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,25 +7,26 @@ use config::{Environment, Map, Source};
 use trainer::RunConfig;
 use trainer::config::{ConfigError, Layer};
 
-/// The file that is read where it exists and none is named.
+/// The default file, read if it exists.
 const DEFAULT_FILE: &str = "configs/mnist.toml";
 /// `CLASSIFY_TRAIN__EPOCHS` is `train.epochs`.
 const ENVIRONMENT_PREFIX: &str = "CLASSIFY";
-/// The layer of variables.
+/// The name of the environment's layer.
 const ENVIRONMENT: &str = "the CLASSIFY_* variables";
 
-/// Reads every layer and validates what they make together.
+/// Reads every layer and validates the result.
 pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, ConfigError> {
-    let environment = ours(std::env::vars_os())?;
     let default = Path::new(DEFAULT_FILE);
-    load_from(
-        file.or_else(|| default.exists().then_some(default)),
-        environment,
-        sets,
-    )
+    let file = file.or_else(|| default.exists().then_some(default));
+    RunConfig::from_layers(&user_layers(file, sets)?)
 }
 
-/// The `CLASSIFY_*` variables. Those of others may hold whatever they like.
+/// The layers that the user gives, lowest first: a file, the environment and `--set`.
+pub(crate) fn user_layers(file: Option<&Path>, sets: &[String]) -> Result<Vec<Layer>, ConfigError> {
+    layers_of(file, ours(std::env::vars_os())?, sets)
+}
+
+/// The `CLASSIFY_*` variables. Other variables may have any contents.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Map<String, String>, ConfigError> {
@@ -33,7 +34,7 @@ fn ours(
     let mut ours = Map::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
-        // The layer of variables does not mind letter case either.
+        // Letter case is ignored, as in the layer of variables.
         let key = name.to_lowercase();
         if !key.starts_with(&prefix) {
             continue;
@@ -41,7 +42,7 @@ fn ours(
         let value = value.into_string().map_err(|value| {
             refused(
                 format!("the variable {name}"),
-                format!("{value:?} is not UTF-8; expected text, so set it anew or unset it"),
+                format!("{value:?} is not UTF-8; expected text; change or unset it"),
             )
         })?;
         if ours.insert(key, value).is_some() {
@@ -54,11 +55,11 @@ fn ours(
     Ok(ours)
 }
 
-fn load_from(
+fn layers_of(
     file: Option<&Path>,
     environment: Map<String, String>,
     sets: &[String],
-) -> Result<RunConfig, ConfigError> {
+) -> Result<Vec<Layer>, ConfigError> {
     let mut layers = Vec::new();
     if let Some(path) = file {
         layers.push(Layer::read(path)?);
@@ -80,12 +81,12 @@ fn load_from(
         Some((key, value)) => Ok((key.trim(), value.trim())),
         None => Err(refused(
             "--set".to_owned(),
-            format!("{set:?} is no assignment; expected KEY=VALUE, such as train.epochs=1"),
+            format!("{set:?} is not an assignment; expected KEY=VALUE, such as train.epochs=1"),
         )),
     });
     let sets: Vec<(&str, &str)> = sets.collect::<Result<_, _>>()?;
     layers.push(Layer::from_assignments(sets, "--set")?);
-    RunConfig::from_layers(&layers)
+    Ok(layers)
 }
 
 fn refused(origin: String, message: String) -> ConfigError {
@@ -95,6 +96,14 @@ fn refused(origin: String, message: String) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn load_from(
+        file: Option<&Path>,
+        environment: Map<String, String>,
+        sets: &[String],
+    ) -> Result<RunConfig, ConfigError> {
+        RunConfig::from_layers(&layers_of(file, environment, sets)?)
+    }
 
     fn of(variables: &[(&str, &str)], sets: &[&str]) -> Result<RunConfig, ConfigError> {
         let variables = variables
@@ -173,7 +182,7 @@ mod tests {
             (
                 vec![("CLASSIFY_", "3")],
                 vec![],
-                ["CLASSIFY_*", "is no key"],
+                ["CLASSIFY_*", "is not a key"],
             ),
             (
                 vec![("CLASSIFY_TRAIN__SEED", "3"), ("classify_train__seed", "4")],

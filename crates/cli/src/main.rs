@@ -1,4 +1,4 @@
-//! `classify`: trains, measures and uses MobileNetV3 image classifiers.
+//! `classify`: trains, evaluates and uses MobileNetV3 image classifiers.
 
 mod args;
 mod commands;
@@ -6,9 +6,12 @@ mod escape;
 mod exit;
 mod interrupt;
 mod layers;
+mod photos;
 mod pictures;
 mod prepare;
+mod survey;
 mod terminal;
+mod weights_cache;
 
 use std::io;
 use std::process::ExitCode;
@@ -18,7 +21,7 @@ use clap::Parser;
 use args::{Cli, Command};
 use terminal::Terminal;
 
-/// How a command that did not fail ended.
+/// The end of a command without an error.
 pub(crate) enum Done {
     Completed,
     Interrupted,
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     match run(cli.command, &terminal) {
         Ok(Done::Completed) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(130),
-        // Whoever read our output has seen enough.
+        // The reader of our output has closed it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error);

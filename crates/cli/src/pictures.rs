@@ -1,4 +1,4 @@
-//! Pictures of figures, as SVG.
+//! Plots as SVG.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use trainer::LrCurve;
 
 const SIZE: (u32, u32) = (800, 500);
 
-/// The loss over the learning rate, and its moving average.
+/// Plots the loss over the learning rate, and its moving average.
 pub(crate) fn learning_rates(path: &Path, curve: &LrCurve) -> Result<()> {
     let mut svg = String::new();
     draw(&mut svg, curve).map_err(|error| anyhow!("cannot draw the curve: {error}"))?;
@@ -23,7 +23,7 @@ fn draw(svg: &mut String, curve: &LrCurve) -> Result<(), Box<dyn std::error::Err
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Err("it has no points".into());
     };
-    // The picture is of the average: single batches may stick out of it.
+    // The axes fit the average: single batches may exceed them.
     let smoothed = || points.iter().map(|point| point.smoothed);
     let (low, high) = smoothed().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), loss| {
         (low.min(loss), high.max(loss))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_becomes_a_picture_with_its_labels() {
+    fn a_curve_becomes_a_plot_with_labels() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.svg");
         let point = |step: i32| LrPoint {

@@ -1,4 +1,4 @@
-//! Makes sure the images a run asks for are there.
+//! Provides the images that a run needs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use trainer::config::DataSource;
 
 use crate::terminal::{Terminal, Work};
 
-/// Real digits that come with the project, for where MNIST cannot be had.
+/// Bundled real digits, used if MNIST cannot be fetched.
 const SAMPLE: &str = "data/sample";
 const SAMPLE_UNPACKED: &str = "data/sample-unpacked";
 
-/// Fetches and unpacks what is missing; the configuration then says where the images are.
+/// Fetches and unpacks missing images, and updates the configuration with their path.
 ///
-/// Returns whether the sample stands in for MNIST; then [`warn_of_sample`] has been said, and is to
-/// be said again below the results.
+/// Returns whether the sample replaces MNIST. Then [`warn_of_sample`] was called, and should be
+/// called again after the results.
 pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool> {
     let progress = Work::new(terminal);
     let Some(dataset) = config.data.source.dataset() else {
@@ -29,7 +29,10 @@ pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool
         Ok(_) => unpack(config, Some(dataset), &progress)?,
         Err(error) if is_unpacked(&config.data.root()) => {
             tracing::warn!("{}", mnist_data::with_causes(&error));
-            tracing::warn!("going on with what {} holds", config.data.root().display());
+            tracing::warn!(
+                "using the images already in {}",
+                config.data.root().display()
+            );
         }
         Err(error) if dataset == DatasetName::Mnist && Path::new(SAMPLE).is_dir() => {
             tracing::error!("{}", mnist_data::with_causes(&error));
@@ -42,7 +45,7 @@ pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool
     Ok(false)
 }
 
-/// Nobody is to take the sample's figures for MNIST's.
+/// Warns against mistaking the sample's scores for MNIST's.
 pub(crate) fn warn_of_sample(terminal: &Terminal) {
     terminal.line(
         "*** MNIST could not be fetched: this run uses the 2,000 sample digits of data/sample. ***\n\
@@ -84,7 +87,7 @@ fn unpack(
     Ok(())
 }
 
-/// The class folders' names of a known data set, in label order.
+/// The names of a known data set's class folders, in label order.
 pub(crate) fn class_names(dataset: DatasetName) -> Vec<String> {
     dataset
         .class_names()

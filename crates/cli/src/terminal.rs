@@ -1,5 +1,4 @@
-//! Everything a person sees while work goes on, on stderr: progress bars on a
-//! terminal, plain lines where stderr is a pipe or a file.
+//! Output during work, on stderr: progress bars on a terminal, plain lines in a pipe or a file.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,10 +16,10 @@ use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
 use crate::escape::{escaped, escaped_except};
 
-/// Stderr as a person sees it.
+/// The user's view of stderr.
 #[derive(Clone)]
 pub(crate) struct Terminal {
-    /// Draws only where stderr is a terminal; elsewhere it swallows everything.
+    /// Draws only if stderr is a terminal, and discards everything otherwise.
     bars: MultiProgress,
     is_terminal: bool,
 }
@@ -65,14 +64,14 @@ impl Terminal {
         }
     }
 
-    /// A line of its own.
+    /// Prints a line.
     pub(crate) fn line(&self, text: &str) {
         let text = escaped_except(text, |c| c == '\n');
-        // Where stderr is gone, there is nobody left to tell.
+        // If stderr is closed, the line is lost.
         let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
     }
 
-    /// What went wrong, with its causes.
+    /// Prints an error with its causes.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         self.line(&format!("error: {error:#}"));
     }
@@ -103,13 +102,14 @@ impl<'a> MakeWriter<'a> for Terminal {
     }
 }
 
-/// Writes a log line without tearing a bar.
+/// Writes log lines above the bars.
 pub(crate) struct LogWriter(Terminal);
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
-        // The subscriber's own colours begin with an escape; those of messages it has escaped.
+        // The subscriber's own colours begin with an escape character; it has escaped those in
+        // messages.
         let line = escaped_except(&line, |c| matches!(c, '\n' | '\x1b'));
         self.0
             .bars
@@ -122,7 +122,7 @@ impl Write for LogWriter {
     }
 }
 
-/// One piece of work at a time: fetching, unpacking, evaluating.
+/// One operation at a time: fetching, unpacking, evaluating.
 pub(crate) struct Work<'a> {
     terminal: &'a Terminal,
     bar: Mutex<Option<ProgressBar>>,
@@ -181,7 +181,7 @@ pub(crate) struct Run<'a> {
     terminal: &'a Terminal,
     bar: Option<ProgressBar>,
     epochs: usize,
-    /// Of the epochs so far.
+    /// The sums over the epochs so far.
     times: EpochTimes,
     /// The images left out so far.
     unreadable: Unreadable,
@@ -283,7 +283,7 @@ impl EventSink for Run<'_> {
                 training,
                 inference,
             } => self.terminal.line(&format!(
-                "warning: in epoch {epoch} the network classified {:.0} % of its training images correctly while it learned, and {:.0} % when it was asked afterwards: the running statistics of batch normalisation have not settled, so the validation scores say little yet. Train for more epochs, with more steps an epoch (a smaller data.batch_size), with a smaller train.learning_rate or a larger model.batch_norm_momentum",
+                "warning: in epoch {epoch} the network classified {:.0} % of its training images correctly in training, but {:.0} % in inference: the running statistics of batch normalisation have not settled, so the validation scores mean little yet. Train for more epochs, with more steps per epoch (a smaller data.batch_size), with a smaller train.learning_rate or a larger model.batch_norm_momentum",
                 100.0 * training,
                 100.0 * inference
             )),
@@ -291,7 +291,7 @@ impl EventSink for Run<'_> {
                 self.terminal.line(&format!("wrote {}", path.display()));
             }
             Event::CheckpointDelayed { path, problem, .. } => self.terminal.line(&format!(
-                "warning: {}: {problem}; its weights are kept in memory and tried again after the next epoch and at the end",
+                "warning: {}: {problem}; its weights stay in memory; writing is retried after the next epoch and at the end",
                 path.display()
             )),
             Event::StoppedEarly { epoch, best_epoch } => self.terminal.line(&format!(
@@ -320,7 +320,7 @@ impl EventSink for Run<'_> {
     }
 }
 
-/// How the time of the epochs divides.
+/// The parts of the epochs' time.
 fn time_line(times: &EpochTimes) -> String {
     let parts = times.parts().map(|(_, seconds)| seconds);
     let named = times.parts().into_iter().zip(percents(parts));
@@ -330,10 +330,10 @@ fn time_line(times: &EpochTimes) -> String {
     format!("time: {}", named.join(", "))
 }
 
-/// The most classes that a line names.
+/// The most classes in a line.
 const NAMED: usize = 10;
 
-/// A line for each split with images that could not be read: how many of which classes.
+/// One line per split with unreadable images: their number by class.
 fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
     let splits = [
         ("training", &unreadable.train),
@@ -360,8 +360,8 @@ fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
     splits.into_iter().filter_map(line).collect()
 }
 
-/// Shares in whole percents that add up to 100: rounded up are those that lose most by
-/// rounding down.
+/// Shares in whole percents that add up to 100. The shares with the largest fractions are rounded
+/// up.
 fn percents<const N: usize>(parts: [f64; N]) -> [usize; N] {
     let total: f64 = parts.iter().sum();
     let exact = parts.map(|part| 100.0 * part / total);

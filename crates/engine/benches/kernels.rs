@@ -1,7 +1,7 @@
-//! What each kernel costs on every instruction set of this machine, at shapes of
-//! MobileNetV3: `cargo bench -p engine`, or with a name `cargo bench -p engine -- product`.
+//! Benchmarks of each kernel on every instruction set of this machine, at shapes of MobileNetV3:
+//! `cargo bench -p engine`, or for one kernel `cargo bench -p engine -- product`.
 //!
-//! The kernels are no part of the crate's interface, so their modules are compiled in here.
+//! The kernels are private, so their modules are compiled in here.
 
 #![allow(unsafe_code, unreachable_pub, missing_docs, dead_code)]
 #![allow(unused_imports, unused_macros)]
@@ -26,7 +26,8 @@ use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
 
-/// Measures `run` on every instruction set; `work` is multiplications, or numbers written.
+/// Measures `run` on every instruction set. `work` is a number of multiplications or of written
+/// values.
 fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(work as u64));
@@ -38,7 +39,7 @@ fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl Fn
     group.finish();
 }
 
-/// Per-channel numbers of a normalisation, or of its way back.
+/// Per-channel values of a normalisation, or of its backward pass.
 struct Channels(Buffer);
 
 impl Channels {
@@ -68,7 +69,7 @@ fn sums(channels: usize) -> Sums {
     sums
 }
 
-/// The 1×1 convolutions of a block that expands 112 channels to 672, on 14×14.
+/// The 1×1 convolutions of a 14×14 block that expands 112 channels to 672.
 fn products(criterion: &mut Criterion) {
     let (rows, narrow, wide) = (196, 112, 672);
     for (inputs, outputs) in [(narrow, wide), (wide, narrow)] {
@@ -86,7 +87,7 @@ fn products(criterion: &mut Criterion) {
             b: Weights::Packed(packed.src()),
             c: c.planes(),
         };
-        // SAFETY, here and below: every operand is made for the shape that it is used with.
+        // SAFETY, here and below: every operand is made for the shape of its use.
         each_isa(criterion, &format!("product {shape}"), work, |isa| unsafe {
             product(isa, &operands, &Epilogue::NONE);
         });
@@ -129,7 +130,7 @@ fn products(criterion: &mut Criterion) {
     }
 }
 
-/// A block of rows, as a product's operand is prepared.
+/// A block of rows, prepared as a product's operand.
 fn elementwise(criterion: &mut Criterion) {
     let (rows, channels) = (48, 672);
     let (planes, work) = (planes(channels), rows * channels);
@@ -181,7 +182,7 @@ fn elementwise(criterion: &mut Criterion) {
     });
 }
 
-/// Squeeze-excite on four maps of 14×14.
+/// Squeeze-excite on four 14×14 feature maps.
 fn pooled(criterion: &mut Criterion) {
     let (images, pixels, channels) = (4, 196, 672);
     let rows = images * pixels;
@@ -240,7 +241,7 @@ fn pooled(criterion: &mut Criterion) {
     });
 }
 
-/// One plane of a map.
+/// One plane of a feature map.
 fn depthwise(criterion: &mut Criterion) {
     for (size, kernel, stride) in [
         (56_usize, 3, 1),
@@ -311,7 +312,7 @@ fn depthwise(criterion: &mut Criterion) {
     }
 }
 
-/// Eight maps of 2×2 at once, as small images have at their end.
+/// Eight 2×2 feature maps at once, as in the last layers on small images.
 fn depthwise_small(criterion: &mut Criterion) {
     let (images, size, kernel, channels) = (8, 2, 5, 960);
     let rows = images * size * size;
@@ -342,7 +343,7 @@ fn depthwise_small(criterion: &mut Criterion) {
     );
 }
 
-/// The first convolution of an image of 224×224.
+/// The first convolution of a 224×224 image.
 fn stem(criterion: &mut Criterion) {
     let (size, stride) = (224, 2);
     let outputs = (size / stride) * (size / stride);

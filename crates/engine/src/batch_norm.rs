@@ -1,17 +1,16 @@
 //! Batch normalisation with its activation, over rows of channels `[rows, c]`.
 //!
 //! Training normalises by the batch's own mean and biased variance, as
-//! `torch.nn.functional.batch_norm(training=True)` does; inference by given
-//! ones. Either way the work is `activation(x * scale + shift)` with one scale
-//! and shift a channel, so both share [`apply`].
+//! `torch.nn.functional.batch_norm(training=True)` does; inference by given ones. Both compute
+//! `activation(x * scale + shift)` with one scale and shift per channel, so both use [`apply`].
 
 use rayon::prelude::*;
 
 use crate::isa::{Isa, dispatch, multiply_add};
 use crate::spec::Activation;
 
-/// Rows that are summed in f32 before the sums meet in f64. Fixed, so that the
-/// result does not depend on the number of threads.
+/// Rows summed in f32 before the sums are added in f64. Fixed, so that the result does not depend on
+/// the number of threads.
 const ROWS: usize = 256;
 
 /// Mean and biased variance of each channel.
@@ -25,12 +24,11 @@ pub struct Statistics {
 
 /// Mean and variance of each channel of `values`, `[rows, channels]`.
 ///
-/// Each block of rows is centred on its own mean before it is squared, and the
-/// blocks are merged by the formula of Chan, Golub and LeVeque (1979), so that a
-/// mean far from zero costs no digits.
+/// Each block of rows is centred on its own mean before it is squared. The formula of Chan, Golub and
+/// LeVeque (1979) merges the blocks. So a mean far from zero costs no precision.
 ///
 /// # Panics
-/// If `values` is not whole rows of `channels`.
+/// If the length of `values` is not a multiple of `channels`.
 pub fn statistics(isa: Isa, channels: usize, values: &[f32]) -> Statistics {
     assert_rows(channels, values);
     let blocks: Vec<Vec<f32>> = values
@@ -91,7 +89,7 @@ pub fn apply(
         });
 }
 
-/// What the backward pass of [`apply`] after [`statistics`] gives.
+/// The results of the backward pass of [`apply`] after [`statistics`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients {
     /// Gradient of the values, `[rows, c]`.
@@ -109,7 +107,7 @@ pub struct Gradients {
 ///
 /// # Panics
 /// If the slices do not agree in length.
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 pub fn backward(
     isa: Isa,
     activation: Activation,
@@ -126,7 +124,7 @@ pub fn backward(
     assert_eq!([channels; 3], [inverse_std.len(), weight.len(), bias.len()]);
     let (scale, shift) = scale_and_shift(mean, inverse_std, weight, bias);
     let len = ROWS * channels;
-    // First pass: through the activation (kept in the result), and the two sums of each channel.
+    // First pass: back through the activation (kept in the result), and the two sums of each channel.
     let mut result = vec![0.0; values.len()];
     let blocks: Vec<Vec<f32>> = result
         .par_chunks_mut(len)
@@ -180,7 +178,7 @@ pub fn backward(
     }
 }
 
-/// The one scale and shift a channel that normalisation comes down to:
+/// The scale and shift per channel that express a normalisation:
 /// `(x - mean) * inverse_std * weight + bias = x * scale + shift`.
 pub fn scale_and_shift(
     mean: &[f32],
@@ -254,7 +252,7 @@ fn finish_kernel<const FMA: bool>(
     }
 }
 
-/// The forward and backward kernel of one activation, given its value and its slope.
+/// The forward and backward kernel of one activation, given its value and its derivative.
 macro_rules! activation_kernels {
     ($apply:ident, $apply_kernel:ident, $sums:ident, $sums_kernel:ident, $value:expr, $slope:expr) => {
         dispatch!($apply(values: &[f32], scale: &[f32], shift: &[f32], output: &mut [f32])
@@ -282,7 +280,7 @@ macro_rules! activation_kernels {
         }
 
         #[inline(always)]
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
         fn $sums_kernel<const FMA: bool>(
             values: &[f32],
             gradient: &[f32],
@@ -323,7 +321,7 @@ activation_kernels!(
     apply_relu_kernel,
     sums_relu,
     sums_relu_kernel,
-    |x: f32| if x < 0.0 { 0.0 } else { x }, // unlike `max`, keeps NaN
+    |x: f32| if x < 0.0 { 0.0 } else { x }, // keeps NaN, unlike `max`
     |x: f32| if x > 0.0 { 1.0f32 } else { 0.0 }
 );
 activation_kernels!(

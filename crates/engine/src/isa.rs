@@ -1,8 +1,8 @@
-//! Which vector instructions a kernel runs with, decided at run time.
+//! The vector instruction sets of the kernels, chosen at run time.
 //!
-//! A kernel is one plain generic function; [`dispatch!`] compiles it once for
-//! each instruction set and picks by [`Isa`]. An `Isa` can only be made for
-//! what the processor has, which is what makes the calls sound.
+//! A kernel is one plain generic function. [`dispatch!`] compiles it once for each instruction set
+//! and picks by [`Isa`]. An `Isa` exists only if the processor supports it, which makes the calls
+//! sound.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use crate::simd::LANES;
 
-/// An instruction set that this processor has.
+/// An instruction set of this processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Level);
 
@@ -27,7 +27,7 @@ pub(crate) enum Level {
 }
 
 impl Isa {
-    /// Every instruction set of this processor that the kernels know, the best first.
+    /// The supported instruction sets of this processor, best first.
     pub fn available() -> Vec<Isa> {
         let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -48,8 +48,8 @@ impl Isa {
         levels
     }
 
-    /// The instruction set to run with: the one [`Isa::requested`] by the environment, else
-    /// the best of this processor.
+    /// The default instruction set: the one [`Isa::requested`] by the environment, else the best of
+    /// this processor.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| match Isa::requested() {
@@ -58,11 +58,12 @@ impl Isa {
         })
     }
 
-    /// What the environment variable `ENGINE_ISA` asks for: `avx512`, `avx2` or `portable`.
+    /// The instruction set in the environment variable `ENGINE_ISA`: `avx512`, `avx2` or
+    /// `portable`.
     ///
     /// # Errors
-    /// If it names something that this processor does not have. [`Isa::best`] passes over
-    /// that in silence, so a program checks here first.
+    /// If this processor lacks the named one. [`Isa::best`] silently ignores such a name, so a
+    /// program should call this first.
     pub fn requested() -> Result<Option<Isa>, UnknownIsa> {
         match std::env::var("ENGINE_ISA") {
             Ok(name) if !name.is_empty() => name.parse().map(Some),
@@ -70,9 +71,8 @@ impl Isa {
         }
     }
 
-    /// The same instruction set with activations in bf16: they take half the memory, and matrix
-    /// products half the time. Sums, normalisations, master weights and their gradients
-    /// stay f32.
+    /// The same instruction set with activations in bf16. They need half the memory, and matrix
+    /// products half the time. Sums, normalisations, master weights and their gradients stay f32.
     ///
     /// # Errors
     /// If this is not AVX-512, or the processor lacks its bf16 instructions.
@@ -95,7 +95,7 @@ impl Isa {
         }
     }
 
-    /// f32-sized numbers that a pixel of 16 activations takes.
+    /// f32-sized values per pixel of 16 activations.
     pub(crate) fn pixel(self) -> usize {
         if self == self.with_f32() {
             LANES
@@ -104,7 +104,7 @@ impl Isa {
         }
     }
 
-    /// Neighbouring channels that a matrix product multiplies together.
+    /// Adjacent channels that a matrix product multiplies together.
     pub(crate) fn rank(self) -> usize {
         LANES / self.pixel()
     }
@@ -114,17 +114,17 @@ impl Isa {
     }
 }
 
-/// This processor, or the instruction set it was told to run with, does not compute in bf16.
+/// This processor, or the requested instruction set, does not support bf16.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "bf16 needs the instructions AVX-512 BF16 (AMD since Zen 4, Intel since Cooper Lake), which are \
-     not to be had with instruction set {isa}; use f32"
+     not available with instruction set {isa}; use f32"
 )]
 pub struct NoBf16 {
     isa: Isa,
 }
 
-/// A name that no instruction set of this processor has.
+/// A name that is not an instruction set of this processor.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("instruction set {asked:?}; this processor has {}", .available.join(", "))]
 pub struct UnknownIsa {
@@ -165,34 +165,34 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// `a * b + c`; fused where `FMA` says the instruction exists, since without
-/// it `mul_add` is a call into the mathematics library.
+/// `a * b + c`, fused if `FMA`. Without the instruction, `mul_add` would call the mathematics
+/// library.
 #[inline(always)]
 pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Defines `fn name(isa, arguments…)` that runs `kernel::<FMA>(arguments…)`
-/// compiled for `isa`. The kernel and its helpers must be `#[inline(always)]`,
-/// or they are not compiled with the wider instructions.
+/// Defines `fn name(isa, arguments…)`, which runs `kernel::<FMA>(arguments…)` compiled for `isa`.
+/// The kernel and its helpers must be `#[inline(always)]`; otherwise they are not compiled with the
+/// wider instructions.
 macro_rules! dispatch {
     ($name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
-        #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+        #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
         fn $name(isa: $crate::isa::Isa, $($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
                 fn avx512($($argument: $type),*) {
                     $kernel::<true>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
                 fn avx2($($argument: $type),*) {
                     $kernel::<true>($($argument),*)
                 }
                 match isa.level() {
-                    // SAFETY: `Isa` is only made after the processor reported these features.
+                    // SAFETY: an `Isa` exists only if the processor reported these features.
                     $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Bf16 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     $crate::isa::Level::Avx2 => return unsafe { avx2($($argument),*) },

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
-// Vector instructions need `unsafe` at one place: calling a function that was
-// compiled for instructions the build target does not promise. See `isa`.
+// Vector instructions require `unsafe` to call functions compiled for instructions beyond the build
+// target; see `isa`. Kernels require it for raw pointers; see `memory`.
 #![allow(unsafe_code)]
 
 mod fused;

@@ -1,12 +1,11 @@
-//! The memory that kernels work on.
+//! The memory of the kernels.
 //!
-//! Activations lie in planes of 16 channels: `[channels / 16][pixels][16]`, the
-//! last plane filled up with channels that nothing reads. A plane is an odd
-//! number of cache lines long, so that the same pixel of several planes does
-//! not fall into the same cache set.
+//! Activations are stored in planes of 16 channels: `[channels / 16][pixels][16]`, the last plane
+//! padded with unused channels. A plane is an odd number of cache lines long, so that the same
+//! pixel of several planes falls into different cache sets.
 //!
-//! [`Src`] and [`Dst`] are raw pointers that several threads may hold; builds
-//! with debug assertions carry their lengths and check every access.
+//! [`Src`] and [`Dst`] are raw pointers that several threads may hold. Builds with debug assertions
+//! store their lengths and check every access.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -15,25 +14,25 @@ use memmap2::MmapMut;
 
 use crate::simd::LANES;
 
-/// Cache-line aligned f32, zeroed when made.
+/// Cache-line aligned f32, initially zero.
 pub(crate) struct Buffer {
     pointer: NonNull<f32>,
     length: usize,
     memory: Memory,
 }
 
-/// Who gives a buffer's memory back.
+/// The allocation of a buffer, for its release.
 enum Memory {
     Heap(Layout),
-    Pages(#[expect(dead_code, reason = "its end is the end of the mapping")] MmapMut),
+    Pages(#[expect(dead_code, reason = "dropping it ends the mapping")] MmapMut),
 }
 
-// SAFETY: it owns plain numbers; who writes where is the business of `Dst`'s users.
+// SAFETY: it owns plain values; the users of `Dst` avoid data races.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
 
-/// Bytes from which on a buffer has pages of its own.
+/// Buffers from this size in bytes on have their own pages.
 const LARGE: usize = 4 << 20;
 
 impl Buffer {
@@ -66,7 +65,7 @@ impl Buffer {
         let numbers = Layout::array::<f32>(length.max(1)).and_then(|l| l.align_to(64));
         match numbers {
             Ok(layout) => layout,
-            // Longer than the address space: no allocator has it.
+            // Longer than the address space: no allocator can provide it.
             Err(_) => handle_alloc_error(Layout::new::<f32>()),
         }
     }
@@ -79,14 +78,14 @@ impl Buffer {
         self.dst().src()
     }
 
-    /// Where kernels write. The buffer must outlive what is done with it.
+    /// The buffer as a target for kernels. The buffer must outlive its use.
     pub(crate) fn dst(&self) -> Dst {
-        // SAFETY: the buffer is that long.
+        // SAFETY: the buffer has this length.
         unsafe { Dst::new(self.pointer.as_ptr(), self.length) }
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: it is that long, initialised, and no kernel runs while this borrow lives.
+        // SAFETY: it has this length, is initialised, and no kernel runs during this borrow.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 }
@@ -100,13 +99,12 @@ impl Drop for Buffer {
     }
 }
 
-/// Zeroed memory in pages of 2 MiB, where the system has them to give: activations of large
-/// images lie in more small pages than the processor keeps addresses of, which costs a
-/// twentieth of a training step.
+/// Zeroed memory in pages of 2 MiB, if the system provides them. Activations of large images span
+/// more small pages than the TLB holds; the misses cost a twentieth of a training step.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn huge_pages(layout: &Layout) -> Option<MmapMut> {
     let pages = MmapMut::map_anon(layout.size()).ok()?;
-    // Small pages are as good, but for speed.
+    // Small pages work too, only slower.
     let _ = pages.advise(memmap2::Advice::HugePage);
     Some(pages)
 }
@@ -116,7 +114,7 @@ fn huge_pages(_: &Layout) -> Option<MmapMut> {
     None
 }
 
-/// Where numbers are read.
+/// A pointer for reading.
 #[derive(Clone, Copy)]
 pub(crate) struct Src {
     start: *const f32,
@@ -124,7 +122,7 @@ pub(crate) struct Src {
     length: usize,
 }
 
-/// Where numbers are written.
+/// A pointer for writing.
 #[derive(Clone, Copy)]
 pub(crate) struct Dst {
     start: *mut f32,
@@ -145,7 +143,7 @@ macro_rules! pointer {
     ($name:ident, $pointer:ty) => {
         impl $name {
             /// # Safety
-            /// `start` must be valid for `length` numbers for as long as it is used.
+            /// `start` must be valid for `length` values for as long as it is used.
             #[inline(always)]
             pub(crate) unsafe fn new(start: $pointer, length: usize) -> Self {
                 let _ = length;
@@ -156,10 +154,10 @@ macro_rules! pointer {
                 }
             }
 
-            /// The same place, `offset` numbers further on.
+            /// The pointer advanced by `offset` values.
             ///
             /// # Safety
-            /// `offset` must lie within it, or at its end.
+            /// `offset` must be within its memory, or at the end.
             #[inline(always)]
             pub(crate) unsafe fn at(self, offset: usize) -> Self {
                 // SAFETY: as promised by the caller.
@@ -172,10 +170,10 @@ macro_rules! pointer {
                 }
             }
 
-            /// The address of `count` numbers at `offset`.
+            /// The address of `count` values at `offset`.
             ///
             /// # Safety
-            /// They must lie within it.
+            /// They must be within its memory.
             #[inline(always)]
             pub(crate) unsafe fn pointer(self, offset: usize, count: usize) -> $pointer {
                 #[cfg(debug_assertions)]
@@ -195,19 +193,19 @@ pointer!(Src, *const f32);
 pointer!(Dst, *mut f32);
 
 impl Src {
-    /// A place nothing may be read from.
+    /// A pointer that may not be read.
     pub(crate) fn none() -> Self {
-        // SAFETY: no number is promised.
+        // SAFETY: its length is 0.
         unsafe { Self::new(std::ptr::null(), 0) }
     }
 
     pub(crate) fn of(values: &[f32]) -> Self {
-        // SAFETY: the slice is that long; the users of `Src` keep to its life.
+        // SAFETY: the slice has this length; the users of `Src` respect its lifetime.
         unsafe { Self::new(values.as_ptr(), values.len()) }
     }
 
     /// # Safety
-    /// `offset` must lie within it.
+    /// `offset` must be within its memory.
     #[inline(always)]
     pub(crate) unsafe fn get(self, offset: usize) -> f32 {
         // SAFETY: as promised by the caller.
@@ -217,7 +215,7 @@ impl Src {
 
 impl Dst {
     pub(crate) fn of(values: &mut [f32]) -> Self {
-        // SAFETY: the slice is that long; the users of `Dst` keep to its life.
+        // SAFETY: the slice has this length; the users of `Dst` respect its lifetime.
         unsafe { Self::new(values.as_mut_ptr(), values.len()) }
     }
 
@@ -231,7 +229,7 @@ impl Dst {
     }
 
     /// # Safety
-    /// `count` numbers from here on must be writable.
+    /// `count` values from here on must be writable.
     #[inline(always)]
     pub(crate) unsafe fn fill_zero(self, count: usize) {
         // SAFETY: as promised by the caller.
@@ -239,7 +237,7 @@ impl Dst {
     }
 }
 
-/// Vectors of 16 channels.
+/// Number of planes of 16 channels.
 pub(crate) fn planes(channels: usize) -> usize {
     channels.div_ceil(LANES)
 }
@@ -249,19 +247,19 @@ pub(crate) fn padded(channels: usize) -> usize {
     planes(channels) * LANES
 }
 
-/// Numbers from one plane of `rows` pixels to the next.
+/// Values from one plane of `rows` pixels to the next.
 pub(crate) fn plane_stride(rows: usize, pixel: usize) -> usize {
     // An odd number of cache lines, a few more than a multiple of 64.
     ((rows * pixel).div_ceil(LANES).next_multiple_of(64) + 5) * LANES
 }
 
-/// Activations of `channels` at some pixels, seen by kernels.
+/// A kernel's view of activations: `channels` at some pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Planes {
     pub(crate) start: Dst,
-    /// Numbers from one plane to the next.
+    /// Values from one plane to the next.
     pub(crate) stride: usize,
-    /// Numbers of a pixel: 16, or 8 (each two bf16).
+    /// Values per pixel: 16, or 8 that each hold two bf16.
     pub(crate) pixel: usize,
 }
 
@@ -310,7 +308,7 @@ impl Tensor {
         Self::of(channels, rows, LANES)
     }
 
-    /// Of pixels of `pixel` numbers.
+    /// For pixels of `pixel` values.
     pub(crate) fn of(channels: usize, rows: usize, pixel: usize) -> Self {
         let stride = plane_stride(rows, pixel);
         Self {
@@ -328,7 +326,7 @@ impl Tensor {
         }
     }
 
-    /// The memory seen as activations of another shape, for scratch that many layers share.
+    /// The memory viewed as activations of another shape; many layers share it as scratch.
     pub(crate) fn reshaped(&self, channels: usize, rows: usize) -> Planes {
         let stride = plane_stride(rows, self.pixel);
         debug_assert!(planes(channels) * stride <= self.buffer.len());

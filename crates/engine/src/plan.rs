@@ -1,5 +1,5 @@
-//! A [`NetworkSpec`] resolved: every layer with its name and the places of its
-//! parameters. torchvision's `mobilenetv3.py` and `mobilenetv2.py` decide names and order.
+//! A resolved [`NetworkSpec`]: every layer with its name and parameter indices. Names and order are
+//! those of torchvision's `mobilenetv3.py` and `mobilenetv2.py`.
 
 use std::ops::Range;
 
@@ -9,22 +9,22 @@ use crate::table::{Role, Table};
 /// A convolution without bias, its batch normalisation and its activation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvNorm {
-    /// torchvision's name of the pair, for example `features.1.block.0`, or where the two are no
-    /// pair, of the convolution.
+    /// torchvision's name of the pair, for example `features.1.block.0`. If torchvision has no
+    /// pair, the convolution's name.
     pub name: String,
-    /// Channels in.
+    /// Input channels.
     pub in_channels: usize,
-    /// Channels out.
+    /// Output channels.
     pub out_channels: usize,
     /// Side of the kernel.
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
-    /// Without effect where the kernel is 1×1.
+    /// Without effect for a 1×1 kernel.
     pub padding: Padding,
-    /// One kernel a channel instead of one a pair of channels.
+    /// One kernel per channel instead of one per pair of channels.
     pub depthwise: bool,
-    /// After the normalisation.
+    /// The activation after the normalisation.
     pub activation: Activation,
     /// Index of the convolution's weight among the parameters.
     pub weight: usize,
@@ -39,18 +39,18 @@ pub struct ConvNorm {
 pub struct SqueezeExcite {
     /// Whether it comes before the activation of the depthwise convolution.
     pub before_activation: bool,
-    /// From the block's channels to fewer.
+    /// Reduces the block's channels.
     pub reduce: Linear,
-    /// And back.
+    /// Restores them.
     pub expand: Linear,
 }
 
-/// A fully connected layer (or a 1×1 convolution of one pixel) with a bias.
+/// A fully connected layer, or a 1×1 convolution on one pixel, with a bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
-    /// Features in.
+    /// Input features.
     pub in_features: usize,
-    /// Features out.
+    /// Output features.
     pub out_features: usize,
     /// Index of the weight among the parameters; the bias comes right after.
     pub weight: usize,
@@ -59,40 +59,40 @@ pub struct Linear {
 /// One inverted residual block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// What it was made from.
+    /// The block's spec.
     pub spec: BlockSpec,
-    /// 1×1, where there is an expansion.
+    /// The 1×1 convolution to the expanded channels, if any.
     pub expand: Option<ConvNorm>,
-    /// k×k, one kernel a channel.
+    /// The k×k depthwise convolution.
     pub depthwise: ConvNorm,
     /// Between the depthwise and the projecting convolution.
     pub squeeze: Option<SqueezeExcite>,
-    /// 1×1, without activation.
+    /// The 1×1 convolution to the output channels, without activation.
     pub project: ConvNorm,
 }
 
-/// A network with every layer's parameters in their place.
+/// A network with the parameter indices of every layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What it was made from.
+    /// The network's spec.
     pub spec: NetworkSpec,
-    /// 3×3 over RGB.
+    /// The first convolution, 3×3 over RGB.
     pub stem: ConvNorm,
-    /// In order.
+    /// The blocks, in order.
     pub blocks: Vec<Block>,
-    /// 1×1, to the features that are pooled.
+    /// The last convolution, 1×1, to the pooled features.
     pub last: ConvNorm,
-    /// With Hardswish after it and dropout next.
+    /// The hidden layer, followed by Hardswish and dropout.
     pub hidden: Option<Linear>,
-    /// Gives the logits.
+    /// The last layer, with the logits as outputs.
     pub classifier: Linear,
-    /// What is trained.
+    /// Names, shapes and ranges of the trained parameters.
     pub parameters: Table,
-    /// Running means and variances.
+    /// Those of the running means and variances.
     pub statistics: Table,
-    /// The parameters before the head's.
+    /// Indices of the backbone's parameters.
     pub backbone: Range<usize>,
-    /// The head's parameters.
+    /// Indices of the head's parameters.
     pub head: Range<usize>,
 }
 
@@ -158,8 +158,8 @@ impl Plan {
         })
     }
 
-    /// Multiply-adds of one image of `height` × `width` pixels, convolutions and
-    /// fully connected layers only, as papers count them.
+    /// Multiply-adds for one image of `height` × `width` pixels. Only convolutions and fully
+    /// connected layers count, as in papers.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let (mut rows, mut columns, mut total) = (height, width, 0);
         let mut convolution = |layer: &ConvNorm| {
@@ -208,7 +208,7 @@ impl Tables {
         self.named_conv_norm(name, parts, channels, geometry, activation)
     }
 
-    /// With names for the convolution and its normalisation.
+    /// As `conv_norm`, with explicit names for the convolution and its normalisation.
     fn named_conv_norm(
         &mut self,
         name: String,

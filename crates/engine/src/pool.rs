@@ -1,7 +1,7 @@
-//! Per-image, per-channel work, channels last: global average pooling and the
-//! scaling of a squeeze-excite block, with their gradients.
+//! Per-image, per-channel operations, channels last: global average pooling and the scaling of a
+//! squeeze-excite block, with their gradients.
 //!
-//! Tensors are `[n, pixels, c]`; one number per image and channel is `[n, c]`.
+//! Tensors are `[n, pixels, c]`; per-image, per-channel values are `[n, c]`.
 
 use rayon::prelude::*;
 
@@ -92,14 +92,14 @@ pub fn scale_backward_factors(
         });
 }
 
-/// The length of one image, checked against both sides.
+/// The length of one image, checked against both slices.
 fn image_len(channels: usize, images: &[f32], per_image: &[f32]) -> usize {
     let count = per_image.len().checked_div(channels).unwrap_or(0);
     assert!(
         count > 0
             && per_image.len() == count * channels
             && images.len().is_multiple_of(per_image.len()),
-        "{} numbers over {channels} channels do not go with {} numbers of images",
+        "{} numbers over {channels} channels do not match {} numbers of images",
         per_image.len(),
         images.len()
     );

@@ -1,7 +1,6 @@
-//! The network as data: what every executor interprets and every border (weight
-//! files, initialisation, cost) derives from.
+//! The network as data: the input of every executor, of weight files, initialisation and cost.
 
-/// What follows a normalised convolution.
+/// The activation after a normalised convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
@@ -14,19 +13,18 @@ pub enum Activation {
     Hardswish,
 }
 
-/// Which zeros a convolution takes to lie around an image; either way it has
-/// `ceil(size / stride)` outputs.
+/// Zero padding of a convolution. With either kind it has `ceil(size / stride)` outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// Half the kernel on every side, whatever the size (torch).
+    /// Half the kernel on every side, for any size (torch).
     #[default]
     Symmetric,
-    /// As few as the outputs need, the smaller half of them first (TensorFlow's `SAME`). At
-    /// stride 1 the same as `Symmetric`.
+    /// As little as the outputs need, the smaller half first (TensorFlow's `SAME`). At stride 1 the
+    /// same as `Symmetric`.
     Same,
 }
 
-/// How many zeros lie before an image.
+/// The padding before an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Zeros {
     /// Rows above it.
@@ -36,8 +34,7 @@ pub struct Zeros {
 }
 
 impl Padding {
-    /// Zeros before the first of `size` rows or columns that a convolution of a kernel's side and
-    /// stride sees.
+    /// Zeros before the first of `size` rows or columns, for a kernel of this side and stride.
     #[inline]
     pub fn before(self, size: usize, kernel: usize, stride: usize) -> usize {
         match self {
@@ -49,7 +46,7 @@ impl Padding {
         }
     }
 
-    /// The same for both axes of an image of `height` × `width`.
+    /// The padding along both axes of an image of `height` × `width`.
     pub fn zeros(self, (height, width): (usize, usize), kernel: usize, stride: usize) -> Zeros {
         Zeros {
             above: self.before(height, kernel, stride),
@@ -58,14 +55,14 @@ impl Padding {
     }
 }
 
-/// What torchvision calls the layers of a block; `I` counts the parts of the network, `J` those
-/// of the block.
+/// torchvision's names for the layers of a block. `I` counts the parts of the network, `J` those of
+/// the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// `features.I.block.J`, each convolution beside its normalisation (`mobilenetv3.py`).
+    /// `features.I.block.J`, each convolution and its normalisation as a pair (`mobilenetv3.py`).
     MobileNetV3,
-    /// `features.I.conv.J`, of which the projecting convolution is one and its normalisation the
-    /// next (`mobilenetv2.py`).
+    /// `features.I.conv.J`; the projecting convolution and its normalisation have separate numbers
+    /// (`mobilenetv2.py`).
     MobileNetV2,
 }
 
@@ -74,17 +71,17 @@ pub enum Naming {
 pub struct BatchNormSpec {
     /// Added to the variance before the square root.
     pub epsilon: f64,
-    /// Share of a new batch in the running statistics, as in torch, once they have seen enough
-    /// batches; see [`BatchNormSpec::momentum_after`].
+    /// Weight of a new batch in the running statistics, as in torch, after the first batches; see
+    /// [`BatchNormSpec::momentum_after`].
     pub momentum: f64,
 }
 
 impl BatchNormSpec {
-    /// Share of the next batch in running statistics that have seen `batches` batches: at first
-    /// `1 / (batches + 1)`, which makes them the plain mean of the batches so far, as
-    /// `momentum=None` does in torch; the constant momentum as soon as that is larger.
+    /// Weight of the next batch in the running statistics of `batches` batches. At first it is
+    /// `1 / (batches + 1)`, so that the statistics are the plain mean of the batches, as with
+    /// `momentum=None` in torch. Once the constant momentum is larger, it is used.
     ///
-    /// So the zeros and ones that they are initialised with never count.
+    /// So the initial zeros and ones never count.
     pub fn momentum_after(self, batches: u64) -> f64 {
         self.momentum.max(1.0 / (batches as f64 + 1.0))
     }
@@ -95,30 +92,30 @@ impl BatchNormSpec {
 pub struct SqueezeSpec {
     /// Hidden channels.
     pub hidden: usize,
-    /// Whether it averages and multiplies what the depthwise convolution's normalisation gives,
-    /// before the activation, instead of what comes after.
+    /// Whether it averages and multiplies the normalised depthwise convolution before the
+    /// activation, instead of after it.
     pub before_activation: bool,
 }
 
 /// One inverted residual block: expand 1×1, depthwise k×k, squeeze-excite, project 1×1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockSpec {
-    /// Channels in.
+    /// Input channels.
     pub in_channels: usize,
-    /// Whether it begins with a 1×1 convolution to `expanded` channels. Without one, these are
-    /// the channels in.
+    /// Whether it starts with a 1×1 convolution to `expanded` channels. Otherwise `expanded` equals
+    /// the input channels.
     pub expansion: bool,
     /// Channels of the depthwise convolution.
     pub expanded: usize,
-    /// Channels out.
+    /// Output channels.
     pub out_channels: usize,
     /// Side of the depthwise kernel.
     pub kernel: usize,
     /// Stride of the depthwise convolution.
     pub stride: usize,
-    /// The squeeze-excite, where there is one.
+    /// The squeeze-excite, if any.
     pub squeeze: Option<SqueezeSpec>,
-    /// After the expansion and after the depthwise convolution.
+    /// The activation after the expansion and after the depthwise convolution.
     pub activation: Activation,
 }
 
@@ -129,7 +126,7 @@ impl BlockSpec {
     }
 }
 
-/// What turns pooled features into logits.
+/// The layers from pooled features to logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadSpec {
     /// A fully connected hidden layer with Hardswish, before the dropout.
@@ -143,21 +140,21 @@ pub struct HeadSpec {
 /// A whole network: stem, blocks, last convolution, head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkSpec {
-    /// The name it goes by in configurations and file names.
+    /// The name in configurations and file names.
     pub name: String,
-    /// What its blocks' layers are called.
+    /// The naming of its blocks' layers.
     pub naming: Naming,
     /// Channels of the first convolution (3×3 over RGB).
     pub stem_channels: usize,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Of the first convolution and of the depthwise ones.
+    /// Padding of the first convolution and of the depthwise ones.
     pub padding: Padding,
-    /// After the first and after the last convolution.
+    /// The activation after the first and after the last convolution.
     pub activation: Activation,
     /// The inverted residual blocks, in order.
     pub blocks: Vec<BlockSpec>,
-    /// Channels of the last 1×1 convolution, which are the features.
+    /// Channels of the last 1×1 convolution: the features.
     pub features: usize,
     /// The classifier.
     pub head: HeadSpec,
@@ -168,28 +165,30 @@ pub struct NetworkSpec {
 /// A network that cannot be built.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum SpecError {
-    /// A size is zero, or one that no kernel has.
+    /// A size that is zero or unsupported.
     #[error("{what} is {value}, expected {expected}")]
     Value {
-        /// What is wrong.
+        /// The setting.
         what: String,
-        /// What it was.
+        /// Its value.
         value: f64,
-        /// What it may be.
+        /// The accepted values.
         expected: &'static str,
     },
-    /// A block does not take what the one before gives.
-    #[error("block {block} takes {takes} channels, but is given {given}")]
+    /// A block's input channels differ from the previous output.
+    #[error("block {block} takes {takes} channels, but the one before has {given}")]
     Chain {
         /// Index of the block.
         block: usize,
         /// Its input channels.
         takes: usize,
-        /// The channels before it.
+        /// The output channels before it.
         given: usize,
     },
-    /// A block without expansion filters other channels than it takes.
-    #[error("block {block} has no expansion, but filters {expanded} channels of {takes}")]
+    /// A block without expansion that changes the number of channels.
+    #[error(
+        "block {block} has no expansion, but its depthwise convolution has {expanded} channels instead of {takes}"
+    )]
     NoExpansion {
         /// Index of the block.
         block: usize,
@@ -201,10 +200,10 @@ pub enum SpecError {
 }
 
 impl NetworkSpec {
-    /// Checks that the parts fit together and lie within what the kernels know.
+    /// Checks that the parts fit together and are supported by the kernels.
     ///
     /// # Errors
-    /// Names the first value that is out of range, or the first block that does not fit.
+    /// With the first value out of range, or the first block that does not fit.
     pub fn validate(&self) -> Result<(), SpecError> {
         let check = |ok: bool, what: &str, value: f64, expected: &'static str| {
             if ok {

@@ -1,8 +1,8 @@
-//! Names, shapes and places of what lives in one flat buffer.
+//! Names, shapes and ranges of the tensors in one flat buffer.
 
 use std::ops::Range;
 
-/// What a segment is, which decides how it is initialised and regularised.
+/// The kind of a segment. It decides initialisation and regularisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Weight of a convolution, OIHW.
@@ -24,13 +24,13 @@ pub enum Role {
 /// One named tensor inside the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// torchvision's own name, for example `features.1.block.0.0.weight`.
+    /// torchvision's name, for example `features.1.block.0.0.weight`.
     pub name: String,
-    /// torch's own shape.
+    /// torch's shape.
     pub shape: Vec<usize>,
-    /// Where it lies, in numbers from the start of the buffer.
+    /// Its range in the buffer.
     pub range: Range<usize>,
-    /// What it is.
+    /// Its kind.
     pub role: Role,
 }
 
@@ -41,17 +41,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// All segments, in the order of the buffer (torch's `named_parameters` or `named_buffers`).
+    /// All segments, in buffer order (torch's `named_parameters` or `named_buffers`).
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Numbers in the whole buffer.
+    /// Length of the buffer.
     pub fn len(&self) -> usize {
         self.segments.last().map_or(0, |last| last.range.end)
     }
 
-    /// Whether the buffer holds nothing.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }

@@ -1,9 +1,9 @@
 //! A team of threads that work through tasks together.
 //!
-//! The caller is one of them. Tasks are dealt out evenly in advance, so that a thread
-//! meets the same data again and again in its own cache; whoever is done takes
-//! over what others have not begun. A thread that has nothing to do spins for some
-//! microseconds, then sleeps: a busy machine gets its processor back.
+//! The caller is one of them. Tasks are dealt out evenly in advance, so that a thread finds the
+//! same data in its cache again. A thread that finishes early takes over tasks that others have not
+//! started. An idle thread spins for some microseconds, then sleeps, so that a busy machine gets
+//! its processor back.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Looks at what is waited for before going to sleep: some 25 microseconds, about what it takes
-/// a virtual machine to wake a thread up.
+/// Spins before a thread sleeps: about 25 microseconds, the time in which a virtual machine wakes a
+/// thread.
 const SPINS: usize = 1000;
 
 /// `work(task, thread)`
@@ -22,37 +22,37 @@ type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 pub(crate) struct Team {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// One caller at a time.
+    /// Admits one caller at a time.
     turn: Mutex<()>,
 }
 
 struct Shared {
-    /// The number of the job under way, or of the last one.
+    /// The number of the current or last job.
     job: AtomicUsize,
-    /// The job's work: points to the caller's `Work`.
+    /// The current job's work: points to the caller's `Work`.
     work: AtomicPtr<()>,
     tasks: AtomicUsize,
-    /// Of each thread: the next of its tasks, below the number of the job (see [`claim`]).
+    /// For each thread, its next task, below the number of the job (see [`claim`]).
     next: Vec<Line<AtomicU64>>,
-    /// Tasks that are done.
+    /// Finished tasks.
     done: Line<AtomicUsize>,
     stop: AtomicBool,
     asleep: AtomicUsize,
     lock: Mutex<()>,
-    /// A job has begun, or the team is dismissed.
+    /// Signals that a job has started, or that the team is dismissed.
     begun: Condvar,
-    /// A job is done.
+    /// Signals that a job is done.
     finished: Condvar,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// Alone on its cache lines.
+/// Aligned to its own cache lines.
 #[repr(align(128))]
 struct Line<T>(T);
 
 impl Team {
-    /// A team of that many threads, the caller included. Where the system does not
-    /// start so many, it is smaller; nothing else changes.
+    /// A team of this many threads, including the caller. If the system starts fewer, the team is
+    /// smaller.
     pub(crate) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
@@ -83,15 +83,15 @@ impl Team {
         }
     }
 
-    /// Threads that tasks may see: the second argument of `work` is below this.
+    /// Number of threads: the second argument of `work` is below this.
     pub(crate) fn size(&self) -> usize {
         self.shared.next.len()
     }
 
     /// Calls `work(task, thread)` once for each task below `tasks`; returns when all are done.
-    /// No two tasks under way at a time have the same thread.
+    /// Concurrent tasks have different threads.
     ///
-    /// A panic in a task goes on here, once every other task is done.
+    /// A panic in a task is resumed here, once every other task is done.
     pub(crate) fn run(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
         let _turn = lock(&self.turn);
         if self.threads.is_empty() || tasks <= 1 {
@@ -100,8 +100,8 @@ impl Team {
         let shared = &*self.shared;
         let work: Work<'_> = &work;
         let job = shared.job.load(Ordering::Relaxed) + 1;
-        // Nothing of the last job may be claimed once there is another number of tasks: a
-        // thread that is late would take a task that the last job did not have.
+        // Invalidates the last job's counters before the number of tasks changes. Otherwise a late
+        // thread would claim a task that the last job did not have.
         for next in &shared.next {
             next.0.store(label(job) | NONE_LEFT, Ordering::Relaxed);
         }
@@ -136,7 +136,7 @@ impl Drop for Team {
         drop(lock(&self.shared.lock));
         self.shared.begun.notify_all();
         for thread in self.threads.drain(..) {
-            // It catches every panic.
+            // The thread catches every panic.
             let _ = thread.join();
         }
     }
@@ -163,7 +163,7 @@ impl Shared {
             if ready() {
                 return;
             }
-            // Whoever is waited for may be waiting for this very processor.
+            // The awaited thread may need this very processor.
             if spin % 32 == 0 {
                 thread::yield_now();
             } else {
@@ -182,14 +182,14 @@ impl Shared {
         let threads = self.next.len();
         for owner in (0..threads).map(|distance| (thread + distance) % threads) {
             while let Some(task) = self.claim(job, owner) {
-                // SAFETY: a claimed task keeps its job, and so the caller's `work`, alive
-                // until it is counted as done below.
+                // SAFETY: a claimed task keeps its job, and so the caller's `work`, alive until it
+                // is counted as done below.
                 let work = unsafe { *self.work.load(Ordering::Relaxed).cast::<Work<'_>>() };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(task, thread))) {
                     lock(&self.panic).get_or_insert(panic);
                 }
                 let tasks = self.tasks.load(Ordering::Relaxed);
-                // The job may be over after this line: only atomics of the team are used.
+                // The job may be over after this line, so only the team's atomics are used.
                 let done = self.done.0.fetch_add(1, Ordering::SeqCst) + 1;
                 if done == tasks && self.asleep.load(Ordering::SeqCst) > 0 {
                     drop(lock(&self.lock));
@@ -199,11 +199,11 @@ impl Shared {
         }
     }
 
-    /// Takes the next of the tasks dealt to `owner`, unless the job is over.
+    /// Claims the next of the tasks dealt to `owner`, unless the job is over.
     ///
-    /// A thread that wakes up late may find a newer job's tasks here; the label
-    /// tells them apart. It may also read a newer job's number of tasks, but then the
-    /// exchange fails: before that number was written the label was another one.
+    /// A thread that wakes up late may find a newer job's tasks here; the label shows that. It may
+    /// also read a newer job's number of tasks, but then the exchange fails: the label changed
+    /// before that number was written.
     fn claim(&self, job: usize, owner: usize) -> Option<usize> {
         let next = &self.next[owner].0;
         let mut current = next.load(Ordering::Acquire);
@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// A thread that is late for a small job must not take anything of the larger one after it.
+    /// A late thread of a small job must not take tasks of the larger job after it.
     #[test]
     fn jobs_of_changing_sizes() {
         for threads in [2, 3] {
@@ -292,7 +292,7 @@ mod tests {
         for _ in 0..3 {
             thread::sleep(std::time::Duration::from_millis(20));
             let done = AtomicUsize::new(0);
-            // The second task cannot end before the first has begun, so both threads work.
+            // The second task cannot end before the first has started, so both threads work.
             let barrier = std::sync::Barrier::new(2);
             team.run(2, |_, _| {
                 barrier.wait();

@@ -6,29 +6,29 @@ use std::path::{Path, PathBuf};
 
 use same_file::Handle;
 
-/// A lock file that this process has and no other one can have: `flock` on Unix, `LockFileEx` on
-/// Windows. It holds until it is dropped or the process ends, by a signal too. Dropping it
-/// removes the file; a process that was killed leaves it, which bars nobody.
+/// A lock file held by one process at a time: `flock` on Unix, `LockFileEx` on Windows. The lock
+/// lasts until it is dropped or the process exits or is killed. Dropping it removes the file. The
+/// file of a killed process stays, but can be locked again.
 ///
-/// On a file system that knows no locks, everybody gets it.
+/// On a file system without locks, every process gets the lock.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    /// Holds the lock; `None` where there are no locks.
+    /// Holds the lock; `None` on a file system without locks.
     file: Option<File>,
 }
 
 impl Lock {
-    /// Takes the lock; `None` where somebody else has it. The lock file is made if need be.
+    /// Takes the lock; `None` if another process holds it. Creates the lock file if it is missing.
     ///
     /// # Errors
-    /// If the file cannot be made or opened.
+    /// If the file cannot be created or opened.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = open(path)?;
             match file.try_lock() {
                 Ok(()) if is_still(&file, path)? => return Ok(Some(Self::of(path, Some(file)))),
-                // Its former owner has removed it since it was opened.
+                // The former owner removed the file after it was opened here.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
@@ -37,11 +37,10 @@ impl Lock {
         }
     }
 
-    /// Takes the lock as soon as nobody else has it. `waiting` is called first where it has to
-    /// be waited for.
+    /// Takes the lock as soon as it is free. Calls `waiting` first if another process holds it.
     ///
     /// # Errors
-    /// If the file cannot be made or opened.
+    /// If the file cannot be created or opened.
     pub fn wait(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         if let Some(lock) = Self::take(path)? {
             return Ok(lock);
@@ -68,8 +67,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while it is locked, so that it is nobody else's. Where that fails it stays,
-        // and the next one takes it.
+        // Removed while still locked, so that no other process owns the removed file. If the
+        // removal fails, the next owner locks the same file.
         if self.file.is_some() {
             let _ = fs::remove_file(&self.path);
         }
@@ -84,7 +83,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Whether the file at `path` is still this one.
+/// Whether `path` still names this open file.
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     match Handle::from_path(path) {
         Ok(there) => Ok(there == Handle::from_file(file.try_clone()?)?),
@@ -102,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_one_owners_and_leaves_no_file() {
+    fn a_lock_has_one_owner_and_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         let lock = Lock::take(&path).unwrap().unwrap();
         assert!(Lock::take(&path).unwrap().is_none());
         drop(lock);
         assert!(!path.exists());
-        // What a killed process left bars nobody.
+        // The file of a killed process can be locked again.
         File::create(&path).unwrap();
         assert!(Lock::take(&path).unwrap().is_some());
     }
@@ -132,7 +131,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Every owner removes the file that the others have opened already.
+    /// Every owner removes a file that the others have already opened.
     #[test]
     fn there_are_never_two_owners() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What killed processes left.
+//! Removal of the temporaries of killed processes.
 
 use std::fs::{self, DirEntry, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::unfinished::{LOCKED, PREFIX};
 
-/// A temporary that bears no lock and that nothing was written to for so long has no owner left.
+/// An unlocked temporary without a write for this long is abandoned.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Removes the temporaries in `dir` whose process is gone; those of a live one are locked. What
-/// cannot be removed stays: nothing depends on it. A folder that does not exist holds none.
+/// Removes the temporaries in `dir` that no live process owns: those of live processes are locked.
+/// A temporary that cannot be removed stays, without an error. A missing folder counts as empty.
 ///
 /// # Errors
 /// If the folder cannot be listed.
@@ -41,7 +41,7 @@ fn remove_if_abandoned(entry: &DirEntry) -> io::Result<()> {
     if !kind.is_file() {
         return Ok(());
     }
-    // Holds the lock until the file is gone, so that nobody takes it for theirs meanwhile.
+    // Keeps the lock until the file is removed, so that no other process adopts it meanwhile.
     let file = File::options().write(true).open(&path)?;
     let abandoned = match LOCKED.then(|| file.try_lock()) {
         Some(Ok(())) => true,
@@ -68,7 +68,7 @@ mod tests {
     use crate::Unfinished;
 
     #[test]
-    fn what_a_live_process_writes_is_not_swept() {
+    fn temporaries_of_live_processes_are_not_swept() {
         let dir = tempfile::tempdir().unwrap();
         let ours = Unfinished::create(&dir.path().join("file")).unwrap();
         for name in [".unfinished-dead", "file.part"] {
@@ -77,7 +77,7 @@ mod tests {
         fs::create_dir(dir.path().join(".unfinished-scratch")).unwrap();
         sweep(dir.path()).unwrap();
         let left = |name: &str| dir.path().join(name).exists();
-        // Without locks an hour has to pass.
+        // Without locks, a temporary is abandoned only after an hour.
         assert_eq!(left(".unfinished-dead"), !LOCKED);
         assert!(left("file.part") && left(".unfinished-scratch"));
         ours.finish().unwrap();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bears_no_lock_is_swept_when_it_is_old() {
+    fn old_unlocked_temporaries_are_swept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".unfinished-dead");
         let file = File::create(&path).unwrap();

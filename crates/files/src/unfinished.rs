@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// What the name of every temporary begins with; such files and folders are what
-/// [`sweep`](crate::sweep) looks at.
+/// The first part of every temporary's name. [`sweep`](crate::sweep) considers only such files and
+/// folders.
 pub const PREFIX: &str = ".unfinished-";
-/// Whether temporaries are locked. A lock on Windows would bar their owner from reading them by
-/// their name.
+/// Whether temporaries are locked. On Windows a lock would stop the owner from opening the
+/// temporary by name.
 pub(crate) const LOCKED: bool = cfg!(unix);
 
-/// A file on its way to its name: a hidden temporary beside it, open for writing. Dropping it
-/// deletes the temporary, and what had the name before is still there.
+/// A file under construction: a hidden temporary beside its path, open for writing. Dropping it
+/// deletes the temporary and leaves any older file at the path.
 #[derive(Debug)]
 pub struct Unfinished {
     file: NamedTempFile,
@@ -25,14 +25,14 @@ impl Unfinished {
     /// An empty temporary for `path`.
     ///
     /// # Errors
-    /// If `path` is a folder, or its folder is none that can be written to.
+    /// If `path` is a folder, or its parent is not a writable folder.
     pub fn create(path: &Path) -> io::Result<Self> {
         if path.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
         }
         loop {
             let file = temporary_in(parent(path))?;
-            // A sweep may have come upon it before it was locked.
+            // Another process may have swept it before it was locked.
             let swept =
                 LOCKED && matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             if !swept && file.path().exists() {
@@ -44,20 +44,20 @@ impl Unfinished {
         }
     }
 
-    /// Where its contents are until it is finished.
+    /// The path of the temporary.
     pub fn temporary(&self) -> &Path {
         self.file.path()
     }
 
-    /// Flushes it to the disk and gives it its name, replacing what had it.
+    /// Flushes the file to the disk and renames it to its path, replacing any older file.
     ///
     /// # Errors
-    /// If either fails.
+    /// If the flush or the rename fails.
     pub fn finish(self) -> io::Result<()> {
         let (file, temporary): (File, TempPath) = self.file.into_parts();
         file.sync_all()?;
-        // Some systems rename no open file. Elsewhere its lock lasts until it has its name, so that
-        // no other process takes it for a dead one's.
+        // Windows does not rename an open file. Elsewhere the lock lasts until after the rename, so
+        // that no other process sweeps the temporary.
         #[cfg(not(unix))]
         drop(file);
         temporary.persist(self.path).map_err(|error| error.error)
@@ -74,10 +74,10 @@ impl Write for Unfinished {
     }
 }
 
-/// Writes `path` through `fill`, whole or not at all: see [`Unfinished`].
+/// Writes `path` through `fill`, whole or not at all; see [`Unfinished`].
 ///
 /// # Errors
-/// What `fill` says, or if the file cannot be written; what had the name is then still there.
+/// The error of `fill`, or a failed write. An older file at `path` is then still there.
 pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<Unfinished>) -> io::Result<()>,
@@ -87,20 +87,19 @@ pub fn write(
     writer.into_inner().map_err(|e| e.into_error())?.finish()
 }
 
-/// Writes a small file whole or not at all, but neither waits for the disk nor guards its
-/// temporary from a [`sweep`](crate::sweep): for thousands of files, under a
-/// [`Lock`](crate::Lock) on their folder.
+/// Writes a small file whole or not at all, without a flush to the disk and without a lock against
+/// [`sweep`](crate::sweep). It suits thousands of files, under a [`Lock`](crate::Lock) on their
+/// folder.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary_in(parent(path))?;
     file.as_file_mut().write_all(bytes)?;
     file.into_temp_path().persist(path).map_err(|e| e.error)
 }
 
-/// A temporary with the permissions an ordinary new file would get; `tempfile` alone makes
-/// private ones.
+/// A temporary with the permissions of an ordinary new file; `tempfile`'s default is private.
 fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
@@ -109,10 +108,23 @@ fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(dir)
+    let made = builder.tempfile_in(dir);
+    made.map_err(|error| without_temporary(&error, dir))
 }
 
-/// The folder that holds `path`; `.` for a bare name.
+/// The same error without the temporary's name, which nobody has asked for.
+fn without_temporary(error: &io::Error, dir: &Path) -> io::Error {
+    if error.kind() == ErrorKind::NotFound && !dir.exists() {
+        let problem = format!("there is no folder {}; make it first", dir.display());
+        return io::Error::new(ErrorKind::NotFound, problem);
+    }
+    // `tempfile` gives the system's words and its path as one text.
+    let text = error.to_string();
+    let words = text.rsplit_once(" at path ").map(|(words, _)| words);
+    io::Error::new(error.kind(), words.unwrap_or(&text))
+}
+
+/// The folder of `path`; `.` for a bare name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -150,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_shows_before_the_work() {
+    fn an_unwritable_path_fails_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let error = |path: &Path| Unfinished::create(path).unwrap_err().kind();
         assert_eq!(error(dir.path()), ErrorKind::IsADirectory);
@@ -158,6 +170,14 @@ mod tests {
         assert_eq!(error(&nowhere), ErrorKind::NotFound);
         fs::write(dir.path().join("no"), "a file").unwrap();
         assert_eq!(error(&nowhere), ErrorKind::NotADirectory);
+        for (path, said) in [
+            (&nowhere, "Not a directory"),
+            (&dir.path().join("new/file"), "/new; make it first"),
+        ] {
+            let text = Unfinished::create(path).unwrap_err().to_string();
+            assert!(!text.contains(PREFIX), "{text}");
+            assert!(cfg!(not(unix)) || text.contains(said), "{text}");
+        }
         assert_eq!(names(dir.path()), ["no"]);
     }
 

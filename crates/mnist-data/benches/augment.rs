@@ -1,6 +1,6 @@
-//! What augmentation costs an image: `cargo bench -p mnist-data --bench augment`.
+//! The cost of augmentation per image: `cargo bench -p mnist-data --bench augment`.
 
-// Panicking is how a benchmark says that it cannot run.
+// A benchmark reports errors by panicking.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use mnist_data::{
 #[path = "../examples/photos/mod.rs"]
 mod photos;
 
-/// A photograph of so many pixels a side.
+/// A photograph with this many pixels per side.
 fn photo(size: u32) -> Image {
     let photo = Image::decode(&photos::jpeg(0).unwrap(), Path::new("photo")).unwrap();
     photo.resized(size).unwrap()

@@ -1,6 +1,6 @@
-//! What an image costs on its way into a batch: `cargo bench -p mnist-data`.
+//! The cost of loading an image: `cargo bench -p mnist-data`.
 
-// Panicking is how a benchmark says that it cannot run.
+// A benchmark reports errors by panicking.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use zune_jpeg::JpegDecoder;
 #[path = "../examples/photos/mod.rs"]
 mod photos;
 
-/// `[28, 28]` of a stroke on black, as digits are.
+/// `[28, 28]` of a stroke on black, like a digit.
 fn digit() -> Vec<u8> {
     let pixel = |y: i32, x: i32| (255 - 60 * (x - 14 + (y - 14) / 3).abs()).clamp(0, 255) as u8;
     let rows =

@@ -1,11 +1,11 @@
-//! Draws what augmentation makes of images, to be looked at:
-//! `cargo run -p mnist-data --example contact_sheet data/mnist/train digits /tmp/digits.png`.
+//! Draws augmented images, for inspection: `cargo run -p mnist-data --example contact_sheet
+//! data/mnist/train digits /tmp/digits.png`.
 //!
-//! Each row is an image of the training split, as it is and in several epochs. The second argument is a preset,
-//! the section `[augment]` as JSON, or `all`, for a sheet of each preset: `/tmp/sheet.png` then stands for
+//! Each row is an image of the training split, unchanged and in several epochs. The second argument is a
+//! preset, the section `[augment]` as JSON, or `all` for one sheet per preset: `/tmp/sheet.png` then becomes
 //! `/tmp/sheet-none.png` and so on.
 
-// An example talks to its user itself.
+// An example prints its results.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The file with a name before its extension.
+/// The path with a name inserted before the extension.
 fn named(file: &Path, name: &str) -> PathBuf {
     let [stem, extension] =
         [file.file_stem(), file.extension()].map(|part| part.unwrap_or_default().to_string_lossy());

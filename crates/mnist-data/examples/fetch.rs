@@ -1,6 +1,6 @@
 //! Fetches a data set by name: `cargo run -p mnist-data --example fetch mnist data/mnist/raw`.
 
-// An example talks to its user itself.
+// An example prints its results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::path::Path;

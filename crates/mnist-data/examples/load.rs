@@ -1,7 +1,7 @@
 //! Unpacks fetched IDX files and reads two epochs of batches:
 //! `cargo run -p mnist-data --example load data/mnist/raw data/mnist`.
 
-// An example talks to its user itself.
+// An example prints its results.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;

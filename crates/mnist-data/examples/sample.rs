@@ -1,5 +1,5 @@
-//! Makes the committed sample of MNIST from the whole set, the same bytes every time:
-//! `cargo run --release -p mnist-data --example sample data/mnist/idx data/sample`.
+//! Makes the committed sample of MNIST from the full set, reproducibly: `cargo run --release -p
+//! mnist-data --example sample data/mnist/idx data/sample`.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -12,7 +12,7 @@ use mnist_data::{
     read_pair, stratified_sample,
 };
 
-/// How many digits of MNIST's training and of its test images the sample holds.
+/// The number of MNIST's training and test images in the sample.
 const SAMPLE_TRAIN: usize = 1600;
 const SAMPLE_TEST: usize = 400;
 
@@ -45,7 +45,7 @@ fn write_sample(from: &Path, to: &Path, names: [&str; 2], count: usize) -> mnist
 mod tests {
     use super::*;
 
-    /// The committed sample is what the tests and the fallback of the main command need.
+    /// The committed sample must meet the needs of the tests and of `classify train`.
     #[test]
     fn the_sample_is_complete_and_stratified() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");

@@ -1,5 +1,5 @@
-//! Draws a small folder of images to try fine-tuning on, five textures, the same ones every
-//! time: `cargo run --release -p mnist-data --example textures photos`.
+//! Draws a small folder of images to try fine-tuning on: five textures, the same every time: `cargo
+//! run --release -p mnist-data --example textures photos`.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -74,7 +74,7 @@ impl Texture {
         }
     }
 
-    /// Which of its two colours the texture has at a place, in periods.
+    /// Which of its two colours the texture has at a position, in periods.
     fn is_dark(self, x: f32, y: f32) -> bool {
         let cell = |v: f32| v - v.floor() - 0.5;
         match self {
@@ -87,8 +87,8 @@ impl Texture {
     }
 }
 
-/// `[HEIGHT, WIDTH, 3]`: a patch of the texture, turned and of any size and colours, on another
-/// one's clouded ground, with a grain.
+/// `[HEIGHT, WIDTH, 3]`: a patch of the texture with random rotation, size and colours, on the
+/// cloudy ground of another one, with noise.
 fn image(texture: Texture, seed: u64) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();

@@ -1,10 +1,9 @@
 //! Decodes many image files at once, for comparison with another decoder.
 //!
-//! Reads from standard input, until its end: the length of a file as u32 (little-endian), then the file. Writes
-//! for each to standard output: a byte, 0 for an image that is refused, else 1; then for an accepted one width and
-//! height as u32, and `[height, width, 3]` bytes.
-//! `--truncated` accepts images that lack data at their end, `--why` tells on standard error why images are refused.
-//! `tests/golden/fuzz_decode.py` drives it.
+//! Reads from standard input, until its end: the length of a file as u32 (little-endian), then the file. Writes for
+//! each to standard output: a byte, 0 for a refused image, else 1; then, for an accepted one, width and height as
+//! u32, and `[height, width, 3]` bytes. `--truncated` accepts images that lack data at their end; `--why` prints the
+//! reason of each refusal to standard error. `tests/golden/fuzz_decode.py` runs it.
 
 use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and folders that one process at a time fills.
+//! Atomic writes, and folders locked by one process at a time.
 
 use std::fs;
 use std::io::BufWriter;
@@ -9,11 +9,11 @@ use files::{Lock, Unfinished};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// Writes `path` through `fill`: to a temporary file beside it, flushed to the
-/// disk, then renamed, so that a reader never sees half a file.
+/// Writes `path` through `fill`: to a temporary file beside it, flushed to the disk, then renamed,
+/// so that a reader never sees half a file.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; what it held before is then still there.
+/// [`Error::Io`] naming `path`; its old contents are then unchanged.
 pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<Unfinished>) -> std::io::Result<()>,
@@ -21,8 +21,8 @@ pub fn write(
     files::write(path, fill).map_err(Error::io("write", path))
 }
 
-/// Makes `dir`, and waits until no other process fills it; `doing` says what
-/// with. Nobody else fills it until the lock is dropped.
+/// Creates `dir` and locks it against other processes until the lock is dropped. Waits for the
+/// present owner; `doing` names this process's work in the message.
 pub(crate) fn lock(dir: &Path, doing: &str, progress: &dyn Progress) -> Result<Lock> {
     fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
     let waiting = || {

@@ -1,4 +1,4 @@
-//! Images that cannot be read: which may be left out, and what is told of them.
+//! Images that cannot be read: how many may be left out, and the messages about them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::classes::Classes;
 use crate::error::{Error, NAMED, Result, with_causes};
 use crate::folder::Sample;
 
-/// What a loader does about an image that cannot be read or decoded.
+/// Treatment of an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadImage {
@@ -23,17 +23,17 @@ pub enum BadImage {
 /// How many images a loader may leave out, under [`BadImage::Skip`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct BadImageLimit {
-    /// The share of the samples, from 0 to 1. One sample may always be left out, so that a small set is not ended by
-    /// a single file; at 0 none may.
+    /// The largest share of the samples, from 0 to 1. One sample may always be left out, so that a single file does
+    /// not end a small set. At 0 none may be left out.
     pub share: f64,
-    /// The classes of the samples: where there are some, no class may lose all its samples.
+    /// The classes of the samples. If given, no class may lose all its samples.
     pub classes: Option<Classes>,
-    /// What messages call the samples, such as the folder of the split.
+    /// The name of the samples in messages, such as the split's folder.
     pub split: String,
 }
 
 impl Default for BadImageLimit {
-    /// Any number may be left out.
+    /// No limit.
     fn default() -> Self {
         Self {
             share: 1.0,
@@ -44,16 +44,16 @@ impl Default for BadImageLimit {
 }
 
 impl BadImageLimit {
-    /// The most that may be left out of a number of samples.
+    /// The most samples that may be left out of this number.
     fn most(&self, samples: usize) -> usize {
         if self.share == 0.0 {
             return 0;
         }
-        // A product that should be whole may lie a little below.
+        // A product that should be whole may be slightly too small.
         ((self.share * samples as f64 + 1e-9) as usize).max(1)
     }
 
-    /// What messages call a class.
+    /// The name of a class in messages.
     fn class(&self, label: usize) -> String {
         let names = self.classes.as_ref().map(Classes::names);
         let name = names.and_then(|names| names.get(label));
@@ -65,7 +65,7 @@ impl BadImageLimit {
 pub(crate) struct LeftOut {
     on_bad_image: BadImage,
     limit: BadImageLimit,
-    /// The samples of each label.
+    /// The number of samples of each label.
     of_label: Vec<usize>,
     samples: usize,
     state: Mutex<State>,
@@ -73,10 +73,10 @@ pub(crate) struct LeftOut {
 
 #[derive(Default)]
 struct State {
-    /// By the sample's place: its label, and why.
+    /// By the sample's index: its label and the reason.
     images: BTreeMap<usize, (usize, String)>,
     by_label: BTreeMap<usize, usize>,
-    /// The number that was told last.
+    /// The number in the last warning.
     told: usize,
 }
 
@@ -100,7 +100,7 @@ impl LeftOut {
         }
     }
 
-    /// Leaves out a sample because of `error`, if that is allowed.
+    /// Leaves out a sample because of `error`, if the limit allows it.
     pub(crate) fn add(&self, place: usize, label: usize, error: Error) -> Result<()> {
         if self.on_bad_image == BadImage::Fail {
             return Err(error);
@@ -135,11 +135,11 @@ impl LeftOut {
                 self.limit.share,
                 self.by_class(state)
             );
-            (problem, "if so many may be left out, raise bad_image_limit")
+            (problem, "to allow this, raise bad_image_limit")
         } else {
             return Ok(());
         };
-        // Those of the class that is lost come first.
+        // Images of the lost class come first.
         let lost = |&(of, _): &&(usize, String)| lost && *of != label;
         let (others, own): (Vec<_>, Vec<_>) = state.images.values().partition(lost);
         let first = own.into_iter().chain(others).take(3);
@@ -164,7 +164,7 @@ impl LeftOut {
         format!(", {}", crate::error::first_few(named))
     }
 
-    /// Tells in one line of those that no warning named. For the end of a pass over the samples.
+    /// Counts in one line the images that no warning named. For the end of a pass over the samples.
     pub(crate) fn pass_ended(&self) {
         let mut state = self.state();
         let count = state.images.len();
@@ -179,7 +179,7 @@ impl LeftOut {
         }
     }
 
-    /// Their places, each with the reason.
+    /// Their indices, each with the reason.
     pub(crate) fn images(&self) -> Vec<(usize, String)> {
         let state = self.state();
         let images = state.images.iter();
@@ -188,7 +188,7 @@ impl LeftOut {
             .collect()
     }
 
-    /// How many there are of each label that has some.
+    /// The number of images of each label that has some.
     pub(crate) fn by_label(&self) -> BTreeMap<usize, usize> {
         self.state().by_label.clone()
     }

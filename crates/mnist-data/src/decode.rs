@@ -1,4 +1,4 @@
-//! Image files to gray or RGB bytes.
+//! Decoding of image files to gray or RGB bytes.
 
 use std::path::Path;
 
@@ -7,28 +7,27 @@ use crate::error::{Error, Result};
 use crate::formats;
 use crate::regular::read_regular;
 
-/// The longest side that is decoded.
+/// The longest accepted side, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
-/// The most memory that decoding one image may take, and the longest file that is read: 512 MiB. A small file that
-/// claims more is refused before anything is allocated for it.
+/// The most memory for decoding one image, and the longest accepted file: 512 MiB. A small file that declares a
+/// larger image is refused before any allocation.
 pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// It holds what PIL's `open` and `convert("RGB")`, and so torchvision's image
-/// folder, make of a file, and PIL decides what is read: JPEG, PNG, GIF, BMP,
-/// PNM, TIFF and WebP, by the first bytes and not by the name. An alpha channel
-/// is dropped, not blended; a palette is looked up; 16 bits become 8. An
-/// orientation is applied in TIFF files, not in others. Of an animation this is
-/// the first frame. Gray images stay one byte a pixel until a batch needs three.
+/// Its pixels equal those of PIL's `open` and `convert("RGB")`, and so torchvision's image folder.
+/// The formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes and not
+/// by the name; PIL decides which files are valid. An alpha channel is dropped, not blended.
+/// Palettes are resolved. 16 bits become 8. An orientation is applied in TIFF files only.
+/// Animations give their first frame. Gray images stay one byte per pixel until a batch needs
+/// three.
 ///
-/// Three things differ from PIL. Gray of 16 bits is scaled, where PIL clips it. A
-/// JPEG is read that lacks only its end marker. Lossless and arithmetic JPEGs,
-/// and TIFF files with floating-point or YCbCr samples, are refused.
+/// Three things differ from PIL. 16-bit gray is scaled, where PIL clips it. A JPEG that lacks only
+/// its end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
+/// YCbCr samples, are refused.
 ///
-/// No side may be longer than 32,768 pixels, and decoding an image takes at most
-/// 512 MiB, its file and its pixels included. What would take more is refused
-/// before memory is allocated for it.
+/// No side may be longer than 32,768 pixels, and decoding an image takes at most 512 MiB, its file
+/// and pixels included. Larger images are refused before memory is allocated.
 ///
 /// ```
 /// use mnist_data::Image;
@@ -47,7 +46,7 @@ pub struct Image {
     pixels: Vec<u8>,
 }
 
-/// What decoding gives.
+/// The result of decoding.
 pub(crate) struct Decoded {
     pub(crate) image: Image,
     /// Whether data is missing at the file's end.
@@ -55,17 +54,18 @@ pub(crate) struct Decoded {
 }
 
 impl Image {
-    /// Reads an image file. Its content tells its format, not its name.
+    /// Reads an image file. Its content determines its format, not its name.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an empty, cut, damaged, unknown or
-    /// enormous (beyond 32,768 pixels a side or 512 MiB) image.
+    /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an
+    /// empty, truncated, damaged, unknown or too large (beyond 32,768 pixels a side or 512 MiB)
+    /// image.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read_regular(path, MAX_BYTES)?;
         Self::decode(&bytes, path)
     }
 
-    /// Decodes an image file's contents; `name` is what an error names.
+    /// Decodes an image file's contents; errors show `name`.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`].
@@ -73,7 +73,7 @@ impl Image {
         Self::decode_with(bytes, name, DecodeOptions::default())
     }
 
-    /// [`Image::decode`] in another way than the default.
+    /// [`Image::decode`] with options.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`].
@@ -81,7 +81,7 @@ impl Image {
         Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
-    /// Decodes an image and resizes it to `size` × `size`, which is what fast decoding needs to know.
+    /// Decodes an image and resizes it to `size` × `size`. Fast decoding needs to know this size.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a size of 0.
@@ -90,8 +90,8 @@ impl Image {
         decoded.image.resized(size)
     }
 
-    /// [`Image::decode_with`], with memory for the pixels where the format allows
-    /// it; [`Image::into_pixels`] gives it back. `size` is that of what will be made of it.
+    /// [`Image::decode_with`], with reused memory for the pixels if the format allows it;
+    /// [`Image::into_pixels`] returns the memory. `size` is the final size of the image.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
@@ -160,7 +160,7 @@ impl Image {
         self.height
     }
 
-    /// Bytes a pixel: 1 (gray) or 3 (red, green, blue).
+    /// Bytes per pixel: 1 (gray) or 3 (red, green, blue).
     #[must_use]
     pub fn channels(&self) -> u8 {
         self.channels

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the pixels of an image are made of its file.
+/// How an image file becomes pixels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct DecodeOptions {
     /// How the pixels are computed.
     pub decoding: Decoding,
-    /// What becomes of an image that lacks data at its end.
+    /// Treatment of an image that lacks data at its end.
     pub truncated: TruncatedImages,
 }
 
@@ -15,11 +15,12 @@ pub struct DecodeOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decoding {
-    /// As PIL and torchvision do it: the same pixels.
+    /// The same pixels as PIL and torchvision.
     #[default]
     Exact,
-    /// As little of a JPEG as its use needs: one that is resized to at most a quarter, an eighth or a sixteenth is
-    /// decoded at a half, a quarter or an eighth of its size, as PIL's `thumbnail` does. The result differs by some levels.
+    /// Decodes only as much of a JPEG as needed. One that is resized to at most a quarter, an
+    /// eighth or a sixteenth is decoded at a half, a quarter or an eighth of its size, as in PIL's
+    /// `thumbnail`. The result differs by some grey levels.
     Fast,
 }
 
@@ -34,13 +35,14 @@ impl Decoding {
     }
 }
 
-/// What becomes of an image that lacks data at its end, as after a download that was cut off.
+/// Treatment of an image that lacks data at its end, as after an interrupted download.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TruncatedImages {
-    /// It is a bad image, as for PIL by default.
+    /// It is a bad image, as in PIL by default.
     #[default]
     Refuse,
-    /// It is used, and counted: a JPEG, PNG, GIF, BMP or PNM file whose missing pixels are gray or black.
+    /// It is used and counted if it is a JPEG, PNG, GIF, BMP or PNM file. Missing pixels are gray or
+    /// black.
     Accept,
 }

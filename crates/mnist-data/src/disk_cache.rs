@@ -1,4 +1,4 @@
-//! Decoded images that outlive the run: see [`DiskCache`].
+//! Decoded images that are reused by later runs: see [`DiskCache`].
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,29 +16,27 @@ use crate::regular;
 use crate::resize::Scaler;
 use crate::stamp::Stamp;
 
-/// A file in which a loader keeps its images as decoded and resized, so that
-/// neither later epochs nor later runs decode them again.
+/// A file in which a loader keeps its decoded and resized images, so that neither later epochs nor
+/// later runs decode them again.
 ///
-/// The file appears at the end of an epoch that decoded something, whole or not
-/// at all, and takes over what the one before held. Each image is known by its
-/// id, and trusted as long as its file's length and times are those it was
-/// decoded with: an image that has changed is decoded again, alone. A file that
-/// is damaged, of another image size, decoded in another way or from another
-/// version of this crate is made anew. Where it cannot be written (a read-only folder, a full disk) one
-/// warning says so and images are decoded as without it.
+/// It is written atomically at the end of an epoch that decoded something, and includes the images of
+/// the old file. Images are stored by id. An image is valid as long as its file's length and times are
+/// unchanged; a changed image is decoded again, alone. A file that is damaged, or of another image
+/// size, decoding option or crate version, is rebuilt. If it cannot be written (a read-only folder, a
+/// full disk), one warning reports it, and images are decoded as without it.
 ///
-/// Several processes may use one file at once. Give each split, image size and
-/// way of decoding a file of its own.
+/// Several processes may use one file at once. Use a separate file for each split, image size and
+/// decoding option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
-    /// The file. Its folder is created where it is missing; one whose name
-    /// begins with a dot is passed over when images are listed.
+    /// The file. Its folder is created if missing. A name that begins with a dot is ignored when
+    /// images are listed.
     pub path: PathBuf,
-    /// The most bytes of pixels it may hold; further images are decoded in
-    /// every run. While it is replaced, both old and new are on the disk.
+    /// The most bytes of pixels in it; further images are decoded in every run. While the file is
+    /// replaced, both old and new are on the disk.
     pub max_bytes: u64,
-    /// Whether it is left as it is, whatever its size: what it lacks is decoded
-    /// in every run, and nothing is written, not even where there is no file.
+    /// Whether nothing is written, not even a missing file. Images missing from it are decoded in
+    /// every run.
     pub read_only: bool,
 }
 
@@ -52,23 +50,22 @@ pub(crate) struct OpenCache {
     damage_told: AtomicBool,
 }
 
-/// What becomes of images that the file does not hold yet.
+/// Treatment of images that are not in the file yet.
 enum Recording {
-    /// None has come yet.
+    /// No such image has come yet.
     Idle,
     /// They are being written.
     Open(Box<Successor>),
-    /// They are not written: the file is only read, or writing failed and will
-    /// not be tried again.
+    /// They are not written: the file is read-only, or writing failed and is not retried.
     Off,
 }
 
-/// The file that will take the present one's place.
+/// The next version of the file.
 struct Successor {
     writer: PixelWriter,
     /// The ids of the samples in it.
     recorded: HashSet<String>,
-    /// Bytes of pixels it may still take.
+    /// The remaining bytes for pixels.
     room: u64,
 }
 
@@ -104,10 +101,10 @@ impl OpenCache {
             });
         }
         let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
-        // Before the contents are read: what is written meanwhile has another.
+        // Before the contents are read: a later write changes the stamp.
         let stamp = Stamp::of(&metadata);
         let decoded = scaler.read(file, &sample.path, self.image_size, self.decode)?;
-        // What lacks data is not kept: a run that refuses it must not find it here.
+        // Truncated images are not kept: a run that refuses them must not find them here.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {
@@ -120,10 +117,10 @@ impl OpenCache {
         let current = self.current()?;
         let stamp = Stamp::of(&fs::metadata(&sample.path).ok()?)?;
         current.image(&sample.id, stamp).unwrap_or_else(|problem| {
-            // Told once: a damaged disk may have damaged thousands.
+            // Reported once: a damaged disk may have damaged thousands.
             if !self.damage_told.swap(true, Ordering::Relaxed) {
                 let path = self.options.path.display();
-                tracing::warn!("{path}: {problem}; what is damaged is decoded again");
+                tracing::warn!("{path}: {problem}; damaged images are decoded again");
             }
             None
         })
@@ -139,7 +136,7 @@ impl OpenCache {
         let opened = opened.unwrap_or_else(|problem| {
             let remedy = match self.options.read_only {
                 true => "images are decoded instead",
-                false => "it is made anew",
+                false => "it is rebuilt",
             };
             tracing::warn!("{}: {problem}; {remedy}", self.options.path.display());
             None
@@ -155,14 +152,14 @@ impl OpenCache {
         let Recording::Open(next) = &mut *recording else {
             return;
         };
-        // What this image replaces makes room for it.
+        // The replaced image makes room for this one.
         let replaced = self.current().and_then(|current| {
             let entry = current.entry(&sample.id)?;
             Some(entry.bytes(self.image_size))
         });
         next.room = next.room.saturating_add(replaced.unwrap_or(0));
         let bytes = image.pixels().len() as u64;
-        // Two epochs of one loader may come upon a sample at the same time.
+        // Two epochs of one loader may reach a sample at the same time.
         if bytes > next.room || !next.recorded.insert(sample.id.clone()) {
             return;
         }
@@ -197,7 +194,7 @@ impl OpenCache {
         Recording::Off
     }
 
-    /// Gives what was decoded its place on the disk. For the end of an epoch.
+    /// Writes the decoded images to the disk. For the end of an epoch.
     pub(crate) fn publish(&self, samples: &[Sample]) {
         let mut recording = self.recording();
         let mut next = match std::mem::replace(&mut *recording, Recording::Idle) {
@@ -210,7 +207,7 @@ impl OpenCache {
         if next.recorded.is_empty() {
             return;
         }
-        // Opened afresh, because another process may have replaced it meanwhile.
+        // Reopened, because another process may have replaced it meanwhile.
         let outcome =
             match PixelFile::open(&self.options.path, self.image_size, self.decode.decoding) {
                 Ok(Some(old)) => self.take_over(&mut next, &old, samples),
@@ -226,8 +223,7 @@ impl OpenCache {
         }
     }
 
-    /// Copies what `old` holds besides, as far as there is room: the images
-    /// of our own samples first.
+    /// Copies the other images of `old` while there is room, beginning with our own samples.
     fn take_over(&self, next: &mut Successor, old: &PixelFile, samples: &[Sample]) -> Result<()> {
         let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();
         let (first, second): (Vec<_>, Vec<_>) = old

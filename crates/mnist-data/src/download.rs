@@ -1,4 +1,4 @@
-//! One file over HTTP, resumed where an earlier transfer stopped.
+//! Download of one file over HTTP, with resumption.
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
@@ -15,21 +15,21 @@ use crate::checksum::pump;
 use crate::error::{Error, with_causes};
 use crate::progress::{Progress, Unit};
 
-/// A host that does not answer in this time is passed over.
+/// Time limit for connecting to a host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A transfer in which nothing arrives for this long has stalled.
+/// A transfer that receives nothing for this long has stalled.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// What a compressed file may exceed its raw contents by.
+/// The most bytes by which a compressed file may exceed its raw contents.
 const OVERHEAD: u64 = 1 << 20;
 
-/// Why a transfer failed.
+/// The failure of a transfer.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// No answer at all: asking this host for another file is no use either.
+    /// No answer at all: requests for other files to this host would fail too.
     pub(crate) unreachable: bool,
-    /// What happened, for the list of attempts.
+    /// The reason, for the list of attempts.
     pub(crate) reason: String,
-    /// The transfer stopped midway, and can go on from there.
+    /// The transfer was interrupted and can be resumed.
     cut_off: bool,
 }
 
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// The settings every transfer uses. A proxy comes from the environment.
+/// Settings of every transfer. A proxy comes from the environment.
 pub(crate) fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .timeout_resolve(Some(CONNECT_TIMEOUT))
@@ -54,10 +54,9 @@ pub(crate) fn config() -> ConfigBuilder<AgentScope> {
         .user_agent(concat!("mnist-data/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Brings `url` to the file `part`, going on from what `part` already holds. A
-/// transfer that is cut off is taken up again for as long as each attempt gets
-/// further than the one before. `raw_bytes` is the length of the raw contents;
-/// an answer that cannot be those, for its length, is refused.
+/// Downloads `url` to the file `part`, resuming after its present contents. An interrupted transfer
+/// is resumed as long as each attempt makes progress. `raw_bytes` is the length of the raw
+/// contents; an answer with an impossible length is refused.
 pub(crate) fn download(
     agent: &Agent,
     url: &str,
@@ -105,7 +104,7 @@ fn attempt(
         206 if content_range(&response).starts_with(&format!("bytes {have}-")) => {
             receive(response, part, have, limit, progress)
         }
-        // Nothing lies beyond what we have: the file is whole.
+        // The server has nothing beyond our bytes: the file is complete.
         416 if content_range(&response) == format!("bytes */{have}") => Ok(()),
         206 | 416 if have > 0 => {
             fs::remove_file(part)
@@ -171,7 +170,7 @@ fn receive(
     }
 }
 
-/// `part`, cut to its first `have` bytes, open for writing what follows them.
+/// `part`, truncated to its first `have` bytes, open for appending.
 fn open(part: &Path, have: u64) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(part)?;
     file.set_len(have)?;

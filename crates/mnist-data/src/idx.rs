@@ -19,18 +19,18 @@ use crate::{atomic, regular};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
-/// A header that declares more than this is taken for damage, not for data.
+/// A header that declares more bytes counts as damaged.
 const MAX_BYTES: u64 = 4 << 30;
-/// DEFLATE cannot expand a byte into more than this (1032:1, RFC 1951), which
-/// bounds the contents of a gzip file before it is inflated.
+/// The largest expansion of DEFLATE (1032:1, RFC 1951). It bounds the contents of a gzip file
+/// before they are inflated.
 const MAX_INFLATION: u64 = 1032;
 
 /// How an IDX file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// Uncompressed.
     None,
-    /// Through gzip, at its best level.
+    /// gzip at its best level.
     Gzip,
 }
 
@@ -71,11 +71,11 @@ impl IdxImages {
         }
     }
 
-    /// Reads an image file, plain or gzip (told apart by content).
+    /// Reads an image file, plain or gzip (detected from the content).
     ///
     /// # Errors
-    /// [`Error::Idx`] for anything but a whole image file: another magic
-    /// number, a length that is not the header's, a header beyond 4 GiB.
+    /// [`Error::Idx`] for anything but a complete image file: another magic number, a length that
+    /// differs from the header's, a header beyond 4 GiB.
     pub fn read(path: &Path) -> Result<Self> {
         let (dims, pixels) = read(path, IMAGES_MAGIC)?;
         let &[_, rows, cols] = dims.as_slice() else {
@@ -99,10 +99,10 @@ impl IdxImages {
         })
     }
 
-    /// Writes an image file, whole or not at all.
+    /// Writes an image file atomically.
     ///
     /// # Errors
-    /// A number that does not fit the header's 32 bits; a disk that refuses.
+    /// A number that does not fit the header's 32 bits; a failed write.
     pub fn write(&self, path: &Path, compression: Compression) -> Result<()> {
         write(
             path,
@@ -159,7 +159,7 @@ impl IdxLabels {
         Self(labels)
     }
 
-    /// Reads a label file, plain or gzip (told apart by content).
+    /// Reads a label file, plain or gzip (detected from the content).
     ///
     /// # Errors
     /// As [`IdxImages::read`].
@@ -167,7 +167,7 @@ impl IdxLabels {
         read(path, LABELS_MAGIC).map(|(_, labels)| Self(labels))
     }
 
-    /// Writes a label file, whole or not at all.
+    /// Writes a label file atomically.
     ///
     /// # Errors
     /// As [`IdxImages::write`].
@@ -194,7 +194,7 @@ impl IdxLabels {
     }
 }
 
-/// Reads an image file and its label file, and checks that they are a pair.
+/// Reads an image file and its label file, and checks that their counts match.
 ///
 /// # Errors
 /// Those of the two readers, and [`Error::CountMismatch`].
@@ -243,8 +243,8 @@ pub(crate) fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
-/// `available` bounds the raw length of `source`; where `exact`, it is that
-/// length. Nothing is allocated for contents that cannot be there.
+/// `available` bounds the raw length of `source`; with `exact`, it equals that length. Nothing is
+/// allocated for contents that cannot exist.
 fn read_from(
     path: &Path,
     mut source: impl Read,
@@ -254,7 +254,7 @@ fn read_from(
 ) -> Result<(Vec<u32>, Vec<u8>)> {
     let io = |error| Error::io("read", path)(error);
     let mut words = [0_u32; 4];
-    // The dimensions are counted by the magic number's last byte.
+    // The magic number's last byte is the number of dimensions.
     let header = &mut words[..1 + (magic & 0xff) as usize];
     for (index, word) in header.iter_mut().enumerate() {
         let mut bytes = Vec::with_capacity(4);
@@ -322,8 +322,8 @@ fn read_from(
             format!("no memory for the {declared} bytes the header declares"),
         )
     })?;
-    // One byte beyond the declared end is enough to see that there are more;
-    // a gzip bomb is not inflated any further.
+    // One byte beyond the declared end shows that there is more; a gzip bomb is not inflated any
+    // further.
     (&mut source)
         .take(declared)
         .read_to_end(&mut contents)

@@ -13,19 +13,20 @@ use crate::error::{Result, first_few};
 use crate::folder::{ImageFolder, Sample};
 
 impl ImageFolder {
-    /// The images that a CSV file lists, with a header and the columns `path`, `label` and, if wanted,
+    /// The images that a CSV file lists, with a header and the columns `path`, `label` and optionally
     /// `weight`; any other column is an error. Labels are class names. White space around a value does not
     /// count, not even inside quotes.
     ///
-    /// Paths are relative to `root`, or to the file's folder without one; absolute paths and such that lead out
-    /// of it are taken as they are. A sample's id is its path as written, with `/` between the parts. The classes
-    /// are `classes`, or, for a training split, the labels that occur, sorted; of `classes`, those without an image
-    /// are named in a warning. As from a folder, samples are ordered by class, then by id.
+    /// Paths are relative to `root`, or to the file's folder without one. Absolute paths and paths that leave it
+    /// are used unchanged. A sample's id is its path as written, with `/` between the parts. The classes are
+    /// `classes`, or, for a training split, the sorted labels of the file. A warning names members of `classes`
+    /// without an image. Samples are ordered by class, then by id, as from a folder.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a wrong header or row, a label that is none of
-    /// `classes`, a weight that is negative or no number, a path that comes twice, if spelled in another way, no
-    /// row, and files that are not there, the first of which are named.
+    /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a
+    /// wrong header or row, a label outside `classes`, a weight that is negative or not a number, a
+    /// duplicate path (in any spelling), a table without rows, and missing files, of which it names
+    /// the first.
     ///
     /// ```
     /// use mnist_data::ImageFolder;
@@ -96,7 +97,7 @@ impl ImageFolder {
     }
 }
 
-/// The labels that occur in a table, sorted.
+/// The labels of a table, sorted.
 fn classes_of(table: &Table) -> Result<Classes> {
     let mut first: HashMap<Cow<'_, str>, &Row> = HashMap::new();
     for row in &table.rows {
@@ -122,24 +123,24 @@ fn classes_of(table: &Table) -> Result<Classes> {
     Ok(classes)
 }
 
-/// The files that rows have named so far, however they spelled them.
+/// The files named by earlier rows, in any spelling.
 #[derive(Default)]
 struct Listed<'a> {
-    /// The rows by the real path of the folder and the name in it. A link to a file is an image of its own, as it
-    /// is in a class folder.
+    /// The rows by the folder's real path and the file name in it. A link to a file is a separate image, as in a
+    /// class folder.
     rows: HashMap<(PathBuf, OsString), &'a Row>,
-    /// The real paths of folders as they were spelled, so that each is asked for once.
+    /// The real paths of folders by their spelling, so that each is resolved once.
     folders: HashMap<PathBuf, PathBuf>,
 }
 
 impl<'a> Listed<'a> {
-    /// The row that named this file before, if one did. A file whose folder cannot be told is taken for a new one.
+    /// The earlier row that named this file, if any. A file counts as new if its folder cannot be resolved.
     fn before(&mut self, path: &Path, row: &'a Row) -> Option<&'a Row> {
         let (folder, name) = (path.parent()?, path.file_name()?);
         let folder = match self.folders.get(folder) {
             Some(real) => real.clone(),
             None => {
-                // A name alone has the empty path for a folder, which stands for the current one.
+                // A bare file name has an empty folder path, which means the current folder.
                 let real = fs::canonicalize(Path::new(".").join(folder)).ok()?;
                 self.folders.insert(folder.into(), real.clone());
                 real

@@ -19,10 +19,10 @@ use crate::shuffle::shuffle;
 use crate::store::Store;
 use crate::views::TtaConfig;
 
-/// The stream of the shuffle that decides what `limit` keeps; an epoch's
-/// number is the stream of its own shuffle, and never gets here.
+/// The stream of the shuffle that selects the samples of `limit`. Epoch shuffles use the epoch
+/// number as stream, which never gets this large.
 const LIMIT_STREAM: u64 = u64::MAX;
-/// A batch larger than this is taken for a mistake: 4 GiB.
+/// The largest accepted batch: 4 GiB. A larger one is probably a mistake.
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
 /// How a [`Loader`] makes batches.
@@ -32,41 +32,41 @@ pub struct LoaderOptions {
     pub batch_size: usize,
     /// Both sides of every image in a batch, in pixels.
     pub image_size: usize,
-    /// The seed of the shuffle, which differs from epoch to epoch; without
-    /// one, the order of the samples.
+    /// The seed of the shuffle, which differs from epoch to epoch; `None` keeps the order of the
+    /// samples.
     pub shuffle: Option<u64>,
-    /// Use only so many samples: the first of a shuffle by the seed (0 without
-    /// one), so that all classes have their share. They are the same ones in
-    /// every epoch.
+    /// Use only this many samples: the first of a shuffle by the seed (0 without one), so that all
+    /// classes have their share. They are the same in every epoch.
     pub limit: Option<usize>,
-    /// Leave out the last batch where it is not full.
+    /// Leave out the last batch if it is not full.
     pub drop_last: bool,
     /// Threads that decode and resize, at least 1. Batches do not depend on it.
     pub workers: usize,
-    /// Batches made ahead of the one asked for, at least 1.
+    /// Batches prepared ahead of the current one, at least 1.
     pub prefetch: usize,
-    /// Memory for decoded images, in bytes: what fits is decoded only once.
+    /// Memory for decoded images, in bytes. Images that fit are decoded only once.
     pub cache_bytes: usize,
-    /// A file for decoded images, which later runs find again.
+    /// A file for decoded images, reused by later runs.
     pub disk_cache: Option<DiskCache>,
-    /// What to do about an image that cannot be decoded.
+    /// Treatment of images that cannot be decoded.
     pub on_bad_image: BadImage,
-    /// How many of them may be left out.
+    /// The limit for images left out.
     pub bad_images: BadImageLimit,
     /// How images are decoded.
     pub decode: DecodeOptions,
-    /// Random changes of the images, other ones in each epoch. What they depend on besides the epoch is the
-    /// seed of the shuffle (0 without one) and the sample's place in [`Loader::samples`].
+    /// Random changes of the images, new in each epoch. They depend on the epoch, the seed of the shuffle
+    /// (0 without one) and the sample's index in [`Loader::samples`].
     pub augment: AugmentConfig,
     /// Images mixed with one another, depending on seed, epoch and the batch's number.
     pub mix: MixConfig,
-    /// Each batch comes once for each of these views, one after the other. Not with `augment` or `mix`.
+    /// Each batch is repeated for each of these views, one after the other. Not with `augment` or
+    /// `mix`.
     pub tta: TtaConfig,
 }
 
 impl LoaderOptions {
-    /// Both sides of the images as they are decoded and kept: `image_size`, or 8/7 of it, rounded up, where
-    /// `augment` cuts parts from them. A [`DiskCache`] holds images of this size.
+    /// Both sides of the decoded images in the caches: `image_size`, or 8/7 of it, rounded up, if `augment`
+    /// crops them. A [`DiskCache`] holds images of this size.
     #[must_use]
     pub fn stored_size(&self) -> usize {
         match self.augment.resized_crop {
@@ -75,7 +75,7 @@ impl LoaderOptions {
         }
     }
 
-    /// The seed of everything that is random.
+    /// The seed of all randomness.
     pub(crate) fn seed(&self) -> u64 {
         self.shuffle.unwrap_or(0)
     }
@@ -83,8 +83,8 @@ impl LoaderOptions {
 
 impl Default for LoaderOptions {
     /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
-    /// 4 batches ahead, 512 MiB of memory and no file for decoded images; a bad
-    /// image is an error, and images are shown as they are.
+    /// 4 batches ahead, 512 MiB of memory and no file for decoded images. Bad
+    /// images are errors, and images are neither augmented nor mixed.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -106,8 +106,8 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Makes batches of samples, reproducibly: the same samples, options and epoch
-/// number give the same batches on any machine, for any number of workers.
+/// Builds batches of samples reproducibly: the same samples, options and epoch number give the same
+/// batches on any machine, for any number of workers.
 pub struct Loader {
     maker: Arc<BatchMaker>,
     options: LoaderOptions,
@@ -126,10 +126,9 @@ impl Loader {
     /// A loader of `samples`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an option of 0 that must be at least 1, a batch
-    /// beyond 4 GiB, no sample, fewer samples than a batch with `drop_last`,
-    /// what [`AugmentConfig::validate`] and [`MixConfig::validate`] find, and
-    /// `tta` beside one of these.
+    /// [`Error::Setting`] for an option of 0 that must be at least 1, a batch beyond 4 GiB, no
+    /// sample, fewer samples than a batch with `drop_last`, `tta` combined with `augment` or `mix`,
+    /// and the errors of [`AugmentConfig::validate`] and [`MixConfig::validate`].
     pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
         let at_least_one = [
             ("batch_size", options.batch_size),
@@ -215,9 +214,8 @@ impl Loader {
         &self.options
     }
 
-    /// The number of batches of an epoch in which no image is bad; a batch of
-    /// which every image is left out is left out too. Each comes once for each
-    /// view of `tta`.
+    /// The number of batches of an epoch without bad images. A batch is left out if all its images
+    /// are. Each view of `tta` adds a batch.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
         if self.options.drop_last {
@@ -227,8 +225,8 @@ impl Loader {
         }
     }
 
-    /// The samples of epoch number `epoch`, by their places in [`Loader::samples`], in
-    /// the order of its batches.
+    /// The samples of epoch number `epoch`, as indices into [`Loader::samples`], in the order of
+    /// its batches.
     #[must_use]
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.len()).collect();
@@ -239,19 +237,19 @@ impl Loader {
         order
     }
 
-    /// Starts epoch number `epoch`: threads that make its batches, and the
-    /// iterator that hands them out in order. Dropping it stops the threads.
+    /// Starts epoch number `epoch`: threads that build its batches, and the iterator that returns
+    /// them in order. Dropping it stops the threads.
     ///
-    /// An error is the last thing it yields.
+    /// The iterator ends after an error.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
         Epoch::start(&self.maker, self.order(epoch), Some(epoch), &self.options)
     }
 
-    /// Starts to make batches of the samples at these places, in this order, as
-    /// [`Loader::epoch`] does; the last batch may not be full, and where every image is
-    /// left out there is none. A place that no sample has is passed over. As these batches
-    /// are of no epoch, their images are neither augmented nor mixed.
+    /// Builds batches of the samples at these indices, in this order, as [`Loader::epoch`] does.
+    /// The last batch may not be full. If every image is left out, there are no batches. Unknown
+    /// indices are skipped. These batches belong to no epoch, so their images are neither augmented
+    /// nor mixed.
     #[must_use]
     pub fn batches(&self, mut order: Vec<usize>) -> Epoch {
         order.retain(|&index| index < self.len());
@@ -264,21 +262,20 @@ impl Loader {
         self.maker.store.skipped()
     }
 
-    /// How many images of each label were left out so far; labels without any are not there.
+    /// The number of images of each label left out so far; labels without any are absent.
     #[must_use]
     pub fn skipped_by_label(&self) -> BTreeMap<usize, usize> {
         self.maker.store.left_out.by_label()
     }
 
-    /// The images used so far although their files lack data; only where
-    /// [`DecodeOptions::truncated`] accepts them.
+    /// Truncated images used so far; empty unless [`DecodeOptions::truncated`] accepts them.
     #[must_use]
     pub fn truncated(&self) -> Vec<PathBuf> {
         self.maker.store.truncated()
     }
 }
 
-/// The first `limit` of a shuffle by `seed`, in their old order.
+/// The first `limit` of a shuffle by `seed`, in their original order.
 fn limited(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
     let mut chosen: Vec<usize> = (0..samples.len()).collect();
     shuffle(&mut chosen, seed, LIMIT_STREAM);

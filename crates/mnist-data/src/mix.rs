@@ -1,4 +1,4 @@
-//! Batches whose images are mixed with one another.
+//! Batches with mixed images.
 
 use rand_chacha::rand_core::Rng;
 use rand_distr::{Beta, Distribution};
@@ -12,8 +12,8 @@ use crate::shuffle::below;
 /// MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) on whole batches: `torchvision.transforms.v2.MixUp`
 /// and `CutMix`. The section `[mix]` of a configuration.
 ///
-/// Every image is mixed with the one before it in the batch, the first with the last, and one number is drawn
-/// a batch; so batches should be shuffled. A batch of one image stays as it is.
+/// Every image is mixed with the previous one in the batch, the first with the last, and one number is drawn
+/// per batch; so batches should be shuffled. A batch of one image stays unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
@@ -23,12 +23,12 @@ pub struct MixConfig {
     pub cutmix_alpha: f64,
     /// The share of the batches that are mixed, 0 to 1.
     pub probability: f64,
-    /// Where both are on: the share of the mixed batches for which CutMix is taken, 0 to 1.
+    /// If both are on: CutMix's share of the mixed batches, 0 to 1.
     pub switch_probability: f64,
 }
 
 impl Default for MixConfig {
-    /// Both off; once one is on, every batch; once both are, half of the batches each.
+    /// Both off. With one on, every batch is mixed; with both on, half of the batches each.
     fn default() -> Self {
         Self {
             mixup_alpha: 0.0,
@@ -39,22 +39,22 @@ impl Default for MixConfig {
     }
 }
 
-/// What was mixed into the images of a batch: the target of image `i` is `lambda` of its own label and
-/// `1 - lambda` of `partners[i]`.
+/// The mixing of a batch: the target of image `i` is `lambda` of its own label and `1 - lambda` of
+/// `partners[i]`.
 ///
-/// Of CutMix, `lambda` is the true share of the area that is left of the own image.
+/// For CutMix, `lambda` is the true remaining share of the image's area.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
-    /// `[n]` class indices, of the image before each.
+    /// `[n]` class indices of the previous image in the batch.
     pub partners: Vec<u32>,
-    /// `[n]` sample weights, of the image before each. They are for the loss of `partners`, so that a sample
-    /// that weighs 0 teaches nothing through other samples' images.
+    /// `[n]` sample weights of the previous image. They weight the loss of `partners`, so that a sample of
+    /// weight 0 teaches nothing through other images.
     pub partner_weights: Vec<f32>,
-    /// The own image's share, 0 to 1, the same for the whole batch.
+    /// The image's own share, 0 to 1, the same for the whole batch.
     pub lambda: f32,
 }
 
-/// A rectangle: from and to, the latter exclusive, in pixels.
+/// A rectangle as start and exclusive end, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rectangle {
     x: [usize; 2],
@@ -71,7 +71,7 @@ impl MixConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) names the first key whose value is outside of its domain.
+    /// [`Error::Setting`](crate::Error::Setting) names the first key with an invalid value.
     pub fn validate(&self) -> Result<()> {
         for (setting, alpha) in [
             ("mix.mixup_alpha", self.mixup_alpha),
@@ -126,8 +126,8 @@ fn share(rng: &mut impl Rng, setting: &'static str, alpha: f64) -> Result<f64> {
     Ok(beta.sample(rng).clamp(0.0, 1.0))
 }
 
-/// Blends every image with the one before it, to the nearest grey level. Returns the share that was taken:
-/// `lambda` in 65,536ths.
+/// Blends every image with the previous one, to the nearest grey level. Returns the actual share: `lambda`
+/// rounded to 65,536ths.
 fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     let own = (lambda * 65536.0).round() as u32;
     let blend = |pixels: &mut [u8], before: &[u8]| {
@@ -138,7 +138,7 @@ fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     };
     let size = batch.pixels.len() / batch.count;
     let last = batch.pixels[batch.pixels.len() - size..].to_vec();
-    // From the end, so that the one before is still what it was.
+    // From the end, so that the previous image is still unchanged.
     for place in (1..batch.count).rev() {
         let (before, pixels) = batch.pixels.split_at_mut(place * size);
         blend(&mut pixels[..size], &before[(place - 1) * size..]);
@@ -147,8 +147,8 @@ fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     own as f32 / 65536.0
 }
 
-/// The rectangle that CutMix takes from the other image: torchvision's, whose sides are even numbers of
-/// pixels where no border cuts them.
+/// The rectangle that CutMix takes from the other image: torchvision's, with sides of even length
+/// unless the border cuts them.
 fn rectangle(rng: &mut impl Rng, lambda: f64, width: usize, height: usize) -> Rectangle {
     let half = 0.5 * (1.0 - lambda).sqrt();
     let mut around = |side: usize| {
@@ -162,14 +162,14 @@ fn rectangle(rng: &mut impl Rng, lambda: f64, width: usize, height: usize) -> Re
     }
 }
 
-/// Copies a rectangle of the one before into every image. Returns the share of the area that is not in it.
+/// Copies a rectangle of the previous image into every image. Returns the share of the area outside it.
 fn cut_mix(batch: &mut HostBatch, Rectangle { x, y }: Rectangle) -> f32 {
     let stride = batch.width * 3;
     let size = batch.pixels.len() / batch.count;
     let last = batch.pixels[batch.pixels.len() - size..].to_vec();
     for row in y[0]..y[1] {
         let part = row * stride + x[0] * 3..row * stride + x[1] * 3;
-        // From the end, so that the one before is still what it was.
+        // From the end, so that the previous image is still unchanged.
         for place in (1..batch.count).rev() {
             let before = (place - 1) * size;
             let source = before + part.start..before + part.end;

@@ -1,4 +1,4 @@
-//! Data sets out of packages, through the package client the user already has:
+//! Data sets and weights out of packages, through the package client the user already has:
 //! behind many a firewall that is the only way out. Its own settings decide
 //! which registry it asks.
 
@@ -24,11 +24,12 @@ impl fmt::Display for Package {
         match self {
             Self::Npm { spec, .. } => write!(f, "npm pack {spec}"),
             Self::Debian { name, .. } => write!(f, "apt-get download {name}"),
+            Self::Pip { spec, .. } => write!(f, "pip download {spec}"),
         }
     }
 }
 
-/// Installs all of `files` in `dir` from `package`, or says why not.
+/// Installs all of `files` in `dir` from `package`, or returns the reason for failing.
 pub(crate) fn bring(
     package: Package,
     files: &[&FileSpec],
@@ -43,13 +44,14 @@ pub(crate) fn bring(
             Package::Debian { name, folder } => {
                 from_debian(name, folder, files, scratch.path(), dir)
             }
+            Package::Pip { spec, folder } => from_pip(spec, folder, files, scratch.path(), dir),
         });
     progress.finish();
     outcome
 }
 
-/// A temporary folder in `dir`, where there is surely room for the data. apt
-/// fetches as a user of its own, so it is not private.
+/// A temporary folder in `dir`, which has room for the data. It is not private, since apt fetches
+/// as another user.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(files::PREFIX);
@@ -86,7 +88,7 @@ fn from_npm(
     }
 }
 
-/// Installs those of `files` that lie in `folder` of an archive; their names.
+/// Installs the files among `files` found in `folder` of an archive; returns their names.
 fn unpack_tgz(
     archive: &Path,
     folder: &str,
@@ -119,8 +121,8 @@ fn from_debian(
     dir: &Path,
 ) -> std::result::Result<(), String> {
     if let Err(first) = run("apt-get", &["download", name], scratch, TIMEOUT) {
-        // The machine's package lists may be missing or stale. Lists of our own
-        // need no rights, and leave the machine's alone.
+        // The machine's package lists may be missing or stale. Private lists need no rights, and
+        // leave the machine's unchanged.
         let lists = format!("Dir::State::Lists={}", absolute(scratch, "lists/partial")?);
         let cache = format!(
             "Dir::Cache={}",
@@ -151,11 +153,40 @@ fn from_debian(
     let archive = only_file(scratch, "deb")?;
     let archive = archive.to_str().ok_or("the folder's name is not UTF-8")?;
     run("dpkg-deb", &["-x", archive, "contents"], scratch, TIMEOUT)?;
+    install_all(files, &scratch.join("contents").join(folder), ".gz", dir)
+}
+
+fn from_pip(
+    spec: &str,
+    folder: &str,
+    files: &[&FileSpec],
+    scratch: &Path,
+    dir: &Path,
+) -> std::result::Result<(), String> {
+    let python = if cfg!(windows) { "python" } else { "python3" };
+    // pip alone waits 15 seconds for a host, six times.
+    #[rustfmt::skip]
+    let download = [
+        "-m", "pip", "--disable-pip-version-check", "--timeout", "5", "--retries", "1",
+        "download", "--quiet", "--no-deps", "--only-binary", ":all:", spec,
+    ];
+    run(python, &download, scratch, TIMEOUT)?;
+    let wheel = only_file(scratch, "whl")?;
+    let wheel = wheel.to_str().ok_or("the folder's name is not UTF-8")?;
+    let unpack = ["-m", "zipfile", "-e", wheel, "contents"];
+    run(python, &unpack, scratch, TIMEOUT)?;
+    install_all(files, &scratch.join("contents").join(folder), "", dir)
+}
+
+/// Installs each of `files` from `folder`, where `suffix` ends its name.
+fn install_all(
+    files: &[&FileSpec],
+    folder: &Path,
+    suffix: &str,
+    dir: &Path,
+) -> std::result::Result<(), String> {
     for file in files {
-        let path = scratch
-            .join("contents")
-            .join(folder)
-            .join(format!("{}.gz", file.name));
+        let path = folder.join(format!("{}{suffix}", file.name));
         let source =
             File::open(&path).map_err(|error| with_causes(&Error::io("open", &path)(error)))?;
         install(file, source, dir).map_err(|error| with_causes(&error))?;
@@ -185,11 +216,10 @@ fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, Str
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|found| found == extension))
         .and_then(|path| fs::canonicalize(path).ok())
-        .ok_or_else(|| format!("the client ended well but left no .{extension} file"))
+        .ok_or_else(|| format!("the client succeeded but left no .{extension} file"))
 }
 
-/// Runs a client in `folder`, its output captured; an error tells the end of
-/// what it complained about.
+/// Runs a client in `folder` and captures its output; an error contains the end of its messages.
 fn run(
     program: &str,
     arguments: &[&str],

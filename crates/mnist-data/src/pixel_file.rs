@@ -1,10 +1,9 @@
-//! A file of images, all of one size, each under the id of its sample and
-//! with the stamp of the file it was decoded from.
+//! A file of images, all of one size, each stored under its sample's id with the stamp of its
+//! source file.
 //!
-//! The images' bytes come first, one image after the other, then the index
-//! (JSON), then 20 bytes: [`MAGIC`], the index's length as u64, its CRC-32 as
-//! u32, both little-endian. So the file is written from front to back, and one
-//! that was cut off has no end that could be taken for one.
+//! The images' bytes come first, one image after the other, then the index (JSON), then 20 bytes:
+//! [`MAGIC`], the index's length as u64, its CRC-32 as u32, both little-endian. So the file is
+//! written from front to back, and a truncated file has no valid end.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,16 +23,16 @@ use crate::stamp::Stamp;
 const MAGIC: &[u8; 8] = b"pixels\r\n";
 /// The end of the file: magic, length and checksum of the index.
 const TAIL: u64 = 8 + 8 + 4;
-/// What makes pixels of an image. Another version may decode or resize differently, so
-/// that nothing that was made of its pixels is taken over.
+/// The version of the decoder. Another version may decode or resize differently, so nothing derived
+/// from its pixels is reused.
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
     ", format 2, decoded as by PIL 13, bilinear in its order"
 );
-/// Ten million images; a longer index is a damaged length.
+/// About ten million images; a longer index is a damaged length.
 const MAX_INDEX: u64 = 1 << 31;
-/// Written at once.
+/// Bytes per write.
 const BUFFER: usize = 1 << 18;
 
 #[derive(Serialize, Deserialize)]
@@ -44,12 +43,12 @@ struct Index {
     entries: Vec<Entry>,
 }
 
-/// Where an image lies, and what it was made from.
+/// An image's position in the file, and its source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) id: String,
     stamp: Stamp,
-    /// Its first byte in the file.
+    /// Offset of its first byte in the file.
     pub(crate) offset: u64,
     /// 1 or 3.
     channels: u8,
@@ -71,8 +70,7 @@ pub(crate) struct PixelFile {
 }
 
 impl PixelFile {
-    /// Opens the file at `path`; `None` where there is none. The error is what
-    /// is wrong with it.
+    /// Opens the file at `path`; `None` if there is none. The error describes the damage.
     pub(crate) fn open(
         path: &Path,
         image_size: u32,
@@ -109,8 +107,8 @@ impl PixelFile {
         }))
     }
 
-    /// The image made from the file with this stamp; `None` where this file
-    /// has none or that file has changed. The error is what is wrong.
+    /// The image from the source with this stamp; `None` if this file has none or the source has
+    /// changed. The error describes the damage.
     pub(crate) fn image(
         &self,
         id: &str,
@@ -146,9 +144,9 @@ impl PixelFile {
     }
 }
 
-/// The index, and where it begins.
+/// The index and its offset.
 fn read_index(file: &Positioned, length: u64) -> std::result::Result<(Index, u64), String> {
-    let cut = "it is cut off or no file of pixels";
+    let cut = "it is truncated or not a file of pixels";
     let mut tail = [0; TAIL as usize];
     let tail_at = length.checked_sub(TAIL).ok_or(cut)?;
     file.read_exact_at(&mut tail, tail_at)
@@ -178,8 +176,8 @@ fn crc(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// A file in the making: nobody sees it before [`finish`](Self::finish), and
-/// dropping it leaves nothing behind.
+/// An unfinished file: it is invisible until [`finish`](Self::finish), and dropping it leaves
+/// nothing behind.
 pub(crate) struct PixelWriter {
     path: PathBuf,
     writer: BufWriter<Unfinished>,
@@ -206,7 +204,7 @@ impl PixelWriter {
         })
     }
 
-    /// Bytes of images so far.
+    /// Bytes of images written so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -226,7 +224,7 @@ impl PixelWriter {
             .map_err(Error::io("write", &self.path))
     }
 
-    /// Takes an image over from another file; one that is damaged is left out.
+    /// Copies an image from another file; a damaged one is left out.
     pub(crate) fn copy(&mut self, from: &PixelFile, entry: &Entry) -> Result<()> {
         match from.read(entry) {
             Ok(image) => self.push(&entry.id, entry.stamp, &image),
@@ -234,7 +232,7 @@ impl PixelWriter {
         }
     }
 
-    /// Writes the index and gives the file its name, replacing what had it.
+    /// Writes the index and renames the file to its final name, replacing the old one.
     pub(crate) fn finish(mut self) -> Result<()> {
         let failed = |error| Error::io("write", &self.path)(error);
         let index = serde_json::to_vec(&self.index).map_err(|error| failed(error.into()))?;

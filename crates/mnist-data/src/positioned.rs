@@ -1,9 +1,9 @@
-//! Reading a file at given places from several threads.
+//! Reading a file at given offsets from several threads.
 
 use std::fs::File;
 use std::io;
 
-/// A file without a position of its own.
+/// A file without a shared position.
 pub(crate) struct Positioned(#[cfg(unix)] File, #[cfg(not(unix))] std::sync::Mutex<File>);
 
 impl Positioned {

@@ -1,28 +1,28 @@
-//! How long work tells whoever watches how far it is.
+//! Progress reports of long operations.
 
-/// What a progress count counts.
+/// The unit of a progress count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Images, files: things with a number.
+    /// Countable things: images, files.
     Items,
     /// Bytes of a transfer.
     Bytes,
 }
 
-/// The seam between long work and a terminal. Calls come from several threads,
-/// one piece of work at a time: `start`, any number of `advance`, `finish`.
+/// The interface between long operations and a terminal. Calls come from several threads, one
+/// operation at a time: `start`, any number of `advance`, `finish`.
 pub trait Progress: Sync {
-    /// A piece of work named `what` begins; `total` in `unit`s where it is known.
+    /// The operation named `what` begins; `total` in `unit`s if known.
     fn start(&self, what: &str, total: Option<u64>, unit: Unit);
     /// `by` more units are done.
     fn advance(&self, by: u64);
-    /// Something worth a line happened, such as a mirror that does not answer.
+    /// A noteworthy event, such as a mirror that does not answer.
     fn note(&self, message: &str);
-    /// The piece of work that began last has ended, well or badly.
+    /// The last started operation has ended, successfully or not.
     fn finish(&self);
 }
 
-/// Watches nothing.
+/// Ignores all reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

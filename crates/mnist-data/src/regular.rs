@@ -1,5 +1,5 @@
-//! Reading files that others made. Only regular files are read: a pipe has no end until its writer says so, and a
-//! device may have none at all.
+//! Reading files from elsewhere. Only regular files are read: a pipe ends only when its writer closes it, and a
+//! device may never end.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::Read;
@@ -22,8 +22,8 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     Ok(contents)
 }
 
-/// A regular file of at most `max_bytes`, and what the system says of it. It never waits: a pipe without a writer is
-/// refused.
+/// Opens a regular file of at most `max_bytes`; returns its metadata too. It never blocks: a pipe without a writer
+/// is refused.
 pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Metadata)> {
     let opened = options().open(path).and_then(|file| {
         let metadata = file.metadata()?;
@@ -31,7 +31,7 @@ pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Metadata)> {
     });
     let found = match &opened {
         Ok((_, metadata)) => Some(metadata.file_type()),
-        // A socket cannot even be opened, and the system's reason does not say why.
+        // A socket cannot even be opened, and the system's error does not say why.
         Err(_) => fs::metadata(path).ok().map(|metadata| metadata.file_type()),
     };
     if let Some(kind) = found.and_then(special) {
@@ -45,15 +45,15 @@ pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Metadata)> {
     }
 }
 
-/// Appends the contents of an open file to `contents`; `path` is what an error names.
+/// Appends the contents of an open file to `contents`; errors show `path`.
 pub(crate) fn read_open(
     file: File,
     path: &Path,
     max_bytes: u64,
     contents: &mut Vec<u8>,
 ) -> Result<()> {
-    // `take` bounds a file that grows while it is read. It also spares two system calls: a bare file is first asked
-    // for its length, and image files take four calls in all.
+    // `take` bounds a file that grows while it is read. It also saves two system calls: for a bare file the
+    // standard library first queries the length, and an image file needs only four calls in all.
     let read = file
         .take(max_bytes.saturating_add(1))
         .read_to_end(contents)
@@ -75,7 +75,7 @@ fn too_long(path: &Path, max_bytes: u64) -> Error {
 fn options() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
-    // Means nothing for a regular file. Without it, opening a pipe waits for a writer.
+    // No effect on a regular file. Without it, opening a pipe waits for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
     options
 }
@@ -87,7 +87,7 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The name of a kind of file that is not read; `None` for a regular file.
+/// The name of an unreadable kind of file; `None` for a regular file.
 pub(crate) fn special(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() => None,

@@ -1,7 +1,6 @@
-//! Antialiased bilinear resize, as `PIL.Image.resize(…, BILINEAR)` and
-//! torchvision's `Resize` do it: the triangle filter widens with the reduction,
-//! so that no pixel is skipped. Enlarging equals OpenCV's `INTER_LINEAR` within
-//! one grey level.
+//! Antialiased bilinear resize, equal to `PIL.Image.resize(…, BILINEAR)` and torchvision's
+//! `Resize`: the triangle filter widens with the reduction, so that no pixel is skipped. Enlarging
+//! equals OpenCV's `INTER_LINEAR` within one grey level.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::regular::read_open;
 
 impl Image {
-    /// This image at `size` × `size`. The sides' ratio is not kept.
+    /// This image at `size` × `size`. The aspect ratio is not kept.
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0.
@@ -31,12 +30,12 @@ pub(crate) struct Scaler {
     resizer: Resizer,
     /// The contents of the file read last.
     contents: Vec<u8>,
-    /// Memory for what is decoded.
+    /// Reused memory for decoded pixels.
     memory: Vec<u8>,
 }
 
 impl Scaler {
-    /// Decodes an open image file and resizes it; `path` is what an error names.
+    /// Decodes an open image file and resizes it; errors show `path`.
     pub(crate) fn read(
         &mut self,
         file: File,
@@ -74,20 +73,19 @@ impl Scaler {
         Image::from_raw(size, size, image.channels(), pixels)
     }
 
-    /// The pixels at `size` × `size`. The library's `resize` would do the same, and bring its
-    /// code for every type of pixel into this crate, which is most of the time to build it.
+    /// The pixels at `size` × `size`. The library's `resize` gives the same result, but compiles
+    /// its code for every pixel type into this crate, which takes most of the build time.
     fn typed<P: PixelTrait>(
         &mut self,
         image: &Image,
         size: u32,
     ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
-        // Without `use_alpha`, which means nothing for these pixel types.
+        // `use_alpha` has no effect on these pixel types.
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false);
-        // In two calls, because the library's own order of the passes is
-        // another, and as the grey levels between the passes are rounded, one
-        // pixel in six would come out another grey level.
+        // Two calls, because the library orders the passes differently. Grey levels are rounded
+        // between the passes, so one pixel in six would differ by a grey level.
         let (width, height) = match columns_first(image.width(), image.height(), size) {
             true => (image.width(), size),
             false => (size, image.height()),
@@ -113,8 +111,8 @@ impl Scaler {
     }
 }
 
-/// Whether PIL shrinks the columns of an image before its rows. It does since
-/// version 13 where that is cheaper; earlier versions always begin with the rows.
+/// Whether PIL shrinks the columns of an image before its rows. Since version 13 it does so if that
+/// is cheaper; earlier versions always begin with the rows.
 fn columns_first(width: u32, height: u32, size: u32) -> bool {
     height > size.max(width.saturating_mul(2).saturating_sub(size))
 }

@@ -1,4 +1,4 @@
-//! How much each sample counts.
+//! Weights of samples in the loss.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::csv_table::{Table, is_weight};
 use crate::error::{Error, Result};
 use crate::folder::Sample;
 
-/// As in a shell: `*` and `?` stay within a folder, `**` does not, and a leading dot is nothing special.
+/// As in a shell: `*` and `?` stay within a folder, `**` does not, and a leading dot is not special.
 const MATCHING: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
@@ -19,7 +19,8 @@ const MATCHING: MatchOptions = MatchOptions {
 
 /// Weights of samples by their ids, which are paths relative to the split's folder.
 ///
-/// What no pattern and no row is about keeps its weight: 1, or what a CSV file of labels says.
+/// Samples without a matching pattern or row keep their weight: 1, or the weight in a CSV file of
+/// labels.
 ///
 /// ```
 /// use mnist_data::{Sample, WeightsConfig};
@@ -35,10 +36,10 @@ const MATCHING: MatchOptions = MatchOptions {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeightsConfig {
-    /// A CSV file with the columns `path` (a sample's id) and `weight`. It goes before the patterns.
+    /// A CSV file with the columns `path` (a sample's id) and `weight`. It overrides the patterns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Patterns of ids; of several that match, the last decides.
+    /// Patterns of ids; the last match wins.
     pub patterns: Vec<WeightPattern>,
 }
 
@@ -56,9 +57,9 @@ impl WeightsConfig {
     /// Sets the weights of samples.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a pattern that is none or matches no sample, a weight that is negative or no
-    /// number, and where no sample is left with a weight above 0; [`Error::Table`] and [`Error::Io`] for the
-    /// file, of which every row must be about a sample.
+    /// [`Error::Setting`] for a pattern that is invalid or matches no sample, a weight that is negative or
+    /// not a number, and if no sample keeps a weight above 0; [`Error::Table`] and [`Error::Io`] for the
+    /// file, in which every row must name a sample.
     pub fn apply(&self, samples: &mut [Sample]) -> Result<()> {
         for (number, entry) in self.patterns.iter().enumerate() {
             let refuse = |problem: String| Error::Setting {
@@ -108,7 +109,7 @@ impl WeightsConfig {
         if !samples.is_empty() && samples.iter().all(|sample| sample.weight == 0.0) {
             return Err(Error::Setting {
                 setting: "sample_weights",
-                problem: "every sample weighs 0, so that there is nothing to learn".into(),
+                problem: "every sample weighs 0, so there is nothing to learn".into(),
             });
         }
         Ok(())

@@ -1,11 +1,10 @@
-//! Shuffles that come out the same on every machine and for every version of
-//! the random-number crates: ChaCha8 with an explicit key, and an unbiased
-//! Fisher–Yates of our own.
+//! Shuffles that are the same on every machine and for every version of the random-number crates:
+//! ChaCha8 with an explicit key, and our own unbiased Fisher–Yates.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Shuffles `items`. Each `(seed, stream)` gives a shuffle of its own.
+/// Shuffles `items`. Each `(seed, stream)` gives a different shuffle.
 pub(crate) fn shuffle<T>(items: &mut [T], seed: u64, stream: u64) {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -22,8 +21,7 @@ pub(crate) fn shuffle_by<T>(items: &mut [T], rng: &mut impl Rng) {
     }
 }
 
-/// A number below `bound`, each equally likely: the end of the range that does
-/// not divide evenly is drawn again.
+/// A uniform number below `bound`: draws beyond the largest multiple of `bound` are repeated.
 pub(crate) fn below(rng: &mut impl Rng, bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound;
     loop {
@@ -57,8 +55,7 @@ mod tests {
 
     #[test]
     fn never_changes_from_version_to_version() {
-        // From a separate ChaCha8 in Python: a run that is repeated years later
-        // must see the same order.
+        // From a separate ChaCha8 in Python: a run repeated years later must see the same order.
         assert_eq!(shuffled(10, 42, 3), [8, 3, 9, 4, 5, 0, 2, 7, 1, 6]);
     }
 

@@ -1,20 +1,20 @@
-//! Which images are held out for validation.
+//! The validation split.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::shuffle::shuffle;
 
-/// Which training images become the validation split.
+/// The training images that become the validation split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
-    /// How many; 0 for no validation split.
+    /// Their number; 0 for no validation split.
     pub count: usize,
     /// `false`: the last `count` images. `true`: drawn at random, each class
     /// in proportion to its share.
     pub stratified: bool,
-    /// What a stratified draw depends on.
+    /// The seed of a stratified draw.
     pub seed: u64,
 }
 
@@ -32,7 +32,7 @@ impl Default for Validation {
 /// The indices of the training and of the validation images, each ascending.
 ///
 /// # Errors
-/// [`Error::Setting`] where no image is left to train on.
+/// [`Error::Setting`] if no image remains for training.
 pub fn split_validation(
     labels: &[u8],
     validation: &Validation,
@@ -58,8 +58,8 @@ pub fn split_validation(
     Ok((train, held_out))
 }
 
-/// The ascending indices of `count` images drawn at random, each class in
-/// proportion to its share (largest remainders); all where there are no more.
+/// The ascending indices of `count` images drawn at random, each class in proportion to its share
+/// (largest remainders); all images if there are no more.
 #[must_use]
 pub fn stratified_sample(labels: &[u8], count: usize, seed: u64) -> Vec<usize> {
     let count = count.min(labels.len());
@@ -74,7 +74,7 @@ pub fn stratified_sample(labels: &[u8], count: usize, seed: u64) -> Vec<usize> {
         .iter()
         .map(|class| share(class.len()) as usize)
         .collect();
-    // ...then the places still free go to the largest fractions.
+    // ...then the remaining slots go to the largest fractions.
     let mut by_rest: Vec<usize> = (0..classes.len()).collect();
     by_rest.sort_by_key(|&class| (std::cmp::Reverse(rest(classes[class].len())), class));
     let free = count - quotas.iter().sum::<usize>();
@@ -132,7 +132,7 @@ mod tests {
             seed: 5,
         };
         let (train, held_out) = split_validation(&labels, &validation).unwrap();
-        // 12.6, 6.3 and 2.1: the largest fraction gets the free place.
+        // 12.6, 6.3 and 2.1: the largest fraction gets the remaining slot.
         assert_eq!(
             [0, 1, 7].map(|class| count(&labels, &held_out, class)),
             [13, 6, 2]

@@ -1,4 +1,4 @@
-//! Whether a file is still the one that was read.
+//! Detection of changed files.
 
 use std::fs::{self, Metadata};
 use std::path::Path;
@@ -6,39 +6,37 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// Two changes closer to each other than a file system's clock ticks leave the
-/// same time behind. Clocks tick at least this often where they tell more than
-/// whole seconds (Linux: 10 ms) …
+/// Two changes within one tick of a file system's clock get the same time. Clocks with a resolution
+/// finer than a second tick at least this often (Linux: 10 ms) …
 const FINE_TICK: Duration = Duration::from_millis(100);
-/// … and this often where they do not (FAT: 2 s).
+/// … and other clocks this often (FAT: 2 s).
 const COARSE_TICK: Duration = Duration::from_secs(2);
 const SECOND: i64 = 1_000_000_000;
 
-/// What a change of a file's contents changes: its length, when it was written,
-/// and, on Unix, when anything about it was changed. Programs can set the
-/// second back (`cp -p`, `rsync -t`), but not the third.
+/// Attributes that change with a file's contents: its length, its modification time, and, on Unix,
+/// the time of its last metadata change. Programs can reset the second (`cp -p`, `rsync -t`), but
+/// not the third.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     bytes: u64,
     /// Nanoseconds since 1970.
     modified: i64,
-    /// Nanoseconds since 1970; 0 where the system does not tell.
+    /// Nanoseconds since 1970; 0 if the system does not report it.
     changed: i64,
 }
 
 impl Stamp {
-    /// The stamp of a file, if any later change of the file will give it another.
+    /// The stamp of a file, if any later change of the file will change it.
     ///
-    /// `None` where it cannot be seen, was written just now, or lies on a system that does
-    /// not tell when files were written: what was made of its contents then cannot be known
-    /// again by a stamp.
+    /// `None` if the file is unreadable, was modified just now, or is on a system without
+    /// modification times. A stamp then cannot prove that its contents are unchanged.
     #[must_use]
     pub fn settled(path: &Path) -> Option<Self> {
         let stamp = Self::of(&fs::metadata(path).ok()?)?;
         stamp.is_settled(SystemTime::now()).then_some(stamp)
     }
 
-    /// `None` where the system does not tell when files were written.
+    /// `None` if the system reports no modification time.
     pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
         Some(Self {
             bytes: metadata.len(),
@@ -47,8 +45,8 @@ impl Stamp {
         })
     }
 
-    /// Whether any later change of the file will have another stamp. One that
-    /// was written just now may change again within the same tick.
+    /// Whether any later change of the file will change the stamp. A file modified just now may
+    /// change again within the same tick.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         let last = self.modified.max(self.changed);
         let tick = if last % SECOND == 0 {

@@ -1,4 +1,4 @@
-//! The decoded images of a loader: kept while memory lasts, read when not.
+//! The decoded images of a loader, kept in memory up to a budget.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,26 +15,26 @@ use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::Scaler;
 
-/// Samples, and the images made of them so far. Shared by all workers.
+/// Samples and their decoded images. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
-    /// Both sides of every image as it is kept.
+    /// Both sides of every kept image.
     size: u32,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
-    /// Each image as resized, where there was room for it.
+    /// The resized images, while there was room.
     cached: Vec<OnceLock<Image>>,
-    /// Bytes of the memory budget not yet taken.
+    /// The remaining bytes of the memory budget.
     budget: AtomicUsize,
     disk: Option<OpenCache>,
     truncated: Mutex<Truncated>,
 }
 
-/// The samples used although their files lack data.
+/// Truncated samples that were used.
 #[derive(Default)]
 struct Truncated {
     samples: BTreeSet<usize>,
-    /// Of how many a warning has told.
+    /// The number in the last warning.
     told: usize,
 }
 
@@ -53,8 +53,8 @@ impl Store {
         }
     }
 
-    /// Shows sample `index` as it is kept. Returns whether it did: a bad image may be left out. An error of
-    /// `show` itself is no matter of the image.
+    /// Passes sample `index` to `show`. Returns whether it did: a bad image may be left out. An error of
+    /// `show` does not concern the image.
     pub(crate) fn show(
         &self,
         index: usize,
@@ -97,7 +97,7 @@ impl Store {
         Ok(image)
     }
 
-    /// To be called when an epoch's last worker has made its last batch.
+    /// To be called when an epoch's last worker has built its last batch.
     pub(crate) fn epoch_ended(&self) {
         self.tell_of_truncated();
         if let Some(disk) = &self.disk {
@@ -111,7 +111,7 @@ impl Store {
         truncated.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One warning for all of an epoch, unless an earlier one told of as many.
+    /// One warning for all of an epoch, unless an earlier one reported the same number.
     fn tell_of_truncated(&self) {
         let mut truncated = self.truncated_samples();
         let count = truncated.samples.len();
@@ -120,16 +120,16 @@ impl Store {
         {
             let first = self.samples[first].path.display();
             match count {
-                1 => tracing::warn!("1 image lacks data at its end and is used as it is: {first}"),
+                1 => tracing::warn!("1 image lacks data at its end and is used anyway: {first}"),
                 _ => tracing::warn!(
-                    "{count} images lack data at their end and are used as they are, such as {first}"
+                    "{count} images lack data at their end and are used anyway, such as {first}"
                 ),
             }
             truncated.told = count;
         }
     }
 
-    /// The images used so far although their files lack data.
+    /// Truncated images used so far.
     pub(crate) fn truncated(&self) -> Vec<PathBuf> {
         let truncated = self.truncated_samples();
         let paths = truncated
@@ -147,7 +147,7 @@ impl Store {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
         {
-            // Should another epoch have been quicker, its image is the same.
+            // If another epoch was quicker, its image is the same.
             let _ = self.cached[index].set(image);
         }
     }

@@ -7,11 +7,11 @@ use crate::regular::read_regular;
 
 /// The text of a regular file of at most `limit` bytes.
 ///
-/// Nothing is read from pipes and devices, since they may never end.
+/// Pipes and devices are refused, since they may never end.
 ///
 /// # Errors
-/// What the system says, or that the file is none, is larger, or is not UTF-8. The path is not in
-/// the message.
+/// The system's error, or a message that the file is not regular, is too large, or is not UTF-8.
+/// The message does not contain the path.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     let read = read_regular(path, limit).map_err(|error| match error {
         crate::Error::Io { source, .. } => source,

@@ -1,4 +1,4 @@
-//! From IDX files to class folders of PNG images.
+//! Unpacking of IDX files into class folders of PNG images.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,21 +25,22 @@ pub const VALIDATION: &str = "val";
 /// The sub-folder of the test split.
 pub const TEST: &str = "test";
 
-/// What was unpacked, and how; written last, so that it vouches for the rest.
+/// The record of unpacked files and options. It is written last, so that it proves the rest
+/// complete.
 const MANIFEST: &str = ".unpacked.json";
 
-/// How [`unpack`] splits and names.
+/// Options of [`unpack`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnpackOptions {
-    /// Which training images become the validation split.
+    /// The training images that become the validation split.
     pub validation: Validation,
-    /// The folder of each label; the labels' own numbers where not given.
-    /// [`DatasetName::class_names`](crate::DatasetName::class_names) has those
-    /// of the known data sets.
+    /// The folder of each label; `None` uses the labels' numbers.
+    /// [`DatasetName::class_names`](crate::DatasetName::class_names) has the names of the known
+    /// data sets.
     pub class_names: Option<Vec<String>>,
 }
 
-/// What [`unpack`] found and did.
+/// The result of [`unpack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackReport {
     /// The folder of each label.
@@ -50,7 +51,7 @@ pub struct UnpackReport {
     pub validation: usize,
     /// The number of test images.
     pub test: usize,
-    /// How many of all these were written now; 0 where all were there.
+    /// The number of images written now; 0 if all were present.
     pub written: usize,
 }
 
@@ -58,13 +59,13 @@ pub struct UnpackReport {
 /// `out_dir/{train,val,test}/<class>/<index>.png`: lossless gray images, named
 /// by their index in the IDX file.
 ///
-/// A second run writes only what is missing. A run with other files or options
-/// first removes the images of the run before (and nothing else). While another
-/// process unpacks into `out_dir`, this one waits, and then takes what is there.
+/// A second run writes only missing images. A run with other files or options first removes the
+/// previous run's images (and nothing else). If another process unpacks into `out_dir`, this one
+/// waits, and then uses the other's images.
 ///
 /// # Errors
-/// Bad IDX files and options, and [`Error::Occupied`] where `out_dir` holds
-/// splits that `unpack` did not make.
+/// Errors of invalid IDX files and options, and [`Error::Occupied`] if `out_dir` has splits that
+/// `unpack` did not make.
 pub fn unpack(
     idx_dir: &Path,
     out_dir: &Path,
@@ -115,14 +116,14 @@ pub fn unpack(
     })
 }
 
-/// Writes the images that are not there yet; how many these were.
+/// Writes the missing images; returns their number.
 fn write(
     jobs: &[Job<'_>],
     out_dir: &Path,
     manifest: Manifest,
     progress: &dyn Progress,
 ) -> Result<usize> {
-    // Where all is there nothing is written: the folder may be read-only.
+    // If no image is missing, nothing is written: the folder may be read-only.
     let earlier = Manifest::read(out_dir)?;
     let was_complete = earlier.is_some_and(|old| old.complete && old.describes_the_same(&manifest));
     if was_complete && missing(jobs, out_dir)?.is_empty() {
@@ -161,7 +162,7 @@ fn find_idx(dir: &Path, name: &str) -> Result<PathBuf> {
     found.ok_or(Error::MissingIdx { path: plain })
 }
 
-/// The folder of each label, checked to be usable as one.
+/// The folder of each label, checked to be a valid folder name.
 fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<String>> {
     let last = labels
         .iter()
@@ -176,7 +177,7 @@ fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<Str
         })
     };
     let Some(names) = &options.class_names else {
-        // Zero-padded, so that the order of the names is the order of the labels.
+        // Zero-padded, so that names sort in label order.
         let width = last.to_string().len();
         return Ok((0..=last).map(|label| format!("{label:0width$}")).collect());
     };
@@ -190,9 +191,7 @@ fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<Str
     }
     let distinct: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
     if distinct.len() < names.len() {
-        return refuse(
-            "two names are the same (upper and lower case are one on some disks)".into(),
-        );
+        return refuse("two names are the same (some disks ignore letter case)".into());
     }
     Ok(names.clone())
 }
@@ -235,13 +234,13 @@ impl Job<'_> {
                 path: path.clone(),
                 problem: error.to_string(),
             })?;
-        // Not flushed to the disk one by one, which would take minutes: what
-        // matters is that no name ever stands for half an image.
+        // Not flushed one by one, which would take minutes. It is enough that no name ever refers
+        // to half an image.
         files::write_unsynced(&path, &png).map_err(Error::io("write", &path))
     }
 }
 
-/// Makes the class folders, and removes what runs that were killed left there.
+/// Creates the class folders, and removes leftovers of killed runs.
 fn prepare_folders(jobs: &[Job<'_>], out_dir: &Path) -> Result<()> {
     for folder in class_folders(jobs) {
         let path = out_dir.join(folder);
@@ -251,7 +250,7 @@ fn prepare_folders(jobs: &[Job<'_>], out_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Those jobs whose image is not there yet.
+/// The jobs with missing images.
 fn missing<'j, 'a>(jobs: &'j [Job<'a>], out_dir: &Path) -> Result<Vec<&'j Job<'a>>> {
     let mut present = HashSet::new();
     for folder in class_folders(jobs) {
@@ -321,8 +320,8 @@ fn contents(images: &IdxImages, labels: &IdxLabels) -> String {
     checksum.finish()
 }
 
-/// Makes `out_dir` ours, for what `manifest` describes. Returns whether an
-/// earlier run completed just that.
+/// Claims `out_dir` for the data of `manifest`. Returns whether an earlier run completed the same
+/// data.
 fn claim(out_dir: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<bool> {
     match Manifest::read(out_dir)? {
         Some(old) if old.describes_the_same(manifest) => return Ok(old.complete),
@@ -348,7 +347,7 @@ fn claim(out_dir: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result
     Ok(false)
 }
 
-/// Removes the images that `unpack` wrote, and the folders that are empty then.
+/// Removes the images that `unpack` wrote, and folders that become empty.
 fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
     for split in [TRAIN, VALIDATION, TEST].map(|split| out_dir.join(split)) {
         for folder in old.class_names.iter().map(|class| split.join(class)) {
@@ -366,7 +365,7 @@ fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
                     fs::remove_file(&path).map_err(Error::io("remove", &path))?;
                 }
             }
-            // Fails where someone else's files remain, as it should.
+            // Fails if other files remain, as intended.
             let _ = fs::remove_dir(&folder);
         }
         let _ = fs::remove_dir(&split);

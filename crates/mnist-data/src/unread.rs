@@ -1,4 +1,4 @@
-//! Files that lie among images and are not read.
+//! Files among images that are not read.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,28 +7,28 @@ use std::path::Path;
 
 use crate::error::first_few;
 
-/// Endings of images that cannot be read: formats without a decoder here, and the raw files of cameras.
+/// Extensions of images that cannot be read: formats without a decoder here, and raw files of cameras.
 const CONVERTIBLE: [&str; 24] = [
     "ai", "arw", "avif", "cr2", "cr3", "dds", "dng", "exr", "hdr", "heic", "heif", "ico", "j2k",
     "jp2", "jxl", "nef", "orf", "pdf", "psd", "qoi", "raf", "rw2", "svg", "tga",
 ];
 
-/// Files that are not read, counted by kind.
+/// Files that were not read, counted by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Unread(BTreeMap<Kind, Counted>);
 
-/// Why a file is not read.
+/// The reason a file is not read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Its name ends in something else than an image's: the ending, in lower case.
+    /// Its extension, in lower case, is not an image's.
     Ending(String),
-    /// Its name has no ending.
+    /// Its name has no extension.
     NoEnding,
     /// It is a pipe, a socket or a device.
     Special(&'static str),
-    /// It is a link that leads nowhere.
+    /// It is a broken link.
     Dangling,
-    /// It is a link to a folder that it lies in.
+    /// It is a link to a folder above it.
     LinkAbove,
 }
 
@@ -39,7 +39,7 @@ struct Counted {
 }
 
 impl Kind {
-    /// Of a regular file that is no image by its name.
+    /// The kind of a regular file whose name is not an image's.
     pub(crate) fn of_name(path: &Path) -> Self {
         match path.extension() {
             Some(ending) => Self::Ending(ending.to_string_lossy().to_lowercase()),
@@ -61,7 +61,7 @@ impl fmt::Display for Kind {
 }
 
 impl Unread {
-    /// Counts a file, which messages call `id`.
+    /// Counts a file; messages call it `id`.
     pub(crate) fn add(&mut self, kind: Kind, id: impl FnOnce() -> String) {
         let counted = self.0.entry(kind).or_insert_with(|| Counted {
             count: 0,
@@ -70,7 +70,7 @@ impl Unread {
         counted.count += 1;
     }
 
-    /// Takes over what was counted elsewhere.
+    /// Adds the counts of another search.
     pub(crate) fn extend(&mut self, other: Self) {
         for (kind, counted) in other.0 {
             let own = self.0.entry(kind).or_insert(Counted {
@@ -85,7 +85,7 @@ impl Unread {
         self.0.is_empty()
     }
 
-    /// One line about all of them.
+    /// Warns about all of them in one line.
     pub(crate) fn warn(&self, dir: &Path) {
         if !self.is_empty() {
             tracing::warn!("{}: not read: {self}", dir.display());

@@ -1,14 +1,14 @@
-//! Several views of one image, whose answers are averaged.
+//! Several views of one image, for averaged predictions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::augment::flip_horizontally;
 use crate::decode::Image;
 
-/// Steps of [`View::Shift`] a side: MNIST's.
+/// Steps of [`View::Shift`] per side: MNIST's pixels.
 const STEPS: i64 = 28;
 
-/// Test-time augmentation: the views of every image that a network is asked about.
+/// Test-time augmentation: the views of every image that a network predicts.
 ///
 /// ```
 /// use mnist_data::{Image, TtaConfig};
@@ -27,7 +27,7 @@ pub enum TtaConfig {
     None,
     /// The image and its mirror image, for photographs.
     Flip,
-    /// The image and four that are shifted by a step of [`View::Shift`], to the left, to the right, up and down,
+    /// The image and four shifted copies, by one step of [`View::Shift`] to the left, to the right, up and down,
     /// for digits.
     Shifts,
 }
@@ -35,13 +35,12 @@ pub enum TtaConfig {
 /// One view of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// As it is.
+    /// Unchanged.
     Identity,
     /// Left and right exchanged.
     HorizontalFlip,
-    /// Moved to the right and down by so many steps. A step is a 28th of the side in whole pixels, at least one,
-    /// so that it moves a digit of MNIST by a pixel of its file whatever the size it is shown at. What comes in
-    /// repeats the border.
+    /// Shifted to the right and down by this many steps. A step is a 28th of the side in whole pixels, at least
+    /// one, so that a digit of MNIST moves by one original pixel at any size. The border is repeated.
     Shift {
         /// To the right; negative, to the left.
         x: i32,
@@ -51,7 +50,7 @@ pub enum View {
 }
 
 impl TtaConfig {
-    /// The views in their fixed order, which begins with the image as it is.
+    /// The views in fixed order, beginning with the unchanged image.
     #[must_use]
     pub fn views(self) -> &'static [View] {
         match self {
@@ -85,7 +84,7 @@ impl View {
 fn shift(source: &Image, x: i32, y: i32, target: &mut [u8]) {
     let (width, height) = (source.width() as usize, source.height() as usize);
     let channels = usize::from(source.channels());
-    // Sides are at most 32,768, so that every place fits.
+    // Sides are at most 32,768, so the products fit.
     let from = |place: usize, steps: i32, side: usize| {
         let step = (side as i64 + STEPS / 2) / STEPS;
         (place as i64 - i64::from(steps) * step.max(1)).clamp(0, side as i64 - 1) as usize

@@ -1,4 +1,4 @@
-//! What lies in a folder and below.
+//! Recursive search of folders.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,25 +11,25 @@ use crate::error::{Error, Result};
 use crate::regular::special;
 use crate::unread::{Kind, Unread};
 
-/// What an image file's name ends in, in any letter case.
+/// The extensions of image files, in any letter case.
 pub const IMAGE_EXTENSIONS: [&str; 14] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm",
     "pnm",
 ];
 
-/// Names that systems leave beside the user's files.
+/// Names of files that operating systems leave beside the user's.
 const OF_SYSTEMS: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
 
-/// What a name in a folder stands for; a link is what it leads to.
+/// The kind of a folder's entry; links are followed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Entity {
     Folder,
     File,
-    /// Something that cannot be read.
+    /// An unreadable entry.
     Other(Kind),
 }
 
-/// The names in a folder, sorted, without the hidden ones and those of the system.
+/// The names in a folder, sorted, without hidden ones and the system's.
 pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
@@ -43,7 +43,7 @@ pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
         {
             continue;
         }
-        // The listing itself tells of most, which spares asking for each file.
+        // The listing itself reports most types, which saves a system call per file.
         let kind = match entry.file_type() {
             Ok(kind) if !kind.is_symlink() => Some(kind),
             _ => fs::metadata(entry.path())
@@ -63,7 +63,7 @@ pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
     Ok(found)
 }
 
-/// Whether a name ends as an image's does.
+/// Whether a name has an image's extension.
 pub(crate) fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     extension.is_some_and(|found| {
@@ -84,17 +84,18 @@ pub(crate) fn text(name: OsString, path: &Path) -> Result<String> {
 /// A search for images. Links are followed, but no folder is entered twice.
 pub(crate) struct Walk {
     on_bad_name: BadImage,
-    /// Whether the folders below the first are classes, so that an image found by way of a wrong link would get a
+    /// Whether the folders below the first are classes, so that an image found through a wrong link would get a
     /// wrong label.
     classes: bool,
-    /// By the real paths of the folders entered so far: how they were entered, and the search's number.
+    /// By the real paths of the folders entered so far: the path by which each was entered, and the
+    /// search's number.
     entered: HashMap<PathBuf, (PathBuf, usize)>,
     searches: usize,
-    /// The real paths of the folders that the search is in.
+    /// The real paths of the folders between the root and the current one.
     trail: Vec<PathBuf>,
     /// The images found: id and path.
     pub(crate) images: Vec<(String, PathBuf)>,
-    /// What else was found.
+    /// Other entries found.
     pub(crate) unread: Unread,
 }
 
@@ -112,7 +113,7 @@ impl Walk {
         }
     }
 
-    /// A search for images by class; `split` holds the class folders.
+    /// A search for images by class; `split` contains the class folders.
     pub(crate) fn of_classes(split: &Path, on_bad_name: BadImage) -> Result<Self> {
         Ok(Self {
             classes: true,
@@ -121,7 +122,7 @@ impl Walk {
         })
     }
 
-    /// Finds what is in `dir` and below; ids begin with `prefix`.
+    /// Searches `dir` recursively; ids begin with `prefix`.
     pub(crate) fn search(&mut self, dir: &Path, prefix: &str) -> Result<()> {
         self.searches += 1;
         self.enter(dir, prefix)
@@ -134,7 +135,7 @@ impl Walk {
                 return Err(Error::ClassFolder {
                     path: dir.into(),
                     problem: format!(
-                        "is a link to {}, in which {} lies: images of other classes would count as this one's; \
+                        "is a link to {}, a folder that contains {}: images of other classes would count as this one's; \
                          remove the link",
                         real.display(),
                         above.display()
@@ -148,12 +149,12 @@ impl Walk {
         match self.entered.entry(real.clone()) {
             Entry::Occupied(known) => {
                 let (first, search) = known.get();
-                // Within one class it is found already.
+                // The same class has found it already.
                 if self.classes && *search != self.searches {
                     return Err(Error::ClassFolder {
                         path: dir.into(),
                         problem: format!(
-                            "is the same folder as {}, so that its images would be of two classes; remove one of the links",
+                            "is the same folder as {}, so its images would belong to two classes; remove one of the links",
                             first.display()
                         ),
                     });
@@ -175,7 +176,7 @@ impl Walk {
             match entity {
                 Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
                 Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
-                // Its loader finds out that it cannot be named, or read, so that it counts as a bad image.
+                // The loader will fail to name or read it, so that it counts as a bad image.
                 _ if name.to_str().is_none() && self.on_bad_name == BadImage::Fail => {
                     return text(name, &path).map(drop);
                 }

@@ -7,12 +7,12 @@ use files::Unfinished;
 
 use crate::{Error, Result};
 
-/// Writes `bytes` to `path`: to a temporary file beside it first, which takes its name once
-/// it is on disk and `check` of it has passed; what that found comes back.
+/// Writes `bytes` to a temporary file beside `path`, and renames it once it is on disk and `check`
+/// has passed. Returns the result of `check`.
 ///
 /// # Errors
-/// If the file cannot be written, and what `check` says; an older file of that name is then
-/// left as it was.
+/// If the file cannot be written, or the error of `check`; an older file at `path` is then
+/// unchanged.
 pub(crate) fn write<T>(
     path: &Path,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Which output of a network is which class, and which row of its classifier.
+//! The mapping from a network's outputs to classes, and from classes to rows of its classifier.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,36 +10,35 @@ use crate::report::some;
 use crate::tensor_file::TensorFile;
 use crate::{LoadReport, Result};
 
-/// How it is known which output of a network is which class.
+/// The source of the mapping from outputs to classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassOrder {
-    /// The weights file names the classes, or its user does.
+    /// The weights file or the user names the classes.
     #[default]
     Named,
-    /// Nothing names the classes: each is called by the number of its output, from 0 on.
+    /// No names are known: each class is named by its output's number, from 0 on.
     Numbered,
-    /// Assumed: the outputs are the classes of a data set, sorted by name as text, which is how
-    /// torchvision's `ImageFolder` numbers them.
+    /// Assumed: the outputs are the classes of a data set in text order, as in torchvision's
+    /// `ImageFolder`.
     SortedNames,
 }
 
 impl ClassOrder {
-    /// Whether the names are those of the classes.
+    /// Whether the class names are known.
     pub fn is_named(&self) -> bool {
         *self == ClassOrder::Named
     }
 }
 
-/// Which classes of a model keep the rows that a file's classifier has for them.
+/// The classes of a model that keep a row of a file's classifier, and those that do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassRows {
-    /// Their weight and bias are the file's; in the model's order.
+    /// Classes with the file's weight and bias; in the model's order.
     pub kept: Vec<String>,
-    /// The file does not have them, and they keep the values they were initialised with; in the
-    /// model's order.
+    /// Classes that the file lacks; they keep their initial values. In the model's order.
     pub fresh: Vec<String>,
-    /// The model does not have them; in the file's order.
+    /// Classes that the model lacks; in the file's order.
     pub dropped: Vec<String>,
 }
 
@@ -58,7 +57,7 @@ impl fmt::Display for ClassRows {
             } else {
                 "start"
             };
-            write!(f, "; {} {start} anew", some(&self.fresh))?;
+            write!(f, "; {} {start} from initial values", some(&self.fresh))?;
         }
         match self.dropped.len() {
             0 => Ok(()),
@@ -68,7 +67,7 @@ impl fmt::Display for ClassRows {
     }
 }
 
-/// A file's classifier, on its way into that of a model.
+/// A file's classifier, to be loaded into a model's.
 pub(crate) struct Classifier<'a> {
     /// The model's weight `[classes, inputs]` and bias `[classes]`, with their names in the file.
     pub(crate) tensors: [(&'a Segment, String); 2],
@@ -77,9 +76,9 @@ pub(crate) struct Classifier<'a> {
 }
 
 impl Classifier<'_> {
-    /// Takes the file's classifier out of what `report` says to be loaded as it is, if the file
-    /// names its classes: its rows are then loaded by those names. A file that names none is
-    /// assumed to have the model's classes in the model's order, if it has as many.
+    /// If the file names its classes, removes its classifier from the matches of `report`: its rows
+    /// are loaded by class name instead. A file without names is assumed to have the model's
+    /// classes in the model's order, if it has the same number.
     pub(crate) fn claim(&self, named: bool, report: &mut LoadReport) {
         let is_ours = |name: &String| {
             self.tensors
@@ -96,8 +95,8 @@ impl Classifier<'_> {
         }
     }
 
-    /// Loads the rows of the classes that both have into `arena`; `theirs` are the file's
-    /// classes. Where the inputs of both classifiers differ, nothing is loaded.
+    /// Loads the rows of common classes into `arena`; `theirs` are the file's classes. If the
+    /// classifiers differ in their inputs, nothing is loaded.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -152,7 +151,7 @@ impl Classifier<'_> {
         Ok(())
     }
 
-    /// Whether the file has a row as long as the model's for each of its classes.
+    /// Whether the file has a row of the model's length for each of its classes.
     fn fits(
         &self,
         (segment, name): &(&Segment, String),
@@ -165,7 +164,8 @@ impl Classifier<'_> {
         })
     }
 
-    /// Tensors of the model's shape are loaded, be it row by row; others differ in their shapes.
+    /// Counts tensors of the model's shape as matched, even if loaded row by row; others count as
+    /// mismatched.
     fn count_as_matched(&self, file: &TensorFile, report: &mut LoadReport) {
         for (segment, name) in &self.tensors {
             let is_listed = report

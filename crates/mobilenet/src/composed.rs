@@ -1,5 +1,5 @@
-//! The executor made of candle operators: slow, simple, on every device.
-//! It is the oracle for faster ones, and the fallback where none exists.
+//! The executor made of candle operators: slow and simple, for every device. It is the oracle for
+//! faster executors, and the fallback on devices without one.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{Error, Images, Parameters, Result};
 #[derive(Clone, Debug)]
 pub struct Composed {
     plan: Arc<Plan>,
-    /// What the factors of matrix products are; all else is f32.
+    /// Type of the factors of matrix products; all else is f32.
     factors: DType,
 }
 
@@ -32,10 +32,10 @@ impl Composed {
         }
     }
 
-    /// The same with matrix products, the way back included, of numbers in f16. The CPU does so
+    /// The same, with f16 factors of matrix products, also in the backward pass. It works on a CPU
     /// too, slowly.
     ///
-    /// Gradients below 6e-8 vanish, so that the loss is to be scaled up before its way back.
+    /// Gradients below 6e-8 vanish, so the loss must be scaled up before the backward pass.
     pub fn with_f16(self) -> Self {
         Composed {
             factors: DType::F16,
@@ -146,10 +146,10 @@ impl Executor for Composed {
     }
 }
 
-/// The tape of logits that candle computed of variables.
+/// The tape of logits that candle computed from variables.
 pub(crate) struct GraphTape {
     logits: Tensor,
-    /// The length of each tensor of the arena, and its variable where a gradient is wanted.
+    /// The length of each tensor of the arena, and its variable if it needs a gradient.
     leaves: Vec<(usize, Option<Var>)>,
 }
 
@@ -170,7 +170,7 @@ impl Tape for GraphTape {
         logits_gradient: &Tensor,
         gradient: &Var,
     ) -> candle_core::Result<()> {
-        // The gradient of this sum is the given gradient, carried back to the leaves.
+        // The gradient of this sum by the leaves is the gradient of the loss.
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
         let mut parts = Vec::with_capacity(self.leaves.len());
@@ -180,7 +180,7 @@ impl Tape for GraphTape {
             parts.push((length, found.transpose()?));
         }
         if gradient.device().is_cpu() {
-            // In place: while the backbone is frozen most of the arena is zeros.
+            // In place: with a frozen backbone most of the gradient is zeros.
             let mut outcome = Ok(());
             write_slice(gradient, |flat| outcome = join(flat, &parts))?;
             return outcome;
@@ -197,7 +197,7 @@ impl Tape for GraphTape {
     }
 }
 
-/// Writes flat tensors of these lengths one behind the other, zeros where there is none.
+/// Concatenates flat tensors of these lengths, with zeros for missing ones.
 fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core::Result<()> {
     for (length, part) in parts {
         let Some((own, rest)) = flat.split_at_mut_checked(*length) else {
@@ -212,19 +212,19 @@ fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core:
     Ok(())
 }
 
-/// One run through the network.
+/// One pass through the network.
 struct Pass<'a> {
     plan: &'a Plan,
     factors: DType,
-    /// In the order of the plan's parameters, torch's shapes.
+    /// Weights in the order of the plan's parameters, in torch's shapes.
     weights: Vec<Tensor>,
-    /// The variables among them, where a gradient is wanted.
+    /// The weights' variables, if they need a gradient.
     leaves: Vec<Option<Var>>,
-    /// In the order of the plan's statistics.
+    /// Running statistics in the order of the plan.
     statistics: Vec<Tensor>,
-    /// Whether batch normalisation takes the batch's own statistics.
+    /// Whether batch normalisation uses the batch's own statistics.
     training: bool,
-    /// The batch's statistics, in the order of the plan's.
+    /// The batch's statistics, in the order of the plan.
     found: Vec<Tensor>,
 }
 
@@ -296,7 +296,7 @@ impl Pass<'_> {
     }
 
     fn product(&self, x: &Tensor, matrix: &Tensor) -> candle_core::Result<Tensor> {
-        // Nothing is copied where the types are the same already.
+        // Equal types are not copied.
         let product = x
             .to_dtype(self.factors)?
             .matmul(&matrix.to_dtype(self.factors)?)?;
@@ -338,7 +338,7 @@ impl Pass<'_> {
             variance,
         } = batch_norm(&rows, weight, bias, epsilon, activation)?;
         self.found.push(mean);
-        // torch normalises by the biased variance and remembers the unbiased one.
+        // torch normalises by the biased variance and stores the unbiased one.
         self.found
             .push((variance * (count as f64 / (count - 1) as f64))?);
         Ok(output.reshape(shape)?)

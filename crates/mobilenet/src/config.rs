@@ -1,4 +1,4 @@
-//! What decides a network, as a user or a weights file says it.
+//! The description of a network, from a user or a weights file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,21 +10,21 @@ use crate::error::require;
 use crate::tables::{Size, v2, v3};
 use crate::{Design, Error, Result};
 
-/// torchvision's momentum in MobileNetV3: the running statistics follow over hundreds of steps,
-/// which suits fine-tuning, where they start out right.
+/// torchvision's momentum in MobileNetV3. The running statistics need hundreds of steps, which
+/// suits fine-tuning: they start with good values.
 pub const TORCHVISION_MOMENTUM: f64 = 0.01;
 
 /// The momentum for training from scratch (torch's own default for batch norm).
 ///
-/// With 0.01 the running statistics are still half the initial zeros and ones
-/// after 70 steps, so that validation after a short first epoch measures them
-/// and not the weights; with 0.1 they have caught up after a few dozen.
+/// With 0.01 the running statistics are still half the initial zeros and ones after 70 steps, so
+/// validation after a short first epoch would measure them instead of the weights. With 0.1 they
+/// converge within a few dozen steps.
 pub const SCRATCH_MOMENTUM: f64 = 0.1;
 
 /// The largest width multiplier.
 pub const MAX_WIDTH: f64 = 10.0;
 
-/// Which MobileNet.
+/// The MobileNet variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Variant {
     /// MobileNetV3, 15 blocks, 960 features.
@@ -67,7 +67,7 @@ impl FromStr for Variant {
     }
 }
 
-/// How pooled features become logits.
+/// The layers from pooled features to logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
@@ -75,7 +75,7 @@ pub enum HeadKind {
     /// (960→1280→classes, 576→1024→classes); in MobileNetV2 the same as `Linear`.
     #[default]
     Torchvision,
-    /// Dropout, classes.
+    /// Dropout, then one layer to the classes.
     Linear,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for HeadKind {
     }
 }
 
-/// The words of [`Padding`] in a file; the description of networks knows no files.
+/// The names of [`Padding`] in a file; the `engine` crate does not serialize.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Padding", rename_all = "lowercase")]
 enum PaddingWord {
@@ -96,7 +96,7 @@ enum PaddingWord {
     Same,
 }
 
-/// Everything that decides a model's shape and behaviour.
+/// The complete configuration of a model.
 ///
 /// ```
 /// use mobilenet::{ModelConfig, Variant};
@@ -108,7 +108,7 @@ enum PaddingWord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Which network.
+    /// The variant.
     pub name: Variant,
     /// Number of classes.
     pub classes: usize,
@@ -118,16 +118,16 @@ pub struct ModelConfig {
     pub head: HeadKind,
     /// Share of the head's features set to zero in training.
     pub dropout: f64,
-    /// Share of the new batch in the running statistics of batch normalisation.
+    /// Weight of the new batch in the running statistics of batch normalisation.
     pub batch_norm_momentum: f64,
     /// Added to the variance in batch normalisation; see [`Design::batch_norm_epsilon`].
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Of the first and the depthwise convolutions. A file that does not say it is of torch's.
+    /// Padding of the first and the depthwise convolutions. A file without this key has torch's.
     #[serde(default, with = "PaddingWord")]
     pub padding: Padding,
-    /// Whose MobileNetV3. A file that does not say it has torchvision's.
+    /// The MobileNetV3 implementation. A file without this key has torchvision's.
     #[serde(default)]
     pub design: Design,
 }
@@ -150,8 +150,7 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses numbers that no network is made with. Its shapes are checked where they are
-    /// made, by [`ModelConfig::plan`].
+    /// Refuses invalid values. [`ModelConfig::plan`] checks the shapes.
     ///
     /// # Errors
     /// [`Error::Setting`].
@@ -173,7 +172,7 @@ impl ModelConfig {
     /// The network as data.
     ///
     /// # Errors
-    /// If the width makes no network.
+    /// If the width is invalid.
     pub fn network(&self) -> Result<NetworkSpec> {
         if !(self.width > 0.0 && self.width <= MAX_WIDTH) {
             return Err(Error::Width(self.width));
@@ -214,26 +213,26 @@ impl ModelConfig {
         })
     }
 
-    /// The network with every parameter in its place.
+    /// The network with the range of every parameter.
     ///
     /// # Errors
-    /// Names the value that makes no network.
+    /// With the invalid value.
     pub fn plan(&self) -> Result<engine::Plan> {
         Ok(engine::Plan::new(&self.network()?)?)
     }
 }
 
-/// Whether a dropout is a probability from 0 to below 1.
+/// Whether a dropout is a probability in `0 <= dropout < 1`.
 pub fn is_dropout(dropout: f64) -> bool {
     (0.0..1.0).contains(&dropout)
 }
 
-/// Whether a momentum of batch normalisation is a share above 0 and at most 1.
+/// Whether a momentum of batch normalisation is in `0 < momentum <= 1`.
 pub fn is_momentum(momentum: f64) -> bool {
     momentum > 0.0 && momentum <= 1.0
 }
 
-/// Whether an epsilon of batch normalisation is between 0 and 1.
+/// Whether an epsilon of batch normalisation is in `0 < epsilon < 1`.
 pub fn is_epsilon(epsilon: f64) -> bool {
     epsilon > 0.0 && epsilon < 1.0
 }
@@ -268,8 +267,8 @@ mod tests {
 
     #[test]
     fn multiply_adds_are_the_papers() {
-        // Table 3 of V3's paper: 219 and 56 million (the last digits depend on what is counted);
-        // table 4 of V2's: 300 million.
+        // Table 3 of V3's paper: 219 and 56 million (the last digits depend on the operations
+        // counted); table 4 of V2's: 300 million.
         let cost = |variant| {
             ModelConfig::new(variant, 1000)
                 .plan()

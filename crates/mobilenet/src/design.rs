@@ -1,4 +1,4 @@
-//! Whose MobileNetV3.
+//! The implementations of MobileNetV3.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::Variant;
 
-/// Whose implementation a MobileNetV3 follows where they differ: in how channels are rounded at
-/// other widths than 1, where squeeze-excite comes, and in constants. Weights trained with one of
-/// them mean something in that design only. MobileNetV2 is the same in all.
+/// A MobileNetV3 implementation. They differ in the rounding of channels at widths other than 1, the
+/// position of squeeze-excite, and constants. Weights work only in the design they were trained
+/// with. MobileNetV2 is the same in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
     /// torchvision's `mobilenetv3.py`.
     #[default]
     Torchvision,
-    /// timm's `mobilenetv3.py` (`mobilenetv3_large_100` and its like): expanded channels are so many
-    /// times those the block is given; neither the hidden layer nor, below width 0.75, the first
-    /// convolution changes with the width.
+    /// timm's `mobilenetv3.py` (`mobilenetv3_large_100` and similar). Expanded channels are a
+    /// multiple of the block's input channels. The hidden layer does not change with the width;
+    /// below width 0.75, neither does the first convolution.
     Timm,
-    /// github.com/kuan-wang/pytorch-mobilenet-v3: every block has an expansion, and squeeze-excite,
-    /// of exactly a quarter of the channels, comes before the activation; channels are rounded up.
-    /// Its squeeze-excite has no biases: ours are zero then.
+    /// github.com/kuan-wang/pytorch-mobilenet-v3. Every block has an expansion. Squeeze-excite, of
+    /// exactly a quarter of the channels, comes before the activation; channels are rounded up. Its
+    /// squeeze-excite has no biases; ours are then zero.
     KuanWang,
-    /// github.com/d-li14/mobilenetv3.pytorch: squeeze-excite comes before the activation in
-    /// blocks with an expansion; expanded channels as timm's.
+    /// github.com/d-li14/mobilenetv3.pytorch. Squeeze-excite comes before the activation in blocks
+    /// with an expansion; expanded channels are as in timm.
     #[serde(rename = "d-li14")]
     DLi14,
 }
@@ -38,7 +38,7 @@ impl Design {
         Design::DLi14,
     ];
 
-    /// What it adds to the variance in batch normalisation.
+    /// The epsilon added to the variance in batch normalisation.
     pub fn batch_norm_epsilon(self, variant: Variant) -> f64 {
         match (self, variant) {
             (Design::Torchvision, Variant::Large | Variant::Small) => 1e-3,

@@ -6,11 +6,11 @@ use rayon::prelude::*;
 
 use crate::TrainingStep;
 
-/// Numbers that one task makes.
+/// Values per task.
 const PIECE: usize = 8 * 1024;
 
-/// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as `torch.nn.Dropout` scales.
-/// Every step has its own mask. The probability is met to within 2^-32.
+/// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as in `torch.nn.Dropout`. Every step
+/// has its own mask. The probability is exact to 2^-32.
 pub(crate) fn dropout_mask(length: usize, dropout: f64, step: TrainingStep) -> Vec<f32> {
     let kept = (1.0 / (1.0 - dropout)) as f32;
     let threshold = (dropout * 2.0_f64.powi(32)) as u32;

@@ -1,4 +1,4 @@
-//! What can go wrong in this crate.
+//! The errors of this crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use crate::{BadNumbers, LoadReport};
 /// An error of the model or of its weight files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A tensor operation failed, or a device gave out.
+    /// A tensor operation or a device failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-    /// The model cannot be built as configured.
+    /// The configured model cannot be built.
     #[error(transparent)]
     Spec(#[from] engine::SpecError),
-    /// A width that makes no network.
+    /// An invalid width.
     #[error("model width is {0}, expected a number above 0 and at most {max}", max = crate::MAX_WIDTH)]
     Width(f64),
     /// A value out of its range.
     #[error("`{key}` is {found}; expected {expected}")]
     Setting {
-        /// Which value.
+        /// The setting.
         key: &'static str,
         /// The value.
         found: String,
-        /// What would be right.
+        /// The accepted values.
         expected: &'static str,
     },
-    /// Batch normalisation of a single value, whose variance is not defined.
+    /// Batch normalisation of a single value, which has no variance.
     #[error(
         "{layer} sees one value per channel in training; give more than one image in a batch \
          or larger images (the last, partial batch may be the one: drop it)"
@@ -36,7 +36,7 @@ pub enum Error {
         /// The layer's name.
         layer: String,
     },
-    /// Images of the wrong shape or type, or without a pixel.
+    /// Images of the wrong shape or type, or without pixels.
     #[error(
         "images are {found}, expected {expected} of shape [n, height, width, 3], channels last, \
          none of them 0"
@@ -44,7 +44,7 @@ pub enum Error {
     Images {
         /// Type and shape.
         found: String,
-        /// The type there should be.
+        /// The expected type.
         expected: &'static str,
     },
     /// A file could not be read or written.
@@ -52,7 +52,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Not a weights file, or a damaged one.
@@ -60,15 +60,15 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A file with weights that no network computes with.
+    /// A file with weights that are not usable numbers.
     #[error("{path}: {}", bad_numbers(found))]
     BadNumbers {
         /// The file.
         path: PathBuf,
-        /// Each of its tensors with such numbers.
+        /// The affected tensors.
         found: Vec<BadNumbers>,
     },
     /// A file with weights that do not fit the model.
@@ -76,23 +76,23 @@ pub enum Error {
     OtherModel {
         /// The file.
         path: PathBuf,
-        /// What fitted and what did not.
+        /// The matches and mismatches.
         report: Box<LoadReport>,
-        /// Some of the names that are missing, each with the file's nearest.
+        /// Some of the missing names, each with the most similar name in the file.
         nearest: Vec<(String, String)>,
     },
-    /// A file for another program was not kept, because it is no good.
+    /// An exported file was not kept, because it failed its check.
     #[error("{path} was not written")]
     Export {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: Box<Error>,
     },
     /// A network that cannot be encoded as an ONNX file.
     #[error("cannot encode the ONNX file: {0}")]
     OnnxWrite(String),
-    /// An ONNX file that does not compute what the network does.
+    /// An ONNX file with other results than the network.
     #[error("the ONNX file is not this network: {0}")]
     OnnxCheck(String),
     /// An update without a gradient.
@@ -100,10 +100,10 @@ pub enum Error {
         "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"
     )]
     NoGradient,
-    /// This processor does not compute in bf16.
+    /// This processor does not support bf16.
     #[error(transparent)]
     NoBf16(#[from] engine::NoBf16),
-    /// A device that does not compute in these numbers.
+    /// The device does not support this precision.
     #[error(
         "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
     )]
@@ -111,23 +111,23 @@ pub enum Error {
     /// A model of the zoo in a build without it; see [`Backbone::is_built`](crate::zoo::Backbone::is_built).
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
     NotBuilt(crate::zoo::Backbone),
-    /// A model whose backbone is frozen for good was to be trained as a whole.
-    #[error("the backbone of {0} does not train, only its head does")]
+    /// A frozen backbone cannot be trained.
+    #[error("the backbone of {0} is frozen; only its head can be trained")]
     Frozen(crate::zoo::Backbone),
-    /// Numbers in which a model does not compute.
+    /// A model that does not support this precision.
     #[error("{0} computes in f32, not in {1}")]
     OnlyF32(crate::zoo::Backbone, crate::Precision),
-    /// The fused engine refused.
+    /// An error of the fused engine.
     #[error(transparent)]
     Engine(engine::FusedError),
     /// A buffer of the wrong length was given for the parameters.
     #[error("{what} has {found} numbers, the model has {expected}")]
     Length {
-        /// Which buffer.
+        /// The buffer.
         what: &'static str,
         /// Its length.
         found: usize,
-        /// The model's.
+        /// The model's length.
         expected: usize,
     },
 }
@@ -136,8 +136,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether arguments or settings are at fault, and not a file or this crate: they ask for
-    /// numbers that a network or a device does not compute in, or for no network.
+    /// Whether arguments or settings are at fault, rather than a file or this crate: an unsupported
+    /// precision, or an invalid network.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -146,7 +146,7 @@ impl Error {
         )
     }
 
-    /// Makes errors of what the system says of the file at `path`.
+    /// Converts an IO error of the file at `path`.
     pub(crate) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Error::File {
             path: path.into(),
@@ -154,7 +154,7 @@ impl Error {
         }
     }
 
-    /// The file at `path` is not what it should be.
+    /// The file at `path` is invalid.
     pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
         Error::Format {
             path: path.into(),

@@ -1,4 +1,4 @@
-//! The seam between a network as data and what computes it.
+//! The interface between a network as data and the code that runs it.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -11,19 +11,19 @@ use candle_core::{
 use crate::parameters::Gradient;
 use crate::{Images, Parameters, Result};
 
-/// How a training step runs.
+/// Settings of a training step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingStep {
     /// Seed of the dropout mask.
     pub dropout_seed: u64,
     /// Number of the step; each has its own dropout mask.
     pub step: u64,
-    /// Run everything but the head as in inference: no gradient, and its running
-    /// statistics stand still.
+    /// Run everything except the head as in inference: no gradient, and no update of the running
+    /// statistics.
     pub freeze_backbone: bool,
 }
 
-/// Something that computes a network's logits and gradients.
+/// Computes a network's logits and gradients.
 ///
 /// Images are on the parameters' device.
 pub trait Executor: Send + Sync {
@@ -33,32 +33,32 @@ pub trait Executor: Send + Sync {
     /// Logits `[n, classes]`, normalised by the running statistics, without dropout.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
-    /// What decides its numbers to the last bit, besides the network and the version of this
-    /// crate.
+    /// A description of everything, besides the network and the version of this crate, that affects
+    /// its results to the last bit.
     fn kind(&self) -> String {
         self.name().to_owned()
     }
 
-    /// Pooled features `[n, features]`, which the head is given, as inference makes them.
+    /// Pooled features `[n, features]` as in inference: the input of the head.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
     /// Logits `[n, classes]` of pooled features `[n, features]`, without dropout.
     ///
     /// # Errors
-    /// If the features are not as wide as the network's, or the device gives out.
+    /// If the width of the features differs from the network's, or the device fails.
     fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step of the head alone, of pooled features
-    /// `[n, features]`, and what its backward pass needs.
+    /// Logits `[n, classes]` of a training step of the head only, from pooled features
+    /// `[n, features]`, and the tape for its backward pass.
     ///
     /// # Errors
-    /// If the features are not as wide as the network's, or the device gives out.
+    /// If the width of the features differs from the network's, or the device fails.
     fn forward_head(
         &self,
         parameters: &Parameters,
@@ -66,11 +66,11 @@ pub trait Executor: Send + Sync {
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)>;
 
-    /// Logits `[n, classes]` of a training step, and what its backward pass needs.
-    /// Moves the running statistics.
+    /// Logits `[n, classes]` of a training step, and the tape for its backward pass. Updates the
+    /// running statistics.
     ///
     /// # Errors
-    /// If a batch normalisation would see one value a channel, or the device gives out.
+    /// If a batch normalisation would have one value per channel, or the device fails.
     fn forward(
         &self,
         parameters: &Parameters,
@@ -79,13 +79,13 @@ pub trait Executor: Send + Sync {
     ) -> Result<(Tensor, Box<dyn Tape>)>;
 }
 
-/// What a forward pass kept for its backward pass.
+/// The state that a forward pass keeps for its backward pass.
 pub trait Tape: Send + Sync {
-    /// From the gradient of the logits `[n, classes]` to that of the arena, flat, which
-    /// overwrites `gradient`.
+    /// Computes the gradient of the arena from that of the logits `[n, classes]`, and overwrites
+    /// the flat `gradient` with it.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn backward(
         self: Box<Self>,
         logits_gradient: &Tensor,
@@ -93,8 +93,7 @@ pub trait Tape: Send + Sync {
     ) -> candle_core::Result<()>;
 }
 
-/// Puts logits that are already computed into candle's graph, so that
-/// `loss.backward()` reaches the tape.
+/// Adds computed logits to candle's graph, so that `loss.backward()` runs the tape.
 pub(crate) fn differentiable(
     parameters: &Parameters,
     logits: Tensor,
@@ -122,7 +121,7 @@ macro_rules! recorded_logits {
             let logits = self.logits.contiguous()?;
             let (storage, layout) = logits.storage_and_layout();
             match &*storage {
-                // Only the numbers of the layout: the clone starts at its offset.
+                // Only the values of the layout: the clone starts at its offset.
                 Storage::$variant(storage) if layout.start_offset() == 0 => {
                     Ok((storage.try_clone(layout)?, layout.shape().clone()))
                 }

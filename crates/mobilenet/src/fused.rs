@@ -20,13 +20,13 @@ use crate::{Images, Parameters, Result};
 pub struct Fused {
     engine: Arc<Engine>,
     plan: Arc<Plan>,
-    /// Trains the head alone where the backbone is frozen.
+    /// Trains the head alone, for a frozen backbone.
     composed: Composed,
-    /// The weights as inference wants them, and the state of the parameters they are of.
+    /// The weights folded for inference, with the state of their parameters.
     folded: Mutex<Option<(State, Arc<Folded>)>>,
 }
 
-/// An arena, and its and the statistics' versions.
+/// An arena, with the versions of arena and statistics.
 type State = (TensorId, [u64; 2]);
 
 impl Fused {
@@ -58,7 +58,7 @@ impl Fused {
         Ok(folded)
     }
 
-    /// Runs one of the engine's inference passes, which writes `width` numbers an image.
+    /// Runs one of the engine's inference passes, which writes `width` values per image.
     fn inferred(
         &self,
         parameters: &Parameters,
@@ -74,7 +74,7 @@ impl Fused {
     }
 }
 
-/// Images as the engine takes them.
+/// Converts images to the engine's type.
 fn with_images<R>(
     images: &Images,
     f: impl FnOnce(EngineImages<'_>) -> R,
@@ -159,7 +159,7 @@ impl Executor for Fused {
                 })
             })
         })???;
-        let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to move"))??;
+        let record = record.ok_or_else(|| candle_core::Error::msg("no statistics to update"))??;
         parameters.batch_tracked();
         let tape = FusedTape {
             engine: Arc::clone(&self.engine),
@@ -180,7 +180,7 @@ struct FusedTape {
     record: Mutex<Record>,
     arena: Tensor,
     arena_version: Arc<AtomicU64>,
-    /// Of the arena in the forward pass.
+    /// The arena's version in the forward pass.
     version: u64,
     images: Images,
     mask: Option<Vec<f32>>,

@@ -1,4 +1,4 @@
-//! What a network is shown.
+//! The input images of a network.
 
 use std::sync::Arc;
 
@@ -6,35 +6,35 @@ use candle_core::{DType, Tensor};
 
 use crate::{Error, Result};
 
-/// What each byte of red, green and blue is worth to a network;
-/// [`Normalisation::table`](crate::weights::Normalisation::table) makes one.
+/// The value of each byte of red, green and blue, as from
+/// [`Normalisation::table`](crate::weights::Normalisation::table).
 pub type ByteTable = [[f32; 256]; 3];
 
-/// Images `[n, h, w, 3]` on a device, channels last: red, green, blue. There is at least
-/// one pixel. A clone shares the pixels.
+/// Images `[n, h, w, 3]` on a device, channels last: red, green, blue, with at least one pixel.
+/// Clones share the pixels.
 ///
-/// They are bytes with a table of what those are worth, or numbers a network takes as
-/// they are. Bytes take a quarter of the memory and of the way to a device.
+/// They are bytes with a table of values, or normalised values. Bytes need a quarter of the memory
+/// and of the transfer to a device.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Contiguous, u8 where there is a table and f32 where there is none.
+    /// Contiguous; u8 if there is a table, else f32.
     pixels: Tensor,
     table: Option<Arc<ByteTable>>,
 }
 
 impl Images {
-    /// Images of bytes: u8 `[n, h, w, 3]`, each worth what `table` says.
+    /// Images of bytes: u8 `[n, h, w, 3]`, with their values in `table`.
     ///
     /// # Errors
-    /// [`Error::Images`] if they have another shape or type, or no pixel.
+    /// [`Error::Images`] if the shape or type is wrong, or there is no pixel.
     pub fn bytes(pixels: &Tensor, table: Arc<ByteTable>) -> Result<Images> {
         Images::new(pixels, DType::U8, Some(table))
     }
 
-    /// Images of numbers that are normalised already: f32 `[n, h, w, 3]`.
+    /// Images of normalised values: f32 `[n, h, w, 3]`.
     ///
     /// # Errors
-    /// [`Error::Images`] if they have another shape or type, or no pixel.
+    /// [`Error::Images`] if the shape or type is wrong, or there is no pixel.
     pub fn normalised(pixels: &Tensor) -> Result<Images> {
         Images::new(pixels, DType::F32, None)
     }
@@ -52,29 +52,28 @@ impl Images {
         }
     }
 
-    /// The pixels `[n, h, w, 3]`, contiguous: u8 where there is a [`table`](Images::table),
-    /// else f32.
+    /// The pixels `[n, h, w, 3]`, contiguous: u8 if there is a [`table`](Images::table), else f32.
     pub fn pixels(&self) -> &Tensor {
         &self.pixels
     }
 
-    /// What the bytes are worth, if the pixels are bytes.
+    /// The values of the bytes, if the pixels are bytes.
     pub fn table(&self) -> Option<&ByteTable> {
         self.table.as_deref()
     }
 
-    /// The pixels as the network sees them, f32 `[n, h, w, 3]`, on their device: the table's
-    /// own bits, where there is one.
+    /// The normalised pixels, f32 `[n, h, w, 3]`, on their device. Values from a table are
+    /// bit-identical to it.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn values(&self) -> Result<Tensor> {
         let Some(table) = self.table() else {
             return Ok(self.pixels.clone());
         };
         let device = self.pixels.device();
         let table = Tensor::new(table.as_flattened(), device)?;
-        // The colours' tables lie one behind the other.
+        // The colours' tables are concatenated.
         let starts = Tensor::new(&[0u32, 256, 512], device)?;
         let places = self.pixels.to_dtype(DType::U32)?.broadcast_add(&starts)?;
         let values = table.index_select(&places.flatten_all()?, 0)?;

@@ -7,10 +7,9 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::parameters::Values;
 
-/// Fresh numbers: convolutions normal with the variance `2 / fan_out` (He et al. 2015,
-/// `kaiming_normal_(mode="fan_out")`), batch normalisation one and zero, fully connected
-/// layers normal with the deviation 0.01, biases zero; running means zero, running
-/// variances one.
+/// Initial values. Convolutions: normal with variance `2 / fan_out` (He et al. 2015,
+/// `kaiming_normal_(mode="fan_out")`). Batch normalisations: weight one, bias zero, running mean
+/// zero, running variance one. Fully connected layers: normal with std 0.01, bias zero.
 pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     let mut values = Values::zeros(plan);
     values.arena = parameters(plan.parameters.segments(), seed);
@@ -22,7 +21,7 @@ pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     values
 }
 
-/// Fresh numbers of all parameters of a buffer.
+/// Initial values of all parameters of a buffer.
 pub(crate) fn parameters(segments: &[Segment], seed: u64) -> Vec<f32> {
     let mut values = vec![0.0; segments.last().map_or(0, |last| last.range.end)];
     for (stream, segment) in (0..).zip(segments) {
@@ -31,7 +30,7 @@ pub(crate) fn parameters(segments: &[Segment], seed: u64) -> Vec<f32> {
     values
 }
 
-/// Every segment has its own stream, so that its numbers depend on nothing before it.
+/// Every segment has its own random stream, so its values do not depend on other segments.
 fn fill(segment: &Segment, seed: u64, stream: u64, values: &mut [f32]) {
     let deviation = match segment.role {
         Role::ConvWeight => {
@@ -69,7 +68,7 @@ mod tests {
             let mean = values.iter().sum::<f32>() / values.len() as f32;
             (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
         };
-        // fan_out counts the output channels even of a depthwise convolution.
+        // fan_out counts the output channels, even for a depthwise convolution.
         for (name, expected) in [
             ("features.16.0.weight", (2.0f32 / 960.0).sqrt()),
             (

@@ -1,29 +1,29 @@
-//! Tells one backbone from another.
+//! Identifies a backbone.
 
 use sha2::{Digest as _, Sha256};
 
-/// What makes features of images; another version may round differently.
+/// The version of the code that computes features; other versions may round differently.
 const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", features 1");
 
-/// Numbers that are hashed at a time.
+/// Values that are hashed at a time.
 const PIECE: usize = 4 << 10;
 
-/// The SHA-256 of everything that decides a backbone's features, in the making.
+/// An incremental SHA-256 of everything that affects a backbone's features.
 pub(crate) struct BackboneKey(Sha256);
 
 impl BackboneKey {
-    /// The key of a backbone that `description` names, run by `executor`.
+    /// The key of a backbone with this `description`, run by `executor`.
     pub(crate) fn new(description: &str, executor: &str) -> Self {
         let mut hash = Sha256::new();
         for text in [MADE_BY, description, executor] {
             hash.update(text);
-            // Texts that run together differently are others.
+            // The separator makes the split between texts part of the hash.
             hash.update([0]);
         }
         BackboneKey(hash)
     }
 
-    /// Goes on with some of its numbers.
+    /// Adds some of its values.
     pub(crate) fn numbers(&mut self, numbers: &[f32]) {
         self.0.update((numbers.len() as u64).to_le_bytes());
         let mut bytes = Vec::with_capacity(4 * PIECE);
@@ -34,7 +34,7 @@ impl BackboneKey {
         }
     }
 
-    /// In hexadecimal.
+    /// The hash in hexadecimal.
     pub(crate) fn finish(self) -> String {
         let bytes = self.0.finalize();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

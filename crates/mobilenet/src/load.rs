@@ -1,4 +1,4 @@
-//! What of a file fits a network, and filling it in.
+//! Comparison of a file with a network, and loading.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use crate::report::{LoadReport, Mismatch};
 use crate::schemes::{Origin, TensorName};
 use crate::tensor_file::TensorFile;
 
-/// A file, and what its tensors are called.
+/// A file's origin, and the names of its tensors.
 pub(crate) struct Names<'a> {
     pub(crate) origin: &'a Origin,
-    /// Those of the network to be filled.
+    /// The tensors of the network to be filled.
     pub(crate) tensors: &'a [TensorName],
 }
 
-/// What of `file` fits a network. The batch counters may be missing, as they are in files of
-/// older versions of torch.
+/// Compares `file` with a network. Batch counters may be missing, as in files of older versions of
+/// torch.
 pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
     let mut report = LoadReport {
         scheme: names.origin.scheme,
@@ -55,8 +55,8 @@ pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
     report
 }
 
-/// Overwrites what `report` says of `file` that it matches, and what its scheme has not, which
-/// is zero.
+/// Overwrites the tensors that `report` lists as matched, and zeroes those that the file's scheme
+/// does not have.
 pub(crate) fn fill(
     values: &mut Values,
     plan: &Plan,

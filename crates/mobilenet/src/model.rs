@@ -1,4 +1,4 @@
-//! What a trainer needs of a model, so that other backbones fit.
+//! The interface between a trainer and a model, implemented by several families of backbones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,67 +10,66 @@ use serde::{Deserialize, Serialize};
 use crate::zoo::{Backbone, ZooConfig};
 use crate::{Images, ModelConfig, Parameters, Precision, Result, Variant};
 
-/// A backbone and a head: something that can be trained, saved and asked.
+/// A backbone and a head that can be trained, saved and run.
 ///
-/// Images are on the model's device. [`Network`](crate::Network) is one, and so is
-/// [`ZooNetwork`](crate::zoo::ZooNetwork), whose backbone never trains.
+/// Images are on the model's device. The implementations are [`Network`](crate::Network) and
+/// [`ZooNetwork`](crate::zoo::ZooNetwork), which has a frozen backbone.
 pub trait Model: Send + Sync {
-    /// What the model is made from, which a weights file says of itself.
+    /// The model's configuration, as stored in a weights file.
     fn description(&self) -> ModelDescription;
 
-    /// The device its numbers live on.
+    /// The device of its values.
     fn device(&self) -> &Device;
 
-    /// What can be trained of it.
+    /// Its trainable parameters.
     fn parameters(&self) -> &Parameters;
 
     /// Whether its backbone can be trained at all.
     fn trains_backbone(&self) -> bool;
 
-    /// Computes in other numbers from now on; a new model computes in f32.
+    /// Switches to another precision; a new model computes in f32.
     ///
     /// # Errors
-    /// Where the model, the device or this processor does not compute in them.
+    /// If the model, the device or this processor does not support it.
     fn set_precision(&mut self, precision: Precision) -> Result<()>;
 
-    /// Logits `[n, classes]` of images, as `model.eval()(images)` gives in torch.
+    /// Logits `[n, classes]` of images, as `model.eval()(images)` in torch.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn infer(&self, images: &Images) -> Result<Tensor>;
 
-    /// Pooled features `[n, features]` of images, which the head is given in inference, and in
-    /// training while the backbone is frozen.
+    /// Pooled features `[n, features]` of images: the head's input in inference, and in training
+    /// with a frozen backbone.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn features(&self, images: &Images) -> Result<Tensor>;
 
-    /// How many pooled features an image has.
+    /// Number of pooled features per image.
     fn feature_count(&self) -> usize;
 
-    /// Tells one backbone from another: the SHA-256, in hexadecimal, of everything but the
-    /// images that decides their features to the last bit.
+    /// Identifies the backbone: the SHA-256, in hexadecimal, of everything except the images that
+    /// affects their features to the last bit.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn backbone_key(&self) -> Result<String>;
 
     /// Logits `[n, classes]` of features `[n, features]` in inference. They may differ from
     /// [`Model::infer`]'s by rounding.
     ///
     /// # Errors
-    /// If the features are not as wide as the model's, or the device gives out.
+    /// If the width of the features differs from the model's, or the device fails.
     fn infer_head(&self, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step, as `model.train()(images)` gives in torch. They
-    /// are part of candle's graph: `loss.backward()` leaves the gradient in
-    /// [`Parameters::gradient`]. With `freeze_backbone` only the head learns. Each `step` has
-    /// its own dropout mask.
+    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch. They are part
+    /// of candle's graph: `loss.backward()` writes the gradient to [`Parameters::gradient`]. With
+    /// `freeze_backbone` only the head learns. Each `step` has its own dropout mask.
     ///
     /// # Errors
-    /// If the backbone is to learn and cannot, a batch normalisation would see a single value a
-    /// channel, or the device gives out.
+    /// If the backbone should learn but cannot, a batch normalisation would have a single value per
+    /// channel, or the device fails.
     fn forward_train(
         &mut self,
         images: &Images,
@@ -78,18 +77,18 @@ pub trait Model: Send + Sync {
         freeze_backbone: bool,
     ) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step of the head alone: the very numbers that
-    /// [`Model::forward_train`] with `freeze_backbone` makes of the images that these features
-    /// `[n, features]` are of.
+    /// Logits `[n, classes]` of a training step of the head alone, from features `[n, features]`.
+    /// They are bit-identical to those of [`Model::forward_train`] with `freeze_backbone` on the
+    /// images of these features.
     ///
     /// # Errors
-    /// If the features are not as wide as the model's, or the device gives out.
+    /// If the width of the features differs from the model's, or the device fails.
     fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor>;
 
-    /// Every tensor under the name and in the shape that it has in torch, backbone and head.
+    /// Every tensor of backbone and head, with torch's name and shape.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>>;
 }
 
@@ -97,9 +96,9 @@ pub trait Model: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ModelName {
-    /// One of our own.
+    /// A MobileNet.
     MobileNet(Variant),
-    /// One of the zoo, a frozen backbone.
+    /// A frozen backbone of the zoo.
     Zoo(Backbone),
 }
 
@@ -141,13 +140,14 @@ impl From<ModelName> for String {
     }
 }
 
-/// What a model is made from. In a file it is the object of either kind, which its `name` tells.
+/// The configuration of a model. In a file it is a [`ModelConfig`] or a [`ZooConfig`]; its `name`
+/// decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum ModelDescription {
-    /// One of our own.
+    /// A MobileNet.
     MobileNet(ModelConfig),
-    /// One of the zoo.
+    /// A model of the zoo.
     Zoo(ZooConfig),
 }
 

@@ -1,12 +1,12 @@
-//! The names of a file that may have been meant by one that it lacks.
+//! Suggests similar names from a file for a missing name.
 
-/// Most names that are compared, so that a hostile file takes no time.
+/// Most names that are compared, so that a hostile file costs no time.
 const COMPARED: usize = 2000;
 
-/// Longer names are those of no network.
+/// Longer names belong to no network and are ignored.
 const LONGEST: usize = 200;
 
-/// The `count` of `names` that are the most like `wanted`, the nearest first.
+/// The `count` of `names` most similar to `wanted`, most similar first.
 pub(crate) fn nearest<'a>(
     wanted: &str,
     names: impl Iterator<Item = &'a str>,

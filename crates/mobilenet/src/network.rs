@@ -1,4 +1,4 @@
-//! A model: its configuration, its numbers and what runs them.
+//! A model: its configuration, its values and its executor.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Network {
     plan: Arc<Plan>,
     parameters: Parameters,
     executor: Box<dyn Executor>,
-    /// What `executor` computes in; not known of one that was given.
+    /// The precision of `executor`; `None` for a custom executor.
     precision: Option<Precision>,
     seed: u64,
 }
@@ -31,14 +31,14 @@ impl Network {
     /// A network with torchvision's random initialisation. `seed` also seeds its dropout.
     ///
     /// # Errors
-    /// If the configuration makes no network, or the device has no room.
+    /// If the configuration is invalid, or the device lacks memory.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Network> {
         let plan = config.plan()?;
         let values = initialise::values(&plan, seed);
         Network::with_values(config, plan, values, seed, device)
     }
 
-    /// A network of these values; `plan` is that of `config`.
+    /// A network of these values; `plan` belongs to `config`.
     pub(crate) fn with_values(
         config: &ModelConfig,
         plan: Plan,
@@ -60,7 +60,7 @@ impl Network {
         })
     }
 
-    /// What the network was made from.
+    /// The network's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -70,31 +70,31 @@ impl Network {
         &self.plan
     }
 
-    /// The device its numbers live on.
+    /// The device of its values.
     pub fn device(&self) -> &Device {
         self.parameters.arena().device()
     }
 
-    /// Its numbers.
+    /// Its parameters and statistics.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// The name of what runs it.
+    /// The name of its executor.
     pub fn executor(&self) -> &'static str {
         self.executor.name()
     }
 
-    /// Runs it with another executor from now on.
+    /// Switches to another executor.
     pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
         self.executor = executor;
         self.precision = None;
     }
 
-    /// Computes in other numbers from now on; a new network computes in f32.
+    /// Switches to another precision; a new network computes in f32.
     ///
     /// # Errors
-    /// Where the device, or this processor, does not compute in them.
+    /// If the device or this processor does not support it.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         if self.precision != Some(precision) {
             self.executor = executor(&self.plan, self.device(), precision)?;
@@ -103,27 +103,26 @@ impl Network {
         Ok(())
     }
 
-    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` gives in
-    /// torch. No graph is kept.
+    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` in torch. No graph
+    /// is kept.
     ///
     /// # Errors
-    /// If the images are on another device, or the device gives out.
+    /// If the images are on another device, or the device fails.
     pub fn infer(&self, images: &Images) -> Result<Tensor> {
         self.executor.infer(&self.parameters, images)
     }
 
-    /// Logits `[n, classes]` of a training step, as `model.train()(images)` gives
-    /// in torch: normalised by the batch, with dropout, moving the running statistics.
+    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch: normalised by
+    /// the batch's statistics, with dropout. Updates the running statistics.
     ///
-    /// The result is part of candle's graph: after `loss.backward()` the gradient of
-    /// every parameter is the one flat tensor [`Parameters::gradient`], and
-    /// [`Parameters::update`] hands it to an optimizer. With `freeze_backbone` everything
-    /// but the head runs as in [`Network::infer`] and has no gradient (zeros in the
-    /// flat tensor). Each `step` has its own dropout mask.
+    /// The result is part of candle's graph. After `loss.backward()` the flat tensor
+    /// [`Parameters::gradient`] holds the gradient of every parameter, and [`Parameters::update`]
+    /// passes it to an optimizer. With `freeze_backbone` everything except the head runs as in
+    /// [`Network::infer`], and its gradient is zeros. Each `step` has its own dropout mask.
     ///
     /// # Errors
-    /// If a batch normalisation would see a single value a channel, the images are on
-    /// another device, or the device gives out.
+    /// If a batch normalisation would have a single value per channel, the images are on another
+    /// device, or the device fails.
     pub fn forward_train(
         &mut self,
         images: &Images,
@@ -139,11 +138,11 @@ impl Network {
         differentiable(&self.parameters, logits, tape)
     }
 
-    /// Pooled features `[n, features]` of images `[n, h, w, 3]`: what the head is given in
-    /// inference, and in training while the backbone is frozen. No graph is kept.
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`: the head's input in inference, and
+    /// in training with a frozen backbone. No graph is kept.
     ///
     /// # Errors
-    /// If the images are on another device, or the device gives out.
+    /// If the images are on another device, or the device fails.
     pub fn features(&self, images: &Images) -> Result<Tensor> {
         self.executor.features(&self.parameters, images)
     }
@@ -152,17 +151,17 @@ impl Network {
     /// [`Network::infer`]'s by rounding.
     ///
     /// # Errors
-    /// If the features are not as wide as the network's, or the device gives out.
+    /// If the width of the features differs from the network's, or the device fails.
     pub fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
         self.executor.infer_head(&self.parameters, features)
     }
 
-    /// Logits `[n, classes]` of a training step of the head alone, of features
-    /// `[n, features]`: the very numbers that [`Network::forward_train`] with
-    /// `freeze_backbone` makes of the images that [`Network::features`] were of.
+    /// Logits `[n, classes]` of a training step of the head alone, from features `[n, features]`.
+    /// They are bit-identical to those of [`Network::forward_train`] with `freeze_backbone` on the
+    /// images of these features.
     ///
     /// # Errors
-    /// If the features are not as wide as the network's, or the device gives out.
+    /// If the width of the features differs from the network's, or the device fails.
     pub fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
         let step = TrainingStep {
             dropout_seed: self.seed,
@@ -173,18 +172,18 @@ impl Network {
         differentiable(&self.parameters, logits, tape)
     }
 
-    /// How many pooled features an image has.
+    /// Number of pooled features per image.
     pub fn feature_count(&self) -> usize {
         self.plan.spec.features
     }
 
-    /// Tells one backbone from another: the SHA-256, in hexadecimal, of everything but the
-    /// images that decides [`Network::features`] to the last bit.
+    /// Identifies the backbone: the SHA-256, in hexadecimal, of everything except the images that
+    /// affects [`Network::features`] to the last bit.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn backbone_key(&self) -> Result<String> {
-        // What only the head, or only training, reads does not make another backbone.
+        // Settings that affect only the head, or only training, are left out of the key.
         let config = ModelConfig {
             classes: 2,
             dropout: 0.0,
@@ -259,7 +258,7 @@ impl Model for Network {
     }
 }
 
-/// What runs a network on `device`.
+/// The default executor of a network on `device`.
 fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<Box<dyn Executor>> {
     let plan = Arc::clone(plan);
     Ok(match (device, precision) {

@@ -1,27 +1,27 @@
-//! What the user of a weights file knows of it.
+//! Overrides for the metadata of a weights file.
 
 use std::path::Path;
 
 use crate::weights::{Normalisation, WeightsMetadata};
 use crate::{ClassOrder, Error, Padding, Result};
 
-/// What a file does not say and its user knows.
+/// Overrides for metadata that a weights file lacks or has wrong.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// How convolutions are padded; symmetric unless given.
+    /// Padding of convolutions; the default is symmetric.
     pub padding: Option<Padding>,
-    /// Added to variances; the scheme's unless given.
+    /// Epsilon added to variances; the default is the scheme's.
     pub batch_norm_epsilon: Option<f64>,
-    /// Pixels a side that images are resized to; 224 unless given.
+    /// Side of the resized images in pixels; the default is 224.
     pub image_size: Option<usize>,
-    /// In the order of the logits; the file's unless given, and numbers where it has none.
+    /// Class names in the order of the logits. The default is the file's names, or else numbers.
     pub class_names: Option<Vec<String>>,
-    /// Of pixels; ImageNet's unless given.
+    /// Normalisation of pixels; the default is ImageNet's.
     pub normalisation: Option<Normalisation>,
 }
 
 impl Overrides {
-    /// What a file says of itself, with what was given in its place.
+    /// The file's metadata with these overrides applied.
     pub(crate) fn over(
         self,
         mut metadata: WeightsMetadata,
@@ -50,9 +50,10 @@ impl Overrides {
         Ok(metadata)
     }
 
-    /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
+    /// The overrides for TensorFlow's networks, and for timm's `tf_` models, which are ports of
+    /// them.
     ///
-    /// Their files have the very names and shapes of the others.
+    /// Their files have the same names and shapes as the others.
     pub fn tensorflow() -> Overrides {
         Overrides {
             padding: Some(Padding::Same),
@@ -66,7 +67,7 @@ impl Overrides {
     }
 }
 
-/// Checks that as many names are given as a file has classes.
+/// Checks that the number of names equals the file's number of classes.
 pub(crate) fn check_names(names: &[String], classes: usize, path: &Path) -> Result<()> {
     if names.len() == classes {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The flat arena: every parameter in one buffer, every running statistic in another, and
-//! the gradient of every parameter in a third.
+//! The flat arena: one buffer for all parameters, one for all running statistics, and one for the
+//! gradients of all parameters.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,14 +12,14 @@ use engine::{BatchNormSpec, Plan, Segment, Table};
 use crate::slices::{read_slice, write_slice};
 use crate::{Error, Result};
 
-/// Where the numbers of a model lie in its buffers.
+/// The layout of a model's buffers.
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) parameters: Table,
     pub(crate) statistics: Table,
-    /// The parameters before the head's.
+    /// Indices of the backbone's parameters.
     pub(crate) backbone: Range<usize>,
-    /// The head's parameters.
+    /// Indices of the head's parameters.
     pub(crate) head: Range<usize>,
 }
 
@@ -34,36 +34,36 @@ impl From<&Plan> for Tables {
     }
 }
 
-/// All numbers of a model, on its device.
+/// All values of a model, on its device.
 ///
-/// A loss on the logits of [`forward_train`](crate::Network::forward_train) leaves its
-/// gradient here: after `loss.backward()`, [`Parameters::update`] hands it to an optimizer.
+/// After `loss.backward()` on the logits of [`forward_train`](crate::Network::forward_train),
+/// [`Parameters::update`] passes the gradient to an optimizer.
 #[derive(Debug)]
 pub struct Parameters {
     tables: Tables,
     arena: Var,
     statistics: Var,
     batches_tracked: AtomicI64,
-    /// Batches since the running statistics were restarted; the maximum if they never were.
+    /// Batches since the last restart of the running statistics; the maximum if there was none.
     since_restart: AtomicU64,
     gradient: Arc<Gradient>,
-    /// Changes of the arena, and of the statistics.
+    /// Counters of changes to the arena and to the statistics.
     versions: [Arc<AtomicU64>; 2],
 }
 
 /// The gradient of the last backward pass.
 #[derive(Debug)]
 pub(crate) struct Gradient {
-    /// Flat f32, in the order of the arena.
+    /// Flat f32, in arena order.
     pub(crate) values: Var,
-    /// What candle's graph grows from in the parameters' place: with the arena itself there,
-    /// every backward pass would fill and add buffers of its length for nothing.
+    /// A small leaf of candle's graph that stands for the parameters. With the arena as the leaf,
+    /// every backward pass would fill and add unneeded buffers of its length.
     pub(crate) root: Var,
-    /// Written since it was last used.
+    /// Whether it was written since its last use.
     pub(crate) fresh: AtomicBool,
 }
 
-/// All numbers of a model on the host, flat, in the order of its tables.
+/// All values of a model on the host, flat, in the order of its tables.
 #[derive(Debug)]
 pub(crate) struct Values {
     pub(crate) arena: Vec<f32>,
@@ -72,7 +72,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Room for the numbers of a network.
+    /// Zeros for the values of a network.
     pub(crate) fn zeros(plan: &Plan) -> Self {
         Values {
             arena: vec![0.0; plan.parameters.len()],
@@ -82,7 +82,7 @@ impl Values {
     }
 }
 
-/// A copy of all numbers of a model at one moment.
+/// A copy of all values of a model at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     arena: Tensor,
@@ -92,7 +92,7 @@ pub struct Snapshot {
 }
 
 impl Parameters {
-    /// Parameters of these values.
+    /// Parameters with these values.
     pub(crate) fn new(tables: Tables, values: Values, device: &Device) -> Result<Self> {
         let (len, statistics_len) = (tables.parameters.len(), tables.statistics.len());
         check_length("the buffer of parameters", values.arena.len(), len)?;
@@ -119,19 +119,19 @@ impl Parameters {
 
     /// The trainable parameters, flat f32 `[len]`, in torchvision's order.
     ///
-    /// To be read only: they change through [`Parameters::update`], [`Parameters::set`]
-    /// and [`Parameters::restore`], or executors would go on with what they made of them.
+    /// Read only. Change them through [`Parameters::update`], [`Parameters::set`] and
+    /// [`Parameters::restore`]; otherwise executors would use stale copies.
     pub fn arena(&self) -> &Tensor {
         &self.arena
     }
 
-    /// The running means and variances, flat f32; to be read only.
+    /// The running means and variances, flat f32. Read only.
     pub fn statistics(&self) -> &Tensor {
         &self.statistics
     }
 
-    /// The gradient of the last `loss.backward()`, flat f32 in the arena's order. A
-    /// later backward pass overwrites it.
+    /// The gradient of the last `loss.backward()`, flat f32 in arena order. The next backward pass
+    /// overwrites it.
     pub fn gradient(&self) -> &Tensor {
         &self.gradient.values
     }
@@ -140,13 +140,13 @@ impl Parameters {
         &self.gradient
     }
 
-    /// Counts the changes of arena and statistics: what was made of older ones is stale.
+    /// Counters of the changes to arena and statistics. Data derived from older versions are stale.
     pub(crate) fn versions(&self) -> [u64; 2] {
         let [arena, statistics] = &self.versions;
         [arena, statistics].map(|version| version.load(Ordering::Acquire))
     }
 
-    /// The first of [`Parameters::versions`], for whoever outlives a borrow.
+    /// The first of [`Parameters::versions`], as a shared counter.
     pub(crate) fn arena_version(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.versions[0])
     }
@@ -159,7 +159,7 @@ impl Parameters {
         self.versions[1].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Hands `f` the running statistics to change, on the CPU.
+    /// Passes the running statistics to `f` for changes, on the CPU.
     pub(crate) fn update_statistics(&self, f: impl FnMut(&mut [f32])) -> Result<()> {
         write_slice(&self.statistics, f)?;
         self.statistics_changed();
@@ -176,7 +176,7 @@ impl Parameters {
     /// Overwrites all parameters and running statistics, flat, in the order of their tables.
     ///
     /// # Errors
-    /// If one of them has another length than the model's.
+    /// If a length differs from the model's.
     pub fn set(&self, arena: Vec<f32>, statistics: Vec<f32>) -> Result<()> {
         check_length("the buffer of parameters", arena.len(), self.len())?;
         let expected = self.tables.statistics.len();
@@ -190,7 +190,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// Names, shapes and places in the arena.
+    /// Names, shapes and ranges in the arena.
     pub fn segments(&self) -> &[Segment] {
         self.tables.parameters.segments()
     }
@@ -200,41 +200,41 @@ impl Parameters {
         self.tables.parameters.len()
     }
 
-    /// Whether there is nothing to train; never so for a valid model.
+    /// Whether there are no trainable parameters; never true for a valid model.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where the backbone lies in the arena.
+    /// The backbone's range in the arena.
     pub fn backbone(&self) -> Range<usize> {
         self.tables.backbone.clone()
     }
 
-    /// Where the head lies in the arena.
+    /// The head's range in the arena.
     pub fn head(&self) -> Range<usize> {
         self.tables.head.clone()
     }
 
-    /// Training batches that the running statistics have seen (`num_batches_tracked`).
+    /// Training batches so far (`num_batches_tracked`).
     pub fn batches_tracked(&self) -> i64 {
         self.batches_tracked.load(Ordering::Relaxed)
     }
 
-    /// Forgets the running statistics at the next training batch: that batch replaces them, and
-    /// the ones after it are averaged in, at first with equal weights
-    /// ([`BatchNormSpec::momentum_after`]). Until then they stay as they are.
+    /// Restarts the running statistics: the next training batch replaces them, and later batches
+    /// are averaged in, at first with equal weights ([`BatchNormSpec::momentum_after`]). Until the
+    /// next batch they stay unchanged.
     ///
     /// Without a restart every batch has the constant momentum, as in torch.
     pub fn restart_statistics(&self) {
         self.since_restart.store(0, Ordering::Relaxed);
     }
 
-    /// Share of the next batch in the running statistics.
+    /// Weight of the next batch in the running statistics.
     pub(crate) fn momentum(&self, spec: BatchNormSpec) -> f64 {
         spec.momentum_after(self.since_restart.load(Ordering::Relaxed))
     }
 
-    /// Counts a batch that the running statistics have seen.
+    /// Counts a batch of the running statistics.
     pub(crate) fn batch_tracked(&self) {
         self.batches_tracked.fetch_add(1, Ordering::Relaxed);
         let since = self.since_restart.load(Ordering::Relaxed);
@@ -246,20 +246,20 @@ impl Parameters {
         self.batches_tracked.store(batches, Ordering::Relaxed);
     }
 
-    /// Hands `f` the parameters to change and the gradient that the last `loss.backward()`
-    /// left, both flat. On the CPU `f` works in place; from other devices the numbers
-    /// come and go.
+    /// Passes `f` the parameters, mutable, and the gradient of the last `loss.backward()`, both
+    /// flat. On the CPU `f` works in place; for other devices the values are copied to the host and
+    /// back.
     ///
     /// # Errors
-    /// If no backward pass ran since the gradient was last taken, or the device gives out.
+    /// If no backward pass ran since the gradient was last taken, or the device fails.
     pub fn update(&self, mut f: impl FnMut(&mut [f32], &[f32])) -> Result<()> {
         self.take_gradient(|gradient| self.change(|values| f(values, gradient)))?
     }
 
-    /// Hands `f` the gradient that the last `loss.backward()` left, flat. It can be taken once.
+    /// Passes `f` the gradient of the last `loss.backward()`, flat. It can be taken only once.
     ///
     /// # Errors
-    /// If no backward pass ran since the gradient was last taken, or the device gives out.
+    /// If no backward pass ran since the gradient was last taken, or the device fails.
     pub fn take_gradient<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         if !self.gradient.fresh.swap(false, Ordering::AcqRel) {
             return Err(Error::NoGradient);
@@ -272,10 +272,10 @@ impl Parameters {
         }
     }
 
-    /// Hands `f` the parameters to change, flat.
+    /// Passes `f` the parameters, mutable and flat.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn change(&self, mut f: impl FnMut(&mut [f32])) -> Result<()> {
         if self.arena.device().is_cpu() {
             write_slice(&self.arena, f)?;
@@ -289,10 +289,10 @@ impl Parameters {
         Ok(())
     }
 
-    /// Hands `f` the parameters and the running statistics to read, both flat.
+    /// Passes `f` the parameters and the running statistics, read only and flat.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
         if self.arena.device().is_cpu() {
             return Ok(read_slice(&self.arena, |arena| {
@@ -303,10 +303,10 @@ impl Parameters {
         Ok(f(&values.arena, &values.statistics))
     }
 
-    /// Copies every number.
+    /// Copies all values.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot {
             arena: self.arena.copy()?.detach(),
@@ -316,10 +316,10 @@ impl Parameters {
         })
     }
 
-    /// Puts every number back to what it was.
+    /// Restores all values.
     ///
     /// # Errors
-    /// If the snapshot is of another model.
+    /// If the snapshot belongs to another model.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         check_length("the snapshot", snapshot.arena.elem_count(), self.len())?;
         self.arena.set(&snapshot.arena)?;
@@ -331,11 +331,11 @@ impl Parameters {
         Ok(())
     }
 
-    /// Every tensor under torchvision's name and in torch's shape, as its
-    /// `state_dict` has them, running statistics and `num_batches_tracked` included.
+    /// Every tensor with torchvision's name and torch's shape, as in its `state_dict`, including
+    /// running statistics and `num_batches_tracked`.
     ///
     /// # Errors
-    /// If the device gives out.
+    /// If the device fails.
     pub fn named(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut named = BTreeMap::new();
         let tables = [
@@ -354,7 +354,7 @@ impl Parameters {
         Ok(named)
     }
 
-    /// Copies every number to the host.
+    /// Copies all values to the host.
     pub(crate) fn values(&self) -> Result<Values> {
         Ok(Values {
             arena: self.arena.to_vec1()?,
@@ -363,7 +363,7 @@ impl Parameters {
         })
     }
 
-    /// Overwrites every number.
+    /// Overwrites all values.
     pub(crate) fn set_values(&self, values: Values) -> Result<()> {
         self.set(values.arena, values.statistics)?;
         self.set_batches_tracked(values.batches_tracked);
@@ -371,7 +371,7 @@ impl Parameters {
     }
 }
 
-/// The names of the batch counters that torch keeps beside each running mean.
+/// The names of the batch counters that torch keeps with each running mean.
 pub(crate) fn counters(plan: &Plan) -> impl Iterator<Item = String> {
     batch_counters(&plan.statistics)
 }
@@ -383,7 +383,7 @@ fn batch_counters(statistics: &Table) -> impl Iterator<Item = String> {
         .map(|norm| format!("{norm}num_batches_tracked"))
 }
 
-/// One tensor of a flat buffer, without copying it and outside any graph.
+/// A view of one tensor of a flat buffer, outside any graph.
 pub(crate) fn view(buffer: &Tensor, segment: &Segment) -> candle_core::Result<Tensor> {
     let flat = buffer
         .detach()

@@ -1,32 +1,32 @@
-//! The numbers a network computes with.
+//! The precisions of a network.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The numbers a network computes with.
+/// The precision of a network.
 ///
-/// Parameters, their gradients, the optimizer's state, normalisations and all sums are f32
-/// in each; weights files do not depend on it.
+/// Parameters, their gradients, the optimizer's state, normalisations and all sums are always f32;
+/// weights files do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Exact to what torch computes in f32.
+    /// f32, as torch's default.
     #[default]
     F32,
     /// bfloat16, 8 bits of precision, for activations in memory and the factors of matrix
     /// products: about one and a half times as fast on a CPU with AVX-512 BF16. Comparable to
     /// `torch.autocast("cpu", torch.bfloat16)`.
     Bf16,
-    /// IEEE half precision, 11 bits, for the factors of matrix products on a CUDA GPU.
-    /// Gradients below 6e-8 vanish in it, so that the loss is to be scaled up for training;
-    /// comparable to `torch.autocast("cuda", torch.float16)`.
+    /// IEEE half precision, 11 bits, for the factors of matrix products on a CUDA GPU. Gradients
+    /// below 6e-8 vanish, so training scales the loss up. Comparable to
+    /// `torch.autocast("cuda", torch.float16)`.
     F16,
 }
 
 impl Precision {
-    /// Every one.
+    /// All precisions.
     pub const ALL: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 }
 

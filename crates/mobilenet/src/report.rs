@@ -1,11 +1,11 @@
-//! What of a weights file went into a network.
+//! The result of loading a weights file into a network.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::{BadNumbers, ClassRows, Error, Result, Scheme};
 
-/// A tensor whose shape in the file is not the model's.
+/// A tensor with different shapes in file and model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// Its name.
@@ -16,41 +16,40 @@ pub struct Mismatch {
     pub model: Vec<usize>,
 }
 
-/// What of a file went into a model.
+/// The result of loading a file into a model.
 ///
-/// Names are torchvision's where the model has the tensor, and the file's own where it does not;
-/// all are sorted.
+/// Tensors of the model have torchvision's names, others the file's names. All lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadReport {
-    /// Whose names the file uses.
+    /// The naming scheme of the file.
     pub scheme: Scheme,
-    /// What stands in front of all of the network's names in the file, such as `state_dict.`.
+    /// The prefix of all of the network's names in the file, such as `state_dict.`.
     pub prefix: String,
-    /// Loaded.
+    /// Loaded tensors.
     pub matched: Vec<String>,
-    /// In the model, not in the file.
+    /// Tensors of the model that the file lacks.
     pub missing: Vec<String>,
-    /// In the file's network, not in the model.
+    /// Tensors of the file's network that the model lacks.
     pub unexpected: Vec<String>,
-    /// In both, with different shapes.
+    /// Tensors in both, with different shapes.
     pub mismatched: Vec<Mismatch>,
-    /// How many tensors of the file are not of the network: states of an optimizer, a moving
-    /// average, a second copy.
+    /// Number of the file's tensors outside the network: states of an optimizer, a moving average, a
+    /// second copy.
     pub outside: usize,
-    /// Whether the classifier did not fit, and keeps the values it was initialised with.
+    /// Whether the classifier did not fit and keeps its initial values.
     pub new_classifier: bool,
-    /// Which classes keep the classifier's rows that the file has for them; none unless both name
+    /// The classes that keep the file's classifier rows; `None` unless both model and file name
     /// their classes.
     pub classes: Option<ClassRows>,
-    /// What the file does not say, and was taken for granted.
+    /// Properties assumed because the file does not contain them.
     pub assumed: Vec<String>,
-    /// Tensors with numbers that no network computes with. Only [`inspect`](crate::weights::inspect)
-    /// returns a report with any.
+    /// Tensors with unusable values. Only [`inspect`](crate::weights::inspect) returns a report with
+    /// any.
     pub bad_numbers: Vec<BadNumbers>,
 }
 
 impl LoadReport {
-    /// Refuses a file, the one at `path`, with numbers that no network computes with.
+    /// Refuses the file at `path` if it has unusable values.
     ///
     /// # Errors
     /// [`Error::BadNumbers`].
@@ -64,13 +63,12 @@ impl LoadReport {
         })
     }
 
-    /// Whether every tensor of the model was in the file, and nothing else.
+    /// Whether the file had exactly the model's tensors.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
     }
 
-    /// Whether a batch normalisation of the model keeps the running statistics that it was
-    /// initialised with.
+    /// Whether a batch normalisation of the model keeps its initial running statistics.
     pub fn lacks_statistics(&self) -> bool {
         let mismatched = self.mismatched.iter().map(|mismatch| &mismatch.name);
         self.missing.iter().chain(mismatched).any(|name| {
@@ -80,14 +78,14 @@ impl LoadReport {
     }
 }
 
-/// Most names that are listed of a kind.
+/// Most names listed of each kind.
 const LISTED: usize = 12;
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} names", self.scheme)?;
         if !self.prefix.is_empty() {
-            write!(f, " behind \"{}\"", self.prefix)?;
+            write!(f, " with prefix \"{}\"", self.prefix)?;
         }
         write!(
             f,
@@ -103,19 +101,21 @@ impl fmt::Display for LoadReport {
             format!("{} (file {:?}, model {:?})", m.name, m.file, m.model)
         })?;
         list(f, "not usable", &self.bad_numbers, |bad| {
-            format!("{bad} ({} such in it)", bad.count)
+            format!("{bad} ({} in all)", bad.count)
         })?;
         if self.outside > 0 {
             let s = if self.outside == 1 { "" } else { "s" };
             write!(
                 f,
-                "\n{} tensor{s} beside the network left alone",
+                "\n{} tensor{s} outside the network ignored",
                 self.outside
             )?;
         }
         match &self.classes {
             Some(rows) => write!(f, "\n{rows}")?,
-            None if self.new_classifier => write!(f, "\nthe classifier starts anew")?,
+            None if self.new_classifier => {
+                write!(f, "\nthe classifier starts from initial values")?
+            }
             None => {}
         }
         self.assumed
@@ -136,7 +136,7 @@ fn list<T>(
     write!(f, "\n{what}: {}", some_of(items, name))
 }
 
-/// The first of some names, and how many more there are.
+/// The first of some names, and the number of others.
 pub(crate) fn some(names: &[String]) -> String {
     some_of(names, Clone::clone)
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, WithDType, bail};
 
-/// Hands `f` the numbers of a contiguous tensor.
+/// Passes `f` the values of a contiguous tensor.
 ///
 /// # Errors
 /// If it is on another device, of another type, or not contiguous.
@@ -19,7 +19,7 @@ pub(crate) fn read_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) 
     }
 }
 
-/// Hands `f` the numbers of an f32 variable to change.
+/// Passes `f` the values of an f32 variable, mutable.
 ///
 /// # Errors
 /// If it is on another device or of another type.

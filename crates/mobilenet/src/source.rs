@@ -1,4 +1,4 @@
-//! A weights file of whatever origin: what network it holds, and that network.
+//! Opens a weights file of any origin, recognises its network, and loads it.
 
 mod rows;
 
@@ -20,23 +20,23 @@ use crate::{
     TORCHVISION_MOMENTUM,
 };
 
-/// The side of images where nothing says another one.
+/// The default side of images.
 const IMAGE_SIZE: usize = 224;
 
-/// Most missing tensors that an error names the nearest of.
+/// Most missing tensors that an error lists with similar names.
 const HINTS: usize = 3;
 
 /// A network from a file.
 pub struct Loaded<M = Network> {
-    /// As the file has it.
+    /// The network in the file.
     pub network: M,
-    /// What the file says of itself, and what was assumed.
+    /// The file's metadata, with assumed values where it has none.
     pub metadata: WeightsMetadata,
-    /// What of the file went into the network.
+    /// The matches and mismatches of file and network.
     pub report: LoadReport,
 }
 
-/// An open weights file, safetensors or PyTorch's, whose names have been recognised.
+/// An open weights file, safetensors or PyTorch's, with recognised names.
 ///
 /// ```no_run
 /// use mobilenet::weights::{Overrides, Source};
@@ -50,17 +50,17 @@ pub struct Loaded<M = Network> {
 /// ```
 pub struct Source {
     file: TensorFile,
-    /// What the file says of itself, and of its network.
+    /// The file's own description of its network and use.
     metadata: Option<(ModelConfig, WeightsMetadata)>,
     origin: Origin,
     overrides: Overrides,
 }
 
 impl Source {
-    /// Opens a file, and finds out from its names whose they are.
+    /// Opens a file and recognises its naming scheme.
     ///
     /// # Errors
-    /// If it is not a whole file of tensors, or their names are of no known scheme.
+    /// If it is not a complete file of tensors, or no known scheme has their names.
     pub fn open(path: &Path, overrides: Overrides) -> Result<Source> {
         Source::of_file(TensorFile::open(path)?, overrides)
     }
@@ -88,20 +88,20 @@ impl Source {
         })
     }
 
-    /// What the file says of itself, if [`save`](crate::weights::save) wrote it.
+    /// The file's metadata, if [`save`](crate::weights::save) wrote it.
     pub fn metadata(&self) -> Option<&WeightsMetadata> {
         self.metadata.as_ref().map(|(_, metadata)| metadata)
     }
 
-    /// Whose names it uses.
+    /// The file's naming scheme.
     pub fn scheme(&self) -> Scheme {
         self.origin.scheme
     }
 
-    /// The network in it, from what the file says of itself or else from names and shapes.
+    /// The network's configuration, from the file's metadata or else from names and shapes.
     ///
     /// # Errors
-    /// If no width makes the shapes of its tensors.
+    /// If no width fits the shapes of its tensors.
     pub fn model(&self) -> Result<ModelConfig> {
         match self.metadata {
             Some(_) => Ok(self.network()),
@@ -109,7 +109,7 @@ impl Source {
         }
     }
 
-    /// The network in it, without what only shapes tell: width and classes.
+    /// The network's configuration, without width and classes, which require the shapes.
     fn network(&self) -> ModelConfig {
         let Origin {
             scheme,
@@ -130,8 +130,8 @@ impl Source {
         })
     }
 
-    /// `model` as a network must be to make use of the file: what depends on whose network it
-    /// is (design, padding, epsilon of batch normalisation) is the file's.
+    /// `model`, changed to fit the file: the scheme's properties (design, padding, epsilon of batch
+    /// normalisation) become the file's.
     ///
     /// # Errors
     /// If the file holds another network.
@@ -151,12 +151,12 @@ impl Source {
         })
     }
 
-    /// Fills a network with what fits. What is missing or of another shape, as a head for
-    /// other classes is, keeps its values; the report says so.
+    /// Fills a network with the matching tensors. Others, such as a head for other classes, keep their
+    /// values; the report lists them.
     ///
     /// # Errors
-    /// If fewer than nine tenths of the backbone's tensors fit, or the network is not as
-    /// [`Source::adapt`] makes it; [`Error::BadNumbers`]. The network is then as it was.
+    /// If fewer than nine tenths of the backbone's tensors fit, or the network differs from
+    /// [`Source::adapt`]'s; [`Error::BadNumbers`]. The network is then unchanged.
     pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
         self.fill(network, None)
     }
@@ -207,11 +207,11 @@ impl Source {
         Ok(report)
     }
 
-    /// The network in the file, every tensor of it.
+    /// The network in the file, with every tensor.
     ///
     /// # Errors
-    /// If one is missing or of another shape, or what was given does not fit the file;
-    /// [`Error::BadNumbers`] if one has numbers that no network computes with.
+    /// If a tensor is missing or has another shape, or the overrides do not fit the file;
+    /// [`Error::BadNumbers`] if a tensor has unusable values.
     pub fn load(self, device: &Device) -> Result<Loaded> {
         let path = self.file.path().to_owned();
         let loaded = self.load_unchecked(device)?;
@@ -219,7 +219,7 @@ impl Source {
         Ok(loaded)
     }
 
-    /// [`Source::load`], which lists bad numbers in the report instead of refusing them.
+    /// As [`Source::load`], but lists bad numbers in the report instead of refusing them.
     pub(crate) fn load_unchecked(mut self, device: &Device) -> Result<Loaded> {
         let model = self.model()?;
         let plan = model.plan()?;
@@ -269,10 +269,10 @@ impl Source {
         model
     }
 
-    /// The network of the width whose shapes are the file's.
+    /// The network of the width that fits the file's shapes.
     fn inferred(&self) -> Result<ModelConfig> {
         let mut model = self.network();
-        // Steps of a twentieth hold every width that was published.
+        // Steps of a twentieth include every published width.
         let widths = std::iter::once(1.0).chain((1..=80).map(|step| f64::from(step) / 20.0));
         let mut best: Option<(LoadReport, f64, Vec<TensorName>)> = None;
         for width in widths {
@@ -304,7 +304,7 @@ impl Source {
             }
         }
         match best {
-            // What does not fit is for the loading to report.
+            // Loading reports the tensors that do not fit.
             Some((report, width, _)) if report.matched.len() > report.mismatched.len() => {
                 model.width = width;
                 Ok(model)
@@ -314,7 +314,7 @@ impl Source {
         }
     }
 
-    /// What the file says of itself, under what was given.
+    /// The file's metadata, with the overrides applied.
     fn described(&self, model: &ModelConfig) -> Result<WeightsMetadata> {
         let described = match &self.metadata {
             Some((_, metadata)) => WeightsMetadata {
@@ -335,7 +335,7 @@ impl Source {
         self.overrides.clone().over(described, self.file.path())
     }
 
-    /// What names and shapes do not tell of the network.
+    /// The assumed properties of the network, which names and shapes do not determine.
     fn assumed(&self, model: &ModelConfig) -> Vec<String> {
         let mut assumed = Vec::new();
         if self.metadata.is_some() {
@@ -360,7 +360,7 @@ impl Source {
         assumed
     }
 
-    /// What a file with nothing but tensors does not tell of their use.
+    /// The assumed class order, image size and normalisation of a file with only tensors.
     fn assumed_use(&self, metadata: &WeightsMetadata) -> Vec<String> {
         let overrides = &self.overrides;
         let mut assumed = Vec::new();

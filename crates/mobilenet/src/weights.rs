@@ -1,8 +1,8 @@
-//! Weight files: safetensors under torchvision's names, which describe themselves.
+//! Weight files: safetensors under torchvision's names, with their own metadata.
 //!
-//! The header's `__metadata__` holds one entry, `classify`, a JSON object with
-//! everything evaluation and prediction need. (One entry, because safetensors
-//! writes several in no fixed order, and equal models shall be equal files.)
+//! The header's `__metadata__` holds one entry, `classify`: a JSON object with everything that
+//! evaluation and prediction need. (One entry, because safetensors writes several in no fixed
+//! order, and equal models should be equal files.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -26,27 +26,27 @@ pub use crate::source::{Loaded, Source};
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
 
-/// Pixels a side that images may be resized to.
+/// Accepted sides of resized images, in pixels.
 pub const IMAGE_SIZES: RangeInclusive<usize> = 8..=2048;
 
-/// Means that pixels in 0..1 may have.
+/// Accepted means of pixels in 0..1.
 pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
 
-/// What such pixels may be divided by.
+/// Accepted standard deviations of pixels in 0..1.
 pub const STDS: RangeInclusive<f32> = 1e-4..=1.0;
 
-/// Mean and standard deviation a channel, of pixel values in 0..1.
+/// Mean and standard deviation per channel, of pixel values in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalisation {
-    /// Subtracted, red, green, blue.
+    /// Mean of red, green, blue.
     pub mean: [f32; 3],
-    /// Divided by, red, green, blue.
+    /// Standard deviation of red, green, blue.
     pub std: [f32; 3],
 }
 
 impl Normalisation {
-    /// Refuses a mean and a standard deviation that pixels in 0..1 cannot have, such as those of
+    /// Refuses a mean or standard deviation that is impossible for pixels in 0..1, such as those of
     /// pixels in 0..255.
     ///
     /// # Errors
@@ -61,13 +61,13 @@ impl Normalisation {
         require(std, "std", self.std, "three numbers from 0.0001 to 1")
     }
 
-    /// What torchvision's ImageNet weights were trained with.
+    /// The normalisation of torchvision's ImageNet weights.
     pub const IMAGENET: Normalisation = Normalisation {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     };
 
-    /// What each byte of red, green and blue is worth: `(byte / 255 - mean) / std`.
+    /// The value of each byte of red, green and blue: `(byte / 255 - mean) / std`.
     pub fn table(&self) -> ByteTable {
         std::array::from_fn(|colour| {
             let (mean, std) = (self.mean[colour], self.std[colour]);
@@ -76,31 +76,31 @@ impl Normalisation {
     }
 }
 
-/// What a weights file says of itself.
+/// The metadata of a weights file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsMetadata {
-    /// The network.
+    /// The model's configuration.
     pub model: ModelDescription,
     /// The name of each class, in the order of the logits.
     pub class_names: Vec<String>,
-    /// Whether these are its classes, or only numbers.
+    /// Whether `class_names` are real names or only numbers.
     #[serde(default, skip_serializing_if = "ClassOrder::is_named")]
     pub class_order: ClassOrder,
     /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
     pub image_size: usize,
-    /// Of the pixels, after the resize.
+    /// Normalisation of the pixels, after the resize.
     pub normalisation: Normalisation,
-    /// The epoch the weights are from, counted from 1.
+    /// The epoch of the weights, counted from 1.
     pub epoch: Option<usize>,
     /// The monitored score after that epoch.
     pub score: Option<f64>,
-    /// What a trainer that goes on from these weights needs besides them, in its own words.
+    /// The trainer's own data for continued training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
 }
 
 impl WeightsMetadata {
-    /// Refuses an image size or normalisation that no configuration could have.
+    /// Refuses an invalid image size or normalisation.
     ///
     /// # Errors
     /// [`Error::Setting`].
@@ -120,28 +120,27 @@ impl WeightsMetadata {
     }
 }
 
-/// Writes the network's weights to `path` under torchvision's names: to a temporary file
-/// beside it first, which takes its name once it is whole and on disk.
+/// Writes the network's weights to `path` under torchvision's names: to a temporary file beside it,
+/// which is renamed once it is complete and on disk.
 ///
 /// # Errors
-/// If the file cannot be written; an older file of that name is then left as it was.
+/// If the file cannot be written; an older file at `path` is then unchanged.
 pub fn save(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<()> {
     write(path, &network.tensors()?, metadata)
 }
 
-/// The bytes of the file that [`save`] would write, for a caller that writes it later. Errors
-/// name `path`.
+/// The bytes of the file that [`save`] would write, for a later write. Errors contain `path`.
 ///
 /// # Errors
-/// If the device gives out.
+/// If the device fails.
 pub fn to_bytes(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<Vec<u8>> {
     serialize(path, &network.tensors()?, metadata)
 }
 
-/// As [`save`], under a scheme's names and shapes.
+/// As [`save`], with a scheme's names and shapes.
 ///
 /// # Errors
-/// Also if the scheme's project has no such network.
+/// Also if the scheme's project lacks the network.
 pub fn save_as(
     path: &Path,
     network: &Network,
@@ -196,23 +195,22 @@ fn serialize(
         .map_err(|e| Error::format(path, e.to_string()))
 }
 
-/// Reads a weights file and makes the network it holds: what it says of itself, if [`save`]
-/// wrote it, or else what [`Source`] finds out.
+/// Loads the network in a weights file: with the file's metadata if [`save`] wrote it, else as
+/// recognised by [`Source`].
 ///
 /// # Errors
-/// If the file is not whole, holds no network known here, or its tensors are not
-/// those of its model; the message says which. [`Error::BadNumbers`] if one of its numbers is
-/// NaN, infinite or a variance below 0.
+/// If the file is incomplete, holds no known network, or its tensors do not match its model; the
+/// message lists them. [`Error::BadNumbers`] if a value is NaN, infinite or a negative variance.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
     let loaded = Source::open(path, Overrides::default())?.load(device)?;
     Ok((loaded.network, loaded.metadata))
 }
 
-/// Reads a weights file of any model, of the zoo as well, which has to say so of itself.
+/// Loads a weights file of any model. A model of the zoo needs metadata in its file.
 ///
 /// # Errors
-/// As [`load`], and if what is given does not fit; [`Error::NotBuilt`] for a model of the zoo in
-/// a build without it.
+/// As [`load`], and if the overrides do not fit; [`Error::NotBuilt`] for a model of the zoo in a
+/// build without it.
 pub fn load_model(
     path: &Path,
     overrides: Overrides,
@@ -223,8 +221,8 @@ pub fn load_model(
     Ok(loaded)
 }
 
-/// [`load_model`], to look at and not to use: of a file with numbers that no network computes
-/// with, the report lists them in [`LoadReport::bad_numbers`].
+/// As [`load_model`], for inspection only: unusable values are listed in
+/// [`LoadReport::bad_numbers`] instead of refused.
 ///
 /// # Errors
 /// As [`load_model`], except [`Error::BadNumbers`].
@@ -254,22 +252,22 @@ pub fn inspect(
     })
 }
 
-/// Fills a network with a file's weights as far as they fit; see [`Source::load_into`].
+/// Fills a network with the matching weights of a file; see [`Source::load_into`].
 ///
 /// # Errors
-/// As there.
+/// As [`Source::load_into`].
 pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport> {
     Source::open(path, Overrides::default())?.load_into(network)
 }
 
 impl WeightsMetadata {
-    /// The names of the classes; none if all there is are the numbers of the outputs.
+    /// The class names; `None` if the file has only output numbers.
     pub fn named_classes(&self) -> Option<&[String]> {
         self.class_order.is_named().then_some(&self.class_names[..])
     }
 }
 
-/// What a file says of itself; none if [`save`] did not write it.
+/// The metadata of a file; `None` if [`save`] did not write it.
 pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
     let format = |reason: String| Error::format(file.path(), reason);
     let Some(json) = file.text(METADATA_KEY) else {

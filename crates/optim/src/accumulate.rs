@@ -1,16 +1,17 @@
-//! Gradients of several batches as one.
+//! Accumulates the gradients of several batches into one.
 
 use rayon::prelude::*;
 
 use crate::error::{Error, is_positive, require};
 use crate::pass::GRAIN;
 
-/// The weighted mean of gradients that come one after the other.
+/// The running weighted mean of a sequence of gradients.
 ///
-/// Where each is the gradient of a mean over weights whose sum is given with it, the result is
-/// that of the mean over all of them: several small batches are one large one.
+/// If each gradient is that of a batch's weighted mean loss, and its weight is the batch's sum of
+/// weights, the result is the gradient of the mean loss over all batches. So several small batches
+/// act as one large batch.
 ///
-/// It has no state to save: a run is saved between two steps, when nothing is being summed up.
+/// It has no state to save: a run is saved between two steps, when the accumulator is empty.
 ///
 /// ```
 /// use optim::Accumulator;
@@ -23,18 +24,18 @@ use crate::pass::GRAIN;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
-    /// Of what was added so far. A running mean, unlike a sum, is no larger than what it is
-    /// made of, whatever the weights are.
+    /// The mean so far. Unlike a sum, a running mean never exceeds its inputs in magnitude, for any
+    /// weights.
     mean: Vec<f32>,
     weight: f64,
 }
 
 impl Accumulator {
-    /// Adds a gradient that weighs `weight`.
+    /// Adds a gradient with the weight `weight`.
     ///
     /// # Errors
-    /// [`Error::Length`] if it has another length than the first one had, [`Error::Setting`] if
-    /// the weight is not a finite number above zero. Nothing has changed then.
+    /// [`Error::Length`] if its length differs from the first gradient's, [`Error::Setting`] if the
+    /// weight is not a finite number above zero. Both leave the accumulator unchanged.
     pub fn add(&mut self, gradient: &[f32], weight: f64) -> Result<(), Error> {
         let (section, expected) = ("gradient accumulation", "a finite number > 0");
         require(is_positive(weight), section, "weight", weight, expected)?;
@@ -61,7 +62,7 @@ impl Accumulator {
         Ok(())
     }
 
-    /// The mean of what was added since the last call; empty or zero where nothing was.
+    /// The mean of all gradients added since the last call. Without any it is empty or all zeros.
     pub fn mean(&mut self) -> &mut [f32] {
         if std::mem::take(&mut self.weight) == 0.0 {
             self.mean.fill(0.0);

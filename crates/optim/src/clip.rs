@@ -11,9 +11,8 @@ const LANES: usize = 8;
 /// Scales `gradients` down so that their Euclidean norm is at most `max_norm`,
 /// and returns the norm they had (`torch.nn.utils.clip_grad_norm_`).
 ///
-/// The norm is summed in `f64`. Where it is not finite the gradients are left
-/// as they are, since no factor can repair them: look at the returned norm
-/// before taking the step.
+/// The norm is summed in `f64`. If it is not finite, no factor can repair the gradients, and they
+/// stay unchanged. Check the returned norm before the step.
 ///
 /// ```
 /// let mut gradients = [3.0, 4.0];
@@ -61,8 +60,8 @@ fn for_each_chunk(values: &mut [f32], change: impl Fn(&mut f32) + Sync) {
         .for_each(|chunk| chunk.iter_mut().for_each(&change));
 }
 
-/// The cuts follow from the length alone, and the partial sums are added in one
-/// fixed tree: the sum has the same bits for any number of threads.
+/// The sum has the same bits for any number of threads: the cuts depend on the length alone, and
+/// the partial sums are added in one fixed tree.
 fn sum_of_squares(values: &[f32]) -> f64 {
     if values.len() > GRAIN {
         let middle = values.len().div_ceil(2 * GRAIN) * GRAIN;

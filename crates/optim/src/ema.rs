@@ -37,8 +37,8 @@ impl EmaConfig {
     }
 }
 
-/// The exponential moving average of the weights that training passes through (Polyak and
-/// Juditsky, 1992; `torch.optim.swa_utils.get_ema_multi_avg_fn`, with TensorFlow's warm-up).
+/// The exponential moving average of the weights over the training steps (Polyak and Juditsky,
+/// 1992; `torch.optim.swa_utils.get_ema_multi_avg_fn`, with TensorFlow's warm-up).
 ///
 /// ```
 /// use optim::{Ema, EmaConfig};
@@ -55,7 +55,7 @@ pub struct Ema {
     average: Vec<f32>,
 }
 
-/// Everything an [`Ema`] remembers.
+/// The complete state of an [`Ema`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmaState {
     /// Updates so far.
@@ -78,11 +78,11 @@ impl Ema {
         })
     }
 
-    /// Takes in the values after a step, in one parallel pass whose result has the same bits
-    /// for any number of threads.
+    /// Adds the values after a step, in one parallel pass. The result has the same bits for any
+    /// number of threads.
     ///
     /// # Errors
-    /// [`Error::Length`] if there are more or fewer of them than at the start.
+    /// [`Error::Length`] if the number of values differs from that at the start.
     pub fn update(&mut self, values: &[f32]) -> Result<(), Error> {
         self.check_length(values.len())?;
         self.updates = self.updates.saturating_add(1);
@@ -108,7 +108,7 @@ impl Ema {
         &self.average
     }
 
-    /// A copy of everything the next update depends on.
+    /// A copy of the complete state.
     pub fn state(&self) -> EmaState {
         EmaState {
             updates: self.updates,
@@ -116,10 +116,10 @@ impl Ema {
         }
     }
 
-    /// Takes over a saved state.
+    /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::Length`] if it is of another number of values. Nothing has changed then.
+    /// [`Error::Length`] if it holds another number of values. Nothing has changed then.
     pub fn load_state(&mut self, state: EmaState) -> Result<(), Error> {
         self.check_length(state.average.len())?;
         self.updates = state.updates;

@@ -1,21 +1,21 @@
-//! What can be wrong with a setting, a call or a saved state.
+//! Errors in settings, calls and saved states.
 
 use std::fmt::Display;
 
-/// Everything this crate refuses, with what it expected instead.
+/// Every error of this crate, with the expected values.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting of an optimizer, a group, a schedule or a warm-up is outside its domain.
     #[error("{section}: `{key}` is {value}, expected {expected}")]
     Setting {
-        /// What the setting belongs to, for example `optimizer sgd` or `schedule step`.
+        /// Owner of the setting, for example `optimizer sgd` or `schedule step`.
         section: String,
-        /// The key as it is written in a configuration file.
+        /// The key in a configuration file.
         key: &'static str,
         /// The value that was found.
         value: String,
-        /// The values that are accepted.
+        /// The accepted values.
         expected: &'static str,
     },
 
@@ -24,31 +24,31 @@ pub enum Error {
     Group {
         /// Name of the group.
         group: String,
-        /// What is wrong with it, and what to do.
+        /// The fault, and its remedy.
         problem: String,
     },
 
-    /// A group was asked for that the optimizer does not have.
+    /// The optimizer has no group of this name.
     #[error("no parameter group is named `{asked}`; the groups are {known}")]
     UnknownGroup {
-        /// The name asked for.
+        /// The requested name.
         asked: String,
         /// The names that exist, separated by commas.
         known: String,
     },
 
-    /// A slice has another length than the optimizer was made for.
+    /// A slice length differs from the optimizer's.
     #[error("{what} hold {found} values, expected {expected}: one for each parameter")]
     Length {
-        /// What was passed: parameters, gradients or the name of a state buffer.
+        /// The slice: parameters, gradients or the name of a state buffer.
         what: String,
-        /// Length the optimizer was made for.
+        /// The optimizer's length.
         expected: usize,
-        /// Length that was passed.
+        /// The slice's length.
         found: usize,
     },
 
-    /// A gradient that overflows whatever its loss is scaled by.
+    /// A gradient that overflows at every loss scale.
     #[error(
         "the gradient is not finite even at a loss scale of {scale:e}; lower the learning rate, or train in f32"
     )]
@@ -63,14 +63,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a setting is at fault, and not a call or a saved state.
+    /// Whether a setting is at fault, rather than a call or a saved state.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Setting { .. })
     }
 }
 
-/// Passes if `ok`; otherwise names the setting, its value and what it should have been.
+/// Passes if `ok`; otherwise an error with the setting, its value and the expected values.
 pub(crate) fn require(
     ok: bool,
     section: &str,
@@ -89,7 +89,7 @@ pub(crate) fn require(
     })
 }
 
-/// A finite number that is not negative: what most settings have to be.
+/// A finite number that is not negative, as most settings require.
 pub(crate) fn is_non_negative(value: f64) -> bool {
     value.is_finite() && value >= 0.0
 }

@@ -1,13 +1,13 @@
-//! Parameter groups: parts of the buffer with settings of their own.
+//! Parameter groups: parts of the buffer with their own settings.
 
 use std::ops::Range;
 
 use crate::error::{Error, is_non_negative, require};
 use crate::pass::{Piece, cut};
 
-/// A named part of the parameter buffer that is stepped with its own settings.
+/// A named part of the parameter buffer with its own settings.
 ///
-/// A value that lies in no group is never changed.
+/// Values outside every group never change.
 ///
 /// ```
 /// use optim::ParameterGroup;
@@ -26,11 +26,11 @@ use crate::pass::{Piece, cut};
 pub struct ParameterGroup {
     /// Unique name, used to freeze the group and to key its saved state.
     pub name: String,
-    /// Positions in the buffer, in any order; they may not overlap.
+    /// Index ranges in the buffer, in any order; they may not overlap.
     pub ranges: Vec<Range<usize>>,
     /// Multiplies the learning rate of every step.
     pub learning_rate_multiplier: f64,
-    /// Takes the place of the optimizer's weight decay where given.
+    /// Overrides the optimizer's weight decay.
     pub weight_decay: Option<f64>,
 }
 
@@ -60,20 +60,20 @@ impl ParameterGroup {
             None => Ok(()),
             Some(range) => Err(Error::Group {
                 group: self.name.clone(),
-                problem: format!("range {range:?} does not lie within the {len} parameters"),
+                problem: format!("range {range:?} is not within the {len} parameters"),
             }),
         }
     }
 }
 
-/// A matrix in the buffer, row by row: the weight of a layer, a row for each output.
+/// A matrix in the buffer, in row-major order: the weight of a layer, one row for each output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
-    /// Where it lies.
+    /// Its range in the buffer.
     pub range: Range<usize>,
     /// Numbers in a row: all axes but the first, multiplied.
     pub row: usize,
-    /// Whether it is the weight of a convolution (torch: has more than three axes).
+    /// Whether it is the weight of a convolution (in torch: has more than three axes).
     pub is_convolution: bool,
 }
 
@@ -92,8 +92,8 @@ impl Matrix {
     }
 }
 
-/// Checks the groups and lays them out as pieces in the order of the buffer, those of `matrices`
-/// in whole rows.
+/// Checks the groups and lays them out as pieces in buffer order. Pieces in `matrices` consist of
+/// whole rows.
 pub(crate) fn lay_out(
     groups: &[ParameterGroup],
     matrices: &[Matrix],
@@ -135,7 +135,7 @@ pub(crate) fn lay_out(
     Ok(cut(&stretches))
 }
 
-/// Divides a group's range into the matrices in it and what lies between them.
+/// Divides a group's range into its matrices and the stretches between them.
 fn divide(
     range: Range<usize>,
     group: usize,
@@ -157,7 +157,7 @@ fn divide(
         let whole = matrix.range.start >= at && matrix.range.end <= range.end;
         if !whole {
             let problem = format!(
-                "its range {range:?} holds a part of the matrix at {:?}; a matrix lies in one range or in none, and in no other matrix",
+                "its range {range:?} contains a part of the matrix at {:?}; a matrix must be within one range or outside all, and must not overlap another matrix",
                 matrix.range
             );
             let group = name.to_owned();

@@ -1,4 +1,4 @@
-//! Keeps small gradients alive in f16.
+//! Dynamic loss scaling for f16.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,9 @@ use crate::pass::GRAIN;
 pub struct LossScalerConfig {
     /// The first scale; above zero, and not below f32's smallest normal number.
     pub init_scale: f64,
-    /// What the scale is multiplied by after `growth_interval` good steps; above 1.
+    /// Factor of the scale after `growth_interval` good steps; above 1.
     pub growth_factor: f64,
-    /// What it is multiplied by after a step whose gradient was not finite; between 0 and 1.
+    /// Factor of the scale after a step with a gradient that is not finite; between 0 and 1.
     pub backoff_factor: f64,
     /// Good steps in a row before the scale grows; above zero.
     pub growth_interval: u32,
@@ -35,7 +35,7 @@ impl LossScalerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] naming the first that is outside its domain.
+    /// [`Error::Setting`] with the first value outside its domain.
     pub fn validate(&self) -> Result<(), Error> {
         let section = "loss scale";
         let (init, growth, backoff) = (self.init_scale, self.growth_factor, self.backoff_factor);
@@ -60,9 +60,9 @@ impl LossScalerConfig {
 /// Dynamic loss scaling (Micikevicius et al., 2018; `torch.amp.GradScaler`).
 ///
 /// Numbers below 6e-8 are zero in f16, and many gradients are that small. The loss is therefore
-/// multiplied by [`scale`](LossScaler::scale) before the backward pass, and the gradient divided
-/// by it after. Where that overflows, the step is left out and the scale becomes smaller; after
-/// many good steps it becomes larger.
+/// multiplied by [`scale`](LossScaler::scale) before the backward pass, and the gradient divided by
+/// it after. If the gradient overflows, the step is skipped and the scale shrinks. After many good
+/// steps the scale grows.
 ///
 /// ```
 /// use optim::{LossScaler, LossScalerConfig};
@@ -72,7 +72,7 @@ impl LossScalerConfig {
 /// assert!(scaler.unscale(&mut gradient)?);
 /// assert_eq!(gradient, [1.0, -2.0]);
 ///
-/// assert!(!scaler.unscale(&mut [f32::INFINITY, 0.0])?); // leave this step out
+/// assert!(!scaler.unscale(&mut [f32::INFINITY, 0.0])?); // skip this step
 /// assert_eq!(scaler.scale(), 32768.0);
 /// # Ok::<(), optim::Error>(())
 /// ```
@@ -82,18 +82,18 @@ pub struct LossScaler {
     state: LossScalerState,
 }
 
-/// Everything a [`LossScaler`] remembers.
+/// The complete state of a [`LossScaler`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossScalerState {
     /// The scale of the coming step.
     pub scale: f32,
-    /// Good steps since the scale last changed.
+    /// Good steps since the last change of the scale.
     pub good_steps: u32,
 }
 
 impl LossScaler {
-    /// Below this scale a gradient that is not finite has no other cause than itself.
+    /// Below this scale, a gradient that is not finite did not overflow because of the scale.
     const LEAST: f32 = 1.0 / 65536.0;
 
     /// A scaler before its first step.
@@ -111,19 +111,19 @@ impl LossScaler {
         })
     }
 
-    /// What the coming step's loss is to be multiplied by.
+    /// The factor for the coming step's loss.
     pub fn scale(&self) -> f32 {
         self.state.scale
     }
 
-    /// Divides the gradient of a scaled loss by the scale, and moves the scale. False where the
-    /// gradient is not finite: the step is to be left out then.
+    /// Divides the gradient of a scaled loss by the scale, and updates the scale. False if the
+    /// gradient is not finite: the caller then skips the step.
     ///
-    /// Called once a step, after the gradients of all its batches are summed up and before they
-    /// are clipped.
+    /// Call it once a step, after the gradients of all batches are accumulated and before they are
+    /// clipped.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if no scale, however small, makes the gradient finite.
+    /// [`Error::NotFinite`] if the gradient is not finite even at the smallest scale.
     pub fn unscale(&mut self, gradient: &mut [f32]) -> Result<bool, Error> {
         let scale = self.state.scale;
         let factor = (1.0 / f64::from(scale)) as f32;
@@ -142,7 +142,7 @@ impl LossScaler {
         Ok(finite)
     }
 
-    /// As torch's `_amp_update_scale_`: it never grows beyond f32.
+    /// As torch's `_amp_update_scale_`: the scale never exceeds f32's range.
     fn next(&self, finite: bool) -> LossScalerState {
         let LossScalerState { scale, good_steps } = self.state;
         let times = |factor: f64| (f64::from(scale) * factor) as f32;
@@ -152,7 +152,7 @@ impl LossScaler {
                 good_steps: 0,
             };
         }
-        // A state may have been loaded that counts as far as there are numbers.
+        // A loaded state may hold the largest count.
         let good_steps = good_steps.saturating_add(1);
         if good_steps < self.config.growth_interval {
             return LossScalerState { scale, good_steps };
@@ -164,15 +164,15 @@ impl LossScaler {
         }
     }
 
-    /// A copy of everything the next step depends on.
+    /// A copy of the complete state.
     pub fn state(&self) -> LossScalerState {
         self.state
     }
 
-    /// Takes over a saved state.
+    /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::State`] if its scale is none. Nothing has changed then.
+    /// [`Error::State`] if its scale is not a valid one. Nothing has changed then.
     pub fn load_state(&mut self, state: LossScalerState) -> Result<(), Error> {
         if !is_scale(state.scale) {
             return Err(Error::State(format!(
@@ -185,7 +185,7 @@ impl LossScaler {
     }
 }
 
-/// Positive, and not so small that dividing by it would be multiplying by infinity.
+/// Positive, with a finite inverse.
 fn is_scale(value: f32) -> bool {
     value.is_normal() && value > 0.0
 }

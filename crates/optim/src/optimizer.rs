@@ -7,10 +7,10 @@ use crate::pass::{Buffers, Piece, pass};
 use crate::rules::{Rule, Update};
 use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
 
-/// An update rule at work on one flat buffer of parameters.
+/// An update rule with its state, for one flat buffer of parameters.
 ///
-/// A step runs on the current rayon thread pool, allocates nothing, and gives
-/// the same bits for any number of threads.
+/// A step runs on the current rayon thread pool and allocates nothing. Its result has the same bits
+/// for any number of threads.
 ///
 /// ```
 /// use optim::{Optimizer, OptimizerConfig, ParameterGroup};
@@ -28,12 +28,12 @@ pub struct Optimizer {
     rule: Rule,
     len: usize,
     groups: Vec<Group>,
-    /// As they were given.
+    /// The groups as the caller gave them.
     layout: Vec<ParameterGroup>,
-    /// The update of each group in the step under way; kept to save the allocation.
+    /// The update of each group in the current step; kept to avoid an allocation.
     updates: Vec<Update>,
     pieces: Vec<Piece>,
-    /// The rule's buffers, `len` long; those it does not use stay empty.
+    /// The rule's buffers, each `len` long; unused ones stay empty.
     buffers: [Vec<f32>; 3],
 }
 
@@ -48,8 +48,8 @@ impl Optimizer {
     /// An optimizer for a buffer of `len` parameters, with zeroed state.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a value outside its domain, [`Error::Group`] for
-    /// groups that overlap, leave the buffer or share a name.
+    /// [`Error::Setting`] for a value outside its domain, [`Error::Group`] for groups that overlap,
+    /// exceed the buffer or share a name.
     pub fn new(
         config: &OptimizerConfig,
         len: usize,
@@ -83,13 +83,13 @@ impl Optimizer {
         })
     }
 
-    /// Tells which parts of the buffer are matrices. Ranger centralises the gradients of their
-    /// rows; to the other rules, and to a Ranger that is not told, nothing is a matrix.
+    /// Declares the matrices in the buffer. Ranger centralises the gradients of their rows; the
+    /// other rules ignore them. A Ranger without this call centralises nothing.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a matrix that is not made of whole rows, [`Error::Group`] for one
-    /// of which a range of a group holds a part only. One that lies in no group is never
-    /// stepped, and so is let pass.
+    /// [`Error::Setting`] for a matrix with an incomplete row, [`Error::Group`] for a matrix that
+    /// is only partly in a group's range. A matrix outside every group is accepted: it is never
+    /// stepped.
     pub fn with_matrices(mut self, matrices: &[Matrix]) -> Result<Self, Error> {
         let wanted = |matrix: &&Matrix| self.rule.centralises(matrix.is_convolution);
         let matrices: Vec<Matrix> = matrices.iter().filter(wanted).cloned().collect();
@@ -97,10 +97,10 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// Holds a group as it is, or lets it go on.
+    /// Freezes or releases a group.
     ///
-    /// While a group is frozen its parameters, buffers and step count stand
-    /// still, as torch's do for parameters without gradients.
+    /// A frozen group's parameters, buffers and step count do not change, like those of torch
+    /// parameters without gradients.
     ///
     /// # Errors
     /// [`Error::UnknownGroup`] if no group has this name.
@@ -118,14 +118,13 @@ impl Optimizer {
 
     /// Takes one step in place.
     ///
-    /// `gradients` is the derivative of the loss by each parameter, in the same
-    /// order. A gradient that is not finite is not looked for here: see
-    /// [`clip_gradient_norm`](crate::clip_gradient_norm), which returns it.
+    /// `gradients` is the derivative of the loss by each parameter, in the same order. NaN and
+    /// infinity are not checked here; check the norm from
+    /// [`clip_gradient_norm`](crate::clip_gradient_norm) first.
     ///
     /// # Errors
-    /// [`Error::Length`] if a slice has another length than the optimizer was
-    /// made for, [`Error::Setting`] if the learning rate is negative or not
-    /// finite. Nothing has changed then.
+    /// [`Error::Length`] if a slice length differs from the optimizer's, [`Error::Setting`] if the
+    /// learning rate is negative or not finite. Nothing has changed then.
     pub fn step(
         &mut self,
         parameters: &mut [f32],
@@ -145,7 +144,7 @@ impl Optimizer {
             *update = if group.counters.frozen {
                 Update::Hold
             } else {
-                // A state may have been loaded that counts as far as there are numbers.
+                // A loaded state may hold the largest count.
                 group.counters.steps = group.counters.steps.saturating_add(1);
                 let learning_rate = learning_rate * group.learning_rate_multiplier;
                 self.rule
@@ -170,7 +169,7 @@ impl Optimizer {
         }
     }
 
-    /// A copy of everything the next step depends on besides its arguments.
+    /// A copy of the complete state.
     pub fn state(&self) -> OptimizerState {
         let names = self.rule.buffer_names().iter();
         let buffers = names.zip(&self.buffers);
@@ -182,13 +181,11 @@ impl Optimizer {
         }
     }
 
-    /// Takes over a saved state; the next step is then the one that would have
-    /// followed it.
+    /// Restores a saved state. The next step is then the one that would have followed the save.
     ///
     /// # Errors
-    /// [`Error::State`] or [`Error::Length`] if it was saved by another rule,
-    /// for other groups or for another number of parameters. Nothing has
-    /// changed then.
+    /// [`Error::State`] or [`Error::Length`] if the state belongs to another rule, other groups or
+    /// another number of parameters. Nothing has changed then.
     pub fn load_state(&mut self, state: OptimizerState) -> Result<(), Error> {
         let OptimizerState { counters, buffers } = state;
         if counters.optimizer != self.name {

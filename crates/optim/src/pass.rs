@@ -1,29 +1,27 @@
 //! The one parallel pass over the buffers.
 //!
-//! Every rule works element by element, or row by row where it centralises the
-//! gradients of a matrix, and no row is ever cut. So it does not matter to the
-//! result where else the pass is cut or which thread takes a part: one thread
-//! and many give the same bits. The halving below needs no allocation and no
+//! Every rule works element by element, or row by row if it centralises the gradients of a matrix;
+//! no row is ever cut. So the other cuts and the assignment to threads do not affect the result:
+//! any number of threads gives the same bits. The halving below needs no allocation and no
 //! `unsafe`.
 
 use std::ops::Range;
 
 use crate::rules::Update;
 
-/// Longest stretch one task works through: with five buffers, 320 KiB, which a
-/// core's second-level cache holds.
+/// Longest stretch of one task: with five buffers 320 KiB, which fits a core's second-level cache.
 pub(crate) const GRAIN: usize = 16 * 1024;
 
-/// A stretch of parameters of one group: at most [`GRAIN`] of them, or a longer row.
+/// A stretch of one group's parameters: at most [`GRAIN`] of them, or one longer row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Piece {
     pub(crate) range: Range<usize>,
     pub(crate) group: usize,
-    /// The length of the rows it is made of; 0 where it is no matrix.
+    /// The length of its rows; 0 outside a matrix.
     pub(crate) row: usize,
 }
 
-/// Cuts stretches of any length into pieces of whole rows; the order is kept.
+/// Cuts stretches of any length into pieces of whole rows, in the same order.
 pub(crate) fn cut(stretches: &[Piece]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for stretch in stretches {
@@ -40,11 +38,11 @@ pub(crate) fn cut(stretches: &[Piece]) -> Vec<Piece> {
     pieces
 }
 
-/// Aligned parts of all buffers: the same positions of each.
+/// The same index range of all buffers.
 pub(crate) struct Buffers<'a> {
     pub(crate) parameters: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
-    /// The rule's own buffers; those it does not use are empty.
+    /// The rule's own buffers; unused ones are empty.
     pub(crate) state: [&'a mut [f32]; 3],
 }
 
@@ -70,10 +68,9 @@ impl<'a> Buffers<'a> {
     }
 }
 
-/// Applies to every piece the update of its group.
+/// Applies its group's update to every piece.
 ///
-/// `pieces` are in the order of the buffer and `offset` is the position in it
-/// at which `buffers` start.
+/// `pieces` are in buffer order. `offset` is the buffer index of the first element of `buffers`.
 pub(crate) fn pass(pieces: &[Piece], updates: &[Update], offset: usize, buffers: Buffers<'_>) {
     let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
         return;

@@ -1,16 +1,16 @@
-//! What an optimizer saves, so that a resumed run continues identically.
+//! An optimizer's saved state, from which a resumed run continues identically.
 
 use serde::{Deserialize, Serialize};
 
-/// Everything an optimizer remembers between two steps.
+/// The complete state of an optimizer between two steps.
 ///
-/// The counters are small and go through serde; the buffers are flat arrays, one
-/// value for each parameter, made to be stored as tensors under their names.
+/// The counters are small and go through serde. The buffers are flat arrays with one value for each
+/// parameter, ready to be stored as tensors under their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerState {
     /// Step counts and flags.
     pub counters: OptimizerCounters,
-    /// Name, as in torch's `state_dict`, and values of each buffer.
+    /// Name (as in torch's `state_dict`) and values of each buffer.
     pub buffers: Vec<(String, Vec<f32>)>,
 }
 
@@ -30,8 +30,8 @@ pub struct OptimizerCounters {
 pub struct GroupCounters {
     /// Name of the group.
     pub name: String,
-    /// Steps the group has taken; it stands still while the group is frozen.
+    /// Steps of the group; a frozen group takes none.
     pub steps: u64,
-    /// Whether the group is held as it is.
+    /// Whether the group is frozen.
     pub frozen: bool,
 }

@@ -1,4 +1,4 @@
-//! Computes the logits of a batch of images on command, for benchmarks.
+//! Benchmark runner: computes the logits of a batch of images.
 //!
 //! ```text
 //! cargo run --release -p trainer --example infer_step -- --model large --image-size 224 --batch 1

@@ -1,11 +1,11 @@
-//! Makes the batches of whole epochs on command, for benchmarks; a step is an epoch.
+//! Benchmark runner: loads the batches of whole epochs; a step is an epoch.
 //!
 //! ```text
 //! cargo run --release -p trainer --example load_epoch -- --root photos/train --image-size 224
 //! ```
 //!
-//! `--cache off` (the default) decodes every image in every epoch, `memory` keeps
-//! what it decoded, and a folder's name adds a file of pixels in there.
+//! `--cache off` (the default) decodes every image in every epoch; `memory` keeps decoded images; a
+//! folder's name adds a file of pixels there.
 
 #[path = "protocol/folder.rs"]
 mod folder;

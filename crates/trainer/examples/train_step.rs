@@ -1,13 +1,12 @@
-//! Takes full training steps (forward, loss, backward, Adam) on command, for
-//! benchmarks: on synthetic images, or on those of a folder.
+//! Benchmark runner: takes full training steps (forward, loss, backward, Adam) on synthetic images,
+//! or on those of a folder.
 //!
 //! ```text
 //! cargo run --release -p trainer --example train_step -- --model small --image-size 32 --batch 128
 //! ```
 //!
-//! `--root DIR` names a folder of class folders; `--cache off` (the default)
-//! decodes every image in every epoch, `memory` keeps what it decoded, and a
-//! folder's name adds a file of pixels in there.
+//! `--root DIR` names a folder of class folders; `--cache off` (the default) decodes every image in
+//! every epoch; `memory` keeps decoded images; a folder's name adds a file of pixels there.
 
 #[path = "protocol/folder.rs"]
 mod folder;
@@ -74,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut epoch = 0;
     serve(&facts, |steps| {
         let mut left = steps;
-        // Each time a new epoch: what was made ahead while nobody waited does not count.
+        // Each run starts a new epoch, so that batches prepared before it do not count.
         while left > 0 {
             for batch in loader.epoch(epoch).take(left) {
                 let batch = DeviceBatch::new(batch?, &table, &Device::Cpu)?;
@@ -87,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// A network and what trains it.
+/// A network and its trainer.
 struct Training {
     network: Network,
     optimizer: Optimizer,
@@ -128,7 +127,7 @@ impl Training {
     }
 }
 
-/// Images of any numbers of about unit size; these repeat from run to run.
+/// Images of pseudo-random numbers of about unit size, the same in every run.
 fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
     let pixels: Vec<f32> = (0..batch * size * size * 3)
         .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)

@@ -1,4 +1,4 @@
-//! From decoded bytes on the host to images on the device.
+//! Transfer of decoded bytes from the host to the device.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use mobilenet::{ByteTable, Images};
 
 use crate::{Error, Mixed, Result, Targets};
 
-/// Images ready for the network, with what belongs to them.
+/// Images on the device, with their labels, weights and ids.
 #[derive(Clone, Debug)]
 pub struct DeviceBatch {
     /// `[n, h, w, 3]` on the device.
@@ -19,17 +19,17 @@ pub struct DeviceBatch {
     pub weights: Vec<f32>,
     /// Path of each image, relative to the root of its split.
     pub ids: Vec<String>,
-    /// What was mixed into the images.
+    /// The mixing partners of the images.
     pub mix: Option<Mix>,
 }
 
 impl DeviceBatch {
-    /// Moves a batch's bytes to `device`, with the table of what they are worth.
+    /// Moves a batch's bytes to `device`, with their normalisation table.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the pixels do not fit the batch's own sizes, [`Error::Network`]
-    /// when there are none, [`Error::Tensor`] when the device gives out.
+    /// [`Error::Shape`] if the number of pixels does not match the batch's sizes,
+    /// [`Error::Network`] if there are none, [`Error::Tensor`] if the device fails.
     pub fn new(batch: HostBatch, table: &Arc<ByteTable>, device: &Device) -> Result<Self> {
         let shape = (batch.count, batch.height, batch.width, 3);
         let expected = batch.count * batch.height * batch.width * 3;
@@ -50,7 +50,7 @@ impl DeviceBatch {
     }
 }
 
-/// A batch on its way through the loop.
+/// A batch inside the training loop.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) inputs: Inputs,
@@ -58,12 +58,12 @@ pub(crate) struct Batch {
     pub(crate) labels: Vec<u32>,
     /// Weight of each image in the loss.
     pub(crate) weights: Vec<f32>,
-    /// What was mixed into the images.
+    /// The mixing partners of the images.
     pub(crate) mix: Option<Mix>,
 }
 
 impl Batch {
-    /// What its images should be classified as.
+    /// The targets of its images.
     pub(crate) fn targets(&self) -> Targets<'_> {
         let mix = self.mix.as_ref();
         Targets {
@@ -76,7 +76,7 @@ impl Batch {
         }
     }
 
-    /// The class that each image shows most of.
+    /// The class with the largest share in each image.
     pub(crate) fn main_labels(&self) -> &[u32] {
         match &self.mix {
             Some(mix) if mix.lambda < 0.5 => &mix.partners,
@@ -85,12 +85,12 @@ impl Batch {
     }
 }
 
-/// What a network is shown of a batch.
+/// A network's input for a batch.
 #[derive(Debug)]
 pub(crate) enum Inputs {
     /// The images.
     Images(Images),
-    /// Their pooled features `[n, features]`, which only the head is shown.
+    /// Their pooled features `[n, features]`, for the head alone.
     Features(Tensor),
 }
 

@@ -1,4 +1,4 @@
-//! Which weights are on disk while a run goes on.
+//! The weights on disk during a run.
 
 use std::cmp::Ordering;
 use std::io::{ErrorKind, Write as _};
@@ -12,7 +12,7 @@ use crate::config::{CheckpointPolicy, Monitor};
 use crate::events::Event;
 use crate::{Result, ValidationScores};
 
-/// At most so many files wait in memory to be written.
+/// The most files that wait in memory to be written.
 const MOST_WAITING: usize = 8;
 
 /// The best epoch so far.
@@ -20,20 +20,20 @@ const MOST_WAITING: usize = 8;
 pub struct Best {
     /// Counted from 1.
     pub epoch: usize,
-    /// The monitored figure.
+    /// The monitored score.
     pub score: f64,
-    /// All figures.
+    /// All scores.
     pub scores: ValidationScores,
     /// The file of its weights.
     pub weights: PathBuf,
 }
 
-/// Writes weights after an epoch, as the policy says, and knows the best. What cannot be written
-/// stays in memory and is tried again.
+/// Writes weights after each epoch by the policy, and tracks the best. Weights that cannot be
+/// written stay in memory and are retried.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     dir: PathBuf,
-    /// What follows the model's name in a file's name.
+    /// The part of a file's name after the model's name.
     mark: &'static str,
     policy: CheckpointPolicy,
     monitor: Monitor,
@@ -46,7 +46,7 @@ pub struct Checkpoints {
 /// A file that is not on disk yet.
 #[derive(Clone, Debug)]
 struct Waiting {
-    /// What it will be.
+    /// Its future description.
     file: Best,
     was_best: bool,
     bytes: Arc<Vec<u8>>,
@@ -66,32 +66,32 @@ impl Checkpoints {
         }
     }
 
-    /// The same for other weights of the same run, whose files bear `mark` behind the model's
-    /// name.
+    /// The same for other weights of the same run, with `mark` after the model's name in their file
+    /// names.
     pub fn marked(self, mark: &'static str) -> Self {
         Self { mark, ..self }
     }
 
-    /// The best epoch so far. Its file may still wait to be written.
+    /// The best epoch so far. Its file may not be written yet.
     pub fn best(&self) -> Option<&Best> {
         self.best.as_ref()
     }
 
-    /// The best weights on disk: of the best epoch, or of one before it where the file of the
-    /// best could not be written so far.
+    /// The best weights on disk: of the best epoch, or of an earlier one if the best could not be
+    /// written yet.
     pub fn kept(&self) -> Option<&Path> {
         self.kept.as_ref().map(|kept| kept.weights.as_path())
     }
 
-    /// How an epoch compares with the best so far; see [`Monitor::compare`].
+    /// Compares an epoch with the best so far; see [`Monitor::compare`].
     pub fn compare(&self, scores: &ValidationScores) -> Ordering {
         let best = self.best.as_ref().map(|best| &best.scores);
         self.monitor.compare(scores, best)
     }
 
-    /// Takes an epoch's scores and writes its weights if the policy wants them, with what earlier
-    /// epochs could not write. Says what was written and what was not. Of two epochs that are
-    /// equal in everything that counts, the later one is the best.
+    /// Records an epoch's scores. Writes its weights if the policy requires it, and earlier weights
+    /// that could not be written. Returns the outcome of each attempt. Of two equal epochs, the
+    /// later one is the best.
     ///
     /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under
     /// [`CheckpointPolicy::BestOne`] the former best is deleted only after the
@@ -99,8 +99,8 @@ impl Checkpoints {
     ///
     /// # Errors
     ///
-    /// When the network cannot be read. A file that cannot be written is none: its contents stay
-    /// in memory for the next call, and for [`retry`](Self::retry).
+    /// If the network cannot be read. A failed write is no error: the contents stay in memory for
+    /// the next call, and for [`retry`](Self::retry).
     pub fn record(
         &mut self,
         network: &dyn Model,
@@ -146,12 +146,12 @@ impl Checkpoints {
             let best = self.best.as_ref().map(|best| best.epoch);
             let victim = self.waiting.iter().position(|w| Some(w.file.epoch) != best);
             let lost = self.waiting.remove(victim.unwrap_or(0)).file.weights;
-            tracing::warn!("{}: given up, it could not be written", lost.display());
+            tracing::warn!("{}: could not be written; giving up", lost.display());
         }
         self.waiting.push(new);
     }
 
-    /// Tries to write what could not be written so far, and says what became of it.
+    /// Retries all failed writes, and returns the outcome of each.
     pub fn retry(&mut self) -> Vec<Event> {
         let waiting = std::mem::take(&mut self.waiting);
         let mut events = Vec::with_capacity(waiting.len());
@@ -177,7 +177,7 @@ impl Checkpoints {
         events
     }
 
-    /// Takes note of a file on disk. One that was the best when it was made may come late.
+    /// Records a file on disk. A former best may be written late.
     fn written(&mut self, new: Waiting) {
         let newest = self.kept.as_ref().map_or(0, |kept| kept.epoch);
         if !new.was_best || new.file.epoch < newest {
@@ -195,7 +195,7 @@ impl Checkpoints {
 /// Removes a former best.
 fn remove(former: &Path) {
     match std::fs::remove_file(former) {
-        // Somebody has moved it away to keep it.
+        // The user has moved it away to keep it.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("{}: cannot be removed: {error}", former.display()),
         Ok(()) => {}
@@ -215,12 +215,12 @@ impl EarlyStopping {
         Self { patience, stale: 0 }
     }
 
-    /// Takes an epoch's outcome; true when training should stop. A gain is an epoch that
-    /// compares as [`Ordering::Greater`] with the best before it: an equal score with a lower
-    /// loss is one, an equal score with the same loss is none.
+    /// Records an epoch; returns true if training should stop. A gain is an epoch that compares as
+    /// [`Ordering::Greater`] with the best before it: an equal score with a lower loss is a gain,
+    /// an equal score with the same loss is none.
     ///
-    /// Epochs with a frozen backbone never count against it, or a run could stop
-    /// before the network has begun to learn.
+    /// Epochs with a frozen backbone do not count as epochs without gain, or a run could stop
+    /// before the network begins to learn.
     pub fn stops(&mut self, improved: bool, frozen: bool) -> bool {
         self.stale = if improved || frozen {
             0

@@ -1,4 +1,4 @@
-//! Which output of a network is which class, where its weights file does not say.
+//! The order of a network's classes if its weights file does not define it.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use mobilenet::weights::WeightsMetadata;
 
 use crate::{ConfusionMatrix, Error, Result};
 
-/// Share of the images by which another order has to be better to refute the assumed one.
+/// Another order refutes the assumed one if its accuracy is higher by this margin …
 const MARGIN: f64 = 0.05;
-/// The same in standard errors.
+/// … and by this many standard errors.
 const DEVIATIONS: f64 = 3.0;
 
-/// Images a class, at least, for an order to be read off the labels.
+/// The fewest images per class for inferring an order from the labels.
 const ENOUGH: usize = 5;
 
 /// The classes of a network in the order of its outputs.
@@ -23,12 +23,12 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// The classes that the weights name, or else those of the data, sorted as text.
+    /// The class names of the weights, or else those of the data, sorted as text.
     ///
     /// # Errors
     ///
-    /// [`Error::UnnamedClasses`] where the weights name none and the data have another number of
-    /// them.
+    /// [`Error::UnnamedClasses`] if the weights have no class names and the data have another
+    /// number of classes.
     pub(crate) fn of(metadata: &WeightsMetadata, data: &Path) -> Result<Self> {
         if let Some(names) = metadata.named_classes() {
             return Ok(Self {
@@ -47,7 +47,7 @@ impl Order {
                 known: ClassOrder::SortedNames,
             });
         }
-        // Up to ten numbers have one order, as text and by value, and may have gaps.
+        // Up to ten numbers have the same order as text and by value, and may have gaps.
         if numbers.is_sorted() && found.names().iter().all(|name| numbers.contains(name)) {
             return Ok(Self {
                 classes: Classes::new(numbers.clone())?,
@@ -61,12 +61,12 @@ impl Order {
         })
     }
 
-    /// Refuses an assumed order if the labels of `data` speak for another one: that of the
-    /// numbers in the names, or that in which the network is mostly right.
+    /// Refuses an assumed order if the labels of `data` contradict it. The alternatives are the
+    /// numerical order of the names, and the most frequent label of each output.
     ///
     /// # Errors
     ///
-    /// [`Error::ClassOrder`] with the accuracies of both.
+    /// [`Error::ClassOrder`] with the accuracies of both orders.
     pub(crate) fn check(&self, confusion: &ConfusionMatrix, data: &Path) -> Result<()> {
         if self.known != ClassOrder::SortedNames {
             return Ok(());
@@ -77,7 +77,7 @@ impl Order {
         );
         let mut orders = vec![by_number];
         if let Some(order) = by_majority(confusion, self.classes.len()) {
-            orders.push((order, "each output as the class it is given most of"));
+            orders.push((order, "each output as its most frequent label"));
         }
         for (labels, order) in orders {
             let other = accuracy_in(&labels, confusion);
@@ -94,7 +94,7 @@ impl Order {
     }
 }
 
-/// The accuracy with the outputs standing for these labels, if it is better beyond chance.
+/// The accuracy if the outputs stood for these labels, if it is significantly better.
 fn accuracy_in(labels: &[usize], confusion: &ConfusionMatrix) -> Option<f64> {
     let moved = labels.iter().enumerate();
     let moved = moved.filter(|(output, label)| output != *label);
@@ -104,16 +104,16 @@ fn accuracy_in(labels: &[usize], confusion: &ConfusionMatrix) -> Option<f64> {
         lost += confusion.count(output, output);
     }
     let (total, difference) = (confusion.total() as f64, gained as f64 - lost as f64);
-    // McNemar's test: of the images that one order alone gets right, chance would give half
-    // to each.
+    // McNemar's test: among the images that only one order gets right, chance would give each order
+    // half.
     let chance = ((gained + lost) as f64).sqrt();
     let is_better = difference > MARGIN * total && difference > DEVIATIONS * chance;
     is_better.then(|| confusion.accuracy() + difference / total)
 }
 
-/// The label that each output is given most of, if that is another one for each, and the network
-/// is right there for most images, of which there are enough: of so many orders, one fits a poor
-/// network by chance.
+/// The most frequent label of each output, if these labels are distinct and the network is then
+/// right for most of sufficiently many images. With many possible orders, one fits a poor network
+/// by chance.
 fn by_majority(confusion: &ConfusionMatrix, classes: usize) -> Option<Vec<usize>> {
     if confusion.total() < (ENOUGH * classes) as u64 {
         return None;
@@ -132,17 +132,17 @@ fn by_majority(confusion: &ConfusionMatrix, classes: usize) -> Option<Vec<usize>
     (2 * right > confusion.total()).then_some(labels)
 }
 
-/// The places of names in the order in which runs of digits are compared by their value.
+/// The indices that sort names with digit runs compared by value.
 fn by_number(names: &[String]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..names.len()).collect();
     places.sort_by_cached_key(|&place| parts(&names[place]));
     places
 }
 
-/// A part of a name: digits alone, or none.
+/// A part of a name: digits only, or no digits.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Part<'a> {
-    /// Without zeros in front, so that the longer one is larger.
+    /// Without leading zeros, so that a longer number is larger.
     Number(usize, &'a str),
     Text(&'a str),
 }
@@ -191,11 +191,12 @@ mod tests {
         }
     }
 
-    /// Twelve numbers sorted as text, and which of them each is by value.
+    /// Twelve numbers sorted as text, and the value of each.
     const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
     const BY_VALUE: [usize; 12] = [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 2, 3];
 
-    /// Judges by images of which each output takes `each` of the label that `order` gives it.
+    /// Checks an order with `each` images per output, all with the label that `order` gives the
+    /// output.
     fn judged(order: &[usize], each: usize) -> Result<()> {
         let mut confusion = ConfusionMatrix::new(AS_TEXT.len());
         for (output, &label) in order.iter().enumerate() {
@@ -219,7 +220,7 @@ mod tests {
         };
         assert!((as_text - 2.0 / 12.0).abs() < 1e-12, "{as_text}");
         assert!((other - 1.0).abs() < 1e-12, "{other}");
-        // An order that is neither is read off the labels, of which there must be enough.
+        // Any other order is inferred from the labels, if there are enough.
         let turned: Vec<usize> = (0..12).map(|output| (output + 5) % 12).collect();
         judged(&turned, 4).unwrap();
         let error = judged(&turned, 5).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! One confusion matrix, from which every count-based figure follows.
+//! The confusion matrix, the source of every count-based score.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +23,12 @@ pub struct ConfusionMatrix {
 
 /// Precision, recall and F1 of one class, or their unweighted mean over several.
 ///
-/// A ratio without a denominator is 0, as with scikit-learn's `zero_division=0`.
+/// A ratio with denominator 0 is 0, as with scikit-learn's `zero_division=0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
-    /// Share of the images predicted as the class that are of it.
+    /// Share of the class among the images predicted as it.
     pub precision: f64,
-    /// Share of the images of the class that were predicted as it.
+    /// Share of the class's images predicted as it.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1: f64,
@@ -49,7 +49,7 @@ impl ConfusionMatrix {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Shape`] when the slices differ in length or hold a class that does not exist.
+    /// [`crate::Error::Shape`] if the slices differ in length or contain an unknown class.
     pub fn add(&mut self, labels: &[u32], predictions: &[u32]) -> crate::Result<()> {
         if labels.len() != predictions.len() {
             return Err(crate::Error::Shape(format!(
@@ -75,7 +75,7 @@ impl ConfusionMatrix {
         Ok(())
     }
 
-    /// Adds a batch's mean loss, with the weight (the number of images, where none weighs more than another) it is a mean over.
+    /// Adds a batch's mean loss with its total weight (the number of images if all weights are 1).
     pub fn add_loss(&mut self, mean: f64, weight: f64) {
         self.loss_sum += mean * weight;
         self.weight_sum += weight;
@@ -109,15 +109,15 @@ impl ConfusionMatrix {
                 ClassScores {
                     precision: ratio(hits, predicted),
                     recall: ratio(hits, actual),
-                    // 2PR / (P + R), written without the two divisions.
+                    // 2PR / (P + R), without the two divisions.
                     f1: ratio(2.0 * hits, actual + predicted),
                 }
             })
             .collect()
     }
 
-    /// Unweighted mean of the class scores over the classes that occur, be it as labels or as
-    /// predictions; scikit-learn's `average="macro"`.
+    /// Unweighted mean of the class scores over the classes that occur as labels or as predictions;
+    /// scikit-learn's `average="macro"`.
     pub fn macro_scores(&self) -> ClassScores {
         let scores = self.class_scores().into_iter().enumerate();
         let occurring = scores.filter(|(class, _)| self.occurs(*class));
@@ -132,7 +132,7 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Images of class `label` predicted as `prediction`; 0 outside the classes.
+    /// Images of class `label` predicted as `prediction`; 0 for unknown classes.
     pub fn count(&self, label: usize, prediction: usize) -> u64 {
         if prediction >= self.classes {
             return 0;
@@ -157,12 +157,12 @@ impl ConfusionMatrix {
             .sum()
     }
 
-    /// Whether any image is of a class, or was predicted as it.
+    /// Whether any image belongs to a class, or was predicted as it.
     pub fn occurs(&self, class: usize) -> bool {
         self.support(class) + self.predicted(class) > 0
     }
 
-    /// The confusion matrix, a row per true class, a column per predicted one.
+    /// The confusion matrix: one row per true class, one column per predicted class.
     pub fn confusion(&self) -> Vec<Vec<u64>> {
         self.counts
             .chunks(self.classes.max(1))
@@ -194,7 +194,7 @@ mod tests {
         average: ClassScores,
     }
 
-    /// The expected figures are scikit-learn's, by `tests/golden/generate_scores.py`.
+    /// The expected scores are scikit-learn's, from `tests/golden/generate_scores.py`.
     #[test]
     fn scores_are_those_of_scikit_learn() {
         let golden = include_str!("../tests/golden/scores.json");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_tally_and_wrong_input_do_not_panic() {
+    fn an_empty_matrix_and_wrong_input_do_not_panic() {
         let mut confusion = ConfusionMatrix::new(2);
         assert_eq!(confusion.accuracy(), 0.0);
         assert_eq!(confusion.mean_loss(), 0.0);

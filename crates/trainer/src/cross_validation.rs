@@ -1,4 +1,4 @@
-//! Stratified k-fold cross-validation: a run for each fold, and what they have in common.
+//! Stratified k-fold cross-validation: one run per fold, and summary statistics.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::events::{EventSink, MetricsFile, ValidationScores};
 use crate::fit::{Ending, Outcome, fit};
 use crate::{Error, Result, RunDir, Splits};
 
-/// What the runs of all folds achieved.
+/// The results of all folds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossValidation {
     /// Each fold, in order.
@@ -25,27 +25,27 @@ pub struct CrossValidation {
     pub loss: Spread,
 }
 
-/// What the run of one fold achieved, in its best epoch.
+/// The result of one fold's run, from its best epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FoldReport {
     /// Its best weights.
     pub weights: PathBuf,
-    /// The epoch they are of, counted from 1.
+    /// The best epoch, counted from 1.
     pub epoch: usize,
     /// Images trained on.
     pub train_images: usize,
     /// Images validated on.
     pub val_images: usize,
-    /// What the weights are worth on those.
+    /// The scores of the weights on the validation images.
     pub scores: ValidationScores,
 }
 
-/// A figure over the folds.
+/// Mean and spread of a score over the folds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The mean.
     pub mean: f64,
-    /// The standard deviation of a sample (over n - 1).
+    /// The sample standard deviation (over n - 1).
     pub std: f64,
 }
 
@@ -74,7 +74,7 @@ impl CrossValidation {
         }
     }
 
-    /// Writes it as JSON, whole or not at all.
+    /// Writes it as JSON, atomically.
     ///
     /// # Errors
     ///
@@ -85,18 +85,18 @@ impl CrossValidation {
     }
 }
 
-/// Divides the training and validation images of `splits`, which is best opened by
-/// [`Splits::open_for_folds`], into `count` folds with the same share of each class
-/// (scikit-learn's `StratifiedKFold`), and trains as often, each time validating on another fold,
-/// in `<run>/fold-1` and so on. `seed` decides which image is in which fold.
+/// Cross-validates over the training and validation images of `splits`, best opened by
+/// [`Splits::open_for_folds`]. Divides them into `count` folds with the same share of each class
+/// (scikit-learn's `StratifiedKFold`) and trains once per fold, validating on it, in `<run>/fold-1`
+/// and so on. `seed` determines the folds.
 ///
-/// After each fold, what was achieved so far is in [`RunDir::cross_validation`]: of a run that is
-/// interrupted or fails, the folds before are left. Where that file cannot be written a warning
-/// says so, and the folds go on. `None` when interrupted.
+/// After each fold, the results so far are in [`RunDir::cross_validation`], so an interrupted or
+/// failed run keeps its finished folds. If that file cannot be written, a warning reports it, and
+/// the folds continue. `None` if interrupted.
 ///
 /// # Errors
 ///
-/// As [`fit`], and when there are fewer than two folds or too few images for them.
+/// Those of [`fit`], and fewer than two folds or too few images for them.
 pub fn cross_validate(
     config: &RunConfig,
     splits: &Splits,
@@ -148,7 +148,7 @@ fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldRepor
     })
 }
 
-/// The images of both splits; their ids say which one they are from.
+/// The images of both splits; ids begin with the split.
 fn all_samples(splits: &Splits) -> Vec<Sample> {
     let named = |split: &str, folder: &ImageFolder| {
         let samples = folder.samples.iter().cloned();

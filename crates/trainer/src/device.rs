@@ -1,4 +1,4 @@
-//! From the configured device to one that works, and how many threads work on it.
+//! Selection of the device and of the number of threads.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -10,12 +10,11 @@ use crate::{Error, Result};
 
 /// Opens the chosen device.
 ///
-/// `Auto` takes CUDA or Metal where this build supports it and one is found,
-/// else the CPU.
+/// `Auto` selects CUDA or Metal if this build supports it and finds one, or else the CPU.
 ///
 /// # Errors
 ///
-/// [`Error::Device`] when the device is missing or this build lacks its feature.
+/// [`Error::Device`] if the device is missing or this build lacks its feature.
 ///
 /// ```
 /// use trainer::config::DeviceChoice;
@@ -67,7 +66,7 @@ fn built_with(present: bool, choice: DeviceChoice, feature: &str) -> Result<()> 
     })
 }
 
-/// The device as a person would call it.
+/// The device's name for users.
 pub fn device_name(device: &Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",
@@ -76,12 +75,12 @@ pub fn device_name(device: &Device) -> &'static str {
     }
 }
 
-/// How many CPU threads to compute with: as many as asked for, else one for each physical
-/// core of the machine, within what this process may use.
+/// The number of CPU threads to compute with: the given number, or else one per physical core,
+/// within the limits of this process.
 ///
-/// The kernels keep a core's vector units busy, so that a second thread on the same core
-/// would only share them and its caches. Where the system does not tell cores from
-/// processors, each processor counts as one.
+/// The kernels keep a core's vector units busy, so a second thread on the same core would only
+/// share them and its caches. If the system does not distinguish cores from processors, each
+/// processor counts as one.
 ///
 /// ```
 /// use std::num::NonZeroUsize;

@@ -1,18 +1,18 @@
-//! Where the decoded images of splits, and their features, are kept on disk.
+//! Paths of the caches for decoded images and features.
 
 use std::path::{Path, PathBuf};
 
 use mnist_data::{Decoding, DiskCache};
 
-/// In the folder that holds the splits; its name hides it from the listing of images.
+/// In the data folder; its name hides it from the listing of images.
 const FOLDER: &str = ".classify-cache";
 
-/// The folder of what is kept on disk of the splits of `root`.
+/// The cache folder for the splits of `root`.
 pub(crate) fn folder(root: &Path) -> PathBuf {
     root.join(FOLDER)
 }
 
-/// The file for a split of `root`; every image size and way of decoding has its own.
+/// The file for a split of `root`; each image size and decoding option has a separate one.
 pub(crate) fn path(root: &Path, split: &str, image_size: usize, decoding: Decoding) -> PathBuf {
     let way = match decoding {
         Decoding::Exact => "",
@@ -21,12 +21,12 @@ pub(crate) fn path(root: &Path, split: &str, image_size: usize, decoding: Decodi
     folder(root).join(format!("{split}-{image_size}{way}.pixels"))
 }
 
-/// What training runs have kept on disk of a split's folder, to be read and never written.
+/// The decoded images that training runs have kept for a split's folder, read-only.
 ///
-/// `None` where no run has kept any of its images at this size, decoded exactly. A run writes where its
-/// configuration allows it; whoever only wants a folder measured has allowed nothing.
+/// `None` if no run has kept its images at this size with exact decoding. A run writes caches if its
+/// configuration allows it; an evaluation has no such permission.
 pub fn kept_images(split: &Path, image_size: usize) -> Option<DiskCache> {
-    // `.` and a bare name have no parent; a split that is a link lies where its link does.
+    // `.` and a bare name have no parent. A link's cache is beside the link.
     let split = std::path::absolute(split).ok()?;
     let path = path(
         split.parent()?,

@@ -1,18 +1,18 @@
 use std::path::PathBuf;
 
-/// What can go wrong while training, evaluating or predicting.
+/// Errors of training, evaluation and prediction.
 ///
-/// Every variant names the file, key or batch it is about and says what to do.
+/// Every variant names the file, key or batch, and suggests a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration cannot be used.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
-    /// The images or their folders cannot be used.
+    /// The images or their folders are invalid.
     #[error(transparent)]
     Data(#[from] mnist_data::Error),
-    /// The network or a weights file cannot be used.
+    /// The network or a weights file is invalid.
     #[error(transparent)]
     Network(#[from] mobilenet::Error),
     /// Networks cannot answer together, or give no answer.
@@ -29,35 +29,35 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's reason.
         source: std::io::Error,
     },
-    /// The run's folder already holds something.
+    /// The run's folder is not empty.
     #[error(
         "run folder {} is not empty; a run never overwrites another one: choose a new folder with --run-dir, or leave it out to get the next number",
         .0.display()
     )]
     RunExists(PathBuf),
-    /// Another run that is going on has the folder.
+    /// Another active run uses the folder.
     #[error(
-        "run folder {} belongs to another run, which is going on; choose another folder",
+        "run folder {} belongs to another run, which is still running; choose another folder",
         .0.display()
     )]
     RunInUse(PathBuf),
-    /// Weights name no classes, and the images they are measured on do not tell either.
+    /// The weights have no class names, and the evaluated images do not determine them.
     #[error(
-        "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so that nothing tells which output is which class; give the class names in the order of the outputs",
+        "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so the class of each output is unknown; give the class names in the order of the outputs",
         data.display()
     )]
     UnnamedClasses {
         /// The images.
         data: PathBuf,
-        /// Number of their classes.
+        /// Number of classes in the images.
         found: usize,
         /// Number of outputs.
         outputs: usize,
     },
-    /// Weights name no classes, and labels refute the order that was assumed.
+    /// The weights have no class names, and the labels contradict the assumed order.
     #[error(
         "{}: the weights name no classes; with the classes in the order of their names as text the accuracy is {as_text:.4}, and {other:.4} with {order}; give the class names in the order of the outputs",
         data.display()
@@ -65,14 +65,14 @@ pub enum Error {
     ClassOrder {
         /// The images.
         data: PathBuf,
-        /// Accuracy with the classes sorted as text, which is what was assumed.
+        /// Accuracy with the assumed order: classes sorted as text.
         as_text: f64,
         /// A better order.
         order: &'static str,
         /// Accuracy in that order.
         other: f64,
     },
-    /// The folders hold another number of classes than the configuration says.
+    /// The number of class folders differs from the configured one.
     #[error(
         "{}: {found} class folders ({names}), but model.classes is {expected}; correct model.classes, or leave it at \"auto\" to take the number from the folders",
         root.display()
@@ -82,12 +82,12 @@ pub enum Error {
         root: PathBuf,
         /// Number of class folders found.
         found: usize,
-        /// Number the configuration asks for.
+        /// Number in the configuration.
         expected: usize,
         /// The first class names found.
         names: String,
     },
-    /// The loss is not a finite number any more.
+    /// The loss is not finite.
     #[error(
         "epoch {epoch}, batch {batch}: the loss is {loss}; lower train.learning_rate, set train.clip_gradient_norm = 1.0, or check the input images{}",
         kept(best)
@@ -99,10 +99,10 @@ pub enum Error {
         batch: usize,
         /// The loss.
         loss: f64,
-        /// The best weights on disk, where there are any.
+        /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// The last step of an epoch left weights that are not finite numbers any more.
+    /// The last step of an epoch left weights that are not finite.
     #[error(
         "epoch {epoch}: its last step left weights that are not finite; lower train.learning_rate, or set train.clip_gradient_norm = 1.0{}",
         kept(best)
@@ -110,10 +110,10 @@ pub enum Error {
     NonFiniteWeights {
         /// Epoch, counted from 1.
         epoch: usize,
-        /// The best weights on disk, where there are any.
+        /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// After an epoch, an answer to a validation image is no number.
+    /// A logit of a validation image is not finite.
     #[error(
         "epoch {epoch}: a logit of a validation image is {logit}; lower train.learning_rate, or set train.clip_gradient_norm = 1.0{}",
         kept(best)
@@ -123,11 +123,11 @@ pub enum Error {
         epoch: usize,
         /// The logit.
         logit: f32,
-        /// The best weights on disk, where there are any.
+        /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// The best weights of a finished run could not be written, though it was tried after each
-    /// epoch since and once more at the end.
+    /// The best weights of a finished run could not be written, despite retries after each epoch
+    /// and at the end.
     #[error(
         "{}: the best weights, of epoch {epoch}, could not be written: {problem}; make room for them and train again{}",
         path.display(), kept(best)
@@ -137,23 +137,23 @@ pub enum Error {
         path: PathBuf,
         /// Epoch, counted from 1.
         epoch: usize,
-        /// What the operating system said.
+        /// The operating system's reason.
         problem: String,
-        /// The best weights on disk, where there are any.
+        /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// No image was left to work on.
+    /// No images are left.
     #[error("{0}")]
     NoImages(String),
-    /// The chosen device is not there.
+    /// The chosen device is unavailable.
     #[error("device {device}: {reason}")]
     Device {
-        /// The device as written in the configuration.
+        /// The device as configured.
         device: String,
-        /// Why it cannot be used, and what to do.
+        /// The reason, and a remedy.
         reason: String,
     },
-    /// Something of one class count met something of another.
+    /// Incompatible shapes or numbers of classes.
     #[error("{0}")]
     Shape(String),
 }
@@ -170,15 +170,15 @@ impl From<classifier::Error> for Error {
     }
 }
 
-/// Says where the best weights are, where there are any.
+/// Names the best weights on disk, if any.
 fn kept(best: &Option<PathBuf>) -> String {
     let said = |path: &PathBuf| format!("; the best weights so far are kept in {}", path.display());
     best.as_ref().map(said).unwrap_or_default()
 }
 
 impl Error {
-    /// Whether arguments or configuration are at fault, be it that they show it only later: when
-    /// the data, the network or the optimizer meet them.
+    /// Whether arguments or configuration are at fault, even if only the data, the network or the
+    /// optimizer reveal it.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
@@ -199,7 +199,7 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
-    /// The same, which says where the best weights on disk are, if it can.
+    /// The same error, naming the best weights on disk if its variant can.
     pub(crate) fn keeping(mut self, kept: Option<PathBuf>) -> Self {
         if let Self::NonFiniteLoss { best, .. } | Self::NonFiniteWeights { best, .. } = &mut self {
             *best = kept;
@@ -208,5 +208,5 @@ impl Error {
     }
 }
 
-/// Shorthand for this crate's results.
+/// This crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

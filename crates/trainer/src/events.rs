@@ -1,4 +1,4 @@
-//! What a run tells the world while it goes on, and who listens.
+//! Events of a run, and their receivers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EpochTimes, Error, Result};
 
-/// One line of `metrics.jsonl`: what an epoch achieved.
+/// One line of `metrics.jsonl`: the results of an epoch.
 ///
 /// Losses are means over images. `train_loss` is the objective (with smoothing
 /// and class weights) in training mode; `val_loss` is plain cross-entropy.
@@ -34,21 +34,21 @@ pub struct EpochReport {
     pub images_per_second: f64,
     /// Wall time of training and validation.
     pub seconds: f64,
-    /// How `seconds` divides; all 0 in lines that were written without it.
+    /// The parts of `seconds`; all 0 in lines written without them.
     #[serde(default)]
     pub times: EpochTimes,
-    /// The moving average of the weights on the validation images, where there is one.
+    /// The scores of the averaged weights on the validation images, if there is an average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<ValidationScores>,
-    /// What the loss is scaled by at the end of the epoch, where it is: in f16.
+    /// The loss scale at the end of the epoch; only in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
-    /// The images of the run so far that could not be read; absent in lines of runs without any.
+    /// The unreadable images of the run so far; absent if there are none.
     #[serde(default, skip_serializing_if = "Unreadable::is_empty")]
     pub unreadable: Unreadable,
 }
 
-/// How many images could not be read and were left out, by class name; classes without any are not there.
+/// Numbers of unreadable images left out, by class name; classes without any are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
     /// Of the training images.
@@ -72,7 +72,7 @@ impl Unreadable {
 }
 
 impl EpochReport {
-    /// The network's own figures on the validation images.
+    /// The scores of the network's own weights on the validation images.
     pub fn scores(&self) -> ValidationScores {
         ValidationScores {
             loss: self.val_loss,
@@ -82,7 +82,7 @@ impl EpochReport {
     }
 }
 
-/// What a network is worth on the validation images.
+/// A network's scores on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValidationScores {
     /// Mean cross-entropy.
@@ -93,11 +93,11 @@ pub struct ValidationScores {
     pub macro_f1: f64,
 }
 
-/// Something that happened in a run.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Everything is set up and the first epoch is about to begin.
+    /// Everything is set up and the first epoch begins next.
     RunStarted {
         /// Folder of the run.
         run_dir: PathBuf,
@@ -130,22 +130,21 @@ pub enum Event {
         /// Counted from 1.
         epoch: usize,
     },
-    /// Some of the features that the head will be trained on are computed.
+    /// Some of the features for the head's training are computed.
     FeaturesComputed {
         /// Images that went through the network so far.
         done: usize,
-        /// All images of the run, those included whose features are on disk.
+        /// All images of the run, including those with features on disk.
         images: usize,
     },
-    /// The features of all images are at hand: the network does not see images while its
-    /// backbone is frozen.
+    /// The features of all images are ready: the network skips images while its backbone is frozen.
     FeaturesReady {
         /// All images of the run.
         images: usize,
-        /// Those that went through the network; the features of the others were on disk.
+        /// Those that went through the network; the others' features were on disk.
         computed: usize,
     },
-    /// An epoch's first batch is about to be trained on.
+    /// An epoch's first batch comes next.
     EpochStarted {
         /// Counted from 1.
         epoch: usize,
@@ -165,9 +164,8 @@ pub enum Event {
     },
     /// An epoch was trained and validated.
     EpochFinished(EpochReport),
-    /// The network classifies its training images well in training, where a batch is normalised
-    /// by its own statistics, but badly in inference, where it is normalised by the running ones.
-    /// Said once a run.
+    /// The network classifies its training images well in training, where a batch is normalised by
+    /// its own statistics, but badly in inference, with the running statistics. Sent once per run.
     StatisticsUnsettled {
         /// Counted from 1.
         epoch: usize,
@@ -182,34 +180,34 @@ pub enum Event {
         path: PathBuf,
         /// Counted from 1.
         epoch: usize,
-        /// The monitored figure.
+        /// The monitored score.
         score: f64,
     },
-    /// Weights could not be written. They stay in memory, and are written after the next epoch
-    /// or at the end of the run, if that works then.
+    /// Weights could not be written. They stay in memory; writing is retried after the next epoch
+    /// and at the end of the run.
     CheckpointDelayed {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         epoch: usize,
-        /// What the operating system said.
+        /// The operating system's reason.
         problem: String,
     },
-    /// Training ended early, because nothing was gained for `patience` epochs.
+    /// Training ended early, without gain for `patience` epochs.
     StoppedEarly {
         /// The epoch it stopped after.
         epoch: usize,
         /// The best epoch.
         best_epoch: usize,
     },
-    /// Training ended because it was asked to.
+    /// Training was interrupted.
     Interrupted {
         /// The epoch it stopped in.
         epoch: usize,
     },
-    /// Images that could not be read were left out.
+    /// Unreadable images were left out.
     ImagesSkipped {
-        /// How many so far, in the whole run.
+        /// Their number so far, in the whole run.
         count: usize,
     },
     /// Training is over and the best weights are in place.
@@ -221,24 +219,24 @@ pub enum Event {
     },
 }
 
-/// A listener.
+/// A receiver of events.
 pub trait EventSink {
-    /// Takes one event.
+    /// Receives one event.
     ///
     /// # Errors
     ///
-    /// A sink that cannot do its work (a full disk) ends the run.
+    /// An error of a sink (such as a full disk) ends the run.
     fn handle(&mut self, event: &Event) -> Result<()>;
 }
 
-/// Nobody listens.
+/// Ignores all events.
 impl EventSink for () {
     fn handle(&mut self, _event: &Event) -> Result<()> {
         Ok(())
     }
 }
 
-/// Two listeners are one; nest for more.
+/// Passes events to both; nest for more.
 impl<A: EventSink, B: EventSink> EventSink for (A, B) {
     fn handle(&mut self, event: &Event) -> Result<()> {
         self.0.handle(event)?;
@@ -252,10 +250,10 @@ impl<S: EventSink + ?Sized> EventSink for &mut S {
     }
 }
 
-/// Keeps every event, for tests and notebooks.
+/// Records every event, for tests and notebooks.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
-    /// What happened, in order.
+    /// All events, in order.
     pub events: Vec<Event>,
 }
 
@@ -281,22 +279,22 @@ impl EventSink for Recorder {
 
 /// Appends one JSON object per epoch to a file, whole lines at a time.
 ///
-/// A line that cannot be written is no reason to lose the run: a warning says so, and the line is
-/// written with the next one or when this is dropped, if that works then.
+/// A failed write does not end the run: a warning reports it, and the line is written with the next
+/// one or on drop.
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
     file: File,
-    /// Bytes of the whole lines in the file.
+    /// Bytes of complete lines in the file.
     length: u64,
-    /// Lines that are not in the file yet.
+    /// Lines not in the file yet.
     waiting: Vec<u8>,
-    /// Whether part of them may be: a disk ran full.
+    /// Whether a part of them may be in the file, after a failed write.
     torn: bool,
 }
 
 impl MetricsFile {
-    /// Opens `path` for appending, creating it if need be.
+    /// Opens `path` for appending, creating it if necessary.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The two ways to use a trained network: measure it, and ask it.
+//! Evaluation and prediction with a trained network.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,22 +17,22 @@ use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
 use crate::{ConfusionMatrix, Objective, Result, Targets};
 
-/// How images are fed to a trained network.
+/// Input options of evaluation and prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InferenceOptions {
-    /// Images at a time.
+    /// Images per batch.
     pub batch_size: usize,
     /// Decoding threads.
     pub workers: usize,
-    /// What to do with a file that is no image.
+    /// Treatment of files that are not images.
     pub on_bad_image: BadImage,
     /// The share of labelled images that may be left out; see
-    /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). Of images without
-    /// labels any number may.
+    /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). There is no limit
+    /// for images without labels.
     pub bad_image_limit: f64,
     /// How images are decoded.
     pub decode: DecodeOptions,
-    /// The views of each image whose probabilities are averaged.
+    /// The views of each image; their probabilities are averaged.
     pub tta: TtaConfig,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
     /// and [`kept_images`](crate::kept_images).
@@ -77,12 +77,12 @@ impl InferenceOptions {
     }
 }
 
-/// A network measured on labelled images.
+/// The scores of a network on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Images measured.
     pub images: u64,
-    /// Images left out because they could not be read.
+    /// Images left out as unreadable.
     pub skipped: usize,
     /// Share classified correctly.
     pub accuracy: f64,
@@ -94,16 +94,15 @@ pub struct Evaluation {
     pub macro_recall: f64,
     /// F1 averaged over them.
     pub macro_f1: f64,
-    /// The classes that do not occur: no image is of them or was taken for one. The averages
-    /// leave them out.
+    /// Classes without an image and without a prediction. The averages leave them out.
     #[serde(default)]
     pub classes_left_out: Vec<String>,
-    /// How it is known, or what was assumed of, which output is which class.
+    /// The origin of the class order, or the assumption about it.
     #[serde(default)]
     pub class_order: ClassOrder,
     /// Each class, in label order.
     pub classes: Vec<ClassReport>,
-    /// Counts, a row per true class, a column per predicted one.
+    /// Counts: one row per true class, one column per predicted class.
     pub confusion: Vec<Vec<u64>>,
 }
 
@@ -114,18 +113,18 @@ pub struct ClassReport {
     pub name: String,
     /// Its images.
     pub support: u64,
-    /// Those of its images that could not be read and were left out.
+    /// Its images left out as unreadable.
     #[serde(default)]
     pub skipped: usize,
-    /// Share of the images predicted as the class that are of it.
+    /// Share of the class among the images predicted as it.
     pub precision: f64,
-    /// Share of its images that were predicted as it.
+    /// Share of its images predicted as it.
     pub recall: f64,
-    /// Harmonic mean of the two.
+    /// Harmonic mean of both.
     pub f1: f64,
 }
 
-/// What the network says about one image.
+/// A network's prediction for one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The image's path relative to its input.
@@ -143,16 +142,16 @@ impl Prediction {
     }
 }
 
-/// Measures a classifier on a folder with one sub-folder per class, or on the images that a CSV
-/// file with the columns `path` and `label` lists.
+/// Evaluates a classifier on a folder with one sub-folder per class, or on the images listed in a
+/// CSV file with the columns `path` and `label`.
 ///
-/// Weights that name no classes are assumed to have those of the images, sorted by name as text;
-/// see [`Evaluation::class_order`].
+/// Weights without class names are assumed to have the classes of the images, sorted as text; see
+/// [`Evaluation::class_order`].
 ///
 /// # Errors
 ///
-/// When a sub-folder is no class of the weights, nothing readable is there, more images than
-/// `bad_image_limit` allows cannot be read, or not one of a class;
+/// If a sub-folder is no class of the weights, no image is readable, more images are unreadable
+/// than `bad_image_limit` allows, or all of a class are;
 /// [`Error::UnnamedClasses`](crate::Error::UnnamedClasses) and
 /// [`Error::ClassOrder`](crate::Error::ClassOrder).
 pub fn evaluate(
@@ -163,19 +162,54 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let metadata = classifier.metadata();
     let order = Order::of(metadata, data)?;
-    let folder = match data.is_file() {
+    let images = match data.is_file() {
         true => ImageFolder::from_csv(data, None, Some(&order.classes))?,
         false => Listing {
             on_bad_name: options.on_bad_image,
         }
         .with_classes(data, &order.classes)?,
     };
+    let name = data.display().to_string();
+    let (confusion, skipped) = measure(classifier, images, &name, options, progress)?;
+    order.check(&confusion, data)?;
+    Ok(report(&confusion, &order, &skipped))
+}
+
+/// Measures a network whose weights name the classes of `images`, which messages call `name`.
+///
+/// # Errors
+///
+/// As [`evaluate`].
+pub fn evaluate_images(
+    classifier: &Classifier,
+    images: &ImageFolder,
+    name: &str,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<Evaluation> {
+    let order = Order {
+        classes: images.classes.clone(),
+        known: ClassOrder::Named,
+    };
+    let (confusion, skipped) = measure(classifier, images.clone(), name, options, progress)?;
+    Ok(report(&confusion, &order, &skipped))
+}
+
+/// The answers to images, counted, and the images of each label that could not be read.
+fn measure(
+    classifier: &Classifier,
+    images: ImageFolder,
+    name: &str,
+    options: InferenceOptions,
+    progress: &dyn Progress,
+) -> Result<(ConfusionMatrix, BTreeMap<usize, usize>)> {
     let bad_images = BadImageLimit {
         share: options.bad_image_limit,
-        classes: Some(order.classes.clone()),
-        split: data.display().to_string(),
+        classes: Some(images.classes),
+        split: name.to_owned(),
     };
-    let loader = options.loader(folder.samples, metadata.image_size, bad_images)?;
+    let size = classifier.metadata().image_size;
+    let loader = options.loader(images.samples, size, bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
         let Answers { logits, labels, .. } = answer?;
@@ -184,12 +218,10 @@ pub fn evaluate(
     });
     let confusion = count(classifier.class_names().len(), answers);
     progress.finish();
-    let confusion = confusion?;
-    order.check(&confusion, data)?;
-    Ok(report(&confusion, &order, &loader.skipped_by_label()))
+    Ok((confusion?, loader.skipped_by_label()))
 }
 
-/// How many images of each class a loader has left out; classes without any are not there.
+/// The number of images of each class that a loader has left out; classes without any are absent.
 pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<String, usize> {
     let named = |(label, count): (usize, usize)| Some((class_names.get(label)?.clone(), count));
     let counts = loader.skipped_by_label().into_iter();
@@ -230,8 +262,8 @@ fn report(
     }
 }
 
-/// Counts the images of some batches in evaluation mode; `by_features`, so that images and
-/// their features give the same bits.
+/// Scores the images of some batches in evaluation mode; with `by_features`, images give the same
+/// bits as their features.
 pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
@@ -251,7 +283,7 @@ pub(crate) fn score(
     count(network.description().classes(), answers)
 }
 
-/// Counts answers: logits, and the labels they should have had.
+/// Counts logits against their true labels.
 fn count(
     classes: usize,
     answers: impl Iterator<Item = Result<(Tensor, Vec<u32>)>>,
@@ -268,7 +300,7 @@ fn count(
     Ok(confusion)
 }
 
-/// The class with the largest logit of each row; the first of equals.
+/// The class with the largest logit in each row; the first one of equals.
 ///
 /// # Errors
 /// [`NonFiniteAnswer`](classifier::Error::NonFiniteAnswer).
@@ -288,13 +320,13 @@ fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Asks a classifier about images, each named by an id; the answers come in the images' order,
-/// batch by batch, so that memory does not grow with their number.
+/// Predicts images, each named by an id. Predictions come in the images' order, batch by batch, so
+/// memory does not grow with their number.
 ///
 /// # Errors
 ///
-/// When the options refuse the images. The iterator ends with an error when none of the images
-/// can be read, or one of them cannot and the options say so.
+/// If the images do not suit the options. The iterator ends with an error if no image is readable,
+/// or if one is unreadable and the options forbid that.
 pub fn predict<'c>(
     classifier: &'c Classifier,
     images: Vec<(String, PathBuf)>,
@@ -322,7 +354,7 @@ pub fn predict<'c>(
     }))
 }
 
-/// Work that ends when this is dropped.
+/// Work that ends on drop.
 struct Started<'a>(&'a dyn Progress);
 
 impl Drop for Started<'_> {

@@ -16,9 +16,11 @@ mod import;
 mod infer;
 mod loss;
 mod model;
+mod photos;
 mod predictions;
 mod run_dir;
 mod splits;
+mod survey;
 mod table;
 mod timing;
 
@@ -35,9 +37,13 @@ pub use events::{
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit};
 pub use import::{Imported, import_config};
-pub use infer::{ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, predict};
+pub use infer::{
+    ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, evaluate_images, predict,
+};
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
+pub use photos::{Photos, Recipe, training_speed};
 pub use predictions::PredictionsFile;
 pub use run_dir::RunDir;
-pub use splits::Splits;
+pub use splits::{Listed, Splits};
+pub use survey::{Shared, Survey, SurveyedSplit};
 pub use timing::EpochTimes;

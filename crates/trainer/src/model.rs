@@ -1,4 +1,4 @@
-//! From a configuration to a model that is ready to train.
+//! Construction of a model for training.
 
 use candle_core::Device;
 use mobilenet::weights::Source;
@@ -8,14 +8,14 @@ use mobilenet::{LoadReport, Model, ModelDescription, Network};
 use crate::Result;
 use crate::config::RunConfig;
 
-/// The model as training starts with it.
+/// The model at the start of training.
 pub(crate) struct Start {
     pub(crate) network: Box<dyn Model>,
-    /// What it took of the pretrained weights.
+    /// The report on pretrained weights.
     pub(crate) loaded: Option<LoadReport>,
-    /// What their file says for the trainer; see [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
+    /// The training state in their file; see [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
     pub(crate) training: Option<serde_json::Value>,
-    /// Whether a running statistic is still what it was initialised with.
+    /// Whether a running statistic still has its initial value.
     pub(crate) fresh_statistics: bool,
 }
 
@@ -30,10 +30,10 @@ impl Start {
     }
 }
 
-/// Makes the model for these classes, and takes what fits of the pretrained weights.
+/// Builds the model for these classes, and loads the matching pretrained weights.
 ///
 /// # Errors
-/// If the model cannot be made, or the weights are not its own.
+/// If the model cannot be built, or the weights belong to another one.
 pub(crate) fn start(config: &RunConfig, classes: &[String], device: &Device) -> Result<Start> {
     let (seed, pretrained) = (config.train.seed, config.model.pretrained.as_deref());
     match config.model(classes.len()) {

@@ -7,22 +7,22 @@ use mnist_data::begins_as_formula;
 use crate::table::Table;
 use crate::{Error, Prediction, Result};
 
-/// A CSV file with the columns `image_id,label,probability`, a row per prediction, in the order
-/// they come. It appears whole, when it is finished, or not at all.
+/// A CSV file with the columns `image_id,label,probability`, one row per prediction, in order. It
+/// appears only when it is complete.
 ///
-/// Ids and class names are written as they are, so that a program finds them again. Where one
-/// begins as a formula does, which a spreadsheet would compute, a warning names the first of them.
+/// Ids and class names are written unchanged, so that programs find them again. A warning names the
+/// first one that a spreadsheet would compute as a formula.
 pub struct PredictionsFile {
     path: PathBuf,
     table: Table<3>,
     class_names: Vec<String>,
-    /// Whether an id was warned of.
+    /// Whether a warning about an id was given.
     warned: bool,
 }
 
 impl PredictionsFile {
-    /// Begins the file, so that it shows before any work that it can be written. `class_names`
-    /// are in label order.
+    /// Begins the file, so that an unwritable path fails before any work. `class_names` are in
+    /// label order.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl PredictionsFile {
         self.table.row([&prediction.id, name, &probability])
     }
 
-    /// Gives the file its name, replacing what had it.
+    /// Renames the file to its final name, replacing the old one.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl PredictionsFile {
 fn warn(path: &Path, kind: &str, name: &str) {
     let path = path.display();
     tracing::warn!(
-        "{path}: {kind} {name:?} begins as a formula does; import the columns as text into a spreadsheet"
+        "{path}: {kind} {name:?} begins like a formula; import the columns into a spreadsheet as text"
     );
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_keep_their_order_and_quote_what_needs_it() {
+    fn rows_keep_their_order_and_quote_if_necessary() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.csv");
         let names = ["=cat".to_owned(), "dog".to_owned()];

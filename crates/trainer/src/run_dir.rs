@@ -9,34 +9,32 @@ use mnist_data::write_atomically;
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
-/// The lock of a run that is going on.
+/// The lock file of an active run.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 
-/// A folder that belongs to one run alone, for as long as this lives: a lock in it keeps every
-/// other process out, and ends with this process, however that ends.
+/// The folder of one run. While this exists, a lock keeps other processes out; the lock ends with
+/// the process, even if it is killed.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// Whether there was no such folder before.
-    is_new: bool,
+    /// The folders that were not there before, the innermost first.
+    made: Vec<PathBuf>,
     lock: Lock,
 }
 
 impl RunDir {
-    /// Takes `path`, which must not exist yet or hold nothing but what a run leaves that was
-    /// killed before it wrote its configuration: temporaries, a lock that nobody holds, metrics
-    /// without an epoch.
+    /// Claims `path`. It must not exist yet, or contain only leftovers of a run killed before it
+    /// wrote its configuration: temporaries, a free lock, metrics without an epoch.
     ///
     /// # Errors
     ///
-    /// [`Error::RunExists`] when something else is in it, [`Error::RunInUse`] when another run
-    /// has it, [`Error::Io`] when it cannot be made.
+    /// [`Error::RunExists`] if it contains anything else, [`Error::RunInUse`] if another run uses
+    /// it, [`Error::Io`] if it cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         loop {
-            let is_new = !path.exists();
-            std::fs::create_dir_all(path).map_err(Error::io(path))?;
-            match Self::claim(path, is_new) {
+            let made = make(path).map_err(Error::io(path))?;
+            match Self::claim(path, made) {
                 // A run that came to nothing has just given it back.
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 claimed => return claimed,
@@ -44,38 +42,47 @@ impl RunDir {
         }
     }
 
-    /// Takes the first free number: `<parent>/<name>-001`, `-002` and so on.
+    /// Claims the first free number: `<parent>/<name>-001`, `-002` and so on.
     ///
     /// Two runs started at once get two folders.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the folder cannot be made.
+    /// [`Error::Io`] if the folder cannot be created.
     pub fn next(parent: &Path, name: &str) -> Result<Self> {
-        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let mut made = make(parent).map_err(Error::io(parent))?;
         let mut number = 1u32;
         loop {
             let path = parent.join(format!("{name}-{number:03}"));
             match std::fs::create_dir(&path) {
-                Ok(()) => match Self::claim(&path, true) {
-                    Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
-                    claimed => return claimed,
-                },
+                Ok(()) => {
+                    let made = [path.clone()].into_iter().chain(made.iter().cloned());
+                    match Self::claim(&path, made.collect()) {
+                        Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
+                        // As in `create`.
+                        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                        claimed => return claimed,
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
+                // A run that came to nothing has just removed the parent that it had made.
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    made = make(parent).map_err(Error::io(parent))?;
+                }
                 Err(e) => return Err(Error::io(path)(e)),
             }
         }
     }
 
     /// Locks a folder that exists, and makes sure that no run has left anything in it.
-    fn claim(path: &Path, is_new: bool) -> Result<Self> {
+    fn claim(path: &Path, made: Vec<PathBuf>) -> Result<Self> {
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
         files::sweep(path).map_err(Error::io(path))?;
         match holds_nothing(path).map_err(Error::io(path))? {
             true => Ok(Self {
                 path: path.to_owned(),
-                is_new,
+                made,
                 lock,
             }),
             false => Err(Error::RunExists(path.to_owned())),
@@ -97,16 +104,16 @@ impl RunDir {
         self.path.join("config.toml")
     }
 
-    /// What the folds of a cross-validation achieved.
+    /// The results of a cross-validation's folds.
     pub fn cross_validation(&self) -> PathBuf {
         self.path.join("cross-validation.json")
     }
 
     /// Gives the folder back, if nothing has come of the run: where there is nothing in it but
-    /// the configuration and metrics without an epoch, these go, and so does the folder, unless
-    /// it was there before. Whoever then corrects what was refused can name it again.
+    /// the configuration and metrics without an epoch, these go, and so do the folder and the
+    /// empty folders above it, unless they were there before. The corrected run can have its name.
     ///
-    /// What cannot be removed stays; the next run in this folder will say so.
+    /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
         let fruitless = self.is_fruitless().unwrap_or(false);
         if fruitless {
@@ -116,8 +123,9 @@ impl RunDir {
         }
         // The lock is a file in the folder.
         drop(self.lock);
-        if fruitless && self.is_new {
-            let _ = std::fs::remove_dir(&self.path);
+        if fruitless {
+            // One that holds something else stays, and so do those above it.
+            let _ = (self.made.iter()).try_for_each(std::fs::remove_dir);
         }
     }
 
@@ -131,7 +139,7 @@ impl RunDir {
         Ok(true)
     }
 
-    /// Writes the resolved configuration, whole or not at all.
+    /// Writes the resolved configuration, atomically.
     ///
     /// # Errors
     ///
@@ -144,6 +152,24 @@ impl RunDir {
             file.write_all(text.as_bytes())
         })?)
     }
+}
+
+/// How often a folder is made anew whose parent another run removes meanwhile.
+const ATTEMPTS: usize = 100;
+
+/// Makes a folder and those above it. Those that were not there are given, the innermost first.
+fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let missing = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let missing = missing.map(Path::to_owned).collect();
+    for _ in 1..ATTEMPTS {
+        match std::fs::create_dir_all(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            made => return made.map(|()| missing),
+        }
+    }
+    std::fs::create_dir_all(path).map(|()| missing)
 }
 
 /// Whether a folder holds nothing that a run was worth starting for; the folds of a
@@ -185,7 +211,7 @@ mod tests {
         let second = RunDir::next(dir.path(), "mnist").unwrap();
         assert!(first.path().ends_with("mnist-001"));
         assert!(second.path().ends_with("mnist-002"));
-        // Not even one that is empty still.
+        // Not even an empty one.
         let path = first.path().to_owned();
         let taken = RunDir::create(&path);
         assert!(matches!(taken, Err(Error::RunInUse(_))), "{taken:?}");
@@ -234,7 +260,7 @@ mod tests {
         let run = RunDir::create(&path).unwrap();
         assert!(!path.join(".unfinished-a1b2c3").exists() || cfg!(not(unix)));
         drop(run);
-        // An epoch is worth something, and so is what a run did not make.
+        // An epoch is a result, and so is any file from elsewhere.
         for file in ["metrics.jsonl", "fold-1/config.toml", "notes.txt"] {
             std::fs::write(path.join(file), "{}\n").unwrap();
             let taken = RunDir::create(&path);
@@ -254,6 +280,17 @@ mod tests {
         std::fs::write(run.metrics(), "").unwrap();
         run.remove_if_fruitless();
         assert!(!path.exists());
+
+        // So do the folders above it that were made with it.
+        let above = dir.path().join("runs");
+        RunDir::next(&above, "mnist").unwrap().remove_if_fruitless();
+        assert!(!above.exists());
+        let first = RunDir::next(&above, "mnist").unwrap();
+        let deep = RunDir::create(&above.join("a/b")).unwrap();
+        first.remove_if_fruitless();
+        assert!(above.exists());
+        deep.remove_if_fruitless();
+        assert!(above.exists() && !above.join("a").exists());
 
         // A folder that somebody else made is emptied, not removed.
         std::fs::create_dir(&path).unwrap();

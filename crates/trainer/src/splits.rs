@@ -1,5 +1,6 @@
-//! The folders a run trains and validates on.
+//! The images that a run trains, validates and is tested on.
 
+mod divided;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -8,77 +9,91 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Classes, Fold, ImageFolder, Listing, Loader, LoaderOptions, Sample, TRAIN,
-    VALIDATION, folds,
+    BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
+    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
-use crate::{Error, Objective, Result};
+use crate::{Error, InferenceOptions, Objective, Result};
+pub(crate) use divided::{Looked, look};
 use places::{Places, canonical};
 
-/// The training and the validation split, with the classes of the former.
+/// The training and the validation split, with the classes of the former, and the test split if there is one.
 #[derive(Clone, Debug)]
 pub struct Splits {
-    /// `<root>/train`.
+    /// Images to train on.
     pub train: ImageFolder,
-    /// `<root>/val`.
+    /// Images to choose the best epoch by.
     pub val: ImageFolder,
-    /// What the files of decoded images of both are called.
-    caches: [String; 2],
-    /// What messages call both.
-    names: [String; 2],
+    /// Images for the final score.
+    pub test: Option<ImageFolder>,
+    /// Names of the files of decoded images of the three.
+    caches: [String; 3],
+    /// Names of the three in messages.
+    names: [String; 3],
+    /// The findings of the division, where the images of one set were divided in three.
+    pub(crate) looked: Option<Looked>,
 }
 
 impl Splits {
-    /// Lists `<root>/train` and `<root>/val`, or what `train.csv` and `val.csv` there list; other
-    /// usual names (`valid`, `validation`, `dev`, `eval`, `training`) in any letter case do as
-    /// well. Of a folder or CSV files without the latter, a tenth of the training images is held
-    /// out. What lies beside the splits and is not used is named in a warning.
+    /// Lists the splits of `data.root`: `train`, `val` and `test` as folders or CSV files, where other usual names
+    /// (`valid`, `validation`, `dev`, `eval`, `training`, `testing`) in any letter case do as well; or `data.train`,
+    /// `data.val` and `data.test`. Without a validation split, a tenth of the training images is held out. Class
+    /// folders without split folders above them, or one CSV file, are divided in three by `data.split`, for which
+    /// up to 20,000 images are decoded. Unused neighbours of the splits are named in a warning.
     ///
     /// # Errors
     ///
-    /// When a split is missing or empty, or two may be the same one, validation has a class
-    /// training does not know, there is one class alone, or their number is not the configured one.
+    /// If a split is missing or empty, two folders may be the same split, validation or test has a class
+    /// that training lacks, there is only one class, or their number differs from the configured one.
     pub fn open(config: &RunConfig) -> Result<Self> {
-        let (places, mut train, val) = listed(config)?;
-        config.data.sample_weights.apply(&mut train.samples)?;
-        match val {
-            Some(val) => Ok(Self::of_places(&places, train, val)),
-            None => hold_out(&config.data, &places.train, &train),
-        }
+        Listed::open(config)?.split(config, &NoProgress)
     }
 
-    /// The splits at these places. Their files of decoded images are called as they are.
+    /// The splits at these places. Their files of decoded images have the names of the splits.
     fn of_places(places: &Places, train: ImageFolder, val: ImageFolder) -> Self {
         let val_place = places.val.clone().unwrap_or_else(|| VALIDATION.into());
-        let stem = |place: &Path, split: &str| {
-            let stem = place.file_stem().and_then(|stem| stem.to_str());
-            stem.unwrap_or(split).to_owned()
-        };
         Self {
             train,
             val,
-            caches: [stem(&places.train, TRAIN), stem(&val_place, VALIDATION)],
-            names: [&places.train, &val_place].map(|place| place.display().to_string()),
+            test: None,
+            caches: [
+                stem(&places.train, TRAIN),
+                stem(&val_place, VALIDATION),
+                TEST.to_owned(),
+            ],
+            names: [&places.train, &val_place, Path::new(TEST)]
+                .map(|place| place.display().to_string()),
+            looked: None,
         }
     }
 
-    /// As [`open`](Self::open), for [`cross_validate`](crate::cross_validate), which divides the
-    /// images of both splits anew. So nothing is held out: without a validation split, `val` is
-    /// empty. And sample weights are about the images of both: an id, be it matched by a pattern or
-    /// named in the file, may be from either split, and from both.
+    /// [`open`](Self::open) for [`cross_validate`](crate::cross_validate), which divides the images
+    /// of both splits into folds. Nothing is held out: without a validation split, `val` is empty.
+    /// Sample weights apply to both splits: an id, whether matched by a pattern or listed in the
+    /// file, may be in either or both. Of class folders without split folders, the test images are left out.
     ///
     /// # Errors
     ///
-    /// As `open`, except that there need not be a validation split.
+    /// Those of `open`, except for a missing validation split.
     pub fn open_for_folds(config: &RunConfig) -> Result<Self> {
-        let (places, mut train, val) = listed(config)?;
+        let Listed {
+            places,
+            mut train,
+            val,
+            ..
+        } = Listed::open(config)?;
+        if places.is_whole {
+            config.data.sample_weights.apply(&mut train.samples)?;
+            return Self::divided(config, &places.train, &train, &NoProgress);
+        }
         let mut val = val.unwrap_or_else(|| ImageFolder {
             classes: train.classes.clone(),
             samples: Vec::new(),
         });
         let weigh = |own: &[Sample], others: &[Sample]| -> Result<Vec<Sample>> {
-            // Rows of the file find an id once, so that one of both splits is weighed in each.
+            // File rows match an id once per split, so that an image in both splits is weighted in
+            // each.
             let known: HashSet<&str> = own.iter().map(|sample| sample.id.as_str()).collect();
             let others = others.iter();
             let others = others.filter(|other| !known.contains(other.id.as_str()));
@@ -94,22 +109,36 @@ impl Splits {
         Ok(Self::of_places(&places, train, val))
     }
 
-    /// Where the test split is, if there is one. It is listed, so that what is wrong with it is
-    /// known before training.
-    ///
-    /// # Errors
-    ///
-    /// When it is empty, or has a class that training does not know.
-    pub fn test(&self, config: &RunConfig) -> Result<Option<PathBuf>> {
-        let test = Places::find(&config.data)?.test;
-        if let Some(place) = &test {
-            list(&config.data, place, &self.train.classes)?;
-        }
-        Ok(test)
+    /// The three splits with their names in messages and in the file names of caches.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&ImageFolder, &str, &str)> {
+        let images = [Some(&self.train), Some(&self.val), self.test.as_ref()];
+        let named = images.into_iter().zip(&self.names).zip(&self.caches);
+        named.filter_map(|((images, name), cache)| Some((images?, name.as_str(), cache.as_str())))
     }
 
-    /// Two parts of one set of images, which messages call `name`. Their decoded images share the
-    /// file called `cache`: which image is in which part is another matter the next time.
+    /// The test images and their name in messages.
+    pub fn test(&self) -> Option<(&ImageFolder, &str)> {
+        Some((self.test.as_ref()?, &self.names[2]))
+    }
+
+    /// How a run measures its network on the test images: as the configuration says, decoded images kept as those
+    /// of the other splits are.
+    pub fn test_options(&self, config: &RunConfig) -> InferenceOptions {
+        InferenceOptions {
+            batch_size: config.data.batch_size,
+            workers: config.workers(),
+            on_bad_image: config.data.on_bad_image,
+            bad_image_limit: config.data.bad_image_limit,
+            decode: config.data.decode_options(),
+            disk_cache: config
+                .data
+                .disk_cache(&self.caches[2], config.data.image_size),
+            ..InferenceOptions::default()
+        }
+    }
+
+    /// Two parts of one set of images; messages call it `name`. Their decoded images share the file
+    /// `cache`, since the division differs from run to run.
     pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
         let part = |places: &[usize]| ImageFolder {
             samples: places
@@ -121,8 +150,10 @@ impl Splits {
         Self {
             train: part(&fold.train),
             val: part(&fold.val),
-            caches: [cache, cache].map(str::to_owned),
-            names: ["trained on", "held out"].map(|part| format!("{name} ({part})")),
+            test: None,
+            caches: [cache, cache, cache].map(str::to_owned),
+            names: ["trained on", "held out", TEST].map(|part| format!("{name} ({part})")),
+            looked: None,
         }
     }
 
@@ -178,18 +209,32 @@ impl Splits {
         Ok(Loader::new(images.samples.clone(), options)?)
     }
 
-    /// The configured loss; `samples` are those trained on, whose classes are balanced.
+    /// The configured loss; `samples` are the training samples, for balancing classes.
     pub(crate) fn loss(&self, config: &RunConfig, samples: &[Sample]) -> Result<Objective> {
         let classes = self.train.classes.names().len();
         Objective::new(&config.loss, classes, samples.iter().map(|s| s.label))
     }
 }
 
+/// The name of a split's path, without the ending of a CSV file.
+fn stem(place: &Path, split: &str) -> String {
+    let stem = place.file_stem().and_then(|stem| stem.to_str());
+    stem.unwrap_or(split).to_owned()
+}
+
+/// Whether a split is a CSV file.
+fn is_csv(data: &DataConfig, place: &Path) -> bool {
+    match data.source {
+        DataSource::Csv => !place.is_dir(),
+        _ => place.is_file(),
+    }
+}
+
 /// A split with the classes of training.
 fn list(data: &DataConfig, place: &Path, classes: &Classes) -> Result<ImageFolder> {
-    Ok(match data.source {
-        DataSource::Csv => ImageFolder::from_csv(place, None, Some(classes)),
-        _ => listing(data).with_classes(place, classes),
+    Ok(match is_csv(data, place) {
+        true => ImageFolder::from_csv(place, None, Some(classes)),
+        false => listing(data).with_classes(place, classes),
     }?)
 }
 
@@ -199,23 +244,98 @@ fn listing(data: &DataConfig) -> Listing {
     }
 }
 
-/// Where the splits are, the training split and, if it is there, the validation split.
-fn listed(config: &RunConfig) -> Result<(Places, ImageFolder, Option<ImageFolder>)> {
-    let data = &config.data;
-    let classes = data.class_names.as_deref().map(Classes::read).transpose()?;
-    let places = Places::find(data)?;
-    places.tell(data);
-    let place = &places.train;
-    let train = match (data.source, &classes) {
-        (DataSource::Csv, classes) => ImageFolder::from_csv(place, None, classes.as_ref()),
-        (_, None) => listing(data).training(place),
-        (_, Some(classes)) => listing(data).with_classes(place, classes),
-    }?;
-    check_classes(config, place, train.classes.names())?;
-    let val = places.val.as_deref();
-    let val = val.map(|place| list(data, place, &train.classes));
-    let val = val.transpose()?;
-    Ok((places, train, val))
+/// The images of a run as they are listed, before any is decoded.
+#[derive(Debug)]
+pub struct Listed {
+    places: Places,
+    train: ImageFolder,
+    val: Option<ImageFolder>,
+    test: Option<ImageFolder>,
+}
+
+impl Listed {
+    /// Lists the images that `data.root` and its neighbours hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`Splits::open`].
+    pub fn open(config: &RunConfig) -> Result<Self> {
+        let data = &config.data;
+        let classes = data.class_names.as_deref().map(Classes::read).transpose()?;
+        let places = Places::find(data)?;
+        places.tell(data);
+        let place = &places.train;
+        let train = match (is_csv(data, place), &classes) {
+            (true, classes) => ImageFolder::from_csv(place, None, classes.as_ref()),
+            (false, None) => listing(data).training(place),
+            (false, Some(classes)) => listing(data).with_classes(place, classes),
+        }?;
+        check_classes(config, place, train.classes.names())?;
+        let of_training = |place: &PathBuf| list(data, place, &train.classes);
+        let val = places.val.as_ref().map(of_training).transpose()?;
+        let test = places.test.as_ref().map(of_training).transpose()?;
+        Ok(Self {
+            places,
+            train,
+            val,
+            test,
+        })
+    }
+
+    /// The splits, with progress of the decoding that a division needs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Splits::open`].
+    pub fn split(self, config: &RunConfig, progress: &dyn Progress) -> Result<Splits> {
+        let Self {
+            places,
+            mut train,
+            val,
+            test,
+        } = self;
+        config.data.sample_weights.apply(&mut train.samples)?;
+        if places.is_whole {
+            return Splits::divided(config, &places.train, &train, progress);
+        }
+        let mut splits = match val {
+            Some(val) => Splits::of_places(&places, train, val),
+            None => hold_out(&config.data, &places.train, &train)?,
+        };
+        splits.test = test;
+        if let Some(place) = &places.test {
+            splits.caches[2] = stem(place, TEST);
+            splits.names[2] = place.display().to_string();
+        }
+        Ok(splits)
+    }
+
+    /// About how many images a run will train on.
+    pub fn train_images(&self, config: &RunConfig) -> usize {
+        let images = self.train.samples.len();
+        let split = &config.data.split;
+        let kept = match (self.places.is_whole, &self.val) {
+            (true, _) => images as f64 * (1.0 - split.val - split.test),
+            (false, None) => (images - images / PARTS) as f64,
+            (false, Some(_)) => images as f64,
+        };
+        config.data.limit.unwrap_or(usize::MAX).min(kept as usize)
+    }
+
+    /// The classes' images in the training split, or in the set that is to be divided.
+    pub fn class_counts(&self) -> Vec<usize> {
+        self.train.class_counts()
+    }
+
+    /// Sides of all images, from their headers.
+    pub fn sizes(&self) -> Option<ImageSizes> {
+        let splits = [Some(&self.train), self.val.as_ref(), self.test.as_ref()];
+        let samples = splits
+            .into_iter()
+            .flatten()
+            .flat_map(|images| &images.samples);
+        mnist_data::image_sizes(samples.map(|sample| sample.path.as_path()))
+    }
 }
 
 fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<()> {
@@ -249,17 +369,17 @@ fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<(
     }
 }
 
-/// One part in so many is held out where there is no validation split.
+/// Without a validation split, one part in this many is held out.
 const PARTS: usize = 10;
 
-/// Divides training images without a validation split: the same share of each class is held out.
+/// Divides training images without a validation split, holding out the same share of each class.
 fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Splits> {
     let val = canonical(data, VALIDATION);
     if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
         return Err(mnist_data::Error::MissingSplit { path: val }.into());
     }
     let counts = images.class_counts().into_iter().enumerate();
-    // A class without any loses none.
+    // An empty class loses nothing.
     let least = counts
         .filter(|&(_, count)| count > 0)
         .min_by_key(|&(_, count)| count);
@@ -281,6 +401,16 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
     );
     let name = place.display().to_string();
     Ok(Splits::of_fold(images, &fold, TRAIN, &name))
+}
+
+/// Both sides of the images that training keeps.
+pub(crate) fn stored_size(config: &RunConfig) -> usize {
+    let options = LoaderOptions {
+        image_size: config.data.image_size,
+        augment: config.augment.clone(),
+        ..LoaderOptions::default()
+    };
+    options.stored_size()
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {

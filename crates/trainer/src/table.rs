@@ -6,18 +6,18 @@ use files::Unfinished;
 
 use crate::{Error, Result};
 
-/// A CSV file of `N` columns, written row by row; it appears whole or not at all.
+/// A CSV file of `N` columns, written row by row; it appears only when it is complete.
 pub(crate) struct Table<const N: usize> {
     path: PathBuf,
     csv: csv::Writer<Unfinished>,
 }
 
 impl<const N: usize> Table<N> {
-    /// Makes a temporary for it, and writes the header.
+    /// Creates a temporary for it, and writes the header.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] naming the file, where none can be written there.
+    /// [`Error::Io`] naming the file, if it cannot be created there.
     pub(crate) fn create(path: &Path, header: [&str; N]) -> Result<Self> {
         let file = Unfinished::create(path).map_err(Error::io(path))?;
         let mut table = Self {
@@ -36,7 +36,7 @@ impl<const N: usize> Table<N> {
         written.map_err(|e| Error::io(&self.path)(e.into()))
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     ///
     /// # Errors
     ///

@@ -1,17 +1,17 @@
-//! Where the wall time of an epoch goes.
+//! The parts of an epoch's wall time.
 
 use std::ops::AddAssign;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// How the wall time of an epoch divides, in seconds.
+/// The parts of an epoch's wall time, in seconds.
 ///
-/// A device that works on while the program goes on (a GPU) is waited for where a result
-/// is needed: what is left of a backward pass then counts as `optimizer`.
+/// A GPU works asynchronously, and the program waits for it only when it needs a result. The
+/// remainder of a backward pass then counts as `optimizer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTimes {
-    /// Waiting for training images and bringing them to the device.
+    /// Waiting for training images and moving them to the device.
     pub data: f64,
     /// The network's logits and the loss of the training batches.
     pub forward: f64,
@@ -19,9 +19,9 @@ pub struct EpochTimes {
     pub backward: f64,
     /// Clipping, and the optimizer's steps.
     pub optimizer: f64,
-    /// All of validation, its images included.
+    /// All of validation, including its images.
     pub validation: f64,
-    /// Everything else: the training metrics, and whoever listens to the run.
+    /// Everything else: training metrics and event sinks.
     pub other: f64,
 }
 
@@ -38,13 +38,13 @@ impl EpochTimes {
         ]
     }
 
-    /// All parts together.
+    /// The sum of all parts.
     pub fn total(&self) -> f64 {
         self.parts().iter().map(|(_, seconds)| seconds).sum()
     }
 }
 
-/// The times of several epochs together.
+/// The sum over several epochs.
 impl AddAssign for EpochTimes {
     fn add_assign(&mut self, more: Self) {
         self.data += more.data;
@@ -56,7 +56,7 @@ impl AddAssign for EpochTimes {
     }
 }
 
-/// Gives every moment from its start on to one part, so that the parts add up to the whole.
+/// Attributes every moment since its start to one part, so that the parts add up to the whole.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     last: Instant,
@@ -78,7 +78,7 @@ impl Stopwatch {
         self.last = now;
     }
 
-    /// Everything up to the last lap.
+    /// The times up to the last lap.
     pub(crate) fn times(&self) -> EpochTimes {
         self.times
     }

@@ -1,4 +1,4 @@
-//! Every file in `configs/` is valid, and the default one is the built-in default.
+//! Every file in `configs/` is valid, and mnist.toml equals the built-in default.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The losses and their gradients are torch's, for every setting in `golden/loss.json`.
+//! Losses and gradients equal torch's, for every setting in `golden/loss.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -23,9 +23,9 @@ struct Batch {
 #[derive(Deserialize)]
 struct Case {
     loss: LossConfig,
-    /// Each image is mixed with the one before, of which it has the rest of this share.
+    /// Each image is mixed with the previous one, which has the rest of this share.
     mixed: Option<f32>,
-    /// Of the first images of the batch; 1 each, where there are none.
+    /// Weights of the first images of the batch; 1 if missing.
     image_weights: Option<Vec<f32>>,
     temperature: Option<f64>,
     /// The teacher's share; its logits are half the student's, in reverse.

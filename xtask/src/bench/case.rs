@@ -1,16 +1,16 @@
-//! What a benchmark compares: cases, each with sides that take turns.
+//! The cases of a benchmark, each with sides that run in turns.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The work of a case, as its figures name it.
+/// The work of a case, as written in the results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Work {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) model: Option<String>,
-    /// Both sides of an image, in pixels.
+    /// Height and width of an image, in pixels.
     pub(super) image_size: usize,
     /// Images in a step.
     pub(super) batch: usize,
@@ -34,7 +34,7 @@ impl Work {
         self
     }
 
-    /// Names the work in a runner's own options, and sets how many threads it may use.
+    /// Passes the work to a runner as options, and sets its number of threads.
     pub(super) fn describe(&self, mut command: Command, threads: usize) -> Command {
         if let Some(model) = &self.model {
             command.args(["--model", model]);
@@ -45,7 +45,7 @@ impl Work {
         command
     }
 
-    /// The same for a program that knows more than one precision.
+    /// As [`Work::describe`], for a program with a choice of precision.
     pub(super) fn describe_with_precision(&self, command: Command, threads: usize) -> Command {
         let mut command = self.describe(command, threads);
         if let Some(precision) = &self.precision {
@@ -55,20 +55,20 @@ impl Work {
     }
 }
 
-/// What a figure counts.
+/// The unit of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Unit {
     #[serde(rename = "images/s")]
     ImagesPerSecond,
     #[serde(rename = "GFLOP/s")]
     GigaflopsPerSecond,
-    /// Of one step.
+    /// Time of one step.
     #[serde(rename = "ms")]
     Milliseconds,
-    /// Of a whole process, from its start to its end.
+    /// Time of a whole process, from start to end.
     #[serde(rename = "s")]
     Seconds,
-    /// The most memory a process held at once.
+    /// Peak memory of a process.
     #[serde(rename = "MB")]
     Megabytes,
 }
@@ -89,21 +89,21 @@ impl Unit {
     }
 }
 
-/// What a step of a runner does, in the unit of its case.
+/// The amount of work in a runner's step, in the unit of its case.
 #[derive(Clone, Copy)]
 pub(super) enum Amount {
     Known(f64),
-    /// The runner's own answer to this question, so many times.
+    /// The runner's own answer to this question, times this factor.
     Asked(&'static str, f64),
 }
 
-/// What one side does in a round.
+/// The task of one side in a round.
 pub(super) enum Task {
     /// Steps of a runner.
     Steps {
         command: Command,
         amount: Amount,
-        /// Whether another thread keeps a core busy meanwhile.
+        /// Whether another thread keeps a core busy at the same time.
         neighbour: bool,
     },
     /// A whole process.
@@ -113,13 +113,13 @@ pub(super) enum Task {
 pub(super) struct Side {
     pub(super) name: String,
     pub(super) task: Task,
-    /// Whether the benchmark has failed where this side does not run. A peer that
-    /// is not installed, or a setting that this processor lacks, is left out instead.
+    /// Whether the benchmark fails if this side does not run. Otherwise it is skipped: a peer that
+    /// is not installed, or a setting that this processor lacks.
     pub(super) required: bool,
 }
 
 impl Side {
-    /// Steps of a runner that may be left out.
+    /// Steps of an optional runner.
     pub(super) fn steps(name: &str, command: Command, amount: f64) -> Self {
         Self {
             name: name.to_owned(),
@@ -138,8 +138,8 @@ impl Side {
     }
 }
 
-/// One row of a benchmark. Its sides are made only when its turn comes: that
-/// may need a build, an export or a download.
+/// One row of a benchmark. Its sides are created only when it runs, since that may need a build, an
+/// export or a download.
 pub(super) struct Case<'a> {
     pub(super) name: String,
     pub(super) work: Work,
@@ -164,7 +164,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The case of that name, or all whose name holds it.
+/// The case of this name, or all cases with names that contain it.
 pub(super) fn select<'a>(mut cases: Vec<Case<'a>>, filter: Option<&str>) -> Result<Vec<Case<'a>>> {
     let Some(filter) = filter else {
         return Ok(cases);

@@ -18,7 +18,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
             Ok(vec![busy(runner.side("ours_busy", work).required()), idle])
         };
         cases.push(Case::new(&name, Unit::ImagesPerSecond, work.clone(), sides));
-        // How a peer fares, for comparison.
+        // The same for a peer.
         if let Some(python) = options.python.as_deref() {
             let sides = move |work: &Work| {
                 let side = |name: &str| -> Result<Side> {

@@ -1,5 +1,4 @@
-//! From files to batches, and training from files against training on images
-//! that are already there.
+//! Batches from files, and training from files against training from memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +47,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     Ok(cases)
 }
 
-/// Whole epochs of a folder, decoding every image each time.
+/// Whole epochs of a folder; every epoch decodes every image.
 fn loading<'a>(
     name: &str,
     image_size: usize,
@@ -83,7 +82,7 @@ fn loading<'a>(
     })
 }
 
-/// Files in the folders of a folder.
+/// Number of files in the subfolders of a folder.
 fn count_images(root: &Path) -> Result<usize> {
     let mut count = 0;
     for class in fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))? {
@@ -92,7 +91,7 @@ fn count_images(root: &Path) -> Result<usize> {
     Ok(count)
 }
 
-/// MNIST as folders of PNG files; the folder of one split.
+/// The folder of one split of MNIST, as PNG files.
 fn digits(split: &str) -> Result<PathBuf> {
     fetch(&["mnist".into()])?;
     let root = scratch("mnist")?;
@@ -101,11 +100,11 @@ fn digits(split: &str) -> Result<PathBuf> {
     Ok(root.join(split))
 }
 
-/// Folders of photographs that `make_photos` draws, once.
+/// Folders of synthetic photographs from `make_photos`, created once.
 fn photos() -> Result<PathBuf> {
     let dir = scratch("photos")?.join(PHOTOS.to_string());
     if !dir.exists() {
-        // A name that means complete is given only at the end.
+        // Gets its final name only once it is complete.
         let unfinished = dir.with_extension("unfinished");
         let mut command = Command::new(example("mnist-data", "make_photos")?);
         run(command.arg(&unfinished).arg(PHOTOS.to_string()))?;

@@ -1,5 +1,5 @@
-//! Training steps as a share of what the machine's matrix product reaches: how
-//! much there is left to gain.
+//! The speed of training steps relative to the machine's matrix product, which shows the possible
+//! gain.
 
 use anyhow::Result;
 
@@ -18,8 +18,8 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     for (model, size, batch) in [("large", 224, 16), ("small", 32, 128)] {
         let train = train.clone();
         let sides = move |work: &Work| {
-            // Two operations for a multiply-add, and backward costs two forwards:
-            // one for the gradient of the input, one for that of the weights.
+            // Two operations per multiply-add. The backward pass costs as much as two forward
+            // passes: one for the gradient of the input, one for that of the weights.
             let operations = 3.0 * 2.0 * work.batch as f64 / 1e9;
             let training = Side {
                 name: "training".to_owned(),

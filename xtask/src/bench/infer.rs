@@ -10,10 +10,10 @@ use super::case::{Case, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer, rust_peer, scratch};
 use crate::shell::run;
 
-/// One image at once, as a server sees them, and many.
+/// One image at a time, as in a server, and large batches.
 const SIZES: [(usize, usize); 3] = [(224, 1), (224, 32), (32, 256)];
 
-/// Where bf16 has a peer.
+/// Cases in which bf16 has a peer.
 const BF16: [(&str, usize, usize); 3] = [("large", 224, 1), ("large", 224, 32), ("small", 32, 256)];
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
@@ -33,7 +33,7 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
             if let Some(python) = python {
                 sides.extend(peers(python, work, threads)?);
             }
-            // The base precision must run everywhere.
+            // The base precision must run on every machine.
             if work.precision.as_deref() == Some("f32") {
                 sides[0].required = true;
             }
@@ -71,8 +71,8 @@ fn f32_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-/// OpenVINO tuned for latency, and where there are images enough also for
-/// throughput, when it runs several batches at once.
+/// OpenVINO tuned for latency and, for larger batches, also for throughput, with several batches in
+/// parallel.
 fn openvino(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     let file = onnx(python, work)?;
     let hints: &[_] = match work.batch {
@@ -100,14 +100,14 @@ fn rust_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-/// A peer that learns everything else from the file.
+/// A peer that reads everything else from the file.
 fn on_file(mut command: Command, file: &Path, threads: usize) -> Command {
     command.arg("--onnx").arg(file);
     command.args(["--threads", &threads.to_string()]);
     command
 }
 
-/// torchvision's network as an ONNX file, which all inference peers read.
+/// torchvision's network as an ONNX file, for all inference peers.
 pub(super) fn onnx(python: &Path, work: &Work) -> Result<PathBuf> {
     let model = work.model.as_deref().unwrap_or("small");
     let (size, batch) = (work.image_size, work.batch);

@@ -1,4 +1,4 @@
-//! Sides in turns, so that whatever else the machine does meets all alike.
+//! Runs the sides in turns, so that other load on the machine affects all of them alike.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use super::report::{Figure, Row};
 use super::runner::Runner;
 use super::statistics::median;
 
-/// About how long one round of one side takes.
+/// Approximate time of one side's round.
 const ROUND_SECONDS: f64 = 1.0;
 const MAX_STEPS: f64 = 500.0;
 
-/// A side that is ready to take its turns.
+/// A started side.
 enum Contestant {
     Stepping {
         runner: Runner,
         steps: usize,
-        /// What a step does, in the unit of the case.
+        /// The amount of work in a step, in the unit of the case.
         amount: f64,
         neighbour: bool,
     },
@@ -32,7 +32,7 @@ impl Contestant {
     fn new(task: Task, threads: usize) -> Result<Self> {
         Ok(match task {
             Task::Process(mut command) => {
-                // The first start reads files that are in memory from then on.
+                // The first start loads files into the page cache.
                 launch(&mut command)?;
                 Contestant::Process(command)
             }
@@ -46,13 +46,14 @@ impl Contestant {
                     Amount::Known(amount) => amount,
                     Amount::Asked(question, times) => runner.ask(question)? * times,
                 };
-                // The first step allocates and chooses kernels; the second says how many make a round.
+                // The first step allocates and selects kernels; the second determines the steps of a
+                // round.
                 runner.steps(1)?;
                 let steps = ROUND_SECONDS / runner.steps(1)?;
                 let steps = steps.clamp(1.0, MAX_STEPS) as usize;
                 Contestant::Stepping {
                     runner,
-                    // A peer that runs several batches at once leaves no thread without one.
+                    // A multiple of the threads, for a peer that runs one batch per thread.
                     steps: steps.next_multiple_of(threads),
                     amount,
                     neighbour,
@@ -61,7 +62,7 @@ impl Contestant {
         })
     }
 
-    /// One turn; its figure.
+    /// Runs one turn; returns its result.
     fn turn(&mut self, unit: Unit) -> Result<f64> {
         match self {
             Contestant::Process(command) => launch(command),
@@ -87,7 +88,7 @@ impl Contestant {
         }
     }
 
-    /// Ends it; the most memory it held, where the system says so.
+    /// Ends it; returns its peak memory, if the system reports it.
     fn finish(self) -> Result<Option<f64>> {
         match self {
             Contestant::Process(_) => Ok(None),
@@ -100,7 +101,7 @@ impl Contestant {
     }
 }
 
-/// Runs every side of a case in turns, `rounds` times; the medians.
+/// Runs every side of a case in turns, `rounds` times; returns the medians.
 pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row> {
     // A peak does not change from turn to turn.
     let rounds = if case.unit == Unit::Megabytes {
@@ -119,7 +120,7 @@ pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row>
             Ok(contestant) => Some(contestant),
             Err(error) if required => return Err(error.context(format!("{}: {name}", case.name))),
             Err(error) => {
-                eprintln!("{}: {name} is left out: {error:#}", case.name);
+                eprintln!("{}: {name} is skipped: {error:#}", case.name);
                 None
             }
         };
@@ -143,7 +144,7 @@ pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row>
     Ok(Row::new(case, figures))
 }
 
-/// Runs a process to its end; the seconds it took.
+/// Runs a process to its end; returns its seconds.
 fn launch(command: &mut Command) -> Result<f64> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -158,7 +159,7 @@ fn launch(command: &mut Command) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Does something while a thread of this process computes without a pause.
+/// Runs `work` while a thread of this process computes without a pause.
 fn beside_a_busy_thread<T>(work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -184,7 +185,7 @@ mod tests {
         command
     }
 
-    /// Claims to need so many seconds, however many steps, and to do 100 of something.
+    /// A runner that reports this many seconds for any number of steps, and a cost of 100.
     fn fake(seconds: &str) -> Command {
         sh(&format!(
             "echo ready; while read word steps; do case $word in run) echo {seconds};; cost) echo 100;; *) exit 0;; esac; done"
@@ -205,7 +206,7 @@ mod tests {
                 Side::steps("absent", sh("exit 1"), 128.0),
             ])
         });
-        // 2 and 4 steps make a round of a second.
+        // A round of one second has 2 steps for one runner and 4 for the other.
         let row = measure(&case, 2, 3).unwrap();
         let values: Vec<_> = row.figures.iter().map(|figure| figure.value).collect();
         assert_eq!(values, [Some(512.0), Some(2048.0), Some(512.0), None]);
@@ -266,7 +267,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn memory_is_what_the_system_says() {
+    fn memory_is_the_systems_figure() {
         let case = case(Unit::Megabytes, |_| {
             Ok(vec![Side::steps("ours", fake("0.5"), 1.0)])
         });

@@ -1,6 +1,5 @@
-//! `cargo xtask bench`: ours and its peers in turns, so that whatever else the
-//! machine does meets all alike. A figure is a median over rounds; what counts
-//! is the ratio.
+//! `cargo xtask bench`: our programs and their peers in turns, so that other load on the machine
+//! affects all of them alike. Each result is a median over rounds; only the ratios matter.
 
 mod case;
 mod contention;
@@ -30,15 +29,15 @@ pub(crate) enum Bench {
     Infer(Options),
     /// Reading and decoding images, against torchvision's DataLoader; training from disk
     Data(Options),
-    /// A cold process to its first prediction, against Python with onnxruntime
+    /// A new process up to its first prediction, against Python with onnxruntime
     Startup(Options),
-    /// Training steps while something else keeps a core busy
+    /// Training steps while another process keeps a core busy
     Contention(Options),
-    /// Training steps as a share of the machine's own matrix product
+    /// Training steps relative to the machine's own matrix product
     Gemm(Options),
-    /// How time and memory grow with batch, image size, width and threads
+    /// Growth of time and memory with batch, image size, width and threads
     Scaling(Options),
-    /// Files that --json wrote, as lines of a Markdown table
+    /// Print files written by --json as lines of a Markdown table
     Report {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -47,20 +46,20 @@ pub(crate) enum Bench {
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A Python with the peers that are to be compared with: torch, torchvision, onnx,
-    /// onnxscript, onnxruntime, openvino; those it lacks are left out
+    /// A Python with the peers to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
+    /// openvino; missing ones are skipped
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     /// Write the results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only the case of this name, or all whose name holds it
+    /// Only the case of this name, or all cases with names that contain it
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// CPU threads of each side
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Rounds of which the median counts
+    /// Number of rounds; results are medians
     #[arg(long, default_value_t = 9)]
     rounds: usize,
 }
@@ -72,7 +71,7 @@ impl Options {
         Ok(())
     }
 
-    /// The command that measures the same elsewhere.
+    /// The command that repeats the measurement elsewhere.
     fn command(&self, bench: &str) -> String {
         let mut words = format!("cargo xtask bench {bench}");
         if self.python.is_some() {
@@ -98,7 +97,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
 }
 
-/// Measures the chosen cases one after the other.
+/// Measures the chosen cases in order.
 fn compare(bench: &str, options: &Options, cases: Vec<Case>) -> Result<()> {
     let rows = |case: &Case| {
         Ok(vec![measure::measure(
@@ -110,7 +109,7 @@ fn compare(bench: &str, options: &Options, cases: Vec<Case>) -> Result<()> {
     each(bench, options, cases, rows)
 }
 
-/// Makes rows of the chosen cases, shows them as they come, and writes them.
+/// Computes the rows of the chosen cases, prints each at once, and writes them.
 fn each(
     bench: &str,
     options: &Options,
@@ -132,7 +131,7 @@ fn each(
             println!("{}", table.lines(&row));
             report.results.push(row);
         }
-        // What is measured stays, should a later case fail.
+        // Results so far are kept if a later case fails.
         if let Some(path) = &options.json {
             report.write(path)?;
         }
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_leaves_out_what_only_this_machine_knows() {
+    fn the_command_omits_machine_specific_options() {
         assert_eq!(
             options().command("train"),
             "cargo xtask bench train --python PYTHON --case large-32 --threads 2 --rounds 3"
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_measured_by_no_threads_or_in_no_rounds() {
+    fn threads_and_rounds_must_be_at_least_one() {
         for (threads, rounds) in [(0, 1), (1, 0)] {
             let options = Options {
                 threads,

@@ -1,4 +1,4 @@
-//! Rows of figures: on the terminal, as JSON, and as lines of a Markdown table.
+//! Rows of results: on the terminal, as JSON, and as lines of a Markdown table.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,24 +13,24 @@ use super::case::{Case, Unit, Work};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figure {
     pub(super) side: String,
-    /// Nothing where the side did not run.
+    /// `None` if the side did not run.
     pub(super) value: Option<f64>,
     pub(super) peak_megabytes: Option<f64>,
 }
 
-/// One case, measured. As JSON every figure is a key named like its side, `null`
-/// where it did not run.
+/// The results of one case. In JSON every result is a key with the name of its side, `null` if it
+/// did not run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub(super) struct Row {
     pub(super) case: String,
     pub(super) work: Work,
     pub(super) unit: Unit,
-    /// In the order they took turns.
+    /// In the order of their turns.
     pub(super) figures: Vec<Figure>,
-    /// The first figure over the best of the others.
+    /// The first result divided by the best of the others.
     pub(super) ratio: Option<f64>,
-    /// How the figures grow with what the sides are named after: `figure ~ x^exponent`.
+    /// Growth of the results with the numbers in the names of the sides: `figure ~ x^exponent`.
     pub(super) exponent: Option<f64>,
 }
 
@@ -111,11 +111,11 @@ impl From<Written> for Row {
     }
 }
 
-/// What a benchmark writes with `--json`.
+/// The contents of a `--json` file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) bench: String,
-    /// The command, without what only this machine knows.
+    /// The command, without machine-specific options.
     pub(super) command: String,
     pub(super) machine: String,
     pub(super) threads: usize,
@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-/// The processor's name and how many of its cores we may use.
+/// The processor's name and the number of available cores.
 pub(super) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -141,7 +141,7 @@ pub(super) fn machine() -> String {
     format!("{name}, {cores} cores")
 }
 
-/// Rows on a terminal, with a header wherever the sides change.
+/// Rows on a terminal, with a new header whenever the sides change.
 #[derive(Default)]
 pub(super) struct Table {
     header: Vec<String>,
@@ -178,7 +178,7 @@ impl Table {
     }
 }
 
-/// Four digits or the whole number, whatever the unit.
+/// Four digits, or the whole number if it has more.
 fn shown(value: Option<f64>) -> String {
     let Some(value) = value else {
         return "-".to_owned();
@@ -192,14 +192,14 @@ fn shown(value: Option<f64>) -> String {
     format!("{value:.digits$}")
 }
 
-/// `cargo xtask bench report`: the rows of files that `--json` wrote, as Markdown.
+/// `cargo xtask bench report`: the rows of `--json` files, as Markdown.
 pub(super) fn print(files: &[PathBuf]) -> Result<()> {
     for path in files {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let report: Report = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{} is not what `cargo xtask bench … --json` writes",
+                "{} is not a file of `cargo xtask bench … --json`",
                 path.display()
             )
         })?;

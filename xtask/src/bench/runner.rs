@@ -1,5 +1,5 @@
-//! A program that takes steps on command: it prints `ready`, answers `run K`
-//! with the seconds of K steps, and ends at `quit`. Some know other answers too.
+//! A program that takes steps on command. It prints `ready`, answers `run K` with the seconds of K
+//! steps, and ends at `quit`. Some answer further questions.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -39,12 +39,12 @@ impl Runner {
         Ok(runner)
     }
 
-    /// Takes `count` steps; returns the seconds they took.
+    /// Takes `count` steps; returns their seconds.
     pub(super) fn steps(&mut self, count: usize) -> Result<f64> {
         self.ask(&format!("run {count}"))
     }
 
-    /// What it answers to a line: a positive number.
+    /// The answer to a line: a positive number.
     pub(super) fn ask(&mut self, line: &str) -> Result<f64> {
         writeln!(self.commands, "{line}")
             .with_context(|| format!("{} does not listen", self.name))?;
@@ -55,11 +55,11 @@ impl Runner {
         }
     }
 
-    /// The most memory it has held so far, in megabytes of 10^6 bytes.
+    /// Its peak memory so far, in megabytes of 10^6 bytes.
     pub(super) fn peak_megabytes(&self) -> Result<f64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path)
-            .with_context(|| format!("{path}: only Linux says how much memory a process held"))?;
+            .with_context(|| format!("{path}: peak memory is known only on Linux"))?;
         peak_megabytes(&status).with_context(|| format!("{path} has no VmHWM in kB"))
     }
 
@@ -75,13 +75,13 @@ impl Runner {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         if line.is_empty() {
-            bail!("{} ended early; what it says is above", self.name);
+            bail!("{} ended early; its output is above", self.name);
         }
         Ok(line.trim().to_owned())
     }
 }
 
-/// The line of /proc/PID/status that says the peak of the resident set.
+/// The peak of the resident set, from /proc/PID/status.
 fn peak_megabytes(status: &str) -> Option<f64> {
     let line = status
         .lines()
@@ -90,10 +90,10 @@ fn peak_megabytes(status: &str) -> Option<f64> {
     Some(kibibytes * 1024.0 / 1e6)
 }
 
-/// An error must not leave a process behind that goes on computing.
+/// After an error no process may keep computing.
 impl Drop for Runner {
     fn drop(&mut self) {
-        // Both fail only where it has ended already.
+        // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! How the time of a training step and the memory grow with each of batch,
-//! image size, width and threads; the exponents of power laws through them.
+//! Growth of step time and memory with batch, image size, width and threads, as exponents of fitted
+//! power laws.
 
 use anyhow::Result;
 
@@ -32,7 +32,7 @@ fn list(program: &TrainStep) -> Vec<Case<'static>> {
     };
     series(
         "batch",
-        // One image of 32 px has no variance in the last maps.
+        // With one image of 32 px the last feature maps have no variance.
         Work::new("small", 64, 0),
         &BATCHES,
         |program, work, value| {
@@ -78,10 +78,10 @@ fn list(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// A program at one place of a series.
+/// A program at one point of a series.
 type At = fn(&TrainStep, &Work, f64) -> Side;
 
-/// A measured series as a row of times and one of memory, with their exponents.
+/// Turns a measured series into a row of times and a row of memory, with their exponents.
 fn rows(mut times: Row) -> Result<Vec<Row>> {
     times.ratio = None;
     let mut memory = times.clone();
@@ -130,7 +130,7 @@ mod tests {
         };
         let measured = Row::new(&case, [1.0, 4.0, 16.0].map(figure).into());
         let rows = rows(measured).unwrap();
-        // One case, so that a row names the command that measures it again.
+        // Both rows have the same case name, so that the name repeats the measurement.
         assert_eq!((&*rows[0].case, &*rows[1].case), ("batch", "batch"));
         assert_eq!((rows[0].ratio, rows[1].unit), (None, Unit::Megabytes));
         assert_eq!(rows[1].figures[2].value, Some(400.0));

@@ -1,4 +1,4 @@
-//! From nothing to the first prediction: whole processes.
+//! Time to the first prediction: whole processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
 }
 
 fn process(name: &str, mut command: Command, image: &Path) -> Side {
-    // Ours logs what it does; a hundred times the same.
+    // Our program logs its progress; suppress it for a hundred runs.
     command.arg(image).env("RUST_LOG", "error");
     Side {
         name: name.to_owned(),
@@ -45,7 +45,7 @@ fn process(name: &str, mut command: Command, image: &Path) -> Side {
     }
 }
 
-/// A weights file of that network, from a short training on the sample digits.
+/// A weights file of this network, from a short training on the sample digits.
 fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
     let run_dir = dir.join("run");
     if let Some(found) = first_with_extension(&run_dir, "safetensors")? {
@@ -68,7 +68,7 @@ fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
         .with_context(|| format!("no weights in {}", run_dir.display()))
 }
 
-/// A digit that the training unpacked.
+/// A digit unpacked by the training.
 fn image(dir: &Path) -> Result<PathBuf> {
     let class = digits(dir).join("test/7");
     first_with_extension(&class, "png")?.with_context(|| format!("no image in {}", class.display()))
@@ -78,7 +78,7 @@ fn digits(dir: &Path) -> PathBuf {
     dir.join("digits")
 }
 
-/// The first such file of a folder, by name; none where there is no folder.
+/// The first file of a folder with this extension, by name; `None` if the folder is missing.
 fn first_with_extension(dir: &Path, extension: &str) -> Result<Option<PathBuf>> {
     if !dir.is_dir() {
         return Ok(None);

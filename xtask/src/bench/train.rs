@@ -9,7 +9,7 @@ use super::Options;
 use super::case::{Case, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer};
 
-/// 224 px is the article's size, 32 px MNIST's.
+/// 224 px is ImageNet's size, 32 px MNIST's.
 const WORK: [(&str, usize, usize); 4] = [
     ("large", 224, 16),
     ("small", 224, 16),
@@ -28,13 +28,13 @@ pub(super) struct TrainStep {
 }
 
 impl TrainStep {
-    /// Builds it.
+    /// Builds the program.
     pub(super) fn build(options: &Options) -> Result<Self> {
         let program = example("trainer", "train_step")?;
         Ok(Self::at(program, options.threads))
     }
 
-    /// The program of this path.
+    /// The program at this path.
     pub(super) fn at(program: impl Into<PathBuf>, threads: usize) -> Self {
         Self {
             program: program.into(),
@@ -42,7 +42,7 @@ impl TrainStep {
         }
     }
 
-    /// The program at this work.
+    /// The command for this work.
     pub(super) fn command(&self, work: &Work) -> Command {
         work.describe_with_precision(ours(&self.program, self.threads), self.threads)
     }
@@ -58,7 +58,7 @@ impl TrainStep {
     }
 }
 
-/// PyTorch's training steps, as they are or compiled.
+/// PyTorch's training steps, eager or compiled.
 pub(super) fn torch(python: &Path, work: &Work, threads: usize, compiled: bool) -> Result<Side> {
     let mut command = work.describe(python_peer(python, "torch_train.py")?, threads);
     let name = if compiled { "torch_compile" } else { "torch" };
@@ -106,7 +106,7 @@ fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<
 fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     let mut cases = Vec::new();
     for (model, size, batch) in [WORK[0], WORK[3]] {
-        // What varies comes first: the ratio says what it gives.
+        // The variant comes first, so that the ratio shows its gain.
         let mut case = |what: &str, work, first: fn(&TrainStep, &Work) -> [Side; 2]| {
             let ours = program.clone();
             let name = format!("{model}-{size}-{what}");
@@ -141,7 +141,7 @@ fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// With an instruction set forced, and with the best one.
+/// A forced instruction set against the best one.
 fn forced(isa: &str, ours: &TrainStep, work: &Work) -> [Side; 2] {
     let mut command = ours.command(work);
     command.env(ISA, isa);

@@ -1,8 +1,7 @@
-//! Rust source without what is not code.
+//! Removes comments and literals from Rust source.
 
-/// The text with comments and the contents of strings and characters turned
-/// into spaces; line breaks stay, so that line numbers do. A small lexer
-/// rather than a parser: the rules only ask which words occur in code.
+/// The text with comments and the contents of strings and characters replaced by spaces. Line
+/// breaks and line numbers stay. A small lexer suffices: the rules only search for words in code.
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -23,7 +22,7 @@ pub(crate) fn code_of(text: &str) -> String {
     code
 }
 
-/// How many bytes at the beginning of `rest` are a comment or a literal.
+/// Length in bytes of the comment or literal at the start of `rest`; 0 if there is none.
 fn not_code(rest: &str, before: Option<char>) -> usize {
     let to_end = |end: Option<usize>| end.unwrap_or(rest.len());
     if rest.starts_with("//") {
@@ -91,7 +90,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// The words of code: its identifiers and keywords, each with its line number from 1.
+/// The words of code (identifiers and keywords), each with its line number from 1.
 pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.lines().enumerate().flat_map(|(line, text)| {
         let is_break = |c: char| !c.is_alphanumeric() && c != '_';

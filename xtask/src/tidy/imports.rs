@@ -1,15 +1,14 @@
-//! Which room may use which: the arrows of the map.
+//! The allowed dependencies between crates.
 
 use toml::{Table, Value};
 
 use super::code::{code_of, words};
 use super::{Tree, folder};
 
-/// The workspace crates that each crate may depend on. Imports run one way:
+/// The workspace crates that each crate may depend on. Imports go one way:
 /// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
-/// `{mnist-data, mobilenet} -> classifier -> trainer -> cli`, `optim -> trainer`,
-/// so that every crate can be used without those after it. A crate that is missing here has no place on
-/// the map yet.
+/// `{mnist-data, mobilenet} -> classifier`, `{classifier, optim} -> trainer -> cli`. So every crate can
+/// be used without the later ones. Every new crate needs a line here.
 const ARROWS: [(&str, &[&str]); 9] = [
     ("files", &[]),
     ("engine", &[]),
@@ -32,14 +31,14 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "trainer",
         ],
     ),
-    // The chores build in seconds because they wait for no other crate.
+    // xtask builds in seconds because it needs no other crate.
     ("xtask", &[]),
 ];
 
-/// What only the examples and tests of a crate may use besides.
+/// Further dependencies, for a crate's examples and tests only.
 const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 
-/// The crates that other projects use.
+/// The crates for use by other projects.
 const LIBRARIES: &[&str] = &[
     "classifier",
     "engine",
@@ -50,7 +49,7 @@ const LIBRARIES: &[&str] = &[
     "trainer",
 ];
 
-/// Registry crates, by the beginning of their name, that crates do without.
+/// Registry crates, by prefix of their name, that some crates may not use.
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
@@ -75,7 +74,7 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
         };
         let Some((_, arrows)) = ARROWS.iter().find(|(from, _)| *from == name) else {
             found.push(format!(
-                "{manifest}: {name} is not on the map; give it a place in tidy's ARROWS"
+                "{manifest}: {name} is missing in tidy's ARROWS; add it there"
             ));
             continue;
         };
@@ -100,8 +99,8 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// A manifest says what a crate may name; the source is read too, so that a
-/// re-export (`trainer::candle_core`) or a renamed package is no way round.
+/// A manifest lists a crate's dependencies. The source is read too, so that a re-export
+/// (`trainer::candle_core`) or a renamed package does not evade the rule.
 fn uses(tree: &Tree, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let source = format!("{}/", folder(name));
@@ -126,22 +125,22 @@ fn uses(tree: &Tree, name: &str) -> Vec<String> {
     found
 }
 
-/// Whether a file under `source` belongs to a package of its own there, whose
-/// manifest answers for it: the peers of the benchmarks do.
+/// Whether a file under `source` belongs to a nested package with its own manifest, such as the
+/// benchmarks' peers.
 fn is_nested(tree: &Tree, source: &str, path: &str) -> bool {
     tree.paths()
         .filter_map(|path| path.strip_suffix("Cargo.toml"))
         .any(|folder| folder.len() > source.len() && path.starts_with(folder))
 }
 
-/// Whether that word of that line names a crate; alone it may be a variable.
+/// Whether this word on this line names a crate; alone it may be a variable.
 fn is_path(code: &str, line: usize, word: &str) -> bool {
     let text = code.lines().nth(line - 1).unwrap_or("");
     text.contains(&format!("{word}::")) || text.contains(&format!("use {word}"))
 }
 
 fn barred(name: &str, dependency: &str) -> Option<&'static str> {
-    // anyhow is a whole name: nothing else begins with it. It hides which error it is.
+    // anyhow must match exactly. It hides the type of an error.
     let is_library = !matches!(name, "cli" | "xtask");
     if is_library && dependency == "anyhow" {
         return Some("a library's errors are types that a caller can match");
@@ -152,7 +151,7 @@ fn barred(name: &str, dependency: &str) -> Option<&'static str> {
     BARRED.iter().find(rule).map(|(_, _, reason)| *reason)
 }
 
-/// Each dependency's real name, with the kind of table it stands in.
+/// Each dependency's real name, with the kind of its table.
 fn dependencies(manifest: &Table) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     let targets = manifest.get("target").and_then(Value::as_table);

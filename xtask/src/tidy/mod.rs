@@ -1,6 +1,5 @@
-//! The rules of the map that the compiler does not know, as a check of the
-//! files. Each rule is a function from the files to violations, and its doc
-//! comment is the reason for it.
+//! Rules of the architecture that the compiler does not enforce, as a check of the files. Each rule
+//! is a function from the files to violations; its doc comment gives the reason.
 
 mod code;
 mod imports;
@@ -12,18 +11,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Folders that hold nothing we wrote; nor do hidden ones, but for [`HIDDEN`].
+/// Folders without files of ours. Hidden folders are skipped too, except [`HIDDEN`].
 const SKIPPED: [&str; 4] = ["target", "runs", "__pycache__", "node_modules"];
 const HIDDEN: [&str; 2] = [".ci", ".cargo"];
 
-/// Files that we write by hand and read, by the end of their path.
+/// Hand-written files, by the end of their path.
 const WRITTEN: [&str; 6] = [".rs", ".toml", ".md", ".py", ".sh", ".ci/run"];
 
 /// A file by its path relative to the root, with `/` between the parts.
 struct File {
     path: String,
     bytes: u64,
-    /// What it says, if it is [`WRITTEN`] by hand.
+    /// Its contents, if it is [`WRITTEN`] by hand.
     text: Option<String>,
 }
 
@@ -78,7 +77,7 @@ impl Tree {
     }
 }
 
-/// The folder of a crate that [`Tree::crates`] names.
+/// The folder of a crate from [`Tree::crates`].
 fn folder(name: &str) -> String {
     match name {
         "xtask" => name.to_owned(),
@@ -86,7 +85,7 @@ fn folder(name: &str) -> String {
     }
 }
 
-/// Everything under `root` that breaks a rule, one line each.
+/// All violations of the rules under `root`, one line each.
 pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let tree = Tree::read(root)?;
     let mut found = imports::violations(&tree);
@@ -95,7 +94,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The paths of all files under `root`, sorted, without what we did not write.
+/// The paths of all our files under `root`, sorted.
 pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];
@@ -111,7 +110,7 @@ pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
                 _ => format!("{folder}/{name}"),
             };
             if entry.file_type()?.is_dir() {
-                // Of data/, only the sample is committed.
+                // In data/, only the sample is committed.
                 let fetched = folder == "data" && name != "sample";
                 let hidden = name.starts_with('.') && !HIDDEN.contains(&name.as_str());
                 if !SKIPPED.contains(&name.as_str()) && !fetched && !hidden {

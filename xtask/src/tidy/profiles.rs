@@ -1,4 +1,4 @@
-//! Cargo has no way to share a list between two profiles, so FAST stands in `Cargo.toml` twice.
+//! cargo cannot share a list between two profiles, so `Cargo.toml` contains FAST twice.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use toml::{Table, Value};
 
 use super::Tree;
 
-/// Crates from elsewhere that are compiled for speed in one profile and not in the other: a
-/// benchmark and a test would then disagree on what is slow.
+/// External crates that are optimised in only one of the two profiles: a benchmark and a test would
+/// then disagree about speed.
 pub(super) fn violations(tree: &Tree) -> Vec<String> {
     let Some(Ok(manifest)) = tree.text("Cargo.toml").map(str::parse::<Table>) else {
         return Vec::new();

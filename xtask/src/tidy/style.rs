@@ -1,17 +1,17 @@
-//! What keeps the files readable and the checks honest.
+//! Rules for readable files and honest checks.
 
 use super::code::{code_of, words};
 use super::{File, Tree, folder};
 use crate::consumers::example;
 use crate::golden::is_generator;
 
-/// A file of more lines does more than one thing; the map says about 400.
+/// A longer file does more than one thing; the guideline is about 400 lines.
 const MAX_LINES: usize = 450;
 
-/// Golden data are answers, not inputs: both sides compute those. A clone stays small.
+/// Golden data hold results, not inputs, which both sides compute. So a clone stays small.
 const MAX_GOLDEN_BYTES: u64 = 3_000_000;
 
-/// Words that promise work instead of doing it; in halves, so that this file passes.
+/// Words that promise later work; split, so that this file passes.
 const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
 
 /// Ways to write to a terminal.
@@ -27,19 +27,18 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     }
     crate_rules(tree, &mut found);
     golden_rules(tree, &mut found);
-    // People choose their toolchain; rust-version in Cargo.toml says which are new enough.
+    // Users choose their toolchain; rust-version in Cargo.toml sets the minimum.
     let toolchains = tree
         .paths()
         .filter(|path| matches!(*path, "rust-toolchain" | "rust-toolchain.toml"));
     found.extend(
-        toolchains.map(|path| {
-            format!("{path}: no toolchain is pinned; rust-version says what is needed")
-        }),
+        toolchains
+            .map(|path| format!("{path}: no toolchain is pinned; rust-version sets the minimum")),
     );
     found
 }
 
-/// Long files, promises, and blanks that only make noise in a diff.
+/// Long files, promises of later work, and whitespace that is noise in a diff.
 fn text_rules(path: &str, text: &str, found: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > MAX_LINES {
@@ -73,20 +72,20 @@ fn code_rules(path: &str, code: &str, found: &mut Vec<String>) {
     let is_library_source =
         path.starts_with("crates/") && path.contains("/src/") && crate_name != Some("cli");
     for (line, word) in words(code) {
-        // One crate is audited for memory safety, and it is the one with the kernels.
+        // One crate is audited for memory safety: the one with the kernels.
         if word == "unsafe" && crate_name != Some("engine") {
             found.push(format!(
                 "{path}:{line}: unsafe; only engine may, where a kernel needs it"
             ));
         }
-        // A library is used in servers and by other programs: it logs and reports through traits.
-        // clippy says the same, but can be told not to.
+        // Servers and other programs use the libraries, which report through logs and traits.
+        // clippy has the same rule, but it can be disabled.
         if is_library_source && PRINTING.contains(&word) && calls_macro(code, line, word) {
             found.push(format!("{path}:{line}: {word}!; a library does not print"));
         }
     }
     for (number, text) in code.lines().enumerate() {
-        // An ignored test is one that nobody sees failing.
+        // Failures of an ignored test stay unnoticed.
         if text.contains("#[ignore") {
             found.push(format!(
                 "{path}:{}: an ignored test; make it run, or take it out",
@@ -104,14 +103,14 @@ fn calls_macro(code: &str, line: usize, word: &str) -> bool {
 fn crate_rules(tree: &Tree, found: &mut Vec<String>) {
     for name in tree.crates() {
         let folder = folder(name);
-        // Without this line a crate escapes the workspace's lints.
+        // Without this line a crate evades the workspace's lints.
         let manifest = tree.text(&format!("{folder}/Cargo.toml")).unwrap_or("");
         if !manifest.contains("[lints]\nworkspace = true") {
             found.push(format!(
                 "{folder}/Cargo.toml: no `[lints] workspace = true`"
             ));
         }
-        // A library that others use begins with what it is and an example that runs.
+        // A library's documentation starts with its purpose and an example that runs.
         if tree.text(&format!("{folder}/src/lib.rs")).is_none() {
             continue;
         }
@@ -126,9 +125,8 @@ fn crate_rules(tree: &Tree, found: &mut Vec<String>) {
     }
 }
 
-/// Golden data that cannot be made again cannot be trusted: the README beside
-/// them names each file (or its folder), and each generator; where there is no
-/// README, the generator's own text names them.
+/// Golden data must be reproducible. The README beside them names each file (or its folder) and
+/// each generator; without a README, the generator's own text does.
 fn golden_rules(tree: &Tree, found: &mut Vec<String>) {
     let mut bytes = 0;
     for File {
@@ -139,7 +137,7 @@ fn golden_rules(tree: &Tree, found: &mut Vec<String>) {
             continue;
         };
         let (folder, inside) = path.split_at(at + "tests/golden/".len());
-        // Rust files are the tests that read the data.
+        // Rust files are the tests of the data.
         if inside == "README.md" || inside.ends_with(".rs") {
             continue;
         }

@@ -9,7 +9,7 @@ fn the_workspace_is_tidy() {
 const LINTS: &str = "[lints]\nworkspace = true\n";
 const README: &str = "# x\n\n```rust\nfn main() {}\n```\n";
 
-/// A tidy workspace of one library, with these files besides or instead.
+/// A tidy workspace of one library, with these files added or replaced.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let base = [
@@ -31,7 +31,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// Exactly one violation, which says all of this.
+/// Asserts that there is exactly one violation, and that it contains all these texts.
 fn caught(files: &[(&str, &str)], says: &[&str]) {
     let dir = tree(files);
     let found = violations(dir.path()).unwrap();
@@ -110,7 +110,7 @@ fn imports_run_one_way() {
     );
     caught(
         &[("crates/new/Cargo.toml", LINTS)],
-        &["new is not on the map"],
+        &["new is missing in tidy's ARROWS"],
     );
     caught(
         &[(at, "[lints]\nworkspace = true\n[\n")],
@@ -119,7 +119,7 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn a_reexport_is_no_way_round() {
+fn a_reexport_does_not_evade_the_rule() {
     let at = "crates/optim/src/a.rs";
     caught(
         &[(at, "// x\nuse other::candle_core::Tensor;\n")],

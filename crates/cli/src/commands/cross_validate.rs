@@ -5,14 +5,14 @@ use trainer::{CrossValidation, Splits, Spread};
 use crate::Done;
 use crate::args::CrossValidateArgs;
 use crate::interrupt::Interrupt;
+use crate::prepare;
 use crate::terminal::{Run, Terminal};
-use crate::{layers, prepare};
 
 pub(crate) fn cross_validate(
     args: &CrossValidateArgs,
     terminal: &Terminal,
 ) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
+    let mut config = super::configuration(&args.run)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
@@ -26,14 +26,14 @@ pub(crate) fn cross_validate(
         let report = run.cross_validation();
         if !matches!(result, Ok(Some(_))) && report.is_file() {
             let report = report.display();
-            terminal.line(&format!("the folds that were finished are in {report}"));
+            terminal.line(&format!("finished folds are in {report}"));
         }
         let Some(result) = result? else {
             return Ok(Done::Interrupted);
         };
         let mut out = super::stdout();
         table(&mut out, &result)?;
-        // Once more, for where it could not be written after the last fold.
+        // Written again, in case that failed after the last fold.
         result.write(&report)?;
         writeln!(out, "report {}", report.display())?;
         out.flush()?;

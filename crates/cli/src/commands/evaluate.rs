@@ -1,7 +1,8 @@
 use std::io::Write;
 
+use anyhow::bail;
 use mobilenet::ClassOrder;
-use trainer::{Error, Evaluation, InferenceOptions};
+use trainer::{Error, Evaluation, InferenceOptions, Splits};
 
 use super::Opened;
 use crate::args::EvaluateArgs;
@@ -13,6 +14,13 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         classifier,
         options,
     } = super::open(&args.weights, &args.inference, terminal)?;
+    if let Some(split) = Splits::within(&args.data, &classifier.metadata().class_names) {
+        bail!(
+            "{} holds splits, not classes; measure one of them, as with --data {}",
+            args.data.display(),
+            split.display()
+        );
+    }
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
         bad_image_limit: args.bad_image_limit,
@@ -35,10 +43,10 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     Ok(())
 }
 
-/// Most classes that are listed.
+/// The most classes to list.
 const LISTED: usize = 12;
 
-/// What was assumed of the classes, where the weights do not name them.
+/// The assumption about the classes, if the weights do not name them.
 fn assumed(result: &Evaluation) -> Option<String> {
     match result.class_order {
         ClassOrder::Named => None,
@@ -46,14 +54,14 @@ fn assumed(result: &Evaluation) -> Option<String> {
         ClassOrder::SortedNames => {
             let names = result.classes.iter().map(|class| &class.name[..]);
             Some(format!(
-                "assumed: the outputs are the classes of the images sorted by name as text, as torchvision's ImageFolder numbers them: {}; --classes FILE gives another order",
+                "assumed: the outputs are the classes of the images sorted by name as text, as in torchvision's ImageFolder: {}; --classes FILE gives another order",
                 listed(names)
             ))
         }
     }
 }
 
-/// The first names, fit for a terminal, and how many there are.
+/// The first names, escaped for a terminal, and their number.
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let more = (count > LISTED).then(|| format!("… {count} in all"));
@@ -61,7 +69,7 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
-/// The same error, with the way to name the classes where that would help.
+/// The same error, with the option that names the classes if that helps.
 fn with_remedy(error: trainer::Error) -> anyhow::Error {
     let remedy = match error {
         Error::UnnamedClasses { .. } | Error::ClassOrder { .. } => "--classes FILE is needed",
@@ -116,7 +124,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
         [] => Ok(()),
         names => writeln!(
             out,
-            "left out of the average, since no image is of them or was taken for one: {}",
+            "left out of the average, without images or predictions: {}",
             listed(names.iter().map(|name| &name[..]))
         ),
     }

@@ -10,13 +10,15 @@ use mobilenet::Scheme;
 use mobilenet::weights::{Source, save_as};
 
 use crate::args::{ExportArgs, ExportFormat};
+use crate::weights_cache;
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    let weights = weights_cache::resolve(&args.weights)?;
     // What cannot be written shows before the work.
     files::Unfinished::create(&args.out)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     super::use_threads(trainer::cpu_threads(None))?;
-    let source = Source::open(&args.weights, super::overrides(&args.overrides)?)?;
+    let source = Source::open(&weights, super::overrides(&args.overrides)?)?;
     let loaded = source.load(&Device::Cpu)?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let save = |scheme| save_as(&args.out, network, metadata, scheme);
@@ -41,7 +43,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a build without the feature `onnx`.
+/// For a build without the feature `onnx`.
 #[cfg(not(feature = "onnx"))]
 mod onnx {
     use mobilenet::Network;
@@ -55,7 +57,7 @@ mod onnx {
         _: &WeightsMetadata,
     ) -> anyhow::Result<String> {
         anyhow::bail!(
-            "this build of classify writes no ONNX files; build it with `--features onnx`"
+            "this build of classify cannot write ONNX files; build it with `--features onnx`"
         )
     }
 }

@@ -5,10 +5,15 @@ use mobilenet::{ModelDescription, weights};
 
 use crate::args::InspectArgs;
 use crate::escape::escaped;
+use crate::weights_cache;
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let overrides = super::overrides(&args.overrides)?;
-    let loaded = weights::inspect(&args.weights, overrides, &Device::Cpu)?;
+    let loaded = weights::inspect(
+        &weights_cache::resolve(&args.weights)?,
+        overrides,
+        &Device::Cpu,
+    )?;
     let (network, metadata) = (&loaded.network, &loaded.metadata);
     let mut out = super::stdout();
     writeln!(out, "model               {}", metadata.model.name())?;

@@ -6,10 +6,10 @@ use crate::Done;
 use crate::args::LrFindArgs;
 use crate::interrupt::Interrupt;
 use crate::terminal::{Run, Terminal};
-use crate::{layers, pictures, prepare};
+use crate::{pictures, prepare};
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
+    let mut config = super::configuration(&args.run)?;
     super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
     let is_sample = prepare::images(&mut config, terminal)?;
@@ -25,7 +25,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<
             trainer::find_learning_rate(&config, range, &splits, run, &mut sink, asked)
         })?;
         if curve.points.is_empty() {
-            terminal.line("no step was taken, so that there is no curve");
+            terminal.line("no step was taken, so there is no curve");
             return Ok(());
         }
         write(run, &curve)?;
@@ -51,7 +51,7 @@ fn write(run: &RunDir, curve: &LrCurve) -> anyhow::Result<()> {
         run.path().join("lr-find.csv"),
         run.path().join("lr-find.svg"),
     );
-    // The suggestion is worth having where the files cannot be written.
+    // The suggestion is printed even if the files cannot be written.
     let mut out = super::stdout();
     match curve.suggestion() {
         Some(rate) => writeln!(out, "suggested learning rate {rate:.1e}")?,
@@ -61,6 +61,6 @@ fn write(run: &RunDir, curve: &LrCurve) -> anyhow::Result<()> {
     curve.write_csv(&csv)?;
     pictures::learning_rates(&svg, curve)?;
     writeln!(out, "curve {}", csv.display())?;
-    writeln!(out, "picture {}", svg.display())?;
+    writeln!(out, "plot {}", svg.display())?;
     Ok(out.flush()?)
 }

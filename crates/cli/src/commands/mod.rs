@@ -24,10 +24,11 @@ use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
 use mobilenet::Model;
 use mobilenet::weights::{self, Loaded, Overrides};
 use trainer::config::check_batch;
-use trainer::{InferenceOptions, RunDir};
+use trainer::{InferenceOptions, RunConfig, RunDir};
 
 use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
+use crate::{layers, weights_cache};
 
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
@@ -41,14 +42,21 @@ pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
 
-/// Uses so many CPU threads from here on, for everything. What the environment asks of the
-/// engine is checked here too, before anything runs with it.
-fn use_threads(threads: usize) -> anyhow::Result<()> {
+/// Uses this many CPU threads from here on. Also checks the engine's environment variables, before
+/// anything runs.
+pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
     mobilenet::Isa::requested()?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
         .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// The configuration of a run, with the files that the names of fetched weights stand for.
+fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
+    let mut config = layers::load(args.config.as_deref(), &args.set)?;
+    weights_cache::resolve_all(&mut config)?;
+    Ok(config)
 }
 
 /// Does `work` in the folder that the arguments name, or in the next free one in `runs`. Where
@@ -67,7 +75,7 @@ fn in_run_dir<T>(
     result
 }
 
-/// Trained networks on the device, and how images are fed to them.
+/// Trained networks on the device, and their input options.
 struct Opened {
     classifier: Classifier,
     options: InferenceOptions,
@@ -78,8 +86,9 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
     let mut classifiers = weights.iter().map(|weights| -> anyhow::Result<Classifier> {
+        let weights = &weights_cache::resolve(weights)?;
         let loaded = load(weights, &args.overrides, &device)?;
-        // A file that describes itself leaves nothing to be said.
+        // For a file that describes itself, there is nothing to report.
         if !loaded.report.assumed.is_empty() {
             terminal.line(&format!("{}: {}", weights.display(), loaded.report));
         }
@@ -115,7 +124,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     })
 }
 
-/// What the arguments say of an image that cannot be read.
+/// The arguments' treatment of unreadable images.
 fn on_bad_image(args: &InferenceArgs) -> BadImage {
     match args.strict {
         true => BadImage::Fail,
@@ -123,7 +132,7 @@ fn on_bad_image(args: &InferenceArgs) -> BadImage {
     }
 }
 
-/// A network from a file of whatever origin.
+/// Loads a network from a file of any origin.
 fn load(
     weights: &Path,
     args: &OverrideArgs,
@@ -132,7 +141,7 @@ fn load(
     Ok(weights::load_model(weights, overrides(args)?, device)?)
 }
 
-/// What the arguments say of a file.
+/// The overrides from the arguments.
 fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     let classes = args.classes.as_deref().map(Classes::read).transpose()?;
     Ok(Overrides {
@@ -146,10 +155,10 @@ fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     })
 }
 
-/// What is said of weights whose classes have no names but the numbers of their outputs.
-const NUMBERED: &str = "the weights name no classes, which are numbered by their outputs, from 0; --classes FILE names them";
+/// The message about weights without class names.
+const NUMBERED: &str = "the weights name no classes; classes are numbered by output, from 0; --classes FILE names them";
 
-/// Results go to stdout; an error there reaches `main`, which knows a broken pipe.
+/// Results go to stdout; write errors reach `main`, which recognises a broken pipe.
 fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::new(io::stdout().lock())
 }

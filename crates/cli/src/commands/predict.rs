@@ -19,7 +19,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
         terminal.line(super::NUMBERED);
     }
     std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+        .with_context(|| format!("cannot create the folder {}", args.out.display()))?;
     files::sweep(&args.out).with_context(|| format!("cannot list {}", args.out.display()))?;
     let path = args.out.join("predictions.csv");
     let mut file = PredictionsFile::create(&path, &classifier.metadata().class_names)?;
@@ -36,7 +36,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     Ok(())
 }
 
-/// Every image below the inputs. Several inputs put themselves in front of the ids, so that equal names stay apart.
+/// Every image below the inputs. With several inputs, ids begin with the input, so that equal names stay distinct.
 fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut images = Vec::new();
     for input in inputs {
@@ -50,7 +50,7 @@ fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(Stri
 }
 
 fn prefixed(input: &Path, path: &Path, id: String) -> String {
-    // A file's id is its name, which already ends its path.
+    // A file's id is its name, which is already the end of its path.
     if input == path {
         return input.display().to_string();
     }

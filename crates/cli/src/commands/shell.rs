@@ -1,4 +1,4 @@
-//! What a shell and `man` want to know of the command line; made from its definition.
+//! Shell completions and man pages, generated from the definition of the command line.
 
 use std::fs;
 use std::io::Write;

@@ -1,39 +1,36 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Evaluation, InferenceOptions, MetricsFile, Outcome, RunConfig, Splits};
+use trainer::{Evaluation, Listed, MetricsFile, Outcome, RunConfig, Splits, Survey};
 
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
 use crate::terminal::{Run, Terminal, Work};
-use crate::{layers, prepare};
+use crate::{photos, prepare, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
-    let mut config = layers::load(args.run.config.as_deref(), &args.run.set)?;
-    super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
-    let is_sample = prepare::images(&mut config, terminal)?;
-    let splits = Splits::open(&config)?;
-    // What is wrong with the test images should not show only when training is over.
-    let test = splits.test(&config)?;
-    let outcome = super::in_run_dir(&args.run, config.data.source.name(), |run| {
+    let Prepared {
+        config,
+        splits,
+        name,
+        is_sample,
+    } = prepared(args, terminal)?;
+    let outcome = super::in_run_dir(&args.run, &name, |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
         Ok(interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?)
     })?;
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
-            None => "no epoch was completed, so that there are no weights".to_owned(),
+            None => "no epoch was completed, so there are no weights".to_owned(),
         });
         return Ok(Done::Interrupted);
     }
-    if let Some(test) = test {
-        let result = evaluate(&config, &outcome, &test, terminal);
-        print_result(&outcome, result.as_ref().ok())?;
-        result?;
-    } else {
-        print_result(&outcome, None)?;
+    let result = evaluate(&config, &splits, &outcome, terminal);
+    print_result(&outcome, result.as_ref().ok().and_then(Option::as_ref))?;
+    if result?.is_none() {
         let root = config.data.root();
         terminal.line(&format!("no test split in {}", root.display()));
     }
@@ -43,29 +40,68 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     Ok(Done::Completed)
 }
 
-fn evaluate(
-    config: &RunConfig,
-    outcome: &Outcome,
-    test: &Path,
-    terminal: &Terminal,
-) -> trainer::Result<Evaluation> {
-    // As `evaluate` looks for it.
-    let name = test.file_stem().and_then(|stem| stem.to_str());
-    let name = name.unwrap_or(mnist_data::TEST);
-    let options = InferenceOptions {
-        batch_size: config.data.batch_size,
-        workers: config.workers(),
-        on_bad_image: config.data.on_bad_image,
-        bad_image_limit: config.data.bad_image_limit,
-        decode: config.data.decode_options(),
-        disk_cache: config.data.disk_cache(name, config.data.image_size),
-        ..InferenceOptions::default()
-    };
-    let classifier = outcome.classifier()?;
-    trainer::evaluate(&classifier, test, options, &Work::new(terminal))
+/// A run that can begin.
+struct Prepared {
+    config: RunConfig,
+    splits: Splits,
+    /// The name of the run's folder, before its number.
+    name: String,
+    /// Whether the sample digits replace MNIST.
+    is_sample: bool,
 }
 
-/// The weights are told of, whatever became of the test.
+fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
+    let Some(photos) = args.photos.as_ref().or(args.data.as_ref()) else {
+        let mut config = super::configuration(&args.run)?;
+        super::use_threads(config.train.threads())?;
+        let is_sample = prepare::images(&mut config, terminal)?;
+        let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
+        let name = config.data.source.name().to_owned();
+        return Ok(Prepared {
+            config,
+            splits,
+            name,
+            is_sample,
+        });
+    };
+    let (config, images) = photos::configuration(photos, &args.run, args.time_budget, terminal)?;
+    let progress = Work::new(terminal);
+    let splits = images.split(&config, &progress)?;
+    let survey = Survey::of(&splits, &config, &progress)?;
+    survey::show(&survey, &config, terminal);
+    Ok(Prepared {
+        config,
+        splits,
+        name: run_name(photos),
+        is_sample: false,
+    })
+}
+
+/// The name of the photos' folder as that of a run.
+fn run_name(photos: &Path) -> String {
+    let real = std::fs::canonicalize(photos);
+    let real = real.as_deref().unwrap_or(photos);
+    let stem = real
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or_else(|| "photos".to_owned())
+}
+
+fn evaluate(
+    config: &RunConfig,
+    splits: &Splits,
+    outcome: &Outcome,
+    terminal: &Terminal,
+) -> trainer::Result<Option<Evaluation>> {
+    let Some((images, name)) = splits.test() else {
+        return Ok(None);
+    };
+    let classifier = outcome.classifier()?;
+    let options = splits.test_options(config);
+    trainer::evaluate_images(&classifier, images, name, options, &Work::new(terminal)).map(Some)
+}
+
+/// Prints the weights' path even if the test failed.
 fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result<()> {
     let mut out = super::stdout();
     if let Some(test) = test {

@@ -9,7 +9,7 @@ use crate::isa::{Isa, dispatch};
 /// The gradient of the input: `input_gradient` is overwritten.
 ///
 /// # Panics
-/// If a slice is not as long as `geometry` says.
+/// If a slice length does not match `geometry`.
 pub fn backward_input(
     isa: Isa,
     geometry: Geometry,
@@ -34,7 +34,7 @@ pub fn backward_input(
         "input gradient of {geometry:?}"
     );
     if geometry.stride == 1 {
-        // At stride 1 the gradient is the same convolution with the taps in reverse order.
+        // At stride 1 the gradient is the same convolution with the kernel reversed.
         let flipped: Vec<f32> = weights
             .chunks_exact(geometry.channels)
             .rev()
@@ -73,7 +73,8 @@ fn backward_input_row_kernel<const FMA: bool>(
     });
 }
 
-/// The gradient of one input pixel: every output pixel that read it, times the tap it was read with.
+/// The gradient of one input pixel: the sum over the output pixels that read it, each times its
+/// weight.
 #[inline(always)]
 fn gather<const FMA: bool, const L: usize>(
     geometry: Geometry,
@@ -92,7 +93,7 @@ fn gather<const FMA: bool, const L: usize>(
     let (out_height, out_width) = (geometry.out_height(), geometry.out_width());
     let below = in_row + geometry.before(geometry.height);
     let behind = column + geometry.before(geometry.width);
-    // Taps that reach an input position are one stride apart, starting here.
+    // The weights that reach an input pixel are one stride apart, starting here.
     let (first_row, first_column) = (below % stride, behind % stride);
     let mut sum = [0.0; L];
     for tap_row in (first_row..kernel).step_by(stride) {

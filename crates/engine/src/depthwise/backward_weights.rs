@@ -6,14 +6,14 @@ use super::Geometry;
 use super::lanes::{accumulate, for_channel_blocks, load};
 use crate::isa::{Isa, dispatch};
 
-/// Most partial sums a weight gradient is gathered in. Fixed, so that the
-/// result does not depend on the number of threads.
+/// Maximum number of partial sums of a weight gradient. Fixed, so that the result does not depend
+/// on the number of threads.
 const PARTIAL_SUMS: usize = 16;
 
 /// The gradient of the weights: `weight_gradient` is overwritten.
 ///
 /// # Panics
-/// If a slice is not as long as `geometry` says.
+/// If a slice length does not match `geometry`.
 pub fn backward_weights(
     isa: Isa,
     geometry: Geometry,
@@ -78,7 +78,7 @@ fn backward_weights_row_kernel<const FMA: bool>(
     });
 }
 
-/// One row's share of the weight gradient for `L` channels, `TAPS` columns of the kernel at a time.
+/// One row's share of the weight gradient for `L` channels, `TAPS` kernel columns at a time.
 #[inline(always)]
 fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
     geometry: Geometry,

@@ -1,4 +1,4 @@
-//! The convolution itself.
+//! The forward convolution.
 
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::isa::{Isa, dispatch};
 /// `output = conv(input, weights)`; `output` is overwritten.
 ///
 /// # Panics
-/// If a slice is not as long as `geometry` says.
+/// If a slice length does not match `geometry`.
 pub fn forward(isa: Isa, geometry: Geometry, input: &[f32], weights: &[f32], output: &mut [f32]) {
     geometry.assert_kernel();
     assert_eq!(input.len(), geometry.input_len(), "input of {geometry:?}");
@@ -86,7 +86,7 @@ fn forward_block<const FMA: bool, const L: usize>(
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 fn forward_pixels<const FMA: bool, const L: usize, const PIXELS: usize>(
     geometry: Geometry,
     out_row: usize,

@@ -1,8 +1,8 @@
-//! Blocks of channels: as many as a vector register or two hold.
+//! Blocks of channels that fit one or two vector registers.
 
 use crate::isa::multiply_add;
 
-/// Runs `$body` with `$lanes` as a constant over blocks of 16, 8 and 1 channels.
+/// Runs `$body` over blocks of 16, 8 and 1 channels, with `$lanes` as a constant.
 macro_rules! for_channel_blocks {
     ($channels:expr, |$at:ident, $lanes:ident| $body:expr) => {{
         let mut $at = 0;

@@ -1,10 +1,9 @@
 //! Depthwise convolution, channels last: forward and both gradients.
 //!
-//! Images are `[n, h, w, c]`, weights `[k * k, c]` (tap by tap, so that the
-//! channels of one tap lie side by side), an image has
-//! `ceil(size / stride)` outputs along each side. The kernels walk blocks of 16 channels and keep the sums of a few
-//! pixels in registers; what is left of the channels goes in blocks of 8 and 1.
-//! Same numbers as `torch.nn.functional.conv2d(groups=c)` and its gradients.
+//! Images are `[n, h, w, c]`, weights `[k * k, c]`, so that the channels of one kernel position are adjacent. An
+//! image has `ceil(size / stride)` outputs along each axis. The kernels process blocks of 16 channels and keep the
+//! sums of a few pixels in registers; the remaining channels follow in blocks of 8 and 1. Results match
+//! `torch.nn.functional.conv2d(groups=c)` and its gradients.
 
 mod backward_input;
 mod backward_weights;
@@ -26,18 +25,18 @@ pub struct Geometry {
     pub height: usize,
     /// Input columns.
     pub width: usize,
-    /// Channels, the same in and out.
+    /// Channels of input and output.
     pub channels: usize,
     /// Side of the square kernel; odd.
     pub kernel: usize,
     /// Step between output pixels, in input pixels.
     pub stride: usize,
-    /// What lies around the images.
+    /// Padding of the images.
     pub padding: Padding,
 }
 
 impl Geometry {
-    /// Zeros assumed before the first of `len` rows or columns.
+    /// Padding before the first of `len` rows or columns.
     #[inline(always)]
     pub fn before(&self, len: usize) -> usize {
         self.padding.before(len, self.kernel, self.stride)
@@ -53,22 +52,22 @@ impl Geometry {
         self.width.div_ceil(self.stride)
     }
 
-    /// Numbers in the input.
+    /// Elements in the input.
     pub fn input_len(&self) -> usize {
         self.batch * self.height * self.width * self.channels
     }
 
-    /// Numbers in the output.
+    /// Elements in the output.
     pub fn output_len(&self) -> usize {
         self.batch * self.out_height() * self.out_width() * self.channels
     }
 
-    /// Numbers in the weights.
+    /// Elements in the weights.
     pub fn weight_len(&self) -> usize {
         self.kernel * self.kernel * self.channels
     }
 
-    /// The taps `lo..hi` of output position `out` that fall inside `len` input positions.
+    /// The kernel positions `lo..hi` of output `out` that fall inside `len` input positions.
     #[inline(always)]
     pub(super) fn taps(&self, out: usize, len: usize) -> (usize, usize) {
         let (start, before) = (out * self.stride, self.before(len));
@@ -77,7 +76,7 @@ impl Geometry {
         (lo.min(hi), hi)
     }
 
-    /// The output columns whose every tap lies inside the input.
+    /// The output columns with every kernel position inside the input.
     #[inline(always)]
     pub(super) fn interior(&self) -> (usize, usize) {
         let (pad, out) = (self.before(self.width), self.out_width());

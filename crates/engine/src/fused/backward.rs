@@ -40,7 +40,7 @@ impl Fused {
             gradient,
             true,
         );
-        // From here on threads write their parts of it, some of them a phase later.
+        // From here on, threads write their parts of the gradient, some of them one phase later.
         let gradient = Dst::of(gradient);
         let normalise = |norms: &mut [Norm], index: usize, pixels: usize| {
             let count = space.images * pixels;
@@ -71,7 +71,7 @@ impl Fused {
         });
         normalise(&mut norms, *norm, side.pixels());
         let count = layout.blocks.len();
-        // The gradient of the output of the block at hand, in one of two places.
+        // The gradient of the current block's output, in one of two buffers.
         let mut place = 0;
         let mut d_output =
             space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());
@@ -99,7 +99,7 @@ impl Fused {
             let memory = &space.blocks[index];
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             let rows = |pixels: usize| space.images * pixels;
-            // The sums that came with the gradient of this block's output.
+            // The sums that were computed with the gradient of this block's output.
             let (matrix, norm) = &block.project;
             normalise(&mut norms, *norm, after.pixels());
             let mut filtered = Filtered {
@@ -177,12 +177,12 @@ impl Fused {
             }
             d_output = d_input;
         }
-        // Its phases also make the last sums that were left to a next one.
+        // Its phases also finish the partial sums left by the last layer.
         self.stem_backward(&context, space, &mut norms, pixels, d_output, gradient);
         workspace.norms = norms;
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+    #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
     fn depthwise_backward(
         &self,
         context: &Context<'_>,
@@ -210,8 +210,8 @@ impl Fused {
                 unsafe {
                     let row =
                         |x: Planes, pixels: usize| x.plane(plane).row(group.rows(pixels).start);
-                    let taps_gradient = partial.at(channel * taps.taps);
-                    taps_gradient.fill_zero(LANES * taps.taps);
+                    let taps_gradient = partial.at(channel * taps.size);
+                    taps_gradient.fill_zero(LANES * taps.size);
                     let operands = DepthwiseBackward {
                         images: group.images.len(),
                         height: before.height,
@@ -222,7 +222,7 @@ impl Fused {
                         source: row(input.source, before.pixels()).src(),
                         norm: input.norm.map(|norm| norm.affine_at(channel)),
                         activation: input.activation,
-                        taps: space.packed.src().at(taps.packed + channel * taps.taps),
+                        taps: space.packed.src().at(taps.packed + channel * taps.size),
                         d: row(d, after.pixels()).src(),
                         z: row(z, after.pixels()).src(),
                         output_norm: norms[*norm].gradient_at(channel),
@@ -292,13 +292,13 @@ impl Fused {
     }
 }
 
-/// What the projection before block `index` gave, if one comes before it.
+/// The output of the projection before block `index`, if a block comes before.
 fn projected(space: &Workspace, index: usize) -> Option<Planes> {
     let before = index.checked_sub(1)?;
     Some(space.blocks[before].projected.planes())
 }
 
-/// The sums that the normalisation before a block without expansion needs.
+/// The sums for the normalisation before a block without expansion.
 fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, z: Planes) {
     context.each_group(channels, |group, _, sums| {
         let rows = group.rows(pixels);
@@ -310,23 +310,23 @@ fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, 
     });
 }
 
-/// Adds up the groups' gradients of some taps, and brings them into torch's layout.
-fn taps_gradient(space: &Workspace, taps: &super::layout::Taps, gradient: Dst) {
+/// Sums the groups' gradients of some kernel weights, in torch's layout.
+fn taps_gradient(space: &Workspace, taps: &super::layout::KernelWeights, gradient: Dst) {
     let groups = &space.tap_gradients[..space.groups.len()];
-    let length = taps.channels * taps.taps;
-    // SAFETY: the taps lie there; no thread has a part in them.
+    let length = taps.channels * taps.size;
+    // SAFETY: the gradient holds these weights; no thread writes to them.
     let target =
         unsafe { std::slice::from_raw_parts_mut(gradient.pointer(taps.weight, length), length) };
-    for (plane, target) in target.chunks_mut(LANES * taps.taps).enumerate() {
-        for tap in 0..taps.taps {
-            let at = (plane * taps.taps + tap) * LANES;
+    for (plane, target) in target.chunks_mut(LANES * taps.size).enumerate() {
+        for tap in 0..taps.size {
+            let at = (plane * taps.size + tap) * LANES;
             let mut sums = [0.0; LANES];
             for group in groups {
                 for (sum, value) in sums.iter_mut().zip(&group.as_slice()[at..at + LANES]) {
                     *sum += value;
                 }
             }
-            for (target, sum) in target[tap..].iter_mut().step_by(taps.taps).zip(sums) {
+            for (target, sum) in target[tap..].iter_mut().step_by(taps.size).zip(sums) {
                 *target = sum;
             }
         }

@@ -1,5 +1,5 @@
-//! What every phase of a step works with: the team, the batch's division among it, and
-//! each thread's scratch.
+//! Shared state of all phases of a step: the team, the batch's division into groups, and each
+//! thread's scratch memory.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use crate::memory::{Buffer, Dst, Planes, padded};
 use crate::simd::LANES;
 use crate::team::Team;
 
-/// Numbers that a block of rows may take of a core's cache, its operands together.
+/// Cache budget of a block of rows, over all its operands, in values.
 const BLOCK: usize = 80 * 1024;
 
-/// Numbers of a plane from which on activations are stored past the caches. Measured.
+/// Planes of at least this many values are stored past the caches. Measured.
 const STREAM: usize = 640 * 1024;
 
-/// Rows of the blocks that `rows` are cut into, where a row has `channels` numbers in all
-/// operands together: a multiple of every tile's height where it can be.
+/// Block height for `rows` rows. `channels` is the row length of all operands together. A multiple
+/// of every tile's height where possible.
 pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
     let most = (BLOCK / channels / 24 * 24).clamp(48, 192);
     let blocks = rows.div_ceil(most).max(1);
@@ -42,7 +42,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// One of three blocks of `rows` pixels of `channels`, each pixel of `pixel` numbers.
+    /// One of three blocks of `rows` pixels of `channels`, each pixel of `pixel` values.
     pub(super) fn block(
         &mut self,
         index: usize,
@@ -50,7 +50,7 @@ impl Scratch {
         channels: usize,
         pixel: usize,
     ) -> Planes {
-        // An odd number of cache lines apart.
+        // An odd number of cache lines.
         let stride = ((rows * pixel).div_ceil(LANES) | 1) * LANES;
         let length = padded(channels) / LANES * stride;
         Planes {
@@ -68,7 +68,7 @@ impl Scratch {
     pub(super) fn sums(&mut self, channels: usize) -> [Dst; 2] {
         let length = padded(channels);
         let start = at_least(&mut self.sums, 2 * length);
-        // SAFETY: both lie within the buffer.
+        // SAFETY: both are within the buffer.
         unsafe {
             start.fill_zero(2 * length);
             [start, start.at(length)]
@@ -76,7 +76,7 @@ impl Scratch {
     }
 }
 
-/// Room for `length` numbers; what was in it is lost where it grows.
+/// Space for `length` values. Growing loses the contents.
 pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
     match buffer {
         Some(buffer) if buffer.len() >= length => buffer.dst(),
@@ -87,7 +87,7 @@ pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
 /// Adds f32 sums to those in f64, and zeroes them.
 ///
 /// # Safety
-/// Both have at least as many numbers as `sums`.
+/// Both have at least as many values as `sums`.
 pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
     for (from, to) in [(first, &mut sums.first), (second, &mut sums.second)] {
         for (at, sum) in to.iter_mut().enumerate() {
@@ -107,13 +107,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Its rows, where an image has `pixels`.
+    /// Its rows, for images of `pixels` pixels.
     pub(super) fn rows(&self, pixels: usize) -> Range<usize> {
         self.images.start * pixels..self.images.end * pixels
     }
 }
 
-/// Cuts a batch into groups, one for each thread where it is large enough.
+/// Cuts a batch into groups: one for each thread, or one for each image of a smaller batch.
 pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
     let count = threads.min(images).max(1);
     (0..count)
@@ -124,24 +124,24 @@ pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
         .collect()
 }
 
-/// What phases run on.
+/// The environment of the phases.
 pub(super) struct Context<'a> {
     pub(super) isa: Isa,
     pub(super) team: &'a Team,
     pub(super) groups: &'a [Group],
-    /// One a thread.
+    /// One for each thread.
     pub(super) scratch: &'a [Mutex<Scratch>],
-    /// One a group.
+    /// One for each group.
     pub(super) sums: &'a [Mutex<Sums>],
-    /// Gradients of weights of every group but the first, while a layer is under way, and while
-    /// the next one is.
+    /// Weight gradients of every group except the first: one buffer for the current layer, one for
+    /// the previous.
     pub(super) partials: &'a [[Buffer; 2]],
     pub(super) pending: Mutex<Pending>,
     pub(super) weights: StepWeights<'a>,
 }
 
 impl Context<'_> {
-    /// Does something for each group, with zeroed sums over `channels`.
+    /// Runs work for each group, with zeroed sums over `channels`.
     pub(super) fn each_group(
         &self,
         channels: usize,
@@ -162,7 +162,8 @@ impl Context<'_> {
         });
     }
 
-    /// Where a weight gradient gathers `rows` pixels of `channels`, if it does.
+    /// Scratch in which a weight gradient gathers `rows` pixels of `channels`; `None` if it needs
+    /// none.
     pub(super) fn ranks(
         &self,
         scratch: &mut Scratch,
@@ -173,13 +174,13 @@ impl Context<'_> {
         (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
     }
 
-    /// Whether planes are so long that their beginning has left the caches when their end is made.
+    /// Whether planes are so long that their start has left the caches when their end is written.
     pub(super) fn streams(&self, planes: Planes) -> bool {
         planes.stride >= STREAM
     }
 
-    /// Hands `f` both sums of all groups over `channels`, added in the groups' order; the next
-    /// phase begins others.
+    /// Passes `f` both sums of all groups over `channels`, added in the groups' order. The next
+    /// phase starts new sums.
     pub(super) fn with_totals(&self, channels: usize, f: impl FnOnce([&[f64]; 2])) {
         let mut groups = self.sums[..self.groups.len()].iter();
         let Some(mut totals) = groups.next().map(lock) else {
@@ -197,7 +198,7 @@ impl Context<'_> {
         f([&totals.first[..channels], &totals.second[..channels]]);
     }
 
-    /// Where a group's share of the gradient of some weights belongs.
+    /// The buffer for a group's share of a weight gradient.
     pub(super) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
         match group.index.checked_sub(1) {
             None => gradient,
@@ -205,25 +206,25 @@ impl Context<'_> {
         }
     }
 
-    /// Adds the other groups' shares of a gradient of `length` numbers to the first one's: in
-    /// the next phase, on the way, since a phase of its own takes longer than the sums.
+    /// Adds the other groups' shares of a gradient of `length` values to the first one's. The sum
+    /// runs as part of the next phase: a phase of its own would take longer than the sum.
     pub(super) fn add_partials(&self, gradient: Dst, length: usize) {
         if !self.partials.is_empty() {
             let mut pending = lock(&self.pending);
-            // The next phase's shares go where nobody reads.
+            // The next phase writes its shares to the other buffer.
             pending.turn = 1 - pending.turn;
             pending.sum = Some((gradient, length));
         }
     }
 
-    /// One of as many parts of a pending sum as there are groups.
+    /// Computes one part of a pending sum; there are as many parts as groups.
     fn add_part(&self, part: usize, pending: Pending) {
         let Some((target, length)) = pending.sum else {
             return;
         };
         let parts = self.groups.len();
         let range = length * part / parts..length * (part + 1) / parts;
-        // SAFETY: the parts do not overlap, and lie within the gradient.
+        // SAFETY: the parts do not overlap and are within the gradient.
         let sum = unsafe {
             std::slice::from_raw_parts_mut(target.pointer(range.start, range.len()), range.len())
         };
@@ -236,16 +237,16 @@ impl Context<'_> {
     }
 }
 
-/// A sum of the groups' shares of a gradient, left to the next phase.
+/// A sum of the groups' shares of a gradient, deferred to the next phase.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pending {
     sum: Option<(Dst, usize)>,
-    /// Which of two buffers takes the shares of the phase at hand.
+    /// Index of the buffer for the current phase's shares.
     turn: usize,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Scratch and sums mean nothing after a panic: they are written before they are read.
+    // A panic leaves scratch and sums usable: they are written before they are read.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -26,7 +26,7 @@ impl Fused {
         logits: &mut [f32],
     ) {
         let layout = &self.layout;
-        // The norms are written between phases, all else is shared by the phases.
+        // The norms are written between phases; everything else is shared by the phases.
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
         let context = self.context(space, parameters);
@@ -129,7 +129,7 @@ impl Fused {
     }
 }
 
-/// What block `index` (or, after the last, the last convolution) is given.
+/// The input of block `index`, or after the last block, of the last convolution.
 pub(super) fn input<'a>(
     layout: &Layout,
     space: &Workspace,
@@ -148,7 +148,7 @@ pub(super) fn input<'a>(
     }
 }
 
-/// The place of block `index`'s input.
+/// The buffer of block `index`'s input.
 pub(super) fn block_input(space: &Workspace, index: usize) -> Planes {
     match index.checked_sub(1) {
         None => space.stem_output.planes(),
@@ -160,13 +160,13 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
     let target = space.packed.dst();
     let matrices = layout.matrices.len();
     context.team.run(matrices + 1, |task, _| {
-        // SAFETY: every weight has a place of its own.
+        // SAFETY: every weight has its own range.
         unsafe {
             let Some(matrix) = layout.matrices.get(task) else {
                 for taps in &layout.taps {
                     let weights = Src::of(&parameters[taps.weight..]);
                     let target = target.at(taps.packed);
-                    pack_taps(taps.channels, taps.taps, weights, target);
+                    pack_taps(taps.channels, taps.size, weights, target);
                 }
                 return;
             };
@@ -201,7 +201,7 @@ pub(super) fn stem_of(
         stride: layout.stem_stride,
         zeros: side.zeros(layout.padding, 3, layout.stem_stride),
         planes: planes(layout.stem.0.channels),
-        // SAFETY: the taps lie there.
+        // SAFETY: the packed weights hold the stem's at this offset.
         taps: unsafe { space.packed.src().at(layout.stem.0.packed) },
         scratch: scratch.ring(Stem::scratch_length(side.width)),
     }
@@ -221,7 +221,7 @@ fn stem(context: &Context<'_>, layout: &Layout, space: &Workspace, pixels: Pixel
     });
 }
 
-/// What a depthwise convolution reads: the normalised expansion, or the block's input.
+/// Input of a depthwise convolution: the normalised expansion, or the block's input.
 pub(super) struct DepthwiseInput<'a> {
     pub(super) source: Planes,
     pub(super) norm: Option<&'a super::norm::Norm>,
@@ -284,7 +284,7 @@ fn depthwise(
                     taps: space
                         .packed
                         .src()
-                        .at(taps.packed + plane * LANES * taps.taps),
+                        .at(taps.packed + plane * LANES * taps.size),
                     target: target.start,
                     stream: context.streams(target),
                     ring,

@@ -1,5 +1,5 @@
-//! The classifier in training. Its weights are many and its rows (images) are few, so the
-//! team shares the columns, not the rows: no weight is read or summed twice.
+//! The classifier in training. It has many weights and few rows (images), so the team shares the
+//! columns instead of the rows: no weight is read or summed twice.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
 
-/// Planes of a task: whole panels of every instruction set.
+/// Planes of a task: whole panels for every instruction set.
 const TASK_PLANES: usize = 6;
 
-/// Logits, row by row `[images][classes]`, of the pooled features. `dropout` multiplies what
-/// the classifier is given, `[images][features]`.
+/// Logits `[images][classes]` of the pooled features. `dropout`, `[images][features]`, multiplies
+/// the classifier's input.
 pub(super) fn logits(
     context: &Context<'_>,
     layout: &Layout,
@@ -72,7 +72,7 @@ unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
 }
 
 /// `features = f(source, other) * dropout`
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 fn each_feature(
     context: &Context<'_>,
     layout: &Layout,
@@ -86,7 +86,7 @@ fn each_feature(
     let width = layout.classifier.inputs;
     context.team.run(planes(width), |plane, _| {
         let channels = LANES.min(width - plane * LANES);
-        // SAFETY: a task writes its own plane; all have these rows, and may be the same.
+        // SAFETY: a task writes its own plane; all operands have these rows, and may be the same.
         unsafe {
             let (from, other) = (source.plane(plane).src(), other.plane(plane).src());
             let to = features.plane(plane).start;
@@ -102,10 +102,10 @@ fn each_feature(
     });
 }
 
-/// Calls `work` for ranges of planes that together are all of `channels`.
+/// Calls `work` for ranges of planes that together cover `channels`.
 fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>) + Sync) {
     let planes = planes(channels);
-    // One plane more than whole tasks would cut the last panels elsewhere: it goes along.
+    // If one plane remains, the last task takes it; a task of its own would change the panels.
     let tasks = (planes / TASK_PLANES + usize::from(planes % TASK_PLANES > 1)).max(1);
     context.team.run(tasks, |task, _| {
         let end = if task + 1 == tasks {
@@ -117,7 +117,7 @@ fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>
     });
 }
 
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 fn columns(
     context: &Context<'_>,
     isa: Isa,
@@ -156,9 +156,9 @@ fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Pl
     columns(context, matrix.isa, rows, shape, a, weights, bias, c);
 }
 
-/// From the gradient of the logits, `[images][classes]`, to that of the pooled features (where
-/// wanted) and of the head's weights.
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+/// Turns the gradient of the logits, `[images][classes]`, into that of the head's weights and, if
+/// requested, of the pooled features.
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn logits_backward(
     context: &Context<'_>,
     layout: &Layout,
@@ -252,11 +252,12 @@ fn weights(
     d: Planes,
     gradient: &mut [f32],
 ) {
-    // Gets shared out among the tasks, each of which has outputs of its own.
+    // Shared among the tasks; each has its own outputs.
     let gradient = Dst::of(gradient);
     each_range(context, matrix.outputs, |range| {
         let outputs = (range.start * LANES, matrix.outputs.min(range.end * LANES));
-        // SAFETY: a task writes its own outputs' rows and biases, which lie in the gradient.
+        // SAFETY: a task writes the rows and biases of its own outputs, which are within the
+        // gradient.
         unsafe {
             if let Some((bias, _)) = matrix.bias {
                 bias_gradient(d, rows, matrix.outputs, range, gradient.at(bias));

@@ -1,4 +1,4 @@
-//! Where each layer's numbers lie: in the arena, and packed.
+//! Offsets of each layer's values, in the arena and among the packed weights.
 
 use crate::isa::Isa;
 use crate::kernels::{TAPS, Weights, packed_length};
@@ -11,47 +11,48 @@ use crate::table::Table;
 /// A matrix of weights, `[outputs][inputs]` in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix {
-    /// What its products run with: fully connected layers, which are small, in f32.
+    /// The instruction set of its products. Fully connected layers, which are small, use f32.
     pub(super) isa: Isa,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
-    /// Place in the arena.
+    /// Offset in the arena.
     pub(super) weight: usize,
-    /// Places in the arena and, padded, among the packed weights.
+    /// Offsets in the arena and, padded, among the packed weights.
     pub(super) bias: Option<(usize, usize)>,
-    /// Place among the packed weights, for products with inputs.
+    /// Offset among the packed weights for the forward pass.
     pub(super) forward: usize,
-    /// Place among the packed weights, for products with gradients of outputs. In f32 those are
-    /// made with the arena itself, but where they would read beyond its end.
+    /// Offset among the packed weights for the backward pass. `None` in f32: the products read the
+    /// arena itself, unless that would read beyond its end.
     pub(super) backward: Option<usize>,
 }
 
-/// The taps of a depthwise convolution or of the stem, `[channels][taps]` in the arena.
+/// The weights of a depthwise convolution or of the stem, `[channels][size]` in the arena.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taps {
+pub(super) struct KernelWeights {
     pub(super) channels: usize,
-    pub(super) taps: usize,
-    /// Place in the arena.
+    /// Weights per channel.
+    pub(super) size: usize,
+    /// Offset in the arena.
     pub(super) weight: usize,
-    /// Place among the packed weights.
+    /// Offset among the packed weights.
     pub(super) packed: usize,
 }
 
 /// A batch normalisation.
 #[derive(Clone, Debug)]
 pub(super) struct NormPlace {
-    /// Of the convolution before it.
+    /// Name of the convolution before it.
     pub(super) name: String,
     pub(super) channels: usize,
-    /// Places in the arena.
+    /// Offsets in the arena.
     pub(super) weight: usize,
     pub(super) bias: usize,
-    /// Places among the statistics.
+    /// Offsets among the statistics.
     pub(super) mean: usize,
     pub(super) variance: usize,
 }
 
-/// One inverted residual block. The numbers of its norms index [`Layout::norms`].
+/// One inverted residual block. The indices of its norms refer to [`Layout::norms`].
 #[derive(Clone, Debug)]
 pub(super) struct BlockLayout {
     pub(super) kernel: usize,
@@ -62,10 +63,10 @@ pub(super) struct BlockLayout {
     pub(super) expanded: usize,
     pub(super) out_channels: usize,
     pub(super) expand: Option<(Matrix, usize)>,
-    pub(super) depthwise: (Taps, usize),
-    /// Reduce, expand.
+    pub(super) depthwise: (KernelWeights, usize),
+    /// The reducing and the expanding layer.
     pub(super) squeeze: Option<(Matrix, Matrix)>,
-    /// Whether squeeze-excite, where there is one, comes before the activation.
+    /// Whether squeeze-excite, if present, comes before the activation.
     pub(super) squeeze_first: bool,
     pub(super) project: (Matrix, usize),
 }
@@ -73,11 +74,11 @@ pub(super) struct BlockLayout {
 /// All layers.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    pub(super) stem: (Taps, usize),
+    pub(super) stem: (KernelWeights, usize),
     pub(super) stem_stride: usize,
-    /// Of the stem and the depthwise convolutions.
+    /// Padding of the stem and the depthwise convolutions.
     pub(super) padding: Padding,
-    /// After the stem and the last convolution.
+    /// Activation after the stem and the last convolution.
     pub(super) activation: Activation,
     pub(super) blocks: Vec<BlockLayout>,
     pub(super) last: (Matrix, usize),
@@ -86,9 +87,9 @@ pub(super) struct Layout {
     pub(super) norms: Vec<NormPlace>,
     /// Every matrix.
     pub(super) matrices: Vec<Matrix>,
-    /// Every set of taps.
-    pub(super) taps: Vec<Taps>,
-    /// Numbers of all packed weights.
+    /// The weights of every depthwise convolution and of the stem.
+    pub(super) taps: Vec<KernelWeights>,
+    /// Number of packed values.
     pub(super) packed: usize,
 }
 
@@ -145,7 +146,7 @@ impl Layout {
 }
 
 impl Layout {
-    /// The most weights whose gradients are summed over groups at a time.
+    /// The largest number of weights with gradients summed over groups at a time.
     pub(super) fn largest_partial(&self) -> usize {
         let squeezes = self
             .blocks
@@ -158,10 +159,10 @@ impl Layout {
         matrices.chain(pairs).max().unwrap_or(0)
     }
 
-    /// The most numbers of a layer's packed taps.
+    /// The largest number of packed kernel weights of a layer.
     pub(super) fn largest_taps(&self) -> usize {
         let taps = self.taps.iter();
-        taps.map(|taps| padded(taps.channels) * taps.taps)
+        taps.map(|taps| padded(taps.channels) * taps.size)
             .max()
             .unwrap_or(0)
     }
@@ -176,16 +177,16 @@ pub(super) struct StepWeights<'a> {
 
 impl StepWeights<'_> {
     fn packed(&self, place: usize) -> Src {
-        // SAFETY: places come from the layout that the packed weights were made for.
+        // SAFETY: the offsets come from the layout of these packed weights.
         unsafe { self.packed.src().at(place) }
     }
 
-    /// For products with inputs.
+    /// Weights for the forward pass.
     pub(super) fn forward(&self, matrix: &Matrix) -> Weights {
         Weights::Packed(self.packed(matrix.forward))
     }
 
-    /// For products with gradients of outputs.
+    /// Weights for the backward pass.
     pub(super) fn backward(&self, matrix: &Matrix) -> Weights {
         match matrix.backward {
             Some(place) => Weights::Packed(self.packed(place)),
@@ -204,7 +205,7 @@ struct Places<'a> {
     statistics: &'a Table,
     norms: Vec<NormPlace>,
     matrices: Vec<Matrix>,
-    taps: Vec<Taps>,
+    taps: Vec<KernelWeights>,
     packed: usize,
 }
 
@@ -215,7 +216,7 @@ impl Places<'_> {
 
     fn pack(&mut self, length: usize) -> usize {
         let start = self.packed;
-        // Every matrix starts on a cache line.
+        // Every matrix starts at a cache line.
         self.packed += padded(length);
         start
     }
@@ -233,17 +234,17 @@ impl Places<'_> {
         self.norms.len() - 1
     }
 
-    fn taps(&mut self, layer: &ConvNorm) -> (Taps, usize) {
-        let taps = if layer.depthwise {
+    fn taps(&mut self, layer: &ConvNorm) -> (KernelWeights, usize) {
+        let size = if layer.depthwise {
             layer.kernel * layer.kernel
         } else {
             TAPS
         };
-        let taps = Taps {
+        let taps = KernelWeights {
             channels: layer.out_channels,
-            taps,
+            size,
             weight: self.parameter(layer.weight),
-            packed: self.pack(padded(layer.out_channels) * taps),
+            packed: self.pack(padded(layer.out_channels) * size),
         };
         self.taps.push(taps);
         (taps, self.norm(layer))

@@ -1,10 +1,9 @@
 //! The fused engine: a whole network on a CPU, forward and backward.
 //!
-//! Activations lie in planes of 16 channels. The batch is cut into groups of images, one a
-//! thread, and each layer is one phase in which every thread runs its own group:
-//! activations stay in the core that made them. Between phases only the sums of
-//! batch normalisation meet. A normalisation never makes a pass of its own: its sums are
-//! taken where its input is made, and it is applied where its output is read.
+//! Activations are stored in planes of 16 channels. The batch is cut into groups of images, one for each thread.
+//! Each layer is a phase in which every thread runs its own group, so activations stay in their core's cache.
+//! Between phases, threads exchange only the sums of batch normalisation. A normalisation is never a separate
+//! pass: its sums are computed together with its input, and it is applied when its output is read.
 
 mod backward;
 mod context;
@@ -29,20 +28,20 @@ use infer::Memories;
 use layout::{Layout, StepWeights};
 use workspace::{Side, Sides, Workspace};
 
-/// How a [`Fused`] engine runs.
+/// Options of a [`Fused`] engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FusedOptions {
-    /// Threads, the caller's included; by default as many as rayon's current pool has, which
-    /// is one for each processor this process may use unless somebody said otherwise.
+    /// Threads, including the caller's. The default is the size of rayon's current pool, by default one for each
+    /// processor available to this process.
     pub threads: Option<usize>,
-    /// The instruction set; by default the best there is.
+    /// The instruction set; by default the best available.
     pub isa: Option<Isa>,
 }
 
-/// What a forward or backward pass could not do.
+/// Errors of a forward or backward pass.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FusedError {
-    /// A batch normalisation has no variance to normalise by.
+    /// A batch normalisation has only one value per channel, so no variance.
     #[error(
         "{layer}: batch normalisation needs more than one value a channel in training; \
          use a larger batch or larger images"
@@ -51,14 +50,14 @@ pub enum FusedError {
         /// The name of the convolution before it.
         layer: String,
     },
-    /// A buffer does not have the numbers it should.
+    /// A buffer has the wrong length.
     #[error("{what} has {found} numbers, expected {expected}")]
     Length {
-        /// Which one.
+        /// The buffer.
         what: &'static str,
-        /// Its numbers.
+        /// Its length.
         found: usize,
-        /// What they should be.
+        /// The expected length.
         expected: usize,
     },
 }
@@ -68,20 +67,20 @@ pub enum FusedError {
 pub struct Images<'a> {
     /// Their number, at least 1.
     pub count: usize,
-    /// In pixels, at least 1.
+    /// Height in pixels, at least 1.
     pub height: usize,
-    /// In pixels, at least 1.
+    /// Width in pixels, at least 1.
     pub width: usize,
-    /// The pixels themselves.
+    /// The pixels.
     pub pixels: ImagePixels<'a>,
 }
 
-/// The numbers of [`Images`].
+/// The pixel values of [`Images`].
 #[derive(Clone, Copy)]
 pub enum ImagePixels<'a> {
-    /// Normalised.
+    /// Normalised values.
     F32(&'a [f32]),
-    /// Bytes, and what each of them stands for in each colour.
+    /// Bytes, and for each colour the value of each byte.
     U8(&'a [u8], &'a [[f32; 256]; 3]),
 }
 
@@ -121,23 +120,24 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedE
     })
 }
 
-/// The running statistics of a network, and how a training step moves them.
+/// The running statistics of a network, and their momentum in a training step.
 pub struct RunningStatistics<'a> {
-    /// Means and variances, as the plan's table says.
+    /// Means and variances, in the layout of the plan's table.
     pub values: &'a mut [f32],
-    /// Share of this batch in them; see [`BatchNormSpec::momentum_after`](crate::BatchNormSpec::momentum_after).
+    /// Weight of this batch in them; see
+    /// [`BatchNormSpec::momentum_after`](crate::BatchNormSpec::momentum_after).
     pub momentum: f64,
 }
 
-/// An engine for one network. It keeps its threads, and the memory of its last batches.
+/// An engine for one network. It keeps its threads and the memory of its last batches.
 pub struct Fused {
     plan: Arc<Plan>,
     layout: Layout,
     isa: Isa,
     team: Team,
-    /// Workspaces that no step is using.
+    /// Workspaces not in use by a step.
     idle: Arc<Mutex<Vec<Workspace>>>,
-    /// What inference works in.
+    /// Memory of inference.
     memories: Memories,
 }
 
@@ -150,16 +150,16 @@ impl std::fmt::Debug for Fused {
     }
 }
 
-/// A forward pass that a backward pass may follow.
+/// The state of a forward pass, for the backward pass that may follow.
 pub struct Record {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     workspace: Option<Workspace>,
     idle: Arc<Mutex<Vec<Workspace>>>,
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        // One is kept for the next step; more would be held for nothing.
+        // Keeps one workspace for the next step; more would waste memory.
         let mut idle = lock(&self.idle);
         idle.clear();
         idle.extend(self.workspace.take());
@@ -186,20 +186,19 @@ impl Fused {
         self.isa
     }
 
-    /// Its threads, the caller's included.
+    /// Its number of threads, including the caller's.
     pub fn threads(&self) -> usize {
         self.team.size()
     }
 
     /// The forward pass of a training step, as `model.train()(images)` in torch.
     ///
-    /// Writes the logits, `[n][classes]`, and moves the running `statistics`. `dropout`
-    /// multiplies what the classifier is given, `[n][features]`. Parameters lie as the plan's
-    /// table says.
+    /// Writes the logits `[n][classes]` and updates the running `statistics`. `dropout`, `[n][features]`,
+    /// multiplies the classifier's input. Parameters have the layout of the plan's table.
     ///
     /// # Errors
-    /// If a batch normalisation would see one value a channel, or a buffer has another
-    /// length. Nothing has changed then.
+    /// If a batch normalisation would have one value per channel, or a buffer has the wrong length. Nothing has
+    /// changed then.
     pub fn forward(
         &self,
         parameters: &[f32],
@@ -234,12 +233,11 @@ impl Fused {
         })
     }
 
-    /// The backward pass: from the gradient of the logits to that of every parameter,
-    /// which overwrites `gradient`. `parameters`, `images` and `dropout` are those of the forward
-    /// pass.
+    /// The backward pass. It turns the gradient of the logits into that of every parameter and overwrites
+    /// `gradient`. `parameters`, `images` and `dropout` are those of the forward pass.
     ///
     /// # Errors
-    /// If a buffer has another length than it should.
+    /// If a buffer has the wrong length.
     pub fn backward(
         &self,
         mut record: Record,
@@ -272,7 +270,7 @@ impl Fused {
         Ok(())
     }
 
-    /// A workspace of the images' shape: an idle one, or a new one.
+    /// A workspace for the images' shape, idle or new.
     fn workspace(&self, images: &Images<'_>) -> Workspace {
         let mut idle = lock(&self.idle);
         let fits = |w: &Workspace| w.fits(images.count, images.side());
@@ -304,7 +302,7 @@ impl Fused {
         }
     }
 
-    /// That every batch normalisation sees more than one value a channel.
+    /// Checks that every batch normalisation has more than one value per channel.
     fn check_counts(&self, images: &Images<'_>) -> Result<(), FusedError> {
         let sides = Sides::new(&self.layout, images.side());
         let blocks = self.layout.blocks.iter().map(|block| block.depthwise.1);

@@ -1,5 +1,5 @@
-//! Batch normalisations within a step. Every phase waits for their few numbers, so they are
-//! made with the vectors there are.
+//! Batch normalisations within a step. They have few values, but every phase waits for them, so the
+//! loops are vectorised.
 
 use super::context::Context;
 use super::layout::NormPlace;
@@ -17,7 +17,7 @@ pub(super) struct Norm {
     c: Vec<f32>,
     mean: Vec<f64>,
     /// `1 / sqrt(variance + epsilon)`
-    inverse_deviation: Vec<f64>,
+    inverse_std: Vec<f64>,
 }
 
 impl Norm {
@@ -30,13 +30,12 @@ impl Norm {
             b: zeros(),
             c: zeros(),
             mean: vec![0.0; channels],
-            inverse_deviation: vec![0.0; channels],
+            inverse_std: vec![0.0; channels],
         }
     }
 
-    /// What to multiply and add, from the statistics of the batch (`count` values a
-    /// channel) in the context's sums. Moves the running statistics as torch does: the
-    /// variance there is the unbiased one.
+    /// Computes scale and shift from the batch's sums in the context (`count` values per channel).
+    /// Updates the running statistics as torch does, with the unbiased variance.
     pub(super) fn forward(
         &mut self,
         context: &Context<'_>,
@@ -48,7 +47,7 @@ impl Norm {
     ) {
         let channels = place.channels;
         let parameters = [place.weight, place.bias].map(|place| &arena[place..][..channels]);
-        // Mean and variance follow each other.
+        // Mean and variance are adjacent.
         let (means, variances) = statistics.split_at_mut(place.variance);
         let running = [
             &mut means[place.mean..][..channels],
@@ -68,8 +67,10 @@ impl Norm {
         });
     }
 
-    /// The gradients of weight and bias, and the coefficients of the input's, from the
-    /// context's sums of the gradient `d` behind the normalisation and of `d * z`.
+    /// Computes the gradients of weight and bias, and the coefficients for the input's gradient.
+    /// Computes the gradients of weight and bias, and the coefficients for the input's gradient,
+    /// from the sums in the context: of the gradient `d` of the normalisation's output, and of
+    /// `d * z`.
     pub(super) fn backward(
         &mut self,
         context: &Context<'_>,
@@ -78,7 +79,7 @@ impl Norm {
         gradient: Dst,
     ) {
         let channels = place.channels;
-        // SAFETY: both lie in the gradient, apart from each other; no thread has a part in them.
+        // SAFETY: the two ranges of the gradient are disjoint, and no thread writes to them.
         let gradients = [place.weight, place.bias].map(|place| unsafe {
             std::slice::from_raw_parts_mut(gradient.pointer(place, channels), channels)
         });
@@ -94,7 +95,7 @@ impl Norm {
         }
     }
 
-    /// Of the plane that starts at `channel`.
+    /// Scale and shift of the plane that starts at `channel`.
     pub(super) fn affine_at(&self, channel: usize) -> Affine {
         Affine {
             scale: Src::of(&self.scale[channel..]),
@@ -106,7 +107,7 @@ impl Norm {
         self.gradient_at(0)
     }
 
-    /// Of the plane that starts at `channel`.
+    /// Coefficients of the plane that starts at `channel`.
     pub(super) fn gradient_at(&self, channel: usize) -> NormBackward {
         NormBackward {
             a: Src::of(&self.a[channel..]),
@@ -145,12 +146,12 @@ fn forward_kernel<const FMA: bool>(
     let (means, variances) = (&mut means[..channels], &mut variances[..channels]);
     let (scales, shifts) = (&mut norm.scale[..channels], &mut norm.shift[..channels]);
     let batch = &mut norm.mean[..channels];
-    let inverses = &mut norm.inverse_deviation[..channels];
+    let inverses = &mut norm.inverse_std[..channels];
     let squares = &squares[..channels];
     for channel in 0..channels {
         let mean = values[channel] * share;
         let difference = squares[channel] * share - mean * mean;
-        // Unlike `max`, this keeps NaN.
+        // Keeps NaN, unlike `max`.
         let variance = if difference < 0.0 { 0.0 } else { difference };
         let inverse = 1.0 / (variance + constants.epsilon).sqrt();
         let scale = f64::from(weights[channel]) * inverse;
@@ -185,7 +186,7 @@ fn backward_kernel<const FMA: bool>(
     let share = 1.0 / count;
     let [weights, biases] = gradients;
     let (weights, biases) = (&mut weights[..channels], &mut biases[..channels]);
-    let (means, inverses) = (&norm.mean[..channels], &norm.inverse_deviation[..channels]);
+    let (means, inverses) = (&norm.mean[..channels], &norm.inverse_std[..channels]);
     let scales = &norm.scale[..channels];
     let (a, b, c) = (
         &mut norm.a[..channels],

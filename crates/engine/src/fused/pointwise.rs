@@ -1,4 +1,4 @@
-//! 1×1 convolutions in training: the products, and what batch normalisation asks for.
+//! 1×1 convolutions in training: the products, and the sums for batch normalisation.
 
 use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
@@ -11,12 +11,12 @@ use crate::kernels::{
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
 
-/// What a block's expansion (or the last convolution) reads: the output of the block before.
+/// Input of a block's expansion or of the last convolution: the output of the block before.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
-    /// It stands there.
+    /// Already computed.
     Ready(Planes),
-    /// It is made on the way, and kept: the normalised projection, plus the residual.
+    /// Computed on the fly and kept: the normalised projection plus the residual.
     Projected {
         z: Planes,
         norm: &'a Norm,
@@ -32,10 +32,10 @@ impl Input<'_> {
         }
     }
 
-    /// Makes `rows` of it.
+    /// Computes `rows` of it.
     ///
     /// # Safety
-    /// The rows must be those of the caller's group.
+    /// The rows must belong to the caller's group.
     pub(super) unsafe fn make(
         &self,
         context: &Context<'_>,
@@ -50,7 +50,7 @@ impl Input<'_> {
         } = *self
         {
             let start = rows.start;
-            // SAFETY: all have these rows, which are the caller's.
+            // SAFETY: all have these rows, which the caller owns.
             unsafe {
                 normalise_rows(
                     context.isa,
@@ -68,7 +68,7 @@ impl Input<'_> {
     }
 }
 
-/// `z = input * weights`, with the sums of the normalisation behind it.
+/// `z = input * weights`, with the sums for the normalisation of `z`.
 pub(super) fn expand(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -129,13 +129,14 @@ unsafe fn multiply(
     unsafe { product(matrix.isa, &operands, &epilogue) }
 }
 
-/// What a projection reads: a normalised, activated and perhaps squeezed convolution.
+/// Input of a projection: a normalised and activated convolution, with squeeze-excite if the block
+/// has it.
 #[derive(Clone, Copy)]
 pub(super) struct Filtered<'a> {
     pub(super) z: Planes,
     pub(super) norm: &'a Norm,
     pub(super) activation: Activation,
-    /// Of squeeze-excite, `[planes][images][16]`.
+    /// Factors of squeeze-excite, `[planes][images][16]`.
     pub(super) factors: Option<Planes>,
     /// Whether squeeze-excite comes before the activation.
     pub(super) squeeze_first: bool,
@@ -143,7 +144,7 @@ pub(super) struct Filtered<'a> {
 }
 
 impl Filtered<'_> {
-    /// Applied before squeeze-excite averages and multiplies.
+    /// The activation before squeeze-excite's average and multiplication.
     pub(super) fn squeezed(&self) -> Activation {
         if self.squeeze_first {
             Activation::Identity
@@ -187,14 +188,14 @@ impl Filtered<'_> {
     }
 }
 
-/// `z = filtered * weights`, with the sums of the normalisation behind it.
+/// `z = filtered * weights`, with the sums for the normalisation of `z`.
 pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'_>, z: Planes) {
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
         for rows in blocks(group.rows(input.pixels), channels) {
             let block = scratch.block(0, rows.len(), matrix.inputs, context.isa.pixel());
-            // SAFETY: as in `expand`; the block is this thread's.
+            // SAFETY: as in `expand`; the block belongs to this thread.
             unsafe {
                 input.make(context, rows.clone(), matrix.inputs, block);
                 let z = z.row(rows.start);
@@ -205,7 +206,8 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     });
 }
 
-/// The gradient behind a layer's normalisation, and what makes the layer's own of it.
+/// The gradient of a layer's normalised output, and the coefficients that turn it into the gradient
+/// of the layer's output.
 #[derive(Clone, Copy)]
 pub(super) struct Behind<'a> {
     pub(super) d: Planes,
@@ -238,18 +240,18 @@ impl Behind<'_> {
     }
 }
 
-/// Where the gradient of a block's input goes.
+/// The target of the gradient of a block's input.
 #[derive(Clone, Copy)]
 pub(super) struct InputGradient {
     pub(super) target: Planes,
-    /// The gradient that came past the block.
+    /// The gradient of the residual connection.
     pub(super) residual: Option<Planes>,
-    /// The projection before, whose normalisation needs sums; zeros otherwise.
+    /// The projection before, if its normalisation needs sums. With `None` the sums are zero.
     pub(super) with: Option<Planes>,
 }
 
-/// The way back through [`expand`].
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+/// The backward pass of [`expand`].
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn expand_backward(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -259,7 +261,7 @@ pub(super) fn expand_backward(
     gradient: Dst,
     input_gradient: &InputGradient,
 ) {
-    // SAFETY: the matrix lies there.
+    // SAFETY: the gradient holds the matrix at this offset.
     let target = unsafe { gradient.at(matrix.weight) };
     let channels = matrix.outputs + matrix.inputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
@@ -270,8 +272,8 @@ pub(super) fn expand_backward(
             let (start, count) = (rows.start, rows.len());
             let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let ranks = context.ranks(scratch, count, matrix.outputs);
-            // SAFETY: tensors and packed weights have the layer's shape; a group writes
-            // its own rows and its own partial gradient; the block is this thread's.
+            // SAFETY: tensors and packed weights have the layer's shape; a group writes its own rows
+            // and its own partial gradient; the block belongs to this thread.
             unsafe {
                 behind.make(context, rows, matrix.outputs, block);
                 weight_gradient(
@@ -312,10 +314,10 @@ pub(super) fn expand_backward(
     context.add_partials(target, matrix.outputs * matrix.inputs);
 }
 
-/// The way back through [`project`]: to the gradient before the activation, with the sums of
-/// the normalisation there. With squeeze-excite only to the gradient behind the
-/// factors (which is before the activation where they are), and to that of the factors in `factors`.
-#[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+/// The backward pass of [`project`]. Without squeeze-excite it computes the gradient before the
+/// activation, with the sums for the normalisation there. With squeeze-excite it stops at the
+/// gradient of the product with the factors, and writes the gradient of the factors to `factors`.
+#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn project_backward(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -325,7 +327,7 @@ pub(super) fn project_backward(
     target: Planes,
     factors: Option<Planes>,
 ) {
-    // SAFETY: the matrix lies there.
+    // SAFETY: the gradient holds the matrix at this offset.
     let place = unsafe { gradient.at(matrix.weight) };
     let channels = 2 * matrix.inputs + matrix.outputs;
     context.each_group(matrix.inputs, |group, scratch, sums| {
@@ -334,7 +336,7 @@ pub(super) fn project_backward(
         let all = group.rows(input.pixels);
         if let Some(factors) = factors {
             for plane in 0..planes(matrix.inputs) {
-                // SAFETY: a group's images are its own.
+                // SAFETY: a group owns its images.
                 unsafe {
                     let start = factors.plane(plane).row(group.images.start).start;
                     start.fill_zero(group.images.len() * crate::simd::LANES);

@@ -1,5 +1,5 @@
-//! Squeeze-excite in training: two small fully connected layers on each image's averages.
-//! A group's images are one block of rows.
+//! Squeeze-excite in training: two small fully connected layers on each image's averages. A group's
+//! images form one block of rows.
 
 use super::context::Context;
 use super::layout::Matrix;
@@ -13,7 +13,7 @@ use crate::memory::{Dst, Planes, planes};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
-/// Averages to factors, for every image.
+/// Computes the factors from the averages, for every image.
 pub(super) fn squeeze(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
@@ -57,7 +57,7 @@ pub(super) unsafe fn linear(
     c: Planes,
     activation: Activation,
 ) {
-    // SAFETY: the matrix and its bias lie there.
+    // SAFETY: the matrix and its bias are stored at these offsets.
     unsafe {
         let operands = Product {
             rows,
@@ -76,10 +76,10 @@ pub(super) unsafe fn linear(
     }
 }
 
-/// Changes every number of `rows` rows by one of `y`.
+/// Updates every value of `rows` rows of `x` from the value of `y`.
 ///
 /// # Safety
-/// The rows of `x` must be the caller's, those of `y` must exist.
+/// The caller must own the rows of `x`; those of `y` must exist.
 unsafe fn each_with(
     x: Planes,
     y: Planes,
@@ -99,25 +99,26 @@ unsafe fn each_with(
 /// `rows` rows of one plane.
 ///
 /// # Safety
-/// Nobody may write them.
+/// No thread may write them.
 unsafe fn slice<'a>(x: Planes, plane: usize, rows: usize) -> &'a [f32] {
     let length = rows * LANES;
     // SAFETY: as promised by the caller.
     unsafe { std::slice::from_raw_parts(x.plane(plane).src().pointer(0, length), length) }
 }
 
-/// The same to be written.
+/// `rows` rows of one plane, mutable.
 ///
 /// # Safety
-/// They must be the caller's.
+/// The caller must own them.
 pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a mut [f32] {
     let length = rows * LANES;
     // SAFETY: as promised by the caller.
     unsafe { std::slice::from_raw_parts_mut(x.plane(plane).start.pointer(0, length), length) }
 }
 
-/// The way back: from the gradients behind and of the factors (in `space.gradient`) to that
-/// of the normalisation's output, in place in `d`, with the sums of the normalisation there.
+/// The backward pass. It turns the gradients of the product with the factors (`d`) and of the
+/// factors (`space.gradient`) into that of the normalisation's output, in place in `d`, with the
+/// sums for that normalisation.
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
@@ -126,15 +127,15 @@ pub(super) fn squeeze_gradient(
     d: Planes,
     gradient: Dst,
 ) {
-    // Both weights and biases follow each other in the arena.
+    // Both weights and biases are adjacent in the arena.
     let end = expand
         .bias
         .map_or(expand.weight, |(bias, _)| bias + expand.outputs);
-    // SAFETY: the weights lie there.
+    // SAFETY: the gradient holds the weights at this offset.
     let place = unsafe { gradient.at(reduce.weight) };
     context.each_group(reduce.inputs, |group, _, sums| {
         let (first, count) = (group.images.start, group.images.len());
-        // SAFETY: as in `squeeze`; the partial gradient is the group's.
+        // SAFETY: as in `squeeze`; the group owns the partial gradient.
         unsafe {
             let partial = context.partial(group, place);
             let at = |offset: usize| partial.at(offset - reduce.weight);
@@ -143,7 +144,7 @@ pub(super) fn squeeze_gradient(
             let factors = space.factors.planes().row(first);
             let wide = space.gradient.planes().row(first);
             let narrow = space.hidden_gradient.planes().row(first);
-            // Hardsigmoid has a slope where it is neither 0 nor 1.
+            // Hardsigmoid has a slope where its value is neither 0 nor 1.
             each_with(wide, factors, expand.outputs, count, |d, factor| {
                 if factor > 0.0 && factor < 1.0 {
                     d / 6.0
@@ -211,7 +212,7 @@ pub(super) unsafe fn linear_backward(
     unsafe { product(matrix.isa, &operands, &Epilogue::NONE) }
 }
 
-/// What the gradient of a fully connected layer's weights is made of.
+/// The operands of the gradient of a fully connected layer's weights.
 struct LinearGradient {
     count: usize,
     a: Planes,
@@ -220,7 +221,7 @@ struct LinearGradient {
 
 impl LinearGradient {
     /// # Safety
-    /// As [`weight_gradient`]; `bias` takes the layer's outputs.
+    /// As [`weight_gradient`]; `bias` has space for the layer's outputs.
     unsafe fn weights(&self, matrix: &Matrix, weights: Dst, bias: Option<Dst>) {
         // SAFETY: as promised by the caller.
         unsafe {
@@ -245,10 +246,10 @@ impl LinearGradient {
     }
 }
 
-/// The sum over the rows of each of `channels`, for a range of their planes.
+/// The sum over the rows for each of `channels`, for a range of their planes.
 ///
 /// # Safety
-/// `d` holds the rows, `bias` takes all channels.
+/// `d` holds the rows; `bias` has space for all channels.
 pub(super) unsafe fn bias_gradient(
     d: Planes,
     rows: usize,

@@ -1,4 +1,4 @@
-//! What a training step keeps from its forward pass for its backward pass.
+//! Activations that a training step keeps from its forward pass for its backward pass.
 
 use std::sync::Mutex;
 
@@ -21,12 +21,12 @@ impl Side {
         self.height * self.width
     }
 
-    /// The zeros before it that a convolution takes it to have.
+    /// The padding that a convolution adds before it.
     pub(super) fn zeros(self, padding: Padding, kernel: usize, stride: usize) -> Zeros {
         padding.zeros((self.height, self.width), kernel, stride)
     }
 
-    /// After a convolution of that stride.
+    /// The size after a convolution with this stride.
     pub(super) fn strided(self, stride: usize) -> Side {
         Side {
             height: self.height.div_ceil(stride),
@@ -39,7 +39,7 @@ impl Side {
 #[derive(Clone, Debug)]
 pub(super) struct Sides {
     pub(super) image: Side,
-    /// What each block is given; the last one is what the last block gives.
+    /// The input size of each block; the last entry is the last block's output size.
     pub(super) blocks: Vec<Side>,
 }
 
@@ -54,7 +54,7 @@ impl Sides {
         Sides { image, blocks }
     }
 
-    /// Of the features that are pooled.
+    /// The size of the last feature map, before pooling.
     pub(super) fn last(&self) -> Side {
         self.blocks[self.blocks.len() - 1]
     }
@@ -66,12 +66,12 @@ pub(super) struct SqueezeSpace {
     /// After ReLU.
     pub(super) hidden: Tensor,
     pub(super) factors: Tensor,
-    /// Gradients, of `factors` and then of `averages`, and of `hidden`.
+    /// Gradient of `factors`, then of `averages`.
     pub(super) gradient: Tensor,
     pub(super) hidden_gradient: Tensor,
 }
 
-/// Activations of one block. `z` are outputs of convolutions, before normalisation.
+/// Activations of one block. `z` is a convolution's output, before normalisation.
 pub(super) struct BlockSpace {
     pub(super) expanded: Option<Tensor>,
     pub(super) filtered: Tensor,
@@ -86,15 +86,15 @@ pub(super) struct HeadSpace {
     pub(super) pooled: Tensor,
     /// Before its activation.
     pub(super) hidden: Option<Tensor>,
-    /// What the classifier is given.
+    /// The classifier's input.
     pub(super) features: Tensor,
     pub(super) logits: Tensor,
-    /// Gradients of the logits, of the hidden layer, of what was pooled.
+    /// Gradients of the logits, of the hidden layer and of the pooled features.
     pub(super) hidden_gradient: Tensor,
     pub(super) pooled_gradient: Tensor,
 }
 
-/// Everything for batches of one shape.
+/// All memory for batches of one shape.
 pub(super) struct Workspace {
     pub(super) images: usize,
     pub(super) sides: Sides,
@@ -109,15 +109,15 @@ pub(super) struct Workspace {
     pub(super) scratch: Vec<Mutex<Scratch>>,
     pub(super) sums: Vec<Mutex<Sums>>,
     pub(super) partials: Vec<[Buffer; 2]>,
-    /// Gradients of taps of every group, while a layer is under way.
+    /// Gradients of kernel weights, one buffer for each group, for the current layer.
     pub(super) tap_gradients: Vec<Buffer>,
-    /// Gradients of expanded activations and of blocks' outputs, in turns.
+    /// Gradients of expanded activations and of blocks' outputs, alternating.
     pub(super) wide: [Tensor; 2],
     pub(super) narrow: [Tensor; 2],
 }
 
 impl Workspace {
-    /// For activations of `pixel` numbers a pixel.
+    /// For activations of `pixel` values per pixel.
     pub(super) fn new(
         layout: &Layout,
         images: usize,

@@ -3,13 +3,13 @@
 use crate::simd::Simd;
 use crate::spec::Activation;
 
-/// The kinds as const generic arguments, so that a loop is compiled for each.
+/// The kinds as const generic arguments, so that the compiler makes a loop for each.
 pub(super) const IDENTITY: u8 = Activation::Identity as u8;
 pub(super) const RELU: u8 = Activation::Relu as u8;
 pub(super) const RELU6: u8 = Activation::Relu6 as u8;
 pub(super) const HARDSWISH: u8 = Activation::Hardswish as u8;
 
-/// Evaluates an expression with `$A` standing for a constant kind.
+/// Evaluates an expression with `$A` as the constant kind.
 macro_rules! for_activation {
     ($activation:expr, $A:ident => $body:expr) => {
         match $activation {
@@ -34,7 +34,7 @@ macro_rules! for_activation {
 }
 pub(super) use for_activation;
 
-/// `min(max(x, 0), most)`. NaN stays NaN, as in torch: the limits are the first operands.
+/// `min(max(x, 0), most)`. NaN stays NaN, as in torch, because the limits are the first operands.
 #[inline(always)]
 pub(super) fn clamp<S: Simd>(s: S, x: S::Vector, most: f32) -> S::Vector {
     s.min(s.splat(most), s.max(s.zero(), x))
@@ -57,7 +57,7 @@ pub(super) fn hardsigmoid<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     clamp(s, gate, 1.0)
 }
 
-/// The gradient `d` of `activate(x)` carried back to `x`.
+/// Turns the gradient `d` of `activate(x)` into that of `x`.
 #[inline(always)]
 pub(super) fn derive<S: Simd, const A: u8>(s: S, x: S::Vector, d: S::Vector) -> S::Vector {
     match A {

@@ -1,10 +1,10 @@
-//! The way back through a depthwise convolution, its input's and its weights' gradient
-//! at once, for one plane of 16 channels, image by image.
+//! The backward pass of a depthwise convolution: the gradients of input and weights together, for
+//! one plane of 16 channels, image by image.
 //!
-//! The gradient of the output is made from what lies behind its batch normalisation row
-//! by row in a ring. For each tile of inputs the same loads of it serve both sums.
-//! Then the activation before the convolution and the sums of the
-//! normalisation before that are done while the tile is in registers.
+//! The gradient of the output is computed row by row in a ring, from that of its batch
+//! normalisation. For each tile of inputs, both sums use the same loads of it. The derivative of
+//! the activation before the convolution, and the sums for the normalisation before that, are
+//! computed while the tile is in registers.
 
 use super::activation::{activate, derive, for_activation};
 use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
@@ -17,15 +17,15 @@ use crate::spec::{Activation, Zeros};
 #[derive(Clone, Copy)]
 pub(crate) struct DepthwiseBackward {
     pub(crate) images: usize,
-    /// Of the input.
+    /// Height of the input.
     pub(crate) height: usize,
-    /// Of the input.
+    /// Width of the input.
     pub(crate) width: usize,
     /// 3 or 5.
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
-    /// Half the kernel; at stride 2, or one less.
+    /// Half the kernel; at stride 2 possibly one less.
     pub(crate) zeros: Zeros,
     /// The convolution's input before `norm` and `activation`, `[images][height][width][16]`.
     pub(crate) source: Src,
@@ -33,26 +33,26 @@ pub(crate) struct DepthwiseBackward {
     pub(crate) activation: Activation,
     /// `[kernel * kernel][16]`
     pub(crate) taps: Src,
-    /// The gradient behind the normalisation of the output; the output's shape.
+    /// The gradient of the normalised output; the output's shape.
     pub(crate) d: Src,
     /// The output.
     pub(crate) z: Src,
-    /// From both to the gradient of the output.
+    /// Coefficients that turn `d` and `z` into the gradient of the output.
     pub(crate) output_norm: NormBackward,
     /// Added to the gradient of the input; the input's shape.
     pub(crate) residual: Option<Src>,
-    /// Gets the gradient of the input before the activation; the input's shape.
+    /// Receives the gradient of the input before the activation; the input's shape.
     pub(crate) target: Dst,
-    /// Whether the target goes past the caches.
+    /// Whether the target is stored past the caches.
     pub(crate) stream: bool,
-    /// `[kernel * kernel][16]`; the taps' gradient is added to what is there.
+    /// `[kernel * kernel][16]`; the gradient of the weights is added to it.
     pub(crate) taps_gradient: Dst,
-    /// Scratch of [`super::ring_length`] numbers.
+    /// Scratch of [`super::ring_length`] values.
     pub(crate) ring: Dst,
 }
 
 entry! {
-    /// Adds to `sums` at channel `at` those that the normalisation of the input needs.
+    /// Adds the sums for the normalisation of the input to `sums` at channel `at`.
     ///
     /// # Safety
     /// See the operands.
@@ -79,9 +79,9 @@ unsafe fn depthwise_backward_kernel<S: Simd>(
     s.settle();
 }
 
-/// A row of the input, and what of the output it meets.
+/// A row of the input, and the output rows that it contributes to.
 struct Row<'a> {
-    /// For each row of taps the output row it leads to, where there is one.
+    /// For each kernel row, the output row that it contributes to, if any.
     gradients: [Option<Src>; 5],
     source: Src,
     residual: Option<Src>,
@@ -89,7 +89,7 @@ struct Row<'a> {
     operands: &'a DepthwiseBackward,
 }
 
-/// `LEFT`: zeros to the left, a constant because it decides which taps meet which columns.
+/// `LEFT` is the left padding. It is a constant because it pairs weights with columns.
 #[inline(always)]
 unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize>(
     s: S,
@@ -132,7 +132,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize
                 target: o.target.at(from),
                 operands: o,
             };
-            // Sums of sums: a row's first, so that rounding does not grow with the image.
+            // Each row has its own sum first, so that rounding does not grow with the image.
             let mut row_totals = [s.zero(); 2];
             if STRIDE == 1 {
                 row_of_tiles::<S, K, LEFT>(s, &row, width, &mut row_totals);
@@ -188,7 +188,7 @@ unsafe fn row_of_tiles<S: Simd, const K: usize, const LEFT: usize>(
     }
 }
 
-/// With stride 2, even and odd columns meet other taps: a tile is of pairs.
+/// With stride 2, even and odd columns use different weights, so a tile consists of pairs.
 #[inline(always)]
 unsafe fn row_of_pairs<S: Simd, const K: usize, const LEFT: usize>(
     s: S,
@@ -247,7 +247,7 @@ unsafe fn tile<
         let Some(gradient) = row.gradients[tap_row] else {
             continue;
         };
-        let taps = Taps {
+        let taps = KernelRow {
             row: tap_row,
             gradient: gradient.at(x * LANES),
             operands: o,
@@ -279,16 +279,16 @@ unsafe fn tile<
     });
 }
 
-/// A row of taps, and the output's row that it meets.
-struct Taps<'a> {
+/// A kernel row, and the output row that it contributes to.
+struct KernelRow<'a> {
     row: usize,
     gradient: Src,
     operands: &'a DepthwiseBackward,
 }
 
-impl Taps<'_> {
-    /// What tap `TAP` of the row adds to the tile's sums and to its own gradient. A constant,
-    /// or the sums would lie in memory: it decides which of them it meets.
+impl KernelRow<'_> {
+    /// Adds the contribution of weight `TAP` of the row to the tile's sums and to its own gradient.
+    /// `TAP` is a constant so that the sums stay in registers.
     #[inline(always)]
     unsafe fn add<
         S: Simd,
@@ -308,8 +308,8 @@ impl Taps<'_> {
         let weight = s.load(self.operands.taps, at);
         let mut weight_gradient = s.load(self.operands.taps_gradient.src(), at);
         for phase in 0..PHASES {
-            // The output column of input column `c` at this tap is
-            // (c + LEFT - TAP) / STRIDE, where that is whole.
+            // The output column of input column `c` for this weight is (c + LEFT - TAP) / STRIDE,
+            // if that is whole.
             let shift = phase + LEFT + STRIDE * MARGIN - TAP;
             if !shift.is_multiple_of(STRIDE) {
                 continue;

@@ -1,9 +1,9 @@
 //! Depthwise convolution of one plane of 16 channels, image by image.
 //!
-//! The input is normalised and activated row by row into a ring of the rows that the
-//! kernel's height needs, with zeros left and right; tiles of up to 8 outputs of a
-//! row stay in registers over all taps. Taps that fall on rows outside the
-//! image are left out, which matters where the image is as small as the kernel.
+//! The input is normalised and activated row by row into a ring of the kernel's height, with zeros
+//! left and right. Tiles of up to 8 outputs of a row stay in registers over all weights. Kernel
+//! rows outside the image are skipped, which saves much time where the image is as small as the
+//! kernel.
 
 use std::ops::Range;
 
@@ -18,9 +18,9 @@ use crate::spec::{Activation, Zeros};
 #[derive(Clone, Copy)]
 pub(crate) struct DepthwiseForward {
     pub(crate) images: usize,
-    /// Of the input.
+    /// Height of the input.
     pub(crate) height: usize,
-    /// Of the input.
+    /// Width of the input.
     pub(crate) width: usize,
     /// 3 or 5.
     pub(crate) kernel: usize,
@@ -37,25 +37,25 @@ pub(crate) struct DepthwiseForward {
     pub(crate) taps: Src,
     /// `[images][ceil(height / stride)][ceil(width / stride)][16]`
     pub(crate) target: Dst,
-    /// Whether the target goes past the caches.
+    /// Whether the target is stored past the caches.
     pub(crate) stream: bool,
-    /// Scratch of [`ring_length`] numbers.
+    /// Scratch of [`ring_length`] values.
     pub(crate) ring: Dst,
 }
 
-/// Rows of a ring: at least the kernel's, and a power of two.
+/// Rows of a ring: a power of two that is at least the kernel's height.
 pub(super) const RING_ROWS: usize = 8;
-/// Zeros on either side of a row, at least half a kernel; on the right also what the last
-/// tile reads beyond the row.
+/// Zeros on either side of a row: at least half a kernel, and on the right also the columns that
+/// the last tile reads beyond the row.
 pub(super) const MARGIN: usize = 2;
 const RIGHT: usize = 10;
 
-/// Numbers from one row of a ring to the next.
+/// Values from one row of a ring to the next.
 pub(super) fn ring_stride(width: usize) -> usize {
     (MARGIN + width + RIGHT) * LANES
 }
 
-/// Numbers of the ring that images of that width need.
+/// Values of the ring for images of this width.
 pub(crate) fn ring_length(width: usize) -> usize {
     RING_ROWS * ring_stride(width)
 }
@@ -95,17 +95,17 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
     s.settle();
 }
 
-/// The input rows that an output row sees.
+/// The input rows of an output row.
 #[derive(Clone)]
 pub(super) struct Seen {
-    /// The kernel's rows of the ring, from the zeros on that it sees to the left.
+    /// The kernel's rows of the ring, from the left padding on.
     inputs: [Src; 5],
-    /// The taps' rows that fall inside the image.
+    /// The kernel rows that fall inside the image.
     tap_rows: Range<usize>,
 }
 
 impl Seen {
-    /// By output row `y`, in the ring of an input of that width and height.
+    /// The rows for output row `y`, in the ring of an input of this width and height.
     #[inline(always)]
     pub(super) unsafe fn new<const K: usize, const STRIDE: usize>(
         ring: Src,
@@ -118,29 +118,29 @@ impl Seen {
         let mut inputs = [Src::none(); 5];
         for tap in tap_rows.clone() {
             let row = (y * STRIDE + tap - zeros.above) % RING_ROWS;
-            // The margin is as wide as half the widest kernel.
+            // The margin is half the widest kernel.
             inputs[tap] = ring.at(row * ring_stride(width) + (MARGIN - zeros.left) * LANES);
         }
         Seen { inputs, tap_rows }
     }
 }
 
-/// A row of outputs of one plane, and where they go.
+/// A row of outputs of one plane, and its target.
 pub(super) struct Row<S: Simd> {
     pub(super) seen: Seen,
-    /// Of the output.
+    /// Columns of the output.
     pub(super) columns: usize,
     pub(super) taps: Src,
     pub(super) bias: S::Vector,
-    /// After the bias.
+    /// The activation after the bias.
     pub(super) activation: Activation,
     pub(super) target: Dst,
-    /// Whether the target goes past the caches.
+    /// Whether the target is stored past the caches.
     pub(super) stream: bool,
 }
 
 impl<S: Simd> Row<S> {
-    /// Makes the row, and adds its outputs and their squares to `totals`.
+    /// Computes the row, and adds its outputs and their squares to `totals`.
     #[inline(always)]
     pub(super) unsafe fn make<const K: usize, const STRIDE: usize>(
         &self,
@@ -194,7 +194,7 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
-            // Sums of sums: a row's first, so that rounding does not grow with the image.
+            // Each row has its own sum first, so that rounding does not grow with the image.
             let mut row_totals = [s.zero(); 2];
             let row = Row::<S> {
                 seen: Seen::new::<K, STRIDE>(o.ring.src(), width, height, y, o.zeros),

@@ -1,7 +1,7 @@
 //! Depthwise convolution of many small images at once.
 //!
-//! A tile is the same pixel of up to eight images, so that it needs neither padding nor
-//! taps that fall outside: of the 25 taps of a 5×5 kernel a 2×2 image sees four.
+//! A tile is the same pixel of up to eight images, so weights outside the image are skipped and no
+//! padding is needed. On a 2×2 image, only four of a 5×5 kernel's 25 weights are used per pixel.
 
 use super::activation::{activate, for_activation};
 use super::entry;
@@ -15,20 +15,20 @@ use crate::spec::{Activation, Zeros};
 pub(crate) struct DepthwiseImages {
     pub(crate) images: usize,
     pub(crate) planes: usize,
-    /// Of the input.
+    /// Height of the input.
     pub(crate) height: usize,
-    /// Of the input.
+    /// Width of the input.
     pub(crate) width: usize,
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
     pub(crate) zeros: Zeros,
-    /// `[images][height][width]` pixels, which may be f32 where activations are not.
+    /// `[images][height][width]` pixels. They may be f32 even if other activations are bf16.
     pub(crate) source: Planes,
     /// `[plane][kernel * kernel][16]`
     pub(crate) taps: Src,
     /// Added to the output of each channel.
     pub(crate) bias: Src,
-    /// After the bias.
+    /// The activation after the bias.
     pub(crate) activation: Activation,
     /// `[images][ceil(height / stride)][ceil(width / stride)]` pixels.
     pub(crate) target: Planes,
@@ -83,7 +83,7 @@ unsafe fn tile<S: Simd, const IMAGES: usize>(
     }
 }
 
-/// `WIDE`: the source is f32, whatever other activations are.
+/// `WIDE`: the source is f32, even if other activations are bf16.
 #[inline(always)]
 unsafe fn tile_of<S: Simd, const IMAGES: usize, const WIDE: bool>(
     s: S,

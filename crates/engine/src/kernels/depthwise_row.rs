@@ -1,6 +1,6 @@
-//! One row of a depthwise convolution, from input rows that lie ready with zeros on
-//! either side. Whoever makes the input writes it straight into a ring of such rows
-//! (see [`Ring`]), so that an expanded activation never leaves the cache.
+//! One row of a depthwise convolution. The input rows are already padded with zeros on either side.
+//! The layer before writes its output straight into a ring of such rows (see [`Ring`]), so that an
+//! expanded activation never leaves the cache.
 
 use super::depthwise_forward::{MARGIN, RING_ROWS, Row, Seen, clear_margins, ring_stride};
 use super::entry;
@@ -21,7 +21,7 @@ impl Ring {
         RING_ROWS * ring_stride(width) + LANES
     }
 
-    /// Numbers of scratch for a ring of `planes` planes.
+    /// Values of scratch for a ring of `planes` planes.
     pub(crate) fn length(planes: usize, width: usize) -> usize {
         planes * Self::stride(width)
     }
@@ -29,7 +29,7 @@ impl Ring {
     /// A ring in `scratch`, its margins zeroed.
     ///
     /// # Safety
-    /// `scratch` must have [`Ring::length`] numbers, and be the caller's.
+    /// `scratch` must have [`Ring::length`] values, and the caller must own it.
     pub(crate) unsafe fn new(scratch: Dst, planes: usize, width: usize) -> Self {
         let stride = Self::stride(width);
         for plane in 0..planes {
@@ -45,10 +45,10 @@ impl Ring {
         }
     }
 
-    /// Where row `y` of the image belongs, in all planes.
+    /// The ring's memory for row `y` of the image, in all planes.
     ///
     /// # Safety
-    /// The ring must still be the caller's.
+    /// The caller must still own the ring.
     pub(crate) unsafe fn row(&self, y: usize) -> Planes {
         let pixels = ring_stride(self.width) / LANES;
         self.planes.row(y % RING_ROWS * pixels + MARGIN)
@@ -59,7 +59,7 @@ impl Ring {
 #[derive(Clone, Copy)]
 pub(crate) struct DepthwiseRow {
     pub(crate) planes: usize,
-    /// Of the input.
+    /// Height of the input.
     pub(crate) height: usize,
     /// 3 or 5.
     pub(crate) kernel: usize,
@@ -67,17 +67,17 @@ pub(crate) struct DepthwiseRow {
     pub(crate) stride: usize,
     /// At most half the kernel.
     pub(crate) zeros: Zeros,
-    /// The output row.
+    /// Index of the output row.
     pub(crate) y: usize,
-    /// The output's width.
+    /// Width of the output.
     pub(crate) columns: usize,
-    /// Holds every input row that the output row sees.
+    /// Holds the input rows for the output row.
     pub(crate) ring: Ring,
     /// `[plane][kernel * kernel][16]`
     pub(crate) taps: Src,
     /// Added to the output of each channel.
     pub(crate) bias: Src,
-    /// After the bias.
+    /// The activation after the bias.
     pub(crate) activation: Activation,
     /// The output row, `columns` pixels.
     pub(crate) target: Planes,
@@ -112,7 +112,7 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(s: S, o: &Depthwi
             target: o.target.plane(plane).start,
             stream: false,
         };
-        // Nobody reads these sums, so none are made.
+        // These sums are not used, and the compiler removes them.
         row.make::<K, STRIDE>(s, &mut [s.zero(); 2]);
     }
 }

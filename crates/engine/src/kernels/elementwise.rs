@@ -1,6 +1,6 @@
-//! Passes over blocks of pixels: batch normalisation with its activation, forward and
-//! backward. They prepare the operands of a matrix product while these are in
-//! the cache, so that no normalised activation is ever stored for its own sake.
+//! Passes over blocks of pixels: batch normalisation with its activation, forward and backward.
+//! They prepare the operands of a matrix product while these are in the cache, so that normalised
+//! activations are never stored separately.
 
 use super::activation::{activate, derive, for_activation};
 use super::image_rows::Images;
@@ -9,7 +9,7 @@ use crate::memory::Planes;
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
-/// Rows that are summed in f32 before they are added in f64.
+/// Rows summed in f32 before the sums are added in f64.
 const SUM_ROWS: usize = 128;
 
 /// Operands of [`activate_rows`].
@@ -25,13 +25,13 @@ pub(crate) struct ActivateRows {
     pub(crate) target: Planes,
 }
 
-/// What squeeze-excite multiplies a block of rows by.
+/// The factors of squeeze-excite for a block of rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Factors {
     /// `[planes][images][16]`
     pub(crate) values: Planes,
     pub(crate) images: Images,
-    /// Before the activation instead of after it.
+    /// Whether they are applied before the activation.
     pub(crate) before_activation: bool,
 }
 
@@ -58,7 +58,7 @@ unsafe fn activate_rows_kernel<S: Simd>(s: S, o: &ActivateRows) {
                 let values = factors.values.plane(plane).src();
                 for (image, rows) in factors.images.spans(o.rows) {
                     let factor = s.load(values, image * LANES);
-                    // Multiplied by 1 a number stays as it is: one loop does for both orders.
+                    // One loop serves both orders: multiplication by 1 changes nothing.
                     let (before, after) = if factors.before_activation {
                         (factor, s.splat(1.0))
                     } else {
@@ -115,10 +115,10 @@ unsafe fn normalise_rows_kernel<S: Simd>(s: S, o: &NormaliseRows) {
 }
 
 entry! {
-    /// Copies rows to where they are f32.
+    /// Copies rows to f32.
     ///
     /// # Safety
-    /// Both are `planes` planes of `rows` pixels, those of `target` of f32.
+    /// Both are `planes` planes of `rows` pixels; those of `target` are f32.
     fn widen_rows(rows: usize, planes: usize, source: Planes, target: Planes) => widen_rows_kernel
 }
 
@@ -176,9 +176,9 @@ unsafe fn combine_kernel<S: Simd>(
 pub(crate) struct ActivationBackward {
     pub(crate) rows: usize,
     pub(crate) planes: usize,
-    /// The gradient behind the activation.
+    /// The gradient after the activation.
     pub(crate) d: Planes,
-    /// What the batch normalisation before the activation was given.
+    /// The input of the batch normalisation before the activation.
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
@@ -186,8 +186,8 @@ pub(crate) struct ActivationBackward {
 }
 
 entry! {
-    /// The gradient before an activation, and what the normalisation before it needs.
-    /// `target` may be `d` itself.
+    /// The gradient before an activation, and the sums for the normalisation before it. `target`
+    /// may be `d` itself.
     ///
     /// # Safety
     /// See the operands; `sums` are as long as the planes.
@@ -218,7 +218,7 @@ unsafe fn activation_backward_kernel<S: Simd>(s: S, o: &ActivationBackward, sums
 }
 
 entry! {
-    /// Adds to `sums` those of `d`, and of `d` times `z`.
+    /// Adds the sums of `d` and of `d * z` to `sums`.
     ///
     /// # Safety
     /// Both are `planes` planes of `rows` pixels; `sums` are as long.

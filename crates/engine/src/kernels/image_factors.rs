@@ -1,5 +1,5 @@
-//! What squeeze-excite and pooling do with finished activations: averages over an image,
-//! and factors for its channels.
+//! Passes of squeeze-excite and pooling over activations: averages over an image, and
+//! multiplication of its channels by factors.
 
 use super::activation::{self, activate, for_activation};
 use super::image_rows::Images;
@@ -9,7 +9,7 @@ use crate::simd::Simd;
 use crate::spec::Activation;
 
 entry! {
-    /// The average over the `pixels` of each of `images` images, to `target`
+    /// Writes the average over the `pixels` of each of `images` images to `target`,
     /// `[planes][images][16]`.
     ///
     /// # Safety
@@ -31,7 +31,7 @@ unsafe fn image_averages_kernel<S: Simd>(
     for plane in 0..planes {
         let (source, target) = (source.plane(plane).src(), target.plane(plane));
         for image in 0..images {
-            // Four sums, so that an addition need not wait for the one before.
+            // Four independent sums, so that no addition waits for the previous one.
             let mut sums = [s.zero(); 4];
             let source = source.at(image * pixels * S::PIXEL);
             let mut row = 0;

@@ -1,4 +1,4 @@
-//! Which image each row of a block belongs to.
+//! Maps the rows of a block to images.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use std::ops::Range;
 pub(crate) struct Images {
     /// The first row of the block, counted over all images.
     pub(crate) first_row: usize,
-    /// Rows (pixels) an image.
+    /// Rows (pixels) per image.
     pub(crate) pixels: usize,
 }
 
 impl Images {
-    /// Each image that the block's `rows` rows touch, with those rows of the block.
+    /// Each image that overlaps the block's `rows` rows, with its range of these rows.
     #[inline(always)]
     pub(crate) fn spans(self, rows: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut start = 0;
@@ -26,8 +26,8 @@ impl Images {
     }
 }
 
-/// The taps along one axis that fall inside an image of `size` pixels with `zeros` before it, for
-/// output `y`.
+/// The kernel positions along one axis that fall inside an image of `size` pixels after `zeros`
+/// pixels of padding, for output `y`.
 #[inline(always)]
 pub(super) fn inside(
     y: usize,

@@ -1,18 +1,17 @@
-//! The loops in which a network spends its time.
+//! The performance-critical loops of a network.
 //!
-//! Every kernel is a generic function over [`Simd`], entered through a function of
-//! the same name that takes an [`Isa`](crate::Isa). All are `unsafe`: operands are raw
-//! places, which must be as long as the kernel's description says and, where
-//! written, nobody else's. They are one unsafe operation each, so their bodies are
-//! not cut into blocks.
+//! Every kernel is a generic function over [`Simd`], entered through a function of the same name
+//! that takes an [`Isa`](crate::Isa). All are `unsafe`: operands are raw pointers. They must have
+//! the documented lengths, and the caller must own the written ones. Each kernel counts as one
+//! unsafe operation, so its body has no separate unsafe blocks.
 #![allow(
     unsafe_op_in_unsafe_fn,
     reason = "the contract of a kernel covers its whole body"
 )]
-#![allow(clippy::too_many_arguments, reason = "a kernel's operands are many")]
+#![allow(clippy::too_many_arguments, reason = "a kernel has many operands")]
 #![allow(
     clippy::needless_range_loop,
-    reason = "tiles stay in registers where every index is seen to be a constant"
+    reason = "tiles stay in registers only if every index is a visible constant"
 )]
 
 mod activation;
@@ -64,8 +63,8 @@ macro_rules! entry {
             use crate::isa::Level;
             use crate::simd::Simd;
             match isa.level() {
-                // SAFETY: an `Isa` is only made after the processor reported it; the
-                // operands are as the caller promises.
+                // SAFETY: an `Isa` exists only if the processor reported it; the caller vouches for
+                // the operands.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512Bf16 => {
                     let s = crate::simd::Avx512::<true>::new();
@@ -91,9 +90,9 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
-/// Sums over pixels for each channel, in f64: of what a batch normalisation sees in the
-/// forward pass (values, squares), or needs in the backward pass (gradients, and
-/// their products with the values). Padded to whole planes.
+/// Per-channel sums over pixels, in f64. In the forward pass: of a batch normalisation's input and
+/// its squares. In the backward pass: of the gradients, and of their products with the values.
+/// Padded to whole planes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) first: Vec<f64>,
@@ -108,7 +107,7 @@ impl Sums {
         }
     }
 
-    /// Adds one vector of each at channel `at`.
+    /// Adds one vector to each sum, at channel `at`.
     #[inline(always)]
     fn add<S: Simd>(&mut self, s: S, at: usize, first: S::Vector, second: S::Vector) {
         for (sums, vector) in [(&mut self.first, first), (&mut self.second, second)] {
@@ -122,7 +121,7 @@ impl Sums {
     }
 }
 
-/// Stores a pixel where those of `target` may be f32 though activations are not.
+/// Stores a pixel. `target` may be f32 even if other activations are bf16.
 #[inline(always)]
 unsafe fn put<S: Simd>(s: S, target: Planes, row: usize, value: S::Vector) {
     if S::PIXEL == LANES || target.pixel == S::PIXEL {
@@ -146,8 +145,8 @@ impl Affine {
     }
 }
 
-/// What turns the gradient `d` behind a batch normalisation, and its input `z`, into the
-/// gradient of that input: `a * d + b * z + c`, channel by channel.
+/// The coefficients that turn the gradient `d` of a batch normalisation's output, and its input
+/// `z`, into the gradient of that input: `a * d + b * z + c`, channel by channel.
 #[derive(Clone, Copy)]
 pub(crate) struct NormBackward {
     pub(crate) a: Src,
@@ -166,7 +165,7 @@ impl NormBackward {
     }
 }
 
-/// Those of a [`NormBackward`] for 16 channels.
+/// The coefficients of a [`NormBackward`] for 16 channels.
 #[derive(Clone, Copy)]
 struct Coefficients<S: Simd> {
     a: S::Vector,

@@ -1,24 +1,24 @@
-//! Weights as the matrix products want them.
+//! Weights in the layout of the matrix products.
 //!
-//! From torch's `[outputs][inputs]`: for the forward pass panels over the outputs
-//! (`[inputs][width * 16]` each), for the backward pass panels over the inputs
-//! (`[outputs][width * 16]` each). What lies beyond the last channel is 0.
+//! Torch's `[outputs][inputs]` becomes, for the forward pass, panels over the outputs
+//! (`[inputs][width * 16]` each) and, for the backward pass, panels over the inputs
+//! (`[outputs][width * 16]` each). Channels beyond the last are 0.
 
 use super::entry;
 use super::product::panels;
 use crate::memory::{Dst, Src, padded, planes};
 use crate::simd::{LANES, Simd};
 
-/// Numbers of a packed matrix of that depth; as bf16 it takes about half.
+/// Values of a packed matrix of this depth; in bf16 it uses about half of them.
 pub(crate) fn packed_length(depth: usize, columns: usize) -> usize {
     depth * padded(columns)
 }
 
 entry! {
-    /// Packs `weights` for products with inputs: depth `inputs`, columns `outputs`.
+    /// Packs `weights` for the forward pass: depth `inputs`, columns `outputs`.
     ///
     /// # Safety
-    /// `weights` is `[outputs][inputs]`, `target` as long as [`packed_length`].
+    /// `weights` is `[outputs][inputs]`; `target` has [`packed_length`] values.
     fn pack_outputs(outputs: usize, inputs: usize, weights: Src, target: Dst)
         => pack_outputs_kernel
 }
@@ -58,11 +58,10 @@ unsafe fn pack_outputs_kernel<S: Simd>(
 }
 
 entry! {
-    /// Packs `weights` for products with gradients of outputs: depth `outputs`,
-    /// columns `inputs`.
+    /// Packs `weights` for the backward pass: depth `outputs`, columns `inputs`.
     ///
     /// # Safety
-    /// `weights` is `[outputs][inputs]`, `target` as long as [`packed_length`].
+    /// `weights` is `[outputs][inputs]`; `target` has [`packed_length`] values.
     fn pack_inputs(outputs: usize, inputs: usize, weights: Src, target: Dst) => pack_inputs_kernel
 }
 
@@ -94,10 +93,10 @@ unsafe fn pack_inputs_kernel<S: Simd>(
     }
 }
 
-/// Packs the taps of depthwise kernels, `[channels][taps]`, to `[plane][tap][16]`.
+/// Packs the weights of depthwise kernels, `[channels][taps]`, to `[plane][tap][16]`.
 ///
 /// # Safety
-/// `target` takes `padded(channels) * taps` numbers.
+/// `target` has space for `padded(channels) * taps` values.
 pub(crate) unsafe fn pack_taps(channels: usize, taps: usize, weights: Src, target: Dst) {
     for channel in 0..padded(channels) {
         let at = target.at(channel / LANES * LANES * taps + channel % LANES);

@@ -1,4 +1,4 @@
-//! How the columns of packed weights may be shared out.
+//! Division of packed weights into ranges of columns.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::isa::{Isa, Level};
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 
-/// The panels that `vectors` planes are packed into for `isa`: each is a product of its own.
+/// The panels of `vectors` packed planes for `isa`; each can be a separate product.
 pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]

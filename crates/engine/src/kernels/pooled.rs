@@ -1,4 +1,4 @@
-//! Averages over images, and the way back through squeeze-excite.
+//! Averages over images, and the backward pass of squeeze-excite.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
 entry! {
-    /// The average of `activation(z * scale + shift)` over the `pixels` of each of
-    /// `images` images, to `target` `[planes][images][16]`.
+    /// Writes the average of `activation(z * scale + shift)` over the `pixels` of each of `images`
+    /// images to `target`, `[planes][images][16]`.
     ///
     /// # Safety
     /// `z` holds `images * pixels` rows.
@@ -42,7 +42,7 @@ unsafe fn average_kernel<S: Simd>(
         let (scale, shift) = norm.at(s, plane * LANES);
         let (z, target) = (z.plane(plane).src(), target.plane(plane).start);
         for_activation!(activation, A => for image in 0..images {
-            // Two sums, so that an addition need not wait for the one before.
+            // Two independent sums, so that no addition waits for the previous one.
             let mut sums = [s.zero(); 2];
             let z = z.at(image * pixels * S::PIXEL);
             let mut row = 0;
@@ -63,8 +63,9 @@ unsafe fn average_kernel<S: Simd>(
 }
 
 entry! {
-    /// The way back through [`average`]: from the gradient `d` `[planes][images][16]` of
-    /// the averages to that before the activation, with the sums its normalisation needs.
+    /// The backward pass of [`average`]. It turns the gradient `d` of the averages,
+    /// `[planes][images][16]`, into that before the activation, with the sums for the normalisation
+    /// there.
     ///
     /// # Safety
     /// `z` and `target` hold `images * pixels` rows.
@@ -114,9 +115,9 @@ unsafe fn average_backward_kernel<S: Simd>(
     }
 }
 
-/// The gradient before an activation, for one image's rows of one plane, from that behind it.
-/// Returns its sum, and that of its products with `z`: an image's first, so that rounding
-/// does not grow with the batch.
+/// Turns the gradient after an activation into that before it, for one image's rows of one plane.
+/// Returns its sum and that of its products with `z`. The sums are per image, so that rounding does
+/// not grow with the batch.
 #[inline(always)]
 unsafe fn before_activation<S: Simd, const A: u8>(
     s: S,
@@ -138,8 +139,9 @@ unsafe fn before_activation<S: Simd, const A: u8>(
 }
 
 entry! {
-    /// Adds to the gradient of each image's factors, `[planes][images][16]`, the sum over
-    /// a block of rows of `d` (behind the factors) times the activations before them.
+    /// Adds the sum over a block of rows of `d` times the activations before the factors to the
+    /// gradient of each image's factors, `[planes][images][16]`. `d` is the gradient after the
+    /// multiplication.
     ///
     /// # Safety
     /// `d` and `z` hold `rows` rows; the block's images exist in `target`.
@@ -188,9 +190,9 @@ pub(crate) struct FactoredBackward {
     pub(crate) rows: usize,
     pub(crate) planes: usize,
     pub(crate) images: Images,
-    /// The gradient behind the activation, which becomes the one before it.
+    /// The gradient after the activation; overwritten with that before it.
     pub(crate) d: Planes,
-    /// What the normalisation before the factors was given.
+    /// The input of the normalisation before the factors.
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
@@ -199,7 +201,7 @@ pub(crate) struct FactoredBackward {
 }
 
 entry! {
-    /// The way back through an activation that comes after the factors of squeeze-excite,
+    /// The backward pass of an activation that comes after the factors of squeeze-excite,
     /// `activation(factor * (z * scale + shift))`.
     ///
     /// # Safety
@@ -215,7 +217,7 @@ unsafe fn factored_backward_kernel<S: Simd>(s: S, o: &FactoredBackward) {
         let factors = o.factors.plane(plane).src();
         for_activation!(o.activation, A => for (image, rows) in o.images.spans(o.rows) {
             let factor = s.load(factors, image * LANES);
-            // As in the forward pass, so that a number falls on the same side of a kink.
+            // As in the forward pass, so that a value is on the same side of a kink.
             let (scale, shift) = (s.mul(scale, factor), s.mul(shift, factor));
             for row in rows {
                 let y = s.mul_add(s.load_pixel(z, row), scale, shift);
@@ -231,23 +233,23 @@ pub(crate) struct SqueezeBackward {
     pub(crate) images: usize,
     pub(crate) pixels: usize,
     pub(crate) planes: usize,
-    /// The gradient behind the factors.
+    /// The gradient after the multiplication by the factors.
     pub(crate) d: Planes,
-    /// What the normalisation before the activation was given.
+    /// The input of the normalisation before the activation.
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
     /// The factors, `[planes][images][16]`.
     pub(crate) factors: Planes,
-    /// The gradient of the averages that the factors were made from, the same shape.
+    /// The gradient of the averages from which the factors were computed; the same shape.
     pub(crate) averages: Planes,
     /// May be `d` itself.
     pub(crate) target: Planes,
 }
 
 entry! {
-    /// The gradient before the activation that squeeze-excite averages and multiplies,
-    /// with the sums that the normalisation before it needs.
+    /// The backward pass of a normalised activation followed by squeeze-excite: the gradient before
+    /// the activation, with the sums for the normalisation.
     ///
     /// # Safety
     /// See the operands.

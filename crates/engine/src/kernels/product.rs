@@ -1,10 +1,9 @@
-//! Matrix products of activations and packed weights, with what comes before and
-//! after them fused in.
+//! Matrix products of activations and packed weights, with fused prologue and epilogue.
 //!
-//! `c[m][n] = sum_k a[m][k] * b[k][n]` for a block of rows (pixels), `a` and `c` in
-//! planes. `b` is packed into panels of 1 to 3 vectors (see [`super::pack`]), or read as it is. A tile of
-//! `ROWS x WIDTH` vectors stays in registers over the whole depth; then it meets
-//! its bias, activation, addend and statistics before it is stored.
+//! `c[m][n] = sum_k a[m][k] * b[k][n]` for a block of rows (pixels), with `a` and `c` in planes. `b` is
+//! packed into panels of 1 to 3 vectors (see [`super::pack`]), or read unpacked. A tile of `ROWS x WIDTH`
+//! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied
+//! before it is stored.
 
 use super::activation::{activate, derive, for_activation};
 use super::{Affine, entry, put};
@@ -20,28 +19,24 @@ pub(crate) struct Product {
     pub(crate) depth: usize,
     /// Channels of `c`.
     pub(crate) columns: usize,
-    /// What a rank holds beside the last channel is multiplied by 0, so it must be finite.
+    /// Must be finite beyond the last channel of a rank too: those values are multiplied by 0.
     pub(crate) a: Planes,
     pub(crate) b: Weights,
     pub(crate) c: Planes,
 }
 
-/// The right side of a product.
+/// The right factor of a product.
 #[derive(Clone, Copy)]
 pub(crate) enum Weights {
-    /// In panels.
+    /// Packed in panels.
     Packed(Src),
-    /// As they are, in rows of so many numbers; only where a rank is one channel. Up to 15
-    /// numbers behind the last one are read, and show in those channels of `c` that nothing
-    /// reads.
+    /// Unpacked, in rows of this many values; only where a rank is one channel. Up to 15 values beyond
+    /// the last one are read; they affect only unused channels of `c`.
     Rows(Src, usize),
 }
 
 impl Weights {
-    /// Those of the columns from plane `plane` on, which must begin a panel.
-    ///
-    /// # Safety
-    /// There must be such columns.
+    /// The weights of the columns from plane `plane` on, which must start a panel.
     #[inline(always)]
     pub(crate) unsafe fn plane(self, depth: usize, plane: usize) -> Self {
         match self {
@@ -51,22 +46,22 @@ impl Weights {
     }
 }
 
-/// What happens to a tile before it is stored, in this order.
+/// The operations on a tile before it is stored, in this order.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
     /// Added to each channel; padded to whole planes.
     pub(crate) bias: Option<Src>,
     pub(crate) activation: Activation,
-    /// Taken back through: `c` becomes the gradient before it.
+    /// Multiplies by this activation's derivative: `c` becomes the gradient before it.
     pub(crate) before: Option<Before>,
     /// Added pixel by pixel.
     pub(crate) addend: Option<Planes>,
     pub(crate) sums: Option<ProductSums>,
-    /// Whether `c`, whose pixels are then those of other activations, goes past the caches.
+    /// Whether `c` is stored past the caches; its pixels then have the size of other activations.
     pub(crate) stream: bool,
 }
 
-/// An activation that the forward pass applied behind a normalisation of `z`.
+/// An activation that the forward pass applied after a normalisation of `z`.
 #[derive(Clone, Copy)]
 pub(crate) struct Before {
     pub(crate) z: Planes,
@@ -74,12 +69,12 @@ pub(crate) struct Before {
     pub(crate) activation: Activation,
 }
 
-/// Sums over the rows of each channel, added to what is there.
+/// Per-channel sums over the rows, added to the existing values.
 #[derive(Clone, Copy)]
 pub(crate) struct ProductSums {
     pub(crate) first: Dst,
     pub(crate) second: Dst,
-    /// The second sum is of products with these; of squares where there is nothing.
+    /// The second sum is of products with these; without them, of squares.
     pub(crate) with: Option<Planes>,
 }
 
@@ -94,7 +89,7 @@ impl Epilogue {
     };
 }
 
-/// The widths, in vectors, of the panels that `vectors` are cut into.
+/// The widths, in vectors, of the panels of `vectors` vectors.
 #[inline(always)]
 pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, usize)> {
     let widest = (1..=3)
@@ -118,9 +113,8 @@ pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, us
 
 entry! {
     /// # Safety
-    /// `a` holds `rows` pixels of `depth` channels, `c` takes `rows` pixels of
-    /// `columns`, `b` is packed for that depth and number of columns; the epilogue's
-    /// operands have the shape of `c`.
+    /// `a` holds `rows` pixels of `depth` channels, `c` has space for `rows` pixels of `columns`, and `b`
+    /// is packed for that depth and number of columns. The epilogue's operands have the shape of `c`.
     fn product(operands: &Product, epilogue: &Epilogue) => product_kernel
 }
 
@@ -140,7 +134,7 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
         };
         let mut row = 0;
         for block in 1..=blocks {
-            // Blocks of nearly the same height, instead of a small one at the end.
+            // Blocks of nearly equal height, instead of a small one at the end.
             let end = rows * block / blocks;
             tiles[end - row - 1](&Tile {
                 depth,
@@ -166,7 +160,7 @@ struct Tile<'a> {
     plane: usize,
     a: Planes,
     b: Src,
-    /// Numbers from one rank of `b` to the next.
+    /// Values from one rank of `b` to the next.
     pitch: usize,
     c: Planes,
     epilogue: &'a Epilogue,
@@ -196,7 +190,7 @@ impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
 }
 
 unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
-    // Tiles that do not fit this instruction set's registers are never asked for.
+    // Tiles too large for this instruction set's registers are never requested.
     if ROWS <= S::TILE_ROWS[WIDTH - 1] {
         let s = S::new();
         s.vectorize(
@@ -233,7 +227,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         let b = b.at((whole * ranks + k) * pitch);
         steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b, pitch);
     }
-    // The sums live in registers as long as every index of them is a constant.
+    // The sums stay in registers only if every index into them is a constant.
     finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), operands, 0);
     if WIDTH > 1 {
         finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), operands, 1);

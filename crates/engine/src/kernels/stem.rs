@@ -1,8 +1,8 @@
 //! The first convolution: 3×3 over red, green and blue.
 //!
-//! Images are `[height][width][3]`. Three rows at a time are copied (bytes: looked up)
-//! into scratch with a pixel of zeros on either side; every output vector is 27
-//! products of a broadcast number and a vector of taps.
+//! Images are `[height][width][3]`. Three rows at a time are copied into scratch with a pixel of
+//! zeros on either side; bytes are looked up in a table. Every output vector is the sum of 27
+//! products of a broadcast value and a vector of weights.
 
 use super::image_rows::inside;
 use super::{NormBackward, Sums, entry};
@@ -10,24 +10,24 @@ use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::Zeros;
 
-/// Taps of an output channel: `[3][3][3]`, channel, row, column, as torch has them.
+/// Weights of an output channel: `[3][3][3]`, channel, row, column, as in torch.
 pub(crate) const TAPS: usize = 27;
 const COLOURS: usize = 3;
 /// Rows of scratch, a power of two.
 const ROWS: usize = 4;
-/// Pixels of zeros to the right: one of padding, and what the last tile reads beyond.
+/// Pixels of zeros to the right: one of padding, and those that the last tile reads beyond the row.
 const RIGHT: usize = 18;
 
 /// Pixels of images, row by row, `[images][height][width][3]`.
 #[derive(Clone, Copy)]
 pub(crate) enum Pixels<'a> {
     F32(&'a [f32]),
-    /// With what each byte stands for, a table a colour.
+    /// With the value of each byte, one table per colour.
     U8(&'a [u8], &'a [[f32; 256]; 3]),
 }
 
 impl<'a> Pixels<'a> {
-    /// From image `first` on, where an image has `pixels` pixels.
+    /// The pixels from image `first` on, for images of `pixels` pixels.
     pub(crate) fn image(self, first: usize, pixels: usize) -> Pixels<'a> {
         let start = first * pixels * COLOURS;
         match self {
@@ -44,12 +44,12 @@ pub(crate) struct Stem {
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) stride: usize,
-    /// At most one row and one column.
+    /// Padding of at most one row and one column.
     pub(crate) zeros: Zeros,
     pub(crate) planes: usize,
     /// `[plane][27][16]`
     pub(crate) taps: Src,
-    /// Scratch of [`Stem::scratch_length`] numbers.
+    /// Scratch of [`Stem::scratch_length`] values.
     pub(crate) scratch: Dst,
 }
 
@@ -58,7 +58,7 @@ impl Stem {
         (1 + width + RIGHT) * COLOURS
     }
 
-    /// Numbers of scratch for images of that width.
+    /// Values of scratch for images of this width.
     pub(crate) fn scratch_length(width: usize) -> usize {
         ROWS * Self::pitch(width)
     }
@@ -71,7 +71,7 @@ impl Stem {
         self.scratch.at(row % ROWS * Self::pitch(self.width))
     }
 
-    /// What row `tap` of the taps meets of the image for output row `y`, from its first column on.
+    /// The image row that kernel row `tap` reads for output row `y`, from its first column on.
     #[inline(always)]
     unsafe fn tap_row(&self, y: usize, tap: usize) -> Src {
         let row = self.row(y * self.stride + tap - self.zeros.above).src();
@@ -79,8 +79,8 @@ impl Stem {
         row.at((1 - self.zeros.left) * COLOURS)
     }
 
-    /// Copies what output row `y` sees of the image that begins at row `image` of `pixels`;
-    /// `next` is the first row of it that is not there yet.
+    /// Copies the input rows of output row `y`. The image starts at row `image` of `pixels`; `next`
+    /// is its first row not yet copied.
     pub(super) unsafe fn fill_for(
         &self,
         pixels: Pixels<'_>,
@@ -94,7 +94,7 @@ impl Stem {
         }
     }
 
-    /// Copies row `row`, counted over all images, to where row `y` of its image belongs.
+    /// Copies row `row`, counted over all images, to the scratch row of row `y` of its image.
     unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
         let length = self.width * COLOURS;
         let target = self.row(y).pointer(COLOURS, length);
@@ -117,8 +117,8 @@ impl Stem {
 }
 
 entry! {
-    /// The convolution, `z` `[planes][images * rows * columns][16]`; adds the sums of its
-    /// outputs and of their squares.
+    /// The convolution, `z` `[planes][images * rows * columns][16]`. Adds the sums of its outputs
+    /// and of their squares.
     ///
     /// # Safety
     /// See the operands; `pixels` holds all images.
@@ -151,7 +151,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
                 let mut totals = [s.zero(); 2];
                 let mut x = 0;
                 while x < columns {
-                    // The last tile may reach beyond the row: its surplus is not stored.
+                    // The last tile may extend beyond the row; the surplus is not stored.
                     let count = TILE.min(columns - x);
                     let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
                     for (column, &value) in tile.iter().enumerate().take(count) {
@@ -167,7 +167,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
     }
 }
 
-/// Outputs of a row that are made together.
+/// Outputs of a row that are computed together.
 pub(super) const TILE: usize = 8;
 
 #[inline(always)]
@@ -197,11 +197,11 @@ pub(super) unsafe fn forward_tile<S: Simd>(
 }
 
 entry! {
-    /// Adds the gradient of the taps, `[plane][27][16]`, from the gradient `d` behind the
-    /// normalisation of the outputs `z`.
+    /// Adds the gradient of the weights, `[plane][27][16]`. `d` is the gradient of the normalised
+    /// outputs, `z` the outputs.
     ///
     /// # Safety
-    /// See the operands; `d` and `z` are the outputs' shape.
+    /// See the operands; `d` and `z` have the outputs' shape.
     fn stem_backward(
         operands: &Stem,
         pixels: Pixels<'_>,

@@ -11,7 +11,7 @@ use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
 entry! {
-    /// Output rows `rows` of image 0, to `target` (the first of these rows).
+    /// Writes output rows `rows` of image 0 to `target` (starting with the first of them).
     ///
     /// # Safety
     /// See [`Stem`]; `pixels` holds the image, `bias` is padded to whole planes.
@@ -47,7 +47,7 @@ unsafe fn stem_rows_kernel<S: Simd>(
             let target = target.plane(plane).row(index * columns).start;
             let mut x = 0;
             while x < columns {
-                // The last tile may reach beyond the row: its surplus is not stored.
+                // The last tile may extend beyond the row; the surplus is not stored.
                 let count = TILE.min(columns - x);
                 let tile = forward_tile(s, o, y, tap_rows.clone(), x, taps);
                 for_activation!(activation, A => for column in 0..TILE {

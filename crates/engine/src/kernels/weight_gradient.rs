@@ -1,7 +1,7 @@
-//! The gradient of a matrix of weights, in torch's own layout.
+//! The gradient of a weight matrix, in torch's layout.
 //!
-//! `gradient[n][k] (+)= sum_m d[m][n] * a[m][k]`, rows `[outputs][inputs]`. A tile
-//! keeps some outputs by up to three vectors of inputs in registers over all rows `m`.
+//! `gradient[n][k] (+)= sum_m d[m][n] * a[m][k]`, rows `[outputs][inputs]`. A tile of some outputs
+//! by up to three vectors of inputs stays in registers over all rows `m`.
 
 use super::entry;
 use super::product::panels;
@@ -15,24 +15,24 @@ pub(crate) struct WeightGradient {
     pub(crate) rows: usize,
     /// Channels of `a`.
     pub(crate) inputs: usize,
-    /// The range of channels of `d` to work on; its start is a multiple of 16.
+    /// The range of channels of `d`; its start is a multiple of 16.
     pub(crate) outputs: (usize, usize),
     /// Activations.
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
-    /// Scratch for `d` in ranks of pixels: a pixel of f32 for each rank of the rows, in all planes
-    /// of `d`. Must be there where a rank is more than one pixel, else it is not used.
+    /// Scratch for `d` in ranks of pixels: one f32 pixel per rank of rows, in all planes of `d`.
+    /// Required if a rank is more than one pixel, otherwise unused.
     pub(crate) ranks: Option<Planes>,
     /// `[outputs][inputs]`, from output 0 on.
     pub(crate) gradient: Dst,
-    /// Add to what is there.
+    /// Add to the existing values.
     pub(crate) accumulate: bool,
 }
 
 entry! {
     /// # Safety
-    /// `a` and `d` hold `rows` pixels of their channels, `gradient` all numbers.
+    /// `a` and `d` hold `rows` pixels of their channels, `gradient` all values.
     fn weight_gradient(operands: &WeightGradient) => weight_gradient_kernel
 }
 
@@ -43,7 +43,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
     if S::RANK > 1 {
         let Some(target) = operands.ranks else {
             unreachable!(
-                "a weight gradient in ranks of {} has no scratch for them",
+                "a weight gradient in ranks of {} needs scratch for them",
                 S::RANK
             )
         };
@@ -71,7 +71,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
             _ => tile::<S, 8, 3>,
         };
         let first = plane * LANES;
-        // Lanes of the last vector that are inputs.
+        // Used lanes of the last vector.
         let last = (operands.inputs - first - (width - 1) * LANES).min(LANES);
         let mut output = start;
         while output < end {
@@ -95,13 +95,13 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
 
 struct Tile {
     rows: usize,
-    /// As many, or half as many.
+    /// Number of ranks of pixels.
     ranks: usize,
     a: Src,
     stride: usize,
     d: Src,
     gradient: Dst,
-    /// Numbers from one output to the next in `gradient`.
+    /// Values from one output to the next in `gradient`.
     pitch: usize,
     /// Outputs to store.
     count: usize,

@@ -1,4 +1,4 @@
-//! AVX2 with FMA: two registers a vector, 16 of them.
+//! AVX2 with FMA: two of 16 registers per vector.
 
 use std::arch::x86_64::*;
 
@@ -14,8 +14,8 @@ pub(crate) struct Pair(__m256, __m256);
 /// Lanes of one register.
 const HALF: usize = LANES / 2;
 
-// SAFETY of every block below: a value exists only where the processor has AVX2 and
-// FMA (`new`), and pointers are valid as the callers of the unsafe methods promise.
+// SAFETY of every block below: a value exists only if the processor has AVX2 and FMA (`new`), and
+// the callers of the unsafe methods vouch for the pointers.
 impl Simd for Avx2 {
     type Vector = Pair;
     const TILE_ROWS: [usize; 3] = [6, 0, 0];
@@ -123,7 +123,7 @@ impl Simd for Avx2 {
         unsafe {
             let from = source.pointer(offset, count);
             let (low, high) = masks(count);
-            // A masked-out lane is not touched, so the address may lie beyond the end.
+            // A masked-out lane is not accessed, so its address may be beyond the end.
             Pair(
                 _mm256_maskload_ps(from, low),
                 _mm256_maskload_ps(from.wrapping_add(HALF), high),
@@ -142,7 +142,7 @@ impl Simd for Avx2 {
     }
 }
 
-/// Eight by eight.
+/// Transposes eight by eight values.
 #[inline(always)]
 unsafe fn transpose_quarter(mut x: [__m256; HALF]) -> [__m256; HALF] {
     let mut y = x;

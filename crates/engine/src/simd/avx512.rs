@@ -1,5 +1,5 @@
-//! AVX-512: one register a vector, 32 of them. With bf16, activations lie in memory as halves of
-//! f32, and products take them in pairs.
+//! AVX-512: one of 32 registers per vector. With bf16, two activations share an f32 of memory, and products take
+//! them in pairs.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -10,8 +10,8 @@ use crate::memory::{Dst, Src};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const BF16: bool>(());
 
-// SAFETY of every block below: a value exists only where the processor has AVX-512,
-// and where BF16 says so AVX-512-BF16 (`new`), and pointers are valid as the callers of the unsafe methods promise.
+// SAFETY of every block below: a value exists only if the processor has AVX-512 and, if `BF16`, AVX-512 BF16
+// (`new`), and the callers of the unsafe methods vouch for the pointers.
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
     const PIXEL: usize = if BF16 { LANES / 2 } else { LANES };
@@ -211,7 +211,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 }
 
-/// From two times 16 halves to 16 pairs.
+/// Interleaves two times 16 halves into 16 pairs.
 #[inline(always)]
 unsafe fn interleave(halves: __m512i) -> __m512 {
     const PAIRS: [u16; 32] = {

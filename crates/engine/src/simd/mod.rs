@@ -1,10 +1,9 @@
-//! Sixteen f32 side by side, on each instruction set.
+//! Vectors of sixteen f32, on each instruction set.
 //!
-//! A kernel is one generic function over [`Simd`]; a value of an implementing
-//! type proves that the processor has the instructions, so its methods are
-//! safe to call. Kernels and their helpers must be `#[inline(always)]`, and be
-//! entered through [`Simd::vectorize`], or they are not compiled with the wider
-//! instructions.
+//! A kernel is one generic function over [`Simd`]. A value of an implementing type proves that the
+//! processor has the instructions, so its methods are safe to call. Kernels and their helpers must
+//! be `#[inline(always)]` and entered through [`Simd::vectorize`]; otherwise they are not compiled
+//! with the wider instructions.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -28,15 +27,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// [`LANES`] f32.
     type Vector: Copy;
 
-    /// f32-sized numbers that a pixel of 16 channels takes in memory: as f32 or, half as many, as
-    /// bf16. Arithmetic is in f32 all the same.
+    /// f32-sized memory per pixel of 16 channels: all 16, or half as many for bf16. Arithmetic is
+    /// always f32.
     const PIXEL: usize = LANES;
-    /// Neighbouring channels that one multiplication of a matrix product takes together.
+    /// Adjacent channels that one multiplication of a matrix product combines.
     const RANK: usize = 1;
-    /// Rows of a matrix product's tile that is 1, 2 or 3 vectors wide; what fits in
-    /// the registers beside the operands. 0: too wide.
+    /// Rows of a matrix product's tile of 1, 2 or 3 vectors: as many as fit the registers beside
+    /// the operands. 0: too wide.
     const TILE_ROWS: [usize; 3];
-    /// Rows (1, 2, 4, 8 or 16) of a weight gradient's tile 1, 2 or 3 vectors wide. 0: too wide.
+    /// Rows (1, 2, 4, 8 or 16) of a weight gradient's tile of 1, 2 or 3 vectors. 0: too wide.
     const GRADIENT_ROWS: [usize; 3];
 
     /// # Safety
@@ -51,9 +50,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// `a < b ? a : b`, lane by lane: `b` where one of them is NaN.
+    /// `a < b ? a : b`, lane by lane: `b` if one of them is NaN.
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// `a > b ? a : b`, lane by lane: `b` where one of them is NaN.
+    /// `a > b ? a : b`, lane by lane: `b` if one of them is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a > b ? then : otherwise`, lane by lane.
     fn where_greater(
@@ -95,8 +94,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.store(target, row * LANES, value) }
     }
-    /// [`Simd::store_pixel`] past the caches, for what is not read again before much else is;
-    /// [`Simd::settle`] comes after the last of them. `target` must be aligned to a pixel's size.
+    /// [`Simd::store_pixel`] past the caches, for pixels not read again soon. Call [`Simd::settle`]
+    /// after the last one. `target` must be aligned to a pixel's size.
     ///
     /// # Safety
     /// `target` must have pixel `row`.
@@ -105,16 +104,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.store_pixel(target, row, value) }
     }
-    /// Orders what was streamed before whatever follows.
+    /// Orders streamed stores before later ones.
     #[inline(always)]
     fn settle(self) {}
-    /// What [`Simd::multiply_ranks`] takes of `RANK` vectors, the others being unused.
+    /// Combines `RANK` vectors for [`Simd::multiply_ranks`]; further ones are ignored.
     #[inline(always)]
     fn rank(self, first: Self::Vector, _second: Self::Vector) -> Self::Vector {
         first
     }
-    /// The rank of `RANK` pixels one after the other, of which there are `count`; what is
-    /// missing is 0.
+    /// Loads a rank of `RANK` consecutive pixels. Only `count` exist; the others count as 0.
     ///
     /// # Safety
     /// `source` must have these pixels, from `row` on.

@@ -1,5 +1,4 @@
-//! Plain Rust, which the compiler turns into whatever vectors the build target
-//! promises: SSE2 on x86-64, NEON on aarch64.
+//! Plain Rust, which the compiler vectorises for the build target: SSE2 on x86-64, NEON on aarch64.
 
 use super::{LANES, Simd};
 use crate::isa::multiply_add;

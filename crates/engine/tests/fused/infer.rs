@@ -1,4 +1,4 @@
-//! Inference against the reference, and against itself.
+//! Inference against the reference, and its invariants.
 
 use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
@@ -7,8 +7,8 @@ use crate::{Bytes, Case, Random, assert_close, distance, images, isas, random_sp
 
 /// f32 against f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
-/// What bf16 may be off by: a little, and so many times as much as rounding weights and activations
-/// alone does. Where logits are small differences of large numbers, that is a lot.
+/// Tolerance of bf16: an absolute part, plus a multiple of the error from rounding weights and
+/// activations alone. Logits that are small differences of large values have a large error.
 const BF16_TOLERANCE: (f64, f64) = (1e-2, 4.0);
 
 fn logits(fused: &Fused, folded: &Folded, case: &Case, images: Images<'_>) -> Vec<f32> {
@@ -109,7 +109,7 @@ fn one_pixel() {
     }
 }
 
-/// Wherever an image stands, and whatever stands beside it.
+/// An image's logits do not depend on its position in the batch or on the other images.
 #[test]
 fn an_image_does_not_see_its_batch() {
     let mut random = Random(4);
@@ -139,7 +139,7 @@ fn an_image_does_not_see_its_batch() {
 }
 
 #[test]
-fn bytes_are_what_their_table_says() {
+fn bytes_act_as_their_table_values() {
     let mut random = Random(5);
     let case = Case::new(&random_spec(&mut random), &mut random);
     let shape = (3, 11, 14);
@@ -161,7 +161,7 @@ fn bytes_are_what_their_table_says() {
     }
 }
 
-/// One engine, one network after another, shapes up and down.
+/// One engine runs one network after another, with growing and shrinking shapes.
 #[test]
 fn memory_is_used_again() {
     let mut random = Random(6);
@@ -172,7 +172,7 @@ fn memory_is_used_again() {
     for shape in [(2, 8, 8), (9, 30, 31), (1, 4, 4), (16, 9, 9), (1, 40, 40)] {
         let pixels = random_pixels(&mut random, shape);
         for case in &cases {
-            // Weights of any network run in any engine: they bring their layers along.
+            // Folded weights of any network run in any engine: they include their layers.
             let fresh = case.engine(Isa::best(), 3);
             let folded = fresh.fold(&case.parameters, &case.statistics).unwrap();
             let expected = logits(&fresh, &folded, case, images(shape, &pixels));

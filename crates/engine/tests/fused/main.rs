@@ -1,5 +1,4 @@
-//! The fused engine against a network in double precision, on every instruction set of
-//! this machine.
+//! The fused engine against a network in double precision, on every instruction set of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,7 +25,7 @@ impl Random {
         x ^ (x >> 31)
     }
 
-    /// One of the range.
+    /// A random value of the range.
     pub(crate) fn in_range(&mut self, range: std::ops::RangeInclusive<usize>) -> usize {
         range.start() + (self.bits() % (range.end() - range.start() + 1) as u64) as usize
     }
@@ -101,7 +100,7 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
     }
 }
 
-/// A network with numbers in all its places.
+/// A network with random values for all parameters and statistics.
 pub(crate) struct Case {
     pub(crate) plan: Arc<Plan>,
     pub(crate) parameters: Vec<f32>,
@@ -147,14 +146,14 @@ impl Case {
     }
 }
 
-/// Every instruction set of this processor with `exact`, and its bf16, where it has one, with `near`.
+/// Every instruction set of this processor with `exact`, and its bf16 variant, if any, with `near`.
 pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
     let bf16 = Isa::best().with_bf16().ok().map(|isa| (isa, near));
     let f32 = Isa::available().into_iter().map(|isa| (isa, exact));
     f32.chain(bf16).collect()
 }
 
-/// Bytes, a table of what they stand for, and what they do.
+/// Bytes, a table of their values, and the pixels they stand for.
 pub(crate) struct Bytes {
     pub(crate) bytes: Vec<u8>,
     pub(crate) table: [[f32; 256]; 3],
@@ -162,7 +161,7 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Those of images of a shape `(count, height, width)`.
+    /// Bytes for images of shape `(count, height, width)`.
     pub(crate) fn new(random: &mut Random, (count, height, width): (usize, usize, usize)) -> Self {
         let table: [[f32; 256]; 3] =
             std::array::from_fn(|_| std::array::from_fn(|_| 2.0 * random.number()));
@@ -180,7 +179,7 @@ impl Bytes {
     }
 }
 
-/// Images of a shape `(count, height, width)` from all their pixels.
+/// Images of shape `(count, height, width)` from all their pixels.
 pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f32]) -> Images<'_> {
     Images {
         count,
@@ -190,7 +189,7 @@ pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f3
     }
 }
 
-/// Asserts that the distance is small against the length of the expected vector.
+/// Asserts that the distance is small relative to the length of the expected vector.
 pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let relative = distance(actual.iter().copied().map(f64::from), expected);
@@ -200,7 +199,7 @@ pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, wha
     );
 }
 
-/// How far apart two vectors are, as a share of the second one's length.
+/// The distance of two vectors, relative to the second one's length.
 pub(crate) fn distance(actual: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
     let squares = actual.zip(expected).map(|(a, e)| (a - e).powi(2));
     let length: f64 = expected.iter().map(|e| e.powi(2)).sum();

@@ -1,11 +1,11 @@
-//! NaN is never made a number of, as torch never does.
+//! NaN propagates to the logits, as in torch.
 
 use engine::{Role, RunningStatistics};
 
 use crate::{Case, Random, images, isas, random_spec};
 
-/// Puts NaN into each tensor of random networks, one after the other: every image must get a
-/// logit that is NaN, in inference and in training.
+/// Puts NaN into one tensor of a random network after another. Every image must get a NaN logit, in
+/// inference and in training.
 #[test]
 fn nan_in_any_tensor_reaches_every_image() {
     let mut random = Random(21);
@@ -27,7 +27,7 @@ fn nan_in_any_tensor_reaches_every_image() {
             let plan = case.plan.clone();
             let mut logits = vec![0.0; count * classes];
             for segment in plan.parameters.segments() {
-                // The middle tap of a filter, which is the only one that small maps use.
+                // The centre weight of a kernel, the only one used on small feature maps.
                 let taps: usize = segment.shape.iter().skip(2).product();
                 let at = segment.range.start + taps / 2;
                 let sound = std::mem::replace(&mut case.parameters[at], f32::NAN);

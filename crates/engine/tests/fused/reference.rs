@@ -1,5 +1,5 @@
-//! A whole network in double precision, written from the definition: every layer a plain
-//! loop, channels last. Slow, and meant to be obviously right.
+//! A whole network in double precision, from the definitions: every layer is a plain loop, channels
+//! last. Slow, but easy to verify.
 
 use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
 
@@ -37,11 +37,11 @@ pub(crate) enum Mode {
     Train,
 }
 
-/// What weights and activations are kept as.
+/// Rounding of weights and activations.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Numbers {
     Exact,
-    /// Rounded to bf16, as a matrix product's factors are: how much that alone changes the answers.
+    /// Rounded to bf16, like a matrix product's factors, to measure the effect of that alone.
     Bf16,
 }
 
@@ -53,25 +53,25 @@ impl Numbers {
     }
 }
 
-/// The nearest number with 8 significant bits; of two, the even one.
+/// The nearest number with 8 significant bits, ties to even.
 fn bf16(x: f64) -> f64 {
     let bits = (x as f32).to_bits();
     let up = 0x7FFF + (bits >> 16 & 1);
     f64::from(f32::from_bits((bits + up) & 0xFFFF_0000))
 }
 
-/// What a forward pass gives.
+/// The results of a forward pass.
 pub(crate) struct Output {
     /// `[n][classes]`
     pub(crate) logits: Vec<f64>,
     /// Pooled features, `[n][features]`.
     pub(crate) features: Vec<f64>,
-    /// The statistics' arena after the pass: moved in training, the same in evaluation.
+    /// The statistics' arena after the pass: updated in training, unchanged in evaluation.
     pub(crate) statistics: Vec<f64>,
 }
 
-/// `images` is `[n][height][width][3]`; `dropout`, `[n][inputs of the classifier]`, multiplies
-/// what the classifier is given.
+/// `images` is `[n][height][width][3]`; `dropout`, `[n][inputs of the classifier]`, multiplies the
+/// classifier's input.
 pub(crate) fn forward(
     plan: &Plan,
     parameters: &[f32],
@@ -193,9 +193,9 @@ impl Network<'_> {
                 moved(variances + channel, variance * count / (count - 1.0));
                 (mean, variance)
             };
-            let deviation = (variance + constants.epsilon).sqrt();
+            let std = (variance + constants.epsilon).sqrt();
             for x in x.values.iter_mut().skip(channel).step_by(gamma.len()) {
-                *x = (*x - mean) / deviation * gamma[channel] + beta[channel];
+                *x = (*x - mean) / std * gamma[channel] + beta[channel];
             }
         }
     }
@@ -243,7 +243,7 @@ fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
         Padding::Symmetric => kernel / 2,
         Padding::Same => ((outputs - 1) * stride + kernel).saturating_sub(size) / 2,
     };
-    // The input's place under a tap, where it is inside.
+    // The input index for a kernel position, if it is inside.
     let under = |place: usize, tap: usize, size: usize| {
         (place * stride + tap)
             .checked_sub(before(size, size.div_ceil(stride)))
@@ -277,7 +277,7 @@ fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     output
 }
 
-/// Over each image and channel, `[n][1][1][channels]`.
+/// Averages over each image and channel, `[n][1][1][channels]`.
 fn averages(x: &Map) -> Map {
     let mut result = Map::zeros(x.images, 1, 1, x.channels);
     let pixels = x.height * x.width;

@@ -1,4 +1,5 @@
-//! Training against the reference: logits, running statistics, and the gradient as a slope.
+//! Training against the reference: logits, running statistics, and the gradient's length as a
+//! slope.
 
 use engine::{Fused, ImagePixels, Images, NetworkSpec, RunningStatistics};
 
@@ -52,7 +53,7 @@ impl Batch {
         images(self.shape, &self.pixels)
     }
 
-    /// A training step on `images`: the logits, the moved statistics and the gradient.
+    /// A training step on `images`: the logits, the updated statistics and the gradient.
     fn step(&self, case: &Case, fused: &Fused, images: Images<'_>) -> [Vec<f32>; 3] {
         let parameters = &case.parameters;
         let dropout = Some(self.dropout.as_slice());
@@ -102,7 +103,7 @@ fn check(spec: &NetworkSpec, random: &mut Random) {
     let case = Case::new(spec, random);
     let batch = Batch::new(&case, random);
     let expected = batch.reference(&case, &case.parameters);
-    // How far logits, statistics and the length of the gradient may be off.
+    // Tolerances of the logits, the statistics and the gradient's length.
     for (isa, [logits_off, statistics_off, slope_off]) in isas(F32, BF16) {
         for threads in [1, 2, 5] {
             let what = format!("{isa}, {threads} threads, {:?}, {spec:?}", batch.shape);
@@ -121,8 +122,8 @@ fn check(spec: &NetworkSpec, random: &mut Random) {
     }
 }
 
-/// How the reference's loss climbs along `gradient`: over so short a step that few numbers pass a
-/// kink of an activation on it.
+/// Slope of the reference's loss along `gradient`. The step is so short that few values cross a
+/// kink of an activation.
 fn slope(case: &Case, batch: &Batch, gradient: &[f32]) -> f64 {
     let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
     let step = 1e-4 / length;
@@ -146,9 +147,9 @@ fn a_training_step_is_the_references() {
     }
 }
 
-/// Bit for bit: a byte stands for the very number of its table.
+/// Bit for bit: a byte acts as its table's value.
 #[test]
-fn a_step_on_bytes_is_the_step_on_what_they_stand_for() {
+fn a_step_on_bytes_equals_the_step_on_their_values() {
     let mut random = Random(12);
     for shape in [(3, 33, 33), (5, 9, 14), (4, 16, 16), (2, 31, 10)] {
         let case = Case::new(&random_spec(&mut random), &mut random);

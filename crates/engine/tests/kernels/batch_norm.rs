@@ -54,7 +54,7 @@ fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// `sum(output * gradient)`, whose derivative the backward pass must give.
+/// `sum(output * gradient)`. The backward pass must return its derivative.
 fn objective(activation: Activation, x: &[f64], weight: &[f64], bias: &[f64], by: &[f32]) -> f64 {
     let output = reference(activation, x, weight, bias).output;
     output.iter().zip(by).map(|(o, g)| o * f64::from(*g)).sum()
@@ -78,12 +78,12 @@ fn differences(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
 fn forward_matches_the_reference() {
     for (rows, channels) in [(1, 3), (2, 8), (255, 17), (257, 16), (1000, 40)] {
         for offset in [0.0, 1000.0] {
-            // A mean a thousand deviations from zero must not cost the variance its digits.
+            // A mean of a thousand standard deviations must not cost the variance its precision.
             let x: Vec<f32> = numbers(rows * channels, 1)
                 .iter()
                 .map(|x| x + offset)
                 .collect();
-            // Wide enough to reach both bends of every activation.
+            // Wide enough to reach both kinks of every activation.
             let weight: Vec<f32> = numbers(channels, 2).iter().map(|w| 4.0 * w).collect();
             let bias = numbers(channels, 3);
             for (isa, activation) in Isa::available()

@@ -45,7 +45,7 @@ fn check(g: Geometry) {
         weight_gradient[w] += product(gradient[o], input[i]);
     });
     for isa in Isa::available() {
-        // Filled with what must not survive.
+        // The kernel must overwrite every NaN.
         let mut actual = vec![f32::NAN; g.output_len()];
         forward(isa, g, &input, &weights, &mut actual);
         assert_close(&actual, &output, 1e-6, &format!("{isa} forward {g:?}"));

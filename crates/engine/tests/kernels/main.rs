@@ -20,7 +20,7 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-/// Asserts that the distance is small against the length of the expected vector.
+/// Asserts that the distance is small relative to the length of the expected vector.
 fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let square = |x: f64| x * x;

@@ -1,12 +1,11 @@
-//! Drawn photographs: as costly to decode as real ones, and nobody's.
+//! Drawn photographs: as costly to decode as real ones, and free of copyright.
 
 use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 
 pub(crate) const WIDTH: usize = 500;
 pub(crate) const HEIGHT: usize = 375;
 
-/// Photograph `index` as a JPEG file of about 50 kB, as cameras write it: 4:2:0,
-/// quality 90.
+/// Photograph `index` as a JPEG file of about 50 kB, like a camera's: 4:2:0, quality 90.
 pub(crate) fn jpeg(index: usize) -> Result<Vec<u8>, EncodingError> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 90);
@@ -15,8 +14,8 @@ pub(crate) fn jpeg(index: usize) -> Result<Vec<u8>, EncodingError> {
     Ok(file)
 }
 
-/// `[HEIGHT, WIDTH, 3]` of what a photograph has: large shapes, smaller ones
-/// upon them with the less contrast the smaller they are, and a grain.
+/// `[HEIGHT, WIDTH, 3]`, like a photograph: large shapes, smaller ones on top with less contrast
+/// the smaller they are, and noise.
 pub(crate) fn pixels(index: usize) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(WIDTH * HEIGHT * 3);
     for y in 0..HEIGHT {
@@ -66,7 +65,7 @@ fn noise(x: f32, y: f32, seed: u32) -> f32 {
     )
 }
 
-/// A number between -1 and 1 that looks random.
+/// A pseudo-random number between -1 and 1.
 fn corner(x: u32, y: u32, seed: u32) -> f32 {
     let mut hash =
         x.wrapping_mul(0x9E37_79B1) ^ y.wrapping_mul(0x85EB_CA77) ^ seed.wrapping_mul(0xC2B2_AE3D);

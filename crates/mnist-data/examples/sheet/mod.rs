@@ -1,18 +1,19 @@
-//! A sheet of images as augmentation makes them, for the example that writes it and the test that measures it.
+//! A sheet of augmented images, for the example that writes it and the test that measures it.
 
 use std::error::Error;
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, Loader, LoaderOptions, Sample};
 
-/// Images at most, chosen from all: a row each.
+/// The most images, chosen from all: one per row.
 pub(crate) const ROWS: usize = 10;
-/// Columns besides the first one, which shows images as they are.
+/// Columns besides the first one, which shows unchanged images.
 pub(crate) const EPOCHS: u64 = 11;
 /// Pixels between images.
 pub(crate) const GAP: u32 = 2;
 
-/// Draws images of `size` × `size` pixels as they are, and beside each what epochs make of it.
+/// Draws images of `size` × `size` pixels: unchanged, and beside each its versions in several
+/// epochs.
 pub(crate) fn draw(
     samples: Vec<Sample>,
     augment: AugmentConfig,

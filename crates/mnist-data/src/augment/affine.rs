@@ -10,13 +10,13 @@ use crate::error::Result;
 /// A random affine map about the middle of the image, bilinear:
 /// `torchvision.transforms.v2.RandomAffine`.
 ///
-/// What lies outside of the image has the shade `fill`; a pixel on the border is a blend of both.
-/// Shifts are not rounded to whole pixels, as torchvision's are: of a digit of 32 pixels that would leave
-/// three places a side.
+/// Pixels outside of the image have the shade `fill`; a pixel on the border is a blend of both. Shifts
+/// are not rounded to whole pixels, unlike torchvision's: rounding would leave a digit of 32 pixels only
+/// three positions per side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AffineConfig {
-    /// Rotation is between minus and plus so many degrees, 0 to 180.
+    /// Rotation is between minus and plus this many degrees, 0 to 180.
     pub degrees: f64,
     /// The largest shift to either side, as shares of width and height, each 0 to 1.
     pub translate: [f64; 2],
@@ -24,12 +24,12 @@ pub struct AffineConfig {
     pub scale: [f64; 2],
     /// The largest shear to either side along x and along y, in degrees, each 0 to 60.
     pub shear: [f64; 2],
-    /// The shade of what lies outside.
+    /// The shade outside of the image.
     pub fill: u8,
 }
 
 impl Default for AffineConfig {
-    /// ±10°, shifts of ±5 %, scales of ±8 %, no shear, black outside: what a digit stands.
+    /// ±10°, shifts of ±5 %, scales of ±8 %, no shear, black outside: suitable for digits.
     fn default() -> Self {
         Self {
             degrees: 10.0,
@@ -65,7 +65,7 @@ impl AffineConfig {
         )
     }
 
-    /// How one image of this size is moved.
+    /// Draws the map of one image of this size.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> AffineParameters {
         let angle = around_zero(rng, self.degrees);
         let translate = [
@@ -94,7 +94,7 @@ pub(crate) struct AffineParameters {
     pub(crate) scale: f64,
     /// Degrees, along x and along y.
     pub(crate) shear: [f64; 2],
-    /// What stays in place but for the shift, in pixels from the middle.
+    /// The fixed point, apart from the shift, in pixels from the middle.
     pub(crate) center: [f64; 2],
 }
 
@@ -108,8 +108,8 @@ impl AffineParameters {
     };
 }
 
-/// Where a pixel of the output comes from: `x' = x[0]·x + x[1]·y + x[2]`, and `y'` likewise, in pixels from
-/// the middle of the image to the right and down.
+/// The source of an output pixel: `x' = x[0]·x + x[1]·y + x[2]`, and `y'` likewise, in pixels from the
+/// middle of the image to the right and down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct InverseAffine {
     pub(crate) x: [f64; 3],
@@ -150,7 +150,7 @@ impl InverseAffine {
         }
     }
 
-    /// Where `[x, y]` comes from.
+    /// The source of `[x, y]`.
     pub(crate) fn source(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [self.x, self.y].map(|row| row[0] * x + row[1] * y + row[2])
     }

@@ -1,21 +1,21 @@
 //! Brightness, contrast, saturation and hue, with the results of `torchvision.transforms.v2.functional` on
-//! uint8 images: each cuts fractions off where it makes bytes.
+//! uint8 images: each truncates fractions when it converts to bytes.
 
 use crate::decode::Image;
 
-/// Replaces every byte by what `table` has for it.
+/// Replaces every byte by its entry in `table`.
 pub(crate) fn look_up(image: &mut Image, table: &[u8; 256]) {
     for byte in image.pixels_mut() {
         *byte = table[usize::from(*byte)];
     }
 }
 
-/// `factor` times every byte: `adjust_brightness`.
+/// Multiplies every byte by `factor`: `adjust_brightness`.
 pub(crate) fn adjust_brightness(image: &mut Image, factor: f32) {
     look_up(image, &blended(factor, 0.0));
 }
 
-/// Away from the mean grey level by `factor`: `adjust_contrast`.
+/// Scales every byte's distance from the mean grey level by `factor`: `adjust_contrast`.
 pub(crate) fn adjust_contrast(image: &mut Image, factor: f32) {
     if factor == 1.0 {
         return;
@@ -30,7 +30,7 @@ pub(crate) fn adjust_contrast(image: &mut Image, factor: f32) {
     look_up(image, &blended(factor, mean as f32));
 }
 
-/// Away from each pixel's own grey by `factor`: `adjust_saturation`. Nothing for a gray image.
+/// Scales every byte's distance from its pixel's grey by `factor`: `adjust_saturation`. Gray images are unchanged.
 pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
     if image.channels() == 1 || factor == 1.0 {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
     }
 }
 
-/// Every hue moved by `shift` circles (-0.5 to 0.5): `adjust_hue`. Nothing for a gray image.
+/// Moves every hue by `shift` circles (-0.5 to 0.5): `adjust_hue`. Gray images are unchanged.
 pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
     if image.channels() == 1 || shift == 0.0 {
         return;
@@ -53,20 +53,21 @@ pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
         let (hue, saturation, value) = hsv(r, g, b);
         let moved = within_circle(hue + shift);
         let [r, g, b] = from_hsv(moved, saturation, value);
-        // As torchvision makes bytes of floats: 256 equal intervals.
+        // As torchvision converts floats to bytes: 256 equal intervals.
         for (byte, float) in rgb.iter_mut().zip([r, g, b]) {
             *byte = (float * (256.0 - 1e-3)) as u8;
         }
     }
 }
 
-/// What `factor` times a byte and `1 - factor` times `other` make, for every byte.
+/// The blend of `factor` times a byte and `1 - factor` times `other`, for every byte.
 fn blended(factor: f32, other: f32) -> [u8; 256] {
-    // A cast of a float to a byte keeps to 0..=255.
+    // A cast of a float to a byte saturates to 0..=255.
     std::array::from_fn(|byte| (byte as f32 * factor + other * (1.0 - factor)) as u8)
 }
 
-/// The grey level of a pixel, cut off to a whole number: torchvision's 0.2989, 0.587 and 0.114 in 65,536ths.
+/// The grey level of a pixel, truncated to a whole number: torchvision's 0.2989, 0.587 and 0.114 in
+/// 65,536ths.
 fn gray(rgb: &[u8]) -> u32 {
     let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
     (r * 19_589 + g * 38_470 + b * 7_471) >> 16
@@ -89,7 +90,7 @@ fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
     (within_circle(sixths / 6.0), range / most, most)
 }
 
-/// A hue of -1 to 2 circles as one of 0 to 1.
+/// Wraps a hue of -1 to 2 circles into 0 to 1.
 fn within_circle(hue: f32) -> f32 {
     if hue < 0.0 {
         hue + 1.0
@@ -114,7 +115,7 @@ fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
         3 => [p, q, value],
         4 => [t, p, value],
         5 => [value, p, q],
-        // The whole circle, to which rounding may lead, is its beginning.
+        // Rounding may lead to the full circle, which equals its beginning.
         _ => [value, t, p],
     }
 }

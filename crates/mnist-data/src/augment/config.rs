@@ -12,13 +12,13 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// Which random changes the images of an epoch undergo, in the order of the fields.
+/// The random changes of an epoch's images, in the order of the fields.
 ///
-/// In a configuration file, `preset` says where to start from, and each further key is an operation: left out,
-/// it is as in the preset; `false` switches it off; `true` switches it on; a table switches it on and sets some
-/// of its keys. Keys that the table leaves out are the preset's where the preset has the operation, and the
-/// operation's own defaults where not. Written back, it has the preset and what differs from it, so that it can
-/// lie below another layer of configuration; [`AugmentConfig::explicit`] writes everything.
+/// In a configuration file, `preset` sets the start, and each further key is an operation. A missing key leaves
+/// the preset's operation; `false` switches it off; `true` switches it on; a table switches it on and sets some
+/// of its keys. Missing keys of the table come from the preset's operation, or else from the operation's
+/// defaults. Serialised, it has the preset and the differences from it, so that further layers of configuration
+/// can follow; [`AugmentConfig::explicit`] writes everything.
 ///
 /// ```
 /// use mnist_data::{AugmentConfig, Preset};
@@ -35,9 +35,9 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct AugmentConfig {
-    /// Where it started from.
+    /// The preset it started from.
     pub preset: Preset,
-    /// A part of the image at full size.
+    /// A crop of the image, enlarged to full size.
     pub resized_crop: Option<ResizedCropConfig>,
     /// Left and right exchanged.
     pub horizontal_flip: Option<FlipConfig>,
@@ -51,7 +51,7 @@ pub struct AugmentConfig {
     pub rand_augment: Option<RandAugmentConfig>,
     /// Brightness, contrast, saturation and hue.
     pub color_jitter: Option<ColorJitterConfig>,
-    /// A hole in the image.
+    /// An erased rectangle.
     pub erasing: Option<ErasingConfig>,
 }
 
@@ -64,7 +64,7 @@ pub enum Preset {
     None,
     /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
     Digits,
-    /// For photographs: parts of 35 to 100 % of the area, mirrored horizontally every second time, and
+    /// For photographs: crops of 35 to 100 % of the area, mirrored horizontally every second time, and
     /// [`ColorJitterConfig`]'s defaults.
     Photos,
 }
@@ -109,7 +109,7 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
-    /// Whether no operation is on, so that every epoch has the same pixels.
+    /// Whether all operations are off, so every epoch has the same pixels.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let preset = self.preset;
@@ -120,8 +120,7 @@ impl AugmentConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the first key whose value is outside of its domain, and a flip on top of
-    /// `digits`.
+    /// [`Error::Setting`] names the first key with an invalid value, or a flip on top of `digits`.
     pub fn validate(&self) -> Result<()> {
         for (key, setting, flip) in [
             (
@@ -166,8 +165,8 @@ impl AugmentConfig {
         checked(erasing, ErasingConfig::validate)
     }
 
-    /// Every key: `preset`, and each operation as `false` or a whole table. It is read back as the same
-    /// configuration, by a version of this crate with other presets too.
+    /// Every key: `preset`, and each operation as `false` or a whole table. It reads back as the same
+    /// configuration, even if another version of this crate has other presets.
     #[must_use]
     pub fn explicit(&self) -> Map<String, Value> {
         let entry = |value: Value| match value {
@@ -205,7 +204,7 @@ impl Serialize for AugmentConfig {
     }
 }
 
-/// The section as it stands in a file.
+/// The section as written in a file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
@@ -242,7 +241,7 @@ impl<'de> Deserialize<'de> for AugmentConfig {
     }
 }
 
-/// What a key makes of the preset's operation.
+/// The operation after a key has changed the preset's.
 fn on_top<T, E>(
     key: &str,
     preset: Option<T>,
@@ -265,7 +264,7 @@ where
     };
     let mut operation = preset.unwrap_or_default();
     let mut settings = json(&operation);
-    // One after the other, so that an error is about a known one.
+    // One key at a time, so that an error names a known one.
     for (name, value) in table {
         let finite = is_finite(&value);
         let known = settings.get(&name).is_some();
@@ -275,7 +274,7 @@ where
         operation = T::deserialize(&settings).map_err(|error| {
             E::custom(match (known, finite) {
                 (false, _) => format!("{key}: {error}"),
-                (true, false) => format!("{key}.{name}: found what is not a finite number"),
+                (true, false) => format!("{key}.{name}: found a number that is not finite"),
                 (true, true) => format!("{key}.{name}: {error}"),
             })
         })?;
@@ -283,7 +282,7 @@ where
     Ok(Some(operation))
 }
 
-/// Whether there is no null in a value, which is what infinities and NaN become on their way through JSON.
+/// Whether a value contains no null: JSON writes infinities and NaN as null.
 fn is_finite(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -292,12 +291,12 @@ fn is_finite(value: &Value) -> bool {
     }
 }
 
-/// Settings as JSON, which all of them can be.
+/// Settings as JSON, which never fails for them.
 fn json(settings: &impl Serialize) -> Value {
     serde_json::to_value(settings).unwrap_or_default()
 }
 
-/// An error that says what a setting holds and what it should.
+/// An error with a setting's value and its valid range.
 pub(crate) fn require(
     holds: bool,
     setting: &'static str,

@@ -1,4 +1,4 @@
-//! A part of the image at full size.
+//! A crop of the image, enlarged to full size.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -9,20 +9,20 @@ use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
-/// A part of random area and shape, resized to the whole with antialiasing:
+/// A crop of random area and shape, resized to the whole with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
-/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
-/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As the kept images
-/// have been resized to squares, `ratio` is that of the part in such a square: of a file of 2:1, a part of ratio 1
-/// shows something of 2:1.
+/// A [`Loader`](crate::Loader) crops images that it keeps 8/7 as large as those in a batch
+/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Crops of less than (7/8)², or 77 %, of the
+/// area are still enlarged, and the smaller they are, the more they are blurred. The kept images have been resized
+/// to squares, and `ratio` refers to such a square: a crop of ratio 1 from a file of 2:1 shows a part of ratio
+/// 2:1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
-    /// The smallest and the largest ratio of width to height in the image that is cut, 0.1 to 10.
+    /// The smallest and the largest ratio of width to height within the kept square, 0.1 to 10.
     pub ratio: [f64; 2],
 }
 
@@ -51,8 +51,8 @@ impl ResizedCropConfig {
         require_range("augment.resized_crop.ratio", self.ratio, [0.1, 10.0])
     }
 
-    /// The part of one image of this size. Where ten tries give none that fits inside, it is the largest of
-    /// an allowed shape in the middle.
+    /// Draws the crop of one image of this size. If ten tries give none that fits inside, it is the largest
+    /// central crop of an allowed shape.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {
@@ -93,7 +93,7 @@ pub(super) fn rounded(side: f64) -> u32 {
     side.round_ties_even() as u32
 }
 
-/// The pixels of a part, which lies inside of the image.
+/// The pixels of a part inside the image.
 pub(crate) fn cut(image: &Image, part: Part) -> Result<Image> {
     let channels = usize::from(image.channels());
     let stride = image.width() as usize * channels;

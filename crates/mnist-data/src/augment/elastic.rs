@@ -1,4 +1,4 @@
-//! Pixels moved about by a smooth random field, as handwriting varies.
+//! Elastic distortion by a smooth random field, like variations of handwriting.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use crate::error::Result;
 /// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
 /// `torchvision.transforms.v2.ElasticTransform`, with its units.
 ///
-/// It costs more than all of the rest of a digit's changes together.
+/// It costs more than all other changes of a digit together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ElasticConfig {
-    /// How far: each pixel's uniform displacement before smoothing is up to half of this, in pixels, to either
-    /// side; 0 to 1000.
+    /// The strength: each pixel's uniform displacement before smoothing is up to half of this, in pixels, to
+    /// either side; 0 to 1000.
     pub alpha: f64,
-    /// How smooth: the Gaussian's standard deviation in pixels, 0 (not at all) to 100.
+    /// The smoothness: the Gaussian's standard deviation in pixels, 0 (not at all) to 100.
     pub sigma: f64,
-    /// The shade of what comes from outside; where an affine map is on, its own is taken.
+    /// The shade outside of the image; an affine map's own `fill` takes precedence.
     pub fill: u8,
 }
 
@@ -60,8 +60,8 @@ impl ElasticConfig {
         x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
     }
 
-    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision counts in sides of
-    /// the image, of which a side is 2 long: hence the half.
+    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision's coordinates give
+    /// a side the length 2: hence the half.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
         let mut field = blur_rows(noise, width, &kernel);
@@ -84,8 +84,8 @@ fn gaussian(sigma: f64) -> Vec<f32> {
     weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// Blurs along x. One weight of the kernel after the other is added for a whole row, which vector instructions
-/// do at once.
+/// Blurs along x. One weight of the kernel at a time is added for a whole row, which suits vector
+/// instructions.
 fn blur_rows(field: &[f32], width: usize, kernel: &[f32]) -> Vec<f32> {
     let reach = kernel.len() / 2;
     let places: Vec<usize> = (0..width + 2 * reach)
@@ -128,11 +128,11 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
     }
 }
 
-/// Which of `count` values stands at place `at - reach` of a line that is reflected beyond its ends, as
-/// torchvision pads it, and as often as a wide Gaussian on a small image needs, where torchvision gives up.
+/// The index of the value at position `at - reach` of a line of `count` values, reflected at its ends as
+/// torchvision pads it. A wide Gaussian on a small image reflects several times, where torchvision fails.
 fn reflected(at: usize, reach: usize, count: usize) -> usize {
     let period = (2 * (count - 1)).max(1);
-    // Whole periods more keep it positive.
+    // Whole periods are added to keep it positive.
     let from_start = (at + period * reach.div_ceil(period) - reach) % period;
     from_start.min(period - from_start).min(count - 1)
 }

@@ -1,4 +1,4 @@
-//! A hole in the image.
+//! Random erasing.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -10,21 +10,21 @@ use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
-/// A rectangle erased now and then (Zhong et al., 2017): `torchvision.transforms.v2.RandomErasing`.
+/// A rectangle erased at random (Zhong et al., 2017): `torchvision.transforms.v2.RandomErasing`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErasingConfig {
-    /// How often, 0 to 1.
+    /// The probability, 0 to 1.
     pub p: f64,
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
     /// The smallest and the largest ratio of height to width, 0.1 to 10.
     pub ratio: [f64; 2],
-    /// What is there instead.
+    /// The replacement.
     pub value: EraseValue,
 }
 
-/// What a hole is filled with.
+/// The fill of an erased rectangle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
@@ -33,11 +33,11 @@ pub struct ErasingConfig {
 pub enum EraseValue {
     /// One grey level.
     Shade(u8),
-    /// Another grey level for every byte.
+    /// A random grey level for every byte.
     Random(Random),
 }
 
-/// How [`EraseValue::Random`] is written: `"random"`.
+/// The spelling of [`EraseValue::Random`]: `"random"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Random {
@@ -46,7 +46,7 @@ pub enum Random {
 }
 
 impl Default for ErasingConfig {
-    /// torchvision's: every second image, 2 to 33 % of it, ratios of 0.3 to 3.3, black.
+    /// torchvision's: every second image, 2 to 33 % of its area, ratios of 0.3 to 3.3, black.
     fn default() -> Self {
         Self {
             p: 0.5,
@@ -89,7 +89,7 @@ impl ErasingConfig {
         }
     }
 
-    /// `None` where ten tries give none that is smaller than the image.
+    /// `None` if ten tries give none that is smaller than the image.
     pub(crate) fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {

@@ -8,11 +8,11 @@ use super::random::chance;
 use crate::decode::Image;
 use crate::error::Result;
 
-/// A mirror image now and then: `torchvision.transforms.v2.RandomHorizontalFlip` and `RandomVerticalFlip`.
+/// A mirror image at random: `torchvision.transforms.v2.RandomHorizontalFlip` and `RandomVerticalFlip`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlipConfig {
-    /// How often, 0 to 1.
+    /// The probability, 0 to 1.
     pub p: f64,
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn flip_horizontally(image: &mut Image) {
     let (width, channels) = (image.width() as usize, usize::from(image.channels()));
     for row in image.pixels_mut().chunks_exact_mut(width * channels) {
         row.reverse();
-        // Which has turned the colours round, too.
+        // The reversal has also reversed the colours.
         if channels > 1 {
             row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
         }

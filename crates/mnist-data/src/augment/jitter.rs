@@ -1,4 +1,4 @@
-//! Colours as other light and other cameras give them.
+//! Random changes of colour, like other light or another camera.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,12 @@ pub struct ColorJitterConfig {
     pub contrast: f64,
     /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
     pub saturation: f64,
-    /// The hue moves by up to this share of the circle of colours to either side; 0 to 0.5.
+    /// The hue moves by up to this share of the colour circle to either side; 0 to 0.5.
     pub hue: f64,
 }
 
 impl Default for ColorJitterConfig {
-    /// ±20 % of brightness, contrast and saturation; hues stay.
+    /// ±20 % of brightness, contrast and saturation; hues are unchanged.
     fn default() -> Self {
         Self {
             brightness: 0.2,
@@ -37,7 +37,7 @@ impl Default for ColorJitterConfig {
     }
 }
 
-/// What one image undergoes.
+/// The changes of one image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Jitter {
     /// The steps in their order: 0 is brightness, 1 contrast, 2 saturation and 3 hue.
@@ -65,7 +65,7 @@ impl ColorJitterConfig {
         )
     }
 
-    /// What one image undergoes.
+    /// Draws the changes of one image.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Jitter {
         let mut order = [0, 1, 2, 3];
         shuffle_by(&mut order, rng);

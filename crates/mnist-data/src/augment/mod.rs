@@ -1,4 +1,4 @@
-//! Random changes of images, so that a network sees each epoch's anew.
+//! Random changes of images, new in each epoch.
 
 mod affine;
 mod color;
@@ -39,7 +39,7 @@ use crate::resize::Scaler;
 
 /// The operations of an [`AugmentConfig`], ready to be applied.
 ///
-/// Cut and resize come first, then mirror images, affine map and elastic distortion as one resampling, then
+/// Crop and resize come first, then flips, affine map and elastic distortion as one resampling, then
 /// RandAugment, colour jitter and erasing. Gray images stay gray.
 ///
 /// ```
@@ -59,7 +59,7 @@ pub struct Augment {
     config: AugmentConfig,
 }
 
-/// Memory that is used again from image to image.
+/// Memory that is reused from image to image.
 #[derive(Default)]
 pub(crate) struct Scratch {
     scaler: Scaler,
@@ -68,14 +68,14 @@ pub(crate) struct Scratch {
 
 impl Augment {
     /// # Errors
-    /// What [`AugmentConfig::validate`] finds.
+    /// The errors of [`AugmentConfig::validate`].
     pub fn new(config: &AugmentConfig) -> Result<Self> {
         config.validate()?;
         let config = config.clone();
         Ok(Self { config })
     }
 
-    /// The image as the epoch `draw.epoch` sees it, `size` × `size`. The same draw gives the same pixels.
+    /// The image in epoch `draw.epoch`, `size` × `size`. The same draw gives the same pixels.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a size of 0.
@@ -115,8 +115,8 @@ impl Augment {
         Ok(image)
     }
 
-    /// Mirror images, affine map and elastic distortion. Where only the first are on, bytes change places;
-    /// else all are one map from the result's pixels to the image's.
+    /// Flips, affine map and elastic distortion. If only flips are on, bytes are exchanged; otherwise all
+    /// are one map from the result's pixels to the image's.
     fn move_pixels(&self, image: &mut Image, draw: Draw, padded: &mut Vec<u8>) {
         let config = &self.config;
         let (width, height) = (image.width(), image.height());

@@ -1,4 +1,4 @@
-//! Some operations of a fixed list, all of one strength.
+//! Random operations from a fixed list, all of one strength.
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,11 @@ const MAX_MAGNITUDE: u32 = 30;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugmentConfig {
-    /// Operations an image, 0 to 14. One may come twice.
+    /// Operations per image, 0 to 14. One may come twice.
     pub num_ops: u32,
-    /// How strong they are, 0 to 30.
+    /// Their strength, 0 to 30.
     pub magnitude: u32,
-    /// The shade of what lies outside of the image.
+    /// The shade outside of the image.
     pub fill: u8,
 }
 
@@ -131,7 +131,7 @@ impl RandAugmentConfig {
                 translate: [0.0, by.trunc()],
                 ..still
             },
-            // torchvision's `rotate` turns the other way than its `affine`.
+            // torchvision's `rotate` and `affine` turn in opposite directions.
             Operation::Rotate(angle) => AffineParameters {
                 angle: -angle,
                 ..still
@@ -152,7 +152,7 @@ impl RandAugmentConfig {
 }
 
 impl Operation {
-    /// With the other sign, where the operation has one.
+    /// With the other sign, if the operation has one.
     fn signed(self, negative: bool) -> Self {
         let sign = if negative { -1.0 } else { 1.0 };
         match self {

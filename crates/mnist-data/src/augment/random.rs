@@ -3,21 +3,21 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Which image is being changed, and when: everything that its random numbers depend on.
+/// The image and epoch of a random change: all inputs of its random numbers.
 ///
-/// Threads, batches and the order of decoding are not among it, so that they change no pixel.
+/// Threads, batches and the order of decoding are no inputs, so they change no pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.
     pub seed: u64,
     /// The number of the epoch.
     pub epoch: u64,
-    /// The number of the sample, or of the batch where a batch is what changes.
+    /// The number of the sample, or of the batch for changes of whole batches.
     pub index: u64,
 }
 
-/// What the numbers are for. Each purpose has numbers of its own, so that switching one
-/// operation off leaves what the others do as it was.
+/// The use of the numbers. Each purpose has separate numbers, so that switching one operation off
+/// leaves the others unchanged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     ResizedCrop = 1,
@@ -32,8 +32,8 @@ pub(crate) enum Purpose {
 }
 
 impl Draw {
-    /// A generator for one purpose. Seed, epoch and index are its key, the purpose its stream; the
-    /// last part of the key keeps it apart from the shuffles, whose keys end in zeroes.
+    /// A generator for one purpose. Seed, epoch and index are its key, the purpose its stream. The
+    /// last part of the key differs from those of shuffles, which end in zeroes.
     pub(crate) fn numbers(self, purpose: Purpose) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -48,7 +48,7 @@ impl Draw {
 
 /// A number in `low..high` (or `low` where both are the same), uniformly.
 pub(crate) fn uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
-    // 53 bits are all that an f64 below 1 can hold.
+    // 53 bits are the most that an f64 below 1 holds.
     let unit = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     low + (high - low) * unit
 }
@@ -63,8 +63,8 @@ pub(crate) fn chance(rng: &mut impl Rng, p: f64) -> bool {
     uniform(rng, [0.0, 1.0]) < p
 }
 
-/// The exponential of a number that is uniform between the logarithms of `low` and `high`: a ratio
-/// and its reciprocal are equally likely.
+/// The exponential of a uniform number between the logarithms of `low` and `high`: a ratio and its
+/// reciprocal are equally likely.
 pub(crate) fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
     uniform(rng, [low.ln(), high.ln()]).exp()
 }

@@ -1,11 +1,11 @@
-//! What RandAugment does to grey levels besides jitter: sharpness, posterize, solarize, autocontrast and
+//! RandAugment's changes of grey levels besides jitter: sharpness, posterize, solarize, autocontrast and
 //! equalize, with the results of `torchvision.transforms.v2.functional` on uint8 images.
 
 use super::color::look_up;
 use crate::decode::Image;
 
-/// Away from (or, below 1, towards) a smoothed image by `factor`: `adjust_sharpness`. The outermost pixels
-/// stay, and so does an image that has no others.
+/// Moves the image away from its smoothed version by `factor` (towards it below 1): `adjust_sharpness`.
+/// The outermost pixels are unchanged, and so is an image that has no others.
 pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     let (width, height) = (image.width() as usize, image.height() as usize);
     if width <= 2 || height <= 2 || factor == 1.0 {
@@ -29,13 +29,13 @@ pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     }
 }
 
-/// Only the highest `bits` (0 to 8) of every byte: `posterize`.
+/// Keeps only the highest `bits` (0 to 8) of every byte: `posterize`.
 pub(crate) fn posterize(image: &mut Image, bits: u32) {
     let mask = !(0xFF_u32 >> bits.min(8)) as u8;
     look_up(image, &std::array::from_fn(|byte| byte as u8 & mask));
 }
 
-/// The negative of every byte from `threshold` on: `solarize`.
+/// Inverts every byte from `threshold` on: `solarize`.
 pub(crate) fn solarize(image: &mut Image, threshold: f32) {
     let solarized = |byte: usize| match byte as f32 >= threshold {
         true => 255 - byte as u8,
@@ -44,7 +44,7 @@ pub(crate) fn solarize(image: &mut Image, threshold: f32) {
     look_up(image, &std::array::from_fn(solarized));
 }
 
-/// Every channel stretched from black to white: `autocontrast`.
+/// Stretches every channel from black to white: `autocontrast`.
 pub(crate) fn autocontrast(image: &mut Image) {
     each_channel(image, |counts| {
         let least = counts.iter().position(|&count| count > 0)?;
@@ -58,7 +58,7 @@ pub(crate) fn autocontrast(image: &mut Image) {
     });
 }
 
-/// All grey levels of every channel equally frequent, as far as that goes: `equalize`.
+/// Makes all grey levels of every channel about equally frequent: `equalize`.
 pub(crate) fn equalize(image: &mut Image) {
     each_channel(image, |counts| {
         let most = counts.iter().rposition(|&count| count > 0)?;
@@ -76,7 +76,8 @@ pub(crate) fn equalize(image: &mut Image) {
     });
 }
 
-/// Replaces the bytes of every channel by what `table` makes of their counts; `None` leaves the channel.
+/// Maps the bytes of every channel through the table that `table` computes from their counts; `None`
+/// leaves the channel unchanged.
 fn each_channel(image: &mut Image, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
     let channels = usize::from(image.channels());
     for channel in 0..channels {

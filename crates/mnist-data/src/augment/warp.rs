@@ -3,18 +3,19 @@
 use super::affine::InverseAffine;
 use crate::decode::Image;
 
-/// Places are whole numbers of 2⁻²⁴ pixels: a step of the map is added from pixel to pixel, and after 32,768
-/// of them the place is still right to a thousandth.
+/// Positions are whole numbers of 2⁻²⁴ pixels. The map adds a step from pixel to pixel; after 32,768 steps a
+/// position is still exact to a thousandth.
 const PLACE_BITS: u32 = 24;
 /// Weights of pixels are whole numbers of 2⁻¹¹, so that the product of two and a grey level fits 32 bits.
 const WEIGHT_BITS: u32 = 11;
 const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
 
-/// Every pixel of the result is sampled where `map` says that it comes from; `field` (`[height, width]` of x
-/// and y, in pixels) moves that place before the map does. The result has the size of `source`.
+/// Samples every pixel of the result at the source position given by `map`; `field` (`[height, width]` of x
+/// and y, in pixels) is added before the map. The result has the size of `source`.
 ///
-/// As `grid_sample` in torch with zeroes outside and `align_corners=False`, and so torchvision's `affine` and
-/// `elastic` without `fill`. With a `fill`, torchvision weighs the border twice; here it is a plain blend.
+/// Equals `grid_sample` in torch with zero padding and `align_corners=False`, and so torchvision's `affine`
+/// and `elastic` without `fill`. With a `fill`, torchvision weighs the border twice; here it is a plain
+/// blend.
 pub(crate) fn warp(
     source: &Image,
     map: &InverseAffine,
@@ -67,18 +68,18 @@ fn warp_channels<const C: usize>(
     target
 }
 
-/// A place or a step in units of 2⁻²⁴ pixels.
+/// A position or a step in units of 2⁻²⁴ pixels.
 fn fixed(pixels: f64) -> i64 {
     (pixels * f64::from(1 << PLACE_BITS)).round() as i64
 }
 
-/// An image with a border of the fill, one pixel before and two behind: every place, moved to the border
-/// where it lies beyond, then has four neighbours, and no pixel needs to be asked whether it is one.
+/// An image with a border of the fill, one pixel before and two behind. Positions beyond are moved to
+/// the border. So every position has four neighbours, without bounds checks per pixel.
 struct Padded<'a, const C: usize> {
     pixels: &'a [u8],
     /// Bytes a row.
     stride: usize,
-    /// The last places that differ from those beyond.
+    /// The last positions that differ from those beyond.
     last: [i64; 2],
 }
 
@@ -100,7 +101,7 @@ impl<'a, const C: usize> Padded<'a, C> {
         }
     }
 
-    /// The blend of the four pixels around a place of the source.
+    /// The blend of the four pixels around a position of the source.
     #[inline(always)]
     fn sample(&self, x: i64, y: i64, pixel: &mut [u8]) {
         let one = 1 << PLACE_BITS;

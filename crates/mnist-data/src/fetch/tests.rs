@@ -10,16 +10,17 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
+use crate::catalogue::GZ;
 use crate::progress::NoProgress;
 
-/// How the server answers for one address.
+/// The server's answer to a URL.
 #[derive(Clone)]
 enum Answer {
-    /// The whole, or the range asked for.
+    /// The whole body, or the requested range.
     Whole(Vec<u8>),
-    /// As `Whole`, but each answer breaks off after so many bytes.
+    /// As `Whole`, but each answer ends after this many bytes.
     CutOff(Vec<u8>, usize),
-    /// As `CutOff`, from a server that knows no ranges.
+    /// As `CutOff`, from a server without ranges.
     CutOffWithoutRanges(Vec<u8>, usize),
     /// `404 Not Found`.
     Missing,
@@ -38,7 +39,9 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let answers: HashMap<String, Answer> = answers
             .iter()
-            .map(|(name, answer)| (format!("/{name}.gz"), answer.clone()))
+            .flat_map(|(name, answer)| {
+                ["", GZ].map(|suffix| (format!("/{name}{suffix}"), answer.clone()))
+            })
             .collect();
         let log = Arc::clone(&requests);
         thread::spawn(move || {
@@ -141,7 +144,9 @@ fn plan(names: &[&str], mirrors: &[&str]) -> Plan {
         name: "digits".into(),
         files: names.iter().map(file).collect(),
         mirrors: mirrors.iter().map(|&mirror| mirror.into()).collect(),
+        suffix: GZ,
         package: None,
+        damaged: Damaged::Replace,
     }
 }
 
@@ -174,7 +179,7 @@ fn assert_fetched(dir: &TempDir, names: &[&str]) {
     }
 }
 
-/// An address at which nothing listens.
+/// A URL at which nothing listens.
 fn dead_mirror() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
@@ -182,7 +187,7 @@ fn dead_mirror() -> String {
 
 #[test]
 fn files_are_unpacked_and_verified_and_not_asked_for_again() {
-    // A mirror may serve the raw bytes just as well.
+    // A mirror may also serve the raw bytes.
     let server = Server::start(&[
         ("a", Answer::Whole(gz(&raw("a")))),
         ("b", Answer::Whole(raw("b"))),
@@ -240,7 +245,7 @@ fn a_connection_that_gets_no_further_is_given_up() {
         .to_string();
     assert!(text.contains(&format!("{}a.gz", server.address)), "{text}");
     assert_eq!(server.requests().len(), 2);
-    // What there is stays for the next time, but not under the file's name.
+    // The partial download stays for the next time, under another name.
     assert_eq!(listing(&dir), ["a.part"]);
 }
 
@@ -348,13 +353,13 @@ fn a_damaged_file_is_fetched_again() {
 }
 
 #[test]
-fn of_several_at_once_one_fetches_and_the_others_take_what_is_there() {
+fn one_of_several_processes_fetches_and_the_others_use_its_files() {
     let names = ["a", "b"];
     let answers = names.map(|name| (name, Answer::Whole(gz(&raw(name)))));
     for _ in 0..4 {
         let (server, dir, start) = (Server::start(&answers), folder(), Barrier::new(4));
         let plan = plan(&names, &[&server.address]);
-        // What a process that was killed left.
+        // The leftover of a killed process.
         fs::write(dir.path().join(".unfinished-a1b2c3"), "half").unwrap();
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -367,4 +372,54 @@ fn of_several_at_once_one_fetches_and_the_others_take_what_is_there() {
         assert_fetched(&dir, &names);
         assert_eq!(server.requests(), ["/a.gz whole", "/b.gz whole"]);
     }
+}
+
+/// The plan for weights of this name, which a mirror serves as they are.
+fn weights_plan(name: &str, mirror: &str) -> Plan {
+    let mut plan = Plan {
+        suffix: "",
+        damaged: Damaged::Refuse,
+        ..plan(&[name], &[mirror])
+    };
+    // Their length is not known to the byte, nor more of their SHA-256 than it begins with.
+    plan.files[0].bytes += 12_345;
+    plan.files[0].sha256.truncate(8);
+    plan
+}
+
+#[test]
+fn weights_are_verified_by_the_digits_of_their_name() {
+    let server = Server::start(&[("a", Answer::CutOff(raw("a"), 8_000))]);
+    let dir = folder();
+    let plan = weights_plan("a", &server.address);
+    let report = run(&plan, &dir).unwrap();
+    assert_eq!(
+        report.fetched,
+        [("a".to_owned(), format!("{}a", server.address))]
+    );
+    assert_fetched(&dir, &["a"]);
+    assert_eq!(run(&plan, &dir).unwrap().present, ["a"]);
+    assert_eq!(server.requests(), ["/a whole", "/a 8000-", "/a 16000-"]);
+
+    let wrong = Server::start(&[("a", Answer::Whole(raw("b")))]);
+    let dir = folder();
+    let error = run(&weights_plan("a", &wrong.address), &dir).unwrap_err();
+    assert!(matches!(error, Error::Fetch { .. }), "{error:?}");
+    assert_eq!(listing(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_with_the_name_of_weights_is_never_overwritten() {
+    let server = Server::start(&[("a", Answer::Whole(raw("a")))]);
+    let dir = folder();
+    fs::write(dir.path().join("a"), "trained for a week").unwrap();
+    let error = run(&weights_plan("a", &server.address), &dir).unwrap_err();
+    assert!(
+        matches!(&error, Error::Occupied { path, .. } if *path == dir.path().join("a")),
+        "{error:?}"
+    );
+    assert_eq!(listing(&dir), ["a"]);
+    let kept = fs::read(dir.path().join("a")).unwrap();
+    assert_eq!(kept, b"trained for a week");
+    assert_eq!(server.requests(), Vec::<String>::new());
 }

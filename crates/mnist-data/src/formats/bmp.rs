@@ -1,4 +1,4 @@
-//! Windows bitmaps, as Pillow reads them (`BmpImagePlugin.py`).
+//! Windows bitmaps, decoded as in Pillow (`BmpImagePlugin.py`).
 
 use super::bytes::Bytes;
 use super::png::samples;
@@ -6,22 +6,22 @@ use super::{Palette, finished, side};
 use crate::decode::Decoded;
 use crate::fault::{Fault, check_memory};
 
-/// Compressions.
+/// Compression methods.
 const RAW: u32 = 0;
 const RLE8: u32 = 1;
 const RLE4: u32 = 2;
 const BITFIELDS: u32 = 3;
 
-/// How the bits of a pixel are laid out.
+/// The layout of a pixel's bits.
 #[derive(Clone, Copy)]
 enum Layout {
     /// Grays of 1 or 8 bits.
     Gray(usize),
-    /// Numbers of colours of 1, 4 or 8 bits.
+    /// Palette indices of 1, 4 or 8 bits.
     Palette(usize),
-    /// 16 bits: the bits of green.
+    /// 16 bits: the number of bits of green.
     Packed(u32),
-    /// So many bytes, and the places of red, green and blue among them.
+    /// The number of bytes, and the offsets of red, green and blue among them.
     Bytes(usize, [usize; 3]),
 }
 
@@ -48,11 +48,11 @@ struct Bitmap {
     /// Bytes from one row to the next.
     stride: usize,
     palette: Palette,
-    /// Where its pixels begin.
+    /// The offset of its pixels.
     offset: usize,
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
@@ -173,10 +173,10 @@ impl Bitmap {
         })
     }
 
-    /// Makes pixels of rows in the file's order. Returns whether all were there.
+    /// Converts rows in the file's order to pixels. Returns whether all rows were present.
     fn rows(&self, data: &[u8], stride: usize, pixels: &mut [u8]) -> bool {
         let is_rle = matches!(self.compression, RLE8 | RLE4);
-        // What was run-length encoded is a byte a pixel.
+        // Run-length encoded rows are expanded to a byte per pixel.
         let layout = match self.layout {
             Layout::Gray(_) if is_rle => Layout::Gray(8),
             Layout::Palette(_) if is_rle => Layout::Palette(8),
@@ -231,7 +231,7 @@ impl Bitmap {
     }
 }
 
-/// Whether a palette is the one of grays.
+/// Whether a palette is the gray ramp.
 fn is_gray(palette: &[u8], entry: usize, colours: usize) -> bool {
     let gray = |number: usize| {
         if colours == 2 {
@@ -248,7 +248,7 @@ fn is_gray(palette: &[u8], entry: usize, colours: usize) -> bool {
 }
 
 impl Layout {
-    /// The layout of colours that are no numbers.
+    /// The layout of colours without a palette.
     fn of(bits: u16, masks: Option<&[u8]>) -> Result<Self, Fault> {
         const BGR: [usize; 3] = [2, 1, 0];
         let unknown =
@@ -279,7 +279,7 @@ impl Layout {
     }
 }
 
-/// Run-length encoded pixels, a byte each, as far as they go.
+/// Expands run-length encoded pixels to a byte each, up to the end of the data.
 fn run_lengths(mut data: Bytes, width: usize, height: usize, is_rle4: bool) -> Vec<u8> {
     let length = width * height;
     let mut out: Vec<u8> = Vec::with_capacity(length);

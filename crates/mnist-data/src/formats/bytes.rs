@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 
-/// A place in a file. Reading beyond its end is [`Fault::Truncated`].
+/// A position in a file. Reading beyond its end is [`Fault::Truncated`].
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<'a> {
     data: &'a [u8],
@@ -22,7 +22,7 @@ impl<'a> Bytes<'a> {
         self.at = at;
     }
 
-    /// What follows; nothing beyond the end.
+    /// The remaining bytes.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.data.get(self.at..).unwrap_or_default()
     }

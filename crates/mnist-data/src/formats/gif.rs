@@ -1,6 +1,6 @@
-//! The first frame of a GIF on its canvas, as Pillow shows it (`GifImagePlugin.py`, `GifDecode.c`).
+//! The first frame of a GIF on its canvas, as in Pillow (`GifImagePlugin.py`, `GifDecode.c`).
 //!
-//! What the frame does not cover has its transparent colour, else colour 0.
+//! Pixels outside the frame have its transparent colour, or else colour 0.
 
 use super::bytes::Bytes;
 use super::{Palette, finished, palette_of, side};
@@ -10,7 +10,7 @@ use crate::fault::{Fault, check_memory};
 /// Codes of 12 bits.
 const TABLE: usize = 1 << 12;
 
-/// Whether a file begins as a GIF does.
+/// Whether a file begins like a GIF.
 pub(super) fn is_gif(bytes: &[u8]) -> bool {
     bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a")
 }
@@ -23,7 +23,7 @@ struct Frame<'a> {
     /// Left, top, width and height on it.
     place: [usize; 4],
     interlaced: bool,
-    /// `None` where colours are grays.
+    /// `None` if colour indices are grays.
     palette: Option<Palette>,
     background: u8,
     /// Bits of the first codes, less one.
@@ -31,7 +31,7 @@ struct Frame<'a> {
     data: Bytes<'a>,
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
@@ -143,7 +143,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A palette, if there is one by `flags` and it is not that of grays.
+/// A palette, if `flags` announces one that is not the gray ramp.
 fn palette(bytes: &mut Bytes, flags: u8) -> Option<Palette> {
     if flags & 0x80 == 0 {
         return None;
@@ -228,7 +228,7 @@ impl<'a> Codes<'a> {
     }
 }
 
-/// What stands for nothing: there is no previous code.
+/// Means that there is no previous code.
 const NONE: usize = usize::MAX;
 
 /// Lempel, Ziv and Welch's compression.
@@ -241,9 +241,9 @@ struct Lzw {
     last_code: usize,
     /// The first byte of the last code.
     last_byte: u8,
-    /// The code before and the last byte of each code.
+    /// The previous code and the last byte of each code.
     table: Vec<(u16, u8)>,
-    /// Bytes that are not handed out, the first one last.
+    /// Expanded bytes not yet returned, in reverse order.
     pending: Vec<u8>,
 }
 
@@ -265,7 +265,7 @@ impl Lzw {
         })
     }
 
-    /// Fills a row. Returns whether there was data for all of it.
+    /// Fills a row. Returns whether there was enough data.
     fn fill(&mut self, codes: &mut Codes, row: &mut [u8]) -> Result<bool, Fault> {
         let mut done = 0;
         while done < row.len() {
@@ -303,7 +303,7 @@ impl Lzw {
                 return Ok(false);
             }
             if self.last_code == NONE {
-                // The first code stands for itself.
+                // The first code is a literal.
                 if code > self.clear {
                     return Err(broken());
                 }

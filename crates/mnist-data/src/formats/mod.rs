@@ -1,4 +1,4 @@
-//! Which decoder an image file is given to: its first bytes tell. All of them give the pixels of Pillow.
+//! Chooses an image file's decoder by its first bytes. All decoders give Pillow's pixels.
 
 mod bmp;
 mod bytes;
@@ -13,11 +13,11 @@ use crate::decode_options::{DecodeOptions, TruncatedImages};
 use crate::fault::Fault;
 use crate::jpeg;
 
-/// Colours by their numbers.
+/// Colours by palette index.
 type Palette = [[u8; 3]; 256];
 
-/// Decodes a file's contents, into `memory` where the format allows it. `size` is that of what will be made of it, in
-/// pixels a side: fast decoding gives no much larger image.
+/// Decodes a file's contents, into `memory` if the format allows it. `size` is the final size of the image, in pixels
+/// a side: fast decoding gives no much larger image.
 pub(crate) fn decode(
     bytes: &[u8],
     memory: Vec<u8>,
@@ -70,7 +70,7 @@ fn finished(
     })
 }
 
-/// The palette of these colours, red, green and blue; others are black.
+/// The palette of these colours (red, green and blue); missing entries are black.
 fn palette_of(colours: &[u8]) -> Palette {
     let mut palette = [[0; 3]; 256];
     for (colour, given) in palette.iter_mut().zip(colours.as_chunks::<3>().0) {

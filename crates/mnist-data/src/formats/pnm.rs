@@ -1,4 +1,4 @@
-//! PBM, PGM and PPM, plain and raw, as Pillow reads them (`PpmImagePlugin.py`).
+//! PBM, PGM and PPM, plain and raw, decoded as in Pillow (`PpmImagePlugin.py`).
 //!
 //! Gray of more than 8 bits is scaled to 8, where Pillow clips.
 
@@ -7,10 +7,10 @@ use super::{finished, side};
 use crate::decode::Decoded;
 use crate::fault::{Fault, check_memory};
 
-/// The longest number.
+/// The most digits of a number.
 const MAX_TOKEN: usize = 10;
 
-/// Whether a file begins as a PBM, PGM or PPM file does.
+/// Whether a file begins like a PBM, PGM or PPM file.
 pub(super) fn is_pnm(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'1'..=b'6', next, ..] if is_space(*next))
 }
@@ -19,7 +19,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(
     file: &[u8],
     mut pixels: Vec<u8>,
@@ -73,7 +73,7 @@ pub(super) fn decode(
     finished(width, height, channels, pixels, is_truncated)
 }
 
-/// From 0 to `max` to 0 to 255. Halves go to the even neighbour, as Python rounds.
+/// Scales 0..=`max` to 0..=255. Halves round to even, as in Python.
 fn scaled(value: u16, max: u16) -> u8 {
     let value = f64::from(value) / f64::from(max) * 255.0;
     value.round_ties_even().min(255.0) as u8
@@ -115,7 +115,7 @@ fn number(token: &[u8]) -> Result<i64, Fault> {
     })
 }
 
-/// The bytes of plain data without its comments, and without the ends of their lines.
+/// The bytes of plain data without its comments and their line ends.
 fn without_comments(data: &[u8]) -> impl Iterator<Item = u8> {
     let mut in_comment = false;
     data.iter().copied().filter(move |&byte| {
@@ -148,7 +148,7 @@ fn plain_bits(data: &[u8], length: usize, pixels: &mut Vec<u8>) -> Result<(), Fa
 
 fn plain(data: &[u8], length: usize, max: u16, pixels: &mut Vec<u8>) -> Result<(), Fault> {
     let mut token = Vec::with_capacity(MAX_TOKEN + 1);
-    // A space ends the last number, too.
+    // The added space ends the last number.
     for byte in without_comments(data).chain([b' ']) {
         if !is_space(byte) {
             if token.len() <= MAX_TOKEN {

@@ -10,17 +10,17 @@ use super::{Palette, finished, side};
 use crate::decode::{Decoded, MAX_BYTES};
 use crate::fault::{Fault, check_memory};
 
-/// What the `tiff` crate may take besides the samples.
+/// The memory of the `tiff` crate besides the samples.
 const BUFFERS: usize = 4 << 20;
 
-/// Whether a file begins as a TIFF does.
+/// Whether a file begins like a TIFF.
 pub(super) fn is_tiff(bytes: &[u8]) -> bool {
     [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]
         .iter()
         .any(|magic| bytes.starts_with(*magic))
 }
 
-/// What pixels are made of.
+/// The colour format of samples.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Colour {
     Gray,
@@ -52,7 +52,7 @@ impl Colour {
     }
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
     let suited = Suited::new(bytes);
     let bytes = suited.file.as_deref().unwrap_or(bytes);
@@ -73,7 +73,7 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
     };
     let stored = (width * colour.samples() * depth).div_ceil(8) * height;
     let length = width * height * colour.channels();
-    // Pixels are turned and converted into memory of their own.
+    // Orientation and conversion need a second buffer.
     let copy = suited.file.as_ref().map_or(0, Vec::len);
     let needed = bytes.len() + copy + stored + length + BUFFERS;
     check_memory(width as u64, height as u64, Some(needed as u64))?;
@@ -153,15 +153,15 @@ fn colour(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(Colour, usize), Fault
     })
 }
 
-/// A file changed to suit `tiff`, if it has to be, and whether it has a palette.
+/// A file adapted to `tiff`, if necessary, and whether it has a palette.
 struct Suited {
     file: Option<Vec<u8>>,
     has_palette: bool,
 }
 
 impl Suited {
-    /// `tiff` reads no palettes: their numbers are declared to be grays. And it wants to know where the next image is,
-    /// which the end of a file may leave out.
+    /// `tiff` reads no palettes, so their indices are declared to be grays. It also requires the offset of the next
+    /// image, which the end of a file may lack.
     fn new(bytes: &[u8]) -> Self {
         let changed = Self::changed(bytes);
         Self {
@@ -208,7 +208,7 @@ impl Suited {
     }
 }
 
-/// The colours of a palette of so many bits, of which the high bytes count.
+/// The colours of a palette for this many bits; only their high bytes are used.
 fn palette(decoder: &mut Decoder<Cursor<&[u8]>>, depth: usize) -> Result<Palette, Fault> {
     let map = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(refused)?;
     let count = 1 << depth;
@@ -222,20 +222,20 @@ fn palette(decoder: &mut Decoder<Cursor<&[u8]>>, depth: usize) -> Result<Palette
     Ok(palette)
 }
 
-/// Decoded samples, and how to read them.
+/// Decoded samples and their format.
 struct Rows<'a> {
     width: usize,
     height: usize,
     colour: Colour,
     depth: usize,
     palette: Option<Palette>,
-    /// Bytes from one colour's plane to the next, where each has one.
+    /// Bytes from one colour's plane to the next, if colours have separate planes.
     plane: Option<usize>,
     samples: &'a [u8],
 }
 
 impl Rows<'_> {
-    /// Puts the pixels where they are by the orientation: ImageOps.exif_transpose.
+    /// Places the pixels by the orientation: ImageOps.exif_transpose.
     fn convert(&self, orientation: u16, pixels: &mut [u8]) -> Result<(), Fault> {
         let channels = self.colour.channels();
         let (width, height) = (self.width, self.height);

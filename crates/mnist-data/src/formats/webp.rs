@@ -1,4 +1,4 @@
-//! WebP, by the `image-webp` crate: of an animation the first frame.
+//! WebP, by the `image-webp` crate; the first frame of an animation.
 
 use std::io::Cursor;
 
@@ -9,18 +9,18 @@ use super::{finished, side};
 use crate::decode::{Decoded, MAX_BYTES};
 use crate::fault::{Fault, check_memory};
 
-/// Whether a file begins as a WebP does.
+/// Whether a file begins like a WebP.
 pub(super) fn is_webp(bytes: &[u8]) -> bool {
     bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
     check_chunks(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(refused)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (side(width)?, side(height)?);
-    // Bytes a pixel, the result included, as measured.
+    // Bytes per pixel, result included, as measured.
     let bytes_a_pixel = match (
         decoder.is_animated(),
         decoder.is_lossy(),
@@ -49,8 +49,8 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
     finished(width, height, 3, pixels, false)
 }
 
-/// Refuses what libwebp refuses before it decodes: a chunk that reaches beyond the end that the header declares, or the
-/// file's.
+/// Refuses files that libwebp refuses before decoding: a chunk that reaches beyond the end of the file or the end in
+/// the header.
 fn check_chunks(file: &[u8]) -> Result<(), Fault> {
     let mut bytes = Bytes::new(file);
     bytes.seek(4);
@@ -64,10 +64,10 @@ fn check_chunks(file: &[u8]) -> Result<(), Fault> {
         let length = bytes.u32_le()? as usize;
         bytes.take(length)?;
         if is_simple && matches!(&name, b"VP8 " | b"VP8L") {
-            // What follows is not looked at.
+            // The rest is not checked.
             break;
         }
-        // To an even length; the end may do without.
+        // Padding to an even length; it may be missing at the end.
         bytes.up_to(length % 2);
     }
     Ok(())
@@ -82,7 +82,7 @@ fn refused(error: DecodingError) -> Fault {
     }
 }
 
-/// From four bytes a pixel to three, in place.
+/// Removes the fourth byte of each pixel, in place.
 fn drop_alpha(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for index in 0..count {

@@ -1,4 +1,4 @@
-//! The coefficients of an image that comes in several scans.
+//! The coefficients of an image with several scans.
 
 use super::entropy::Block;
 use super::frame::{Frame, Scan};
@@ -7,9 +7,9 @@ use super::smooth;
 /// The coefficients of one colour.
 pub(super) struct Plane {
     blocks: Vec<Block>,
-    /// Blocks a row, those beyond the edge included.
+    /// Blocks per row, including those beyond the edge.
     wide: usize,
-    /// The bits that each coefficient still lacks; -1 for all.
+    /// The number of bits that each coefficient still lacks; -1 for all.
     lacks: [i8; 64],
     /// The same before the colour's last scan.
     before: [i8; 64],
@@ -28,14 +28,14 @@ impl Plane {
 /// The coefficients of an image.
 pub(super) struct Coefficients {
     pub(super) planes: Vec<Plane>,
-    /// The last row of MCUs for which the last scan had data.
+    /// The last row of MCUs with data in the last scan.
     pub(super) last_good: usize,
-    /// Scans so far.
+    /// The number of scans so far.
     scans: usize,
 }
 
 impl Coefficients {
-    /// Bytes that they take.
+    /// Their memory in bytes.
     pub(super) fn memory(frame: &Frame) -> u64 {
         let samples = frame
             .components
@@ -62,7 +62,7 @@ impl Coefficients {
         }
     }
 
-    /// Notes what a scan brings.
+    /// Records the coefficients of a scan.
     pub(super) fn note(&mut self, scan: &Scan, progressive: bool) {
         self.scans += 1;
         for part in &scan.parts {
@@ -76,19 +76,19 @@ impl Coefficients {
         }
     }
 
-    /// Whether all bits of all coefficients are there.
+    /// Whether all bits of all coefficients are present.
     pub(super) fn is_complete(&self) -> bool {
         let mut all = self.planes.iter().flat_map(|plane| &plane.lacks);
         all.all(|&lacks| lacks == 0)
     }
 
-    /// Whether what is missing is estimated.
+    /// Whether missing coefficients are estimated.
     pub(super) fn are_smoothed(&self, factors: &[Block]) -> bool {
         let lacks = self.planes.iter().map(|plane| first(&plane.lacks));
         smooth::is_useful(factors.iter().zip(lacks))
     }
 
-    /// A block of a colour with estimates for what it lacks.
+    /// A block of a colour with estimates for its missing coefficients.
     pub(super) fn smoothed(
         &self,
         frame: &Frame,
@@ -104,7 +104,7 @@ impl Coefficients {
             true => [-1; 10],
             false => first(&plane.lacks),
         };
-        // Below the last row of MCUs there is nothing, within the others there are rows that are not shown.
+        // Nothing is below the last row of MCUs; within the others there are rows that are not shown.
         let is_last = mcu_row + 1 == frame.mcus_high();
         let rows_of_last = component.blocks_high - (frame.mcus_high() - 1) * component.v;
         let end = if is_last {
@@ -112,7 +112,7 @@ impl Coefficients {
         } else {
             frame.mcus_high() * component.v
         };
-        // So libjpeg counts, and so it finds what is above.
+        // libjpeg counts like this to find the rows above.
         let counted = if is_last {
             mcu_row * rows_of_last + y % component.v
         } else {

@@ -1,4 +1,4 @@
-//! From a file to pixels: those of libjpeg-turbo, which PIL and torchvision use.
+//! Decoding of a file to pixels equal to those of libjpeg-turbo, which PIL and torchvision use.
 
 use pulp::Arch;
 
@@ -12,9 +12,9 @@ use super::reader::Reader;
 use crate::decode::{Decoded, Image};
 use crate::fault::{Fault, check_memory};
 
-/// Decodes a file into `pixels`, whose old contents do not matter. Gray stays one byte a pixel.
-/// Where `accept_truncated`, data that is missing at the end is gray; else it is a fault. With a `size`, an image that
-/// is to become much smaller is decoded at a part of its size.
+/// Decodes a file into `pixels`; their old contents do not matter. Gray stays one byte per pixel. With
+/// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that
+/// will become much smaller is decoded at reduced size.
 pub(super) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,
@@ -58,7 +58,7 @@ pub(super) fn decode(
     let mut pixels = pixels;
     pixels.clear();
     pixels.resize(length as usize, 0);
-    // What is inlined here is compiled for each instruction set of its own.
+    // Inlined code is compiled once per instruction set.
     Arch::new().dispatch(
         #[inline(always)]
         || match one_pass {
@@ -78,8 +78,8 @@ pub(super) fn decode(
     })
 }
 
-/// An eighth, a quarter or a half, where both sides then have twice the pixels that are wanted, so that resizing still
-/// has something to choose from: as `thumbnail` of PIL with its `reducing_gap` of 2.
+/// An eighth, a quarter or a half, if both sides then have at least twice the wanted pixels, so that resizing still
+/// has enough detail: as in PIL's `thumbnail` with its `reducing_gap` of 2.
 fn shape(frame: &Frame, size: Option<u32>) -> Shape {
     let sides = size.map_or([].as_slice(), |_| &[1, 2, 4]);
     let mut shapes = sides.iter().map(|&side| Shape::new(frame, side));
@@ -102,7 +102,7 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    /// What a scan is decoded with.
+    /// The entropy decoder of a scan.
     fn start(&mut self, scan: &Scan) -> Result<Entropy, Fault> {
         for part in &scan.parts {
             let number = usize::from(self.frame.components[part.component].quantisation);
@@ -128,14 +128,14 @@ impl Decoder<'_> {
         }
     }
 
-    /// An image whose only scan holds all of it: each row of MCUs becomes pixels at once.
+    /// Decodes an image with a single complete scan: each row of MCUs becomes pixels at once.
     #[inline(always)]
     fn one_pass(&mut self, scan: &Scan, pixels: &mut [u8]) -> Result<(), Fault> {
         let mut entropy = self.start(scan)?;
         let frame = self.frame;
         let mut output = Output::new(self.shape, self.colours, pixels);
         let (wide, high) = scan.mcus(frame);
-        // A single colour has MCUs of one block, however it is sampled.
+        // A single colour has MCUs of one block, for any sampling factors.
         let rows_of_mcus = if scan.parts.len() == 1 { frame.v } else { 1 };
         let factors: Vec<Block> = self
             .factors
@@ -171,8 +171,8 @@ impl Decoder<'_> {
         self.finish()
     }
 
-    /// Reads on to the end marker, if there is one: what is wrong before it is an error, and
-    /// another scan is, too.
+    /// Reads on to the end marker, if there is one. Errors before it are reported, and another scan
+    /// is an error, too.
     fn finish(&mut self) -> Result<(), Fault> {
         match self.tables.read(&mut self.reader, Some(self.frame)) {
             Ok(Next::End) | Err(Fault::Truncated) => Ok(()),
@@ -181,7 +181,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// An image in several scans, whose coefficients are kept until the last one.
+    /// Decodes an image with several scans; the coefficients are kept until the last one.
     #[inline(always)]
     fn many_passes(&mut self, first: Scan, pixels: &mut [u8]) -> Result<(), Fault> {
         let mut coefficients = Coefficients::new(self.frame);
@@ -191,7 +191,7 @@ impl Decoder<'_> {
             match self.tables.read(&mut self.reader, Some(self.frame)) {
                 Ok(Next::Scan(next)) => scan = next,
                 Ok(_) => break,
-                // An end marker may be missing, a scan may not.
+                // The end marker may be missing, but not a scan.
                 Err(Fault::Truncated) => {
                     self.reader.truncated |= !coefficients.is_complete();
                     self.check_truncation()?;

@@ -1,4 +1,4 @@
-//! Blocks of coefficients from bits: jdhuff.c and jdphuff.c.
+//! Decoding of bits to blocks of coefficients: jdhuff.c and jdphuff.c.
 
 use super::frame::{Frame, Scan};
 use super::huffman::Table;
@@ -9,7 +9,7 @@ use crate::fault::Fault;
 /// Coefficients in rows of eight.
 pub(super) type Block = [i16; 64];
 
-/// What is decoded in a scan.
+/// The kind of a scan.
 enum Kind {
     /// All coefficients at once.
     Sequential,
@@ -26,7 +26,7 @@ pub(super) struct Entropy {
     ac: Vec<Option<Table>>,
     /// The last DC value of each part.
     last_dc: [i32; 4],
-    /// Blocks to come that add no coefficient.
+    /// The number of following blocks without new coefficients in this band.
     band_ends: u32,
     first: usize,
     last: usize,
@@ -34,7 +34,7 @@ pub(super) struct Entropy {
     restart_interval: u32,
     restarts_to_go: u32,
     next_restart: u8,
-    /// Whether the present MCU is left as it is: its segment has no more data.
+    /// Whether the current MCU is skipped because its segment has no more data.
     skip: bool,
 }
 
@@ -53,7 +53,7 @@ impl Entropy {
             }
             let of = if is_dc { &tables.dc } else { &tables.ac };
             let definition = of.get(usize::from(number)).and_then(Option::as_ref);
-            let missing = || Fault::damaged("a scan needs a Huffman table that is not there");
+            let missing = || Fault::damaged("a scan refers to a missing Huffman table");
             Table::new(definition.ok_or_else(missing)?, is_dc).map(Some)
         };
         let parts = scan.parts.iter();
@@ -157,7 +157,7 @@ impl Entropy {
         more
     }
 
-    /// Returns how many blocks to come add nothing.
+    /// Returns the number of following blocks without new coefficients in this band.
     fn ac_first(&self, reader: &mut Reader, table: &Table, block: &mut Block) -> u32 {
         if self.band_ends > 0 {
             return self.band_ends - 1;
@@ -208,8 +208,8 @@ impl Entropy {
         band_ends - 1
     }
 
-    /// Reads a bit more of the coefficients from `k` on that are not zero, past `zeros` others,
-    /// if that is a number. Returns the place where it stopped.
+    /// Refines the non-zero coefficients from `k` on by one bit, past `zeros` others, if given.
+    /// Returns the index where it stopped.
     fn refine(
         &self,
         reader: &mut Reader,
@@ -239,7 +239,7 @@ impl Entropy {
 
 impl Kind {
     fn of(frame: &Frame, scan: &Scan) -> Result<Self, Fault> {
-        // A sequential frame may say anything of its scans: they hold all coefficients.
+        // A sequential frame's scan parameters are ignored: its scans hold all coefficients.
         if !frame.progressive {
             return Ok(Self::Sequential);
         }
@@ -250,7 +250,7 @@ impl Kind {
         };
         let refined = scan.high != 0;
         if !band || scan.low > 13 || (refined && scan.low != scan.high - 1) {
-            return Err(Fault::damaged("a scan is none of a progressive image"));
+            return Err(Fault::damaged("a scan is not valid in a progressive image"));
         }
         Ok(match (is_dc, refined) {
             (true, false) => Self::DcFirst,

@@ -1,4 +1,4 @@
-//! Frame and scan headers: what an image consists of.
+//! Frame and scan headers.
 
 use super::reader::Reader;
 use crate::decode::MAX_SIDE;
@@ -14,10 +14,10 @@ pub(super) struct Component {
     pub(super) h: usize,
     pub(super) v: usize,
     pub(super) quantisation: u8,
-    /// Its samples.
+    /// Its size in samples.
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Its blocks of 8 × 8 samples.
+    /// Its size in blocks of 8 × 8 samples.
     pub(super) blocks_wide: usize,
     pub(super) blocks_high: usize,
 }
@@ -108,22 +108,22 @@ impl Frame {
 /// A colour in a scan.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
-    /// Its place among the frame's colours.
+    /// Its index among the frame's colours.
     pub(super) component: usize,
     pub(super) dc_table: u8,
     pub(super) ac_table: u8,
-    /// Blocks of it in an MCU, across and down.
+    /// Its blocks in an MCU, across and down.
     pub(super) wide: usize,
     pub(super) high: usize,
 }
 
-/// What a scan holds.
+/// The contents of a scan.
 pub(super) struct Scan {
     pub(super) parts: Vec<Part>,
     /// First and last coefficient.
     pub(super) first: u8,
     pub(super) last: u8,
-    /// Bits by which its values are shifted: in the scan before, and in this one.
+    /// Bits by which its values are shifted: in the previous scan, and in this one.
     pub(super) high: u8,
     pub(super) low: u8,
 }
@@ -138,8 +138,8 @@ impl Scan {
         let mut parts: Vec<Part> = Vec::new();
         for _ in 0..count {
             let (id, tables) = (reader.byte()?, reader.byte()?);
-            // As libjpeg finds it where two colours have one number: it passes the places of
-            // the colours it has so far.
+            // libjpeg's rule for two colours with the same number: it skips one index for each
+            // colour found so far.
             let mut known = frame.components.iter().enumerate();
             let found =
                 known.find(|&(place, component)| component.id == id && place >= parts.len());

@@ -22,8 +22,8 @@ impl Definition {
     }
 }
 
-/// The tables of the standard's annex K, which a file may leave out: first those of DC, then
-/// those of AC, for luminance and chrominance.
+/// The tables of the standard's annex K, which a file may omit: first DC, then AC, each for
+/// luminance and chrominance.
 pub(super) fn standard() -> [[Definition; 2]; 2] {
     let dc = [
         [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
@@ -68,26 +68,26 @@ const AC_CHROMINANCE: [u8; 162] = [
     0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
 ];
 
-/// A table made ready to decode with: `d_derived_tbl` of jdhuff.h.
+/// A table prepared for decoding: `d_derived_tbl` of jdhuff.h.
 pub(super) struct Table {
-    /// The symbol of the code that begins these bits, and the code's length with that of the number behind it; length 0
-    /// for a longer code.
+    /// By the next bits: the symbol of the first code, and the code's length plus that of the following number; length
+    /// 0 for a longer code.
     look: [(u8, u8); 1 << Self::LOOK],
     /// The last code of each length, -1 for none.
     last: [i32; 17],
-    /// The place of a length's first symbol, less its first code.
+    /// The index of a length's first symbol, minus its first code.
     offset: [i32; 17],
     symbols: [u8; 256],
 }
 
 impl Table {
-    /// Bits looked up at once.
+    /// Bits per look-up.
     pub(super) const LOOK: u32 = 10;
-    /// The most bits of a code that is looked up and the number behind it.
+    /// The most bits of a looked-up code and its following number.
     pub(super) const MOST: u32 = Self::LOOK + 15;
 
     /// # Errors
-    /// Codes that are no prefix code; a DC symbol above 15.
+    /// Codes that are not a prefix code; a DC symbol above 15.
     pub(super) fn new(definition: &Definition, is_dc: bool) -> Result<Self, Fault> {
         let mut table = Self {
             look: [(0, 0); 1 << Self::LOOK],
@@ -100,7 +100,7 @@ impl Table {
             let end = code + u32::from(count);
             let symbols = place..place + usize::from(count);
             if count > 0 {
-                // No code may be all ones.
+                // The code of all ones is reserved.
                 if symbols.end > 256 || end >= 1 << length {
                     return Err(Fault::damaged("a Huffman table is no prefix code"));
                 }
@@ -128,7 +128,7 @@ impl Table {
         Ok(table)
     }
 
-    /// By the first [`Self::LOOK`] bits.
+    /// Looks up the first [`Self::LOOK`] bits.
     #[inline(always)]
     pub(super) fn look_up(&self, bits: u64) -> (u32, u8) {
         let (length, symbol) = self.look[(bits >> (64 - Self::LOOK)) as usize];
@@ -140,7 +140,7 @@ impl Table {
         self.last[length as usize]
     }
 
-    /// The symbol of a code; 0 where no code has this length.
+    /// The symbol of a code; 0 if no code has this length.
     pub(super) fn symbol(&self, code: i32, length: u32) -> u8 {
         let offset = self.offset.get(length as usize);
         offset.map_or(0, |offset| self.symbols[((code + offset) & 0xFF) as usize])

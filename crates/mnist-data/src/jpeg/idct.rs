@@ -1,11 +1,11 @@
 //! The inverse cosine transform of libjpeg-turbo (`islow`), bit for bit.
 //!
-//! After Loeffler, Ligtenberg and Moschytz, in integers with 13 bits of fraction. Where damaged
-//! coefficients overflow, it wraps and saturates as the SIMD code (jidctint-avx2.asm) does.
+//! After Loeffler, Ligtenberg and Moschytz, in integers with 13 fractional bits. For damaged
+//! coefficients that overflow, it wraps and saturates as the SIMD code (jidctint-avx2.asm) does.
 
-/// Bits of fraction of the constants.
+/// Fractional bits of the constants.
 const CONST_BITS: u32 = 13;
-/// Bits of fraction that values keep between the passes.
+/// Fractional bits of values between the passes.
 const PASS1_BITS: u32 = 2;
 
 const F_0_298: i32 = 2446;
@@ -24,8 +24,8 @@ const F_3_072: i32 = 25172;
 /// Rows of eight.
 type Rows = [[i16; 8]; 8];
 
-/// Writes the samples of a block, `side` × `side`, to `out`, whose rows are `stride` bytes apart. `more` says whether the
-/// block may have more than its first coefficient.
+/// Writes the samples of a block, `side` × `side`, to `out`, with rows `stride` bytes apart. `more`
+/// tells whether the block may have more than its first coefficient.
 #[inline(always)]
 pub(super) fn samples(
     block: &[i16; 64],
@@ -43,7 +43,7 @@ pub(super) fn samples(
     }
 }
 
-/// Cosines of the transform of 4 and 2 values, with 13 bits of fraction, scaled for coefficients of blocks of 8.
+/// Cosines of the transform of 4 and 2 values, with 13 fractional bits, scaled for coefficients of blocks of 8.
 const QUARTERS: [[i32; 4]; 4] = [
     [2896, 2896, 2896, 2896],
     [3784, 1567, -1567, -3784],
@@ -85,7 +85,7 @@ fn reduced<const N: usize>(
     }
 }
 
-/// Writes the 8 × 8 samples of a block to `out`, whose rows are `stride` bytes apart.
+/// Writes the 8 × 8 samples of a block to `out`, with rows `stride` bytes apart.
 #[inline(always)]
 fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride: usize) {
     let mut values: Rows = [[0; 8]; 8];
@@ -94,7 +94,7 @@ fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride
         *value = coefficient.wrapping_mul(*factor);
     }
     match block[8..].iter().all(|&coefficient| coefficient == 0) {
-        // All rows are like the first, which is not saturated here.
+        // All rows equal the first, which is not saturated here.
         true => second_pass(
             &values[0].map(|value| [value << PASS1_BITS; 8]),
             out,
@@ -118,7 +118,7 @@ fn second_pass(columns: &Rows, out: &mut [u8], stride: usize) {
     }
 }
 
-/// The samples of a block that has one coefficient, the first: they are all the same.
+/// The samples of a block with only the first coefficient: they are all equal.
 #[inline(always)]
 fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usize) {
     let value = i32::from(coefficient.wrapping_mul(factor) << PASS1_BITS);
@@ -131,7 +131,7 @@ fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usiz
 
 #[inline(always)]
 fn transpose(rows: &Rows) -> Rows {
-    // Of plain loops the compiler makes several times as many shuffles.
+    // For plain loops the compiler generates several times as many shuffles.
     #[cfg(target_arch = "x86_64")]
     if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
         let mut rows: [std::arch::x86_64::__m128i; 8] = pulp::bytemuck::cast(*rows);
@@ -159,7 +159,7 @@ fn transpose(rows: &Rows) -> Rows {
     columns
 }
 
-/// Transforms all eight columns, and takes `SHIFT` bits of fraction off.
+/// Transforms all eight columns, and removes `SHIFT` fractional bits.
 #[inline(always)]
 fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
     let mut out = [[0; 8]; 8];
@@ -207,7 +207,7 @@ fn descale<const SHIFT: u32>(value: i32) -> i16 {
 mod tests {
     use super::*;
 
-    /// The mean of each part of a smooth block is what a smaller transform makes of it.
+    /// For a smooth block, a smaller transform gives the mean of each part.
     #[test]
     fn smaller_transforms_give_means_of_the_whole_one() {
         let mut block = [0; 64];

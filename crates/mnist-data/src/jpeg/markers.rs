@@ -5,7 +5,7 @@ use super::huffman::{Definition, standard};
 use super::reader::{EOI, Reader};
 use crate::fault::Fault;
 
-/// From the order in a file to rows of eight; 16 places more, for runs that damage makes too long.
+/// From file order to rows of eight, with 16 extra entries for runs that damage makes too long.
 #[rustfmt::skip]
 pub(super) const ZIGZAG: [u8; 80] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
@@ -13,7 +13,7 @@ pub(super) const ZIGZAG: [u8; 80] = [
     60, 61, 54, 47, 55, 62, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 ];
 
-/// What segments have defined so far.
+/// The definitions of the segments read so far.
 #[derive(Default)]
 pub(super) struct Tables {
     /// In rows of eight.
@@ -28,7 +28,7 @@ pub(super) struct Tables {
     saw_start: bool,
 }
 
-/// What ends a row of segments.
+/// The marker after a row of segments.
 pub(super) enum Next {
     Frame(Frame),
     Scan(Scan),
@@ -37,7 +37,7 @@ pub(super) enum Next {
 }
 
 impl Tables {
-    /// Reads segments up to the next frame or scan or the end. `frame` is the one read before.
+    /// Reads segments up to the next frame or scan or the end. `frame` is the previous frame.
     pub(super) fn read(
         &mut self,
         reader: &mut Reader,
@@ -161,7 +161,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Fills in the standard's Huffman tables where the file has none, as frames of Motion JPEG do.
+    /// Adds the standard's Huffman tables if the file has none, as in frames of Motion JPEG.
     pub(super) fn complete(&mut self) {
         let [dc, ac] = standard();
         for (tables, standard) in [(&mut self.dc, dc), (&mut self.ac, ac)] {

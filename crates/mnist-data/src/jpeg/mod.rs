@@ -1,4 +1,4 @@
-//! JPEG files straight to gray or RGB bytes, into memory that is used again.
+//! Decoding of JPEG files to gray or RGB bytes, into reused memory.
 
 mod coefficients;
 mod decoder;
@@ -16,13 +16,13 @@ use crate::decode::Decoded;
 use crate::decode_options::{DecodeOptions, Decoding, TruncatedImages};
 use crate::fault::Fault;
 
-/// Whether a file's contents begin as a JPEG does.
+/// Whether a file's contents begin like a JPEG.
 pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xD8, 0xFF])
 }
 
-/// Decodes into `pixels`, whose old contents do not matter. Gray stays one byte a pixel; every
-/// other colour space becomes RGB. `size` is that of what will be made of it, in pixels a side.
+/// Decodes into `pixels`; their old contents do not matter. Gray stays one byte per pixel; every
+/// other colour space becomes RGB. `size` is the final size of the image, in pixels a side.
 pub(crate) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,

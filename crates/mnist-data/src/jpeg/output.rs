@@ -1,21 +1,21 @@
-//! From samples to pixels: upsampling and colours, row by row, as libjpeg-turbo does both
+//! Conversion of samples to pixels: upsampling and colours, row by row, as in libjpeg-turbo
 //! (jdsample.c, jdcolor.c).
 
 use super::frame::Frame;
 
-/// What a file's colours are.
+/// The colour space of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colours {
     Gray,
     Rgb,
     YCbCr,
     Cmyk,
-    /// YCbCr of the inverse of cyan, magenta and yellow, and black.
+    /// CMYK with inverted cyan, magenta and yellow converted to YCbCr.
     Ycck,
 }
 
 impl Colours {
-    /// By the markers of JFIF and Adobe, else by the numbers of the colours:
+    /// By the JFIF and Adobe markers, or else by the numbers of the colours:
     /// `default_decompress_parms` of jdapimin.c.
     pub(super) fn of(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Self {
         match (frame.components.as_slice(), adobe) {
@@ -29,13 +29,13 @@ impl Colours {
         }
     }
 
-    /// Bytes of a pixel as they are handed out.
+    /// Bytes per output pixel.
     pub(super) fn channels(self) -> usize {
         if self == Self::Gray { 1 } else { 3 }
     }
 }
 
-/// The sizes of an image of whose blocks only `side` × `side` samples are made: 8, or 4, 2 or 1.
+/// The sizes of an image with blocks decoded to `side` × `side` samples: 8, or 4, 2 or 1.
 pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -75,7 +75,7 @@ impl Shape {
         }
     }
 
-    /// Bytes that [`Output`] takes besides the pixels.
+    /// Memory of [`Output`] besides the pixels, in bytes.
     pub(super) fn memory(&self) -> u64 {
         let planes = self.planes.iter();
         let samples =
@@ -84,13 +84,13 @@ impl Shape {
     }
 }
 
-/// The samples of one colour, of the two rows of MCUs decoded last.
+/// The samples of one colour, for the two rows of MCUs decoded last.
 pub(super) struct Ring {
     pub(super) samples: Vec<u8>,
     pub(super) stride: usize,
     /// Rows of samples.
     rows: usize,
-    /// Of a block.
+    /// Samples per side of a block.
     side: usize,
 }
 
@@ -106,7 +106,7 @@ impl Ring {
         }
     }
 
-    /// The place of a block, by its row and column among the blocks of its colour.
+    /// The position of a block, by its row and column among the blocks of its colour.
     #[inline(always)]
     pub(super) fn block(&mut self, row: usize, column: usize) -> &mut [u8] {
         let place = (row * self.side % self.rows) * self.stride + column * self.side;
@@ -119,7 +119,7 @@ impl Ring {
     }
 }
 
-/// How a colour gets as wide and high as the image.
+/// The upsampling of a colour to the size of the image.
 #[derive(Clone, Copy)]
 enum Upsampling {
     None,
@@ -127,9 +127,9 @@ enum Upsampling {
     Wide,
     /// Twice as high.
     High,
-    /// Both.
+    /// Twice as wide and high.
     WideAndHigh,
-    /// Each sample becomes so many, across.
+    /// Each sample is repeated this many times, across.
     Box(usize),
 }
 
@@ -145,7 +145,7 @@ impl Upsampling {
     }
 }
 
-/// Makes rows of pixels of the samples, as soon as all they depend on is there.
+/// Converts samples to rows of pixels as soon as all their inputs are present.
 pub(super) struct Output<'a> {
     shape: &'a Shape,
     colours: Colours,
@@ -156,7 +156,7 @@ pub(super) struct Output<'a> {
     /// Sums of two rows.
     sums: Vec<u16>,
     pixels: &'a mut [u8],
-    /// Rows of pixels made so far.
+    /// Rows of pixels finished so far.
     done: usize,
 }
 
@@ -178,8 +178,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// To be told when the samples of `rows` rows of MCUs are there. The last row of samples is
-    /// kept back, as it depends on the one below.
+    /// To be called when the samples of `rows` rows of MCUs are present. The last row of samples is
+    /// held back, as it depends on the one below.
     #[inline(always)]
     pub(super) fn advance(&mut self, rows: usize) {
         let ready = match rows >= self.shape.mcus_high {
@@ -199,7 +199,7 @@ impl<'a> Output<'a> {
             let ring = &self.rings[index];
             let row = |row: usize| ring.row(row, plane.width);
             let near = y * plane.v / self.shape.v;
-            // The row above for the upper half of a sample, the one below for the lower.
+            // The row above for the upper half of a sample, the row below for the lower.
             let far = match y % 2 {
                 0 => near.saturating_sub(1),
                 _ => (near + 1).min(plane.height - 1),
@@ -231,7 +231,7 @@ impl<'a> Output<'a> {
             Colours::YCbCr => colour(pixels, [rows(0), rows(1), rows(2)]),
             Colours::Cmyk => {
                 interleave(pixels, [rows(0), rows(1), rows(2)]);
-                // Adobe's files hold the inverse: 255 is no ink.
+                // Adobe's files hold inverted values: 255 is no ink.
                 blacken(pixels, rows(3), |ink| ink);
             }
             Colours::Ycck => {
@@ -304,7 +304,7 @@ fn interleave(pixels: &mut [u8], [r, g, b]: [&[u8]; 3]) {
     }
 }
 
-/// Constants with 16 bits of fraction, less a whole number each so that they fit 16 bits.
+/// Constants with 16 fractional bits, each minus a whole number so that it fits 16 bits.
 const R_OF_CR: i16 = 26_345;
 const B_OF_CB: i16 = -14_942;
 const G_OF_CR: i16 = 18_734;
@@ -329,8 +329,7 @@ fn colour(pixels: &mut [u8], [y, cb, cr]: [&[u8]; 3]) {
     }
 }
 
-/// From the inverse of cyan, magenta and yellow to the RGB that PIL's `convert("RGB")` makes of
-/// it with black.
+/// Converts inverted cyan, magenta and yellow with black to the RGB of PIL's `convert("RGB")`.
 #[inline(always)]
 fn blacken(pixels: &mut [u8], black: &[u8], ink: impl Fn(u8) -> u8) {
     for (pixel, &black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {

@@ -1,9 +1,9 @@
-//! The segments before an image's first scan, as `JpegImagePlugin.py` of Pillow reads them: it
-//! refuses some files that libjpeg would read.
+//! Pillow's checks of the segments before an image's first scan (`JpegImagePlugin.py`): they refuse
+//! some files that libjpeg would read.
 
 use crate::fault::Fault;
 
-/// Segments whose contents are looked at, and from which byte on Pillow reads them.
+/// The checked segments, and the first byte that Pillow reads of each.
 const READ: [(u8, &[u8], usize); 3] = [
     // The version.
     (0xE0, b"JFIF", 7),
@@ -12,11 +12,11 @@ const READ: [(u8, &[u8], usize); 3] = [
     (0xE2, b"ICC_PROFILE\0", 14),
 ];
 
-/// Refuses what Pillow refuses to open as a JPEG.
+/// Refuses files that Pillow does not open as a JPEG.
 pub(super) fn check_headers(bytes: &[u8]) -> Result<(), Fault> {
     let mut at = 2;
     loop {
-        // What is no marker is passed over.
+        // Bytes that are not markers are skipped.
         let rest = bytes.get(at..).unwrap_or_default();
         let ff = rest
             .iter()

@@ -1,7 +1,7 @@
 //! The bytes of a JPEG file, its markers, and the bits between them.
 //!
-//! Damaged data is read as libjpeg reads it (jdhuff.c, jdmarker.c): a marker ends the bits
-//! of a segment, and zeros stand for the bits that it lacks.
+//! Damaged data is read as in libjpeg (jdhuff.c, jdmarker.c): a marker ends the bits of a segment,
+//! and missing bits are zeros.
 
 use super::huffman::Table;
 use crate::fault::Fault;
@@ -12,20 +12,20 @@ pub(super) const EOI: u8 = 0xD9;
 const RST0: u8 = 0xD0;
 const RST7: u8 = 0xD7;
 const SOF0: u8 = 0xC0;
-/// Bits that the buffer holds once it is full.
+/// Bits in a full buffer.
 const FULL: u32 = 57;
 
-/// A place in a file, with the bits read ahead of it.
+/// A position in a file, with the bits read ahead of it.
 pub(super) struct Reader<'a> {
     data: &'a [u8],
     at: usize,
-    /// A marker that was met and not acted on yet; 0 for none.
+    /// A marker that was read but not processed yet; 0 for none.
     pub(super) marker: u8,
-    /// Whether the file's end was met. It is then read as an end marker.
+    /// Whether the file's end was reached. It is then read as an end marker.
     pub(super) ended: bool,
     /// Whether a segment had fewer bits than its blocks need, since the last restart.
     pub(super) insufficient: bool,
-    /// Whether bits were needed that lie beyond the file's end.
+    /// Whether bits beyond the file's end were needed.
     pub(super) truncated: bool,
     pub(super) bits: Bits,
 }
@@ -40,7 +40,7 @@ pub(super) struct Bits {
 }
 
 impl Bits {
-    /// The next `count` bits, of those that are there.
+    /// The next `count` bits of the buffer.
     #[inline(always)]
     fn take(&mut self, count: u32) -> i32 {
         let value = self.buffer >> 1 >> (63 - count);
@@ -62,7 +62,7 @@ impl Bits {
     }
 }
 
-/// Bits as a number of that size: `HUFF_EXTEND`.
+/// `HUFF_EXTEND`: a signed number of `size` bits.
 #[inline(always)]
 fn extend(value: i32, size: u32) -> i32 {
     let half = (1 << size) >> 1;
@@ -97,13 +97,13 @@ impl<'a> Reader<'a> {
         Ok(u16::from_be_bytes([self.byte()?, self.byte()?]))
     }
 
-    /// The bytes of tables that follow the length of a segment.
+    /// The length of a table segment's contents.
     pub(super) fn table_length(&mut self) -> Result<usize, Fault> {
         let length = usize::from(self.u16()?).checked_sub(2);
         length.ok_or_else(|| Fault::damaged("a segment's length is wrong"))
     }
 
-    /// Bytes that follow the length of a segment; a length below 2 means none.
+    /// The length of a segment's contents; a length below 2 means none.
     pub(super) fn length(&mut self) -> Result<usize, Fault> {
         Ok(usize::from(self.u16()?).saturating_sub(2))
     }
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         &rest[..count.min(rest.len())]
     }
 
-    /// Goes to the next marker, past whatever lies before it, unless there already is one.
+    /// Skips to the next marker, unless one is pending.
     pub(super) fn next_marker(&mut self) {
         if self.marker != 0 {
             return;
@@ -143,12 +143,12 @@ impl<'a> Reader<'a> {
         self.ended = true;
     }
 
-    /// For the beginning of a scan.
+    /// Resets the bits at the beginning of a scan.
     pub(super) fn start_bits(&mut self) {
         (self.bits, self.insufficient) = (Bits::default(), false);
     }
 
-    /// Passes restart marker number `expected`, or finds its place again where it is missing:
+    /// Skips restart marker number `expected`, or resynchronises if it is missing:
     /// `jpeg_resync_to_restart`.
     pub(super) fn restart(&mut self, expected: u8) {
         self.bits = Bits::default();
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
             let marker = self.marker;
             let is_restart = (RST0..=RST7).contains(&marker);
             if marker < SOF0 || (is_restart && (marker == restart(7) || marker == restart(6))) {
-                // No marker of an image, or an earlier restart: on to the next one.
+                // Not a marker of an image, or an earlier restart: continue with the next one.
                 self.marker = 0;
                 self.next_marker();
                 continue;
@@ -174,8 +174,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Fills the buffer. Where a marker or the file's end leaves it with fewer than `needed`
-    /// bits, zeros stand for the others.
+    /// Fills the buffer. If a marker or the file's end leaves fewer than `needed` bits, zeros are
+    /// added.
     #[inline]
     fn fill(&mut self, needed: u32) {
         if self.marker == 0
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
             && let Some(chunk) = self.data.get(self.at..self.at + 4)
         {
             let word = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-            // No byte of it is 0xFF.
+            // None of its bytes is 0xFF.
             if word & 0x8080_8080 & (!word).wrapping_sub(0x0101_0101) == 0 {
                 self.bits.push(word.into(), 32);
                 self.at += 4;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A marker, or a byte of 0xFF behind padding bytes of 0xFF.
+    /// A marker, or a byte of 0xFF after padding bytes of 0xFF.
     fn fill_after_many_ff(&mut self) {
         let rest = &self.data[self.at..];
         let Some(code) = rest.iter().position(|&byte| byte != 0xFF) else {
@@ -242,14 +242,14 @@ impl<'a> Reader<'a> {
         self.bits.take(count)
     }
 
-    /// The next `size` bits as a number of that size: `HUFF_EXTEND`.
+    /// `HUFF_EXTEND`: the next `size` bits as a signed number.
     #[inline]
     pub(super) fn signed(&mut self, size: u32) -> i32 {
         extend(self.bits(size), size)
     }
 
-    /// The next symbol of a Huffman code, and the number behind it, of as many bits as the symbol's lower half says.
-    /// `bits` stand for the reader's own.
+    /// The next symbol of a Huffman code, and the number after it, with as many bits as the symbol's lower half.
+    /// `bits` replaces the reader's own.
     #[inline(always)]
     pub(super) fn number(&mut self, bits: &mut Bits, table: &Table) -> (u8, i32) {
         if bits.left < Table::MOST {
@@ -273,7 +273,7 @@ impl<'a> Reader<'a> {
         (symbol, value)
     }
 
-    /// The next symbol of a Huffman code; a code that the table lacks is symbol 0.
+    /// The next symbol of a Huffman code; an unknown code gives symbol 0.
     pub(super) fn symbol(&mut self, table: &Table) -> u8 {
         if self.bits.left < Table::LOOK {
             self.fill(0);
@@ -289,7 +289,7 @@ impl<'a> Reader<'a> {
         symbol
     }
 
-    /// A symbol of at least `length` bits.
+    /// A symbol with a code of at least `length` bits.
     #[cold]
     #[inline(never)]
     fn long_symbol(&mut self, table: &Table, mut length: u32) -> u8 {

@@ -1,15 +1,15 @@
-//! Estimates of coefficients that a progressive image lacks, from the DC values around a block: `decompress_smooth_data`
-//! of jdcoefct.c. Images that have all their scans are not touched.
+//! Estimates of coefficients that a progressive image lacks, from the DC values around a block:
+//! `decompress_smooth_data` of jdcoefct.c. Complete images are unchanged.
 
 use super::entropy::Block;
 
-/// Coefficients that are estimated after the first one, as places in rows of eight.
+/// The estimated coefficients after the first one, as indices in rows of eight.
 const PLACES: [usize; 9] = [1, 8, 16, 9, 2, 3, 10, 17, 24];
 
 /// Weights of 5 × 5 DC values, row by row.
 type Kernel = [i64; 25];
 
-/// Estimates of the first five where some AC coefficients are known.
+/// Estimates of the first five if some AC coefficients are known.
 #[rustfmt::skip]
 const SHARP: [Kernel; 5] = [
     [0, 0, 0, 0, 0,  0, 0, 0, 0, 0,  -7, 50, 0, -50, 7,  0, 0, 0, 0, 0,  0, 0, 0, 0, 0],
@@ -19,7 +19,7 @@ const SHARP: [Kernel; 5] = [
     [0, 0, 0, 0, 0,  0, 0, 0, 0, 0,  -1, 13, -24, 13, -1,  0, 0, 0, 0, 0,  0, 0, 0, 0, 0],
 ];
 
-/// Estimates of all nine where DC values are all there is.
+/// Estimates of all nine if only DC values are known.
 #[rustfmt::skip]
 const SOFT: [Kernel; 9] = [
     [-1, -1, 0, 1, 1,  -3, 13, 0, -13, 3,  -3, 38, 0, -38, 3,  -3, 13, 0, -13, 3,  -1, -1, 0, 1, 1],
@@ -33,16 +33,17 @@ const SOFT: [Kernel; 9] = [
     [0, 0, 0, 0, 0,  0, 1, 2, 1, 0,  0, 0, 0, 0, 0,  0, -1, -2, -1, 0,  0, 0, 0, 0, 0],
 ];
 
-/// The first coefficient itself where DC values are all there is.
+/// The first coefficient itself if only DC values are known.
 #[rustfmt::skip]
 const MEAN: Kernel = [
     -2, -6, -8, -6, -2,  -6, 6, 42, 6, -6,  -8, 42, 152, 42, -8,  -6, 6, 42, 6, -6,  -2, -6, -8, -6, -2,
 ];
 
-/// The bits that the first ten coefficients of a colour lack, in the order of [`PLACES`]; -1 for all.
+/// The number of bits that the first ten coefficients of a colour lack, in the order of [`PLACES`];
+/// -1 for all.
 pub(super) type Lacks = [i8; 10];
 
-/// Whether estimates are of use: each colour has its DC values, and some coefficient is inexact.
+/// Whether estimates are useful: each colour has its DC values, and some coefficient is inexact.
 pub(super) fn is_useful<'a>(colours: impl Iterator<Item = (&'a Block, Lacks)>) -> bool {
     let mut useful = false;
     for (factors, lacks) in colours {
@@ -54,7 +55,8 @@ pub(super) fn is_useful<'a>(colours: impl Iterator<Item = (&'a Block, Lacks)>) -
     useful
 }
 
-/// A block with its zeros estimated. `dc` gives the DC values around it, by rows and columns from -2 to 2.
+/// A block with its zero coefficients estimated. `dc` gives the DC values around it, by rows and columns
+/// from -2 to 2.
 pub(super) fn estimated(
     block: &Block,
     factors: &Block,

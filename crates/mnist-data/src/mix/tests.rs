@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `count` images of `size` × `size`, no two pixels of the batch's first colours alike.
+/// `count` images of `size` × `size`; all pixels of the batch's first colours differ.
 fn batch(count: usize, size: usize) -> HostBatch {
     HostBatch {
         count,
@@ -46,7 +46,7 @@ fn cutmix() -> MixConfig {
     }
 }
 
-/// The place of the same byte in the image before.
+/// The index of the same byte in the previous image.
 fn before(batch: &HostBatch, at: usize) -> usize {
     let size = batch.pixels.len() / batch.count;
     (at + batch.pixels.len() - size) % batch.pixels.len()
@@ -76,7 +76,7 @@ fn mixup_is_the_nearest_grey_level_of_the_weighted_mean() {
 }
 
 #[test]
-fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
+fn cutmix_copies_one_box_and_lambda_is_the_remaining_share() {
     let batch = batch(4, 9);
     let mut shares = Vec::new();
     for index in 0..200 {
@@ -86,14 +86,14 @@ fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
         assert_eq!(mix.partner_weights, [1.5, 0.0, 0.5, 1.0]);
         let mut inside = vec![0; 81];
         for (at, &pixel) in mixed.pixels.iter().enumerate() {
-            // No two of these bytes are alike, as 3 · 81 is no multiple of 251.
+            // These bytes all differ, as 3 · 81 is no multiple of 251.
             if pixel == batch.pixels[before(&batch, at)] {
                 inside[at / 3 % 81] += 1;
             } else {
                 assert_eq!(pixel, batch.pixels[at]);
             }
         }
-        // All of a box, in every colour of every image, and nothing else.
+        // The whole box, in every colour of every image, and nothing else.
         assert!(
             inside.iter().all(|&count| count == 0 || count == 12),
             "{inside:?}"
@@ -109,7 +109,7 @@ fn cutmix_copies_one_box_and_lambda_is_what_is_left() {
         assert!((f64::from(mix.lambda) - (1.0 - taken.len() as f64 / 81.0)).abs() < 1e-6);
         shares.push(mix.lambda);
     }
-    // Every size comes; a box at the border is cut, so that more than half is left on average.
+    // Every size occurs; a box at the border is cut, so that more than half remains on average.
     let mean = shares.iter().sum::<f32>() / 200.0;
     assert!((0.5..0.8).contains(&mean), "{mean}");
     assert!(shares.iter().any(|&share| share < 0.5) && shares.iter().any(|&share| share > 0.95));
@@ -168,7 +168,7 @@ fn beta_has_its_mean_and_spread() {
 }
 
 #[test]
-fn what_is_off_or_alone_stays() {
+fn batches_without_mixing_or_with_one_image_stay() {
     let off = MixConfig::default();
     assert!(off.is_none() && !mixup().is_none());
     let never = MixConfig {

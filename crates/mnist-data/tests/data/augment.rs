@@ -1,4 +1,4 @@
-//! Augmentation as a loader does it.
+//! Augmentation in a loader.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::util::folder;
 
-/// `count` images of 12 × 12 pixels with two slopes, gray and coloured by turns, in three classes.
+/// `count` images of 12 × 12 pixels with two slopes, alternately gray and coloured, in three
+/// classes.
 pub(crate) fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
     let dir = folder();
     for index in 0..count {
@@ -63,7 +64,7 @@ pub(crate) fn toml(text: &str) -> AugmentConfig {
     toml::from_str(text).unwrap()
 }
 
-/// Everything, so that no operation's draws may depend on the others' or on the thread.
+/// All operations, so that no draw may depend on another operation or on the thread.
 pub(crate) fn everything() -> AugmentConfig {
     toml(
         "preset = \"photos\"\nvertical_flip = true\naffine = true\nelastic = { sigma = 2 }\n\
@@ -175,7 +176,7 @@ fn without_augmentation_nothing_is_another() {
     assert_eq!(by_id(&batches(&loader, 0)), by_id(&batches(&loader, 1)));
     let augmented = Loader::new(samples.clone(), options(toml("preset = \"digits\""))).unwrap();
     assert_ne!(by_id(&batches(&augmented, 0)), by_id(&batches(&loader, 0)));
-    // An order of one's own is of no epoch: images as they are.
+    // A custom order belongs to no epoch: images are unchanged.
     let in_order = |loader: &Loader| -> Vec<HostBatch> {
         loader
             .batches((0..9).collect())
@@ -213,7 +214,7 @@ fn parts_are_cut_from_images_that_are_kept_larger() {
 #[test]
 fn no_augmented_pixel_enters_a_cache() {
     let (dir, samples) = data_set(8);
-    // Until the images' stamps have settled, nothing of them is kept.
+    // Images are cached only after their stamps have settled.
     std::thread::sleep(std::time::Duration::from_millis(2200));
     let cache = DiskCache {
         path: dir.path().join(".cache/train"),
@@ -240,7 +241,7 @@ fn no_augmented_pixel_enters_a_cache() {
 }
 
 #[test]
-fn batches_are_mixed_by_their_number_whatever_the_workers() {
+fn mixing_depends_on_the_batch_number_not_on_workers() {
     let (_dir, samples) = data_set(22);
     let loader = |workers, mix: &MixConfig| {
         let options = LoaderOptions {

@@ -1,4 +1,4 @@
-//! Augmentation as a configuration says it.
+//! Augmentation in a configuration.
 
 use mnist_data::{
     AffineConfig, AugmentConfig, ColorJitterConfig, Error, FlipConfig, Loader, Preset,
@@ -47,7 +47,7 @@ fn a_configuration_that_is_written_is_read_back() {
         assert_eq!(toml(&explicit), config, "{explicit}");
         assert_eq!(config.explicit().len(), 9);
     }
-    // Only what differs from the preset, so that another preset can be laid on top.
+    // Only the differences from the preset, so that another preset can be layered on top.
     assert_eq!(
         toml::to_string(&AugmentConfig::from(Preset::Photos))
             .unwrap()
@@ -60,7 +60,7 @@ fn a_configuration_that_is_written_is_read_back() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn invalid_keys_are_named() {
     for (text, problems) in [
         ("preset = \"digit\"", ["unknown variant `digit`", "digits"]),
         ("affin = true", ["unknown field `affin`", "affine"]),
@@ -189,14 +189,14 @@ fn numbers_that_are_not_finite_are_refused_by_key() {
             crop([0.5, f64::INFINITY]),
         ),
     ] {
-        // On its way into the configuration …
+        // While being read into the configuration …
         let (operation, setting) = key.split_once('.').unwrap();
         let text = format!("{operation} = {{ {setting} = {text} }}");
         let error = toml::from_str::<AugmentConfig>(&text).unwrap_err();
         let error = error.to_string();
-        let expected = format!("{key}: found what is not a finite number");
+        let expected = format!("{key}: found a number that is not finite");
         assert!(error.contains(&expected), "{text}: {error}");
-        // … and where it is in one already.
+        // … and in a configuration already.
         let error = config.validate().unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("augment.{key}: found ")),

@@ -1,4 +1,4 @@
-//! The sheets that the example of this name draws.
+//! The sheets of the example `contact_sheet`.
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, Preset};
@@ -21,7 +21,7 @@ fn shown(sheet: &RgbImage, row: u32, column: u32) -> Vec<u8> {
 }
 
 #[test]
-fn every_preset_has_a_sheet_that_shows_what_it_does() {
+fn every_preset_has_a_sheet_that_shows_its_effect() {
     // More images than there are rows, and fewer.
     for count in [13, 4] {
         let (_dir, samples) = data_set(count);

@@ -1,4 +1,4 @@
-//! Ways of decoding: images that lack data, and JPEGs decoded at a part of their size.
+//! Decoding options: truncated images, and JPEGs decoded at reduced size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A JPEG of 96 × 64 pixels with colours that change slowly, 4:2:0.
+/// A JPEG of 96 × 64 pixels with slowly changing colours, 4:2:0.
 fn slope() -> Vec<u8> {
     let pixel = |x: u16, y: u16| [x as u8, (2 * y) as u8, (250 - x - y) as u8];
     let pixels: Vec<u8> = (0..64)
@@ -85,15 +85,15 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         assert!(worst <= 8, "{size}: {worst}");
         assert_ne!(fast, exact, "{size}: it was decoded in full");
     }
-    // 64 pixels are not four times as many as this.
+    // 64 pixels are less than four times this size.
     assert_eq!(at(17, fast), at(17, DecodeOptions::default()));
     let whole = Image::decode_with(&file, name, fast).unwrap();
     assert_eq!(whole, Image::decode(&file, name).unwrap());
 }
 
-/// A header that claims 30,000 × 30,000 pixels, in every format whose header may claim them.
+/// A header that declares 30,000 × 30,000 pixels, in every format that allows it.
 #[test]
-fn what_takes_too_much_memory_is_refused_by_its_header() {
+fn images_too_large_for_memory_are_refused_by_their_header() {
     let side = 30_000_u16;
     let mut jpeg = slope();
     let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]);

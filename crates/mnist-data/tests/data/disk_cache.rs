@@ -1,5 +1,4 @@
-//! The file of decoded pixels: what it saves, and that it never serves anything
-//! but what decoding would give.
+//! The file of decoded pixels: its savings, and that its images always equal freshly decoded ones.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ mod decoding;
 const SIZE: usize = 3;
 const COUNT: usize = 10;
 
-/// Images of three classes, each of one shade, and a place for a cache.
+/// Images of three classes, each of one shade, and a path for a cache.
 struct Scene {
     dir: TempDir,
     samples: Vec<Sample>,
@@ -62,12 +61,12 @@ impl Scene {
         Loader::new(self.samples.clone(), options).unwrap()
     }
 
-    /// What an epoch of a run of its own sees, by sample.
+    /// The images in an epoch of a separate run, by sample.
     fn run(&self, options: LoaderOptions) -> Vec<Vec<u8>> {
         pixels(&self.loader(options))
     }
 
-    /// What it should see.
+    /// The expected images.
     fn decoded(&self) -> Vec<Vec<u8>> {
         self.run(LoaderOptions {
             disk_cache: None,
@@ -76,8 +75,7 @@ impl Scene {
     }
 }
 
-/// Images written just now are not trusted before the clock of the file system
-/// has ticked.
+/// Images written just now are not trusted before the file system's clock has ticked.
 fn settle() {
     thread::sleep(Duration::from_millis(150));
 }
@@ -111,7 +109,7 @@ fn crc(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// A file with valid checksums, whatever the index says.
+/// A file with valid checksums and any index.
 fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
     let mut bytes = pixels.to_vec();
     bytes.extend(index);
@@ -121,8 +119,7 @@ fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Turns every image of a cache into its negative, so that it can be told
-/// whether a batch came from there.
+/// Inverts every image of a cache, so that a batch shows whether it came from there.
 fn invert(path: &Path) {
     let (pixels, mut index) = parts(path);
     let pixels: Vec<u8> = pixels.iter().map(|byte| !byte).collect();
@@ -156,7 +153,7 @@ fn a_second_run_and_a_second_epoch_do_not_decode() {
     assert_eq!(scene.run(scene.options()), expected);
     invert(&scene.cache());
     assert_eq!(scene.run(scene.options()), inverted(&expected));
-    // The first loader still has the file that it published itself.
+    // The first loader still has its own published file.
     assert_eq!(pixels(&loader), expected);
 }
 
@@ -184,9 +181,9 @@ fn a_changed_image_is_decoded_again_alone() {
     let path = &scene.samples[2].path;
     let old = fs::metadata(path).unwrap();
     png(path, 77);
-    // As alike as a program can make it.
+    // As similar as a program can make it.
     assert_eq!(fs::metadata(path).unwrap().len(), old.len());
-    #[cfg(unix)] // which also tells when that was done
+    #[cfg(unix)] // Unix also records the time of the change
     File::open(path)
         .unwrap()
         .set_modified(old.modified().unwrap())
@@ -195,7 +192,7 @@ fn a_changed_image_is_decoded_again_alone() {
     let mut expected = inverted(&before);
     expected[2] = vec![77; SIZE * SIZE * 3];
     assert_eq!(scene.run(scene.options()), expected);
-    // It was written down, and the others were taken over.
+    // The new image was written, and the others were copied.
     invert(&scene.cache());
     assert_eq!(scene.run(scene.options()), inverted(&expected));
 }
@@ -216,7 +213,7 @@ fn an_image_that_may_still_change_unseen_is_not_kept() {
 }
 
 #[test]
-fn another_image_size_makes_it_anew() {
+fn another_image_size_rebuilds_it() {
     let scene = Scene::new();
     scene.run(scene.options());
     let larger = || LoaderOptions {
@@ -245,7 +242,7 @@ fn several_runs_at_once_share_it() {
             let (scene, expected) = (&scene, &expected);
             scope.spawn(move || {
                 for round in 0..5 {
-                    // Some know only a part of the samples.
+                    // Some loaders have only a part of the samples.
                     let limit = ((worker + round) % 2 == 0).then_some(4);
                     let loader = scene.loader(LoaderOptions {
                         limit,
@@ -274,7 +271,7 @@ fn several_runs_at_once_share_it() {
 fn where_it_cannot_be_written_images_are_decoded() {
     let scene = Scene::new();
     let expected = scene.decoded();
-    // A folder that cannot be made, and a file that cannot be replaced.
+    // A folder that cannot be created, and a file that cannot be replaced.
     fs::write(scene.dir.path().join("file"), "").unwrap();
     fs::create_dir_all(scene.cache().join("folder")).unwrap();
     for path in [scene.dir.path().join("file/some.pixels"), scene.cache()] {
@@ -310,10 +307,10 @@ fn it_holds_no_more_than_it_may() {
     assert_eq!(scene.run(four()), expected);
     let (pixels, first) = parts(&scene.cache());
     assert_eq!(pixels.len(), 4 * SIZE * SIZE);
-    // A full file stays as it is.
+    // A full file stays unchanged.
     assert_eq!(scene.run(four()), expected);
     assert_eq!(parts(&scene.cache()).1, first);
-    // A changed image takes the place it had.
+    // A changed image replaces its old version.
     let id = first["entries"][0]["id"].as_str().unwrap();
     let place = scene.samples.iter().position(|sample| sample.id == id);
     let place = place.unwrap();
@@ -376,7 +373,7 @@ fn a_part_of_the_samples_adds_to_it() {
 }
 
 #[test]
-fn an_epoch_that_is_cut_short_keeps_what_it_decoded() {
+fn an_interrupted_epoch_keeps_its_decoded_images() {
     let scene = Scene::new();
     let loader = scene.loader(scene.options());
     let mut epoch = loader.epoch(0);

@@ -66,12 +66,12 @@ fn another_split_keeps_the_labels_of_training() {
     let dir = folder();
     png(&dir.path().join("c/1.png"), 0);
     png(&dir.path().join("a/1.png"), 0);
-    // Without `b`, whose folder is missing here, `c` would be class 1.
+    // If the classes were derived here, `c` would be class 1, since the folder of `b` is missing.
     let split = ImageFolder::with_classes(dir.path(), &classes(&["a", "b", "c"])).unwrap();
     let labels: Vec<usize> = split.samples.iter().map(|sample| sample.label).collect();
     assert_eq!(labels, [0, 2]);
     assert_eq!(split.class_counts(), [1, 0, 1]);
-    // The order of the labels may be any: a weights file decides it.
+    // The labels may have any order: a weights file decides it.
     let split = ImageFolder::with_classes(dir.path(), &classes(&["c", "a"])).unwrap();
     assert_eq!(split.samples[0].id, "c/1.png");
     assert_eq!(split.samples[0].label, 0);

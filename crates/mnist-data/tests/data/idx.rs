@@ -24,7 +24,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// The offset and the text of the error that reading these contents gives.
+/// The offset and the text of the error from reading these contents.
 fn images_error(contents: &[u8]) -> (u64, String) {
     let dir = folder();
     let path = dir.path().join("images");
@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read(
+    fn written_files_read_back(
         rows in 1_usize..9,
         cols in 1_usize..9,
         count in 0_usize..9,
@@ -195,7 +195,7 @@ fn a_header_beyond_the_limit_allocates_nothing() {
 
 #[test]
 fn a_gzip_bomb_is_not_inflated() {
-    // 64 MiB of zeros behind a header that declares 4 bytes.
+    // 64 MiB of zeros after a header that declares 4 bytes.
     let mut contents = header(0x803, &[1, 2, 2]);
     contents.resize(64 << 20, 0);
     let (offset, text) = images_error(&gzip(&contents));

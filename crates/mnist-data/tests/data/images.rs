@@ -123,7 +123,7 @@ fn the_content_tells_the_format_not_the_name() {
 }
 
 #[test]
-fn what_is_no_image_is_an_error_that_names_it() {
+fn a_file_that_is_not_an_image_is_an_error_that_names_it() {
     let whole = fs::read(golden("decode").join("rgb.png")).unwrap();
     let cases: [(&str, &[u8], &str); 4] = [
         ("zero.png", b"", "is empty"),
@@ -161,8 +161,7 @@ fn no_truncation_panics() {
     ] {
         let whole = fs::read(golden("decode").join(name)).unwrap();
         for length in 0..whole.len() {
-            // A decoder may make do without the last bytes; it may not panic,
-            // nor give another size.
+            // A decoder may accept missing last bytes; it may not panic or give another size.
             if let Ok(image) = Image::decode(&whole[..length], Path::new(name)) {
                 assert_eq!((image.width(), image.height()), (13, 9));
             }

@@ -29,7 +29,7 @@ fn refusal(table: &str) -> String {
 }
 
 #[test]
-fn a_table_gives_what_a_folder_does_and_weights_reach_the_batch() {
+fn a_table_equals_a_folder_and_weights_reach_the_batch() {
     let (dir, file) = with_table(
         "path,label,weight\nimages/4.png,dog,0.25\nimages/2.png,cat,2\n\"images/1.png\",dog,0\n",
     );
@@ -65,7 +65,7 @@ fn columns_may_come_in_any_order_and_roots_anywhere() {
     let elsewhere = folder();
     let file = elsewhere.path().join("labels.csv");
     let absolute = dir.path().join("images/3.png");
-    // As a spreadsheet writes it: with a mark in front and carriage returns.
+    // As a spreadsheet writes it: with a byte-order mark and carriage returns.
     let table = format!(
         "\u{feff}label, path\r\nb,1.png\r\na,../images/2.png\r\n\"a, or b\",{}\r\n\r\n",
         absolute.display()

@@ -1,4 +1,4 @@
-//! How many images may be left out.
+//! The limits for images left out.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn loader(images: &ImageFolder, share: f64, with_classes: bool) -> Loader {
     Loader::new(images.samples.clone(), options).unwrap()
 }
 
-/// The images that an epoch gives, and the error that ends it, if one does.
+/// The images of an epoch, and the error that ends it, if any.
 fn epoch(loader: &Loader) -> (usize, Option<Error>) {
     let mut count = 0;
     for batch in loader.epoch(0) {
@@ -123,7 +123,7 @@ fn a_class_of_one_image_is_lost_with_it() {
         text.contains("the one image of class `dog` cannot be read"),
         "{text}"
     );
-    // Its own reason comes first, whatever else was left out.
+    // Its own reason comes first, before other left-out images.
     assert!(
         text.contains("such as ") && text.contains("dog/000.png: it is empty"),
         "{text}"

@@ -1,4 +1,4 @@
-//! Batches: their order, their contents, and what becomes of bad images.
+//! Batches: their order, their contents, and the treatment of bad images.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -171,7 +171,7 @@ fn a_limit_keeps_the_same_mixed_samples_every_epoch() {
 }
 
 #[test]
-fn what_is_cached_is_not_read_again() {
+fn cached_images_are_not_read_again() {
     let (dir, samples) = data_set(12);
     let loader = Loader::new(samples.clone(), options()).unwrap();
     let nothing_cached = Loader::new(
@@ -216,7 +216,7 @@ fn a_bad_image_is_named_and_ends_the_epoch() {
     spoil(&dir.path().join("1/004.png"));
     let loader = Loader::new(samples, options()).unwrap();
     let results: Vec<Result<HostBatch, Error>> = loader.epoch(0).collect();
-    // Class 1 begins at place 10, so that its second image is in batch 2.
+    // Class 1 begins at index 10, so that its second image is in batch 2.
     assert_eq!(results.len(), 3);
     assert!(results[..2].iter().all(Result::is_ok));
     let error = results[2].as_ref().unwrap_err();
@@ -303,7 +303,7 @@ fn batches_of_bad_images_alone_are_left_out() {
 fn a_dropped_epoch_lets_go_of_its_threads() {
     let (_dir, samples) = data_set(30);
     let (done, finished) = mpsc::channel();
-    // In a thread of its own, so that hanging is a failure.
+    // In a separate thread, so that hanging is a failure.
     thread::spawn(move || {
         for taken in 0..5 {
             let options = LoaderOptions {
@@ -401,7 +401,7 @@ fn an_order_of_ones_own_gives_its_batches() {
         ..options()
     };
     let loader = Loader::new(samples, shuffled).unwrap();
-    // An epoch is the batches of its order.
+    // An epoch equals the batches of its order.
     let order = loader.order(2);
     assert_eq!(
         order.len(),
@@ -409,7 +409,7 @@ fn an_order_of_ones_own_gives_its_batches() {
     );
     let of_order: Vec<HostBatch> = loader.batches(order).collect::<Result<_, _>>().unwrap();
     assert_eq!(of_order, batches(&loader, 2));
-    // Some samples alone, one of them twice, and one that there is not.
+    // Some samples alone, one of them twice, and one unknown index.
     let some: Vec<HostBatch> = (loader.batches(vec![9, 0, 9, 10]))
         .collect::<Result<_, _>>()
         .unwrap();

@@ -1,6 +1,6 @@
-//! The crate from outside. Every test works in a folder of its own.
+//! Tests of the public interface. Every test uses a separate folder.
 
-// A test says what is wrong by failing, helpers included.
+// Tests and their helpers report errors by panicking.
 #![allow(clippy::unwrap_used)]
 
 mod augment;

@@ -1,4 +1,4 @@
-//! From IDX files to class folders.
+//! Unpacking of IDX files into class folders.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn run(dir: &Path, options: &UnpackOptions) -> Result<UnpackReport, Error> {
     unpack(&dir.join("raw"), &dir.join("out"), options, &NoProgress)
 }
 
-/// The files a run with `options(2)` makes.
+/// The files from a run with `options(2)`.
 fn expected() -> Vec<String> {
     let names = "
         .unpacked.json
@@ -84,7 +84,7 @@ fn a_second_run_writes_nothing() {
             .modified()
             .unwrap()
     };
-    // Nor a lock in the folder itself, which may be read-only.
+    // No lock in the folder either, since it may be read-only.
     let names = ["train/0/00000.png", ".unpacked.json", ""];
     let before = names.map(modified);
     let report = run(dir.path(), &options(2)).unwrap();
@@ -93,7 +93,7 @@ fn a_second_run_writes_nothing() {
 }
 
 #[test]
-fn of_several_at_once_one_writes_and_the_others_take_what_is_there() {
+fn one_of_several_processes_unpacks_and_the_others_use_its_images() {
     for round in 0..12 {
         let (dir, start) = (data_set(), Barrier::new(4));
         let reports = thread::scope(|scope| {
@@ -148,7 +148,7 @@ fn a_run_that_was_cut_off_is_completed() {
     run(dir.path(), &options(2)).unwrap();
     fs::remove_file(out.join("train/1/00004.png")).unwrap();
     fs::remove_dir_all(out.join("test/0")).unwrap();
-    // Half an image, and the lock of the process that was killed.
+    // Half an image, and the lock of a killed process.
     fs::write(out.join("train/1/.unfinished-a1b2c3"), "half").unwrap();
     fs::write(out.join(".lock"), "").unwrap();
     let manifest = out.join(".unpacked.json");
@@ -159,7 +159,7 @@ fn a_run_that_was_cut_off_is_completed() {
     assert_eq!(run(dir.path(), &options(2)).unwrap().written, 3);
     assert_eq!(files(&out), expected());
     assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
-    // Even a complete one that lost images since then.
+    // Even after a complete run whose images were deleted since.
     fs::remove_file(out.join("val/2/00008.png")).unwrap();
     assert_eq!(run(dir.path(), &options(2)).unwrap().written, 1);
 }

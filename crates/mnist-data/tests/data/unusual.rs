@@ -1,4 +1,5 @@
-//! What lies among images and is none: other formats, pipes, devices, links astray, names that are no text.
+//! Entries among images that are not images: other formats, pipes, devices, broken links, names that are
+//! not text.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +29,7 @@ fn every_usual_ending_of_an_image_is_listed() {
 }
 
 #[test]
-fn an_empty_class_tells_what_it_holds_instead() {
+fn an_empty_class_reports_its_other_contents() {
     let dir = folder();
     png(&dir.path().join("a/1.png"), 0);
     for number in 1..=4 {
@@ -66,7 +67,7 @@ fn a_class_is_the_same_however_its_accents_are_composed() {
         let classes = classes(&["bar", known]);
         let split = ImageFolder::with_classes(dir.path(), &classes).unwrap();
         assert_eq!(split.samples[0].label, 1);
-        // What is on disk keeps its name.
+        // Files keep their names on disk.
         assert_eq!(split.samples[0].id, format!("{DECOMPOSED}/1.png"));
         assert_eq!(split.classes, classes);
     }
@@ -89,7 +90,7 @@ fn two_names_of_one_class_in_one_place_are_refused() {
     let dir = folder();
     png(&dir.path().join(COMPOSED).join("1.png"), 0);
     png(&dir.path().join(DECOMPOSED).join("2.png"), 0);
-    // Where a file system itself takes both for one, there is nothing to refuse.
+    // If the file system itself equates both, there is nothing to refuse.
     if fs::read_dir(dir.path()).unwrap().count() == 2 {
         let error = ImageFolder::training(dir.path()).unwrap_err();
         assert!(matches!(error, Error::ClassFolder { .. }), "{error:?}");
@@ -144,7 +145,7 @@ fn a_class_among_very_many_is_found_by_its_name() {
         .map(|number| format!("class {number}"))
         .collect();
     let classes = Classes::new(names.clone()).unwrap();
-    // Looking through the list for each would take 20,000,000,000 comparisons.
+    // A linear search for each would take 20,000,000,000 comparisons.
     let labels = names.iter().map(|name| classes.index_of(name));
     assert!(labels.eq((0..names.len()).map(Some)));
     let dir = folder();
@@ -190,12 +191,12 @@ mod unix {
                 );
                 assert!(error.to_string().contains("remove the link"), "{error}");
             }
-            // Without labels nothing can be wrong: what is above is not searched.
+            // Without labels no label can be wrong; folders above are not searched.
             let found = list_images(&dir.path().join("a")).unwrap();
             assert_eq!(found.len(), 1);
             fs::remove_file(&up).unwrap();
         }
-        // A class folder that is such a link itself.
+        // A class folder that is itself such a link.
         symlink("..", dir.path().join("c")).unwrap();
         let error = ImageFolder::training(dir.path()).unwrap_err();
         assert!(matches!(error, Error::ClassFolder { .. }), "{error:?}");
@@ -208,7 +209,7 @@ mod unix {
         png(&dir.path().join("a/1.png"), 0);
         png(&elsewhere.path().join("deep/2.png"), 0);
         symlink(elsewhere.path(), dir.path().join("b")).unwrap();
-        // Twice in one class, its images count once.
+        // A folder linked twice in one class counts once.
         symlink(elsewhere.path().join("deep"), dir.path().join("b/again")).unwrap();
         let training = ImageFolder::training(dir.path()).unwrap();
         assert_eq!(ids(&training.samples), ["a/1.png", "b/again/2.png"]);
@@ -221,7 +222,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_a_bad_image_where_it_is_named_as_one() {
+    fn a_special_file_named_like_an_image_is_a_bad_image() {
         let dir = folder();
         let class = dir.path().join("a");
         png(&class.join("1.png"), 0);
@@ -252,7 +253,7 @@ mod unix {
         };
         let loader = Loader::new(training.samples, strict).unwrap();
         assert!(loader.epoch(0).any(|batch| batch.is_err()));
-        // A class of nothing but a broken link without an ending says so.
+        // A class with only a broken link without an extension is reported as such.
         for name in [
             "1.png",
             "pipe.png",
@@ -293,7 +294,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    fn special_files_are_refused_without_waiting() {
         let dir = folder();
         let path = &dir.path().join("x.png");
         let readers: [fn(&Path) -> Error; 8] = [
@@ -342,7 +343,7 @@ mod unix {
         assert_eq!(read_regular(&path, 100).unwrap(), [7; 100]);
         let error = read_regular(&path, 99).unwrap_err();
         assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
-        // Its holes take no room on the disk.
+        // A sparse file, which takes no room on the disk.
         let file = fs::File::create(&path).unwrap();
         file.set_len((512 << 20) + 1).unwrap();
         let error = Image::read(&path).unwrap_err();
@@ -380,7 +381,7 @@ mod unix {
         let split = skip.with_classes(dir.path(), &known).unwrap();
         assert_eq!(ids(&split.samples), expected);
         assert_eq!(skip.images(dir.path()).unwrap().len(), 3);
-        // They count as images that cannot be read.
+        // They count as unreadable images.
         let options = |share| LoaderOptions {
             image_size: 3,
             workers: 1,

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers shared by several tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Image `index` of [`idx_set`]: 3 × 5 pixels that tell its index.
+/// Image `index` of [`idx_set`]: 3 × 5 pixels that identify its index.
 pub(crate) fn image(index: usize) -> Vec<u8> {
     (0..15).map(|pixel| (index * 16 + pixel) as u8).collect()
 }
@@ -36,7 +36,7 @@ pub(crate) fn idx_set(dir: &Path, train: usize, test: usize) {
     }
 }
 
-/// Writes a 2 × 2 gray PNG of one shade, and the folders it lies in.
+/// Writes a 2 × 2 gray PNG of one shade, creating its folders.
 pub(crate) fn png(path: &Path, shade: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::GrayImage::from_pixel(2, 2, image::Luma([shade]))
@@ -70,8 +70,8 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A pipe to which somebody writes once that it is no image: code that reads it by mistake comes to its end, so that a
-/// test fails where it would wait forever.
+/// A pipe with a writer that writes text instead of an image: code that reads it by mistake reaches its end, so that a
+/// test fails instead of waiting forever.
 #[cfg(unix)]
 pub(crate) struct Pipe {
     path: PathBuf,
@@ -87,9 +87,9 @@ impl Pipe {
         assert!(made.unwrap().success());
         let to = path.to_owned();
         let writer = std::thread::spawn(move || {
-            // Waits until somebody opens the pipe to read from it.
+            // Waits until a reader opens the pipe.
             let mut pipe = fs::File::options().write(true).open(to).unwrap();
-            // Fails where the reader is gone already, as it should be.
+            // Fails if the reader is gone already, as intended.
             let _ = pipe.write_all(b"no image");
         });
         Self {
@@ -104,7 +104,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         use std::os::unix::fs::OpenOptionsExt;
 
-        // Lets the writer go on if it still waits, and stays until it has ended.
+        // Releases the writer if it still waits, and joins it.
         let reader = fs::File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)

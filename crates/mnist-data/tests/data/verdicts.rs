@@ -1,4 +1,4 @@
-//! Whole and damaged files against Pillow: which are read, and the pixels.
+//! Whole and damaged files against Pillow: acceptance, and pixels.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::read::ZlibDecoder;
 use mnist_data::{DecodeOptions, Image, TruncatedImages};
 
-/// What Pillow says of a file.
+/// Pillow's verdict on a file.
 #[derive(Debug, PartialEq)]
 enum Verdict {
     Refused,
@@ -15,7 +15,7 @@ enum Verdict {
     Read([u32; 3]),
 }
 
-/// A file of generate_decode_verdicts.py, front to back.
+/// A file of generate_decode_verdicts.py, from front to back.
 struct Golden(std::vec::IntoIter<u8>);
 
 impl Golden {
@@ -59,8 +59,8 @@ fn ours(file: &[u8], options: DecodeOptions) -> Verdict {
     })
 }
 
-/// Every verdict and every pixel is Pillow's. Returns how many files it reads, how many lack only an end marker and
-/// how many it refuses.
+/// Compares every verdict and every pixel with Pillow's. Returns the number of files it reads, of those that lack
+/// only an end marker, and of those it refuses.
 fn check(kind: &str) -> [usize; 3] {
     let mut counts = [0; 3];
     for (index, (file, code, theirs)) in golden(kind).enumerate() {

@@ -18,7 +18,7 @@ fn drawn(channels: usize) -> Image {
 }
 
 #[test]
-fn views_show_what_they_are_named_after() {
+fn views_match_their_names() {
     let gray = drawn(1);
     assert_eq!(View::Identity.of(&gray), gray);
     for (view, pixels) in [
@@ -36,7 +36,7 @@ fn views_show_what_they_are_named_after() {
         ),
     ] {
         assert_eq!(view.of(&gray).pixels(), pixels, "{view:?}");
-        // Colours move together.
+        // All colours move together.
         let colored = view.of(&drawn(3));
         for (rgb, place) in colored.pixels().chunks(3).zip(pixels) {
             assert_eq!(rgb, [3 * place, 3 * place + 1, 3 * place + 2], "{view:?}");
@@ -55,7 +55,7 @@ fn shifts_grow_with_the_image() {
         (96, 3),
         (224, 8),
     ] {
-        // One row and one column, of which every pixel tells its place.
+        // One row and one column, with each pixel's position as its value.
         let pixels: Vec<u8> = (0..side).map(|place| place as u8).collect();
         let shifted: Vec<u8> = (0..side)
             .map(|place: i32| (place - step).max(0) as u8)
@@ -67,7 +67,7 @@ fn shifts_grow_with_the_image() {
         let down = View::Shift { x: 0, y: 1 };
         assert_eq!(right.of(&row).pixels(), shifted, "{side}");
         assert_eq!(down.of(&column).pixels(), shifted, "{side}");
-        // The other side does not count.
+        // The other side does not matter.
         assert_eq!(right.of(&column), column);
     }
 }
@@ -105,7 +105,7 @@ fn each_batch_comes_once_for_each_view() {
             .save(path)
             .unwrap();
     }
-    // One that is left out, of every view.
+    // One image left out, from every view.
     std::fs::write(dir.path().join("a/4.png"), "").unwrap();
     let samples = ImageFolder::training(dir.path()).unwrap().samples;
     let batches = |tta, workers| -> Vec<HostBatch> {

@@ -1,4 +1,4 @@
-//! Files that take as much as they can.
+//! Files that use as much time or memory as they can.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::assemble::{Tensor, dict, legacy, of_six, text, whole};
 
-/// A name, and what writes the file.
+/// A name, and the function that writes the file.
 type Case = (&'static str, fn(&Path) -> io::Result<()>);
 
-/// As many operations as a reader may do, and some.
+/// Slightly more operations than a reader may do.
 const MANY: usize = (2 << 20) + 1000;
 
-/// As long as a pickle may be, and some.
+/// Slightly longer than a pickle may be.
 const LONG: usize = 65 << 20;
 
 pub(crate) const CASES: [Case; 32] = [
@@ -211,7 +211,7 @@ fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
     for (name, bytes) in entries {
         let len = (bytes.len() as u32).to_le_bytes();
         let named = (name.len() as u16).to_le_bytes();
-        // Version, flags, method, time, date and a sum nobody looks at.
+        // Version, flags, method, time, date and an unused checksum.
         let common = [
             &[10, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0][..],
             &len,
@@ -264,8 +264,8 @@ fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
     file.flush()
 }
 
-/// A safetensors file with what stands between the braces of its header, and as many bytes as
-/// [`CASES`] needs.
+/// A safetensors file with `entries` as the contents of its header, and with the data bytes that
+/// [`CASES`] need.
 fn header(path: &Path, entries: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(&(entries.len() as u64 + 2).to_le_bytes())?;
@@ -274,7 +274,7 @@ fn header(path: &Path, entries: &str) -> io::Result<()> {
     file.set_len(end + 130_000)
 }
 
-/// Dicts that each hold the one before twice.
+/// Nested dicts; each contains the previous one twice.
 fn twice(levels: u8) -> Vec<u8> {
     let mut dicts = [&dict(&[("a", Tensor::SIX.pickled())])[..], b"q\x00"].concat();
     for level in 0..levels {
@@ -284,7 +284,7 @@ fn twice(levels: u8) -> Vec<u8> {
     dicts
 }
 
-/// A tensor beside lists that each hold the one before ten times.
+/// A tensor beside nested lists; each contains the previous one ten times.
 fn tenfold(levels: u8) -> Vec<u8> {
     let mut lists = b"]q\x000".to_vec();
     for level in 0..levels {

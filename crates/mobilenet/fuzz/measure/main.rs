@@ -1,10 +1,10 @@
-//! How long the readers take for files that mean harm, and how much memory.
+//! Time and memory of the readers on malicious files.
 //!
-//!     cargo run --release --bin measure            # of what is built in
-//!     cargo run --release --bin measure FILE...    # of these
+//!     cargo run --release --bin measure            # the built-in files
+//!     cargo run --release --bin measure FILE...    # these files
 //!
-//! Each file is read by a process of its own that has 512 MB of address space. The exit status says
-//! whether each ended by itself within a second.
+//! Each file is read by its own process with 512 MB of address space. The exit status is zero if
+//! each process ended by itself within a second.
 
 #[path = "../../src/torch/tests/assemble.rs"]
 #[allow(dead_code, reason = "the unit tests use more of it")]
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// Address space of a process that reads a file, in kB.
+/// Address space of a reading process, in kB.
 const MEMORY: u64 = 512 << 10;
 
-/// Seconds that it may take.
+/// Time limit in seconds.
 const TIME: f64 = 1.0;
 
-/// The argument that makes this program the one that reads.
+/// The argument that makes this program read one file.
 const CHILD: &str = "--child";
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -57,7 +57,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(u8::from(!good)))
 }
 
-/// Lets a process read a file; whether it kept within the bounds.
+/// Runs a process that reads a file; returns whether it stayed within the limits.
 fn measure(name: &str, path: &Path) -> Result<bool, Box<dyn Error>> {
     let limited = format!("ulimit -v {MEMORY}; exec \"$0\" {CHILD} \"$1\"");
     let mut command = Command::new("sh");

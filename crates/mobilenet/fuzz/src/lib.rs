@@ -1,4 +1,4 @@
-//! The readers of weight files, by themselves.
+//! The readers of weight files, without the rest of the crate.
 
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ mod torch;
 
 use tensor_file::TensorFile;
 
-/// Most numbers of a tensor that are read.
+/// Largest tensor that is read.
 const MOST: usize = 1 << 16;
 
-/// The part of the crate's errors that files have, under the names that the readers use.
+/// The file errors of the crate, under the names used by the readers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refused.
+    /// A file operation failed.
     #[error("cannot access {path}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The contents are not what they should be.
+    /// Invalid contents.
     #[error("{path}: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What the readers give.
+/// The result of the readers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -54,11 +54,11 @@ impl Error {
     }
 }
 
-/// Opens a file of these bytes and reads every tensor of at most 65,536 numbers; gives how many
-/// tensors there are.
+/// Opens a file of these bytes and reads every tensor of at most 65,536 values; returns the number
+/// of tensors.
 ///
 /// # Errors
-/// If the file is refused. That a tensor is none of numbers is no error here.
+/// If the file is refused. A tensor that is not numeric is no error here.
 pub fn read_bytes(bytes: &[u8]) -> Result<usize> {
     let source = Cursor::new(bytes);
     let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64)?;
@@ -79,7 +79,7 @@ fn read_all<S: Read + Seek>(mut file: TensorFile<S>) -> usize {
         let shape = file.shape(name).unwrap_or(&[]);
         let len = shape.iter().fold(1, |len: usize, &n| len.saturating_mul(n));
         if len <= MOST {
-            // Its outcome is of no interest: the tensor may be one of whole numbers.
+            // The result does not matter: the tensor may hold integers.
             let _ = file.read(name, &mut vec![0.0; len]);
             let _ = file.integer(name);
         }

@@ -1,4 +1,4 @@
-//! Any bytes as a file, with seeds that are safetensors files.
+//! Arbitrary bytes as a file, seeded with safetensors files.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes as a file, with seeds that are what torch.save writes.
+//! Arbitrary bytes as a file, seeded with files from torch.save.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Whether a file computes what the network does.
+//! Checks that an ONNX file computes the network's results.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,27 +12,27 @@ use super::{IMAGES, LOGITS, OnnxOptions, PROBABILITIES};
 use crate::weights::WeightsMetadata;
 use crate::{Error, Images, Network, Result};
 
-/// The largest difference of a logit, or of a probability, that is taken for rounding, where the
-/// largest of them is 1 or less; above that it grows with the largest.
+/// Largest accepted difference of a logit or a probability, if the largest of them is at most 1;
+/// above that it is relative to the largest.
 pub const TOLERANCE: f32 = 1e-5;
 
-/// How near a file comes to the network it was made from.
+/// Agreement of a file with its network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Pictures that both were shown.
+    /// Images in the comparison.
     pub pictures: usize,
     /// The largest difference between two logits, or two probabilities.
     pub largest_difference: f32,
 }
 
-/// Compares the weights in an ONNX file with the network's, bit for bit where normalisations are
-/// not folded. Then runs the file with rten on `pictures`, each a batch u8 `[n, h, w, 3]`, and
-/// compares the logits with [`Network::infer`]'s; with a softmax, the probabilities as well.
-/// The network should compute in f32: bf16 differs by more than rounding.
+/// Checks an ONNX file against the network. The weights must be equal bit for bit, unless
+/// normalisations are folded. Then rten runs the file on `pictures`, batches of u8 `[n, h, w, 3]`,
+/// and its logits (with a softmax, also its probabilities) are compared with those of
+/// [`Network::infer`]. The network should compute in f32: bf16 differs by more than rounding.
 ///
 /// # Errors
-/// [`Error::OnnxCheck`] if rten cannot read or run the file, a weight is another, or a difference
-/// is above [`TOLERANCE`], and [`Error::Images`] for pictures of another shape or type.
+/// [`Error::OnnxCheck`] if rten cannot read or run the file, a weight differs, or a difference
+/// exceeds [`TOLERANCE`], and [`Error::Images`] for images of another shape or type.
 pub fn check(
     bytes: &[u8],
     network: &Network,
@@ -44,7 +44,7 @@ pub fn check(
         same_weights(bytes, network)?;
     }
     let cannot_run = |error: &dyn Display| Error::OnnxCheck(format!("rten cannot run it: {error}"));
-    // The optimizer is off: each node runs as it is written, and the output of each can be had.
+    // Without the optimizer each node runs as written, and every node's output is available.
     let model = ModelOptions::with_ops(operators())
         .enable_optimization(false)
         .load(bytes.to_vec())
@@ -77,7 +77,7 @@ pub fn check(
             let most = TOLERANCE * largest;
             if difference.is_nan() || difference > most {
                 return Err(Error::OnnxCheck(format!(
-                    "for pictures {:?} rten's {name} differ from the network's by \
+                    "for images {:?} rten's {name} differ from the network's by \
                      {difference:e}, expected at most {most:e}",
                     pixels.dims()
                 )));
@@ -89,7 +89,7 @@ pub fn check(
     Ok(agreement)
 }
 
-/// Whether every tensor of the network lies in the file under its name.
+/// Checks that the file holds every tensor of the network under its name.
 fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
     let bad = |problem: String| Err(Error::OnnxCheck(problem));
     let graph = match ModelProto::parse_buf(bytes) {
@@ -101,7 +101,7 @@ fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
         .map(|tensor| (tensor.name.as_deref(), tensor))
         .collect();
     for (name, expected) in network.parameters().named()? {
-        // Inference does not count batches.
+        // Inference does not use batch counters.
         if name.ends_with("num_batches_tracked") {
             continue;
         }
@@ -119,7 +119,7 @@ fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// What rten computes for these outputs.
+/// rten's results for these outputs.
 fn run(
     model: &Model,
     input: Value,
@@ -135,7 +135,7 @@ fn run(
     values.into_iter().map(flat).collect()
 }
 
-/// Every operator that a file of ours may hold; the linker leaves the others of rten out.
+/// Every operator that our files may use; the linker omits rten's others.
 fn operators() -> OpRegistry {
     op_registry!(
         Add,
@@ -157,7 +157,7 @@ fn operators() -> OpRegistry {
     )
 }
 
-/// The same numbers for rten.
+/// Converts a tensor to rten's type.
 fn value<T: WithDType>(tensor: &Tensor) -> Result<Value>
 where
     Value: From<rten_tensor::Tensor<T>>,
@@ -173,7 +173,7 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     powers.iter().map(|power| power / sum).collect()
 }
 
-/// NaN where one of the numbers is.
+/// NaN if one of the values is.
 fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
     if expected.len() != found.len() {
         return f32::NAN;

@@ -1,4 +1,4 @@
-//! A model as bytes. rten's messages do the work; they lack one field that ONNX requires, the
+//! Encodes a model. rten's messages do most of the work, but lack one field that ONNX requires: the
 //! name of the graph.
 
 use rten_onnx::onnx::{GraphProto, ModelProto};
@@ -25,7 +25,7 @@ impl EncodeMessage for NamedGraph<'_> {
     }
 }
 
-/// A model whose graph is kept apart.
+/// A model with its graph stored separately.
 struct Model<'a> {
     model: &'a ModelProto,
     graph: NamedGraph<'a>,
@@ -41,7 +41,7 @@ impl EncodeMessage for Model<'_> {
     }
 }
 
-/// The bytes of `model`, which has no graph of its own, with this graph under this name.
+/// The bytes of `model`, which has no graph of its own, with this graph and its name.
 pub(super) fn encode(
     model: &ModelProto,
     name: &str,

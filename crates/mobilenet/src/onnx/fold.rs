@@ -1,9 +1,9 @@
-//! A batch normalisation as part of the convolution before it.
+//! Folds a batch normalisation into the convolution before it.
 
-/// The weight `[channels, ..]` and the bias `[channels]` of a convolution that does what the one
-/// of weight `convolution`, and then a normalisation, do (`torch.nn.utils.fuse_conv_bn_weights`).
-/// The normalisation's `weight`, `bias`, `mean` and `variance` are each `[channels]`. In f64, so
-/// that numbers are rounded once.
+/// The weight `[channels, ..]` and bias `[channels]` of a convolution equivalent to one with weight
+/// `convolution` followed by a normalisation (`torch.nn.utils.fuse_conv_bn_weights`). The
+/// normalisation's `weight`, `bias`, `mean` and `variance` are each `[channels]`. Computed in f64,
+/// so that values are rounded once.
 pub(super) fn folded(
     convolution: &[f32],
     [weight, bias, mean, variance]: [&[f32]; 4],

@@ -1,4 +1,4 @@
-//! A graph in the making.
+//! A builder of graphs.
 
 use std::cell::RefCell;
 
@@ -7,25 +7,25 @@ use rten_onnx::onnx::{
     TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
-/// Nodes in the order they run, and the numbers they use.
+/// Nodes in the order of execution, and their tensors.
 #[derive(Default)]
 pub(super) struct Graph {
     nodes: Vec<NodeProto>,
     tensors: Vec<TensorProto>,
 }
 
-/// One side of an input or an output.
+/// One dimension of an input or an output.
 #[derive(Clone, Copy)]
 pub(super) enum Dimension {
-    /// As long as the caller likes; equal names are equally long.
+    /// Any length; equal names have equal lengths.
     Any(&'static str),
-    /// Always so long.
+    /// A fixed length.
     Of(usize),
 }
 
 impl Graph {
-    /// Appends an operator whose one output is called `name`; returns that name. The node is
-    /// called `name/operator`: some readers, rten among them, keep nodes and values in one table.
+    /// Appends an operator with the single output `name`; returns that name. The node is named
+    /// `name/operator`: some readers, rten among them, keep nodes and values in one table.
     pub(super) fn node(
         &mut self,
         operator: &str,
@@ -44,7 +44,7 @@ impl Graph {
         name.into()
     }
 
-    /// Adds numbers under a name, which comes back.
+    /// Adds a tensor under a name; returns the name.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors.push(TensorProto {
@@ -115,7 +115,7 @@ pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     }
 }
 
-/// An attribute of one word.
+/// An attribute of one string.
 pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),

@@ -1,4 +1,4 @@
-//! The layers of a plan as operators. The composed executor says what each computes.
+//! The layers of a plan as operators. The composed executor defines their results.
 
 use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, Segment, SqueezeExcite};
 use rten_onnx::onnx::{AttributeProto, DataType};
@@ -8,8 +8,8 @@ use super::graph::{Graph, float, int, ints, text};
 use crate::parameters::Values;
 use crate::weights::Normalisation;
 
-/// Bytes `[n, h, w, 3]` as the network wants them, f32 `[n, 3, h, w]`: the operations of
-/// [`Normalisation::table`], in its order.
+/// Converts bytes `[n, h, w, 3]` to the network's input, f32 `[n, 3, h, w]`, with the operations of
+/// [`Normalisation::table`] in the same order.
 pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normalisation) -> String {
     let name = |part: &str| format!("preprocess.{part}");
     let float = vec![int("to", DataType::FLOAT.0.into())];
@@ -35,12 +35,12 @@ pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normali
     )
 }
 
-/// Appends layers to a graph. Every method takes the name of its input and returns that of
-/// its output.
+/// Appends layers to a graph. Every method takes the name of its input and returns the name of its
+/// output.
 pub(super) struct Layers<'a> {
     pub(super) plan: &'a Plan,
     pub(super) values: &'a Values,
-    /// Whether batch normalisations become part of their convolutions.
+    /// Whether batch normalisations are folded into their convolutions.
     pub(super) fold: bool,
     pub(super) graph: &'a mut Graph,
 }
@@ -140,12 +140,12 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// What follows a normalisation, under torchvision's name for it.
+    /// The activation after a normalisation, under torchvision's name.
     fn activated(&mut self, layer: &ConvNorm, x: &str) -> String {
         self.activation(layer.activation, &format!("{}.2", layer.name), x)
     }
 
-    /// Channels times a factor for each, which is made of their means.
+    /// Multiplies each channel by a factor computed from the channel means.
     fn squeeze_excite(&mut self, layer: &SqueezeExcite, x: &str) -> String {
         let [reduce, expand] =
             [&layer.reduce, &layer.expand].map(|layer| module(self.parameter(layer.weight).0));
@@ -157,7 +157,7 @@ impl<'a> Layers<'a> {
         factor = self.pointwise(&layer.reduce, reduce, &factor);
         factor = self.activation(Activation::Relu, &part("activation"), &factor);
         factor = self.pointwise(&layer.expand, expand, &factor);
-        // torch.nn.Hardsigmoid; the operator's own alpha is 0.2.
+        // torch.nn.Hardsigmoid; the operator's default alpha is 0.2.
         let slope = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
         factor = self
             .graph
@@ -216,13 +216,13 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// torchvision's name of a layer: that of one of its tensors, less the last word.
+/// torchvision's name of a layer: that of one of its tensors without the last part.
 fn module(tensor: &Segment) -> &str {
     let name = &tensor.name;
     name.rsplit_once('.').map_or(name, |(module, _)| module)
 }
 
-/// The zeros around an image; those of TensorFlow depend on its size.
+/// The padding of an image; TensorFlow's depends on its size.
 fn padding(layer: &ConvNorm) -> AttributeProto {
     match layer.padding {
         Padding::Symmetric => ints("pads", &[layer.kernel / 2; 4]),

@@ -1,6 +1,6 @@
 //! Networks as ONNX files, for other programs: onnxruntime, OpenVINO, rten, tract, a browser.
 //!
-//! A file is of IR version 8 and operator set 17 (ONNX 1.12), one file with its weights in it.
+//! A file has IR version 8 and operator set 17 (ONNX 1.12), and includes its weights.
 //!
 //! | | name | type and shape |
 //! |---|---|---|
@@ -9,12 +9,11 @@
 //! | output | `logits` | f32 `[batch, classes]` |
 //! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
 //!
-//! Batch, height and width are free; the network was trained at the image size that the file
-//! names. The resize is never part of the graph: it is bilinear, antialiased, and does not keep
-//! proportions. Weights have torchvision's names; the output of a layer has the name of its
-//! module, and the node that makes it has that name and the operator's, `features.0.0/Conv`.
+//! Batch, height and width are free; the metadata contain the image size of the training. The resize is never part of
+//! the graph: it is bilinear, antialiased, and does not keep proportions. Weights have torchvision's names. The output
+//! of a layer has the name of its module, and its node that name and the operator's, `features.0.0/Conv`.
 //!
-//! What else a caller needs stands in the file's metadata (`metadata_props`), as text:
+//! The file's metadata (`metadata_props`) describe the model, as text:
 //!
 //! | key | value |
 //! |---|---|
@@ -25,8 +24,8 @@
 //!
 //! The producer is `classify`, in this crate's version.
 //!
-//! [`export`] keeps a file only if rten, another project's reader and runner of ONNX, computes
-//! from its bytes what the network does.
+//! [`export`] keeps a file only if rten, another project's reader and runner of ONNX, computes the network's results
+//! from its bytes.
 
 mod check;
 mod encode;
@@ -50,33 +49,33 @@ use layers::Layers;
 
 /// The version of the operators; HardSwish needs 14.
 const OPSET: i64 = 17;
-/// The version of the format that came with them.
+/// The version of the format with these operators.
 const IR_VERSION: i64 = 8;
 
-/// The input.
+/// Name of the input.
 const IMAGES: &str = "images";
-/// The output, or where there is a softmax, what that is taken of.
+/// Name of the output, or with a softmax, of its input.
 const LOGITS: &str = "logits";
-/// The output of the softmax.
+/// Name of the softmax's output.
 const PROBABILITIES: &str = "probabilities";
 
-/// What a file holds besides the network.
+/// Optional parts of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnnxOptions {
     /// Take bytes, channels last, and normalise them.
     pub preprocess: bool,
     /// Give probabilities instead of logits.
     pub softmax: bool,
-    /// Make each batch normalisation part of the convolution before it.
+    /// Fold each batch normalisation into the convolution before it.
     pub fold_batch_norm: bool,
 }
 
-/// Writes the network to `path` as an ONNX file, which appears there once [`check`] has found
-/// that it computes what the network does: on pictures of its own, and on `pictures`, if any.
+/// Exports the network to `path` as an ONNX file. The file appears only after [`check`] has passed on generated images
+/// and on `pictures`, if any.
 ///
 /// # Errors
-/// [`Error::Export`] if rten cannot run the file or computes something else, and
-/// [`Error::File`] if it cannot be written; an older file of that name is then left as it was.
+/// [`Error::Export`] if rten cannot run the file or has other results, and [`Error::File`] if it cannot be written; an
+/// older file at `path` is then unchanged.
 pub fn export(
     path: &Path,
     network: &Network,
@@ -99,7 +98,7 @@ pub fn export(
 /// The network as the bytes of an ONNX file, unchecked.
 ///
 /// # Errors
-/// [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] for what cannot be encoded.
+/// [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] if the network cannot be encoded.
 pub fn to_bytes(
     network: &Network,
     metadata: &WeightsMetadata,
@@ -148,7 +147,7 @@ pub fn to_bytes(
         .map_err(|error| Error::OnnxWrite(error.to_string()))
 }
 
-/// What the module's documentation lists.
+/// The metadata listed in the module documentation.
 fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
     let normalisation = &metadata.normalisation;
     let entries = [

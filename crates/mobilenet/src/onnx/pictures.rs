@@ -1,4 +1,4 @@
-//! Pictures to check a file with, where nobody brings any.
+//! Generated images for the check of a file.
 
 use std::f32::consts::TAU;
 
@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
 
-/// Batches of one and of three, u8 `[n, h, w, 3]`: noise, in which every pixel differs from its
-/// neighbours, and slow waves, of which more passes through a network. One batch is of the size
-/// the network was trained for, one of sides that are neither equal nor even.
+/// Batches of one and of three, u8 `[n, h, w, 3]`. Some images are noise, with independent pixels;
+/// others are slow waves, which affect the logits more. One batch has the size of the training; the
+/// other has unequal, odd sides.
 pub(super) fn made_up(image_size: usize) -> Result<Vec<Tensor>> {
     let (height, width) = ((image_size + 8) | 1, (image_size + 20) | 1);
     let batches = [
@@ -30,7 +30,7 @@ pub(super) fn made_up(image_size: usize) -> Result<Vec<Tensor>> {
     Ok(made)
 }
 
-/// Appends a picture of that height and width.
+/// Appends an image of this height and width.
 type Painter = fn(&mut ChaCha8Rng, (usize, usize), &mut Vec<u8>);
 
 fn noise(random: &mut ChaCha8Rng, (height, width): (usize, usize), pixels: &mut Vec<u8>) {
@@ -38,7 +38,7 @@ fn noise(random: &mut ChaCha8Rng, (height, width): (usize, usize), pixels: &mut 
 }
 
 fn waves(random: &mut ChaCha8Rng, (height, width): (usize, usize), pixels: &mut Vec<u8>) {
-    // For each colour: waves over the height, waves over the width, where they begin.
+    // For each colour: waves over the height, waves over the width, phase.
     let colours: [[f32; 3]; 3] = std::array::from_fn(|_| {
         [
             random.random_range(-2.0..2.0),

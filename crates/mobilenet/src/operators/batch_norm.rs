@@ -4,9 +4,9 @@ use engine::{Activation, Isa};
 
 use super::{activate, slice, with_slices};
 
-/// What [`batch_norm`] gives.
+/// The results of [`batch_norm`].
 pub(crate) struct Normalised {
-    /// As the input.
+    /// In the input's shape.
     pub output: Tensor,
     /// The batch's mean, `[c]`, outside the graph.
     pub mean: Tensor,
@@ -14,7 +14,8 @@ pub(crate) struct Normalised {
     pub variance: Tensor,
 }
 
-/// Normalises `x` `[rows, c]` by its own mean and variance, then `weight`, `bias` and the activation.
+/// Normalises `x` `[rows, c]` by its own mean and variance, then applies `weight`, `bias` and the
+/// activation.
 pub(crate) fn batch_norm(
     x: &Tensor,
     weight: &Tensor,

@@ -1,6 +1,6 @@
-//! Differentiable operators, channels last. On the CPU each runs a direct
-//! kernel of the crate `engine`; on other devices the same formula made of
-//! candle's own operators, which is also what tests hold the kernels against.
+//! Differentiable operators, channels last. On the CPU each runs a kernel of the crate `engine`. On
+//! other devices it is the same formula in candle's own operators, which also serves as the tests'
+//! reference for the kernels.
 
 mod average;
 mod batch_norm;
@@ -17,7 +17,7 @@ pub(crate) use scale::scale;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use engine::Activation;
 
-/// `activation(x)` made of candle's own operators.
+/// `activation(x)` in candle's own operators.
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x.clone()),
@@ -27,12 +27,12 @@ pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `max(x, 0)`. NaN stays NaN, which candle's `relu` makes 0; the slope at 0 is 0, as torch's.
+/// `max(x, 0)`. NaN stays NaN, unlike with candle's `relu`; the slope at 0 is 0, as in torch.
 fn at_least_zero(x: &Tensor) -> Result<Tensor> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
-/// `min(max(x, 0), most)`, likewise.
+/// `min(max(x, 0), most)`, with the same care for NaN.
 fn clamp(x: &Tensor, most: f64) -> Result<Tensor> {
     let limit = (x.zeros_like()? + most)?;
     x.ge(most)?.where_cond(&limit, &at_least_zero(x)?)
@@ -43,15 +43,15 @@ pub(crate) fn hardsigmoid(x: &Tensor) -> Result<Tensor> {
     (clamp(&(x + 3.0)?, 6.0)? / 6.0)?.contiguous()
 }
 
-/// The numbers of a contiguous f32 tensor on the CPU.
+/// The values of a contiguous f32 tensor on the CPU.
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => bail!("a kernel was given strided numbers"),
+        None => bail!("a kernel needs contiguous values"),
     }
 }
 
-/// Calls `f` with the numbers of f32 tensors on the CPU.
+/// Calls `f` with the values of f32 tensors on the CPU.
 fn with_slices<const N: usize, R>(
     tensors: [&Tensor; N],
     f: impl FnOnce([&[f32]; N]) -> Result<R>,
@@ -65,7 +65,7 @@ fn with_slices<const N: usize, R>(
     for (target, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             Storage::Cpu(storage) => *target = slice(storage, layout)?,
-            _ => bail!("a CPU kernel was given numbers of another device"),
+            _ => bail!("a CPU kernel needs values on the CPU"),
         }
     }
     f(slices)

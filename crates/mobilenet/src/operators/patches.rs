@@ -1,8 +1,8 @@
 use candle_core::{Result, Tensor};
 use engine::Padding;
 
-/// The inputs of every output pixel of a convolution, side by side:
-/// `[n, h, w, c]` to `[n * out_h * out_w, k * k * c]`, taps outermost.
+/// The inputs of every output pixel of a convolution, concatenated: `[n, h, w, c]` to `[n * out_h * out_w, k * k * c]`,
+/// kernel positions outermost.
 pub(crate) fn patches(
     x: &Tensor,
     kernel: usize,
@@ -14,7 +14,8 @@ pub(crate) fn patches(
     Tensor::cat(&taps, 3)?.reshape(((), kernel * kernel * channels))
 }
 
-/// For each tap of a `kernel`×`kernel` convolution the input it meets at every output pixel: `k * k` tensors `[n, out_h, out_w, c]`.
+/// For each position of a `kernel` × `kernel` kernel, its input at every output pixel: `k * k` tensors
+/// `[n, out_h, out_w, c]`.
 pub(super) fn taps(
     x: &Tensor,
     kernel: usize,
@@ -27,7 +28,7 @@ pub(super) fn taps(
         padding.before(height, kernel, stride),
         padding.before(width, kernel, stride),
     );
-    // Enough zeros at the end for whole strides after the last tap's first pixel.
+    // Enough zeros at the end for whole strides after the last position's first pixel.
     let after = |len: usize, out: usize| (kernel - 1 + out * stride).saturating_sub(len);
     let padded = x
         .pad_with_zeros(1, above, after(height + above, rows))?

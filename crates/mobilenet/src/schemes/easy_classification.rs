@@ -1,14 +1,14 @@
-//! Easy-Classification, which wraps torchvision's networks: `backbone` is what lies before
-//! their classifier, `head` a new one of dropout and a linear layer. The whole wrapped network
-//! is a second time in its files, as `model`, together with the classifier it no longer uses.
+//! Easy-Classification, which wraps torchvision's networks: `backbone` is everything before their
+//! classifier, `head` a new dropout and linear layer. Its files also contain the whole wrapped
+//! network again, as `model`, with its unused classifier.
 
 use super::TensorName;
 use crate::Variant;
 
-/// What stands in front of the names of the wrapped network, which nothing is read from.
+/// Prefix of the wrapped network's names, which are ignored.
 pub(super) const UNUSED: &str = "model.";
 
-/// A tensor under the project's name; none if it has no such one.
+/// The tensor under the project's name; `None` if the project has none.
 pub(super) fn rename(variant: Variant, tensor: TensorName) -> Option<TensorName> {
     // In MobileNetV3 the backbone is a sequence of the features and the pooling.
     let features = match variant {

@@ -1,8 +1,8 @@
-//! Whose names a weights file uses.
+//! Naming schemes of weights files.
 //!
-//! A scheme is a table from the layers of a network to the names of their modules; both
-//! directions, reading and writing, come from it. Within a module tensors have the same names in
-//! all of them (`weight`, `bias`, `running_mean`, ...), since all are PyTorch's modules.
+//! A scheme is a table from the layers of a network to the names of their modules, for both reading
+//! and writing. Tensor names within a module are the same in all schemes (`weight`, `bias`,
+//! `running_mean`, ...), since all are PyTorch modules.
 
 mod d_li14;
 mod easy_classification;
@@ -20,10 +20,10 @@ use crate::{Design, Variant};
 
 pub(crate) use recognise::{Origin, recognise};
 
-/// A project that names the tensors of a network in its own way.
+/// A project with its own names for the tensors of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
-    /// `features.1.block.0.0.weight`; also what this crate writes.
+    /// `features.1.block.0.0.weight`; also used by this crate's own files.
     #[default]
     Torchvision,
     /// `blocks.0.0.conv_dw.weight`.
@@ -31,11 +31,11 @@ pub enum Scheme {
     /// `features.1.conv.0.weight`, with the hidden layer in `features`:
     /// github.com/kuan-wang/pytorch-mobilenet-v3.
     KuanWang,
-    /// `features.1.conv.0.weight`, with `conv.0.weight` behind the features:
+    /// `features.1.conv.0.weight`, with `conv.0.weight` after the features:
     /// github.com/d-li14/mobilenetv3.pytorch.
     DLi14,
-    /// `match_model.backbone.0.1.block.0.0.weight`: Easy-Classification's, which is torchvision's
-    /// network with a linear head.
+    /// `match_model.backbone.0.1.block.0.0.weight`: Easy-Classification's, torchvision's network
+    /// with a linear head.
     EasyClassification,
 }
 
@@ -51,20 +51,20 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// A tensor of a network, and what a scheme calls it.
+/// A tensor of a network, and its name in a scheme.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorName {
-    /// torchvision's name, which is the plan's.
+    /// torchvision's name, as in the plan.
     pub(crate) native: String,
-    /// Without what stands in front of all names of a file. None where the scheme has no such
-    /// tensor, which is then zero.
+    /// The scheme's name without the file's prefix. `None` if the scheme has no such tensor, which
+    /// is then zero.
     pub(crate) foreign: Option<String>,
-    /// In the scheme, in torch's order; none of a batch counter.
+    /// Its shape in the scheme, in torch's order; `None` for a batch counter.
     pub(crate) shape: Option<Vec<usize>>,
 }
 
 impl TensorName {
-    /// Every tensor of a network under its own name: parameters, statistics, counters.
+    /// Every tensor of a network under its native name: parameters, statistics, counters.
     fn all(plan: &Plan) -> impl Iterator<Item = TensorName> {
         let tables = [&plan.parameters, &plan.statistics];
         let segments = tables.into_iter().flat_map(|table| table.segments());
@@ -78,14 +78,14 @@ impl TensorName {
             })
     }
 
-    /// Whether it counts batches, as `num_batches_tracked` does.
+    /// Whether it is a batch counter, `num_batches_tracked`.
     pub(crate) fn is_counter(&self) -> bool {
         self.shape.is_none()
     }
 }
 
 impl Scheme {
-    /// Every scheme. Where two fit a file equally, the first is meant.
+    /// Every scheme. If two fit a file equally well, the first is used.
     pub(crate) const ALL: [Scheme; 5] = [
         Scheme::EasyClassification,
         Scheme::Torchvision,
@@ -94,7 +94,7 @@ impl Scheme {
         Scheme::DLi14,
     ];
 
-    /// Whose network has these names.
+    /// The design of networks with these names.
     pub(crate) fn design(self) -> Design {
         match self {
             Scheme::Torchvision | Scheme::EasyClassification => Design::Torchvision,
@@ -104,7 +104,7 @@ impl Scheme {
         }
     }
 
-    /// Every tensor of a network: parameters, statistics, counters. None if the scheme has no
+    /// Every tensor of a network: parameters, statistics, counters. `None` if the scheme lacks
     /// names for it.
     pub(crate) fn names(self, variant: Variant, plan: &Plan) -> Option<Vec<TensorName>> {
         let table = match self {

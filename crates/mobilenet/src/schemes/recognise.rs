@@ -1,4 +1,4 @@
-//! Which scheme the names of a file belong to.
+//! Recognition of a file's naming scheme.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use engine::Plan;
 use super::{Scheme, TensorName, easy_classification};
 use crate::{HeadKind, ModelConfig, Result, Variant};
 
-/// Whose names a file's are, and of which network.
+/// The scheme and network of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
     pub(crate) variant: Variant,
     pub(crate) head: HeadKind,
-    /// What stands in front of all names of the network.
+    /// Prefix of all names of the network.
     pub(crate) prefix: String,
 }
 
 impl Origin {
-    /// Of a file that says what network it holds: the scheme by which all of its tensors are
-    /// there; torchvision's, if some are missing by any.
+    /// The origin of a file with a known configuration: a scheme under which the file has all of
+    /// the network's tensors, or else torchvision's.
     pub(crate) fn of(model: &ModelConfig, is_there: impl Fn(&str) -> bool) -> Result<Origin> {
         let plan = model.plan()?;
         let fits = |scheme: &Scheme| {
@@ -37,14 +37,14 @@ impl Origin {
         })
     }
 
-    /// What a tensor is called in the file; none if the scheme has no such tensor.
+    /// The tensor's name in the file; `None` if the scheme has no such tensor.
     pub(crate) fn in_file(&self, tensor: &TensorName) -> Option<String> {
         let foreign = tensor.foreign.as_deref()?;
         Some(format!("{}{foreign}", self.prefix))
     }
 
-    /// A tensor's name in the scheme, of its name in the file; none if it lies outside of the
-    /// network, as optimizer states do, or is there a second time.
+    /// The scheme's name of a tensor from its name in the file; `None` for a tensor outside the
+    /// network, such as an optimizer state, or for a second copy.
     pub(crate) fn inside<'a>(&self, name: &'a str) -> Option<&'a str> {
         let name = name.strip_prefix(&self.prefix)?;
         let unused = self.scheme == Scheme::EasyClassification
@@ -53,15 +53,15 @@ impl Origin {
     }
 }
 
-/// Less than this share of a network's names is no sign of it.
+/// A smaller share of a network's names does not count as a match.
 const LEAST_SHARE: f64 = 0.25;
 
-/// Longer names than any of a network, wrapped as it may be: they are not looked at, so that
-/// a hostile file takes no time.
+/// Longer than any name of a network, even a wrapped one. Longer names are ignored, so that a
+/// hostile file costs no time.
 const LONGEST_NAME: usize = 256;
 
-/// Finds the scheme and the network of which, behind the same prefix, the largest share of the
-/// names is among `names`.
+/// Finds the scheme and the network with the largest share of their names among `names`, all behind
+/// one prefix.
 pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str>) -> Option<Origin> {
     let mut candidates = Vec::new();
     let mut expected: HashMap<String, Vec<usize>> = HashMap::new();
@@ -91,8 +91,8 @@ pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str>) -> Option<Orig
         .into_iter()
         .map(|((prefix, candidate), found)| (prefix, candidate, share(candidate, found)))
         .filter(|&(_, _, share)| share >= LEAST_SHARE);
-    // Of a model and its moving average the model is meant; the first of equal candidates; then
-    // the shortest prefix.
+    // Prefers a model to its moving average, then the first of equal candidates, then the shortest
+    // prefix.
     let average = |prefix: &str| prefix.contains("ema");
     let (prefix, candidate, _) = likely.max_by(|(a, of_a, share), (b, of_b, other)| {
         share
@@ -118,7 +118,7 @@ fn every_network() -> impl Iterator<Item = (Scheme, Variant, HeadKind)> {
     })
 }
 
-/// What a network's tensors are called, but for the batch counters, which older files lack.
+/// The names of a network's tensors, without batch counters, which older files lack.
 fn network_names(scheme: Scheme, variant: Variant, head: HeadKind) -> Option<Vec<String>> {
     let plan = plan(scheme, variant, head)?;
     let names = scheme.names(variant, &plan)?;

@@ -1,4 +1,4 @@
-//! Tables of module names, and what they say of a network.
+//! Tables of module names.
 
 use std::collections::HashMap;
 
@@ -6,55 +6,55 @@ use engine::{ConvNorm, Linear, Plan};
 
 use super::TensorName;
 
-/// The layers that tables of names tell apart.
+/// The kinds of layers in a table of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layer {
     /// The first convolution.
     Stem,
-    /// Of a block that does not expand.
+    /// The depthwise convolution of a block without expansion; its other layers follow.
     PlainDepthwise,
     PlainReduce,
     PlainExcite,
     PlainProject,
-    /// Of a block that does, whose first convolution this is.
+    /// The first convolution of a block with expansion; its other layers follow.
     Expand,
     Depthwise,
     /// The first layer of the squeeze-excite.
     Reduce,
-    /// Its second.
+    /// Its second layer.
     Excite,
     Project,
-    /// The convolution behind the blocks.
+    /// The convolution after the blocks.
     Last,
     Hidden,
     Classifier,
 }
 
-/// A layer, the name of its module, and that of its batch normalisation, if it has one.
+/// A layer, the name of its module, and that of its batch normalisation, if any.
 ///
-/// In braces stands a number: of the block among all of them, from 1 on (`i`), of its stage
-/// (`stage`) and within that (`block`), both from 0 on; of the first module behind the blocks
-/// (`after`), of the third (`after+2`), and of the first stage behind them (`stages`).
+/// Braces contain a number: of the block among all blocks, from 1 on (`i`); of its stage (`stage`)
+/// and its place in the stage (`block`), both from 0 on; of the first module after the blocks
+/// (`after`), of the third (`after+2`), and of the first stage after them (`stages`).
 pub(super) type Row = (Layer, &'static str, &'static str);
 
 /// The names of one network.
 #[derive(Clone, Copy)]
 pub(super) struct Table {
     pub(super) rows: &'static [Row],
-    /// How many blocks each stage has, where names count by stages.
+    /// Number of blocks per stage, if names count by stages.
     pub(super) stages: &'static [usize],
-    /// Fully connected layers that are 1×1 convolutions there. The others are none, though in
-    /// torchvision those of a squeeze-excite are.
+    /// Fully connected layers stored as 1×1 convolutions in this scheme. The others are not,
+    /// although in torchvision those of a squeeze-excite are.
     pub(super) convolutions: &'static [Layer],
-    /// Layers that have no bias there, which is the same as one of zeros.
+    /// Layers without bias in this scheme, which is equivalent to a zero bias.
     pub(super) without_bias: &'static [Layer],
 }
 
-/// The modules of a network by their names in the plan: the layer, and a table's name.
+/// The modules of a network by their names in the plan: the layer, and the scheme's name.
 pub(super) type Modules = HashMap<String, (Layer, String)>;
 
 impl Table {
-    /// Every module of a network; none if the table lacks one of its layers.
+    /// Every module of a network; `None` if the table lacks one of its layers.
     pub(super) fn modules(&self, plan: &Plan) -> Option<Modules> {
         let mut modules = Finder {
             table: self,
@@ -107,7 +107,7 @@ impl Table {
         Some(modules.found)
     }
 
-    /// A tensor under the name that the table has for it.
+    /// The tensor under the table's name.
     pub(super) fn rename(&self, modules: &Modules, tensor: TensorName) -> Option<TensorName> {
         use Layer::{Classifier, Excite, Hidden, PlainExcite, PlainReduce, Reduce};
         let (module, leaf) = split(&tensor.native);
@@ -164,12 +164,12 @@ impl Finder<'_> {
     }
 }
 
-/// A tensor's module, and its name within.
+/// A tensor's module, and its name within that.
 fn split(name: &str) -> (&str, &str) {
     name.rsplit_once('.').unwrap_or(("", name))
 }
 
-/// The numbers that stand in names.
+/// The numbers in names.
 #[derive(Default)]
 struct Place {
     index: usize,

@@ -1,4 +1,4 @@
-//! A classifier's rows, class by class.
+//! Loads a classifier's rows by class.
 
 use engine::{Linear, Plan};
 
@@ -10,12 +10,12 @@ use crate::schemes::TensorName;
 use crate::{LoadReport, Network, Result};
 
 impl Source {
-    /// As [`Source::load_into`], for a network of these classes: each keeps the classifier's row
-    /// that the file has under its name, and the others keep their values. The rows of a file
-    /// that names no classes are assumed to be in the order of `classes`, if it has as many.
+    /// As [`Source::load_into`], for a network of these classes. A class with a row in the file's
+    /// classifier gets that row; the others keep their values. The rows of a file without class
+    /// names are assumed to be in the order of `classes`, if their number is the same.
     ///
     /// # Errors
-    /// As there, and if the network has not as many classes as there are names.
+    /// As [`Source::load_into`], and if the number of names differs from the network's classes.
     pub fn load_classes(
         &mut self,
         network: &mut Network,
@@ -26,7 +26,7 @@ impl Source {
         self.fill(network, Some(classes))
     }
 
-    /// The classifier of a network of `classes`; none if the file's scheme has none.
+    /// The classifier of a network for `classes`; `None` if the file's scheme has none.
     pub(super) fn classifier<'a>(
         &self,
         plan: &'a Plan,
@@ -47,7 +47,7 @@ impl Source {
         })
     }
 
-    /// The names of the file's classes, by its own word or its user's.
+    /// The names of the file's classes, from its metadata or the overrides.
     pub(super) fn named_classes(&self) -> Result<Option<Vec<String>>> {
         let own = self.metadata();
         match &self.overrides.class_names {

@@ -8,15 +8,15 @@ pub(crate) use v3::{Size, v3};
 
 use engine::{Activation, BlockSpec};
 
-/// The convolutions of a network of one width.
+/// The convolutions of a network at one width.
 pub(crate) struct Backbone {
     pub(crate) stem_channels: usize,
-    /// After the first and after the last convolution.
+    /// The activation after the first and after the last convolution.
     pub(crate) activation: Activation,
     pub(crate) blocks: Vec<BlockSpec>,
     /// Channels of the last convolution.
     pub(crate) features: usize,
-    /// Of the fully connected layer before the dropout, where the network has one.
+    /// Channels of the fully connected layer before the dropout, if any.
     pub(crate) hidden: Option<usize>,
 }
 

@@ -5,8 +5,7 @@ use engine::{Activation, BlockSpec};
 
 use super::{Backbone, make_divisible};
 
-/// Channels of the expansion for each channel in, channels out, repetitions, and the stride of
-/// the first of them.
+/// Expansion factor, output channels, repetitions, and stride of the first repetition.
 struct Row(usize, usize, usize, usize);
 
 const ROWS: [Row; 7] = [
@@ -19,7 +18,7 @@ const ROWS: [Row; 7] = [
     Row(6, 320, 1, 1),
 ];
 
-/// MobileNetV2 of a width.
+/// MobileNetV2 at this width.
 pub(crate) fn v2(width: f64) -> Backbone {
     let channels = |channels: usize| make_divisible(channels as f64 * width);
     let stem_channels = channels(32);

@@ -1,23 +1,23 @@
-//! MobileNetV3 (Howard et al. 2019, tables 1 and 2), as torchvision builds it
-//! (`torchvision/models/mobilenetv3.py`) and as others do.
+//! MobileNetV3 (Howard et al. 2019, tables 1 and 2), as in torchvision
+//! (`torchvision/models/mobilenetv3.py`) and in other implementations.
 
 use engine::{Activation, BlockSpec, SqueezeSpec};
 
 use super::{Backbone, make_divisible};
 use crate::Design;
 
-/// Which table.
+/// The two tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     Large,
     Small,
 }
 
-/// Kernel, expanded channels, these for each channel in, channels out, squeeze-excite, activation,
+/// Kernel, expanded channels, expansion factor, output channels, squeeze-excite, activation,
 /// stride.
 ///
-/// At width 1 both columns of expanded channels say the same, but for what
-/// [`make_divisible`] rounds away; at other widths it depends on the design which of them counts.
+/// At width 1 expanded channels and expansion factor agree, except for the rounding of
+/// [`make_divisible`]. At other widths the design decides which one applies.
 struct Row(usize, usize, f64, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;
@@ -55,7 +55,7 @@ const SMALL: [Row; 11] = [
     Row(5, 576, 6.0, 96, true, HS, 1),
 ];
 
-/// MobileNetV3 of a size, a width and a design.
+/// MobileNetV3 of this size, width and design.
 pub(crate) fn v3(size: Size, width: f64, design: Design) -> Backbone {
     let table: &[Row] = match size {
         Size::Large => &LARGE,
@@ -114,7 +114,7 @@ pub(crate) fn v3(size: Size, width: f64, design: Design) -> Backbone {
 }
 
 impl Design {
-    /// Channels of a layer that should have about `channels`.
+    /// Rounds a number of channels.
     fn round(self, channels: f64) -> usize {
         match self {
             Design::Torchvision | Design::Timm | Design::DLi14 => make_divisible(channels),

@@ -1,29 +1,28 @@
-//! Numbers that no network computes with.
+//! Values that are unusable as weights.
 
 use std::fmt;
 
-/// Numbers of one tensor of a weights file that are NaN or infinite or, in a running variance,
-/// below 0.
+/// Values of one tensor that are NaN or infinite or, in a running variance, below 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BadNumbers {
     /// The tensor's name in the file.
     pub tensor: String,
-    /// The place of the first of them, an index for each dimension.
+    /// The index of the first of them, per dimension.
     pub index: Vec<usize>,
     /// The first of them, as an f32.
     pub value: f32,
-    /// How many there are.
+    /// Their number.
     pub count: usize,
 }
 
 impl BadNumbers {
-    /// Those among the `values` of a tensor of this `shape`, in torch's order.
+    /// The bad numbers among the `values` of a tensor of this `shape`, in torch's order.
     pub(super) fn find(tensor: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
         let least = match tensor.ends_with("running_var") {
             true => 0.0,
             false => f32::MIN,
         };
-        // NaN is in no range.
+        // NaN is outside every range.
         let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
         let first = values.iter().position(is_bad)?;
         let count = values[first..].iter().filter(|value| is_bad(value)).count();

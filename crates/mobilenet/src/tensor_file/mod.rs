@@ -1,4 +1,4 @@
-//! Files of tensors, read straight to where their numbers belong.
+//! Files of tensors, read straight into their targets.
 
 mod bad_numbers;
 mod safe;
@@ -21,14 +21,13 @@ pub(crate) use stored::{MOST_DIMENSIONS, Stored};
 /// Bytes that are converted at a time.
 const PIECE: usize = 16 << 10;
 
-/// Most bytes over which a tensor may be spread that does not lie in one piece: all of them are
-/// read at once.
+/// Largest span in bytes of a non-contiguous tensor. The whole span is read at once.
 const MOST_SPREAD: u64 = 256 << 20;
 
-/// As many of a file's first bytes as tell what it is.
+/// Number of first bytes that identify the format of a file.
 const FIRST: u64 = 16;
 
-/// An open file of tensors, safetensors or PyTorch's, of which has been read where they lie.
+/// An open file of tensors, safetensors or PyTorch's. Only tensor offsets are parsed up front.
 #[derive(Debug)]
 pub(crate) struct TensorFile<S = File> {
     path: PathBuf,
@@ -39,13 +38,13 @@ pub(crate) struct TensorFile<S = File> {
 }
 
 impl TensorFile {
-    /// Opens a file of tensors. Its contents say of which kind it is.
+    /// Opens a file of tensors. Its contents decide its format.
     ///
     /// # Errors
-    /// If it cannot be read, is of no known kind, or is not whole.
+    /// If it cannot be read, has an unknown format, or is incomplete.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let of_file = Error::file(path);
-        // Before it is opened: opening a pipe waits for somebody to write.
+        // Checked before opening: opening a pipe waits for a writer.
         let kind = std::fs::metadata(path).map_err(&of_file)?;
         if !kind.is_file() {
             let kind = if kind.is_dir() {
@@ -63,7 +62,7 @@ impl TensorFile {
 }
 
 impl<S: Read + Seek> TensorFile<S> {
-    /// Reads where the tensors of a file of `size` bytes lie, which has been opened from `path`.
+    /// Reads the tensor offsets of a file of `size` bytes, opened from `path`.
     ///
     /// # Errors
     /// As [`TensorFile::open`].
@@ -82,7 +81,7 @@ impl<S: Read + Seek> TensorFile<S> {
             ));
         };
         if tensors.is_empty() {
-            return Err(Error::format(path, "there is no tensor in it"));
+            return Err(Error::format(path, "it contains no tensors"));
         }
         Ok(TensorFile {
             path: path.into(),
@@ -93,12 +92,12 @@ impl<S: Read + Seek> TensorFile<S> {
         })
     }
 
-    /// Where the file lies.
+    /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// An entry of the header's texts.
+    /// A text entry of the header.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
@@ -108,7 +107,7 @@ impl<S: Read + Seek> TensorFile<S> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor; none if there is no such tensor.
+    /// The shape of a tensor; `None` if there is no such tensor.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
@@ -118,11 +117,11 @@ impl<S: Read + Seek> TensorFile<S> {
         std::mem::take(&mut self.bad_numbers)
     }
 
-    /// Reads a tensor of as many numbers as `values` has, in torch's order. Bad numbers among
-    /// them are read too, and noted for [`TensorFile::take_bad_numbers`].
+    /// Reads a tensor with as many values as `values`, in torch's order. Bad numbers are read too,
+    /// and recorded for [`TensorFile::take_bad_numbers`].
     ///
     /// # Errors
-    /// If it cannot be read, or holds no floating point numbers.
+    /// If it cannot be read, or does not hold floating-point numbers.
     pub(crate) fn read(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
         let (source, stored) = self.place(name, values.len())?;
         let outcome = match stored.dtype {
@@ -145,11 +144,11 @@ impl<S: Read + Seek> TensorFile<S> {
     /// Reads a tensor of one integer.
     ///
     /// # Errors
-    /// If it cannot be read, or is not one number.
+    /// If it cannot be read, or has more or fewer than one value.
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64> {
         let (source, stored) = self.place(name, 1)?;
         if stored.dtype != Dtype::I64 {
-            // Files cast as a whole have counters of another type.
+            // In files that were cast as a whole, counters have another type.
             let mut value = [0.0];
             self.read(name, &mut value)?;
             return Ok(value[0] as i64);
@@ -160,16 +159,15 @@ impl<S: Read + Seek> TensorFile<S> {
         Ok(value[0])
     }
 
-    /// The file, and where in it a tensor of `len` numbers lies.
+    /// The file, and the location of a tensor of `len` values.
     fn place(&mut self, name: &str, len: usize) -> Result<(&mut S, &Stored)> {
         let wrong = |reason: String| Error::format(&self.path, reason);
         let stored = self.tensors.get(name).filter(|stored| stored.len() == len);
-        let stored =
-            stored.ok_or_else(|| wrong(format!("there is no {name} of {len} numbers in it")))?;
+        let stored = stored.ok_or_else(|| wrong(format!("it has no {name} of {len} numbers")))?;
         if !stored.is_contiguous() && stored.span().is_none_or(|span| span > MOST_SPREAD / 8) {
             return Err(wrong(format!(
-                "{name} is spread over more than {MOST_SPREAD} bytes of the file: save it as it \
-                 lies in memory, with .contiguous()"
+                "{name} is spread over more than {MOST_SPREAD} bytes of the file: make it \
+                 contiguous before it is saved, with .contiguous()"
             )));
         }
         Ok((&mut self.source, stored))
@@ -180,12 +178,12 @@ impl<S: Read + Seek> TensorFile<S> {
     }
 }
 
-/// A name from a file, fit for a message.
+/// A name from a file, escaped for a message.
 pub(crate) fn escaped(name: &str) -> String {
     shortened(name, 100)
 }
 
-/// A text from a file on one line, cut to so many characters: a name may be as long as the file.
+/// A text from a file on one line, cut to `most` characters: a name may be as long as the file.
 fn shortened(text: &str, most: usize) -> String {
     let mut shown: String = text.chars().take(most).collect();
     if shown.len() < text.len() {
@@ -194,7 +192,7 @@ fn shortened(text: &str, most: usize) -> String {
     shown.escape_debug().collect()
 }
 
-/// Reads as many numbers of `N` bytes as `values` has, which are those of `stored`.
+/// Reads the values of `stored`, of `N` bytes each, into `values`.
 fn numbers<T, const N: usize>(
     source: &mut (impl Read + Seek),
     stored: &Stored,
@@ -216,8 +214,7 @@ fn numbers<T, const N: usize>(
     Ok(())
 }
 
-/// Reads everything from the first to the last number of a tensor, and takes of it what belongs
-/// to the tensor.
+/// Reads the whole span of a tensor and picks the tensor's values from it.
 fn gather<T, const N: usize>(
     source: &mut (impl Read + Seek),
     stored: &Stored,

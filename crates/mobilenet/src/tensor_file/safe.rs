@@ -12,24 +12,24 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use super::{MOST_DIMENSIONS, Stored, escaped, shortened};
 use crate::{Error, Result};
 
-/// Bytes of the length that a safetensors file begins with.
+/// Size in bytes of the header length at the start of a safetensors file.
 const LENGTH: u64 = 8;
 
-/// Longest header that is read, in bytes: that of ten thousand tensors has 1/8, and each of a
-/// file that lies becomes about twenty in memory.
+/// Longest accepted header in bytes. The header of ten thousand tensors has an eighth of it; in a
+/// malicious file each byte may take twenty bytes in memory.
 const LONGEST_HEADER: u64 = 8 << 20;
 
-/// Longest message of the reader of JSON that is passed on; it may repeat what is in the file.
+/// Longest JSON error message that is passed on; it may quote the file.
 const LONGEST_MESSAGE: usize = 300;
 
-/// The entry of the header that is no tensor.
+/// The header's only entry that is not a tensor.
 const TEXTS: &str = "__metadata__";
 
 /// The tensors of a file and its texts.
 pub(super) type Contents = (BTreeMap<String, Stored>, HashMap<String, String>);
 
-/// Whether a file that begins with `first` is meant to be safetensors: behind the length of its
-/// header, that begins with a brace.
+/// Whether a file that starts with `first` is a safetensors file: its header length is followed by
+/// a brace.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     first.get(LENGTH as usize) == Some(&b'{')
 }
@@ -37,19 +37,19 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 /// Reads the header of a file of `size` bytes.
 ///
 /// # Errors
-/// If it cannot be read, does not give every byte to one tensor, or the file is longer or shorter
-/// than it says.
+/// If it cannot be read, does not assign every byte to one tensor, or contradicts the file's
+/// length.
 pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> Result<Contents> {
     let of_file = Error::file(path);
     let damaged =
-        |says: String| Error::format(path, format!("not a whole safetensors file: {says}"));
+        |says: String| Error::format(path, format!("not a complete safetensors file: {says}"));
     let mut length = [0; LENGTH as usize];
     source.seek(SeekFrom::Start(0)).map_err(&of_file)?;
     source.read_exact(&mut length).map_err(&of_file)?;
     let length = u64::from_le_bytes(length);
     if length > size.saturating_sub(LENGTH) {
         return Err(damaged(format!(
-            "it announces a header of {length} bytes and has {size} in all"
+            "its header should have {length} bytes, but the whole file has {size}"
         )));
     }
     if length > LONGEST_HEADER {
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> R
     let described = header.check().map_err(damaged)?;
     if start.checked_add(described) != Some(size) {
         return Err(damaged(format!(
-            "its header describes {described} bytes from {start} on, of {size}"
+            "its header describes {described} bytes from {start} on, but the file has {size}"
         )));
     }
     let tensors = header.tensors.into_iter().map(|(name, entry)| {
@@ -77,7 +77,7 @@ pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> R
     Ok((tensors.collect(), header.texts))
 }
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Default)]
 struct Header {
     tensors: BTreeMap<String, Entry>,
@@ -89,14 +89,14 @@ struct Header {
 struct Entry {
     dtype: Dtype,
     shape: Shape,
-    /// From its first byte to behind its last one, counted from the header's end.
+    /// First byte, and the byte after the last one, counted from the header's end.
     data_offsets: (u64, u64),
 }
 
 struct Shape(Vec<usize>);
 
 impl Header {
-    /// How many bytes the tensors have, which lie without gaps one after the other.
+    /// The number of data bytes. Checks that the tensors follow each other without gaps.
     fn check(&self) -> Result<u64, String> {
         let mut entries: Vec<_> = self.tensors.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.data_offsets);
@@ -120,7 +120,7 @@ impl Header {
             if bytes.is_none() || to.checked_sub(from) != bytes {
                 let Entry { dtype, shape, .. } = entry;
                 return Err(format!(
-                    "{name} is {dtype} of shape {:?}, which does not lie in bytes {from} to {to}",
+                    "{name} is {dtype} of shape {:?}, which does not fit bytes {from} to {to}",
                     shape.0
                 ));
             }
@@ -153,10 +153,7 @@ impl<'de> Deserialize<'de> for Header {
                         header.tensors.insert(name.clone(), entry).is_some()
                     };
                     if twice {
-                        return Err(A::Error::custom(format!(
-                            "{} is in it twice",
-                            escaped(&name)
-                        )));
+                        return Err(A::Error::custom(format!("{} occurs twice", escaped(&name))));
                     }
                 }
                 Ok(header)

@@ -1,8 +1,8 @@
-//! Where a tensor lies in a file.
+//! The location of a tensor in a file.
 
 use safetensors::Dtype;
 
-/// Most dimensions of a tensor, which is torch's own bound.
+/// Most dimensions of a tensor, as in torch.
 pub(crate) const MOST_DIMENSIONS: usize = 64;
 
 /// A tensor in a file.
@@ -10,14 +10,14 @@ pub(crate) const MOST_DIMENSIONS: usize = 64;
 pub(crate) struct Stored {
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
-    /// How many numbers of the file lie from one place of each dimension to the next.
+    /// Distance in values between adjacent indices of each dimension.
     pub(crate) strides: Vec<usize>,
-    /// Of its first byte in the file.
+    /// Offset of its first byte in the file.
     pub(crate) start: u64,
 }
 
 impl Stored {
-    /// A tensor whose numbers lie in torch's order, one after the other.
+    /// A tensor with its values contiguous, in torch's order.
     pub(crate) fn contiguous(dtype: Dtype, shape: Vec<usize>, start: u64) -> Self {
         let strides = contiguous_strides(&shape);
         Stored {
@@ -28,20 +28,20 @@ impl Stored {
         }
     }
 
-    /// How many numbers it has.
+    /// Its number of values.
     pub(crate) fn len(&self) -> usize {
         len(&self.shape)
     }
 
-    /// Whether its numbers lie one after the other.
+    /// Whether its values are contiguous.
     pub(crate) fn is_contiguous(&self) -> bool {
         let expected = contiguous_strides(&self.shape);
         let dimensions = self.shape.iter().zip(&self.strides).zip(expected);
-        // One place, or none, makes no step.
+        // A dimension of one index makes no step.
         self.len() == 0 || dimensions.into_iter().all(|((&n, &s), e)| n == 1 || s == e)
     }
 
-    /// From its first number to behind its last one, in numbers; none if no machine can count that.
+    /// Values from its first to its last one, inclusive; `None` if that overflows.
     pub(crate) fn span(&self) -> Option<u64> {
         if self.len() == 0 {
             return Some(0);
@@ -55,13 +55,13 @@ impl Stored {
             })
     }
 
-    /// Calls `each` with the place of every number in its span, in torch's order.
+    /// Calls `each` with the offset of every value in its span, in torch's order.
     pub(crate) fn places(&self, mut each: impl FnMut(usize)) {
         let mut index = vec![0; self.shape.len()];
         let mut place = 0;
         for _ in 0..self.len() {
             each(place);
-            // As an odometer: the last wheel that is not at its end goes on, those behind it start again.
+            // Like an odometer: the last index below its limit advances, and those after it restart.
             for ((at, &n), &stride) in index.iter_mut().zip(&self.shape).zip(&self.strides).rev() {
                 *at += 1;
                 if *at < n {
@@ -75,8 +75,7 @@ impl Stored {
     }
 }
 
-/// How many numbers a shape has. Saturating, since a shape may begin with more than fits and yet
-/// have none.
+/// Number of values of a shape. Saturating: a shape may overflow before a dimension of 0.
 fn len(shape: &[usize]) -> usize {
     shape.iter().fold(1, |len, &n| len.saturating_mul(n))
 }

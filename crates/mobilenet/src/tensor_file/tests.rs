@@ -1,4 +1,4 @@
-//! Safetensors files, and what only looks like them. PyTorch's have tests of their own.
+//! Safetensors files, valid and invalid. PyTorch's files have their own tests.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::TensorFile;
 use crate::Result;
 
-/// A safetensors file of this header and so many bytes behind it.
+/// A safetensors file of this header, with `data` bytes after it.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let len = (header.len() as u64).to_le_bytes();
     [&len[..], header.as_bytes(), &vec![0; data]].concat()
@@ -18,14 +18,14 @@ fn open(bytes: &[u8]) -> Result<TensorFile<Cursor<&[u8]>>> {
     TensorFile::read_from(Path::new("weights"), Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// Why a file of these bytes is refused.
+/// The error for a file of these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let error = open(bytes).expect_err("a refusal").to_string();
     assert!(error.contains("weights"), "it names the file: {error}");
     error
 }
 
-/// The entry of a header for a tensor of bytes.
+/// The header entry of a byte tensor.
 fn entry(name: &str, shape: &str, offsets: &str) -> String {
     format!("\"{name}\":{{\"dtype\":\"U8\",\"shape\":{shape},\"data_offsets\":{offsets}}}")
 }
@@ -35,7 +35,7 @@ fn fixture() -> Vec<u8> {
     std::fs::read(folder.join("kinds.safetensors")).unwrap()
 }
 
-/// Opens a file that may be anything and reads what it has; the outcome is of no interest.
+/// Opens an arbitrary file and reads its tensors; the results do not matter.
 fn try_everything(bytes: &[u8]) {
     let Ok(mut file) = open(bytes) else { return };
     let names: Vec<String> = file.names().map(str::to_owned).collect();
@@ -58,7 +58,7 @@ fn a_file_that_safetensors_wrote_is_read() {
     }
     let mut values = [0.0; 6];
     file.read("f16", &mut values).unwrap();
-    // Six numbers of the generator's formula, of salt 2.
+    // Six values of the generator's formula with salt 2.
     assert_eq!(values, [-5.25, -0.625, 4.0, -7.375, -2.75, 1.875]);
     assert_eq!(file.shape("empty"), Some(&[0, 3][..]));
     file.read("empty", &mut []).unwrap();
@@ -83,17 +83,17 @@ fn every_byte_belongs_to_one_tensor() {
         (
             "[0,5]",
             "[5,9]",
-            "a is U8 of shape [4], which does not lie in bytes 0 to 5",
+            "a is U8 of shape [4], which does not fit bytes 0 to 5",
         ),
         (
             "[0,4]",
             "[4,3]",
-            "b is U8 of shape [4], which does not lie in bytes 4 to 3",
+            "b is U8 of shape [4], which does not fit bytes 4 to 3",
         ),
         (
             "[0,4]",
             "[4,18446744073709551615]",
-            "does not lie in bytes 4 to 18446744073709551615",
+            "does not fit bytes 4 to 18446744073709551615",
         ),
         ("[0,4]", "[-4,0]", "invalid value: integer `-4`"),
         ("[0,4]", "[4]", "invalid length 1"),
@@ -115,24 +115,24 @@ fn every_byte_belongs_to_one_tensor() {
 }
 
 #[test]
-fn shapes_that_nobody_can_count_are_refused() {
+fn overflowing_shapes_are_refused() {
     for shape in [
         "[4294967296,4294967296]",
         "[9223372036854775807,3]",
         "[18446744073709551615]",
     ] {
         let error = refusal(&file(&format!("{{{}}}", entry("a", shape, "[0,8]")), 8));
-        assert!(error.contains("does not lie in bytes 0 to 8"), "{error}");
+        assert!(error.contains("does not fit bytes 0 to 8"), "{error}");
     }
     let error = refusal(&file(&format!("{{{}}}", entry("a", "[-1]", "[0,8]")), 8));
     assert!(error.contains("invalid value"), "{error}");
     let many = format!("[{}1]", "1,".repeat(64));
     let error = refusal(&file(&format!("{{{}}}", entry("a", &many, "[0,1]")), 1));
     assert!(error.contains("at most 64 dimensions"), "{error}");
-    // Half a byte.
+    // Half a byte too many.
     let four_bits = "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}";
-    assert!(refusal(&file(four_bits, 1)).contains("does not lie in"));
-    // Nothing of something vast is nothing.
+    assert!(refusal(&file(four_bits, 1)).contains("does not fit"));
+    // A vast shape with a dimension of 0 has no values.
     let nothing = entry("a", "[0,18446744073709551615,3]", "[0,0]").replace("U8", "F32");
     let bytes = file(&format!("{{{nothing}}}"), 0);
     open(&bytes).unwrap().read("a", &mut []).unwrap();
@@ -142,10 +142,10 @@ fn shapes_that_nobody_can_count_are_refused() {
 fn a_header_that_is_not_one_is_refused() {
     let a = entry("a", "[1]", "[0,1]");
     for (header, expected) in [
-        (format!("{{{a},{a}}}"), "a is in it twice"),
+        (format!("{{{a},{a}}}"), "a occurs twice"),
         (
             format!("{{\"__metadata__\":{{}},{a},\"__metadata__\":{{}}}}"),
-            "__metadata__ is in it twice",
+            "__metadata__ occurs twice",
         ),
         (
             format!("{{\"__metadata__\":{{\"x\":1}},{a}}}"),
@@ -175,7 +175,7 @@ fn a_header_that_is_not_one_is_refused() {
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.len() < 1000, "{error}");
     }
-    assert!(refusal(&file("{}", 0)).contains("there is no tensor in it"));
+    assert!(refusal(&file("{}", 0)).contains("it contains no tensors"));
     let mut bytes = file(&format!("{{{a}}}"), 1);
     bytes[10] = 0xff;
     assert!(refusal(&bytes).contains("header: "));
@@ -200,7 +200,7 @@ fn a_file_that_is_cut_off_anywhere_is_refused() {
 fn a_file_that_shrinks_is_an_error_and_no_panic() {
     let bytes = fixture();
     for len in 0..bytes.len() {
-        // It was as long as its metadata said, and is not when it is read.
+        // The file became shorter after its size was read.
         let source = Cursor::new(&bytes[..len]);
         let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64);
         if let Ok(mut file) = file {
@@ -212,7 +212,7 @@ fn a_file_that_shrinks_is_an_error_and_no_panic() {
             assert!(outcomes.filter(|&failed| failed).count() > 0, "{len}");
         }
     }
-    // Sizes that the system gives for what has none.
+    // Sizes that the system reports for files without one.
     for size in [0, 1, 8, 9] {
         let source = Cursor::new(&bytes[..]);
         assert!(TensorFile::read_from(Path::new("weights"), source, size).is_err());
@@ -220,7 +220,7 @@ fn a_file_that_shrinks_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn folders_and_pipes_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let error = TensorFile::open(folder.path()).expect_err("a refusal");
     assert!(
@@ -237,7 +237,7 @@ fn what_is_no_file_is_refused_at_once() {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let error = TensorFile::open(&socket).expect_err("a refusal");
         assert!(error.to_string().contains("a pipe or device"), "{error}");
-        // A link is what it leads to; one that leads to itself is an error of the system.
+        // A link counts as its target; a link to itself is a system error.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&link, &link).unwrap();
         assert!(TensorFile::open(&link).is_err());

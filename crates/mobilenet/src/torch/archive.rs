@@ -1,4 +1,4 @@
-//! The format of PyTorch since 1.6: a zip file in which each storage is an entry.
+//! PyTorch's format since 1.6: a zip file with one entry per storage.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -12,11 +12,11 @@ use super::table::{self, StorageId};
 use super::{LONGEST_PICKLE, bytes_at, pickle};
 use crate::tensor_file::{Stored, escaped};
 
-/// Most bytes that are read of a zip file's own records. Those of a checkpoint of a thousand
-/// tensors have 1/50; each byte of them becomes ten in memory.
+/// Limit in bytes for a zip file's own records. Those of a checkpoint of a thousand tensors have a
+/// fiftieth of it; each byte takes ten in memory.
 const MOST_RECORDS: u64 = 8 << 20;
 
-/// Whether a file that begins with `first` is meant to be a zip file.
+/// Whether a file that starts with `first` is a zip file.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06")
 }
@@ -26,7 +26,7 @@ pub(super) fn tensors<S: Read + Seek>(
     source: &mut S,
     size: u64,
 ) -> Result<BTreeMap<String, Stored>, Fault> {
-    // The reader of zip files keeps its source; entries are read from that as well.
+    // The zip reader keeps its source, and entries are read from the same source.
     let source = &Shared {
         source: RefCell::new(source),
         left: Cell::new(MOST_RECORDS),
@@ -35,9 +35,7 @@ pub(super) fn tensors<S: Read + Seek>(
     if let Some((start, len)) = archive.find("byteorder")?
         && bytes_at(&mut &*source, start, len.min(6))? != b"little"
     {
-        return says(
-            "its numbers begin with their highest byte (big endian); save it again where they do not",
-        );
+        return says("its numbers are big endian; save it again on a little-endian machine");
     }
     let Some((start, len)) = archive.find("data.pkl")? else {
         return says("a zip file without data.pkl in it");
@@ -49,7 +47,7 @@ pub(super) fn tensors<S: Read + Seek>(
     }
     let bytes = bytes_at(&mut &*source, start, len)?;
     let pickle = pickle::read(&bytes, 0).map_err(|fault| fault.after(start))?;
-    // One storage may belong to many tensors; finding an entry reads the file.
+    // Many tensors may share a storage, and finding an entry reads the file.
     let mut found = HashMap::new();
     table::tensors(&pickle, |storage| {
         let (start, len) = match found.get(storage.key) {
@@ -63,7 +61,7 @@ pub(super) fn tensors<S: Read + Seek>(
         match storage.bytes() {
             Some(bytes) if bytes <= len => Ok(start),
             _ => says(format!(
-                "storage {} shall have {} numbers of {}, which its {len} bytes at {start} are not",
+                "storage {} should have {} numbers of {}, but has {len} bytes at {start}",
                 escaped(storage.key),
                 storage.len,
                 storage.dtype
@@ -74,7 +72,7 @@ pub(super) fn tensors<S: Read + Seek>(
 
 struct Archive<'s, S> {
     zip: ZipArchive<BufReader<&'s Shared<'s, S>>>,
-    /// The folder in which everything lies, with its slash.
+    /// The folder of all entries, with its slash.
     folder: String,
     size: u64,
 }
@@ -85,11 +83,11 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
             archive_offset: ArchiveOffset::Known(0),
         };
         let zip = ZipArchive::with_config(config, BufReader::new(source));
-        let zip = zip.or_else(|e| says(format!("a zip file that is not whole: {e}")))?;
+        let zip = zip.or_else(|e| says(format!("an incomplete zip file: {e}")))?;
         if zip.has_duplicate_names() {
             return says("a zip file with two entries of one name");
         }
-        // The records are read. What is to come is one header an entry, of which nothing is kept.
+        // The records are read. From here on each entry costs one header, which is not kept.
         source.left.set(u64::MAX);
         let mut folders = zip
             .file_names_raw()
@@ -103,7 +101,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         Ok(Archive { zip, folder, size })
     }
 
-    /// Where the contents of an entry begin and how many bytes they have; none if there is none.
+    /// Offset and size of an entry's contents; `None` if there is no such entry.
     fn find(&mut self, name: &str) -> Result<Option<(u64, u64)>, Fault> {
         let name = format!("{}{name}", self.folder);
         let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else {
@@ -122,7 +120,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         match place {
             Some(start) if len == entry.compressed_size() => Ok(Some((start, len))),
             _ => says(format!(
-                "its entry {name} shall have {len} bytes, which are not in the file of {}",
+                "its entry {name} of {len} bytes is not within the file of {}",
                 self.size
             )),
         }
@@ -134,10 +132,10 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
     }
 }
 
-/// A file that several read, of which a part may be read as long as it is read at all.
+/// A file shared by several readers, with a limit on the bytes read.
 struct Shared<'s, S> {
     source: RefCell<&'s mut S>,
-    /// How many bytes may still be read.
+    /// Remaining bytes.
     left: Cell<u64>,
 }
 

@@ -1,25 +1,25 @@
-//! What is wrong with a PyTorch file.
+//! Errors in PyTorch files.
 
 use std::io;
 use std::path::Path;
 
 use crate::Error;
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The system refused.
+    /// A system error.
     Io(io::Error),
-    /// A pickle goes on where its bytes end.
+    /// A pickle that ends too early.
     Ended,
-    /// The bytes at a place cannot be what they should be.
+    /// Invalid bytes at an offset.
     At(u64, String),
-    /// The file as a whole, or something in it by name.
+    /// A fault of the whole file, or of a named part.
     Says(String),
 }
 
 impl Fault {
-    /// The fault of a pickle that lies in the file after so many bytes.
+    /// The fault of a pickle that starts at offset `start` of the file.
     pub(super) fn after(self, start: u64) -> Self {
         match self {
             Fault::At(at, reason) => Fault::At(start + at, reason),
@@ -30,7 +30,7 @@ impl Fault {
     pub(super) fn of(self, path: &Path) -> Error {
         let reason = match self {
             Fault::Io(source) => return Error::file(path)(source),
-            Fault::Ended => "not a whole PyTorch file: it ends within a pickle".into(),
+            Fault::Ended => "not a complete PyTorch file: it ends within a pickle".into(),
             Fault::At(at, reason) => {
                 format!("a PyTorch file that cannot be read: byte {at}: {reason}")
             }

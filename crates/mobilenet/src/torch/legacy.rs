@@ -1,4 +1,4 @@
-//! The format of PyTorch before 1.6: pickles in a row, then the numbers of each storage.
+//! PyTorch's format before 1.6: several pickles, then the values of each storage.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -10,20 +10,20 @@ use super::value::Value;
 use super::{LONGEST_PICKLE, bytes_at};
 use crate::tensor_file::{Stored, escaped};
 
-/// The number such a file begins with, 0x1950a86a20f9469cfc6c, its least byte first.
+/// The number at the start of such a file, 0x1950a86a20f9469cfc6c, least byte first.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// The pickle of that number in protocol 1, which writes it in digits.
 const MAGIC_DIGITS: &[u8] = b"L119547037146038801333356L\n.";
 
-/// The version of the format, the only one there ever was.
+/// The version of the format; there was only one.
 const PROTOCOL: i64 = 1001;
 
-/// How much of a file is read at first, for its pickles; what more they need, eight times as much
-/// at a time.
+/// Bytes of a file that are read first, for its pickles. If they need more, the file is read again,
+/// eight times as far.
 const FIRST_READ: u64 = 1 << 20;
 
-/// Whether a file that begins with `first` is meant to be pickles of protocol 2 or above, or of
+/// Whether a file that starts with `first` consists of pickles of protocol 2 or above, or of
 /// protocol 1 with the right number.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     matches!(first, [0x80, 0..=5, ..]) || first.starts_with(&MAGIC_DIGITS[..8])
@@ -49,11 +49,11 @@ pub(super) fn tensors(
     }
 }
 
-/// Reads on in a row of pickles.
+/// Reads a sequence of pickles.
 struct Row<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// How many operations the pickles so far have.
+    /// Number of operations of the pickles so far.
     steps: usize,
 }
 
@@ -81,14 +81,16 @@ fn pickles(
     if bytes.starts_with(MAGIC_DIGITS) {
         row.at = MAGIC_DIGITS.len();
     } else if row.next()?.object != Value::Long(&MAGIC) {
-        return says("a pickle that torch.save did not write: it does not begin with its number");
+        return says(
+            "a pickle that torch.save did not write: it does not start with its magic number",
+        );
     }
     let version = row.next()?.object;
     if version != Value::Int(PROTOCOL) {
         return says(format!("its version is not {PROTOCOL}"));
     }
-    // What it says of the machine that wrote it is of no interest: numbers have their least byte
-    // first on all of them.
+    // The description of the writing machine is ignored: values have their least byte first on all
+    // of them.
     row.next()?;
     let object = row.next()?;
     let keys = row.next()?;
@@ -104,8 +106,8 @@ fn pickles(
     })
 }
 
-/// Where each storage begins, by its key. They lie behind the pickles, in the order of `keys`,
-/// each behind its length.
+/// Offset of each storage, by its key. The storages follow the pickles in the order of `keys`, each
+/// after its length.
 fn storages<'a>(
     object: &Pickle<'a>,
     keys: &Pickle<'a>,
@@ -130,9 +132,7 @@ fn storages<'a>(
         };
         let Some(storage) = named.remove(key) else {
             let key = escaped(key);
-            return says(format!(
-                "storage {key} is listed twice or belongs to nothing"
-            ));
+            return says(format!("storage {key} is listed twice or is unused"));
         };
         let mut length = [0; 8];
         let ends = |at| Fault::At(at, "the file ends within the storages".into());
@@ -142,7 +142,7 @@ fn storages<'a>(
         reader.read_exact(&mut length)?;
         let (length, claimed) = (i64::from_le_bytes(length), storage.len);
         if u64::try_from(length) != Ok(claimed) {
-            let reason = format!("a storage of {length} numbers that shall have {claimed}");
+            let reason = format!("a storage of {length} numbers that should have {claimed}");
             return Err(Fault::At(at, reason));
         }
         at += 8;

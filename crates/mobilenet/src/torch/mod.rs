@@ -1,25 +1,26 @@
-//! Files that `torch.save` writes, of both its formats.
+//! Files written by `torch.save`, in both of its formats.
 //!
-//! Such a file is a pickle, a program for a small machine, beside raw numbers. The machine here
-//! runs nothing. Numbers stay in the file; only where they lie is read.
+//! Such a file consists of a pickle, which is a program for a small stack machine, and raw values.
+//! The machine here runs no functions. Values stay in the file; only tensor offsets are parsed up
+//! front.
 //!
-//! **What a file may ask for.** A pickle names functions and types of Python. Those in the closed
-//! list of [`names`] mean something: tensors and how they are rebuilt, types of storages, dicts,
-//! lists and sets; or they are *inert*, which is what training keeps beside weights (arguments of
-//! a command line, paths, dates, numpy's numbers, devices). Of an inert name nothing is made
-//! either: a place is kept with what it was to be made from, so that tensors in it are found. Any
-//! other name is an error that says it, called or not, since it stands for a module that would
-//! have to be imported; so are persistent ids but of storages, and the operations of pickle that
-//! no file of tensors has (instances of old classes, extensions, buffers out of band).
+//! **Accepted names.** A pickle refers to functions and types of Python by name. Only the closed
+//! list of [`names`] is accepted. Some names have a meaning: tensors and the functions that rebuild
+//! them, types of storages, dicts, lists and sets. Others are *inert*: objects that training saves
+//! beside weights (command-line arguments, paths, dates, numpy's numbers, devices). An inert object
+//! is never built; its arguments are kept, so that tensors in it are found. Any other name is an
+//! error, even without a call, since Python would have to import its module. Also refused are
+//! persistent ids of anything except storages, and pickle operations that no file of tensors has
+//! (instances of old classes, extensions, out-of-band buffers).
 //!
-//! **Which tensors there are.** All to which dicts, lists, tuples, sets and inert objects lead
-//! from the outermost dict, named by the keys on the way. Only what Python itself hangs onto a
-//! dict, a tensor or a parameter (their attributes) is passed over.
+//! **Tensors.** All tensors that can be reached from the outermost dict through dicts, lists,
+//! tuples, sets and inert objects, named by the keys along the path. Only the attributes of dicts,
+//! tensors and parameters are ignored.
 //!
-//! **What a file can take.** Its claims are compared with its size before they are believed; bytes
-//! of pickles and of a zip file's records, operations, depth and the table of tensors are bounded.
-//! A zip file's checksums are not looked at: numbers are read where they lie, and most never.
-//! `fuzz/measure` says what that comes to.
+//! **Limits.** Sizes in a file are checked against its length before they are used. The bytes of
+//! pickles and of a zip file's records, the operations, the depth and the table of tensors are
+//! limited. A zip file's checksums are ignored: values are read in place, and most are never read.
+//! `fuzz/measure` measures the resulting time and memory.
 
 mod archive;
 mod fault;
@@ -38,20 +39,21 @@ use crate::Result;
 use crate::tensor_file::Stored;
 use fault::Fault;
 
-/// Longest pickle that is read, in bytes; that of a checkpoint of a thousand tensors has 1/100.
+/// Longest accepted pickle in bytes; that of a checkpoint of a thousand tensors has a hundredth of
+/// it.
 const LONGEST_PICKLE: u64 = 64 << 20;
 
-/// Which of the formats of PyTorch.
+/// The formats of PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Format {
     /// A zip file, since PyTorch 1.6.
     Archive,
-    /// Pickles in a row with the numbers behind them.
+    /// Several pickles, followed by the values.
     Legacy,
 }
 
 impl Format {
-    /// What a file that begins with `first` is meant to be; none if nothing of PyTorch's.
+    /// The format of a file that starts with `first`; `None` if it is not PyTorch's.
     pub(crate) fn meant(first: &[u8]) -> Option<Self> {
         if archive::is_meant(first) {
             Some(Format::Archive)
@@ -62,11 +64,11 @@ impl Format {
         }
     }
 
-    /// The tensors in a file of `size` bytes, by the keys that lead to them, joined by dots.
+    /// The tensors in a file of `size` bytes, by their keys joined by dots.
     ///
     /// # Errors
-    /// If the file cannot be read, is not whole, contradicts itself, asks for what is not in the
-    /// list of [`names`], or has no tensor in it.
+    /// If the file cannot be read, is incomplete, contradicts itself, uses a name that is not in
+    /// the list of [`names`], or has no tensor.
     pub(crate) fn open(
         self,
         path: &Path,
@@ -81,7 +83,7 @@ impl Format {
     }
 }
 
-/// The bytes of a file from `start` on, as many as `len`, which the caller has bounded.
+/// `len` bytes of a file from `start` on; the caller has limited `len`.
 fn bytes_at(source: &mut (impl Read + Seek), start: u64, len: u64) -> Result<Vec<u8>, Fault> {
     source.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();

@@ -1,36 +1,36 @@
-//! The names from Python's modules that mean something here: everything else is refused.
+//! The accepted names from Python's modules; all others are refused.
 
 use safetensors::Dtype;
 
 use crate::tensor_file::escaped;
 
-/// What a name means. None is ever looked up or run.
+/// The meaning of a name. No name is ever imported or called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Global {
     /// A type of dict.
     Dict,
-    /// A type of list, tuple or set, between which nothing here distinguishes.
+    /// A type of list, tuple or set; they are treated alike.
     Sequence,
-    /// Both versions begin with storage, offset, shape and strides.
+    /// Both versions start with storage, offset, shape and strides.
     RebuildTensor,
-    /// Begins with the tensor; both versions.
+    /// Both versions start with the tensor.
     RebuildParameter,
-    /// Begins with another function that rebuilds, the type of the result, and the arguments.
+    /// Starts with another rebuilding function, the type of the result, and the arguments.
     RebuildFromType,
-    /// A type of storage, with that of its numbers.
+    /// A type of storage, with the type of its values.
     Storage(Dtype),
-    /// A type or function that makes no tensor, which people keep beside their weights.
+    /// A type or function without tensors of its own that is often saved beside weights.
     Inert,
 }
 
-/// The modules of Python's own types, of versions 3 and 2.
+/// The modules of Python's built-in types, in versions 3 and 2.
 const BUILTINS: &[&str] = &["builtins", "__builtin__"];
 
-/// Names that mean the same: of one of the modules, one of the names.
+/// Names with one meaning: the modules, the names in them, the meaning.
 type Names = (&'static [&'static str], &'static [&'static str], Global);
 
-/// Every name that a file may hold but for the types of storages. No type is in it that does
-/// something when Python makes it, and no function that gives out another one.
+/// Every accepted name except the types of storages. None of these types has side effects when
+/// Python builds it, and none of these functions returns another function.
 const KNOWN: [Names; 22] = [
     (
         &["torch._utils"],
@@ -109,7 +109,7 @@ const KNOWN: [Names; 22] = [
     (&["argparse"], &["Namespace"], Global::Inert),
     (&["types"], &["SimpleNamespace"], Global::Inert),
     (&["_codecs"], &["encode"], Global::Inert),
-    // Overrides a type, which has to be known as well.
+    // Overrides a type, which must be accepted as well.
     (&["copyreg", "copy_reg"], &["_reconstructor"], Global::Inert),
     (
         &["datetime"],
@@ -166,10 +166,10 @@ const KNOWN: [Names; 22] = [
 ];
 
 impl Global {
-    /// What a name means.
+    /// The meaning of a name.
     ///
     /// # Errors
-    /// What is wrong with it, if it is none of these.
+    /// A description of the name, if it is not in the list.
     pub(super) fn named(module: &str, name: &str) -> Result<Self, String> {
         let is_it =
             |(modules, names, _): &&Names| modules.contains(&module) && names.contains(&name);

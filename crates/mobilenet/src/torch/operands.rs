@@ -1,12 +1,12 @@
-//! What stands behind the operations of a pickle: numbers, texts, bytes.
+//! The operands of pickle operations: numbers, texts, bytes.
 
 use super::value::Value;
 
-/// Why the operation at hand cannot be done.
+/// The reason why the current operation fails.
 pub(super) enum Stop {
-    /// Its bytes end first.
+    /// Its bytes end too early.
     Ended,
-    /// They say something else than they should.
+    /// Invalid operands.
     Says(String),
 }
 
@@ -16,10 +16,10 @@ impl From<&str> for Stop {
     }
 }
 
-/// What an operation gives.
+/// The result of an operation.
 pub(super) type Outcome<T> = Result<T, Stop>;
 
-/// The bytes of a pickle, as far as they are read.
+/// The bytes of a pickle, with the read position.
 pub(super) struct Operands<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -30,7 +30,7 @@ impl<'a> Operands<'a> {
         Operands { bytes, at: 0 }
     }
 
-    /// How many bytes are read.
+    /// Number of bytes read.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -49,7 +49,7 @@ impl<'a> Operands<'a> {
         taken.try_into().map_err(|_| Stop::Ended)
     }
 
-    /// What comes before the next line break.
+    /// The text before the next line break.
     pub(super) fn line(&mut self) -> Outcome<&'a str> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|&byte| byte == b'\n');
@@ -58,13 +58,13 @@ impl<'a> Operands<'a> {
         str::from_utf8(line).map_err(|_| "a line that is not text".into())
     }
 
-    /// A place in the memo, in digits.
+    /// A memo index, in digits.
     pub(super) fn place(&mut self) -> Outcome<u64> {
         let place = self.line()?.parse();
-        place.map_err(|_| "a place in the memo that is no number".into())
+        place.map_err(|_| "a memo index that is not a number".into())
     }
 
-    /// A whole number as `operation` writes it.
+    /// An integer, in the format of `operation`.
     pub(super) fn whole(&mut self, operation: u8) -> Outcome<Value<'a>> {
         let number = match operation {
             b'J' => i32::from_le_bytes(self.array()?).into(),
@@ -94,17 +94,17 @@ impl<'a> Operands<'a> {
                 let digits = line.strip_suffix('L').unwrap_or(line);
                 digits
                     .parse()
-                    .map_err(|_| Stop::from("not a whole number of 64 bits"))?
+                    .map_err(|_| Stop::from("not an integer of 64 bits"))?
             }
         };
         Ok(Value::Int(number))
     }
 
-    /// A text or bytes as `operation` writes them.
+    /// A text or bytes, in the format of `operation`.
     pub(super) fn text(&mut self, operation: u8) -> Outcome<Value<'a>> {
         if operation == b'V' {
             let line = self.line()?;
-            // Only protocol 0 writes such texts, in which no tensor can be saved.
+            // Only protocol 0 writes escapes, and it cannot save tensors.
             if line.contains('\\') {
                 return Err("a text with escapes".into());
             }

@@ -1,4 +1,4 @@
-//! A reader of pickles that runs nothing: a stack of values from a closed set.
+//! A reader of pickles that runs no functions: a stack of values from a closed set.
 
 use std::collections::HashMap;
 
@@ -7,25 +7,25 @@ use super::names::Global;
 use super::operands::{Operands, Outcome, Stop};
 use super::value::{Objects, Value};
 
-/// Most operations in the pickles of a file, and so most values they can make. A checkpoint of a thousand
-/// tensors with the state of its optimizer has a quarter of a million.
+/// Most operations in the pickles of a file, and so most values. A checkpoint of a thousand tensors with
+/// optimizer state has a quarter of a million.
 const MOST_STEPS: usize = 1 << 21;
 
-/// A pickle that has been read to its end.
+/// A pickle that was read completely.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    /// The object it holds.
+    /// The object in it.
     pub(super) object: Value<'a>,
-    /// Everything in that.
+    /// The contents of the object.
     pub(super) objects: Objects<'a>,
-    /// Bytes it takes.
+    /// Its length in bytes.
     pub(super) len: usize,
-    /// How many operations it and those before it have.
+    /// Number of operations in it and the pickles before it.
     pub(super) steps: usize,
 }
 
-/// Reads the pickle that `bytes` begin with. Places in its errors count from there. `steps` is how
-/// many operations the file's pickles before it have.
+/// Reads the pickle at the start of `bytes`. Offsets in errors count from there. `steps` is the number of
+/// operations in the file's earlier pickles.
 pub(super) fn read(bytes: &[u8], steps: usize) -> Result<Pickle<'_>, Fault> {
     let mut machine = Machine {
         operands: Operands::new(bytes),
@@ -58,15 +58,15 @@ struct Machine<'a> {
     operands: Operands<'a>,
     steps: usize,
     stack: Vec<Value<'a>>,
-    /// How high the stack was at each open mark.
+    /// Height of the stack at each open mark.
     marks: Vec<usize>,
-    /// By place, which may be any number.
+    /// By index, which may be any number.
     memo: HashMap<u64, Value<'a>>,
     objects: Objects<'a>,
 }
 
 impl<'a> Machine<'a> {
-    /// Does one operation; the last one gives the object.
+    /// Runs one operation; the last one returns the object.
     fn step(&mut self) -> Outcome<Option<Value<'a>>> {
         self.pay(1)?;
         let operation = self.operands.array::<1>()?[0];
@@ -77,7 +77,7 @@ impl<'a> Machine<'a> {
                     return Err(Stop::Says(format!("a pickle of protocol {version}")));
                 }
             }
-            // How many bytes follow helps only those who read from a stream.
+            // The length of a frame is useful only for reading from a stream.
             0x95 => {
                 let _frame: [u8; 8] = self.operands.array()?;
             }
@@ -103,7 +103,7 @@ impl<'a> Machine<'a> {
                 let text = self.operands.text(operation)?;
                 self.push(text);
             }
-            // A set is a list here: what it holds is all that matters.
+            // A set is treated as a list: only its contents matter.
             b']' | 0x8f => self.sequence(Vec::new(), Value::List),
             b')' => self.sequence(Vec::new(), Value::Tuple),
             b'l' => {
@@ -141,7 +141,7 @@ impl<'a> Machine<'a> {
                     _ => self.operands.place()?,
                 };
                 let value = self.memo.get(&place).copied();
-                self.push(value.ok_or("it takes from its memo what it never put there")?);
+                self.push(value.ok_or("it reads a memo entry that it never wrote")?);
             }
             b'c' => {
                 let (module, name) = (self.operands.line()?, self.operands.line()?);
@@ -150,13 +150,13 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let names = self.last(2)?;
                 let (Value::Text(module), Value::Text(name)) = (names[0], names[1]) else {
-                    return Err("the name of a function or type is no text".into());
+                    return Err("the name of a function or type is not a text".into());
                 };
                 self.global(module, name)?;
             }
             b'R' | 0x81 | 0x92 => {
                 if operation == 0x92 {
-                    // Arguments by name; no type of tensors or containers has such.
+                    // Keyword arguments; no type of tensors or containers has any.
                     self.pop()?;
                 }
                 let (arguments, function) = (self.pop()?, self.pop()?);
@@ -165,20 +165,20 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let state = self.pop()?;
-                // The state of a dict or a parameter says nothing of its tensors.
+                // The state of a dict or a parameter holds no tensors.
                 if let Value::Object(id) = self.top()? {
                     self.objects.objects[id][1] = state;
                 }
             }
             b'Q' => {
                 let Value::Tuple(id) = self.pop()? else {
-                    return Err("a persistent id is no tuple".into());
+                    return Err("a persistent id is not a tuple".into());
                 };
                 self.objects.storages.push(id);
                 self.push(Value::Storage(id));
             }
             b'0' => {
-                // Where nothing lies above a mark, it is the mark that goes.
+                // If no value is above the mark, the mark itself is popped.
                 if self.marks.last() == Some(&self.stack.len()) {
                     self.marks.pop();
                 } else {
@@ -213,7 +213,7 @@ impl<'a> Machine<'a> {
         self.stack.push(value);
     }
 
-    /// How many values lie above the last mark.
+    /// Number of values above the last mark.
     fn above(&self) -> usize {
         self.stack.len() - self.marks.last().copied().unwrap_or(0)
     }
@@ -221,7 +221,7 @@ impl<'a> Machine<'a> {
     fn top(&self) -> Outcome<Value<'a>> {
         let top = self.stack.last().filter(|_| self.above() > 0);
         top.copied()
-            .ok_or_else(|| "it takes a value it never made".into())
+            .ok_or_else(|| "it pops a value that it never pushed".into())
     }
 
     fn pop(&mut self) -> Outcome<Value<'a>> {
@@ -232,13 +232,16 @@ impl<'a> Machine<'a> {
 
     fn last(&mut self, count: usize) -> Outcome<Vec<Value<'a>>> {
         if self.above() < count {
-            return Err("it takes values it never made".into());
+            return Err("it pops values that it never pushed".into());
         }
         Ok(self.stack.split_off(self.stack.len() - count))
     }
 
     fn above_mark(&mut self) -> Outcome<Vec<Value<'a>>> {
-        let mark = self.marks.pop().ok_or("there is no mark to go back to")?;
+        let mark = self
+            .marks
+            .pop()
+            .ok_or("it pops a mark that it never pushed")?;
         Ok(self.stack.drain(mark..).collect())
     }
 
@@ -252,7 +255,7 @@ impl<'a> Machine<'a> {
         self.objects.dicts.push(items);
     }
 
-    /// Puts values from the stack into the container beneath them.
+    /// Moves values from the stack into the container beneath them.
     fn fill(&mut self, operation: u8) -> Outcome<()> {
         let items = match operation {
             b'a' => self.last(1)?,
@@ -275,17 +278,17 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// What a function would give; none is ever run.
+    /// The result of a function, from its meaning; the function is never run.
     fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Outcome<Value<'a>> {
         let Value::Tuple(id) = arguments else {
-            return Err("the arguments of a function are no tuple".into());
+            return Err("the arguments of a function are not a tuple".into());
         };
         let first = self.objects.sequences[id].first().copied();
         let Value::Global(global) = function else {
             return Err(Stop::Says(format!("it calls {}", function.kind())));
         };
         match (global, first) {
-            // A defaultdict begins with what makes its defaults.
+            // A defaultdict's first argument is the factory of its defaults.
             (Global::Dict, None | Some(Value::None | Value::Global(_))) => {
                 self.objects.dicts.push(Vec::new());
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
@@ -295,7 +298,7 @@ impl<'a> Machine<'a> {
                 self.objects.dicts.push(pairs);
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
             }
-            // A deque is made of an empty tuple and then filled.
+            // A deque starts from an empty tuple and is then filled.
             (Global::Sequence, None | Some(Value::Tuple(_)))
                 if first.is_none_or(|first| self.is_empty(first)) =>
             {
@@ -307,7 +310,7 @@ impl<'a> Machine<'a> {
             | (Global::RebuildParameter, Some(same @ Value::Tensor(_))) => Ok(same),
             (Global::RebuildTensor, _) => Ok(Value::Tensor(id)),
             (Global::RebuildFromType, Some(inner)) => match self.objects.sequences[id].get(2) {
-                // Only one level: functions within functions would take stack.
+                // Only one level, because nested functions would need recursion.
                 Some(&arguments) if inner != function => self.call(inner, arguments),
                 _ => Err("a tensor of a type that is not one of torch's".into()),
             },
@@ -315,31 +318,31 @@ impl<'a> Machine<'a> {
                 self.objects.objects.push([arguments, Value::None]);
                 Ok(Value::Object(self.objects.objects.len() - 1))
             }
-            (Global::Dict, _) => Err("a dict of something else than pairs".into()),
-            (Global::Sequence, _) => Err("a list of something else than a list".into()),
+            (Global::Dict, _) => Err("a dict of values that are not pairs".into()),
+            (Global::Sequence, _) => Err("a list of a value that is not a list".into()),
             (Global::RebuildParameter | Global::RebuildFromType, _) => {
                 Err("a parameter that is not made of a tensor".into())
             }
-            (Global::Storage(_), _) => Err("it makes a storage of its own".into()),
+            (Global::Storage(_), _) => Err("it creates a new storage".into()),
         }
     }
 
-    /// Whether a value is a tuple of nothing.
+    /// Whether a value is an empty tuple.
     fn is_empty(&self, value: Value<'_>) -> bool {
         matches!(value, Value::Tuple(id) if self.objects.sequences[id].is_empty())
     }
 
-    /// The pairs of a list, as Python 2 gives them to a dict.
+    /// The pairs of a list, as Python 2 passes them to a dict.
     fn pairs_of(&mut self, list: usize) -> Outcome<Vec<(Value<'a>, Value<'a>)>> {
-        // One list may be given often; each copy costs its length.
+        // One list may be passed often; each copy costs its length.
         self.pay(self.objects.sequences[list].len())?;
         let sequences = &self.objects.sequences;
         let pair = |value: &Value<'a>| match value {
             Value::List(id) | Value::Tuple(id) => match sequences[*id][..] {
                 [key, value] => Ok((key, value)),
-                _ => Err("an entry of a dict is no pair".into()),
+                _ => Err("an entry of a dict is not a pair".into()),
             },
-            _ => Err("an entry of a dict is no pair".into()),
+            _ => Err("an entry of a dict is not a pair".into()),
         };
         sequences[list].iter().map(pair).collect()
     }

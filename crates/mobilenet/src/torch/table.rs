@@ -1,4 +1,4 @@
-//! From the object of a pickle to the places of its tensors.
+//! Finds the tensors in the object of a pickle.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,24 @@ use super::pickle::Pickle;
 use super::value::Value;
 use crate::tensor_file::{MOST_DIMENSIONS, Stored, escaped};
 
-/// How deep containers may lie in each other.
+/// Maximum depth of nested containers.
 const DEEPEST: usize = 64;
 
-/// What a table may take, in bytes. A dict may be in a pickle once and be found on a great many
-/// ways, each of which would be names of its own.
+/// Size limit of a table in bytes. A pickle may contain a dict once and reach it through very many
+/// paths, each with its own names.
 const LARGEST_TABLE: usize = 64 << 20;
 
-/// What an entry of a dict or of the table takes beside its name, about.
+/// Approximate size of an entry of a dict or of the table, without its name.
 const ENTRY: usize = 128;
 
-/// What a persistent id says of a storage.
+/// The persistent id of a storage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct StorageId<'a> {
     pub(super) dtype: Dtype,
     pub(super) key: &'a str,
-    /// How many numbers it has.
+    /// Its number of values.
     pub(super) len: u64,
-    /// Where the part begins that is meant, and how long it is; old files have such.
+    /// Start and length of the used part, in old files.
     part: (u64, u64),
 }
 
@@ -51,7 +51,7 @@ impl<'a> StorageId<'a> {
                     count(first, "the beginning of a view")?,
                     count(part, "the length of a view")?,
                 ),
-                _ => return says("a view of a storage that is not of three"),
+                _ => return says("a view of a storage that does not have three parts"),
             },
             other => return says(format!("a view of a storage that is {}", other.kind())),
         };
@@ -69,15 +69,15 @@ impl<'a> StorageId<'a> {
         })
     }
 
-    /// How many bytes it takes; none if no file is that long.
+    /// Its size in bytes; `None` on overflow.
     pub(super) fn bytes(&self) -> Option<u64> {
         self.len.checked_mul(self.dtype.bitsize() as u64 / 8)
     }
 }
 
-/// The tensors in a pickle, by the keys that lead to them, joined by dots: of a list the place, of
-/// an object the attribute. `start` gives
-/// the place of a storage's first byte, and has found the whole of it in the file.
+/// The tensors in a pickle, by their keys joined by dots; the key is the index in a list, and the
+/// attribute in an object. `start` returns the offset of a storage's first byte, after a check that
+/// the file contains the whole storage.
 pub(super) fn tensors<'a>(
     pickle: &Pickle<'a>,
     mut start: impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
@@ -109,12 +109,12 @@ pub(super) fn tensors<'a>(
 
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    /// Of the container at hand, with a dot behind it.
+    /// Name of the current container, with a dot after it.
     name: String,
-    /// How many bytes the table may still grow by.
+    /// Remaining size of the table in bytes.
     left: usize,
-    /// The lists and the objects it has been in. Each is entered once: they hold no weights of a
-    /// network, while a dict of weights may be there under two names.
+    /// The visited lists and objects. Each is entered once: they hold no weights of a network,
+    /// whereas a dict of weights may exist under two names.
     been: [Vec<bool>; 2],
     /// The tuple of each tensor.
     found: BTreeMap<String, usize>,
@@ -141,7 +141,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// A value in a container that lies `depth` deep, by its key there.
+    /// Adds a value of a container at depth `depth`, by its key there.
     fn entry(&mut self, key: Value<'_>, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if !matches!(
             value,
@@ -164,11 +164,11 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// What a value holds that lies `depth` deep.
+    /// Adds the contents of a value at depth `depth`.
     fn within(&mut self, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if depth > DEEPEST {
             return says(format!(
-                "dicts and lists lie in each other more than {DEEPEST} deep"
+                "dicts and lists are nested more than {DEEPEST} deep"
             ));
         }
         match value {
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
             Some(left) => self.left = left,
             None => {
                 return says(format!(
-                    "its dicts hold the same things too often: the table of its tensors would \
+                    "its dicts repeat the same contents too often: the table of its tensors would \
                      take more than {LARGEST_TABLE} bytes"
                 ));
             }
@@ -211,7 +211,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// How many bytes the shape of a tensor takes.
+/// Size in bytes of a tensor's shape.
 fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
     match pickle.objects.sequences[tuple].get(2) {
         Some(Value::Tuple(shape) | Value::List(shape)) => {
@@ -222,7 +222,7 @@ fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
     }
 }
 
-/// Where a tensor lies: within its storage, or the error says how it does not.
+/// The location of a tensor, checked to be within its storage.
 fn stored<'a>(
     pickle: &Pickle<'a>,
     name: &str,
@@ -233,11 +233,11 @@ fn stored<'a>(
     let [Value::Storage(id), offset, shape, strides, ..] = pickle.objects.sequences[tuple][..]
     else {
         return says(format!(
-            "{name} is not made of a storage, a place and a shape"
+            "{name} is not made of a storage, an offset and a shape"
         ));
     };
     let storage = StorageId::of(pickle, id)?;
-    let offset = count(offset, &format!("the place of {name} in its storage"))?;
+    let offset = count(offset, &format!("the offset of {name} in its storage"))?;
     let shape = counts(pickle, shape, &format!("the shape of {name}"))?;
     let strides = counts(pickle, strides, &format!("the strides of {name}"))?;
     if shape.len() != strides.len() {
@@ -256,8 +256,7 @@ fn stored<'a>(
     if end.is_none_or(|end| end > storage.part.1) {
         let Stored { shape, strides, .. } = stored;
         return says(format!(
-            "{name} of shape {shape:?} and strides {strides:?} from {offset} on does not lie in \
-             its storage of {} numbers",
+            "{name} of shape {shape:?} and strides {strides:?} from {offset} on does not fit its storage of {} numbers",
             storage.part.1
         ));
     }
@@ -266,7 +265,7 @@ fn stored<'a>(
     Ok(stored)
 }
 
-/// A number of things.
+/// A non-negative number.
 fn count(value: Value<'_>, what: &str) -> Result<u64, Fault> {
     match value {
         Value::Int(number) => number
@@ -289,7 +288,7 @@ fn counts(pickle: &Pickle<'_>, value: Value<'_>, what: &str) -> Result<Vec<usize
     }
     let number = |&value| match usize::try_from(count(value, what)?) {
         Ok(number) => Ok(number),
-        Err(_) => says(format!("{what} has a number beyond this machine's")),
+        Err(_) => says(format!("{what} has a number too large for this machine")),
     };
     numbers.iter().map(number).collect()
 }

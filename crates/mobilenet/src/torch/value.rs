@@ -1,18 +1,17 @@
-//! What the pickle of a file of tensors can say.
+//! The values in the pickle of a file of tensors.
 
 use super::names::Global;
 
-/// What a pickle can build, and all that it can.
+/// A value that a pickle can build.
 ///
-/// Containers are places in [`Objects`]: a value is a few bytes that copy freely, so what a pickle
-/// repeats takes no memory, what contains itself is harmless, and nothing nested is dropped by
-/// recursion.
+/// Containers are indices into [`Objects`], so a value is a few bytes and copies freely. Repetition
+/// in a pickle takes no memory, cycles are harmless, and nothing nested is dropped by recursion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// A whole number of more than 64 bits: two's complement, its least byte first.
+    /// An integer of more than 64 bits: two's complement, least byte first.
     Long(&'a [u8]),
     Float(f64),
     Text(&'a str),
@@ -22,15 +21,15 @@ pub(super) enum Value<'a> {
     Dict(usize),
     /// A storage, by the tuple of its persistent id.
     Storage(usize),
-    /// A tensor, by the tuple it is rebuilt from.
+    /// A tensor, by the tuple of its rebuilding arguments.
     Tensor(usize),
     Global(Global),
-    /// What a name that is [inert](Global::Inert) would make.
+    /// An object of an [inert](Global::Inert) type.
     Object(usize),
 }
 
 impl Value<'_> {
-    /// What it is, for messages.
+    /// Its kind, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
@@ -56,8 +55,8 @@ pub(super) struct Objects<'a> {
     /// Lists, tuples and sets.
     pub(super) sequences: Vec<Vec<Value<'a>>>,
     pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    /// What each object is made from, and the state it is given then.
+    /// The arguments of each object, and the state set later.
     pub(super) objects: Vec<[Value<'a>; 2]>,
-    /// The tuple of each persistent id, in the order they were met.
+    /// The tuple of each persistent id, in order of appearance.
     pub(super) storages: Vec<usize>,
 }

@@ -1,11 +1,11 @@
-//! The names of the zoo, and what each model needs.
+//! The names and properties of the zoo's backbones.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What the table says of a backbone.
+/// A row of the table below.
 struct Row {
     name: &'static str,
     features: usize,
@@ -15,8 +15,8 @@ struct Row {
 
 macro_rules! backbones {
     ($($variant:ident: $name:literal, $features:literal, $image_size:literal, $classifier:literal;)*) => {
-        /// A backbone of the zoo. Names are torchvision's for ResNet and EfficientNet, and
-        /// timm's for the others.
+        /// A backbone of the zoo. Names are torchvision's for ResNet and EfficientNet, and timm's
+        /// for the others.
         #[allow(missing_docs, reason = "each is its name")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -42,11 +42,10 @@ macro_rules! backbones {
     };
 }
 
-// Left out is what candle-transformers computes otherwise than timm: MobileOne-S0, one of whose
-// identity branches it has no place for, and the FastViT with attention.
+// Left out are models that candle-transformers computes differently from timm: MobileOne-S0, since
+// it lacks one of its identity branches, and the FastViT with attention.
 //
-// Name, features, the images its published weights were trained or are tested on, and the name of
-// its classifier.
+// Name, features, image size of the published weights, and name of the classifier.
 backbones! {
     EfficientNetB0: "efficientnet_b0", 1280, 224, "classifier.1";
     EfficientNetB1: "efficientnet_b1", 1280, 240, "classifier.1";
@@ -91,19 +90,19 @@ impl Backbone {
         self.row().name
     }
 
-    /// How many features its own classifier is given.
+    /// Number of inputs of its original classifier.
     pub fn features(self) -> usize {
         self.row().features
     }
 
-    /// The side of the square images that its published weights expect, in pixels. All of them
-    /// were trained with ImageNet's mean and deviation
+    /// The side of the square images for its published weights, in pixels. All were trained with
+    /// ImageNet's mean and standard deviation
     /// ([`Normalisation::IMAGENET`](crate::weights::Normalisation::IMAGENET)).
     pub fn image_size(self) -> usize {
         self.row().image_size
     }
 
-    /// Whether this build can make it: all of EfficientNet, and everything with the cargo feature
+    /// Whether this build includes it: EfficientNet always, the others with the cargo feature
     /// `zoo`.
     pub fn is_built(self) -> bool {
         let ours = matches!(
@@ -117,7 +116,7 @@ impl Backbone {
         ours || cfg!(feature = "zoo")
     }
 
-    /// What the names of its classifier's weight and bias begin with, as `fc`.
+    /// The prefix of its classifier's weight and bias, such as `fc`.
     pub fn classifier(self) -> &'static str {
         self.row().classifier
     }

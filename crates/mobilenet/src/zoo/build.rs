@@ -1,4 +1,4 @@
-//! From a name to what makes features of images.
+//! Builds a feature extractor by name.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::Backbone;
 use super::efficientnet::{EfficientNet, Scaling};
 
-/// What makes features of images.
+/// Computes features of images.
 pub(super) enum Extractor {
     EfficientNet(EfficientNet),
     #[cfg(feature = "zoo")]
@@ -14,8 +14,7 @@ pub(super) enum Extractor {
 }
 
 impl Extractor {
-    /// The backbone with the tensors of `tensors`, in which its classifier's weight must be the
-    /// identity.
+    /// The backbone from `tensors`, with the identity in place of its classifier's weight.
     pub(super) fn new(backbone: Backbone, tensors: VarBuilder<'static>) -> Result<Self> {
         let scaling = |width, depth| Scaling { width, depth };
         let scaling = match backbone {

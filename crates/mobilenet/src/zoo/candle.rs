@@ -1,4 +1,4 @@
-//! From a name to a model of candle-transformers.
+//! Builds a model of candle-transformers by name.
 
 use candle_core::{Result, bail};
 use candle_nn::{Func, VarBuilder};
@@ -6,11 +6,10 @@ use candle_transformers::models::{convnext, fastvit, mobilenetv4, mobileone, rep
 
 use super::Backbone;
 
-/// A backbone that takes images `[n, 3, h, w]`.
+/// A backbone for images `[n, 3, h, w]`.
 ///
-/// These models end with their classifier, of whose weight the identity must take the place in
-/// `vb`: what such a model returns is then what its classifier is given, the normalisation and
-/// the layers before it included.
+/// These models end with their classifier. `vb` must hold the identity in place of its weight; the
+/// model then returns the classifier's inputs, after all normalisations and layers before it.
 pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<'static>> {
     use Backbone as B;
     let n = backbone.features();

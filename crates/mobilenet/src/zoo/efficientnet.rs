@@ -1,8 +1,8 @@
 //! EfficientNet (Tan and Le 2019) with torchvision's names, padding and batch-norm epsilon.
 //!
-//! candle-transformers' own pads and normalises as TensorFlow does, so that torchvision's
-//! weights give other features there. This one is made of the operators that run MobileNetV3,
-//! whose depthwise convolutions have a kernel of their own.
+//! candle-transformers' EfficientNet pads and normalises as TensorFlow does, so torchvision's
+//! weights would give other features there. This one uses the operators of MobileNetV3, with their
+//! own kernel for depthwise convolutions.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -14,16 +14,16 @@ use crate::tables::make_divisible;
 /// torchvision's for B0 to B4.
 const EPSILON: f64 = 1e-5;
 
-/// How a network is larger than B0.
+/// Scaling of a network relative to B0.
 #[derive(Clone, Copy)]
 pub(super) struct Scaling {
-    /// Of channels.
+    /// Factor of the channels.
     pub(super) width: f64,
-    /// Of blocks in a stage.
+    /// Factor of the blocks in a stage.
     pub(super) depth: f64,
 }
 
-/// Expansion, kernel, stride, channels in and out, blocks: a stage of B0
+/// Expansion, kernel, stride, input and output channels, blocks: a stage of B0
 /// (`torchvision/models/efficientnet.py`).
 struct Stage(usize, usize, usize, usize, usize, usize);
 
@@ -128,26 +128,26 @@ impl Block {
     }
 }
 
-/// Which channels an output sees.
+/// The input channels of an output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Full,
     Depthwise,
 }
 
-/// A convolution without bias, and a batch normalisation by its running statistics.
+/// A convolution without bias, and a batch normalisation with running statistics.
 struct ConvNorm {
     kind: Kind,
     kernel: usize,
     stride: usize,
-    /// `[inputs of an output, out]`, as the product or the depthwise kernel wants it.
+    /// `[inputs of an output, out]`, for the product or the depthwise kernel.
     weight: Tensor,
     scale: Tensor,
     shift: Tensor,
 }
 
 impl ConvNorm {
-    /// `inputs` are those that an output sees.
+    /// `inputs` are the input channels of one output.
     fn new(
         (inputs, outputs): (usize, usize),
         (kernel, stride): (usize, usize),

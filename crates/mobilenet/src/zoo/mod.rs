@@ -1,7 +1,7 @@
-//! Backbones of other families as frozen feature extractors, with a linear head to train.
+//! Backbones of other families as frozen feature extractors, with a trainable linear head.
 //!
-//! EfficientNet is always there. The others are candle-transformers' and come with the cargo
-//! feature `zoo`; their names, and what they need, are known without it.
+//! EfficientNet is always available. The others are candle-transformers' and need the cargo feature
+//! `zoo`; their names and properties are known without it.
 
 mod backbone;
 mod build;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use backbone::Backbone;
 pub use network::ZooNetwork;
 
-/// Everything that decides a model of the zoo.
+/// The complete configuration of a model of the zoo.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZooConfig {
@@ -29,7 +29,7 @@ pub struct ZooConfig {
 }
 
 impl ZooConfig {
-    /// Refuses a dropout that is no probability.
+    /// Refuses a dropout that is not a probability.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting).

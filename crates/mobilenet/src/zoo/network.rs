@@ -22,18 +22,18 @@ use crate::{
     initialise,
 };
 
-/// Images that go through a backbone together: its convolutions lay out every window of their
-/// input, which takes many times an image's memory.
+/// Images per run of a backbone: its convolutions copy every window of their input, which takes
+/// many times an image's memory.
 const TOGETHER: usize = 8;
 
-/// A backbone of the zoo, frozen, and a linear head of its own: features, dropout, classes.
+/// A frozen backbone of the zoo with a new linear head: features, dropout, classes.
 ///
-/// The head lies in [`Model::parameters`] alone; its tensors have the names of the backbone's
-/// own classifier, so that a saved model loads where that backbone does.
+/// [`Model::parameters`] holds only the head. Its tensors have the names of the backbone's original
+/// classifier, so that a saved model loads where that backbone does.
 pub struct ZooNetwork {
     config: ZooConfig,
     extractor: Extractor,
-    /// What the backbone is made of, as its file had them, with torch's batch counters.
+    /// The backbone's tensors from its file, with torch's batch counters.
     backbone: BTreeMap<String, Tensor>,
     key: String,
     parameters: Parameters,
@@ -41,12 +41,12 @@ pub struct ZooNetwork {
 }
 
 impl ZooNetwork {
-    /// The backbone of a file with the names of torchvision or timm, safetensors or what
-    /// `torch.save` writes, and a fresh head; `seed` is that of the head and of its dropout. A
-    /// classifier in the file is taken where it has as many classes.
+    /// A backbone from a file with torchvision's or timm's names (safetensors, or written by
+    /// `torch.save`), and a new head. `seed` is that of the head and of its dropout. The file's
+    /// classifier is used if its number of classes is the same.
     ///
     /// # Errors
-    /// If the file's tensors are not those of the backbone; the message names the nearest.
+    /// If the file's tensors do not match the backbone; the message lists the most similar names.
     /// [`Error::BadNumbers`].
     pub fn pretrained(
         config: &ZooConfig,
@@ -57,12 +57,12 @@ impl ZooNetwork {
         ZooNetwork::sound(config, path, None, seed, device)
     }
 
-    /// As [`ZooNetwork::pretrained`], for these classes: each keeps the classifier's row that the
-    /// file has under its name, and the others start anew. The rows of a file that names no
-    /// classes are assumed to be in the order of `classes`, if it has as many.
+    /// As [`ZooNetwork::pretrained`], for these classes. A class with a row in the file's
+    /// classifier gets that row; the others get initial values. The rows of a file without class
+    /// names are assumed to be in the order of `classes`, if their number is the same.
     ///
     /// # Errors
-    /// As there, and if the model has not as many classes as there are names.
+    /// As [`ZooNetwork::pretrained`], and if the number of names differs from the model's classes.
     pub fn pretrained_classes(
         config: &ZooConfig,
         path: &Path,
@@ -74,7 +74,7 @@ impl ZooNetwork {
         ZooNetwork::sound(config, path, Some(classes), seed, device)
     }
 
-    /// [`ZooNetwork::of_file`], without bad numbers.
+    /// As [`ZooNetwork::of_file`], but refuses bad numbers.
     fn sound(
         config: &ZooConfig,
         path: &Path,
@@ -88,8 +88,8 @@ impl ZooNetwork {
         Ok((network, report))
     }
 
-    /// The network of a file that [`weights::save`](crate::weights::save) wrote; bad numbers are
-    /// listed in the report.
+    /// The network of a file written by [`weights::save`](crate::weights::save); the report lists
+    /// bad numbers.
     pub(crate) fn saved(
         config: &ZooConfig,
         file: TensorFile,
@@ -163,12 +163,12 @@ impl ZooNetwork {
     }
 }
 
-/// `features` `[n, in]` through a head's weight and bias.
+/// Applies a head's weight and bias to `features` `[n, in]`.
 fn linear(features: &Tensor, [weight, bias]: [&Tensor; 2]) -> candle_core::Result<Tensor> {
     features.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-/// The head's parameters, the only ones.
+/// The head's parameters; the backbone has no trainable ones.
 fn tables(config: &ZooConfig) -> Tables {
     let name = |leaf: &str| format!("{}.{leaf}", config.name.classifier());
     let mut parameters = Table::default();
@@ -183,8 +183,8 @@ fn tables(config: &ZooConfig) -> Tables {
     }
 }
 
-/// The head's numbers: the file's, where it has a whole classifier of these shapes or rows under
-/// the names of `classes`, else fresh ones.
+/// The head's values: the file's, if it has a whole classifier of these shapes or rows named in
+/// `classes`, else initial ones.
 fn head(
     tables: &Tables,
     file: &mut TensorFile,

@@ -1,4 +1,4 @@
-//! The tensors of a file, as the models ask for them.
+//! Serves the tensors of a file to the models.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,23 +13,23 @@ use crate::nearest::nearest;
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 
-/// What torch keeps beside each running mean, and no model here reads.
+/// The batch counter that torch keeps with each running mean; no model here uses it.
 const COUNTER: &str = "num_batches_tracked";
 
-/// A backbone made of a file's tensors.
+/// A backbone built from a file's tensors.
 pub(super) struct Opened {
     pub(super) extractor: Extractor,
-    /// What it is made of, under the file's names.
+    /// Its tensors, under the file's names.
     pub(super) tensors: BTreeMap<String, Tensor>,
     pub(super) file: TensorFile,
 }
 
-/// Makes a backbone of the tensors of `file`.
+/// Builds a backbone from the tensors of `file`.
 ///
 /// # Errors
-/// [`Error::NotBuilt`] in a build without the backbone. If the file lacks a tensor or has one of
-/// another shape, with the nearest names it has; and if it has tensors that the backbone has no
-/// place for, since some of a model's parts are built only where the file has them.
+/// [`Error::NotBuilt`] in a build without the backbone. If a tensor is missing or has another
+/// shape, with the most similar names in the file. If the file has tensors that the backbone does
+/// not use: some parts of a model are built only if the file has them.
 pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Result<Opened> {
     if !backbone.is_built() {
         return Err(Error::NotBuilt(backbone));
@@ -69,7 +69,7 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
     })
 }
 
-/// Whether a tensor belongs to the backbone's own classifier.
+/// Whether a tensor belongs to the backbone's original classifier.
 pub(super) fn is_classifier(backbone: Backbone, name: &str) -> bool {
     let leaf = name.strip_prefix(backbone.classifier());
     matches!(leaf, Some(".weight" | ".bias"))
@@ -99,7 +99,7 @@ fn check_leftovers(
     ))
 }
 
-/// Whose names and weights a backbone takes.
+/// The project with a backbone's names and weights.
 fn origin(backbone: Backbone) -> &'static str {
     match backbone.classifier() {
         "fc" | "classifier.1" => "torchvision",
@@ -107,14 +107,14 @@ fn origin(backbone: Backbone) -> &'static str {
     }
 }
 
-/// A tensor that a model asked for in vain.
+/// A requested tensor that the file lacks.
 struct Refused {
     name: String,
     shape: Vec<usize>,
 }
 
 impl Refused {
-    /// What to say of it; `taken` are the tensors that have found their place.
+    /// The error for it; `taken` are the tensors in use.
     fn error(
         &self,
         backbone: Backbone,
@@ -148,7 +148,7 @@ struct Source {
 struct State {
     file: TensorFile,
     taken: BTreeMap<String, Tensor>,
-    /// The last tensor that was asked for in vain: models ask on only where they can do without.
+    /// The last missing tensor. A model continues after it only if the tensor is optional.
     refused: Option<Refused>,
 }
 
@@ -187,7 +187,7 @@ impl Source {
     }
 }
 
-/// What a model asks for its tensors.
+/// The models' access to the tensors.
 struct Shared(Arc<Source>);
 
 impl SimpleBackend for Shared {

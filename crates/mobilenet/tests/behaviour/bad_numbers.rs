@@ -1,4 +1,4 @@
-//! Files with numbers that no network computes with.
+//! Files with values that are unusable as weights.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use mobilenet::{BadNumbers, Composed, Design, Error, ModelConfig, Network, Varia
 use crate::weights::{metadata, saved};
 use crate::{arena, config, images, network, statistics, values};
 
-/// A tensor of each kind, the place of a number in it, and that place as an index.
+/// A tensor of each kind, an offset in it, and the same offset as an index.
 const PLACES: [(&str, usize, &[usize]); 10] = [
     ("features.0.0.weight", 29, &[1, 0, 0, 2]),
     ("features.0.1.weight", 3, &[3]),
@@ -27,7 +27,7 @@ const PLACES: [(&str, usize, &[usize]); 10] = [
     ("classifier.3.bias", 2, &[2]),
 ];
 
-/// The found ones, NaN being equal to NaN.
+/// The found bad numbers in comparable form: NaN equals NaN.
 fn described(found: &[BadNumbers]) -> Vec<(&str, &[usize], String, usize)> {
     let each = found.iter();
     each.map(|bad| {
@@ -48,7 +48,7 @@ fn found<T>(result: mobilenet::Result<T>) -> Vec<BadNumbers> {
     }
 }
 
-/// Puts a number into a tensor, and writes all as `dtype`.
+/// Overwrites a value of a tensor, and writes all tensors as `dtype`.
 fn spoil(
     tensors: &HashMap<String, Tensor>,
     name: &str,
@@ -104,7 +104,7 @@ fn a_bad_number_in_any_tensor_is_refused_with_its_place() {
             }
         }
     }
-    // What is small, or 0, is not bad.
+    // Small values and 0 are valid.
     spoil(
         &tensors,
         "features.0.1.running_var",
@@ -124,7 +124,7 @@ fn a_bad_number_in_any_tensor_is_refused_with_its_place() {
     assert_eq!(arena(&load(&path, &Device::Cpu).unwrap().0), sound);
 }
 
-/// A file of half numbers that `torch.save` wrote.
+/// An f16 file written by `torch.save`.
 #[test]
 fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch/bad_numbers_legacy.pt");
@@ -153,7 +153,7 @@ fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     assert_eq!(described(&shown.report.bad_numbers), expected);
 }
 
-/// A number of f64 that no f32 holds becomes infinite.
+/// An f64 value beyond f32's range becomes infinite.
 #[test]
 fn a_number_beyond_f32_is_bad() {
     let (_folder, path, _) = saved(&config());
@@ -169,7 +169,7 @@ fn a_number_beyond_f32_is_bad() {
 }
 
 #[test]
-fn metadata_that_no_configuration_could_have_are_refused() {
+fn invalid_metadata_are_refused() {
     type Change = fn(&mut WeightsMetadata);
     let model = |change: fn(&mut ModelConfig), metadata: &mut WeightsMetadata| {
         let mut model = config();
@@ -234,7 +234,7 @@ fn metadata_that_no_configuration_could_have_are_refused() {
         error.to_string().contains("`image_size` is 4096"),
         "{error}"
     );
-    // The file knows better than its user which output is which of its own classes.
+    // Overrides must not reorder the file's own classes.
     let mut names = metadata(&config()).class_names;
     names.reverse();
     let given = Overrides {
@@ -247,8 +247,8 @@ fn metadata_that_no_configuration_could_have_are_refused() {
     assert!(error.to_string().contains("in another order"), "{error}");
 }
 
-/// As torch does it: a weight that is NaN leaves no logit a number. (The fused engine has a test
-/// of its own, of every instruction set.)
+/// As in torch: a NaN weight makes every logit NaN. (The fused engine has its own test for every
+/// instruction set.)
 #[test]
 fn candles_operators_do_not_make_a_number_of_nan() {
     for (name, design) in [
@@ -267,7 +267,7 @@ fn candles_operators_do_not_make_a_number_of_nan() {
         let segments: Vec<_> = network.parameters().segments().to_vec();
         for segment in segments {
             let mut spoilt = sound.clone();
-            // The middle tap of a filter, which is the only one that small maps use.
+            // The centre weight of a kernel, the only one used on small feature maps.
             let taps: usize = segment.shape.iter().skip(2).product();
             spoilt[segment.range.start + taps / 2] = f32::NAN;
             let statistics = statistics(&network);

@@ -4,7 +4,7 @@ use mobilenet::{Composed, HeadKind, ModelConfig, Network};
 
 use crate::{arena, config, images, network, statistics, values};
 
-/// The network as it runs here, and as the oracle runs it.
+/// The network with its default executor and with the oracle.
 fn both(config: &ModelConfig) -> [Network; 2] {
     let mut oracle = network(config);
     let plan = Arc::new(oracle.plan().clone());
@@ -13,7 +13,7 @@ fn both(config: &ModelConfig) -> [Network; 2] {
 }
 
 #[test]
-fn the_head_learns_from_features_what_it_learns_from_images() {
+fn training_on_features_equals_training_on_images() {
     for head in [HeadKind::Torchvision, HeadKind::Linear] {
         let config = ModelConfig {
             head,
@@ -68,7 +68,7 @@ fn a_backbone_is_known_by_all_that_decides_its_features() {
     let [first, oracle] = both(&config());
     let expected = key(&first);
     assert_eq!(key(&network(&config())), expected);
-    // What runs it rounds differently.
+    // Another executor rounds differently.
     assert_ne!(key(&oracle), expected);
     let other_head = ModelConfig {
         classes: 9,

@@ -1,4 +1,4 @@
-//! Files that do not describe themselves.
+//! Files without metadata.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::{arena, config, network};
 
 type Tensors = HashMap<String, Tensor>;
 
-/// A network's tensors, without a word on what they are.
+/// A network's tensors without metadata.
 fn tensors(network: &Network) -> Tensors {
     network.parameters().named().unwrap().into_iter().collect()
 }
@@ -65,7 +65,7 @@ fn width_classes_and_head_are_found_from_shapes() {
 }
 
 #[test]
-fn what_is_given_replaces_what_is_assumed() {
+fn overrides_replace_assumptions() {
     let network = network(&config());
     let (_folder, path) = saved(&tensors(&network));
     let assumed = load(&path, Overrides::default()).unwrap().report.assumed;
@@ -90,7 +90,7 @@ fn what_is_given_replaces_what_is_assumed() {
 }
 
 #[test]
-fn a_checkpoint_is_read_past_what_lies_beside_its_model() {
+fn other_tensors_of_a_checkpoint_are_ignored() {
     let trained = network(&config());
     let mut all = renamed(tensors(&trained), |name| format!("model.module.{name}"));
     let count = all.len();
@@ -114,7 +114,7 @@ fn a_checkpoint_is_read_past_what_lies_beside_its_model() {
 }
 
 #[test]
-fn names_of_no_network_are_refused_with_examples() {
+fn unknown_names_are_refused_with_examples() {
     let names = ["layer1.0.conv1.weight", "layer1.0.bn1.weight"];
     let tensor = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
     let (_folder, path) = saved(&names.map(|name| (name.to_owned(), tensor.clone())).into());
@@ -129,7 +129,7 @@ fn names_of_no_network_are_refused_with_examples() {
 #[test]
 fn too_few_matches_are_refused_with_the_nearest_names() {
     let trained = network(&config());
-    // One in five of the backbone's tensors is called otherwise.
+    // One in five of the backbone's tensors has another name.
     let other = |name: &str| {
         name.replace(".block.1.0.", ".block.l.0.")
             .replace(".1.1.", ".1.l.")
@@ -148,7 +148,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
 
 #[test]
 fn a_network_of_other_constants_is_not_filled() {
-    // At other widths timm's shapes are others.
+    // At other widths timm's shapes differ.
     let config = ModelConfig::new(Variant::Small, 3);
     let trained = network(&config);
     let (folder, path) = saved(&tensors(&trained));

@@ -1,4 +1,4 @@
-//! Bytes are worth to a network what their table says, bit for bit.
+//! Bytes act as their table's values, bit for bit.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mobilenet::{Composed, Error, Executor, Fused, FusedOptions, Images, Network}
 use crate::executors::step;
 use crate::{config, network, values};
 
-/// The same images `[n, height, width, 3]` as bytes and, by the table, as numbers.
+/// The same images `[n, height, width, 3]` as bytes and as values.
 fn bytes_and_numbers(shape: [usize; 3]) -> [Images; 2] {
     let [count, height, width] = shape;
     let shape = (count, height, width, 3);

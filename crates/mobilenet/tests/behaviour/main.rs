@@ -1,4 +1,4 @@
-//! What a network does beyond its numbers, and what it refuses.
+//! Behaviour of a network beyond its results: training, loading, saving, errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! A classifier's rows go to the classes of their names.
+//! A classifier's rows are loaded by class name.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// A file of a network for bears, cats and dogs, and that network.
+/// A network for bears, cats and dogs, and its file.
 struct Trained {
     _folder: TempDir,
     path: PathBuf,
@@ -29,7 +29,7 @@ impl Trained {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pets.safetensors");
         let network = Network::new(config, 8, &Device::Cpu).unwrap();
-        // Fresh biases are all alike.
+        // Initial biases are all equal.
         let ordinals = |values: &mut [f32]| {
             let first = values.len() - 3;
             values[first..].copy_from_slice(&[1.0, 2.0, 3.0]);
@@ -63,7 +63,7 @@ impl Trained {
         (network, report.unwrap())
     }
 
-    /// Another network for so many classes.
+    /// Another network for this many classes.
     fn fresh(&self, classes: usize) -> Network {
         network(&ModelConfig {
             classes,
@@ -72,7 +72,7 @@ impl Trained {
     }
 }
 
-/// Each class's row of the classifier, its bias behind its weight.
+/// Each class's row of the classifier, followed by its bias.
 fn rows(network: &Network) -> Vec<Vec<f32>> {
     let named = network.parameters().named().unwrap();
     let tensor = |leaf: &str| {
@@ -88,7 +88,7 @@ fn rows(network: &Network) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Rows of the trained network by their class, and of the fresh one where there is `None`.
+/// Expects the trained network's row of each class in `sources`, and the initial row for `None`.
 fn expect(trained: &Trained, network: &Network, sources: &[Option<usize>]) {
     let (theirs, fresh) = (rows(&trained.network), rows(&trained.fresh(sources.len())));
     for (class, source) in sources.iter().enumerate() {
@@ -174,18 +174,17 @@ fn classes_keep_their_rows_in_any_order_and_number() {
 }
 
 #[test]
-fn the_report_says_which_classes_start_anew() {
+fn the_report_lists_classes_with_initial_values() {
     let trained = Trained::new(&crate::config(), Scheme::Torchvision, ClassOrder::Named);
     let (_, report) = trained.load(Overrides::default(), &["cat", "dog", "fox"]);
-    let line =
-        "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts anew; bear is dropped";
+    let line = "classifier: 2 of 3 classes keep their weights: cat, dog; fox starts from initial values; bear is dropped";
     assert!(
         report.to_string().lines().any(|own| own == line),
         "{report}"
     );
 }
 
-/// Its rows are then the user's word, or an assumption that the report names.
+/// The order of its rows then comes from the overrides, or is an assumption listed in the report.
 #[test]
 fn a_file_without_names_keeps_its_rows_where_their_number_fits() {
     let config = crate::config();

@@ -36,8 +36,9 @@ fn a_frozen_backbone_stands_still() {
     assert_eq!(network.parameters().batches_tracked(), 1);
 }
 
-/// `torch.nn.BatchNorm2d(momentum=None)` holds the mean over the batches so far, and one with a
-/// momentum moves by that share: here the first where it moves further, then the second.
+/// `torch.nn.BatchNorm2d(momentum=None)` keeps the mean over the batches so far; one with a
+/// momentum moves by that share. Here the larger share applies: at first the mean's, then the
+/// momentum.
 #[test]
 fn restarted_statistics_are_the_mean_of_the_batches_since() {
     let momentum = 0.25;
@@ -74,7 +75,7 @@ fn restarted_statistics_are_the_mean_of_the_batches_since() {
             let pairs = old.iter().zip(new);
             pairs.map(|(o, n)| (1.0 - share) * o + share * n).collect()
         };
-        // A new network moves as in torch, from its zeros and ones on.
+        // A new network starts from zeros and ones and moves as in torch.
         let first = moved(&batches[0], false);
         let alone: Vec<Vec<f64>> = batches.iter().map(|batch| moved(batch, true)).collect();
         assert_ne!(alone[0], alone[1]);
@@ -95,7 +96,7 @@ fn restarted_statistics_are_the_mean_of_the_batches_since() {
             };
             close(&found, &expected);
         }
-        // What torch counts is not restarted.
+        // torch's counter is not restarted.
         assert_eq!(network.parameters().batches_tracked(), 13);
     }
 }
@@ -114,7 +115,7 @@ fn a_restart_waits_for_the_next_batch_that_moves_the_statistics() {
     let alone = statistics(&network);
     network.forward_train(&second, 0, false).unwrap();
     assert_ne!(statistics(&network), alone);
-    // A snapshot knows that the next batch is the first.
+    // A snapshot stores that the next batch is the first.
     network.parameters().restore(&restarted).unwrap();
     network.forward_train(&first, 0, false).unwrap();
     assert_eq!(statistics(&network), alone);
@@ -143,7 +144,7 @@ fn every_step_has_its_own_dropout_and_inference_none() {
     };
     let mut network = network(&config);
     let images = images(4, 64);
-    // Frozen, so that the running statistics do not move between the calls.
+    // Frozen, so that the running statistics do not change between the calls.
     let mut logits = |step| values(&network.forward_train(&images, step, true).unwrap());
     let (first, again, second) = (logits(1), logits(1), logits(2));
     assert_eq!(first, again);
@@ -187,7 +188,7 @@ fn gradients_are_slopes_for_every_head_and_stem() {
         let images = images(4, 64);
         let gradient = gradient(&mut network, &images, 0, false);
         let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
-        // Along its own direction the loss climbs by the gradient's length.
+        // Along the gradient's direction, the slope of the loss is the gradient's length.
         let start = network.parameters().snapshot().unwrap();
         let mut loss_at = |distance: f32| {
             network.parameters().restore(&start).unwrap();
@@ -265,7 +266,7 @@ fn one_value_per_channel_is_refused_by_name() {
     let error = network.forward_train(&images(1, 32), 0, false).unwrap_err();
     assert!(matches!(error, Error::OneValuePerChannel { .. }), "{error}");
     assert!(error.to_string().starts_with("features."), "{error}");
-    // Frozen, nothing is normalised by the batch.
+    // With a frozen backbone nothing is normalised by the batch.
     network.forward_train(&images(1, 32), 0, true).unwrap();
 }
 

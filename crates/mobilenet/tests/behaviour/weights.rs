@@ -22,7 +22,7 @@ pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
     }
 }
 
-/// A folder with `weights.safetensors`, of a network that has trained a step.
+/// A folder with `weights.safetensors`, from a network after one training step.
 pub(crate) fn saved(config: &ModelConfig) -> (TempDir, PathBuf, Network) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
@@ -47,7 +47,7 @@ fn a_file_brings_everything_back() {
     let images = images(2, 64);
     let logits = |network: &Network| values(&network.infer(&images).unwrap());
     assert_eq!(logits(&loaded), logits(&network));
-    // Equal models are equal files, and nothing else is left in the folder.
+    // Equal models give equal files, and no other file remains in the folder.
     let again = folder.path().join("again.safetensors");
     save(&again, &loaded, &found).unwrap();
     assert_eq!(
@@ -69,7 +69,7 @@ fn damaged_and_foreign_files_are_refused_by_name() {
     let bytes = std::fs::read(&path).unwrap();
     let bad = folder.path().join("bad.safetensors");
     let foreign = "neither a safetensors file nor one that torch.save wrote";
-    let cut = "not a whole safetensors file";
+    let cut = "not a complete safetensors file";
     let text = b"this is no weights file, only some text";
     for (what, content, says) in [
         ("empty", Vec::new(), foreign),
@@ -173,7 +173,7 @@ fn files_without_batch_counters_load() {
     assert!(report.missing.is_empty(), "{report}");
 }
 
-/// The file's tensors as they are, in other numbers.
+/// Converts the file's tensors to another type.
 fn cast(path: &std::path::Path, dtype: candle_core::DType) {
     let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     let cast = tensors
@@ -192,7 +192,7 @@ fn files_of_other_numbers_load_and_integers_do_not() {
         load_pretrained(&path, &mut network).unwrap();
         assert_eq!(network.parameters().batches_tracked(), 1, "{dtype:?}");
         for (found, expected) in arena(&network).into_iter().zip(arena(&trained)) {
-            // The least f16 are not normalised: there the error is absolute.
+            // The smallest f16 are subnormal, so their error is absolute.
             let close = (found - expected).abs() <= error * (expected.abs() + 1e-4);
             assert!(close, "{dtype:?}: {found} for {expected}");
         }
@@ -207,20 +207,20 @@ fn files_of_other_numbers_load_and_integers_do_not() {
 }
 
 #[test]
-fn what_a_file_claims_takes_no_memory() {
+fn claimed_sizes_take_no_memory() {
     let (folder, path, network) = saved(&config());
     let bad = folder.path().join("bad.safetensors");
     for length in [1 << 40, u64::MAX] {
         std::fs::write(&bad, [&length.to_le_bytes()[..], &[b'{'; 64]].concat()).unwrap();
         let error = refusal(load(&bad, &Device::Cpu));
-        assert!(error.contains("announces a header of"), "{error}");
+        assert!(error.contains("its header should have"), "{error}");
     }
     let shape = r#"{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}"#;
     let header = [&(shape.len() as u64).to_le_bytes()[..], shape.as_bytes()];
     std::fs::write(&bad, header.concat()).unwrap();
     let error = refusal(load(&bad, &Device::Cpu));
     assert!(error.contains("describes 4398046511104 bytes"), "{error}");
-    // A network a hundred times the file.
+    // A network a hundred times as large as the file.
     let vast = metadata(&ModelConfig {
         width: 10.0,
         ..config()

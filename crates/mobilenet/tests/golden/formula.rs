@@ -12,7 +12,7 @@ use crate::fill::{around, fnv1a, hash};
 /// Centre and spread of a batch normalisation's weight, bias and running variance.
 type Norm = [(f64, f64); 3];
 
-/// The gain of the convolutions, and what batch normalisations are filled with.
+/// The gain of the convolutions, and the fill of the batch normalisations.
 fn constants(variant: Variant, side: usize) -> (f64, Norm) {
     match (variant, side == 32) {
         (Variant::Large, true) => (4.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
@@ -31,7 +31,7 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
     tensor(name, *role, shape, variant, side)
 }
 
-/// The numbers of a tensor by its name.
+/// The values of a tensor, determined by its name.
 pub(crate) fn tensor(
     name: &str,
     role: Role,
@@ -53,7 +53,7 @@ pub(crate) fn tensor(
     around(centre, spread, name, shape.iter().product())
 }
 
-/// A network with every tensor filled by the formula, brought in through a weights file.
+/// A network with every tensor filled by the formula, through a weights file.
 pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let network = Network::new(config, 0, &Device::Cpu).unwrap();
     let plan = network.plan();

@@ -1,5 +1,5 @@
-//! Parity with torchvision, number by number, against the answers in
-//! `tests/golden` at the top of the repository (see the README there).
+//! Parity with torchvision, value by value, against the results in `tests/golden` at the top of the
+//! repository (see the README there).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use optim::{AdamConfig, Optimizer, OptimizerConfig, ParameterGroup};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-/// What a file says of its case.
+/// The metadata of a golden file.
 #[derive(Deserialize)]
 struct Metadata {
     batch: usize,
@@ -42,7 +42,7 @@ fn file(variant: Variant, side: usize, classes: usize) -> PathBuf {
     folder.join(format!("{variant}_{side}_{classes}.safetensors"))
 }
 
-/// What runs a case.
+/// The executor of a case.
 #[derive(Clone, Copy, Debug)]
 enum Executor {
     Composed,
@@ -50,7 +50,8 @@ enum Executor {
 }
 
 impl Executor {
-    /// All of them: on every instruction set of this machine, and on several numbers of threads.
+    /// All executors: on every instruction set of this machine, and with several numbers of
+    /// threads.
     fn all() -> Vec<Executor> {
         let mut all = vec![Executor::Composed];
         for isa in Isa::available() {
@@ -86,7 +87,7 @@ impl Case {
             dropout: 0.0,
             batch_norm_momentum: match variant {
                 Variant::Large | Variant::Small => TORCHVISION_MOMENTUM,
-                // torch's default, which MobileNetV2 has.
+                // torch's default, used by MobileNetV2.
                 Variant::V2 => 0.1,
             },
             ..ModelConfig::new(variant, classes)
@@ -121,13 +122,13 @@ fn norm(values: impl IntoIterator<Item = f32>) -> f64 {
         .sqrt()
 }
 
-/// Length of the difference as a share of the expected length.
+/// Length of the difference relative to the expected length.
 fn relative(actual: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(actual.len(), expected.len());
     norm(actual.iter().zip(expected).map(|(a, e)| a - e)) / norm(expected.iter().copied())
 }
 
-/// One training step and one inference against everything PyTorch answered.
+/// One training step and one inference against all of PyTorch's results.
 fn check(variant: Variant, side: usize, classes: usize) {
     for executor in Executor::all() {
         let mut case = Case::read(variant, side, classes);
@@ -144,7 +145,7 @@ fn check_case(case: &mut Case, what: &str) {
         .iter()
         .zip(&expected)
         .map(|(a, e)| (a - e).abs())
-        .max_by(f32::total_cmp) // in which NaN is the largest of all
+        .max_by(f32::total_cmp) // treats NaN as the largest
         .unwrap();
     assert!(
         worst <= 1e-4,
@@ -163,7 +164,7 @@ fn check_case(case: &mut Case, what: &str) {
     assert!(off <= 1e-5, "{what}: loss off by {off:e}");
     let named = case.network.parameters().named().unwrap();
     let statistic = |leaf: &str| -> Vec<f32> {
-        // The tables are in module order, names sorted by text are not.
+        // The tables are in module order, the names in text order.
         let plan = case.network.plan();
         let segments = plan
             .statistics
@@ -184,8 +185,8 @@ fn check_case(case: &mut Case, what: &str) {
     check_gradients(case, &gradient, what);
 }
 
-/// Every parameter's gradient: whole where it is stored whole, else by its norm and
-/// eight projections, whose mean square error is that of the gradient itself.
+/// Every parameter's gradient. Small ones are stored and compared in full; the others by their norm
+/// and eight projections, with the same mean square error.
 fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
     let summaries: Vec<Vec<f32>> = case.answers["gradient.summary"].to_vec2().unwrap();
     let total = norm(summaries.iter().map(|summary| summary[0]));
@@ -202,7 +203,7 @@ fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
         let ours = &gradient[segment.range.clone()];
         let length = norm(ours.iter().copied());
         if zero.contains(&segment.name) {
-            // Without influence on the loss: what is there is rounding.
+            // The parameter does not affect the loss; its gradient is rounding.
             let share = length / total;
             assert!(
                 share < 1e-5,
@@ -295,7 +296,7 @@ fn twenty_adam_steps_follow_torchs_loss_curve() {
 
 #[test]
 fn images_make_a_difference_far_above_the_tolerance() {
-    // Guards the guard: constant logits would agree with anything constant.
+    // Checks the test itself: constant logits would agree with any constant.
     for (variant, side) in Variant::ALL.into_iter().flat_map(|v| [(v, 32), (v, 224)]) {
         let case = Case::read(variant, side, 10);
         let variance = case.answers["eval.logits"]

@@ -1,4 +1,4 @@
-//! Files under other projects' names, against what those projects' networks answer.
+//! Files under other projects' names, against the results of those projects' networks.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use serde::Deserialize;
 use crate::fill::images;
 use crate::{formula, values};
 
-/// The side of the images, and of those whose fill the weights have.
+/// The side of the images, and the side that selects the fill of the weights.
 const SIDE: usize = 224;
 const FILL: usize = 32;
 const BATCH: usize = 2;
 
-/// A tensor's name, kind, shape, and the name by which it is filled.
+/// A tensor's name, kind and shape, and the name that determines its fill.
 #[derive(Deserialize)]
 struct Entry(String, String, Vec<usize>, String);
 
@@ -28,7 +28,7 @@ struct Case {
 
 struct Foreign {
     variant: Variant,
-    /// What the project's network answers to the images of the formula.
+    /// The logits of the project's network for the images of the formula.
     logits: Vec<f32>,
     tensors: HashMap<String, Tensor>,
 }
@@ -60,7 +60,7 @@ impl Foreign {
         }
     }
 
-    /// Its weights in a file, every name behind `prefix`.
+    /// Writes its weights to a file, every name after `prefix`.
     fn save(&self, folder: &Path, prefix: &str) -> PathBuf {
         let path = folder.join("foreign.safetensors");
         let tensors = self.tensors.iter();
@@ -72,7 +72,7 @@ impl Foreign {
     fn assert_answers(&self, network: &Network, what: &str) {
         let found = values(&network.infer(&images(BATCH, SIDE)).unwrap());
         let off = found.iter().zip(&self.logits).map(|(a, b)| (a - b).abs());
-        let worst = off.max_by(f32::total_cmp).unwrap(); // NaN is the largest of all
+        let worst = off.max_by(f32::total_cmp).unwrap(); // NaN counts as the largest
         assert!(
             found.len() == self.logits.len() && worst <= 1e-4,
             "{what}: logits are off by {worst:e}"
@@ -117,7 +117,8 @@ fn check(scheme: Scheme, file: &str, given: &Overrides, prefix: &str) {
         assert!(loaded.report.is_complete(), "{what}: {}", loaded.report);
         foreign.assert_answers(&loaded.network, &what);
 
-        // The same weights as the start of a training of as many classes, and of others.
+        // The same weights as the start of a training, for the same and for other numbers of
+        // classes.
         let mut source = Source::open(&path, given.clone()).unwrap();
         let mut network = Network::new(model, 5, &Device::Cpu).unwrap();
         let report = source.load_into(&mut network).unwrap();
@@ -185,7 +186,7 @@ fn easy_classifications_names() {
 }
 
 #[test]
-fn there_and_back_changes_no_bit() {
+fn a_round_trip_changes_no_bit() {
     let foreign = Foreign::read("torchvision", Variant::Large);
     let folder = tempfile::tempdir().unwrap();
     let path = foreign.save(folder.path(), "");
@@ -195,7 +196,7 @@ fn there_and_back_changes_no_bit() {
     save_as(&timm, &first.network, &first.metadata, Scheme::Timm).unwrap();
     let tensors = safetensors::load(&timm, &Device::Cpu).unwrap();
     assert_eq!(tensors["conv_head.weight"].dims(), [1280, 960, 1, 1]);
-    // The tensors alone, as timm would read and write them.
+    // The tensors alone, as timm reads and writes them.
     let bare = folder.path().join("bare.safetensors");
     safetensors::save(&tensors, &bare).unwrap();
     let given = Overrides {

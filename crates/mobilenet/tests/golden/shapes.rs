@@ -1,4 +1,4 @@
-//! Our designs have the parameters of those they are named after.
+//! Our designs have the parameters of the implementations they are named after.
 
 use std::path::Path;
 
@@ -12,9 +12,10 @@ struct Case {
     design: Design,
     model: Variant,
     width: f64,
-    /// Numbers in all.
+    /// Number of values in all.
     parameters: usize,
-    /// Shapes of those that are not one number a channel, without ones at their end.
+    /// Shapes of the parameters with more than one value per channel; trailing dimensions of 1 are
+    /// dropped.
     weights: Vec<Vec<usize>>,
 }
 

@@ -1,4 +1,4 @@
-//! rten runs what was written.
+//! rten runs the exported files.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn agrees(config: &ModelConfig, image_size: usize) {
         pictures(1, image_size, image_size),
         pictures(3, image_size + 13, image_size),
     ];
-    // Logits that hardly differ from class to class would agree with anything constant.
+    // If the logits hardly differed from class to class, they would agree with any constant.
     let table = Arc::new(metadata.normalisation.table());
     let logits = network
         .infer(&Images::bytes(&shown[1], table).unwrap())
@@ -154,7 +154,7 @@ fn an_export_checks_itself_and_leaves_one_file() {
     assert!(reason.contains("expected u8"), "{error}: {reason}");
 }
 
-/// The file of one network does not pass for another's, even where a single weight differs.
+/// The file of one network does not pass for another's, even if a single weight differs.
 #[test]
 fn a_changed_weight_is_found() {
     let config = ModelConfig {
@@ -232,7 +232,7 @@ fn change(parameters: &Parameters, name: &str) {
 }
 
 #[test]
-fn bytes_that_are_no_graph_of_ours_are_refused() {
+fn foreign_graphs_are_refused() {
     let config = ModelConfig {
         width: 0.25,
         ..ModelConfig::new(Variant::Small, 3)
@@ -250,7 +250,7 @@ fn bytes_that_are_no_graph_of_ours_are_refused() {
     }
 }
 
-/// Answers with another network's numbers.
+/// Runs with another network's parameters.
 struct Astray(Composed, Network);
 
 impl Executor for Astray {

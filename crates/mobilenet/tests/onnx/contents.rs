@@ -1,4 +1,4 @@
-//! What a file says of itself, as a reader of the format finds it.
+//! The metadata and structure of a file, read independently.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn written(options: OnnxOptions) -> ModelProto {
     ModelProto::parse_buf(&bytes(options)).unwrap()
 }
 
-/// Name, type, and each side's name or length.
+/// Name, type, and each dimension's name or length.
 fn described(value: &ValueInfoProto) -> (&str, DataType, Vec<String>) {
     let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
     let sides = tensor.shape.as_ref().unwrap().dim.iter();
@@ -114,7 +114,7 @@ fn weights_lie_there_under_torchvisions_names() {
     }
     assert_eq!(tensors.len(), graph.initializer.len());
     for (name, tensor) in named {
-        // Inference does not count batches.
+        // Inference does not use batch counters.
         if name.ends_with("num_batches_tracked") {
             continue;
         }
@@ -164,7 +164,7 @@ fn the_graph_has_a_name_and_every_node_one_of_its_own() {
     assert!(names.contains(&"features.0.0/Conv".to_owned()), "{names:?}");
 }
 
-/// Every text that lies under these tags of onnx.proto3, one message inside the other.
+/// Every text under these tags of onnx.proto3, each message nested in the previous one.
 fn text(message: &[u8], tags: &[u64]) -> Vec<String> {
     let mut reader = ValueReader::from_buf(message);
     let mut fields = Fields::new(&mut reader, None);

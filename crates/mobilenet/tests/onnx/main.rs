@@ -1,4 +1,4 @@
-//! ONNX files say what the network says, by rten's reckoning, and are not kept where they do not.
+//! ONNX files compute the network's results in rten; other files are not kept.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +9,8 @@ use candle_core::{Device, Tensor};
 use mobilenet::weights::{Normalisation, WeightsMetadata};
 use mobilenet::{ModelConfig, Network};
 
-/// A network whose running statistics are not those of initialisation, so that a batch
-/// normalisation that is left out or misplaced shows.
+/// A network with running statistics that differ from the initial ones, so that a missing or
+/// misplaced batch normalisation is noticed.
 fn network(config: &ModelConfig) -> Network {
     let network = Network::new(config, 5, &Device::Cpu).unwrap();
     let plan = network.plan();
@@ -20,7 +20,7 @@ fn network(config: &ModelConfig) -> Network {
     network
 }
 
-/// Numbers by which signals neither die out nor explode, as trained ones have them.
+/// Values that keep activations at a constant scale, like trained weights.
 fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
     use engine::Role;
     let fan_in = segment.shape[1..].iter().product::<usize>() as f32;

@@ -1,5 +1,4 @@
-//! Backbones of other families: parity with torchvision and timm, and what a model of the zoo
-//! does as a model.
+//! Backbones of other families: parity with torchvision and timm, and behaviour as a model.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! A model of the zoo learns by its head, is saved whole, and refuses what is not its own.
+//! A model of the zoo trains its head, is saved completely, and refuses foreign files.
 
 use std::path::PathBuf;
 
@@ -76,7 +76,7 @@ fn the_head_learns_and_the_backbone_does_not() {
     let expected = step(true);
     assert_eq!(step(false), expected);
     assert_eq!(expected.1.len(), 2 * 1280 + 2);
-    // Down its own gradient the loss falls by about its square.
+    // A small step against the gradient reduces the loss by the step times its squared length.
     let (before, gradient) = expected;
     let rate = 1e-3 / gradient.iter().map(|g| g * g).sum::<f32>();
     network
@@ -96,7 +96,7 @@ fn the_head_learns_and_the_backbone_does_not() {
 }
 
 #[test]
-fn a_saved_model_is_whole_and_says_what_it_is() {
+fn a_saved_model_is_complete_and_has_metadata() {
     let (folder, network) = network(3);
     let path = folder.path().join("saved.safetensors");
     let metadata = WeightsMetadata {
@@ -123,7 +123,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
     let images = images(2, 64);
     let logits = |model: &dyn Model, images: &Images| values(&model.infer(images).unwrap());
     assert_eq!(logits(loaded.as_ref(), &images), logits(&network, &images));
-    // Everything is under torchvision's names, its counters included.
+    // All tensors have torchvision's names, counters included.
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     assert_eq!(tensors.len(), 360);
     assert_eq!(tensors["classifier.1.weight"].dims(), [3, 1280]);
@@ -131,7 +131,7 @@ fn a_saved_model_is_whole_and_says_what_it_is() {
         tensors["features.0.1.num_batches_tracked"].dims(),
         [0usize; 0]
     );
-    // It is no MobileNet, and a file of either kind is known by itself.
+    // It is not a MobileNet; the metadata identify either kind.
     let error = weights::load(&path, &Device::Cpu)
         .err()
         .unwrap()
@@ -223,7 +223,7 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
     assert!(ours[0] == theirs[2] && ours[1] == theirs[1] && ours[2] == theirs[0]);
     assert!(report.is_complete() && !report.new_classifier, "{report}");
 
-    // Without names the rows are assumed to be in the model's order.
+    // Without names, the rows are assumed to be in the model's order.
     let (_folder, bare) = file(|tensors| {
         for (name, tensor) in trained.parameters().named().unwrap() {
             tensors.push((name, tensor));

@@ -1,4 +1,4 @@
-//! Features, number by number.
+//! Parity of features, value by value.
 
 use candle_core::Device;
 use mobilenet::Model as _;
@@ -29,9 +29,9 @@ fn check(name: &str) {
     assert_eq!(network.feature_count(), expected.dim(1).unwrap(), "{name}");
     let (found, expected) = (values(&features), values(&expected));
     let differences = found.iter().zip(&expected).map(|(f, e)| (f - e).abs());
-    let worst = differences.max_by(f32::total_cmp).unwrap(); // NaN is the largest of all
+    let worst = differences.max_by(f32::total_cmp).unwrap(); // NaN counts as the largest
     assert!(worst <= 1e-4, "{name}: features off by {worst:e}");
-    // Guards the guard: the two images' features are further apart than the tolerance.
+    // Checks the test itself: the two images' features differ by more than the tolerance.
     let (first, second) = expected.split_at(expected.len() / 2);
     let apart = first.iter().zip(second).map(|(a, b)| (a - b).abs());
     let apart = apart.sum::<f32>() / first.len() as f32;

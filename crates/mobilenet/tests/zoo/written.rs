@@ -1,4 +1,4 @@
-//! Files of weights that are computed by the formula of the golden data.
+//! Weights files filled by the formula of the golden data.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::fill::around;
 
-/// What a golden file says of its case.
+/// The metadata of a golden file.
 #[derive(Deserialize)]
 pub(crate) struct Case {
     pub(crate) name: Backbone,
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     tensors: Vec<(String, Vec<usize>)>,
 }
 
-/// The case of a file, and the features `[n, features]` that torchvision or timm answers.
+/// The case of a file, and the features `[n, features]` of torchvision or timm.
 pub(crate) fn read(path: &Path) -> (Case, Tensor) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -60,7 +60,7 @@ impl Case {
         around(centre, spread, name, shape.iter().product())
     }
 
-    /// A file of the tensors, without a classifier as of a model whose classifier was cut off.
+    /// Writes the tensors without a classifier, like a model with its classifier removed.
     pub(crate) fn write(&self, path: &Path) {
         let tensors = self.tensors().into_iter().collect();
         candle_core::safetensors::save(&tensors, path).unwrap();

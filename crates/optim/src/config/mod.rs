@@ -1,4 +1,4 @@
-//! Settings of the optimizers, as a configuration file spells them.
+//! Settings of the optimizers, under the keys of a configuration file.
 
 mod settings;
 
@@ -10,11 +10,11 @@ pub use settings::{
 
 use crate::error::{Error, is_non_negative, require};
 
-/// Which update rule runs, with its settings; names and defaults are those of `torch.optim`, or
-/// of the package `pytorch-optimizer`.
+/// An update rule with its settings. Names and defaults are those of `torch.optim`, or of the
+/// package `pytorch-optimizer`.
 ///
-/// The learning rate is not among them: a schedule computes it and every
-/// [`Optimizer::step`](crate::Optimizer::step) is told.
+/// The learning rate is not a setting here: a schedule computes it for every
+/// [`Optimizer::step`](crate::Optimizer::step).
 ///
 /// ```
 /// use optim::OptimizerConfig;
@@ -33,11 +33,11 @@ pub enum OptimizerConfig {
     AdamW(AdamWConfig),
     /// Stochastic gradient descent with momentum (`torch.optim.SGD`).
     Sgd(SgdConfig),
-    /// Gradients over their root mean square (`torch.optim.RMSprop`).
+    /// Gradients divided by their root mean square (`torch.optim.RMSprop`).
     RmsProp(RmsPropConfig),
-    /// The sign of a momentum.
+    /// Steps along the sign of a momentum.
     Lion(LionConfig),
-    /// Adam whose steps are the longer the better gradients are foreseen.
+    /// Adam with longer steps where the momentum predicts the gradient well.
     AdaBelief(AdaBeliefConfig),
     /// Rectified Adam with LookAhead and gradient centralisation.
     Ranger(RangerConfig),
@@ -63,7 +63,7 @@ impl OptimizerConfig {
         ]
     }
 
-    /// The name a configuration file gives it, for example `adamw`.
+    /// The name in a configuration file, for example `adamw`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Adam(_) => "adam",
@@ -76,7 +76,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The weight decay of every group that does not bring its own.
+    /// The weight decay of every group without its own.
     pub(crate) fn weight_decay(&self) -> f64 {
         match self {
             Self::Adam(adam) => adam.weight_decay,
@@ -114,7 +114,7 @@ impl OptimizerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the first key whose value is outside its domain.
+    /// [`Error::Setting`] with the first key that has a value outside its domain.
     pub fn validate(&self) -> Result<(), Error> {
         let section = format!("optimizer {}", self.name());
         if let Some(betas) = self.betas() {
@@ -134,7 +134,7 @@ impl OptimizerConfig {
                 let ok = dampening.is_finite();
                 require(ok, &section, "dampening", dampening, "a finite number")?;
                 let ok = !sgd.nesterov || (sgd.momentum > 0.0 && dampening == 0.0);
-                let expected = "momentum > 0 and dampening = 0 beside it";
+                let expected = "momentum > 0 and dampening = 0 with it";
                 require(ok, &section, "nesterov", sgd.nesterov, expected)?;
             }
             Self::RmsProp(rms) => {
@@ -148,7 +148,7 @@ impl OptimizerConfig {
                 let expected = "a whole number >= 1";
                 require(ranger.k > 0, &section, "k", ranger.k, expected)?;
                 let ok = ranger.use_gc || !ranger.gc_conv_only;
-                let expected = "use_gc = true beside it";
+                let expected = "use_gc = true with it";
                 require(ok, &section, "gc_conv_only", true, expected)?;
             }
             Self::Adam(_) | Self::AdamW(_) | Self::Lion(_) | Self::AdaBelief(_) => {}

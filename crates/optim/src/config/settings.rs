@@ -1,4 +1,4 @@
-//! The settings of each optimizer; names and defaults are those of the package it is named after.
+//! The settings of each optimizer. Names and defaults are those of the package named with each.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,9 @@ pub struct AdamWConfig {
 pub struct SgdConfig {
     /// Decay of the momentum buffer; 0 keeps no buffer.
     pub momentum: f64,
-    /// Share of each new gradient that the momentum buffer leaves out.
+    /// Share of each new gradient that is left out of the momentum buffer.
     pub dampening: f64,
-    /// Nesterov's look-ahead; needs momentum and no dampening.
+    /// Nesterov momentum; needs `momentum` above zero and no dampening.
     pub nesterov: bool,
     /// L2 regularisation: this times the parameter is added to its gradient.
     pub weight_decay: f64,
@@ -72,8 +72,7 @@ pub struct LionConfig {
 
 /// AdaBelief: Zhuang et al., 2020 (`AdaBelief` of the package `pytorch-optimizer`).
 ///
-/// As in the authors' own code, `eps` is added to the variance at every step, and once more to
-/// its root.
+/// As in the authors' code, `eps` is added to the variance at every step, and again to its root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaBeliefConfig {
@@ -95,8 +94,8 @@ pub struct AdaBeliefConfig {
 /// Ranger: RAdam (Liu et al., 2020), LookAhead (Zhang et al., 2019) and gradient centralisation
 /// (Yong et al., 2020), as `Ranger` of the package `pytorch-optimizer`.
 ///
-/// While the variance is not yet to be trusted (the first five steps or so), a step follows the
-/// mean alone, as RAdam's paper has it (`degenerated_to_sgd`).
+/// While the variance estimate is unreliable (about the first five steps), a step follows the mean
+/// alone, as in RAdam's paper (`degenerated_to_sgd`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RangerConfig {
@@ -106,11 +105,12 @@ pub struct RangerConfig {
     pub eps: f64,
     /// Each step shrinks a parameter by this times the learning rate.
     pub weight_decay: f64,
-    /// LookAhead: share of the way that the slow weights go towards the fast ones.
+    /// LookAhead: at each synchronisation, the slow weights move this share of the distance to the
+    /// fast ones.
     pub alpha: f64,
-    /// LookAhead: steps from one meeting of slow and fast weights to the next.
+    /// LookAhead: steps between two synchronisations of the slow and fast weights.
     pub k: u64,
-    /// Subtract from the gradient of each row of a matrix its mean; see
+    /// Subtract each matrix row's mean from its gradient; see
     /// [`Optimizer::with_matrices`](crate::Optimizer::with_matrices).
     pub use_gc: bool,
     /// The same for convolutions only.

@@ -1,4 +1,4 @@
-//! Adam with the variance of the gradient about its mean: Zhuang et al., 2020.
+//! Adam with the variance of the gradient around its mean: Zhuang et al., 2020.
 
 use super::decay;
 use super::rectify::rectification;
@@ -15,7 +15,7 @@ pub(crate) struct Step {
     variance_weight: f32,
     eps: f32,
     correction: f32,
-    /// Minus the learning rate over the first bias correction, rectified.
+    /// The negative learning rate divided by the first bias correction, rectified.
     rate: f32,
 }
 

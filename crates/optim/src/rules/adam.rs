@@ -3,12 +3,12 @@
 use super::decay;
 use crate::pass::Buffers;
 
-/// An Adam with its settings for a whole run.
+/// Adam's settings for a whole run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(super) betas: [f64; 2],
     pub(super) eps: f64,
-    /// AdamW's weight decay, beside the gradient instead of within it.
+    /// AdamW's weight decay, applied to the parameter instead of the gradient.
     pub(super) decoupled: bool,
     pub(super) amsgrad: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Step {
     square_weight: f32,
     correction: f32,
     eps: f32,
-    /// Minus the learning rate over the first bias correction.
+    /// The negative learning rate divided by the first bias correction.
     rate: f32,
 }
 

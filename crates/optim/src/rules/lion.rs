@@ -1,4 +1,4 @@
-//! The sign of a momentum: Chen et al., 2023.
+//! Lion, steps along the sign of a momentum: Chen et al., 2023.
 
 use super::decay;
 use crate::config::LionConfig;
@@ -38,8 +38,8 @@ impl Step {
     }
 }
 
-/// As `torch.sign`: 0 for 0, unlike `f32::signum`, and NaN for NaN, so that a gradient that is
-/// not a number reaches the parameter, where it is seen.
+/// As `torch.sign`: 0 for 0, unlike `f32::signum`, and NaN for NaN. So a NaN gradient reaches the
+/// parameter and is noticed.
 #[inline(always)]
 fn sign(value: f32) -> f32 {
     if value > 0.0 {

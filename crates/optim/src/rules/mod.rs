@@ -1,8 +1,8 @@
-//! The update rules: each written once, for one stretch of the buffers.
+//! The update rules, each written once, for one stretch of the buffers.
 //!
-//! The arithmetic is `f32` in the order of operations of the reference, and what
-//! that computes in Python's `f64` is computed in `f64` here too. The loops are
-//! plain so that the compiler vectorises them, for each instruction set of its own.
+//! The arithmetic is `f32`, in the reference's order of operations. Factors that the reference
+//! computes in Python's `f64` are `f64` here too. The loops are plain, so that the compiler
+//! vectorises them for each instruction set.
 
 mod adabelief;
 mod adam;
@@ -53,7 +53,7 @@ impl Rule {
         }
     }
 
-    /// Names, as in the reference's `state_dict`, of the buffers the rule keeps.
+    /// Names of the rule's buffers, as in the reference's `state_dict`.
     pub(crate) fn buffer_names(&self) -> &'static [&'static str] {
         match self {
             Self::Adam(adam) if adam.amsgrad => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
@@ -83,7 +83,7 @@ impl Rule {
         }
     }
 
-    /// What a group's step number `step` (counted from 1) does to each element.
+    /// The change that step number `step` (from 1) of a group makes to each element.
     pub(crate) fn update(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Update {
         match self {
             Self::Adam(adam) => {
@@ -124,8 +124,8 @@ impl Rule {
     }
 }
 
-/// The two forms of weight decay, of which one does nothing: how much of the parameter is added to
-/// its gradient, and, `decoupled` from that, what a step multiplies the parameter by.
+/// The two forms of weight decay; one of them is always neutral. First the share of the parameter
+/// that is added to its gradient; second, if `decoupled`, the factor of the parameter in a step.
 fn decay(decoupled: bool, learning_rate: f64, weight_decay: f64) -> (f32, f32) {
     match decoupled {
         true => (0.0, (1.0 - learning_rate * weight_decay) as f32),
@@ -158,10 +158,10 @@ pub(crate) enum Update {
 }
 
 impl Update {
-    /// Takes the step on one stretch, made of rows of `row` numbers whose gradients are
-    /// centralised; 0 for none.
+    /// Takes the step on one stretch. `row` is the length of the rows with centralised gradients; 0
+    /// for none.
     pub(crate) fn apply(&self, buffers: Buffers<'_>, row: usize) {
-        // The same additions and multiplications, more of them at a time: the bits do not change.
+        // Wider instructions do the same additions and multiplications: the bits do not change.
         Arch::new().dispatch(
             #[inline(always)]
             || self.apply_inlined(buffers, row),

@@ -13,13 +13,14 @@ pub(crate) struct Step {
     square_decay: f32,
     square_weight: f32,
     eps: f32,
-    /// Minus the learning rate over the first bias correction, rectified.
+    /// The negative learning rate divided by the first bias correction, rectified.
     rate: f32,
     /// Whether it divides by the root mean square.
     divides: bool,
-    /// The first step: the slow weights begin where the fast ones do.
+    /// The first step: the slow weights start as a copy of the fast ones.
     starts: bool,
-    /// Where slow and fast weights meet: the share of the way that the slow ones go.
+    /// At a synchronisation, the share of the distance that the slow weights move; `None` at other
+    /// steps.
     meets: Option<f32>,
 }
 
@@ -46,8 +47,8 @@ impl Step {
         }
     }
 
-    /// The buffers are the mean, the mean square and the slow weights. From each gradient in a
-    /// row of `row` numbers the row's mean is subtracted; 0 for none.
+    /// The buffers are the mean, the mean square and the slow weights. Each row of `row` gradients
+    /// has its mean subtracted; 0 for none.
     #[inline(always)]
     pub(super) fn apply(&self, buffers: Buffers<'_>, row: usize) {
         let Buffers {
@@ -106,7 +107,7 @@ impl Step {
     }
 }
 
-/// In f64, so that it does not depend on how it is vectorised.
+/// In f64, so that vectorisation does not change the result.
 #[inline(always)]
 fn mean(row: &[f32]) -> f32 {
     let sum: f64 = row.iter().map(|&g| f64::from(g)).sum();

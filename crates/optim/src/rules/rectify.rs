@@ -1,10 +1,10 @@
-//! How far RAdam trusts its variance: Liu et al., 2020.
+//! RAdam's rectification of the variance: Liu et al., 2020.
 
 /// Below this many steps of its moving average the variance is not used.
 const THRESHOLD: f64 = 5.0;
 
-/// What step number `step` is multiplied with, bias correction of the variance included; `None`
-/// while the variance is not to be used.
+/// The factor of step number `step`, including the bias correction of the variance; `None` while
+/// the variance is not used.
 pub(super) fn rectification(beta2: f64, step: u64) -> Option<f64> {
     let longest = 2.0 / (1.0 - beta2) - 1.0;
     let decay = beta2.powf(step as f64);

@@ -1,4 +1,4 @@
-//! Gradients over their root mean square (`torch.optim.RMSprop`).
+//! Gradients divided by their root mean square (`torch.optim.RMSprop`).
 
 use crate::config::RmsPropConfig;
 use crate::pass::Buffers;
@@ -11,7 +11,7 @@ pub(crate) struct Step {
     weight: f32,
     eps: f32,
     momentum: f32,
-    /// Minus the learning rate.
+    /// The negative learning rate.
     rate: f32,
 }
 
@@ -35,7 +35,7 @@ impl Step {
             gradients,
             state: [squares, second, third],
         } = buffers;
-        // A buffer that is not kept is empty: the mean square stands in for its length.
+        // An unused buffer is empty; the mean square gives the length.
         for (index, (p, &g)) in parameters.iter_mut().zip(gradients).enumerate() {
             let g = g + self.l2 * *p;
             let square = &mut squares[index];
@@ -48,8 +48,7 @@ impl Step {
                     &mut second[index]
                 };
                 *mean += self.weight * (g - *mean);
-                // Rounding may leave less than nothing of a variance. NaN stays NaN, which it does
-                // not in f32::max.
+                // Rounding can make the variance negative. NaN stays NaN, unlike with f32::max.
                 let variance = root - *mean * *mean;
                 root = if variance < 0.0 { 0.0 } else { variance };
             }

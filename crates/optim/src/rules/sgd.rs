@@ -10,7 +10,7 @@ pub(crate) struct Step {
     decay: f32,
     weight: f32,
     look_ahead: f32,
-    /// Minus the learning rate.
+    /// The negative learning rate.
     rate: f32,
 }
 
@@ -21,7 +21,7 @@ impl Step {
         learning_rate: f64,
         weight_decay: f64,
     ) -> Self {
-        // The first gradient enters torch's momentum buffer undampened.
+        // torch adds the first gradient to the momentum buffer without dampening.
         let (decay, weight) = match step {
             1 => (0.0, 1.0),
             _ => (config.momentum, 1.0 - config.dampening),

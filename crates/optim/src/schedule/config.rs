@@ -1,9 +1,9 @@
-//! Settings of the schedules, as a configuration file spells them.
+//! Settings of the schedules, under the keys of a configuration file.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// How the learning rate moves over a run; names and defaults are
-/// `torch.optim.lr_scheduler`'s, the base rate is the optimizer's learning rate.
+/// The learning rate over a run. Names and defaults are those of `torch.optim.lr_scheduler`; the
+/// base rate is the optimizer's learning rate.
 ///
 /// | `type`       | torch                         | the rate changes |
 /// |--------------|-------------------------------|------------------|
@@ -17,8 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// | `polynomial` | `PolynomialLR`                | `interval`       |
 /// | `exponential`| `ExponentialLR`               | after an epoch   |
 ///
-/// Wherever a schedule is read, a short text may stand for the whole table; see
-/// its [`FromStr`](std::str::FromStr).
+/// A short text may replace the table everywhere; see [`FromStr`](std::str::FromStr).
 ///
 /// ```
 /// use optim::LrScheduleConfig;
@@ -32,11 +31,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 pub enum LrScheduleConfig {
     /// The base rate throughout.
-    // serde would let a unit variant of a tagged enum pass with any other keys.
+    // serde would accept other keys beside a unit variant of a tagged enum.
     #[default]
     #[serde(deserialize_with = "no_keys")]
     Constant,
-    /// Less whenever a metric has stopped to improve.
+    /// Reduced whenever a metric has stopped improving.
     Plateau(PlateauConfig),
     /// Times `gamma` every `step_size` epochs.
     Step(StepConfig),
@@ -48,7 +47,7 @@ pub enum LrScheduleConfig {
     Cosine(CosineConfig),
     /// Up and down once: Smith and Topin, 2018.
     OneCycle(OneCycleConfig),
-    /// A power of the part of the run that is left.
+    /// A power of the remaining share of the run.
     Polynomial(PolynomialConfig),
     /// Times `gamma` every epoch.
     Exponential(ExponentialConfig),
@@ -59,22 +58,22 @@ pub enum LrScheduleConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PlateauConfig {
     /// Whether the metric is better when lower (a loss) or higher (an accuracy). `None`, or a
-    /// missing key, leaves it to [`LrScheduleConfig::resolve_mode`], and where nobody calls that
-    /// it is torch's `min`.
+    /// missing key, leaves the choice to [`LrScheduleConfig::resolve_mode`]; without that call it
+    /// is torch's `min`.
     pub mode: Option<PlateauMode>,
     /// The rate is multiplied by this; `0 < factor < 1`.
     pub factor: f64,
-    /// Epochs without gain that are borne; one more reduces the rate.
+    /// Epochs without improvement before a reduction; the next one reduces the rate.
     pub patience: usize,
-    /// Least change that counts as a gain.
+    /// Least change that counts as an improvement.
     pub threshold: f64,
-    /// Whether `threshold` is a share of the best metric or a difference to it.
+    /// Whether `threshold` is a share of the best metric or an absolute difference.
     pub threshold_mode: ThresholdMode,
-    /// Epochs after a reduction in which epochs without gain do not count.
+    /// Epochs after a reduction in which a lack of improvement does not count.
     pub cooldown: usize,
     /// The rate is never reduced below this; at most the base rate.
     pub min_lr: f64,
-    /// A reduction by no more than this is not made.
+    /// Reductions of at most this are skipped.
     pub eps: f64,
 }
 
@@ -115,14 +114,14 @@ pub struct StepConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultiStepConfig {
-    /// Numbers of finished epochs at which the rate changes, increasing.
+    /// Numbers of finished epochs after which the rate changes, increasing.
     pub milestones: Vec<usize>,
     /// The rate is multiplied by this.
     #[serde(default = "default_gamma")]
     pub gamma: f64,
 }
 
-/// When a cosine moves on.
+/// When the rate changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
@@ -139,34 +138,34 @@ pub enum Interval {
 pub struct SgdrConfig {
     /// Epochs of the first cycle.
     pub t_0: usize,
-    /// Each cycle is this times as long as the one before.
+    /// Each cycle is this many times as long as the previous one.
     #[serde(default = "default_t_mult")]
     pub t_mult: usize,
-    /// The rate that a cycle falls towards; at most the base rate.
+    /// The lowest rate of a cycle; at most the base rate.
     #[serde(default)]
     pub eta_min: f64,
-    /// When the rate moves on.
+    /// When the rate changes.
     #[serde(default)]
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.CosineAnnealingLR` over all epochs behind the warm-up.
+/// `torch.optim.lr_scheduler.CosineAnnealingLR` over all epochs after the warm-up.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CosineConfig {
     /// The rate at the end of the run; at most the base rate.
     pub eta_min: f64,
-    /// When the rate moves on.
+    /// When the rate changes.
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.PolynomialLR` over all epochs behind the warm-up.
+/// `torch.optim.lr_scheduler.PolynomialLR` over all epochs after the warm-up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolynomialConfig {
-    /// The rate is the base rate times the part of the run that is left to this power.
+    /// The rate is the base rate times the remaining share of the run to this power.
     pub power: f64,
-    /// When the rate moves on.
+    /// When the rate changes.
     pub interval: Interval,
 }
 
@@ -178,20 +177,20 @@ pub struct ExponentialConfig {
     pub gamma: f64,
 }
 
-/// `torch.optim.lr_scheduler.OneCycleLR` over all steps behind the
-/// warm-up. `max_lr` is the optimizer's learning rate; momentum is not cycled.
+/// `torch.optim.lr_scheduler.OneCycleLR` over all steps after the warm-up. `max_lr` is the
+/// optimizer's learning rate; momentum is not cycled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycleConfig {
-    /// Share of the steps in which the rate rises.
+    /// Share of the steps with a rising rate.
     pub pct_start: f64,
     /// Shape of both phases.
     pub anneal_strategy: Anneal,
-    /// The first rate is the highest one over this; at least 1.
+    /// The first rate is the highest one divided by this; at least 1.
     pub div_factor: f64,
-    /// The last rate is the first one over this; it may not be above the highest one.
+    /// The last rate is the first one divided by this; it may not exceed the highest one.
     pub final_div_factor: f64,
-    /// Fall as fast as the rate rose, back to the first rate, and only then to the last one.
+    /// Fall as fast as the rate rose, back to the first rate, then to the last one.
     pub three_phase: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The schedules that are functions of time: torch's closed forms.
+//! The schedules that depend on time alone: torch's closed forms.
 
 use std::f64::consts::PI;
 
@@ -7,7 +7,7 @@ use super::config::{
     PolynomialConfig, SgdrConfig, StepConfig,
 };
 
-/// How far a run has come behind the warm-up, and how far it goes.
+/// Progress of a run after its warm-up, and its length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Clock {
     /// Finished epochs.
@@ -75,7 +75,7 @@ impl OneCycleConfig {
         } else {
             (initial, last, back, end)
         };
-        // A phase without length (a run of a step or two) is over at once.
+        // A phase of no length (a run of one or two steps) ends at once.
         let share = if end > start {
             ((at - start) / (end - start)).min(1.0)
         } else {
@@ -102,7 +102,7 @@ impl ExponentialConfig {
 }
 
 impl Interval {
-    /// How far the run has come, and how far it goes; never beyond its end.
+    /// Progress of the run and its length; never beyond its end.
     fn at(self, clock: Clock) -> (usize, usize) {
         let (at, end) = match self {
             Self::Epoch => (clock.epoch, clock.epochs),

@@ -1,4 +1,4 @@
-//! Learning-rate schedules: which rate the coming optimizer step has.
+//! Learning-rate schedules: the rate of the coming optimizer step.
 
 mod config;
 mod curve;
@@ -20,15 +20,13 @@ pub use warmup::Warmup;
 use crate::error::{Error, is_positive, require};
 use curve::Clock;
 
-/// A schedule under way. It is told of every optimizer step and of every end of
-/// an epoch, and knows from the start how many of both there will be.
+/// A running schedule. The caller reports every optimizer step and every end of an epoch; the
+/// totals of both are fixed at the start.
 ///
-/// A warm-up runs in front: until it is over, the schedule behind it has not
-/// begun, as in torch's `SequentialLR`. Schedules that move after an optimizer
-/// step then begin at once and have the remaining steps; those that move after
-/// an epoch begin with the next whole epoch and have the remaining epochs, so
-/// that milestones and metrics count from there. Behind the end of the run the
-/// last rate stays.
+/// A warm-up comes first; the schedule starts after it, as in torch's `SequentialLR`. Schedules
+/// that change after each optimizer step start at once and cover the remaining steps. Schedules
+/// that change after each epoch start with the next whole epoch and cover the remaining epochs;
+/// milestones and metrics count from there. After the end of the run the last rate stays.
 ///
 /// ```
 /// use optim::{CosineConfig, LrSchedule, LrScheduleConfig, Warmup};
@@ -60,7 +58,7 @@ pub struct LrSchedule {
     state: LrScheduleState,
 }
 
-/// What a schedule remembers, so that a resumed run continues identically.
+/// A schedule's saved state, from which a resumed run continues identically.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LrScheduleState {
@@ -68,7 +66,7 @@ pub struct LrScheduleState {
     pub epoch: usize,
     /// Optimizer steps taken within the current epoch.
     pub step: usize,
-    /// The memory of a plateau schedule, and only of that.
+    /// The state of a plateau schedule; `None` for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plateau: Option<PlateauState>,
 }
@@ -78,10 +76,9 @@ impl LrSchedule {
     /// `steps_per_epoch` optimizer steps each.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the value that is outside its domain: one of the
-    /// configuration's, a base rate that is not above zero or is below the lowest
-    /// rate of the configuration, a run without steps, or a warm-up longer than
-    /// the run.
+    /// [`Error::Setting`] with the value outside its domain: a setting, a base rate that is not
+    /// above zero or is below the configured lowest rate, a run without steps, or a warm-up longer
+    /// than the run.
     pub fn new(
         config: &LrScheduleConfig,
         warmup: Option<&Warmup>,
@@ -139,13 +136,13 @@ impl LrSchedule {
         self.rate_at(epoch, done - self.warmup_steps)
     }
 
-    /// Notes that an optimizer step was taken.
+    /// Reports an optimizer step.
     pub fn step(&mut self) {
         self.state.step = self.state.step.saturating_add(1);
     }
 
-    /// Notes that an epoch has ended, however many steps it had. `metric` is
-    /// what a plateau schedule watches; the others do not look at it.
+    /// Reports the end of an epoch of any number of steps. `metric` is the value that a plateau
+    /// schedule monitors; the others ignore it.
     pub fn epoch_end(&mut self, metric: f64) {
         let begun = self.state.epoch >= self.warmup_epochs();
         if let (LrScheduleConfig::Plateau(config), Some(plateau), true) =
@@ -157,17 +154,16 @@ impl LrSchedule {
         self.state.step = 0;
     }
 
-    /// What [`load_state`](Self::load_state) needs to continue from here.
+    /// The state for [`load_state`](Self::load_state).
     pub fn state(&self) -> LrScheduleState {
         self.state.clone()
     }
 
-    /// Continues where a schedule with the same settings was saved.
+    /// Continues from the saved state of a schedule with the same settings.
     ///
     /// # Errors
-    /// [`Error::State`] if the state is a plateau's and this schedule is none,
-    /// or the other way round, or if no schedule can have come to it. Nothing
-    /// has changed then.
+    /// [`Error::State`] if only one of state and schedule is a plateau's, or if no schedule can
+    /// reach the state. Nothing has changed then.
     pub fn load_state(&mut self, state: LrScheduleState) -> Result<(), Error> {
         if state.plateau.is_some() != self.state.plateau.is_some() {
             let kind = match state.plateau {
@@ -184,19 +180,19 @@ impl LrSchedule {
         Ok(())
     }
 
-    /// Steps since the start of the run. An epoch cut short counts in full once
-    /// it has ended, and one that runs over stands at its end meanwhile.
+    /// Steps since the start of the run. A finished epoch counts in full even if it was cut short;
+    /// one that overruns stays at its planned end.
     fn steps_done(&self) -> usize {
         let before = self.state.epoch.saturating_mul(self.steps_per_epoch);
         before.saturating_add(self.state.step.min(self.steps_per_epoch))
     }
 
-    /// Epochs that have begun when the warm-up ends.
+    /// Epochs that have started when the warm-up ends.
     fn warmup_epochs(&self) -> usize {
         self.warmup_steps.div_ceil(self.steps_per_epoch)
     }
 
-    /// The schedule's own rate after so many epochs and steps behind the warm-up.
+    /// The schedule's own rate after this many epochs and steps since the warm-up.
     fn rate_at(&self, epoch: usize, step: usize) -> f64 {
         let steps = self.epochs * self.steps_per_epoch - self.warmup_steps;
         let clock = Clock {

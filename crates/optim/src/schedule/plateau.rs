@@ -1,11 +1,11 @@
-//! The one schedule that listens: less when a metric has stopped to improve.
+//! The only schedule that depends on a metric: it reduces the rate when the metric stops improving.
 
 use serde::{Deserialize, Serialize};
 
 use super::config::{LrScheduleConfig, PlateauConfig, PlateauMode, ThresholdMode};
 use crate::error::{Error, is_non_negative};
 
-/// What a plateau schedule remembers (`ReduceLROnPlateau.state_dict`).
+/// The state of a plateau schedule (`ReduceLROnPlateau.state_dict`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
@@ -13,9 +13,9 @@ pub struct PlateauState {
     pub learning_rate: f64,
     /// The best metric so far; none before the first finite one.
     pub best: Option<f64>,
-    /// Epochs without gain since the best one or the last reduction.
+    /// Epochs without improvement since the best one or the last reduction.
     pub num_bad_epochs: usize,
-    /// Epochs of the cool-down that are left.
+    /// Epochs left in the cool-down.
     pub cooldown_counter: usize,
 }
 
@@ -29,7 +29,7 @@ impl PlateauState {
         }
     }
 
-    /// Refuses what no schedule can have come to.
+    /// Refuses values that no schedule can reach.
     pub(super) fn check(&self) -> Result<(), Error> {
         let rate = self.learning_rate;
         if !is_non_negative(rate) {
@@ -45,7 +45,7 @@ impl PlateauState {
         }
     }
 
-    /// Takes in an epoch's metric, in torch's order of decisions.
+    /// Updates the state with an epoch's metric, in torch's order of decisions.
     pub(super) fn epoch_end(&mut self, config: &PlateauConfig, metric: f64) {
         if config.is_gain(metric, self.best) {
             self.best = Some(metric);
@@ -69,9 +69,9 @@ impl PlateauState {
 }
 
 impl LrScheduleConfig {
-    /// Tells in which direction the metric of [`epoch_end`](crate::LrSchedule::epoch_end)
-    /// improves. A plateau schedule whose settings say so themselves keeps to them, and the
-    /// others do not look at the metric.
+    /// Sets the direction in which the metric of [`epoch_end`](crate::LrSchedule::epoch_end)
+    /// improves. A plateau schedule with a `mode` of its own keeps it; the other schedules ignore
+    /// the metric.
     ///
     /// ```
     /// use optim::{LrScheduleConfig, PlateauMode};
@@ -90,7 +90,7 @@ impl LrScheduleConfig {
 }
 
 impl PlateauConfig {
-    /// A metric that is not finite is never a gain: it has nothing to build on.
+    /// A metric that is not finite is never an improvement.
     fn is_gain(&self, metric: f64, best: Option<f64>) -> bool {
         let Some(best) = best else {
             return metric.is_finite();

@@ -17,7 +17,7 @@ const FORMS: &str = "\"constant\", \"default-0.1-3\" (plateau: factor, patience)
 impl FromStr for LrScheduleConfig {
     type Err = Error;
 
-    /// A schedule in short, as in the article that this project began with:
+    /// The short forms of a schedule:
     ///
     /// | text              | schedule |
     /// |-------------------|----------|
@@ -80,7 +80,7 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
     })
 }
 
-/// What lies between the dashes, except for those of an exponent, as in `1e-1`.
+/// Splits a text at its dashes, except at the dash of an exponent, as in `1e-1`.
 fn parts(text: &str) -> Vec<&str> {
     let is_exponent = |before: &str| {
         let number = before.strip_suffix(['e', 'E']);
@@ -100,7 +100,7 @@ fn parts(text: &str) -> Vec<&str> {
 /// As a table.
 impl Serialize for LrScheduleConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The derived function of the type, not this one of the trait.
+        // The type's derived function, not this one of the trait.
         LrScheduleConfig::serialize(self, serializer)
     }
 }

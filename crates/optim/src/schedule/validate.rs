@@ -1,4 +1,4 @@
-//! What the settings of a schedule must satisfy.
+//! Validation of a schedule's settings.
 
 use super::config::{
     CosineConfig, ExponentialConfig, Interval, LrScheduleConfig, MultiStepConfig, OneCycleConfig,
@@ -7,7 +7,7 @@ use super::config::{
 use crate::error::{Error, is_non_negative, is_positive, require};
 
 impl LrScheduleConfig {
-    /// One of each; keys without a default are 1.
+    /// One of each; required keys are 1.
     pub fn all() -> [Self; 9] {
         [
             Self::Constant,
@@ -33,7 +33,7 @@ impl LrScheduleConfig {
         ]
     }
 
-    /// The name a configuration file gives it, for example `multi_step`.
+    /// The name in a configuration file, for example `multi_step`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Constant => "constant",
@@ -52,7 +52,7 @@ impl LrScheduleConfig {
     /// [`validate_beside`](Self::validate_beside) for the others.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the first key whose value is outside its domain.
+    /// [`Error::Setting`] with the first key that has a value outside its domain.
     pub fn validate(&self) -> Result<(), Error> {
         let section = format!("schedule {}", self.name());
         let positive = |key, value: f64| {
@@ -101,10 +101,11 @@ impl LrScheduleConfig {
                 let (share, expected) = (cycle.pct_start, "0 <= pct_start <= 1");
                 let ok = (0.0..=1.0).contains(&share);
                 require(ok, &section, "pct_start", share, expected)?;
-                let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 beside it");
+                let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 with it");
                 let ok = !phases || share <= 0.5;
                 require(ok, &section, "three_phase", phases, expected)?;
-                // torch takes others too, but then the learning rate is not the highest rate.
+                // torch accepts other factors too, but then the learning rate is not the highest
+                // rate.
                 let (first, last) = (cycle.div_factor, cycle.final_div_factor);
                 let (ok, expected) = (first.is_finite() && first >= 1.0, "a finite number >= 1");
                 require(ok, &section, "div_factor", first, expected)?;
@@ -123,11 +124,10 @@ impl LrScheduleConfig {
         }
     }
 
-    /// Checks every value, and that the lowest rate, where one is set, is no higher than the
-    /// base rate.
+    /// Checks every value, and that the lowest rate, if set, is at most the base rate.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the first key whose value is outside its domain.
+    /// [`Error::Setting`] with the first key that has a value outside its domain.
     pub fn validate_beside(&self, base_learning_rate: f64) -> Result<(), Error> {
         self.validate()?;
         let (key, lowest) = match self {
@@ -142,7 +142,7 @@ impl LrScheduleConfig {
             | Self::Exponential(_) => return Ok(()),
         };
         let section = format!("schedule {}", self.name());
-        let found = format!("{lowest} beside a learning rate of {base_learning_rate}");
+        let found = format!("{lowest} with a learning rate of {base_learning_rate}");
         let expected = "no more than the learning rate";
         require(lowest <= base_learning_rate, &section, key, found, expected)
     }

@@ -1,4 +1,4 @@
-//! Linear warm-up, in front of any schedule.
+//! Linear warm-up, before any schedule.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use crate::error::{Error, is_non_negative, require};
 /// The rate rises linearly, step by step, to the schedule's first rate
 /// (`torch.optim.lr_scheduler.LinearLR`).
 ///
-/// Exactly one of `steps` and `epochs` is given. The rate never is zero: the
-/// first step has `start_factor` of the full rate.
+/// Exactly one of `steps` and `epochs` is given. The rate is never zero: the first step has
+/// `start_factor` of the full rate.
 ///
 /// ```
 /// use optim::Warmup;
@@ -26,7 +26,7 @@ pub struct Warmup {
     /// Length in epochs, fractions allowed; rounded to whole steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Share of the rate that the first step has; `0 < start_factor <= 1`.
+    /// Share of the rate at the first step; `0 < start_factor <= 1`.
     #[serde(default = "default_start_factor")]
     pub start_factor: f64,
 }
@@ -38,7 +38,7 @@ fn default_start_factor() -> f64 {
 const SECTION: &str = "warmup";
 
 impl Warmup {
-    /// A warm-up of so many optimizer steps, from a third of the rate.
+    /// A warm-up of this many optimizer steps, from a third of the rate.
     pub fn steps(steps: usize) -> Self {
         Self {
             steps: Some(steps),
@@ -47,7 +47,7 @@ impl Warmup {
         }
     }
 
-    /// A warm-up of so many epochs, from a third of the rate.
+    /// A warm-up of this many epochs, from a third of the rate.
     pub fn epochs(epochs: f64) -> Self {
         Self {
             steps: None,
@@ -59,7 +59,7 @@ impl Warmup {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] names the key whose value is outside its domain.
+    /// [`Error::Setting`] with the key that has a value outside its domain.
     pub fn validate(&self) -> Result<(), Error> {
         self.length(1)?;
         let (factor, expected) = (self.start_factor, "0 < start_factor <= 1");
@@ -78,7 +78,7 @@ impl Warmup {
             }
             (steps, _) => {
                 let found = match steps {
-                    Some(_) => "given beside `epochs`",
+                    Some(_) => "given together with `epochs`",
                     None => "missing, and so is `epochs`",
                 };
                 let expected = "exactly one of `steps` and `epochs`";

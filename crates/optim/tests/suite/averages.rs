@@ -143,9 +143,9 @@ fn a_gradient_that_does_not_fit_is_refused_and_changes_nothing() {
     assert_eq!(gradients.mean(), [0.0, 0.0]);
 }
 
-/// A gradient that overflowed is seen by whoever looks for it, whatever is added to it.
+/// An overflowed gradient stays visible after more gradients are added.
 #[test]
-fn a_mean_of_what_is_not_finite_is_not_finite() {
+fn a_mean_of_infinite_values_is_not_finite() {
     for (first, second) in [(f32::INFINITY, 1.0), (1.0, f32::NAN), (1.0, f32::INFINITY)] {
         let mut gradients = Accumulator::default();
         for value in [first, second, 1.0] {

@@ -1,10 +1,10 @@
-//! Settings as files hold them: spelled right, read back, refused by key.
+//! Settings in files: spelling, reading, and refusal by key.
 
 use optim::{LrScheduleConfig, OptimizerConfig, PlateauConfig, Warmup};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What reading and validating says, or nothing if it passes.
+/// The error of reading and validating `text`, or nothing if it passes.
 fn problem<T: DeserializeOwned>(
     text: &str,
     validate: impl Fn(&T) -> Result<(), optim::Error>,

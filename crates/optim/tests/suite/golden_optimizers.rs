@@ -1,4 +1,4 @@
-//! A hundred steps of each optimizer against torch's, and that of the package pytorch-optimizer.
+//! A hundred steps of each optimizer against torch or the package pytorch-optimizer.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ struct Case {
     parameters: BTreeMap<u32, Vec<f32>>,
 }
 
-/// Relative to the value, or to this where a parameter passes through zero.
+/// Differences are relative to the value, or to this for smaller values.
 const SMALLEST: f32 = 0.1;
 
 #[test]
@@ -35,7 +35,7 @@ fn every_optimizer_follows_its_reference_for_a_hundred_steps() {
     }
 }
 
-/// Compares every stored step, value by value; the largest relative difference.
+/// Compares every stored step, value by value, and returns the largest relative difference.
 fn follow(case: &Case, frozen_until: u32) -> f32 {
     let first = SIZES[0] + SIZES[1];
     let len = SIZES.iter().sum();
@@ -44,7 +44,7 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
         ParameterGroup {
             learning_rate_multiplier: 0.1,
             weight_decay: Some(0.02),
-            // Two ranges, out of order: as good as one.
+            // Two ranges out of order act as one.
             ranges: vec![first + SIZES[2]..len, first..first + SIZES[2]],
             ..ParameterGroup::new("second", 0..0)
         },
@@ -70,7 +70,7 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
             assert_eq!(torch.len(), len);
             for (index, (a, b)) in ours.iter().zip(torch).enumerate() {
                 let difference = (a - b).abs() / b.abs().max(SMALLEST);
-                // Value by value, since the largest of NaN and a number is the number.
+                // Value by value: the maximum of NaN and a number would be the number.
                 assert!(
                     difference <= 1e-6,
                     "{}: value {index} is {a:e} after step {step}, not {b:e}",

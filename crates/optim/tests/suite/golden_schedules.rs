@@ -1,4 +1,4 @@
-//! Tables of rates against torch's, through the configuration a file would hold.
+//! Tables of rates against torch's, read through a file's configuration.
 
 use optim::{LrSchedule, LrScheduleConfig, PlateauMode, Warmup};
 use serde::Deserialize;

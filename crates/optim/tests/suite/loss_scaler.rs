@@ -13,11 +13,12 @@ struct Golden {
 #[derive(Deserialize)]
 struct Case {
     config: LossScalerConfig,
-    /// The scale after each step, and what a gradient of 3 became; none where it was infinite.
+    /// The scale after each step, and a gradient of 3 after unscaling; none if the gradient was
+    /// infinite.
     steps: Vec<(f32, Option<f32>)>,
 }
 
-/// `torch.amp.GradScaler` in its steps `unscale_`, `step` and `update`, to the last bit.
+/// `torch.amp.GradScaler`'s `unscale_`, `step` and `update`, to the last bit.
 #[test]
 fn every_scale_is_that_of_torch() {
     let golden: Golden = serde_json::from_str(include_str!("../golden/loss_scales.json")).unwrap();
@@ -61,7 +62,7 @@ fn one_bad_number_anywhere_leaves_the_step_out() {
 }
 
 #[test]
-fn a_gradient_that_no_scale_mends_is_an_error_in_the_end() {
+fn a_gradient_that_overflows_at_every_scale_is_an_error() {
     let mut scaler = LossScaler::new(&LossScalerConfig::default()).unwrap();
     let error = (0..100).find_map(|_| scaler.unscale(&mut [f32::NAN]).err());
     let error = error.unwrap().to_string();

@@ -1,6 +1,6 @@
-//! Everything that is tested through the public interface.
+//! Tests of the public interface.
 
-// A helper that fails is a test that fails.
+// A helper that panics fails its test.
 #![allow(clippy::unwrap_used)]
 
 mod averages;

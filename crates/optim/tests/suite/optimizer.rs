@@ -1,4 +1,4 @@
-//! Groups, freezing, states that do not fit, and threads.
+//! Groups, freezing, mismatched states, and threads.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::formulas::uniform;
 
-/// Every rule in every shape that its buffers can take.
+/// Every rule with every combination of buffers.
 pub(crate) fn configs() -> Vec<OptimizerConfig> {
     let texts = [
         r#"{ "type": "adam" }"#,
@@ -75,7 +75,7 @@ fn a_frozen_group_stands_still_and_then_starts_afresh() {
         optimizer.set_frozen("backbone", false).unwrap();
         steps(&mut optimizer, &mut parameters, 3..5);
         assert_eq!(step_counts(&optimizer), [2, 5]);
-        // The released group goes on as one that has never been stepped before.
+        // The released group continues like a group that was never stepped.
         let mut fresh = Optimizer::new(&config, 20, halves(20)).unwrap();
         let mut expected = start.clone();
         steps(&mut fresh, &mut expected, 3..5);
@@ -122,7 +122,7 @@ fn one_thread_and_many_give_the_same_bits() {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                // Rows longer and shorter than what a thread takes at once.
+                // Rows longer and shorter than one thread's stretch.
                 let matrix = |range, row| Matrix {
                     range,
                     row,
@@ -147,7 +147,7 @@ fn one_thread_and_many_give_the_same_bits() {
 }
 
 #[test]
-fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
+fn a_nan_gradient_stays_visible_in_its_parameter() {
     for config in configs() {
         let new = || Optimizer::new(&config, 20, halves(20)).unwrap();
         let (mut clean, mut optimizer) = (new(), new());
@@ -165,7 +165,7 @@ fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
             assert_eq!(parameters[8..], expected[8..], "{config:?}");
         }
     }
-    // The variance is the difference of two infinite numbers.
+    // The variance is infinity minus infinity.
     let centered = serde_json::from_str(r#"{ "type": "rmsprop", "centered": true }"#).unwrap();
     let mut optimizer = Optimizer::new(&centered, 4, halves(4)).unwrap();
     let mut parameters = [1.0; 4];
@@ -174,7 +174,7 @@ fn a_gradient_that_is_no_number_is_seen_in_its_parameter_for_good() {
 }
 
 #[test]
-fn a_group_without_rate_or_a_value_in_no_group_stays() {
+fn groups_with_rate_zero_and_values_outside_groups_stay() {
     let groups = vec![ParameterGroup {
         learning_rate_multiplier: 0.0,
         ..ParameterGroup::new("still", 0..2)
@@ -260,7 +260,8 @@ fn matrices_that_do_not_fit_are_refused() {
         let optimizer = Optimizer::new(&ranger, 20, vec![group]).unwrap();
         optimizer.with_matrices(&[matrix])
     };
-    // One in no group at all is let pass, and never stepped; half of one in a group is not.
+    // A matrix outside every group is accepted and never stepped; a matrix half inside a group is
+    // refused.
     let mut parameters = values(1, 20);
     let mut outside = inner(0..4, 12..20).unwrap();
     steps(&mut outside, &mut parameters, 0..3);
@@ -270,7 +271,7 @@ fn matrices_that_do_not_fit_are_refused() {
         let error = inner(first, second).unwrap_err().to_string();
         assert!(error.contains("`inner`"), "{error}");
     }
-    // To a rule that knows no matrices they are none.
+    // A rule that ignores matrices accepts any.
     assert!(with(&OptimizerConfig::default(), 8..12, 2).is_ok());
 }
 
@@ -316,8 +317,8 @@ fn a_call_that_does_not_fit_is_refused_and_changes_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However the buffer is cut into groups, each element gets the step that
-    /// it would get alone, and what lies in no group gets none.
+    /// For any division of the buffer into groups, each element gets the step it would get alone,
+    /// and elements outside every group get none.
     #[test]
     fn any_cut_into_groups_steps_the_same_elements(
         cuts in prop::collection::btree_set(0usize..60_000, 2..12),

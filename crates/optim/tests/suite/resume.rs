@@ -41,7 +41,7 @@ fn optimizer(config: &OptimizerConfig) -> Optimizer {
     optimizer.with_matrices(&matrices).unwrap()
 }
 
-/// A group is frozen on the way, so that a restored one has to know of that by itself.
+/// Freezes a group halfway, so that a restored optimizer must keep the flag.
 fn take_step(optimizer: &mut Optimizer, parameters: &mut [f32], step: u32) {
     match step {
         4 => optimizer.set_frozen("inner", true).unwrap(),
@@ -55,7 +55,7 @@ fn take_step(optimizer: &mut Optimizer, parameters: &mut [f32], step: u32) {
 
 #[test]
 fn an_optimizer_continues_from_any_step() {
-    // Its slow weights meet the fast ones seldom enough to be saved far from it.
+    // Its slow weights synchronise so rarely that most states are saved in between.
     let slow = serde_json::from_str(r#"{ "type": "ranger", "k": 5 }"#).unwrap();
     for config in configs().into_iter().chain([slow]) {
         let steps = 18;
@@ -93,7 +93,7 @@ fn a_schedule_continues_from_any_step_and_from_between_step_and_epoch() {
         ..PlateauConfig::default()
     });
     let configs = schedule::all(Step).into_iter().chain(schedule::all(Epoch));
-    // Moves on: to the next step, or to the next epoch behind the last one.
+    // Advances to the next step, or to the next epoch after the last step.
     let advance = |schedule: &mut LrSchedule, event: usize| match event % (steps + 1) {
         last if last == steps => schedule.epoch_end(metric((event / (steps + 1)) as u32)),
         _ => schedule.step(),
@@ -131,7 +131,7 @@ fn a_schedule_continues_from_any_step_and_from_between_step_and_epoch() {
 
 #[test]
 fn an_average_continues_from_any_step() {
-    // The warm-up is over after the eighth.
+    // The warm-up ends after the eighth.
     let decay = 0.5;
     for warmup in [true, false] {
         let config = EmaConfig { decay, warmup };

@@ -44,7 +44,7 @@ pub(crate) fn all(interval: Interval) -> Vec<LrScheduleConfig> {
     ]
 }
 
-/// The rates of so many epochs, from where the schedule is.
+/// The rates of these epochs, from the schedule's current state.
 fn rates(schedule: &mut LrSchedule, epochs: std::ops::Range<u32>, steps: usize) -> Vec<f64> {
     let mut rates = Vec::new();
     for epoch in epochs {
@@ -109,7 +109,7 @@ fn a_plateau_does_not_count_the_epochs_of_the_warm_up() {
     let warmup = Warmup::epochs(2.0);
     let mut schedule = LrSchedule::new(&config, Some(&warmup), 1.0, 9, 1).unwrap();
     for metric in [1.0, 2.0, 3.0] {
-        schedule.epoch_end(metric); // two of the warm-up, and the first to compare with
+        schedule.epoch_end(metric); // two of the warm-up, and the first one as the baseline
     }
     assert_eq!(schedule.learning_rate(), 1.0);
     schedule.epoch_end(3.0);
@@ -149,7 +149,7 @@ fn a_plateau_watches_in_the_direction_it_is_told() {
 }
 
 #[test]
-fn a_metric_that_is_not_finite_is_no_gain() {
+fn an_infinite_metric_is_never_an_improvement() {
     let config = LrScheduleConfig::Plateau(PlateauConfig {
         patience: 1,
         ..PlateauConfig::default()
@@ -209,7 +209,7 @@ fn a_state_of_another_schedule_is_refused() {
 }
 
 #[test]
-fn a_state_that_no_schedule_comes_to_is_refused() {
+fn an_unreachable_state_is_refused() {
     let config = LrScheduleConfig::Plateau(PlateauConfig::default());
     let mut schedule = LrSchedule::new(&config, None, 0.1, 10, 5).unwrap();
     let before = schedule.clone();
@@ -238,7 +238,7 @@ fn a_state_that_no_schedule_comes_to_is_refused() {
         assert!(error.contains(part), "{error}");
         assert_eq!(schedule, before);
     }
-    // Counts as high as they come are borne.
+    // The largest counts do not overflow.
     load(&mut schedule, 0.1, Some(1.0), usize::MAX).unwrap();
     schedule.step();
     schedule.epoch_end(2.0);
@@ -292,14 +292,14 @@ fn a_lowest_rate_above_the_base_rate_is_refused_by_key() {
         };
         assert!(new("0.1").is_ok(), "{lowest}");
         let error = new("0.2").unwrap_err().to_string();
-        let found = format!("`{key}` is 0.2 beside a learning rate of 0.1");
+        let found = format!("`{key}` is 0.2 with a learning rate of 0.1");
         assert!(error.contains(&found), "{error}");
     }
 }
 
 proptest! {
-    /// No step of any run has a rate of zero or above the base, with or without
-    /// a warm-up, and no schedule panics behind the end.
+    /// In any run, with or without a warm-up, every rate is above zero and at most the base. No
+    /// schedule panics after the end.
     #[test]
     fn every_rate_is_above_zero_and_at_most_the_base(
         epochs in 1usize..9,

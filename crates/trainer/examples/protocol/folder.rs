@@ -1,4 +1,4 @@
-//! What the runners on a folder of images have in common besides the protocol.
+//! Shared code of the runners on a folder of images, besides the protocol.
 
 use std::error::Error;
 use std::path::Path;
@@ -8,9 +8,9 @@ use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
 use crate::protocol::Arguments;
 
 impl Arguments {
-    /// Batches of the class folders in `root`, with the cache that `--cache` names: `off` (the
-    /// default) decodes every image in every epoch, `memory` keeps what it decoded, and a
-    /// folder's name adds a file of pixels in there. A cache is full before the first step.
+    /// Batches of the class folders in `root`, with the cache set by `--cache`: `off` (the default)
+    /// decodes every image in every epoch; `memory` keeps decoded images; a folder's name adds a
+    /// file of pixels there. A cache is filled before the first step.
     pub(crate) fn loader(
         &self,
         root: &Path,
@@ -31,7 +31,7 @@ impl Arguments {
         }
         let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
         if cache != "off" {
-            // This epoch's number is none of those that are timed.
+            // The timed epochs have other numbers.
             for batch in loader.epoch(u64::MAX / 2) {
                 batch?;
             }

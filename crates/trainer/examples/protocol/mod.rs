@@ -1,8 +1,7 @@
-//! What the runners of `cargo xtask bench` have in common.
+//! Shared code of the runners of `cargo xtask bench`.
 //!
-//! A runner prints `ready`; then, for each line `run K` on stdin, it takes K steps
-//! and prints the seconds they took; `quit` ends it. A line that names one of the
-//! runner's facts is answered with it.
+//! A runner prints `ready`. For each line `run K` on stdin it takes K steps and prints their
+//! seconds; `quit` ends it. A line with the name of a runner's fact prints the fact.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,7 +13,7 @@ use std::time::Instant;
 pub(crate) struct Arguments(BTreeMap<String, String>);
 
 impl Arguments {
-    /// Reads the command line; only these names may be there.
+    /// Parses the command line; only these names are allowed.
     pub(crate) fn read(known: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut values = BTreeMap::new();
         let mut arguments = std::env::args().skip(1);
@@ -29,7 +28,7 @@ impl Arguments {
         Ok(Self(values))
     }
 
-    /// The value of an option that may be left out.
+    /// The value of an optional argument.
     pub(crate) fn get<T>(&self, name: &str) -> Result<Option<T>, Box<dyn Error>>
     where
         T: FromStr<Err: std::fmt::Display>,

@@ -1,4 +1,4 @@
-//! What the runners of a network have in common besides the protocol.
+//! Shared code of the runners of a network, besides the protocol.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use mobilenet::{Network, Variant};
 use crate::protocol::Arguments;
 
 impl Arguments {
-    /// The network that `--model` names, after `--threads` have been set up for it.
+    /// Builds the network of `--model`, after setting `--threads`.
     pub(crate) fn variant(&self) -> Result<Variant, Box<dyn Error>> {
         if let Some(threads) = self.get("--threads")? {
             rayon::ThreadPoolBuilder::new()
@@ -21,7 +21,7 @@ impl Arguments {
         })
     }
 
-    /// Makes the network compute in `--precision`.
+    /// Sets the network's precision to `--precision`.
     pub(crate) fn set_precision(&self, network: &mut Network) -> Result<(), Box<dyn Error>> {
         let precision = self.get("--precision")?.unwrap_or_default();
         Ok(network.set_precision(precision)?)

@@ -12,8 +12,7 @@ fn scores(accuracy: f64, loss: f64) -> ValidationScores {
     }
 }
 
-/// Policies as a table: patience, then ((accuracy, loss), frozen) of each epoch, and the
-/// epoch it stops after.
+/// Patience, then ((accuracy, loss), frozen) of each epoch, and the epoch at which training stops.
 #[test]
 fn early_stopping_counts_epochs_without_gain_in_a_row() {
     let scored = |scores: &[(f64, f64)]| scores.iter().map(|s| (*s, false)).collect();
@@ -47,7 +46,7 @@ fn early_stopping_counts_epochs_without_gain_in_a_row() {
             None,
         ),
         (Monitor::ValLoss, Some(1), thawed(&[0.5, f64::NAN]), Some(2)),
-        // A lower loss is a gain where the accuracy is equal, a higher one is none.
+        // A lower loss is a gain at equal accuracy; a higher one is none.
         (
             Monitor::ValAccuracy,
             Some(2),
@@ -113,7 +112,7 @@ impl Recording {
         }
     }
 
-    /// Epochs whose files were written, and whose were not.
+    /// The epochs with written files, and those with failed writes.
     fn record(&mut self, epoch: usize, score: f64) -> (Vec<usize>, Vec<usize>) {
         self.take(epoch, &scores(score, 1.0))
     }
@@ -150,7 +149,7 @@ impl Recording {
 }
 
 #[test]
-fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
+fn the_best_stays_and_a_former_best_may_be_moved_away() {
     let mut run = Recording::new(CheckpointPolicy::BestOne);
     run.disk_works(true);
     let mut kept = |epoch, accuracy, loss| {
@@ -162,10 +161,10 @@ fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
     std::fs::rename(first, away).unwrap();
     let second = kept(2, 0.6, 1.0);
     assert!(second.is_file());
-    // One that is still there goes.
+    // An old file that still exists is deleted.
     let third = kept(3, 0.7, 1.0);
     assert!(!second.exists());
-    // Of equal scores the lower loss stays, and of equal losses the later epoch.
+    // At equal scores the lower loss stays, and at equal losses the later epoch.
     assert_eq!(kept(4, 0.7, 1.1), third);
     let fifth = kept(5, 0.7, 0.9);
     assert!(fifth.is_file() && !third.exists());
@@ -175,7 +174,7 @@ fn the_best_stays_and_a_former_best_that_somebody_moved_away_is_not_missed() {
 }
 
 #[test]
-fn what_could_not_be_written_is_written_later() {
+fn failed_writes_are_retried_later() {
     let mut run = Recording::new(CheckpointPolicy::EveryEpoch);
     assert_eq!(run.record(1, 0.5), (vec![], vec![1]));
     assert_eq!(run.record(2, 0.4), (vec![], vec![1, 2]));
@@ -197,7 +196,7 @@ fn the_best_on_disk_goes_when_a_better_one_is_there() {
     run.record(1, 0.5);
     run.disk_works(false);
     assert_eq!(run.record(2, 0.6), (vec![], vec![2]));
-    // Of two that wait the better one is wanted alone; a worse epoch tries again.
+    // Of two waiting epochs only the better one is kept; a worse epoch retries.
     assert_eq!(run.record(3, 0.7), (vec![], vec![3]));
     let kept = run.checkpoints.kept().unwrap().to_owned();
     assert!(kept.ends_with("mobilenet_v3_small_e1_0.50000.safetensors"));
@@ -208,7 +207,7 @@ fn the_best_on_disk_goes_when_a_better_one_is_there() {
 }
 
 #[test]
-fn memory_for_what_waits_is_bounded_and_the_best_stays_in_it() {
+fn memory_for_waiting_files_is_bounded_and_keeps_the_best() {
     let mut run = Recording::new(CheckpointPolicy::EveryEpoch);
     for epoch in 1..=MOST_WAITING + 2 {
         run.record(epoch, 1.0 / epoch as f64);

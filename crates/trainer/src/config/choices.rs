@@ -1,4 +1,4 @@
-//! The closed sets of words a configuration may contain.
+//! The enumerations of a configuration.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,21 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::ValidationScores;
 
-/// Where the images come from.
+/// The source of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataSource {
-    /// MNIST: fetched and unpacked into `data.root` when it is not there yet.
+    /// MNIST: fetched and unpacked into `data.root` if missing.
     Mnist,
     /// Fashion-MNIST, treated likewise.
     FashionMnist,
     /// IDX files that are already in `data.idx_dir`; unpacked into `data.root`.
     Idx,
-    /// `data.root` already holds `train`, `val` and (for a test score) `test`, a folder per class
-    /// in each. Without `val`, a tenth of the training images is held out.
+    /// `data.root` already has `train`, `val` and (for a test score) `test`, each with one folder
+    /// per class. Without `val`, a tenth of the training images is held out.
     Folder,
-    /// `data.root` holds `train.csv`, `val.csv` and (for a test score) `test.csv`, each with the
-    /// columns `path`, `label` and, if wanted, `weight`. Without `val.csv` as with a folder.
+    /// `data.root` has `train.csv`, `val.csv` and (for a test score) `test.csv`, each with the
+    /// columns `path`, `label` and optionally `weight`. Without `val.csv`, a tenth of the training
+    /// images is held out.
     Csv,
 }
 
@@ -41,7 +42,7 @@ impl DataSource {
         }
     }
 
-    /// The public data set behind this source, if it is one.
+    /// The public data set of this source, if it is one.
     pub fn dataset(self) -> Option<DatasetName> {
         match self {
             Self::Mnist => Some(DatasetName::Mnist),
@@ -51,16 +52,16 @@ impl DataSource {
     }
 }
 
-/// How convolutions are padded.
+/// The padding of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaddingChoice {
-    /// As the weights file says that the network starts from; symmetric, if it says nothing.
+    /// The padding in the starting weights' metadata, or else symmetric.
     #[default]
     Auto,
-    /// As in torch.
+    /// torch's padding.
     Symmetric,
-    /// As in TensorFlow.
+    /// TensorFlow's padding.
     Same,
 }
 
@@ -84,7 +85,7 @@ impl From<Padding> for PaddingChoice {
     }
 }
 
-/// The validation figure that decides which epoch was the best.
+/// The validation score that selects the best epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Monitor {
@@ -97,7 +98,7 @@ pub enum Monitor {
 }
 
 impl Monitor {
-    /// The figure, of all that were measured.
+    /// The monitored score among all scores.
     pub fn of(self, scores: &ValidationScores) -> f64 {
         match self {
             Self::ValAccuracy => scores.accuracy,
@@ -106,12 +107,12 @@ impl Monitor {
         }
     }
 
-    /// Whether larger values are better ones.
+    /// Whether larger values are better.
     pub fn higher_is_better(self) -> bool {
         !matches!(self, Self::ValLoss)
     }
 
-    /// Which way a plateau's figure has to move to count as better.
+    /// The direction of improvement, for a plateau schedule.
     pub fn plateau_mode(self) -> PlateauMode {
         match self.higher_is_better() {
             true => PlateauMode::Max,
@@ -119,13 +120,13 @@ impl Monitor {
         }
     }
 
-    /// Whether averaged weights of score `average` are to be preferred to weights of score `own`,
-    /// both measured on so many `images`.
+    /// Whether averaged weights with score `average` are preferred to weights with score `own`,
+    /// both measured on `images` images.
     ///
-    /// Weights as a step leaves them score better and worse from epoch to epoch, so that the best
-    /// of them owes something to luck; an average hardly does. So it is preferred unless the other
-    /// score is better by more than one standard error (the rule of Breiman et al., 1984). A loss
-    /// comes without one: the lower is preferred.
+    /// The scores of single epochs fluctuate, so the best one is partly luck; the score of an
+    /// average hardly is. So the average is preferred unless the other score is better by more than
+    /// one standard error (the rule of Breiman et al., 1984). A loss has no standard error here, so
+    /// the lower one is preferred.
     pub fn prefers_average(self, average: f64, own: f64, images: usize) -> bool {
         let error = match self {
             Self::ValAccuracy | Self::ValMacroF1 => (own * (1.0 - own) / images as f64).sqrt(),
@@ -134,11 +135,11 @@ impl Monitor {
         self.order(own, average + error) != Ordering::Greater
     }
 
-    /// How a `candidate` compares with the `best` so far: by this figure and, where that is equal,
-    /// by the validation loss. `Greater` is better; a figure that is not a number is the worst.
+    /// Compares a `candidate` with the `best` so far: by this score and, if equal, by the
+    /// validation loss. `Greater` is better; NaN is the worst.
     ///
-    /// On a few hundred images accuracies are often equal while the loss still tells which
-    /// epoch is surer of its answers.
+    /// On a few hundred images accuracies are often equal, while the loss still shows which epoch
+    /// is more certain.
     pub fn compare(
         self,
         candidate: &ValidationScores,
@@ -154,7 +155,7 @@ impl Monitor {
             .then_with(|| Self::ValLoss.order(candidate.loss, best.loss))
     }
 
-    /// How one value of this figure compares with another; `Greater` is better.
+    /// Compares two values of this score; `Greater` is better.
     fn order(self, one: f64, other: f64) -> Ordering {
         match one.partial_cmp(&other) {
             Some(order) if self.higher_is_better() => order,
@@ -164,22 +165,22 @@ impl Monitor {
     }
 }
 
-/// Which weights stay on disk.
+/// The weights kept on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointPolicy {
-    /// Only the best; a new best is on disk before the old one is deleted.
+    /// Only the best; a new best is written before the old one is deleted.
     BestOne,
-    /// Each epoch that was the best when it ended.
+    /// Each epoch that was the best at its end.
     BestAll,
     /// Every epoch.
     EveryEpoch,
 }
 
-/// Where the network runs; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
+/// The device of the network; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first accelerator this build supports and finds, else the CPU.
+    /// The first accelerator that this build supports and finds, or else the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -262,7 +263,7 @@ mod tests {
             (Monitor::ValMacroF1, (0.9, 0.5), (0.9, 0.6), Greater),
             (Monitor::ValMacroF1, (nan, 0.5), (0.9, 0.6), Less),
             (Monitor::ValLoss, (0.8, 0.5), (0.9, 0.6), Greater),
-            // The loss is all that counts.
+            // Only the loss counts.
             (Monitor::ValLoss, (0.9, 0.6), (0.8, 0.6), Equal),
             (Monitor::ValLoss, (0.9, nan), (0.8, 0.6), Less),
         ] {
@@ -281,7 +282,7 @@ mod tests {
         for (monitor, average, own, images, expected) in [
             (Monitor::ValAccuracy, 0.98, 0.97, 100, true),
             (Monitor::ValAccuracy, 1.0, 1.0, 100, true),
-            // The standard error is 0.03 of 100 images, and 0.003 of 10,000.
+            // The standard error is 0.03 for 100 images, and 0.003 for 10,000.
             (Monitor::ValAccuracy, 0.88, 0.9, 100, true),
             (Monitor::ValAccuracy, 0.86, 0.9, 100, false),
             (Monitor::ValAccuracy, 0.88, 0.9, 10_000, false),

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// The teacher: weights of any origin and of any model, for the same classes.
+    /// The teacher: any weights file of any model with the same classes.
     pub teacher: PathBuf,
-    /// The softmaxes of teacher and student are taken of their logits over this.
+    /// The softmaxes of teacher and student divide the logits by this.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
-    /// Share of the teacher in the loss, above 0 and at most 1; the rest is the labels'.
+    /// Share of the teacher in the loss, above 0 and at most 1; the labels have the rest.
     #[serde(default = "default_weight")]
     pub weight: f64,
 }
@@ -27,7 +27,7 @@ fn default_weight() -> f64 {
 }
 
 impl DistillationConfig {
-    /// Learning from `teacher`, at temperature 4 and half of the loss.
+    /// Distillation from `teacher` at temperature 4, with half of the loss.
     pub fn new(teacher: impl Into<PathBuf>) -> Self {
         Self {
             teacher: teacher.into(),

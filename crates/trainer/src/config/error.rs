@@ -1,10 +1,10 @@
-//! What can be wrong with a configuration.
+//! Errors of a configuration.
 
-/// Why a configuration cannot be used.
+/// The reason for refusing a configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A key that no section has.
+    /// An unknown key.
     #[error("unknown key `{key}`; {hint}")]
     UnknownKey {
         /// The key with its section.
@@ -12,12 +12,12 @@ pub enum ConfigError {
         /// The nearest valid key, or all of them.
         hint: String,
     },
-    /// Not TOML, or without a key that has no default.
+    /// Invalid TOML, or a missing key without a default.
     #[error("{origin}: {message}")]
     Parse {
         /// The file or layer.
         origin: String,
-        /// What is wrong with it.
+        /// The problem.
         message: String,
     },
     /// A value of another type or out of range, or values that exclude each other.
@@ -27,13 +27,13 @@ pub enum ConfigError {
         key: &'static str,
         /// The value found.
         found: String,
-        /// What would be right.
+        /// The valid values.
         expected: String,
     },
     /// A setting of the optimizer or the schedule is out of range.
     #[error("{}", rule(.0))]
     Rule(optim::Error),
-    /// A setting of what happens to images is out of range.
+    /// A setting of the images is out of range.
     #[error(transparent)]
     Images(mnist_data::Error),
     /// The file cannot be read.
@@ -41,15 +41,15 @@ pub enum ConfigError {
     Read {
         /// The file.
         origin: String,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// One of these, and the layer that it is in.
+    /// One of these errors, with its layer.
     #[error("{origin}: {problem}")]
     Layer {
-        /// The file, "--set" or the like.
+        /// The file, or "--set" and the like.
         origin: String,
-        /// What is wrong there.
+        /// The problem.
         problem: Box<ConfigError>,
     },
 }
@@ -68,7 +68,7 @@ impl ConfigError {
         }
     }
 
-    /// The same with the layer that it is in.
+    /// The same error with its layer.
     pub(super) fn within(self, origin: &str) -> Self {
         Self::Layer {
             origin: origin.to_owned(),
@@ -76,7 +76,7 @@ impl ConfigError {
         }
     }
 
-    /// The same without the layer that it is in.
+    /// The same error without its layer.
     pub(crate) fn without_layer(&self) -> &Self {
         match self {
             Self::Layer { problem, .. } => problem.without_layer(),
@@ -84,7 +84,7 @@ impl ConfigError {
         }
     }
 
-    /// The key that it is about, with its section.
+    /// The key in question, with its section.
     pub fn key(&self) -> Option<String> {
         match self {
             Self::UnknownKey { key, .. } => Some(key.clone()),

@@ -1,4 +1,4 @@
-//! What the list of keys says of a layer of a configuration.
+//! Checks of a configuration layer by the list of keys.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use toml::{Table, Value};
 use super::ConfigError;
 use super::list::{KEYS, MOST};
 
-/// Sections whose keys depend on their `type`. A layer that names a `type`
-/// starts such a section afresh instead of adding to a lower layer's keys.
+/// Sections with keys that depend on their `type`. A layer that sets a `type` resets such a section
+/// instead of adding to a lower layer's keys.
 const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
-/// So many characters of a value are shown at most.
+/// The most characters of a value in a message.
 const SHOWN: usize = 60;
 
 /// Whether the keys of the section `name` depend on its `type`.
@@ -27,39 +27,39 @@ pub struct Key {
     pub path: &'static str,
     /// The `type`s of its section that have it; empty where all have it.
     pub types: &'static [&'static str],
-    /// What its value may be.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What it is for.
+    /// Its purpose.
     pub text: &'static str,
 }
 
-/// What the value of a key may be. [`Display`](fmt::Display) says so in words.
+/// The valid values of a key. [`Display`](fmt::Display) describes them.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `true` or `false`; an operation of `[augment]` may also be a table of its keys.
     Switch,
     /// A whole number from the first to the second.
     Whole(u64, u64),
-    /// A finite number for which the function holds, in words and as a function.
+    /// A finite number that satisfies the condition, as a description and as a function.
     Number(&'static str, fn(f64) -> bool),
     /// Text that is not empty.
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list of so many, or of any number.
+    /// A list of this length, or of any length.
     List(Option<usize>, &'static Kind),
-    /// A table of keys that are in the list themselves.
+    /// A table; its keys are separate entries of the list.
     Section,
     /// A word, or another kind.
     Or(&'static str, &'static Kind),
-    /// Whatever the function accepts; its error says what is expected.
+    /// Any value that the function accepts; its error describes the valid values.
     Read(fn(&Value) -> Result<(), String>),
 }
 
 impl Kind {
-    /// Whether `value` is of this kind; the error says what is expected.
+    /// Whether `value` is of this kind; the error describes the valid values.
     ///
-    /// Nothing is converted, but that a whole number is a number too.
+    /// Nothing is converted, except whole numbers to numbers.
     fn accepts(self, value: &Value) -> Result<(), String> {
         let fits = match (self, value) {
             (Self::Read(read), value) => return read(value),
@@ -102,7 +102,7 @@ impl fmt::Display for Kind {
             Self::List(None, kind) => write!(f, "a list, each {kind}"),
             Self::Section => f.write_str("a table of its keys"),
             Self::Or(word, kind) => write!(f, "{kind}, or \"{word}\""),
-            // Its answer to a value that nothing accepts.
+            // Its error for an invalid value.
             Self::Read(read) => {
                 f.write_str(&read(&Value::Boolean(false)).err().unwrap_or_default())
             }
@@ -110,9 +110,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Whether a word is one of a type's; the error lists them.
+/// Whether a word is a member of an enumeration; the error lists the members.
 pub(super) fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
-    // Of the empty word, which none has, the error lists the words.
+    // No member is the empty word, so its error lists all members.
     let text = value.as_str().unwrap_or_default().to_owned();
     T::deserialize(Value::String(text))
         .map(drop)
@@ -123,15 +123,15 @@ pub(super) fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
         })
 }
 
-/// Refuses a key that no section has, and a value that its key cannot have.
+/// Refuses an unknown key, and an invalid value.
 ///
-/// `layer` is one layer of a configuration, and may leave out any key; `below` is what the layers
-/// below it come to, which may say what `type` its sections have.
+/// `layer` is one layer of a configuration, and may lack any key; `below` is the merge of the lower
+/// layers, which may set the `type` of its sections.
 pub(super) fn check(layer: &Table, below: &Table) -> Result<(), ConfigError> {
     check_section(layer, "", None, below)
 }
 
-/// The same of the section at `path`, which may have a `type`.
+/// The same for the section at `path`, which may have a `type`.
 fn check_section(
     section: &Table,
     path: &str,
@@ -141,7 +141,7 @@ fn check_section(
     // A wrong type would make the other keys look wrong.
     let first = section.iter().filter(|(name, _)| *name == "type");
     for (name, value) in first.chain(section) {
-        // In quotes, a name may have dots in it.
+        // A quoted name may contain dots.
         if name.contains('.') {
             return Err(unknown(&join(path, &format!("{name:?}")), path, of));
         }
@@ -171,7 +171,7 @@ fn check_section(
     Ok(())
 }
 
-/// The `type` of a section, which the layer names or a lower one.
+/// The `type` of a section, from the layer or a lower one.
 fn type_of<'a>(section: &'a Table, below: Option<&'a Value>) -> Option<&'a str> {
     let named = section.get("type");
     named.or_else(|| below?.get("type"))?.as_str()
@@ -185,7 +185,7 @@ fn is_of(key: &Key, of: Option<&str>) -> bool {
     key.types.is_empty() || of.is_none_or(|of| key.types.contains(&of))
 }
 
-/// The path, if other keys lie below it.
+/// The path, if it has sub-keys.
 fn section_path(path: &str) -> Option<&'static str> {
     KEYS.iter().find_map(|key| {
         let rest = key.path.strip_prefix(path)?;
@@ -201,7 +201,7 @@ fn invalid(key: &'static str, value: &Value, expected: String) -> ConfigError {
     }
 }
 
-/// The beginning of a text that may be long.
+/// The beginning of a possibly long text.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -217,7 +217,7 @@ fn unknown(full: &str, path: &str, of: Option<&str>) -> ConfigError {
     let close = (name.chars().count() / 3).max(1);
     let nearest = near
         .chain(all)
-        // Every name of thousands of characters is as far from all others as it is long.
+        // A name of thousands of characters cannot be similar to any key.
         .filter(|candidate| last(candidate).len().abs_diff(name.len()) <= close)
         .map(|candidate| {
             (
@@ -241,7 +241,7 @@ fn unknown(full: &str, path: &str, of: Option<&str>) -> ConfigError {
     }
 }
 
-/// What may stand in a section, once each.
+/// The valid keys of a section, once each.
 fn names(path: &str, of: Option<&str>) -> Vec<&'static str> {
     let mut names = Vec::new();
     for key in KEYS.iter().filter(|key| is_of(key, of)) {
@@ -311,7 +311,7 @@ mod tests {
         assert!(RunConfig::from_toml(sgd, "a.toml").is_ok());
         let message = hint("[optimizer]\ntype = \"adam\"\nmomentum = 0.9\n");
         assert!(message.contains("`optimizer.momentum`"), "{message}");
-        // The type stands in a lower layer, or in none.
+        // The type is in a lower layer, or in none.
         let momentum = "[optimizer]\nmomentum = 0.9\n".parse().unwrap();
         assert!(check(&momentum, &Table::new()).is_ok());
         assert!(check(&momentum, &sgd.parse().unwrap()).is_ok());

@@ -1,4 +1,4 @@
-//! The one road to a configuration: layers of TOML, each checked by itself, then merged.
+//! Layers of TOML, each checked by itself, then merged into a configuration.
 
 #[cfg(test)]
 mod tests;
@@ -11,13 +11,13 @@ use toml::{Table, Value};
 use super::keys::{check, is_tagged_section, shortened};
 use super::{ConfigError, RunConfig};
 
-/// The most bytes that a configuration file may have.
+/// The longest configuration file, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The deepest that keys lie in each other, and then some.
+/// A limit beyond the deepest nesting of keys.
 const MAX_DEPTH: usize = 8;
 
-/// Some keys with their values, and where they come from.
+/// Some keys with their values and origin.
 ///
 /// ```
 /// use trainer::RunConfig;
@@ -40,7 +40,8 @@ impl Layer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], naming `origin`, if the text is no TOML or longer than [`MAX_FILE_BYTES`].
+    /// [`ConfigError`], naming `origin`, if the text is not valid TOML or longer than
+    /// [`MAX_FILE_BYTES`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
         if text.len() as u64 > MAX_FILE_BYTES {
             let problem = format!("{} bytes; expected at most {MAX_FILE_BYTES}", text.len());
@@ -66,14 +67,14 @@ impl Layer {
         }
     }
 
-    /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A value that
-    /// is TOML is what it says there, any other is a string. Of a key that comes twice, the later
+    /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A text that
+    /// is valid TOML gives its value; any other text is a string. If a key comes twice, the later
     /// value counts.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], naming `origin` and the key, for what is no dotted path, and for a table
-    /// of which both the whole and a part are given.
+    /// [`ConfigError`], naming `origin` and the key, for an invalid dotted path, and for a table
+    /// given both as a whole and in part.
     pub fn from_assignments<'a>(
         assignments: impl IntoIterator<Item = (&'a str, &'a str)>,
         origin: &str,
@@ -104,8 +105,9 @@ impl Layer {
         table
     }
 
-    /// Whether the layer says something of the key at `path`.
-    fn has(&self, path: &str) -> bool {
+    /// Whether the layer sets the key at `path`.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
         let mut table = &self.table;
         for name in path.split('.') {
             match table.get(name) {
@@ -118,10 +120,10 @@ impl Layer {
 }
 
 impl RunConfig {
-    /// The defaults under these layers, each of which covers those before it.
+    /// The defaults overridden by these layers, each of which overrides those before it.
     ///
-    /// Keys that no layer has keep their default. `[optimizer]`, `[schedule]` and `[loss]` start
-    /// afresh in a layer that gives their `type`.
+    /// Keys missing from all layers keep their default. A layer that sets the `type` of
+    /// `[optimizer]`, `[schedule]` or `[loss]` resets that section.
     ///
     /// # Errors
     ///
@@ -129,7 +131,7 @@ impl RunConfig {
     pub fn from_layers(layers: &[Layer]) -> Result<Self, ConfigError> {
         let defaults = Table::try_from(Self::default());
         let mut merged = defaults.map_err(|e| ConfigError::parse("the defaults", &e))?;
-        // A layer may lack a key that has no default and a later one gives.
+        // A key without a default may be missing from one layer and set by a later one.
         let mut typed = Ok(Self::default());
         for layer in layers {
             let origin = &layer.origin;
@@ -168,7 +170,7 @@ impl RunConfig {
     }
 }
 
-/// Puts `upper` on top of `lower`. A section that `starts_afresh` does so where it has a `type`.
+/// Merges `upper` into `lower`. A section that `starts_afresh` is reset if `upper` sets its `type`.
 fn merge(lower: &mut Table, upper: Table, starts_afresh: fn(&str) -> bool) {
     for (name, value) in upper {
         match (lower.get_mut(&name), value) {
@@ -184,7 +186,7 @@ fn merge(lower: &mut Table, upper: Table, starts_afresh: fn(&str) -> bool) {
     }
 }
 
-/// The same problem with the uppermost layer that says something of its key.
+/// The same problem, attributed to the uppermost layer that sets its key.
 fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     let key = problem.key().unwrap_or_default();
     let ends = key.match_indices('.').map(|(end, _)| end);
@@ -200,14 +202,14 @@ fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     }
 }
 
-/// Puts a value where a dotted path says.
+/// Sets the value at a dotted path.
 fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str> {
     let plain = |name: &str| {
         let mut characters = name.chars();
         !name.is_empty() && characters.all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     if !key.split('.').all(plain) || key.split('.').count() > MAX_DEPTH {
-        return Err("is no key; expected names joined by dots, such as train.epochs");
+        return Err("is not a key; expected names joined by dots, such as train.epochs");
     }
     let twice = Err("is set as a whole and in part; set the one or the other");
     let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
@@ -230,20 +232,18 @@ fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str
     Ok(())
 }
 
-/// What keeps checked values from being a configuration: a key that has no default.
+/// The remaining reason why checked values form no configuration: a missing key without a default.
 fn untyped(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
     let missing = text.strip_prefix("missing field `").and_then(|rest| {
         let (name, section) = rest.strip_suffix('`')?.split_once("`\nin `")?;
-        Some(format!(
-            "`{section}.{name}` is missing, which has no default"
-        ))
+        Some(format!("`{section}.{name}` is missing and has no default"))
     });
     missing.unwrap_or_else(|| text.replace('\n', " "))
 }
 
-/// What is wrong with a text that is no TOML, and where.
+/// The error of invalid TOML, with its position.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));

@@ -9,6 +9,7 @@ mod list;
 #[cfg(test)]
 mod odd_values;
 mod optional;
+mod split;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -37,6 +38,7 @@ pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
 pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
+pub use split::SplitConfig;
 pub use validate::check_batch;
 
 pub use crate::loss::{
@@ -46,11 +48,10 @@ pub use crate::loss::{
 use crate::device::cpu_threads;
 use crate::disk_cache;
 
-/// Everything a run is made from.
+/// All settings of a run.
 ///
-/// The default is the recipe of `configs/mnist.toml`. A config that came from
-/// outside goes through [`RunConfig::validate`] once; after that nothing
-/// downstream interprets a string again.
+/// The default is the recipe of `configs/mnist.toml`. A configuration from outside passes
+/// [`RunConfig::validate`] once; later code interprets no strings.
 ///
 /// ```
 /// let config = trainer::RunConfig::from_toml("[train]\nepochs = 3\n", "my.toml")?;
@@ -62,13 +63,13 @@ use crate::disk_cache;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// The linear ramp in front of the schedule.
+    /// The linear ramp before the schedule.
     #[serde(with = "optional::none")]
     pub warmup: Option<Warmup>,
     /// A moving average of the weights, which is validated and saved beside them.
     #[serde(with = "optional::none")]
     pub ema: Option<EmaConfig>,
-    /// A trained network that this one learns from besides the labels.
+    /// A trained network that supplies targets besides the labels.
     #[serde(with = "optional::none")]
     pub distillation: Option<DistillationConfig>,
     /// The images.
@@ -77,11 +78,11 @@ pub struct RunConfig {
     pub model: NetworkConfig,
     /// The loop.
     pub train: TrainConfig,
-    /// What is minimised.
+    /// The training loss.
     pub loss: LossConfig,
     /// Random changes of the training images.
     pub augment: AugmentConfig,
-    /// Training images mixed with one another.
+    /// Mixtures of training images.
     pub mix: MixConfig,
     /// The update rule.
     pub optimizer: OptimizerConfig,
@@ -89,30 +90,42 @@ pub struct RunConfig {
     pub schedule: LrScheduleConfig,
 }
 
-/// `[data]`: which images, and how they are fed.
+/// `[data]`: the images and their loading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Where the images come from.
+    /// The source of the images.
     pub source: DataSource,
-    /// Folder that holds (or will hold) `train`, `val` and `test`, or `train.csv` and so on;
-    /// auto: `data/<source>`.
+    /// Folder with (after unpacking) `train`, `val` and `test`, or `train.csv` and so on; auto:
+    /// `data/<source>`.
     #[serde(with = "optional::auto")]
     pub root: Option<PathBuf>,
     /// Folder of the IDX files; auto: `<root>/idx`.
     #[serde(with = "optional::auto")]
     pub idx_dir: Option<PathBuf>,
-    /// File of class names, one a line, in the order of their labels; none: the names that the
-    /// training images have, sorted.
+    /// The training split, if it has no usual name in `root`: a folder with one sub-folder per class, or a CSV
+    /// file.
+    #[serde(with = "optional::auto")]
+    pub train: Option<PathBuf>,
+    /// The validation split, likewise.
+    #[serde(with = "optional::auto")]
+    pub val: Option<PathBuf>,
+    /// The test split, likewise.
+    #[serde(with = "optional::auto")]
+    pub test: Option<PathBuf>,
+    /// How class folders without split folders above them are divided.
+    pub split: SplitConfig,
+    /// File with one class name per line, in label order; none: the sorted class names of the
+    /// training images.
     #[serde(with = "optional::none")]
     pub class_names: Option<PathBuf>,
-    /// Which training images become the validation split when IDX files are unpacked.
+    /// The training images that become the validation split when IDX files are unpacked.
     pub validation: Validation,
-    /// How much single training images count in the loss.
+    /// Weights of single training images in the loss.
     pub sample_weights: WeightsConfig,
     /// Images are resized to this many pixels on each side.
     pub image_size: usize,
-    /// Train on this many images only, drawn once by the seed.
+    /// Train on only this many images, drawn once by the seed.
     #[serde(with = "optional::none")]
     pub limit: Option<usize>,
     /// Images per step.
@@ -122,18 +135,19 @@ pub struct DataConfig {
     pub workers: Option<usize>,
     /// Batches decoded ahead of training.
     pub prefetch: usize,
-    /// Memory for decoded images, in MiB, so that later epochs do not decode again.
+    /// Memory for decoded images, in MiB, so that later epochs skip decoding.
     pub cache_mb: usize,
-    /// Disk for decoded images, in MiB, so that later runs do not decode again; 0 for none.
+    /// Disk for decoded images, in MiB, so that later runs skip decoding; 0 for none.
     pub disk_cache_mb: u64,
-    /// What to do with a file that is no image.
+    /// Treatment of files that are not images.
     pub on_bad_image: BadImage,
-    /// The share of a split's images that may be left out, by `on_bad_image = "skip"`, before that is
-    /// an error. One image of a split always may, unless this is 0; no class may lose all its images.
+    /// The largest share of a split's images that `on_bad_image = "skip"` may leave out; more are an
+    /// error. One image per split may always be left out, unless this is 0; no class may lose all its
+    /// images.
     pub bad_image_limit: f64,
-    /// How the pixels of images are computed.
+    /// The decoding of JPEG pixels.
     pub decode: Decoding,
-    /// What to do with an image that lacks data at its end.
+    /// Treatment of images that lack data at their end.
     pub truncated_images: TruncatedImages,
     /// Mean and standard deviation per channel of pixels scaled to 0..1.
     pub normalisation: Normalisation,
@@ -143,9 +157,9 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// Which network: a MobileNet, or a backbone of the zoo, which stays frozen.
+    /// The network: a MobileNet, or a backbone of the zoo, which stays frozen.
     pub name: ModelName,
-    /// Number of classes; auto: as many as the training split has folders.
+    /// Number of classes; auto: the number in the training split.
     #[serde(with = "optional::auto")]
     pub classes: Option<usize>,
     /// Width multiplier of every layer.
@@ -155,21 +169,20 @@ pub struct NetworkConfig {
     /// Dropout probability in the classifier.
     pub dropout: f64,
     /// Weights to start from: safetensors or PyTorch's, under any names that
-    /// [`Source`](mobilenet::weights::Source) recognises, or those of a
-    /// backbone of the zoo under torchvision's or timm's names.
+    /// [`Source`](mobilenet::weights::Source) recognises. For a backbone of the zoo: its weights
+    /// under torchvision's or timm's names.
     #[serde(with = "optional::none")]
     pub pretrained: Option<PathBuf>,
     /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
-    ///
-    /// From scratch each epoch begins the statistics anew, and its first batches count equally
-    /// until this share is larger: else a short run would validate on statistics of weights that
-    /// are long gone. Those of pretrained weights are good from the start and are kept.
+    /// From scratch each epoch restarts the statistics, and its first batches count equally until
+    /// this share is larger. Otherwise a short run would validate with statistics of outdated
+    /// weights. Statistics of pretrained weights are good from the start and are kept.
     #[serde(with = "optional::auto")]
     pub batch_norm_momentum: Option<f64>,
-    /// Added to variances; auto: as the network that `pretrained` is of has it.
+    /// Added to variances; auto: the value of the network in `pretrained`.
     #[serde(with = "optional::auto")]
     pub batch_norm_epsilon: Option<f64>,
-    /// How convolutions are padded.
+    /// The padding of convolutions.
     pub padding: PaddingChoice,
     /// Stride of the first convolution: 2 as published, 1 to keep resolution on small images.
     pub stem_stride: usize,
@@ -181,48 +194,47 @@ pub struct NetworkConfig {
 pub struct TrainConfig {
     /// Passes over the training split.
     pub epochs: usize,
-    /// The learning rate the schedule starts from, or peaks at.
+    /// The learning rate at the schedule's start, or at its peak.
     pub learning_rate: f64,
     /// Seed of initialisation, shuffling and dropout.
     pub seed: u64,
-    /// Where to run.
+    /// The device.
     pub device: DeviceChoice,
-    /// Numbers that matrix products multiply; in f16 with dynamic loss scaling.
+    /// The number format of matrix products; f16 uses dynamic loss scaling.
     pub precision: Precision,
     /// CPU threads; auto: one for each physical core.
     #[serde(with = "optional::auto")]
     pub threads: Option<NonZeroUsize>,
     /// Epochs in which only the head learns.
     pub freeze_epochs: usize,
-    /// Compute each image's features once, not once an epoch, while the backbone is frozen. They
-    /// are kept in memory, of at most `data.cache_mb`, and on disk where `data.disk_cache_mb` is
-    /// above 0.
+    /// Compute each image's features once, not once per epoch, while the backbone is frozen. They
+    /// are kept in memory, up to `data.cache_mb`, and on disk if `data.disk_cache_mb` is above 0.
     pub cache_features: bool,
-    /// Stop after this many epochs without gain. An equal figure with a lower validation loss is
-    /// a gain.
+    /// Stop after this many epochs without gain. An equal score with a lower validation loss is a
+    /// gain.
     #[serde(with = "optional::none")]
     pub patience: Option<usize>,
-    /// The figure that says which epoch is best. Of equal figures the lower validation loss is
-    /// better, and of equal losses the later epoch.
+    /// The score that selects the best epoch. Ties go to the lower validation loss, then to the
+    /// later epoch.
     pub monitor: Monitor,
-    /// Which weights stay on disk.
+    /// The weights kept on disk.
     pub checkpoints: CheckpointPolicy,
-    /// Leave out an epoch's last batch when it is not full.
+    /// Leave out an epoch's last batch if it is not full.
     pub drop_last: bool,
-    /// Batches whose gradients make one optimizer step together, as if they were one batch
-    /// (of which batch normalisation sees a part at a time).
+    /// Batches whose gradients form one optimizer step, like a single larger batch (but batch
+    /// normalisation sees each separately).
     pub accumulate_batches: usize,
     /// Gradients are scaled down to this norm.
     #[serde(with = "optional::none")]
     pub clip_gradient_norm: Option<f64>,
-    /// Each gradient is clamped to plus and minus this, before the norm is.
+    /// Each gradient is clamped to plus and minus this, before the norm is clipped.
     #[serde(with = "optional::none")]
     pub clip_gradient_value: Option<f64>,
     /// The backbone's learning rate, as a share of the head's.
     pub backbone_learning_rate: f64,
-    /// Each block's learning rate, as a share of that of the block behind it.
+    /// Each block's learning rate, as a share of the next block's.
     pub layer_decay: f64,
-    /// Whether the optimizer's weight decay also holds for biases and normalisations.
+    /// Whether the optimizer's weight decay applies to biases and normalisations.
     pub decay_norm_and_bias: bool,
 }
 
@@ -247,10 +259,10 @@ impl Default for RunConfig {
     }
 }
 
-/// The share of a split's images that may be left out unless a configuration or an argument says otherwise.
+/// The default for the share of a split's images that may be left out.
 pub const BAD_IMAGE_LIMIT: f64 = 0.05;
 
-/// MNIST's own figures.
+/// MNIST's mean and standard deviation.
 const MNIST: Normalisation = Normalisation {
     mean: [0.1307; 3],
     std: [0.3081; 3],
@@ -262,6 +274,10 @@ impl Default for DataConfig {
             source: DataSource::Mnist,
             root: None,
             idx_dir: None,
+            train: None,
+            val: None,
+            test: None,
+            split: SplitConfig::default(),
             class_names: None,
             validation: Validation::default(),
             sample_weights: WeightsConfig::default(),
@@ -324,11 +340,14 @@ impl Default for TrainConfig {
 }
 
 impl DataConfig {
-    /// Folder that holds `train`, `val` and `test`.
+    /// Folder with `train`, `val` and `test`.
     pub fn root(&self) -> PathBuf {
+        let beside_train = || Some(self.train.as_deref()?.parent()?.to_owned());
+        let default = || Path::new("data").join(self.source.name());
         self.root
             .clone()
-            .unwrap_or_else(|| Path::new("data").join(self.source.name()))
+            .or_else(beside_train)
+            .unwrap_or_else(default)
     }
 
     /// Folder of the IDX files.
@@ -338,7 +357,16 @@ impl DataConfig {
             .unwrap_or_else(|| self.root().join("idx"))
     }
 
-    /// How images are decoded.
+    /// The folder of the splits: `root`, or the folder of a CSV file that is `root`.
+    pub fn folder(&self) -> PathBuf {
+        let root = self.root();
+        match root.is_file() {
+            true => root.parent().unwrap_or(Path::new("")).to_owned(),
+            false => root,
+        }
+    }
+
+    /// The decoding options.
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             decoding: self.decode,
@@ -346,11 +374,11 @@ impl DataConfig {
         }
     }
 
-    /// Where the decoded images of a split are kept on disk: a file of its own for every
-    /// image size and way of decoding, in a folder that is hidden from the listing of images.
+    /// The cache file for a split's decoded images: a separate file per image size and decoding
+    /// option, in a hidden folder.
     pub fn disk_cache(&self, split: &str, image_size: usize) -> Option<DiskCache> {
         (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.root(), split, image_size, self.decode),
+            path: disk_cache::path(&self.folder(), split, image_size, self.decode),
             max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
             read_only: false,
         })
@@ -365,7 +393,7 @@ impl TrainConfig {
 }
 
 impl RunConfig {
-    /// What the model for `classes` classes is made from.
+    /// The description of the model for `classes` classes.
     pub fn model(&self, classes: usize) -> ModelDescription {
         match self.model.name {
             ModelName::MobileNet(variant) => self.mobilenet(variant, classes).into(),
@@ -397,15 +425,14 @@ impl RunConfig {
         model
     }
 
-    /// The learning rate over time; a plateau watches for what the monitored figure does when it
-    /// improves.
+    /// The learning rate over time; a plateau schedule follows the monitored score's direction.
     pub fn schedule(&self) -> LrScheduleConfig {
         let mut schedule = self.schedule.clone();
         schedule.resolve_mode(self.train.monitor.plateau_mode());
         schedule
     }
 
-    /// What the configuration says of the file of `model.pretrained`.
+    /// Overrides for the file of `model.pretrained`.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             padding: self.model.padding.chosen(),
@@ -414,17 +441,18 @@ impl RunConfig {
         }
     }
 
-    /// Decoding threads.
+    /// The number of decoding threads.
     ///
-    /// By default no more than keep any training on a CPU busy: each holds up to two batches.
+    /// The default is limited to the most that keep CPU training busy: each holds up to two
+    /// batches.
     pub fn workers(&self) -> usize {
         let auto = || self.train.threads().min(8);
         self.data.workers.unwrap_or_else(auto)
     }
 
-    /// The same configuration with what `"auto"` stands for filled in, as a run records it.
+    /// The same configuration with every `"auto"` replaced by its value, as a run records it.
     ///
-    /// `model` is the network as it was built.
+    /// `model` is the network as built.
     pub fn resolved(&self, model: &ModelDescription) -> Self {
         let mut resolved = self.clone();
         resolved.data.root = Some(self.data.root());

@@ -1,4 +1,5 @@
-//! Every key with values of every kind: each is refused with its key and layer, or taken as it is.
+//! Every key with values of every kind: each is refused with its key and layer, or accepted
+//! unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use super::keys::{Key, Kind};
 use super::list::KEYS;
 use super::{DistillationConfig, LossConfig, RunConfig};
 
-/// As they stand in a file.
+/// As written in a file.
 const VALUES: [&str; 25] = [
     "0",
     "1",
@@ -39,7 +40,7 @@ const VALUES: [&str; 25] = [
     "{ odd = 1 }",
 ];
 
-/// A layer that sets a key, in the section of the type that has it.
+/// A layer that sets a key, with the section's matching type.
 fn layer(key: &Key, value: &str) -> String {
     let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
     let of = key.types.first().map(|of| format!("type = \"{of}\"\n"));
@@ -69,7 +70,7 @@ fn at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     table.get(name)
 }
 
-/// Whether they are the same, but that a whole number is a number too and some are kept in f32.
+/// Whether both are equal, allowing whole numbers as numbers and f32 rounding.
 fn same(given: &Value, taken: &Value) -> bool {
     match (given, taken) {
         (Value::Array(given), Value::Array(taken)) => {
@@ -94,7 +95,7 @@ fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
                 Err(error) => {
                     refused += 1;
                     let message = error.to_string();
-                    // What a table says is told of by its own key.
+                    // Errors inside a table name the inner key.
                     let named = message.contains(&format!("`{}`", key.path))
                         || message.contains(&format!("{}: ", key.path))
                         || (given.is_table() && message.contains(&format!("`{}.odd`", key.path)));
@@ -109,7 +110,8 @@ fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
                     let table = Table::try_from(&config).unwrap();
                     let found = at(&table, key.path);
                     let is_same = match (key.kind, &given, found) {
-                        // Switched on, an operation has its settings; off, it is as in the preset.
+                        // If switched on, an operation has its settings; if off, those of the
+                        // preset.
                         (Kind::Switch, Value::Boolean(true), Some(Value::Table(_))) => true,
                         (Kind::Switch, Value::Boolean(false), None) => true,
                         (_, given, Some(found)) => same(given, found),
@@ -159,10 +161,7 @@ fn nothing_is_converted() {
         ("\"train.epochs\" = 1", "did you mean `train.epochs`?"),
         ("train.\"#epochs\" = 1", "unknown key `train.#epochs`"),
         ("train = 3", "`train` is 3; expected a table"),
-        (
-            "data = { train = { epochs = 1 } }",
-            "unknown key `data.train`",
-        ),
+        ("data = { loss = { gamma = 1 } }", "unknown key `data.loss`"),
         (
             "optimizer.type = \"adamm\"",
             "`optimizer.type` is \"adamm\"; expected one of adam, adamw",
@@ -225,7 +224,7 @@ fn nothing_is_converted() {
     );
 }
 
-/// Every key there is, with those of a `type`, as the structs have them.
+/// Every key of the structs, including those of each `type`.
 fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
     let mut keys = BTreeMap::new();
     let mut config = RunConfig {

@@ -1,8 +1,7 @@
 //! Optional settings in a format without a null.
 //!
-//! TOML has no null, and a higher layer must be able to switch a setting off
-//! that a lower one switched on. An absent value is therefore written as a
-//! word: `limit = "none"`, `threads = "auto"`.
+//! TOML has no null, but a higher layer must be able to switch off a setting of a lower one. So an
+//! absent value is written as a word: `limit = "none"`, `threads = "auto"`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! optional_as_word {
     ($module:ident) => {
-        /// An `Option` whose `None` is written as the word of the module's name.
+        /// Serialises an `Option` with `None` as the module's name.
         pub(crate) mod $module {
             use super::*;
 
@@ -41,7 +40,7 @@ macro_rules! optional_as_word {
 optional_as_word!(none);
 optional_as_word!(auto);
 
-/// Takes the word for `None`, and all else for a `T`, whose errors stay as they are.
+/// Reads the word as `None`, and anything else as a `T` with its own errors.
 struct WordOr<T>(&'static str, PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for WordOr<T> {

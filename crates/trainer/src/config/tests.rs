@@ -1,10 +1,10 @@
-//! What a configuration is refused for, as tables.
+//! Refused configurations.
 
 use std::path::Path;
 
 use super::{ClassWeights, ConfigError, RunConfig};
 
-/// Policies as a table: a line of TOML and what the error must say.
+/// A line of TOML and the expected error.
 #[test]
 fn values_out_of_range_are_named() {
     for (text, key, expected) in [
@@ -248,7 +248,7 @@ fn words_stand_for_absent_values() {
     assert_eq!(config.data.limit, Some(640));
     assert_eq!(config.loss.class_weights().1, &ClassWeights::Balanced);
     assert_eq!(config.warmup, Some(optim::Warmup::epochs(0.5)));
-    // torchvision's momentum once somebody else's statistics are the start.
+    // torchvision's momentum for pretrained weights.
     assert_eq!(momentum(&config), 0.01);
     let text = "data.limit = \"none\"\nmodel.pretrained = \"none\"\nwarmup = \"none\"";
     assert_eq!(
@@ -259,7 +259,7 @@ fn words_stand_for_absent_values() {
 }
 
 #[test]
-fn a_plateau_watches_for_what_the_monitored_figure_does() {
+fn a_plateau_follows_the_monitored_score() {
     for (monitor, mode) in [
         ("val_loss", optim::PlateauMode::Min),
         ("val_accuracy", optim::PlateauMode::Max),

@@ -1,4 +1,4 @@
-//! What a configuration must satisfy before anything is built from it.
+//! Checks of a configuration before anything is built from it.
 
 use optim::{EmaConfig, LrScheduleConfig, PlateauMode};
 use toml::Table;
@@ -23,14 +23,14 @@ pub(super) fn require(
     })
 }
 
-/// The most bytes that the images of a batch may take.
+/// The most bytes for the images of a batch.
 const MAX_BATCH_BYTES: usize = 4 << 30;
 
-/// Refuses a batch of images, of so many pixels a side, that takes more memory than 4 GiB.
+/// Refuses a batch of images, with this many pixels a side, that takes more than 4 GiB.
 ///
 /// # Errors
 ///
-/// [`ConfigError::Invalid`] for `data.batch_size`, with the most that fit.
+/// [`ConfigError::Invalid`] for `data.batch_size`, with the largest valid size.
 pub fn check_batch(batch_size: usize, image_size: usize) -> Result<(), ConfigError> {
     let image = image_size.saturating_mul(image_size).saturating_mul(3);
     let most = MAX_BATCH_BYTES / image.max(1);
@@ -43,11 +43,11 @@ pub fn check_batch(batch_size: usize, image_size: usize) -> Result<(), ConfigErr
 }
 
 impl RunConfig {
-    /// Checks every range and combination that can be checked before the images are seen.
+    /// Checks every range and combination that does not depend on the images.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] for the first key that is wrong.
+    /// [`ConfigError::Invalid`] for the first invalid key.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let table = Table::try_from(self);
         let table = table.map_err(|error| ConfigError::parse("the configuration", &error))?;
@@ -60,14 +60,15 @@ impl RunConfig {
 
     fn validate_data(&self) -> Result<(), ConfigError> {
         let data = &self.data;
+        let set = data.root.is_some() || data.train.is_some();
         require(
-            data.source != DataSource::Folder || data.root.is_some(),
+            data.source != DataSource::Folder || set,
             "data.root",
             "auto",
-            "the folder that holds train, val and test, because data.source is \"folder\"",
+            "the folder that holds train, val and test or the class folders, because data.source is \"folder\"",
         )?;
         require(
-            data.source != DataSource::Csv || data.root.is_some(),
+            data.source != DataSource::Csv || set,
             "data.root",
             "auto",
             "the folder that holds train.csv, val.csv and test.csv, because data.source is \"csv\"",
@@ -78,6 +79,25 @@ impl RunConfig {
             "data.class_names",
             data.class_names.as_deref(),
             "\"none\", because only data.source \"folder\" and \"csv\" take names from a file",
+        )?;
+        for (key, path) in [
+            ("data.train", &data.train),
+            ("data.val", &data.val),
+            ("data.test", &data.test),
+        ] {
+            require(
+                files || path.is_none(),
+                key,
+                path.as_deref(),
+                "\"auto\", because only data.source \"folder\" and \"csv\" take splits from elsewhere",
+            )?;
+        }
+        let held_out = data.split.val + data.split.test;
+        require(
+            held_out < 1.0,
+            "data.split.test",
+            data.split.test,
+            "a share that together with data.split.val is below 1, so that images are left to train on",
         )?;
         require(
             data.source != DataSource::Idx || data.idx_dir.is_some(),
@@ -92,7 +112,7 @@ impl RunConfig {
             "data.limit",
             data.limit.unwrap_or_default(),
             format!(
-                "at least data.batch_size ({}), because train.drop_last leaves out a batch that is not full",
+                "at least data.batch_size ({}), because train.drop_last leaves out partial batches",
                 data.batch_size
             ),
         )
@@ -126,7 +146,7 @@ impl RunConfig {
             )?;
         }
         if let LrScheduleConfig::Plateau(plateau) = &self.schedule {
-            // The schedule watches the monitored figure, so both must improve in the same direction.
+            // The schedule watches the monitored score, so both must improve in the same direction.
             let monitor = self.train.monitor;
             let mode = monitor.plateau_mode();
             let (word, expected) = match mode {

@@ -1,4 +1,4 @@
-//! What a configuration with a backbone of the zoo must satisfy besides.
+//! Additional checks for a backbone of the zoo.
 
 use mobilenet::weights::Normalisation;
 use mobilenet::zoo::Backbone;
@@ -7,13 +7,13 @@ use mobilenet::{HeadKind, ModelName, Precision};
 use super::validate::require;
 use super::{ConfigError, MNIST, RunConfig};
 
-/// Smaller images leave nothing of themselves after five halvings.
+/// Smaller images vanish after five halvings.
 const LEAST_SIDE: usize = 64;
 
 impl RunConfig {
-    /// Checks what makes no sense with a frozen backbone. Its published weights expect other
-    /// images than MNIST's, for which the defaults are: those are refused, all else is taken
-    /// as meant.
+    /// Refuses settings that make no sense with a frozen backbone. Its published weights expect
+    /// other images than MNIST's. So the defaults for MNIST are refused, and all other values are
+    /// accepted.
     pub(super) fn validate_zoo(&self) -> Result<(), ConfigError> {
         let ModelName::Zoo(backbone) = self.model.name else {
             return Ok(());
@@ -29,7 +29,7 @@ impl RunConfig {
             model.pretrained.is_some(),
             "model.pretrained",
             "none",
-            format!("a file with the weights of {backbone}, whose backbone does not train"),
+            format!("a file with the weights of {backbone}, since its backbone stays frozen"),
         )?;
         require(
             model.head == HeadKind::Linear,
@@ -47,13 +47,13 @@ impl RunConfig {
             model.stem_stride == 2,
             "model.stem_stride",
             model.stem_stride,
-            format!("2, because the stem of {backbone} is as it was published"),
+            format!("2, the published stride of {backbone}"),
         )?;
         require(
             model.batch_norm_momentum.is_none(),
             "model.batch_norm_momentum",
             model.batch_norm_momentum,
-            format!("\"auto\", because the statistics of {backbone} stand still"),
+            format!("\"auto\", because the statistics of {backbone} are frozen"),
         )?;
         require(
             train.freeze_epochs == 0,
@@ -65,7 +65,7 @@ impl RunConfig {
             train.precision == Precision::F32,
             "train.precision",
             train.precision.to_string(),
-            format!("\"f32\", in which {backbone} computes"),
+            format!("\"f32\", the precision of {backbone}"),
         )?;
         require(
             data.image_size >= LEAST_SIDE,
@@ -124,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_with_a_frozen_backbone_is_refused() {
+    fn settings_without_sense_for_a_frozen_backbone_are_refused() {
         let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
-        // What a run writes of its configuration reads back.
+        // A run's recorded configuration reads back.
         let text = toml::to_string(&config.resolved(&config.model(3))).unwrap();
         RunConfig::from_toml(&text, "config.toml").unwrap();
         for (line, key, expected) in [

@@ -95,12 +95,12 @@ fn a_line_that_cannot_be_written_comes_with_the_next() {
             .collect::<Vec<_>>()
     };
     finish(&mut metrics, 1);
-    // A handle that nothing can be written to.
+    // A read-only handle.
     let works = std::mem::replace(&mut metrics.file, File::open(&path).unwrap());
     finish(&mut metrics, 2);
     assert_eq!(epochs(), [1]);
     metrics.file = works;
-    // Half a line, as a disk that runs full leaves it.
+    // Half a line, as a full disk leaves it.
     metrics.file.write_all(b"{\"epoch\":").unwrap();
     finish(&mut metrics, 3);
     assert_eq!(epochs(), [1, 2, 3]);

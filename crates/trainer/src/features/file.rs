@@ -1,8 +1,8 @@
-//! A file of pooled features: a row for each image, known by the image's contents.
+//! A file of pooled features: one row per image, identified by the image's contents.
 //!
-//! First [`MAGIC`], then the length of the index as u64, the index (JSON), the rows as
-//! f32, one after the other in the order of the index, and at last the SHA-256 of all this
-//! in hexadecimal. Numbers are little-endian. The file appears whole or not at all.
+//! First [`MAGIC`], then the length of the index as u64, the index (JSON), the rows as f32, one
+//! after the other in the order of the index, and last the SHA-256 of everything before, in
+//! hexadecimal. Numbers are little-endian. The file is written atomically.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,10 +18,10 @@ const MAGIC: &[u8; 8] = b"feature\n";
 /// Hexadecimal digits of a SHA-256.
 const CHECKSUM: usize = 64;
 
-/// Which contents of an image file features are of.
+/// The contents of an image file that features were computed from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// The file's stamp while it held them.
+    /// The file's stamp at that time.
     pub(crate) stamp: Stamp,
     /// Their SHA-256 in hexadecimal.
     pub(crate) checksum: String,
@@ -29,7 +29,7 @@ pub(crate) struct Contents {
 
 #[derive(Serialize, Deserialize)]
 struct Index {
-    /// Of everything besides the image that decides its features.
+    /// A hash of all inputs besides the image.
     key: String,
     /// Numbers in a row.
     width: usize,
@@ -43,7 +43,7 @@ struct Entry {
     contents: Contents,
 }
 
-/// The features a file holds.
+/// The features in a file.
 #[derive(Debug)]
 pub(crate) struct FeatureFile {
     width: usize,
@@ -55,8 +55,8 @@ pub(crate) struct FeatureFile {
 }
 
 impl FeatureFile {
-    /// Reads the features of `key` from a file; `None` where there is none. The error is what
-    /// is wrong with it.
+    /// Reads the features of `key` from a file; `None` if there is none. The error describes the
+    /// damage.
     pub(crate) fn open(path: &Path, key: &str, width: usize) -> Result<Option<Self>, String> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -65,7 +65,7 @@ impl FeatureFile {
         let (index, rows) = parse(&bytes)?;
         if (index.key.as_str(), index.width) != (key, width) {
             return Err(format!(
-                "it holds {} features an image of another model or other settings ({}), not {width} of {key}",
+                "it has {} features per image of another model or other settings ({}), not {width} of {key}",
                 index.width, index.key
             ));
         }
@@ -86,7 +86,7 @@ impl FeatureFile {
         Ok(Some(file))
     }
 
-    /// Room for rows of `width` numbers.
+    /// An empty file for rows of `width` numbers.
     pub(crate) fn empty(width: usize) -> Self {
         Self {
             width,
@@ -110,12 +110,12 @@ impl FeatureFile {
         self.enter(id.to_owned(), contents.clone());
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// What the image of this id held when its features were made.
+    /// The contents of this id's image at the time of its features.
     pub(crate) fn contents(&self, id: &str) -> Option<&Contents> {
         self.by_id.get(id).map(|&place| &self.entries[place].1)
     }
@@ -133,10 +133,10 @@ impl FeatureFile {
         entries.map(|((id, contents), row)| (id.as_str(), contents, row))
     }
 
-    /// Writes it, as features of `key`.
+    /// Writes it as features of `key`.
     ///
     /// # Errors
-    /// If the file cannot be written; what was there before then stays.
+    /// If the file cannot be written; the old file is then unchanged.
     pub(crate) fn write(&self, path: &Path, key: &str) -> Result<()> {
         let entries = self.entries.iter().map(|(id, contents)| Entry {
             id: id.clone(),
@@ -168,7 +168,7 @@ impl FeatureFile {
 
 /// The index and the bytes of the rows.
 fn parse(bytes: &[u8]) -> Result<(Index, &[u8]), String> {
-    let cut = || "it is cut off or no file of features".to_owned();
+    let cut = || "it is truncated or not a file of features".to_owned();
     let end = bytes.len().checked_sub(CHECKSUM).ok_or_else(cut)?;
     let (contents, expected) = bytes.split_at(end);
     let rest = contents.strip_prefix(MAGIC).ok_or_else(cut)?;

@@ -1,24 +1,24 @@
-//! Where files of features lie, and how many of them.
+//! Paths of feature files, and their limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What the name of a file of features ends with.
+/// The extension of a feature file.
 const EXTENSION: &str = "features";
-/// Digits of a key in a file's name; the file itself holds all of them.
+/// Digits of a key in a file's name; the file itself contains all of them.
 const DIGITS: usize = 16;
 
-/// The file of a split in the folder of caches; every key has its own.
+/// The file of a split in the cache folder; each key has a separate one.
 pub(super) fn path(folder: &Path, split: &str, key: &str) -> PathBuf {
     let key = key.get(..DIGITS).unwrap_or(key);
     folder.join(format!("{split}-{key}.{EXTENSION}"))
 }
 
-/// Deletes what other models and settings left beside the file at `newest`, the longest
-/// unwritten first, until all of it fits `max_bytes`.
+/// Deletes files of other models and settings beside `newest`, the oldest first, until the total is
+/// within `max_bytes`.
 ///
-/// Features can be made again: what cannot be deleted stays.
+/// Features can be recomputed; files that cannot be deleted stay.
 pub(super) fn make_room(newest: &Path, max_bytes: u64) {
     let folder = newest.parent().and_then(|folder| fs::read_dir(folder).ok());
     let entries = folder.into_iter().flatten().filter_map(Result::ok);

@@ -1,5 +1,5 @@
-//! Pooled features, kept while the backbone is frozen: the head trains on them, and the
-//! backbone runs once an image instead of once an epoch.
+//! Pooled features for a frozen backbone: the head trains on them, and the backbone runs once per
+//! image instead of once per epoch.
 
 mod file;
 mod files;
@@ -24,9 +24,9 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Makes the features of all images of two loaders, as far as they are not on disk already,
-    /// and says how many images went through the network; `None` when interrupted. `advance` is
-    /// told how many did so far, and how many images there are.
+    /// Computes the features of all images of two loaders, except those on disk. Returns the number
+    /// of images that went through the network; `None` if interrupted. `advance` receives the
+    /// number done so far and the total.
     pub(crate) fn make(
         data: &DataConfig,
         network: &dyn Model,
@@ -61,13 +61,13 @@ impl Features {
     }
 }
 
-/// Whether the features of so many images fit the memory that decoded images may take.
+/// Whether the features of this many images fit into the memory for decoded images.
 pub(crate) fn fit_memory(data: &DataConfig, network: &dyn Model, images: usize) -> bool {
     let bytes = images.saturating_mul(network.feature_count() * size_of::<f32>());
     bytes <= data.cache_mb.saturating_mul(1 << 20)
 }
 
-/// Of everything besides an image's contents that decides its features.
+/// A hash of all inputs of features besides an image's contents.
 fn key(data: &DataConfig, network: &dyn Model) -> Result<String> {
     let mut key = Checksum::default();
     key.update(network.backbone_key()?.as_bytes());

@@ -13,14 +13,14 @@ use super::file::{Contents, FeatureFile};
 use crate::batch::{Batch, DeviceBatch, Inputs};
 use crate::{Error, Result};
 
-/// Where the features of a split are kept on disk.
+/// The features of a split on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The file.
     pub(crate) path: PathBuf,
-    /// The most bytes that the files of all models may take.
+    /// The most bytes for the files of all models.
     pub(crate) max_bytes: u64,
-    /// Of everything besides the image that decides its features.
+    /// A hash of all inputs besides the image.
     pub(crate) key: String,
 }
 
@@ -30,21 +30,21 @@ pub(crate) struct FeatureStore {
     width: usize,
     /// In the order of the loader's samples.
     rows: Vec<f32>,
-    /// Whether a sample's row is filled; that of an image that cannot be read never is.
+    /// Whether a sample's row is filled; an unreadable image's never is.
     known: Vec<bool>,
     /// The class of each sample.
     labels: Vec<u32>,
     /// The weight of each sample in the loss.
     weights: Vec<f32>,
-    /// What each image held, where its features may be kept.
+    /// Each image's contents, if its features may be kept.
     contents: Vec<Option<Contents>>,
     place: Option<Place>,
-    /// Whether the file should be written again.
+    /// Whether the file should be rewritten.
     is_new: bool,
 }
 
 impl FeatureStore {
-    /// What is known of the loader's images from the file at `place`.
+    /// Loads the features of the loader's images from the file at `place`.
     pub(crate) fn open(loader: &Loader, width: usize, place: Option<Place>) -> Self {
         let count = loader.len();
         let mut store = Self {
@@ -66,7 +66,7 @@ impl FeatureStore {
         store
     }
 
-    /// What the file holds; nothing where it cannot be used.
+    /// The file's features; empty if it is unusable.
     fn file(&self) -> FeatureFile {
         let empty = || FeatureFile::empty(self.width);
         let Some(place) = &self.place else {
@@ -82,10 +82,10 @@ impl FeatureStore {
         }
     }
 
-    /// Takes an image's row from the file: a file that has not changed since its features were
-    /// made is known by its stamp, any other one by its contents.
+    /// Takes an image's row from the file. A file unchanged since then is identified by its stamp,
+    /// any other by its contents.
     fn look_up(&mut self, index: usize, sample: &Sample, file: &FeatureFile) {
-        // What cannot be read is told by the loader, which has to decode it.
+        // The loader reports unreadable images, since it has to decode them.
         let Some(stamp) = Stamp::settled(&sample.path) else {
             return;
         };
@@ -109,14 +109,14 @@ impl FeatureStore {
         self.known[index] = true;
     }
 
-    /// The row of a sample, where it is known.
+    /// The row of a sample, if it is known.
     fn row(&self, index: usize) -> Option<&[f32]> {
         let row = self.rows.get(index * self.width..(index + 1) * self.width);
         row.filter(|_| self.known[index])
     }
 
-    /// Computes what is not known yet, and writes it where it is to be kept. `advance` is told
-    /// of each batch how many images it had. False when interrupted.
+    /// Computes the missing features, and writes them to the file, if any. `advance` receives the
+    /// number of images of each batch. False if interrupted.
     pub(crate) fn complete(
         &mut self,
         network: &dyn Model,
@@ -136,10 +136,10 @@ impl FeatureStore {
             let batch = DeviceBatch::new(batch?, table, network.device())?;
             let features = network.features(&batch.images)?.to_vec2::<f32>()?;
             for (id, row) in batch.ids.iter().zip(&features) {
-                // Images that cannot be read are left out of the batches.
+                // Unreadable images are missing from the batches.
                 let found = places.find(|&place| loader.samples()[place].id == *id);
                 let place = found.ok_or_else(|| {
-                    Error::Shape(format!("{id} came out of the order of the images"))
+                    Error::Shape(format!("{id} is out of order among the images"))
                 })?;
                 if row.len() != self.width {
                     let (found, width) = (row.len(), self.width);
@@ -150,7 +150,7 @@ impl FeatureStore {
             }
             advance(features.len())?;
         }
-        // An image that changed while it was read may not be what its checksum says.
+        // An image changed while being read may not match its checksum.
         for index in missing {
             let path = &loader.samples()[index].path;
             if self.contents[index].as_ref().map(|of| of.stamp) != Stamp::settled(path) {
@@ -161,8 +161,8 @@ impl FeatureStore {
         Ok(!interrupted)
     }
 
-    /// Writes the rows that may be kept, and as much of what the file holds besides as there is
-    /// room for. Where that fails a warning says so: the features are only missed by later runs.
+    /// Writes the rows that may be kept, and the file's other rows while there is room. A failure
+    /// gives a warning: only later runs miss the features.
     fn write(&mut self, samples: &[Sample]) {
         let Some(place) = self.place.clone().filter(|_| self.is_new) else {
             return;
@@ -201,8 +201,8 @@ impl FeatureStore {
         }
     }
 
-    /// The batches of these samples, in this order: as a loader makes them, with features in
-    /// the images' place.
+    /// The batches of these samples, in this order: like a loader's, with features instead of
+    /// images.
     pub(crate) fn batches(
         self: &Arc<Self>,
         order: Vec<usize>,
@@ -217,7 +217,7 @@ impl FeatureStore {
         })
     }
 
-    /// `None` where no image of the batch could be read.
+    /// `None` if no image of the batch could be read.
     fn batch(&self, indices: &[usize], device: &Device) -> Result<Option<Batch>> {
         let mut features: Vec<f32> = Vec::with_capacity(indices.len() * self.width);
         let mut labels = Vec::with_capacity(indices.len());

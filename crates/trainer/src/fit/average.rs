@@ -1,4 +1,4 @@
-//! The moving average of the weights, which is measured and kept beside them.
+//! The moving average of the weights, which is validated and saved beside them.
 
 use mobilenet::{Parameters, Snapshot};
 use optim::{Ema, EmaConfig};
@@ -30,7 +30,7 @@ impl Average {
         })
     }
 
-    /// Takes in the network after a step.
+    /// Adds the network's state after a step.
     pub(super) fn update(&mut self, parameters: &Parameters) -> Result<()> {
         let updated = parameters.read(|values, statistics| {
             self.parameters.update(values)?;
@@ -39,7 +39,7 @@ impl Average {
         Ok(updated?)
     }
 
-    /// Puts the average in the network's place while `f` runs.
+    /// Replaces the network by the average while `f` runs.
     pub(super) fn instead<R>(
         &self,
         parameters: &Parameters,

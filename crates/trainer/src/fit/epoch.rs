@@ -1,4 +1,4 @@
-//! One pass over the training images, and one over those of validation.
+//! One pass over the training images, and one over the validation images.
 
 use std::sync::atomic::Ordering;
 
@@ -67,8 +67,8 @@ impl Session<'_> {
         Ok(Some(report))
     }
 
-    /// A step that ruins the weights makes the next loss no number; after an epoch's last step
-    /// there is none, and weights that answer nothing would be measured and kept.
+    /// A step that ruins the weights makes the next loss NaN. After an epoch's last step there is
+    /// no next loss, and broken weights would be validated and saved.
     fn check_weights(&self, epoch: usize) -> Result<()> {
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         let are_finite = self
@@ -81,7 +81,7 @@ impl Session<'_> {
         }
     }
 
-    /// The outcome of a validation; where an answer is no number, the training is to blame.
+    /// The result of a validation; a logit that is not finite is an error of training.
     fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| match error {
             Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. }) => {
@@ -95,7 +95,7 @@ impl Session<'_> {
         })
     }
 
-    /// Measures the network as it is on the validation images; `None` when interrupted.
+    /// Validates the network in its current state; `None` if interrupted.
     fn validate(&self, frozen: bool) -> Result<Option<ValidationScores>> {
         let interrupt = self.interrupt;
         let known = self.features.as_ref().map(|features| &features.val);
@@ -139,7 +139,7 @@ impl Session<'_> {
             })?;
             self.clock.lap(|times| &mut times.other);
         }
-        // The loader's own end: its threads, and its file of decoded images.
+        // The loader's shutdown: its threads, and its file of decoded images.
         self.clock.lap(|times| &mut times.data);
         let stepped = self.stepper.flush(self.network.parameters())?;
         self.average_in(stepped)?;
@@ -154,21 +154,21 @@ impl Session<'_> {
         }))
     }
 
-    /// Whether a batch has something to learn from.
+    /// Whether a batch can be trained on.
     pub(super) fn teaches(&self, batch: &Batch) -> Result<bool> {
-        // One image alone has no variance that its 1x1 maps could be normalised by.
-        // Images that all weigh nothing have no mean loss.
+        // A single image has no variance to normalise its 1x1 maps by. Images that all have weight
+        // 0 have no mean loss.
         Ok(batch.labels.len() > 1 && self.loss.weight(&batch.targets())? > 0.0)
     }
 
     pub(super) fn no_batches(&self) -> Error {
         Error::NoImages(format!(
-            "{}: too few of the training images could be read to make a batch; the warnings name each",
+            "{}: too few training images are readable to form a batch; the warnings name the others",
             self.train.options().bad_images.split
         ))
     }
 
-    /// Learns from one batch; its mean loss.
+    /// Trains on one batch; returns its mean loss.
     pub(super) fn train_batch(
         &mut self,
         epoch: usize,

@@ -1,4 +1,4 @@
-//! Parts of the network that learn with settings of their own.
+//! Parts of the network with their own training settings.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use optim::{Matrix, ParameterGroup};
 
 use crate::config::TrainConfig;
 
-/// What a group's name begins with while it belongs to the backbone.
+/// Prefix of the names of the backbone's groups.
 pub(super) const BACKBONE: &str = "backbone";
 
-/// The groups of a network: head and backbone; the backbone by block, where blocks have rates
-/// of their own; and biases and normalisations apart, where weight decay leaves them out.
+/// The groups of a network: head and backbone; one per block if blocks have separate rates;
+/// separate ones for biases and normalisations if these have no weight decay.
 pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<ParameterGroup> {
     let head = parameters.head();
     let is_head = |segment: &Segment| head.contains(&segment.range.start);
@@ -31,7 +31,7 @@ pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<Param
     groups.into_values().collect()
 }
 
-/// A group without ranges; `behind` is how many blocks the head is away.
+/// A group without ranges; `behind` is the number of blocks up to the head.
 fn group((is_head, behind, spared): (bool, usize, bool), config: &TrainConfig) -> ParameterGroup {
     let mut name = if is_head { "head" } else { BACKBONE }.to_owned();
     if behind > 0 {
@@ -59,7 +59,7 @@ fn block(segment: &Segment) -> Option<usize> {
     rest.split('.').next()?.parse().ok()
 }
 
-/// The weights of convolutions and of fully connected layers, a row for each output.
+/// The weights of convolutions and of fully connected layers, one row per output.
 pub(super) fn matrices(parameters: &Parameters) -> Vec<Matrix> {
     let segments = parameters.segments().iter();
     let matrices = segments.filter(|segment| segment.shape.len() > 1);

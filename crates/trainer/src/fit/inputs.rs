@@ -1,4 +1,4 @@
-//! What the network is shown in an epoch: images, or the features that are known of them.
+//! The network's inputs in an epoch: images, or their cached features.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::events::Event;
 use crate::features::{self, FeatureStore, Features};
 
 impl Session<'_> {
-    /// Has the features of all images at hand for an epoch with a frozen backbone, where the
-    /// configuration and the memory allow it; false when interrupted.
+    /// Prepares the features of all images for an epoch with a frozen backbone, if the
+    /// configuration and the memory allow it; false if interrupted.
     pub(super) fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
-        // A teacher is asked about images, and images that change have no features to keep.
+        // A teacher needs images, and augmented images have no fixed features.
         let changing = !(self.config.augment.is_none() && self.config.mix.is_none());
         let images = changing || self.teacher.is_some();
         if !frozen || !self.config.train.cache_features || images {
@@ -56,7 +56,7 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// The batches of an epoch: images, or what is known of them.
+    /// The batches of an epoch: images, or their cached features.
     pub(super) fn batches(
         &self,
         loader: &Loader,

@@ -9,14 +9,14 @@ use crate::events::{Event, EventSink};
 use crate::table::Table;
 use crate::{ConfusionMatrix, Error, Result, RunDir, Splits};
 
-/// The rates that are tried.
+/// The range of rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LrRange {
     /// The first rate.
     pub from: f64,
-    /// The last rate, reached unless the loss has risen too far before.
+    /// The last rate, reached unless the loss diverges before.
     pub to: f64,
-    /// Optimizer steps from one to the other.
+    /// The number of optimizer steps.
     pub steps: usize,
 }
 
@@ -51,9 +51,9 @@ pub struct LrCurve {
 
 /// Share of the past in the moving average.
 const SMOOTHING: f64 = 0.95;
-/// The test ends where the smoothed loss is this many times the smallest one.
+/// The test ends when the smoothed loss exceeds the smallest one by this factor.
 const DIVERGED: f64 = 4.0;
-/// Steps before which neither its end nor a suggestion is looked for: the average has no past.
+/// Steps before the test may end or suggest a rate: until then the average is too uncertain.
 const SETTLING: usize = 10;
 /// The most steps of a test.
 const MAX_STEPS: usize = 1_000_000;
@@ -83,8 +83,8 @@ impl LrCurve {
                 .is_some_and(|last| last.smoothed > DIVERGED * smallest)
     }
 
-    /// The rate at which the smoothed loss falls steepest over the logarithm of the rate, before
-    /// it is smallest; `None` where it never falls.
+    /// The rate at which the smoothed loss falls most steeply over the logarithm of the rate,
+    /// before its minimum; `None` if it never falls.
     pub fn suggestion(&self) -> Option<f64> {
         let settled = self.points.get(SETTLING..)?;
         let smoothed = |point: &LrPoint| point.smoothed;
@@ -94,12 +94,12 @@ impl LrCurve {
             let fall = |pair: &[LrPoint]| pair[1].smoothed - pair[0].smoothed;
             fall(a).total_cmp(&fall(b))
         })?;
-        // Rounding alone is no fall.
+        // Rounding errors alone do not count as a fall.
         let falls = steepest[1].smoothed < steepest[0].smoothed * (1.0 - 1e-9);
         falls.then_some(steepest[1].learning_rate)
     }
 
-    /// Writes `learning_rate,loss,smoothed_loss`, a row a step, whole or not at all.
+    /// Writes `learning_rate,loss,smoothed_loss`, one row per step, atomically.
     ///
     /// # Errors
     ///
@@ -115,14 +115,14 @@ impl LrCurve {
     }
 }
 
-/// Trains with a rate that grows exponentially from step to step, as the configuration says in
-/// all else, and notes the losses. What was learned is thrown away.
+/// Trains with a rate that grows exponentially from step to step, with all other settings as
+/// configured, and records the losses. The trained weights are discarded.
 ///
 /// Setting `interrupt` ends the test with the curve so far.
 ///
 /// # Errors
 ///
-/// As [`fit`](super::fit), but for a loss that is not finite after the first steps: it ends the
+/// Those of [`fit`](super::fit). But after the first steps, a loss that is not finite only ends the
 /// curve.
 pub fn find_learning_rate(
     config: &RunConfig,
@@ -223,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn the_suggestion_lies_where_the_loss_falls() {
-        // Level, then falling from 1e-3 to 1e-2, then rising.
+    fn the_suggestion_is_where_the_loss_falls() {
+        // Constant, then falling from 1e-3 to 1e-2, then rising.
         let losses = (0..70).map(|step| match step {
             0..20 => 2.3,
             20..30 => 2.3 - 0.2 * f64::from(step - 20),

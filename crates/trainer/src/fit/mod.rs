@@ -34,28 +34,28 @@ pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 use step::Stepper;
 use teacher::Teacher;
 
-/// How a run came to its end.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Every epoch was trained.
     Completed,
-    /// Nothing was gained for `patience` epochs.
+    /// There was no gain for `patience` epochs.
     StoppedEarly,
     /// The interrupt flag was set.
     Interrupted,
 }
 
-/// What a run leaves behind.
+/// The result of a run.
 pub struct Outcome {
     /// The network with the best weights (the last ones, if no epoch was completed).
     pub network: Arc<dyn Model>,
-    /// What a weights file of it says.
+    /// The metadata for its weights file.
     pub metadata: WeightsMetadata,
     /// The best epoch, if one was completed.
     pub best: Option<Best>,
     /// Every completed epoch.
     pub epochs: Vec<EpochReport>,
-    /// How it ended.
+    /// The reason for the end.
     pub ending: Ending,
 }
 
@@ -73,20 +73,18 @@ impl Outcome {
     }
 }
 
-/// Trains as the configuration says, in a folder of its own.
+/// Trains as configured, in the folder of `run`.
 ///
-/// Only the head learns for the first `freeze_epochs`. Each epoch is trained,
-/// validated and, where the policy says so, written; the best weights are in
-/// place at the end. Setting `interrupt` ends the run before its next batch,
-/// with the best weights so far on disk. Weights that cannot be written stay in
-/// memory ([`Event::CheckpointDelayed`]) and are tried again after each epoch
-/// and at the end.
+/// Only the head learns for the first `freeze_epochs`. Each epoch is trained, validated and, if the
+/// policy requires it, saved. At the end the network holds the best weights. Setting `interrupt`
+/// ends the run before its next batch, with the best weights so far on disk. Weights that cannot be
+/// written stay in memory ([`Event::CheckpointDelayed`]); writing is retried after each epoch and
+/// at the end.
 ///
 /// # Errors
 ///
-/// Anything wrong with the configuration or the data is an error before the
-/// first batch. A loss that is not finite is an error that leaves the best
-/// weights so far on disk. [`Error::WeightsUnwritten`] where the best weights
+/// Invalid configurations and data are errors before the first batch. A loss that is not finite is
+/// an error; the best weights so far stay on disk. [`Error::WeightsUnwritten`] if the best weights
 /// cannot be written at the end either.
 pub fn fit(
     config: &RunConfig,
@@ -99,7 +97,7 @@ pub fn fit(
     Session::new(config, splits, run, sink, interrupt)?.run()
 }
 
-/// Everything that lives as long as a run.
+/// The state of a run.
 struct Session<'a> {
     config: &'a RunConfig,
     sink: &'a mut dyn EventSink,
@@ -107,29 +105,29 @@ struct Session<'a> {
     network: Box<dyn Model>,
     metadata: WeightsMetadata,
     stepper: Stepper,
-    /// Where the configuration wants one.
+    /// If the configuration has one.
     average: Option<Average>,
     teacher: Option<Teacher>,
     loss: Objective,
     table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
-    /// While the backbone is frozen, where they are kept.
+    /// While the backbone is frozen, if features are cached.
     features: Option<Features>,
     checkpoints: Checkpoints,
-    /// Where the epoch's time goes.
+    /// Measures the parts of the epoch's time.
     clock: Stopwatch,
     /// The best weights in memory, for the end of the run.
     best: Option<Snapshot>,
-    /// Batches so far; also the seed of each one's dropout.
+    /// The number of batches so far; also the seed of each batch's dropout.
     batches: u64,
     skipped: usize,
-    /// Whether the running statistics are those of this run's batches, and of no pretrained
-    /// weights. Then each epoch begins them anew: they are to suit its weights, and those of
-    /// earlier epochs, like the zeros and ones of the beginning, do not. A short run would end
-    /// before it forgot them.
+    /// Whether the running statistics come from this run's batches, and not from pretrained
+    /// weights. Then each epoch restarts them, so that they suit its weights. Statistics of earlier
+    /// epochs do not, and neither do the initial zeros and ones; a short run would end before it
+    /// forgot them.
     fresh_statistics: bool,
-    /// Whether the run has been told that its running statistics have not settled.
+    /// Whether the warning about unsettled running statistics was sent.
     unsettled: bool,
 }
 
@@ -255,7 +253,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The epochs, and how they ended.
+    /// Trains all epochs; returns their reports and the end.
     fn train(&mut self) -> Result<(Vec<EpochReport>, Ending)> {
         let mut stopping = EarlyStopping::new(self.config.train.patience);
         let mut epochs = Vec::new();
@@ -267,7 +265,7 @@ impl<'a> Session<'a> {
             };
             let improved = self.checkpoint(&report)?;
             epochs.push(report);
-            // Where nothing ever thaws, the head is all that can gain.
+            // If the backbone stays frozen throughout, the head alone decides about gains.
             let thaws = self.config.train.freeze_epochs < self.config.train.epochs
                 && self.network.trains_backbone();
             let waiting = frozen && thaws;
@@ -281,7 +279,7 @@ impl<'a> Session<'a> {
         Ok((epochs, Ending::Completed))
     }
 
-    /// Freezes or thaws the backbone for an epoch; whether it is frozen.
+    /// Freezes or unfreezes the backbone for an epoch; returns whether it is frozen.
     fn freeze(&mut self, epoch: usize) -> Result<bool> {
         let freeze_epochs = self.config.train.freeze_epochs;
         let frozen = epoch <= freeze_epochs || !self.network.trains_backbone();
@@ -295,8 +293,8 @@ impl<'a> Session<'a> {
         Ok(frozen)
     }
 
-    /// Writes the epoch's weights, and their average, where the policy says so; whether either
-    /// was better than the best of its kind.
+    /// Saves the epoch's weights and their average if the policy requires it; returns whether
+    /// either improved on the best of its kind.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         let (epoch, scores) = (report.epoch, report.scores());
         self.metadata.training = self.stepper.state();
@@ -330,7 +328,7 @@ impl<'a> Session<'a> {
         events.iter().try_for_each(|event| self.sink.handle(event))
     }
 
-    /// Tries once more to write the weights that could not be written.
+    /// Retries failed writes of weights.
     fn retry(&mut self) -> Vec<Event> {
         let mut events = self.checkpoints.retry();
         let average = self.average.as_mut();
@@ -338,8 +336,8 @@ impl<'a> Session<'a> {
         events
     }
 
-    /// Fails where the last try to write the best weights failed. Where somebody has removed
-    /// their file since, they are written again; the network holds them.
+    /// Fails if the last attempt to write the best weights failed. If their file was deleted since,
+    /// it is written again, since the network holds the weights.
     fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
         let delayed = last_try.into_iter().find_map(|event| match event {
             Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),
@@ -351,7 +349,7 @@ impl<'a> Session<'a> {
             .flatten();
         let removed = removed.map(|error| {
             let error = mnist_data::with_causes(&error);
-            format!("it was removed while the run went on, and not written again ({error})")
+            format!("it was removed during the run, and could not be written again ({error})")
         });
         delayed.or(removed).map_or(Ok(()), |problem| {
             Err(Error::WeightsUnwritten {
@@ -377,7 +375,7 @@ impl<'a> Session<'a> {
         any.map(|path| path.to_path_buf())
     }
 
-    /// The best weights of the run, be they the network's own or an average.
+    /// The best weights of the run: the network's own or an average.
     fn best(&self) -> Option<(Best, &Snapshot)> {
         let own = self.checkpoints.best().zip(self.best.as_ref());
         let average = self.average.as_ref();

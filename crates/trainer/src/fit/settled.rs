@@ -1,4 +1,4 @@
-//! Whether the network answers in inference as it does in training.
+//! Check that inference agrees with training.
 
 use super::Session;
 use mnist_data::with_causes;
@@ -8,14 +8,14 @@ use crate::events::Event;
 use crate::infer::score;
 use crate::{Error, Result};
 
-/// Training batches that are asked again.
+/// The number of training batches to repeat.
 const BATCHES: usize = 4;
 
 impl Session<'_> {
-    /// Says once when the running statistics of batch normalisation do not suit the weights.
+    /// Reports once if the running statistics of batch normalisation do not suit the weights.
     ///
-    /// A validation accuracy near chance may as well come from other causes, such as few images.
-    /// So some training batches are asked again, in inference, and only where it is that low.
+    /// A validation accuracy near chance may have other causes, such as few images. So some
+    /// training batches are repeated in inference, but only if the accuracy is that low.
     pub(super) fn check_statistics(
         &mut self,
         epoch: usize,
@@ -37,10 +37,10 @@ impl Session<'_> {
         let inference = match score(self.network.as_ref(), batches, false) {
             Ok(confusion) => confusion.accuracy(),
             Err(Error::Classifier(classifier::Error::NonFiniteAnswer { .. })) => 0.0,
-            // The epoch is sound all the same.
+            // The epoch itself is valid.
             Err(error) => {
                 let error = with_causes(&error);
-                tracing::warn!("whether the running statistics have settled is not known: {error}");
+                tracing::warn!("cannot check whether the running statistics have settled: {error}");
                 return Ok(());
             }
         };
@@ -56,7 +56,7 @@ impl Session<'_> {
     }
 }
 
-/// Whether training does better than chance by half of what is possible, and `accuracy` by less
+/// Whether training exceeds chance by more than half of the possible margin, and `accuracy` by less
 /// than half as much as training.
 fn falls_short(training: f64, accuracy: f64, classes: usize) -> bool {
     let chance = 1.0 / classes as f64;
@@ -76,7 +76,7 @@ mod tests {
             (0.95, 0.8, 2, false),
             (0.58, 0.1, 10, true),
             (0.58, 0.4, 10, false),
-            // Training itself has not come far.
+            // Training itself has barely improved.
             (0.7, 0.4, 2, false),
             (0.6, 0.35, 3, false),
             (0.5, 0.1, 10, false),

@@ -1,4 +1,4 @@
-//! From the gradients of batches to steps of the optimizer.
+//! Optimizer steps from the gradients of batches.
 
 use mobilenet::{Parameters, Precision};
 use optim::{
@@ -11,19 +11,19 @@ use super::groups::{BACKBONE, groups, matrices};
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
-/// What a weights file's `training` holds.
+/// The contents of `training` in a weights file.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Training {
     loss_scaler: Option<LossScalerState>,
 }
 
-/// Moves the parameters: gradients are summed up over batches where that is wanted, clipped,
-/// and handed to the optimizer with the schedule's learning rate.
+/// Updates the parameters: gradients are accumulated over batches if configured, clipped, and
+/// passed to the optimizer with the schedule's learning rate.
 pub(super) struct Stepper {
     optimizer: Optimizer,
     schedule: LrSchedule,
-    /// Where it is given, the rate of every step, whatever the schedule says.
+    /// A fixed rate that overrides the schedule.
     set_rate: Option<f64>,
     /// The names of the backbone's groups.
     backbone: Vec<String>,
@@ -48,29 +48,29 @@ impl Stepper {
         })
     }
 
-    /// The rate of the coming step.
+    /// The rate of the next step.
     pub(super) fn learning_rate(&self) -> f64 {
         self.set_rate
             .unwrap_or_else(|| self.schedule.learning_rate())
     }
 
-    /// Steps with this rate from now on, instead of the schedule's.
+    /// Fixes the rate from now on, overriding the schedule.
     pub(super) fn set_learning_rate(&mut self, rate: f64) {
         self.set_rate = Some(rate);
     }
 
-    /// What the coming batch's loss is to be scaled by, where gradients would vanish otherwise.
+    /// The scale of the next batch's loss, if gradients would vanish without one.
     pub(super) fn loss_scale(&self) -> Option<f32> {
         self.gradients.scaler.as_ref().map(LossScaler::scale)
     }
 
-    /// What a run that starts from these weights can make use of: the state of the loss scaling.
+    /// State for a run that starts from these weights: that of the loss scaling.
     pub(super) fn state(&self) -> Option<serde_json::Value> {
         let loss_scaler = self.gradients.scaler.as_ref().map(LossScaler::state);
         loss_scaler.map(|_| serde_json::json!(Training { loss_scaler }))
     }
 
-    /// Takes over such a state, where there is one and this run scales its loss too.
+    /// Restores such a state, if there is one and this run scales its loss too.
     pub(super) fn go_on_from(&mut self, state: Option<serde_json::Value>) {
         let (Some(scaler), Some(state)) = (&mut self.gradients.scaler, state) else {
             return;
@@ -81,19 +81,19 @@ impl Stepper {
             loaded.map_err(|error| error.to_string())
         });
         if let Err(problem) = loaded {
-            // It would only have saved the first steps from being left out.
+            // Its only use is to save the first steps from being skipped.
             tracing::warn!(
-                "the pretrained weights come with a loss scale that is none ({problem}); it starts anew"
+                "the pretrained weights have an invalid loss scale ({problem}); a new one is used"
             );
         }
     }
 
-    /// Tells the schedule of the monitored figure.
+    /// Passes the monitored score to the schedule.
     pub(super) fn epoch_end(&mut self, monitored: f64) {
         self.schedule.epoch_end(monitored);
     }
 
-    /// Holds the backbone as it is, or lets it go on.
+    /// Freezes or unfreezes the backbone.
     pub(super) fn freeze_backbone(&mut self, frozen: bool) -> Result<()> {
         for name in &self.backbone {
             self.optimizer.set_frozen(name, frozen)?;
@@ -101,8 +101,8 @@ impl Stepper {
         Ok(())
     }
 
-    /// Takes the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], over the sum
-    /// of weights `weight`; true if that made a step.
+    /// Adds the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], with the total
+    /// weight `weight`; true if that completed a step.
     pub(super) fn take(&mut self, parameters: &Parameters, weight: f64) -> Result<bool> {
         if self.gradients.is_plain() {
             let rate = self.learning_rate();
@@ -122,13 +122,13 @@ impl Stepper {
         }
     }
 
-    /// Takes a step by what has been summed up so far; false if nothing has, or if it overflowed.
+    /// Takes a step with the gradients so far; false if there are none, or if they overflowed.
     pub(super) fn flush(&mut self, parameters: &Parameters) -> Result<bool> {
         if self.gradients.taken == 0 {
             return Ok(false);
         }
         let rate = self.learning_rate();
-        // A step that is left out counts all the same: the schedule ends with the epochs.
+        // A skipped step still counts: the schedule ends with the epochs.
         self.schedule.step();
         let Some(gradient) = self.gradients.take()? else {
             return Ok(false);
@@ -141,12 +141,12 @@ impl Stepper {
     }
 }
 
-/// The gradient of a step in the making.
+/// The accumulated gradient of the next step.
 struct Gradients {
     batches: usize,
     max_norm: Option<f64>,
     max_value: Option<f64>,
-    /// In f16.
+    /// In f16 only.
     scaler: Option<LossScaler>,
     sum: Accumulator,
     taken: usize,
@@ -166,7 +166,7 @@ impl Gradients {
         })
     }
 
-    /// Whether a batch's gradient is the step's as it is.
+    /// Whether a batch's gradient is used for the step unchanged.
     fn is_plain(&self) -> bool {
         self.batches == 1
             && self.max_norm.is_none()
@@ -184,8 +184,8 @@ impl Gradients {
         Ok(())
     }
 
-    /// The mean of what was added, clipped: by value first, so that the norm holds in the end.
-    /// Nothing if it overflowed where a smaller loss scale may mend that.
+    /// The mean gradient, clipped: by value first, so that the norm holds in the end. `None` if it
+    /// overflowed and a smaller loss scale may prevent that.
     fn take(&mut self) -> Result<Option<&[f32]>> {
         self.taken = 0;
         let gradient = self.sum.mean();
@@ -218,7 +218,7 @@ mod tests {
 
     const EPOCHS: usize = 30;
 
-    /// A network that multiplies in f16, as it does on a GPU, and what trains it.
+    /// A network with f16 products, as on a GPU, and its stepper.
     fn scene(settings: &str) -> (Network, Stepper) {
         let config = ModelConfig {
             width: 0.25,
@@ -234,7 +234,8 @@ mod tests {
         (network, stepper)
     }
 
-    /// A batch of dark and bright images goes forward and, times `scale`, back; its loss.
+    /// Runs a batch of dark and bright images forward and, scaled by `scale`, backward; returns its
+    /// loss.
     fn learn(network: &mut Network, step: usize, scale: f32) -> f64 {
         let labels: Vec<u32> = (0..8).map(|image| image % 2).collect();
         let pixels: Vec<f32> = (0..8 * 16 * 16 * 3)

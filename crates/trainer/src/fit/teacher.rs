@@ -1,4 +1,4 @@
-//! The trained network that a run learns from.
+//! The teacher of a distillation.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mobilenet::{ByteTable, Images, Model};
 use crate::config::{ConfigError, DistillationConfig};
 use crate::{Distillation, Result};
 
-/// A network that only answers: it is run as in evaluation, and no gradient reaches it.
+/// A network in evaluation mode that receives no gradient.
 pub(super) struct Teacher {
     network: Box<dyn Model>,
     /// Its own normalisation.
@@ -19,11 +19,11 @@ pub(super) struct Teacher {
 }
 
 impl Teacher {
-    /// Loads the teacher of a student that `student` describes.
+    /// Loads the teacher for a student with metadata `student`.
     ///
     /// # Errors
     ///
-    /// When the file cannot be used, or knows other classes than the student.
+    /// If the file is unusable, or has other classes than the student.
     pub(super) fn open(
         config: &DistillationConfig,
         student: &WeightsMetadata,
@@ -55,7 +55,7 @@ impl Teacher {
         }
         if loaded.metadata.image_size != student.image_size {
             tracing::warn!(
-                "the teacher was trained on images of {} pixels and sees {}",
+                "the teacher was trained on images of {} pixels and now gets {}",
                 loaded.metadata.image_size,
                 student.image_size
             );
@@ -68,17 +68,17 @@ impl Teacher {
         })
     }
 
-    /// Its logits `[n, classes]` for images that the student is shown.
+    /// Its logits `[n, classes]` for the student's images.
     ///
     /// # Errors
     ///
-    /// If the device gives out.
+    /// If the device fails.
     pub(super) fn logits(&self, images: &Images) -> Result<Tensor> {
         let images = Images::bytes(images.pixels(), Arc::clone(&self.table))?;
         Ok(self.network.infer(&images)?)
     }
 
-    /// What the student is told.
+    /// The student's distillation targets.
     pub(super) fn distillation<'a>(&self, logits: &'a Tensor) -> Distillation<'a> {
         Distillation {
             logits,

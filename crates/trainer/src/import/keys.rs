@@ -1,4 +1,4 @@
-//! What the reference projects' keys mean, and what is ours for them.
+//! Meaning of the reference projects' keys, and our equivalents.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use toml::{Table, Value as Toml};
 
 use super::python::Value;
 
-/// What became of a key.
+/// The outcome for a key.
 pub(super) enum Meaning {
     /// A setting of ours.
     Setting,
-    /// A setting of ours, which did nothing where it comes from, and why.
+    /// A setting of ours that had no effect in its project, and the reason.
     Awake(&'static str),
-    /// It did nothing where it comes from, and why.
+    /// It had no effect in its project, for this reason.
     Dead(&'static str),
-    /// It is not part of a configuration here, and what takes its place.
+    /// It is not part of a configuration here; the text names its replacement.
     Foreign(&'static str),
     /// No reference project has it.
     Unknown,
@@ -22,7 +22,7 @@ pub(super) enum Meaning {
 
 type Outcome = Result<Meaning, String>;
 
-/// Our settings so far, by section, and what only makes sense together.
+/// Our settings so far, by section, and settings that only make sense together.
 #[derive(Default)]
 pub(super) struct Settings {
     sections: Table,
@@ -43,7 +43,7 @@ impl Settings {
         }
     }
 
-    /// Whether labels were to be smoothed by a loss that does not do so here.
+    /// Whether label smoothing was set for a loss that does not support it here.
     pub(super) fn smooths_in_vain(&self) -> bool {
         self.loss.is_some() && self.label_smoothing != 0.0
     }
@@ -52,7 +52,7 @@ impl Settings {
         self.sections.get(section)?.get(key)?.as_str()
     }
 
-    /// The whole as TOML; what the reference projects do without saying so is written out.
+    /// The whole as TOML; implicit settings of the reference projects are written out.
     pub(super) fn into_toml(mut self) -> Result<String, toml::ser::Error> {
         self.set("data", "source", "folder");
         if self.get("data", "root").is_none() {
@@ -106,13 +106,13 @@ impl Settings {
             _ => "best_one",
         };
         self.set("train", "checkpoints", policy);
-        // torch's loaders keep it unless they are told otherwise.
+        // torch's loaders keep it by default.
         self.set("train", "drop_last", false);
         toml::to_string(&self.sections)
     }
 }
 
-/// Whether a reference project has such a key.
+/// Whether a reference project has this key.
 pub(super) fn is_known(key: &str) -> bool {
     let meaning = meaning(key, &Value::None, &mut Settings::default());
     !matches!(meaning, Ok(Meaning::Unknown))
@@ -124,12 +124,12 @@ fn list(numbers: impl IntoIterator<Item = f64>) -> Toml {
 
 /// Translates one key.
 ///
-/// The error says what was expected of its value.
+/// The error describes the expected value.
 pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     if matches!(value, Value::Expression(_)) {
         return Ok(match without_effect(key, value, to)? {
             Meaning::Unknown => Meaning::Foreign(
-                "its value is an expression, which only Python can tell; the default stays",
+                "its value is an expression that only Python can compute; the default stays",
             ),
             other => other,
         });
@@ -191,12 +191,12 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     }
 }
 
-/// Keys that did nothing, and those of other programs.
+/// Keys without effect, and those of other programs.
 fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     const CLIPPING: &str = "gradients were clipped before there were any";
     const FREEZING: &str = "layers were frozen that the model does not have";
     const WEIGHTS: &str = "the cross-entropy ignored them";
-    // Of an expression nobody can tell what it would do if it did anything.
+    // The value of an expression is unknown.
     let off = matches!(
         value,
         Value::None | Value::Bool(false) | Value::Int(0) | Value::Expression(_)
@@ -250,7 +250,7 @@ fn set(to: &mut Settings, section: &str, key: &str, value: impl Into<Toml>) -> O
     Ok(Meaning::Setting)
 }
 
-/// A whole number of which 0 means the default.
+/// A whole number; 0 means the default.
 fn set_whole(to: &mut Settings, section: &str, key: &str, value: &Value) -> Outcome {
     match whole(value)? {
         0 => Ok(Meaning::Setting),
@@ -332,9 +332,9 @@ fn loss(name: &str, to: &mut Settings) -> Outcome {
     }
     match name {
         "" | "CE" | "default" => Ok(Meaning::Setting),
-        name if name.starts_with("CEV2") => Ok(Meaning::Dead(
-            "its number: it was read and dropped; this is CE",
-        )),
+        name if name.starts_with("CEV2") => {
+            Ok(Meaning::Dead("its number was read and ignored; this is CE"))
+        }
         _ => Err("expected CE or Focalloss-1 or the like".to_owned()),
     }
 }

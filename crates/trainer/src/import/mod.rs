@@ -1,4 +1,4 @@
-//! Configurations of PyTorch projects that keep them in a Python dictionary, as ours.
+//! Import of Python dictionaries with the configuration of a PyTorch project.
 
 mod keys;
 mod python;
@@ -10,18 +10,18 @@ use crate::config::{ConfigError, MAX_FILE_BYTES, shortened};
 use keys::{Meaning, meaning};
 use python::{Entry, dictionary};
 
-/// What became of a Python configuration.
+/// The result of importing a Python configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
     /// Our configuration, in TOML. It is valid.
     pub toml: String,
-    /// What to know about it, a line each: keys that never did anything where they come from,
-    /// keys without a counterpart here, and values that only Python can tell.
+    /// Remarks, one per line: keys without effect in their project, keys without a counterpart
+    /// here, and values that only Python can compute.
     pub remarks: Vec<String>,
 }
 
-/// Translates the dictionary that the text of a Python file assigns; of several, the one with most
-/// keys that mean something. The file is read, never run; `origin` names it in errors.
+/// Translates the dictionary that a Python file assigns; if there are several, the one with the
+/// most known keys. The file is parsed, never run; `origin` names it in errors.
 ///
 /// ```
 /// let text = "cfg = {'model_name': 'mobilenetv3', 'epochs': 3, 'k_flod': 5}";
@@ -33,8 +33,8 @@ pub struct Imported {
 ///
 /// # Errors
 ///
-/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or if what it asks for
-/// cannot be had here; it names the line and the key.
+/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or requires something that
+/// does not exist here; it names the line and the key.
 pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> {
     if text.len() as u64 > MAX_FILE_BYTES {
         let problem = format!("{} bytes; expected at most {MAX_FILE_BYTES}", text.len());
@@ -55,11 +55,10 @@ pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> 
     })
 }
 
-/// Translations that are longer are not searched for the entries that an error is about.
+/// Longer translations are not searched for the entries that cause an error.
 const MAX_BLAMED_BYTES: usize = 1 << 16;
 
-/// The entries without those whose key comes again, which Python forgets too, and what is to be
-/// said of these.
+/// The last entry of each key, as in Python, and remarks about the others.
 fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<String>) {
     let lines = entries.iter().map(|entry| (entry.key.as_str(), entry));
     let last: HashMap<&str, &Entry> = lines.collect();
@@ -69,7 +68,7 @@ fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<
     let remark = |entry: &&Entry| {
         let again = last[entry.key.as_str()].line;
         format!(
-            "{}: this key comes again on line {again}, which counts",
+            "{}: this key is repeated on line {again}, which counts",
             place(entry, origin)
         )
     };
@@ -77,7 +76,7 @@ fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<
     (kept, remarks)
 }
 
-/// Our configuration, not yet checked, and what to know about it.
+/// Our configuration, not yet checked, and the remarks.
 fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), ConfigError> {
     let mut settings = keys::Settings::default();
     let mut remarks = Vec::new();
@@ -124,11 +123,11 @@ fn place(entry: &Entry, origin: &str) -> String {
     format!("{origin}:{}: `{}`", entry.line, shortened(&entry.key))
 }
 
-/// The same error, with the entries that it is about: those without which there would be none, or
-/// another one.
+/// The same error, with the entries that cause it: those without which it would disappear or
+/// change.
 fn blame(entries: &[&Entry], origin: &str, error: &ConfigError) -> ConfigError {
     let message = error.without_layer().to_string();
-    // There are only so many keys that mean something.
+    // The number of known keys is small.
     let entries = entries.iter().copied();
     let entries: Vec<&Entry> = entries.filter(|entry| keys::is_known(&entry.key)).collect();
     let is_guilty = |place: usize| {
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
     use crate::config::{CheckpointPolicy, LossConfig};
 
-    /// As the reference projects write it.
+    /// The style of the reference projects.
     const EXAMPLE: &str = "
 cfg = {
     ### Global Set
@@ -254,7 +253,7 @@ cfg = {
     }
 
     #[test]
-    fn what_cannot_be_translated_is_said_with_its_line() {
+    fn untranslatable_entries_are_reported_with_their_line() {
         for (entry, expected) in [
             ("'model_name': 'vgg16'", "mobilenetv3"),
             ("'img_size': [32, 840]", "square"),
@@ -308,7 +307,7 @@ cfg = {
         );
     }
 
-    /// Each of these took time in the square of its length, minutes for a megabyte.
+    /// Each of these took quadratic time, minutes for a megabyte.
     #[test]
     fn large_files_are_read_in_one_go() {
         let size = 1 << 18;
@@ -338,7 +337,7 @@ cfg = {
     }
 
     #[test]
-    fn what_will_do_nothing_is_told_of() {
+    fn keys_without_effect_are_reported() {
         for (entries, said) in [
             (
                 "'label_smooth': 0.1, 'loss': 'Focalloss-2'",

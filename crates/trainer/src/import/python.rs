@@ -1,4 +1,4 @@
-//! A dictionary of literals in a Python file, read as text. Nothing is ever run.
+//! Parser for a dictionary of literals in a Python file. Nothing is ever run.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ pub(super) enum Value {
     /// A list or a tuple.
     List(Vec<Value>),
     Dict(Vec<Entry>),
-    /// Something that only Python can tell the value of; its own words.
+    /// The source text of an expression that only Python can compute.
     Expression(String),
 }
 
@@ -48,13 +48,13 @@ impl fmt::Display for Value {
     }
 }
 
-/// How deep literals may lie in each other.
+/// The deepest nesting of literals.
 const MAX_DEPTH: usize = 32;
 
-/// The entries of the dictionary that is the configuration: of those assigned at the start of a
-/// line, the one with most keys that `is_known`, else with most keys at all, else the first.
+/// The entries of the configuration's dictionary: of those assigned at the start of a line, the one
+/// with the most keys that `is_known`, or else with the most keys, or else the first.
 ///
-/// The error says in which line reading ended, and why.
+/// The error names the line in which parsing ended, and the reason.
 pub(super) fn dictionary(
     text: &str,
     is_known: impl Fn(&str) -> bool,
@@ -76,8 +76,8 @@ pub(super) fn dictionary(
                 reader.wasted += reader.at - line;
                 (reader.at, reader.counted) = (line, counted);
             }
-            // One that cannot be read counts with what was read of it, or else its fault would be
-            // passed over wherever the file has another dictionary.
+            // A dictionary with an error counts with its entries so far. Otherwise its error would
+            // be ignored if the file has another dictionary.
             let known = entries.iter().filter(|entry| is_known(&entry.key));
             let size = (known.count(), entries.len());
             if best.is_none() || size > most {
@@ -89,20 +89,20 @@ pub(super) fn dictionary(
         }
     }
     if reader.is_lost() {
-        return reader.fail("too much of the file can be read neither as text nor as dictionaries");
+        return reader.fail("too much of the file is neither valid strings nor valid dictionaries");
     }
-    best.unwrap_or_else(|| Err("no line assigns a dictionary, as `cfg = {` does".to_owned()))
+    best.unwrap_or_else(|| Err("no line assigns a dictionary, such as `cfg = {`".to_owned()))
 }
 
-/// How many times its own length of a file is read in vain before it is given up.
+/// The most bytes that may be reparsed, in multiples of the file's length.
 const MAX_WASTE: usize = 4;
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// A place and its line, counted from 1.
+    /// A position and its line, counted from 1.
     counted: (usize, usize),
-    /// Bytes that were read and are to be read again.
+    /// Bytes that were parsed and must be parsed again.
     wasted: usize,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
-    /// The line of this place; counting goes on from the last place that was asked about.
+    /// The line of the current position; counting continues from the last queried position.
     fn line(&mut self) -> usize {
         let (from, line) = self.counted;
         let line = line + self.text[from..self.at].matches('\n').count();
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Err(format!("line {}: {problem}", self.line()))
     }
 
-    /// Where the dictionary begins, if the line that begins here assigns one to a name.
+    /// The start of the dictionary, if the line that begins here assigns one to a name.
     fn assigned_dictionary(&self) -> Option<usize> {
         let line = self.rest().lines().next()?;
         let code = line.split('#').next()?;
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         (is_name && is_dictionary).then_some(self.at + at + 1)
     }
 
-    /// Goes to the next line that does not begin within a text; false at the end of the file.
+    /// Goes to the next line that does not begin inside a string; false at the end of the file.
     fn next_line(&mut self) -> bool {
         loop {
             let rest = self.rest();
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
                 }
                 Some('#') => self.at += rest.find('\n').unwrap_or(rest.len()),
                 Some('"' | '\'') => {
-                    // A quote that begins no text may stand wherever it likes.
+                    // A quote that begins no string is ignored.
                     if self.string().is_err() {
                         self.at += 1;
                     }
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) {
         loop {
             let rest = self.rest();
@@ -184,12 +184,12 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > MAX_DEPTH {
-            return self.fail("brackets lie too deep in each other");
+            return self.fail("brackets are nested too deeply");
         }
         self.skip();
         let start = self.at;
         let value = match self.rest().chars().next() {
-            None => return self.fail("the file ends where a value should be"),
+            None => return self.fail("the file ends before a value"),
             Some('{') => {
                 let mut entries = Vec::new();
                 self.dict(depth, &mut entries)?;
@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
             Some(_) => self.word(),
         };
         self.skip();
-        // Whatever follows a literal besides a separator makes an expression of it.
+        // Anything but a separator after a literal makes it an expression.
         match self.rest().chars().next() {
             None | Some(',' | ':' | '}' | ']' | ')') => Ok(value),
             Some('\n') => Ok(value),
@@ -210,14 +210,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds what it reads to `entries`, so that something is there even where reading fails.
+    /// Adds to `entries` as it parses, so that they survive an error.
     fn dict(&mut self, depth: usize, entries: &mut Vec<Entry>) -> Result<(), String> {
         self.takes('{');
         while !self.takes('}') {
             let line = self.line();
             let key = match self.value(depth + 1)? {
                 Value::Text(key) => key,
-                other => return self.fail(&format!("the key {other} is no text")),
+                other => return self.fail(&format!("the key {other} is not a string")),
             };
             if !self.takes(':') {
                 return self.fail(&format!("`:` should follow the key {key:?}"));
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
                         'n' => text.push('\n'),
                         't' => text.push('\t'),
                         '\\' | '"' | '\'' => text.push(escaped),
-                        // Python keeps what it does not know, as in Windows' paths.
+                        // Python keeps unknown escapes, as in Windows' paths.
                         other => text.extend(['\\', other]),
                     }
                     at += 1 + escaped.len_utf8();
@@ -284,10 +284,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The error of a text of which so many bytes were read.
+    /// The error for an unterminated string after this many bytes.
     fn never_ends<T>(&mut self, read: usize) -> Result<T, String> {
         self.wasted += read;
-        self.fail("this text never ends")
+        self.fail("this string never ends")
     }
 
     fn word(&mut self) -> Value {

@@ -1,10 +1,10 @@
-//! `[loss]`: which loss is minimised, with its settings.
+//! `[loss]`: the training loss and its settings.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
 
-/// What training minimises.
+/// The loss that training minimises.
 ///
 /// ```
 /// use trainer::config::LossConfig;
@@ -31,7 +31,7 @@ pub enum LossConfig {
 pub struct CrossEntropyConfig {
     /// Share of the target that is spread over all classes; `0 <= label_smoothing < 1`.
     pub label_smoothing: f64,
-    /// How much each class counts.
+    /// The weight of each class.
     pub class_weights: ClassWeights,
 }
 
@@ -39,10 +39,9 @@ pub struct CrossEntropyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FocalConfig {
-    /// How much less an image counts the surer the network is of its class; 0 is the
-    /// cross-entropy.
+    /// Reduces the loss of images that the network is sure of; 0 gives the cross-entropy.
     pub gamma: f64,
-    /// How much each class counts.
+    /// The weight of each class.
     pub alpha: ClassWeights,
 }
 
@@ -50,9 +49,9 @@ pub struct FocalConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BinaryCrossEntropyConfig {
-    /// Share of the target that is spread over all classes, as timm does it; `0 <= label_smoothing < 1`.
+    /// Share of the target that is spread over all classes, as in timm; `0 <= label_smoothing < 1`.
     pub label_smoothing: f64,
-    /// How much the question for each class counts.
+    /// The weight of each class's binary question.
     pub class_weights: ClassWeights,
 }
 
@@ -63,7 +62,7 @@ pub struct BinaryCrossEntropyConfig {
     expecting = "\"none\", \"balanced\" or a list with one weight per class"
 )]
 pub enum ClassWeights {
-    /// Every class counts the same.
+    /// Every class has the same weight.
     #[default]
     None,
     /// `images / (classes * images of the class)` over the training split, scikit-learn's "balanced".
@@ -92,7 +91,7 @@ impl Default for FocalConfig {
 }
 
 impl LossConfig {
-    /// One of each with its default settings.
+    /// One loss of each type with default settings.
     #[cfg(test)]
     pub(crate) fn all() -> [Self; 3] {
         [
@@ -102,7 +101,7 @@ impl LossConfig {
         ]
     }
 
-    /// The class weights, and the key they stand under.
+    /// The class weights and their key.
     pub(crate) fn class_weights(&self) -> (&'static str, &ClassWeights) {
         match self {
             Self::CrossEntropy(loss) => ("loss.class_weights", &loss.class_weights),
@@ -111,11 +110,11 @@ impl LossConfig {
         }
     }
 
-    /// Checks every value; `classes`, where it is known, is the number of classes.
+    /// Checks every value; `classes` is the number of classes, if known.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] for the first key that is wrong.
+    /// [`ConfigError::Invalid`] for the first invalid key.
     pub fn validate(&self, classes: Option<usize>) -> Result<(), ConfigError> {
         let invalid = |key, found: String, expected: &str| ConfigError::Invalid {
             key,

@@ -1,4 +1,4 @@
-//! What training minimises: cross-entropy, focal loss, one-vs-rest, and distillation on top.
+//! The training losses: cross-entropy, focal loss, one-vs-rest, and optional distillation.
 
 mod config;
 mod rows;
@@ -24,10 +24,10 @@ use crate::{Error, Result};
 /// ```
 ///
 /// The first is `torch.nn.functional.cross_entropy`, the last
-/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements. An image that is a
-/// mixture of two has the sum of both losses, each times its share and its own `s`. Its target is
-/// then probabilities to torch, whose cross-entropy is a mean over `sum_i s` there, whatever the
-/// class weights are, and so is ours.
+/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements. A mixture of two
+/// images has the sum of both losses, each times its share and its own `s`. In torch, the target of
+/// a mixture is probabilities, and the cross-entropy is then a mean over `sum_i s`, regardless of
+/// class weights. The same holds here.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -52,18 +52,18 @@ enum Kind {
     Binary { smoothing: f64 },
 }
 
-/// What a batch's images should be classified as.
+/// The targets of a batch's images.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
     /// Class of each image.
     pub labels: &'a [u32],
     /// Weight of each image.
     pub weights: &'a [f32],
-    /// Where images are mixtures of two.
+    /// The second halves, if images are mixtures of two.
     pub mixed: Option<Mixed<'a>>,
 }
 
-/// The other half of images that are mixtures of two.
+/// The second half of images that are mixtures of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Mixed<'a> {
     /// Class of each image's other half.
@@ -75,7 +75,7 @@ pub struct Mixed<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// Images that are what they are.
+    /// Targets of images without mixing.
     pub fn of(labels: &'a [u32], weights: &'a [f32]) -> Self {
         Self {
             labels,
@@ -84,8 +84,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The classes of each image, and how much each counts: its share times the weight of the
-    /// image it comes from, so that an image that weighs nothing teaches nothing in a mixture either.
+    /// The classes of each image and their weights: the share times the weight of the source image,
+    /// so that an image of weight 0 teaches nothing in a mixture either.
     fn rows(&self) -> impl Iterator<Item = [(u32, f64); 2]> {
         let own = self.labels.iter().zip(self.weights).enumerate();
         own.map(|(index, (&label, &weight))| {
@@ -105,17 +105,17 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// What an image counts, whatever it shows.
+/// The weight of an image, regardless of its classes.
 fn image_weight(classes: [(u32, f64); 2]) -> f64 {
     classes.into_iter().map(|(_, weight)| weight).sum()
 }
 
-/// What a student learns from its teacher besides the labels (Hinton et al., 2015).
+/// Distillation targets from a teacher, besides the labels (Hinton et al., 2015).
 #[derive(Clone, Copy, Debug)]
 pub struct Distillation<'a> {
     /// The teacher's logits `[n, classes]`.
     pub logits: &'a Tensor,
-    /// Both softmaxes are taken of the logits over this.
+    /// Both softmaxes divide the logits by this.
     pub temperature: f64,
     /// Share of `T² KL(teacher || student)` in the loss, from 0 to 1; the rest is the objective.
     pub weight: f64,
@@ -126,33 +126,32 @@ pub struct Distillation<'a> {
 pub struct Loss {
     /// The mean.
     pub mean: f64,
-    /// The sum of the weights it is a mean over; the number of images where all weights are 1.
-    /// With a teacher it is the sum for the labels and that for the teacher, by their shares.
+    /// The total weight of the batch; the number of images if all weights are 1. With a teacher it
+    /// is the share-weighted sum of the totals for labels and teacher.
     pub weight: f64,
     surrogate: Tensor,
 }
 
 impl Loss {
-    /// A scalar whose gradient by the logits is that of [`Loss::mean`]; its value is another.
+    /// A scalar with the same gradient by the logits as [`Loss::mean`], but another value.
     pub fn surrogate(&self) -> &Tensor {
         &self.surrogate
     }
 
-    /// Carries the gradient of the mean back through whatever the logits were computed by.
+    /// Propagates the gradient of the mean back to all inputs of the logits.
     ///
     /// # Errors
     ///
-    /// Only when the device fails.
+    /// If the device fails.
     pub fn backward(&self) -> Result<()> {
         self.backward_scaled(1.0)
     }
 
-    /// As [`Loss::backward`], with the gradient of the mean times `scale`: see
-    /// [`optim::LossScaler`].
+    /// [`Loss::backward`] with the gradient of the mean times `scale`: see [`optim::LossScaler`].
     ///
     /// # Errors
     ///
-    /// Only when the device fails.
+    /// If the device fails.
     pub fn backward_scaled(&self, scale: f32) -> Result<()> {
         (&self.surrogate * f64::from(scale))?.backward()?;
         Ok(())
@@ -160,7 +159,7 @@ impl Loss {
 }
 
 impl Objective {
-    /// Cross-entropy without smoothing, in which every class weighs 1.
+    /// Cross-entropy without smoothing, with weight 1 for every class.
     pub fn cross_entropy(classes: usize) -> Self {
         Self {
             kind: Kind::CrossEntropy { smoothing: 0.0 },
@@ -168,12 +167,12 @@ impl Objective {
         }
     }
 
-    /// The configured loss for `classes` classes; `labels` are those trained on, by which
-    /// classes are balanced.
+    /// The configured loss for `classes` classes; `labels` are the training labels, for balancing
+    /// classes.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when a value lies outside its range.
+    /// [`Error::Config`] if a value is outside its range.
     pub fn new(
         config: &LossConfig,
         classes: usize,
@@ -200,12 +199,11 @@ impl Objective {
         })
     }
 
-    /// The sum of the weights that a batch's loss is a mean over. Where it is 0, the batch has
-    /// no loss.
+    /// The total weight of a batch. If it is 0, the batch has no loss.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the lengths do not fit or a label is no class.
+    /// [`Error::Shape`] if the lengths do not match or a label is no class.
     pub fn weight(&self, targets: &Targets<'_>) -> Result<f64> {
         let (images, classes) = (targets.labels.len(), self.class_weights.len());
         let (others, other_weights) = targets.mixed.map_or((images, images), |mixed| {
@@ -240,17 +238,17 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] when the lengths do not fit, a label is no class, or all weights of the
+    /// [`Error::Shape`] if the lengths do not match, a label is no class, or all weights of the
     /// batch are 0.
     pub fn apply(&self, logits: &Tensor, targets: &Targets<'_>) -> Result<Loss> {
         self.taught(logits, targets, None)
     }
 
-    /// As [`Objective::apply`], with a share of what a teacher says.
+    /// [`Objective::apply`] with a teacher's share.
     ///
     /// # Errors
     ///
-    /// As [`Objective::apply`]; also when the teacher's logits have another shape.
+    /// Those of [`Objective::apply`]; also if the teacher's logits have another shape.
     pub fn taught(
         &self,
         logits: &Tensor,
@@ -268,7 +266,7 @@ impl Objective {
         let weight = self.weight(targets)?;
         if weight <= 0.0 {
             return Err(Error::Shape(format!(
-                "every image of a batch of {images} weighs 0, so that it has no mean loss; expected a class or image weight above 0"
+                "every image of a batch of {images} weighs 0, so it has no mean loss; expected a class or image weight above 0"
             )));
         }
         let teacher = distillation

@@ -1,7 +1,7 @@
 //! The losses of one image, and their gradients by its logits, in f64.
 //!
-//! A batch has at most some thousand logits, so that it costs nothing to compute them in f64:
-//! logits of ±10,000 and probabilities that round to 1 keep their digits.
+//! A batch has at most some thousand logits, so f64 costs nothing. Logits of ±10,000 and
+//! probabilities near 1 keep their digits.
 
 /// Natural logarithms of the softmax of some logits, and its values.
 pub(super) struct Softmax {
@@ -47,7 +47,7 @@ pub(super) fn cross_entropy(
     weight * loss
 }
 
-/// As [`cross_entropy`], for `-alpha (1 - p)^gamma log p`.
+/// [`cross_entropy`] for `-alpha (1 - p)^gamma log p`.
 pub(super) fn focal(
     softmax: &Softmax,
     label: usize,
@@ -56,13 +56,14 @@ pub(super) fn focal(
     weight: f64,
     gradient: &mut [f64],
 ) -> f64 {
-    // Summed, because 1 - p would lose the digits of a small rest.
+    // Summed, because 1 - p would lose the digits of a small remainder.
     let others = softmax.values.iter().enumerate();
     let rest: f64 = others.filter(|(c, _)| *c != label).map(|(_, p)| p).sum();
     let (p, log) = (softmax.values[label], softmax.log[label]);
     let factor = rest.powf(gamma);
-    // The derivative by log p. As rest goes to 0, log p goes to -rest, and the second term to 0:
-    // log p gets there first, where a power of rest below -1 may be infinite still.
+    // The derivative by log p. As the remainder goes to 0, log p goes to -remainder, and the second
+    // term to 0. In f64, log p reaches 0 first, while a power of the remainder below -1 may still
+    // be infinite.
     let steepness = match gamma == 0.0 || log == 0.0 {
         true => 0.0,
         false => gamma * rest.powf(gamma - 1.0) * p * log,
@@ -79,7 +80,7 @@ pub(super) fn focal(
     -weight * alpha * factor * log
 }
 
-/// As [`cross_entropy`], for the mean over the classes of each one against the rest.
+/// [`cross_entropy`] for the mean over the classes, each against the rest.
 pub(super) fn binary_cross_entropy(
     logits: &[f32],
     label: usize,
@@ -101,7 +102,7 @@ pub(super) fn binary_cross_entropy(
     loss
 }
 
-/// As [`cross_entropy`], for `T² KL(teacher || student)` of softmaxes at temperature T.
+/// [`cross_entropy`] for `T² KL(teacher || student)` of softmaxes at temperature T.
 pub(super) fn divergence(
     logits: &[f32],
     teacher: &[f32],

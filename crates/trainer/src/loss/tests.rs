@@ -1,4 +1,4 @@
-//! Of losses, beside the golden answers of torch in `tests/loss_golden.rs`.
+//! Losses, besides the golden results of torch in `tests/loss_golden.rs`.
 
 use candle_core::{DType, Device};
 
@@ -55,7 +55,7 @@ fn halves_of_a_mixture_count_as_the_images_they_come_from() {
     let logits = Tensor::new(&rows, &Device::Cpu).unwrap();
     for config in LossConfig::all() {
         let loss = Objective::new(&config, 2, []).unwrap();
-        // The second image weighs nothing: 0.75 of the first is left of one mixture, 0.25 of the other.
+        // The second image has weight 0: 0.75 of the first remains of one mixture, 0.25 of the other.
         let mixed = Targets {
             mixed: Some(Mixed {
                 labels: &[1, 0],
@@ -95,7 +95,7 @@ fn an_image_weight_of_two_equals_the_image_twice() {
 
 #[test]
 fn the_focal_gradient_of_a_sure_image_is_a_number() {
-    // From a gap of about 717 on, the rest of the probability is a subnormal number.
+    // From a gap of about 717 on, the remaining probability is a subnormal number.
     for gamma in [0.0f64, 0.01, 0.04, 0.5, 2.0] {
         let config = LossConfig::Focal(FocalConfig {
             gamma,
@@ -117,8 +117,8 @@ fn the_focal_gradient_of_a_sure_image_is_a_number() {
 }
 
 #[test]
-fn batches_with_a_teacher_join_to_what_they_are_as_one() {
-    // All of the loss is the teacher's, so that class weights must not decide how batches are joined.
+fn batches_with_a_teacher_accumulate_to_one_batch() {
+    // The loss is entirely the teacher's, so class weights must not affect accumulation.
     let config = LossConfig::CrossEntropy(CrossEntropyConfig {
         class_weights: ClassWeights::Overrides(vec![1.0, 7.0]),
         ..CrossEntropyConfig::default()

@@ -1,4 +1,4 @@
-//! Which folders or CSV files are the splits.
+//! Search for the folders or CSV files of the splits.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,40 +9,43 @@ use mnist_data::{TEST, TRAIN, VALIDATION};
 use crate::config::{ConfigError, DataConfig, DataSource};
 use crate::{Error, Result};
 
-/// The usual names of each split, in any letter case. The first is the one that [`mnist_data::unpack`] gives.
+/// The usual names of each split, in any letter case. [`mnist_data::unpack`] uses the first.
 const NAMES: [&[&str]; 3] = [
     &[TRAIN, "training"],
     &[VALIDATION, "valid", "validation", "dev", "eval"],
     &[TEST, "testing"],
 ];
 
-/// Where the splits are.
+/// The paths of the splits.
 #[derive(Debug, PartialEq)]
 pub(super) struct Places {
-    /// It need not be there.
+    /// It need not exist.
     pub(super) train: PathBuf,
     pub(super) val: Option<PathBuf>,
     pub(super) test: Option<PathBuf>,
-    /// Names beside them that stand for images or labels, perhaps, and are not used.
+    /// Whether `train` is the whole set, to be divided in three: class folders without split folders above them,
+    /// or one CSV file.
+    pub(super) is_whole: bool,
+    /// Names beside the splits that may stand for images or labels and are not used.
     unused: Vec<String>,
 }
 
-/// What lies in the folder of the splits.
+/// An entry of the folder of the splits.
 struct Entry {
     name: String,
     path: PathBuf,
-    /// Its name in lower case, of a CSV file without the ending.
+    /// Its name in lower case; for a CSV file without the extension.
     stem: String,
     is_csv: bool,
 }
 
 impl Places {
-    /// Finds the splits of `data.root`: folders, or CSV files, by their usual names. Those that are unpacked from
-    /// IDX files have fixed names.
+    /// Finds the splits: `data.train`, `data.val` and `data.test` where they are set, others in `data.root` as folders
+    /// or CSV files with the usual names. Splits that are unpacked from IDX files have fixed names.
     ///
     /// # Errors
     ///
-    /// When two may be the same split.
+    /// If two entries may be the same split.
     pub(super) fn find(data: &DataConfig) -> Result<Self> {
         let root = data.root();
         if !matches!(data.source, DataSource::Folder | DataSource::Csv) {
@@ -51,6 +54,16 @@ impl Places {
                 train: root.join(TRAIN),
                 val: there(VALIDATION),
                 test: there(TEST),
+                is_whole: false,
+                unused: Vec::new(),
+            });
+        }
+        if root.is_file() && data.train.is_none() {
+            return Ok(Self {
+                train: root,
+                val: data.val.clone(),
+                test: data.test.clone(),
+                is_whole: data.val.is_none() && data.test.is_none(),
                 unused: Vec::new(),
             });
         }
@@ -58,7 +71,24 @@ impl Places {
         let entries = entries(&root)?;
         let candidates: Vec<&Entry> = entries.iter().filter(|entry| entry.is_csv == csv).collect();
         let [train, val, test] = NAMES.map(|names| one(&root, &candidates, names));
-        let (train, val, test) = (train?, val?, test?);
+        let set = |path: &Option<PathBuf>, found: Result<Option<PathBuf>>| match path {
+            Some(path) => Ok(Some(path.clone())),
+            None => found,
+        };
+        let train = set(&data.train, train)?;
+        let (val, test) = (set(&data.val, val)?, set(&data.test, test)?);
+        if !csv
+            && [&train, &val, &test].iter().all(|split| split.is_none())
+            && holds_folders(&entries)
+        {
+            return Ok(Self {
+                train: root,
+                val: None,
+                test: None,
+                is_whole: true,
+                unused: Vec::new(),
+            });
+        }
         let used = |entry: &&Entry| {
             let path = Some(&entry.path);
             [train.as_ref(), val.as_ref(), test.as_ref()].contains(&path)
@@ -74,10 +104,11 @@ impl Places {
             train: train.unwrap_or_else(|| canonical(data, TRAIN)),
             val,
             test,
+            is_whole: false,
         })
     }
 
-    /// Tells of splits with other names than ours, and of what is not used.
+    /// Reports splits with unusual names, and unused entries.
     pub(super) fn tell(&self, data: &DataConfig) {
         for (path, split) in [(&self.val, VALIDATION), (&self.test, TEST)] {
             if let Some(path) = path
@@ -91,7 +122,7 @@ impl Places {
             let first = &self.unused[..self.unused.len().min(5)];
             let more = if self.unused.len() > 5 { ", …" } else { "" };
             tracing::warn!(
-                "{}: not used: {}{more}; the splits are looked for as {}",
+                "{}: not used: {}{more}; split names are {}",
                 data.root().display(),
                 first.join(", "),
                 NAMES.map(|names| names.join(" or ")).join("; ")
@@ -100,7 +131,50 @@ impl Places {
     }
 }
 
-/// Where a split is by its first name: a folder of class folders, or a CSV file.
+impl super::Splits {
+    /// The source that holds the images of `path`: a CSV file, a folder with CSV files named as splits and without
+    /// split folders, or else class folders.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be listed.
+    pub fn source_of(path: &Path) -> Result<DataSource> {
+        if path.is_file() {
+            return Ok(DataSource::Csv);
+        }
+        let entries = entries(path)?;
+        let has_training = |csv: bool| {
+            let mut named = entries
+                .iter()
+                .filter(|entry| NAMES[0].contains(&entry.stem.as_str()));
+            named.any(|entry| entry.is_csv == csv && (csv || entry.path.is_dir()))
+        };
+        Ok(match has_training(true) && !has_training(false) {
+            true => DataSource::Csv,
+            false => DataSource::Folder,
+        })
+    }
+
+    /// The split to measure where `folder` holds splits in place of classes: test, or else val or
+    /// train. A folder with a split's name is one if it holds folders and is none of `classes`.
+    #[must_use]
+    pub fn within(folder: &Path, classes: &[String]) -> Option<PathBuf> {
+        let entries = entries(folder).ok()?;
+        let holds_folders = |entry: &&Entry| {
+            let inner = fs::read_dir(&entry.path).into_iter().flatten().flatten();
+            inner.into_iter().any(|inner| inner.path().is_dir())
+        };
+        let [train, val, test] = NAMES.map(|names| {
+            let mut named = entries.iter().filter(|entry| {
+                !entry.is_csv && names.contains(&&entry.stem[..]) && !classes.contains(&entry.name)
+            });
+            named.find(holds_folders).map(|entry| entry.path.clone())
+        });
+        test.or(val).or(train)
+    }
+}
+
+/// The default path of a split: a folder of class folders, or a CSV file.
 pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     data.root().join(match data.source {
         DataSource::Csv => format!("{split}.csv"),
@@ -108,7 +182,7 @@ pub(super) fn canonical(data: &DataConfig, split: &str) -> PathBuf {
     })
 }
 
-/// The one of `entries` that has one of a split's names, if there is one.
+/// The entry with one of a split's names, if any.
 fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf>> {
     let found: Vec<&&Entry> = entries
         .iter()
@@ -132,6 +206,13 @@ fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf
     }
 }
 
+/// Whether there are folders, which may be those of classes.
+fn holds_folders(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| !entry.is_csv && entry.path.is_dir())
+}
+
 /// Whether the configuration names this file or folder for something else than a split.
 fn configured(data: &DataConfig, path: &Path) -> bool {
     let idx = data.idx_dir();
@@ -145,7 +226,7 @@ fn configured(data: &DataConfig, path: &Path) -> bool {
     named.into_iter().flatten().any(is_it)
 }
 
-/// What is in a folder, sorted, without the hidden; nothing where there is no folder.
+/// The visible entries of a folder, sorted; empty if there is no folder.
 fn entries(root: &Path) -> Result<Vec<Entry>> {
     let listed = match fs::read_dir(root) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -208,6 +289,7 @@ mod tests {
                 train: dir.path().join(train),
                 val: Some(dir.path().join(val)),
                 test: Some(dir.path().join(test)),
+                is_whole: false,
                 unused: Vec::new(),
             };
             assert_eq!(Places::find(&data).unwrap(), expected);
@@ -240,7 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_named() {
+    fn a_folder_of_splits_is_told_from_one_of_classes() {
+        let (dir, _) = scene(DataSource::Folder, &["Train", "valid", "test"]);
+        let within = |classes: &[&str]| {
+            let classes: Vec<String> = classes.iter().map(|&class| class.into()).collect();
+            crate::Splits::within(dir.path(), &classes)
+        };
+        let [train, val, test] = ["Train", "valid", "test"].map(|name| dir.path().join(name));
+        // Without folders in them they may be classes.
+        assert_eq!(within(&[]), None);
+        for (split, class) in [(&train, "cat"), (&val, "cat"), (&test, "cat")] {
+            fs::create_dir(split.join(class)).unwrap();
+            assert_eq!(within(&["cat"]), Some(split.clone()));
+        }
+        assert_eq!(within(&["test", "cat"]), Some(val));
+        let nowhere = dir.path().join("nowhere");
+        assert_eq!(crate::Splits::within(&nowhere, &[]), None);
+    }
+
+    #[test]
+    fn unused_entries_are_named() {
         let names = [
             "train",
             "vall",
@@ -259,7 +360,7 @@ mod tests {
         let places = Places::find(&data).unwrap();
         assert_eq!(places.unused, ["extra.csv"]);
         assert_eq!(places.train, dir.path().join("train.csv"));
-        // Unpacked splits have their names from us.
+        // `unpack` has named the splits.
         data.source = DataSource::Idx;
         assert!(Places::find(&data).unwrap().unused.is_empty());
     }

@@ -6,7 +6,7 @@ use mnist_data::WeightPattern;
 
 use super::*;
 
-/// Class folders with images that nobody will decode: `path` and how many.
+/// Class folders with images that are never decoded: `path` and their number.
 fn folders(counts: &[(&str, usize)]) -> (tempfile::TempDir, RunConfig) {
     let dir = tempfile::tempdir().unwrap();
     for (path, count) in counts {
@@ -22,7 +22,7 @@ fn folders(counts: &[(&str, usize)]) -> (tempfile::TempDir, RunConfig) {
     (dir, config)
 }
 
-/// Lists the images of a split's folders in its CSV file, whose paths begin with the split.
+/// Lists the images of a split's folders in its CSV file, with paths that begin with the split.
 fn list_in_csv(dir: &Path, split: &str) {
     let images = mnist_data::list_images(&dir.join(split)).unwrap();
     let rows = images.iter().map(|(id, _)| {
@@ -34,7 +34,7 @@ fn list_in_csv(dir: &Path, split: &str) {
 }
 
 #[test]
-fn one_class_alone_is_refused_with_what_it_may_come_from() {
+fn a_single_class_is_refused_with_its_likely_cause() {
     let (dir, mut config) = folders(&[("train/photos/cats", 12), ("train/photos/dogs", 12)]);
     let said = |config: &RunConfig| Splits::open(config).unwrap_err().to_string();
     let text = said(&config);
@@ -77,7 +77,7 @@ fn a_tenth_is_held_out_only_of_classes_that_can_spare_it() {
             assert!(splits.val.samples.is_empty());
         }
     }
-    // Of what was unpacked, validation is a part.
+    // Unpacked data always includes validation.
     config.data.source = DataSource::Idx;
     let error = Splits::open(&config).unwrap_err();
     assert!(matches!(
@@ -109,7 +109,7 @@ fn weights_hold_for_the_images_of_both_splits_where_folds_are_made() {
     let splits = Splits::open_for_folds(&config).unwrap();
     assert_eq!(of(&splits.train), [0.0, 5.0, 1.0, 1.0]);
     assert_eq!(of(&splits.val), [0.0, 5.0, 7.0, 1.0]);
-    // A run trains on one split alone, and a row about no image of it is a mistake.
+    // A run trains on one split alone, and a row without an image in it is an error.
     let error = Splits::open(&config).unwrap_err().to_string();
     assert!(error.contains("cats/3.png"), "{error}");
     config.data.sample_weights.file = None;
@@ -139,14 +139,15 @@ fn a_batch_that_the_images_do_not_fill_is_refused_by_its_keys() {
 #[test]
 fn a_broken_test_split_is_known_before_training() {
     let (dir, config) = folders(&[("train/a", 1), ("train/b", 1), ("val/a", 1)]);
-    let splits = Splits::open(&config).unwrap();
-    assert_eq!(splits.test(&config).unwrap(), None);
+    assert!(Splits::open(&config).unwrap().test().is_none());
     let test = dir.path().join("test");
     fs::create_dir_all(test.join("a")).unwrap();
-    assert!(splits.test(&config).is_err());
+    assert!(Splits::open(&config).is_err());
     fs::write(test.join("a/1.png"), "").unwrap();
-    assert_eq!(splits.test(&config).unwrap(), Some(test.clone()));
+    let splits = Splits::open(&config).unwrap();
+    let (images, name) = splits.test().unwrap();
+    assert_eq!((images.samples.len(), name), (1, test.to_str().unwrap()));
     fs::create_dir(test.join("c")).unwrap();
-    let error = splits.test(&config).unwrap_err().to_string();
+    let error = Splits::open(&config).unwrap_err().to_string();
     assert!(error.contains("`c`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Which output is which class: of files that do not say, and of heads for other classes.
+//! Class order of outputs: for files without names, and for heads with other classes.
 
 use classifier::Classifier;
 use std::fs;
@@ -20,13 +20,14 @@ use crate::scene::{SIDE, Scene, arena};
 const BY_VALUE: [&str; 12] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
 const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Class folders of one image each, and a weights file without names whose network knows them.
+/// Class folders of one image each, and a weights file without names for a network that recognises
+/// them.
 struct Known {
     dir: tempfile::TempDir,
 }
 
 impl Known {
-    /// The folder of each output in turn.
+    /// The folder of each output in order.
     fn new(folders: &[&str]) -> Self {
         let known = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -97,7 +98,7 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(next).collect()
 }
 
-/// A network that takes every image for the nearest of `count` images by its features.
+/// A network that classifies every image as the nearest of `count` images by its features.
 fn knowing(images: &[u8], count: usize) -> Network {
     let config = ModelConfig {
         width: 0.25,
@@ -149,7 +150,7 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
         let names: Vec<&str> = result.classes.iter().map(|class| &class.name[..]).collect();
         assert_eq!(names, folders);
     }
-    // From a list as well, and of a file that was written anew.
+    // From a CSV file too, and with a rewritten weights file.
     let known = Known::new(&AS_TEXT);
     let rows = list_images(&known.data())
         .unwrap()
@@ -203,7 +204,7 @@ fn nothing_is_guessed_where_the_numbers_of_classes_differ() {
         "{error}"
     );
     assert_eq!(known.evaluate(Some(&AS_TEXT)).unwrap().accuracy, 1.0);
-    // Up to ten numbers have one order alone.
+    // Up to ten numbers have only one order.
     let known = Known::new(&BY_VALUE[..10]);
     fs::remove_dir_all(known.data().join("3")).unwrap();
     let result = known.evaluate(None).unwrap();
@@ -256,7 +257,7 @@ fn a_run_goes_on_with_each_class_under_its_name() {
     let (second, _) = scene.run();
     let ours = rows(second.network.as_ref());
     assert!(same(&ours[0], &theirs[1]) && same(&ours[1], &theirs[0]));
-    // and with a class of another name.
+    // and with a different class name.
     scene.config.data.class_names = None;
     for split in ["train", "val"] {
         let folder = scene.root().join(split);
@@ -275,7 +276,7 @@ fn a_run_goes_on_with_each_class_under_its_name() {
     assert_eq!(loaded.dropped, ["0"]);
 }
 
-/// The teacher of a file without names is taken at its word, or rather at its user's.
+/// The classes of a teacher without names are assumed in the student's order.
 #[test]
 fn a_teacher_without_names_knows_the_classes_in_their_order() {
     let known = Known::new(&["cat", "dog"]);
@@ -288,7 +289,7 @@ fn a_teacher_without_names_knows_the_classes_in_their_order() {
     };
     let taught = teach(&mut scene);
     assert!(taught != alone);
-    // So it is where the file says that it names none.
+    // The same holds if the file says that it has no names.
     let bare = known.load(None);
     weights::save(&known.file(), bare.network.as_ref(), &bare.metadata).unwrap();
     teach(&mut scene);

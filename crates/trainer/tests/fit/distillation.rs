@@ -1,4 +1,4 @@
-//! Learning from a trained network.
+//! Distillation.
 
 use trainer::config::{ConfigError, DistillationConfig};
 use trainer::{Error, InferenceOptions, Outcome};
@@ -9,7 +9,7 @@ use crate::scene::{Scene, arena, named, predictions, stripes, unpack};
 fn a_student_comes_closer_to_its_teacher() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 8;
-    // A teacher that is wrong: it takes lying stripes for standing ones.
+    // A wrong teacher: it confuses horizontal and vertical stripes.
     let mut wrong = Scene::new();
     wrong.config = scene.config.clone();
     let root = wrong.dir.path().join("wrong");
@@ -22,7 +22,7 @@ fn a_student_comes_closer_to_its_teacher() {
         weight: 1.0,
         ..DistillationConfig::new(&teacher)
     });
-    // On images that neither has seen, by the mean difference of their probabilities.
+    // The mean difference of their probabilities on unseen images.
     let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
     let answers = |outcome: &Outcome| -> Vec<f32> {
         let classifier = outcome.classifier().unwrap();
@@ -45,13 +45,13 @@ fn a_student_comes_closer_to_its_teacher() {
     );
     scene.config.distillation = distillation;
 
-    // With all of the loss the teacher's, labels do not matter: class weights change nothing.
+    // If the teacher has all of the loss, labels do not matter: class weights change nothing.
     let alone = arena(scene.run().0.network.as_ref());
     scene.config.loss = named(r#"{ "type": "focal", "alpha": [1, 5] }"#);
     assert_eq!(arena(scene.run().0.network.as_ref()), alone);
     let alone_with = scene.config.distillation.clone();
 
-    // A teacher for other classes is refused by name.
+    // A teacher for other classes is refused, by name.
     let mut other = Scene::new();
     other.config.train.epochs = 1;
     for split in ["train", "val"] {
@@ -60,7 +60,7 @@ fn a_student_comes_closer_to_its_teacher() {
     }
     let (outcome, _) = other.run();
     scene.config.distillation = Some(DistillationConfig::new(outcome.best.unwrap().weights));
-    // Numbers are names too, where a file says that they are.
+    // Numbers are names too, if a file says that they are.
     other.config.distillation = Some(DistillationConfig::new(teacher));
     for error in [scene.error(), other.error()] {
         assert!(
@@ -70,7 +70,7 @@ fn a_student_comes_closer_to_its_teacher() {
         assert!(error.to_string().contains("zero"), "{error}");
     }
 
-    // Mixtures are taught as the teacher sees them.
+    // The teacher sees mixtures too.
     scene.config.distillation = alone_with;
     scene.config.mix.cutmix_alpha = 1.0;
     assert!(arena(scene.run().0.network.as_ref()) != alone);

@@ -1,4 +1,4 @@
-//! How a run ends, well and badly.
+//! The end of a run, with and without errors.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,14 +50,14 @@ fn patience_ends_a_run_that_gains_nothing() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 20;
     scene.config.train.patience = Some(2);
-    // Of a run that trains nothing but the head, too: nothing thaws that could gain yet. Too small
-    // a rate to move a single weight: every epoch is equal to the one before.
+    // Also for a run that trains only the head, since nothing unfreezes later. The rate is too
+    // small to move a weight: every epoch equals the previous one.
     scene.config.train.learning_rate = 1e-20;
     scene.config.train.freeze_epochs = 20;
     let (outcome, _) = scene.run();
     assert_eq!(outcome.epochs.len(), 3);
     assert_eq!(outcome.best.unwrap().epoch, 3);
-    // With validation images in each other's folders, learning makes it worse.
+    // The validation images are in each other's folders, so learning lowers the score.
     scene.swap_validation();
     scene.config.train.learning_rate = 3e-3;
     scene.config.train.freeze_epochs = 0;
@@ -74,7 +74,7 @@ fn patience_ends_a_run_that_gains_nothing() {
 fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 3;
-    // The first epoch is sound; then the rate goes through the roof.
+    // The first epoch is sound; then the rate explodes.
     let wild = optim::MultiStepConfig {
         milestones: vec![1],
         gamma: 1e30,
@@ -142,7 +142,7 @@ fn an_interrupted_run_stops_before_the_next_batch_with_its_best_weights() {
     assert!(outcome.best.is_none());
 }
 
-/// Takes the run's folder away, and puts it back, when something happens.
+/// Removes the run's folder at one event, and restores it at another.
 struct Disk<'a> {
     fails: &'a dyn Fn(&Event) -> bool,
     works: &'a dyn Fn(&Event) -> bool,
@@ -160,7 +160,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Epochs whose weights were written, and those whose weights were not.
+    /// Epochs with written weights, and those with failed writes.
     fn epochs(&self) -> (Vec<usize>, Vec<usize>) {
         let (mut written, mut delayed) = (Vec::new(), Vec::new());
         for event in &self.recorder.events {
@@ -224,7 +224,7 @@ fn weights_that_cannot_be_written_are_written_at_the_end() {
     assert_eq!(disk.epochs(), (vec![1], vec![1]));
     weights::load(&outcome.best.unwrap().weights, &Device::Cpu).unwrap();
 
-    // So they are where the run ends with another error.
+    // The same holds if the run ends with another error.
     let wild = optim::MultiStepConfig {
         milestones: vec![1],
         gamma: 1e30,
@@ -258,7 +258,7 @@ fn weights_that_can_never_be_written_end_the_run_when_it_is_over() {
     assert_eq!(*best, None);
     assert_eq!(disk.recorder.epochs().len(), 3);
 
-    // Where the disk fails later, the error names the weights before.
+    // If the disk fails later, the error names the earlier weights.
     let mut scene = Scene::new();
     scene.config.train.epochs = 8;
     let best_epoch = scene.run().0.best.unwrap().epoch;
@@ -324,7 +324,7 @@ fn wrong_folders_are_errors_before_the_first_batch() {
 
 #[test]
 fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
-    // Its gradient is a number still.
+    // Its gradient is still finite.
     let scene = Scene::one_step(1e308);
     let error = scene.error();
     assert!(
@@ -343,7 +343,7 @@ fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
 
 #[test]
 fn answers_that_are_no_numbers_are_blamed_on_the_training() {
-    // The weights are numbers still, and too large for an answer.
+    // The weights are still finite, but too large for finite logits.
     let error = Scene::one_step(1e20).error();
     let Error::NonFiniteValidation { epoch: 1, best, .. } = &error else {
         panic!("{error}")

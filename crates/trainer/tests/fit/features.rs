@@ -1,4 +1,4 @@
-//! Features that are computed once: a run with them is the very run without them.
+//! Cached features: a run with them equals a run without them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use trainer::{Ending, EpochReport, Event, EventSink, Outcome, Recorder};
 
 use crate::scene::{Scene, arena};
 
-/// What can be compared of a run: each epoch's figures, and the weights it ends with.
+/// The comparable results of a run: each epoch's scores, and the final weights.
 type Numbers = (Vec<[f64; 5]>, Vec<f32>);
 
 fn numbers(outcome: &Outcome) -> Numbers {
@@ -27,22 +27,22 @@ fn numbers(outcome: &Outcome) -> Numbers {
     (epochs, arena(outcome.network.as_ref()))
 }
 
-/// A run of three epochs with a frozen backbone, whose images are old enough to be kept.
+/// A run of three epochs with a frozen backbone, and images old enough for caching.
 fn scene() -> Scene {
     let mut scene = Scene::new();
     scene.config.train.freeze_epochs = 3;
-    // The last weights are compared, and with them everything before.
+    // The last weights are compared, which depend on everything before.
     scene.config.train.monitor = trainer::config::Monitor::ValLoss;
     settle();
     scene
 }
 
-/// What was written just now is not trusted before the clock of the file system has ticked.
+/// Images written just now are not trusted before the file system's clock has ticked.
 fn settle() {
     std::thread::sleep(Duration::from_millis(150));
 }
 
-/// How many images of how many went through the network, if features were kept.
+/// The number of images that went through the network, and of all images, if features were kept.
 fn computed(recorder: &Recorder) -> Option<(usize, usize)> {
     recorder.events.iter().find_map(|event| match event {
         Event::FeaturesReady { images, computed } => Some((*computed, *images)),
@@ -50,7 +50,7 @@ fn computed(recorder: &Recorder) -> Option<(usize, usize)> {
     })
 }
 
-/// The numbers of a run, and how many images went through its network.
+/// The results of a run, and the number of images through its network.
 fn run(scene: &Scene) -> (Numbers, usize) {
     let (outcome, recorder) = scene.run();
     let (computed, images) = computed(&recorder).unwrap();
@@ -79,7 +79,7 @@ fn files(scene: &Scene) -> Vec<PathBuf> {
 #[test]
 fn features_change_no_number_and_a_second_run_computes_none() {
     let mut scene = scene();
-    // A batch that is not full, and a backbone that thaws.
+    // A partial batch, and a backbone that unfreezes.
     scene.config.train.drop_last = false;
     scene.config.data.batch_size = 12;
     scene.config.train.epochs = 4;
@@ -104,7 +104,7 @@ fn an_image_is_known_by_its_contents() {
         paths
     };
     let lying = images("0");
-    // The same contents, written again, under another name.
+    // The same contents, rewritten, under another name.
     let bytes = fs::read(&lying[0]).unwrap();
     fs::remove_file(&lying[0]).unwrap();
     fs::write(lying[0].with_file_name("moved.png"), bytes).unwrap();
@@ -123,7 +123,7 @@ fn an_image_is_known_by_its_contents() {
 fn another_backbone_and_other_pixels_have_features_of_their_own() {
     let mut scene = scene();
     let first = run(&scene).0;
-    // What only the head and the loop read changes no feature.
+    // Settings of the head and the loop change no feature.
     scene.config.model.dropout = 0.5;
     scene.config.train.learning_rate = 0.01;
     assert_eq!(run(&scene).1, 0);
@@ -135,7 +135,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
     assert_eq!(run(&scene).1, 56);
     scene.config.data.image_size = 24;
     assert_eq!(run(&scene).1, 56);
-    // Of each setting a file for either split; the first ones are still good.
+    // Each setting has a file per split; the first ones are still valid.
     assert_eq!(files(&scene).len(), 10);
     let again = self::scene().config;
     scene.config.model = again.model;
@@ -146,7 +146,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
 }
 
 #[test]
-fn a_damaged_or_foreign_file_is_written_anew() {
+fn a_damaged_or_foreign_file_is_rewritten() {
     let scene = scene();
     let (expected, _) = run(&scene);
     let [train, val] = &files(&scene)[..] else {
@@ -161,7 +161,7 @@ fn a_damaged_or_foreign_file_is_written_anew() {
     for length in [8, 20, whole.len() / 2, whole.len() - 1] {
         damages.push((format!("cut to {length}"), whole[..length].to_vec()));
     }
-    // In the mark, the index's length, the index, the rows and the checksum.
+    // In the magic, the index's length, the index, the rows and the checksum.
     for at in [
         0,
         9,
@@ -179,7 +179,7 @@ fn a_damaged_or_foreign_file_is_written_anew() {
         assert_eq!(run(&scene), (expected.clone(), 40), "{what}");
         assert!(fs::read(train).unwrap() == whole, "{what}");
     }
-    // Whole files of another model, in the place of ours.
+    // Valid files of another model, under the names of ours.
     let mut other = self::scene();
     other.config.train.seed += 1;
     run(&other);
@@ -190,7 +190,7 @@ fn a_damaged_or_foreign_file_is_written_anew() {
 }
 
 #[test]
-fn images_that_cannot_be_read_are_left_out_likewise() {
+fn unreadable_images_are_left_out_too() {
     let mut scene = scene();
     scene.config.data.on_bad_image = BadImage::Skip;
     fs::write(scene.root().join("train/1/broken.png"), "no image").unwrap();
@@ -212,14 +212,14 @@ fn images_that_cannot_be_read_are_left_out_likewise() {
 #[test]
 fn room_is_respected_in_memory_and_on_disk() {
     let mut scene = scene();
-    // No memory at all: the backbone runs every epoch, and nothing else is different.
+    // Without memory the backbone runs every epoch, and the results are the same.
     scene.config.data.cache_mb = 0;
     let (outcome, recorder) = scene.run();
     assert_eq!(computed(&recorder), None);
     scene.config.data.cache_mb = 1;
     let expected = numbers(&outcome);
     assert_eq!(run(&scene), (expected.clone(), 56));
-    // A folder that cannot be made costs the later run, not this one.
+    // A folder that cannot be created affects the later run, not this one.
     let cache = scene.root().join(".classify-cache");
     fs::remove_dir_all(&cache).unwrap();
     fs::write(&cache, "in the way").unwrap();
@@ -227,7 +227,7 @@ fn room_is_respected_in_memory_and_on_disk() {
     assert_eq!(run(&scene), (expected, 56));
 }
 
-/// Sets the flag when the first features are there.
+/// Sets the flag when the first features are computed.
 struct InterruptAtOnce<'a>(&'a AtomicBool);
 
 impl EventSink for InterruptAtOnce<'_> {
@@ -245,6 +245,6 @@ fn an_interruption_keeps_the_features_so_far() {
     let flag = AtomicBool::new(false);
     let outcome = scene.run_with(&mut InterruptAtOnce(&flag), &flag).unwrap();
     assert_eq!(outcome.ending, Ending::Interrupted);
-    // A batch of 8 was done, and with it all 20 images of its class: their contents repeat.
+    // A batch of 8 was computed, and with it all 20 images of its class: their contents repeat.
     assert_eq!(run(&scene).1, 36);
 }

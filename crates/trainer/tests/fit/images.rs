@@ -1,4 +1,4 @@
-//! What becomes of images on their way to the network, and of their labels.
+//! The path of images and labels to the network.
 
 use std::fs;
 use std::sync::atomic::AtomicBool;
@@ -55,7 +55,7 @@ fn images_that_weigh_nothing_teach_nothing() {
         pattern: "1/**".to_owned(),
         weight: 0.0,
     }];
-    // With one class alone to learn from, the bias of the other one only falls.
+    // If it learns from one class alone, the other one's bias only falls.
     let bias = |scene: &Scene| {
         let (outcome, _) = scene.run();
         let arena = arena(outcome.network.as_ref());
@@ -63,7 +63,7 @@ fn images_that_weigh_nothing_teach_nothing() {
     };
     let one_sided = bias(&scene);
     assert!(one_sided[0] > one_sided[1] + 1e-3, "{one_sided:?}");
-    // Mixed into others they teach no more.
+    // Mixed into others they teach nothing either.
     scene.config.mix.mixup_alpha = 1.0;
     let mixed = bias(&scene);
     assert!(mixed[0] > mixed[1] + 1e-3, "{mixed:?}");
@@ -103,7 +103,7 @@ fn labels_come_from_csv_files_as_from_folders() {
     };
     assert_eq!(evaluate("test.csv"), evaluate("test"));
 
-    // Names from a file decide which label is which.
+    // Names from a file decide the label order.
     fs::write(root.join("names.txt"), "1\n0\n").unwrap();
     scene.config.data.class_names = Some(root.join("names.txt"));
     assert_eq!(scene.run().0.metadata.class_names, ["1", "0"]);
@@ -167,7 +167,7 @@ fn views_of_an_image_are_averaged() {
     scene.config.train.epochs = 8;
     let (outcome, _) = scene.run();
     let classifier = outcome.classifier().unwrap();
-    // Brighter to the right, and to the left.
+    // Images brighter to the right, and images brighter to the left.
     let shaded = |image: usize| -> Vec<u8> {
         let pixels = stripes(image).into_iter().enumerate();
         pixels

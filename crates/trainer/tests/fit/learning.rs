@@ -1,4 +1,4 @@
-//! What a run learns, and what it keeps.
+//! Results of training, and saved weights.
 
 use candle_core::Device;
 use classifier::Classifier;
@@ -33,7 +33,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
     let top = epochs.iter().map(|e| e.val_accuracy).fold(0.0, f64::max);
     assert_eq!(best.score, top);
     assert!(top > 0.9, "{epochs:?}");
-    // The network handed back, the file, and the file's own account are one.
+    // The returned network, the file, and the file's metadata agree.
     assert_eq!(scene.weights_in("run-001"), vec![best.weights.clone()]);
     let (network, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
     assert_eq!(arena(&network), arena(outcome.network.as_ref()));
@@ -50,7 +50,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
             best.epoch, best.score
         )
     );
-    // Measured on the validation split, it gives the score it was kept for.
+    // On the validation split it gives the score that it was saved for.
     let options = InferenceOptions::default();
     let val = scene.root().join("val");
     let classifier = Classifier::open(&best.weights).unwrap();
@@ -60,7 +60,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
     assert_eq!(result.images, 16);
 }
 
-/// On a processor without the instructions the run ends before its first batch.
+/// On a processor without bf16 instructions the run ends before its first batch.
 #[test]
 fn a_run_in_bf16_learns_too() {
     let mut scene = Scene::new();
@@ -162,7 +162,7 @@ fn the_training_loss_is_a_mean_over_images() {
     assert!((recorder.epochs()[0].train_loss - mean).abs() < 1e-12);
 }
 
-/// 41 images in batches of 8 leave one over, whose 1x1 maps have no variance.
+/// 41 images in batches of 8 leave a single one. Its 1x1 maps have no variance.
 #[test]
 fn an_image_left_alone_in_its_batch_is_left_out() {
     let mut scene = Scene::new();
@@ -245,8 +245,8 @@ fn pretrained_weights_are_the_start() {
     );
 }
 
-/// The file is replaced at the end of an epoch that decoded anything: one that stays is the
-/// sign that nothing was decoded.
+/// The file is replaced at the end of an epoch that decoded anything, so an unchanged file shows
+/// that nothing was decoded.
 #[test]
 fn an_evaluation_uses_the_decoded_images_on_disk() {
     let mut scene = Scene::new();
@@ -262,7 +262,7 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
         trainer::evaluate(&classifier, &test, options, &NoProgress).unwrap()
     };
     let size = scene.config.data.image_size;
-    // Images written just now are not kept before the clock of the file system has ticked.
+    // Images written just now are not kept before the file system's clock has ticked.
     std::thread::sleep(std::time::Duration::from_millis(150));
     let expected = evaluate(None);
     assert_eq!(trainer::kept_images(&test, size), None);
@@ -278,7 +278,7 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     assert_eq!(evaluate(Some(cache.clone())), expected);
     assert_eq!(written(), first);
 
-    // Others find it by the folder, and only read it.
+    // Other loaders find it by the folder, and only read it.
     let kept = trainer::kept_images(&test, size).unwrap();
     assert_eq!(
         (&kept.path, kept.read_only),
@@ -317,7 +317,8 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
         assert!((one.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
 
-    // They come while images are still read: a bad one at the end costs none before it.
+    // Predictions are returned while images are still read: a bad one at the end costs none before
+    // it.
     std::fs::write(&images[ids.len() - 1].1, "no image").unwrap();
     let options = InferenceOptions {
         batch_size: 1,

@@ -1,4 +1,4 @@
-//! The loop, on a network of seconds and images made here.
+//! The training loop, on small networks and generated images.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

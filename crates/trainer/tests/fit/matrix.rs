@@ -7,7 +7,7 @@ use trainer::config::LossConfig;
 
 use crate::scene::{Scene, named};
 
-/// The precisions this machine computes in; `learning` tests what is said of the others.
+/// The precisions supported by this machine; `learning` tests the messages about others.
 fn precisions() -> Vec<Precision> {
     let config = ModelConfig::new(Variant::Small, 2);
     let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();

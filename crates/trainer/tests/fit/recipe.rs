@@ -1,4 +1,4 @@
-//! The switches of a recipe, each against what it says it does.
+//! The settings of a recipe, each against its documentation.
 
 use classifier::Classifier;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::scene::{Scene, arena, named, predictions};
 #[test]
 fn small_batches_that_accumulate_are_one_large_batch() {
     let mut scene = Scene::new();
-    // Batch normalisation sees the small batches, and dropout its own masks: hold both still.
+    // Batch normalisation sees the small batches, and dropout has separate masks: fix both.
     let pretrained = scene.run().0.best.unwrap().weights;
     scene.config.model.pretrained = Some(pretrained);
     scene.config.train.epochs = 1;
@@ -60,14 +60,14 @@ fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
     assert!(two > 1.2e-4 && two < 2.01e-4, "{two}");
 }
 
-/// What a network starts from: trained at a rate that moves nothing.
+/// The initial weights: trained at a rate that moves nothing.
 fn start_of(scene: &Scene) -> Vec<f32> {
     let mut still = Scene::one_step(1e-30);
     still.config.model = scene.config.model.clone();
     arena(still.run().0.network.as_ref())
 }
 
-/// How far a run moves each parameter.
+/// The distance that a run moves each parameter.
 fn moved(scene: &Scene) -> Vec<f32> {
     let end = arena(scene.run().0.network.as_ref());
     let start = start_of(scene);
@@ -95,7 +95,7 @@ fn clipping_holds_the_step_of_plain_descent() {
 }
 
 #[test]
-fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
+fn the_backbones_rate_and_layer_decay_slow_earlier_blocks() {
     let mut scene = Scene::one_step(0.5);
     let (outcome, _) = scene.run();
     let parameters = outcome.network.parameters();
@@ -131,12 +131,12 @@ fn the_backbones_rate_and_layer_decay_slow_what_lies_behind() {
 }
 
 #[test]
-fn the_plateau_watches_what_is_monitored() {
+fn the_plateau_follows_the_monitored_score() {
     for (monitor, mode) in [(Monitor::ValLoss, "min"), (Monitor::ValAccuracy, "max")] {
         let mut scene = Scene::new();
         scene.config.train.epochs = 8;
         scene.config.train.monitor = monitor;
-        // Hardly ever an improvement, so that the rate comes down.
+        // Improvements are rare, so that the rate falls.
         let schedule = format!(
             r#"{{ "type": "plateau", "mode": "{mode}", "patience": 1, "threshold": 0.1 }}"#
         );
@@ -184,7 +184,7 @@ fn the_average_is_measured_and_saved_beside_the_weights() {
         .collect();
     let own: Vec<f64> = recorder.epochs().iter().map(|e| e.val_loss).collect();
     assert!(ema.iter().zip(&own).all(|(a, b)| a != b));
-    // The file is what was measured, and the best of both is what the run ends with.
+    // The file equals the validated weights, and the run ends with the better of both.
     let file = files
         .iter()
         .find(|path| path.to_string_lossy().contains("_ema_e"))

@@ -1,4 +1,4 @@
-//! A run's folder and settings, small enough for seconds.
+//! A run's folder and settings, for training within seconds.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -11,7 +11,8 @@ use trainer::{
 
 pub(crate) const SIDE: usize = 16;
 
-/// A run's folder with `images/{train,val,test}`: stripes that lie (class 0) or stand (class 1).
+/// A run's folder with `images/{train,val,test}`: horizontal stripes (class 0) or vertical ones
+/// (class 1).
 pub(crate) struct Scene {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) config: RunConfig,
@@ -34,7 +35,7 @@ impl Scene {
         Self { dir, config }
     }
 
-    /// The same on real digits: 96 of the sample that comes with the project.
+    /// The same with real digits: 96 of the bundled sample.
     pub(crate) fn digits() -> Self {
         let mut scene = Self::new();
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
@@ -46,7 +47,8 @@ impl Scene {
         scene
     }
 
-    /// The same for one step of plain descent over all images: what moves is the rate times the gradient.
+    /// The same for one step of plain descent over all images: weights move by the rate times the
+    /// gradient.
     pub(crate) fn one_step(learning_rate: f64) -> Self {
         let mut scene = Self::new();
         scene.config.train.epochs = 1;
@@ -60,7 +62,7 @@ impl Scene {
         self.config.data.root()
     }
 
-    /// Puts the validation images of each class into the other one's folder.
+    /// Swaps the validation images of the two classes.
     pub(crate) fn swap_validation(&self) {
         let val = |folder: &str| self.root().join("val").join(folder);
         for (from, to) in [("0", "aside"), ("1", "0"), ("aside", "1")] {
@@ -103,7 +105,7 @@ impl Scene {
     }
 }
 
-/// Images `0..56` and `0..16` as `shown`, in turns of class 0 and 1, by way of IDX files in `dir`.
+/// Images `0..56` and `0..16` from `shown`, alternately of class 0 and 1, via IDX files in `dir`.
 pub(crate) fn unpack(dir: &Path, root: &Path, shown: impl Fn(usize) -> Vec<u8>) {
     for (split, count) in [("train", 56), ("t10k", 16)] {
         let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
@@ -120,7 +122,7 @@ pub(crate) fn unpack(dir: &Path, root: &Path, shown: impl Fn(usize) -> Vec<u8>) 
     to_folders(dir, root, 16);
 }
 
-/// IDX files to class folders, with so many images to validate on.
+/// Unpacks IDX files into class folders, with this many validation images.
 fn to_folders(idx: &Path, root: &Path, count: usize) {
     let validation = Validation {
         count,
@@ -147,7 +149,7 @@ pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
     network.parameters().arena().to_vec1().unwrap()
 }
 
-/// All answers of a classifier about images.
+/// All predictions of a classifier for images.
 pub(crate) fn predictions(
     classifier: &Classifier,
     images: Vec<(String, PathBuf)>,

@@ -1,4 +1,4 @@
-//! Runs of few steps on few images, as somebody's first run is.
+//! Runs of few steps on few images, like a user's first run.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::scene::Scene;
 
 const SIDE: usize = 32;
 
-/// 72 images to train on and 24 to validate on, of three textures: stripes that lie, stripes that
-/// stand, and checks, each shifted and with a grain.
+/// 72 images to train on and 24 to validate on, of three textures: horizontal stripes, vertical
+/// stripes and checks, each shifted and with noise.
 fn textures(dir: &Path) -> RunConfig {
     let root = dir.join("textures");
     for (split, count) in [("train", 96), ("t10k", 3)] {
@@ -34,7 +34,7 @@ fn textures(dir: &Path) -> RunConfig {
         class_names: None,
     };
     mnist_data::unpack(dir, &root, &options, &NoProgress).unwrap();
-    // As the README has it for one's own images.
+    // The README's settings for custom images.
     let text = "data = { source = 'folder', root = 'set below', image_size = 32, batch_size = 16 }";
     let mut config = RunConfig::from_toml(text, "test").unwrap();
     config.data.root = Some(root);
@@ -82,7 +82,7 @@ fn the_default_recipe_validates_well_after_two_dozen_steps() {
     }
 }
 
-/// Weights as a network begins with them, which another run starts from.
+/// Initial weights of a network, as the start of another run.
 fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
     let ModelDescription::MobileNet(model) = config.model(2) else {
         panic!("no MobileNet")

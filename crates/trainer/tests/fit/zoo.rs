@@ -1,4 +1,4 @@
-//! A backbone of another family, which stays frozen.
+//! A frozen backbone of another family.
 
 use classifier::Classifier;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use trainer::{Ending, Event, InferenceOptions, RunConfig};
 
 use crate::scene::{Scene, arena};
 
-/// A file of EfficientNet-B0's tensors, whose shapes the golden data name, with numbers that
-/// keep the images apart.
+/// A file of EfficientNet-B0's tensors, with shapes from the golden data and numbers that
+/// distinguish the images.
 fn backbone(folder: &Path) -> PathBuf {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/golden/zoo_efficientnet_b0.safetensors");
@@ -85,17 +85,17 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let best = outcome.best.unwrap();
     let name = best.weights.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("efficientnet_b0_e"), "{name}");
-    // The file needs nothing else.
+    // The file is sufficient by itself.
     let classifier = Classifier::open(&best.weights).unwrap();
     let val = scene.root().join("val");
     let options = InferenceOptions::default();
     let result = trainer::evaluate(&classifier, &val, options, &NoProgress).unwrap();
     assert!((result.accuracy - best.score).abs() < 1e-12);
-    // What the run wrote of its configuration is a configuration.
+    // The run's recorded configuration is valid.
     let written = best.weights.with_file_name("config.toml");
     let written = RunConfig::read(&written).unwrap();
     assert_eq!(written.model.name, scene.config.model.name);
-    // It may teach a network that is trained whole.
+    // It may be the teacher of a network that is trained as a whole.
     let mut student = Scene::new();
     student.config.train.epochs = 1;
     student.config.data.image_size = 64;
@@ -103,8 +103,8 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let alone = arena(student.run().0.network.as_ref());
     student.config.distillation = Some(DistillationConfig::new(&best.weights));
     assert!(arena(student.run().0.network.as_ref()) != alone);
-    // A second run has the features on disk; it can start from the first one's file, too, and
-    // ends where nothing is gained any more, though its backbone never thaws.
+    // A second run finds the features on disk. It can start from the first one's file, too. It
+    // stops without gain, although its backbone never unfreezes.
     scene.config.model.pretrained = Some(best.weights);
     scene.config.train.patience = Some(2);
     scene.config.train.learning_rate = 1e-12;

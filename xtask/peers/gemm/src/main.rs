@@ -1,6 +1,6 @@
-//! The machine's matrix product, for `cargo xtask bench gemm`: square f32 matrices,
-//! multiplied by the crate `gemm` through candle, which has a safe interface to it.
-//! `RAYON_NUM_THREADS` says by how many threads.
+//! The machine's matrix product, for `cargo xtask bench gemm`: square f32 matrices, multiplied by
+//! the crate `gemm` through candle's safe interface. `RAYON_NUM_THREADS` sets the number of
+//! threads.
 
 #[path = "../../../../crates/trainer/examples/protocol/mod.rs"]
 mod protocol;

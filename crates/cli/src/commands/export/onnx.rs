@@ -9,10 +9,10 @@ use mobilenet::weights::WeightsMetadata;
 
 use crate::args::ExportArgs;
 
-/// As many are enough to find a wrong layer, and few enough to wait for.
+/// Enough to find a wrong layer, and few enough to be quick.
 const MOST_CHECK_IMAGES: usize = 16;
 
-/// Returns how near the file comes to the network.
+/// Returns the largest difference between the file and the network.
 pub(super) fn export(
     args: &ExportArgs,
     network: &Network,
@@ -26,13 +26,13 @@ pub(super) fn export(
     let pictures = check_images(&args.check_images, metadata.image_size)?;
     let agreement = onnx::export(&args.out, network, metadata, options, &pictures)?;
     Ok(format!(
-        "{:.1e} between rten's answers and ours, on {} pictures",
+        "{:.1e} between rten's logits and ours, on {} images",
         agreement.largest_difference, agreement.pictures
     ))
 }
 
-/// Some of the images at or below the inputs, evenly spread, so that a folder's classes all
-/// have their share: one in a batch of its own, the others in another.
+/// Some of the images at or below the inputs, evenly spread, so that all classes of a folder are
+/// included: one alone in a batch, the others in another batch.
 fn check_images(inputs: &[PathBuf], image_size: usize) -> anyhow::Result<Vec<Tensor>> {
     let mut found = Vec::new();
     for input in inputs {

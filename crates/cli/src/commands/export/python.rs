@@ -1,10 +1,10 @@
-//! What to type in Python to make the network that an exported file belongs to.
+//! Python code that builds the network for an exported file.
 
 use std::path::Path;
 
 use mobilenet::{HeadKind, ModelConfig, Padding, Variant};
 
-/// With torchvision.
+/// For torchvision.
 pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
     let epsilon = model.batch_norm_epsilon;
     let mut lines = vec![
@@ -36,7 +36,7 @@ pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
     finish(lines, file)
 }
 
-/// With timm.
+/// For timm.
 pub(super) fn timm(model: &ModelConfig, file: &Path) -> String {
     let base = match model.name {
         Variant::Large => "mobilenetv3_large_100",

@@ -1,4 +1,4 @@
-//! Who works on a group of images: one thread on its own, or the team together.
+//! The threads for a group of images: one thread alone, or the whole team.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -6,16 +6,16 @@ use std::sync::Mutex;
 use super::super::context::{Scratch, lock};
 use crate::team::Team;
 
-/// Multiply-adds that are worth waking a thread for.
+/// Multiply-adds that justify waking a thread.
 const GRAIN: usize = 150_000;
 
 /// Threads for the phases of a network.
 #[derive(Clone, Copy)]
 pub(super) struct Crew<'a> {
     pub(super) team: &'a Team,
-    /// One a thread.
+    /// One for each thread.
     pub(super) scratch: &'a [Mutex<Scratch>],
-    /// Works on its own, as a part of a task of the team.
+    /// The thread that works alone, as a part of a task of the team.
     pub(super) alone: Option<usize>,
 }
 
@@ -29,8 +29,8 @@ impl Crew<'_> {
         }
     }
 
-    /// Does a phase of `items` pieces of work, `cost` multiply-adds in all, in ranges of
-    /// pieces that are at least `each` long.
+    /// Runs a phase of `items` pieces of work, `cost` multiply-adds in all, in ranges of at least
+    /// `each` pieces.
     pub(super) fn run(
         &self,
         items: usize,
@@ -41,7 +41,7 @@ impl Crew<'_> {
         if let Some(thread) = self.alone {
             return work(0..items, &mut lock(&self.scratch[thread]));
         }
-        // Twice as many as threads: one that is held up costs less.
+        // Two parts for each thread, so that a delayed thread costs less.
         let most = (items / each.max(1)).min(2 * self.team.size());
         let parts = (cost / GRAIN).min(most).max(1);
         self.team.run(parts, |part, thread| {

@@ -1,4 +1,4 @@
-//! A block's expansion and depthwise convolution, a panel of channels at a time: the
+//! A block's expansion and depthwise convolution, one panel of channels at a time, so that the
 //! expanded activations never leave the cache.
 
 use std::ops::Range;
@@ -14,26 +14,26 @@ use crate::kernels::{
 use crate::memory::Planes;
 use crate::simd::LANES;
 
-/// Images of at most that width are filtered many at a time, if there are so many.
+/// Images up to this width are filtered together, if there are at least `MANY`.
 const NARROW: usize = 8;
 const MANY: usize = 4;
 
-/// A block's input and where its filtered activations go.
+/// A block's input and the target of its filtered activations.
 pub(super) struct Operands<'a> {
     pub(super) folded: &'a Folded,
     pub(super) block: &'a FoldedBlock,
     pub(super) images: usize,
-    /// Of the input.
+    /// Size of the input.
     pub(super) side: Side,
     pub(super) input: Planes,
     pub(super) filtered: Planes,
-    /// Where averages are wanted, `[planes][images][16]`.
+    /// Target of the averages `[planes][images][16]`, if requested.
     pub(super) averages: Option<Planes>,
 }
 
 impl Operands<'_> {
     /// # Safety
-    /// Activations must have the block's shape; what is written must be the caller's.
+    /// Activations must have the block's shape; the caller must own the written memory.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>) {
         let (block, after) = (self.block, self.after());
         let expand = block.expand.as_ref().map_or(0, |layer| layer.cost());
@@ -46,8 +46,8 @@ impl Operands<'_> {
         let panels = block.panels.len();
         let threads = crew.size();
         let rows = self.images * after.height;
-        // What a thread does at worst, as a share of the whole: panels may not divide
-        // evenly, bands of rows make the rows at their borders twice.
+        // The slowest thread's share of the work. Panels may not divide evenly, and bands of rows
+        // compute their border rows twice.
         let longest = |count: usize| count.div_ceil(threads) as f64 / count as f64;
         let halo = block
             .depthwise
@@ -107,7 +107,7 @@ impl Operands<'_> {
         }
     }
 
-    /// One panel of all images, as many images at a time as fit the cache.
+    /// One panel of all images, in batches of images that fit the cache.
     unsafe fn many(&self, panel: &Range<usize>, scratch: &mut Scratch) {
         let (folded, layer) = (self.folded, &self.block.depthwise);
         let (before, after) = (self.side.pixels(), self.after().pixels());
@@ -115,7 +115,7 @@ impl Operands<'_> {
         let few = few(before).min(self.images);
         for first in (0..self.images).step_by(few) {
             let images = few.min(self.images - first);
-            // SAFETY: as promised by the caller; the block is this thread's.
+            // SAFETY: as promised by the caller; the block belongs to this thread.
             unsafe {
                 let input = self.input.row(first * before);
                 let source = match &self.block.expand {
@@ -145,13 +145,13 @@ impl Operands<'_> {
         }
     }
 
-    /// Some output rows, counted over all images, of one panel.
+    /// Some output rows of one panel, counted over all images.
     unsafe fn rows(&self, panel: &Range<usize>, rows: Range<usize>, scratch: &mut Scratch) {
         let (folded, layer) = (self.folded, &self.block.depthwise);
         let (side, after) = (self.side, self.after());
         let (taps, bias) = folded.filter(layer, panel.start);
         let zeros = layer.zeros(side);
-        // SAFETY: as promised by the caller; the ring is this thread's.
+        // SAFETY: as promised by the caller; the ring belongs to this thread.
         unsafe {
             let place = scratch.ring(Ring::length(panel.len(), side.width));
             let ring = Ring::new(place, panel.len(), side.width);
@@ -184,7 +184,7 @@ impl Operands<'_> {
         }
     }
 
-    /// One row of what is filtered.
+    /// One row of the depthwise convolution's input.
     unsafe fn fill(&self, panel: &Range<usize>, input: Planes, target: Planes) {
         let width = self.side.width;
         // SAFETY: as promised by the caller.
@@ -200,15 +200,15 @@ impl Operands<'_> {
     }
 }
 
-/// Images of so many pixels whose panels fit the cache.
+/// Number of images of `pixels` pixels with panels that fit the cache.
 pub(super) fn few(pixels: usize) -> usize {
-    /// Pixels of a panel in the cache.
+    /// Pixels of a panel that fit the cache.
     const ROWS: usize = 1024;
     // Whole tiles of eight images.
     (ROWS / pixels / 8 * 8).max(8)
 }
 
-/// Cuts a range of rows, counted over images of `height` rows, at the images' borders.
+/// Cuts a range of rows, counted over images of `height` rows, at the image borders.
 pub(super) fn images(
     rows: Range<usize>,
     height: usize,

@@ -1,4 +1,4 @@
-//! Folding: where each layer's weights go, and what is made of them.
+//! Folding: offsets of each layer's folded weights, and their computation.
 
 use std::ops::Range;
 
@@ -8,31 +8,31 @@ use crate::memory::{Buffer, Dst, Src, padded};
 use crate::plan::{ConvNorm, Linear, Plan};
 use crate::team::Team;
 
-/// Deals out the places of folded weights, and remembers what belongs there.
+/// Assigns offsets to folded weights and records their sources.
 pub(super) struct Places<'a> {
     plan: &'a Plan,
     pieces: Vec<Piece>,
     length: usize,
 }
 
-/// One layer: where it comes from and where it goes.
+/// One layer: its sources and its targets.
 struct Piece {
-    /// In the arena, `[outputs][..]`.
+    /// Range in the arena, `[outputs][..]`.
     weight: Range<usize>,
     outputs: usize,
     offset: Offset,
     packing: Packing,
-    /// Places among the folded weights.
+    /// Offsets among the folded weights.
     target: usize,
     bias: usize,
 }
 
-/// What is added to a layer's products.
+/// The offset that is added to a layer's products.
 enum Offset {
-    /// A bias, in the arena.
+    /// A bias: its range in the arena.
     Bias(Range<usize>),
-    /// What the normalisation behind it leaves: gamma and beta in the arena, mean and
-    /// variance among the statistics.
+    /// A batch normalisation: ranges of gamma and beta in the arena, of mean and variance in the
+    /// statistics.
     Norm {
         gamma: Range<usize>,
         beta: Range<usize>,
@@ -56,7 +56,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Places for the taps, `count` a channel, and biases of a filter.
+    /// Offsets for the weights (`count` per channel) and biases of a filter.
     pub(super) fn taps(&mut self, layer: &ConvNorm, count: usize) -> (usize, usize) {
         let length = padded(layer.out_channels) * count;
         self.piece(
@@ -68,7 +68,7 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Places for the weights and biases of a 1×1 convolution.
+    /// Offsets for the weights and biases of a 1×1 convolution.
     pub(super) fn convolution(&mut self, layer: &ConvNorm) -> (usize, usize) {
         let length = packed_length(layer.in_channels, layer.out_channels);
         self.piece(
@@ -80,7 +80,7 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Places for the weights and biases of a fully connected layer.
+    /// Offsets for the weights and biases of a fully connected layer.
     pub(super) fn linear(&mut self, layer: &Linear) -> (usize, usize) {
         let length = packed_length(layer.in_features, layer.out_features);
         let bias = Offset::Bias(self.parameter(layer.weight + 1));
@@ -143,7 +143,7 @@ impl<'a> Places<'a> {
         team.run(self.pieces.len(), |index, _| {
             let piece = &self.pieces[index];
             let target = buffer.dst();
-            // SAFETY: every piece has places of its own.
+            // SAFETY: every piece has its own ranges.
             unsafe { piece.fold(isa, epsilon, parameters, statistics, target) }
         });
         buffer
@@ -152,7 +152,7 @@ impl<'a> Places<'a> {
 
 impl Piece {
     /// # Safety
-    /// The piece's places in `target` must be the caller's.
+    /// The caller must own the piece's ranges in `target`.
     unsafe fn fold(
         &self,
         isa: Isa,
@@ -163,7 +163,7 @@ impl Piece {
     ) {
         let mut weights = parameters[self.weight.clone()].to_vec();
         let inputs = weights.len() / self.outputs;
-        // SAFETY: the piece's places, as promised by the caller.
+        // SAFETY: the caller owns the piece's ranges.
         let biases = unsafe {
             let place = target.pointer(self.bias, self.outputs);
             std::slice::from_raw_parts_mut(place, self.outputs)
@@ -181,8 +181,8 @@ impl Piece {
                     let of = |values: &[f32], range: &Range<usize>| {
                         f64::from(values[range.start + channel])
                     };
-                    let deviation = (of(statistics, variance) + epsilon).sqrt();
-                    let factor = of(parameters, gamma) / deviation;
+                    let std = (of(statistics, variance) + epsilon).sqrt();
+                    let factor = of(parameters, gamma) / std;
                     for weight in row {
                         *weight = (f64::from(*weight) * factor) as f32;
                     }

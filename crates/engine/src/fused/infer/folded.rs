@@ -14,9 +14,9 @@ use crate::team::Team;
 
 /// A network's weights, ready for [`Fused::infer`](crate::Fused::infer).
 ///
-/// Each batch normalisation is folded into the convolution before it: its weights are
-/// multiplied by `gamma / sqrt(running variance + epsilon)`, and what is left becomes a
-/// bias. It is a copy: weights that change later do not change it.
+/// Each batch normalisation is folded into the convolution before it: the weights are multiplied by
+/// `gamma / sqrt(running variance + epsilon)`, and the remaining constant becomes a bias. The
+/// result is a copy: later changes to the weights do not affect it.
 pub struct Folded {
     isa: Isa,
     weights: Buffer,
@@ -43,7 +43,7 @@ pub(super) struct Filter {
     pub(super) stride: usize,
     padding: Padding,
     pub(super) activation: Activation,
-    /// Taps a channel.
+    /// Weights per channel.
     count: usize,
     taps: usize,
     bias: usize,
@@ -54,7 +54,7 @@ pub(super) struct Pointwise {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     pub(super) activation: Activation,
-    /// The planes of outputs that are products of their own.
+    /// Ranges of output planes, each computed by its own product.
     pub(super) panels: Vec<Range<usize>>,
     weights: usize,
     bias: usize,
@@ -64,18 +64,19 @@ pub(super) struct Pointwise {
 pub(super) struct FoldedBlock {
     pub(super) expand: Option<Pointwise>,
     pub(super) depthwise: Filter,
-    /// The planes of the depthwise convolution that are made together: the expansion's panels.
+    /// Ranges of planes of the depthwise convolution that are computed together: the expansion's
+    /// panels.
     pub(super) panels: Vec<Range<usize>>,
-    /// Reduce, expand.
+    /// The reducing and the expanding layer.
     pub(super) squeeze: Option<(Pointwise, Pointwise)>,
-    /// After the factors of squeeze-excite.
+    /// Activation after the factors of squeeze-excite.
     pub(super) squeezed: Activation,
     pub(super) project: Pointwise,
     pub(super) residual: bool,
 }
 
 impl Folded {
-    /// Folds `parameters` and running `statistics`, which lie as the plan's tables say.
+    /// Folds `parameters` and running `statistics`, both in the layout of the plan's tables.
     pub(super) fn new(
         plan: &Plan,
         isa: Isa,
@@ -109,10 +110,10 @@ impl Folded {
         self.isa
     }
 
-    /// Taps and biases of a filter, from plane `plane` on.
+    /// Weights and biases of a filter, from plane `plane` on.
     pub(super) fn filter(&self, filter: &Filter, plane: usize) -> (Src, Src) {
         let first = plane * LANES;
-        // SAFETY: the plane is one of the filter's, which lies there.
+        // SAFETY: the plane is one of the filter's, which is in range there.
         unsafe {
             let weights = self.weights.src();
             (
@@ -122,11 +123,11 @@ impl Folded {
         }
     }
 
-    /// `c = activation(a * weights + bias) + addend` for some planes of outputs, which are
-    /// whole panels; `c` and `addend` begin with the first of them.
+    /// `c = activation(a * weights + bias) + addend` for some output planes, in whole panels. `c`
+    /// and `addend` start at the first of these planes.
     ///
     /// # Safety
-    /// `a`, `c` and `addend` hold `rows` rows of their channels; those of `c` are the caller's.
+    /// `a`, `c` and `addend` hold `rows` rows of their channels; the caller owns those of `c`.
     pub(super) unsafe fn multiply(
         &self,
         layer: &Pointwise,
@@ -137,8 +138,8 @@ impl Folded {
         addend: Option<Planes>,
     ) {
         let first = outputs.start * LANES;
-        // SAFETY: the layer's weights lie there, panel after panel; else as promised by
-        // the caller.
+        // SAFETY: the layer's weights are stored there, panel after panel; the rest is as promised
+        // by the caller.
         unsafe {
             let weights = self.weights.src();
             let operands = Product {
@@ -183,7 +184,7 @@ impl Filter {
         planes(self.channels)
     }
 
-    /// Before an input of that size.
+    /// Padding of an input of this size.
     pub(super) fn zeros(&self, side: Side) -> Zeros {
         side.zeros(self.padding, self.kernel, self.stride)
     }
@@ -231,7 +232,7 @@ impl FoldedBlock {
         let mut depthwise = Filter::new(places, &block.depthwise, kernel * kernel);
         let mut squeezed = Activation::Identity;
         if (block.squeeze.as_ref()).is_some_and(|layer| layer.before_activation) {
-            // Nothing before them, the activation after.
+            // The activation comes after squeeze-excite instead of before.
             std::mem::swap(&mut depthwise.activation, &mut squeezed);
         }
         FoldedBlock {

@@ -1,4 +1,4 @@
-//! The memory of inference: grows to what the largest call so far needed, and stays.
+//! The memory of inference. It grows to the needs of the largest call so far and is kept.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use crate::fused::workspace::Side;
 use crate::memory::{Buffer, Dst, Planes, plane_stride, planes};
 use crate::simd::LANES;
 
-/// Memories that no call is using.
+/// Memories not in use by a call.
 #[derive(Default)]
 pub(in crate::fused) struct Memories {
     idle: Mutex<Vec<Memory>>,
@@ -16,15 +16,15 @@ pub(in crate::fused) struct Memories {
 
 /// Memory of one call.
 pub(super) struct Memory {
-    /// One a thread.
+    /// One for each thread.
     pub(super) scratch: Vec<Mutex<Scratch>>,
-    /// One a thread that runs a group of images alone.
+    /// One for each thread that runs a group of images alone.
     pub(super) spaces: Vec<Mutex<Space>>,
     pub(super) head: Head,
 }
 
 impl Memories {
-    /// Calls `work` with a memory of its own.
+    /// Calls `work` with exclusive memory.
     pub(super) fn with<R>(&self, threads: usize, work: impl FnOnce(&mut Memory) -> R) -> R {
         let idle = lock(&self.idle).pop();
         let mut memory = idle.unwrap_or_else(|| Memory {
@@ -38,7 +38,7 @@ impl Memories {
     }
 }
 
-/// Numbers from one plane of `rows` rows to the next: an odd number of cache lines.
+/// Values from one plane of `rows` rows to the next: an odd number of cache lines.
 fn stride(rows: usize, pixel: usize) -> usize {
     if rows < 64 {
         (rows | 1) * LANES
@@ -47,21 +47,21 @@ fn stride(rows: usize, pixel: usize) -> usize {
     }
 }
 
-/// Numbers of activations.
+/// Number of values for these activations.
 fn length(channels: usize, rows: usize) -> usize {
     planes(channels) * stride(rows, LANES)
 }
 
-/// Memory seen as activations of one shape after another.
+/// Memory reused for activations of different shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Area {
     start: Dst,
-    /// Numbers of a pixel.
+    /// Values per pixel.
     pixel: usize,
 }
 
 impl Area {
-    /// Must have room for them.
+    /// The area must be large enough for them.
     pub(super) fn planes(self, rows: usize) -> Planes {
         Planes {
             start: self.start,
@@ -70,7 +70,7 @@ impl Area {
         }
     }
 
-    /// For f32, whatever other activations are.
+    /// The same area for f32 activations, even if others are bf16.
     pub(super) fn wide(self) -> Area {
         Area {
             pixel: LANES,
@@ -79,14 +79,14 @@ impl Area {
     }
 }
 
-/// Of the head, all `[planes][images][16]`.
+/// Memory of the head, all `[planes][images][16]`.
 #[derive(Default)]
 pub(super) struct Head {
     buffers: [Option<Buffer>; 3],
 }
 
 impl Head {
-    /// Room for pooled features, the hidden layer and logits.
+    /// Areas for the pooled features, the hidden layer and the logits.
     pub(super) fn areas(&mut self, folded: &Folded, images: usize) -> [Area; 3] {
         let hidden = folded.hidden.as_ref().map_or(0, |layer| layer.outputs);
         let channels = [folded.last.outputs, hidden, folded.classifier.outputs];
@@ -101,38 +101,38 @@ impl Head {
     }
 }
 
-/// Of the backbone.
+/// Memory of the backbone.
 #[derive(Default)]
 pub(super) struct Space {
     buffers: [Option<Buffer>; 7],
 }
 
-/// Of the backbone, for one group of images.
+/// Areas of the backbone, for one group of images.
 #[derive(Clone, Copy)]
 pub(super) struct Areas {
-    /// Blocks' inputs and outputs, in turns.
+    /// Blocks' inputs and outputs, alternating.
     pub(super) turns: [Area; 2],
-    /// The input of block `cut`, of all images.
+    /// The input of block `cut`, for all images.
     pub(super) joined: Area,
-    /// A depthwise convolution's output.
+    /// The output of a depthwise convolution.
     pub(super) filtered: Area,
-    /// Of squeeze-excite.
+    /// Squeeze-excite's averages, hidden layer and factors.
     pub(super) averages: Area,
     pub(super) hidden: Area,
     pub(super) factors: Area,
-    /// The blocks before `cut` are run for a few images at a time, so that their large
-    /// activations stay in the cache.
+    /// The blocks before `cut` run on `few` images at a time, so that their large activations stay
+    /// in the cache.
     pub(super) cut: usize,
-    /// As many.
+    /// See `cut`.
     pub(super) few: usize,
 }
 
-/// Numbers of activations that a thread may work through. Measured: more than a core's own
-/// cache holds, since weights that are read for few images cost more than what spills.
+/// Cache budget of a thread, in values. Measured: it exceeds a core's own cache, because reading
+/// the weights again for few images costs more than the spilled activations.
 const CACHE: usize = 640 * 1024;
 
 impl Space {
-    /// Room for `images` images of that size; all at once where they are `together`.
+    /// Areas for `images` images of this size. If `together`, all images run at once.
     pub(super) fn areas(
         &mut self,
         folded: &Folded,
@@ -148,7 +148,7 @@ impl Space {
         let count = |index: usize| if index < cut { few } else { images };
         let mut side = image.strided(folded.stem.stride);
         let mut channels = folded.stem.channels;
-        // What is between block `index - 1` and block `index`.
+        // Sizes of the activations between block `index - 1` and block `index`.
         let (mut turns, mut joined) = (0, 0);
         let mut between = |index: usize, channels: usize, side: Side| {
             if index == cut {
@@ -190,8 +190,8 @@ impl Space {
     }
 }
 
-/// The first block from which on the activations of all images fit the cache, and how many
-/// images fit it before.
+/// The first block from which on the activations of all images fit the cache, and the number of
+/// images that fit before it.
 fn cut(folded: &Folded, images: usize, image: Side) -> (usize, usize) {
     let mut side = image.strided(folded.stem.stride);
     let mut channels = folded.stem.channels;

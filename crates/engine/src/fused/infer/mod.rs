@@ -1,9 +1,8 @@
-//! Inference: a network with its batch normalisations folded away.
+//! Inference: a network with its batch normalisations folded into the weights.
 //!
-//! Many images are dealt out in groups; each thread takes a group through the whole
-//! backbone alone, so that activations stay in its cache. Few images are taken through
-//! by the team together, layer by layer. The head comes last, for all images at once:
-//! its weights are many, and are read only once.
+//! Many images are divided into groups; each thread takes a group through the whole backbone alone,
+//! so that its activations stay in its cache. For few images the team shares each layer. The head
+//! runs last, for all images at once, so that its many weights are read only once.
 
 mod crew;
 mod filter;
@@ -22,11 +21,11 @@ use memory::Memory;
 use network::{Group, linear, unpack};
 
 impl Fused {
-    /// Folds batch normalisation with its running `statistics` into the weights, and packs
-    /// them. Parameters and statistics lie as the plan's tables say.
+    /// Folds batch normalisation with its running `statistics` into the weights, and packs them.
+    /// Parameters and statistics have the layout of the plan's tables.
     ///
     /// # Errors
-    /// If a buffer has another length than it should.
+    /// If a buffer length does not match the plan.
     pub fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Folded, FusedError> {
         check("parameters", parameters.len(), self.plan.parameters.len())?;
         check("statistics", statistics.len(), self.plan.statistics.len())?;
@@ -35,12 +34,12 @@ impl Fused {
         ))
     }
 
-    /// The logits, `[n][classes]`, of images, as `model.eval()(images)` in torch.
+    /// The logits `[n][classes]` of images, as `model.eval()(images)` in torch.
     ///
-    /// An image's logits depend neither on the images beside it nor on the number of threads.
+    /// An image's logits depend neither on the other images nor on the number of threads.
     ///
     /// # Errors
-    /// If a buffer has another length than it should.
+    /// If a buffer length does not match the plan.
     pub fn infer(
         &self,
         folded: &Folded,
@@ -59,7 +58,7 @@ impl Fused {
             );
             self.pool(folded, memory, &images, pooled);
             let crew = self.crew(memory);
-            // SAFETY: the areas are this call's and have room for all images.
+            // SAFETY: this call owns the areas, which are large enough for all images.
             unsafe {
                 let mut features = pooled;
                 if let Some(layer) = &folded.hidden {
@@ -91,10 +90,10 @@ impl Fused {
         Ok(())
     }
 
-    /// The pooled features, `[n][features]`, of images: what the head is given.
+    /// The pooled features `[n][features]` of images: the input of the head.
     ///
     /// # Errors
-    /// If a buffer has another length than it should.
+    /// If a buffer length does not match the plan.
     pub fn features(
         &self,
         folded: &Folded,
@@ -122,7 +121,7 @@ impl Fused {
         }
     }
 
-    /// Planes to rows.
+    /// Converts planes to rows.
     fn rows(&self, crew: &Crew<'_>, source: Planes, channels: usize, count: usize, target: Dst) {
         crew.run(count, 1, count * channels, |rows, _| {
             // SAFETY: every part writes its own rows; both hold all of them.
@@ -152,7 +151,7 @@ impl Fused {
                 // SAFETY: the space is locked; every group has its own rows of features.
                 unsafe { group.features(pooled.row(first)) };
             };
-        // Images that the slowest thread takes, if each works alone.
+        // Images of the slowest thread if each thread works alone.
         let slowest = tasks.div_ceil(threads) * count.div_ceil(tasks);
         if slowest * threads * 4 > count * 5 {
             group(0, count, None, &mut lock(&memory.spaces[0]));
@@ -170,7 +169,7 @@ impl Fused {
     }
 }
 
-/// Images of a group: enough for the products of the last layers to have many rows.
+/// Maximum images of a group: enough to give the products of the last layers many rows.
 fn largest_group(folded: &Folded, images: &Images<'_>) -> usize {
     let mut side = images.side().strided(folded.stem.stride);
     for block in &folded.blocks {

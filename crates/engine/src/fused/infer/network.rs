@@ -12,15 +12,15 @@ use crate::kernels::{Images, Pixels, Stem, hardsigmoid, image_averages, multiply
 use crate::memory::Planes;
 use crate::simd::LANES;
 
-/// Images that go through the backbone together, and the memory for them.
+/// Images that run through the backbone together, and their memory.
 pub(super) struct Group<'a> {
     pub(super) folded: &'a Folded,
     pub(super) crew: Crew<'a>,
     pub(super) areas: Areas,
     pub(super) images: usize,
-    /// Of an image.
+    /// Size of an image.
     pub(super) side: Side,
-    /// From the group's first image on.
+    /// Pixels from the group's first image on.
     pub(super) pixels: Pixels<'a>,
 }
 
@@ -28,7 +28,7 @@ impl Group<'_> {
     /// Pooled features of all images, `[planes][images][16]`.
     ///
     /// # Safety
-    /// The areas, and the images' rows of `pooled`, must be the caller's.
+    /// The caller must own the areas and the images' rows of `pooled`.
     pub(super) unsafe fn features(&self, pooled: Planes) {
         let Areas { cut, few, .. } = self.areas;
         let count = self.folded.blocks.len();
@@ -48,11 +48,11 @@ impl Group<'_> {
         }
     }
 
-    /// The place of what block `index` is given, for some images.
+    /// The buffer of block `index`'s input, for some images.
     unsafe fn between(&self, index: usize, images: &Range<usize>, side: Side) -> Planes {
         if index == self.areas.cut {
             let all = self.areas.joined.planes(self.images * side.pixels());
-            // SAFETY: all images have their rows there.
+            // SAFETY: the area holds the rows of all images.
             unsafe { all.row(images.start * side.pixels()) }
         } else {
             self.areas.turns[index % 2].planes(images.len() * side.pixels())
@@ -63,7 +63,7 @@ impl Group<'_> {
         let (folded, stem) = (self.folded, &self.folded.stem);
         let side = self.side.strided(stem.stride);
         let (taps, bias) = folded.filter(stem, 0);
-        // SAFETY: all images have their rows there.
+        // SAFETY: the area holds the rows of all images.
         let target = unsafe { self.between(0, &images, side) };
         let cost = images.len() * side.pixels() * stem.channels * crate::kernels::TAPS;
         self.crew
@@ -104,7 +104,7 @@ impl Group<'_> {
         for index in range {
             let block = &self.folded.blocks[index];
             let after = side.strided(block.depthwise.stride);
-            // SAFETY: the areas have room for the layer's activations.
+            // SAFETY: the areas are large enough for the layer's activations.
             unsafe {
                 let input = self.between(index, &images, side);
                 let output = self.between(index + 1, &images, after);
@@ -129,7 +129,7 @@ impl Group<'_> {
         side
     }
 
-    /// Factors of averages.
+    /// Computes the factors of squeeze-excite from the averages.
     unsafe fn squeeze(
         &self,
         (reduce, expand): &(Pointwise, Pointwise),
@@ -166,7 +166,7 @@ impl Group<'_> {
         factors
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a layer's operands are many")]
+    #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
     unsafe fn project(
         &self,
         block: &FoldedBlock,
@@ -230,10 +230,10 @@ impl Group<'_> {
     }
 }
 
-/// A fully connected layer on `rows` images; `after` is called with planes and rows that are done.
+/// A fully connected layer on `rows` images. `after` is called with the finished planes and rows.
 ///
 /// # Safety
-/// `a` and `c` must hold the rows; those of `c` must be the caller's.
+/// `a` and `c` must hold the rows; the caller must own those of `c`.
 pub(super) unsafe fn linear(
     crew: &Crew<'_>,
     folded: &Folded,
@@ -248,7 +248,7 @@ pub(super) unsafe fn linear(
     let chunks = rows.div_ceil(ROWS);
     let work = |items: Range<usize>, _: &mut Scratch| {
         for item in items {
-            // The rows come one after the other, while the panel is in the cache.
+            // A panel's rows follow each other, while the panel is in the cache.
             let panel = layer.panels[item / chunks].clone();
             let start = item % chunks * ROWS;
             let rows = start..rows.min(start + ROWS);
@@ -268,7 +268,7 @@ pub(super) unsafe fn linear(
 /// Copies rows of `channels` from planes to `target`, `[rows][channels]`.
 ///
 /// # Safety
-/// The rows must exist, and be the caller's in `target`.
+/// The rows must exist, and the caller must own those of `target`.
 pub(super) unsafe fn unpack(
     source: Planes,
     channels: usize,

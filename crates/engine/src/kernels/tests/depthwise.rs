@@ -12,7 +12,7 @@ use crate::memory::{Dst, Src};
 use crate::simd::LANES;
 use crate::spec::{Activation, Padding, Zeros};
 
-/// Their size, stride and padding; at stride 1 there is but one.
+/// Size, stride and padding of the kernels; at stride 1 both paddings are the same.
 pub(super) const KERNELS: [(usize, usize, Padding); 6] = [
     (3, 1, Padding::Symmetric),
     (3, 2, Padding::Symmetric),
@@ -55,7 +55,7 @@ impl Geometry {
         self.kernel * self.kernel
     }
 
-    /// Calls `visit` with the rows of the input, the tap and the output of each product.
+    /// Calls `visit` with the input row, the weight index and the output row of each product.
     fn products(self, mut visit: impl FnMut(usize, usize, usize)) {
         let Geometry {
             height,
@@ -89,7 +89,7 @@ impl Geometry {
         output
     }
 
-    /// From the gradient of the output to that of the input.
+    /// Turns the gradient of the output into that of the input.
     fn input_gradient(self, d: &Matrix, taps: &Matrix) -> Matrix {
         let mut gradient = Matrix::zeros(self.inputs(), d.channels);
         self.products(|to, tap, from| {
@@ -100,7 +100,7 @@ impl Geometry {
         gradient
     }
 
-    /// From the gradient of the output to that of the taps, added to `gradient`.
+    /// Adds the gradient of the weights, computed from that of the output, to `gradient`.
     fn add_taps_gradient(self, input: &Matrix, d: &Matrix, gradient: &mut Matrix) {
         self.products(|with, tap, from| {
             for channel in 0..d.channels {
@@ -110,16 +110,16 @@ impl Geometry {
     }
 }
 
-/// How a kernel is called.
+/// Options of a kernel call.
 #[derive(Clone, Copy, Debug)]
 struct Way {
     norm: bool,
     activation: Activation,
-    /// Backward only.
+    /// For the backward pass only.
     residual: bool,
 }
 
-/// The number of different ways.
+/// The number of different options.
 const WAYS: usize = 16;
 
 impl Way {
@@ -132,9 +132,9 @@ impl Way {
     }
 }
 
-/// The plane's first channel among those that sums are for.
+/// The plane's first channel in the sums.
 const AT: usize = 16;
-/// More than the plane's, to see that the others stay as they are.
+/// More channels than the plane's, to check that the others do not change.
 const SUMMED: usize = 48;
 
 fn check_forward(geometry: Geometry, way: Way) {
@@ -175,7 +175,7 @@ fn check_forward(geometry: Geometry, way: Way) {
             stream: geometry.images % 2 == 1,
             ring: Dst::of(&mut ring),
         };
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { depthwise_forward(isa, &operands, &mut sums, AT) };
         target.assert_near(&expected, &what);
         expected_sums.assert_near(&sums, &what);
@@ -240,7 +240,7 @@ fn check_backward(geometry: Geometry, way: Way) {
             taps_gradient: Dst::of(&mut taps_gradient),
             ring: Dst::of(&mut ring),
         };
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { depthwise_backward(isa, &operands, &mut sums, AT) };
         target.assert_near(&expected, &what);
         expected_taps.assert_dense(&taps_gradient, &what);
@@ -248,7 +248,7 @@ fn check_backward(geometry: Geometry, way: Way) {
     }
 }
 
-/// Every kernel and stride on maps of that size, each in another way.
+/// Every kernel and stride on feature maps of this size, each with other options.
 fn check([images, height, width]: [usize; 3], way: usize) {
     for (index, (kernel, stride, padding)) in KERNELS.into_iter().enumerate() {
         let geometry = Geometry {
@@ -259,7 +259,7 @@ fn check([images, height, width]: [usize; 3], way: usize) {
             stride,
             padding,
         };
-        // The step shares no divisor with the number of ways.
+        // The step has no divisor in common with the number of options.
         let way = Way::new((way * KERNELS.len() + index) * 35);
         check_forward(geometry, way);
         check_backward(geometry, way);

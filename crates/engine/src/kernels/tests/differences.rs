@@ -1,11 +1,11 @@
-//! The references' gradients are themselves compared with finite differences, once.
+//! Finite differences check the references' gradients once.
 
 use super::operand::Matrix;
 
-/// Asserts that `gradient` is that of `loss` at `point`, number by number.
+/// Asserts that `gradient` is that of `loss` at `point`, component by component.
 #[track_caller]
 pub(super) fn assert_gradient(point: &Matrix, gradient: &Matrix, loss: impl Fn(&Matrix) -> f64) {
-    // Small against the distance to the nearest kink, see `Noise::smooth`.
+    // Small compared with the distance to the nearest kink, see `Noise::smooth`.
     const STEP: f64 = 1e-5;
     assert_eq!(
         (point.rows, point.channels),
@@ -29,7 +29,7 @@ pub(super) fn assert_gradient(point: &Matrix, gradient: &Matrix, loss: impl Fn(&
     }
 }
 
-/// A loss whose gradient by `outputs` is `weights`.
+/// A loss with the gradient `weights` by `outputs`.
 pub(super) fn weighted(outputs: &Matrix, weights: &Matrix) -> f64 {
     let mut sum = 0.0;
     for row in 0..outputs.rows {

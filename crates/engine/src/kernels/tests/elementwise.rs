@@ -18,7 +18,7 @@ pub(super) fn activated(y: &Matrix, activation: Activation) -> Matrix {
     })
 }
 
-/// The gradient `d` behind `activation(y)` carried back to `y`.
+/// Turns the gradient `d` of `activation(y)` into that of `y`.
 pub(super) fn derived(y: &Matrix, d: &Matrix, activation: Activation) -> Matrix {
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
         y[(row, channel)].slope(activation) * d[(row, channel)]
@@ -34,7 +34,7 @@ fn shapes() -> impl Iterator<Item = (usize, usize)> {
         .map(|[rows, channels, _]| (rows, channels))
 }
 
-/// Where squeeze-excite's factors come.
+/// Position of squeeze-excite's factors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Squeeze {
     None,
@@ -44,7 +44,7 @@ enum Squeeze {
 
 const SQUEEZES: [Squeeze; 3] = [Squeeze::None, Squeeze::After, Squeeze::Before];
 
-/// `activate_rows` on the rows `first..last` of images of some pixels.
+/// `activate_rows` on rows `first..last` of images of `pixels` pixels.
 fn check_activate(
     pixels: usize,
     (first, last): (usize, usize),
@@ -56,7 +56,7 @@ fn check_activate(
     let (rows, images) = (last - first, last.div_ceil(pixels));
     let z = Matrix::noise(&mut noise, last, channels);
     let norm = Norm::noise(&mut noise, channels);
-    // Of few digits, so that a number multiplied by them is on a certain side of a kink.
+    // Factors of few digits, so that the product is exact and its side of a kink is certain.
     let factors = Matrix::fill(images, channels, || noise.factor());
     let y = norm.apply(&z);
     let factor = |row: usize, channel: usize| factors[(row / pixels, channel)];
@@ -80,7 +80,7 @@ fn check_activate(
         );
         let (z, factors) = (Operand::of(isa, &z), Operand::of(isa.with_f32(), &factors));
         let target = Operand::blank(isa, rows, channels);
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe {
             let operands = ActivateRows {
                 rows,
@@ -146,7 +146,7 @@ fn normalise_rows_of_every_shape() {
                     residual,
                     target: target.planes(),
                 };
-                // SAFETY: all operands have the shapes that the kernel asks for.
+                // SAFETY: all operands have the shapes that the kernel requires.
                 unsafe { normalise_rows(isa, &operands) };
                 let what = format!(
                     "{isa} {rows} x {channels}, residual: {}",
@@ -166,7 +166,7 @@ fn widen_rows_of_every_shape() {
         for isa in isas() {
             let from = Operand::of(isa, &source);
             let to = Operand::blank(isa.with_f32(), rows, channels);
-            // SAFETY: both operands have the shapes that the kernel asks for.
+            // SAFETY: both operands have the shapes that the kernel requires.
             unsafe { widen_rows(isa, rows, planes(channels), from.planes(), to.planes()) };
             to.assert_near(&source, &format!("{isa} {rows} x {channels}"));
         }
@@ -185,7 +185,7 @@ fn combine_of_every_shape() {
             let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
             let target = Operand::blank(isa, rows, channels);
             let (d, z, to) = (d.planes(), z.planes(), target.planes());
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { combine(isa, rows, planes(channels), d, z, mix.operand(), to) };
             target.assert_near(&expected, &format!("{isa} {rows} x {channels}"));
         }
@@ -217,7 +217,7 @@ fn check_activation_backward(rows: usize, channels: usize, activation: Activatio
                 activation,
                 target: target.planes(),
             };
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { activation_backward(isa, &operands, &mut sums) };
             target.assert_near(&expected, &what);
             expected_sums.assert_near(&sums, &what);
@@ -245,7 +245,7 @@ fn channel_sums_of_every_shape() {
             let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
             let (d, z): (Planes, Planes) = (d.planes(), z.planes());
             let mut sums = before.before();
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { channel_sums(isa, rows, planes(channels), d, z, &mut sums) };
             expected.assert_near(&sums, &format!("{isa} {rows} x {channels}"));
         }

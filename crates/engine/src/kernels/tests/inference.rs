@@ -1,4 +1,4 @@
-//! The kernels that only inference uses.
+//! The kernels used only by inference.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ use crate::kernels::{
 use crate::memory::{Dst, Src, padded, planes};
 use crate::spec::{Activation, Padding};
 
-/// A depthwise convolution with bias and activation, and what comes out of it.
+/// A depthwise convolution with bias and activation, and its expected output.
 struct Depthwise {
     geometry: depthwise::Geometry,
     channels: usize,
@@ -39,7 +39,7 @@ impl Depthwise {
         let sums = Matrix::from_fn(sums.rows, channels, |row, c| sums[(row, c)] + bias[c]);
         let mut packed = vec![NOTHING; padded(channels) * geometry.taps()];
         let (from, to) = (taps.dense(), Dst::of(&mut packed));
-        // SAFETY: the target takes the taps of whole planes.
+        // SAFETY: the target has space for the weights of whole planes.
         unsafe { pack_taps(channels, geometry.taps(), Src::of(&from), to) };
         Depthwise {
             geometry,
@@ -60,7 +60,7 @@ impl Depthwise {
         }
     }
 
-    /// With the source in the memory of `from`.
+    /// Checks with the source in the memory layout of `from`.
     fn check_images_from(&self, isa: Isa, from: Isa) {
         let g = self.geometry;
         let source = Operand::of(from, &self.source);
@@ -79,12 +79,12 @@ impl Depthwise {
             activation: self.activation,
             target: target.planes(),
         };
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { depthwise_images(isa, &operands) };
         target.assert_near(&self.expected, &format!("{isa} from {from} {g:?}"));
     }
 
-    /// Of one image, whose rows are put into the ring as they are needed.
+    /// Checks one image, with rows put into the ring as needed.
     fn check_rows(&self) {
         let g = self.geometry;
         let (rows, columns) = (g.height.div_ceil(g.stride), g.width.div_ceil(g.stride));
@@ -93,7 +93,7 @@ impl Depthwise {
             let source = Operand::of(isa, &self.source);
             let target = Operand::blank(isa, g.outputs(), self.channels);
             let mut scratch = vec![NOTHING; Ring::length(planes, g.width)];
-            // SAFETY: the scratch has the ring's length, all operands the kernel's shapes.
+            // SAFETY: the scratch has the ring's length, and all operands have the kernel's shapes.
             unsafe {
                 let ring = Ring::new(Dst::of(&mut scratch), planes, g.width);
                 let mut next = 0;
@@ -125,7 +125,7 @@ impl Depthwise {
     }
 }
 
-/// On maps of that size with every kernel and stride.
+/// Checks feature maps of this size with every kernel and stride.
 fn check_depthwise([images, height, width]: [usize; 3], index: usize) {
     for (kernel, stride, padding) in KERNELS {
         let geometry = depthwise::Geometry {
@@ -161,7 +161,7 @@ fn depthwise_of_every_width() {
         .for_each(|(index, map)| check_depthwise(map, index));
 }
 
-/// Some rows of an image, as a task that shares it with others makes them.
+/// Some rows of an image, as computed by one of several tasks.
 fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activation: Activation) {
     let stem::Geometry {
         width,
@@ -186,7 +186,7 @@ fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activati
         let target = Operand::blank(isa, expected.rows, channels);
         let (pixels, bias) = (images.pixels(bytes), Src::of(&bias));
         with_stem(geometry, &taps, |stem| {
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe {
                 let (rows, target) = (first..rows, target.planes());
                 stem_rows(isa, stem, pixels, rows, bias, activation, target);
@@ -231,7 +231,7 @@ fn check_factors(images: usize, pixels: usize, channels: usize, activation: Acti
     });
     let averages = averaged(&y, images);
     let product = multiplied(&y, &factors);
-    // A block that begins within the first image.
+    // A block that starts within the first image.
     let first = pixels / 2;
     let rows = images * pixels - first;
     let block = Images {
@@ -249,12 +249,12 @@ fn check_factors(images: usize, pixels: usize, channels: usize, activation: Acti
         for to in layouts(isa) {
             let target = Operand::blank(to, images, channels);
             let (from, to) = (source.planes(), target.planes());
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { image_averages(isa, images, pixels, count, from, to) };
             target.assert_near(&averages, &what);
         }
         let (given, values) = (Operand::of(isa, &factors), Operand::of(isa, &start));
-        // SAFETY: all operands have the shapes that the kernels ask for.
+        // SAFETY: all operands have the shapes that the kernels require.
         unsafe {
             let (factors, values) = (given.planes(), values.planes());
             multiply_rows(isa, rows, count, block, factors, activation, values);

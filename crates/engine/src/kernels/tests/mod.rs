@@ -1,12 +1,12 @@
-//! Every kernel, on every instruction set of this machine, against its definition in
-//! double precision.
+//! Every kernel, on every instruction set of this machine, against its definition in double
+//! precision.
 //!
-//! Wherever a kernel has no business to read or write lies [`operand::NOTHING`]: the
-//! lanes behind the last channel, the rows around its own. Memory ends where
-//! operands do, so that checked builds see what reaches beyond.
+//! Memory that a kernel must not read or write holds [`operand::NOTHING`]: the lanes beyond the
+//! last channel, and the rows around the operand's own. Memory ends with the operand, so that
+//! checked builds detect accesses beyond it.
 //!
-//! With activations in bf16 the references are given numbers that bf16 has, and kernels may
-//! round once more: what they store.
+//! For activations in bf16 the references use bf16 values, and kernels may round once more, when
+//! they store.
 
 mod depthwise;
 mod differences;
@@ -36,8 +36,8 @@ const ACTIVATIONS: [Activation; 4] = [
     Activation::Hardswish,
 ];
 
-/// What to run on: under Miri, which interprets, the portable kernels only. A processor
-/// without bf16 is no failure, but said.
+/// The instruction sets to test. Miri, an interpreter, runs the portable kernels only. A processor
+/// without bf16 is reported, but is not a failure.
 fn isas() -> Vec<Isa> {
     static NOTE: Once = Once::new();
     let mut isas = Isa::available();
@@ -48,7 +48,7 @@ fn isas() -> Vec<Isa> {
     match isas[0].with_bf16() {
         Ok(bf16) => isas.insert(0, bf16),
         Err(error) => NOTE.call_once(|| {
-            // Not by a macro, whose output the test harness keeps to itself; in one piece.
+            // In one write, and not by a macro: the test harness captures the output of those.
             let note = format!("kernels not tested in bf16: {error}\n");
             let _ = std::io::stderr().write_all(note.as_bytes());
         }),
@@ -56,19 +56,19 @@ fn isas() -> Vec<Isa> {
     isas
 }
 
-/// Those whose memory a kernel of `isa` takes where it lets pixels be f32 though other
-/// activations are not.
+/// The memory layouts that a kernel of `isa` accepts where pixels may be f32 although other
+/// activations are bf16.
 fn layouts(isa: Isa) -> Vec<Isa> {
     let mut layouts = vec![isa, isa.with_f32()];
     layouts.dedup();
     layouts
 }
 
-/// Of a sweep that calls a kernel in ever other ways, every case is tried; under Miri
-/// so few that it takes minutes.
+/// Step through the cases of a sweep over the options of a kernel. Miri runs few of them, so that
+/// it takes minutes.
 const STEP: usize = if cfg!(miri) { 41 } else { 1 };
 
-/// All combinations of sizes, under Miri of the small ones, for a sweep.
+/// All combinations of sizes for a sweep; under Miri only of the small ones.
 fn grid(a: &[usize], b: &[usize], c: &[usize]) -> impl Iterator<Item = [usize; 3]> {
     let pairs = a.iter().flat_map(|a| b.iter().map(|b| (*a, *b)));
     let all = pairs.flat_map(|(a, b)| c.iter().map(move |c| [a, b, *c]));
@@ -77,12 +77,12 @@ fn grid(a: &[usize], b: &[usize], c: &[usize]) -> impl Iterator<Item = [usize; 3
         .step_by(STEP)
 }
 
-/// What a matrix may have of rows.
+/// Numbers of rows of the matrices.
 const ROWS: [usize; 9] = [1, 2, 3, 7, 13, 14, 15, 29, 97];
-/// And of channels.
+/// Numbers of channels.
 const CHANNELS: [usize; 10] = [1, 3, 8, 10, 16, 17, 24, 40, 72, 200];
 
-/// How often to try a property.
+/// Number of cases of a property test.
 fn properties(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,

@@ -1,4 +1,4 @@
-//! Matrices of reference numbers, and the memory of kernels made from them and read back.
+//! Matrices of reference values, and conversion to and from the kernels' memory.
 
 use std::ops::{Index, IndexMut};
 
@@ -8,7 +8,7 @@ use crate::kernels::{Affine, NormBackward, Sums};
 use crate::memory::{Buffer, Planes, Src, padded, planes};
 use crate::simd::LANES;
 
-/// `[rows][channels]`, in the references' precision.
+/// `[rows][channels]`, in double precision.
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
     pub(super) rows: usize,
@@ -17,7 +17,7 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Filled in the order of its memory.
+    /// Filled in memory order.
     pub(super) fn fill(rows: usize, channels: usize, mut f: impl FnMut() -> Real) -> Self {
         Matrix::from_fn(rows, channels, |_, _| f())
     }
@@ -39,17 +39,17 @@ impl Matrix {
         Matrix::fill(rows, channels, Real::default)
     }
 
-    /// Of numbers that an [`Operand`] of every instruction set can hold.
+    /// Random values that an [`Operand`] of every instruction set can hold.
     pub(super) fn noise(noise: &mut Noise, rows: usize, channels: usize) -> Self {
         Matrix::fill(rows, channels, || noise.activation())
     }
 
-    /// Of numbers that are f32 everywhere, with more digits than bf16 has.
+    /// Random values for f32 operands, with more digits than bf16 has.
     pub(super) fn noise_f32(noise: &mut Noise, rows: usize, channels: usize) -> Self {
         Matrix::fill(rows, channels, || noise.value())
     }
 
-    /// As a kernel reads a dense matrix.
+    /// The values as a dense f32 matrix.
     pub(super) fn dense(&self) -> Vec<f32> {
         self.values.iter().map(|real| real.value as f32).collect()
     }
@@ -60,7 +60,7 @@ impl Matrix {
         std::array::from_fn(|channel| self[(row, channel)].value as f32)
     }
 
-    /// Asserts that a dense matrix holds these numbers.
+    /// Asserts that a dense matrix holds these values.
     #[track_caller]
     pub(super) fn assert_dense(&self, actual: &[f32], what: &str) {
         assert_eq!(actual.len(), self.values.len(), "{what}");
@@ -69,8 +69,8 @@ impl Matrix {
         }
     }
 
-    /// The sums over rows of these numbers, and of their products with `others`, added to
-    /// those of channels `at..` of `sums`.
+    /// Adds the sums over rows of these values, and of their products with `others`, to channels
+    /// `at..` of `sums`.
     pub(super) fn add_sums(&self, others: &Matrix, sums: &mut ExpectedSums, at: usize) {
         for row in 0..self.rows {
             for channel in 0..self.channels {
@@ -95,38 +95,38 @@ impl IndexMut<(usize, usize)> for Matrix {
     }
 }
 
-/// Fills every place that holds nothing. It is a NaN, and two of bf16: whoever reads one spoils
-/// its result.
+/// Marks memory without a value. It is a NaN as an f32 and as two bf16, so a kernel that reads it
+/// spoils its result.
 pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_7FC5);
 
 #[track_caller]
 pub(super) fn assert_nothing(value: f32, what: impl FnOnce() -> String) {
-    // What a bf16 has of it.
+    // A bf16 has only the upper half of its bits.
     assert_eq!(value.to_bits() >> 16, NOTHING.to_bits() >> 16, "{}", what());
 }
 
-/// The two bf16 in the memory of an f32, in their order.
+/// The two bf16 in the memory of an f32, in order.
 pub(super) fn halves(pair: f32) -> [f32; 2] {
     let bits = pair.to_bits();
     [bits << 16, bits & 0xFFFF_0000].map(f32::from_bits)
 }
 
-/// Activations in planes, in the memory of an instruction set. Other rows lie before and behind
-/// those of each plane, except that memory ends where the last plane does.
+/// Activations in planes, in the memory layout of an instruction set. Other rows surround those of
+/// each plane; the memory ends with the last plane.
 pub(super) struct Operand {
     buffer: Buffer,
-    /// Numbers of the buffer that a pixel takes.
+    /// Values of the buffer per pixel.
     pixel: usize,
     rows: usize,
     channels: usize,
 }
 
-/// Rows before those of a plane, and behind.
+/// Rows before and behind those of a plane.
 const BEFORE: usize = 2;
 const BEHIND: usize = 3;
 
 impl Operand {
-    /// With nothing in it.
+    /// An operand without values.
     pub(super) fn blank(isa: Isa, rows: usize, channels: usize) -> Self {
         let pixels = planes(channels) * (BEFORE + rows + BEHIND) - BEHIND;
         let operand = Operand {
@@ -139,7 +139,7 @@ impl Operand {
         operand
     }
 
-    /// What a rank holds beside the last channel is 0, as products ask for.
+    /// Values beyond the last channel of a rank are 0, as products require.
     pub(super) fn of(isa: Isa, matrix: &Matrix) -> Self {
         let operand = Operand::blank(isa, matrix.rows, matrix.channels);
         for row in 0..matrix.rows {
@@ -167,7 +167,7 @@ impl Operand {
         if self.is_bf16() {
             let bits = value.to_bits();
             assert!(value.is_nan() || bits & 0xFFFF == 0, "bf16 has no {value}");
-            // SAFETY: it lies within the buffer, of which nobody holds a slice.
+            // SAFETY: it is within the buffer, and no slice of the buffer exists.
             unsafe { *start.pointer(0, 0).cast::<u16>().add(at) = (bits >> 16) as u16 };
         } else {
             // SAFETY: as above.
@@ -197,7 +197,7 @@ impl Operand {
 
     pub(super) fn planes(&self) -> Planes {
         Planes {
-            // SAFETY: these rows lie within the buffer.
+            // SAFETY: these rows are within the buffer.
             start: unsafe { self.buffer.dst().at(BEFORE * self.pixel) },
             stride: self.pitch() * self.pixel,
             pixel: self.pixel,
@@ -208,7 +208,7 @@ impl Operand {
         self.planes().src()
     }
 
-    /// Asserts that this is what a kernel has written, and nothing anywhere else.
+    /// Asserts that a kernel has written these values, and nothing elsewhere.
     #[track_caller]
     pub(super) fn assert_near(&self, expected: &Matrix, what: &str) {
         assert_eq!(
@@ -216,10 +216,10 @@ impl Operand {
             (self.rows, self.channels),
             "{what}"
         );
-        // Half the distance from 1 to the next number.
+        // Half the distance from 1 to the next bf16.
         let rounding = if self.is_bf16() { 1.0 / 256.0 } else { 0.0 };
         for (row, channel, actual) in self.written(what) {
-            // What lies in the lanes behind the last channel is nobody's business.
+            // The lanes beyond the last channel may hold anything.
             if channel < self.channels {
                 let place = || format!("{what}, row {row}, channel {channel}");
                 expected[(row, channel)].assert_stored(actual, rounding, place);
@@ -227,7 +227,7 @@ impl Operand {
         }
     }
 
-    /// The lanes behind the last channel, of all rows.
+    /// The lanes beyond the last channel, of all rows.
     pub(super) fn padding(&self) -> Vec<f32> {
         let written = self.written("padding").into_iter();
         let behind = written.filter(|(_, channel, _)| *channel >= self.channels);
@@ -239,8 +239,8 @@ impl Operand {
         self.written(what);
     }
 
-    /// Row, channel and number of all lanes of the rows, those behind the last channel
-    /// included. Asserts that nothing is around them.
+    /// Row, channel and value of all lanes of the rows, including those beyond the last channel.
+    /// Asserts that the memory around them is untouched.
     #[track_caller]
     pub(super) fn written(&self, what: &str) -> Vec<(usize, usize, f32)> {
         let mut written = Vec::new();
@@ -258,14 +258,14 @@ impl Operand {
     }
 }
 
-/// A number for each channel, and nothing in the lanes behind the last.
+/// A value for each channel, and [`NOTHING`] in the lanes beyond the last.
 pub(super) fn per_channel(values: &[Real]) -> Vec<f32> {
     let mut numbers: Vec<f32> = values.iter().map(|real| real.value as f32).collect();
     numbers.resize(padded(values.len()), NOTHING);
     numbers
 }
 
-/// Scale and shift of each channel; channel 0 stays as it is, so that its kinks are met.
+/// Scale and shift of each channel. Channel 0 is unchanged, so that its values hit the kinks.
 pub(super) struct Norm {
     scale: Vec<Real>,
     shift: Vec<Real>,
@@ -300,7 +300,7 @@ impl Norm {
     }
 }
 
-/// The three numbers of each channel that make a gradient out of `d` and `z`.
+/// The three coefficients of each channel that compute a gradient from `d` and `z`.
 pub(super) struct Mix {
     factors: [Vec<Real>; 3],
     packed: [Vec<f32>; 3],
@@ -331,7 +331,7 @@ impl Mix {
     }
 }
 
-/// What a kernel's [`Sums`] must become.
+/// The expected values of a kernel's [`Sums`].
 #[derive(Clone)]
 pub(super) struct ExpectedSums {
     first: Vec<Real>,
@@ -339,7 +339,7 @@ pub(super) struct ExpectedSums {
 }
 
 impl ExpectedSums {
-    /// Sums of so many channels that are not zero before a kernel adds to them.
+    /// Sums of this many channels, not zero before a kernel adds to them.
     pub(super) fn noise(noise: &mut Noise, channels: usize) -> Self {
         let mut numbers = || (0..channels).map(|_| noise.value()).collect();
         ExpectedSums {
@@ -348,7 +348,7 @@ impl ExpectedSums {
         }
     }
 
-    /// For a kernel to add to, as long as whole planes are.
+    /// The initial sums for a kernel, padded to whole planes.
     pub(super) fn before(&self) -> Sums {
         let mut sums = Sums::default();
         sums.reset(padded(self.first.len()));

@@ -8,7 +8,7 @@ use crate::kernels::{pack_inputs, pack_outputs, pack_taps, packed_length};
 use crate::memory::{Dst, Src, padded};
 use crate::simd::LANES;
 
-/// The numbers packed for a product of that depth, after which there is nothing.
+/// The values packed for a product of this depth. Asserts that nothing follows them.
 #[track_caller]
 fn unpacked(isa: Isa, depth: usize, packed: &[f32], what: &str) -> Vec<f32> {
     let used = packed.len() / depth * depth.div_ceil(isa.rank());
@@ -23,8 +23,8 @@ fn unpacked(isa: Isa, depth: usize, packed: &[f32], what: &str) -> Vec<f32> {
     }
 }
 
-/// Asserts that `packed` holds each of `weights` once, and else zeros. Their order is
-/// the business of the instruction set's products, whose tests use packed weights.
+/// Asserts that `packed` holds each of `weights` once, and zeros otherwise. The order is specific
+/// to the instruction set; the tests of products cover it.
 #[track_caller]
 fn assert_permuted(mut packed: Vec<f32>, weights: &[f32], what: &str) {
     let zeros = packed.len() - weights.len();
@@ -35,8 +35,8 @@ fn assert_permuted(mut packed: Vec<f32>, weights: &[f32], what: &str) {
     assert_eq!(packed, expected, "{what}");
 }
 
-/// Numbers that are all different and none of them zero: of bf16 those that are neither
-/// subnormal nor infinite, positive ones and then negative ones.
+/// Distinct values without zero: all positive bf16 that are neither subnormal nor infinite, then
+/// the negative ones.
 fn weights(count: usize) -> Vec<f32> {
     const POSITIVE: Range<u32> = 0x0080..0x7F80;
     assert!(count <= 2 * POSITIVE.len());
@@ -54,7 +54,7 @@ fn every_weight_has_its_place_and_the_others_are_zero() {
             let mut forward = vec![NOTHING; packed_length(inputs, outputs)];
             let mut backward = vec![NOTHING; packed_length(outputs, inputs)];
             let from = Src::of(&weights);
-            // SAFETY: the targets are as long as `packed_length` says.
+            // SAFETY: the targets have the length of `packed_length`.
             unsafe {
                 pack_outputs(isa, outputs, inputs, from, Dst::of(&mut forward));
                 pack_inputs(isa, outputs, inputs, from, Dst::of(&mut backward));
@@ -73,7 +73,7 @@ fn taps_lie_in_planes() {
         for taps in [9, 25] {
             let weights = Matrix::noise(&mut noise, channels, taps).dense();
             let mut packed = vec![NOTHING; padded(channels) * taps];
-            // SAFETY: the target takes the taps of whole planes.
+            // SAFETY: the target has space for the weights of whole planes.
             unsafe {
                 let to = Dst::of(&mut packed);
                 pack_taps(channels, taps, Src::of(&weights), to);

@@ -55,7 +55,7 @@ pub(super) fn averaged(y: &Matrix, images: usize) -> Matrix {
     })
 }
 
-/// The gradient `d` of the averages, handed to the pixels of each image.
+/// Spreads the gradient `d` of the averages over the pixels of each image.
 fn spread(d: &Matrix, pixels: usize) -> Matrix {
     let share = Real::from(1.0 / pixels as f64);
     Matrix::from_fn(d.rows * pixels, d.channels, |row, channel| {
@@ -63,7 +63,7 @@ fn spread(d: &Matrix, pixels: usize) -> Matrix {
     })
 }
 
-/// What is multiplied by each image's factors.
+/// The rows multiplied by each image's factors.
 pub(super) fn multiplied(y: &Matrix, factors: &Matrix) -> Matrix {
     let pixels = y.rows / factors.rows;
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
@@ -71,8 +71,8 @@ pub(super) fn multiplied(y: &Matrix, factors: &Matrix) -> Matrix {
     })
 }
 
-/// The gradient of the factors of so many images from the one behind them, over rows
-/// that are counted from `first` over all images of `pixels` each.
+/// The gradient of the factors, from that of the products. Rows are counted from `first` over all
+/// images of `pixels` each.
 fn factors_gradient(y: &Matrix, d: &Matrix, first: usize, pixels: usize, images: usize) -> Matrix {
     let mut gradient = Matrix::zeros(images, y.channels);
     for row in 0..y.rows {
@@ -106,7 +106,7 @@ fn check_average(case: Case) {
         let z = Operand::of(isa, &z);
         let target = Operand::blank(isa.with_f32(), images, channels);
         let (z, to) = (z.planes(), target.planes());
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe {
             average(
                 isa,
@@ -143,7 +143,7 @@ fn check_average_backward(case: Case) {
         let (d, z) = (Operand::of(isa.with_f32(), &d), Operand::of(isa, &z));
         let target = Operand::blank(isa, case.rows(), channels);
         let mut sums = before.before();
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe {
             average_backward(
                 isa,
@@ -163,7 +163,7 @@ fn check_average_backward(case: Case) {
     }
 }
 
-/// Over the rows `first..last` of images of `pixels` each.
+/// Checks rows `first..last` of images of `pixels` each.
 fn check_factor_gradient(
     (first, last): (usize, usize),
     pixels: usize,
@@ -185,7 +185,7 @@ fn check_factor_gradient(
     for isa in isas() {
         let (d, z) = (Operand::of(isa, &d), Operand::of(isa, &z));
         let target = Operand::of(isa.with_f32(), &before);
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe {
             factor_gradient(
                 isa,
@@ -246,7 +246,7 @@ fn check_squeeze_backward(case: Case) {
                 averages: averages.planes(),
                 target: target.planes(),
             };
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { squeeze_backward(isa, &operands, &mut sums) };
             target.assert_near(&expected, &what);
             expected_sums.assert_near(&sums, &what);
@@ -254,7 +254,7 @@ fn check_squeeze_backward(case: Case) {
     }
 }
 
-/// Over rows that begin within the first image.
+/// Checks rows that start within the first image.
 fn check_factored_backward(case: Case) {
     let mut noise = case.noise();
     let Case {
@@ -290,7 +290,7 @@ fn check_factored_backward(case: Case) {
             activation,
             factors: factors.planes(),
         };
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { factored_backward(isa, &operands) };
         d.assert_near(&expected, &format!("{isa} {case:?}"));
     }

@@ -11,21 +11,21 @@ use crate::memory::{Dst, Src};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
-/// What the second sum is of.
+/// The values in the second sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Second {
     Squares,
     ProductsWithOthers,
 }
 
-/// How the weights lie.
+/// Memory layout of the weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
     /// `[columns][depth]`, and packed.
     ByColumn,
     /// `[depth][columns]`, as for gradients of inputs, and packed.
     ByRank,
-    /// The same, not packed. Only where a rank is one channel.
+    /// `[depth][columns]`, not packed. Only where a rank is one channel.
     Bare,
 }
 
@@ -37,7 +37,7 @@ struct Case {
     lie: Lie,
     bias: bool,
     activation: Activation,
-    /// An activation to be taken back through.
+    /// An activation for the backward pass.
     before: Option<Activation>,
     addend: bool,
     sums: Option<Second>,
@@ -45,7 +45,7 @@ struct Case {
 }
 
 impl Case {
-    /// One of all 288 ways there are to call the kernel.
+    /// One of all 288 option sets of the kernel.
     fn new([rows, depth, columns]: [usize; 3], way: usize) -> Self {
         Case {
             rows,
@@ -125,7 +125,7 @@ fn check(case: Case) {
         .into_iter()
         .flat_map(|isa| layouts(isa).into_iter().map(move |to| (isa, to)));
     for (isa, to) in runs {
-        // Two channels of a rank must lie side by side.
+        // Two channels of a rank must be adjacent.
         if case.lie == Lie::Bare && isa.rank() > 1 {
             continue;
         }
@@ -136,7 +136,7 @@ fn check(case: Case) {
         let target = Operand::blank(to, rows, columns);
         let mut sums = [per_channel(before.first()), per_channel(before.second())];
         let [first, second] = &mut sums;
-        // SAFETY: all operands have the shapes that the kernels ask for.
+        // SAFETY: all operands have the shapes that the kernels require.
         unsafe {
             let (from, to) = (Src::of(&weights), Dst::of(&mut packed));
             match case.lie {
@@ -198,7 +198,7 @@ fn check(case: Case) {
 #[test]
 fn adversarial_shapes() {
     for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
-        // The step shares no divisor with the number of ways.
+        // The step has no divisor in common with the number of options.
         check(Case::new(shape, index * 29));
     }
 }

@@ -1,4 +1,4 @@
-//! What instruction sets make of pixels and ranks, on which all kernels build.
+//! The instruction sets' operations on pixels and ranks, on which all kernels rely.
 
 use super::isas;
 use super::operand::{Matrix, NOTHING, Operand, assert_nothing, halves};
@@ -11,7 +11,7 @@ type Vector = [f32; LANES];
 
 entry! {
     /// # Safety
-    /// `source` holds pixel `row`, `target` takes a vector.
+    /// `source` holds pixel `row`; `target` has space for a vector.
     fn load_pixel(source: Planes, row: usize, target: Dst) => load_pixel_kernel
 }
 
@@ -22,7 +22,7 @@ unsafe fn load_pixel_kernel<S: Simd>(s: S, source: Planes, row: usize, target: D
 
 entry! {
     /// # Safety
-    /// `source` holds a vector, `target` takes pixel `row`.
+    /// `source` holds a vector; `target` has space for pixel `row`.
     fn store_pixel(source: Src, target: Planes, row: usize) => store_pixel_kernel
 }
 
@@ -44,8 +44,7 @@ unsafe fn rank_kernel<S: Simd>(s: S, first: Src, second: Src, target: Dst) {
 
 entry! {
     /// # Safety
-    /// `source` holds the rank's pixels from `row` on, of which there are `count`; `target`
-    /// takes a vector.
+    /// `source` holds the rank's `count` pixels from `row` on; `target` has space for a vector.
     fn load_rank(count: usize, source: Planes, row: usize, target: Dst) => load_rank_kernel
 }
 
@@ -66,15 +65,15 @@ unsafe fn multiply_ranks_kernel<S: Simd>(s: S, a: Src, b: Src, c: Dst) {
     s.store(c, 0, sum);
 }
 
-/// `RANK` vectors as one, the rank of a product.
+/// `RANK` vectors packed as one rank of a product.
 fn ranked(isa: Isa, [first, second]: [Vector; 2]) -> Vector {
     let mut vector = [NOTHING; LANES];
-    // SAFETY: all are a vector.
+    // SAFETY: all are vectors.
     unsafe { rank(isa, Src::of(&first), Src::of(&second), Dst::of(&mut vector)) };
     vector
 }
 
-/// Asserts that each lane of a rank is that of the first `RANK` vectors.
+/// Asserts that each lane of a rank holds that of the first `RANK` vectors.
 #[track_caller]
 fn assert_ranked(isa: Isa, actual: Vector, vectors: [Vector; 2]) {
     for lane in 0..LANES {
@@ -87,7 +86,7 @@ fn assert_ranked(isa: Isa, actual: Vector, vectors: [Vector; 2]) {
     }
 }
 
-/// Numbers, and what bf16 has next to them.
+/// Values, and the nearest bf16.
 const ROUNDED: [(f32, f32); LANES] = {
     const ULP: f32 = 1.0 / 128.0;
     [
@@ -96,7 +95,7 @@ const ROUNDED: [(f32, f32); LANES] = {
         (-3.5, -3.5),
         (1.0 + 0.49 * ULP, 1.0),
         (1.0 + 0.51 * ULP, 1.0 + ULP),
-        // The even one of two as near.
+        // Ties go to even.
         (1.0 + 0.5 * ULP, 1.0),
         (1.0 + 1.5 * ULP, 1.0 + 2.0 * ULP),
         (1.0 + 2.5 * ULP, 1.0 + 2.0 * ULP),
@@ -153,7 +152,7 @@ fn a_pixel_is_loaded_as_it_is() {
         let source = Operand::of(isa, &matrix);
         for row in 0..3 {
             let mut actual = [NOTHING; LANES];
-            // SAFETY: three pixels, and room for a vector.
+            // SAFETY: three pixels, and space for a vector.
             unsafe { load_pixel(isa, source.planes(), row, Dst::of(&mut actual)) };
             assert_eq!(actual, matrix.row(row), "{isa}, pixel {row}");
         }
@@ -189,7 +188,7 @@ fn pixels_are_ranked_and_missing_ones_are_zero() {
             (1, 2, [last, [0.0; LANES]]),
         ] {
             let mut actual = [NOTHING; LANES];
-            // SAFETY: there are so many pixels, and room for a vector.
+            // SAFETY: the pixels exist, and there is space for a vector.
             unsafe { load_rank(isa, count, source.planes(), row, Dst::of(&mut actual)) };
             assert_ranked(isa, actual, expected);
         }
@@ -199,12 +198,12 @@ fn pixels_are_ranked_and_missing_ones_are_zero() {
 #[test]
 fn ranks_are_multiplied_and_added_up() {
     let mut noise = Noise(10);
-    // Of so few digits that no sum is rounded.
+    // Values of so few digits that no sum is rounded.
     let mut vector = || [(); LANES].map(|()| noise.scale().value as f32);
     let (a, b, c) = ([vector(), vector()], [vector(), vector()], vector());
     for isa in isas() {
         let (ranked_a, ranked_b, mut actual) = (ranked(isa, a), ranked(isa, b), c);
-        // SAFETY: all are a vector.
+        // SAFETY: all are vectors.
         unsafe {
             let (a, b) = (Src::of(&ranked_a), Src::of(&ranked_b));
             multiply_ranks(isa, a, b, Dst::of(&mut actual));

@@ -1,18 +1,18 @@
-//! Numbers of the references, and when a kernel's number is near enough to them.
+//! Reference values, and the tolerance for a kernel's results.
 
 use std::ops::{Add, AddAssign, Mul};
 
 use crate::spec::Activation;
 
-/// A number in f64, and the sum of the absolute values of all that was added up to it:
-/// what is left after cancellation says nothing about the rounding of a sum.
+/// A value in f64, with the sum of the absolute values of its terms: after cancellation, the value
+/// alone does not bound the rounding error of a sum.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Real {
     pub(super) value: f64,
     pub(super) size: f64,
 }
 
-/// How far a kernel may be off, as a share of the size.
+/// Tolerance of a kernel's result, as a share of the size.
 const TOLERANCE: f64 = 1e-5;
 
 impl From<f64> for Real {
@@ -63,7 +63,7 @@ impl Real {
                 value: x.clamp(0.0, 6.0),
                 size: self.size,
             },
-            // Nowhere steeper than 1.5.
+            // The slope is at most 1.5.
             Activation::Hardswish => Real {
                 value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
                 size: 2.0 * self.size,
@@ -71,7 +71,7 @@ impl Real {
         }
     }
 
-    /// The derivative of the activation here, at the kinks what torch says.
+    /// The derivative of the activation here; at the kinks torch's value.
     pub(super) fn slope(self, activation: Activation) -> Real {
         let x = self.value;
         let value = match activation {
@@ -85,13 +85,13 @@ impl Real {
         Real { value, size: 2.0 }
     }
 
-    /// Asserts that a kernel's number is this one but for rounding.
+    /// Asserts that a kernel's value equals this one within rounding.
     #[track_caller]
     pub(super) fn assert_near(self, actual: impl Into<f64>, what: impl FnOnce() -> String) {
         self.assert_stored(actual, 0.0, what);
     }
 
-    /// The same where storing the number may have changed it by a share of `rounding`.
+    /// As [`Real::assert_near`], if storing the value may have changed it by a share of `rounding`.
     #[track_caller]
     pub(super) fn assert_stored(
         self,
@@ -106,14 +106,14 @@ impl Real {
     }
 }
 
-/// The nearest number that bf16 has, of two the even one. Not for NaN.
+/// The nearest bf16, ties to even. Not for NaN.
 pub(super) fn to_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
     let even = bits >> 16 & 1;
     f32::from_bits((bits + 0x7FFF + even) & 0xFFFF_0000)
 }
 
-/// Reproducible numbers (Steele et al. 2014, SplitMix64).
+/// Reproducible random numbers (Steele et al. 2014, SplitMix64).
 pub(super) struct Noise(pub(super) u64);
 
 impl Noise {
@@ -132,7 +132,7 @@ impl Noise {
         (index / f64::from(steps) - f64::from(limit)).into()
     }
 
-    /// One of 8,192 numbers in [-4, 4); one in six is where an activation has a kink.
+    /// One of 8,192 values in [-4, 4); one in six is at a kink of an activation.
     pub(super) fn value(&mut self) -> Real {
         match self.bits() % 24 {
             0 => (-3.0).into(),
@@ -143,23 +143,23 @@ impl Noise {
         }
     }
 
-    /// A [`Noise::value`] rounded to what bf16 has; it stays a multiple of 1 / 1024.
+    /// A [`Noise::value`] rounded to bf16; still a multiple of 1 / 1024.
     pub(super) fn activation(&mut self) -> Real {
         f64::from(to_bf16(self.value().value as f32)).into()
     }
 
-    /// A number in [-2, 2) with so few digits that a [`Noise::value`] multiplied by it
-    /// and added to another is exact in f32: on which side of a kink it falls is certain.
+    /// A value in [-2, 2) of few digits. A [`Noise::value`] times it, plus another value, is exact
+    /// in f32, so its side of a kink is certain.
     pub(super) fn scale(&mut self) -> Real {
         self.number(2, 64)
     }
 
-    /// What multiplies a scaled number without rounding: see [`Noise::scale`].
+    /// A factor that multiplies a scaled value without rounding: see [`Noise::scale`].
     pub(super) fn factor(&mut self) -> Real {
         self.number(2, 4)
     }
 
-    /// A number in [-4, 4) that falls on no kink and near none.
+    /// A value in [-4, 4) away from every kink.
     pub(super) fn smooth(&mut self) -> Real {
         (self.number(4, 1024).value + 1.0 / 3000.0).into()
     }

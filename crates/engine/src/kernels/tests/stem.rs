@@ -41,7 +41,8 @@ impl Geometry {
         self.images * height.div_ceil(stride) * width.div_ceil(stride)
     }
 
-    /// Calls `visit` with the pixel, its colour, the tap and the output of each product.
+    /// Calls `visit` with the pixel and its colour, the weight index and the output row of each
+    /// product.
     fn products(self, mut visit: impl FnMut((usize, usize), usize, usize)) {
         let Geometry {
             height,
@@ -75,7 +76,7 @@ impl Geometry {
         output
     }
 
-    /// From the gradient of the output to that of the taps, added to `gradient`.
+    /// Adds the gradient of the weights, computed from that of the output, to `gradient`.
     fn add_taps_gradient(self, pixels: &Matrix, d: &Matrix, gradient: &mut Matrix) {
         self.products(|pixel, tap, from| {
             for channel in 0..d.channels {
@@ -85,12 +86,12 @@ impl Geometry {
     }
 }
 
-/// Images as a program has them.
+/// Images in the caller's formats.
 pub(super) struct StemImages {
     floats: Vec<f32>,
     bytes: Vec<u8>,
     table: [[f32; 256]; COLOURS],
-    /// What the bytes stand for.
+    /// The values of the bytes.
     looked_up: Matrix,
 }
 
@@ -99,7 +100,7 @@ impl StemImages {
         let table = [(); COLOURS].map(|()| [(); 256].map(|()| noise.value().value as f32));
         let values = Matrix::noise_f32(noise, pixels, COLOURS);
         let floats = values.dense();
-        // In [0, 255], the ends included.
+        // In [0, 255], inclusive.
         let byte = |value: &f32| ((value + 4.0) * 32.0) as u8;
         let bytes: Vec<u8> = floats.iter().map(byte).collect();
         let looked_up = Matrix::from_fn(pixels, COLOURS, |pixel, colour| {
@@ -121,7 +122,7 @@ impl StemImages {
         }
     }
 
-    /// What these stand for, `[pixels][3]`.
+    /// The values of these images, `[pixels][3]`.
     pub(super) fn values(&self, bytes: bool) -> Matrix {
         if bytes {
             return self.looked_up.clone();
@@ -147,7 +148,7 @@ pub(super) fn with_stem(geometry: Geometry, taps: &[f32], call: impl FnOnce(&Ste
     });
 }
 
-/// `[channels][27]` as `[plane][27][16]`, with nothing behind the last channel.
+/// `[channels][27]` as `[plane][27][16]`, with [`NOTHING`] beyond the last channel.
 pub(super) fn in_planes(taps: &Matrix) -> Vec<f32> {
     let mut packed = vec![NOTHING; planes(taps.rows) * TAPS * LANES];
     for channel in 0..taps.rows {
@@ -191,7 +192,7 @@ fn check(geometry: Geometry, bytes: bool) {
         let target = Operand::blank(isa, geometry.outputs(), channels);
         let mut sums = before.before();
         with_stem(geometry, &taps, |stem| {
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { stem_forward(isa, stem, pixels, target.planes(), &mut sums) };
         });
         target.assert_near(&expected, &what);
@@ -201,14 +202,14 @@ fn check(geometry: Geometry, bytes: bool) {
         let (d, z, norm) = (d.planes(), z.planes(), norm.operand());
         with_stem(geometry, &taps, |stem| {
             let gradient = Dst::of(&mut gradient);
-            // SAFETY: all operands have the shapes that the kernel asks for.
+            // SAFETY: all operands have the shapes that the kernel requires.
             unsafe { stem_backward(isa, stem, pixels, d, z, norm, gradient) };
         });
         expected_taps.assert_dense(&out_of_planes(&gradient, channels), &what);
     }
 }
 
-/// With both strides and paddings.
+/// Checks both strides and paddings.
 fn check_strides([images, height, width]: [usize; 3], channels: usize, bytes: bool) {
     for (stride, padding) in [
         (1, Padding::Symmetric),

@@ -13,13 +13,13 @@ struct Case {
     rows: usize,
     inputs: usize,
     outputs: usize,
-    /// Of the outputs, in planes: where to begin and how many, cut at the last output.
+    /// Range of outputs, in planes: start and count, cut at the last output.
     range: (usize, usize),
     accumulate: bool,
 }
 
 impl Case {
-    /// One of 18 ways to call the kernel.
+    /// One of 18 option sets of the kernel.
     fn new([rows, inputs, outputs]: [usize; 3], way: usize) -> Self {
         let accumulate = way % 2 == 1;
         let range = [
@@ -92,7 +92,7 @@ fn check(case: Case) {
             gradient: Dst::of(&mut target),
             accumulate: case.accumulate,
         };
-        // SAFETY: all operands have the shapes that the kernel asks for.
+        // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { weight_gradient(isa, &operands) };
         ranks.assert_nothing_around(&what);
         for (at, &actual) in target.iter().enumerate() {
@@ -112,7 +112,7 @@ fn check(case: Case) {
 #[test]
 fn adversarial_shapes() {
     for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
-        // The step shares no divisor with the number of ways.
+        // The step has no divisor in common with the number of options.
         check(Case::new(shape, index * 7));
     }
 }

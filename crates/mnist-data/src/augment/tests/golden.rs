@@ -86,7 +86,7 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).unwrap()
 }
 
-/// What RandAugment makes of a geometric operation.
+/// Applies a geometric operation of RandAugment.
 fn performed(image: &mut Image, operation: crate::augment::rand_augment::Operation) {
     crate::augment::RandAugmentConfig::default().perform(operation, image, &mut Vec::new());
 }
@@ -177,7 +177,7 @@ fn every_operation_is_torchvisions_within_one_grey_level() {
         differing += differences.iter().filter(|&&d| d > 0).count();
     }
     assert!(answers.is_empty());
-    assert_eq!(cases.len(), 96, "generate_augment.py makes so many");
-    // Nearly all are the very same: the rest is a rounding of a half.
+    assert_eq!(cases.len(), 96, "generate_augment.py makes this number");
+    // Nearly all are identical: the rest is the rounding of a half.
     assert!(differing * 100 < bytes, "{differing} of {bytes} differ");
 }

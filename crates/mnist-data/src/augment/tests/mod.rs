@@ -1,4 +1,4 @@
-//! The operations against torchvision, and what must hold whatever is drawn.
+//! The operations against torchvision, and their invariants for any draw.
 
 mod golden;
 mod properties;
@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Draw, Purpose};
 use crate::decode::Image;
 
-/// The numbers of one image of many.
+/// The random numbers of one image among many.
 fn drawn(index: u64, purpose: Purpose) -> ChaCha8Rng {
     let draw = Draw {
         seed: 5,

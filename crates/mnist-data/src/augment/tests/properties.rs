@@ -50,7 +50,7 @@ fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
     ]
 }
 
-/// Each operation alone, as strong as it gets by default, and none of them at rest.
+/// Each operation alone, with defaults at full strength, so that none is idle.
 fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
     let always = Some(FlipConfig { p: 1.0 });
     let erasing = ErasingConfig {
@@ -130,7 +130,7 @@ fn each_operation_changes_pixels_with_every_part_of_the_draw() {
             assert_eq!(one.channels(), channels, "{name}");
             assert_eq!(augmented(&config, &image, 24, draw(1, 2, 3)), one, "{name}");
             assert_ne!(one, image, "{name}");
-            // A mirror image always is the same.
+            // Flips always give the same result.
             if !name.ends_with("flip") {
                 for other in [draw(9, 2, 3), draw(1, 9, 3), draw(1, 2, 9)] {
                     assert_ne!(augmented(&config, &image, 24, other), one, "{name}");
@@ -179,7 +179,7 @@ fn mirror_images_and_the_affine_map_are_one_resampling() {
 }
 
 #[test]
-fn what_comes_from_outside_has_the_shade_of_the_fill() {
+fn pixels_from_outside_have_the_fill_shade() {
     let config = AugmentConfig {
         affine: Some(AffineConfig {
             scale: [0.25, 0.25],
@@ -193,7 +193,7 @@ fn what_comes_from_outside_has_the_shade_of_the_fill() {
     for corner in [0, 31, 31 * 32, 1023] {
         assert_eq!(small.pixels()[corner], 201);
     }
-    // The mean place of what is not fill is about the middle: it was moved by 5 % at most.
+    // The centroid of the pixels that are not fill is near the middle: it was moved by 5 % at most.
     let inside = (0..1024).filter(|&at| small.pixels()[at] != 201);
     let places: Vec<[f64; 2]> = inside
         .map(|at| [(at % 32) as f64, (at / 32) as f64])
@@ -207,7 +207,7 @@ fn what_comes_from_outside_has_the_shade_of_the_fill() {
 
 #[test]
 fn noise_alone_moves_pixels_no_farther_than_alpha_says() {
-    // A point, and everything else black.
+    // A white point in a black image.
     let mut pixels = vec![0; 41 * 41];
     pixels[20 * 41 + 20] = 255;
     let point = Image::from_gray(41, 41, pixels).unwrap();

@@ -1,4 +1,4 @@
-//! How strong RandAugment's operations are, and what some of them do.
+//! The strengths of RandAugment's operations, and some of their effects.
 
 use super::{image, pixel};
 use crate::augment::RandAugmentConfig;
@@ -47,7 +47,7 @@ fn rand_augment_is_as_strong_as_torchvisions() {
             }
         }
     }
-    // Every bin of the one that is rounded.
+    // Every bin of the rounded parameter.
     let bits = "8888777777776666666555555554444";
     for (magnitude, bits) in (0..).zip(bits.chars()) {
         let config = RandAugmentConfig {
@@ -113,7 +113,7 @@ fn operations_without_strength_leave_a_image_as_it_is() {
     };
     for ([width, height], channels) in [([24, 24], 1), ([13, 30], 3), ([2, 1], 3)] {
         let original = image(width, height, channels);
-        // The last two have no strength, and the one before turns 255 round even at the weakest.
+        // The last two have no strength, and the one before inverts 255 even at the weakest.
         let operations = config.operations(width, height);
         for &operation in &operations[..11] {
             let mut result = original.clone();

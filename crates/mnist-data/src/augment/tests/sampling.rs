@@ -1,4 +1,4 @@
-//! What is drawn, against what torchvision draws from.
+//! Random draws, against torchvision's distributions.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use crate::augment::{AffineConfig, ColorJitterConfig, ErasingConfig, Purpose, Re
 
 const DRAWS: u64 = 4000;
 
-/// Requires numbers that lie within bounds, come near both and have the mean of the uniform distribution
-/// between them.
+/// Requires numbers within bounds, reaching near both, with the mean of the uniform distribution between
+/// them.
 fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     let count = numbers.len() as f64;
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    // What f32 makes of a bound may lie beyond it by a rounding.
+    // Rounding a bound to f32 may move it slightly.
     let slack = 1e-6 * (high - low);
     assert!(least >= low - slack && most <= high + slack, "{what}");
     let near = 0.01 * (high - low);
@@ -28,8 +28,8 @@ fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     assert!((mean - middle).abs() < 6.0 * deviation, "{what}: {mean}");
 }
 
-/// Requires a part that lies inside of an image and has its share of the area, and its `ratio` (of the
-/// first of its `[side, side]` to the second), within bounds but for the rounding of its sides.
+/// Requires a part inside of an image. Its share of the area and its `ratio` (the first of its `[side,
+/// side]` over the second) must be within bounds, up to the rounding of its sides.
 fn assert_fits(
     part: Part,
     [width, height]: [u32; 2],
@@ -95,14 +95,14 @@ fn holes_lie_inside_and_have_the_area_and_shape_asked_for() {
     }
 }
 
-/// Images so large that every part of these shares fits, and hardly rounded.
+/// Images so large that every part of these shares fits, with little rounding.
 const LARGE: u32 = 4000;
 const SMALL_SHARES: [f64; 2] = [0.01, 0.02];
 
 #[test]
 fn the_area_and_the_logarithm_of_the_ratio_are_uniform_and_so_are_the_places() {
-    // The ratio itself being uniform would give mean logarithms of 1.35 and 1.54 instead of 0 and 1.39, which
-    // is 60 and 24 times the deviation of the mean away.
+    // A uniform ratio would give mean logarithms of 1.35 and 1.54 instead of 0 and 1.39, which is 60 and 24
+    // times the standard deviation of the mean away.
     for ratio in [[0.1, 10.0], [2.0, 8.0]] {
         let logarithms = ratio.map(f64::ln);
         let crop = ResizedCropConfig {
@@ -122,7 +122,7 @@ fn the_area_and_the_logarithm_of_the_ratio_are_uniform_and_so_are_the_places() {
             .collect();
         assert_eq!(holes.len() as u64, DRAWS);
         let log = |a: u32, b: u32| (f64::from(a) / f64::from(b)).ln();
-        // A side of at least 126 pixels is wrong by up to half of one: by 0.4 % of it.
+        // A side of at least 126 pixels is off by up to half a pixel: by 0.4 %.
         let reached = [logarithms[0] - 0.005, logarithms[1] + 0.005];
         let of_parts: Vec<f64> = parts.iter().map(|p| log(p.width, p.height)).collect();
         let of_holes: Vec<f64> = holes.iter().map(|p| log(p.height, p.width)).collect();
@@ -152,9 +152,9 @@ fn where_no_part_fits_it_is_torchvisions_in_the_middle() {
         width,
         height,
     };
-    // The last branch of torchvision's `RandomResizedCrop.make_params`, by hand: the side that is too short for
-    // every ratio whole, the other one `round` of what the nearest ratio makes of it (Python's, 2.5 being 2), and
-    // half of what is left, cut off, before it.
+    // The last branch of torchvision's `RandomResizedCrop.make_params`, by hand. The side that is too short for
+    // every ratio stays whole. The other is `round` of the nearest ratio's side (as in Python, where 2.5 becomes
+    // 2). The offset is half of the rest, truncated.
     for ([width, height], ratio, expected) in [
         ([10, 1000], [3.0 / 4.0, 4.0 / 3.0], part(0, 493, 10, 13)),
         ([1000, 10], [3.0 / 4.0, 4.0 / 3.0], part(493, 0, 13, 10)),

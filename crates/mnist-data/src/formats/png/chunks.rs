@@ -1,4 +1,4 @@
-//! The chunks of a file, by the rules of Pillow.
+//! The chunks of a file, with Pillow's rules.
 
 use std::io::Read;
 
@@ -9,16 +9,16 @@ use super::{Header, MAGIC};
 use crate::fault::Fault;
 use crate::formats::bytes::Bytes;
 
-/// The most text that a compressed chunk may hold.
+/// The most text in a compressed chunk.
 const MAX_TEXT: u64 = 1 << 20;
 
-/// What a file holds.
+/// The relevant chunks of a file.
 pub(super) struct Chunks<'a> {
     pub(super) header: Header,
     pub(super) palette: &'a [u8],
     /// The compressed pixels.
     pub(super) data: Vec<&'a [u8]>,
-    /// What follows them.
+    /// The bytes after them.
     rest: Bytes<'a>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Chunks<'a> {
                 b"IHDR" => header = Some(Header::read(data)?),
                 b"PLTE" => palette = data,
                 b"tRNS" => check_transparency(header.as_ref(), data)?,
-                b"fdAT" => return Err(Fault::damaged("its first frame is no image of its own")),
+                b"fdAT" => return Err(Fault::damaged("its first frame is not a separate image")),
                 _ => {}
             }
             let mut crc = Crc::new();
@@ -71,10 +71,10 @@ impl<'a> Chunks<'a> {
         })
     }
 
-    /// Refuses what Pillow refuses behind the image data.
+    /// Refuses files that Pillow refuses because of chunks after the image data.
     pub(super) fn check_rest(&self) -> Result<(), Fault> {
         let mut bytes = self.rest;
-        // A chunk that is none, or none at all, is as good as the end marker.
+        // An invalid or missing chunk counts as the end marker.
         while let Ok((name, length)) = start(&mut bytes) {
             if &name == b"IEND" || &name == b"fcTL" {
                 break;
@@ -100,7 +100,7 @@ fn start(bytes: &mut Bytes) -> Result<([u8; 4], usize), Fault> {
     Ok((name, length))
 }
 
-/// What Pillow demands of chunks that do not matter here.
+/// Pillow's checks of chunks that are otherwise ignored.
 fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
     let least = match &name {
         b"IHDR" => 13,
@@ -123,7 +123,7 @@ fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
     let after = |end: usize| &data[end + 1..];
     match (&name, end) {
         (b"iCCP", end) => {
-            // Without a name's end, its first byte is taken for the method.
+            // If the name has no end, Pillow takes its first byte for the method.
             let rest = end.map_or(data, after);
             match rest.first() {
                 Some(0) if is_small(&rest[1..]) => Ok(()),
@@ -139,10 +139,10 @@ fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Whether text does not get too large when it is decompressed.
+/// Whether decompressed text stays within the limit.
 fn is_small(compressed: &[u8]) -> bool {
     let mut text = ZlibDecoder::new(compressed).take(MAX_TEXT + 1);
-    // What is broken is left out.
+    // Invalid data is ignored.
     std::io::copy(&mut text, &mut std::io::sink()).map_or(true, |length| length <= MAX_TEXT)
 }
 

@@ -1,23 +1,23 @@
-//! Decompressed rows.
+//! Decompression of rows.
 
 use fdeflate::Decompressor;
 
 use super::Header;
 use crate::fault::Fault;
 
-/// How far back compressed data refers.
+/// The largest distance of a back reference.
 const WINDOW: usize = 1 << 15;
-/// What is decompressed at once.
+/// Bytes decompressed at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Decompresses the data of an image, of which it never holds more than a part.
+/// Decompresses the data of an image, holding only a part at a time.
 pub(super) struct Inflater<'a> {
     decompressor: Decompressor,
-    /// What is not decompressed yet.
+    /// Data not decompressed yet.
     data: &'a [&'a [u8]],
     part: &'a [u8],
     buffer: Vec<u8>,
-    /// Decompressed bytes in `buffer` that are not handed out.
+    /// The start of the unread bytes in `buffer`.
     start: usize,
     end: usize,
     /// Bytes still to be decompressed.
@@ -25,7 +25,7 @@ pub(super) struct Inflater<'a> {
 }
 
 impl<'a> Inflater<'a> {
-    /// Bytes that it takes.
+    /// The memory it needs, in bytes.
     pub(super) fn memory(header: &Header) -> usize {
         header
             .total()
@@ -44,7 +44,7 @@ impl<'a> Inflater<'a> {
         }
     }
 
-    /// The next row of so many bytes; `None` where the data ends before it does.
+    /// The next row of this many bytes; `None` if the data ends before it does.
     pub(super) fn row(&mut self, length: usize) -> Result<Option<&[u8]>, Fault> {
         while self.end - self.start < length {
             if !self.fill()? {
@@ -55,12 +55,12 @@ impl<'a> Inflater<'a> {
         Ok(Some(&self.buffer[self.start - length..self.start]))
     }
 
-    /// Whether the compressed data says that it ends with the row handed out last.
+    /// Whether the compressed stream ends with the row returned last.
     pub(super) fn ends_here(&self) -> bool {
         self.decompressor.is_done() && self.start == self.end
     }
 
-    /// Decompresses some more. Returns whether there was any.
+    /// Decompresses more data. Returns whether there was any.
     fn fill(&mut self) -> Result<bool, Fault> {
         if self.end == self.buffer.len() {
             let kept = self.start.min(self.end.saturating_sub(WINDOW));
@@ -75,7 +75,7 @@ impl<'a> Inflater<'a> {
                 };
                 (self.part, self.data) = (part, rest);
             }
-            // As in Pillow a checksum counts if it is at hand with the last row: in the same part.
+            // As in Pillow, a checksum is verified only if it is in the same part as the last row.
             let (part, _) = self.part.split_at(self.part.len().min(CHUNK));
             let read = self
                 .decompressor

@@ -1,7 +1,7 @@
-//! PNG, as Pillow reads it (`PngImagePlugin.py`, `ZipDecode.c`).
+//! PNG, decoded as in Pillow (`PngImagePlugin.py`, `ZipDecode.c`).
 //!
-//! Checksums are verified before the image data, not of it and after it; an end marker may be missing, and so may rows
-//! where the compressed data says that it ends before them: those are black.
+//! Checksums are verified before the image data, but not in it or after it. The end marker may be missing. Rows may be
+//! missing if the compressed stream ends before them; they are black.
 
 mod chunks;
 mod inflate;
@@ -18,7 +18,7 @@ use super::{finished, side};
 use crate::decode::Decoded;
 use crate::fault::{Fault, check_memory};
 
-/// What a file begins with.
+/// The first bytes of a PNG file.
 pub(super) const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// First column and row of each pass of an interlaced image, and the steps to the next ones.
@@ -32,7 +32,7 @@ const PASSES: [[usize; 4]; 7] = [
     [0, 1, 1, 2],
 ];
 
-/// What a pixel is made of.
+/// The colour format of a pixel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Colour {
     Gray,
@@ -104,12 +104,12 @@ impl Header {
         self.colour.samples() * self.depth
     }
 
-    /// Bytes of so many pixels.
+    /// Bytes of this many pixels.
     fn row_bytes(&self, width: usize) -> usize {
         (width * self.bits()).div_ceil(8)
     }
 
-    /// First column, first row, and the steps to the next ones, of each pass that has pixels.
+    /// First column, first row, and the steps to the next ones, of each pass with pixels.
     fn passes(&self) -> impl Iterator<Item = [usize; 4]> + use<> {
         let (width, height) = (self.width, self.height);
         let passes: &[[usize; 4]] = if self.interlaced {
@@ -123,7 +123,7 @@ impl Header {
             .filter(move |&[x, y, ..]| x < width && y < height)
     }
 
-    /// Decompressed bytes of all rows, each with its filter.
+    /// Decompressed bytes of all rows, filter bytes included.
     fn total(&self) -> usize {
         let pass = |[x, y, across, down]: [usize; 4]| {
             let columns = (self.width - x).div_ceil(across);
@@ -133,7 +133,7 @@ impl Header {
     }
 }
 
-/// Decodes into `pixels`, whose old contents do not matter.
+/// Decodes into `pixels`; their old contents do not matter.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
@@ -164,7 +164,7 @@ pub(super) fn decode(
     )
 }
 
-/// Returns whether all data was there; rows that the data leaves out count as there.
+/// Returns whether all data was present; rows after the stream's end count as present.
 fn decode_rows(chunks: &Chunks, pixels: &mut [u8]) -> Result<bool, Fault> {
     let header = chunks.header;
     let mut inflater = Inflater::new(&header, &chunks.data);
@@ -176,7 +176,7 @@ fn decode_rows(chunks: &Chunks, pixels: &mut [u8]) -> Result<bool, Fault> {
         filter.start(header.row_bytes(columns));
         for y in (top..header.height).step_by(down) {
             let Some(row) = inflater.row(1 + header.row_bytes(columns))? else {
-                // A stream that ends behind a row leaves out the others.
+                // A stream that ends after a row omits the remaining rows.
                 return Ok(inflater.ends_here() && !is_first);
             };
             is_first = false;

@@ -1,4 +1,4 @@
-//! From decompressed rows to pixels.
+//! Conversion of decompressed rows to pixels.
 
 use super::{Colour, Header};
 use crate::fault::Fault;
@@ -21,7 +21,7 @@ impl Filter {
         }
     }
 
-    /// Starts a pass with rows of so many bytes.
+    /// Starts a pass with rows of this many bytes.
     pub(super) fn start(&mut self, length: usize) {
         for row in [&mut self.row, &mut self.above] {
             row.clear();
@@ -29,7 +29,7 @@ impl Filter {
         }
     }
 
-    /// The bytes of a row, which begins with the number of its filter.
+    /// Undoes the filter of a row; its first byte is the filter's number.
     pub(super) fn undo(&mut self, filtered: &[u8]) -> Result<&[u8], Fault> {
         std::mem::swap(&mut self.row, &mut self.above);
         let (row, above) = (self.row.as_mut_slice(), self.above.as_slice());
@@ -92,7 +92,7 @@ fn paeth(left: u8, up: u8, corner: u8) -> u8 {
     }
 }
 
-/// Puts the pixels of rows where they belong.
+/// Writes the pixels of rows to their final positions.
 pub(super) struct Placer<'a> {
     colour: Colour,
     depth: usize,
@@ -112,7 +112,7 @@ impl<'a> Placer<'a> {
         }
     }
 
-    /// Puts the pixels of a row into row `y`, from column `first` on, `step` columns apart.
+    /// Writes the pixels of a row into row `y`, from column `first` on, `step` columns apart.
     pub(super) fn place(&mut self, row: &[u8], count: usize, y: usize, first: usize, step: usize) {
         let channels = self.colour.channels();
         let start = (y * self.width + first) * channels;

@@ -1,4 +1,4 @@
-//! Cache files that are cut, damaged, forged or not ours.
+//! Cache files that are truncated, damaged, forged or foreign.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{COUNT, SIZE, Scene, forge, invert, inverted, parts};
 
 #[test]
-fn what_another_version_made_is_made_anew() {
+fn a_file_of_another_version_is_rebuilt() {
     let scene = Scene::new();
     let expected = scene.run(scene.options());
     invert(&scene.cache());
@@ -25,7 +25,7 @@ fn what_another_version_made_is_made_anew() {
 }
 
 #[test]
-fn truncated_and_damaged_files_are_made_anew() {
+fn truncated_and_damaged_files_are_rebuilt() {
     let scene = Scene::new();
     let expected = scene.run(scene.options());
     let whole = fs::read(scene.cache()).unwrap();
@@ -40,7 +40,7 @@ fn truncated_and_damaged_files_are_made_anew() {
         let entries = index["entries"].as_array().unwrap().len();
         assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
     }
-    // One damaged image, in a file that is whole otherwise.
+    // One damaged image, in an otherwise intact file.
     let mut bytes = whole.clone();
     bytes[SIZE * SIZE + 1] ^= 1;
     fs::write(scene.cache(), bytes).unwrap();
@@ -50,7 +50,7 @@ fn truncated_and_damaged_files_are_made_anew() {
 }
 
 #[test]
-fn an_index_that_lies_does_no_harm() {
+fn a_wrong_index_does_no_harm() {
     let scene = Scene::new();
     let expected = scene.run(scene.options());
     let (pixels, index) = parts(&scene.cache());

@@ -1,4 +1,4 @@
-//! What is kept depends on how it was decoded.
+//! Cached images depend on the decoding options.
 
 use std::fs;
 use std::path::Path;
@@ -24,13 +24,13 @@ fn images_decoded_in_one_way_are_not_served_for_another() {
         "it is from the file"
     );
     assert_eq!(with(Decoding::Fast), expected, "it is decoded anew");
-    // And the file was made anew by it.
+    // And the file was rebuilt.
     invert(&scene.cache());
     assert_eq!(with(Decoding::Fast), inverted(&expected));
 }
 
 #[test]
-fn what_lacks_data_is_not_kept() {
+fn truncated_images_are_not_kept() {
     let scene = Scene::new();
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/decode/jpeg.jpeg");
     let whole = fs::read(whole).unwrap();

@@ -1,4 +1,4 @@
-//! Good files, cut off or changed.
+//! Valid files, truncated or changed.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const FILES: [&str; 6] = [
     "checkpoint_zip_4.pt",
 ];
 
-/// Where the record of an entry begins in the directory of a zip file.
+/// Offset of an entry's record in the directory of a zip file.
 fn record(zip: &[u8], name: &str) -> usize {
     let is_record = |at: &usize| {
         zip[*at..].starts_with(b"PK\x01\x02") && zip[at + 46..].starts_with(name.as_bytes())
@@ -100,7 +100,7 @@ fn entries_may_overlap_but_not_leave_the_file() {
         short[of + field..of + field + 4].copy_from_slice(&[1, 0, 0, 0]);
     }
     let error = refusal(&short);
-    assert!(error.contains("storage 1 shall have"), "{error}");
+    assert!(error.contains("storage 1 should have"), "{error}");
 }
 
 #[test]

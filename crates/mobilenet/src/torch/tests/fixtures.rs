@@ -66,7 +66,7 @@ fn tensors_within_dicts_have_the_keys_that_lead_to_them() {
 }
 
 #[test]
-fn what_training_keeps_beside_its_weights_is_not_in_their_way() {
+fn training_state_beside_weights_is_ignored() {
     for kind in ["zip_2", "zip_4", "legacy_2", "legacy_4"] {
         let mut file = TensorFile::open(&fixture(&format!("training_{kind}.pt"))).unwrap();
         let names: Vec<&str> = file.names().collect();
@@ -123,7 +123,7 @@ fn a_whole_module_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_a_file_is_shows_in_its_contents() {
+fn the_contents_decide_the_format() {
     for bytes in [
         &b""[..],
         b"P",

@@ -34,14 +34,14 @@ fn nesting_is_bounded_and_takes_no_stack() {
     let nested = |depth| (1..depth).fold(dict(&[("a", six())]), |d, _| dict(&[("a", d)]));
     assert_eq!(open(&of_six(&nested(64))).unwrap().names().count(), 1);
     assert!(refusal(&of_six(&nested(65))).contains("more than 64 deep"));
-    // A dict within itself.
+    // A dict that contains itself.
     let own = [b"}q\x00", &text("a")[..], b"h\x00s"].concat();
     assert!(refusal(&legacy(&own, &[])).contains("more than 64 deep"));
 }
 
 #[test]
-fn what_is_repeated_takes_no_room() {
-    // Each level is ten times the one before it.
+fn repetition_takes_no_memory() {
+    // Each level is ten times as large as the previous one.
     let mut lists = b"]q\x000".to_vec();
     let mut dicts = [&dict(&[("a", six())])[..], b"q\x00"].concat();
     for level in 0..50 {
@@ -52,15 +52,15 @@ fn what_is_repeated_takes_no_room() {
     }
     let beside = [&dict(&[("a", six())])[..], &text("b"), &lists, b"h\x32s"].concat();
     assert_eq!(open(&of_six(&beside)).unwrap().names().count(), 1);
-    assert!(refusal(&of_six(&dicts)).contains("hold the same things too often"));
+    assert!(refusal(&of_six(&dicts)).contains("repeat the same contents too often"));
     // A long name, found often.
     let long = [&text(&"x".repeat(1 << 20))[..], b"q\x01"].concat();
     let mut often = [b"}q\x00", &long[..], b"}", &text("a"), &six(), b"ss0}"].concat();
     for index in 0..1000 {
         often.extend([&whole(index)[..], b"h\x00s"].concat());
     }
-    assert!(refusal(&of_six(&often)).contains("hold the same things too often"));
-    // Pairs of one list, copied often.
+    assert!(refusal(&of_six(&often)).contains("repeat the same contents too often"));
+    // A list of pairs, copied often.
     let list = [b"](", &b"NN\x86".repeat(1000)[..], b"e\x85q\x00"].concat();
     let copies = b"ccollections\nOrderedDict\nh\x00R".repeat(10_000);
     let copies = [&list[..], &copies].concat();
@@ -77,42 +77,42 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 strides: &[1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 shape: &[i64::MAX, i64::MAX],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 strides: &[i64::MAX, 1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 strides: &[4, 1],
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: 1,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: i64::MAX,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
@@ -121,14 +121,14 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 offset: 7,
                 ..Tensor::SIX
             },
-            "does not lie in its",
+            "does not fit its",
         ),
         (
             Tensor {
                 offset: -1,
                 ..Tensor::SIX
             },
-            "the place of a in its storage is -1",
+            "the offset of a in its storage is -1",
         ),
         (
             Tensor {
@@ -156,14 +156,14 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
                 len: 7,
                 ..Tensor::SIX
             },
-            "a storage of 6 numbers that shall have 7",
+            "a storage of 6 numbers that should have 7",
         ),
         (
             Tensor {
                 storage: "1",
                 ..Tensor::SIX
             },
-            "storage 0 is listed twice or belongs to nothing",
+            "storage 0 is listed twice or is unused",
         ),
     ];
     for (tensor, expected) in cases {
@@ -178,7 +178,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
     };
     let error = refusal(&of_six(&dict(&[("a", tensor.pickled())])));
     assert!(error.contains("has 65 numbers, at most 64"), "{error}");
-    // A storage that the file itself says is a terabyte, and one beyond counting.
+    // Storages of a terabyte and of an overflowing size.
     for len in [1 << 38, i64::MAX] {
         let tensor = Tensor {
             len,
@@ -196,7 +196,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
         );
         assert!(error.contains(&format!("byte {at}:")), "{error}");
     }
-    // Numbers without end of which the file holds one are no numbers of a network.
+    // Strides of 0 repeat one stored value: not a tensor of a network.
     let vast = Tensor {
         shape: &[1 << 40, 1 << 40],
         strides: &[0, 0],
@@ -208,22 +208,22 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
 }
 
 #[test]
-fn what_is_no_tensor_is_an_error_of_its_own() {
+fn every_invalid_tensor_has_its_own_error() {
     for (tensor, expected) in [
         (
             &b"ctorch._utils\n_rebuild_tensor_v2\n)R"[..],
             "is not made of a storage",
         ),
-        (b"ctorch._utils\n_rebuild_tensor_v2\nNR", "no tuple"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\nNR", "not a tuple"),
         (
             b"ctorch._utils\n_rebuild_parameter\n)R",
             "not made of a tensor",
         ),
-        (b"NQ", "a persistent id is no tuple"),
+        (b"NQ", "a persistent id is not a tuple"),
         (b")Q", "a persistent id that is not of a storage"),
         (b"h\x07", "it takes from its memo"),
-        (b"(R", "it takes a value it never made"),
-        (b"1u", "no mark to go back to"),
+        (b"(R", "it pops a value that it never pushed"),
+        (b"1u", "a mark that it never pushed"),
         (b"NNs", "it fills"),
         (b"}(NNNu", "a key without a value"),
         (

@@ -1,4 +1,4 @@
-//! Files that PyTorch wrote, and such as it never would.
+//! Files written by PyTorch, and files that it would never write.
 
 mod assemble;
 mod broken;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use crate::Result;
 use crate::tensor_file::TensorFile;
 
-/// Most numbers of a tensor that a test reads.
+/// Most values that a test reads from a tensor.
 const MOST: usize = 1 << 16;
 
-/// A file that the generator wrote.
+/// A file written by the generator.
 fn fixture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch");
     folder.join(name)
@@ -26,7 +26,7 @@ fn fixture_bytes(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap()
 }
 
-/// The numbers of the generator's tensors; its only other copy is there.
+/// The values of the generator's tensors; the only other copy is in the generator.
 fn formula(salt: usize, count: usize) -> Vec<f32> {
     let number = |i| ((i * 37 + salt * 11) % 128) as f32 - 64.0;
     (0..count).map(|i| number(i) / 8.0).collect()
@@ -37,7 +37,7 @@ fn open(bytes: &[u8]) -> Result<TensorFile<Cursor<&[u8]>>> {
     TensorFile::read_from(Path::new("weights"), Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// Why a file of these bytes is refused.
+/// The error for a file of these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let error = open(bytes).expect_err("a refusal").to_string();
     assert!(error.contains("weights"), "it names the file: {error}");
@@ -51,7 +51,7 @@ fn read<S: Read + Seek>(file: &mut TensorFile<S>, name: &str) -> Vec<f32> {
     values
 }
 
-/// Opens a file that may be anything and reads what it has; the outcome is of no interest.
+/// Opens an arbitrary file and reads its tensors; the results do not matter.
 fn try_everything(bytes: &[u8]) {
     let Ok(mut file) = open(bytes) else { return };
     let names: Vec<String> = file.names().map(str::to_owned).collect();

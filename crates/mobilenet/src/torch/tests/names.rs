@@ -1,4 +1,4 @@
-//! What a file may ask for, and what becomes of it.
+//! Accepted and refused names.
 
 use super::assemble::{Tensor, dict, of_six, text, whole};
 use super::{open, refusal};
@@ -7,7 +7,7 @@ fn six() -> Vec<u8> {
     Tensor::SIX.pickled()
 }
 
-/// The names of the tensors of a dict whose entry `a` is this, and whose entry `z` is a tensor.
+/// The names of the tensors in a dict with this value as `a` and a tensor as `z`.
 fn names(value: &[u8]) -> Vec<String> {
     let bytes = of_six(&dict(&[("a", value.to_vec()), ("z", six())]));
     let file = open(&bytes).unwrap();
@@ -15,7 +15,7 @@ fn names(value: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_called_and_the_error_names_what_should_be() {
+fn no_function_is_called_and_the_error_names_it() {
     let stacked = [&text("os")[..], &text("system"), b"\x93"].concat();
     for function in [b"cos\nsystem\n".to_vec(), stacked] {
         for call in [b'R', 0x81] {
@@ -46,7 +46,7 @@ fn nothing_is_called_and_the_error_names_what_should_be() {
         let name = name.replace('\n', ".");
         assert!(error.contains(&format!("it asks for {name};")), "{error}");
     }
-    // To name it is enough, whatever becomes of it.
+    // The name alone is refused, even if its value is dropped.
     let beside = dict(&[("a", b"cos\nsystem\n0N".to_vec()), ("b", six())]);
     assert!(refusal(&of_six(&beside)).contains("it asks for os.system"));
     assert!(refusal(&of_six(b"(S'ls'\nios\nsystem\n")).contains("operation 0x53"));
@@ -59,14 +59,14 @@ fn nothing_is_called_and_the_error_names_what_should_be() {
 fn names_of_ours_are_not_functions_of_everything() {
     for (call, expected) in [
         (&b"N)R"[..], "it calls None"),
-        (b"]}R", "the arguments of a function are no tuple"),
+        (b"]}R", "the arguments of a function are not a tuple"),
         (b"cargparse\nNamespace\n)R)R", "it calls an object"),
-        (b"ctorch\nFloatStorage\n)R", "it makes a storage of its own"),
+        (b"ctorch\nFloatStorage\n)R", "it creates a new storage"),
         (b"ctorch\nSize\nN\x85R", "a list of something else"),
         (b"cbuiltins\ndict\nK\x01\x85R", "a dict of something else"),
         (
             b"cbuiltins\ndict\n](K\x01e\x85R",
-            "an entry of a dict is no pair",
+            "an entry of a dict is not a pair",
         ),
         (
             b"ctorch._utils\n_rebuild_parameter\nN\x85R",
@@ -89,7 +89,7 @@ fn names_of_ours_are_not_functions_of_everything() {
 }
 
 #[test]
-fn what_makes_no_tensor_is_in_no_ones_way() {
+fn inert_objects_are_ignored() {
     for value in [
         &b"cargparse\nNamespace\n)\x81}b"[..],
         b"cargparse\nNamespace\n)}\x92",
@@ -116,7 +116,7 @@ fn tensors_are_found_wherever_they_are() {
     assert_eq!(within(b"\x8f(", b"\x90"), ["a.0", "z"]);
     assert_eq!(within(b"(", b"\x91"), ["a.0", "z"]);
     assert_eq!(within(b"ccollections\ndeque\n)R(", b"e"), ["a.0", "z"]);
-    // What an object is made from, and its state.
+    // An object's arguments, and its state.
     assert_eq!(within(b"cargparse\nNamespace\n", b"\x85R"), ["a.0", "z"]);
     let state = dict(&[("weight", six())]);
     let namespace = [b"cargparse\nNamespace\n)\x81", &state[..], b"b"].concat();
@@ -149,10 +149,10 @@ fn a_list_within_itself_is_entered_once() {
     assert_eq!(names(&own), ["a.1", "z"]);
     let own = b"cargparse\nNamespace\n)\x81q\x00}X\x01\0\0\0xh\x00sb";
     assert_eq!(names(own), ["z"]);
-    // Of two ways to a list, the first gives the name.
+    // If a list is reachable by two paths, the first gives the name.
     let twice = [b"]q\x00", &six()[..], b"a\x85h\x00\x86"].concat();
     assert_eq!(names(&twice), ["a.0.0.0", "z"]);
-    // Weights under two names have both.
+    // A dict of weights under two keys gets both names.
     let weights = [&dict(&[("w", six())])[..], b"q\x00"].concat();
     let bytes = of_six(&dict(&[("a", weights), ("b", b"h\x00".to_vec())]));
     let file = open(&bytes).unwrap();

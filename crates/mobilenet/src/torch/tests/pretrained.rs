@@ -16,7 +16,7 @@ fn arena(network: &Network) -> Vec<f32> {
     network.parameters().arena().to_vec1().unwrap()
 }
 
-/// The weights of a network as `torch.save` writes its `state_dict`, counters left out.
+/// The weights of a network as `torch.save` writes its `state_dict`, without counters.
 fn saved(network: &Network) -> Vec<u8> {
     let tensors = network.parameters().named().unwrap();
     let floats = tensors.into_iter().filter(|(_, t)| t.dtype() == DType::F32);

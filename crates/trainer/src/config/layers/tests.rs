@@ -1,4 +1,4 @@
-//! How layers become one, and which are refused.
+//! Merging of layers, and refused layers.
 
 use super::Layer;
 use crate::RunConfig;
@@ -37,7 +37,7 @@ fn layers_are_merged_as_they_are_given() {
     let config = config.unwrap();
     assert_eq!(config.warmup.unwrap().epochs, Some(0.5));
     assert_eq!(config.train.epochs, 8);
-    // A short text is the table it stands for.
+    // A short text equals its table.
     let config = of("schedule = \"step-4-0.8\"", &[("schedule.gamma", "0.5")]).unwrap();
     assert_eq!(config.schedule, "step-4-0.5".parse().unwrap());
     let config = of("", &[("schedule", "step-4-0.8"), ("loss.type", "focal")]).unwrap();
@@ -94,14 +94,14 @@ fn layers_are_merged_as_they_are_given() {
             vec![("#train.epochs", "1")],
             "--set: \"#train.epochs\" is no key",
         ),
-        ("", vec![("train..epochs", "1")], "is no key"),
+        ("", vec![("train..epochs", "1")], "is not a key"),
         (
             "",
             vec![("train.epochs.x", "1")],
             "`train.epochs` is { x = 1 }",
         ),
         ("", vec![("", "1")], "--set: \"\" is no key"),
-        ("", vec![("'train'.epochs", "1")], "is no key"),
+        ("", vec![("'train'.epochs", "1")], "is not a key"),
         (
             "train.freeze_epochs = 7",
             vec![("train.seed", "1")],
@@ -146,7 +146,7 @@ fn a_file_has_a_largest_size() {
     assert!(message.contains("it is a folder"), "{message}");
 }
 
-/// A key without a default may stand in another layer than its section.
+/// A key without a default may be in another layer than its section.
 #[test]
 fn layers_are_complete_together() {
     let teacher = "[distillation]\nteacher = \"t.safetensors\"\n";

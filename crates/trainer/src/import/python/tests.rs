@@ -1,4 +1,4 @@
-//! What is read of a Python file, and what is refused.
+//! Accepted and refused Python files.
 
 use super::*;
 
@@ -81,20 +81,20 @@ fn the_dictionary_with_known_keys_is_the_configuration() {
         assert_eq!(keys, ["epochs", "loss"], "{text}");
         assert_eq!(entries[0].line, before.matches('\n').count() + 1, "{text}");
     }
-    // The fault of the configuration is not hidden by a dictionary that is all right.
+    // A valid dictionary does not hide the configuration's error.
     let text = "a = {'epochs': 1}\ncfg = {'epochs': 1, 'loss': 'CE', 'x' 1}\nb = {'y': 1}\n";
     let message = dictionary(text, |key| key != "y").unwrap_err();
     assert!(message.contains("line 2"), "{message}");
 }
 
 #[test]
-fn what_is_no_dictionary_is_an_error_with_its_line() {
+fn a_file_without_a_dictionary_is_an_error_with_its_line() {
     for (text, expected) in [
         ("", "no line assigns"),
         ("cfg = {'a': 1\n", "line 2"),
         ("cfg = {\n'a' 1}\n", "line 2"),
         ("cfg = {\n'a': 'b\n}", "never ends"),
-        ("cfg = {1: 2}", "no text"),
+        ("cfg = {1: 2}", "not a string"),
         ("cfg = {'a': [1 2}", "line 1"),
         ("cfg = {'a': (((", "ends"),
         ("cfg = {'a': 'b\\", "never ends"),

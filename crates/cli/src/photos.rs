@@ -1,0 +1,186 @@
+//! `classify train PHOTOS`: settings chosen by the images.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mnist_data::PublishedWeights;
+use mobilenet::{ModelName, Variant};
+use trainer::config::{ConfigError, DataSource, Layer};
+use trainer::{Listed, Photos, Recipe, RunConfig, Splits};
+
+use crate::args::RunArgs;
+use crate::terminal::Terminal;
+use crate::{layers, weights_cache};
+
+/// The network for photos.
+const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
+
+/// The configuration for the images in `photos`, and the images as they are listed.
+pub(crate) fn configuration(
+    photos: &Path,
+    args: &RunArgs,
+    budget: Option<Duration>,
+    terminal: &Terminal,
+) -> anyhow::Result<(RunConfig, Listed)> {
+    let user = layers::user_layers(args.config.as_deref(), &args.set)?;
+    let place = place(photos)?;
+    let first = with_recipe(&first_guess(), &user, &place)?;
+    super::commands::use_threads(first.train.threads())?;
+    let images = Listed::open(&first)?;
+    let has = |key: &str| user.iter().any(|layer| layer.has(key));
+    let pretrained = match has("model.pretrained") {
+        true => first.model.pretrained.clone(),
+        false => pretrained(&first, terminal),
+    };
+    let recipe = Photos {
+        model: first.model.name,
+        train_images: images.train_images(&first),
+        class_counts: images.class_counts(),
+        sizes: images.sizes(),
+        pretrained,
+        seconds_an_image: trainer::training_speed(&first)?,
+        budget,
+    }
+    .recipe();
+    let mut config = with_recipe(&recipe, &user, &place)?;
+    weights_cache::resolve_all(&mut config)?;
+    tell(&recipe, budget, terminal);
+    Ok((config, images))
+}
+
+/// A recipe that is valid below any setting that the user may give: the image size does not matter for listing.
+fn first_guess() -> Recipe {
+    Photos {
+        model: NETWORK,
+        train_images: 1000,
+        class_counts: Vec::new(),
+        sizes: None,
+        pretrained: None,
+        seconds_an_image: None,
+        budget: None,
+    }
+    .recipe()
+}
+
+/// The recipe below the user's layers, and the place of the images above them.
+fn with_recipe(recipe: &Recipe, user: &[Layer], place: &Layer) -> anyhow::Result<RunConfig> {
+    let mut all = vec![recipe.layer()?];
+    all.extend_from_slice(user);
+    all.push(place.clone());
+    Ok(RunConfig::from_layers(&all)?)
+}
+
+/// The layer that says where the images are.
+fn place(photos: &Path) -> anyhow::Result<Layer> {
+    let refused = |problem: &str, expected: &str| ConfigError::Invalid {
+        key: "PHOTOS",
+        found: format!("{}, {problem}", photos.display()),
+        expected: expected.to_owned(),
+    };
+    if !photos.exists() {
+        let expected =
+            "a folder with class folders in it, or a CSV file with the columns path and label";
+        return Err(refused("which does not exist", expected).into());
+    }
+    let text = photos.to_str();
+    let text = text.ok_or_else(|| refused("which is not UTF-8", "another name: rename it"))?;
+    let source = match Splits::source_of(photos)? {
+        DataSource::Csv => "csv",
+        _ => "folder",
+    };
+    // A path that is valid TOML, such as 2024, is still text.
+    let quoted = format!("{text:?}");
+    let settings = [("data.source", source), ("data.root", quoted.as_str())];
+    Ok(Layer::from_assignments(settings, "PHOTOS")?)
+}
+
+/// Published weights for the network, from the cache or from the network; `None` with a warning if there are none.
+fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
+    if config.model.width != 1.0 {
+        tracing::warn!(
+            "there are no published weights of width {}: training from scratch",
+            config.model.width
+        );
+        return None;
+    }
+    let name = config.model.name.to_string();
+    let published: PublishedWeights = match name.parse() {
+        Ok(published) => published,
+        Err(_) => {
+            tracing::warn!(
+                "there are no published weights of {name} to fetch: training from scratch"
+            );
+            return None;
+        }
+    };
+    match weights_cache::fetch(published, None, terminal) {
+        Ok((path, _)) => Some(path),
+        Err(error) => {
+            tracing::warn!("{error:#}");
+            tracing::warn!(
+                "training from scratch, which takes more photos and more time for the same accuracy; \
+                 `classify fetch weights {name}` brings pretrained weights where there is a network, and \
+                 --set model.pretrained=FILE takes a file that you have"
+            );
+            None
+        }
+    }
+}
+
+fn tell(recipe: &Recipe, budget: Option<Duration>, terminal: &Terminal) {
+    let mut lines =
+        String::from("settings chosen for these images (--set KEY=VALUE changes one):\n");
+    for line in recipe.to_toml().lines().filter(|line| !line.is_empty()) {
+        lines += &format!("    {line}\n");
+    }
+    terminal.line(lines.trim_end());
+    if let (true, Some(budget)) = (recipe.is_rushed, budget) {
+        terminal.line(&format!(
+            "warning: {} s are too short for this many images: {} epochs of small images fit, so the network will \
+             learn little; raise --time-budget",
+            budget.as_secs(),
+            recipe.epochs
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_user_lie_above_the_recipe_and_below_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = place(dir.path()).unwrap();
+        let user = [Layer::from_toml(
+            "data = { image_size = 40, root = 'elsewhere', normalisation = { mean = [0.1, 0.2, 0.3] } }",
+            "my.toml",
+        )
+        .unwrap()];
+        let config = with_recipe(&first_guess(), &user, &place).unwrap();
+        assert_eq!(config.data.image_size, 40);
+        assert_eq!(config.data.root(), dir.path());
+        assert_eq!(config.model.name, NETWORK);
+        assert_eq!(config.augment.preset, mnist_data::Preset::Photos);
+    }
+
+    #[test]
+    fn a_csv_file_and_a_folder_of_them_are_told_from_class_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = || {
+            with_recipe(&first_guess(), &[], &place(dir.path()).unwrap())
+                .unwrap()
+                .data
+                .source
+        };
+        assert_eq!(source(), DataSource::Folder);
+        let file = dir.path().join("Train.csv");
+        std::fs::write(&file, "path,label\n").unwrap();
+        assert_eq!(source(), DataSource::Csv);
+        std::fs::create_dir(dir.path().join("train")).unwrap();
+        assert_eq!(source(), DataSource::Folder);
+        let config = with_recipe(&first_guess(), &[], &place(&file).unwrap()).unwrap();
+        assert_eq!(config.data.source, DataSource::Csv);
+        assert!(place(&dir.path().join("nowhere")).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! Sides of images, read from their headers.
+
+use std::path::Path;
+
+/// The sides of a set of images, each as (width, height) in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageSizes {
+    /// Of the image with the fewest pixels.
+    pub smallest: (u32, u32),
+    /// Of the image in the middle, in the order of their numbers of pixels.
+    pub median: (u32, u32),
+    /// Of the image with the most pixels.
+    pub largest: (u32, u32),
+    /// The median of the shorter sides, in pixels.
+    pub shorter_side: u32,
+    /// The number of images with a readable header.
+    pub images: usize,
+}
+
+/// Measures images by their headers alone. Files without a readable header do not count; `None` if there is no
+/// other.
+pub fn image_sizes<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<ImageSizes> {
+    let sides = paths
+        .into_iter()
+        .filter_map(|path| imagesize::size(path).ok());
+    let sides = sides.filter_map(|size| {
+        let side = |side: usize| u32::try_from(side).ok().filter(|&side| side > 0);
+        Some((side(size.width)?, side(size.height)?))
+    });
+    let mut sides: Vec<(u32, u32)> = sides.collect();
+    sides.sort_by_key(|&(width, height)| (u64::from(width) * u64::from(height), width));
+    let mut shorter: Vec<u32> = sides
+        .iter()
+        .map(|&(width, height)| width.min(height))
+        .collect();
+    shorter.sort_unstable();
+    Some(ImageSizes {
+        smallest: *sides.first()?,
+        median: sides[sides.len() / 2],
+        largest: *sides.last()?,
+        shorter_side: shorter[shorter.len() / 2],
+        images: sides.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn sides_come_from_headers_and_files_without_one_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let pnm = |name: &str, text: &str| -> PathBuf {
+            let path = dir.path().join(name);
+            fs::write(&path, text.to_owned() + "pixels").unwrap();
+            path
+        };
+        let files = [
+            pnm("a.pgm", "P5\n30 4\n255\n"),
+            pnm("b.pgm", "P5\n2 3\n255\n"),
+            pnm("c.pgm", "P5\n5 7\n255\n"),
+            pnm("d.pgm", "P7"),
+            dir.path().join("missing.pgm"),
+        ];
+        let sizes = image_sizes(files.iter().map(PathBuf::as_path)).unwrap();
+        assert_eq!(
+            sizes,
+            ImageSizes {
+                smallest: (2, 3),
+                median: (5, 7),
+                largest: (30, 4),
+                shorter_side: 4,
+                images: 3,
+            }
+        );
+        assert_eq!(image_sizes(files[3..].iter().map(PathBuf::as_path)), None);
+    }
+}

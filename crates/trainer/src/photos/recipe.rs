@@ -1,0 +1,321 @@
+//! The settings for a folder of photographs.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mnist_data::ImageSizes;
+use mobilenet::ModelName;
+use toml::Value;
+
+use crate::config::{ConfigError, Layer};
+
+/// The image size at which speed is measured, in pixels a side.
+pub(super) const REFERENCE_SIZE: usize = 96;
+/// The sizes to choose from, in pixels a side.
+const SIZES: [usize; 6] = [64, 96, 128, 160, 192, 224];
+/// Photos are enlarged at most by this factor: pretrained networks see more in small photos when these are enlarged,
+/// up to a point.
+const MAX_ENLARGEMENT: u32 = 3;
+/// Images that a run shows a network in all, if there is time.
+const SHOWN: usize = 24_000;
+/// The same without pretrained weights, which learns more slowly.
+const SHOWN_FROM_SCRATCH: usize = 60_000;
+/// The fewest and the most epochs.
+const EPOCHS: (usize, usize) = (6, 20);
+const EPOCHS_FROM_SCRATCH: (usize, usize) = (12, 60);
+/// Seconds that a run may take by default: a base, and more for each training image.
+const BASE_SECONDS: f64 = 100.0;
+const SECONDS_AN_IMAGE: f64 = 0.025;
+/// A run takes this much more than its training steps: for validation, checkpoints and decoding.
+const OVERHEAD: f64 = 1.2;
+/// Share of a time budget that training may take; the rest is for the look at the images and the test.
+const TRAINING_SHARE: f64 = 0.8;
+/// Largest ratio of the numbers of images of two classes that counts as balanced.
+const BALANCED: usize = 3;
+
+/// The images to choose settings for, and the means.
+#[derive(Clone, Debug)]
+pub struct Photos {
+    /// The network to train.
+    pub model: ModelName,
+    /// Images to train on.
+    pub train_images: usize,
+    /// Images of each class.
+    pub class_counts: Vec<usize>,
+    /// Their sides, if they are known.
+    pub sizes: Option<ImageSizes>,
+    /// The pretrained weights, if there are any.
+    pub pretrained: Option<PathBuf>,
+    /// Seconds of a training step for one image of 96 × 96 pixels ([`training_speed`](super::training_speed)).
+    pub seconds_an_image: Option<f64>,
+    /// The time that the whole run may take.
+    pub budget: Option<Duration>,
+}
+
+/// Chosen settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Both sides of the images in pixels.
+    pub image_size: usize,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Epochs of the head alone at the beginning.
+    pub freeze_epochs: usize,
+    /// Images of a step.
+    pub batch_size: usize,
+    /// Whether the time budget is too short for the shortest useful run.
+    pub is_rushed: bool,
+    pretrained: Option<PathBuf>,
+    model: ModelName,
+    is_balanced: bool,
+}
+
+impl Photos {
+    /// Chooses the settings: the largest image size at which the fewest useful epochs fit into the time, then as
+    /// many epochs as fit.
+    #[must_use]
+    pub fn recipe(&self) -> Recipe {
+        let images = self.train_images.max(1);
+        let (shown, (fewest, most)) = match self.pretrained {
+            Some(_) => (SHOWN, EPOCHS),
+            None => (SHOWN_FROM_SCRATCH, EPOCHS_FROM_SCRATCH),
+        };
+        let wanted = shown.div_ceil(images).clamp(fewest, most);
+        let fewest = (wanted / 2).max(fewest);
+        let seconds = match self.budget {
+            Some(budget) => budget.as_secs_f64() * TRAINING_SHARE,
+            None => BASE_SECONDS + SECONDS_AN_IMAGE * images as f64,
+        };
+        let epoch = |size: usize| {
+            let scale = (size as f64 / REFERENCE_SIZE as f64).powi(2);
+            self.seconds_an_image.unwrap_or(0.0) * scale * images as f64 * OVERHEAD
+        };
+        let fits = |&size: &usize| epoch(size) * fewest as f64 <= seconds;
+        let sizes = self.useful_sizes();
+        let size = sizes.iter().copied().rev().find(fits);
+        let image_size = size.unwrap_or(sizes[0]);
+        let fitting = (seconds / epoch(image_size).max(f64::MIN_POSITIVE)) as usize;
+        // With a budget, a small set is shown more often than it has to be.
+        let most = if self.budget.is_some() { most } else { wanted };
+        let epochs = fitting.clamp(1, most);
+        let is_zoo = matches!(self.model, ModelName::Zoo(_));
+        let frozen = self.pretrained.is_some() && !is_zoo && epochs > 2;
+        Recipe {
+            image_size,
+            epochs,
+            freeze_epochs: usize::from(frozen),
+            batch_size: batch_size(images),
+            is_rushed: epochs < fewest,
+            pretrained: self.pretrained.clone(),
+            model: self.model,
+            is_balanced: self.is_balanced(),
+        }
+    }
+
+    /// Sizes from the smallest to the largest that the photos are worth, at least one.
+    fn useful_sizes(&self) -> &'static [usize] {
+        let side = self.sizes.map_or(u32::MAX, |sizes| sizes.shorter_side);
+        let largest = side.saturating_mul(MAX_ENLARGEMENT) as usize;
+        let count = SIZES.iter().filter(|&&size| size <= largest).count();
+        &SIZES[..count.max(1)]
+    }
+
+    fn is_balanced(&self) -> bool {
+        let counts = || self.class_counts.iter().filter(|&&count| count > 0);
+        let (least, most) = (counts().min(), counts().max());
+        least
+            .zip(most)
+            .is_none_or(|(&least, &most)| most <= BALANCED * least)
+    }
+}
+
+/// Half the images at most, so that an epoch has steps.
+fn batch_size(images: usize) -> usize {
+    let fits = |size: &&usize| images >= 8 * **size;
+    [32, 16]
+        .iter()
+        .find(fits)
+        .copied()
+        .unwrap_or(8)
+        .min(images.max(2))
+}
+
+impl Recipe {
+    /// The settings as TOML: all that differs from the defaults. The root of the images is left out.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let is_zoo = matches!(self.model, ModelName::Zoo(_));
+        let mut text = String::new();
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{line}");
+        };
+        line(format_args!("ema = {{ decay = 0.99, warmup = true }}"));
+        line(format_args!("\n[data]"));
+        line(format_args!("image_size = {}", self.image_size));
+        line(format_args!("batch_size = {}", self.batch_size));
+        line(format_args!("\n[model]"));
+        line(format_args!("name = \"{}\"", self.model));
+        if let Some(path) = &self.pretrained {
+            let path = Value::String(path.to_string_lossy().into_owned());
+            line(format_args!("pretrained = {path}"));
+        }
+        if is_zoo {
+            line(format_args!("head = \"linear\""));
+        }
+        line(format_args!("\n[train]"));
+        line(format_args!("epochs = {}", self.epochs));
+        line(format_args!("freeze_epochs = {}", self.freeze_epochs));
+        let rate = match self.pretrained {
+            Some(_) => 0.001,
+            None => 0.003,
+        };
+        line(format_args!("learning_rate = {rate}"));
+        line(format_args!("patience = {}", (self.epochs / 2).max(5)));
+        line(format_args!("drop_last = false"));
+        if !self.is_balanced {
+            line(format_args!("monitor = \"val_macro_f1\""));
+        }
+        line(format_args!("\n[loss]"));
+        line(format_args!("type = \"cross_entropy\""));
+        line(format_args!("label_smoothing = 0.1"));
+        if !self.is_balanced {
+            line(format_args!("class_weights = \"balanced\""));
+        }
+        line(format_args!("\n[augment]"));
+        line(format_args!("preset = \"photos\""));
+        text
+    }
+
+    /// The settings as a layer of configuration.
+    ///
+    /// # Errors
+    ///
+    /// Never for the settings that [`Photos::recipe`] chooses.
+    pub fn layer(&self) -> Result<Layer, ConfigError> {
+        Layer::from_toml(&self.to_toml(), "the settings for photos")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobilenet::Variant;
+
+    use super::*;
+    use crate::RunConfig;
+
+    fn photos(images: usize, side: u32) -> Photos {
+        Photos {
+            model: ModelName::MobileNet(Variant::V2),
+            train_images: images,
+            class_counts: vec![images / 2; 2],
+            sizes: Some(ImageSizes {
+                smallest: (side, side),
+                median: (side, side),
+                largest: (side, side),
+                shorter_side: side,
+                images,
+            }),
+            pretrained: Some("w.pth".into()),
+            seconds_an_image: Some(0.005),
+            budget: None,
+        }
+    }
+
+    #[test]
+    fn the_size_follows_the_photos_and_the_time() {
+        assert_eq!(photos(1600, 32).recipe().image_size, 96);
+        assert_eq!(photos(1600, 20).recipe().image_size, 64);
+        let large = photos(1600, 500);
+        assert_eq!(large.recipe().image_size, 128);
+        let fast = Photos {
+            seconds_an_image: Some(0.0005),
+            ..large.clone()
+        };
+        assert_eq!(fast.recipe().image_size, 224);
+        let unknown = Photos {
+            seconds_an_image: None,
+            ..large.clone()
+        };
+        assert_eq!(unknown.recipe().image_size, 224);
+        // A budget moves both.
+        let budget = |seconds| Photos {
+            budget: Some(Duration::from_secs(seconds)),
+            ..large.clone()
+        };
+        let long = budget(3600).recipe();
+        assert_eq!(
+            (long.image_size, long.epochs, long.is_rushed),
+            (224, 20, false)
+        );
+        let short = budget(10).recipe();
+        assert_eq!(
+            (short.image_size, short.epochs, short.is_rushed),
+            (64, 1, true)
+        );
+    }
+
+    #[test]
+    fn few_images_are_shown_more_often() {
+        let epochs = |images| photos(images, 32).recipe().epochs;
+        assert_eq!([epochs(100), epochs(1600), epochs(20_000)], [20, 14, 6]);
+        let scratch = Photos {
+            pretrained: None,
+            ..photos(1600, 32)
+        };
+        assert!(scratch.recipe().epochs > 15);
+        assert_eq!(scratch.recipe().freeze_epochs, 0);
+    }
+
+    #[test]
+    fn a_batch_leaves_an_epoch_steps() {
+        assert_eq!([1, 3, 40, 200, 5000].map(batch_size), [2, 3, 8, 16, 32]);
+    }
+
+    #[test]
+    fn every_choice_is_a_valid_configuration() {
+        let uneven = Photos {
+            class_counts: vec![10, 100],
+            ..photos(110, 300)
+        };
+        let scratch = Photos {
+            pretrained: None,
+            ..photos(9, 300)
+        };
+        let rushed = Photos {
+            budget: Some(Duration::from_millis(1)),
+            ..photos(9, 300)
+        };
+        let zoo = Photos {
+            model: "efficientnet_b0".parse().unwrap(),
+            ..photos(900, 300)
+        };
+        for photos in [
+            photos(9, 8),
+            photos(100_000, 4000),
+            uneven,
+            scratch,
+            rushed,
+            zoo,
+        ] {
+            let recipe = photos.recipe();
+            let root = "[data]\nsource = 'folder'\nroot = 'photos'\nnormalisation = { mean = [0.5, 0.5, 0.5] }\n";
+            let layers = [
+                recipe.layer().unwrap(),
+                Layer::from_toml(root, "root").unwrap(),
+            ];
+            let config = RunConfig::from_layers(&layers).unwrap();
+            assert_eq!(config.train.epochs, recipe.epochs);
+            assert_eq!(config.data.image_size, recipe.image_size);
+        }
+        let monitor = |photos: Photos| photos.recipe().to_toml().contains("balanced");
+        assert!(
+            !monitor(photos(100, 32))
+                && monitor(Photos {
+                    class_counts: vec![1, 4],
+                    ..photos(5, 32)
+                })
+        );
+    }
+}

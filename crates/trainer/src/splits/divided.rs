@@ -1,0 +1,190 @@
+//! One set of images divided in three, after a look at each of them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use mnist_data::{
+    BadImageLimit, ImageFolder, Loader, LoaderOptions, Partition, Progress, Sample, TRAIN, Unit,
+    bursts, difference_hash, duplicates, partition,
+};
+
+use super::{Splits, loader_options};
+use crate::config::RunConfig;
+use crate::{Error, Result};
+
+/// Sets of more images are not decoded before training.
+const MAX_DECODED: usize = 20_000;
+
+/// The findings of decoding every image of a set once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Looked {
+    /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded.
+    pub(crate) hashes: Vec<Option<u64>>,
+    /// Images that could not be decoded, with the reason.
+    pub(crate) unreadable: Vec<(PathBuf, String)>,
+    /// Images that stay together with others because they look nearly alike.
+    pub(crate) in_bursts: usize,
+    /// Whether the images were decoded: not where there are too many.
+    pub(crate) is_decoded: bool,
+}
+
+/// Decodes images once and keeps them as `cache`, resized to `size` × `size`, where the configuration allows it.
+///
+/// # Errors
+///
+/// For an image that cannot be read, if `data.on_bad_image` is `"fail"`.
+pub(crate) fn look(
+    config: &RunConfig,
+    samples: &[Sample],
+    cache: &str,
+    size: usize,
+    progress: &dyn Progress,
+) -> Result<Looked> {
+    if samples.len() > MAX_DECODED {
+        return Ok(Looked {
+            hashes: vec![None; samples.len()],
+            ..Looked::default()
+        });
+    }
+    let options = LoaderOptions {
+        batch_size: 16,
+        image_size: size,
+        cache_bytes: 0,
+        disk_cache: config.data.disk_cache(cache, size),
+        bad_images: BadImageLimit::default(),
+        ..loader_options(config)
+    };
+    let loader = Loader::new(samples.to_vec(), options)?;
+    let places: HashMap<&str, usize> = samples
+        .iter()
+        .enumerate()
+        .map(|(place, s)| (s.id.as_str(), place))
+        .collect();
+    let mut hashes = vec![None; samples.len()];
+    progress.start(
+        "look at the images",
+        Some(samples.len() as u64),
+        Unit::Items,
+    );
+    let looked = loader.epoch(0).try_for_each(|batch| -> Result<()> {
+        let batch = batch?;
+        let bytes = batch.height * batch.width * 3;
+        for (id, pixels) in batch.ids.iter().zip(batch.pixels.chunks(bytes)) {
+            let hash = difference_hash(pixels, batch.height, batch.width);
+            if let Some(&place) = places.get(id.as_str()) {
+                hashes[place] = Some(hash);
+            }
+        }
+        progress.advance(batch.count as u64);
+        Ok(())
+    });
+    progress.finish();
+    match looked {
+        // The run will say it of the split.
+        Err(Error::Data(mnist_data::Error::EveryImageLeftOut)) => {}
+        looked => looked?,
+    }
+    Ok(Looked {
+        hashes,
+        unreadable: loader.skipped(),
+        in_bursts: 0,
+        is_decoded: true,
+    })
+}
+
+impl Splits {
+    /// Divides one set of images by `data.split`.
+    pub(super) fn divided(
+        config: &RunConfig,
+        place: &Path,
+        images: &ImageFolder,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let size = super::stored_size(config);
+        let mut looked = look(config, &images.samples, TRAIN, size, progress)?;
+        let groups = groups(config, &images.samples, &mut looked);
+        let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
+        let split = &config.data.split;
+        let parts = partition(&labels, &groups, split.val, split.test, split.seed);
+        let splits = Self::of_parts(images, &parts, place);
+        check_parts(&splits, place)?;
+        Ok(Self {
+            looked: Some(looked),
+            ..splits
+        })
+    }
+
+    fn of_parts(images: &ImageFolder, parts: &Partition, place: &Path) -> Self {
+        let part = |places: &[usize]| ImageFolder {
+            samples: places
+                .iter()
+                .map(|&place| images.samples[place].clone())
+                .collect(),
+            classes: images.classes.clone(),
+        };
+        let name = place.display();
+        Self {
+            train: part(&parts.train),
+            val: part(&parts.val),
+            test: (!parts.test.is_empty()).then(|| part(&parts.test)),
+            caches: [TRAIN, TRAIN, TRAIN].map(str::to_owned),
+            names: ["trained on", "for validation", "for the test"]
+                .map(|part| format!("{name} ({part})")),
+            looked: None,
+        }
+    }
+}
+
+/// The group of each sample: bursts, and files with equal contents.
+fn groups(config: &RunConfig, samples: &[Sample], looked: &mut Looked) -> Vec<usize> {
+    let mut groups = match config.data.split.keep_bursts {
+        true => bursts(samples, &looked.hashes),
+        false => (0..samples.len()).collect(),
+    };
+    let mut sizes: HashMap<usize, usize> = HashMap::new();
+    for &group in &groups {
+        *sizes.entry(group).or_default() += 1;
+    }
+    looked.in_bursts = sizes.into_values().filter(|&size| size > 1).sum();
+    let all: Vec<&Sample> = samples.iter().collect();
+    for equal in duplicates(&all) {
+        // A group is named by one of its samples, whose entry names the group itself.
+        let first = root(&groups, equal[0]);
+        for place in &equal[1..] {
+            let other = root(&groups, *place);
+            groups[other] = first;
+        }
+    }
+    (0..groups.len())
+        .map(|place| root(&groups, place))
+        .collect()
+}
+
+/// The sample that names the group of the one at `place`.
+fn root(groups: &[usize], mut place: usize) -> usize {
+    while groups[place] != place {
+        place = groups[place];
+    }
+    place
+}
+
+/// Refuses a division without images to train on or to validate on.
+fn check_parts(splits: &Splits, place: &Path) -> Result<()> {
+    let counts = splits.train.class_counts();
+    if let Some(label) = counts.iter().position(|&count| count == 0) {
+        return Err(Error::NoImages(format!(
+            "{}: class `{}` has no image left to train on after the division; expected at least 3 different \
+             images of each class: add some, or lower data.split.val and data.split.test",
+            place.display(),
+            splits.train.classes.names()[label],
+        )));
+    }
+    if splits.val.samples.is_empty() {
+        return Err(Error::NoImages(format!(
+            "{}: no class has an image to spare for validation; expected at least 2 different images of a class \
+             and data.split.val above 0",
+            place.display(),
+        )));
+    }
+    Ok(())
+}
