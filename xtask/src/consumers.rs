@@ -1,109 +1,195 @@
-//! The libraries as used by another project: a crate outside the workspace that depends on them by
-//! path, with the README's example as its `main`.
+//! The libraries as other projects use them: each README's example is the `main` of a package that
+//! depends on that library by path.
+//!
+//! These packages are a workspace of their own, built by one command, so that cargo gives a
+//! dependency one set of features for all of them and builds it once.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use toml::{Table, Value};
 
-use crate::shell::{cargo, root, run, target_dir};
+use crate::programs::executable;
+use crate::shell::{cargo, output, root, run, target_dir};
 
 struct Consumer {
-    /// The library with the example in its README.
+    /// The library whose README holds the example.
     name: &'static str,
-    /// The workspace crates that it depends on, by path.
+    /// Workspace crates it depends on, by path.
     crates: &'static [&'static str],
-    /// Registry crates used by the example, in the workspace's versions.
+    /// Registry crates the example names, in the workspace's versions.
     registry: &'static [&'static str],
-    /// Prefixes of crate names that must not be among its dependencies, at any depth.
+    /// Beginnings of names that must not be among its dependencies, however deep.
     without: &'static [&'static str],
+    /// What has to lie in the folder where the example runs.
+    input: Option<Input>,
 }
 
-const CONSUMERS: [Consumer; 6] = [
+struct Input {
+    /// A program of the library's `examples` that writes files there.
+    program: &'static str,
+    /// Workspace crates that only this program depends on.
+    crates: &'static [&'static str],
+    /// A committed file, and its name there.
+    file: (&'static str, &'static str),
+}
+
+const CONSUMERS: [Consumer; 7] = [
     Consumer {
         name: "files",
         crates: &["files"],
         registry: &[],
         without: &["candle", "image", "clap", "indicatif"],
+        input: None,
     },
     Consumer {
         name: "engine",
         crates: &["engine"],
         registry: &[],
         without: &["candle", "image", "clap", "indicatif"],
+        input: None,
     },
     Consumer {
         name: "optim",
         crates: &["optim"],
         registry: &[],
         without: &["candle", "image", "clap", "indicatif"],
+        input: None,
     },
     Consumer {
         name: "mnist-data",
         crates: &["mnist-data"],
         registry: &[],
         without: &["candle", "clap", "indicatif"],
+        input: None,
     },
     Consumer {
         name: "mobilenet",
         crates: &["mobilenet", "optim"],
         registry: &["candle-core", "candle-nn"],
         without: &["mnist-data", "rten", "clap", "indicatif"],
+        input: None,
+    },
+    Consumer {
+        name: "classifier",
+        crates: &["classifier"],
+        registry: &[],
+        without: &["optim", "rten", "clap", "indicatif", "toml"],
+        input: Some(Input {
+            program: "untrained",
+            crates: &["mobilenet"],
+            file: (
+                "crates/mnist-data/tests/golden/decode/jpeg.jpeg",
+                "photo.jpg",
+            ),
+        }),
     },
     Consumer {
         name: "trainer",
         crates: &["trainer", "mnist-data"],
         registry: &[],
         without: &["clap", "indicatif"],
+        input: None,
     },
 ];
 
 /// `cargo xtask consumers`
 pub(crate) fn run_all() -> Result<()> {
+    let dir = target_dir()?.join("consumers");
+    write_workspace(root()?, &dir)?;
     for consumer in &CONSUMERS {
-        let dir = write(root()?, &target_dir()?.join("consumers"), consumer)?;
-        // One target folder, so that shared dependencies are built once.
-        let manifest = dir.join("Cargo.toml");
-        let mut command = cargo(&["run", "--quiet", "--manifest-path"])?;
-        command.arg(&manifest);
-        run(command
-            .env("CARGO_TARGET_DIR", target_dir()?)
-            .current_dir(&dir))?;
-        let lock = fs::read_to_string(dir.join("Cargo.lock"))
-            .with_context(|| format!("cannot read the Cargo.lock of {}", dir.display()))?;
-        check_lock(&lock, consumer)?;
-        println!(
-            "{}: its README's example builds and runs alone",
-            consumer.name
-        );
+        let package = consumer.package();
+        let tree = [
+            "tree",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--edges",
+            "normal,build",
+        ];
+        let mut tree = cargo(&tree)?;
+        check_tree(
+            &output(tree.args(["--package", &package]).current_dir(&dir))?,
+            consumer,
+        )?;
+    }
+    let mut build = cargo(&["build", "--quiet", "--workspace", "--bins", "--examples"])?;
+    run(build
+        .env("CARGO_TARGET_DIR", target_dir()?)
+        .current_dir(&dir))?;
+    let built = target_dir()?.join("debug");
+    for consumer in &CONSUMERS {
+        let dir = dir.join(consumer.name);
+        if let Some(input) = &consumer.input {
+            let program = built.join("examples").join(executable(&consumer.package()));
+            run(Command::new(program).current_dir(&dir))?;
+            let (from, name) = input.file;
+            fs::copy(root()?.join(from), dir.join(name)).with_context(|| from.to_owned())?;
+        }
+        run(Command::new(built.join(executable(&consumer.package()))).current_dir(&dir))?;
+        println!("{}: its README's example builds and runs", consumer.name);
     }
     Ok(())
 }
 
-/// Writes the crate; returns its folder.
-fn write(root: &Path, under: &Path, consumer: &Consumer) -> Result<PathBuf> {
-    let dir = under.join(consumer.name);
-    fs::create_dir_all(dir.join("src"))
-        .with_context(|| format!("cannot create {}", dir.display()))?;
-    let readme_path = root.join("crates").join(consumer.name).join("README.md");
+impl Consumer {
+    /// Also the name of its program, and of the one that writes its input.
+    fn package(&self) -> String {
+        format!("{}-consumer", self.name)
+    }
+}
+
+fn write_workspace(root: &Path, dir: &Path) -> Result<()> {
+    let workspace: Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
+    for consumer in &CONSUMERS {
+        write(root, &workspace, &dir.join(consumer.name), consumer)?;
+    }
+    fs::write(dir.join("Cargo.toml"), workspace_manifest(&workspace)?)?;
+    // The same versions; cargo drops what the consumers do not need.
+    fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
+    Ok(())
+}
+
+/// Writes a consumer's package.
+fn write(root: &Path, workspace: &Table, dir: &Path, consumer: &Consumer) -> Result<()> {
+    for folder in ["src", "examples"] {
+        let folder = dir.join(folder);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let library = root.join("crates").join(consumer.name);
+    let readme_path = library.join("README.md");
     let readme = fs::read_to_string(&readme_path)
         .with_context(|| format!("cannot read {}", readme_path.display()))?;
     let example = example(&readme).with_context(|| readme_path.display().to_string())?;
-    let workspace: Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
     fs::write(dir.join("src/main.rs"), example)?;
-    fs::write(
-        dir.join("Cargo.toml"),
-        manifest(root, &workspace, consumer)?,
-    )?;
-    // The same versions; cargo drops unused packages.
-    fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
-    Ok(dir)
+    if let Some(input) = &consumer.input {
+        let program = library
+            .join("examples")
+            .join(input.program)
+            .with_extension("rs");
+        let copy = dir
+            .join("examples")
+            .join(consumer.package())
+            .with_extension("rs");
+        fs::copy(&program, copy).with_context(|| program.display().to_string())?;
+    }
+    fs::write(dir.join("Cargo.toml"), manifest(root, workspace, consumer)?)?;
+    Ok(())
 }
 
-/// The only Rust block of a README.
+/// The one Rust block of a README. With `no_run` it is not run as a test of the documentation, which
+/// has no files for it to read.
 pub(crate) fn example(readme: &str) -> Result<&str> {
-    let blocks: Vec<&str> = readme.split("\n```rust\n").skip(1).collect();
+    let blocks = readme.split("\n```rust").skip(1);
+    let blocks = blocks.filter_map(|block| {
+        let (info, code) = block.split_once('\n')?;
+        matches!(info, "" | ",no_run").then_some(code)
+    });
+    let blocks: Vec<&str> = blocks.collect();
     let [block] = blocks[..] else {
         bail!("expected exactly one ```rust block, found {}", blocks.len());
     };
@@ -114,13 +200,7 @@ pub(crate) fn example(readme: &str) -> Result<&str> {
 }
 
 fn manifest(root: &Path, workspace: &Table, consumer: &Consumer) -> Result<String> {
-    let mut dependencies = Table::new();
-    for &name in consumer.crates {
-        let path = root.join("crates").join(name);
-        let path = path.to_str().context("the workspace's path is not UTF-8")?;
-        let dependency = Table::from_iter([("path".to_owned(), Value::from(path))]);
-        dependencies.insert(name.to_owned(), dependency.into());
-    }
+    let mut dependencies = by_path(root, consumer.crates)?;
     let declared = at(workspace, &["workspace", "dependencies"])?;
     for &name in consumer.registry {
         let dependency = declared
@@ -128,36 +208,65 @@ fn manifest(root: &Path, workspace: &Table, consumer: &Consumer) -> Result<Strin
             .with_context(|| format!("Cargo.toml declares no workspace dependency {name}"))?;
         dependencies.insert(name.to_owned(), dependency.clone());
     }
+    let for_input = consumer
+        .input
+        .as_ref()
+        .map_or(&[][..], |input| input.crates);
+    let edition = at(workspace, &["workspace", "package", "edition"])?;
     let package = Table::from_iter([
-        (
-            "name".to_owned(),
-            Value::from(format!("{}-consumer", consumer.name)),
-        ),
-        (
-            "edition".to_owned(),
-            at(workspace, &["workspace", "package", "edition"])?.clone(),
-        ),
+        ("name".to_owned(), Value::from(consumer.package())),
+        ("edition".to_owned(), edition.clone()),
         ("publish".to_owned(), Value::from(false)),
     ]);
-    // Examples run little code. Dependencies are rebuilt in any case, since these packages enable
-    // other features than the workspace does, so they are built without optimisation.
-    let mut dev = at(workspace, &["profile", "dev"])?.clone();
-    if let Some(packages) = dev.get_mut("package").and_then(Value::as_table_mut) {
-        packages.retain(|name, _| name == "*");
-    }
     let manifest = Table::from_iter([
-        ("workspace".to_owned(), Table::new().into()),
         ("package".to_owned(), package.into()),
         ("dependencies".to_owned(), dependencies.into()),
         (
-            "profile".to_owned(),
-            Table::from_iter([("dev".to_owned(), dev)]).into(),
+            "dev-dependencies".to_owned(),
+            by_path(root, for_input)?.into(),
         ),
     ]);
     Ok(toml::to_string(&manifest)?)
 }
 
-/// The value in a manifest under these nested keys.
+/// Dependencies on workspace crates.
+fn by_path(root: &Path, crates: &[&str]) -> Result<Table> {
+    let dependency = |name: &&str| {
+        let path = root.join("crates").join(name);
+        let path = path.to_str().context("the workspace's path is not UTF-8")?;
+        let dependency = Table::from_iter([("path".to_owned(), Value::from(path))]);
+        Ok((name.to_string(), dependency.into()))
+    };
+    crates.iter().map(dependency).collect()
+}
+
+fn workspace_manifest(workspace: &Table) -> Result<String> {
+    // What runs in an example is little. Dependencies are built anew in any case, since these
+    // packages ask for other features of them than the workspace does; so they are built quickly.
+    let mut dev = at(workspace, &["profile", "dev"])?.clone();
+    if let Some(packages) = dev.get_mut("package").and_then(Value::as_table_mut) {
+        packages.retain(|name, _| name == "*");
+    }
+    let names: Vec<Value> = CONSUMERS
+        .iter()
+        .map(|consumer| consumer.name.into())
+        .collect();
+    let members = Table::from_iter([
+        (
+            "resolver".to_owned(),
+            at(workspace, &["workspace", "resolver"])?.clone(),
+        ),
+        ("members".to_owned(), names.into()),
+    ]);
+    let profile = Table::from_iter([("dev".to_owned(), dev)]);
+    let manifest = Table::from_iter([
+        ("workspace".to_owned(), members.into()),
+        ("profile".to_owned(), profile.into()),
+    ]);
+    Ok(toml::to_string(&manifest)?)
+}
+
+/// What a manifest holds under these keys, one inside the other.
 fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
     let (first, rest) = keys.split_first().context("no key")?;
     rest.iter()
@@ -166,12 +275,17 @@ fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
         .with_context(|| format!("Cargo.toml has no {}", keys.join(".")))
 }
 
-/// Fails if the resolved dependencies include a crate that the library promises to avoid.
-fn check_lock(lock: &str, consumer: &Consumer) -> Result<()> {
-    let lock: Table = lock.parse().context("the consumer's Cargo.lock")?;
-    let packages = lock.get("package").and_then(Value::as_array);
-    for package in packages.context("a Cargo.lock without packages")? {
-        let name = package.get("name").and_then(Value::as_str).unwrap_or("");
+/// Fails where the dependencies, a line each as `cargo tree` writes them, hold what the library
+/// promises to do without.
+fn check_tree(tree: &str, consumer: &Consumer) -> Result<()> {
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let names: Vec<&str> = names.collect();
+    ensure!(
+        names.contains(&consumer.name),
+        "cargo tree does not name {}",
+        consumer.name
+    );
+    for name in names {
         let unwanted = consumer.without.iter().any(|start| name.starts_with(start));
         ensure!(!unwanted, "{} depends on {name}", consumer.name);
     }
@@ -180,6 +294,8 @@ fn check_lock(lock: &str, consumer: &Consumer) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -189,6 +305,9 @@ mod tests {
         assert!(example("# x\n").is_err());
         assert!(example(&one.repeat(2)).is_err());
         assert!(example("# x\n\n```rust\nfn main() {}\n").is_err());
+        let not_tested = one.replace("rust", "rust,no_run");
+        assert_eq!(example(&not_tested).unwrap(), "fn main() {}\n");
+        assert!(example(&one.replace("rust", "rust,ignore")).is_err());
     }
 
     fn named(name: &str) -> &'static Consumer {
@@ -197,30 +316,50 @@ mod tests {
 
     #[test]
     fn an_unwanted_dependency_is_found_however_deep() {
-        let lock = "version = 4\n[[package]]\nname = \"candle-core\"\nversion = \"1.0.0\"\n";
-        let error = check_lock(lock, named("mnist-data")).unwrap_err();
+        let tree = "x-consumer v0.0.0 (/x)\nmnist-data v0.1.0 (/y)\nmobilenet v0.1.0 (/z)\ncandle-core v1.0.0 (*)\n";
+        let error = check_tree(tree, named("mnist-data")).unwrap_err();
         assert_eq!(error.to_string(), "mnist-data depends on candle-core");
-        check_lock(lock, named("mobilenet")).unwrap();
-        assert!(check_lock("version = 4\n", named("optim")).is_err());
+        let without = tree.replace("mnist-data", "other");
+        check_tree(&without, named("mobilenet")).unwrap();
+        assert!(check_tree(&without, named("mnist-data")).is_err());
     }
 
     #[test]
-    fn a_consumer_is_a_workspace_of_its_own() {
+    fn every_library_has_a_consumer() {
+        let crates = fs::read_dir(root().unwrap().join("crates")).unwrap();
+        let crates = crates.map(|entry| entry.unwrap().path());
+        let libraries = crates.filter(|path| path.join("src/lib.rs").is_file());
+        let mut libraries: Vec<PathBuf> = libraries.collect();
+        let file_name = |path: &PathBuf| path.file_name().unwrap().to_owned();
+        libraries.sort();
+        let mut consumers: Vec<&str> = CONSUMERS.iter().map(|consumer| consumer.name).collect();
+        consumers.sort_unstable();
+        assert_eq!(
+            libraries.iter().map(file_name).collect::<Vec<_>>(),
+            consumers
+        );
+    }
+
+    #[test]
+    fn a_consumer_is_a_package_outside_our_workspace() {
         let root = root().unwrap();
-        let workspace: Table = fs::read_to_string(root.join("Cargo.toml"))
-            .unwrap()
-            .parse()
-            .unwrap();
+        let text = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        let workspace: Table = text.parse().unwrap();
+        let own: Table = workspace_manifest(&workspace).unwrap().parse().unwrap();
+        let members = own["workspace"]["members"].as_array().unwrap();
+        assert_eq!(members.len(), CONSUMERS.len());
         for consumer in &CONSUMERS {
             let text = manifest(root, &workspace, consumer).unwrap();
             let manifest: Table = text.parse().unwrap();
-            assert!(manifest["workspace"].as_table().unwrap().is_empty());
             let dependencies = manifest["dependencies"].as_table().unwrap();
             let expected = consumer.crates.len() + consumer.registry.len();
             assert_eq!(dependencies.len(), expected, "{text}");
             for name in consumer.crates {
                 let path = dependencies[*name]["path"].as_str().unwrap();
                 assert!(Path::new(path).join("Cargo.toml").is_file(), "{path}");
+            }
+            if let Some(input) = &consumer.input {
+                assert!(root.join(input.file.0).is_file(), "{}", input.file.0);
             }
         }
     }

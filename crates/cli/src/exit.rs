@@ -15,6 +15,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || of(error, mnist_data::Error::is_usage)
         || of(error, mobilenet::Error::is_usage)
         || of(error, optim::Error::is_usage)
+        || of(error, classifier::Error::is_usage)
         || of(error, trainer::Error::is_usage)
 }
 
@@ -57,6 +58,11 @@ mod tests {
             outputs: 3,
         };
         let wrapped = |error: TrainerError| anyhow::Error::from(error);
+        let pixels = || classifier::Error::Pixels {
+            found: 0,
+            shape: [1, 1, 1, 3],
+        };
+        let ensemble = || classifier::Error::Ensemble(String::new());
         for (error, expected) in [
             (wrapped(config.into()), true),
             (wrapped(rule.clone().into()), true),
@@ -69,6 +75,11 @@ mod tests {
             (wrapped(NetworkError::NoGradient.into()), false),
             (wrapped(TrainerError::RunExists("run".into())), false),
             (wrapped(unnamed), true),
+            (wrapped(pixels().into()), true),
+            (wrapped(ensemble().into()), false),
+            (pixels().into(), true),
+            (ensemble().into(), false),
+            (classifier::Error::from(f16()).into(), true),
             (rule.into(), true),
             (setting().into(), true),
             (missing().into(), false),

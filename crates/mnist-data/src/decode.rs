@@ -104,7 +104,7 @@ impl Image {
             problem,
         };
         if bytes.is_empty() {
-            return Err(bad("the file is empty; replace or remove it".into()));
+            return Err(bad("it is empty; replace or remove it".into()));
         }
         formats::decode(bytes, memory, options, size).map_err(|fault| {
             bad(format!(

@@ -8,7 +8,7 @@ use crate::decode::MAX_BYTES;
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     /// Data is missing at its end.
-    #[error("the file is cut off: data is missing at its end")]
+    #[error("it is cut off: data is missing at its end")]
     Truncated,
     /// The file breaks the rules of its format.
     #[error("{0}")]

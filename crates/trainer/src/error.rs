@@ -15,6 +15,9 @@ pub enum Error {
     /// The network or a weights file is invalid.
     #[error(transparent)]
     Network(#[from] mobilenet::Error),
+    /// Networks cannot answer together, or give no answer.
+    #[error(transparent)]
+    Classifier(classifier::Error),
     /// The optimizer or the learning-rate schedule refuses its settings.
     #[error(transparent)]
     Optim(#[from] optim::Error),
@@ -41,11 +44,6 @@ pub enum Error {
         .0.display()
     )]
     RunInUse(PathBuf),
-    /// Networks that do not form an ensemble.
-    #[error(
-        "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
-    )]
-    Ensemble(String),
     /// The weights have no class names, and the evaluated images do not determine them.
     #[error(
         "{}: the weights have {outputs} outputs and name no classes; the images have {found}, so the class of each output is unknown; give the class names in the order of the outputs",
@@ -128,16 +126,6 @@ pub enum Error {
         /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// A logit of an image is not finite.
-    #[error(
-        "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
-    )]
-    NonFiniteAnswer {
-        /// The image.
-        image: String,
-        /// The logit.
-        logit: f32,
-    },
     /// The best weights of a finished run could not be written, despite retries after each epoch
     /// and at the end.
     #[error(
@@ -170,6 +158,18 @@ pub enum Error {
     Shape(String),
 }
 
+/// What a classifier meets in a loader, a network or a device is the same error without one.
+impl From<classifier::Error> for Error {
+    fn from(error: classifier::Error) -> Self {
+        match error {
+            classifier::Error::Network(error) => Self::Network(error),
+            classifier::Error::Data(error) => Self::Data(error),
+            classifier::Error::Tensor(error) => Self::Tensor(error),
+            other => Self::Classifier(other),
+        }
+    }
+}
+
 /// Names the best weights on disk, if any.
 fn kept(best: &Option<PathBuf>) -> String {
     let said = |path: &PathBuf| format!("; the best weights so far are kept in {}", path.display());
@@ -188,6 +188,7 @@ impl Error {
             | Self::ClassOrder { .. } => true,
             Self::Data(error) => error.is_usage(),
             Self::Network(error) => error.is_usage(),
+            Self::Classifier(error) => error.is_usage(),
             Self::Optim(error) => error.is_usage(),
             _ => false,
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
+use classifier::{Answers, Classifier, check_answers};
 use mnist_data::{
     BadImage, BadImageLimit, DecodeOptions, DiskCache, ImageFolder, Listing, Loader, LoaderOptions,
     Progress, Sample, TtaConfig, Unit,
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
-use crate::{Classifier, ConfusionMatrix, Error, Objective, Result, Targets};
+use crate::{ConfusionMatrix, Objective, Result, Targets};
 
 /// Input options of evaluation and prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,10 +151,11 @@ impl Prediction {
 /// # Errors
 ///
 /// If a sub-folder is no class of the weights, no image is readable, more images are unreadable
-/// than `bad_image_limit` allows, or all of a class are; [`Error::UnnamedClasses`] and
-/// [`Error::ClassOrder`].
+/// than `bad_image_limit` allows, or all of a class are;
+/// [`Error::UnnamedClasses`](crate::Error::UnnamedClasses) and
+/// [`Error::ClassOrder`](crate::Error::ClassOrder).
 pub fn evaluate(
-    classifier: &Classifier<'_>,
+    classifier: &Classifier,
     data: &Path,
     options: InferenceOptions,
     progress: &dyn Progress,
@@ -179,7 +181,7 @@ pub fn evaluate(
 ///
 /// As [`evaluate`].
 pub fn evaluate_images(
-    classifier: &Classifier<'_>,
+    classifier: &Classifier,
     images: &ImageFolder,
     name: &str,
     options: InferenceOptions,
@@ -195,7 +197,7 @@ pub fn evaluate_images(
 
 /// The answers to images, counted, and the images of each label that could not be read.
 fn measure(
-    classifier: &Classifier<'_>,
+    classifier: &Classifier,
     images: ImageFolder,
     name: &str,
     options: InferenceOptions,
@@ -210,11 +212,11 @@ fn measure(
     let loader = options.loader(images.samples, size, bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
-        let (logits, batch) = answer?;
-        progress.advance(batch.labels.len() as u64);
-        Ok((logits, batch.labels))
+        let Answers { logits, labels, .. } = answer?;
+        progress.advance(labels.len() as u64);
+        Ok((logits, labels))
     });
-    let confusion = count(classifier.classes(), answers);
+    let confusion = count(classifier.class_names().len(), answers);
     progress.finish();
     Ok((confusion?, loader.skipped_by_label()))
 }
@@ -301,22 +303,11 @@ fn count(
 /// The class with the largest logit in each row; the first one of equals.
 ///
 /// # Errors
-/// [`Error::NonFiniteAnswer`].
+/// [`NonFiniteAnswer`](classifier::Error::NonFiniteAnswer).
 pub(crate) fn predicted_classes(logits: &Tensor) -> Result<Vec<u32>> {
     let rows = logits.to_vec2::<f32>()?;
     check_answers(&rows, |row| format!("image {} of a batch", row + 1))?;
     Ok(rows.iter().map(|row| largest(row) as u32).collect())
-}
-
-/// Refuses logits that are not finite, since no class is the largest of them.
-pub(crate) fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Result<()> {
-    for (index, row) in rows.iter().enumerate() {
-        if let Some(&logit) = row.iter().find(|logit| !logit.is_finite()) {
-            let image = image(index);
-            return Err(Error::NonFiniteAnswer { image, logit });
-        }
-    }
-    Ok(())
 }
 
 fn largest(row: &[f32]) -> usize {
@@ -337,7 +328,7 @@ fn largest(row: &[f32]) -> usize {
 /// If the images do not suit the options. The iterator ends with an error if no image is readable,
 /// or if one is unreadable and the options forbid that.
 pub fn predict<'c>(
-    classifier: &'c Classifier<'_>,
+    classifier: &'c Classifier,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
     progress: &'c dyn Progress,
@@ -352,13 +343,13 @@ pub fn predict<'c>(
     let progress = Started(progress);
     let answers = classifier.answers(&loader);
     Ok(answers.flat_map(move |answer| {
-        let predictions = answer.and_then(|(logits, batch)| of_batch(&logits, batch.ids));
+        let predictions = answer.and_then(of_batch);
         match predictions {
             Ok(predictions) => {
                 progress.0.advance(predictions.len() as u64);
                 predictions.into_iter().map(Ok).collect()
             }
-            Err(error) => vec![Err(error)],
+            Err(error) => vec![Err(error.into())],
         }
     }))
 }
@@ -372,13 +363,17 @@ impl Drop for Started<'_> {
     }
 }
 
-fn of_batch(logits: &Tensor, ids: Vec<String>) -> Result<Vec<Prediction>> {
-    let rows = candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?;
-    let predictions = ids.into_iter().zip(rows).map(|(id, row)| Prediction {
-        id,
-        label: largest(&row),
-        probabilities: row,
-    });
+fn of_batch(answers: Answers) -> classifier::Result<Vec<Prediction>> {
+    let rows = answers.probabilities()?;
+    let predictions = answers
+        .ids
+        .into_iter()
+        .zip(rows)
+        .map(|(id, row)| Prediction {
+            id,
+            label: largest(&row),
+            probabilities: row,
+        });
     Ok(predictions.collect())
 }
 

@@ -3,7 +3,6 @@
 mod batch;
 mod checkpoint;
 mod class_order;
-mod classifier;
 pub mod config;
 mod confusion;
 mod cross_validation;
@@ -27,7 +26,6 @@ mod timing;
 
 pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
-pub use classifier::Classifier;
 pub use config::RunConfig;
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use cross_validation::{CrossValidation, FoldReport, Spread, cross_validate};

@@ -7,18 +7,29 @@ use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Imports go one way:
 /// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
-/// `{mnist-data, mobilenet, optim} -> trainer -> cli`. So every crate can be used without the later
-/// ones. Every new crate needs a line here.
-const ARROWS: [(&str, &[&str]); 8] = [
+/// `{mnist-data, mobilenet} -> classifier`, `{classifier, optim} -> trainer -> cli`. So every crate can
+/// be used without the later ones. Every new crate needs a line here.
+const ARROWS: [(&str, &[&str]); 9] = [
     ("files", &[]),
     ("engine", &[]),
     ("mnist-data", &["files"]),
     ("optim", &[]),
     ("mobilenet", &["engine", "files"]),
-    ("trainer", &["files", "mnist-data", "mobilenet", "optim"]),
+    ("classifier", &["mnist-data", "mobilenet"]),
+    (
+        "trainer",
+        &["classifier", "files", "mnist-data", "mobilenet", "optim"],
+    ),
     (
         "cli",
-        &["files", "mnist-data", "mobilenet", "optim", "trainer"],
+        &[
+            "classifier",
+            "files",
+            "mnist-data",
+            "mobilenet",
+            "optim",
+            "trainer",
+        ],
     ),
     // xtask builds in seconds because it needs no other crate.
     ("xtask", &[]),
@@ -29,6 +40,7 @@ const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 
 /// The crates for use by other projects.
 const LIBRARIES: &[&str] = &[
+    "classifier",
     "engine",
     "files",
     "mnist-data",

@@ -102,6 +102,13 @@ fn imports_run_one_way() {
         &["mobilenet must not import optim"],
     );
     caught(
+        &[(
+            "crates/classifier/Cargo.toml",
+            &manifest("[dependencies]\ntrainer = {}"),
+        )],
+        &["classifier must not import trainer"],
+    );
+    caught(
         &[("crates/new/Cargo.toml", LINTS)],
         &["new is missing in tidy's ARROWS"],
     );

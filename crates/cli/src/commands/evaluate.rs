@@ -4,13 +4,16 @@ use anyhow::bail;
 use mobilenet::ClassOrder;
 use trainer::{Error, Evaluation, InferenceOptions, Splits};
 
+use super::Opened;
 use crate::args::EvaluateArgs;
 use crate::escape::escaped;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Result<()> {
-    let opened = super::open(&args.weights, &args.inference, terminal)?;
-    let classifier = opened.classifier()?;
+    let Opened {
+        classifier,
+        options,
+    } = super::open(&args.weights, &args.inference, terminal)?;
     if let Some(split) = Splits::within(&args.data, &classifier.metadata().class_names) {
         bail!(
             "{} holds splits, not classes; measure one of them, as with --data {}",
@@ -21,7 +24,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
         bad_image_limit: args.bad_image_limit,
-        ..opened.options.clone()
+        ..options
     };
     let progress = Work::new(terminal);
     let result = trainer::evaluate(&classifier, &args.data, options, &progress);

@@ -15,14 +15,16 @@ mod unpack;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use candle_core::Device;
+use classifier::Classifier;
 use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
 use mobilenet::Model;
-use mobilenet::weights::{self, Loaded, Overrides, WeightsMetadata};
+use mobilenet::weights::{self, Loaded, Overrides};
 use trainer::config::check_batch;
-use trainer::{Classifier, InferenceOptions, RunConfig, RunDir};
+use trainer::{InferenceOptions, RunConfig, RunDir};
 
 use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
@@ -75,30 +77,15 @@ fn in_run_dir<T>(
 
 /// Trained networks on the device, and their input options.
 struct Opened {
-    networks: Vec<(Box<dyn Model>, WeightsMetadata)>,
+    classifier: Classifier,
     options: InferenceOptions,
-}
-
-impl Opened {
-    /// The ensemble of all networks.
-    fn classifier(&self) -> trainer::Result<Classifier<'_>> {
-        let mut networks = self.networks.iter();
-        // The arguments require at least one.
-        let Some((network, metadata)) = networks.next() else {
-            return Err(trainer::Error::Ensemble("there are none".to_owned()));
-        };
-        let first = Classifier::new(network.as_ref(), metadata);
-        networks.try_fold(first, |classifier, (network, metadata)| {
-            classifier.with(network.as_ref(), metadata)
-        })
-    }
 }
 
 fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyhow::Result<Opened> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
     let device = trainer::open_device(args.device)?;
-    let networks = weights.iter().map(|weights| {
+    let mut classifiers = weights.iter().map(|weights| -> anyhow::Result<Classifier> {
         let weights = &weights_cache::resolve(weights)?;
         let loaded = load(weights, &args.overrides, &device)?;
         // For a file that describes itself, there is nothing to report.
@@ -112,9 +99,11 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         } = loaded;
         check_batch(args.batch_size.get(), metadata.image_size)?;
         network.set_precision(args.precision)?;
-        Ok((network, metadata))
+        Ok(Classifier::new(Arc::from(network), metadata)?)
     });
-    let networks = networks.collect::<anyhow::Result<_>>()?;
+    // The arguments ask for one at least.
+    let first = classifiers.next().context("no weights are given")??;
+    let classifier = classifiers.try_fold(first, |all, one| anyhow::Ok(all.with(one?)?))?;
     let options = InferenceOptions {
         batch_size: args.batch_size.get(),
         workers: threads,
@@ -129,7 +118,10 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         tta: args.tta.into(),
         ..InferenceOptions::default()
     };
-    Ok(Opened { networks, options })
+    Ok(Opened {
+        classifier,
+        options,
+    })
 }
 
 /// The arguments' treatment of unreadable images.

@@ -5,14 +5,16 @@ use anyhow::Context;
 use mnist_data::{BadImage, Listing};
 use trainer::PredictionsFile;
 
-use super::on_bad_image;
+use super::{Opened, on_bad_image};
 use crate::args::PredictArgs;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
     let images = images(&args.inputs, on_bad_image(&args.inference))?;
-    let opened = super::open(&args.weights, &args.inference, terminal)?;
-    let classifier = opened.classifier()?;
+    let Opened {
+        classifier,
+        options,
+    } = super::open(&args.weights, &args.inference, terminal)?;
     if !classifier.metadata().class_order.is_named() {
         terminal.line(super::NUMBERED);
     }
@@ -21,7 +23,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     files::sweep(&args.out).with_context(|| format!("cannot list {}", args.out.display()))?;
     let path = args.out.join("predictions.csv");
     let mut file = PredictionsFile::create(&path, &classifier.metadata().class_names)?;
-    let (progress, options) = (Work::new(terminal), opened.options.clone());
+    let progress = Work::new(terminal);
     let mut rows = 0;
     for prediction in trainer::predict(&classifier, images, options, &progress)? {
         file.write(&prediction?)?;

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Classifier, Evaluation, Listed, MetricsFile, Outcome, RunConfig, Splits, Survey};
+use trainer::{Evaluation, Listed, MetricsFile, Outcome, RunConfig, Splits, Survey};
 
 use crate::Done;
 use crate::args::TrainArgs;
@@ -96,7 +96,7 @@ fn evaluate(
     let Some((images, name)) = splits.test() else {
         return Ok(None);
     };
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = outcome.classifier()?;
     let options = splits.test_options(config);
     trainer::evaluate_images(&classifier, images, name, options, &Work::new(terminal)).map(Some)
 }

@@ -40,7 +40,7 @@ pub(crate) fn decode(
     } else if webp::is_webp(bytes) {
         webp::decode(bytes, memory)
     } else {
-        let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP file";
+        let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP image";
         Err(Fault::damaged(known))
     }
 }

@@ -68,7 +68,7 @@ fn a_share_may_be_left_out_and_no_more() {
     for part in [
         "photos/train: more than 2 of 40 images cannot be read (the limit is 0.05)",
         "3 of class `cat`",
-        "cat/000.png: the file is empty",
+        "cat/000.png: it is empty",
         "cat/002.png",
         "bad_image_limit",
     ] {
@@ -125,7 +125,7 @@ fn a_class_of_one_image_is_lost_with_it() {
     );
     // Its own reason comes first, before other left-out images.
     assert!(
-        text.contains("such as ") && text.contains("dog/000.png: the file is empty"),
+        text.contains("such as ") && text.contains("dog/000.png: it is empty"),
         "{text}"
     );
 }

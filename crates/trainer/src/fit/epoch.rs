@@ -84,11 +84,13 @@ impl Session<'_> {
     /// The result of a validation; a logit that is not finite is an error of training.
     fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| match error {
-            Error::NonFiniteAnswer { logit, .. } => Error::NonFiniteValidation {
-                epoch,
-                logit,
-                best: self.kept(),
-            },
+            Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. }) => {
+                Error::NonFiniteValidation {
+                    epoch,
+                    logit,
+                    best: self.kept(),
+                }
+            }
             other => other,
         })
     }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use classifier::Classifier;
 use mnist_data::Loader;
 use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{ByteTable, ClassOrder, Model, Snapshot};
@@ -47,7 +48,7 @@ pub enum Ending {
 /// The result of a run.
 pub struct Outcome {
     /// The network with the best weights (the last ones, if no epoch was completed).
-    pub network: Box<dyn Model>,
+    pub network: Arc<dyn Model>,
     /// The metadata for its weights file.
     pub metadata: WeightsMetadata,
     /// The best epoch, if one was completed.
@@ -56,6 +57,20 @@ pub struct Outcome {
     pub epochs: Vec<EpochReport>,
     /// The reason for the end.
     pub ending: Ending,
+}
+
+impl Outcome {
+    /// The network at work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Classifier`] if the metadata was changed and fits the network no longer.
+    pub fn classifier(&self) -> Result<Classifier> {
+        Ok(Classifier::new(
+            Arc::clone(&self.network),
+            self.metadata.clone(),
+        )?)
+    }
 }
 
 /// Trains as configured, in the folder of `run`.
@@ -230,7 +245,7 @@ impl<'a> Session<'a> {
             weights: best.as_ref().map(|best| best.weights.clone()),
         })?;
         Ok(Outcome {
-            network: self.network,
+            network: Arc::from(self.network),
             metadata: self.metadata,
             best,
             epochs,

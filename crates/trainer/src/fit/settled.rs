@@ -36,7 +36,7 @@ impl Session<'_> {
         });
         let inference = match score(self.network.as_ref(), batches, false) {
             Ok(confusion) => confusion.accuracy(),
-            Err(Error::NonFiniteAnswer { .. }) => 0.0,
+            Err(Error::Classifier(classifier::Error::NonFiniteAnswer { .. })) => 0.0,
             // The epoch itself is valid.
             Err(error) => {
                 let error = with_causes(&error);

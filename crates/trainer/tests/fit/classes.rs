@@ -1,5 +1,6 @@
 //! Class order of outputs: for files without names, and for heads with other classes.
 
+use classifier::Classifier;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use candle_core::{Device, Tensor};
 use mnist_data::{
     Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation, list_images,
 };
-use mobilenet::weights::{self, Loaded, Normalisation, Overrides, WeightsMetadata};
+use mobilenet::weights::{self, Loaded, Normalisation, Overrides};
 use mobilenet::{ClassOrder, HeadKind, Images, Model, ModelConfig, Network, Variant};
 use trainer::config::DistillationConfig;
-use trainer::{Classifier, Error, Evaluation, Event, InferenceOptions};
+use trainer::{Error, Evaluation, Event, InferenceOptions};
 
 use crate::scene::{SIDE, Scene, arena};
 
@@ -76,17 +77,16 @@ impl Known {
 
     fn evaluate(&self, names: Option<&[&str]>) -> trainer::Result<Evaluation> {
         let loaded = self.load(names);
-        evaluate(loaded.network.as_ref(), &loaded.metadata, &self.data())
+        evaluate(&classifier(loaded), &self.data())
     }
 }
 
-fn evaluate(
-    network: &dyn Model,
-    metadata: &WeightsMetadata,
-    data: &Path,
-) -> trainer::Result<Evaluation> {
-    let classifier = Classifier::new(network, metadata);
-    trainer::evaluate(&classifier, data, InferenceOptions::default(), &NoProgress)
+fn classifier(loaded: Loaded<Box<dyn Model>>) -> Classifier {
+    Classifier::new(Arc::from(loaded.network), loaded.metadata).unwrap()
+}
+
+fn evaluate(classifier: &Classifier, data: &Path) -> trainer::Result<Evaluation> {
+    trainer::evaluate(classifier, data, InferenceOptions::default(), &NoProgress)
 }
 
 fn noise(count: usize) -> Vec<u8> {
@@ -168,7 +168,7 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
     weights::save(&known.file(), network.as_ref(), &metadata).unwrap();
     let again = known.load(None);
     assert_eq!(again.metadata, metadata);
-    let result = evaluate(again.network.as_ref(), &again.metadata, &csv).unwrap();
+    let result = evaluate(&classifier(again), &csv).unwrap();
     assert_eq!(result, known.evaluate(None).unwrap());
 }
 
@@ -229,15 +229,10 @@ fn averages_leave_out_a_class_that_does_not_occur() {
 #[test]
 fn a_network_without_names_answers_only_with_its_like() {
     let known = Known::new(&BY_VALUE[..10]);
-    let (bare, named) = (known.load(None), known.load(Some(&BY_VALUE[..10])));
-    let classifier = || Classifier::new(bare.network.as_ref(), &bare.metadata);
-    assert!(
-        classifier()
-            .with(bare.network.as_ref(), &bare.metadata)
-            .is_ok()
-    );
-    let mixed = classifier().with(named.network.as_ref(), &named.metadata);
-    assert!(matches!(mixed, Err(Error::Ensemble(_))));
+    let [bare, named] = [None, Some(&BY_VALUE[..10])].map(|names| classifier(known.load(names)));
+    assert!(bare.clone().with(bare.clone()).is_ok());
+    let mixed = bare.with(named);
+    assert!(matches!(mixed, Err(classifier::Error::Ensemble(_))));
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Distillation.
 
-use mobilenet::weights::WeightsMetadata;
 use trainer::config::{ConfigError, DistillationConfig};
-use trainer::{Classifier, Error, InferenceOptions};
+use trainer::{Error, InferenceOptions, Outcome};
 
 use crate::scene::{Scene, arena, named, predictions, stripes, unpack};
 
@@ -25,16 +24,15 @@ fn a_student_comes_closer_to_its_teacher() {
     });
     // The mean difference of their probabilities on unseen images.
     let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
-    let answers = |network: &dyn mobilenet::Model, metadata: &WeightsMetadata| -> Vec<f32> {
-        let classifier = Classifier::new(network, metadata);
+    let answers = |outcome: &Outcome| -> Vec<f32> {
+        let classifier = outcome.classifier().unwrap();
         let options = InferenceOptions::default();
         let predictions = predictions(&classifier, images.clone(), options).into_iter();
         predictions.flat_map(|p| p.probabilities).collect()
     };
-    let taught_by = answers(taught_by.network.as_ref(), &taught_by.metadata);
+    let taught_by = answers(&taught_by);
     let distance = |scene: &Scene| {
-        let student = scene.run().0;
-        let answers = answers(student.network.as_ref(), &student.metadata);
+        let answers = answers(&scene.run().0);
         let differences = answers.iter().zip(&taught_by).map(|(a, b)| (a - b).abs());
         differences.sum::<f32>() / answers.len() as f32
     };

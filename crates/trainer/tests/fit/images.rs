@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use mnist_data::{ImageFolder, MixConfig, Preset, TtaConfig, WeightPattern};
 use trainer::config::DataSource;
-use trainer::{Classifier, InferenceOptions, Prediction, RunDir, Splits};
+use trainer::{InferenceOptions, Prediction, RunDir, Splits};
 
 use crate::scene::{SIDE, Scene, arena, predictions, stripes, unpack};
 
@@ -90,7 +90,7 @@ fn labels_come_from_csv_files_as_from_folders() {
     scene.config.data.source = DataSource::Csv;
     let (outcome, _) = scene.run();
     assert_eq!(arena(outcome.network.as_ref()), expected);
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = outcome.classifier().unwrap();
     let evaluate = |data: &str| {
         let options = InferenceOptions::default();
         trainer::evaluate(
@@ -166,7 +166,7 @@ fn views_of_an_image_are_averaged() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 8;
     let (outcome, _) = scene.run();
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = outcome.classifier().unwrap();
     // Images brighter to the right, and images brighter to the left.
     let shaded = |image: usize| -> Vec<u8> {
         let pixels = stripes(image).into_iter().enumerate();

@@ -1,12 +1,13 @@
 //! Results of training, and saved weights.
 
 use candle_core::Device;
+use classifier::Classifier;
 use mnist_data::{BadImage, NoProgress, TEST};
 use mobilenet::{Model, ModelDescription, Precision, weights};
 use trainer::config::{
     CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
 };
-use trainer::{Classifier, Ending, Event, InferenceOptions, Outcome};
+use trainer::{Ending, Event, InferenceOptions, Outcome};
 
 use crate::scene::{Scene, arena, predictions};
 
@@ -52,13 +53,8 @@ fn a_run_learns_and_leaves_its_best_weights() {
     // On the validation split it gives the score that it was saved for.
     let options = InferenceOptions::default();
     let val = scene.root().join("val");
-    let result = trainer::evaluate(
-        &Classifier::new(&network, &metadata),
-        &val,
-        options,
-        &NoProgress,
-    )
-    .unwrap();
+    let classifier = Classifier::open(&best.weights).unwrap();
+    let result = trainer::evaluate(&classifier, &val, options, &NoProgress).unwrap();
     assert!((result.accuracy - best.score).abs() < 1e-12);
     assert!((result.loss - epochs[best.epoch - 1].val_loss).abs() < 1e-6);
     assert_eq!(result.images, 16);
@@ -262,14 +258,8 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
             disk_cache,
             ..InferenceOptions::default()
         };
-        let (network, metadata) = (outcome.network.as_ref(), &outcome.metadata);
-        trainer::evaluate(
-            &Classifier::new(network, metadata),
-            &test,
-            options,
-            &NoProgress,
-        )
-        .unwrap()
+        let classifier = outcome.classifier().unwrap();
+        trainer::evaluate(&classifier, &test, options, &NoProgress).unwrap()
     };
     let size = scene.config.data.image_size;
     // Images written just now are not kept before the file system's clock has ticked.
@@ -314,7 +304,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
             batch_size,
             ..InferenceOptions::default()
         };
-        let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+        let classifier = outcome.classifier().unwrap();
         predictions(&classifier, images.clone(), options)
     };
     let predictions = predict(5);
@@ -335,7 +325,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
         on_bad_image: BadImage::Fail,
         ..InferenceOptions::default()
     };
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = outcome.classifier().unwrap();
     let mut answers = trainer::predict(&classifier, images, options, &NoProgress).unwrap();
     for expected in &predictions[..ids.len() - 1] {
         assert_eq!(answers.next().unwrap().unwrap().id, expected.id);

@@ -1,12 +1,11 @@
 //! The settings of a recipe, each against its documentation.
 
+use classifier::Classifier;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
-use mobilenet::weights;
 use optim::{EmaConfig, LrSchedule, Warmup};
 use trainer::config::Monitor;
-use trainer::{Classifier, InferenceOptions, LrRange, RunDir, Splits};
+use trainer::{InferenceOptions, LrRange, RunDir, Splits};
 
 use crate::scene::{Scene, arena, named, predictions};
 
@@ -190,9 +189,8 @@ fn the_average_is_measured_and_saved_beside_the_weights() {
         .iter()
         .find(|path| path.to_string_lossy().contains("_ema_e"))
         .unwrap();
-    let (network, metadata) = weights::load(file, &Device::Cpu).unwrap();
     let val = scene.root().join("val");
-    let classifier = Classifier::new(&network, &metadata);
+    let classifier = Classifier::open(file).unwrap();
     let options = InferenceOptions::default();
     let result = trainer::evaluate(&classifier, &val, options, &mnist_data::NoProgress).unwrap();
     let best = ema.iter().copied().fold(f64::INFINITY, f64::min);
@@ -265,15 +263,12 @@ fn networks_that_answer_together_answer_with_their_mean() {
     scene.config.train.seed = 3;
     let (second, _) = scene.run();
     let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
-    let predict = |classifier: &Classifier<'_>| {
+    let predict = |classifier: &Classifier| {
         let options = InferenceOptions::default();
         predictions(classifier, images.clone(), options)
     };
-    let one = Classifier::new(first.network.as_ref(), &first.metadata);
-    let other = Classifier::new(second.network.as_ref(), &second.metadata);
-    let both = Classifier::new(first.network.as_ref(), &first.metadata)
-        .with(second.network.as_ref(), &second.metadata)
-        .unwrap();
+    let (one, other) = (first.classifier().unwrap(), second.classifier().unwrap());
+    let both = one.clone().with(other.clone()).unwrap();
     let (one, other, both) = (predict(&one), predict(&other), predict(&both));
     for ((a, b), mean) in one.iter().zip(&other).zip(&both) {
         for ((a, b), mean) in a
@@ -287,9 +282,7 @@ fn networks_that_answer_together_answer_with_their_mean() {
     }
     let mut metadata = second.metadata.clone();
     metadata.class_names.reverse();
-    let error = Classifier::new(first.network.as_ref(), &first.metadata)
-        .with(second.network.as_ref(), &metadata)
-        .err()
-        .unwrap();
+    let reversed = Classifier::new(second.network, metadata).unwrap();
+    let error = first.classifier().unwrap().with(reversed).unwrap_err();
     assert!(error.to_string().contains("classes differ"), "{error}");
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use classifier::Classifier;
 use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
 use trainer::{
-    Classifier, Error, EventSink, InferenceOptions, Outcome, Prediction, Recorder, RunConfig,
-    RunDir, Splits,
+    Error, EventSink, InferenceOptions, Outcome, Prediction, Recorder, RunConfig, RunDir, Splits,
 };
 
 pub(crate) const SIDE: usize = 16;
@@ -151,7 +151,7 @@ pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
 
 /// All predictions of a classifier for images.
 pub(crate) fn predictions(
-    classifier: &Classifier<'_>,
+    classifier: &Classifier,
     images: Vec<(String, PathBuf)>,
     options: InferenceOptions,
 ) -> Vec<Prediction> {

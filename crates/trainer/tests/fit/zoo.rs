@@ -1,12 +1,12 @@
 //! A frozen backbone of another family.
 
+use classifier::Classifier;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use mnist_data::NoProgress;
-use mobilenet::weights::{self, Overrides};
 use trainer::config::DistillationConfig;
-use trainer::{Classifier, Ending, Event, InferenceOptions, RunConfig};
+use trainer::{Ending, Event, InferenceOptions, RunConfig};
 
 use crate::scene::{Scene, arena};
 
@@ -86,17 +86,10 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let name = best.weights.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("efficientnet_b0_e"), "{name}");
     // The file is sufficient by itself.
-    let loaded = weights::load_model(&best.weights, Overrides::default(), &Device::Cpu).unwrap();
-    let (model, metadata) = (loaded.network, loaded.metadata);
+    let classifier = Classifier::open(&best.weights).unwrap();
     let val = scene.root().join("val");
     let options = InferenceOptions::default();
-    let result = trainer::evaluate(
-        &Classifier::new(model.as_ref(), &metadata),
-        &val,
-        options,
-        &NoProgress,
-    )
-    .unwrap();
+    let result = trainer::evaluate(&classifier, &val, options, &NoProgress).unwrap();
     assert!((result.accuracy - best.score).abs() < 1e-12);
     // The run's recorded configuration is valid.
     let written = best.weights.with_file_name("config.toml");

@@ -1,0 +1,27 @@
+//! Writes `weights.safetensors`, an untrained network for two classes: a file for the README's
+//! example where nothing has been trained yet.
+
+use std::path::Path;
+
+use classifier::{Device, WeightsMetadata};
+use mobilenet::weights::{self, Normalisation};
+use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
+
+fn main() -> Result<(), mobilenet::Error> {
+    let config = ModelConfig {
+        width: 0.25,
+        ..ModelConfig::new(Variant::Small, 2)
+    };
+    let network = Network::new(&config, 0, &Device::Cpu)?;
+    let metadata = WeightsMetadata {
+        model: config.into(),
+        class_names: vec!["cat".to_owned(), "dog".to_owned()],
+        class_order: ClassOrder::Named,
+        image_size: 32,
+        normalisation: Normalisation::IMAGENET,
+        epoch: None,
+        score: None,
+        training: None,
+    };
+    weights::save(Path::new("weights.safetensors"), &network, &metadata)
+}

@@ -1,0 +1,78 @@
+//! From logits to answers.
+
+use candle_core::{D, Tensor};
+
+use crate::{Error, Result};
+
+/// A loader's batch with a classifier's answers.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// `[n, classes]`, all of them finite. Of several networks, or of several views of the images,
+    /// they are the logarithms of the mean probabilities.
+    pub logits: Tensor,
+    /// Class of each image, as the loader's samples say.
+    pub labels: Vec<u32>,
+    /// Id of each image.
+    pub ids: Vec<String>,
+}
+
+impl Answers {
+    /// `[n][classes]` probabilities; each row sums to 1.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device gives out.
+    pub fn probabilities(&self) -> Result<Vec<Vec<f32>>> {
+        probabilities(&self.logits)
+    }
+}
+
+pub(crate) fn probabilities(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
+    Ok(candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?)
+}
+
+/// Refuses rows of logits that are not finite, since no class is the largest of them. `image` names
+/// the image of a row.
+///
+/// # Errors
+/// [`Error::NonFiniteAnswer`] with the first one.
+pub fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Result<()> {
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(&logit) = row.iter().find(|logit| !logit.is_finite()) {
+            let image = image(index);
+            return Err(Error::NonFiniteAnswer { image, logit });
+        }
+    }
+    Ok(())
+}
+
+/// Logarithms of the mean probabilities of several logits; a single one is returned unchanged.
+pub(crate) fn mean(mut logits: Vec<Tensor>) -> Result<Tensor> {
+    if logits.len() == 1 {
+        return Ok(logits.remove(0));
+    }
+    let count = logits.len() as f64;
+    let logs = logits
+        .iter()
+        .map(|logits| candle_nn::ops::log_softmax(logits, D::Minus1))
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    let logs = Tensor::stack(&logs, 0)?;
+    Ok((logs.log_sum_exp(0)? - count.ln())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_mean_is_that_of_the_probabilities() {
+        let a = Tensor::new(&[[0f32, 0.0], [1000.0, 0.0]], &Device::Cpu).unwrap();
+        let b = Tensor::new(&[[3f32.ln(), 0.0], [1000.0, 0.0]], &Device::Cpu).unwrap();
+        let mean = mean(vec![a, b]).unwrap().exp().unwrap();
+        let rows = mean.to_vec2::<f32>().unwrap();
+        for (ours, exact) in rows.iter().flatten().zip([0.625, 0.375, 1.0, 0.0]) {
+            assert!((ours - exact).abs() < 1e-6, "{rows:?}");
+        }
+    }
+}

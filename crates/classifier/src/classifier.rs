@@ -1,0 +1,333 @@
+//! Trained networks at work.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use mnist_data::{DecodeOptions, HostBatch, Image, Loader, TtaConfig};
+use mobilenet::weights::{self, Overrides, WeightsMetadata};
+use mobilenet::{ByteTable, Images, Model};
+use rayon::prelude::*;
+
+use crate::answers::{Answers, check_answers, mean, probabilities};
+use crate::error::image_name;
+use crate::{Error, Input, Result};
+
+/// Images that are decoded and shown to a network at a time.
+const BATCH: usize = 64;
+
+/// Each class with its probability, the most probable first; equal ones in the order of the classes.
+pub type Ranked<'c> = Vec<(&'c str, f32)>;
+
+/// One trained network, or several for the same classes whose probabilities are averaged.
+///
+/// A clone shares the networks. Any number of threads may ask one classifier at once; an image's
+/// answer on a CPU depends neither on them nor on the images beside it. Images are decoded by
+/// rayon's threads: its global ones, or those of the pool that the caller is in.
+#[derive(Clone)]
+pub struct Classifier {
+    members: Vec<Member>,
+    views: TtaConfig,
+    decode: DecodeOptions,
+}
+
+#[derive(Clone)]
+struct Member {
+    network: Arc<dyn Model>,
+    metadata: Arc<WeightsMetadata>,
+    table: Arc<ByteTable>,
+    /// What the weights file lacks and was taken for granted.
+    assumed: Vec<String>,
+}
+
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let models = self.members.iter().map(|member| &member.metadata.model);
+        f.debug_struct("Classifier")
+            .field("models", &models.collect::<Vec<_>>())
+            .field("class_names", &self.class_names())
+            .field("views", &self.views)
+            .field("decode", &self.decode)
+            .finish()
+    }
+}
+
+impl Classifier {
+    /// Reads a weights file, of any origin that [`weights::load_model`] knows, for the CPU.
+    ///
+    /// A file that `classify` wrote names its classes and says how images are prepared. What another
+    /// file lacks is assumed: see [`Classifier::assumed`] and [`Classifier::open_on`].
+    ///
+    /// # Errors
+    /// [`Error::Network`], as [`weights::load_model`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_on(path, Overrides::default(), &Device::Cpu)
+    }
+
+    /// The same for any device, with overrides for metadata that the file lacks.
+    ///
+    /// # Errors
+    /// As [`Classifier::open`], and if the overrides do not fit the file.
+    pub fn open_on(path: impl AsRef<Path>, overrides: Overrides, device: &Device) -> Result<Self> {
+        let loaded = weights::load_model(path.as_ref(), overrides, device)?;
+        let mut classifier = Self::new(Arc::from(loaded.network), loaded.metadata)?;
+        classifier.members[0].assumed = loaded.report.assumed;
+        Ok(classifier)
+    }
+
+    /// A network that is in memory, and what a weights file of it says.
+    ///
+    /// # Errors
+    /// [`Error::ClassNames`] unless there is a name for each output; [`Error::Network`] for
+    /// metadata that no file could have.
+    pub fn new(network: Arc<dyn Model>, metadata: WeightsMetadata) -> Result<Self> {
+        metadata.check()?;
+        let (names, outputs) = (metadata.class_names.len(), network.description().classes());
+        if names != outputs {
+            return Err(Error::ClassNames { names, outputs });
+        }
+        let member = Member {
+            table: Arc::new(metadata.normalisation.table()),
+            network,
+            metadata: Arc::new(metadata),
+            assumed: Vec::new(),
+        };
+        Ok(Self {
+            members: vec![member],
+            views: TtaConfig::None,
+            decode: DecodeOptions::default(),
+        })
+    }
+
+    /// An ensemble of these networks and those of another classifier.
+    ///
+    /// # Errors
+    /// [`Error::Ensemble`] when they know other classes, or see images of another size.
+    pub fn with(mut self, other: Classifier) -> Result<Self> {
+        let (ours, theirs) = (self.metadata(), other.metadata());
+        let differs = |what: String| Err(Error::Ensemble(what));
+        if ours.class_order != theirs.class_order {
+            return differs("one of them has class names, and another has none".to_owned());
+        }
+        if ours.class_names != theirs.class_names {
+            return differs(format!(
+                "their classes differ: {:?} and {:?}",
+                ours.class_names, theirs.class_names
+            ));
+        }
+        if ours.image_size != theirs.image_size {
+            return differs(format!(
+                "their images differ: {} and {} pixels a side",
+                ours.image_size, theirs.image_size
+            ));
+        }
+        self.members.extend(other.members);
+        Ok(self)
+    }
+
+    /// The same, which averages the probabilities of these views of each image. A loader brings
+    /// views of its own.
+    #[must_use]
+    pub fn with_views(self, views: TtaConfig) -> Self {
+        Self { views, ..self }
+    }
+
+    /// The same, which decodes bytes in another way than the default. A loader decodes as its own
+    /// options say.
+    #[must_use]
+    pub fn with_decoding(self, decode: DecodeOptions) -> Self {
+        Self { decode, ..self }
+    }
+
+    /// What the first network's weights say of themselves. Classes and image size hold for all.
+    pub fn metadata(&self) -> &WeightsMetadata {
+        &self.members[0].metadata
+    }
+
+    /// The classes in the order of the outputs. Where
+    /// [`class_order`](WeightsMetadata::class_order) of the metadata says so, they are no names but
+    /// the numbers of the outputs.
+    pub fn class_names(&self) -> &[String] {
+        &self.metadata().class_names
+    }
+
+    /// What the weights files lack and was assumed, such as the image size of a file from elsewhere.
+    pub fn assumed(&self) -> impl Iterator<Item = &str> {
+        let members = self.members.iter();
+        members.flat_map(|member| member.assumed.iter().map(String::as_str))
+    }
+
+    /// The classes of one image: encoded bytes, or an [`Image`].
+    ///
+    /// # Errors
+    /// [`Error::Image`] for bytes that are empty, cut, damaged, of an unknown format, or of an image beyond
+    /// 32,768 pixels a side or 512 MiB; [`Error::NonFiniteAnswer`] for weights that give no answer.
+    pub fn classify<'i>(&self, image: impl Into<Input<'i>>) -> Result<Ranked<'_>> {
+        let mut answers = self.classify_all([image])?;
+        Ok(answers.swap_remove(0))
+    }
+
+    /// The classes of each of some images, in their order.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify`]; the error is that of the first such image and says which it is.
+    pub fn classify_all<'i, I>(&self, images: I) -> Result<Vec<Ranked<'_>>>
+    where
+        I: IntoIterator<Item: Into<Input<'i>>>,
+    {
+        let rows = self.probabilities(images)?;
+        Ok(rows.into_iter().map(|row| self.ranked(&row)).collect())
+    }
+
+    /// The classes of each of a batch of RGB images `[n, height, width, 3]`, of any size.
+    ///
+    /// # Errors
+    /// [`Error::Pixels`] unless the bytes fill the shape; [`Error::NonFiniteAnswer`].
+    pub fn classify_pixels(&self, pixels: &[u8], shape: [usize; 4]) -> Result<Vec<Ranked<'_>>> {
+        let wrong = || Error::Pixels {
+            found: pixels.len(),
+            shape,
+        };
+        let sides = [shape[2], shape[1]].map(|side| u32::try_from(side).ok());
+        let bytes = shape
+            .iter()
+            .try_fold(1_usize, |n, side| n.checked_mul(*side));
+        let ([Some(width), Some(height)], 3) = (sides, shape[3]) else {
+            return Err(wrong());
+        };
+        if bytes != Some(pixels.len()) || width == 0 || height == 0 {
+            return Err(wrong());
+        }
+        let each = pixels.chunks_exact(shape[1] * shape[2] * 3);
+        let images = each.map(|pixels| Image::from_rgb(width, height, pixels.to_vec()));
+        self.classify_all(&images.collect::<mnist_data::Result<Vec<_>>>()?)
+    }
+
+    /// The probabilities of each of some images, `[n][classes]` in the order of the outputs.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_all`].
+    pub fn probabilities<'i, I>(&self, images: I) -> Result<Vec<Vec<f32>>>
+    where
+        I: IntoIterator<Item: Into<Input<'i>>>,
+    {
+        let images: Vec<Input<'i>> = images.into_iter().map(Into::into).collect();
+        let mut rows = Vec::with_capacity(images.len());
+        for batch in images.chunks(BATCH) {
+            let name = |row: usize, done: usize| image_name(done + row, images.len());
+            let decoded = self.decoded(batch, rows.len(), images.len())?;
+            let views = self.views.views().iter();
+            let views = views.map(|view| self.tensor(decoded.iter().map(|image| view.of(image))));
+            let logits = self.logits(views, |row| name(row, rows.len()))?;
+            rows.extend(probabilities(&logits)?);
+        }
+        Ok(rows)
+    }
+
+    /// Each batch of a loader with its answers.
+    ///
+    /// # Errors
+    /// The iterator yields the loader's errors as [`Error::Data`], and [`Error::NonFiniteAnswer`]
+    /// with the image's id.
+    pub fn answers<'c>(
+        &'c self,
+        loader: &Loader,
+    ) -> impl Iterator<Item = Result<Answers>> + use<'c> {
+        let views = loader.options().tta.views().len();
+        let mut batches = loader.epoch(0);
+        std::iter::from_fn(move || {
+            let answer = |first: HostBatch, others: &mut dyn Iterator<Item = _>| {
+                let HostBatch { labels, ids, .. } = &first;
+                let (labels, ids) = (labels.clone(), ids.clone());
+                let views = std::iter::once(Ok(first)).chain(others);
+                let views = views.map(|batch: mnist_data::Result<_>| self.moved(batch?));
+                let logits = self.logits(views, |row| ids[row].clone())?;
+                Ok(Answers {
+                    logits,
+                    labels,
+                    ids,
+                })
+            };
+            let first = batches.next()?;
+            Some(match first {
+                Ok(first) => answer(first, &mut batches.by_ref().take(views - 1)),
+                Err(error) => Err(error.into()),
+            })
+        })
+    }
+
+    /// Some images at the networks' size; `first` is the place of the first one among `count`.
+    fn decoded(&self, images: &[Input<'_>], first: usize, count: usize) -> Result<Vec<Image>> {
+        // `check` has bounded it.
+        let size = self.metadata().image_size as u32;
+        let decoded: Vec<_> = images
+            .par_iter()
+            .map(|image| image.at_size(size, self.decode))
+            .collect();
+        let decoded = decoded.into_iter().enumerate();
+        decoded
+            .map(|(row, image)| {
+                image.map_err(|problem| Error::Image {
+                    index: first + row,
+                    count,
+                    problem,
+                })
+            })
+            .collect()
+    }
+
+    /// Images of the networks' size as u8 `[n, size, size, 3]` on the first one's device.
+    fn tensor(&self, images: impl ExactSizeIterator<Item = Image>) -> Result<Tensor> {
+        let (count, size) = (images.len(), self.metadata().image_size);
+        let mut pixels = Vec::with_capacity(count * size * size * 3);
+        images.for_each(|image| pixels.extend(image.to_rgb()));
+        Ok(Tensor::from_vec(
+            pixels,
+            (count, size, size, 3),
+            self.members[0].network.device(),
+        )?)
+    }
+
+    /// A loader's batch as u8 `[n, height, width, 3]` on the first network's device.
+    fn moved(&self, batch: HostBatch) -> Result<Tensor> {
+        let shape = (batch.count, batch.height, batch.width, 3);
+        let device = self.members[0].network.device();
+        Ok(Tensor::from_vec(batch.pixels, shape, device)?)
+    }
+
+    /// The logits `[n, classes]` of images by their views, all of them finite. `name` is that of an image in
+    /// messages.
+    fn logits(
+        &self,
+        views: impl Iterator<Item = Result<Tensor>>,
+        name: impl Fn(usize) -> String,
+    ) -> Result<Tensor> {
+        let mut logits = Vec::new();
+        for pixels in views {
+            let pixels = pixels?;
+            for member in &self.members {
+                logits.push(member.logits(&pixels)?);
+            }
+        }
+        let logits = mean(logits)?;
+        check_answers(&logits.to_vec2()?, name)?;
+        Ok(logits)
+    }
+
+    fn ranked(&self, row: &[f32]) -> Ranked<'_> {
+        let names = self.class_names().iter().map(String::as_str);
+        let mut ranked: Ranked<'_> = names.zip(row.iter().copied()).collect();
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        ranked
+    }
+}
+
+impl Member {
+    /// The logits of its network, which sees the bytes through its own table.
+    fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
+        let pixels = pixels.to_device(self.network.device())?;
+        let images = Images::bytes(&pixels, Arc::clone(&self.table))?;
+        Ok(self.network.infer(&images)?)
+    }
+}

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod answers;
+mod classifier;
+mod error;
+mod input;
+
+pub use answers::{Answers, check_answers};
+pub use classifier::{Classifier, Ranked};
+pub use error::{Error, Result};
+pub use input::Input;
+
+// The types that this crate's functions take and return.
+pub use candle_core::Device;
+pub use mnist_data::{DecodeOptions, Image, Loader, TtaConfig};
+pub use mobilenet::Model;
+pub use mobilenet::weights::{Overrides, WeightsMetadata};

@@ -1,0 +1,91 @@
+//! A classifier that is given bytes answers as it does where images come from a folder.
+
+use std::path::PathBuf;
+
+use classifier::Classifier;
+use mnist_data::{NoProgress, TtaConfig};
+use trainer::InferenceOptions;
+
+use crate::scene::{Scene, predictions};
+
+fn options(tta: TtaConfig) -> InferenceOptions {
+    InferenceOptions {
+        // The last one is not full.
+        batch_size: 7,
+        tta,
+        ..InferenceOptions::default()
+    }
+}
+
+/// The probabilities for images on disk, by a loader and by their bytes.
+fn both_ways(
+    classifier: &Classifier,
+    images: &[(String, PathBuf)],
+    tta: TtaConfig,
+) -> [Vec<Vec<u32>>; 2] {
+    let bits = |row: Vec<f32>| row.into_iter().map(f32::to_bits).collect();
+    let loaded = predictions(classifier, images.to_vec(), options(tta)).into_iter();
+    let bytes: Vec<Vec<u8>> = images
+        .iter()
+        .map(|(_, path)| std::fs::read(path).unwrap())
+        .collect();
+    let asked = classifier
+        .clone()
+        .with_views(tta)
+        .probabilities(&bytes)
+        .unwrap();
+    [
+        loaded
+            .map(|prediction| bits(prediction.probabilities))
+            .collect(),
+        asked.into_iter().map(bits).collect(),
+    ]
+}
+
+#[test]
+fn bytes_give_the_bits_that_a_folder_gives() {
+    // Images of 28 pixels, which are resized.
+    let mut scene = Scene::digits();
+    scene.config.train.epochs = 2;
+    let (first, _) = scene.run();
+    scene.config.train.epochs = 1;
+    scene.config.train.seed = 3;
+    let (second, _) = scene.run();
+    let (one, other) = (first.classifier().unwrap(), second.classifier().unwrap());
+    let ensemble = one.clone().with(other).unwrap();
+    let test = scene.root().join("test");
+    let images = mnist_data::list_images(&test).unwrap();
+    let few = &images[..48];
+    let [expected, _] = both_ways(&one, few, TtaConfig::None);
+    for classifier in [&one, &ensemble] {
+        for tta in [TtaConfig::None, TtaConfig::Flip, TtaConfig::Shifts] {
+            let [loaded, asked] = both_ways(classifier, few, tta);
+            assert_eq!(asked, loaded, "{tta:?}");
+            // Another network or view gives other bits.
+            assert_eq!(
+                asked == expected,
+                std::ptr::eq(classifier, &one) && tta == TtaConfig::None
+            );
+        }
+    }
+    // Written and read again, and counted as an evaluation counts.
+    let read = Classifier::open(&first.best.unwrap().weights).unwrap();
+    assert_eq!(
+        both_ways(&read, few, TtaConfig::None),
+        [expected.clone(), expected]
+    );
+    let evaluation =
+        trainer::evaluate(&read, &test, options(TtaConfig::None), &NoProgress).unwrap();
+    let mut confusion = vec![vec![0; 10]; 10];
+    for (id, path) in &images {
+        let (class, _) = read.classify(&std::fs::read(path).unwrap()).unwrap()[0];
+        let place = |name: &str| {
+            read.class_names()
+                .iter()
+                .position(|class| class == name)
+                .unwrap()
+        };
+        confusion[place(id.split('/').next().unwrap())][place(class)] += 1;
+    }
+    assert_eq!(evaluation.confusion, confusion);
+}
