@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use framing::{Fit, Framing, ImageSize, Interpolation, NoSize, Orientation};
 use mobilenet::Precision;
 use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
 
@@ -189,9 +190,22 @@ pub(crate) struct PredictArgs {
 /// What files from elsewhere do not say.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {
-    /// Resize images to so many pixels a side [default: what the weights say, else 224]
-    #[arg(long, value_name = "PIXELS", value_parser = at_most::<MAX_IMAGE_SIZE>)]
-    pub(crate) image_size: Option<NonZeroUsize>,
+    /// Size of the images: so many pixels a side, or HEIGHTxWIDTH [default: what the weights say, else 224]
+    #[arg(long, value_name = "PIXELS", value_parser = image_size)]
+    pub(crate) image_size: Option<ImageSize>,
+    /// What becomes of an image's proportions: squash, crop (the middle, as torchvision and timm do) or letterbox
+    /// (a gray border) [default: what the weights say, else crop]
+    #[arg(long)]
+    pub(crate) fit: Option<Fit>,
+    /// With crop, the share of the shorter side that is kept [default: what the weights say, else 0.875]
+    #[arg(long, value_name = "SHARE", value_parser = crop_share)]
+    pub(crate) crop_pct: Option<f64>,
+    /// bilinear or bicubic [default: what the weights say, else bicubic for timm's and bilinear for others]
+    #[arg(long)]
+    pub(crate) interpolation: Option<Interpolation>,
+    /// apply: turn images upright, as their EXIF data say; ignore [default: what the weights say, else ignore]
+    #[arg(long)]
+    pub(crate) orientation: Option<Orientation>,
     /// Text file of class names, a line each, in the order of the outputs [default: what the
     /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
     /// numbers serve elsewhere]
@@ -350,6 +364,26 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn crop_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|&share| Framing::is_share(share));
+    share.ok_or_else(|| "expected a share above 0 and at most 1".to_owned())
+}
+
+fn image_size(text: &str) -> Result<ImageSize, String> {
+    let size: ImageSize = text.parse().map_err(|error: NoSize| error.to_string())?;
+    match size
+        .sides()
+        .iter()
+        .all(|side| (1..=MAX_IMAGE_SIZE).contains(side))
+    {
+        true => Ok(size),
+        false => Err(format!(
+            "expected at least 1 pixel a side and at most {MAX_IMAGE_SIZE}"
+        )),
+    }
 }
 
 /// A whole number from 1 to what makes sense.

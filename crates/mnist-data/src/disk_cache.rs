@@ -11,9 +11,9 @@ use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
 use crate::folder::Sample;
-use crate::pixel_file::{PixelFile, PixelWriter};
+use crate::pixel_file::{Made, PixelFile, PixelWriter};
 use crate::regular;
-use crate::resize::Scaler;
+use crate::resize::{Scaler, Target};
 use crate::stamp::Stamp;
 
 /// A file in which a loader keeps its images as decoded and resized, so that
@@ -23,12 +23,12 @@ use crate::stamp::Stamp;
 /// at all, and takes over what the one before held. Each image is known by its
 /// id, and trusted as long as its file's length and times are those it was
 /// decoded with: an image that has changed is decoded again, alone. A file that
-/// is damaged, of another image size, decoded in another way or from another
+/// is damaged, of another image size or framing, decoded in another way or from another
 /// version of this crate is made anew. Where it cannot be written (a read-only folder, a full disk) one
 /// warning says so and images are decoded as without it.
 ///
-/// Several processes may use one file at once. Give each split, image size and
-/// way of decoding a file of its own.
+/// Several processes may use one file at once. Give each split, image size,
+/// framing and way of decoding a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
     /// The file. Its folder is created where it is missing; one whose name
@@ -45,7 +45,7 @@ pub struct DiskCache {
 /// A [`DiskCache`] in use.
 pub(crate) struct OpenCache {
     options: DiskCache,
-    image_size: u32,
+    target: Target,
     decode: DecodeOptions,
     current: RwLock<Option<Arc<PixelFile>>>,
     recording: Mutex<Recording>,
@@ -73,14 +73,14 @@ struct Successor {
 }
 
 impl OpenCache {
-    pub(crate) fn new(options: DiskCache, image_size: u32, decode: DecodeOptions) -> Self {
+    pub(crate) fn new(options: DiskCache, target: Target, decode: DecodeOptions) -> Self {
         let recording = match options.read_only {
             true => Recording::Off,
             false => Recording::Idle,
         };
         let cache = Self {
             options,
-            image_size,
+            target,
             decode,
             current: RwLock::default(),
             recording: Mutex::new(recording),
@@ -106,7 +106,7 @@ impl OpenCache {
         let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
         // Before the contents are read: what is written meanwhile has another.
         let stamp = Stamp::of(&metadata);
-        let decoded = scaler.read(file, &sample.path, self.image_size, self.decode)?;
+        let decoded = scaler.read(file, &sample.path, self.target, self.decode)?;
         // What lacks data is not kept: a run that refuses it must not find it here.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
@@ -129,13 +129,22 @@ impl OpenCache {
         })
     }
 
+    fn made(&self) -> Made {
+        Made {
+            decoding: self.decode.decoding,
+            image_size: self.target.size,
+            framing: self.target.framing,
+            orientation: self.decode.orientation,
+        }
+    }
+
     fn current(&self) -> Option<Arc<PixelFile>> {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reopen(&self) {
-        let opened = PixelFile::open(&self.options.path, self.image_size, self.decode.decoding);
+        let opened = PixelFile::open(&self.options.path, &self.made());
         let opened = opened.unwrap_or_else(|problem| {
             let remedy = match self.options.read_only {
                 true => "images are decoded instead",
@@ -158,7 +167,7 @@ impl OpenCache {
         // What this image replaces makes room for it.
         let replaced = self.current().and_then(|current| {
             let entry = current.entry(&sample.id)?;
-            Some(entry.bytes(self.image_size))
+            Some(entry.bytes(self.target.size))
         });
         next.room = next.room.saturating_add(replaced.unwrap_or(0));
         let bytes = image.pixels().len() as u64;
@@ -177,9 +186,9 @@ impl OpenCache {
             let known = samples
                 .iter()
                 .filter_map(|sample| current.entry(&sample.id));
-            known.map(|entry| entry.bytes(self.image_size)).sum()
+            known.map(|entry| entry.bytes(self.target.size)).sum()
         });
-        match PixelWriter::create(&self.options.path, self.image_size, self.decode.decoding) {
+        match PixelWriter::create(&self.options.path, self.made()) {
             Ok(writer) => Recording::Open(Box::new(Successor {
                 writer,
                 recorded: HashSet::new(),
@@ -211,11 +220,10 @@ impl OpenCache {
             return;
         }
         // Opened afresh, because another process may have replaced it meanwhile.
-        let outcome =
-            match PixelFile::open(&self.options.path, self.image_size, self.decode.decoding) {
-                Ok(Some(old)) => self.take_over(&mut next, &old, samples),
-                Ok(None) | Err(_) => Ok(()),
-            };
+        let outcome = match PixelFile::open(&self.options.path, &self.made()) {
+            Ok(Some(old)) => self.take_over(&mut next, &old, samples),
+            Ok(None) | Err(_) => Ok(()),
+        };
         match outcome.and_then(|()| next.writer.finish()) {
             Ok(()) => {
                 self.reopen();
@@ -236,7 +244,7 @@ impl OpenCache {
             .filter(|entry| !next.recorded.contains(&entry.id))
             .partition(|entry| ours.contains(entry.id.as_str()));
         for entry in first.into_iter().chain(second) {
-            if next.writer.written() + entry.bytes(self.image_size) <= self.options.max_bytes {
+            if next.writer.written() + entry.bytes(self.target.size) <= self.options.max_bytes {
                 next.writer.copy(old, entry)?;
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{D, Tensor};
-use mnist_data::Loader;
+use mnist_data::{Loader, Orientation};
 use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ByteTable, Images, Model};
 
@@ -34,7 +34,7 @@ impl<'a> Classifier<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ensemble`] when it knows other classes, or sees images of another size.
+    /// [`Error::Ensemble`] when it knows other classes, or sees images of another size or fit.
     pub fn with(mut self, network: &'a dyn Model, metadata: &'a WeightsMetadata) -> Result<Self> {
         let (ours, theirs) = (self.metadata(), metadata);
         let differs = |what: String| Err(Error::Ensemble(what));
@@ -47,17 +47,23 @@ impl<'a> Classifier<'a> {
                 ours.class_names, theirs.class_names
             ));
         }
-        if ours.image_size != theirs.image_size {
-            return differs(format!(
-                "their images differ: {} and {} pixels a side",
-                ours.image_size, theirs.image_size
-            ));
+        let seen = |of: &WeightsMetadata| {
+            let turned = match of.orientation {
+                Orientation::Ignore => "as they lie",
+                Orientation::Apply => "turned upright",
+            };
+            format!("{} pixels, {}, {turned}", of.image_size, of.framing)
+        };
+        let (ours, theirs) = (seen(ours), seen(theirs));
+        if ours != theirs {
+            return differs(format!("their images differ: {ours}; and {theirs}"));
         }
         self.members.push(Member::new(network, metadata));
         Ok(self)
     }
 
-    /// What the first network's weights say of themselves: classes and image size hold for all.
+    /// What the first network's weights say of themselves: what is not about
+    /// its own pixels' worth (classes, size and fit of the images) holds for all.
     pub fn metadata(&self) -> &WeightsMetadata {
         self.members[0].metadata
     }

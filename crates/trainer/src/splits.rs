@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mnist_data::{
     BadImageLimit, Classes, Fold, ImageFolder, Listing, Loader, LoaderOptions, Sample, TRAIN,
-    VALIDATION, folds,
+    VALIDATION, draw_samples, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -158,7 +158,15 @@ impl Splits {
     }
 
     pub(crate) fn val_loader(&self, config: &RunConfig) -> Result<Loader> {
-        self.loader(1, &self.val, config, loader_options(config))
+        let options = loader_options(config);
+        let Some(limit) = config.data.val_limit else {
+            return self.loader(1, &self.val, config, options);
+        };
+        let drawn = ImageFolder {
+            samples: draw_samples(self.val.samples.clone(), limit, config.train.seed),
+            classes: self.val.classes.clone(),
+        };
+        self.loader(1, &drawn, config, options)
     }
 
     fn loader(
@@ -168,8 +176,8 @@ impl Splits {
         config: &RunConfig,
         mut options: LoaderOptions,
     ) -> Result<Loader> {
-        let size = options.stored_size();
-        options.disk_cache = config.data.disk_cache(&self.caches[split], size);
+        let (size, framing) = (options.stored_size(), options.stored_framing());
+        options.disk_cache = (config.data).disk_cache(&self.caches[split], size, framing);
         options.bad_images = BadImageLimit {
             share: config.data.bad_image_limit,
             classes: Some(images.classes.clone()),
@@ -287,6 +295,7 @@ fn loader_options(config: &RunConfig) -> LoaderOptions {
     LoaderOptions {
         batch_size: config.data.batch_size,
         image_size: config.data.image_size,
+        framing: config.data.framing(),
         workers: config.workers(),
         prefetch: config.data.prefetch,
         cache_bytes: config.data.cache_mb.saturating_mul(1024 * 1024),

@@ -52,16 +52,17 @@ fn evaluate(
     // As `evaluate` looks for it.
     let name = test.file_stem().and_then(|stem| stem.to_str());
     let name = name.unwrap_or(mnist_data::TEST);
+    let seen = &outcome.metadata;
     let options = InferenceOptions {
         batch_size: config.data.batch_size,
         workers: config.workers(),
         on_bad_image: config.data.on_bad_image,
         bad_image_limit: config.data.bad_image_limit,
         decode: config.data.decode_options(),
-        disk_cache: config.data.disk_cache(name, config.data.image_size),
+        disk_cache: (config.data).disk_cache(name, seen.image_size, seen.framing),
         ..InferenceOptions::default()
     };
-    let classifier = Classifier::new(outcome.network.as_ref(), &outcome.metadata);
+    let classifier = Classifier::new(outcome.network.as_ref(), seen);
     trainer::evaluate(&classifier, test, options, &Work::new(terminal))
 }
 

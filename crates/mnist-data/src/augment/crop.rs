@@ -14,9 +14,10 @@ use crate::shuffle::below;
 ///
 /// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
 /// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
-/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As the kept images
-/// have been resized to squares, `ratio` is that of the part in such a square: of a file of 2:1, a part of ratio 1
-/// shows something of 2:1.
+/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As images
+/// that are squashed have lost their proportions, `ratio` is that of the part in the kept image: of a file of 2:1, a
+/// part of ratio 1 shows something of 2:1. With [`Fit::Crop`](framing::Fit::Crop) parts are cut from the middle of
+/// the image, up to its shorter side, and show things in their own proportions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mnist_data::{DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Sample};
+use mnist_data::{DiskCache, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions, Sample};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ impl Scene {
     fn options(&self) -> LoaderOptions {
         LoaderOptions {
             batch_size: 4,
-            image_size: SIZE,
+            image_size: ImageSize::square(SIZE as u32),
             workers: 2,
             cache_bytes: 0,
             disk_cache: Some(DiskCache {
@@ -84,10 +84,8 @@ fn settle() {
 
 fn pixels(loader: &Loader) -> Vec<Vec<u8>> {
     let batches: Vec<HostBatch> = loader.epoch(0).collect::<Result<_, _>>().unwrap();
-    let side = loader.options().image_size;
-    let images = batches
-        .iter()
-        .flat_map(|batch| batch.pixels.chunks(side * side * 3));
+    let bytes = loader.options().image_size.pixels() as usize * 3;
+    let images = batches.iter().flat_map(|batch| batch.pixels.chunks(bytes));
     images.map(<[u8]>::to_vec).collect()
 }
 
@@ -220,7 +218,7 @@ fn another_image_size_makes_it_anew() {
     let scene = Scene::new();
     scene.run(scene.options());
     let larger = || LoaderOptions {
-        image_size: 5,
+        image_size: ImageSize::square(5),
         ..scene.options()
     };
     let uncached = LoaderOptions {

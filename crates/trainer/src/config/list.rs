@@ -3,7 +3,10 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test holds
 //! this list and them together.
 
-use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
+use mnist_data::{
+    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, Preset, TruncatedImages,
+    WeightPattern,
+};
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, ModelName, Precision, is_dropout, is_epsilon, is_momentum};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
@@ -21,7 +24,7 @@ pub const MAX_THREADS: usize = 1024;
 /// The most images in a batch.
 pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
-pub const MAX_IMAGE_SIZE: usize = *IMAGE_SIZES.end();
+pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
 const OPTIMIZERS: &[&str] = &[
     "adam",
@@ -71,8 +74,13 @@ keys! {
     "data.validation.seed" COUNT; "Decides a stratified draw."
     "data.sample_weights.file" Text; "CSV file with the columns path and weight."
     "data.sample_weights.patterns" Read(patterns); "Weights of the training images whose ids match a pattern."
-    "data.image_size" Whole(*IMAGE_SIZES.start() as u64, MAX_IMAGE_SIZE as u64); "Images are resized to this many pixels on each side."
+    "data.image_size" Read(image_size); "The size of the images, in pixels: a number, or [height, width]."
+    "data.fit" Or("auto", &Read(reads::<Fit>)); "What becomes of the proportions of an image."
+    "data.crop_pct" Or("auto", &SHARE_ABOVE_0); "With fit = crop: the share of the shorter side that is kept."
+    "data.interpolation" Or("auto", &Read(reads::<Interpolation>)); "How pixels are computed in a resize."
+    "data.orientation" Read(reads::<Orientation>); "Whether images are turned by their EXIF data."
     "data.limit" Or("none", &Whole(1, MOST)); "Train on this many images only, drawn once by the seed."
+    "data.val_limit" Or("none", &Whole(1, MOST)); "Validate on this many images only, drawn once by the seed."
     "data.batch_size" Whole(2, MAX_BATCH_SIZE as u64); "Images per step."
     "data.workers" Or("auto", &Whole(1, MAX_THREADS as u64)); "Decoding threads; auto: one per training thread, at most 8."
     "data.prefetch" Whole(1, 1024); "Batches decoded ahead of training."
@@ -82,6 +90,7 @@ keys! {
     "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Most images of a split that may be unreadable, as a share."
     "data.decode" Read(reads::<Decoding>); "How the pixels of a JPEG are computed."
     "data.truncated_images" Read(reads::<TruncatedImages>); "What to do with an image that lacks data at its end."
+    "data.normalisation" Or("auto", &Section); "What pixels are scaled by."
     "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
     "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
 
@@ -213,6 +222,17 @@ keys! {
     "distillation.teacher" Text; "Its weights file."
     "distillation.temperature" ABOVE_0; "Softmaxes are taken of logits over this."
     "distillation.weight" SHARE_ABOVE_0; "Share of the teacher in the loss."
+}
+
+fn image_size(value: &Value) -> Result<(), String> {
+    let read = ImageSize::deserialize(value.clone());
+    let fits = |size: &ImageSize| size.sides().iter().all(|side| IMAGE_SIZES.contains(side));
+    read.ok().filter(fits).map(drop).ok_or_else(|| {
+        format!(
+            "a whole number, at least {} and at most {MAX_IMAGE_SIZE}, or two such as [height, width]",
+            IMAGE_SIZES.start()
+        )
+    })
 }
 
 fn patterns(value: &Value) -> Result<(), String> {

@@ -66,7 +66,7 @@ impl Known {
 
     fn load(&self, names: Option<&[&str]>) -> Loaded<Box<dyn Model>> {
         let given = Overrides {
-            image_size: Some(SIDE),
+            image_size: Some(mobilenet::ImageSize::square(SIDE as u32)),
             class_names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
             ..Overrides::default()
         };

@@ -1,7 +1,8 @@
 //! What a run learns, and what it keeps.
 
 use candle_core::Device;
-use mnist_data::{BadImage, NoProgress, TEST};
+use mnist_data::{BadImage, Fit, Interpolation, NoProgress, TEST};
+use mobilenet::weights::WeightsMetadata;
 use mobilenet::{Model, ModelDescription, Precision, weights};
 use trainer::config::{
     CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
@@ -271,16 +272,17 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
         )
         .unwrap()
     };
-    let size = scene.config.data.image_size;
+    let metadata = &outcome.metadata;
+    let size = metadata.image_size;
     // Images written just now are not kept before the clock of the file system has ticked.
     std::thread::sleep(std::time::Duration::from_millis(150));
     let expected = evaluate(None);
-    assert_eq!(trainer::kept_images(&test, size), None);
+    assert_eq!(trainer::kept_images(&test, metadata), None);
 
     let cache = scene
         .config
         .data
-        .disk_cache(TEST, scene.config.data.image_size)
+        .disk_cache(TEST, size, metadata.framing)
         .unwrap();
     let written = || std::fs::metadata(&cache.path).unwrap().modified().unwrap();
     assert_eq!(evaluate(Some(cache.clone())), expected);
@@ -289,13 +291,23 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     assert_eq!(written(), first);
 
     // Others find it by the folder, and only read it.
-    let kept = trainer::kept_images(&test, size).unwrap();
+    let kept = trainer::kept_images(&test, metadata).unwrap();
     assert_eq!(
         (&kept.path, kept.read_only),
         (&std::path::absolute(&cache.path).unwrap(), true)
     );
-    assert_eq!(trainer::kept_images(&test, size + 1), None);
-    assert_eq!(trainer::kept_images(&test.join(".."), size), None);
+    let other = |change: fn(&mut WeightsMetadata)| {
+        let mut other = metadata.clone();
+        change(&mut other);
+        trainer::kept_images(&test, &other)
+    };
+    assert_eq!(other(|m| m.image_size.width += 1), None);
+    assert_eq!(other(|m| m.framing.fit = Fit::Letterbox), None);
+    assert_eq!(
+        other(|m| m.framing.interpolation = Interpolation::Bicubic),
+        None
+    );
+    assert_eq!(trainer::kept_images(&test.join(".."), metadata), None);
     std::fs::write(&kept.path, "no pixels").unwrap();
     assert_eq!(evaluate(Some(kept.clone())), expected);
     assert_eq!(std::fs::read(&kept.path).unwrap(), b"no pixels");
