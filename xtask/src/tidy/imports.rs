@@ -6,20 +6,31 @@ use super::code::{code_of, words};
 use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Imports run one way:
-/// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
+/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
 /// `{mnist-data, mobilenet, optim} -> trainer -> cli`, so that every crate can
 /// be used without those after it. A crate that is missing here has no place on
 /// the map yet.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("files", &[]),
+    ("framing", &[]),
     ("engine", &[]),
-    ("mnist-data", &["files"]),
+    ("mnist-data", &["files", "framing"]),
     ("optim", &[]),
-    ("mobilenet", &["engine", "files"]),
-    ("trainer", &["files", "mnist-data", "mobilenet", "optim"]),
+    ("mobilenet", &["engine", "files", "framing"]),
+    (
+        "trainer",
+        &["files", "framing", "mnist-data", "mobilenet", "optim"],
+    ),
     (
         "cli",
-        &["files", "mnist-data", "mobilenet", "optim", "trainer"],
+        &[
+            "files",
+            "framing",
+            "mnist-data",
+            "mobilenet",
+            "optim",
+            "trainer",
+        ],
     ),
     // The chores build in seconds because they wait for no other crate.
     ("xtask", &[]),
@@ -32,6 +43,7 @@ const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 const LIBRARIES: &[&str] = &[
     "engine",
     "files",
+    "framing",
     "mnist-data",
     "mobilenet",
     "optim",
@@ -42,7 +54,7 @@ const LIBRARIES: &[&str] = &[
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
-        &["engine", "files", "mnist-data", "optim", "xtask"],
+        &["engine", "files", "framing", "mnist-data", "optim", "xtask"],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
     ("clap", LIBRARIES, "a library does not own a command line"),

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mnist_data::{
-    AugmentConfig, DiskCache, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions, MixConfig,
-    Sample,
+    AugmentConfig, DiskCache, Framing, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions,
+    MixConfig, Sample,
 };
 use tempfile::TempDir;
 
@@ -201,6 +201,20 @@ fn parts_are_cut_from_images_that_are_kept_larger() {
         };
         assert_eq!(options.stored_size(), ImageSize::square(stored));
     }
+    // Of a crop all of the middle is kept, for parts to be cut from it.
+    let framed = |augment| LoaderOptions {
+        framing: Framing::TIMM,
+        ..options(augment)
+    };
+    let whole = Framing {
+        crop_pct: 1.0,
+        ..Framing::TIMM
+    };
+    assert_eq!(framed(crop.clone()).stored_framing(), whole);
+    assert_eq!(
+        framed(AugmentConfig::default()).stored_framing(),
+        Framing::TIMM
+    );
     let (_dir, samples) = data_set(4);
     let loader = Loader::new(samples, options(crop)).unwrap();
     for batch in batches(&loader, 0) {

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mnist_data::{DiskCache, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions, Sample};
+use mnist_data::{
+    DecodeOptions, DiskCache, Fit, Framing, HostBatch, ImageFolder, ImageSize, Loader,
+    LoaderOptions, Orientation, Sample,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -232,6 +235,52 @@ fn another_image_size_makes_it_anew() {
         (COUNT * 25, &json!(5))
     );
     assert_eq!(scene.run(scene.options()), scene.decoded());
+}
+
+#[test]
+fn another_framing_or_orientation_makes_it_anew() {
+    let scene = Scene::new();
+    let letterbox = Framing {
+        fit: Fit::Letterbox,
+        ..Framing::default()
+    };
+    let upright = DecodeOptions {
+        orientation: Orientation::Apply,
+        ..DecodeOptions::default()
+    };
+    let oblong = || LoaderOptions {
+        image_size: ImageSize {
+            height: 3,
+            width: 5,
+        },
+        ..scene.options()
+    };
+    let others = [
+        oblong(),
+        LoaderOptions {
+            framing: letterbox,
+            ..oblong()
+        },
+        LoaderOptions {
+            decode: upright,
+            ..oblong()
+        },
+    ];
+    for options in others {
+        scene.run(scene.options());
+        let uncached = LoaderOptions {
+            disk_cache: None,
+            ..options.clone()
+        };
+        assert_eq!(scene.run(options.clone()), scene.run(uncached));
+        let (stored, index) = parts(&scene.cache());
+        assert_eq!(
+            (stored.len(), &index["image_size"]),
+            (COUNT * 15, &json!([3, 5]))
+        );
+        assert_eq!(index["framing"]["fit"], options.framing.fit.name());
+        assert_eq!(index["orientation"], options.decode.orientation.name());
+    }
 }
 
 #[test]

@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use mnist_data::{Fit, Framing, Image, ImageSize, Interpolation};
+use mnist_data::{
+    Fit, Framing, Image, ImageFolder, ImageSize, Interpolation, Loader, LoaderOptions,
+};
 use serde::Deserialize;
+
+use crate::util::{folder, png};
 
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -141,4 +145,39 @@ fn a_gray_border_surrounds_a_letterbox() {
     let gray = [114; 12];
     let rows: Vec<&[u8]> = boxed.pixels().chunks(12).collect();
     assert_eq!(rows, [&gray, &[255; 12], &[255; 12], &gray]);
+}
+
+#[test]
+fn batches_have_the_height_and_width_asked_for() {
+    let dir = folder();
+    for index in 0..4 {
+        png(
+            &dir.path().join(format!("{}/{index}.png", index % 2)),
+            60 * index,
+        );
+    }
+    let samples = ImageFolder::training(dir.path()).unwrap().samples;
+    let options = LoaderOptions {
+        image_size: ImageSize {
+            height: 3,
+            width: 5,
+        },
+        framing: Framing {
+            fit: Fit::Letterbox,
+            ..Framing::default()
+        },
+        batch_size: 4,
+        ..LoaderOptions::default()
+    };
+    let loader = Loader::new(samples, options).unwrap();
+    let batch = loader.epoch(0).next().unwrap().unwrap();
+    assert_eq!((batch.height, batch.width), (3, 5));
+    // Square images between two gray columns.
+    for (image, label) in batch.pixels.chunks_exact(3 * 5 * 3).zip(0..) {
+        for row in image.chunks_exact(15) {
+            let shade = row[3];
+            let expected = [[114; 3], [shade; 3], [shade; 3], [shade; 3], [114; 3]];
+            assert_eq!(row, expected.concat(), "{label}");
+        }
+    }
 }

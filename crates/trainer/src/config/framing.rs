@@ -1,11 +1,11 @@
 //! How an image becomes numbers: the settings of `[data]` that a weights file has as well, and what
 //! `"auto"` stands for in them.
 
-use mnist_data::{DatasetName, Fit, Framing, Orientation};
+use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};
 
 use super::{DataConfig, DataSource, RunConfig};
-use crate::Result;
+use crate::{Result, disk_cache};
 
 /// MNIST's own figures.
 pub(crate) const MNIST: Normalisation = Normalisation {
@@ -51,6 +51,31 @@ impl DataConfig {
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
             .unwrap_or_else(|| self.source.normalisation())
+    }
+
+    /// How images are decoded.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            decoding: self.decode,
+            truncated: self.truncated_images,
+            orientation: self.orientation,
+        }
+    }
+
+    /// Where the decoded images of a split are kept on disk: a file of its own for every image
+    /// size, framing and way of decoding, in a folder that is hidden from the listing of images.
+    pub fn disk_cache(
+        &self,
+        split: &str,
+        image_size: ImageSize,
+        framing: Framing,
+    ) -> Option<DiskCache> {
+        let decode = self.decode_options();
+        (self.disk_cache_mb > 0).then(|| DiskCache {
+            path: disk_cache::path(&self.root(), split, image_size, framing, decode),
+            max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
+            read_only: false,
+        })
     }
 }
 
@@ -99,7 +124,7 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
-    use mnist_data::{ImageSize, Interpolation};
+    use mnist_data::Interpolation;
     use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
 
     use super::*;

@@ -19,8 +19,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    AugmentConfig, BadImage, DecodeOptions, Decoding, DiskCache, Fit, Framing, ImageSize,
-    Interpolation, MixConfig, Orientation, TruncatedImages, Validation, WeightsConfig,
+    AugmentConfig, BadImage, Decoding, Fit, ImageSize, Interpolation, MixConfig, Orientation,
+    TruncatedImages, Validation, WeightsConfig,
 };
 use mobilenet::weights::{Normalisation, Overrides};
 use mobilenet::zoo::ZooConfig;
@@ -46,7 +46,6 @@ pub use crate::loss::{
 };
 
 use crate::device::cpu_threads;
-use crate::disk_cache;
 
 /// Everything a run is made from.
 ///
@@ -355,31 +354,6 @@ impl DataConfig {
         self.idx_dir
             .clone()
             .unwrap_or_else(|| self.root().join("idx"))
-    }
-
-    /// How images are decoded.
-    pub fn decode_options(&self) -> DecodeOptions {
-        DecodeOptions {
-            decoding: self.decode,
-            truncated: self.truncated_images,
-            orientation: self.orientation,
-        }
-    }
-
-    /// Where the decoded images of a split are kept on disk: a file of its own for every image
-    /// size, framing and way of decoding, in a folder that is hidden from the listing of images.
-    pub fn disk_cache(
-        &self,
-        split: &str,
-        image_size: ImageSize,
-        framing: Framing,
-    ) -> Option<DiskCache> {
-        let decode = self.decode_options();
-        (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.root(), split, image_size, framing, decode),
-            max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
-            read_only: false,
-        })
     }
 }
 
