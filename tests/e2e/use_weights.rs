@@ -167,6 +167,8 @@ fn inspect_shows_the_metadata() {
     assert_eq!(run.value("model"), "mobilenet_v3_small");
     assert_eq!(run.value("classes"), "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
     assert_eq!(run.value("image size"), "32 x 32");
+    assert_eq!(run.value("fit"), "squash, bilinear");
+    assert_eq!(run.value("orientation"), "apply");
     for tensor in [
         "features.0.0.weight",
         "classifier.3.bias",

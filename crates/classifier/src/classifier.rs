@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use mnist_data::{DecodeOptions, HostBatch, Image, Loader, TtaConfig};
+use mnist_data::{DecodeOptions, HostBatch, Image, Loader, Orientation, TtaConfig};
 use mobilenet::weights::{self, Overrides, WeightsMetadata};
 use mobilenet::{ByteTable, Images, Model};
 use rayon::prelude::*;
@@ -103,7 +103,7 @@ impl Classifier {
     /// An ensemble of these networks and those of another classifier.
     ///
     /// # Errors
-    /// [`Error::Ensemble`] when they know other classes, or see images of another size.
+    /// [`Error::Ensemble`] when they know other classes, or see images of another size or fit.
     pub fn with(mut self, other: Classifier) -> Result<Self> {
         let (ours, theirs) = (self.metadata(), other.metadata());
         let differs = |what: String| Err(Error::Ensemble(what));
@@ -116,11 +116,16 @@ impl Classifier {
                 ours.class_names, theirs.class_names
             ));
         }
-        if ours.image_size != theirs.image_size {
-            return differs(format!(
-                "their images differ: {} and {} pixels a side",
-                ours.image_size, theirs.image_size
-            ));
+        let seen = |of: &WeightsMetadata| {
+            let turned = match of.orientation {
+                Orientation::Ignore => "as they are in the file",
+                Orientation::Apply => "turned upright",
+            };
+            format!("{} pixels, {}, {turned}", of.image_size, of.framing)
+        };
+        let (ours, theirs) = (seen(ours), seen(theirs));
+        if ours != theirs {
+            return differs(format!("their images differ: {ours}; and {theirs}"));
         }
         self.members.extend(other.members);
         Ok(self)
@@ -133,14 +138,15 @@ impl Classifier {
         Self { views, ..self }
     }
 
-    /// The same, which decodes bytes in another way than the default. A loader decodes as its own
-    /// options say.
+    /// The same with other options for decoding bytes. The orientation is always that of the weights.
+    /// A loader decodes with its own options.
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
     }
 
-    /// What the first network's weights say of themselves. Classes and image size hold for all.
+    /// What the first network's weights say of themselves. Classes, size and fit of
+    /// the images hold for all.
     pub fn metadata(&self) -> &WeightsMetadata {
         &self.members[0].metadata
     }
@@ -259,11 +265,9 @@ impl Classifier {
 
     /// Some images at the networks' size; `first` is the place of the first one among `count`.
     fn decoded(&self, images: &[Input<'_>], first: usize, count: usize) -> Result<Vec<Image>> {
-        // `check` has bounded it.
-        let size = self.metadata().image_size as u32;
         let decoded: Vec<_> = images
             .par_iter()
-            .map(|image| image.at_size(size, self.decode))
+            .map(|image| image.prepared(self.metadata(), self.decode))
             .collect();
         let decoded = decoded.into_iter().enumerate();
         decoded
@@ -277,14 +281,16 @@ impl Classifier {
             .collect()
     }
 
-    /// Images of the networks' size as u8 `[n, size, size, 3]` on the first one's device.
+    /// Images of the networks' size as u8 `[n, height, width, 3]` on the first one's device.
     fn tensor(&self, images: impl ExactSizeIterator<Item = Image>) -> Result<Tensor> {
-        let (count, size) = (images.len(), self.metadata().image_size);
-        let mut pixels = Vec::with_capacity(count * size * size * 3);
+        let count = images.len();
+        let sides = self.metadata().image_size.sides();
+        let [height, width] = sides.map(|side| side as usize);
+        let mut pixels = Vec::with_capacity(count * height * width * 3);
         images.for_each(|image| pixels.extend(image.to_rgb()));
         Ok(Tensor::from_vec(
             pixels,
-            (count, size, size, 3),
+            (count, height, width, 3),
             self.members[0].network.device(),
         )?)
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mnist_data::{DecodeOptions, Image};
+use mobilenet::weights::WeightsMetadata;
 
 /// An image, encoded or decoded. References to bytes and to [`Image`]s become one by themselves.
 #[derive(Clone, Copy, Debug)]
@@ -15,11 +16,20 @@ pub enum Input<'i> {
 }
 
 impl Input<'_> {
-    /// The image at the size that a network sees, `size` × `size`; or what is wrong with it.
-    pub(crate) fn at_size(self, size: u32, decode: DecodeOptions) -> Result<Image, String> {
+    /// The image as the network with this metadata sees it, or the problem with it.
+    pub(crate) fn prepared(
+        self,
+        network: &WeightsMetadata,
+        decode: DecodeOptions,
+    ) -> Result<Image, String> {
+        let (size, framing) = (network.image_size, network.framing);
+        let decode = DecodeOptions {
+            orientation: network.orientation,
+            ..decode
+        };
         let image = match self {
-            Self::Bytes(bytes) => Image::decode_at(bytes, Path::new(""), size, decode),
-            Self::Image(image) => image.resized(size),
+            Self::Bytes(bytes) => Image::decode_at(bytes, Path::new(""), size, framing, decode),
+            Self::Image(image) => image.fitted(size, framing),
         };
         image.map_err(|error| match error {
             // Bytes have no path that a message could name.

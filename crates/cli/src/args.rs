@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use framing::{Fit, Framing, ImageSize, Interpolation, NoSize, Orientation};
 use mobilenet::Precision;
 use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
 
@@ -242,12 +243,25 @@ pub(crate) struct PredictArgs {
 /// Overrides for metadata that a weights file lacks.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {
-    /// Resize images to this many pixels a side [default: the size in the weights file, else 224]
-    #[arg(long, value_name = "PIXELS", value_parser = at_most::<MAX_IMAGE_SIZE>)]
-    pub(crate) image_size: Option<NonZeroUsize>,
-    /// Text file with one class name per line, in the order of the outputs [default: the names in
-    /// the weights file; else evaluate uses the folder or label names, sorted as text, and other
-    /// commands use numbers]
+    /// Size of the images: so many pixels a side, or HEIGHTxWIDTH [default: what the weights say, else 224]
+    #[arg(long, value_name = "PIXELS", value_parser = image_size)]
+    pub(crate) image_size: Option<ImageSize>,
+    /// What becomes of an image's proportions: squash, crop (the middle, as torchvision and timm do) or letterbox
+    /// (a gray border) [default: what the weights say, else crop]
+    #[arg(long)]
+    pub(crate) fit: Option<Fit>,
+    /// With crop, the share of the shorter side that is kept [default: what the weights say, else 0.875]
+    #[arg(long, value_name = "SHARE", value_parser = crop_share)]
+    pub(crate) crop_pct: Option<f64>,
+    /// bilinear or bicubic [default: what the weights say, else bicubic for timm's and bilinear for others]
+    #[arg(long)]
+    pub(crate) interpolation: Option<Interpolation>,
+    /// apply: turn images upright, as their EXIF data say; ignore [default: what the weights say, else ignore]
+    #[arg(long)]
+    pub(crate) orientation: Option<Orientation>,
+    /// Text file of class names, a line each, in the order of the outputs [default: what the
+    /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
+    /// numbers serve elsewhere]
     #[arg(long, value_name = "FILE")]
     pub(crate) classes: Option<PathBuf>,
     /// The weights come from TensorFlow, like timm's tf_ models: "same" padding, epsilon 0.001,
@@ -404,7 +418,27 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
-/// A whole number from 1 to `MOST`.
+fn crop_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|&share| Framing::is_share(share));
+    share.ok_or_else(|| "expected a share above 0 and at most 1".to_owned())
+}
+
+fn image_size(text: &str) -> Result<ImageSize, String> {
+    let size: ImageSize = text.parse().map_err(|error: NoSize| error.to_string())?;
+    match size
+        .sides()
+        .iter()
+        .all(|side| (1..=MAX_IMAGE_SIZE).contains(side))
+    {
+        true => Ok(size),
+        false => Err(format!(
+            "expected at least 1 pixel a side and at most {MAX_IMAGE_SIZE}"
+        )),
+    }
+}
+
+/// A whole number from 1 to what makes sense.
 fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok();
     let number = number.filter(|number: &NonZeroUsize| number.get() <= MOST);

@@ -158,7 +158,7 @@ mod tests {
         )
         .unwrap()];
         let config = with_recipe(&first_guess(), &user, &place).unwrap();
-        assert_eq!(config.data.image_size, 40);
+        assert_eq!(config.data.image_size, mnist_data::ImageSize::square(40));
         assert_eq!(config.data.root(), dir.path());
         assert_eq!(config.model.name, NETWORK);
         assert_eq!(config.augment.preset, mnist_data::Preset::Photos);

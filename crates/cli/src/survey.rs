@@ -130,7 +130,7 @@ fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
     let side = survey
         .sizes
         .map_or(usize::MAX, |sizes| sizes.shorter_side as usize);
-    if config.data.image_size / FAR_ABOVE > side {
+    if config.data.image_size.longest() as usize / FAR_ABOVE > side {
         warnings.push(format!(
             "data.image_size is {}, but half of the images have a side of {side} pixels or less: enlarging costs time \
              and adds nothing; {} is enough",

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use mnist_data::{
-    Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, ErasingConfig, Image, Preset,
-    RandAugmentConfig,
+    Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, ErasingConfig, Image,
+    ImageSize, Preset, RandAugmentConfig,
 };
 
 #[path = "../examples/photos/mod.rs"]
@@ -72,7 +72,9 @@ fn augment(criterion: &mut Criterion) {
                     epoch: 0,
                     index,
                 };
-                augment.apply(black_box(&image), size, draw).unwrap()
+                augment
+                    .apply(black_box(&image), ImageSize::square(size), draw)
+                    .unwrap()
             });
         });
     }

@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use mnist_data::{DecodeOptions, Decoding, Image};
+use mnist_data::{DecodeOptions, Decoding, Framing, Image, ImageSize};
 use zune_core::bytestream::ZCursor;
 use zune_jpeg::JpegDecoder;
 
@@ -73,7 +73,14 @@ fn decode(criterion: &mut Criterion) {
         let name = format!("decode jpeg 500x375 to 64, {}", decoding.name());
         criterion.bench_function(&name, |bench| {
             bench.iter(|| {
-                Image::decode_at(black_box(&photo), Path::new("photo"), 64, options).unwrap()
+                Image::decode_at(
+                    black_box(&photo),
+                    Path::new("photo"),
+                    ImageSize::square(64),
+                    Framing::default(),
+                    options,
+                )
+                .unwrap()
             });
         });
     }

@@ -8,7 +8,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use mnist_data::{ImageFolder, Loader, LoaderOptions, NoProgress, TRAIN, UnpackOptions, unpack};
+use mnist_data::{
+    ImageFolder, ImageSize, Loader, LoaderOptions, NoProgress, TRAIN, UnpackOptions, unpack,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let options = LoaderOptions {
         batch_size: 128,
-        image_size: 32,
+        image_size: ImageSize::square(32),
         shuffle: Some(0),
         ..LoaderOptions::default()
     };

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use framing::{Framing, ImageSize};
+
 use crate::augment::{Augment, Draw, Scratch};
 use crate::error::Result;
 use crate::loader::LoaderOptions;
@@ -34,7 +36,7 @@ pub struct HostBatch {
 /// Builds the batches of a loader. Shared by all workers.
 pub(crate) struct BatchMaker {
     pub(crate) store: Store,
-    image_size: u32,
+    image_size: ImageSize,
     seed: u64,
     /// `None` if every epoch has the same pixels.
     augment: Option<Augment>,
@@ -50,12 +52,12 @@ pub(crate) struct Tools {
 }
 
 impl BatchMaker {
-    pub(crate) fn new(store: Store, image_size: u32, options: &LoaderOptions) -> Result<Self> {
+    pub(crate) fn new(store: Store, options: &LoaderOptions) -> Result<Self> {
         options.mix.validate()?;
         let augment = Augment::new(&options.augment)?;
         Ok(Self {
             store,
-            image_size,
+            image_size: options.image_size,
             seed: options.seed(),
             augment: (!options.augment.is_none()).then_some(augment),
             mix: options.mix.clone(),
@@ -91,8 +93,10 @@ impl BatchMaker {
                         let draw = self.draw(epoch, index as u64);
                         Some(augment.apply_with(image, self.image_size, draw, scratch)?)
                     }
-                    // Images are kept larger than shown if an epoch crops them.
-                    _ if image.width() != self.image_size => Some(image.resized(self.image_size)?),
+                    // Kept larger than it is shown, for an epoch that cuts parts from it.
+                    _ if [image.height(), image.width()] != self.image_size.sides() => {
+                        Some(image.fitted(self.image_size, Framing::default())?)
+                    }
                     _ => None,
                 };
                 let image = augmented.as_ref().unwrap_or(image);
@@ -131,12 +135,12 @@ impl BatchMaker {
     }
 
     fn empty(&self, count: usize) -> HostBatch {
-        let size = self.image_size as usize;
+        let [height, width] = self.image_size.sides().map(|side| side as usize);
         HostBatch {
             count: 0,
-            height: size,
-            width: size,
-            pixels: Vec::with_capacity(count * size * size * 3),
+            height,
+            width,
+            pixels: Vec::with_capacity(count * height * width * 3),
             labels: Vec::with_capacity(count),
             weights: Vec::with_capacity(count),
             ids: Vec::with_capacity(count),

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use framing::{Framing, ImageSize};
+
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::formats;
 use crate::regular::read_regular;
+use crate::resize::Target;
 
 /// The longest accepted side, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
@@ -15,12 +18,12 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// Its pixels equal those of PIL's `open` and `convert("RGB")`, and so torchvision's image folder.
-/// The formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes and not
-/// by the name; PIL decides which files are valid. An alpha channel is dropped, not blended.
-/// Palettes are resolved. 16 bits become 8. An orientation is applied in TIFF files only.
-/// Animations give their first frame. Gray images stay one byte per pixel until a batch needs
-/// three.
+/// It holds what PIL's `open` and `convert("RGB")`, and so torchvision's image
+/// folder, make of a file, and PIL decides what is read: JPEG, PNG, GIF, BMP,
+/// PNM, TIFF and WebP, by the first bytes and not by the name. An alpha channel
+/// is dropped, not blended; a palette is looked up; 16 bits become 8. An
+/// orientation is applied in TIFF files, and in others where [`DecodeOptions::orientation`] says so. Of an animation this is
+/// the first frame. Gray images stay one byte a pixel until a batch needs three.
 ///
 /// Three things differ from PIL. 16-bit gray is scaled, where PIL clips it. A JPEG that lacks only
 /// its end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
@@ -61,8 +64,16 @@ impl Image {
     /// empty, truncated, damaged, unknown or too large (beyond 32,768 pixels a side or 512 MiB)
     /// image.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_with(path, DecodeOptions::default())
+    }
+
+    /// [`Image::read`] in another way than the default.
+    ///
+    /// # Errors
+    /// As [`Image::read`].
+    pub fn read_with(path: &Path, options: DecodeOptions) -> Result<Self> {
         let bytes = read_regular(path, MAX_BYTES)?;
-        Self::decode(&bytes, path)
+        Self::decode_with(&bytes, path, options)
     }
 
     /// Decodes an image file's contents; errors show `name`.
@@ -81,17 +92,24 @@ impl Image {
         Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
-    /// Decodes an image and resizes it to `size` × `size`. Fast decoding needs to know this size.
+    /// Decodes an image and makes it one of this size, which is what fast decoding needs to know.
     ///
     /// # Errors
-    /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a size of 0.
-    pub fn decode_at(bytes: &[u8], name: &Path, size: u32, options: DecodeOptions) -> Result<Self> {
-        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(size))?;
-        decoded.image.resized(size)
+    /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a side of 0.
+    pub fn decode_at(
+        bytes: &[u8],
+        name: &Path,
+        size: ImageSize,
+        framing: Framing,
+        options: DecodeOptions,
+    ) -> Result<Self> {
+        let side = Target { size, framing }.side();
+        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(side))?;
+        decoded.image.fitted(size, framing)
     }
 
-    /// [`Image::decode_with`], with reused memory for the pixels if the format allows it;
-    /// [`Image::into_pixels`] returns the memory. `size` is the final size of the image.
+    /// [`Image::decode_with`], with memory for the pixels where the format allows
+    /// it; [`Image::into_pixels`] gives it back. `size` is the shorter side of what will be made of it.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],

@@ -1,5 +1,6 @@
 //! How images are decoded.
 
+use framing::Orientation;
 use serde::{Deserialize, Serialize};
 
 /// How an image file becomes pixels.
@@ -9,6 +10,9 @@ pub struct DecodeOptions {
     pub decoding: Decoding,
     /// Treatment of an image that lacks data at its end.
     pub truncated: TruncatedImages,
+    /// What becomes of the orientation that the EXIF data of a JPEG, PNG or WebP file give. That of a TIFF file is always
+    /// applied, as Pillow does.
+    pub orientation: Orientation,
 }
 
 /// How the pixels of an image are computed.

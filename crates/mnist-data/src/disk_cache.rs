@@ -11,22 +11,24 @@ use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
 use crate::folder::Sample;
-use crate::pixel_file::{PixelFile, PixelWriter};
+use crate::pixel_file::{Made, PixelFile, PixelWriter};
 use crate::regular;
-use crate::resize::Scaler;
+use crate::resize::{Scaler, Target};
 use crate::stamp::Stamp;
 
 /// A file in which a loader keeps its decoded and resized images, so that neither later epochs nor
 /// later runs decode them again.
 ///
-/// It is written atomically at the end of an epoch that decoded something, and includes the images of
-/// the old file. Images are stored by id. An image is valid as long as its file's length and times are
-/// unchanged; a changed image is decoded again, alone. A file that is damaged, or of another image
-/// size, decoding option or crate version, is rebuilt. If it cannot be written (a read-only folder, a
-/// full disk), one warning reports it, and images are decoded as without it.
+/// The file appears at the end of an epoch that decoded something, whole or not
+/// at all, and takes over what the one before held. Each image is known by its
+/// id, and trusted as long as its file's length and times are those it was
+/// decoded with: an image that has changed is decoded again, alone. A file that
+/// is damaged, of another image size or framing, decoded in another way or from another
+/// version of this crate is made anew. Where it cannot be written (a read-only folder, a full disk) one
+/// warning says so and images are decoded as without it.
 ///
-/// Several processes may use one file at once. Use a separate file for each split, image size and
-/// decoding option.
+/// Several processes may use one file at once. Give each split, image size,
+/// framing and way of decoding a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
     /// The file. Its folder is created if missing. A name that begins with a dot is ignored when
@@ -43,7 +45,7 @@ pub struct DiskCache {
 /// A [`DiskCache`] in use.
 pub(crate) struct OpenCache {
     options: DiskCache,
-    image_size: u32,
+    target: Target,
     decode: DecodeOptions,
     current: RwLock<Option<Arc<PixelFile>>>,
     recording: Mutex<Recording>,
@@ -70,14 +72,14 @@ struct Successor {
 }
 
 impl OpenCache {
-    pub(crate) fn new(options: DiskCache, image_size: u32, decode: DecodeOptions) -> Self {
+    pub(crate) fn new(options: DiskCache, target: Target, decode: DecodeOptions) -> Self {
         let recording = match options.read_only {
             true => Recording::Off,
             false => Recording::Idle,
         };
         let cache = Self {
             options,
-            image_size,
+            target,
             decode,
             current: RwLock::default(),
             recording: Mutex::new(recording),
@@ -103,8 +105,8 @@ impl OpenCache {
         let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
         // Before the contents are read: a later write changes the stamp.
         let stamp = Stamp::of(&metadata);
-        let decoded = scaler.read(file, &sample.path, self.image_size, self.decode)?;
-        // Truncated images are not kept: a run that refuses them must not find them here.
+        let decoded = scaler.read(file, &sample.path, self.target, self.decode)?;
+        // What lacks data is not kept: a run that refuses it must not find it here.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {
@@ -126,13 +128,22 @@ impl OpenCache {
         })
     }
 
+    fn made(&self) -> Made {
+        Made {
+            decoding: self.decode.decoding,
+            image_size: self.target.size,
+            framing: self.target.framing,
+            orientation: self.decode.orientation,
+        }
+    }
+
     fn current(&self) -> Option<Arc<PixelFile>> {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn reopen(&self) {
-        let opened = PixelFile::open(&self.options.path, self.image_size, self.decode.decoding);
+        let opened = PixelFile::open(&self.options.path, &self.made());
         let opened = opened.unwrap_or_else(|problem| {
             let remedy = match self.options.read_only {
                 true => "images are decoded instead",
@@ -155,7 +166,7 @@ impl OpenCache {
         // The replaced image makes room for this one.
         let replaced = self.current().and_then(|current| {
             let entry = current.entry(&sample.id)?;
-            Some(entry.bytes(self.image_size))
+            Some(entry.bytes(self.target.size))
         });
         next.room = next.room.saturating_add(replaced.unwrap_or(0));
         let bytes = image.pixels().len() as u64;
@@ -174,9 +185,9 @@ impl OpenCache {
             let known = samples
                 .iter()
                 .filter_map(|sample| current.entry(&sample.id));
-            known.map(|entry| entry.bytes(self.image_size)).sum()
+            known.map(|entry| entry.bytes(self.target.size)).sum()
         });
-        match PixelWriter::create(&self.options.path, self.image_size, self.decode.decoding) {
+        match PixelWriter::create(&self.options.path, self.made()) {
             Ok(writer) => Recording::Open(Box::new(Successor {
                 writer,
                 recorded: HashSet::new(),
@@ -207,12 +218,11 @@ impl OpenCache {
         if next.recorded.is_empty() {
             return;
         }
-        // Reopened, because another process may have replaced it meanwhile.
-        let outcome =
-            match PixelFile::open(&self.options.path, self.image_size, self.decode.decoding) {
-                Ok(Some(old)) => self.take_over(&mut next, &old, samples),
-                Ok(None) | Err(_) => Ok(()),
-            };
+        // Opened afresh, because another process may have replaced it meanwhile.
+        let outcome = match PixelFile::open(&self.options.path, &self.made()) {
+            Ok(Some(old)) => self.take_over(&mut next, &old, samples),
+            Ok(None) | Err(_) => Ok(()),
+        };
         match outcome.and_then(|()| next.writer.finish()) {
             Ok(()) => {
                 self.reopen();
@@ -232,7 +242,7 @@ impl OpenCache {
             .filter(|entry| !next.recorded.contains(&entry.id))
             .partition(|entry| ours.contains(entry.id.as_str()));
         for entry in first.into_iter().chain(second) {
-            if next.writer.written() + entry.bytes(self.image_size) <= self.options.max_bytes {
+            if next.writer.written() + entry.bytes(self.target.size) <= self.options.max_bytes {
                 next.writer.copy(old, entry)?;
             }
         }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use framing::{Fit, Framing, ImageSize};
+
 use crate::augment::AugmentConfig;
 use crate::bad_image::{BadImage, BadImageLimit};
 use crate::batch::BatchMaker;
@@ -15,6 +17,7 @@ use crate::epoch::Epoch;
 use crate::error::{Error, Result};
 use crate::folder::Sample;
 use crate::mix::MixConfig;
+use crate::resize::Target;
 use crate::shuffle::shuffle;
 use crate::store::Store;
 use crate::views::TtaConfig;
@@ -30,10 +33,12 @@ const MAX_BATCH_BYTES: u64 = 4 << 30;
 pub struct LoaderOptions {
     /// Images a batch, at least 1.
     pub batch_size: usize,
-    /// Both sides of every image in a batch, in pixels.
-    pub image_size: usize,
-    /// The seed of the shuffle, which differs from epoch to epoch; `None` keeps the order of the
-    /// samples.
+    /// Height and width of every image in a batch, in pixels.
+    pub image_size: ImageSize,
+    /// How images of other sizes become such.
+    pub framing: Framing,
+    /// The seed of the shuffle, which differs from epoch to epoch; without
+    /// one, the order of the samples.
     pub shuffle: Option<u64>,
     /// Use only this many samples: the first of a shuffle by the seed (0 without one), so that all
     /// classes have their share. They are the same in every epoch.
@@ -65,17 +70,45 @@ pub struct LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// Both sides of the decoded images in the caches: `image_size`, or 8/7 of it, rounded up, if `augment`
-    /// crops them. A [`DiskCache`] holds images of this size.
+    /// The size of the images as they are decoded and kept: `image_size`, or 8/7 of it, rounded up, where
+    /// `augment` cuts parts from them. A [`DiskCache`] holds images of this size.
     #[must_use]
-    pub fn stored_size(&self) -> usize {
+    pub fn stored_size(&self) -> ImageSize {
+        let larger = |side: u32| {
+            let side = (u64::from(side) * 8).div_ceil(7);
+            u32::try_from(side).unwrap_or(u32::MAX)
+        };
+        let ImageSize { height, width } = self.image_size;
         match self.augment.resized_crop {
-            Some(_) => self.image_size.saturating_mul(8).div_ceil(7),
+            Some(_) => ImageSize {
+                height: larger(height),
+                width: larger(width),
+            },
             None => self.image_size,
         }
     }
 
-    /// The seed of all randomness.
+    /// How images become such of [`stored_size`](Self::stored_size): as `framing` says, but where `augment` cuts
+    /// parts from them, [`Fit::Crop`] leaves all of the middle for these to be cut from, up to the shorter side.
+    #[must_use]
+    pub fn stored_framing(&self) -> Framing {
+        match self.framing.fit {
+            Fit::Crop if self.augment.resized_crop.is_some() => Framing {
+                crop_pct: 1.0,
+                ..self.framing
+            },
+            _ => self.framing.normal(),
+        }
+    }
+
+    pub(crate) fn stored(&self) -> Target {
+        Target {
+            size: self.stored_size(),
+            framing: self.stored_framing(),
+        }
+    }
+
+    /// The seed of everything that is random.
     pub(crate) fn seed(&self) -> u64 {
         self.shuffle.unwrap_or(0)
     }
@@ -88,7 +121,8 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             batch_size: 64,
-            image_size: 224,
+            image_size: ImageSize::square(224),
+            framing: Framing::default(),
             shuffle: None,
             limit: None,
             drop_last: false,
@@ -132,7 +166,8 @@ impl Loader {
     pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
         let at_least_one = [
             ("batch_size", options.batch_size),
-            ("image_size", options.image_size),
+            ("image_size.height", options.image_size.height as usize),
+            ("image_size.width", options.image_size.width as usize),
             ("limit", options.limit.unwrap_or(1)),
             ("workers", options.workers),
             ("prefetch", options.prefetch),
@@ -146,24 +181,18 @@ impl Loader {
             let problem = format!("found {}, expected 0 to 1", options.bad_images.share);
             return refuse("bad_images.share", problem);
         }
-        let size = u32::try_from(options.image_size).ok();
-        let stored = u32::try_from(options.stored_size()).ok();
-        let batch_bytes = [
-            options.image_size,
-            options.image_size,
-            3,
-            options.batch_size,
-        ]
-        .into_iter()
-        .try_fold(1_u64, |product, side| product.checked_mul(side as u64))
-        .filter(|&bytes| bytes <= MAX_BATCH_BYTES);
-        let (Some(size), Some(stored), Some(_)) = (size, stored, batch_bytes) else {
+        if !Framing::is_share(options.framing.crop_pct) {
+            let problem = format!("found {}, expected above 0 to 1", options.framing.crop_pct);
+            return refuse("framing.crop_pct", problem);
+        }
+        let image_bytes = options.image_size.pixels().saturating_mul(3);
+        if image_bytes.saturating_mul(options.batch_size as u64) > MAX_BATCH_BYTES {
             let problem = format!(
-                "a batch of {} images of {} × {} pixels is beyond 4 GiB; lower batch_size or image_size",
-                options.batch_size, options.image_size, options.image_size
+                "a batch of {} images of {} pixels is beyond 4 GiB; lower batch_size or image_size",
+                options.batch_size, options.image_size
             );
             return refuse("image_size", problem);
-        };
+        }
         if let Some(sample) = samples
             .iter()
             .find(|sample| u32::try_from(sample.label).is_err())
@@ -174,7 +203,7 @@ impl Loader {
             );
         }
         if let Some(limit) = options.limit {
-            samples = limited(samples, limit, options.seed());
+            samples = draw_samples(samples, limit, options.seed());
         }
         if options.drop_last && samples.len() < options.batch_size {
             let problem = format!(
@@ -188,9 +217,9 @@ impl Loader {
             let problem = "shows a trained network each image in fixed views; leave it out where augment or mix is on";
             return refuse("tta", problem.into());
         }
-        let store = Store::new(samples, stored, &options);
+        let store = Store::new(samples, &options);
         Ok(Self {
-            maker: Arc::new(BatchMaker::new(store, size, &options)?),
+            maker: Arc::new(BatchMaker::new(store, &options)?),
             options,
         })
     }
@@ -275,8 +304,9 @@ impl Loader {
     }
 }
 
-/// The first `limit` of a shuffle by `seed`, in their original order.
-fn limited(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
+/// The first `limit` of a shuffle by `seed`, in their old order: what [`LoaderOptions::limit`] keeps.
+#[must_use]
+pub fn draw_samples(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
     let mut chosen: Vec<usize> = (0..samples.len()).collect();
     shuffle(&mut chosen, seed, LIMIT_STREAM);
     chosen.truncate(limit);

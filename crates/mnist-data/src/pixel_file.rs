@@ -6,12 +6,14 @@
 //! written from front to back, and a truncated file has no valid end.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use files::Unfinished;
 use flate2::Crc;
+use framing::{Framing, ImageSize, Orientation};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Image;
@@ -38,12 +40,31 @@ const BUFFER: usize = 1 << 18;
 #[derive(Serialize, Deserialize)]
 struct Index {
     made_by: String,
-    decoding: Decoding,
-    image_size: u32,
+    #[serde(flatten)]
+    made: Made,
     entries: Vec<Entry>,
 }
 
-/// An image's position in the file, and its source.
+/// How the images of a file were made.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    pub(crate) decoding: Decoding,
+    pub(crate) image_size: ImageSize,
+    #[serde(default)]
+    pub(crate) framing: Framing,
+    #[serde(default)]
+    pub(crate) orientation: Orientation,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, framing, way) = (self.image_size, self.framing, self.decoding.name());
+        write!(f, "{size} pixels, {framing}, decoding {way}, ")?;
+        write!(f, "orientation {}", self.orientation)
+    }
+}
+
+/// Where an image lies, and what it was made from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) id: String,
@@ -57,25 +78,22 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn bytes(&self, image_size: u32) -> u64 {
-        u64::from(image_size) * u64::from(image_size) * u64::from(self.channels)
+    pub(crate) fn bytes(&self, image_size: ImageSize) -> u64 {
+        image_size.pixels().saturating_mul(self.channels.into())
     }
 }
 
 /// A finished file, open for reading from any thread.
 pub(crate) struct PixelFile {
     file: Positioned,
-    image_size: u32,
+    image_size: ImageSize,
     entries: HashMap<String, Entry>,
 }
 
 impl PixelFile {
-    /// Opens the file at `path`; `None` if there is none. The error describes the damage.
-    pub(crate) fn open(
-        path: &Path,
-        image_size: u32,
-        decoding: Decoding,
-    ) -> std::result::Result<Option<Self>, String> {
+    /// Opens the file at `path`; `None` where there is none. The error is what
+    /// is wrong with it.
+    pub(crate) fn open(path: &Path, made: &Made) -> std::result::Result<Option<Self>, String> {
         let file = match File::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(|error| error.to_string())?,
@@ -83,16 +101,13 @@ impl PixelFile {
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         let file = Positioned::new(file);
         let (index, pixels_end) = read_index(&file, length)?;
-        let found = (index.made_by.as_str(), index.decoding, index.image_size);
-        if found != (PIXELS_MADE_BY, decoding, image_size) {
+        if (index.made_by.as_str(), &index.made) != (PIXELS_MADE_BY, made) {
             return Err(format!(
-                "it holds images of {} pixels by {:?}, {}, not of {image_size} by {PIXELS_MADE_BY:?}, {}",
-                index.image_size,
-                index.made_by,
-                index.decoding.name(),
-                decoding.name()
+                "it holds images of {} by {:?}, not of {made} by {PIXELS_MADE_BY:?}",
+                index.made, index.made_by
             ));
         }
+        let image_size = made.image_size;
         if let Some(astray) = index.entries.iter().find(|entry| {
             let end = entry.offset.checked_add(entry.bytes(image_size));
             !matches!(entry.channels, 1 | 3) || end.is_none_or(|end| end > pixels_end)
@@ -128,8 +143,8 @@ impl PixelFile {
         if crc(&pixels) != entry.crc {
             return Err(format!("the bytes of {:?} are damaged", entry.id));
         }
-        Image::from_raw(self.image_size, self.image_size, entry.channels, pixels)
-            .map_err(|error| error.to_string())
+        let ImageSize { height, width } = self.image_size;
+        Image::from_raw(width, height, entry.channels, pixels).map_err(|error| error.to_string())
     }
 
     pub(crate) fn entry(&self, id: &str) -> Option<&Entry> {
@@ -186,7 +201,7 @@ pub(crate) struct PixelWriter {
 }
 
 impl PixelWriter {
-    pub(crate) fn create(path: &Path, image_size: u32, decoding: Decoding) -> Result<Self> {
+    pub(crate) fn create(path: &Path, made: Made) -> Result<Self> {
         let dir = files::parent(path);
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         files::sweep(dir).map_err(Error::io("list", dir))?;
@@ -197,8 +212,7 @@ impl PixelWriter {
             written: 0,
             index: Index {
                 made_by: PIXELS_MADE_BY.into(),
-                decoding,
-                image_size,
+                made,
                 entries: Vec::new(),
             },
         })

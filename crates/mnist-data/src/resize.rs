@@ -1,6 +1,6 @@
-//! Antialiased bilinear resize, equal to `PIL.Image.resize(…, BILINEAR)` and torchvision's
-//! `Resize`: the triangle filter widens with the reduction, so that no pixel is skipped. Enlarging
-//! equals OpenCV's `INTER_LINEAR` within one grey level.
+//! Antialiased resize, as `PIL.Image.resize` and torchvision's `Resize` do it:
+//! the filter widens with the reduction, so that no pixel is skipped. Enlarging
+//! by the bilinear one equals OpenCV's `INTER_LINEAR` within one grey level.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,19 +8,46 @@ use std::path::Path;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use framing::{BACKGROUND, Framing, ImageSize, Interpolation, Layout};
 
 use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
 
+/// The most bytes of an image that is resized before most of it is cut away: 80 MiB. Of one that would take more, as
+/// a line of pixels would, only what is seen is resized.
+const MAX_RESIZED: u64 = 80 << 20;
+
 impl Image {
-    /// This image at `size` × `size`. The aspect ratio is not kept.
+    /// This image at `size` × `size`, bilinear. The sides' ratio is not kept.
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0.
     pub fn resized(&self, size: u32) -> Result<Self> {
-        Scaler::default().resize(self, size)
+        self.fitted(ImageSize::square(size), Framing::default())
+    }
+
+    /// This image at this size, as the framing says.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a side of 0.
+    pub fn fitted(&self, size: ImageSize, framing: Framing) -> Result<Self> {
+        Scaler::default().fit(self, Target { size, framing })
+    }
+}
+
+/// What images are made into.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) size: ImageSize,
+    pub(crate) framing: Framing,
+}
+
+impl Target {
+    /// The pixels that the shorter side of an image has at most, once resized: fast decoding gives no much larger image.
+    pub(crate) fn side(&self) -> u32 {
+        self.framing.uncropped(self.size).longest()
     }
 }
 
@@ -34,13 +61,23 @@ pub(crate) struct Scaler {
     memory: Vec<u8>,
 }
 
+/// A part of a resized image: its sides, and where it lies in the source.
+struct Part {
+    width: u32,
+    height: u32,
+    /// Left, top, width and height in the source's pixels.
+    source: [f64; 4],
+    /// Whether columns are resized before rows.
+    columns_first: bool,
+}
+
 impl Scaler {
     /// Decodes an open image file and resizes it; errors show `path`.
     pub(crate) fn read(
         &mut self,
         file: File,
         path: &Path,
-        size: u32,
+        target: Target,
         options: DecodeOptions,
     ) -> Result<Decoded> {
         self.contents.clear();
@@ -49,46 +86,87 @@ impl Scaler {
         let Decoded {
             image,
             is_truncated,
-        } = Image::decode_reusing(memory, &self.contents, path, options, Some(size))?;
-        let resized = self.resize(&image, size)?;
+        } = Image::decode_reusing(memory, &self.contents, path, options, Some(target.side()))?;
+        let fitted = self.fit(&image, target)?;
         self.memory = image.into_pixels();
         Ok(Decoded {
-            image: resized,
+            image: fitted,
             is_truncated,
         })
     }
 
-    pub(crate) fn resize(&mut self, image: &Image, size: u32) -> Result<Image> {
-        if (image.width(), image.height()) == (size, size) {
-            return Ok(image.clone());
-        }
-        let resized = match image.channels() {
-            1 => self.typed::<U8>(image, size),
-            _ => self.typed::<U8x3>(image, size),
-        };
-        let pixels = resized.map_err(|error| Error::Setting {
-            setting: "image size",
-            problem: error.to_string(),
-        })?;
-        Image::from_raw(size, size, image.channels(), pixels)
+    /// The image at this size, bilinear; the sides' ratio is not kept.
+    pub(crate) fn resize(&mut self, image: &Image, size: ImageSize) -> Result<Image> {
+        let framing = Framing::default();
+        self.fit(image, Target { size, framing })
     }
 
-    /// The pixels at `size` × `size`. The library's `resize` gives the same result, but compiles
-    /// its code for every pixel type into this crate, which takes most of the build time.
+    pub(crate) fn fit(&mut self, image: &Image, target: Target) -> Result<Image> {
+        let Target { size, framing } = target;
+        let refused = |problem: String| Error::Setting {
+            setting: "image size",
+            problem,
+        };
+        if size.pixels() == 0 {
+            return Err(refused(format!("found {size}, expected at least 1 pixel")));
+        }
+        let layout = framing.layout(image.width(), image.height(), size);
+        let seen = Seen::of(&layout, size);
+        let is_large = resized_bytes(image, &layout) > MAX_RESIZED;
+        let part = match is_large {
+            true => seen.part(image, &layout),
+            false => Part::whole(image, &layout),
+        };
+        let resized = match image.channels() {
+            1 => self.typed::<U8>(image, &part, framing.interpolation),
+            _ => self.typed::<U8x3>(image, &part, framing.interpolation),
+        };
+        let pixels = resized.map_err(|error| refused(error.to_string()))?;
+        let resized = Image::from_raw(part.width, part.height, image.channels(), pixels)?;
+        if (part.width, part.height) == (size.width, size.height) {
+            return Ok(resized);
+        }
+        let from = match is_large {
+            true => (0, 0),
+            false => (seen.left, seen.top),
+        };
+        seen.placed(&resized, from, &layout, size)
+    }
+
+    /// The pixels of a part. The library's `resize` would do the same, and bring its
+    /// code for every type of pixel into this crate, which is most of the time to build it.
     fn typed<P: PixelTrait>(
         &mut self,
         image: &Image,
-        size: u32,
+        part: &Part,
+        interpolation: Interpolation,
     ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
-        // `use_alpha` has no effect on these pixel types.
+        let filter = match interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            // Its a is -0.5, as in PIL.
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        // Without `use_alpha`, which means nothing for these pixel types.
         let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .resize_alg(ResizeAlg::Convolution(filter))
             .use_alpha(false);
-        // Two calls, because the library orders the passes differently. Grey levels are rounded
-        // between the passes, so one pixel in six would differ by a grey level.
-        let (width, height) = match columns_first(image.width(), image.height(), size) {
-            true => (image.width(), size),
-            false => (size, image.height()),
+        let [left, top, source_width, source_height] = part.source;
+        let rows = |height: u32| options.crop(left, 0.0, source_width, f64::from(height));
+        let columns = |width: u32| options.crop(0.0, top, f64::from(width), source_height);
+        // In two calls, because the library's own order of the passes is
+        // another, and as the grey levels between the passes are rounded, one
+        // pixel in six would come out another grey level.
+        let ((width, height), first, second) = match part.columns_first {
+            true => (
+                (image.width(), part.height),
+                columns(image.width()),
+                rows(part.height),
+            ),
+            false => (
+                (part.width, image.height()),
+                rows(image.height()),
+                columns(part.width),
+            ),
         };
         let source =
             TypedImageRef::<P>::from_buffer(image.width(), image.height(), image.pixels())?;
@@ -96,23 +174,110 @@ impl Scaler {
             vec![0; width as usize * height as usize * usize::from(image.channels())]
         };
         let mut between = bytes(width, height);
-        let mut target = bytes(size, size);
+        let mut target = bytes(part.width, part.height);
         self.resizer.resize_typed(
             &source,
             &mut TypedImage::<P>::from_buffer(width, height, &mut between)?,
-            &options,
+            &first,
         )?;
         self.resizer.resize_typed(
             &TypedImageRef::<P>::from_buffer(width, height, &between)?,
-            &mut TypedImage::<P>::from_buffer(size, size, &mut target)?,
-            &options,
+            &mut TypedImage::<P>::from_buffer(part.width, part.height, &mut target)?,
+            &second,
         )?;
         Ok(target)
     }
 }
 
-/// Whether PIL shrinks the columns of an image before its rows. Since version 13 it does so if that
-/// is cheaper; earlier versions always begin with the rows.
-fn columns_first(width: u32, height: u32, size: u32) -> bool {
-    height > size.max(width.saturating_mul(2).saturating_sub(size))
+impl Part {
+    /// All of it.
+    fn whole(image: &Image, layout: &Layout) -> Self {
+        Self {
+            width: layout.width,
+            height: layout.height,
+            source: [0.0, 0.0, image.width().into(), image.height().into()],
+            columns_first: columns_first(image, layout),
+        }
+    }
+}
+
+/// The part of a resized image that is seen, in its own pixels.
+struct Seen {
+    left: u32,
+    top: u32,
+    width: u32,
+    height: u32,
+}
+
+impl Seen {
+    fn of(layout: &Layout, size: ImageSize) -> Self {
+        let cut = |place: i64| u32::try_from(-place).unwrap_or(0);
+        Self {
+            left: cut(layout.left),
+            top: cut(layout.top),
+            width: layout.width.min(size.width),
+            height: layout.height.min(size.height),
+        }
+    }
+
+    /// To resize nothing else.
+    fn part(&self, image: &Image, layout: &Layout) -> Part {
+        let span = |from: u32, count: u32, of: u32, side: u32| {
+            let scale = f64::from(side) / f64::from(of);
+            let start = (f64::from(from) * scale).min(f64::from(side));
+            (
+                start,
+                (f64::from(count) * scale).min(f64::from(side) - start),
+            )
+        };
+        let (left, width) = span(self.left, self.width, layout.width, image.width());
+        let (top, height) = span(self.top, self.height, layout.height, image.height());
+        Part {
+            width: self.width,
+            height: self.height,
+            source: [left, top, width, height],
+            columns_first: columns_first(image, layout),
+        }
+    }
+
+    /// The pixels from `from` on, at their place in an image of `size`.
+    fn placed(
+        &self,
+        resized: &Image,
+        from: (u32, u32),
+        layout: &Layout,
+        size: ImageSize,
+    ) -> Result<Image> {
+        let channels = usize::from(resized.channels());
+        let [stride, to_stride] = [resized.width(), size.width].map(|w| w as usize * channels);
+        let place = |place: i64| usize::try_from(place).unwrap_or(0);
+        let (left, top) = (place(layout.left) * channels, place(layout.top));
+        let mut pixels = vec![BACKGROUND; size.height as usize * to_stride];
+        let (skipped, length) = (from.0 as usize * channels, self.width as usize * channels);
+        let rows = resized.pixels().chunks_exact(stride).skip(from.1 as usize);
+        let targets = pixels.chunks_exact_mut(to_stride).skip(top);
+        for (target, row) in targets.zip(rows).take(self.height as usize) {
+            target[left..left + length].copy_from_slice(&row[skipped..skipped + length]);
+        }
+        Image::from_raw(size.width, size.height, resized.channels(), pixels)
+    }
+}
+
+/// The most bytes that resizing the whole image holds at once, besides the image.
+fn resized_bytes(image: &Image, layout: &Layout) -> u64 {
+    let area = |width: u32, height: u32| u64::from(width) * u64::from(height);
+    let between = match columns_first(image, layout) {
+        true => area(image.width(), layout.height),
+        false => area(layout.width, image.height()),
+    };
+    let pixels = area(layout.width, layout.height).saturating_add(between);
+    pixels.saturating_mul(image.channels().into())
+}
+
+/// Whether PIL shrinks the columns of an image before its rows. It does since
+/// version 13 where that is cheaper; earlier versions always begin with the rows.
+fn columns_first(image: &Image, layout: &Layout) -> bool {
+    let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let rows = lost(image.height(), layout.height);
+    rows > 0 && rows > 2 * lost(image.width(), layout.width)
 }

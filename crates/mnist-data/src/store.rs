@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::folder::Sample;
 use crate::loader::LoaderOptions;
 use crate::regular;
-use crate::resize::Scaler;
+use crate::resize::{Scaler, Target};
 
 /// Samples and their decoded images. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
-    /// Both sides of every kept image.
-    size: u32,
+    /// What every image is kept as.
+    target: Target,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
     /// The resized images, while there was room.
@@ -39,13 +39,14 @@ struct Truncated {
 }
 
 impl Store {
-    pub(crate) fn new(samples: Vec<Sample>, size: u32, options: &LoaderOptions) -> Self {
+    pub(crate) fn new(samples: Vec<Sample>, options: &LoaderOptions) -> Self {
         let disk = options.disk_cache.clone();
+        let target = options.stored();
         Self {
-            size,
+            target,
             left_out: LeftOut::new(options.on_bad_image, options.bad_images.clone(), &samples),
             decode: options.decode,
-            disk: disk.map(|disk| OpenCache::new(disk, size, options.decode)),
+            disk: disk.map(|disk| OpenCache::new(disk, target, options.decode)),
             cached: samples.iter().map(|_| OnceLock::new()).collect(),
             budget: AtomicUsize::new(options.cache_bytes),
             truncated: Mutex::default(),
@@ -84,7 +85,7 @@ impl Store {
             Some(disk) => disk.image(sample, &self.samples, scaler)?,
             None => {
                 let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
-                scaler.read(file, &sample.path, self.size, self.decode)?
+                scaler.read(file, &sample.path, self.target, self.decode)?
             }
         };
         let Decoded {

@@ -13,7 +13,10 @@ const CONVERTIBLE: [&str; 24] = [
     "jp2", "jxl", "nef", "orf", "pdf", "psd", "qoi", "raf", "rw2", "svg", "tga",
 ];
 
-/// Files that were not read, counted by kind.
+/// Those of them that hold what a camera's sensor has seen.
+const RAW: [&str; 8] = ["arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"];
+
+/// Files that are not read, counted by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Unread(BTreeMap<Kind, Counted>);
 
@@ -103,11 +106,33 @@ impl fmt::Display for Unread {
             format!("{count} {kind} ({first}{more})")
         });
         f.write_str(&first_few(shown))?;
-        let convertible = |kind: &Kind| matches!(kind, Kind::Ending(ending) if CONVERTIBLE.contains(&ending.as_str()));
-        if self.0.keys().any(convertible) {
-            f.write_str("; convert the images among them to JPEG or PNG")?;
+        let convertible = self.0.keys().find_map(|kind| match kind {
+            Kind::Ending(ending) if CONVERTIBLE.contains(&ending.as_str()) => Some(ending),
+            _ => None,
+        });
+        if let Some(ending) = convertible {
+            let remedy = remedy(ending);
+            write!(
+                f,
+                "; convert the images among them to JPEG or PNG: {remedy}"
+            )?;
         }
         Ok(())
+    }
+}
+
+/// A command that converts files of this ending.
+fn remedy(ending: &str) -> String {
+    let each = |program: &str, to: &str, package: &str| {
+        let command = format!("{program} \"$file\" \"${{file%.*}}.{to}\"");
+        format!("for file in *.{ending}; do {command}; done (in the package {package})")
+    };
+    match ending {
+        "heic" | "heif" => each("heif-convert", "jpg", "libheif-examples"),
+        "avif" => each("avifdec", "png", "libavif-bin"),
+        "jxl" => each("djxl", "png", "libjxl-tools"),
+        raw if RAW.contains(&raw) => format!("dcraw_emu -T *.{raw} (in the package libraw-bin)"),
+        other => format!("magick mogrify -format png *.{other} (ImageMagick)"),
     }
 }
 
@@ -128,8 +153,20 @@ mod tests {
         assert_eq!(
             unread.to_string(),
             "3 .heic (a/1.HEIC, …), 2 .txt (a/notes.txt, …), 1 pipe (c.png); \
-             convert the images among them to JPEG or PNG"
+             convert the images among them to JPEG or PNG: for file in *.heic; do \
+             heif-convert \"$file\" \"${file%.*}.jpg\"; done (in the package libheif-examples)"
         );
+        for (ending, program) in [
+            ("avif", "avifdec"),
+            ("jxl", "djxl"),
+            ("cr2", "dcraw_emu -T *.cr2"),
+            ("psd", "magick mogrify -format png *.psd"),
+        ] {
+            let mut unread = Unread::default();
+            unread.add(Kind::Ending(ending.into()), || format!("a.{ending}"));
+            let text = unread.to_string();
+            assert!(text.contains(program), "{text}");
+        }
         let mut plain = Unread::default();
         plain.add(Kind::NoEnding, || "README".to_owned());
         assert_eq!(plain.to_string(), "1 without an ending (README)");

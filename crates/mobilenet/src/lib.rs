@@ -43,6 +43,7 @@ pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};
 pub use error::{Error, Result};
 pub use executor::{Executor, Tape, TrainingStep};
+pub use framing::{Fit, Framing, ImageSize, Interpolation, Orientation};
 pub use fused::Fused;
 pub use images::{ByteTable, Images};
 pub use model::{Model, ModelDescription, ModelName};

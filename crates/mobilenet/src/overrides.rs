@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use framing::{Fit, Framing, ImageSize, Interpolation, Orientation};
+
 use crate::weights::{Normalisation, WeightsMetadata};
 use crate::{ClassOrder, Error, Padding, Result};
 
@@ -12,9 +14,17 @@ pub struct Overrides {
     pub padding: Option<Padding>,
     /// Epsilon added to variances; the default is the scheme's.
     pub batch_norm_epsilon: Option<f64>,
-    /// Side of the resized images in pixels; the default is 224.
-    pub image_size: Option<usize>,
-    /// Class names in the order of the logits. The default is the file's names, or else numbers.
+    /// The size of the images; 224 unless given.
+    pub image_size: Option<ImageSize>,
+    /// What becomes of an image's proportions; torchvision's crop unless given.
+    pub fit: Option<Fit>,
+    /// The share that a crop keeps; 0.875 unless given.
+    pub crop_pct: Option<f64>,
+    /// How pixels are computed in a resize; bicubic for timm's files and bilinear for others, unless given.
+    pub interpolation: Option<Interpolation>,
+    /// Whether images are turned by their EXIF data; ignored unless given.
+    pub orientation: Option<Orientation>,
+    /// In the order of the logits; the file's unless given, and numbers where it has none.
     pub class_names: Option<Vec<String>>,
     /// Normalisation of pixels; the default is ImageNet's.
     pub normalisation: Option<Normalisation>,
@@ -28,6 +38,8 @@ impl Overrides {
         path: &Path,
     ) -> Result<WeightsMetadata> {
         metadata.image_size = self.image_size.unwrap_or(metadata.image_size);
+        metadata.framing = self.framing(metadata.framing);
+        metadata.orientation = self.orientation.unwrap_or(metadata.orientation);
         metadata.normalisation = self.normalisation.unwrap_or(metadata.normalisation);
         if let Some(names) = self.class_names {
             check_names(&names, metadata.model.classes(), path)?;
@@ -50,8 +62,20 @@ impl Overrides {
         Ok(metadata)
     }
 
-    /// The overrides for TensorFlow's networks, and for timm's `tf_` models, which are ports of
-    /// them.
+    fn framing(&self, own: Framing) -> Framing {
+        let framing = Framing {
+            fit: self.fit.unwrap_or(own.fit),
+            crop_pct: self.crop_pct.unwrap_or(own.crop_pct),
+            interpolation: self.interpolation.unwrap_or(own.interpolation),
+        };
+        // What a file says beside the point is left as it is, to be checked.
+        match framing == own {
+            true => own,
+            false => framing.normal(),
+        }
+    }
+
+    /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
     ///
     /// Their files have the same names and shapes as the others.
     pub fn tensorflow() -> Overrides {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use engine::Plan;
+use framing::{ImageSize, Orientation};
 
 use crate::load::{Names, compare, fill};
 use crate::nearest::nearest;
@@ -20,8 +21,8 @@ use crate::{
     TORCHVISION_MOMENTUM,
 };
 
-/// The default side of images.
-const IMAGE_SIZE: usize = 224;
+/// The size of images where nothing says another one.
+const IMAGE_SIZE: ImageSize = ImageSize::square(224);
 
 /// Most missing tensors that an error lists with similar names.
 const HINTS: usize = 3;
@@ -326,6 +327,8 @@ impl Source {
                 class_names: (0..model.classes).map(|class| class.to_string()).collect(),
                 class_order: ClassOrder::Numbered,
                 image_size: IMAGE_SIZE,
+                framing: self.scheme().framing(),
+                orientation: Orientation::Ignore,
                 normalisation: Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
@@ -365,7 +368,10 @@ impl Source {
         let overrides = &self.overrides;
         let mut assumed = Vec::new();
         if overrides.image_size.is_none() {
-            assumed.push(format!("images of {} pixels a side", metadata.image_size));
+            assumed.push(format!("images of {} pixels", metadata.image_size));
+        }
+        if overrides.fit.is_none() {
+            assumed.push(format!("images fitted by {}", metadata.framing));
         }
         if overrides.normalisation.is_none() {
             assumed.push("ImageNet's mean and standard deviation".to_owned());

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use framing::{Framing, ImageSize, Orientation};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic;
@@ -26,8 +27,8 @@ pub use crate::source::{Loaded, Source};
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
 
-/// Accepted sides of resized images, in pixels.
-pub const IMAGE_SIZES: RangeInclusive<usize> = 8..=2048;
+/// Pixels that each side of the images may have.
+pub const IMAGE_SIZES: RangeInclusive<u32> = 8..=2048;
 
 /// Accepted means of pixels in 0..1.
 pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
@@ -86,9 +87,15 @@ pub struct WeightsMetadata {
     /// Whether `class_names` are real names or only numbers.
     #[serde(default, skip_serializing_if = "ClassOrder::is_named")]
     pub class_order: ClassOrder,
-    /// Images are resized to this many pixels square (antialiased bilinear, proportions not kept).
-    pub image_size: usize,
-    /// Normalisation of the pixels, after the resize.
+    /// The height and width of the images that it sees.
+    pub image_size: ImageSize,
+    /// How images of other sizes become such; squash and bilinear in a file that does not say.
+    #[serde(default, skip_serializing_if = "Framing::is_default")]
+    pub framing: Framing,
+    /// Whether images are turned by their EXIF data; ignored in a file that does not say.
+    #[serde(default, skip_serializing_if = "Orientation::is_ignored")]
+    pub orientation: Orientation,
+    /// Of the pixels, after the resize.
     pub normalisation: Normalisation,
     /// The epoch of the weights, counted from 1.
     pub epoch: Option<usize>,
@@ -100,17 +107,24 @@ pub struct WeightsMetadata {
 }
 
 impl WeightsMetadata {
-    /// Refuses an invalid image size or normalisation.
+    /// Refuses an image size, framing or normalisation that no configuration could have.
     ///
     /// # Errors
     /// [`Error::Setting`].
     pub fn check(&self) -> Result<()> {
         let size = self.image_size;
         require(
-            IMAGE_SIZES.contains(&size),
+            size.sides().iter().all(|side| IMAGE_SIZES.contains(side)),
             "image_size",
-            size,
+            format_args!("{size}"),
             "8 to 2048 pixels",
+        )?;
+        let share = self.framing.crop_pct;
+        require(
+            Framing::is_share(share),
+            "crop_pct",
+            share,
+            "a share above 0 and at most 1",
         )?;
         self.normalisation.check()?;
         match &self.model {
@@ -252,7 +266,15 @@ pub fn inspect(
     })
 }
 
-/// Fills a network with the matching weights of a file; see [`Source::load_into`].
+/// What the weights file says of itself; `None` if [`save`] did not write it. Its numbers are not read.
+///
+/// # Errors
+/// If it is no whole file of tensors, or what it says cannot be understood.
+pub fn describe(path: &Path) -> Result<Option<WeightsMetadata>> {
+    metadata(&TensorFile::open(path)?)
+}
+
+/// Fills a network with a file's weights as far as they fit; see [`Source::load_into`].
 ///
 /// # Errors
 /// As [`Source::load_into`].

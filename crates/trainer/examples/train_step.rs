@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use mnist_data::LoaderOptions;
+use mnist_data::{ImageSize, LoaderOptions};
 use mobilenet::weights::Normalisation;
 use mobilenet::{Images, ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let options = LoaderOptions {
         batch_size: batch,
-        image_size: size,
+        image_size: ImageSize::square(size as u32),
         shuffle: Some(0),
         drop_last: true,
         ..LoaderOptions::default()

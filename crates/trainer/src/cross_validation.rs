@@ -138,12 +138,13 @@ fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldRepor
     let best = outcome
         .best
         .ok_or_else(|| Error::NoImages("a fold without a completed epoch".to_owned()))?;
-    let limit = config.data.limit.unwrap_or(usize::MAX);
+    let [limit, val_limit] =
+        [config.data.limit, config.data.val_limit].map(|limit| limit.unwrap_or(usize::MAX));
     Ok(FoldReport {
         weights: best.weights,
         epoch: best.epoch,
         train_images: fold.train.len().min(limit),
-        val_images: fold.val.len(),
+        val_images: fold.val.len().min(val_limit),
         scores: best.scores,
     })
 }

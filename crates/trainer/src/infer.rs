@@ -9,6 +9,7 @@ use mnist_data::{
     BadImage, BadImageLimit, DecodeOptions, DiskCache, ImageFolder, Listing, Loader, LoaderOptions,
     Progress, Sample, TtaConfig, Unit,
 };
+use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ClassOrder, Model};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,7 @@ pub struct InferenceOptions {
     /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). There is no limit
     /// for images without labels.
     pub bad_image_limit: f64,
-    /// How images are decoded.
+    /// How images are decoded; whether they are turned, the weights say.
     pub decode: DecodeOptions,
     /// The views of each image; their probabilities are averaged.
     pub tta: TtaConfig,
@@ -57,16 +58,20 @@ impl InferenceOptions {
     fn loader(
         self,
         samples: Vec<Sample>,
-        image_size: usize,
+        metadata: &WeightsMetadata,
         bad_images: BadImageLimit,
     ) -> Result<Loader> {
         let options = LoaderOptions {
             batch_size: self.batch_size,
-            image_size,
+            image_size: metadata.image_size,
+            framing: metadata.framing,
             workers: self.workers,
             on_bad_image: self.on_bad_image,
             bad_images,
-            decode: self.decode,
+            decode: DecodeOptions {
+                orientation: metadata.orientation,
+                ..self.decode
+            },
             shuffle: None,
             cache_bytes: 0,
             tta: self.tta,
@@ -208,8 +213,7 @@ fn measure(
         classes: Some(images.classes),
         split: name.to_owned(),
     };
-    let size = classifier.metadata().image_size;
-    let loader = options.loader(images.samples, size, bad_images)?;
+    let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let answers = classifier.answers(&loader).map(|answer| {
         let Answers { logits, labels, .. } = answer?;
@@ -338,7 +342,7 @@ pub fn predict<'c>(
         .map(|(id, path)| Sample::new(id, path, 0))
         .collect();
     let any = BadImageLimit::default();
-    let loader = options.loader(samples, classifier.metadata().image_size, any)?;
+    let loader = options.loader(samples, classifier.metadata(), any)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
     let progress = Started(progress);
     let answers = classifier.answers(&loader);

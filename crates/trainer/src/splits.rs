@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
-    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, folds,
+    BadImageLimit, Classes, Fold, Framing, ImageFolder, ImageSize, ImageSizes, Listing, Loader,
+    LoaderOptions, NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -130,9 +130,11 @@ impl Splits {
             on_bad_image: config.data.on_bad_image,
             bad_image_limit: config.data.bad_image_limit,
             decode: config.data.decode_options(),
-            disk_cache: config
-                .data
-                .disk_cache(&self.caches[2], config.data.image_size),
+            disk_cache: config.data.disk_cache(
+                &self.caches[2],
+                config.data.image_size,
+                config.data.framing(),
+            ),
             ..InferenceOptions::default()
         }
     }
@@ -189,7 +191,15 @@ impl Splits {
     }
 
     pub(crate) fn val_loader(&self, config: &RunConfig) -> Result<Loader> {
-        self.loader(1, &self.val, config, loader_options(config))
+        let options = loader_options(config);
+        let Some(limit) = config.data.val_limit else {
+            return self.loader(1, &self.val, config, options);
+        };
+        let drawn = ImageFolder {
+            samples: draw_samples(self.val.samples.clone(), limit, config.train.seed),
+            classes: self.val.classes.clone(),
+        };
+        self.loader(1, &drawn, config, options)
     }
 
     fn loader(
@@ -199,8 +209,8 @@ impl Splits {
         config: &RunConfig,
         mut options: LoaderOptions,
     ) -> Result<Loader> {
-        let size = options.stored_size();
-        options.disk_cache = config.data.disk_cache(&self.caches[split], size);
+        let (size, framing) = (options.stored_size(), options.stored_framing());
+        options.disk_cache = (config.data).disk_cache(&self.caches[split], size, framing);
         options.bad_images = BadImageLimit {
             share: config.data.bad_image_limit,
             classes: Some(images.classes.clone()),
@@ -403,20 +413,20 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
     Ok(Splits::of_fold(images, &fold, TRAIN, &name))
 }
 
-/// Both sides of the images that training keeps.
-pub(crate) fn stored_size(config: &RunConfig) -> usize {
+/// The size and framing of the images that training keeps.
+pub(crate) fn stored(config: &RunConfig) -> (ImageSize, Framing) {
     let options = LoaderOptions {
-        image_size: config.data.image_size,
         augment: config.augment.clone(),
-        ..LoaderOptions::default()
+        ..loader_options(config)
     };
-    options.stored_size()
+    (options.stored_size(), options.stored_framing())
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {
     LoaderOptions {
         batch_size: config.data.batch_size,
         image_size: config.data.image_size,
+        framing: config.data.framing(),
         workers: config.workers(),
         prefetch: config.data.prefetch,
         cache_bytes: config.data.cache_mb.saturating_mul(1024 * 1024),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mnist_data::{ImageSizes, Progress, Sample, duplicates, image_sizes};
 
-use crate::splits::{Looked, look, stored_size};
+use crate::splits::{Looked, look, stored};
 use crate::{Result, RunConfig, Splits};
 
 /// The images of a run: their number, their sizes and their faults.
@@ -121,14 +121,14 @@ fn look_at_each(splits: &Splits, config: &RunConfig, progress: &dyn Progress) ->
         ..Looked::default()
     };
     for (index, (images, _, cache)) in splits.each().enumerate() {
-        let size = match index {
-            0 => stored_size(config),
-            _ => config.data.image_size,
+        let stored = match index {
+            0 => stored(config),
+            _ => (config.data.image_size, config.data.framing()),
         };
         if images.samples.is_empty() {
             continue;
         }
-        let looked = look(config, &images.samples, cache, size, progress)?;
+        let looked = look(config, &images.samples, cache, stored, progress)?;
         all.is_decoded &= looked.is_decoded;
         all.unreadable.extend(looked.unreadable);
     }

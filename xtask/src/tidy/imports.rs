@@ -6,25 +6,34 @@ use super::code::{code_of, words};
 use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Imports go one way:
-/// `files -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
+/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
 /// `{mnist-data, mobilenet} -> classifier`, `{classifier, optim} -> trainer -> cli`. So every crate can
 /// be used without the later ones. Every new crate needs a line here.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("files", &[]),
+    ("framing", &[]),
     ("engine", &[]),
-    ("mnist-data", &["files"]),
+    ("mnist-data", &["files", "framing"]),
     ("optim", &[]),
-    ("mobilenet", &["engine", "files"]),
+    ("mobilenet", &["engine", "files", "framing"]),
     ("classifier", &["mnist-data", "mobilenet"]),
     (
         "trainer",
-        &["classifier", "files", "mnist-data", "mobilenet", "optim"],
+        &[
+            "classifier",
+            "files",
+            "framing",
+            "mnist-data",
+            "mobilenet",
+            "optim",
+        ],
     ),
     (
         "cli",
         &[
             "classifier",
             "files",
+            "framing",
             "mnist-data",
             "mobilenet",
             "optim",
@@ -43,6 +52,7 @@ const LIBRARIES: &[&str] = &[
     "classifier",
     "engine",
     "files",
+    "framing",
     "mnist-data",
     "mobilenet",
     "optim",
@@ -53,7 +63,7 @@ const LIBRARIES: &[&str] = &[
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
-        &["engine", "files", "mnist-data", "optim", "xtask"],
+        &["engine", "files", "framing", "mnist-data", "optim", "xtask"],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
     ("clap", LIBRARIES, "a library does not own a command line"),

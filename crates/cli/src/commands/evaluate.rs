@@ -22,7 +22,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         );
     }
     let options = InferenceOptions {
-        disk_cache: trainer::kept_images(&args.data, classifier.metadata().image_size),
+        disk_cache: trainer::kept_images(&args.data, classifier.metadata()),
         bad_image_limit: args.bad_image_limit,
         ..options
     };

@@ -32,8 +32,10 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     writeln!(
         out,
         "image size          {} x {}",
-        metadata.image_size, metadata.image_size
+        metadata.image_size.height, metadata.image_size.width
     )?;
+    writeln!(out, "fit                 {}", metadata.framing)?;
+    writeln!(out, "orientation         {}", metadata.orientation)?;
     writeln!(out, "mean                {:?}", metadata.normalisation.mean)?;
     writeln!(out, "std                 {:?}", metadata.normalisation.std)?;
     if let (Some(epoch), Some(score)) = (metadata.epoch, metadata.score) {

@@ -13,7 +13,6 @@ mod train;
 mod unpack;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,7 +144,11 @@ fn load(
 fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     let classes = args.classes.as_deref().map(Classes::read).transpose()?;
     Ok(Overrides {
-        image_size: args.image_size.map(NonZeroUsize::get),
+        image_size: args.image_size,
+        fit: args.fit,
+        crop_pct: args.crop_pct,
+        interpolation: args.interpolation,
+        orientation: args.orientation,
         class_names: classes.map(|classes| classes.names().to_vec()),
         ..if args.tensorflow {
             Overrides::tensorflow()

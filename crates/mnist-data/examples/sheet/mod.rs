@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use image::RgbImage;
-use mnist_data::{AugmentConfig, Loader, LoaderOptions, Sample};
+use mnist_data::{AugmentConfig, ImageSize, Loader, LoaderOptions, Sample};
 
 /// The most images, chosen from all: one per row.
 pub(crate) const ROWS: usize = 10;
@@ -17,11 +17,11 @@ pub(crate) const GAP: u32 = 2;
 pub(crate) fn draw(
     samples: Vec<Sample>,
     augment: AugmentConfig,
-    size: usize,
+    size: u32,
 ) -> Result<RgbImage, Box<dyn Error>> {
     let plain = LoaderOptions {
         batch_size: ROWS,
-        image_size: size,
+        image_size: ImageSize::square(size),
         limit: Some(ROWS),
         ..LoaderOptions::default()
     };
@@ -30,7 +30,7 @@ pub(crate) fn draw(
     let columns =
         std::iter::once(original.epoch(0)).chain((0..EPOCHS).map(|epoch| augmented.epoch(epoch)));
 
-    let side = size as u32 + GAP;
+    let side = size + GAP;
     let mut sheet = RgbImage::from_pixel(
         side * (EPOCHS as u32 + 1) + GAP,
         side * original.len() as u32 + GAP,
@@ -38,8 +38,12 @@ pub(crate) fn draw(
     );
     for (column, mut epoch) in columns.enumerate() {
         let batch = epoch.next().ok_or("an epoch has a batch")??;
-        for (row, pixels) in batch.pixels.chunks_exact(size * size * 3).enumerate() {
-            let image = RgbImage::from_raw(size as u32, size as u32, pixels.to_vec());
+        for (row, pixels) in batch
+            .pixels
+            .chunks_exact((size * size * 3) as usize)
+            .enumerate()
+        {
+            let image = RgbImage::from_raw(size, size, pixels.to_vec());
             let image = image.ok_or("an image has its size")?;
             let [x, y] = [column, row].map(|place| i64::from(place as u32 * side + GAP));
             image::imageops::replace(&mut sheet, &image, x, y);

@@ -12,11 +12,12 @@ use crate::shuffle::below;
 /// A crop of random area and shape, resized to the whole with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// A [`Loader`](crate::Loader) crops images that it keeps 8/7 as large as those in a batch
-/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Crops of less than (7/8)², or 77 %, of the
-/// area are still enlarged, and the smaller they are, the more they are blurred. The kept images have been resized
-/// to squares, and `ratio` refers to such a square: a crop of ratio 1 from a file of 2:1 shows a part of ratio
-/// 2:1.
+/// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
+/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
+/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As images
+/// that are squashed have lost their proportions, `ratio` is that of the part in the kept image: of a file of 2:1, a
+/// part of ratio 1 shows something of 2:1. With [`Fit::Crop`](framing::Fit::Crop) parts are cut from the middle of
+/// the image, up to its shorter side, and show things in their own proportions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {

@@ -26,11 +26,12 @@ pub use rand_augment::RandAugmentConfig;
 pub use random::Draw;
 
 pub(crate) use config::require;
-pub(crate) use flip::flip_horizontally;
+pub(crate) use flip::{flip_horizontally, flip_vertically};
 pub(crate) use random::{Purpose, chance};
 
+use framing::ImageSize;
+
 use affine::InverseAffine;
-use flip::flip_vertically;
 use warp::warp;
 
 use crate::decode::Image;
@@ -43,15 +44,15 @@ use crate::resize::Scaler;
 /// RandAugment, colour jitter and erasing. Gray images stay gray.
 ///
 /// ```
-/// use mnist_data::{Augment, Draw, Image, Preset};
+/// use mnist_data::{Augment, Draw, Image, ImageSize, Preset};
 ///
 /// let augment = Augment::new(&Preset::Digits.into())?;
 /// let image = Image::from_gray(4, 4, (0..16).map(|pixel| 16 * pixel).collect())?;
 /// let draw = Draw { seed: 1, epoch: 0, index: 7 };
-/// let changed = augment.apply(&image, 4, draw)?;
+/// let changed = augment.apply(&image, ImageSize::square(4), draw)?;
 /// assert_eq!((changed.width(), changed.height(), changed.channels()), (4, 4, 1));
-/// assert_eq!(changed, augment.apply(&image, 4, draw)?);
-/// assert_ne!(changed, augment.apply(&image, 4, Draw { epoch: 1, ..draw })?);
+/// assert_eq!(changed, augment.apply(&image, ImageSize::square(4), draw)?);
+/// assert_ne!(changed, augment.apply(&image, ImageSize::square(4), Draw { epoch: 1, ..draw })?);
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -75,18 +76,18 @@ impl Augment {
         Ok(Self { config })
     }
 
-    /// The image in epoch `draw.epoch`, `size` × `size`. The same draw gives the same pixels.
+    /// The image as the epoch `draw.epoch` sees it, at this size. The same draw gives the same pixels.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for a size of 0.
-    pub fn apply(&self, image: &Image, size: u32, draw: Draw) -> Result<Image> {
+    /// [`Error::Setting`](crate::Error::Setting) for a side of 0.
+    pub fn apply(&self, image: &Image, size: ImageSize, draw: Draw) -> Result<Image> {
         self.apply_with(image, size, draw, &mut Scratch::default())
     }
 
     pub(crate) fn apply_with(
         &self,
         image: &Image,
-        size: u32,
+        size: ImageSize,
         draw: Draw,
         scratch: &mut Scratch,
     ) -> Result<Image> {

@@ -2,16 +2,20 @@
 
 mod bmp;
 mod bytes;
+mod exif;
 mod gif;
 mod png;
 mod pnm;
 mod tiff;
 mod webp;
 
+use framing::Orientation;
+
 use crate::decode::{Decoded, Image, MAX_SIDE};
 use crate::decode_options::{DecodeOptions, TruncatedImages};
 use crate::fault::Fault;
 use crate::jpeg;
+use exif::Turn;
 
 /// Colours by palette index.
 type Palette = [[u8; 3]; 256];
@@ -25,10 +29,18 @@ pub(crate) fn decode(
     size: Option<u32>,
 ) -> Result<Decoded, Fault> {
     let accept_truncated = options.truncated == TruncatedImages::Accept;
+    let turned = |decoded: Decoded, turn: fn(&[u8]) -> Turn| match options.orientation {
+        Orientation::Ignore => Ok(decoded),
+        Orientation::Apply => Ok(Decoded {
+            image: turn(bytes).apply(decoded.image, bytes.len())?,
+            ..decoded
+        }),
+    };
     if jpeg::is_jpeg(bytes) {
-        jpeg::decode(bytes, memory, options, size)
+        turned(jpeg::decode(bytes, memory, options, size)?, Turn::of_jpeg)
     } else if bytes.starts_with(png::MAGIC) {
-        png::decode(bytes, memory, accept_truncated)
+        let decoded = png::decode(bytes, memory, accept_truncated)?;
+        turned(decoded, Turn::of_png)
     } else if gif::is_gif(bytes) {
         gif::decode(bytes, memory, accept_truncated)
     } else if bytes.starts_with(b"BM") {
@@ -38,7 +50,7 @@ pub(crate) fn decode(
     } else if tiff::is_tiff(bytes) {
         tiff::decode(bytes, memory)
     } else if webp::is_webp(bytes) {
-        webp::decode(bytes, memory)
+        turned(webp::decode(bytes, memory)?, Turn::of_webp)
     } else {
         let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP image";
         Err(Fault::damaged(known))

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use mnist_data::{
-    AugmentConfig, DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, MixConfig, Sample,
+    AugmentConfig, DiskCache, Framing, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions,
+    MixConfig, Sample,
 };
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ pub(crate) fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
 pub(crate) fn options(augment: AugmentConfig) -> LoaderOptions {
     LoaderOptions {
         batch_size: 4,
-        image_size: 14,
+        image_size: ImageSize::square(14),
         workers: 1,
         shuffle: Some(5),
         augment,
@@ -171,7 +172,10 @@ fn without_augmentation_nothing_is_another() {
         augment: AugmentConfig::default(),
         ..options(AugmentConfig::default())
     };
-    assert_eq!((plain.stored_size(), plain.augment.is_none()), (14, true));
+    assert_eq!(
+        (plain.stored_size(), plain.augment.is_none()),
+        (ImageSize::square(14), true)
+    );
     let loader = Loader::new(samples.clone(), plain).unwrap();
     assert_eq!(by_id(&batches(&loader, 0)), by_id(&batches(&loader, 1)));
     let augmented = Loader::new(samples.clone(), options(toml("preset = \"digits\""))).unwrap();
@@ -189,15 +193,29 @@ fn without_augmentation_nothing_is_another() {
 #[test]
 fn parts_are_cut_from_images_that_are_kept_larger() {
     let crop = toml("resized_crop = true");
-    assert_eq!(options(crop.clone()).stored_size(), 16);
+    assert_eq!(options(crop.clone()).stored_size(), ImageSize::square(16));
     let sizes = [(224, 256), (32, 37), (1, 2), (7, 8)];
     for (image_size, stored) in sizes {
         let options = LoaderOptions {
-            image_size,
+            image_size: ImageSize::square(image_size),
             ..options(crop.clone())
         };
-        assert_eq!(options.stored_size(), stored);
+        assert_eq!(options.stored_size(), ImageSize::square(stored));
     }
+    // Of a crop all of the middle is kept, for parts to be cut from it.
+    let framed = |augment| LoaderOptions {
+        framing: Framing::TIMM,
+        ..options(augment)
+    };
+    let whole = Framing {
+        crop_pct: 1.0,
+        ..Framing::TIMM
+    };
+    assert_eq!(framed(crop.clone()).stored_framing(), whole);
+    assert_eq!(
+        framed(AugmentConfig::default()).stored_framing(),
+        Framing::TIMM
+    );
     let (_dir, samples) = data_set(4);
     let loader = Loader::new(samples, options(crop)).unwrap();
     for batch in batches(&loader, 0) {

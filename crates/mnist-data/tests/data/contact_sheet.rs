@@ -29,7 +29,7 @@ fn every_preset_has_a_sheet_that_shows_its_effect() {
         let columns = EPOCHS as u32 + 1;
         let draw = |preset: Preset| {
             let config = AugmentConfig::from(preset);
-            sheet::draw(samples.clone(), config, SIZE as usize).unwrap()
+            sheet::draw(samples.clone(), config, SIZE).unwrap()
         };
         let none = draw(Preset::None);
         for preset in [Preset::None, Preset::Digits, Preset::Photos] {

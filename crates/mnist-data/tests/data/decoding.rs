@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use mnist_data::{
-    DecodeOptions, Decoding, Image, ImageFolder, Loader, LoaderOptions, TruncatedImages,
+    DecodeOptions, Decoding, Framing, Image, ImageFolder, ImageSize, Loader, LoaderOptions,
+    TruncatedImages,
 };
 
 use crate::util::{folder, png};
@@ -24,7 +25,7 @@ fn an_image_that_lacks_data_is_used_and_counted_where_that_is_wanted() {
     let whole = fs::read(golden("jpeg.jpeg")).unwrap();
     fs::write(&path, &whole[..whole.len() - 40]).unwrap();
     let options = LoaderOptions {
-        image_size: 3,
+        image_size: ImageSize::square(3),
         ..LoaderOptions::default()
     };
     let refused = Loader::new(samples.clone(), options.clone()).unwrap();
@@ -76,7 +77,10 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         decoding: Decoding::Fast,
         ..DecodeOptions::default()
     };
-    let at = |size, options| Image::decode_at(&file, name, size, options).unwrap();
+    let at = |size, options| {
+        let size = ImageSize::square(size);
+        Image::decode_at(&file, name, size, Framing::default(), options).unwrap()
+    };
     // At an eighth, a quarter and a half.
     for size in [4, 8, 16] {
         let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));

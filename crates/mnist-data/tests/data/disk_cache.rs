@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use mnist_data::{DiskCache, HostBatch, ImageFolder, Loader, LoaderOptions, Sample};
+use mnist_data::{
+    DecodeOptions, DiskCache, Fit, Framing, HostBatch, ImageFolder, ImageSize, Loader,
+    LoaderOptions, Orientation, Sample,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,7 +48,7 @@ impl Scene {
     fn options(&self) -> LoaderOptions {
         LoaderOptions {
             batch_size: 4,
-            image_size: SIZE,
+            image_size: ImageSize::square(SIZE as u32),
             workers: 2,
             cache_bytes: 0,
             disk_cache: Some(DiskCache {
@@ -82,10 +85,8 @@ fn settle() {
 
 fn pixels(loader: &Loader) -> Vec<Vec<u8>> {
     let batches: Vec<HostBatch> = loader.epoch(0).collect::<Result<_, _>>().unwrap();
-    let side = loader.options().image_size;
-    let images = batches
-        .iter()
-        .flat_map(|batch| batch.pixels.chunks(side * side * 3));
+    let bytes = loader.options().image_size.pixels() as usize * 3;
+    let images = batches.iter().flat_map(|batch| batch.pixels.chunks(bytes));
     images.map(<[u8]>::to_vec).collect()
 }
 
@@ -217,7 +218,7 @@ fn another_image_size_rebuilds_it() {
     let scene = Scene::new();
     scene.run(scene.options());
     let larger = || LoaderOptions {
-        image_size: 5,
+        image_size: ImageSize::square(5),
         ..scene.options()
     };
     let uncached = LoaderOptions {
@@ -231,6 +232,52 @@ fn another_image_size_rebuilds_it() {
         (COUNT * 25, &json!(5))
     );
     assert_eq!(scene.run(scene.options()), scene.decoded());
+}
+
+#[test]
+fn another_framing_or_orientation_makes_it_anew() {
+    let scene = Scene::new();
+    let letterbox = Framing {
+        fit: Fit::Letterbox,
+        ..Framing::default()
+    };
+    let upright = DecodeOptions {
+        orientation: Orientation::Apply,
+        ..DecodeOptions::default()
+    };
+    let oblong = || LoaderOptions {
+        image_size: ImageSize {
+            height: 3,
+            width: 5,
+        },
+        ..scene.options()
+    };
+    let others = [
+        oblong(),
+        LoaderOptions {
+            framing: letterbox,
+            ..oblong()
+        },
+        LoaderOptions {
+            decode: upright,
+            ..oblong()
+        },
+    ];
+    for options in others {
+        scene.run(scene.options());
+        let uncached = LoaderOptions {
+            disk_cache: None,
+            ..options.clone()
+        };
+        assert_eq!(scene.run(options.clone()), scene.run(uncached));
+        let (stored, index) = parts(&scene.cache());
+        assert_eq!(
+            (stored.len(), &index["image_size"]),
+            (COUNT * 15, &json!([3, 5]))
+        );
+        assert_eq!(index["framing"]["fit"], options.framing.fit.name());
+        assert_eq!(index["orientation"], options.decode.orientation.name());
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    Classes, Error, ImageFolder, Loader, LoaderOptions, Sample, WeightPattern, WeightsConfig,
+    Classes, Error, ImageFolder, ImageSize, Loader, LoaderOptions, Sample, WeightPattern,
+    WeightsConfig,
 };
 use tempfile::TempDir;
 
@@ -49,7 +50,7 @@ fn a_table_equals_a_folder_and_weights_reach_the_batch() {
         assert_eq!(sample.path, dir.path().join(id));
     }
     let options = LoaderOptions {
-        image_size: 2,
+        image_size: ImageSize::square(2),
         workers: 1,
         ..LoaderOptions::default()
     };

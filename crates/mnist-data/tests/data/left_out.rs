@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use mnist_data::{BadImage, BadImageLimit, Error, ImageFolder, Loader, LoaderOptions};
+use mnist_data::{BadImage, BadImageLimit, Error, ImageFolder, ImageSize, Loader, LoaderOptions};
 use tempfile::TempDir;
 
 use crate::util::{folder, png};
@@ -22,7 +22,7 @@ fn two_classes(count: usize) -> (TempDir, ImageFolder) {
 fn loader(images: &ImageFolder, share: f64, with_classes: bool) -> Loader {
     let options = LoaderOptions {
         batch_size: 4,
-        image_size: 3,
+        image_size: ImageSize::square(3),
         workers: 2,
         shuffle: Some(1),
         on_bad_image: BadImage::Skip,

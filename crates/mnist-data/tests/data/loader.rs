@@ -7,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use mnist_data::{BadImage, Error, HostBatch, ImageFolder, Loader, LoaderOptions, Sample};
+use mnist_data::{
+    BadImage, Error, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions, Sample,
+};
 use tempfile::TempDir;
 
 use crate::util::{folder, png};
@@ -28,7 +30,7 @@ fn data_set(count: usize) -> (TempDir, Vec<Sample>) {
 fn options() -> LoaderOptions {
     LoaderOptions {
         batch_size: 4,
-        image_size: 3,
+        image_size: ImageSize::square(3),
         workers: 2,
         prefetch: 2,
         ..LoaderOptions::default()
@@ -337,21 +339,31 @@ fn impossible_options_are_refused_by_name() {
         ),
         (
             LoaderOptions {
-                image_size: 0,
+                image_size: ImageSize::square(0),
+                ..options()
+            },
+            "image_size.height",
+        ),
+        (
+            LoaderOptions {
+                image_size: ImageSize {
+                    height: 3,
+                    width: 0,
+                },
+                ..options()
+            },
+            "image_size.width",
+        ),
+        (
+            LoaderOptions {
+                image_size: ImageSize::square(1 << 20),
                 ..options()
             },
             "image_size",
         ),
         (
             LoaderOptions {
-                image_size: 1 << 20,
-                ..options()
-            },
-            "image_size",
-        ),
-        (
-            LoaderOptions {
-                image_size: usize::MAX,
+                image_size: ImageSize::square(u32::MAX),
                 ..options()
             },
             "image_size",

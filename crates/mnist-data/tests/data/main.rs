@@ -8,6 +8,8 @@ mod augment_config;
 mod contact_sheet;
 mod decoding;
 mod disk_cache;
+mod exif;
+mod fit;
 mod folder;
 mod idx;
 mod images;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use mnist_data::{Classes, Error, ImageFolder, list_images};
+use mnist_data::{Classes, Error, ImageFolder, ImageSize, list_images};
 
 use crate::util::{folder, png};
 
@@ -239,7 +239,7 @@ mod unix {
             expected.map(|name| format!("a/{name}.png"))
         );
         let options = LoaderOptions {
-            image_size: 3,
+            image_size: ImageSize::square(3),
             on_bad_image: BadImage::Skip,
             ..LoaderOptions::default()
         };
@@ -275,7 +275,7 @@ mod unix {
     fn loaded(path: &Path, disk_cache: Option<DiskCache>) -> Error {
         let samples = vec![Sample::new("x".into(), path.into(), 0)];
         let options = LoaderOptions {
-            image_size: 3,
+            image_size: ImageSize::square(3),
             workers: 1,
             disk_cache,
             ..LoaderOptions::default()
@@ -383,7 +383,7 @@ mod unix {
         assert_eq!(skip.images(dir.path()).unwrap().len(), 3);
         // They count as unreadable images.
         let options = |share| LoaderOptions {
-            image_size: 3,
+            image_size: ImageSize::square(3),
             workers: 1,
             on_bad_image: BadImage::Skip,
             bad_images: BadImageLimit {

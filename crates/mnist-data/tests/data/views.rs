@@ -1,8 +1,8 @@
 //! Several views of one image.
 
 use mnist_data::{
-    AugmentConfig, BadImage, HostBatch, Image, ImageFolder, Loader, LoaderOptions, Preset,
-    TtaConfig, View,
+    AugmentConfig, BadImage, HostBatch, Image, ImageFolder, ImageSize, Loader, LoaderOptions,
+    Preset, TtaConfig, View,
 };
 
 use crate::util::{folder, png};
@@ -111,7 +111,7 @@ fn each_batch_comes_once_for_each_view() {
     let batches = |tta, workers| -> Vec<HostBatch> {
         let options = LoaderOptions {
             batch_size: 3,
-            image_size: 4,
+            image_size: ImageSize::square(4),
             workers,
             prefetch: 1,
             cache_bytes: 0,

@@ -9,9 +9,10 @@
 //! | output | `logits` | f32 `[batch, classes]` |
 //! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
 //!
-//! Batch, height and width are free; the metadata contain the image size of the training. The resize is never part of
-//! the graph: it is bilinear, antialiased, and does not keep proportions. Weights have torchvision's names. The output
-//! of a layer has the name of its module, and its node that name and the operator's, `features.0.0/Conv`.
+//! Batch, height and width are free; the network was trained at the image size that the file
+//! names. The resize is never part of the graph, with [`preprocess`](OnnxOptions::preprocess) or
+//! without: a caller fits images to that size as `fit`, `crop_pct` and `interpolation` say. Weights have torchvision's names; the output of a layer has the name of its
+//! module, and the node that makes it has that name and the operator's, `features.0.0/Conv`.
 //!
 //! The file's metadata (`metadata_props`) describe the model, as text:
 //!
@@ -19,7 +20,11 @@
 //! |---|---|
 //! | `model` | `mobilenet_v3_small` or another of [`Variant`](crate::Variant) |
 //! | `class_names` | JSON array of strings, in the order of the logits |
-//! | `image_size` | pixels of both sides |
+//! | `image_size` | pixels of both sides, or `[height, width]` where they differ |
+//! | `fit` | `squash`: the proportions change; `crop`: the image is resized to cover `image_size` / `crop_pct` (rounded down), and the middle is cut out, as torchvision's `Resize` and `CenterCrop` do; `letterbox`: resized to fit inside, in the middle of gray 114 |
+//! | `crop_pct` | a number; without meaning for the other fits |
+//! | `interpolation` | `bilinear` or `bicubic`, both antialiased, as Pillow's |
+//! | `orientation` | `apply`: the image is turned upright by its EXIF data first; `ignore` |
 //! | `mean`, `std` | JSON arrays of three numbers, red, green, blue: a pixel value `v` in 0..1 becomes `(v - mean) / std` |
 //!
 //! The producer is `classify`, in this crate's version.
@@ -156,7 +161,14 @@ fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
             "class_names",
             serde_json::json!(metadata.class_names).to_string(),
         ),
-        ("image_size", metadata.image_size.to_string()),
+        (
+            "image_size",
+            serde_json::json!(metadata.image_size).to_string(),
+        ),
+        ("fit", metadata.framing.fit.to_string()),
+        ("crop_pct", metadata.framing.crop_pct.to_string()),
+        ("interpolation", metadata.framing.interpolation.to_string()),
+        ("orientation", metadata.orientation.to_string()),
         ("mean", serde_json::json!(normalisation.mean).to_string()),
         ("std", serde_json::json!(normalisation.std).to_string()),
     ];

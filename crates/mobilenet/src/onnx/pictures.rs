@@ -3,18 +3,20 @@
 use std::f32::consts::TAU;
 
 use candle_core::{Device, Tensor};
+use framing::ImageSize;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
 
-/// Batches of one and of three, u8 `[n, h, w, 3]`. Some images are noise, with independent pixels;
-/// others are slow waves, which affect the logits more. One batch has the size of the training; the
-/// other has unequal, odd sides.
-pub(super) fn made_up(image_size: usize) -> Result<Vec<Tensor>> {
-    let (height, width) = ((image_size + 8) | 1, (image_size + 20) | 1);
+/// Batches of one and of three, u8 `[n, h, w, 3]`: noise, in which every pixel differs from its
+/// neighbours, and slow waves, of which more passes through a network. One batch is of the size
+/// the network was trained for, one of sides that are neither equal nor even.
+pub(super) fn made_up(image_size: ImageSize) -> Result<Vec<Tensor>> {
+    let [own_height, own_width] = image_size.sides().map(|side| side as usize);
+    let (height, width) = ((own_height + 8) | 1, (own_width + 20) | 1);
     let batches = [
-        (image_size, image_size, &[waves as Painter][..]),
+        (own_height, own_width, &[waves as Painter][..]),
         (height, width, &[noise, waves, waves]),
     ];
     let mut random = ChaCha8Rng::seed_from_u64(0);

@@ -14,6 +14,7 @@ mod timm;
 use std::fmt;
 
 use engine::Plan;
+use framing::Framing;
 
 use crate::parameters::counters;
 use crate::{Design, Variant};
@@ -37,6 +38,18 @@ pub enum Scheme {
     /// `match_model.backbone.0.1.block.0.0.weight`: Easy-Classification's, torchvision's network
     /// with a linear head.
     EasyClassification,
+}
+
+impl Scheme {
+    /// How the project evaluates its networks on images of any size, as far as is known.
+    pub fn framing(self) -> Framing {
+        match self {
+            Scheme::Torchvision | Scheme::KuanWang | Scheme::DLi14 => Framing::TORCHVISION,
+            Scheme::Timm => Framing::TIMM,
+            // It resizes without regard to proportions.
+            Scheme::EasyClassification => Framing::default(),
+        }
+    }
 }
 
 impl fmt::Display for Scheme {

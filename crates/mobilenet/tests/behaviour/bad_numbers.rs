@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use mobilenet::weights::{
     Overrides, WeightsMetadata, inspect, load, load_model, load_pretrained, save,
 };
-use mobilenet::{BadNumbers, Composed, Design, Error, ModelConfig, Network, Variant};
+use mobilenet::{BadNumbers, Composed, Design, Error, ImageSize, ModelConfig, Network, Variant};
 
 use crate::weights::{metadata, saved};
 use crate::{arena, config, images, network, statistics, values};
@@ -185,16 +185,20 @@ fn invalid_metadata_are_refused() {
             "{error}"
         );
     };
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 7] = [
         ("`std` is [0.5, 0.0, 0.5]", |m| {
             m.normalisation.std = [0.5, 0.0, 0.5]
         }),
         ("`std` is [0.5, -1.0, 0.5]", |m| {
             m.normalisation.std = [0.5, -1.0, 0.5]
         }),
-        ("`image_size` is 4096", |m| m.image_size = 4096),
-        ("`image_size` is 0", |m| m.image_size = 0),
-        ("`image_size` is 7", |m| m.image_size = 7),
+        ("`image_size` is 4096", |m| {
+            m.image_size = ImageSize::square(4096)
+        }),
+        ("`image_size` is 0", |m| m.image_size = ImageSize::square(0)),
+        ("`image_size` is 64x4096", |m| m.image_size.width = 4096),
+        ("`crop_pct` is 1.5", |m| m.framing.crop_pct = 1.5),
+        ("`image_size` is 7", |m| m.image_size = ImageSize::square(7)),
     ];
     for (what, change) in changes {
         let mut metadata = metadata(&config());
@@ -224,7 +228,7 @@ fn invalid_metadata_are_refused() {
     refuse("`mean` is [130.7, 130.7, 130.7]", &of_bytes);
     save(&path, &network, &metadata(&config())).unwrap();
     let given = Overrides {
-        image_size: Some(4096),
+        image_size: Some(ImageSize::square(4096)),
         ..Overrides::default()
     };
     let error = load_model(&path, given, &Device::Cpu)

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use mobilenet::weights::{Loaded, Normalisation, Overrides, Source, WeightsMetadata, save_as};
-use mobilenet::{Error, HeadKind, ModelConfig, Network, Scheme, Variant};
+use mobilenet::{
+    Error, Fit, Framing, HeadKind, ImageSize, ModelConfig, Network, Orientation, Scheme, Variant,
+};
 use tempfile::TempDir;
 
 use crate::{arena, config, network};
@@ -59,8 +61,20 @@ fn width_classes_and_head_are_found_from_shapes() {
         assert_eq!(metadata.model.name().to_string(), name.to_string());
         assert_eq!(metadata.class_names.len(), classes);
         assert_eq!(metadata.class_names[0], "0");
-        assert_eq!(metadata.image_size, 224);
+        assert_eq!(metadata.image_size, ImageSize::square(224));
+        assert_eq!(metadata.framing, Framing::TORCHVISION);
         assert_eq!(metadata.normalisation, Normalisation::IMAGENET);
+    }
+}
+
+#[test]
+fn each_project_fits_images_in_its_own_way() {
+    for (scheme, expected) in [
+        (Scheme::Torchvision, "crop 0.875, bilinear"),
+        (Scheme::Timm, "crop 0.875, bicubic"),
+        (Scheme::EasyClassification, "squash, bilinear"),
+    ] {
+        assert_eq!(scheme.framing().to_string(), expected);
     }
 }
 
@@ -69,17 +83,19 @@ fn overrides_replace_assumptions() {
     let network = network(&config());
     let (_folder, path) = saved(&tensors(&network));
     let assumed = load(&path, Overrides::default()).unwrap().report.assumed;
-    assert_eq!(assumed.len(), 4, "{assumed:?}");
+    assert_eq!(assumed.len(), 5, "{assumed:?}");
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
     let given = Overrides {
-        image_size: Some(96),
+        image_size: Some(ImageSize::square(96)),
+        fit: Some(Fit::Letterbox),
         class_names: Some(names.clone()),
         ..Overrides::tensorflow()
     };
     let loaded = load(&path, given).unwrap();
     assert!(loaded.report.assumed.is_empty());
     assert_eq!(loaded.metadata.class_names, names);
-    assert_eq!(loaded.metadata.image_size, 96);
+    assert_eq!(loaded.metadata.image_size, ImageSize::square(96));
+    assert_eq!(loaded.metadata.framing.to_string(), "letterbox, bilinear");
     assert_eq!(loaded.metadata.normalisation.mean, [0.5; 3]);
     assert_eq!(loaded.network.config().batch_norm_epsilon, 1e-3);
     let given = Overrides {
@@ -157,7 +173,9 @@ fn a_network_of_other_constants_is_not_filled() {
         model: config.clone().into(),
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
         class_order: mobilenet::ClassOrder::Named,
-        image_size: 64,
+        image_size: ImageSize::square(64),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

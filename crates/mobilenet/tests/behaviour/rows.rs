@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use candle_core::Device;
 use mobilenet::weights::{Normalisation, Overrides, Source, WeightsMetadata, save_as};
 use mobilenet::{
-    ClassOrder, ClassRows, Error, HeadKind, LoadReport, ModelConfig, Network, Scheme, Variant,
+    ClassOrder, ClassRows, Error, Framing, HeadKind, ImageSize, LoadReport, ModelConfig, Network,
+    Orientation, Scheme, Variant,
 };
 use tempfile::TempDir;
 
@@ -42,7 +43,9 @@ impl Trained {
                 _ => names(&["0", "1", "2"]),
             },
             class_order: order,
-            image_size: 64,
+            image_size: ImageSize::square(64),
+            framing: Framing::default(),
+            orientation: Orientation::default(),
             normalisation: Normalisation::IMAGENET,
             epoch: None,
             score: None,

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{Normalisation, WeightsMetadata, load, load_pretrained, save};
-use mobilenet::{Error, ModelConfig, Network, Variant};
+use mobilenet::weights::{Normalisation, WeightsMetadata, describe, load, load_pretrained, save};
+use mobilenet::{Error, Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
 use tempfile::TempDir;
 
 use crate::{arena, config, images, network, statistics, values};
@@ -14,7 +14,9 @@ pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
             .map(|class| format!("class {class}"))
             .collect(),
         class_order: mobilenet::ClassOrder::Named,
-        image_size: 64,
+        image_size: ImageSize::square(64),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
@@ -109,6 +111,26 @@ fn a_file_that_contradicts_itself_is_refused() {
     two.class_names.pop();
     save(&path, &network, &two).unwrap();
     assert!(refusal(load(&path, &Device::Cpu)).contains("2 classes for a model of 3"));
+}
+
+#[test]
+fn a_file_says_how_images_are_fitted_only_where_it_is_not_the_old_way() {
+    let (_folder, path, network) = saved(&config());
+    let old = serde_json::to_value(metadata(&config())).unwrap();
+    assert!(old.get("framing").is_none() && old.get("orientation").is_none());
+    assert_eq!(old["image_size"], 64);
+    let fitted = WeightsMetadata {
+        image_size: ImageSize {
+            height: 160,
+            width: 224,
+        },
+        framing: Framing::TIMM,
+        orientation: Orientation::Apply,
+        ..metadata(&config())
+    };
+    save(&path, &network, &fitted).unwrap();
+    assert_eq!(describe(&path).unwrap(), Some(fitted.clone()));
+    assert_eq!(load(&path, &Device::Cpu).unwrap().1, fitted);
 }
 
 #[test]

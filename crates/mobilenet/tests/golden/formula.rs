@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use engine::{Role, Segment};
 use mobilenet::weights::{Normalisation, WeightsMetadata, load, save};
-use mobilenet::{ModelConfig, Network, Variant};
+use mobilenet::{Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
 
 use crate::fill::{around, fnv1a, hash};
 
@@ -70,7 +70,9 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
         model: config.clone().into(),
         class_names: (0..config.classes).map(|class| class.to_string()).collect(),
         class_order: mobilenet::ClassOrder::Named,
-        image_size: side,
+        image_size: ImageSize::square(side as u32),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

@@ -68,7 +68,9 @@ fn the_metadata_come_back() {
     assert_eq!(properties["image_size"], "64");
     let [mean, std] = ["mean", "std"].map(|key| serde_json::from_str(properties[key]).unwrap());
     assert_eq!(Normalisation { mean, std }, expected.normalisation);
-    assert_eq!(properties.len(), 5);
+    let framing = ["fit", "crop_pct", "interpolation", "orientation"].map(|key| properties[key]);
+    assert_eq!(framing, ["squash", "0.875", "bilinear", "ignore"]);
+    assert_eq!(properties.len(), 9);
 }
 
 #[test]

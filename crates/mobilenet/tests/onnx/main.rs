@@ -7,7 +7,7 @@ mod contents;
 
 use candle_core::{Device, Tensor};
 use mobilenet::weights::{Normalisation, WeightsMetadata};
-use mobilenet::{ModelConfig, Network};
+use mobilenet::{Framing, ImageSize, ModelConfig, Network, Orientation};
 
 /// A network with running statistics that differ from the initial ones, so that a missing or
 /// misplaced batch normalisation is noticed.
@@ -52,7 +52,9 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
             .map(|class| format!("\"{class}\" é"))
             .collect(),
         class_order: mobilenet::ClassOrder::Named,
-        image_size,
+        image_size: ImageSize::square(image_size as u32),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),

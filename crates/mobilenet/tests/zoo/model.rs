@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use mobilenet::weights::{self, Normalisation, Overrides, WeightsMetadata};
 use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
-use mobilenet::{ClassOrder, Error, Images, Model, ModelConfig, Network, Precision, Variant};
+use mobilenet::{
+    ClassOrder, Error, Framing, ImageSize, Images, Model, ModelConfig, Network, Orientation,
+    Precision, Variant,
+};
 use tempfile::TempDir;
 
 use crate::fill::images;
@@ -103,7 +106,9 @@ fn a_saved_model_is_complete_and_has_metadata() {
         model: network.description(),
         class_names: ["a", "b", "c"].map(String::from).to_vec(),
         class_order: ClassOrder::Named,
-        image_size: 64,
+        image_size: ImageSize::square(64),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
         score: Some(0.5),
@@ -191,7 +196,9 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
         model: trained.description(),
         class_names: names(&["bear", "cat", "dog"]),
         class_order: ClassOrder::Named,
-        image_size: 64,
+        image_size: ImageSize::square(64),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

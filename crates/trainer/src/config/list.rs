@@ -3,7 +3,10 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test compares
 //! them with this list.
 
-use mnist_data::{BadImage, Decoding, Preset, TruncatedImages, WeightPattern};
+use mnist_data::{
+    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, Preset, TruncatedImages,
+    WeightPattern,
+};
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, Precision, is_dropout, is_epsilon, is_momentum};
 use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
@@ -22,7 +25,7 @@ pub const MAX_THREADS: usize = 1024;
 /// The most images in a batch.
 pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
-pub const MAX_IMAGE_SIZE: usize = *IMAGE_SIZES.end();
+pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
 const OPTIMIZERS: &[&str] = &[
     "adam",
@@ -81,9 +84,14 @@ keys! {
     "data.validation.stratified" Switch; "Draw the same share of every class instead of taking the last images."
     "data.validation.seed" COUNT; "Seed of a stratified draw."
     "data.sample_weights.file" Text; "CSV file with the columns path and weight."
-    "data.sample_weights.patterns" Read(patterns); "Weights of the training images with ids that match a pattern."
-    "data.image_size" Whole(*IMAGE_SIZES.start() as u64, MAX_IMAGE_SIZE as u64); "Images are resized to this many pixels on each side."
-    "data.limit" Or("none", &Whole(1, MOST)); "Train on only this many images, drawn once by the seed."
+    "data.sample_weights.patterns" Read(patterns); "Weights of the training images whose ids match a pattern."
+    "data.image_size" Read(image_size); "The size of the images, in pixels: a number, or [height, width]."
+    "data.fit" Or("auto", &OneOf(words_of::<Fit>)); "Treatment of an image's proportions."
+    "data.crop_pct" Or("auto", &SHARE_ABOVE_0); "With fit = crop: the share of the shorter side that is kept."
+    "data.interpolation" Or("auto", &OneOf(words_of::<Interpolation>)); "Interpolation of a resize."
+    "data.orientation" OneOf(words_of::<Orientation>); "Whether images are turned by their EXIF data."
+    "data.limit" Or("none", &Whole(1, MOST)); "Train on this many images only, drawn once by the seed."
+    "data.val_limit" Or("none", &Whole(1, MOST)); "Validate on this many images only, drawn once by the seed."
     "data.batch_size" Whole(2, MAX_BATCH_SIZE as u64); "Images per step."
     "data.workers" Or("auto", &Whole(1, MAX_THREADS as u64)); "Decoding threads; auto: one per training thread, at most 8."
     "data.prefetch" Whole(1, 1024); "Batches decoded ahead of training."
@@ -93,6 +101,7 @@ keys! {
     "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Largest share of unreadable images in a split."
     "data.decode" OneOf(words_of::<Decoding>); "Decoding of JPEG pixels."
     "data.truncated_images" OneOf(words_of::<TruncatedImages>); "Treatment of images that lack data at their end."
+    "data.normalisation" Or("auto", &Section); "Scaling of the pixels."
     "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
     "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
 
@@ -228,6 +237,17 @@ keys! {
 
 fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn image_size(value: &Value) -> Result<(), String> {
+    let read = ImageSize::deserialize(value.clone());
+    let fits = |size: &ImageSize| size.sides().iter().all(|side| IMAGE_SIZES.contains(side));
+    read.ok().filter(fits).map(drop).ok_or_else(|| {
+        format!(
+            "a whole number, at least {} and at most {MAX_IMAGE_SIZE}, or two such as [height, width]",
+            IMAGE_SIZES.start()
+        )
+    })
 }
 
 fn device(value: &Value) -> Result<(), String> {

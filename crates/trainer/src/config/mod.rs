@@ -3,6 +3,7 @@
 mod choices;
 mod distillation;
 mod error;
+mod framing;
 mod keys;
 mod layers;
 mod list;
@@ -22,8 +23,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    AugmentConfig, BadImage, DecodeOptions, Decoding, DiskCache, MixConfig, TruncatedImages,
-    Validation, WeightsConfig,
+    AugmentConfig, BadImage, Decoding, Fit, ImageSize, Interpolation, MixConfig, Orientation,
+    TruncatedImages, Validation, WeightsConfig,
 };
 use mobilenet::weights::{Normalisation, Overrides};
 use mobilenet::zoo::ZooConfig;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 pub use distillation::DistillationConfig;
 pub use error::ConfigError;
+pub(crate) use framing::MNIST;
 pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
@@ -49,7 +51,6 @@ pub use crate::loss::{
 };
 
 use crate::device::cpu_threads;
-use crate::disk_cache;
 
 /// All settings of a run.
 ///
@@ -126,11 +127,26 @@ pub struct DataConfig {
     pub validation: Validation,
     /// Weights of single training images in the loss.
     pub sample_weights: WeightsConfig,
-    /// Images are resized to this many pixels on each side.
-    pub image_size: usize,
-    /// Train on only this many images, drawn once by the seed.
+    /// The size of the images that the network sees: a number of pixels on each side, or `[height, width]`.
+    pub image_size: ImageSize,
+    /// What becomes of the proportions of an image; auto: as the weights file says that the run
+    /// starts from, else squash.
+    #[serde(with = "optional::auto")]
+    pub fit: Option<Fit>,
+    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: likewise, else 0.875.
+    #[serde(with = "optional::auto")]
+    pub crop_pct: Option<f64>,
+    /// How pixels are computed in a resize; auto: likewise, else bilinear.
+    #[serde(with = "optional::auto")]
+    pub interpolation: Option<Interpolation>,
+    /// Whether photographs are turned upright, as their EXIF data say.
+    pub orientation: Orientation,
+    /// Train on this many images only, drawn once by the seed.
     #[serde(with = "optional::none")]
     pub limit: Option<usize>,
+    /// Validate on this many images only, drawn once by the seed.
+    #[serde(with = "optional::none")]
+    pub val_limit: Option<usize>,
     /// Images per step.
     pub batch_size: usize,
     /// Decoding threads; auto: one per training thread, at most 8.
@@ -152,8 +168,11 @@ pub struct DataConfig {
     pub decode: Decoding,
     /// Treatment of images that lack data at their end.
     pub truncated_images: TruncatedImages,
-    /// Mean and standard deviation per channel of pixels scaled to 0..1.
-    pub normalisation: Normalisation,
+    /// Mean and standard deviation per channel of pixels scaled to 0..1; auto: as the weights file says
+    /// that the run starts from (ImageNet's, where it says nothing), else the data set's own, and
+    /// ImageNet's for a folder or CSV files.
+    #[serde(with = "optional::auto")]
+    pub normalisation: Option<Normalisation>,
 }
 
 /// `[model]`: the network.
@@ -265,12 +284,6 @@ impl Default for RunConfig {
 /// The default for the share of a split's images that may be left out.
 pub const BAD_IMAGE_LIMIT: f64 = 0.05;
 
-/// MNIST's mean and standard deviation.
-const MNIST: Normalisation = Normalisation {
-    mean: [0.1307; 3],
-    std: [0.3081; 3],
-};
-
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
@@ -284,8 +297,13 @@ impl Default for DataConfig {
             class_names: None,
             validation: Validation::default(),
             sample_weights: WeightsConfig::default(),
-            image_size: 32,
+            image_size: ImageSize::square(32),
+            fit: None,
+            crop_pct: None,
+            interpolation: None,
+            orientation: framing::ORIENTATION,
             limit: None,
+            val_limit: None,
             batch_size: 128,
             workers: None,
             prefetch: 4,
@@ -295,7 +313,7 @@ impl Default for DataConfig {
             bad_image_limit: BAD_IMAGE_LIMIT,
             decode: Decoding::Exact,
             truncated_images: TruncatedImages::Refuse,
-            normalisation: MNIST,
+            normalisation: None,
         }
     }
 }
@@ -367,24 +385,6 @@ impl DataConfig {
             true => root.parent().unwrap_or(Path::new("")).to_owned(),
             false => root,
         }
-    }
-
-    /// The decoding options.
-    pub fn decode_options(&self) -> DecodeOptions {
-        DecodeOptions {
-            decoding: self.decode,
-            truncated: self.truncated_images,
-        }
-    }
-
-    /// The cache file for a split's decoded images: a separate file per image size and decoding
-    /// option, in a hidden folder.
-    pub fn disk_cache(&self, split: &str, image_size: usize) -> Option<DiskCache> {
-        (self.disk_cache_mb > 0).then(|| DiskCache {
-            path: disk_cache::path(&self.folder(), split, image_size, self.decode),
-            max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
-            read_only: false,
-        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checks of a configuration before anything is built from it.
 
+use mnist_data::ImageSize;
 use optim::{EmaConfig, LrScheduleConfig, PlateauMode};
 use toml::Table;
 
@@ -23,22 +24,22 @@ pub(super) fn require(
     })
 }
 
-/// The most bytes for the images of a batch.
-const MAX_BATCH_BYTES: usize = 4 << 30;
+/// The most bytes that the images of a batch may take.
+const MAX_BATCH_BYTES: u64 = 4 << 30;
 
-/// Refuses a batch of images, with this many pixels a side, that takes more than 4 GiB.
+/// Refuses a batch of images of this size that takes more memory than 4 GiB.
 ///
 /// # Errors
 ///
-/// [`ConfigError::Invalid`] for `data.batch_size`, with the largest valid size.
-pub fn check_batch(batch_size: usize, image_size: usize) -> Result<(), ConfigError> {
-    let image = image_size.saturating_mul(image_size).saturating_mul(3);
+/// [`ConfigError::Invalid`] for `data.batch_size`, with the most that fit.
+pub fn check_batch(batch_size: usize, image_size: ImageSize) -> Result<(), ConfigError> {
+    let image = image_size.pixels().saturating_mul(3);
     let most = MAX_BATCH_BYTES / image.max(1);
     require(
-        batch_size <= most,
+        batch_size as u64 <= most,
         "data.batch_size",
         batch_size,
-        format!("at most {most} images of {image_size} pixels a side, which are 4 GiB"),
+        format!("at most {most} images of {image_size} pixels, which are 4 GiB"),
     )
 }
 

@@ -7,8 +7,8 @@ use mobilenet::{HeadKind, ModelName, Precision};
 use super::validate::require;
 use super::{ConfigError, MNIST, RunConfig};
 
-/// Smaller images vanish after five halvings.
-const LEAST_SIDE: usize = 64;
+/// Smaller images leave nothing of themselves after five halvings.
+const LEAST_SIDE: u32 = 64;
 
 impl RunConfig {
     /// Refuses settings that make no sense with a frozen backbone. Its published weights expect
@@ -68,9 +68,12 @@ impl RunConfig {
             format!("\"f32\", the precision of {backbone}"),
         )?;
         require(
-            data.image_size >= LEAST_SIDE,
+            data.image_size
+                .sides()
+                .iter()
+                .all(|&side| side >= LEAST_SIDE),
             "data.image_size",
-            data.image_size,
+            format_args!("{}", data.image_size),
             format!(
                 "at least {LEAST_SIDE} pixels; the published weights of {backbone} are for {}",
                 backbone.image_size()
@@ -82,11 +85,11 @@ impl RunConfig {
     fn validate_zoo_pixels(&self, backbone: Backbone) -> Result<(), ConfigError> {
         let Normalisation { mean, std } = Normalisation::IMAGENET;
         require(
-            self.data.normalisation != MNIST,
+            self.data.normalisation != Some(MNIST),
             "data.normalisation",
-            "MNIST's, the default",
+            "MNIST's",
             format!(
-                "ImageNet's, with which the published weights of {backbone} were trained: \
+                "\"auto\" or ImageNet's, with which the published weights of {backbone} were trained: \
                  mean = {mean:?} and std = {std:?}"
             ),
         )

@@ -73,8 +73,8 @@ fn key(data: &DataConfig, network: &dyn Model) -> Result<String> {
     key.update(network.backbone_key()?.as_bytes());
     key.update(PIXELS_MADE_BY.as_bytes());
     key.update(format!("{:?}", data.decode_options()).as_bytes());
-    key.update(&(data.image_size as u64).to_le_bytes());
-    let normalisation = &data.normalisation;
+    key.update(format!("{:?} {:?}", data.image_size, data.framing()).as_bytes());
+    let normalisation = data.normalisation();
     for number in normalisation.mean.iter().chain(&normalisation.std) {
         key.update(&number.to_le_bytes());
     }

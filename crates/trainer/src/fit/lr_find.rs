@@ -133,6 +133,7 @@ pub fn find_learning_rate(
     interrupt: &AtomicBool,
 ) -> Result<LrCurve> {
     config.validate()?;
+    let config = &config.settled()?;
     let LrRange { from, to, steps } = range;
     let counts = steps > SETTLING && steps <= MAX_STEPS;
     let fits = from > 0.0 && from < to && to.is_finite() && counts;

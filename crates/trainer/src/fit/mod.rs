@@ -2,6 +2,7 @@
 
 mod average;
 mod epoch;
+mod figures;
 mod groups;
 mod inputs;
 mod lr_find;
@@ -94,6 +95,7 @@ pub fn fit(
     interrupt: &AtomicBool,
 ) -> Result<Outcome> {
     config.validate()?;
+    let config = &config.settled()?;
     Session::new(config, splits, run, sink, interrupt)?.run()
 }
 
@@ -141,6 +143,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let class_names = splits.class_names();
         let train = splits.train_loader(config)?;
+        figures::check(&config.data, train.samples());
         let loss = splits.loss(config, train.samples())?;
         let val = splits.val_loader(config)?;
         let schedule = LrSchedule::new(
@@ -181,7 +184,9 @@ impl<'a> Session<'a> {
             class_names,
             class_order: ClassOrder::Named,
             image_size: config.data.image_size,
-            normalisation: config.data.normalisation,
+            framing: config.data.framing(),
+            orientation: config.data.orientation,
+            normalisation: config.data.normalisation(),
             epoch: None,
             score: None,
             training: None,

@@ -53,11 +53,15 @@ impl Teacher {
                 some(ours)
             );
         }
-        if loaded.metadata.image_size != student.image_size {
+        let seen = |of: &WeightsMetadata| (of.image_size, of.framing);
+        let (theirs, ours) = (seen(&loaded.metadata), seen(student));
+        if theirs != ours {
             tracing::warn!(
-                "the teacher was trained on images of {} pixels and now gets {}",
-                loaded.metadata.image_size,
-                student.image_size
+                "the teacher was trained on images of {} pixels ({}) and sees {} ({})",
+                theirs.0,
+                theirs.1,
+                ours.0,
+                ours.1
             );
         }
         Ok(Self {

@@ -58,6 +58,7 @@ impl Settings {
         if self.get("data", "root").is_none() {
             self.set("data", "root", "data");
         }
+        self.set("data", "fit", "squash");
         let normalisation = [
             ("mean", [0.485, 0.456, 0.406]),
             ("std", [0.229, 0.224, 0.225]),
@@ -157,7 +158,7 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
             Value::List(sides) if matches!(sides.as_slice(), [a, b] if a == b) => {
                 set(to, "data", "image_size", whole(&sides[0])?)
             }
-            _ => Err("images here are square: expected [224, 224] or the like".to_owned()),
+            _ => Err("such projects swap height and width in a resize: expected [224, 224] or the like; set data.image_size = [height, width] by hand".to_owned()),
         },
         "train_path" | "val_path" => root(key, text(value)?, to),
         "learning_rate" => set(to, "train", "learning_rate", number(value)?),

@@ -211,7 +211,10 @@ cfg = {
         assert_eq!(config.model.classes, Some(10));
         assert_eq!((config.model.dropout, config.train.epochs), (0.5, 100));
         assert_eq!(config.data.root(), std::path::Path::new("./data"));
-        assert_eq!((config.data.image_size, config.data.batch_size), (224, 64));
+        assert_eq!(
+            (config.data.image_size.sides(), config.data.batch_size),
+            ([224, 224], 64)
+        );
         assert_eq!(config.data.limit, Some(200));
         assert_eq!(config.train.patience, Some(7));
         assert_eq!(config.train.freeze_epochs, 2);
@@ -256,7 +259,7 @@ cfg = {
     fn untranslatable_entries_are_reported_with_their_line() {
         for (entry, expected) in [
             ("'model_name': 'vgg16'", "mobilenetv3"),
-            ("'img_size': [32, 840]", "square"),
+            ("'img_size': [32, 840]", "swap"),
             ("'epochs': 'many'", "a whole number"),
             ("'optimizer': 'Adagrad'", "Adam"),
             ("'scheduler': 'step-x-0.8'", "step-4-0.8"),

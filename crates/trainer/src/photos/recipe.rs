@@ -307,7 +307,10 @@ mod tests {
             ];
             let config = RunConfig::from_layers(&layers).unwrap();
             assert_eq!(config.train.epochs, recipe.epochs);
-            assert_eq!(config.data.image_size, recipe.image_size);
+            assert_eq!(
+                config.data.image_size,
+                mnist_data::ImageSize::square(recipe.image_size)
+            );
         }
         let monitor = |photos: Photos| photos.recipe().to_toml().contains("balanced");
         assert!(

@@ -34,7 +34,7 @@ pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
     }
     let side = REFERENCE_SIZE;
     let pixels = Tensor::zeros((BATCH, side, side, 3), DType::U8, &device)?;
-    let images = Images::bytes(&pixels, Arc::new(config.data.normalisation.table()))?;
+    let images = Images::bytes(&pixels, Arc::new(config.data.normalisation().table()))?;
     let labels: Vec<u32> = (0..BATCH).map(|image| (image % classes) as u32).collect();
     let loss = Objective::cross_entropy(classes);
     let mut fastest = f64::INFINITY;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, ImageFolder, Loader, LoaderOptions, Partition, Progress, Sample, TRAIN, Unit,
-    bursts, difference_hash, duplicates, partition,
+    BadImageLimit, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Partition, Progress,
+    Sample, TRAIN, Unit, bursts, difference_hash, duplicates, partition,
 };
 
 use super::{Splits, loader_options};
@@ -28,7 +28,7 @@ pub(crate) struct Looked {
     pub(crate) is_decoded: bool,
 }
 
-/// Decodes images once and keeps them as `cache`, resized to `size` × `size`, where the configuration allows it.
+/// Decodes images once and keeps them as `cache`, framed to `size`, where the configuration allows it.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub(crate) fn look(
     config: &RunConfig,
     samples: &[Sample],
     cache: &str,
-    size: usize,
+    (size, framing): (ImageSize, Framing),
     progress: &dyn Progress,
 ) -> Result<Looked> {
     if samples.len() > MAX_DECODED {
@@ -49,8 +49,9 @@ pub(crate) fn look(
     let options = LoaderOptions {
         batch_size: 16,
         image_size: size,
+        framing,
         cache_bytes: 0,
-        disk_cache: config.data.disk_cache(cache, size),
+        disk_cache: config.data.disk_cache(cache, size, framing),
         bad_images: BadImageLimit::default(),
         ..loader_options(config)
     };
@@ -100,8 +101,8 @@ impl Splits {
         images: &ImageFolder,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let size = super::stored_size(config);
-        let mut looked = look(config, &images.samples, TRAIN, size, progress)?;
+        let stored = super::stored(config);
+        let mut looked = look(config, &images.samples, TRAIN, stored, progress)?;
         let groups = groups(config, &images.samples, &mut looked);
         let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
         let split = &config.data.split;

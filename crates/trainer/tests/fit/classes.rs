@@ -68,7 +68,9 @@ impl Known {
 
     fn load(&self, names: Option<&[&str]>) -> Loaded<Box<dyn Model>> {
         let given = Overrides {
-            image_size: Some(SIDE),
+            image_size: Some(mobilenet::ImageSize::square(SIDE as u32)),
+            // Noise cannot spare its borders.
+            fit: Some(mobilenet::Fit::Squash),
             class_names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
             ..Overrides::default()
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mnist_data::BadImage;
+use mnist_data::{BadImage, Fit, ImageSize};
 use trainer::{Ending, EpochReport, Event, EventSink, Outcome, Recorder};
 
 use crate::scene::{Scene, arena};
@@ -129,19 +129,24 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
     assert_eq!(run(&scene).1, 0);
     scene.config.train.seed += 1;
     assert_eq!(run(&scene).1, 56);
-    scene.config.data.normalisation.mean[2] = 0.2;
+    let mut normalisation = scene.config.data.normalisation();
+    normalisation.mean[2] = 0.2;
+    scene.config.data.normalisation = Some(normalisation);
     assert_eq!(run(&scene).1, 56);
     scene.config.model.stem_stride = 1;
     assert_eq!(run(&scene).1, 56);
-    scene.config.data.image_size = 24;
+    scene.config.data.image_size = ImageSize::square(24);
     assert_eq!(run(&scene).1, 56);
-    // Each setting has a file per split; the first ones are still valid.
-    assert_eq!(files(&scene).len(), 10);
+    scene.config.data.fit = Some(Fit::Letterbox);
+    assert_eq!(run(&scene).1, 56);
+    // Of each setting a file for either split; the first ones are still good.
+    assert_eq!(files(&scene).len(), 12);
     let again = self::scene().config;
     scene.config.model = again.model;
     scene.config.train = again.train;
     scene.config.data.normalisation = again.data.normalisation;
     scene.config.data.image_size = again.data.image_size;
+    scene.config.data.fit = again.data.fit;
     assert_eq!(run(&scene), (first, 0));
 }
 

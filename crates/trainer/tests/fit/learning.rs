@@ -2,7 +2,8 @@
 
 use candle_core::Device;
 use classifier::Classifier;
-use mnist_data::{BadImage, NoProgress, TEST};
+use mnist_data::{BadImage, Fit, Interpolation, NoProgress, TEST};
+use mobilenet::weights::WeightsMetadata;
 use mobilenet::{Model, ModelDescription, Precision, weights};
 use trainer::config::{
     CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
@@ -261,16 +262,17 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
         let classifier = outcome.classifier().unwrap();
         trainer::evaluate(&classifier, &test, options, &NoProgress).unwrap()
     };
-    let size = scene.config.data.image_size;
-    // Images written just now are not kept before the file system's clock has ticked.
+    let metadata = &outcome.metadata;
+    let size = metadata.image_size;
+    // Images written just now are not kept before the clock of the file system has ticked.
     std::thread::sleep(std::time::Duration::from_millis(150));
     let expected = evaluate(None);
-    assert_eq!(trainer::kept_images(&test, size), None);
+    assert_eq!(trainer::kept_images(&test, metadata), None);
 
     let cache = scene
         .config
         .data
-        .disk_cache(TEST, scene.config.data.image_size)
+        .disk_cache(TEST, size, metadata.framing)
         .unwrap();
     let written = || std::fs::metadata(&cache.path).unwrap().modified().unwrap();
     assert_eq!(evaluate(Some(cache.clone())), expected);
@@ -278,14 +280,24 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     assert_eq!(evaluate(Some(cache.clone())), expected);
     assert_eq!(written(), first);
 
-    // Other loaders find it by the folder, and only read it.
-    let kept = trainer::kept_images(&test, size).unwrap();
+    // Others find it by the folder, and only read it.
+    let kept = trainer::kept_images(&test, metadata).unwrap();
     assert_eq!(
         (&kept.path, kept.read_only),
         (&std::path::absolute(&cache.path).unwrap(), true)
     );
-    assert_eq!(trainer::kept_images(&test, size + 1), None);
-    assert_eq!(trainer::kept_images(&test.join(".."), size), None);
+    let other = |change: fn(&mut WeightsMetadata)| {
+        let mut other = metadata.clone();
+        change(&mut other);
+        trainer::kept_images(&test, &other)
+    };
+    assert_eq!(other(|m| m.image_size.width += 1), None);
+    assert_eq!(other(|m| m.framing.fit = Fit::Letterbox), None);
+    assert_eq!(
+        other(|m| m.framing.interpolation = Interpolation::Bicubic),
+        None
+    );
+    assert_eq!(trainer::kept_images(&test.join(".."), metadata), None);
     std::fs::write(&kept.path, "no pixels").unwrap();
     assert_eq!(evaluate(Some(kept.clone())), expected);
     assert_eq!(std::fs::read(&kept.path).unwrap(), b"no pixels");

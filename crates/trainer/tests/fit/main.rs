@@ -7,6 +7,7 @@ mod classes;
 mod distillation;
 mod ending;
 mod features;
+mod framing;
 mod images;
 mod learning;
 mod matrix;

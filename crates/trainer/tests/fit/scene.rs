@@ -24,7 +24,7 @@ impl Scene {
         let root = dir.path().join("images");
         unpack(dir.path(), &root, stripes);
         let text = "
-            data = { source = 'folder', root = 'set below', batch_size = 8, image_size = 16 }
+            data = { source = 'folder', root = 'set below', batch_size = 8, image_size = 16, normalisation = { mean = [0.1307, 0.1307, 0.1307], std = [0.3081, 0.3081, 0.3081] } }
             model = { width = 0.25, batch_norm_momentum = 0.3 }
             train.epochs = 3
             train.learning_rate = 0.003

@@ -98,7 +98,7 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     // It may be the teacher of a network that is trained as a whole.
     let mut student = Scene::new();
     student.config.train.epochs = 1;
-    student.config.data.image_size = 64;
+    student.config.data.image_size = mobilenet::ImageSize::square(64);
     student.config.data.normalisation = scene.config.data.normalisation;
     let alone = arena(student.run().0.network.as_ref());
     student.config.distillation = Some(DistillationConfig::new(&best.weights));

@@ -1,8 +1,7 @@
 use std::path::PathBuf;
 
-use anyhow::Context;
 use candle_core::{Device, Tensor};
-use mnist_data::Image;
+use mnist_data::{DecodeOptions, Image};
 use mobilenet::Network;
 use mobilenet::onnx::{self, OnnxOptions};
 use mobilenet::weights::WeightsMetadata;
@@ -23,7 +22,7 @@ pub(super) fn export(
         softmax: args.softmax,
         fold_batch_norm: args.fold_batch_norm,
     };
-    let pictures = check_images(&args.check_images, metadata.image_size)?;
+    let pictures = check_images(&args.check_images, metadata)?;
     let agreement = onnx::export(&args.out, network, metadata, options, &pictures)?;
     Ok(format!(
         "{:.1e} between rten's logits and ours, on {} images",
@@ -31,19 +30,24 @@ pub(super) fn export(
     ))
 }
 
-/// Some of the images at or below the inputs, evenly spread, so that all classes of a folder are
-/// included: one alone in a batch, the others in another batch.
-fn check_images(inputs: &[PathBuf], image_size: usize) -> anyhow::Result<Vec<Tensor>> {
+/// Some of the images at or below the inputs, evenly spread, so that a folder's classes all
+/// have their share: one in a batch of its own, the others in another.
+fn check_images(inputs: &[PathBuf], metadata: &WeightsMetadata) -> anyhow::Result<Vec<Tensor>> {
     let mut found = Vec::new();
     for input in inputs {
         found.extend(mnist_data::list_images(input)?);
     }
     let step = found.len().div_ceil(MOST_CHECK_IMAGES).max(1);
-    let size = u32::try_from(image_size).context("the image size does not fit 32 bits")?;
+    let size = metadata.image_size;
+    let [height, width] = size.sides().map(|side| side as usize);
+    let decode = DecodeOptions {
+        orientation: metadata.orientation,
+        ..DecodeOptions::default()
+    };
     let mut pixels = Vec::new();
     for (_, path) in found.iter().step_by(step) {
-        let picture = Image::read(path)?.resized(size)?;
-        let shape = (1, image_size, image_size, 3);
+        let picture = Image::read_with(path, decode)?.fitted(size, metadata.framing)?;
+        let shape = (1, height, width, 3);
         pixels.push(Tensor::from_vec(picture.to_rgb(), shape, &Device::Cpu)?);
     }
     let batches = match &pixels[..] {

@@ -1,3 +1,4 @@
+use framing::ImageSize;
 use proptest::prelude::*;
 
 use super::image;
@@ -13,7 +14,7 @@ fn draw(seed: u64, epoch: u64, index: u64) -> Draw {
 
 fn augmented(config: &AugmentConfig, image: &Image, size: u32, draw: Draw) -> Image {
     let augment = Augment::new(config).unwrap();
-    augment.apply(image, size, draw).unwrap()
+    augment.apply(image, ImageSize::square(size), draw).unwrap()
 }
 
 /// Each operation of a configuration alone.

@@ -1,0 +1,212 @@
+//! How an image becomes numbers: the settings of `[data]` that a weights file has as well, and what
+//! `"auto"` stands for in them.
+
+use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
+use mobilenet::weights::{self, Normalisation, WeightsMetadata};
+
+use super::{DataConfig, DataSource, RunConfig};
+use crate::{Result, disk_cache};
+
+/// MNIST's own figures.
+pub(crate) const MNIST: Normalisation = Normalisation {
+    mean: [0.1307; 3],
+    std: [0.3081; 3],
+};
+
+/// Fashion-MNIST's.
+const FASHION_MNIST: Normalisation = Normalisation {
+    mean: [0.286; 3],
+    std: [0.353; 3],
+};
+
+/// What photographs are trained with unless a configuration says otherwise: they are turned upright.
+pub(super) const ORIENTATION: Orientation = Orientation::Apply;
+
+impl DataSource {
+    /// The figures of its images: of photographs those of ImageNet.
+    fn normalisation(self) -> Normalisation {
+        match (self, self.dataset()) {
+            (_, Some(DatasetName::FashionMnist)) => FASHION_MNIST,
+            (Self::Mnist | Self::FashionMnist | Self::Idx, _) => MNIST,
+            (Self::Folder | Self::Csv, _) => Normalisation::IMAGENET,
+        }
+    }
+}
+
+impl DataConfig {
+    /// How images become such of `image_size`. What is `"auto"` is what it is without a weights file to
+    /// start from: squash, 0.875 and bilinear.
+    pub fn framing(&self) -> Framing {
+        let auto = Framing::default();
+        let framing = Framing {
+            fit: self.fit.unwrap_or(auto.fit),
+            crop_pct: self.crop_pct.unwrap_or(auto.crop_pct),
+            interpolation: self.interpolation.unwrap_or(auto.interpolation),
+        };
+        framing.normal()
+    }
+
+    /// Mean and standard deviation of the pixels. `"auto"` is what it is without a weights file to start
+    /// from: the source's.
+    pub fn normalisation(&self) -> Normalisation {
+        self.normalisation
+            .unwrap_or_else(|| self.source.normalisation())
+    }
+
+    /// How images are decoded.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            decoding: self.decode,
+            truncated: self.truncated_images,
+            orientation: self.orientation,
+        }
+    }
+
+    /// Where the decoded images of a split are kept on disk: a file of its own for every image
+    /// size, framing and way of decoding, in a folder that is hidden from the listing of images.
+    pub fn disk_cache(
+        &self,
+        split: &str,
+        image_size: ImageSize,
+        framing: Framing,
+    ) -> Option<DiskCache> {
+        let decode = self.decode_options();
+        (self.disk_cache_mb > 0).then(|| DiskCache {
+            path: disk_cache::path(&self.folder(), split, image_size, framing, decode),
+            max_bytes: self.disk_cache_mb.saturating_mul(1 << 20),
+            read_only: false,
+        })
+    }
+}
+
+impl RunConfig {
+    /// The same configuration with figures where [`framing`](DataConfig::framing) and
+    /// [`normalisation`](DataConfig::normalisation) are `"auto"`: those of the weights file that the run
+    /// starts from. One that does not describe itself is taken to want ImageNet's mean and standard
+    /// deviation. A run does this once, before it begins.
+    ///
+    /// # Errors
+    ///
+    /// When the weights file cannot be read.
+    pub fn settled(&self) -> Result<Self> {
+        let mut settled = self.clone();
+        let data = &mut settled.data;
+        let pretrained = self.model.pretrained.as_deref();
+        let is_open = data.fit.is_none()
+            || data.crop_pct.is_none()
+            || data.interpolation.is_none()
+            || data.normalisation.is_none();
+        let file = match pretrained.filter(|_| is_open) {
+            Some(path) => weights::describe(path)?,
+            None => None,
+        };
+        let own = file
+            .as_ref()
+            .map_or_else(Framing::default, |file| file.framing);
+        let fit = *data.fit.get_or_insert(own.fit);
+        let share = match fit {
+            Fit::Crop => own.crop_pct,
+            Fit::Squash | Fit::Letterbox => Framing::CROP_PCT,
+        };
+        data.crop_pct.get_or_insert(share);
+        data.interpolation.get_or_insert(own.interpolation);
+        let figures = |file: &WeightsMetadata| file.normalisation;
+        let source = || match pretrained {
+            Some(_) => Normalisation::IMAGENET,
+            None => self.data.source.normalisation(),
+        };
+        data.normalisation
+            .get_or_insert_with(|| file.as_ref().map_or_else(source, figures));
+        Ok(settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use mnist_data::Interpolation;
+    use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
+
+    use super::*;
+
+    fn settled(text: &str) -> DataConfig {
+        let config = RunConfig::from_toml(text, "a.toml").unwrap();
+        let settled = config.settled().unwrap();
+        // What a run writes of its configuration means the same without the file.
+        let written = toml::to_string(&settled).unwrap();
+        let again = RunConfig::from_toml(&written, "config.toml").unwrap();
+        assert_eq!(again.settled().unwrap(), settled);
+        settled.data
+    }
+
+    #[test]
+    fn without_weights_the_source_decides() {
+        for (source, expected) in [
+            ("source = 'mnist'", MNIST),
+            ("source = 'idx', idx_dir = 'x'", MNIST),
+            ("source = 'fashion-mnist'", FASHION_MNIST),
+            ("source = 'folder', root = 'x'", Normalisation::IMAGENET),
+            ("source = 'csv', root = 'x'", Normalisation::IMAGENET),
+        ] {
+            let data = settled(&format!("data = {{ {source} }}"));
+            assert_eq!(data.normalisation, Some(expected), "{source}");
+            assert_eq!(data.framing(), Framing::default(), "{source}");
+        }
+        let data = settled("data = { fit = 'crop', crop_pct = 1, interpolation = 'bicubic' }");
+        assert_eq!(data.framing().to_string(), "crop 1, bicubic");
+        let given = "data.normalisation = { mean = [0, 0, 0], std = [1, 1, 1] }";
+        assert_eq!(settled(given).normalisation().std, [1.0; 3]);
+    }
+
+    #[test]
+    fn a_weights_file_brings_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let model = ModelConfig {
+            width: 0.25,
+            ..ModelConfig::new(Variant::Small, 2)
+        };
+        let network = Network::new(&model, 1, &Device::Cpu).unwrap();
+        let half = Normalisation {
+            mean: [0.5; 3],
+            std: [0.25; 3],
+        };
+        let metadata = WeightsMetadata {
+            model: model.into(),
+            class_names: ["a", "b"].map(str::to_owned).to_vec(),
+            class_order: ClassOrder::Named,
+            image_size: ImageSize::square(64),
+            framing: Framing {
+                crop_pct: 0.95,
+                ..Framing::TIMM
+            },
+            orientation: Orientation::Ignore,
+            normalisation: half,
+            epoch: None,
+            score: None,
+            training: None,
+        };
+        weights::save(&path, &network, &metadata).unwrap();
+        let from = |more: &str| {
+            let path = path.display();
+            settled(&format!("model.pretrained = '{path}'\n[data]\n{more}"))
+        };
+        let data = from("");
+        assert_eq!(data.framing(), metadata.framing);
+        assert_eq!(data.normalisation(), half);
+        let data = from("fit = 'squash'\nnormalisation = { mean = [0, 0, 0], std = [1, 1, 1] }");
+        let framing = data.framing();
+        assert_eq!(
+            (framing.fit, framing.interpolation),
+            (Fit::Squash, Interpolation::Bicubic)
+        );
+        assert_eq!(data.normalisation().mean, [0.0; 3]);
+
+        // A file from elsewhere says nothing.
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let data = from("");
+        assert_eq!(data.framing(), Framing::default());
+        assert_eq!(data.normalisation(), Normalisation::IMAGENET);
+    }
+}
