@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use classifier::{Device, WeightsMetadata};
+use mnist_data::{Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation};
 use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
 
@@ -17,7 +18,9 @@ fn main() -> Result<(), mobilenet::Error> {
         model: config.into(),
         class_names: vec!["cat".to_owned(), "dog".to_owned()],
         class_order: ClassOrder::Named,
-        image_size: 32,
+        image_size: ImageSize::square(32),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
