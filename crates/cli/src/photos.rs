@@ -44,6 +44,7 @@ pub(crate) fn configuration(
     .recipe();
     let mut config = with_recipe(&recipe, &user, &place)?;
     weights_cache::resolve_all(&mut config)?;
+    let config = config.settled()?;
     tell(&recipe, budget, terminal);
     Ok((config, images))
 }

@@ -55,7 +55,8 @@ pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
 fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
     let mut config = layers::load(args.config.as_deref(), &args.set)?;
     weights_cache::resolve_all(&mut config)?;
-    Ok(config)
+    // As `fit` does it, so that the division of the images looks at those that training will see.
+    Ok(config.settled()?)
 }
 
 /// Does `work` in the folder that the arguments name, or in the next free one in `runs`. Where
