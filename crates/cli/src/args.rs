@@ -208,6 +208,9 @@ pub(crate) struct EvaluateArgs {
     /// Print everything as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the wrong answers to this CSV file, each with its second choice
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wrong: Option<PathBuf>,
     /// Largest share of unreadable images to leave out; one image may always be left out, unless
     /// this is 0, and no class may lose all its images
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod ending;
 mod escape;
 mod exit;
 mod interrupt;
@@ -9,6 +10,7 @@ mod layers;
 mod photos;
 mod pictures;
 mod prepare;
+mod run;
 mod survey;
 mod terminal;
 mod weights_cache;

@@ -1,7 +1,5 @@
 //! Output during work, on stderr: progress bars on a terminal, plain lines in a pipe or a file.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +10,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
 use crate::escape::{escaped, escaped_except};
 
@@ -21,7 +18,7 @@ use crate::escape::{escaped, escaped_except};
 pub(crate) struct Terminal {
     /// Draws only if stderr is a terminal, and discards everything otherwise.
     bars: MultiProgress,
-    is_terminal: bool,
+    pub(crate) is_terminal: bool,
 }
 
 impl Terminal {
@@ -76,7 +73,7 @@ impl Terminal {
         self.line(&format!("error: {error:#}"));
     }
 
-    fn bar(&self, total: Option<u64>, unit: Unit) -> ProgressBar {
+    pub(crate) fn bar(&self, total: Option<u64>, unit: Unit) -> ProgressBar {
         let template = match (total, unit) {
             (Some(_), Unit::Bytes) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
             (Some(_), Unit::Items) => "{msg} {wide_bar} {human_pos}/{human_len} {eta}",
@@ -173,249 +170,5 @@ impl Progress for Work<'_> {
         if let Some(bar) = self.with_bar(Option::take) {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// A run: a line per epoch, a bar within it.
-pub(crate) struct Run<'a> {
-    terminal: &'a Terminal,
-    bar: Option<ProgressBar>,
-    epochs: usize,
-    /// The sums over the epochs so far.
-    times: EpochTimes,
-    /// The images left out so far.
-    unreadable: Unreadable,
-}
-
-impl<'a> Run<'a> {
-    pub(crate) fn new(terminal: &'a Terminal) -> Self {
-        Self {
-            terminal,
-            bar: None,
-            epochs: 0,
-            times: EpochTimes::default(),
-            unreadable: Unreadable::default(),
-        }
-    }
-
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn epoch_line(&self, report: &EpochReport) -> String {
-        let ema = match &report.ema {
-            Some(ema) => format!(
-                "; average's loss {:.4}, accuracy {:.4}",
-                ema.loss, ema.accuracy
-            ),
-            None => String::new(),
-        };
-        format!(
-            "epoch {}/{}: train loss {:.4}, accuracy {:.4}; validation loss {:.4}, accuracy {:.4}, macro F1 {:.4}{ema}; {:.0} images/s, {:.1} s",
-            report.epoch,
-            self.epochs,
-            report.train_loss,
-            report.train_accuracy,
-            report.val_loss,
-            report.val_accuracy,
-            report.val_macro_f1,
-            report.images_per_second,
-            report.seconds,
-        )
-    }
-}
-
-impl EventSink for Run<'_> {
-    fn handle(&mut self, event: &Event) -> trainer::Result<()> {
-        match event {
-            Event::RunStarted {
-                run_dir,
-                model,
-                classes,
-                parameters,
-                train_images,
-                val_images,
-                epochs,
-                device,
-                threads,
-            } => {
-                self.epochs = *epochs;
-                self.terminal.line(&format!(
-                    "training {model} ({parameters} parameters, {} classes) on {train_images} images, validating on {val_images}; {device}, {threads} threads; run {}",
-                    classes.len(),
-                    run_dir.display()
-                ));
-            }
-            Event::PretrainedLoaded(report) => {
-                self.terminal.line(&format!("pretrained weights: {report}"));
-            }
-            Event::Frozen { .. } => self.terminal.line("only the head learns for now"),
-            Event::Unfrozen { .. } => self.terminal.line("the whole network learns from here on"),
-            Event::EpochStarted { epoch, batches } if self.terminal.is_terminal => {
-                let bar = self.terminal.bar(Some(*batches as u64), Unit::Items);
-                self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
-            }
-            Event::FeaturesComputed { done, images } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("features of {done} of {images} images"));
-                }
-            }
-            Event::FeaturesReady { images, computed } => self.terminal.line(&format!(
-                "features of {images} images: {computed} computed, {} found on disk",
-                images - computed
-            )),
-            Event::BatchDone { epoch, loss, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("epoch {epoch}/{}, loss {loss:.4}", self.epochs));
-                    bar.inc(1);
-                }
-            }
-            Event::EpochFinished(report) => {
-                self.clear();
-                self.times += report.times;
-                self.unreadable.clone_from(&report.unreadable);
-                self.terminal.line(&self.epoch_line(report));
-            }
-            Event::StatisticsUnsettled {
-                epoch,
-                training,
-                inference,
-            } => self.terminal.line(&format!(
-                "warning: in epoch {epoch} the network classified {:.0} % of its training images correctly in training, but {:.0} % in inference: the running statistics of batch normalisation have not settled, so the validation scores mean little yet. Train for more epochs, with more steps per epoch (a smaller data.batch_size), with a smaller train.learning_rate or a larger model.batch_norm_momentum",
-                100.0 * training,
-                100.0 * inference
-            )),
-            Event::CheckpointWritten { path, .. } => {
-                self.terminal.line(&format!("wrote {}", path.display()));
-            }
-            Event::CheckpointDelayed { path, problem, .. } => self.terminal.line(&format!(
-                "warning: {}: {problem}; its weights stay in memory; writing is retried after the next epoch and at the end",
-                path.display()
-            )),
-            Event::StoppedEarly { epoch, best_epoch } => self.terminal.line(&format!(
-                "stopped after epoch {epoch}: no further gain; the best epoch is {best_epoch}"
-            )),
-            Event::Interrupted { epoch } => {
-                self.clear();
-                self.terminal.line(&format!("interrupted in epoch {epoch}"));
-            }
-            Event::ImagesSkipped { count } => {
-                let s = if *count == 1 { "" } else { "s" };
-                self.terminal
-                    .line(&format!("left out {count} image{s} that could not be read"));
-            }
-            Event::Finished { .. } => {
-                if self.times.total() > 0.0 {
-                    self.terminal.line(&time_line(&self.times));
-                }
-                for line in unreadable_lines(&self.unreadable) {
-                    self.terminal.line(&line);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// The parts of the epochs' time.
-fn time_line(times: &EpochTimes) -> String {
-    let parts = times.parts().map(|(_, seconds)| seconds);
-    let named = times.parts().into_iter().zip(percents(parts));
-    let named: Vec<String> = named
-        .map(|((name, _), percent)| format!("{name} {percent} %"))
-        .collect();
-    format!("time: {}", named.join(", "))
-}
-
-/// The most classes in a line.
-const NAMED: usize = 10;
-
-/// One line per split with unreadable images: their number by class.
-fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
-    let splits = [
-        ("training", &unreadable.train),
-        ("validation", &unreadable.val),
-    ];
-    let line = |(split, classes): (&str, &BTreeMap<String, usize>)| {
-        let total: usize = classes.values().sum();
-        let mut counts: Vec<_> = classes.iter().collect();
-        counts.sort_by_key(|&(_, count)| Reverse(count));
-        let named = counts.iter().take(NAMED);
-        let mut named: Vec<String> = named
-            .map(|(class, count)| format!("{class} {count}"))
-            .collect();
-        if counts.len() > NAMED {
-            named.push("…".to_owned());
-        }
-        (total > 0).then(|| {
-            format!(
-                "{split} images left out because they could not be read: {total} ({})",
-                named.join(", ")
-            )
-        })
-    };
-    splits.into_iter().filter_map(line).collect()
-}
-
-/// Shares in whole percents that add up to 100. The shares with the largest fractions are rounded
-/// up.
-fn percents<const N: usize>(parts: [f64; N]) -> [usize; N] {
-    let total: f64 = parts.iter().sum();
-    let exact = parts.map(|part| 100.0 * part / total);
-    let mut percents = exact.map(|share| share as usize);
-    let lost = |index: &usize| exact[*index].fract();
-    let mut order: [usize; N] = std::array::from_fn(|index| index);
-    order.sort_by(|one, other| lost(other).total_cmp(&lost(one)));
-    let missing = 100_usize.saturating_sub(percents.iter().sum());
-    for index in order.into_iter().take(missing) {
-        percents[index] += 1;
-    }
-    percents
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_that_could_not_be_read_are_told_by_class() {
-        let mut unreadable = Unreadable::default();
-        assert!(unreadable_lines(&unreadable).is_empty());
-        unreadable.val.insert("cat".to_owned(), 1);
-        unreadable.val.insert("dog".to_owned(), 3);
-        assert_eq!(
-            unreadable_lines(&unreadable),
-            ["validation images left out because they could not be read: 4 (dog 3, cat 1)"]
-        );
-        unreadable.train = (0..11).map(|n| (format!("{n:02}"), 2)).collect();
-        let lines = unreadable_lines(&unreadable);
-        assert_eq!(lines.len(), 2);
-        assert!(
-            lines[0]
-                .ends_with("22 (00 2, 01 2, 02 2, 03 2, 04 2, 05 2, 06 2, 07 2, 08 2, 09 2, …)"),
-            "{lines:?}"
-        );
-    }
-
-    #[test]
-    fn the_percents_of_the_time_add_up() {
-        let times = EpochTimes {
-            data: 2.6,
-            forward: 40.3,
-            backward: 50.8,
-            optimizer: 5.7,
-            validation: 0.4,
-            other: 0.2,
-        };
-        assert_eq!(
-            time_line(&times),
-            "time: data 3 %, forward 40 %, backward 51 %, optimizer 6 %, validation 0 %, other 0 %"
-        );
-        assert_eq!(percents([2.0, 0.0, 2.0, 2.0]), [34, 0, 33, 33]);
-        assert_eq!(percents([0.5, 0.5]), [50, 50]);
-        assert_eq!(percents([0.0, 3.0]), [0, 100]);
     }
 }

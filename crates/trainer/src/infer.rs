@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
+use crate::mistakes::Mistake;
 use crate::{ConfusionMatrix, Objective, Result, Targets};
 
 /// Input options of evaluation and prediction.
@@ -109,6 +110,9 @@ pub struct Evaluation {
     pub classes: Vec<ClassReport>,
     /// Counts: one row per true class, one column per predicted class.
     pub confusion: Vec<Vec<u64>>,
+    /// Images with a wrong answer, in order.
+    #[serde(skip)]
+    pub mistakes: Vec<Mistake>,
 }
 
 /// One class of an [`Evaluation`].
@@ -175,9 +179,9 @@ pub fn evaluate(
         .with_classes(data, &order.classes)?,
     };
     let name = data.display().to_string();
-    let (confusion, skipped) = measure(classifier, images, &name, options, progress)?;
-    order.check(&confusion, data)?;
-    Ok(report(&confusion, &order, &skipped))
+    let measured = measure(classifier, images, &name, options, progress)?;
+    order.check(&measured.confusion, data)?;
+    Ok(report(measured, &order))
 }
 
 /// Measures a network whose weights name the classes of `images`, which messages call `name`.
@@ -196,18 +200,25 @@ pub fn evaluate_images(
         classes: images.classes.clone(),
         known: ClassOrder::Named,
     };
-    let (confusion, skipped) = measure(classifier, images.clone(), name, options, progress)?;
-    Ok(report(&confusion, &order, &skipped))
+    let measured = measure(classifier, images.clone(), name, options, progress)?;
+    Ok(report(measured, &order))
 }
 
-/// The answers to images, counted, and the images of each label that could not be read.
+/// The answers to images, counted.
+struct Measured {
+    confusion: ConfusionMatrix,
+    mistakes: Vec<Mistake>,
+    /// Unreadable images of each label.
+    skipped: BTreeMap<usize, usize>,
+}
+
 fn measure(
     classifier: &Classifier,
     images: ImageFolder,
     name: &str,
     options: InferenceOptions,
     progress: &dyn Progress,
-) -> Result<(ConfusionMatrix, BTreeMap<usize, usize>)> {
+) -> Result<Measured> {
     let bad_images = BadImageLimit {
         share: options.bad_image_limit,
         classes: Some(images.classes),
@@ -215,14 +226,26 @@ fn measure(
     };
     let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
+    let mut mistakes = Vec::new();
     let answers = classifier.answers(&loader).map(|answer| {
-        let Answers { logits, labels, .. } = answer?;
+        let answers = answer?;
+        let rows = answers.probabilities()?;
+        let Answers {
+            logits,
+            labels,
+            ids,
+        } = answers;
+        mistakes.extend(Mistake::among(&ids, &labels, &rows));
         progress.advance(labels.len() as u64);
         Ok((logits, labels))
     });
     let confusion = count(classifier.class_names().len(), answers);
     progress.finish();
-    Ok((confusion?, loader.skipped_by_label()))
+    Ok(Measured {
+        confusion: confusion?,
+        mistakes,
+        skipped: loader.skipped_by_label(),
+    })
 }
 
 /// The number of images of each class that a loader has left out; classes without any are absent.
@@ -232,11 +255,12 @@ pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<St
     counts.filter_map(named).collect()
 }
 
-fn report(
-    confusion: &ConfusionMatrix,
-    order: &Order,
-    skipped: &BTreeMap<usize, usize>,
-) -> Evaluation {
+fn report(measured: Measured, order: &Order) -> Evaluation {
+    let Measured {
+        confusion,
+        mistakes,
+        skipped,
+    } = measured;
     let averages = confusion.macro_scores();
     let scores = confusion.class_scores();
     let names = order.classes.names();
@@ -263,6 +287,7 @@ fn report(
             })
             .collect(),
         confusion: confusion.confusion(),
+        mistakes,
     }
 }
 

@@ -15,6 +15,7 @@ mod fit;
 mod import;
 mod infer;
 mod loss;
+mod mistakes;
 mod model;
 mod photos;
 mod predictions;
@@ -41,6 +42,7 @@ pub use infer::{
     ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, evaluate_images, predict,
 };
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
+pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};
 pub use predictions::PredictionsFile;
 pub use run_dir::RunDir;

@@ -6,7 +6,8 @@ use crate::Done;
 use crate::args::CrossValidateArgs;
 use crate::interrupt::Interrupt;
 use crate::prepare;
-use crate::terminal::{Run, Terminal};
+use crate::run::Run;
+use crate::terminal::Terminal;
 
 pub(crate) fn cross_validate(
     args: &CrossValidateArgs,

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use anyhow::bail;
 use mobilenet::ClassOrder;
-use trainer::{Error, Evaluation, InferenceOptions, Splits};
+use trainer::{Error, Evaluation, InferenceOptions, Mistake, Splits};
 
 use super::Opened;
 use crate::args::EvaluateArgs;
@@ -31,6 +31,14 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     let result = result.map_err(with_remedy)?;
     if let Some(assumed) = assumed(&result) {
         terminal.line(&assumed);
+    }
+    if let Some(path) = &args.wrong {
+        let names: Vec<String> = result
+            .classes
+            .iter()
+            .map(|class| class.name.clone())
+            .collect();
+        Mistake::write_csv(path, &result.mistakes, &names)?;
     }
     let mut out = super::stdout();
     if args.json {

@@ -5,7 +5,8 @@ use trainer::{LrCurve, LrRange, RunDir, Splits};
 use crate::Done;
 use crate::args::LrFindArgs;
 use crate::interrupt::Interrupt;
-use crate::terminal::{Run, Terminal};
+use crate::run::Run;
+use crate::terminal::Terminal;
 use crate::{pictures, prepare};
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {

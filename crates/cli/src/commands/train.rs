@@ -1,13 +1,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Evaluation, Listed, MetricsFile, Outcome, RunConfig, Splits, Survey};
+use trainer::{Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, Splits, Survey};
 
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
-use crate::terminal::{Run, Terminal, Work};
-use crate::{photos, prepare, survey};
+use crate::run::Run;
+use crate::terminal::{Terminal, Work};
+use crate::{ending, photos, prepare, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let interrupt = Interrupt::listen(terminal)?;
@@ -30,14 +31,42 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     }
     let result = evaluate(&config, &splits, &outcome, terminal);
     print_result(&outcome, result.as_ref().ok().and_then(Option::as_ref))?;
-    if result?.is_none() {
-        let root = config.data.root();
-        terminal.line(&format!("no test split in {}", root.display()));
-    }
+    end(&splits, &outcome, result?.as_ref(), terminal)?;
     if is_sample {
         prepare::warn_of_sample(terminal);
     }
     Ok(Done::Completed)
+}
+
+/// Tells the result in plain words, with its files and the next command.
+fn end(
+    splits: &Splits,
+    outcome: &Outcome,
+    test: Option<&Evaluation>,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let Some(best) = &outcome.best else {
+        return Ok(());
+    };
+    let run = best.weights.parent().unwrap_or(Path::new(""));
+    splits.write_division(run)?;
+    let mut lines = Vec::new();
+    let wrong = match test {
+        Some(test) => {
+            let wrong = run.join("wrong.csv");
+            Mistake::write_csv(&wrong, &test.mistakes, &outcome.metadata.class_names)?;
+            lines.extend(ending::of_test(test));
+            Some(wrong)
+        }
+        None => {
+            lines.push("There is no test split, so the accuracy on new images is known from validation alone.".to_owned());
+            None
+        }
+    };
+    lines.extend(ending::overfitting(&outcome.epochs, best.epoch));
+    lines.extend(ending::next(&best.weights, wrong.as_deref()));
+    lines.iter().for_each(|line| terminal.line(line));
+    Ok(())
 }
 
 /// A run that can begin.

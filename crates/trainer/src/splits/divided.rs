@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use mnist_data::{
     BadImageLimit, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Partition, Progress,
-    Sample, TRAIN, Unit, bursts, difference_hash, duplicates, partition,
+    Sample, TEST, TRAIN, Unit, VALIDATION, bursts, difference_hash, duplicates, partition,
 };
 
 use super::{Splits, loader_options};
 use crate::config::RunConfig;
+use crate::table::Table;
 use crate::{Error, Result};
 
 /// Sets of more images are not decoded before training.
@@ -113,6 +114,31 @@ impl Splits {
             looked: Some(looked),
             ..splits
         })
+    }
+
+    /// Writes the parts of a division to `split/train.csv`, `split/val.csv` and `split/test.csv` in `folder`, with the
+    /// columns `path` and `label`, so that other commands find the same images. Splits that are folders of their own
+    /// are not written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] naming the file.
+    pub fn write_division(&self, folder: &Path) -> Result<()> {
+        if self.looked.is_none() {
+            return Ok(());
+        }
+        let folder = folder.join("split");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        for ((images, _, _), split) in self.each().zip([TRAIN, VALIDATION, TEST]) {
+            let mut table = Table::create(&folder.join(format!("{split}.csv")), ["path", "label"])?;
+            for sample in &images.samples {
+                let path = std::path::absolute(&sample.path).map_err(Error::io(&sample.path))?;
+                let label = &images.classes.names()[sample.label];
+                table.row([&path.to_string_lossy(), label])?;
+            }
+            table.finish()?;
+        }
+        Ok(())
     }
 
     fn of_parts(images: &ImageFolder, parts: &Partition, place: &Path) -> Self {

@@ -1,0 +1,234 @@
+//! The end of a run in plain words.
+
+use std::path::Path;
+
+use trainer::{ClassReport, EpochReport, Evaluation};
+
+/// A class is weak if its recall is below the accuracy by this.
+const WEAK: f64 = 0.05;
+/// Weak classes that are named.
+const NAMED: usize = 3;
+/// Training accuracy this far above validation's is overfitting.
+const OVERFITTED: f64 = 0.15;
+
+/// The lines after the scores of a test.
+pub(crate) fn of_test(test: &Evaluation) -> Vec<String> {
+    let right = (test.accuracy * test.images as f64).round() as u64;
+    let (low, high) = interval(right, test.images);
+    let chance = chance(&test.classes);
+    let mut lines = vec![
+        format!(
+            "{:.1} % of {} test images are classified correctly; the true accuracy is probably between {:.1} and \
+             {:.1} % (95 % interval). Always answering with the most frequent class gives {:.1} %.",
+            100.0 * test.accuracy,
+            test.images,
+            100.0 * low,
+            100.0 * high,
+            100.0 * chance
+        ),
+        format!(
+            "Macro F1 is {:.3}: for each class, how many of its images are found and how many answers with it are \
+             right, averaged so that every class counts the same.",
+            test.macro_f1
+        ),
+    ];
+    if low <= chance {
+        lines.push(
+            "That is no better than guessing. Check that each folder holds images of its class, train longer \
+             (--time-budget 30m), or add images."
+                .to_owned(),
+        );
+    }
+    lines.extend(weak_classes(test));
+    lines
+}
+
+/// The line about overfitting, from the epoch with the chosen weights.
+pub(crate) fn overfitting(epochs: &[EpochReport], best: usize) -> Option<String> {
+    let report = epochs.iter().find(|report| report.epoch == best)?;
+    let scores = report.ema.unwrap_or_else(|| report.scores());
+    let gap = report.train_accuracy - scores.accuracy;
+    (gap > OVERFITTED).then(|| {
+        format!(
+            "It knows its training images better ({:.0} %) than new ones ({:.0} % in validation): it is overfitted. \
+             More images help most; then stronger augmentation or fewer epochs.",
+            100.0 * report.train_accuracy,
+            100.0 * scores.accuracy
+        )
+    })
+}
+
+/// The files of a run and the next command.
+pub(crate) fn next(weights: &Path, wrong: Option<&Path>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(wrong) = wrong {
+        lines.push(format!(
+            "Wrong answers, with their second choices: {}",
+            wrong.display()
+        ));
+    }
+    lines.push(format!(
+        "To classify other images:\n  classify predict --weights {} --out predictions FOLDER",
+        quoted(weights)
+    ));
+    lines
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// The share of the most frequent class.
+fn chance(classes: &[ClassReport]) -> f64 {
+    let all: u64 = classes.iter().map(|class| class.support).sum();
+    let most = classes.iter().map(|class| class.support).max();
+    most.unwrap_or(0) as f64 / all.max(1) as f64
+}
+
+/// Wilson's 95 % interval of a share (Wilson, 1927).
+fn interval(right: u64, all: u64) -> (f64, f64) {
+    if all == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, z) = (all as f64, 1.959_963_984_540_054);
+    let share = right as f64 / n;
+    let centre = share + z * z / (2.0 * n);
+    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    (
+        ((centre - spread) / scale).max(0.0),
+        ((centre + spread) / scale).min(1.0),
+    )
+}
+
+fn weak_classes(test: &Evaluation) -> Option<String> {
+    let occurring = test.classes.iter().enumerate();
+    let mut weak: Vec<(usize, &ClassReport)> = occurring
+        .filter(|(_, class)| class.support > 0 && class.recall < test.accuracy - WEAK)
+        .collect();
+    weak.sort_by(|(_, a), (_, b)| a.recall.total_cmp(&b.recall));
+    let named = weak.iter().take(NAMED).map(|&(label, class)| {
+        let row = &test.confusion[label];
+        let other = (0..row.len()).filter(|&other| other != label && row[other] > 0);
+        let taken = other.max_by_key(|&other| (row[other], std::cmp::Reverse(other)));
+        let taken = taken.map_or(String::new(), |other| {
+            format!(", mostly taken for {}", test.classes[other].name)
+        });
+        format!(
+            "{} ({:.0} % found{taken})",
+            class.name,
+            100.0 * class.recall
+        )
+    });
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| format!("Weakest classes: {}.", named.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(confusion: Vec<Vec<u64>>) -> Evaluation {
+        let names = ["cat", "dog", "emu"];
+        let support = |label: usize| confusion[label].iter().sum::<u64>();
+        let images = (0..3).map(support).sum();
+        let right: u64 = (0..3).map(|label| confusion[label][label]).sum();
+        Evaluation {
+            images,
+            skipped: 0,
+            accuracy: right as f64 / images as f64,
+            loss: 1.0,
+            macro_precision: 0.5,
+            macro_recall: 0.5,
+            macro_f1: 0.5,
+            classes_left_out: Vec::new(),
+            class_order: Default::default(),
+            classes: (0..3)
+                .map(|label| ClassReport {
+                    name: names[label].to_owned(),
+                    support: support(label),
+                    skipped: 0,
+                    precision: 0.5,
+                    recall: confusion[label][label] as f64 / support(label) as f64,
+                    f1: 0.5,
+                })
+                .collect(),
+            confusion,
+            mistakes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        // scipy.stats.binomtest(right, all).proportion_ci(method="wilson").
+        for (right, all, low, high) in [
+            (8, 10, 0.490_162, 0.943_318),
+            (4650, 6000, 0.764_260, 0.785_388),
+            (0, 5, 0.0, 0.434_482),
+            (5, 5, 0.565_518, 1.0),
+        ] {
+            let found = interval(right, all);
+            assert!(
+                (found.0 - low).abs() < 1e-5 && (found.1 - high).abs() < 1e-5,
+                "{right}/{all}: {found:?}"
+            );
+        }
+        assert_eq!(interval(0, 0), (0.0, 1.0));
+    }
+
+    #[test]
+    fn weak_classes_come_with_their_confusion() {
+        let lines = of_test(&test(vec![vec![9, 1, 0], vec![2, 3, 5], vec![0, 0, 10]]));
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines[0].starts_with("73.3 % of 30 test images"),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[0].contains("gives 33.3 %"), "{}", lines[0]);
+        assert_eq!(
+            lines[2],
+            "Weakest classes: dog (30 % found, mostly taken for emu)."
+        );
+        let lines = of_test(&test(vec![vec![1, 1, 1], vec![1, 1, 1], vec![1, 1, 1]]));
+        assert!(lines[2].contains("no better than guessing"), "{lines:?}");
+    }
+
+    #[test]
+    fn overfitting_is_a_gap_of_the_chosen_epoch() {
+        let epoch = |epoch, train_accuracy, val_accuracy| EpochReport {
+            epoch,
+            train_loss: 0.1,
+            train_accuracy,
+            val_loss: 0.1,
+            val_accuracy,
+            val_macro_f1: 0.5,
+            learning_rate: 0.1,
+            images_per_second: 1.0,
+            seconds: 1.0,
+            times: Default::default(),
+            ema: None,
+            loss_scale: None,
+            unreadable: Default::default(),
+        };
+        let epochs = [epoch(1, 0.6, 0.6), epoch(2, 0.99, 0.7)];
+        assert_eq!(overfitting(&epochs, 1), None);
+        assert!(overfitting(&epochs, 2).unwrap().contains("(99 %)"));
+        assert_eq!(overfitting(&epochs, 3), None);
+    }
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(
+            quoted(Path::new("runs/a-1/b.safetensors")),
+            "runs/a-1/b.safetensors"
+        );
+        assert_eq!(quoted(Path::new("my runs/l'été")), r"'my runs/l'\''été'");
+    }
+}
