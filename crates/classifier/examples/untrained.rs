@@ -5,7 +5,7 @@ use std::path::Path;
 
 use classifier::{Device, WeightsMetadata};
 use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
+use mobilenet::{ClassOrder, ImageSize, ModelConfig, Network, Variant};
 
 fn main() -> Result<(), mobilenet::Error> {
     let config = ModelConfig {
@@ -17,7 +17,9 @@ fn main() -> Result<(), mobilenet::Error> {
         model: config.into(),
         class_names: vec!["cat".to_owned(), "dog".to_owned()],
         class_order: ClassOrder::Named,
-        image_size: 32,
+        image_size: ImageSize::square(32),
+        framing: Default::default(),
+        orientation: Default::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

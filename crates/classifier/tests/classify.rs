@@ -9,7 +9,7 @@ use classifier::{
     Classifier, DecodeOptions, Device, Error, Image, Overrides, TtaConfig, WeightsMetadata,
 };
 use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ModelConfig, Network, Variant};
+use mobilenet::{ImageSize, ModelConfig, Network, Variant};
 use proptest::prelude::*;
 
 const SIZE: usize = 32;
@@ -32,7 +32,9 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         model: config.into(),
         class_names: ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
         class_order: Default::default(),
-        image_size: SIZE,
+        image_size: ImageSize::square(SIZE as u32),
+        framing: Default::default(),
+        orientation: Default::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
@@ -124,7 +126,7 @@ fn a_file_that_says_nothing_of_itself_says_what_is_assumed() {
     assert!(!bare.metadata().class_order.is_named());
     assert!(bare.assumed().any(|assumed| assumed.contains("224")));
     let overrides = Overrides {
-        image_size: Some(SIZE),
+        image_size: Some(ImageSize::square(SIZE as u32)),
         class_names: Some(["cat", "dog", "emu"].map(str::to_owned).to_vec()),
         ..Overrides::default()
     };
@@ -313,7 +315,7 @@ fn networks_and_views_answer_with_their_mean() {
         row(&flipping, &image),
     );
     let (network, mut metadata) = network(1);
-    metadata.image_size = 64;
+    metadata.image_size = ImageSize::square(64);
     let larger = Classifier::new(Arc::new(network), metadata).unwrap();
     let error = one.with(larger).unwrap_err();
     assert!(matches!(error, Error::Ensemble(_)) && !error.is_usage());
@@ -336,7 +338,7 @@ fn metadata_of_another_network_is_refused() {
         "{error}"
     );
     metadata.class_names.push("emu".to_owned());
-    metadata.image_size = 0;
+    metadata.image_size = ImageSize::square(0);
     let error = Classifier::new(network, metadata).unwrap_err();
     assert!(matches!(error, Error::Network(_)), "{error}");
 }
