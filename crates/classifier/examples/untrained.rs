@@ -5,7 +5,7 @@ use std::path::Path;
 
 use classifier::{Device, WeightsMetadata};
 use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ClassOrder, ImageSize, ModelConfig, Network, Variant};
+use mobilenet::{ClassOrder, Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
 
 fn main() -> Result<(), mobilenet::Error> {
     let config = ModelConfig {
@@ -18,8 +18,8 @@ fn main() -> Result<(), mobilenet::Error> {
         class_names: vec!["cat".to_owned(), "dog".to_owned()],
         class_order: ClassOrder::Named,
         image_size: ImageSize::square(32),
-        framing: Default::default(),
-        orientation: Default::default(),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use classifier::{
     Classifier, DecodeOptions, Device, Error, Image, Overrides, TtaConfig, WeightsMetadata,
 };
+use mnist_data::{Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ImageSize, ModelConfig, Network, Variant};
+use mobilenet::{ModelConfig, Network, Variant};
 use proptest::prelude::*;
 
 const SIZE: usize = 32;
@@ -33,8 +34,8 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         class_names: ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
         class_order: Default::default(),
         image_size: ImageSize::square(SIZE as u32),
-        framing: Default::default(),
-        orientation: Default::default(),
+        framing: Framing::default(),
+        orientation: Orientation::default(),
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,

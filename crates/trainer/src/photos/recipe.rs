@@ -11,9 +11,9 @@ use toml::Value;
 use crate::config::{ConfigError, Layer};
 
 /// The image size at which speed is measured, in pixels a side.
-pub(super) const REFERENCE_SIZE: usize = 96;
+pub(super) const REFERENCE_SIZE: u32 = 96;
 /// The sizes to choose from, in pixels a side.
-const SIZES: [usize; 6] = [64, 96, 128, 160, 192, 224];
+const SIZES: [u32; 6] = [64, 96, 128, 160, 192, 224];
 /// Photos are enlarged at most by this factor: pretrained networks see more in small photos when these are enlarged,
 /// up to a point.
 const MAX_ENLARGEMENT: u32 = 3;
@@ -57,7 +57,7 @@ pub struct Photos {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Both sides of the images in pixels.
-    pub image_size: usize,
+    pub image_size: u32,
     /// Passes over the training images.
     pub epochs: usize,
     /// Epochs of the head alone at the beginning.
@@ -87,11 +87,11 @@ impl Photos {
             Some(budget) => budget.as_secs_f64() * TRAINING_SHARE,
             None => BASE_SECONDS + SECONDS_AN_IMAGE * images as f64,
         };
-        let epoch = |size: usize| {
-            let scale = (size as f64 / REFERENCE_SIZE as f64).powi(2);
+        let epoch = |size: u32| {
+            let scale = (f64::from(size) / f64::from(REFERENCE_SIZE)).powi(2);
             self.seconds_an_image.unwrap_or(0.0) * scale * images as f64 * OVERHEAD
         };
-        let fits = |&size: &usize| epoch(size) * fewest as f64 <= seconds;
+        let fits = |&size: &u32| epoch(size) * fewest as f64 <= seconds;
         let sizes = self.useful_sizes();
         let size = sizes.iter().copied().rev().find(fits);
         let image_size = size.unwrap_or(sizes[0]);
@@ -114,9 +114,9 @@ impl Photos {
     }
 
     /// Sizes from the smallest to the largest that the photos are worth, at least one.
-    fn useful_sizes(&self) -> &'static [usize] {
+    fn useful_sizes(&self) -> &'static [u32] {
         let side = self.sizes.map_or(u32::MAX, |sizes| sizes.shorter_side);
-        let largest = side.saturating_mul(MAX_ENLARGEMENT) as usize;
+        let largest = side.saturating_mul(MAX_ENLARGEMENT);
         let count = SIZES.iter().filter(|&&size| size <= largest).count();
         &SIZES[..count.max(1)]
     }

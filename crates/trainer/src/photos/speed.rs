@@ -32,7 +32,7 @@ pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
     if config.train.precision != Precision::F32 {
         network.set_precision(config.train.precision)?;
     }
-    let side = REFERENCE_SIZE;
+    let side = REFERENCE_SIZE as usize;
     let pixels = Tensor::zeros((BATCH, side, side, 3), DType::U8, &device)?;
     let images = Images::bytes(&pixels, Arc::new(config.data.normalisation().table()))?;
     let labels: Vec<u32> = (0..BATCH).map(|image| (image % classes) as u32).collect();

@@ -1,8 +1,11 @@
 //! Images seen alike in training, validation, evaluation and a run that starts from the weights.
 
+use std::sync::Arc;
+
+use classifier::Classifier;
 use mnist_data::{Fit, Framing, ImageSize, Interpolation, NoProgress, Orientation, VALIDATION};
-use mobilenet::weights::{Normalisation, describe};
-use trainer::{Classifier, Event, InferenceOptions};
+use mobilenet::weights::{Normalisation, WeightsMetadata, describe};
+use trainer::{Event, InferenceOptions};
 
 use crate::scene::Scene;
 
@@ -37,8 +40,9 @@ fn weights_say_what_they_were_trained_on_and_are_evaluated_on_the_same() {
     assert_eq!((metadata.image_size, metadata.framing), (SIZE, expected()));
     assert_eq!(metadata.orientation, Orientation::Apply);
 
-    let evaluate = |metadata| {
-        let classifier = Classifier::new(outcome.network.as_ref(), metadata);
+    let evaluate = |metadata: &WeightsMetadata| {
+        let network = Arc::clone(&outcome.network);
+        let classifier = Classifier::new(network, metadata.clone()).unwrap();
         let val = scene.root().join(VALIDATION);
         trainer::evaluate(&classifier, &val, InferenceOptions::default(), &NoProgress).unwrap()
     };
