@@ -36,10 +36,17 @@ struct Input {
     file: (&'static str, &'static str),
 }
 
-const CONSUMERS: [Consumer; 7] = [
+const CONSUMERS: [Consumer; 8] = [
     Consumer {
         name: "files",
         crates: &["files"],
+        registry: &[],
+        without: &["candle", "image", "clap", "indicatif"],
+        input: None,
+    },
+    Consumer {
+        name: "framing",
+        crates: &["framing"],
         registry: &[],
         without: &["candle", "image", "clap", "indicatif"],
         input: None,

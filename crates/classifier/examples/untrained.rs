@@ -4,9 +4,8 @@
 use std::path::Path;
 
 use classifier::{Device, WeightsMetadata};
-use mnist_data::{Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ClassOrder, ModelConfig, Network, Variant};
+use mobilenet::{ClassOrder, Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
 
 fn main() -> Result<(), mobilenet::Error> {
     let config = ModelConfig {

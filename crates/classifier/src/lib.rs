@@ -13,5 +13,5 @@ pub use input::Input;
 // The types that this crate's functions take and return.
 pub use candle_core::Device;
 pub use mnist_data::{DecodeOptions, Image, Loader, TtaConfig};
-pub use mobilenet::Model;
 pub use mobilenet::weights::{Overrides, WeightsMetadata};
+pub use mobilenet::{Framing, ImageSize, Model, Orientation};
