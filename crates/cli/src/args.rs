@@ -286,7 +286,8 @@ Examples:
   classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
 
 An ONNX file takes f32 images [n, 3, h, w] and gives logits [n, classes]; its metadata name the
-classes, the image size, and the mean and standard deviation for the pixels. It is kept if rten
+classes, the size and fit of the images, and the mean and standard deviation for the pixels. It
+resizes nothing: fit images as it says before. It is kept if rten
 computes from it what this program does. Of the others the lines of Python that load them are
 printed.")]
 pub(crate) struct ExportArgs {
@@ -301,7 +302,7 @@ pub(crate) struct ExportArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
-    /// ONNX: take u8 images [n, h, w, 3], resized, and normalise them in the graph
+    /// ONNX: take u8 images [n, h, w, 3], fitted to the size, and normalise them in the graph
     #[arg(long)]
     pub(crate) preprocess: bool,
     /// ONNX: give probabilities instead of logits
