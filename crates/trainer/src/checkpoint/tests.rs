@@ -2,7 +2,6 @@ use candle_core::Device;
 use mobilenet::{ModelConfig, Network, Variant};
 
 use super::*;
-use crate::RunConfig;
 
 fn scores(accuracy: f64, loss: f64) -> ValidationScores {
     ValidationScores {
