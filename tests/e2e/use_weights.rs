@@ -182,7 +182,34 @@ fn inspect_shows_the_metadata() {
     }
 }
 
-/// The trained weights without metadata.
+#[test]
+fn what_is_given_of_the_images_stands_above_the_file() {
+    let weights = trained_weights();
+    let inspect = |more: &[&str]| Bench::new().run(&[&["inspect", &weights], more].concat());
+    let sizes = [
+        "--image-size",
+        "24x32",
+        "--fit",
+        "crop",
+        "--crop-pct",
+        "0.9",
+    ];
+    let run = inspect(&[&sizes[..], &["--interpolation", "bicubic"]].concat()).success();
+    assert_eq!(run.value("image size"), "24 x 32");
+    assert_eq!(run.value("fit"), "crop 0.9, bicubic");
+    let run = inspect(&["--fit", "letterbox", "--orientation", "ignore"]).success();
+    assert_eq!(run.value("fit"), "letterbox, bilinear");
+    assert_eq!(run.value("orientation"), "ignore");
+    for (option, value, expected) in [
+        ("--image-size", "24x", "such as 160x224"),
+        ("--fit", "stretch", "squash, crop, letterbox"),
+        ("--crop-pct", "1.5", "above 0 and at most 1"),
+    ] {
+        inspect(&[option, value]).failure(2, &[option, expected]);
+    }
+}
+
+/// The trained weights, without a word of what they are.
 fn bare(bench: &Bench) -> String {
     let bytes = std::fs::read(trained_weights()).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();

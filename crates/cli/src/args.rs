@@ -342,8 +342,8 @@ Examples:
   classify export --weights W --to onnx --out model.onnx --preprocess --softmax --check-images photos/
 
 An ONNX file takes f32 images [n, 3, h, w] and returns logits [n, classes]; its metadata has the
-classes, the image size, and the mean and standard deviation of the pixels. It is kept only if rten
-reproduces this program's logits. For other formats, Python code that loads the file is printed.")]
+classes, the size and fit of the images, and the mean and standard deviation of the pixels. It does
+not resize: fit the images before, as printed. The file is kept only if rten reproduces this program's logits. For other formats, Python code that loads the file is printed.")]
 pub(crate) struct ExportArgs {
     /// Weights file, or the name of fetched weights
     #[arg(long, value_name = "FILE")]
@@ -356,7 +356,7 @@ pub(crate) struct ExportArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
-    /// ONNX: take resized u8 images [n, h, w, 3], and normalise them in the graph
+    /// ONNX: take u8 images [n, h, w, 3], fitted to the size, and normalise them in the graph
     #[arg(long)]
     pub(crate) preprocess: bool,
     /// ONNX: return probabilities instead of logits

@@ -25,7 +25,10 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let remarks = match args.to {
         ExportFormat::Onnx => {
             let difference = onnx::export(args, network, metadata)?;
-            format!("largest difference  {difference}")
+            format!(
+                "images              {} pixels, {}: the file does not resize\nlargest difference  {difference}",
+                metadata.image_size, metadata.framing
+            )
         }
         ExportFormat::Torchvision => {
             save(Scheme::Torchvision)?;

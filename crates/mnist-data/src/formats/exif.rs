@@ -146,7 +146,7 @@ fn tag(file: &[u8], wanted: u64) -> Option<u64> {
     let directory = usize::try_from(number(4, 4)?).ok()?;
     let entries = number(directory, 2)? as usize;
     let mut values = (0..entries)
-        .map_while(|index| Some(directory.checked_add(2 + 12 * index)?))
+        .map_while(|index| directory.checked_add(2 + 12 * index))
         .take_while(|&entry| number(entry, 12).is_some())
         .filter(|&entry| number(entry, 2) == Some(wanted))
         .filter_map(|entry| {

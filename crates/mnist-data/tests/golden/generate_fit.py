@@ -67,6 +67,8 @@ def main():
                      ("squash", "bicubic", 0.875), ("crop", "bilinear", 1.0), ("crop", "bicubic", 0.95)][number % 5])
         for offset, (fit, mode, share) in enumerate(ways):
             size = SIZES[(number + offset) % 3]
+            # Resized to cover 256 pixels these have millions, which takes long without optimisation.
+            size = min(size, 96) if max(width, height) > 800 else size
             if fit == "crop":
                 answer = crop(image, size, share, mode)
             else:
