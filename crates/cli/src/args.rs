@@ -343,7 +343,8 @@ Examples:
 
 An ONNX file takes f32 images [n, 3, h, w] and returns logits [n, classes]; its metadata has the
 classes, the size and fit of the images, and the mean and standard deviation of the pixels. It does
-not resize: fit the images before, as printed. The file is kept only if rten reproduces this program's logits. For other formats, Python code that loads the file is printed.")]
+not resize: fit the images before, as printed. The file is kept only if rten reproduces this
+program's logits. For other formats, Python code that loads the file is printed.")]
 pub(crate) struct ExportArgs {
     /// Weights file, or the name of fetched weights
     #[arg(long, value_name = "FILE")]
