@@ -3,9 +3,10 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test compares
 //! them with this list.
 
+use std::sync::LazyLock;
+
 use mnist_data::{
-    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, Preset, TruncatedImages,
-    WeightPattern,
+    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, TruncatedImages, WeightPattern,
 };
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, Precision, is_dropout, is_epsilon, is_momentum};
@@ -13,6 +14,7 @@ use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
 
+use super::derived::{self, ANY, PAIR};
 use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
 use super::keys::{Key, Kind};
 use super::words::{networks, words_of};
@@ -42,8 +44,6 @@ const SCHEDULES: &[&str] = &[
     "constant", "plateau", "step", "multi_step", "sgdr", "cosine", "one_cycle", "polynomial", "exponential",
 ];
 
-/// Sections that check their own ranges are not repeated here.
-const ANY: Kind = Number("a finite number", |_| true);
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
 const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
@@ -52,14 +52,15 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
 const COUNT: Kind = Whole(0, MOST);
-const BYTE: Kind = Whole(0, 255);
-const PAIR: Kind = List(Some(2), &ANY);
 const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
 
+/// Every key of a configuration, by section.
+pub static KEYS: LazyLock<Vec<Key>> =
+    LazyLock::new(|| [BEFORE_AUGMENT, &derived::augment(), AFTER_AUGMENT].concat());
+
 macro_rules! keys {
-    ($($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
-        /// Every key of a configuration, by section.
-        pub static KEYS: &[Key] = &[$(Key {
+    ($name:ident: $($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
+        static $name: &[Key] = &[$(Key {
             path: $path,
             types: &[$($($of),*)?],
             kind: $kind,
@@ -68,7 +69,7 @@ macro_rules! keys {
     };
 }
 
-keys! {
+keys! { BEFORE_AUGMENT:
     "data.source" OneOf(words_of::<DataSource>); "Source of the images."
     "data.root" Or("auto", &Text); "Folder with train, val and test, or their CSV files; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
@@ -140,40 +141,9 @@ keys! {
     "loss.class_weights" @["cross_entropy" "binary_cross_entropy"] CLASS_WEIGHTS; "Weight of each class."
     "loss.gamma" @["focal"] ANY; "Reduces the loss of images that the network is sure of."
     "loss.alpha" @["focal"] CLASS_WEIGHTS; "Weight of each class."
+}
 
-    "augment.preset" OneOf(words_of::<Preset>); "The operations to start from."
-    "augment.resized_crop" Switch; "A crop of the image, enlarged to full size."
-    "augment.resized_crop.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.resized_crop.ratio" PAIR; "The smallest and the largest ratio of width to height."
-    "augment.horizontal_flip" Switch; "Left and right exchanged."
-    "augment.horizontal_flip.p" ANY; "Probability of a flip."
-    "augment.vertical_flip" Switch; "Top and bottom exchanged."
-    "augment.vertical_flip.p" ANY; "Probability of a flip."
-    "augment.affine" Switch; "Rotation, scale, shear and shift."
-    "augment.affine.degrees" ANY; "Largest rotation to either side."
-    "augment.affine.translate" PAIR; "Largest shift, as shares of width and height."
-    "augment.affine.scale" PAIR; "The smallest and the largest scale."
-    "augment.affine.shear" PAIR; "Largest shear in degrees."
-    "augment.affine.fill" BYTE; "Grey level outside of the image."
-    "augment.elastic" Switch; "A smooth random distortion."
-    "augment.elastic.alpha" ANY; "Strength of the displacement."
-    "augment.elastic.sigma" ANY; "Smoothness of the distortion."
-    "augment.elastic.fill" BYTE; "Grey level outside of the image."
-    "augment.rand_augment" Switch; "Operations from a fixed list."
-    "augment.rand_augment.num_ops" Whole(0, u32::MAX as u64); "Operations per image."
-    "augment.rand_augment.magnitude" Whole(0, u32::MAX as u64); "Their strength."
-    "augment.rand_augment.fill" BYTE; "Grey level outside of the image."
-    "augment.color_jitter" Switch; "Brightness, contrast, saturation and hue."
-    "augment.color_jitter.brightness" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.contrast" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.saturation" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.hue" ANY; "Largest shift of the hue, as a share of the colour circle."
-    "augment.erasing" Switch; "Random erasing."
-    "augment.erasing.p" ANY; "Probability of erasing."
-    "augment.erasing.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.erasing.ratio" PAIR; "The smallest and the largest ratio of height to width."
-    "augment.erasing.value" Or("random", &BYTE); "Grey level of the erased rectangle."
-
+keys! { AFTER_AUGMENT:
     "mix.mixup_alpha" ANY; "MixUp's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.cutmix_alpha" ANY; "CutMix's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.probability" ANY; "Share of the batches that are mixed."

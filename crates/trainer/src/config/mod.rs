@@ -2,6 +2,7 @@
 
 mod choices;
 mod data;
+mod derived;
 mod distillation;
 mod error;
 mod framing;

@@ -87,7 +87,7 @@ fn same(given: &Value, taken: &Value) -> bool {
 #[test]
 fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
     let (mut refused, mut taken) = (0, 0);
-    for key in KEYS {
+    for key in KEYS.iter() {
         for value in VALUES {
             let text = layer(key, value);
             let given = format!("x = {value}").parse::<Table>().unwrap()["x"].clone();
@@ -297,7 +297,7 @@ fn the_list_has_the_keys_of_the_structs_and_no_others() {
     let structs = keys_of_the_structs();
     let types = |section: &str| structs[&format!("{section}.type")].clone();
     let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for key in KEYS {
+    for key in KEYS.iter() {
         assert!(key.text.ends_with('.'), "{}", key.path);
         let (section, _) = key.path.split_once('.').unwrap_or((key.path, ""));
         let of = match (key.types, section) {

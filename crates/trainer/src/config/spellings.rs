@@ -24,7 +24,7 @@ const RUST: [&str; 12] = [
 #[test]
 fn messages_are_about_the_configuration_and_not_about_rust() {
     let mut paths: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
-    for key in KEYS {
+    for key in KEYS.iter() {
         let ends = key.path.match_indices('.').map(|(end, _)| &key.path[..end]);
         paths.extend(ends);
     }

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use framing::ImageSize;
 use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use super::image;
 use crate::augment::{
@@ -17,70 +20,36 @@ fn augmented(config: &AugmentConfig, image: &Image, size: u32, draw: Draw) -> Im
     augment.apply(image, ImageSize::square(size), draw).unwrap()
 }
 
+/// The configuration with these values as keys.
+fn configured(keys: Value) -> AugmentConfig {
+    serde_json::from_value(keys).unwrap()
+}
+
 /// Each operation of a configuration alone.
 fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
-    let take = |change: fn(&mut AugmentConfig, AugmentConfig)| {
-        let mut config = AugmentConfig::default();
-        change(&mut config, all.clone());
-        config
-    };
-    vec![
-        (
-            "resized_crop",
-            take(|to, all| to.resized_crop = all.resized_crop),
-        ),
-        (
-            "horizontal_flip",
-            take(|to, all| to.horizontal_flip = all.horizontal_flip),
-        ),
-        (
-            "vertical_flip",
-            take(|to, all| to.vertical_flip = all.vertical_flip),
-        ),
-        ("affine", take(|to, all| to.affine = all.affine)),
-        ("elastic", take(|to, all| to.elastic = all.elastic)),
-        (
-            "rand_augment",
-            take(|to, all| to.rand_augment = all.rand_augment),
-        ),
-        (
-            "color_jitter",
-            take(|to, all| to.color_jitter = all.color_jitter),
-        ),
-        ("erasing", take(|to, all| to.erasing = all.erasing)),
-    ]
+    let written = all.explicit();
+    let operations = AugmentConfig::OPERATIONS.iter().map(|op| op.name);
+    let on = operations.filter(|name| written[*name] != Value::Bool(false));
+    on.map(|name| (name, configured(json!({ name: written[name] }))))
+        .collect()
 }
 
 /// Each operation alone, with defaults at full strength, so that none is idle.
 fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
-    let always = Some(FlipConfig { p: 1.0 });
-    let erasing = ErasingConfig {
-        p: 1.0,
-        ..ErasingConfig::default()
-    };
-    let noise = AugmentConfig {
-        erasing: Some(ErasingConfig {
-            value: EraseValue::Random(Random::Random),
-            ..erasing.clone()
-        }),
-        ..AugmentConfig::default()
-    };
-    let mut configs = alone(&AugmentConfig {
-        preset: Preset::None,
-        resized_crop: Some(ResizedCropConfig::default()),
-        horizontal_flip: always.clone(),
-        vertical_flip: always,
-        affine: Some(AffineConfig::default()),
-        elastic: Some(ElasticConfig::default()),
-        rand_augment: Some(RandAugmentConfig {
-            num_ops: 5,
-            ..RandAugmentConfig::default()
-        }),
-        color_jitter: Some(ColorJitterConfig::default()),
-        erasing: Some(erasing),
+    let operations = AugmentConfig::OPERATIONS.iter().map(|operation| {
+        let mut table = Map::new();
+        for setting in operation.settings {
+            match setting.name {
+                "p" => table.insert("p".to_owned(), 1.0.into()),
+                "num_ops" => table.insert("num_ops".to_owned(), 5.into()),
+                _ => None,
+            };
+        }
+        let name = operation.name;
+        (name, configured(json!({ name: table })))
     });
-    configs.push(("noise", noise));
-    configs
+    let noise = json!({ "erasing": { "p": 1.0, "value": "random" } });
+    operations.chain([("noise", configured(noise))]).collect()
 }
 
 /// Every operation, with settings that leave an image as it is.
@@ -119,6 +88,27 @@ fn identity() -> AugmentConfig {
             ..ErasingConfig::default()
         }),
         ..AugmentConfig::default()
+    }
+}
+
+#[test]
+fn each_operation_lists_the_keys_of_its_table() {
+    for operation in AugmentConfig::OPERATIONS {
+        let name = operation.name;
+        assert!(operation.text.ends_with('.'), "{name}: {}", operation.text);
+        let written = configured(json!({ name: true })).explicit();
+        let keys: BTreeSet<&str> = written[name]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let listed: BTreeSet<&str> = operation
+            .settings
+            .iter()
+            .map(|setting| setting.name)
+            .collect();
+        assert_eq!(listed, keys, "{name}");
     }
 }
 
@@ -259,7 +249,6 @@ proptest! {
         (small, narrow) in (0.001..1.0_f64, 0.1..10.0_f64),
     ) {
         let config = AugmentConfig {
-            preset: Preset::None,
             resized_crop: Some(ResizedCropConfig { scale: [small, 1.0], ratio: [narrow, 10.0] }),
             horizontal_flip: Some(FlipConfig { p: 0.5 }),
             vertical_flip: Some(FlipConfig { p: 0.5 }),
@@ -281,6 +270,7 @@ proptest! {
                 ratio: [narrow, 10.0],
                 value: EraseValue::Random(Random::Random),
             }),
+            ..AugmentConfig::default()
         };
         let channels = if color { 3 } else { 1 };
         let image = image(width, height, channels);
