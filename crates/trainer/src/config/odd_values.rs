@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mnist_data::AugmentConfig;
 use optim::{LrScheduleConfig, OptimizerConfig};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -240,10 +241,11 @@ fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
     };
     config.data.sample_weights.file = Some("w.csv".into());
     config.data.normalisation = Some(config.data.normalisation());
-    config.augment = toml::from_str(
-        "resized_crop = true\nhorizontal_flip = true\nvertical_flip = true\naffine = true\nelastic = true\nrand_augment = true\ncolor_jitter = true\nerasing = true",
-    )
-    .unwrap();
+    let operations = AugmentConfig::OPERATIONS.iter();
+    let on: Table = operations
+        .map(|operation| (operation.name.to_owned(), true.into()))
+        .collect();
+    config.augment = on.try_into().unwrap();
     let mut table = Table::try_from(&config).unwrap();
     table.insert(
         "warmup".to_owned(),
