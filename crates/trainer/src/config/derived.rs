@@ -1,14 +1,17 @@
-//! Keys that other lists describe: those of the random operations.
+//! Keys that other lists describe: those of the random operations and of the optimizers.
 
 use mnist_data::{AugmentConfig, AugmentValue, Preset};
+use optim::{OptimizerConfig, OptimizerValue};
 
 use super::keys::Key;
 use super::keys::Kind::{self, List, Number, OneOf, Or, Switch, Whole};
+use super::list::MOST;
 use super::words::words_of;
 
 /// A section that checks its own ranges: they are not repeated in the list.
 pub(super) const ANY: Kind = Number("a finite number", |_| true);
 pub(super) const PAIR: Kind = List(Some(2), &ANY);
+pub(super) const COUNT: Kind = Whole(0, MOST);
 const BYTE: Kind = Whole(0, 255);
 
 /// The keys of `[augment]`.
@@ -35,4 +38,41 @@ pub(super) fn augment() -> Vec<Key> {
         }
     }
     keys
+}
+
+/// The keys of `[optimizer]`. A key that several rules have, of one kind and one purpose, is one entry.
+pub(super) fn optimizer() -> Vec<Key> {
+    let names = || names(OptimizerConfig::RULES.iter().map(|rule| rule.name));
+    let mut keys = vec![Key::new("optimizer.type", OneOf(names), "The update rule.")];
+    for rule in OptimizerConfig::RULES {
+        for setting in rule.settings {
+            let kind = match setting.kind {
+                OptimizerValue::Switch => Switch,
+                OptimizerValue::Number => ANY,
+                OptimizerValue::Pair => PAIR,
+                OptimizerValue::Count => COUNT,
+            };
+            let path = format!("optimizer.{}", setting.name).leak();
+            add_to(&mut keys, rule.name, Key::new(path, kind, setting.text));
+        }
+    }
+    keys
+}
+
+/// Adds a key that the `type` named `of` has.
+fn add_to(keys: &mut Vec<Key>, of: &'static str, key: Key) {
+    let same = keys
+        .iter_mut()
+        .find(|other| (other.path, other.text) == (key.path, key.text));
+    match same {
+        Some(other) => other.types = [other.types, &[of]].concat().leak(),
+        None => keys.push(Key {
+            types: vec![of].leak(),
+            ..key
+        }),
+    }
+}
+
+pub(super) fn names(names: impl Iterator<Item = &'static str>) -> Vec<String> {
+    names.map(str::to_owned).collect()
 }

@@ -14,7 +14,7 @@ use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
 
-use super::derived::{self, ANY, PAIR};
+use super::derived::{self, ANY, COUNT};
 use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
 use super::keys::{Key, Kind};
 use super::words::{networks, words_of};
@@ -29,21 +29,7 @@ pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
 pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
-const OPTIMIZERS: &[&str] = &[
-    "adam",
-    "adamw",
-    "sgd",
-    "rmsprop",
-    "lion",
-    "adabelief",
-    "ranger",
-];
 const LOSSES: &[&str] = &["cross_entropy", "focal", "binary_cross_entropy"];
-#[rustfmt::skip]
-const SCHEDULES: &[&str] = &[
-    "constant", "plateau", "step", "multi_step", "sgdr", "cosine", "one_cycle", "polynomial", "exponential",
-];
-
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
 const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
@@ -51,12 +37,19 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 });
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
-const COUNT: Kind = Whole(0, MOST);
 const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
 
 /// Every key of a configuration, by section.
-pub static KEYS: LazyLock<Vec<Key>> =
-    LazyLock::new(|| [BEFORE_AUGMENT, &derived::augment(), AFTER_AUGMENT].concat());
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    [
+        BEFORE_AUGMENT,
+        &derived::augment(),
+        MIX,
+        &derived::optimizer(),
+        AFTER_OPTIMIZER,
+    ]
+    .concat()
+});
 
 macro_rules! keys {
     ($name:ident: $($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
@@ -143,31 +136,16 @@ keys! { BEFORE_AUGMENT:
     "loss.alpha" @["focal"] CLASS_WEIGHTS; "Weight of each class."
 }
 
-keys! { AFTER_AUGMENT:
+keys! { MIX:
     "mix.mixup_alpha" ANY; "MixUp's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.cutmix_alpha" ANY; "CutMix's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.probability" ANY; "Share of the batches that are mixed."
     "mix.switch_probability" ANY; "CutMix's share if both are on."
+}
 
-    "optimizer.type" OneOf(|| owned(OPTIMIZERS)); "The update rule."
-    "optimizer.betas" @["adam" "adamw" "lion" "adabelief" "ranger"] PAIR; "Decays of the running means."
-    "optimizer.eps" @["adam" "adamw" "rmsprop" "adabelief" "ranger"] ANY; "Keeps divisors from being 0."
-    "optimizer.weight_decay" ANY; "Strength of the weight decay."
-    "optimizer.amsgrad" @["adam" "adamw" "adabelief"] Switch; "Divide by the largest mean square so far."
-    "optimizer.momentum" @["sgd" "rmsprop"] ANY; "Decay of the momentum buffer."
-    "optimizer.dampening" @["sgd"] ANY; "Reduction of each gradient in the buffer."
-    "optimizer.nesterov" @["sgd"] Switch; "Nesterov's look-ahead."
-    "optimizer.alpha" @["rmsprop"] ANY; "Decay of the running mean square."
-    "optimizer.alpha" @["ranger"] ANY; "LookAhead: step towards the fast weights, as a share."
-    "optimizer.centered" @["rmsprop"] Switch; "Divide by an estimate of the standard deviation."
-    "optimizer.weight_decouple" @["adabelief"] Switch; "Whether weight decay is decoupled from the gradient."
-    "optimizer.rectify" @["adabelief"] Switch; "Rectify the step as RAdam does."
-    "optimizer.k" @["ranger"] COUNT; "LookAhead: steps between two synchronisations."
-    "optimizer.use_gc" @["ranger"] Switch; "Centralise gradients."
-    "optimizer.gc_conv_only" @["ranger"] Switch; "Centralise gradients of convolutions only."
-
+keys! { AFTER_OPTIMIZER:
     "schedule" Read(schedule); "The learning rate over time, as a short text."
-    "schedule.type" OneOf(|| owned(SCHEDULES)); "The learning rate over time."
+    "schedule.type" OneOf(|| derived::names(LrScheduleConfig::all().iter().map(LrScheduleConfig::name))); "The learning rate over time."
     "schedule.mode" @["plateau"] OneOf(words_of::<PlateauMode>); "Whether the metric is better when lower or higher."
     "schedule.factor" @["plateau"] ANY; "The rate is multiplied by this."
     "schedule.patience" @["plateau"] COUNT; "Epochs without gain before a reduction."
