@@ -1,4 +1,4 @@
-//! Keys that other lists describe: those of the random operations and of the optimizers.
+//! Keys that other lists describe: those of the losses, the random operations and the optimizers.
 
 use mnist_data::{AugmentConfig, AugmentValue, Preset};
 use optim::{OptimizerConfig, OptimizerValue};
@@ -7,12 +7,28 @@ use super::keys::Key;
 use super::keys::Kind::{self, List, Number, OneOf, Or, Switch, Whole};
 use super::list::MOST;
 use super::words::words_of;
+use crate::loss::LossConfig;
 
 /// A section that checks its own ranges: they are not repeated in the list.
-pub(super) const ANY: Kind = Number("a finite number", |_| true);
+pub(crate) const ANY: Kind = Number("a finite number", |_| true);
 pub(super) const PAIR: Kind = List(Some(2), &ANY);
 pub(super) const COUNT: Kind = Whole(0, MOST);
+/// Weights of the classes in a loss.
+pub(crate) const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
 const BYTE: Kind = Whole(0, 255);
+
+/// The keys of `[loss]`.
+pub(super) fn loss() -> Vec<Key> {
+    let names = || names(LossConfig::NAMES.iter().map(|(name, _)| *name));
+    let mut keys = vec![Key::new("loss.type", OneOf(names), "The training loss.")];
+    for loss in LossConfig::all() {
+        for (name, kind, text) in loss.formula().settings() {
+            let path = format!("loss.{name}").leak();
+            add_to(&mut keys, loss.name(), Key::new(path, *kind, text));
+        }
+    }
+    keys
+}
 
 /// The keys of `[augment]`.
 pub(super) fn augment() -> Vec<Key> {

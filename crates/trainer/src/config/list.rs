@@ -29,7 +29,6 @@ pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
 pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
-const LOSSES: &[&str] = &["cross_entropy", "focal", "binary_cross_entropy"];
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
 const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
@@ -37,12 +36,12 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 });
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
-const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
 
 /// Every key of a configuration, by section.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     [
-        BEFORE_AUGMENT,
+        BEFORE_LOSS,
+        &derived::loss(),
         &derived::augment(),
         MIX,
         &derived::optimizer(),
@@ -62,7 +61,7 @@ macro_rules! keys {
     };
 }
 
-keys! { BEFORE_AUGMENT:
+keys! { BEFORE_LOSS:
     "data.source" OneOf(words_of::<DataSource>); "Source of the images."
     "data.root" Or("auto", &Text); "Folder with train, val and test, or their CSV files; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
@@ -128,12 +127,6 @@ keys! { BEFORE_AUGMENT:
     "train.backbone_learning_rate" Number("a share from 0 to 1 (to hold the backbone still, set train.freeze_epochs)", |x| (0.0..=1.0).contains(&x)); "The backbone's rate as a share of the head's."
     "train.layer_decay" SHARE_ABOVE_0; "Each block's rate as a share of the next block's."
     "train.decay_norm_and_bias" Switch; "Whether weight decay applies to biases and normalisations."
-
-    "loss.type" OneOf(|| owned(LOSSES)); "The training loss."
-    "loss.label_smoothing" @["cross_entropy" "binary_cross_entropy"] ANY; "Share of the target that is spread over all classes."
-    "loss.class_weights" @["cross_entropy" "binary_cross_entropy"] CLASS_WEIGHTS; "Weight of each class."
-    "loss.gamma" @["focal"] ANY; "Reduces the loss of images that the network is sure of."
-    "loss.alpha" @["focal"] CLASS_WEIGHTS; "Weight of each class."
 }
 
 keys! { MIX:
@@ -181,10 +174,6 @@ keys! { AFTER_OPTIMIZER:
     "distillation.teacher" Text; "Its weights file."
     "distillation.temperature" ABOVE_0; "Divisor of the logits before softmax."
     "distillation.weight" SHARE_ABOVE_0; "Share of the teacher in the loss."
-}
-
-fn owned(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn image_size(value: &Value) -> Result<(), String> {
