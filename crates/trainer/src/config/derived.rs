@@ -20,7 +20,8 @@ const BYTE: Kind = Whole(0, 255);
 /// The keys of `[loss]`.
 pub(super) fn loss() -> Vec<Key> {
     let names = || names(LossConfig::NAMES.iter().map(|(name, _)| *name));
-    let mut keys = vec![Key::new("loss.type", OneOf(names), "The training loss.")];
+    let text = choices("One of these", LossConfig::NAMES.iter().copied());
+    let mut keys = vec![Key::new("loss.type", OneOf(names), text)];
     for loss in LossConfig::all() {
         for (name, kind, text) in loss.formula().settings() {
             let path = format!("loss.{name}").leak();
@@ -30,14 +31,24 @@ pub(super) fn loss() -> Vec<Key> {
     keys
 }
 
+const PRESETS: &str = "The operations to start from: \"none\", \"digits\" (an affine map) or \
+    \"photos\" (resized_crop, horizontal_flip, color_jitter). The operations are";
+
+/// A purpose with one line for each choice.
+fn choices(
+    purpose: &str,
+    choices: impl Iterator<Item = (&'static str, &'static str)>,
+) -> &'static str {
+    let lines = choices.map(|(name, text)| format!("\n  {name}: {text}"));
+    format!("{purpose}:{}", lines.collect::<String>()).leak()
+}
+
 /// The keys of `[augment]`.
 pub(super) fn augment() -> Vec<Key> {
     let preset = OneOf(words_of::<Preset>);
-    let mut keys = vec![Key::new(
-        "augment.preset",
-        preset,
-        "The operations to start from.",
-    )];
+    let operations = AugmentConfig::OPERATIONS.iter();
+    let text = choices(PRESETS, operations.map(|op| (op.name, op.text)));
+    let mut keys = vec![Key::new("augment.preset", preset, text)];
     for operation in AugmentConfig::OPERATIONS {
         let path = format!("augment.{}", operation.name).leak();
         keys.push(Key::new(path, Switch, operation.text));
@@ -59,7 +70,9 @@ pub(super) fn augment() -> Vec<Key> {
 /// The keys of `[optimizer]`. A key that several rules have, of one kind and one purpose, is one entry.
 pub(super) fn optimizer() -> Vec<Key> {
     let names = || names(OptimizerConfig::RULES.iter().map(|rule| rule.name));
-    let mut keys = vec![Key::new("optimizer.type", OneOf(names), "The update rule.")];
+    let rules = OptimizerConfig::RULES.iter();
+    let text = choices("One of these", rules.map(|rule| (rule.name, rule.text)));
+    let mut keys = vec![Key::new("optimizer.type", OneOf(names), text)];
     for rule in OptimizerConfig::RULES {
         for setting in rule.settings {
             let kind = match setting.kind {

@@ -43,7 +43,7 @@ pub(crate) use framing::MNIST;
 pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
-pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
+pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS, SECTIONS};
 pub use split::SplitConfig;
 pub use validate::check_batch;
 

@@ -20,7 +20,7 @@ use table::Row;
 use crate::{Error, Result};
 
 table::losses! {
-    /// Cross-entropy: `torch.nn.functional.cross_entropy`.
+    /// `torch.nn.functional.cross_entropy`.
     CrossEntropy(CrossEntropyConfig) = "cross_entropy";
     /// Focal loss: Lin et al., 2017, over the softmax of all classes.
     Focal(FocalConfig) = "focal";

@@ -9,7 +9,8 @@ pub(crate) type LossSetting = (&'static str, Kind, &'static str);
 
 // Purposes of the keys that several losses have.
 pub(super) const LABEL_SMOOTHING: &str = "Share of the target that is spread over all classes.";
-pub(super) const CLASS_WEIGHTS_TEXT: &str = "Weight of each class.";
+pub(super) const CLASS_WEIGHTS_TEXT: &str =
+    "Weight of each class: \"balanced\", or a list with one weight per class.";
 
 /// A loss of one image, with its settings.
 pub(crate) trait Formula {
