@@ -90,9 +90,10 @@ pub(super) fn optimizer() -> Vec<Key> {
 
 /// Adds a key that the `type` named `of` has.
 fn add_to(keys: &mut Vec<Key>, of: &'static str, key: Key) {
-    let same = keys
-        .iter_mut()
-        .find(|other| (other.path, other.text) == (key.path, key.text));
+    let values = key.kind.to_string();
+    let same = keys.iter_mut().find(|other| {
+        (other.path, other.text) == (key.path, key.text) && other.kind.to_string() == values
+    });
     match same {
         Some(other) => other.types = [other.types, &[of]].concat().leak(),
         None => keys.push(Key {
