@@ -38,6 +38,7 @@ pub use data::{BAD_IMAGE_LIMIT, DataConfig};
 pub use distillation::DistillationConfig;
 pub use error::ConfigError;
 pub(crate) use framing::MNIST;
+pub use framing::NormalisationChoice;
 pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};

@@ -239,7 +239,7 @@ fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
         ..RunConfig::default()
     };
     config.data.sample_weights.file = Some("w.csv".into());
-    config.data.normalisation = Some(config.data.normalisation());
+    config.data.normalisation = config.data.normalisation().into();
     config.augment = toml::from_str(
         "resized_crop = true\nhorizontal_flip = true\nvertical_flip = true\naffine = true\nelastic = true\nrand_augment = true\ncolor_jitter = true\nerasing = true",
     )
