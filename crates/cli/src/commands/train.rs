@@ -6,6 +6,7 @@ use trainer::{Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, Spli
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
+use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
 use crate::{ending, photos, prepare, survey};
@@ -98,6 +99,7 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
     let splits = images.split(&config, &progress)?;
     let survey = Survey::of(&splits, &config, &progress)?;
     survey::show(&survey, &config, terminal);
+    lines.iter().for_each(|line| terminal.line(line));
     Ok(Prepared {
         config,
         splits,
