@@ -94,7 +94,11 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
             is_sample,
         });
     };
-    let (config, images) = photos::configuration(photos, &args.run, args.time_budget, terminal)?;
+    let Chosen {
+        config,
+        images,
+        lines,
+    } = photos::choose(photos, &args.run, args.time_budget, terminal)?;
     let progress = Work::new(terminal);
     let splits = images.split(&config, &progress)?;
     let survey = Survey::of(&splits, &config, &progress)?;
