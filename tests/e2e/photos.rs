@@ -73,6 +73,7 @@ fn class_folders_are_divided_and_the_division_is_kept() {
             ".heic",
         ],
     );
+    counts(&run, "étoile filante", "14 3 3");
     says(
         &run,
         &[
