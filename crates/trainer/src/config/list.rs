@@ -3,9 +3,10 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test compares
 //! them with this list.
 
+use std::sync::LazyLock;
+
 use mnist_data::{
-    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, Preset, TruncatedImages,
-    WeightPattern,
+    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, TruncatedImages, WeightPattern,
 };
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, Precision, is_dropout, is_epsilon, is_momentum};
@@ -13,6 +14,7 @@ use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
 
+use super::derived::{self, ANY, COUNT};
 use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
 use super::keys::{Key, Kind};
 use super::words::{networks, words_of};
@@ -27,23 +29,6 @@ pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
 pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
-const OPTIMIZERS: &[&str] = &[
-    "adam",
-    "adamw",
-    "sgd",
-    "rmsprop",
-    "lion",
-    "adabelief",
-    "ranger",
-];
-const LOSSES: &[&str] = &["cross_entropy", "focal", "binary_cross_entropy"];
-#[rustfmt::skip]
-const SCHEDULES: &[&str] = &[
-    "constant", "plateau", "step", "multi_step", "sgdr", "cosine", "one_cycle", "polynomial", "exponential",
-];
-
-/// Sections that check their own ranges are not repeated here.
-const ANY: Kind = Number("a finite number", |_| true);
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
 const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
@@ -51,15 +36,23 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 });
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
-const COUNT: Kind = Whole(0, MOST);
-const BYTE: Kind = Whole(0, 255);
-const PAIR: Kind = List(Some(2), &ANY);
-const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
+
+/// Every key of a configuration, by section.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    [
+        BEFORE_LOSS,
+        &derived::loss(),
+        &derived::augment(),
+        MIX,
+        &derived::optimizer(),
+        AFTER_OPTIMIZER,
+    ]
+    .concat()
+});
 
 macro_rules! keys {
-    ($($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
-        /// Every key of a configuration, by section.
-        pub static KEYS: &[Key] = &[$(Key {
+    ($name:ident: $($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
+        static $name: &[Key] = &[$(Key {
             path: $path,
             types: &[$($($of),*)?],
             kind: $kind,
@@ -68,7 +61,7 @@ macro_rules! keys {
     };
 }
 
-keys! {
+keys! { BEFORE_LOSS:
     "data.source" OneOf(words_of::<DataSource>); "Source of the images."
     "data.root" Or("auto", &Text); "Folder with train, val and test, or their CSV files; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
@@ -134,70 +127,18 @@ keys! {
     "train.backbone_learning_rate" Number("a share from 0 to 1 (to hold the backbone still, set train.freeze_epochs)", |x| (0.0..=1.0).contains(&x)); "The backbone's rate as a share of the head's."
     "train.layer_decay" SHARE_ABOVE_0; "Each block's rate as a share of the next block's."
     "train.decay_norm_and_bias" Switch; "Whether weight decay applies to biases and normalisations."
+}
 
-    "loss.type" OneOf(|| owned(LOSSES)); "The training loss."
-    "loss.label_smoothing" @["cross_entropy" "binary_cross_entropy"] ANY; "Share of the target that is spread over all classes."
-    "loss.class_weights" @["cross_entropy" "binary_cross_entropy"] CLASS_WEIGHTS; "Weight of each class."
-    "loss.gamma" @["focal"] ANY; "Reduces the loss of images that the network is sure of."
-    "loss.alpha" @["focal"] CLASS_WEIGHTS; "Weight of each class."
-
-    "augment.preset" OneOf(words_of::<Preset>); "The operations to start from."
-    "augment.resized_crop" Switch; "A crop of the image, enlarged to full size."
-    "augment.resized_crop.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.resized_crop.ratio" PAIR; "The smallest and the largest ratio of width to height."
-    "augment.horizontal_flip" Switch; "Left and right exchanged."
-    "augment.horizontal_flip.p" ANY; "Probability of a flip."
-    "augment.vertical_flip" Switch; "Top and bottom exchanged."
-    "augment.vertical_flip.p" ANY; "Probability of a flip."
-    "augment.affine" Switch; "Rotation, scale, shear and shift."
-    "augment.affine.degrees" ANY; "Largest rotation to either side."
-    "augment.affine.translate" PAIR; "Largest shift, as shares of width and height."
-    "augment.affine.scale" PAIR; "The smallest and the largest scale."
-    "augment.affine.shear" PAIR; "Largest shear in degrees."
-    "augment.affine.fill" BYTE; "Grey level outside of the image."
-    "augment.elastic" Switch; "A smooth random distortion."
-    "augment.elastic.alpha" ANY; "Strength of the displacement."
-    "augment.elastic.sigma" ANY; "Smoothness of the distortion."
-    "augment.elastic.fill" BYTE; "Grey level outside of the image."
-    "augment.rand_augment" Switch; "Operations from a fixed list."
-    "augment.rand_augment.num_ops" Whole(0, u32::MAX as u64); "Operations per image."
-    "augment.rand_augment.magnitude" Whole(0, u32::MAX as u64); "Their strength."
-    "augment.rand_augment.fill" BYTE; "Grey level outside of the image."
-    "augment.color_jitter" Switch; "Brightness, contrast, saturation and hue."
-    "augment.color_jitter.brightness" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.contrast" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.saturation" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.hue" ANY; "Largest shift of the hue, as a share of the colour circle."
-    "augment.erasing" Switch; "Random erasing."
-    "augment.erasing.p" ANY; "Probability of erasing."
-    "augment.erasing.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.erasing.ratio" PAIR; "The smallest and the largest ratio of height to width."
-    "augment.erasing.value" Or("random", &BYTE); "Grey level of the erased rectangle."
-
+keys! { MIX:
     "mix.mixup_alpha" ANY; "MixUp's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.cutmix_alpha" ANY; "CutMix's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.probability" ANY; "Share of the batches that are mixed."
     "mix.switch_probability" ANY; "CutMix's share if both are on."
+}
 
-    "optimizer.type" OneOf(|| owned(OPTIMIZERS)); "The update rule."
-    "optimizer.betas" @["adam" "adamw" "lion" "adabelief" "ranger"] PAIR; "Decays of the running means."
-    "optimizer.eps" @["adam" "adamw" "rmsprop" "adabelief" "ranger"] ANY; "Keeps divisors from being 0."
-    "optimizer.weight_decay" ANY; "Strength of the weight decay."
-    "optimizer.amsgrad" @["adam" "adamw" "adabelief"] Switch; "Divide by the largest mean square so far."
-    "optimizer.momentum" @["sgd" "rmsprop"] ANY; "Decay of the momentum buffer."
-    "optimizer.dampening" @["sgd"] ANY; "Reduction of each gradient in the buffer."
-    "optimizer.nesterov" @["sgd"] Switch; "Nesterov's look-ahead."
-    "optimizer.alpha" @["rmsprop"] ANY; "Decay of the running mean square."
-    "optimizer.alpha" @["ranger"] ANY; "LookAhead: step towards the fast weights, as a share."
-    "optimizer.centered" @["rmsprop"] Switch; "Divide by an estimate of the standard deviation."
-    "optimizer.weight_decouple" @["adabelief"] Switch; "Whether weight decay is decoupled from the gradient."
-    "optimizer.rectify" @["adabelief"] Switch; "Rectify the step as RAdam does."
-    "optimizer.k" @["ranger"] COUNT; "LookAhead: steps between two synchronisations."
-    "optimizer.use_gc" @["ranger"] Switch; "Centralise gradients."
-    "optimizer.gc_conv_only" @["ranger"] Switch; "Centralise gradients of convolutions only."
-
+keys! { AFTER_OPTIMIZER:
     "schedule" Read(schedule); "The learning rate over time, as a short text."
-    "schedule.type" OneOf(|| owned(SCHEDULES)); "The learning rate over time."
+    "schedule.type" OneOf(|| derived::names(LrScheduleConfig::all().iter().map(LrScheduleConfig::name))); "The learning rate over time."
     "schedule.mode" @["plateau"] OneOf(words_of::<PlateauMode>); "Whether the metric is better when lower or higher."
     "schedule.factor" @["plateau"] ANY; "The rate is multiplied by this."
     "schedule.patience" @["plateau"] COUNT; "Epochs without gain before a reduction."
@@ -233,10 +174,6 @@ keys! {
     "distillation.teacher" Text; "Its weights file."
     "distillation.temperature" ABOVE_0; "Divisor of the logits before softmax."
     "distillation.weight" SHARE_ABOVE_0; "Share of the teacher in the loss."
-}
-
-fn owned(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn image_size(value: &Value) -> Result<(), String> {
