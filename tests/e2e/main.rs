@@ -8,6 +8,7 @@ mod data;
 mod export;
 mod inputs;
 mod messages;
+mod photos;
 mod published;
 mod recipe;
 mod run;

@@ -15,13 +15,22 @@ use crate::{layers, weights_cache};
 /// The network for photos.
 const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
 
-/// The configuration for the images in `photos`, and the images as they are listed.
-pub(crate) fn configuration(
+/// Settings for the images of a folder.
+pub(crate) struct Chosen {
+    pub(crate) config: RunConfig,
+    /// The images as they are listed.
+    pub(crate) images: Listed,
+    /// Tells the settings.
+    pub(crate) lines: Vec<String>,
+}
+
+/// Chooses the settings for the images in `photos`.
+pub(crate) fn choose(
     photos: &Path,
     args: &RunArgs,
     budget: Option<Duration>,
     terminal: &Terminal,
-) -> anyhow::Result<(RunConfig, Listed)> {
+) -> anyhow::Result<Chosen> {
     let user = layers::user_layers(args.config.as_deref(), &args.set)?;
     let place = place(photos)?;
     let first = with_recipe(&first_guess(), &user, &place)?;
@@ -44,9 +53,11 @@ pub(crate) fn configuration(
     .recipe();
     let mut config = with_recipe(&recipe, &user, &place)?;
     weights_cache::resolve_all(&mut config)?;
-    let config = config.settled()?;
-    tell(&recipe, budget, terminal);
-    Ok((config, images))
+    Ok(Chosen {
+        config: config.settled()?,
+        images,
+        lines: told(&recipe, budget),
+    })
 }
 
 /// A recipe that is valid below any setting that the user may give: the image size does not matter for listing.
@@ -128,21 +139,20 @@ fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
     }
 }
 
-fn tell(recipe: &Recipe, budget: Option<Duration>, terminal: &Terminal) {
-    let mut lines =
-        String::from("settings chosen for these images (--set KEY=VALUE changes one):\n");
-    for line in recipe.to_toml().lines().filter(|line| !line.is_empty()) {
-        lines += &format!("    {line}\n");
-    }
-    terminal.line(lines.trim_end());
+fn told(recipe: &Recipe, budget: Option<Duration>) -> Vec<String> {
+    let mut lines = vec!["settings for these images (--set KEY=VALUE changes one):".to_owned()];
+    let toml = recipe.to_toml();
+    let settings = toml.lines().filter(|line| !line.is_empty());
+    lines.extend(settings.map(|line| format!("    {line}")));
     if let (true, Some(budget)) = (recipe.is_rushed, budget) {
-        terminal.line(&format!(
+        lines.push(format!(
             "warning: {} s are too short for this many images: {} epochs of small images fit, so the network will \
              learn little; raise --time-budget",
             budget.as_secs(),
             recipe.epochs
         ));
     }
+    lines
 }
 
 #[cfg(test)]

@@ -111,6 +111,10 @@ impl Scaler {
             return Err(refused(format!("found {size}, expected at least 1 pixel")));
         }
         let layout = framing.layout(image.width(), image.height(), size);
+        let sides = (image.width(), image.height());
+        if (layout.width, layout.height) == sides && sides == (size.width, size.height) {
+            return Ok(image.clone());
+        }
         let seen = Seen::of(&layout, size);
         let is_large = resized_bytes(image, &layout) > MAX_RESIZED;
         let part = match is_large {

@@ -6,6 +6,7 @@ use trainer::{Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, Spli
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
+use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
 use crate::{ending, photos, prepare, survey};
@@ -93,11 +94,16 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
             is_sample,
         });
     };
-    let (config, images) = photos::configuration(photos, &args.run, args.time_budget, terminal)?;
+    let Chosen {
+        config,
+        images,
+        lines,
+    } = photos::choose(photos, &args.run, args.time_budget, terminal)?;
     let progress = Work::new(terminal);
     let splits = images.split(&config, &progress)?;
     let survey = Survey::of(&splits, &config, &progress)?;
     survey::show(&survey, &config, terminal);
+    lines.iter().for_each(|line| terminal.line(line));
     Ok(Prepared {
         config,
         splits,

@@ -347,7 +347,7 @@ mod unix {
         let file = fs::File::create(&path).unwrap();
         file.set_len((512 << 20) + 1).unwrap();
         let error = Image::read(&path).unwrap_err();
-        assert!(error.to_string().contains("more than 512 MiB"), "{error}");
+        assert!(error.to_string().contains("larger than 512 MiB"), "{error}");
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn a_bad_number_in_any_tensor_is_refused_with_its_place() {
                 let shown = inspect(&path, Overrides::default(), &Device::Cpu).unwrap();
                 assert_eq!(described(&shown.report.bad_numbers), expected);
                 let text = shown.report.to_string();
-                assert!(text.contains(&format!("is {value} (1 such")), "{text}");
+                assert!(text.contains(&format!("is {value} (1 in all")), "{text}");
             }
         }
     }

@@ -6,10 +6,9 @@ use mnist_data::{
     BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, TruncatedImages, Validation,
     WeightsConfig,
 };
-use mobilenet::weights::Normalisation;
 use serde::{Deserialize, Serialize};
 
-use super::{DataSource, SplitConfig, framing, optional};
+use super::{DataSource, NormalisationChoice, SplitConfig, framing, optional};
 
 /// The default for the share of a split's images that may be left out.
 pub const BAD_IMAGE_LIMIT: f64 = 0.05;
@@ -91,8 +90,7 @@ pub struct DataConfig {
     /// Mean and standard deviation per channel of pixels scaled to 0..1; auto: as the weights file says
     /// that the run starts from (ImageNet's, where it says nothing), else the data set's own, and
     /// ImageNet's for a folder or CSV files.
-    #[serde(with = "optional::auto")]
-    pub normalisation: Option<Normalisation>,
+    pub normalisation: NormalisationChoice,
 }
 
 impl Default for DataConfig {
@@ -124,7 +122,7 @@ impl Default for DataConfig {
             bad_image_limit: BAD_IMAGE_LIMIT,
             decode: Decoding::Exact,
             truncated_images: TruncatedImages::Refuse,
-            normalisation: None,
+            normalisation: NormalisationChoice::default(),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{DataConfig, DataSource, RunConfig};
 use crate::{Result, disk_cache};
@@ -21,6 +23,78 @@ const FASHION_MNIST: Normalisation = Normalisation {
 
 /// What photographs are trained with unless a configuration says otherwise: they are turned upright.
 pub(super) const ORIENTATION: Orientation = Orientation::Apply;
+
+/// Mean and standard deviation of the pixels, as far as they are set; the rest is `"auto"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NormalisationChoice {
+    /// Mean per channel of pixels scaled to 0..1.
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation per channel.
+    pub std: Option<[f32; 3]>,
+}
+
+impl NormalisationChoice {
+    fn is_complete(&self) -> bool {
+        self.mean.is_some() && self.std.is_some()
+    }
+
+    /// `auto` with the values that are set.
+    fn over(&self, auto: Normalisation) -> Normalisation {
+        Normalisation {
+            mean: self.mean.unwrap_or(auto.mean),
+            std: self.std.unwrap_or(auto.std),
+        }
+    }
+}
+
+impl From<Normalisation> for NormalisationChoice {
+    fn from(Normalisation { mean, std }: Normalisation) -> Self {
+        Self {
+            mean: Some(mean),
+            std: Some(std),
+        }
+    }
+}
+
+/// The values as they are written: `"auto"`, or a table with those that are set.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Word(String),
+    Table(Figures),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figures {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mean: Option<[f32; 3]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    std: Option<[f32; 3]>,
+}
+
+impl Serialize for NormalisationChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Self { mean, std } = *self;
+        match (mean, std) {
+            (None, None) => Written::Word("auto".to_owned()),
+            _ => Written::Table(Figures { mean, std }),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for NormalisationChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Table(Figures { mean, std }) => Ok(Self { mean, std }),
+            Written::Word(word) if word == "auto" => Ok(Self::default()),
+            Written::Word(_) => Err(D::Error::custom(
+                "expected \"auto\", or a table with mean and std",
+            )),
+        }
+    }
+}
 
 impl DataSource {
     /// The figures of its images: of photographs those of ImageNet.
@@ -49,8 +123,7 @@ impl DataConfig {
     /// Mean and standard deviation of the pixels. `"auto"` is what it is without a weights file to start
     /// from: the source's.
     pub fn normalisation(&self) -> Normalisation {
-        self.normalisation
-            .unwrap_or_else(|| self.source.normalisation())
+        self.normalisation.over(self.source.normalisation())
     }
 
     /// How images are decoded.
@@ -95,7 +168,7 @@ impl RunConfig {
         let is_open = data.fit.is_none()
             || data.crop_pct.is_none()
             || data.interpolation.is_none()
-            || data.normalisation.is_none();
+            || !data.normalisation.is_complete();
         let file = match pretrained.filter(|_| is_open) {
             Some(path) => weights::describe(path)?,
             None => None,
@@ -115,8 +188,8 @@ impl RunConfig {
             Some(_) => Normalisation::IMAGENET,
             None => self.data.source.normalisation(),
         };
-        data.normalisation
-            .get_or_insert_with(|| file.as_ref().map_or_else(source, figures));
+        let auto = file.as_ref().map_or_else(source, figures);
+        data.normalisation = data.normalisation.over(auto).into();
         Ok(settled)
     }
 }
@@ -149,13 +222,20 @@ mod tests {
             ("source = 'csv', root = 'x'", Normalisation::IMAGENET),
         ] {
             let data = settled(&format!("data = {{ {source} }}"));
-            assert_eq!(data.normalisation, Some(expected), "{source}");
+            assert_eq!(data.normalisation, expected.into(), "{source}");
             assert_eq!(data.framing(), Framing::default(), "{source}");
         }
         let data = settled("data = { fit = 'crop', crop_pct = 1, interpolation = 'bicubic' }");
         assert_eq!(data.framing().to_string(), "crop 1, bicubic");
         let given = "data.normalisation = { mean = [0, 0, 0], std = [1, 1, 1] }";
         assert_eq!(settled(given).normalisation().std, [1.0; 3]);
+        // One of the two alone is set over the other's automatic value.
+        let mean = "data = { source = 'folder', root = 'x', normalisation = { mean = [0, 0, 0] } }";
+        let found = settled(mean).normalisation();
+        assert_eq!(
+            (found.mean, found.std),
+            ([0.0; 3], Normalisation::IMAGENET.std)
+        );
     }
 
     #[test]

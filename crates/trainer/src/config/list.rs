@@ -116,8 +116,8 @@ keys! { BEFORE_LOSS:
     "data.decode" OneOf(words_of::<Decoding>); "\"exact\": pixels equal PIL's; \"fast\": large JPEGs at reduced size, a few grey levels off."
     "data.truncated_images" OneOf(words_of::<TruncatedImages>); "Images that lack data at their end: \"refuse\" (they are not images) or \"accept\"."
     "data.normalisation" Or("auto", &Section); "(pixel / 255 - mean) / std for red, green and blue, such as { mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }, ImageNet's. auto: as the pretrained file says (ImageNet's if it says nothing), else the figures of MNIST or Fashion-MNIST, and ImageNet's for \"folder\" and \"csv\"."
-    "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
-    "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
+    "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1; without it, as with auto."
+    "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel; without it, as with auto."
 
     "model.name" OneOf(networks); "\"mobilenet_v3_small\", \"mobilenet_v3_large\", \"mobilenet_v2\", or a frozen backbone of the zoo."
     "model.classes" Or("auto", &Whole(2, 65_536)); "Number of classes; auto: the number in the training split."

@@ -40,6 +40,7 @@ pub(crate) use derived::{ANY, CLASS_WEIGHTS};
 pub use distillation::DistillationConfig;
 pub use error::ConfigError;
 pub(crate) use framing::MNIST;
+pub use framing::NormalisationChoice;
 pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};

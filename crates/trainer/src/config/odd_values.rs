@@ -240,7 +240,7 @@ fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
         ..RunConfig::default()
     };
     config.data.sample_weights.file = Some("w.csv".into());
-    config.data.normalisation = Some(config.data.normalisation());
+    config.data.normalisation = config.data.normalisation().into();
     let operations = AugmentConfig::OPERATIONS.iter();
     let on: Table = operations
         .map(|operation| (operation.name.to_owned(), true.into()))

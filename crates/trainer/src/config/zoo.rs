@@ -85,7 +85,7 @@ impl RunConfig {
     fn validate_zoo_pixels(&self, backbone: Backbone) -> Result<(), ConfigError> {
         let Normalisation { mean, std } = Normalisation::IMAGENET;
         require(
-            self.data.normalisation != Some(MNIST),
+            self.data.normalisation != MNIST.into(),
             "data.normalisation",
             "MNIST's",
             format!(

@@ -70,7 +70,7 @@ fn samples() -> Vec<Table> {
         ..RunConfig::default()
     };
     config.data.sample_weights.file = Some("w.csv".into());
-    config.data.normalisation = Some(config.data.normalisation());
+    config.data.normalisation = config.data.normalisation().into();
     let operations = AugmentConfig::OPERATIONS.iter();
     let on = operations.map(|operation| (operation.name.to_owned(), true.into()));
     config.augment = on.collect::<Table>().try_into().unwrap();

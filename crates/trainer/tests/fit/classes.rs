@@ -261,7 +261,7 @@ fn a_run_goes_on_with_each_class_under_its_name() {
     assert!(same(&ours[0], &theirs[1]) && same(&ours[1], &theirs[0]));
     // and with a different class name.
     scene.config.data.class_names = None;
-    for split in ["train", "val"] {
+    for split in ["train", "val", "test"] {
         let folder = scene.root().join(split);
         fs::rename(folder.join("0"), folder.join("zero")).unwrap();
     }

@@ -54,7 +54,7 @@ fn a_student_comes_closer_to_its_teacher() {
     // A teacher for other classes is refused, by name.
     let mut other = Scene::new();
     other.config.train.epochs = 1;
-    for split in ["train", "val"] {
+    for split in ["train", "val", "test"] {
         let folder = other.root().join(split);
         std::fs::rename(folder.join("0"), folder.join("zero")).unwrap();
     }

@@ -131,7 +131,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
     assert_eq!(run(&scene).1, 56);
     let mut normalisation = scene.config.data.normalisation();
     normalisation.mean[2] = 0.2;
-    scene.config.data.normalisation = Some(normalisation);
+    scene.config.data.normalisation = normalisation.into();
     assert_eq!(run(&scene).1, 56);
     scene.config.model.stem_stride = 1;
     assert_eq!(run(&scene).1, 56);

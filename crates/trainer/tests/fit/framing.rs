@@ -62,11 +62,11 @@ fn a_run_that_starts_from_weights_goes_on_as_they_were_trained() {
         mean: [0.5; 3],
         std: [0.5; 3],
     };
-    first.config.data.normalisation = Some(half);
+    first.config.data.normalisation = half.into();
     let weights = first.run().0.best.unwrap().weights;
     let mut second = Scene::new();
     second.config.train.epochs = 1;
-    second.config.data.normalisation = None;
+    second.config.data.normalisation = Default::default();
     second.config.model.pretrained = Some(weights);
     let metadata = second.run().0.metadata;
     assert_eq!(

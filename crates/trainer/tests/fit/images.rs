@@ -101,7 +101,13 @@ fn labels_come_from_csv_files_as_from_folders() {
         )
         .unwrap()
     };
-    assert_eq!(evaluate("test.csv"), evaluate("test"));
+    let mut by_table = evaluate("test.csv");
+    let by_folder = evaluate("test");
+    // Ids are paths as the table has them.
+    for (one, other) in by_table.mistakes.iter_mut().zip(&by_folder.mistakes) {
+        one.id.clone_from(&other.id);
+    }
+    assert_eq!(by_table, by_folder);
 
     // Names from a file decide the label order.
     fs::write(root.join("names.txt"), "1\n0\n").unwrap();

@@ -93,7 +93,7 @@ fn entries_may_overlap_but_not_leave_the_file() {
     for field in [20, 24] {
         let mut outside = bytes.clone();
         outside[of + field..of + field + 4].copy_from_slice(&[0, 0, 0, 0x40]);
-        assert!(refusal(&outside).contains("not in the file"));
+        assert!(refusal(&outside).contains("not within the file"));
     }
     let mut short = bytes.clone();
     for field in [20, 24] {

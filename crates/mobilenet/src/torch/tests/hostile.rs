@@ -221,7 +221,7 @@ fn every_invalid_tensor_has_its_own_error() {
         ),
         (b"NQ", "a persistent id is not a tuple"),
         (b")Q", "a persistent id that is not of a storage"),
-        (b"h\x07", "it takes from its memo"),
+        (b"h\x07", "it reads a memo entry"),
         (b"(R", "it pops a value that it never pushed"),
         (b"1u", "a mark that it never pushed"),
         (b"NNs", "it fills"),

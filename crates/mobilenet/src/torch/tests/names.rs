@@ -62,8 +62,14 @@ fn names_of_ours_are_not_functions_of_everything() {
         (b"]}R", "the arguments of a function are not a tuple"),
         (b"cargparse\nNamespace\n)R)R", "it calls an object"),
         (b"ctorch\nFloatStorage\n)R", "it creates a new storage"),
-        (b"ctorch\nSize\nN\x85R", "a list of something else"),
-        (b"cbuiltins\ndict\nK\x01\x85R", "a dict of something else"),
+        (
+            b"ctorch\nSize\nN\x85R",
+            "a list of a value that is not a list",
+        ),
+        (
+            b"cbuiltins\ndict\nK\x01\x85R",
+            "a dict of values that are not pairs",
+        ),
         (
             b"cbuiltins\ndict\n](K\x01e\x85R",
             "an entry of a dict is not a pair",

@@ -1,0 +1,58 @@
+//! Values of arguments, checked as they are read.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use framing::{Framing, ImageSize, NoSize};
+use trainer::config::MAX_IMAGE_SIZE;
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+pub(super) fn crop_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|&share| Framing::is_share(share));
+    share.ok_or_else(|| "expected a share above 0 and at most 1".to_owned())
+}
+
+pub(super) fn image_size(text: &str) -> Result<ImageSize, String> {
+    let size: ImageSize = text.parse().map_err(|error: NoSize| error.to_string())?;
+    match size
+        .sides()
+        .iter()
+        .all(|side| (1..=MAX_IMAGE_SIZE).contains(side))
+    {
+        true => Ok(size),
+        false => Err(format!(
+            "expected at least 1 pixel a side and at most {MAX_IMAGE_SIZE}"
+        )),
+    }
+}
+
+/// A whole number from 1 to what makes sense.
+pub(super) fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number: &NonZeroUsize| number.get() <= MOST);
+    number.ok_or_else(|| format!("expected a whole number, at least 1 and at most {MOST}"))
+}
+
+/// A time such as `90s`, `10m` or `1.5h`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1.0), ('m', 60.0), ('h', 3600.0)];
+    let seconds = units.into_iter().find_map(|(unit, seconds)| {
+        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number * seconds)
+    });
+    let time = seconds.filter(|seconds| (1.0..=1e9).contains(seconds));
+    time.map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected a time of at least a second, such as 90s, 10m or 2h".to_owned())
+}
+
+pub(super) fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {
+    name.parse()
+}

@@ -1,0 +1,203 @@
+//! `classify train PHOTOS`: from a folder or a CSV file to a model, with settings chosen by the images.
+
+use std::fs;
+
+use crate::bench::{Bench, Run, sorted};
+
+/// Settings for seconds instead of minutes, without weights from the network.
+const QUICK: [&str; 6] = [
+    "--set",
+    "model.pretrained=none",
+    "--set",
+    "model.width=0.25",
+    "--set",
+    "train.epochs=1",
+];
+
+fn train(bench: &Bench, arguments: &[&str]) -> Run {
+    let mut all = vec!["train"];
+    all.extend(arguments);
+    all.extend(QUICK);
+    bench.run(&all)
+}
+
+fn says(run: &Run, said: &[&str]) {
+    for text in said {
+        assert!(
+            run.stderr.contains(text),
+            "{text:?} is not in\n{}",
+            run.stderr
+        );
+    }
+}
+
+/// Asserts a row of the table: a name and its counts.
+fn counts(run: &Run, name: &str, counts: &str) {
+    let row = run
+        .stderr
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(name));
+    let row = row.unwrap_or_else(|| panic!("no {name:?} in\n{}", run.stderr));
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>().join(" "),
+        counts,
+        "{name}"
+    );
+}
+
+/// Class folders with a space and an accent in their names.
+fn class_folders(bench: &Bench) {
+    bench.copy_images("images/train/0", "my photos/étoile filante", 20);
+    bench.copy_images("images/train/1", "my photos/b", 20);
+}
+
+#[test]
+fn class_folders_are_divided_and_the_division_is_kept() {
+    let bench = Bench::new();
+    class_folders(&bench);
+    // A copy must be in the same part as its original.
+    let first = sorted(&bench.path("my photos/b")).swap_remove(0);
+    fs::copy(first, bench.path("my photos/b/zz copy.png")).unwrap();
+    fs::write(bench.path("my photos/b/shot.heic"), "no image").unwrap();
+    // Not the settings for photos, and not even TOML.
+    fs::create_dir(bench.path("configs")).unwrap();
+    fs::write(bench.path("configs/mnist.toml"), "[[[").unwrap();
+    let run = train(&bench, &["my photos", "--set", "data.image_size=32"]).success();
+    says(
+        &run,
+        &[
+            "preset = \"photos\"",
+            "28 × 28 pixels",
+            "divided by data.split",
+            "exact copies",
+            ".heic",
+        ],
+    );
+    counts(&run, "étoile filante", "14 3 3");
+    says(
+        &run,
+        &[
+            "test images are classified correctly",
+            "classify predict --weights",
+        ],
+    );
+    let config = fs::read_to_string(bench.path("runs/my photos-001/config.toml")).unwrap();
+    for line in [
+        "source = \"folder\"",
+        "image_size = 32",
+        "epochs = 1",
+        "mean = [0.485",
+    ] {
+        assert!(config.contains(line), "{line} is not in\n{config}");
+    }
+    let part = |split: &str| {
+        let path = bench.path(&format!("runs/my photos-001/split/{split}.csv"));
+        fs::read_to_string(path).unwrap()
+    };
+    let parts = ["train", "val", "test"].map(part);
+    assert_eq!(
+        parts
+            .iter()
+            .map(|text| text.lines().count() - 1)
+            .sum::<usize>(),
+        41
+    );
+    let original = first_name(&bench);
+    let with = |name: &str| parts.iter().position(|text| text.contains(name)).unwrap();
+    assert_eq!(with("zz copy.png"), with(&original));
+    // The test images of the run, found again by another command.
+    let weights = run.value("weights ").to_owned();
+    let test = "runs/my photos-001/split/test.csv";
+    let again = bench
+        .run(&[
+            "evaluate",
+            "--weights",
+            &weights,
+            "--data",
+            test,
+            "--wrong",
+            "w.csv",
+        ])
+        .success();
+    assert_eq!(again.value("accuracy "), run.value("test accuracy "));
+    let mistakes = |path: &str| {
+        fs::read_to_string(bench.path(path))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    assert_eq!(mistakes("w.csv"), mistakes("runs/my photos-001/wrong.csv"));
+    let wrong = fs::read_to_string(bench.path("w.csv")).unwrap();
+    assert!(wrong.starts_with("image_id,label,predicted,probability,second,second_probability\n"));
+}
+
+/// The name of the first image of class b, with its folder.
+fn first_name(bench: &Bench) -> String {
+    let first = sorted(&bench.path("my photos/b")).swap_remove(0);
+    format!("b/{}", first.file_name().unwrap().to_str().unwrap())
+}
+
+#[test]
+fn a_folder_of_splits_is_taken_as_it_is_and_leaks_are_reported() {
+    let bench = Bench::new();
+    for split in ["train", "Valid", "test"] {
+        bench.copy_images("images/train/0", &format!("photos/{split}/0"), 12);
+        bench.copy_images("images/train/1", &format!("photos/{split}/1"), 12);
+    }
+    let run = train(
+        &bench,
+        &[
+            "--data",
+            "photos",
+            "--set",
+            "data.normalisation.mean=[0.1,0.2,0.3]",
+        ],
+    )
+    .success();
+    says(
+        &run,
+        &[
+            "24 images of val are also in train",
+            "24 images of test are also in val",
+        ],
+    );
+    counts(&run, "all classes", "24 24 24");
+    assert!(!run.stderr.contains("divided"), "{}", run.stderr);
+    let config = fs::read_to_string(bench.path("runs/photos-001/config.toml")).unwrap();
+    assert!(config.contains("mean = [0.1, 0.2, 0.3]"), "{config}");
+    assert!(!bench.path("runs/photos-001/split").exists());
+}
+
+#[test]
+fn a_csv_file_is_divided_like_class_folders() {
+    let bench = Bench::new();
+    class_folders(&bench);
+    let rows: String = ["étoile filante", "b"]
+        .iter()
+        .flat_map(|class| {
+            let files = sorted(&bench.path(&format!("my photos/{class}")));
+            files
+                .into_iter()
+                .map(move |file| format!("{},{class}\n", file.display()))
+        })
+        .collect();
+    fs::write(bench.path("labels.csv"), format!("path,label\n{rows}")).unwrap();
+    let run = train(&bench, &["labels.csv"]).success();
+    counts(&run, "all classes", "28 6 6");
+    assert!(bench.path("runs/labels-001/split/test.csv").is_file());
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_refused_before_a_run_begins() {
+    let bench = Bench::new();
+    train(&bench, &["nowhere"]).failure(2, &["nowhere", "does not exist", "class folders"]);
+    fs::create_dir_all(bench.path("empty")).unwrap();
+    train(&bench, &["empty"]).failure(1, &["empty"]);
+    bench.copy_images("images/train/0", "one/cat", 5);
+    train(&bench, &["one"]).failure(2, &["`cat` alone", "at least 2 classes"]);
+    bench
+        .run(&["train", "--time-budget", "10m"])
+        .failure(2, &["PHOTOS"]);
+    train(&bench, &["one", "--time-budget", "soon"]).failure(2, &["such as 90s, 10m or 2h"]);
+    assert!(!bench.path("runs").exists());
+}
