@@ -39,7 +39,7 @@ pub struct CrossEntropyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FocalConfig {
-    /// Reduces the loss of images that the network is sure of; 0 gives the cross-entropy.
+    /// Reduces the loss of images with a confident prediction; 0 gives the cross-entropy.
     pub gamma: f64,
     /// The weight of each class.
     pub alpha: ClassWeights,

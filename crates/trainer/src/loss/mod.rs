@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// A loss, averaged over a batch.
 ///
-/// For image `i` of class `y` with weight `s`, class weights `w` and `C` classes, `p` the softmax
-/// of its logits, `e` the label smoothing:
+/// Notation: image `i` has class `y`, weight `s`, and the softmax `p` of its logits. `w` are the
+/// class weights, `C` is the number of classes, `e` the label smoothing.
 ///
 /// ```text
 /// cross-entropy  ((1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c]),  over sum_i s w[y]
@@ -25,9 +25,9 @@ use crate::{Error, Result};
 ///
 /// The first is `torch.nn.functional.cross_entropy`, the last
 /// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements. A mixture of two
-/// images has the sum of both losses, each times its share and its own `s`. In torch, the target of
-/// a mixture is probabilities, and the cross-entropy is then a mean over `sum_i s`, regardless of
-/// class weights. The same holds here.
+/// images has the sum of both losses, each times its share and its own `s`. As in torch with
+/// probabilities for targets, the cross-entropy of mixtures is a mean over `sum_i s`, regardless of
+/// the class weights.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -59,18 +59,18 @@ pub struct Targets<'a> {
     pub labels: &'a [u32],
     /// Weight of each image.
     pub weights: &'a [f32],
-    /// The second halves, if images are mixtures of two.
+    /// The second images, if each image is a mixture of two.
     pub mixed: Option<Mixed<'a>>,
 }
 
-/// The second half of images that are mixtures of two.
+/// The second images of mixtures of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Mixed<'a> {
-    /// Class of each image's other half.
+    /// Class of each second image.
     pub labels: &'a [u32],
-    /// Weight of each image's other half.
+    /// Weight of each second image.
     pub weights: &'a [f32],
-    /// The share of the first half, from 0 to 1.
+    /// The share of the first image, from 0 to 1.
     pub share: f32,
 }
 
@@ -84,8 +84,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The classes of each image and their weights: the share times the weight of the source image,
-    /// so that an image of weight 0 teaches nothing in a mixture either.
+    /// The two classes of each image and their weights: the share times the weight of the source
+    /// image. So an image of weight 0 has no effect in a mixture either.
     fn rows(&self) -> impl Iterator<Item = [(u32, f64); 2]> {
         let own = self.labels.iter().zip(self.weights).enumerate();
         own.map(|(index, (&label, &weight))| {
@@ -244,7 +244,7 @@ impl Objective {
         self.taught(logits, targets, None)
     }
 
-    /// [`Objective::apply`] with a teacher's share.
+    /// [`Objective::apply`] with distillation from a teacher.
     ///
     /// # Errors
     ///

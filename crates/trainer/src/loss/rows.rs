@@ -56,14 +56,13 @@ pub(super) fn focal(
     weight: f64,
     gradient: &mut [f64],
 ) -> f64 {
-    // Summed, because 1 - p would lose the digits of a small remainder.
+    // 1 - p as the sum of the other probabilities, since the subtraction would lose digits.
     let others = softmax.values.iter().enumerate();
     let rest: f64 = others.filter(|(c, _)| *c != label).map(|(_, p)| p).sum();
     let (p, log) = (softmax.values[label], softmax.log[label]);
     let factor = rest.powf(gamma);
-    // The derivative by log p. As the remainder goes to 0, log p goes to -remainder, and the second
-    // term to 0. In f64, log p reaches 0 first, while a power of the remainder below -1 may still
-    // be infinite.
+    // The derivative by log p. As the remainder 1 - p goes to 0, so does the second term. In f64,
+    // log p reaches 0 first, while a negative power of the remainder may still be infinite.
     let steepness = match gamma == 0.0 || log == 0.0 {
         true => 0.0,
         false => gamma * rest.powf(gamma - 1.0) * p * log,
