@@ -1,10 +1,10 @@
-//! `classify train PHOTOS`: from a folder or a CSV file to a model, with settings chosen by the images.
+//! `classify train PHOTOS`: from a folder or a CSV file to a model, with automatic settings.
 
 use std::fs;
 
 use crate::bench::{Bench, Run, sorted};
 
-/// Settings for seconds instead of minutes, without weights from the network.
+/// Settings for a run of seconds instead of minutes, without a download of weights.
 const QUICK: [&str; 6] = [
     "--set",
     "model.pretrained=none",
@@ -45,7 +45,7 @@ fn counts(run: &Run, name: &str, counts: &str) {
     );
 }
 
-/// Class folders with a space and an accent in their names.
+/// Creates class folders with a space and an accent in their names.
 fn class_folders(bench: &Bench) {
     bench.copy_images("images/train/0", "my photos/étoile filante", 20);
     bench.copy_images("images/train/1", "my photos/b", 20);
@@ -59,7 +59,7 @@ fn class_folders_are_divided_and_the_division_is_kept() {
     let first = sorted(&bench.path("my photos/b")).swap_remove(0);
     fs::copy(first, bench.path("my photos/b/zz copy.png")).unwrap();
     fs::write(bench.path("my photos/b/shot.heic"), "no image").unwrap();
-    // Not the settings for photos, and not even TOML.
+    // A default configuration that must not be read: it is not even TOML.
     fs::create_dir(bench.path("configs")).unwrap();
     fs::write(bench.path("configs/mnist.toml"), "[[[").unwrap();
     let run = train(&bench, &["my photos", "--set", "data.image_size=32"]).success();
@@ -105,7 +105,7 @@ fn class_folders_are_divided_and_the_division_is_kept() {
     let original = first_name(&bench);
     let with = |name: &str| parts.iter().position(|text| text.contains(name)).unwrap();
     assert_eq!(with("zz copy.png"), with(&original));
-    // The test images of the run, found again by another command.
+    // Another command can evaluate on the run's test images.
     let weights = run.value("weights ").to_owned();
     let test = "runs/my photos-001/split/test.csv";
     let again = bench

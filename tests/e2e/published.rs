@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, Run, close_network, trained_weights};
 
-/// Puts weights where `fetch weights mobilenet_v2` would.
+/// Puts a weights file where `fetch weights mobilenet_v2` would store it.
 fn in_cache(bench: &Bench) {
     let cache = bench.path("cache/classify/weights");
     std::fs::create_dir_all(&cache).unwrap();
@@ -30,7 +30,7 @@ fn fetched_weights_are_found_by_name_by_every_command() {
         run.stderr
     );
 
-    // A file of that name goes first.
+    // A file of that name in the working directory takes precedence.
     std::fs::write(bench.path("mobilenet_v2"), "mine").unwrap();
     bench
         .run(&["inspect", "mobilenet_v2"])
@@ -80,7 +80,7 @@ fn a_closed_network_is_told_of_with_what_else_can_be_done() {
         .failure(2, &["mobilenet_v9", "mobilenet_v3_large-5c1a4163"]);
 }
 
-/// The package's contents count for no more than the digits in the file's name say.
+/// A file from a package is verified by the digits in its name, too.
 #[cfg(unix)]
 #[test]
 fn weights_out_of_a_package_are_verified() {

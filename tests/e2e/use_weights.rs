@@ -209,7 +209,7 @@ fn what_is_given_of_the_images_stands_above_the_file() {
     }
 }
 
-/// The trained weights, without a word of what they are.
+/// A copy of the trained weights without metadata.
 fn bare(bench: &Bench) -> String {
     let bytes = std::fs::read(trained_weights()).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();

@@ -1,8 +1,8 @@
-//! The libraries as other projects use them: each README's example is the `main` of a package that
-//! depends on that library by path.
+//! Builds and runs the libraries as other projects would. Each README's example becomes the `main`
+//! of a package that depends on that library by path.
 //!
-//! These packages are a workspace of their own, built by one command, so that cargo gives a
-//! dependency one set of features for all of them and builds it once.
+//! These packages form their own workspace, built by one command. So cargo builds each dependency
+//! once, with one set of features.
 
 use std::fs;
 use std::path::Path;
@@ -15,24 +15,24 @@ use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
 
 struct Consumer {
-    /// The library whose README holds the example.
+    /// The library with the README example.
     name: &'static str,
-    /// Workspace crates it depends on, by path.
+    /// Workspace crates that the example depends on, by path.
     crates: &'static [&'static str],
-    /// Registry crates the example names, in the workspace's versions.
+    /// Registry crates that the example uses, in the workspace's versions.
     registry: &'static [&'static str],
-    /// Beginnings of names that must not be among its dependencies, however deep.
+    /// Prefixes of crate names that must not occur among its direct and indirect dependencies.
     without: &'static [&'static str],
-    /// What has to lie in the folder where the example runs.
+    /// The files that the example needs in its working folder.
     input: Option<Input>,
 }
 
 struct Input {
-    /// A program of the library's `examples` that writes files there.
+    /// A program in the library's `examples` that writes files there.
     program: &'static str,
     /// Workspace crates that only this program depends on.
     crates: &'static [&'static str],
-    /// A committed file, and its name there.
+    /// A committed file, and its name in that folder.
     file: (&'static str, &'static str),
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 impl Consumer {
-    /// Also the name of its program, and of the one that writes its input.
+    /// The name of the package and of its program, and of the program that writes its input.
     fn package(&self) -> String {
         format!("{}-consumer", self.name)
     }
@@ -155,7 +155,7 @@ fn write_workspace(root: &Path, dir: &Path) -> Result<()> {
         write(root, &workspace, &dir.join(consumer.name), consumer)?;
     }
     fs::write(dir.join("Cargo.toml"), workspace_manifest(&workspace)?)?;
-    // The same versions; cargo drops what the consumers do not need.
+    // This fixes the versions. Cargo drops packages that the consumers do not need.
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
     Ok(())
 }
@@ -188,8 +188,8 @@ fn write(root: &Path, workspace: &Table, dir: &Path, consumer: &Consumer) -> Res
     Ok(())
 }
 
-/// The one Rust block of a README. With `no_run` it is not run as a test of the documentation, which
-/// has no files for it to read.
+/// The only Rust block of a README. A block marked `no_run` does not run as a documentation test,
+/// since its input files are missing there.
 pub(crate) fn example(readme: &str) -> Result<&str> {
     let blocks = readme.split("\n```rust").skip(1);
     let blocks = blocks.filter_map(|block| {
@@ -248,8 +248,8 @@ fn by_path(root: &Path, crates: &[&str]) -> Result<Table> {
 }
 
 fn workspace_manifest(workspace: &Table) -> Result<String> {
-    // What runs in an example is little. Dependencies are built anew in any case, since these
-    // packages ask for other features of them than the workspace does; so they are built quickly.
+    // The packages need other features of the dependencies than the workspace, so the dependencies
+    // are built again. Examples do little work, so a quick build without optimisation is best.
     let mut dev = at(workspace, &["profile", "dev"])?.clone();
     if let Some(packages) = dev.get_mut("package").and_then(Value::as_table_mut) {
         packages.retain(|name, _| name == "*");
@@ -273,7 +273,7 @@ fn workspace_manifest(workspace: &Table) -> Result<String> {
     Ok(toml::to_string(&manifest)?)
 }
 
-/// What a manifest holds under these keys, one inside the other.
+/// The value under these nested keys of a manifest.
 fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
     let (first, rest) = keys.split_first().context("no key")?;
     rest.iter()
@@ -282,8 +282,7 @@ fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
         .with_context(|| format!("Cargo.toml has no {}", keys.join(".")))
 }
 
-/// Fails where the dependencies, a line each as `cargo tree` writes them, hold what the library
-/// promises to do without.
+/// Fails if the output of `cargo tree` contains a dependency that the library promises to avoid.
 fn check_tree(tree: &str, consumer: &Consumer) -> Result<()> {
     let names = tree.lines().filter_map(|line| line.split(' ').next());
     let names: Vec<&str> = names.collect();

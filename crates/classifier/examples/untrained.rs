@@ -1,5 +1,5 @@
-//! Writes `weights.safetensors`, an untrained network for two classes: a file for the README's
-//! example where nothing has been trained yet.
+//! Writes `weights.safetensors`, an untrained network for two classes, to try the README's example
+//! without training.
 
 use std::path::Path;
 

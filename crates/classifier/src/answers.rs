@@ -1,16 +1,16 @@
-//! From logits to answers.
+//! Logits and probabilities of images.
 
 use candle_core::{D, Tensor};
 
 use crate::{Error, Result};
 
-/// A loader's batch with a classifier's answers.
+/// A loader's batch with a classifier's logits.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    /// `[n, classes]`, all of them finite. Of several networks, or of several views of the images,
-    /// they are the logarithms of the mean probabilities.
+    /// Finite logits `[n, classes]`. With several networks or views they are the logarithms of the
+    /// mean probabilities.
     pub logits: Tensor,
-    /// Class of each image, as the loader's samples say.
+    /// Class of each image, from the loader's samples.
     pub labels: Vec<u32>,
     /// Id of each image.
     pub ids: Vec<String>,
@@ -20,7 +20,7 @@ impl Answers {
     /// `[n][classes]` probabilities; each row sums to 1.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device gives out.
+    /// [`Error::Tensor`] if the device fails.
     pub fn probabilities(&self) -> Result<Vec<Vec<f32>>> {
         probabilities(&self.logits)
     }
@@ -30,11 +30,11 @@ pub(crate) fn probabilities(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?)
 }
 
-/// Refuses rows of logits that are not finite, since no class is the largest of them. `image` names
-/// the image of a row.
+/// Refuses logits that are not finite, since they have no largest class. `image` names the image of
+/// a row.
 ///
 /// # Errors
-/// [`Error::NonFiniteAnswer`] with the first one.
+/// [`Error::NonFiniteAnswer`] for the first such logit.
 pub fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Result<()> {
     for (index, row) in rows.iter().enumerate() {
         if let Some(&logit) = row.iter().find(|logit| !logit.is_finite()) {

@@ -1,4 +1,4 @@
-//! Trained networks at work.
+//! Classifies images with trained networks.
 
 use std::fmt;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::answers::{Answers, check_answers, mean, probabilities};
 use crate::error::image_name;
 use crate::{Error, Input, Result};
 
-/// Images that are decoded and shown to a network at a time.
+/// Number of images that are decoded and classified at a time.
 const BATCH: usize = 64;
 
-/// Each class with its probability, the most probable first; equal ones in the order of the classes.
+/// Each class with its probability, the most probable first. Ties keep the order of the classes.
 pub type Ranked<'c> = Vec<(&'c str, f32)>;
 
-/// One trained network, or several for the same classes whose probabilities are averaged.
+/// One trained network, or an ensemble that averages the probabilities of several.
 ///
-/// A clone shares the networks. Any number of threads may ask one classifier at once; an image's
-/// answer on a CPU depends neither on them nor on the images beside it. Images are decoded by
-/// rayon's threads: its global ones, or those of the pool that the caller is in.
+/// A clone shares the networks. Any number of threads may use one classifier at once. On a CPU, an
+/// image's result depends neither on the other threads nor on the other images of its batch. Rayon
+/// decodes the images, in the caller's pool or else in the global one.
 #[derive(Clone)]
 pub struct Classifier {
     members: Vec<Member>,
@@ -37,7 +37,7 @@ struct Member {
     network: Arc<dyn Model>,
     metadata: Arc<WeightsMetadata>,
     table: Arc<ByteTable>,
-    /// What the weights file lacks and was taken for granted.
+    /// Assumptions about metadata that the weights file lacks.
     assumed: Vec<String>,
 }
 
@@ -54,10 +54,12 @@ impl fmt::Debug for Classifier {
 }
 
 impl Classifier {
-    /// Reads a weights file, of any origin that [`weights::load_model`] knows, for the CPU.
+    /// Loads a weights file on the CPU. The file may have any origin that [`weights::load_model`]
+    /// supports.
     ///
-    /// A file that `classify` wrote names its classes and says how images are prepared. What another
-    /// file lacks is assumed: see [`Classifier::assumed`] and [`Classifier::open_on`].
+    /// A file that `classify` wrote contains the class names and the preprocessing of images. Other
+    /// files may lack some of these. [`Classifier::assumed`] lists the values assumed instead, and
+    /// [`Classifier::open_on`] overrides them.
     ///
     /// # Errors
     /// [`Error::Network`], as [`weights::load_model`].
@@ -65,7 +67,7 @@ impl Classifier {
         Self::open_on(path, Overrides::default(), &Device::Cpu)
     }
 
-    /// The same for any device, with overrides for metadata that the file lacks.
+    /// [`Classifier::open`] on any device, with overrides for metadata that the file lacks.
     ///
     /// # Errors
     /// As [`Classifier::open`], and if the overrides do not fit the file.
@@ -76,11 +78,11 @@ impl Classifier {
         Ok(classifier)
     }
 
-    /// A network that is in memory, and what a weights file of it says.
+    /// A classifier from a network in memory and its metadata.
     ///
     /// # Errors
-    /// [`Error::ClassNames`] unless there is a name for each output; [`Error::Network`] for
-    /// metadata that no file could have.
+    /// [`Error::ClassNames`] if the numbers of names and outputs differ; [`Error::Network`] for
+    /// invalid metadata.
     pub fn new(network: Arc<dyn Model>, metadata: WeightsMetadata) -> Result<Self> {
         metadata.check()?;
         let (names, outputs) = (metadata.class_names.len(), network.description().classes());
@@ -100,10 +102,10 @@ impl Classifier {
         })
     }
 
-    /// An ensemble of these networks and those of another classifier.
+    /// An ensemble of the networks of both classifiers.
     ///
     /// # Errors
-    /// [`Error::Ensemble`] when they know other classes, or see images of another size or fit.
+    /// [`Error::Ensemble`] if classes, image size, framing or orientation differ.
     pub fn with(mut self, other: Classifier) -> Result<Self> {
         let (ours, theirs) = (self.metadata(), other.metadata());
         let differs = |what: String| Err(Error::Ensemble(what));
@@ -131,34 +133,33 @@ impl Classifier {
         Ok(self)
     }
 
-    /// The same, which averages the probabilities of these views of each image. A loader brings
-    /// views of its own.
+    /// The same classifier, with probabilities averaged over these views of each image. A loader
+    /// uses its own views instead.
     #[must_use]
     pub fn with_views(self, views: TtaConfig) -> Self {
         Self { views, ..self }
     }
 
-    /// The same with other options for decoding bytes. The orientation is always that of the weights.
-    /// A loader decodes with its own options.
+    /// The same classifier with other options for decoding bytes. The orientation always comes from
+    /// the weights. A loader decodes with its own options.
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
     }
 
-    /// What the first network's weights say of themselves. Classes, size and fit of
-    /// the images hold for all.
+    /// The metadata of the first network's weights. All networks share its classes, image size,
+    /// framing and orientation.
     pub fn metadata(&self) -> &WeightsMetadata {
         &self.members[0].metadata
     }
 
-    /// The classes in the order of the outputs. Where
-    /// [`class_order`](WeightsMetadata::class_order) of the metadata says so, they are no names but
-    /// the numbers of the outputs.
+    /// The class names in the order of the outputs. They are output numbers if
+    /// [`class_order`](WeightsMetadata::class_order) of the metadata says so.
     pub fn class_names(&self) -> &[String] {
         &self.metadata().class_names
     }
 
-    /// What the weights files lack and was assumed, such as the image size of a file from elsewhere.
+    /// The assumptions about metadata that the weights files lack, such as the image size.
     pub fn assumed(&self) -> impl Iterator<Item = &str> {
         let members = self.members.iter();
         members.flat_map(|member| member.assumed.iter().map(String::as_str))
@@ -167,17 +168,17 @@ impl Classifier {
     /// The classes of one image: encoded bytes, or an [`Image`].
     ///
     /// # Errors
-    /// [`Error::Image`] for bytes that are empty, cut, damaged, of an unknown format, or of an image beyond
-    /// 32,768 pixels a side or 512 MiB; [`Error::NonFiniteAnswer`] for weights that give no answer.
+    /// [`Error::Image`] for bytes that are empty, truncated, damaged or of an unknown format, and for images of
+    /// more than 32,768 pixels a side or 512 MiB; [`Error::NonFiniteAnswer`] if a logit is not finite.
     pub fn classify<'i>(&self, image: impl Into<Input<'i>>) -> Result<Ranked<'_>> {
         let mut answers = self.classify_all([image])?;
         Ok(answers.swap_remove(0))
     }
 
-    /// The classes of each of some images, in their order.
+    /// The classes of each image, in the order of the images.
     ///
     /// # Errors
-    /// As [`Classifier::classify`]; the error is that of the first such image and says which it is.
+    /// As [`Classifier::classify`], for the first image that fails. The error contains its index.
     pub fn classify_all<'i, I>(&self, images: I) -> Result<Vec<Ranked<'_>>>
     where
         I: IntoIterator<Item: Into<Input<'i>>>,
@@ -186,10 +187,10 @@ impl Classifier {
         Ok(rows.into_iter().map(|row| self.ranked(&row)).collect())
     }
 
-    /// The classes of each of a batch of RGB images `[n, height, width, 3]`, of any size.
+    /// The classes of each image of an RGB batch `[n, height, width, 3]`, of any size.
     ///
     /// # Errors
-    /// [`Error::Pixels`] unless the bytes fill the shape; [`Error::NonFiniteAnswer`].
+    /// [`Error::Pixels`] if the number of bytes does not match the shape; [`Error::NonFiniteAnswer`].
     pub fn classify_pixels(&self, pixels: &[u8], shape: [usize; 4]) -> Result<Vec<Ranked<'_>>> {
         let wrong = || Error::Pixels {
             found: pixels.len(),
@@ -210,7 +211,7 @@ impl Classifier {
         self.classify_all(&images.collect::<mnist_data::Result<Vec<_>>>()?)
     }
 
-    /// The probabilities of each of some images, `[n][classes]` in the order of the outputs.
+    /// The probabilities of each image, `[n][classes]` in the order of the outputs.
     ///
     /// # Errors
     /// As [`Classifier::classify_all`].
@@ -231,7 +232,7 @@ impl Classifier {
         Ok(rows)
     }
 
-    /// Each batch of a loader with its answers.
+    /// Each batch of a loader with its logits.
     ///
     /// # Errors
     /// The iterator yields the loader's errors as [`Error::Data`], and [`Error::NonFiniteAnswer`]
@@ -263,7 +264,7 @@ impl Classifier {
         })
     }
 
-    /// Some images at the networks' size; `first` is the place of the first one among `count`.
+    /// The images at the networks' size. `first` is the index of the first one among `count`, for errors.
     fn decoded(&self, images: &[Input<'_>], first: usize, count: usize) -> Result<Vec<Image>> {
         let decoded: Vec<_> = images
             .par_iter()
@@ -302,8 +303,7 @@ impl Classifier {
         Ok(Tensor::from_vec(batch.pixels, shape, device)?)
     }
 
-    /// The logits `[n, classes]` of images by their views, all of them finite. `name` is that of an image in
-    /// messages.
+    /// Finite logits `[n, classes]` of images, averaged over the views. `name` gives an image's name in messages.
     fn logits(
         &self,
         views: impl Iterator<Item = Result<Tensor>>,
@@ -330,7 +330,7 @@ impl Classifier {
 }
 
 impl Member {
-    /// The logits of its network, which sees the bytes through its own table.
+    /// The logits of the network, which normalises the bytes with its own table.
     fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = pixels.to_device(self.network.device())?;
         let images = Images::bytes(&pixels, Arc::clone(&self.table))?;

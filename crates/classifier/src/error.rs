@@ -1,8 +1,8 @@
-/// Errors between a weights file and an answer.
+/// Errors of loading weights and classifying images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The weights cannot be used, or the network or its device gave out.
+    /// The weights cannot be used, or the network or its device failed.
     #[error(transparent)]
     Network(#[from] mobilenet::Error),
     /// A loader could not read its images.
@@ -11,17 +11,17 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
-    /// One of the images that were given cannot be decoded.
+    /// An input image cannot be decoded.
     #[error("{}: {problem}", image_name(*index, *count))]
     Image {
-        /// Its place among them, from 0; messages count from 1.
+        /// Its index, from 0; messages count from 1.
         index: usize,
-        /// Number of images that were given together.
+        /// Number of input images.
         count: usize,
-        /// What is wrong with it, and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
-    /// Pixels that do not fill the shape that was given with them.
+    /// The number of bytes does not match the shape.
     #[error(
         "{found} bytes of pixels for the shape {shape:?}; expected [n, height, width, 3] and a byte for each of n × height × width × 3 values"
     )]
@@ -31,7 +31,7 @@ pub enum Error {
         /// The shape.
         shape: [usize; 4],
     },
-    /// A network and class names that do not belong together.
+    /// The number of class names differs from the number of outputs.
     #[error(
         "the metadata names {names} classes and the network has {outputs} outputs; give a name for each output"
     )]
@@ -41,7 +41,7 @@ pub enum Error {
         /// Number of outputs.
         outputs: usize,
     },
-    /// Networks that do not form an ensemble.
+    /// The networks cannot form an ensemble.
     #[error(
         "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
     )]
@@ -62,8 +62,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether what the caller gave is at fault (an image, pixels, a setting), and not the weights,
-    /// the network or the device. A server answers such an error with a status of 400.
+    /// Whether the caller's input is at fault (an image, pixels or a setting), and not the weights,
+    /// the network or the device. A server answers such an error with status 400.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
@@ -75,7 +75,7 @@ impl Error {
     }
 }
 
-/// What messages call an image of those that were given together.
+/// The name of an input image in messages.
 pub(crate) fn image_name(index: usize, count: usize) -> String {
     match count {
         1 => "the image".to_owned(),

@@ -1,11 +1,11 @@
-//! What a classifier is shown.
+//! The input of a classifier.
 
 use std::path::Path;
 
 use mnist_data::{DecodeOptions, Image};
 use mobilenet::weights::WeightsMetadata;
 
-/// An image, encoded or decoded. References to bytes and to [`Image`]s become one by themselves.
+/// An image, encoded or decoded. References to bytes and to [`Image`]s convert into it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Input<'i> {
@@ -16,7 +16,7 @@ pub enum Input<'i> {
 }
 
 impl Input<'_> {
-    /// The image as the network with this metadata sees it, or the problem with it.
+    /// The image, decoded and resized for the network with this metadata, or the problem with it.
     pub(crate) fn prepared(
         self,
         network: &WeightsMetadata,
@@ -32,7 +32,7 @@ impl Input<'_> {
             Self::Image(image) => image.fitted(size, framing),
         };
         image.map_err(|error| match error {
-            // Bytes have no path that a message could name.
+            // Bytes have no path, so only the problem is kept.
             mnist_data::Error::BadImage { problem, .. } => problem,
             other => mnist_data::with_causes(&other),
         })

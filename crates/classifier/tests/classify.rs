@@ -1,4 +1,4 @@
-//! A network in memory and on disk, asked about images of every kind.
+//! Classifies images of every kind with networks in memory and on disk.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,7 +21,7 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         ..ModelConfig::new(Variant::Small, 3)
     };
     let network = Network::new(&config, seed, &Device::Cpu).unwrap();
-    // Untrained, it would give every class a third.
+    // An untrained head would give every class a third.
     let head = network.parameters().head();
     let enlarge = |values: &mut [f32]| {
         values[head.clone()]
@@ -71,7 +71,7 @@ fn noise(seed: u64, width: u32, height: u32) -> Image {
     Image::from_rgb(width, height, pixels).unwrap()
 }
 
-/// Bits of rows, so that NaN and zeros of both signs are told apart.
+/// The bits of rows, to distinguish NaN and zeros of both signs.
 fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
     let bits = |row: &Vec<f32>| row.iter().map(|value| value.to_bits()).collect();
     rows.iter().map(bits).collect()
@@ -133,7 +133,7 @@ fn a_file_that_says_nothing_of_itself_says_what_is_assumed() {
     };
     let told = Classifier::open_on(&path, overrides, &Device::Cpu).unwrap();
     let photo = golden("rgb.png");
-    // How images are fitted was assumed, and is said as well.
+    // The framing was assumed, so it comes from the classifier.
     let metadata = WeightsMetadata {
         framing: told.metadata().framing,
         ..classifier(1).metadata().clone()
@@ -166,7 +166,7 @@ fn bytes_images_and_pixels_give_the_same_answers() {
         .map(|bytes| Image::decode(bytes, "".as_ref()).unwrap());
     assert!(images.iter().any(|image| image.channels() == 1));
     let expected = classifier.classify_all(&bytes).unwrap();
-    // So an answer that went to another image would show.
+    // All neighbours differ, so a result for the wrong image would be noticed.
     assert!(expected.windows(2).all(|pair| pair[0] != pair[1]));
     assert_eq!(classifier.classify_all(&images).unwrap(), expected);
     let borrowed = bytes.each_ref().map(|bytes| &bytes[..]);
@@ -367,7 +367,7 @@ fn weights_that_diverged_give_an_error_that_names_the_image() {
 fn threads_that_ask_at_once_get_the_same_bits() {
     let images: Vec<Image> = (0..6).map(|i| noise(i, 20 + i as u32, 33)).collect();
     let expected = bits(&classifier(4).probabilities(&images).unwrap());
-    // The first answers, which prepare the network, are asked for at once as well.
+    // The first calls, which prepare the network, are concurrent too.
     let shared = classifier(4);
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -381,7 +381,7 @@ fn threads_that_ask_at_once_get_the_same_bits() {
             });
         }
     });
-    // Nor does a pool of another size change them, or being asked from inside of one.
+    // The results are also the same in a pool of another size, and from inside a pool.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()

@@ -46,7 +46,7 @@ Examples:
   classify predict --weights W --out out photos/
   classify export --weights W --to onnx --out model.onnx";
 
-/// Bring a data set's IDX files, or published weights, to the disk, verified.
+/// Download and verify a data set's IDX files or published weights.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -72,7 +72,7 @@ pub(crate) enum FetchCommand {
     Weights(FetchWeightsArgs),
 }
 
-/// Bring ImageNet weights that torchvision publishes into the cache, verified.
+/// Download torchvision's ImageNet weights into the cache, and verify them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -202,8 +202,8 @@ pub(crate) struct CrossValidateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  classify evaluate --weights W --data data/mnist/test --json")]
 pub(crate) struct EvaluateArgs {
-    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
-    /// probabilities counts
+    /// Weights file, of any origin, or the name of fetched weights; several form an ensemble that
+    /// averages their probabilities
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder with one sub-folder per class, or a CSV file with the columns path and label
@@ -215,8 +215,8 @@ pub(crate) struct EvaluateArgs {
     /// Write the wrong answers to this CSV file, each with its second choice
     #[arg(long, value_name = "FILE")]
     pub(crate) wrong: Option<PathBuf>,
-    /// Largest share of unreadable images to leave out; one image may always be left out, unless
-    /// this is 0, and no class may lose all its images
+    /// Largest share of unreadable images to leave out; one image may always be left out unless
+    /// this is 0; no class may lose all its images
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]
     pub(crate) bad_image_limit: f64,
     #[command(flatten)]
@@ -233,8 +233,8 @@ Writes out/predictions.csv: image_id,label,probability. An id is the image's pat
 to its input; with several inputs, it begins with the input. Ids and class names are written
 unchanged: import them into a spreadsheet as text, since it may take one for a formula.")]
 pub(crate) struct PredictArgs {
-    /// Weights file, of any origin, or the name of fetched weights; of several, the mean of their
-    /// probabilities counts
+    /// Weights file, of any origin, or the name of fetched weights; several form an ensemble that
+    /// averages their probabilities
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder for predictions.csv
@@ -250,25 +250,25 @@ pub(crate) struct PredictArgs {
 /// Overrides for metadata that a weights file lacks.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {
-    /// Size of the images: so many pixels a side, or HEIGHTxWIDTH [default: what the weights say, else 224]
+    /// Image size: PIXELS on each side, or HEIGHTxWIDTH [default: from the weights, else 224]
     #[arg(long, value_name = "PIXELS", value_parser = image_size)]
     pub(crate) image_size: Option<ImageSize>,
-    /// What becomes of an image's proportions: squash, crop (the middle, as torchvision and timm do) or letterbox
-    /// (a gray border) [default: what the weights say, else crop]
+    /// How images are fitted to the size: squash (change the proportions), crop (the center, as in torchvision and
+    /// timm) or letterbox (add a gray border) [default: from the weights, else crop]
     #[arg(long)]
     pub(crate) fit: Option<Fit>,
-    /// With crop, the share of the shorter side that is kept [default: what the weights say, else 0.875]
+    /// With crop, the share of the shorter side that is kept [default: from the weights, else 0.875]
     #[arg(long, value_name = "SHARE", value_parser = crop_share)]
     pub(crate) crop_pct: Option<f64>,
-    /// bilinear or bicubic [default: what the weights say, else bicubic for timm's and bilinear for others]
+    /// bilinear or bicubic [default: from the weights, else bicubic for timm's files and bilinear for others]
     #[arg(long)]
     pub(crate) interpolation: Option<Interpolation>,
-    /// apply: turn images upright, as their EXIF data say; ignore [default: what the weights say, else ignore]
+    /// EXIF orientation: apply (turn images upright) or ignore [default: from the weights, else ignore]
     #[arg(long)]
     pub(crate) orientation: Option<Orientation>,
-    /// Text file of class names, a line each, in the order of the outputs [default: what the
-    /// weights say; else evaluate takes the names of the folders or labels, sorted as text, and
-    /// numbers serve elsewhere]
+    /// Text file of class names, one per line, in the order of the outputs [default: from the
+    /// weights; else evaluate uses the names of the folders or labels, sorted as text, and other
+    /// commands use numbers]
     #[arg(long, value_name = "FILE")]
     pub(crate) classes: Option<PathBuf>,
     /// The weights come from TensorFlow, like timm's tf_ models: "same" padding, epsilon 0.001,

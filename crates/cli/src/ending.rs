@@ -1,14 +1,14 @@
-//! The end of a run in plain words.
+//! The summary at the end of a run, in plain words.
 
 use std::path::Path;
 
 use trainer::{ClassReport, EpochReport, Evaluation};
 
-/// A class is weak if its recall is below the accuracy by this.
+/// A class is weak if its recall is below the accuracy by more than this.
 const WEAK: f64 = 0.05;
-/// Weak classes that are named.
+/// The most weak classes that are named.
 const NAMED: usize = 3;
-/// Training accuracy this far above validation's is overfitting.
+/// If training accuracy exceeds validation accuracy by this much, the run overfits.
 const OVERFITTED: f64 = 0.15;
 
 /// The lines after the scores of a test.
@@ -74,7 +74,7 @@ pub(crate) fn next(weights: &Path, wrong: Option<&Path>) -> Vec<String> {
     lines
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell if necessary.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
@@ -84,7 +84,7 @@ fn quoted(path: &Path) -> String {
     }
 }
 
-/// The share of the most frequent class.
+/// The accuracy of always guessing the most frequent class.
 fn chance(classes: &[ClassReport]) -> f64 {
     let all: u64 = classes.iter().map(|class| class.support).sum();
     let most = classes.iter().map(|class| class.support).max();

@@ -1,4 +1,4 @@
-//! `classify train PHOTOS`: settings chosen by the images.
+//! `classify train PHOTOS`: chooses settings that suit the images.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::{layers, weights_cache};
 /// The network for photos.
 const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
 
-/// Settings for the images of a folder.
+/// The settings chosen for a folder of images.
 pub(crate) struct Chosen {
     pub(crate) config: RunConfig,
-    /// The images as they are listed.
+    /// The listed images.
     pub(crate) images: Listed,
-    /// Tells the settings.
+    /// A description of the settings for the user.
     pub(crate) lines: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn choose(
     })
 }
 
-/// A recipe that is valid below any setting that the user may give: the image size does not matter for listing.
+/// A provisional recipe for listing the images, which needs a valid configuration but no image size.
 fn first_guess() -> Recipe {
     Photos {
         model: NETWORK,
@@ -74,7 +74,7 @@ fn first_guess() -> Recipe {
     .recipe()
 }
 
-/// The recipe below the user's layers, and the place of the images above them.
+/// The configuration from three layers: the recipe, the user's layers above it, and the images' path on top.
 fn with_recipe(recipe: &Recipe, user: &[Layer], place: &Layer) -> anyhow::Result<RunConfig> {
     let mut all = vec![recipe.layer()?];
     all.extend_from_slice(user);
@@ -82,7 +82,7 @@ fn with_recipe(recipe: &Recipe, user: &[Layer], place: &Layer) -> anyhow::Result
     Ok(RunConfig::from_layers(&all)?)
 }
 
-/// The layer that says where the images are.
+/// The layer with the path and the source of the images.
 fn place(photos: &Path) -> anyhow::Result<Layer> {
     let refused = |problem: &str, expected: &str| ConfigError::Invalid {
         key: "PHOTOS",
@@ -106,7 +106,7 @@ fn place(photos: &Path) -> anyhow::Result<Layer> {
     Ok(Layer::from_assignments(settings, "PHOTOS")?)
 }
 
-/// Published weights for the network, from the cache or from the network; `None` with a warning if there are none.
+/// Published weights for the model, from the cache or downloaded; `None` with a warning if that fails.
 fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
     if config.model.width != 1.0 {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! A training run as a person sees it.
+//! The terminal output of a training run.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
 use crate::terminal::Terminal;
 
-/// A run: a line per epoch, a bar within it.
+/// Shows a run: a line per epoch, and a progress bar within it.
 pub(crate) struct Run<'a> {
     terminal: &'a Terminal,
     bar: Option<ProgressBar>,
@@ -172,7 +172,7 @@ impl EventSink for Run<'_> {
     }
 }
 
-/// A time in words, rounded as an estimate is.
+/// A time in words, rounded coarsely since it is an estimate.
 fn about(seconds: f64) -> String {
     match seconds {
         ..90.0 => format!("about {:.0} s", (seconds / 5.0).ceil() * 5.0),
@@ -181,7 +181,7 @@ fn about(seconds: f64) -> String {
     }
 }
 
-/// The parts of the epochs' time.
+/// The line with the parts of the epochs' time.
 fn time_line(times: &EpochTimes) -> String {
     let parts = times.parts().map(|(_, seconds)| seconds);
     let named = times.parts().into_iter().zip(percents(parts));

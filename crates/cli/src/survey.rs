@@ -1,16 +1,16 @@
-//! The table of a survey, before the first epoch.
+//! Shows a survey of the images before the first epoch.
 
 use mnist_data::ImageSizes;
 use trainer::{RunConfig, Survey};
 
 use crate::terminal::Terminal;
 
-/// Classes that are listed by name.
+/// The most classes that are listed by name.
 const LISTED: usize = 20;
-/// Images this many times larger than the photos deserve a warning.
+/// An image size this many times larger than the photos gives a warning.
 const FAR_ABOVE: usize = 4;
 
-/// Shows the images of a run as a table with remarks.
+/// Shows the survey as a table with remarks.
 pub(crate) fn show(survey: &Survey, config: &RunConfig, terminal: &Terminal) {
     for line in table(survey).into_iter().chain(remarks(survey)) {
         terminal.line(&line);

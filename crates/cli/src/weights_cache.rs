@@ -1,4 +1,4 @@
-//! Where published weights are kept, and how a name given for a weights file becomes a file.
+//! The cache of published weights, and the lookup of weights files by name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use trainer::RunConfig;
 
 use crate::terminal::{Terminal, Work};
 
-/// Brings the weights into `dir`, or into the cache; they may be there already.
+/// Stores the weights in `dir` or in the cache, if they are not already there.
 pub(crate) fn fetch(
     weights: PublishedWeights,
     dir: Option<&Path>,
@@ -20,10 +20,10 @@ pub(crate) fn fetch(
     Ok((dir.join(weights.file_name()), report))
 }
 
-/// A weights file that a command asks for: a path, or the name of published weights that are in
-/// the cache. A file of that name in the working directory goes first.
+/// The path of the weights file in an argument: a path, or the name of published weights in the
+/// cache. A file of that name in the working directory takes precedence.
 pub(crate) fn resolve(weights: &Path) -> Result<PathBuf> {
-    // What cannot be looked at is for the reader to complain about.
+    // If the path cannot be checked, reading it will report the error.
     if !matches!(weights.try_exists(), Ok(false)) {
         return Ok(weights.to_owned());
     }
@@ -54,7 +54,7 @@ pub(crate) fn resolve(weights: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The same configuration with the weights files that its names stand for.
+/// Replaces names of published weights in the configuration by the paths of their files.
 pub(crate) fn resolve_all(config: &mut RunConfig) -> Result<()> {
     if let Some(path) = &mut config.model.pretrained {
         *path = resolve(path).context("`model.pretrained` cannot be read")?;
@@ -74,8 +74,8 @@ fn cache() -> Result<PathBuf> {
     )
 }
 
-/// `XDG_CACHE_HOME`, or where the system keeps caches. A relative path counts for nothing, as
-/// the XDG Base Directory Specification has it.
+/// `XDG_CACHE_HOME`, or else the system's folder for caches. A relative path is ignored, as in the
+/// XDG Base Directory Specification.
 fn cache_among(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name| {
         let path = variable(name).map(PathBuf::from);

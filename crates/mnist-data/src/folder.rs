@@ -68,8 +68,8 @@ pub struct ImageFolder {
 /// Options for searching folders for images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Treatment of a file whose name is not UTF-8, so that no table can name it. With [`BadImage::Skip`] it is
-    /// listed under a similar id, and a [`Loader`](crate::Loader) treats it as a bad image.
+    /// Treatment of files with names that are not UTF-8, since no table can contain them. With [`BadImage::Skip`]
+    /// such a file is listed under a similar id, and a [`Loader`](crate::Loader) treats it as a bad image.
     pub on_bad_name: BadImage,
 }
 
@@ -148,8 +148,8 @@ impl Listing {
         Ok(folder)
     }
 
-    /// The images at `input`, each with its id. A file is listed whatever its extension, and its id
-    /// is its name. A folder lists all images below it, sorted by relative path, which is their id.
+    /// The images at `input`, each with its id. A file is listed with any extension, and its id is its
+    /// name. A folder lists all images below it, sorted by relative path; that path is the id.
     ///
     /// # Errors
     /// [`Error::NoImages`] for a folder without images; [`Error::NotRegular`] for an input that is neither a folder

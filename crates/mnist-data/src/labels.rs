@@ -1,4 +1,4 @@
-//! Data sets whose labels are listed in a CSV file.
+//! Data sets with labels in a CSV file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

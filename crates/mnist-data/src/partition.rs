@@ -1,26 +1,26 @@
-//! One set of images divided in three, once and for all by a seed.
+//! Divides one set of images into three splits, reproducibly by a seed.
 
 use std::collections::BTreeMap;
 
 use crate::shuffle::shuffle;
 
-/// The places of the samples of each part, in rising order.
+/// The indices of each part's samples, in rising order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
-    /// To train on.
+    /// For training.
     pub train: Vec<usize>,
-    /// To choose the best epoch by.
+    /// For choosing the best epoch.
     pub val: Vec<usize>,
     /// For the final score.
     pub test: Vec<usize>,
 }
 
-/// Divides samples so that each part has the same share of every class. Samples of one group stay together: the
+/// Divides samples so that each part has the same share of every class. Samples of one group stay together. The
 /// class of a group is that of its first sample.
 ///
-/// `val` and `test` are shares of the samples; together they are below 1. A class with at least three groups has
-/// samples in every part whose share is above 0; one with two groups has some to train on and some to validate on.
-/// `seed` decides the division, for each class by itself.
+/// `val` and `test` are shares of the samples; their sum is below 1. A class with at least three groups has samples
+/// in every part with a share above 0. A class with two groups has samples for training and for validation. `seed`
+/// determines the division, separately for each class.
 ///
 /// ```
 /// let labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1];
@@ -50,11 +50,11 @@ pub fn partition(labels: &[usize], groups: &[usize], val: f64, test: f64, seed: 
     parts
 }
 
-/// Divides the groups of one class: `shares` are those of test and validation.
+/// Divides the groups of one class. `shares` are the shares of test and validation.
 fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
     let samples: usize = groups.iter().map(Vec::len).sum();
     let most = groups.len();
-    // Validation comes before the test where there is not enough for both.
+    // If there is not enough for both, validation takes precedence over the test.
     let wanted = [(shares[0], most > 2), (shares[1], most > 1)].map(|(share, has)| {
         match has && share > 0.0 {
             true => ((share * samples as f64).round() as usize).max(1),
@@ -75,7 +75,7 @@ fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
             }
         }
         if wanted > 0 && taken == 0 {
-            // Every group is larger than the share: the smallest does least harm.
+            // Every group is larger than the share, so the smallest is the closest.
             let smallest = (0..others.len()).min_by_key(|&index| others[index].len());
             part.extend(
                 smallest

@@ -64,7 +64,7 @@ impl fmt::Display for Made {
     }
 }
 
-/// Where an image lies, and what it was made from.
+/// The position of an image in the file, and the stamp of its source file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) id: String,
@@ -91,8 +91,8 @@ pub(crate) struct PixelFile {
 }
 
 impl PixelFile {
-    /// Opens the file at `path`; `None` where there is none. The error is what
-    /// is wrong with it.
+    /// Opens the file at `path`; `None` if there is none. The error describes
+    /// the problem.
     pub(crate) fn open(path: &Path, made: &Made) -> std::result::Result<Option<Self>, String> {
         let file = match File::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

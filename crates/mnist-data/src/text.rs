@@ -31,8 +31,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     })
 }
 
-/// A name without what does not matter in it, for comparing: in lower case, without `-`, `_` and
-/// spaces.
+/// A name in a simple form for comparison: in lower case, without `-`, `_` and spaces.
 ///
 /// ```
 /// assert_eq!(mnist_data::plain_word("MobileNet-V2"), mnist_data::plain_word("mobilenet_v2"));

@@ -1,4 +1,4 @@
-//! Files among images that are not read.
+//! Files in image folders that are not read.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::path::Path;
 
 use crate::error::first_few;
 
-/// Extensions of images that cannot be read: formats without a decoder here, and raw files of cameras.
+/// Extensions of images that cannot be read: formats without a decoder here, and raw files from cameras.
 const CONVERTIBLE: [&str; 24] = [
     "ai", "arw", "avif", "cr2", "cr3", "dds", "dng", "exr", "hdr", "heic", "heif", "ico", "j2k",
     "jp2", "jxl", "nef", "orf", "pdf", "psd", "qoi", "raf", "rw2", "svg", "tga",
 ];
 
-/// Those of them that hold what a camera's sensor has seen.
+/// The raw formats of cameras among them.
 const RAW: [&str; 8] = ["arw", "cr2", "cr3", "dng", "nef", "orf", "raf", "rw2"];
 
 /// Files that are not read, counted by kind.
@@ -23,7 +23,7 @@ pub(crate) struct Unread(BTreeMap<Kind, Counted>);
 /// The reason a file is not read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Its extension, in lower case, is not an image's.
+    /// Its extension (here in lower case) is not an image format's.
     Ending(String),
     /// Its name has no extension.
     NoEnding,
@@ -42,7 +42,7 @@ struct Counted {
 }
 
 impl Kind {
-    /// The kind of a regular file whose name is not an image's.
+    /// The kind of a regular file without an image's extension.
     pub(crate) fn of_name(path: &Path) -> Self {
         match path.extension() {
             Some(ending) => Self::Ending(ending.to_string_lossy().to_lowercase()),
@@ -121,7 +121,7 @@ impl fmt::Display for Unread {
     }
 }
 
-/// A command that converts files of this ending.
+/// A command that converts files with this extension.
 fn remedy(ending: &str) -> String {
     let each = |program: &str, to: &str, package: &str| {
         let command = format!("{program} \"$file\" \"${{file%.*}}.{to}\"");

@@ -14,17 +14,17 @@ pub struct Overrides {
     pub padding: Option<Padding>,
     /// Epsilon added to variances; the default is the scheme's.
     pub batch_norm_epsilon: Option<f64>,
-    /// The size of the images; 224 unless given.
+    /// Image size; the default is 224.
     pub image_size: Option<ImageSize>,
-    /// What becomes of an image's proportions; torchvision's crop unless given.
+    /// The fit to the image size; the default is torchvision's crop.
     pub fit: Option<Fit>,
-    /// The share that a crop keeps; 0.875 unless given.
+    /// The share of the shorter side that a crop keeps; the default is 0.875.
     pub crop_pct: Option<f64>,
-    /// How pixels are computed in a resize; bicubic for timm's files and bilinear for others, unless given.
+    /// The filter of the resize; the default is bicubic for timm's files and bilinear for others.
     pub interpolation: Option<Interpolation>,
-    /// Whether images are turned by their EXIF data; ignored unless given.
+    /// The treatment of the EXIF orientation; the default is to ignore it.
     pub orientation: Option<Orientation>,
-    /// In the order of the logits; the file's unless given, and numbers where it has none.
+    /// Class names in the order of the logits; the default is the file's names, or numbers if it has none.
     pub class_names: Option<Vec<String>>,
     /// Normalisation of pixels; the default is ImageNet's.
     pub normalisation: Option<Normalisation>,
@@ -68,16 +68,16 @@ impl Overrides {
             crop_pct: self.crop_pct.unwrap_or(own.crop_pct),
             interpolation: self.interpolation.unwrap_or(own.interpolation),
         };
-        // What a file says beside the point is left as it is, to be checked.
+        // Without a change the file's values stay, even a `crop_pct` that its fit ignores: they are checked later.
         match framing == own {
             true => own,
             false => framing.normal(),
         }
     }
 
-    /// What TensorFlow's networks have, and timm's `tf_` models, which are ports of them.
+    /// The overrides for networks from TensorFlow, such as timm's ports, the `tf_` models.
     ///
-    /// Their files have the same names and shapes as the others.
+    /// Nothing in their files tells them apart: names and shapes are the same.
     pub fn tensorflow() -> Overrides {
         Overrides {
             padding: Some(Padding::Same),

@@ -21,10 +21,10 @@ use crate::{
     TORCHVISION_MOMENTUM,
 };
 
-/// The size of images where nothing says another one.
+/// The default image size.
 const IMAGE_SIZE: ImageSize = ImageSize::square(224);
 
-/// Most missing tensors that an error lists with similar names.
+/// The most missing tensors for which an error lists similar names.
 const HINTS: usize = 3;
 
 /// A network from a file.

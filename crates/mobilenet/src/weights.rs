@@ -1,8 +1,8 @@
 //! Weight files: safetensors under torchvision's names, with their own metadata.
 //!
 //! The header's `__metadata__` holds one entry, `classify`: a JSON object with everything that
-//! evaluation and prediction need. (One entry, because safetensors writes several in no fixed
-//! order, and equal models should be equal files.)
+//! evaluation and prediction need. It is one entry because safetensors writes several in no fixed
+//! order, and equal models should give equal files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -27,13 +27,13 @@ pub use crate::source::{Loaded, Source};
 /// Key of the one entry in a file's metadata.
 const METADATA_KEY: &str = "classify";
 
-/// Pixels that each side of the images may have.
+/// Accepted sides of images, in pixels.
 pub const IMAGE_SIZES: RangeInclusive<u32> = 8..=2048;
 
-/// Accepted means of pixels in 0..1.
+/// Accepted means of pixels scaled to 0..1.
 pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
 
-/// Accepted standard deviations of pixels in 0..1.
+/// Accepted standard deviations of pixels scaled to 0..1.
 pub const STDS: RangeInclusive<f32> = 1e-4..=1.0;
 
 /// Mean and standard deviation per channel, of pixel values in 0..1.
@@ -87,15 +87,15 @@ pub struct WeightsMetadata {
     /// Whether `class_names` are real names or only numbers.
     #[serde(default, skip_serializing_if = "ClassOrder::is_named")]
     pub class_order: ClassOrder,
-    /// The height and width of the images that it sees.
+    /// The image size of the network.
     pub image_size: ImageSize,
-    /// How images of other sizes become such; squash and bilinear in a file that does not say.
+    /// How images are fitted to that size; squash and bilinear if the file lacks this entry.
     #[serde(default, skip_serializing_if = "Framing::is_default")]
     pub framing: Framing,
-    /// Whether images are turned by their EXIF data; ignored in a file that does not say.
+    /// Whether the EXIF orientation is applied; it is ignored if the file lacks this entry.
     #[serde(default, skip_serializing_if = "Orientation::is_ignored")]
     pub orientation: Orientation,
-    /// Of the pixels, after the resize.
+    /// Normalisation of the pixels, after the resize.
     pub normalisation: Normalisation,
     /// The epoch of the weights, counted from 1.
     pub epoch: Option<usize>,
@@ -107,7 +107,7 @@ pub struct WeightsMetadata {
 }
 
 impl WeightsMetadata {
-    /// Refuses an image size, framing or normalisation that no configuration could have.
+    /// Refuses an invalid image size, framing or normalisation.
     ///
     /// # Errors
     /// [`Error::Setting`].
@@ -266,10 +266,10 @@ pub fn inspect(
     })
 }
 
-/// What the weights file says of itself; `None` if [`save`] did not write it. Its numbers are not read.
+/// The metadata of a weights file; `None` if [`save`] did not write it. The weights are not read.
 ///
 /// # Errors
-/// If it is no whole file of tensors, or what it says cannot be understood.
+/// If the file is not a complete file of tensors, or its metadata are invalid.
 pub fn describe(path: &Path) -> Result<Option<WeightsMetadata>> {
     metadata(&TensorFile::open(path)?)
 }

@@ -7,7 +7,7 @@ use mnist_data::{
 };
 use mobilenet::weights::WeightsMetadata;
 
-/// In the data folder; its name hides it from the listing of images.
+/// The cache folder inside the data folder. Image listings skip it because of the leading dot.
 const FOLDER: &str = ".classify-cache";
 
 /// The cache folder for the splits of `root`.
@@ -15,7 +15,7 @@ pub(crate) fn folder(root: &Path) -> PathBuf {
     root.join(FOLDER)
 }
 
-/// The file for a split of `root`; every image size, framing and way of decoding has its own.
+/// The file for a split of `root`. Each combination of image size, framing and decoding options has its own.
 pub(crate) fn path(
     root: &Path,
     split: &str,
@@ -41,12 +41,12 @@ pub(crate) fn path(
     folder(root).join(format!("{name}.pixels"))
 }
 
-/// The decoded images that training runs have kept for a split's folder, read-only.
+/// The cache of a split's decoded images that a training run wrote, read-only.
 ///
-/// `None` where no run has kept any of its images as these weights see them, decoded exactly. A run writes where its
-/// configuration allows it; whoever only wants a folder measured has allowed nothing.
+/// `None` if there is no such cache for the image size, framing and orientation of these weights with exact decoding.
+/// It is read-only because only a training run's configuration allows writing beside the images.
 pub fn kept_images(split: &Path, metadata: &WeightsMetadata) -> Option<DiskCache> {
-    // `.` and a bare name have no parent; a split that is a link lies where its link does.
+    // `.` and a bare name have no parent. Links are not resolved: the cache is beside the link.
     let split = std::path::absolute(split).ok()?;
     let path = path(
         split.parent()?,

@@ -158,7 +158,7 @@ pub enum Error {
     Shape(String),
 }
 
-/// What a classifier meets in a loader, a network or a device is the same error without one.
+/// Errors of a loader, a network or a device become the same variants as without a classifier.
 impl From<classifier::Error> for Error {
     fn from(error: classifier::Error) -> Self {
         match error {

@@ -32,7 +32,7 @@ pub struct InferenceOptions {
     /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). There is no limit
     /// for images without labels.
     pub bad_image_limit: f64,
-    /// How images are decoded; whether they are turned, the weights say.
+    /// The options for decoding images. The weights determine the orientation.
     pub decode: DecodeOptions,
     /// The views of each image; their probabilities are averaged.
     pub tta: TtaConfig,
@@ -184,7 +184,7 @@ pub fn evaluate(
     Ok(report(measured, &order))
 }
 
-/// Measures a network whose weights name the classes of `images`, which messages call `name`.
+/// Evaluates a network whose weights contain the class names of `images`. Messages call the images `name`.
 ///
 /// # Errors
 ///

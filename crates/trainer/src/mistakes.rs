@@ -1,4 +1,4 @@
-//! Images that a network takes for another class.
+//! Images that a network classifies wrongly.
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ pub struct Mistake {
     pub label: usize,
     /// The most probable class, and its probability.
     pub first: (usize, f32),
-    /// The class after it. The true class is often here.
+    /// The second most probable class, and its probability. It is often the true class.
     pub second: (usize, f32),
 }
 
 impl Mistake {
-    /// The mistakes among a batch of probabilities `[n][classes]`.
+    /// The mistakes in a batch with probabilities `[n][classes]`.
     pub(crate) fn among<'a>(
         ids: &'a [String],
         labels: &'a [u32],
@@ -78,7 +78,7 @@ impl Mistake {
     }
 }
 
-/// The largest probability of a row with its class, apart from one class; the first of equals.
+/// The most probable class of a row and its probability, without the class `without`; the first of equals.
 fn largest(row: &[f32], without: Option<usize>) -> Option<(usize, f32)> {
     let classes = row.iter().copied().enumerate();
     let others = classes.filter(|&(class, _)| Some(class) != without);

@@ -18,7 +18,7 @@ const METRICS: &str = "metrics.jsonl";
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// The folders that were not there before, the innermost first.
+    /// The folders that this run created, the innermost first.
     made: Vec<PathBuf>,
     lock: Lock,
 }
@@ -35,7 +35,7 @@ impl RunDir {
         loop {
             let made = make(path).map_err(Error::io(path))?;
             match Self::claim(path, made) {
-                // A run that came to nothing has just given it back.
+                // A run without results has just removed it.
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 claimed => return claimed,
             }
@@ -65,7 +65,7 @@ impl RunDir {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
-                // A run that came to nothing has just removed the parent that it had made.
+                // A run without results has just removed the parent that it had created.
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     made = make(parent).map_err(Error::io(parent))?;
                 }
@@ -109,9 +109,9 @@ impl RunDir {
         self.path.join("cross-validation.json")
     }
 
-    /// Gives the folder back, if nothing has come of the run: where there is nothing in it but
-    /// the configuration and metrics without an epoch, these go, and so do the folder and the
-    /// empty folders above it, unless they were there before. The corrected run can have its name.
+    /// Removes the folder if the run has no results, that is, only a configuration and metrics
+    /// without an epoch. Empty folders above it that the run created are removed too. So the
+    /// corrected run can have the same name.
     ///
     /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
@@ -124,7 +124,7 @@ impl RunDir {
         // The lock is a file in the folder.
         drop(self.lock);
         if fruitless {
-            // One that holds something else stays, and so do those above it.
+            // A folder with other contents stays, and so do the ones above it.
             let _ = (self.made.iter()).try_for_each(std::fs::remove_dir);
         }
     }
@@ -154,10 +154,10 @@ impl RunDir {
     }
 }
 
-/// How often a folder is made anew whose parent another run removes meanwhile.
+/// The number of attempts to create a folder while other runs remove its parent.
 const ATTEMPTS: usize = 100;
 
-/// Makes a folder and those above it. Those that were not there are given, the innermost first.
+/// Creates a folder and its parents. Returns the ones that did not exist before, the innermost first.
 fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let missing = path
         .ancestors()
@@ -172,8 +172,8 @@ fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(path).map(|()| missing)
 }
 
-/// Whether a folder holds nothing that a run was worth starting for; the folds of a
-/// cross-validation are folders in its own.
+/// Whether a folder has no results of a run. Sub-folders count too: a cross-validation's are its
+/// folds.
 fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

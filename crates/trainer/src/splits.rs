@@ -1,4 +1,4 @@
-//! The images that a run trains, validates and is tested on.
+//! The training, validation and test images of a run.
 
 mod divided;
 mod places;
@@ -18,29 +18,30 @@ use crate::{Error, InferenceOptions, Objective, Result};
 pub(crate) use divided::{Looked, look};
 use places::{Places, canonical};
 
-/// The training and the validation split, with the classes of the former, and the test split if there is one.
+/// The training split, the validation split and, if there is one, the test split. All have the classes of training.
 #[derive(Clone, Debug)]
 pub struct Splits {
-    /// Images to train on.
+    /// The training images.
     pub train: ImageFolder,
-    /// Images to choose the best epoch by.
+    /// The validation images, for choosing the best epoch.
     pub val: ImageFolder,
-    /// Images for the final score.
+    /// The test images, for the final score.
     pub test: Option<ImageFolder>,
-    /// Names of the files of decoded images of the three.
+    /// The names of the splits' cache files.
     caches: [String; 3],
-    /// Names of the three in messages.
+    /// The splits' names in messages.
     names: [String; 3],
-    /// The findings of the division, where the images of one set were divided in three.
+    /// The results of decoding, if one set of images was divided.
     pub(crate) looked: Option<Looked>,
 }
 
 impl Splits {
-    /// Lists the splits of `data.root`: `train`, `val` and `test` as folders or CSV files, where other usual names
-    /// (`valid`, `validation`, `dev`, `eval`, `training`, `testing`) in any letter case do as well; or `data.train`,
-    /// `data.val` and `data.test`. Without a validation split, a tenth of the training images is held out. Class
-    /// folders without split folders above them, or one CSV file, are divided in three by `data.split`, for which
-    /// up to 20,000 images are decoded. Unused neighbours of the splits are named in a warning.
+    /// Lists the splits. They are `data.train`, `data.val` and `data.test` if set, otherwise the folders or CSV files
+    /// `train`, `val` and `test` in `data.root`. Other usual names (`valid`, `validation`, `dev`, `eval`, `training`,
+    /// `testing`) are accepted too, in any letter case. Without a validation split, a tenth of the training images is
+    /// held out. Class folders without split folders above them, or a single CSV file, are divided into three splits
+    /// by `data.split`; for this, up to 20,000 images are decoded. A warning names unused files and folders beside
+    /// the splits.
     ///
     /// # Errors
     ///
@@ -50,7 +51,7 @@ impl Splits {
         Listed::open(config)?.split(config, &NoProgress)
     }
 
-    /// The splits at these places. Their files of decoded images have the names of the splits.
+    /// The splits at these places. Their cache files have the names of the splits.
     fn of_places(places: &Places, train: ImageFolder, val: ImageFolder) -> Self {
         let val_place = places.val.clone().unwrap_or_else(|| VALIDATION.into());
         Self {
@@ -70,8 +71,8 @@ impl Splits {
 
     /// [`open`](Self::open) for [`cross_validate`](crate::cross_validate), which divides the images
     /// of both splits into folds. Nothing is held out: without a validation split, `val` is empty.
-    /// Sample weights apply to both splits: an id, whether matched by a pattern or listed in the
-    /// file, may be in either or both. Of class folders without split folders, the test images are left out.
+    /// Sample weights apply to both splits: an id may be in either or both. If the splits come from a division by
+    /// `data.split`, its test images are left out.
     ///
     /// # Errors
     ///
@@ -92,8 +93,8 @@ impl Splits {
             samples: Vec::new(),
         });
         let weigh = |own: &[Sample], others: &[Sample]| -> Result<Vec<Sample>> {
-            // File rows match an id once per split, so that an image in both splits is weighted in
-            // each.
+            // The weights are applied to each split separately, so that an image in both splits is
+            // weighted in each.
             let known: HashSet<&str> = own.iter().map(|sample| sample.id.as_str()).collect();
             let others = others.iter();
             let others = others.filter(|other| !known.contains(other.id.as_str()));
@@ -121,8 +122,7 @@ impl Splits {
         Some((self.test.as_ref()?, &self.names[2]))
     }
 
-    /// How a run measures its network on the test images: as the configuration says, decoded images kept as those
-    /// of the other splits are.
+    /// The options for the test at the end of a run: as configured, with a disk cache as for the other splits.
     pub fn test_options(&self, config: &RunConfig) -> InferenceOptions {
         InferenceOptions {
             batch_size: config.data.batch_size,
@@ -139,8 +139,8 @@ impl Splits {
         }
     }
 
-    /// Two parts of one set of images; messages call it `name`. Their decoded images share the file
-    /// `cache`, since the division differs from run to run.
+    /// Two parts of one set of images; messages call the set `name`. Both use the cache file `cache`,
+    /// since the division differs from run to run.
     pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
         let part = |places: &[usize]| ImageFolder {
             samples: places
@@ -254,7 +254,7 @@ fn listing(data: &DataConfig) -> Listing {
     }
 }
 
-/// The images of a run as they are listed, before any is decoded.
+/// The listed images of a run, before any is decoded.
 #[derive(Debug)]
 pub struct Listed {
     places: Places,
@@ -264,7 +264,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Lists the images that `data.root` and its neighbours hold.
+    /// Lists the images of the configured splits.
     ///
     /// # Errors
     ///
@@ -292,7 +292,7 @@ impl Listed {
         })
     }
 
-    /// The splits, with progress of the decoding that a division needs.
+    /// The splits. If they need a division, `progress` shows the decoding of the images.
     ///
     /// # Errors
     ///
@@ -320,7 +320,7 @@ impl Listed {
         Ok(splits)
     }
 
-    /// About how many images a run will train on.
+    /// The approximate number of training images.
     pub fn train_images(&self, config: &RunConfig) -> usize {
         let images = self.train.samples.len();
         let split = &config.data.split;
@@ -332,12 +332,12 @@ impl Listed {
         config.data.limit.unwrap_or(usize::MAX).min(kept as usize)
     }
 
-    /// The classes' images in the training split, or in the set that is to be divided.
+    /// The number of images of each class in the training split, or in the set to be divided.
     pub fn class_counts(&self) -> Vec<usize> {
         self.train.class_counts()
     }
 
-    /// Sides of all images, from their headers.
+    /// The sizes of all images, from their headers.
     pub fn sizes(&self) -> Option<ImageSizes> {
         let splits = [Some(&self.train), self.val.as_ref(), self.test.as_ref()];
         let samples = splits
@@ -379,7 +379,7 @@ fn check_classes(config: &RunConfig, place: &Path, names: &[String]) -> Result<(
     }
 }
 
-/// Without a validation split, one part in this many is held out.
+/// Without a validation split, one in this many training images is held out.
 const PARTS: usize = 10;
 
 /// Divides training images without a validation split, holding out the same share of each class.
@@ -389,7 +389,7 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
         return Err(mnist_data::Error::MissingSplit { path: val }.into());
     }
     let counts = images.class_counts().into_iter().enumerate();
-    // An empty class loses nothing.
+    // An empty class has nothing to hold out.
     let least = counts
         .filter(|&(_, count)| count > 0)
         .min_by_key(|&(_, count)| count);
@@ -413,7 +413,7 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
     Ok(Splits::of_fold(images, &fold, TRAIN, &name))
 }
 
-/// The size and framing of the images that training keeps.
+/// The size and framing of training's cached images.
 pub(crate) fn stored(config: &RunConfig) -> (ImageSize, Framing) {
     let options = LoaderOptions {
         augment: config.augment.clone(),

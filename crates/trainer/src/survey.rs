@@ -1,4 +1,4 @@
-//! A look at the images of a run before its first epoch.
+//! Surveys the images of a run before its first epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,28 +8,28 @@ use mnist_data::{ImageSizes, Progress, Sample, duplicates, image_sizes};
 use crate::splits::{Looked, look, stored};
 use crate::{Result, RunConfig, Splits};
 
-/// The images of a run: their number, their sizes and their faults.
+/// Facts about the images of a run: their numbers, sizes and faults.
 ///
-/// [`Survey::of`] gathers it from [`Splits`].
+/// [`Survey::of`] collects them from [`Splits`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Survey {
     /// Class names in label order.
     pub classes: Vec<String>,
     /// Training, validation and, if there is one, test split.
     pub splits: Vec<SurveyedSplit>,
-    /// Sides of the images, from their headers; `None` if no header can be read.
+    /// Sizes of the images, from their headers; `None` if no header can be read.
     pub sizes: Option<ImageSizes>,
     /// Images that cannot be decoded, with the reason. Empty if the images were not decoded.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Whether every image was decoded; sets of more than 20,000 images are not.
     pub is_decoded: bool,
-    /// Images in groups of near-identical neighbours, which the division kept together. 0 where nothing was divided.
+    /// Number of images in groups of near-identical neighbours that the division kept together; 0 without a division.
     pub in_bursts: usize,
     /// Whether the splits were made by dividing one set of images.
     pub is_divided: bool,
-    /// Images that are exact copies of another image of their split and class.
+    /// Number of images that are exact copies of another image in the same split and class.
     pub repeated: usize,
-    /// Pairs of splits that hold the same images.
+    /// Pairs of splits with common images.
     pub shared: Vec<Shared>,
     /// Files with equal contents in different classes.
     pub contradicting: Vec<(PathBuf, PathBuf)>,
@@ -40,7 +40,7 @@ pub struct Survey {
 pub struct SurveyedSplit {
     /// `train`, `val` or `test`.
     pub split: &'static str,
-    /// Its folder or file, as messages name it.
+    /// Its folder or file in messages.
     pub name: String,
     /// Images of each class, in label order.
     pub counts: Vec<usize>,
@@ -54,14 +54,14 @@ impl SurveyedSplit {
     }
 }
 
-/// Images that two splits share, which makes scores on the second look too good.
+/// Images that two splits have in common. They make scores on the second split too good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// Indices into [`Survey::splits`], in rising order.
     pub splits: (usize, usize),
-    /// The number of images of the second split that the first holds too.
+    /// The number of images of the second split that are also in the first.
     pub images: usize,
-    /// One image of each.
+    /// A common image: its file in each split.
     pub example: (PathBuf, PathBuf),
 }
 
@@ -69,8 +69,8 @@ pub struct Shared {
 const SPLITS: [&str; 3] = [mnist_data::TRAIN, mnist_data::VALIDATION, mnist_data::TEST];
 
 impl Survey {
-    /// Looks at the images of a run. Up to 20,000 are decoded, and kept where the configuration allows a disk cache,
-    /// so that training finds them there. Files of equal length are compared by their SHA-256.
+    /// Surveys the images of a run. Up to 20,000 are decoded. If the configuration allows a disk cache, they are stored
+    /// there for training. Files of equal length are compared by their SHA-256.
     ///
     /// # Errors
     ///
@@ -107,14 +107,14 @@ impl Survey {
         })
     }
 
-    /// The number of images to train on.
+    /// The number of training images.
     #[must_use]
     pub fn train_images(&self) -> usize {
         self.splits.first().map_or(0, SurveyedSplit::images)
     }
 }
 
-/// Decodes the images of each split by itself, as training will.
+/// Decodes the images of each split separately, as in training.
 fn look_at_each(splits: &Splits, config: &RunConfig, progress: &dyn Progress) -> Result<Looked> {
     let mut all = Looked {
         is_decoded: true,
@@ -158,7 +158,7 @@ impl Copies {
         copies
     }
 
-    /// Takes in a set of samples with equal contents, each with its split.
+    /// Adds a set of samples with equal contents, each with its split.
     fn add(&mut self, equal: &[(usize, &Sample)]) {
         let known: BTreeSet<(usize, usize)> =
             equal.iter().map(|(split, s)| (*split, s.label)).collect();

@@ -34,7 +34,7 @@ pub(super) fn image_size(text: &str) -> Result<ImageSize, String> {
     }
 }
 
-/// A whole number from 1 to what makes sense.
+/// A whole number from 1 to `MOST`.
 pub(super) fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok();
     let number = number.filter(|number: &NonZeroUsize| number.get() <= MOST);

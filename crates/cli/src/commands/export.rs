@@ -14,7 +14,7 @@ use crate::weights_cache;
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let weights = weights_cache::resolve(&args.weights)?;
-    // What cannot be written shows before the work.
+    // Fails early if the file cannot be written.
     files::Unfinished::create(&args.out)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     super::use_threads(trainer::cpu_threads(None))?;

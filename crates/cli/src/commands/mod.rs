@@ -41,8 +41,7 @@ pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
 
-/// Uses this many CPU threads from here on. Also checks the engine's environment variables, before
-/// anything runs.
+/// Sets the number of CPU threads. Also checks the engine's environment variables before any work.
 pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
     mobilenet::Isa::requested()?;
     rayon::ThreadPoolBuilder::new()
@@ -51,16 +50,16 @@ pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {threads} threads"))
 }
 
-/// The configuration of a run, with the files that the names of fetched weights stand for.
+/// The configuration of a run, with names of fetched weights replaced by their files.
 fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
     let mut config = layers::load(args.config.as_deref(), &args.set)?;
     weights_cache::resolve_all(&mut config)?;
-    // As `fit` does it, so that the division of the images looks at those that training will see.
+    // `fit` does the same. So the division into splits uses the same images as training.
     Ok(config.settled()?)
 }
 
-/// Does `work` in the folder that the arguments name, or in the next free one in `runs`. Where
-/// nothing comes of it, the folder is given back.
+/// Does `work` in the folder from the arguments, or in the next free one in `runs`. A folder without
+/// results is removed afterwards.
 fn in_run_dir<T>(
     args: &RunArgs,
     name: &str,
@@ -101,7 +100,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         network.set_precision(args.precision)?;
         Ok(Classifier::new(Arc::from(network), metadata)?)
     });
-    // The arguments ask for one at least.
+    // The arguments require at least one.
     let first = classifiers.next().context("no weights are given")??;
     let classifier = classifiers.try_fold(first, |all, one| anyhow::Ok(all.with(one?)?))?;
     let options = InferenceOptions {

@@ -39,7 +39,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     Ok(Done::Completed)
 }
 
-/// Tells the result in plain words, with its files and the next command.
+/// Prints the result in plain words, with its files and the next command.
 fn end(
     splits: &Splits,
     outcome: &Outcome,
@@ -70,7 +70,7 @@ fn end(
     Ok(())
 }
 
-/// A run that can begin.
+/// A run that is ready to begin.
 struct Prepared {
     config: RunConfig,
     splits: Splits,
@@ -112,7 +112,7 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
     })
 }
 
-/// The name of the photos' folder as that of a run.
+/// A run name from the name of the photos' folder.
 fn run_name(photos: &Path) -> String {
     let real = std::fs::canonicalize(photos);
     let real = real.as_deref().unwrap_or(photos);

@@ -1,7 +1,8 @@
-//! The orientation of an image, by the tag of its EXIF data: `PIL.ImageOps.exif_transpose`.
+//! Reads and applies the EXIF orientation tag of an image, as in `PIL.ImageOps.exif_transpose`.
 //!
-//! Read are a JPEG's APP1 segments, a PNG's chunk `eXIf` and a WebP's chunk `EXIF`. What is damaged in them counts as
-//! nothing: the image itself may be whole. An orientation in XMP, which Pillow takes where EXIF has none, does not count.
+//! EXIF data are read from a JPEG's APP1 segments, a PNG's `eXIf` chunk and a WebP's `EXIF` chunk. Damaged EXIF data
+//! are ignored, since the image itself may be intact. An orientation in XMP is ignored too. Pillow uses it if EXIF has
+//! none.
 
 use super::bytes::Bytes;
 use super::png;
@@ -9,14 +10,14 @@ use crate::augment::{flip_horizontally, flip_vertically};
 use crate::decode::Image;
 use crate::fault::{Fault, check_memory};
 
-/// What EXIF data in a JPEG begin with, and sometimes elsewhere.
+/// The prefix of EXIF data: always in a JPEG, sometimes in other formats.
 const NAME: &[u8] = b"Exif\0\0";
-/// The most bytes of EXIF data that are looked at, in several segments of a JPEG.
+/// The most bytes of EXIF data that are read, over all segments of a JPEG.
 const MAX_BYTES: usize = 1 << 20;
 /// The tag of the orientation.
 const ORIENTATION: u64 = 0x0112;
 
-/// How the pixels of a file lie: 1 is upright, 2 to 8 are EXIF's other ways.
+/// An EXIF orientation: 1 is upright; 2 to 8 are mirrored, turned or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn(u8);
 
@@ -60,7 +61,7 @@ impl Turn {
         Self(1)
     }
 
-    /// By EXIF data; upright where they do not say.
+    /// The orientation in EXIF data; upright if they have none.
     fn of(data: &[u8]) -> Self {
         let mut data = data;
         for _ in 0..2 {
@@ -70,7 +71,7 @@ impl Turn {
         Self(turn.map_or(1, |turn| turn as u8))
     }
 
-    /// The image upright. `file` is how many bytes are held besides.
+    /// Turns the image upright. `file` is the number of bytes of the file in memory.
     pub(super) fn apply(self, mut image: Image, file: usize) -> Result<Image, Fault> {
         if matches!(self.0, 5..=8) {
             let (width, height) = (u64::from(image.width()), u64::from(image.height()));
@@ -88,7 +89,7 @@ impl Turn {
     }
 }
 
-/// The EXIF data in each segment APP1 before a JPEG's first scan.
+/// The EXIF data in each APP1 segment before a JPEG's first scan.
 fn segments(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = 2;
     let next = move || loop {
@@ -123,12 +124,12 @@ fn webp_chunk<'a>(bytes: &mut Bytes<'a>) -> Result<([u8; 4], &'a [u8]), Fault> {
     let name = bytes.array()?;
     let length = bytes.u32_le()? as usize;
     let data = bytes.take(length)?;
-    // To an even length.
+    // Chunks are padded to an even length.
     bytes.up_to(length % 2);
     Ok((name, data))
 }
 
-/// The first value of a tag in the first directory of a TIFF file, which EXIF data are: a whole number.
+/// The first value of a whole-number tag in the first directory of a TIFF file. EXIF data are a TIFF file.
 fn tag(file: &[u8], wanted: u64) -> Option<u64> {
     let is_little = match file.get(..4)? {
         b"II\x2A\0" | b"II\0\x2A" => true,
@@ -150,14 +151,14 @@ fn tag(file: &[u8], wanted: u64) -> Option<u64> {
         .take_while(|&entry| number(entry, 12).is_some())
         .filter(|&entry| number(entry, 2) == Some(wanted))
         .filter_map(|entry| {
-            // Bytes and words, with a sign or without, and Pillow's other whole numbers.
+            // Signed and unsigned bytes and words, and the other types that Pillow reads as whole numbers.
             let length = match number(entry + 2, 2)? {
                 6 => 1,
                 3 | 8 => 2,
                 4 | 9 | 13 => 4,
                 _ => return None,
             };
-            // Of several values the first; what takes more than four bytes lies elsewhere.
+            // Of several values, the first is read. Values of more than four bytes are stored at an offset.
             match number(entry + 4, 4)?.checked_mul(length as u64)? {
                 0 => None,
                 1..=4 => number(entry + 8, length),
@@ -171,7 +172,7 @@ fn tag(file: &[u8], wanted: u64) -> Option<u64> {
     values.next()
 }
 
-/// Rows become columns. In tiles, so that both lie in the processor's cache.
+/// Exchanges rows and columns, in tiles that fit the processor's cache.
 fn transposed(image: &Image) -> Result<Image, Fault> {
     const TILE: usize = 32;
     let channels = usize::from(image.channels());

@@ -1,18 +1,17 @@
-//! Near-identical neighbours: the frames of a burst, or of a video.
+//! Finds near-identical neighbours, such as the frames of a burst or a video.
 
 use crate::folder::Sample;
 
-/// Columns and rows of the reduced image whose neighbours are compared.
+/// Columns and rows of the reduced image for the hash.
 const COLUMNS: usize = 9;
 const ROWS: usize = 8;
-/// Images whose hashes differ in at most this many of 64 bits look alike.
+/// Two images count as near-identical if their 64-bit hashes differ in at most this many bits.
 const MAX_DISTANCE: u32 = 4;
-/// A longer burst is taken for the look of its class, unless the class is large.
+/// A longer burst counts as the common look of its class, unless the class is large.
 const MAX_BURST: usize = 20;
 
-/// The difference hash of `[height, width, 3]` pixels: a bit for each of 8 × 8 places, set where gray levels rise
-/// to the right in the image reduced to 9 × 8 pixels (Krawetz, "Kind of Like That", 2013). An image without pixels
-/// has the hash 0.
+/// The difference hash of `[height, width, 3]` pixels (Krawetz, "Kind of Like That", 2013). The image is reduced to
+/// 9 × 8 gray pixels. A bit is set if the pixel to the right is brighter. An image without pixels has the hash 0.
 ///
 /// ```
 /// let rising: Vec<u8> = (0..18).flat_map(|x| [10 * x as u8; 3]).cycle().take(18 * 16 * 3).collect();
@@ -56,11 +55,11 @@ fn part(index: usize, parts: usize, pixels: usize) -> std::ops::Range<usize> {
     start..end
 }
 
-/// The group of each sample. Neighbours by name, in one folder, with nearly the same difference hash share a
-/// group; a sample without a hash is alone. Names are in natural order: `IMG_9` comes before `IMG_10`.
+/// The group of each sample. Neighbours by name in one folder share a group if their difference hashes are nearly
+/// equal. A sample without a hash is alone in its group. Names are in natural order: `IMG_9` comes before `IMG_10`.
 ///
-/// A group of more than 20 samples and more than a tenth of its class is dissolved: then all images of the class
-/// look alike, as drawings on a white background do.
+/// A group is dissolved if it has more than 20 samples and more than a tenth of its class. In such a class most images
+/// look alike, such as drawings on a white background.
 #[must_use]
 pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -80,7 +79,7 @@ pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     groups
 }
 
-/// Makes groups that are too large for a burst into single samples again.
+/// Splits groups that are too large for a burst into single samples again.
 fn dissolve(samples: &[Sample], groups: &mut [usize]) {
     let labels = samples.iter().map(|sample| sample.label + 1).max();
     let mut of_class = vec![0_usize; labels.unwrap_or(0)];
@@ -97,7 +96,7 @@ fn dissolve(samples: &[Sample], groups: &mut [usize]) {
     }
 }
 
-/// A key that sorts names as people do: digits by their value, the rest as text.
+/// A key for sorting names in natural order: digits by their value, the rest as text.
 fn natural(name: &str) -> Vec<(String, u64)> {
     let mut key = Vec::new();
     let mut rest = name;

@@ -1,15 +1,15 @@
-//! Sides of images, read from their headers.
+//! Sizes of images, read from their headers.
 
 use std::path::Path;
 
-/// The sides of a set of images, each as (width, height) in pixels.
+/// The sizes of a set of images, as (width, height) in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageSizes {
-    /// Of the image with the fewest pixels.
+    /// The size of the image with the fewest pixels.
     pub smallest: (u32, u32),
-    /// Of the image in the middle, in the order of their numbers of pixels.
+    /// The size of the middle image in the order of pixel counts.
     pub median: (u32, u32),
-    /// Of the image with the most pixels.
+    /// The size of the image with the most pixels.
     pub largest: (u32, u32),
     /// The median of the shorter sides, in pixels.
     pub shorter_side: u32,
@@ -17,8 +17,8 @@ pub struct ImageSizes {
     pub images: usize,
 }
 
-/// Measures images by their headers alone. Files without a readable header do not count; `None` if there is no
-/// other.
+/// Reads the sizes of images from their headers alone. Files without a readable header are left out; `None` if no file
+/// remains.
 pub fn image_sizes<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<ImageSizes> {
     let sides = paths
         .into_iter()

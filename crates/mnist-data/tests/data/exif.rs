@@ -1,4 +1,4 @@
-//! Images turned by their EXIF data, against PIL: golden data by tests/golden/generate_exif.py.
+//! The EXIF orientation of images, against PIL: golden data from tests/golden/generate_exif.py.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ fn images_are_turned_as_pil_does_it() {
         let image = Image::read_with(&golden(name), UPRIGHT).unwrap();
         let found = (image.width(), image.height(), fnv(&image.to_rgb()));
         assert_eq!(found, *answer, "{name}");
-        // Unless it is asked for, an image is as it lies in its file.
+        // By default, the pixels stay as stored in the file.
         let stored = Image::read(&golden(name)).unwrap();
         assert_eq!((stored.width(), stored.height()), (8, 5), "{name}");
     }
@@ -47,7 +47,7 @@ fn exif_data_that_are_cut_anywhere_do_no_harm() {
     ] {
         let file = fs::read(golden(name)).unwrap();
         for end in 0..file.len() {
-            // Whether it is an image is for others to say.
+            // It must not panic; the result does not matter.
             let _ = Image::decode_with(&file[..end], Path::new(name), UPRIGHT);
         }
         for place in 0..file.len().min(200) {

@@ -159,7 +159,7 @@ fn a_run_that_was_cut_off_is_completed() {
     assert_eq!(run(dir.path(), &options(2)).unwrap().written, 3);
     assert_eq!(files(&out), expected());
     assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
-    // Even after a complete run whose images were deleted since.
+    // An image deleted after a complete run is written again.
     fs::remove_file(out.join("val/2/00008.png")).unwrap();
     assert_eq!(run(dir.path(), &options(2)).unwrap().written, 1);
 }

@@ -9,10 +9,10 @@
 //! | output | `logits` | f32 `[batch, classes]` |
 //! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
 //!
-//! Batch, height and width are free; the network was trained at the image size that the file
-//! names. The resize is never part of the graph, with [`preprocess`](OnnxOptions::preprocess) or
-//! without: a caller fits images to that size as `fit`, `crop_pct` and `interpolation` say. Weights have torchvision's names; the output of a layer has the name of its
-//! module, and the node that makes it has that name and the operator's, `features.0.0/Conv`.
+//! Batch, height and width are free; the metadata contain the image size of the training. The resize is
+//! never part of the graph, even with [`preprocess`](OnnxOptions::preprocess). The caller fits images to
+//! the image size by `fit`, `crop_pct` and `interpolation`. Weights have torchvision's names. The output
+//! of a layer has the name of its module. Its node has that name and the operator's: `features.0.0/Conv`.
 //!
 //! The file's metadata (`metadata_props`) describe the model, as text:
 //!
@@ -20,17 +20,16 @@
 //! |---|---|
 //! | `model` | `mobilenet_v3_small` or another of [`Variant`](crate::Variant) |
 //! | `class_names` | JSON array of strings, in the order of the logits |
-//! | `image_size` | pixels of both sides, or `[height, width]` where they differ |
-//! | `fit` | `squash`: the proportions change; `crop`: the image is resized to cover `image_size` / `crop_pct` (rounded down), and the middle is cut out, as torchvision's `Resize` and `CenterCrop` do; `letterbox`: resized to fit inside, in the middle of gray 114 |
-//! | `crop_pct` | a number; without meaning for the other fits |
-//! | `interpolation` | `bilinear` or `bicubic`, both antialiased, as Pillow's |
-//! | `orientation` | `apply`: the image is turned upright by its EXIF data first; `ignore` |
+//! | `image_size` | pixels per side, or `[height, width]` if they differ |
+//! | `fit` | `squash`: resize to this size; `crop`: resize to cover `image_size` / `crop_pct` (rounded down), then crop the center, as torchvision's `Resize` and `CenterCrop`; `letterbox`: resize to fit inside, centered on gray 114 |
+//! | `crop_pct` | a number, used by `crop` only |
+//! | `interpolation` | `bilinear` or `bicubic`, both antialiased as in Pillow |
+//! | `orientation` | `apply`: turn the image upright by its EXIF data first; `ignore`: do not |
 //! | `mean`, `std` | JSON arrays of three numbers, red, green, blue: a pixel value `v` in 0..1 becomes `(v - mean) / std` |
 //!
 //! The producer is `classify`, in this crate's version.
 //!
-//! [`export`] keeps a file only if rten, another project's reader and runner of ONNX, computes the network's results
-//! from its bytes.
+//! [`export`] keeps a file only if rten, an independent ONNX runtime, computes the network's results from it.
 
 mod check;
 mod encode;

@@ -36,7 +36,7 @@ pub struct DataConfig {
     /// The test split, likewise.
     #[serde(with = "optional::auto")]
     pub test: Option<PathBuf>,
-    /// How class folders without split folders above them are divided.
+    /// The division of class folders into splits, if there are no split folders.
     pub split: SplitConfig,
     /// File with one class name per line, in label order; none: the sorted class names of the
     /// training images.
@@ -48,17 +48,17 @@ pub struct DataConfig {
     pub sample_weights: WeightsConfig,
     /// The size of the images that the network sees: a number of pixels on each side, or `[height, width]`.
     pub image_size: ImageSize,
-    /// What becomes of the proportions of an image; auto: as the weights file says that the run
-    /// starts from, else squash.
+    /// The fit to the image size; auto: that of the weights file in `model.pretrained`, otherwise
+    /// squash.
     #[serde(with = "optional::auto")]
     pub fit: Option<Fit>,
-    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: likewise, else 0.875.
+    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: likewise, otherwise 0.875.
     #[serde(with = "optional::auto")]
     pub crop_pct: Option<f64>,
-    /// How pixels are computed in a resize; auto: likewise, else bilinear.
+    /// The filter of the resize; auto: likewise, otherwise bilinear.
     #[serde(with = "optional::auto")]
     pub interpolation: Option<Interpolation>,
-    /// Whether photographs are turned upright, as their EXIF data say.
+    /// Whether the EXIF orientation is applied.
     pub orientation: Orientation,
     /// Train on this many images only, drawn once by the seed.
     #[serde(with = "optional::none")]
@@ -87,9 +87,9 @@ pub struct DataConfig {
     pub decode: Decoding,
     /// Treatment of images that lack data at their end.
     pub truncated_images: TruncatedImages,
-    /// Mean and standard deviation per channel of pixels scaled to 0..1; auto: as the weights file says
-    /// that the run starts from (ImageNet's, where it says nothing), else the data set's own, and
-    /// ImageNet's for a folder or CSV files.
+    /// Mean and standard deviation per channel of pixels scaled to 0..1. Auto with `model.pretrained`:
+    /// the weights file's, or ImageNet's if it has none. Auto without: the data set's, or ImageNet's
+    /// for a folder or CSV files.
     pub normalisation: NormalisationChoice,
 }
 

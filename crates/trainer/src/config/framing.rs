@@ -1,5 +1,5 @@
-//! How an image becomes numbers: the settings of `[data]` that a weights file has as well, and what
-//! `"auto"` stands for in them.
+//! Framing, orientation and normalisation: the settings of `[data]` that weights files also store,
+//! and the values of `"auto"` for them.
 
 use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};
@@ -9,22 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{DataConfig, DataSource, RunConfig};
 use crate::{Result, disk_cache};
 
-/// MNIST's own figures.
+/// Mean and standard deviation of MNIST.
 pub(crate) const MNIST: Normalisation = Normalisation {
     mean: [0.1307; 3],
     std: [0.3081; 3],
 };
 
-/// Fashion-MNIST's.
+/// Mean and standard deviation of Fashion-MNIST.
 const FASHION_MNIST: Normalisation = Normalisation {
     mean: [0.286; 3],
     std: [0.353; 3],
 };
 
-/// What photographs are trained with unless a configuration says otherwise: they are turned upright.
+/// The default orientation: images are turned upright.
 pub(super) const ORIENTATION: Orientation = Orientation::Apply;
 
-/// Mean and standard deviation of the pixels, as far as they are set; the rest is `"auto"`.
+/// Mean and standard deviation of the pixels. `None` stands for `"auto"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NormalisationChoice {
     /// Mean per channel of pixels scaled to 0..1.
@@ -38,7 +38,7 @@ impl NormalisationChoice {
         self.mean.is_some() && self.std.is_some()
     }
 
-    /// `auto` with the values that are set.
+    /// These values, with those of `auto` for missing ones.
     fn over(&self, auto: Normalisation) -> Normalisation {
         Normalisation {
             mean: self.mean.unwrap_or(auto.mean),
@@ -56,7 +56,7 @@ impl From<Normalisation> for NormalisationChoice {
     }
 }
 
-/// The values as they are written: `"auto"`, or a table with those that are set.
+/// The serialised form: `"auto"`, or a table with the values that are set.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for NormalisationChoice {
 }
 
 impl DataSource {
-    /// The figures of its images: of photographs those of ImageNet.
+    /// The mean and standard deviation of its images: ImageNet's for a folder or CSV files.
     fn normalisation(self) -> Normalisation {
         match (self, self.dataset()) {
             (_, Some(DatasetName::FashionMnist)) => FASHION_MNIST,
@@ -108,8 +108,8 @@ impl DataSource {
 }
 
 impl DataConfig {
-    /// How images become such of `image_size`. What is `"auto"` is what it is without a weights file to
-    /// start from: squash, 0.875 and bilinear.
+    /// How images are fitted to `image_size`. `"auto"` is resolved as without pretrained weights: squash,
+    /// 0.875 and bilinear.
     pub fn framing(&self) -> Framing {
         let auto = Framing::default();
         let framing = Framing {
@@ -120,13 +120,13 @@ impl DataConfig {
         framing.normal()
     }
 
-    /// Mean and standard deviation of the pixels. `"auto"` is what it is without a weights file to start
-    /// from: the source's.
+    /// Mean and standard deviation of the pixels. `"auto"` is resolved as without pretrained weights:
+    /// the source's values.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation.over(self.source.normalisation())
     }
 
-    /// How images are decoded.
+    /// The options for decoding images.
     pub fn decode_options(&self) -> DecodeOptions {
         DecodeOptions {
             decoding: self.decode,
@@ -135,8 +135,8 @@ impl DataConfig {
         }
     }
 
-    /// Where the decoded images of a split are kept on disk: a file of its own for every image
-    /// size, framing and way of decoding, in a folder that is hidden from the listing of images.
+    /// The cache file for the decoded images of a split, if caching on disk is on. Each combination of
+    /// image size, framing and decoding options has its own file, in a folder that image listings skip.
     pub fn disk_cache(
         &self,
         split: &str,
@@ -153,14 +153,13 @@ impl DataConfig {
 }
 
 impl RunConfig {
-    /// The same configuration with figures where [`framing`](DataConfig::framing) and
-    /// [`normalisation`](DataConfig::normalisation) are `"auto"`: those of the weights file that the run
-    /// starts from. One that does not describe itself is taken to want ImageNet's mean and standard
-    /// deviation. A run does this once, before it begins.
+    /// The same configuration with `"auto"` replaced in [`framing`](DataConfig::framing) and
+    /// [`normalisation`](DataConfig::normalisation). The values are those of `model.pretrained`; if that
+    /// file lacks metadata, the normalisation is ImageNet's. A run does this once, before it begins.
     ///
     /// # Errors
     ///
-    /// When the weights file cannot be read.
+    /// If the weights file cannot be read.
     pub fn settled(&self) -> Result<Self> {
         let mut settled = self.clone();
         let data = &mut settled.data;
@@ -205,7 +204,7 @@ mod tests {
     fn settled(text: &str) -> DataConfig {
         let config = RunConfig::from_toml(text, "a.toml").unwrap();
         let settled = config.settled().unwrap();
-        // What a run writes of its configuration means the same without the file.
+        // The configuration that a run writes is complete: it no longer depends on the weights file.
         let written = toml::to_string(&settled).unwrap();
         let again = RunConfig::from_toml(&written, "config.toml").unwrap();
         assert_eq!(again.settled().unwrap(), settled);
@@ -229,7 +228,7 @@ mod tests {
         assert_eq!(data.framing().to_string(), "crop 1, bicubic");
         let given = "data.normalisation = { mean = [0, 0, 0], std = [1, 1, 1] }";
         assert_eq!(settled(given).normalisation().std, [1.0; 3]);
-        // One of the two alone is set over the other's automatic value.
+        // If only one of the two is set, the other one stays automatic.
         let mean = "data = { source = 'folder', root = 'x', normalisation = { mean = [0, 0, 0] } }";
         let found = settled(mean).normalisation();
         assert_eq!(
@@ -282,7 +281,7 @@ mod tests {
         );
         assert_eq!(data.normalisation().mean, [0.0; 3]);
 
-        // A file from elsewhere says nothing.
+        // A file of another project has no metadata.
         let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
         candle_core::safetensors::save(&tensors, &path).unwrap();
         let data = from("");

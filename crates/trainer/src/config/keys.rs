@@ -25,7 +25,7 @@ pub(super) fn is_tagged_section(name: &str) -> bool {
 pub struct Key {
     /// With its section: `train.epochs`.
     pub path: &'static str,
-    /// The `type`s of its section that have it; empty where all have it.
+    /// The `type`s of its section that have this key; empty if all have it.
     pub types: &'static [&'static str],
     /// The kind of its value.
     pub kind: Kind,
@@ -50,9 +50,10 @@ pub enum Kind {
     List(Option<usize>, &'static Kind),
     /// A table; its keys are separate entries of the list.
     Section,
-    /// The same of keys that all have defaults, so that `true` stands for an empty one.
+    /// A table in which every key has a default. `true` stands for an empty table.
     Defaults,
-    /// A word in any letter case, or another kind; before [`Kind::Defaults`], `false` stands for it.
+    /// This word in any letter case, or a value of the other kind. With [`Kind::Defaults`], `false` stands for
+    /// the word.
     Or(&'static str, &'static Kind),
     /// Any value that the function accepts; its error describes the valid values.
     Read(fn(&Value) -> Result<(), String>),
@@ -144,8 +145,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The layer with its words in their canonical spelling. Refuses an unknown key, and an invalid
-/// value.
+/// Refuses unknown keys and invalid values; returns the layer with its words in their canonical
+/// spelling.
 ///
 /// `layer` is one layer of a configuration, and may lack any key; `below` is the merge of the lower
 /// layers, which may set the `type` of its sections.
@@ -186,7 +187,7 @@ fn check_section(
     Ok(checked)
 }
 
-/// A value that stands for the section at `path`, and is no table.
+/// Reads a value other than a table for the section at `path`.
 fn section_value(
     path: &'static str,
     key: Option<&'static Key>,
@@ -224,7 +225,7 @@ fn section_value(
     Err(invalid(path, value, expected + &such_as))
 }
 
-/// A key of a section with a value that many want.
+/// A typical key and value of a section, as an example.
 fn example(section: &str) -> Option<&'static str> {
     Some(match section {
         "data" => "data.root = \"photos\"",
@@ -242,7 +243,7 @@ fn example(section: &str) -> Option<&'static str> {
     })
 }
 
-/// The `type` of the section at `path`, which the layer names or a lower one.
+/// The `type` of the section at `path`, from this layer or a lower one.
 fn type_of(section: &Table, path: &str, below: &Table) -> Option<String> {
     if !is_tagged_section(path) {
         return None;
@@ -277,7 +278,7 @@ fn invalid(key: &'static str, value: &Value, expected: String) -> ConfigError {
     }
 }
 
-/// The beginning of a possibly long text.
+/// The text, cut if it is long.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -17,7 +17,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// A limit beyond the deepest nesting of keys.
 const MAX_DEPTH: usize = 8;
 
-/// Some keys with their values and origin.
+/// One layer of a configuration: some keys with their values, and its origin.
 ///
 /// ```
 /// use trainer::RunConfig;
@@ -69,13 +69,12 @@ impl Layer {
 
     /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A text that
     /// is valid TOML gives its value, `True` and `False` are switches, and any other text is a
-    /// string. If a key comes twice, the later
-    /// value counts.
+    /// string. If a key occurs twice, the later value counts.
     ///
     /// # Errors
     ///
     /// [`ConfigError`], naming `origin` and the key, for an invalid dotted path, and for a table
-    /// given both as a whole and in part.
+    /// that is set both as a whole and by its keys.
     pub fn from_assignments<'a>(
         assignments: impl IntoIterator<Item = (&'a str, &'a str)>,
         origin: &str,
@@ -94,7 +93,7 @@ impl Layer {
         })
     }
 
-    /// The table as a configuration has it: checked, its words spelled out, and `schedule` a table.
+    /// The table, checked and in canonical form: words in their usual spelling, `schedule` as a table.
     fn spelled_out(&self, below: &Table) -> Result<Table, ConfigError> {
         let checked = check(&self.table, below);
         let mut table = checked.map_err(|problem| problem.within(&self.origin))?;
@@ -120,7 +119,7 @@ impl Layer {
 }
 
 impl RunConfig {
-    /// The defaults overridden by these layers, each of which overrides those before it.
+    /// The defaults, overridden by these layers. Each layer overrides the ones before it.
     ///
     /// Keys missing from all layers keep their default. A layer that sets the `type` of
     /// `[optimizer]`, `[schedule]` or `[loss]` resets that section.
@@ -202,7 +201,7 @@ fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     }
 }
 
-/// A value as it was typed: TOML, `True` or `FALSE`, or text.
+/// The value of a typed text: TOML, `True` or `FALSE`, or the text itself.
 fn typed(text: &str) -> Value {
     let lower = text.to_ascii_lowercase();
     let value = match &lower[..] {
@@ -253,7 +252,7 @@ fn untyped(error: &toml::de::Error) -> String {
     missing.unwrap_or_else(|| text.replace('\n', " "))
 }
 
-/// The error of invalid TOML, with its position.
+/// The message for invalid TOML, with its position.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));

@@ -70,7 +70,7 @@ pub struct RunConfig {
     /// The linear ramp before the schedule.
     #[serde(with = "optional::none")]
     pub warmup: Option<Warmup>,
-    /// A moving average of the weights, which is validated and saved beside them.
+    /// A moving average of the weights. It is validated and saved beside them.
     #[serde(with = "optional::none")]
     pub ema: Option<EmaConfig>,
     /// A trained network that supplies targets besides the labels.
@@ -162,8 +162,8 @@ pub struct TrainConfig {
     pub checkpoints: CheckpointPolicy,
     /// Leave out an epoch's last batch if it is not full.
     pub drop_last: bool,
-    /// Batches whose gradients form one optimizer step, like a single larger batch (but batch
-    /// normalisation sees each separately).
+    /// Number of batches per optimizer step. Their gradients are combined as in one larger batch,
+    /// but batch normalisation uses each batch separately.
     pub accumulate_batches: usize,
     /// Gradients are scaled down to this norm.
     #[serde(with = "optional::none")]
@@ -300,8 +300,8 @@ impl RunConfig {
 
     /// The number of decoding threads.
     ///
-    /// The default is limited to the most that keep CPU training busy: each holds up to two
-    /// batches.
+    /// The default is one per training thread, at most 8. More would not speed up training on a CPU,
+    /// and each holds up to two batches in memory.
     pub fn workers(&self) -> usize {
         let auto = || self.train.threads().min(8);
         self.data.workers.unwrap_or_else(auto)

@@ -1,4 +1,4 @@
-//! Words in other letter case, sections in short, and what is said of values that are neither.
+//! Tests of words in any letter case, short forms of sections, and the messages for other values.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use optim::OptimizerConfig;
 use super::list::KEYS;
 use super::{Layer, RunConfig};
 
-/// Words of the language that this is written in, which mean nothing to its user.
+/// Terms of Rust and serde. Messages to users must not contain them.
 const RUST: [&str; 12] = [
     "variant",
     "struct",

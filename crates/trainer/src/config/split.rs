@@ -1,18 +1,18 @@
-//! How one set of images is divided.
+//! `[data.split]`: the division of one set of images into splits.
 
 use serde::{Deserialize, Serialize};
 
-/// How images without split folders are divided: [`mnist_data::partition`] with these settings.
+/// The division of images without split folders, by [`mnist_data::partition`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitConfig {
-    /// Share of the images that validates, from 0 to below 1.
+    /// Share of the images for validation, from 0 to below 1.
     pub val: f64,
-    /// Share of the images that is kept for the final test, from 0 to below 1.
+    /// Share of the images for the final test, from 0 to below 1.
     pub test: f64,
-    /// Decides which images these are.
+    /// Seed of the division.
     pub seed: u64,
-    /// Whether near-identical neighbours by name stay together ([`mnist_data::bursts`]).
+    /// Whether near-identical images with neighbouring names stay together ([`mnist_data::bursts`]).
     pub keep_bursts: bool,
 }
 

@@ -7,7 +7,7 @@ use toml::Table;
 use super::keys::check;
 use super::{ConfigError, DataSource, RunConfig};
 
-/// `Err` naming the key unless `valid`.
+/// An error that names the key, unless `valid`.
 pub(super) fn require(
     valid: bool,
     key: &'static str,
@@ -24,14 +24,14 @@ pub(super) fn require(
     })
 }
 
-/// The most bytes that the images of a batch may take.
+/// The most bytes for the images of a batch.
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
-/// Refuses a batch of images of this size that takes more memory than 4 GiB.
+/// Refuses a batch size if the images of a batch take more than 4 GiB.
 ///
 /// # Errors
 ///
-/// [`ConfigError::Invalid`] for `data.batch_size`, with the most that fit.
+/// [`ConfigError::Invalid`] for `data.batch_size`, with the largest valid value.
 pub fn check_batch(batch_size: usize, image_size: ImageSize) -> Result<(), ConfigError> {
     let image = image_size.pixels().saturating_mul(3);
     let most = MAX_BATCH_BYTES / image.max(1);

@@ -1,4 +1,4 @@
-//! Words of a closed set: what they are, which one is meant, and which are near.
+//! The words of an enumeration: listing them, finding the one that a user means, suggesting similar ones.
 
 use mnist_data::plain_word;
 use mobilenet::zoo::Backbone;
@@ -7,42 +7,42 @@ use serde::de::value::Error as Refused;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// So many words are suggested at most.
+/// The most words in a suggestion.
 const SUGGESTED: usize = 3;
 
-/// A word is suggested for a part of it that has so many letters.
+/// The fewest bytes of a text for suggesting the words that contain it.
 const PART: usize = 3;
 
-/// The words of an enum, as serde's derive has them.
+/// The names of an enum's variants in serde's derive.
 pub(super) fn words_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
     let mut words = Vec::new();
-    // Always refused, once it has told its words.
+    // `Asked` stores the words and then always returns an error.
     let _ = T::deserialize(Asked(&mut words));
     words
 }
 
-/// The names of every network.
+/// The names of all networks.
 pub(super) fn networks() -> Vec<String> {
     let ours = Variant::ALL.into_iter().map(ModelName::MobileNet);
     let zoo = Backbone::ALL.iter().copied().map(ModelName::Zoo);
     ours.chain(zoo).map(|name| name.to_string()).collect()
 }
 
-/// The word that `given` is, in any letter case, with `-` or a space for `_`, or without.
+/// The word that equals `given`, regardless of letter case, `-`, `_` and spaces.
 pub(super) fn meant(given: &str, words: &[String]) -> Option<String> {
     let given = plain_word(given);
     let mut words = words.iter();
     words.find(|word| plain_word(word) == given).cloned()
 }
 
-/// For the end of a message: the words that `given` is a part of, or else those that differ least.
+/// The end of a message: the words that contain `given`, or otherwise the most similar ones.
 pub(super) fn suggestion(given: &str, words: &[String]) -> String {
     let given = plain_word(given);
     let close = (given.chars().count() / 3).max(1);
     let holds = |word: &&String| given.len() >= PART && plain_word(word).contains(&given);
     let mut near: Vec<&String> = words.iter().filter(holds).collect();
     if near.is_empty() {
-        // Every word is as far from a text of thousands of characters as that is long.
+        // The distance is at least the difference in length, so very long texts are skipped early.
         let length = |word: &&String| word.len().abs_diff(given.len()) <= 2 * close;
         let distances = words.iter().filter(length);
         let distances = distances.map(|word| {
@@ -69,7 +69,7 @@ pub(super) fn suggestion(given: &str, words: &[String]) -> String {
     }
 }
 
-/// Takes down an enum's words, and refuses.
+/// A deserializer that stores an enum's words and returns an error.
 struct Asked<'a>(&'a mut Vec<String>);
 
 impl<'de> Deserializer<'de> for Asked<'_> {

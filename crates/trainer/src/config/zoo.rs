@@ -7,13 +7,12 @@ use mobilenet::{HeadKind, ModelName, Precision};
 use super::validate::require;
 use super::{ConfigError, MNIST, RunConfig};
 
-/// Smaller images leave nothing of themselves after five halvings.
+/// The shortest valid side. After five halvings, shorter ones would be below 2 pixels.
 const LEAST_SIDE: u32 = 64;
 
 impl RunConfig {
-    /// Refuses settings that make no sense with a frozen backbone. Its published weights expect
-    /// other images than MNIST's. So the defaults for MNIST are refused, and all other values are
-    /// accepted.
+    /// Refuses settings that make no sense with a frozen backbone. Its published weights do not suit
+    /// MNIST's images, so the defaults for MNIST are refused too.
     pub(super) fn validate_zoo(&self) -> Result<(), ConfigError> {
         let ModelName::Zoo(backbone) = self.model.name else {
             return Ok(());

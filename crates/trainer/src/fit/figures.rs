@@ -1,17 +1,17 @@
-//! Whether the mean and standard deviation of the pixels are those of such images.
+//! A warning about a mean and standard deviation that do not suit the images.
 
 use mnist_data::{Image, Sample};
 
 use crate::config::{DataConfig, DataSource, MNIST};
 
-/// Warns where images in colour are normalised by MNIST's figures.
+/// Warns if colour images are normalised with MNIST's mean and standard deviation.
 pub(super) fn check(data: &DataConfig, samples: &[Sample]) {
     let files = matches!(data.source, DataSource::Folder | DataSource::Csv);
     if !files || data.normalisation() != MNIST {
         return;
     }
     let image = samples.first().map(|sample| Image::read(&sample.path));
-    // What cannot be read is told of by the loader.
+    // If the image cannot be read, the loader reports it.
     if let Some(Ok(image)) = image
         && is_coloured(&image)
     {

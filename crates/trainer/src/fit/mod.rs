@@ -61,11 +61,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The network at work.
+    /// A classifier with the trained network.
     ///
     /// # Errors
     ///
-    /// [`Error::Classifier`] if the metadata was changed and fits the network no longer.
+    /// [`Error::Classifier`] if the metadata was changed and no longer fits the network.
     pub fn classifier(&self) -> Result<Classifier> {
         Ok(Classifier::new(
             Arc::clone(&self.network),

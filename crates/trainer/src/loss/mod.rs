@@ -56,18 +56,18 @@ pub struct Targets<'a> {
     pub labels: &'a [u32],
     /// Weight of each image.
     pub weights: &'a [f32],
-    /// The second halves, if images are mixtures of two.
+    /// The second images, if each image is a mixture of two.
     pub mixed: Option<Mixed<'a>>,
 }
 
-/// The second half of images that are mixtures of two.
+/// The second images of mixtures of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Mixed<'a> {
-    /// Class of each image's other half.
+    /// Class of each second image.
     pub labels: &'a [u32],
-    /// Weight of each image's other half.
+    /// Weight of each second image.
     pub weights: &'a [f32],
-    /// The share of the first half, from 0 to 1.
+    /// The share of the first image, from 0 to 1.
     pub share: f32,
 }
 
@@ -81,8 +81,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The classes of each image and their weights: the share times the weight of the source image,
-    /// so that an image of weight 0 teaches nothing in a mixture either.
+    /// The two classes of each image and their weights: the share times the weight of the source
+    /// image. So an image of weight 0 has no effect in a mixture either.
     fn rows(&self) -> impl Iterator<Item = [(u32, f64); 2]> {
         let own = self.labels.iter().zip(self.weights).enumerate();
         own.map(|(index, (&label, &weight))| {
@@ -231,7 +231,7 @@ impl Objective {
         self.taught(logits, targets, None)
     }
 
-    /// [`Objective::apply`] with a teacher's share.
+    /// [`Objective::apply`] with distillation from a teacher.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Settings for photographs, chosen by the images and the processor.
+//! Chooses settings for photos by the images and the speed of this machine.
 
 mod recipe;
 mod speed;

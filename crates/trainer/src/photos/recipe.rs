@@ -1,4 +1,4 @@
-//! The settings for a folder of photographs.
+//! The settings for a folder of photos.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -10,38 +10,37 @@ use toml::Value;
 
 use crate::config::{ConfigError, Layer};
 
-/// The image size at which speed is measured, in pixels a side.
+/// The image size for measuring the speed, in pixels per side.
 pub(super) const REFERENCE_SIZE: u32 = 96;
-/// The sizes to choose from, in pixels a side.
+/// The image sizes to choose from, in pixels per side.
 const SIZES: [u32; 6] = [64, 96, 128, 160, 192, 224];
-/// Photos are enlarged at most by this factor: pretrained networks see more in small photos when these are enlarged,
-/// up to a point.
+/// Photos are enlarged at most by this factor. Pretrained networks gain from enlarged small photos, up to a point.
 const MAX_ENLARGEMENT: u32 = 3;
-/// Images that a run shows a network in all, if there is time.
+/// Number of training images over all epochs of a run, if there is time.
 const SHOWN: usize = 24_000;
-/// The same without pretrained weights, which learns more slowly.
+/// The same without pretrained weights, since such a network learns more slowly.
 const SHOWN_FROM_SCRATCH: usize = 60_000;
 /// The fewest and the most epochs.
 const EPOCHS: (usize, usize) = (6, 20);
 const EPOCHS_FROM_SCRATCH: (usize, usize) = (12, 60);
-/// Seconds that a run may take by default: a base, and more for each training image.
+/// The default time of a run in seconds: a base, and an addition for each training image.
 const BASE_SECONDS: f64 = 100.0;
 const SECONDS_AN_IMAGE: f64 = 0.025;
-/// A run takes this much more than its training steps: for validation, checkpoints and decoding.
+/// A run's time in multiples of its training steps' time: validation, checkpoints and decoding come on top.
 const OVERHEAD: f64 = 1.2;
-/// Share of a time budget that training may take; the rest is for the look at the images and the test.
+/// Share of a time budget for training; the rest is for surveying the images and for the test.
 const TRAINING_SHARE: f64 = 0.8;
-/// Largest ratio of the numbers of images of two classes that counts as balanced.
+/// Classes count as balanced if the largest one has at most this many times the images of the smallest.
 const BALANCED: usize = 3;
 
-/// The images to choose settings for, and the means.
+/// The input of the choice: properties of the images, the network, the speed and the time.
 #[derive(Clone, Debug)]
 pub struct Photos {
     /// The network to train.
     pub model: ModelName,
-    /// Images to train on.
+    /// Number of training images.
     pub train_images: usize,
-    /// Images of each class.
+    /// Number of images of each class.
     pub class_counts: Vec<usize>,
     /// Their sides, if they are known.
     pub sizes: Option<ImageSizes>,
@@ -49,20 +48,20 @@ pub struct Photos {
     pub pretrained: Option<PathBuf>,
     /// Seconds of a training step for one image of 96 × 96 pixels ([`training_speed`](super::training_speed)).
     pub seconds_an_image: Option<f64>,
-    /// The time that the whole run may take.
+    /// The time budget of the whole run.
     pub budget: Option<Duration>,
 }
 
-/// Chosen settings.
+/// The chosen settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// Both sides of the images in pixels.
+    /// Image size, in pixels per side.
     pub image_size: u32,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Epochs of the head alone at the beginning.
+    /// Epochs at the beginning in which only the head learns.
     pub freeze_epochs: usize,
-    /// Images of a step.
+    /// Images per step.
     pub batch_size: usize,
     /// Whether the time budget is too short for the shortest useful run.
     pub is_rushed: bool,
@@ -72,8 +71,8 @@ pub struct Recipe {
 }
 
 impl Photos {
-    /// Chooses the settings: the largest image size at which the fewest useful epochs fit into the time, then as
-    /// many epochs as fit.
+    /// Chooses the settings. The image size is the largest one for which the fewest useful epochs fit into the time.
+    /// Then the number of epochs is the largest that fits.
     #[must_use]
     pub fn recipe(&self) -> Recipe {
         let images = self.train_images.max(1);
@@ -96,7 +95,7 @@ impl Photos {
         let size = sizes.iter().copied().rev().find(fits);
         let image_size = size.unwrap_or(sizes[0]);
         let fitting = (seconds / epoch(image_size).max(f64::MIN_POSITIVE)) as usize;
-        // With a budget, a small set is shown more often than it has to be.
+        // With a budget, a small set may get more epochs than it needs.
         let most = if self.budget.is_some() { most } else { wanted };
         let epochs = fitting.clamp(1, most);
         let is_zoo = matches!(self.model, ModelName::Zoo(_));
@@ -113,7 +112,7 @@ impl Photos {
         }
     }
 
-    /// Sizes from the smallest to the largest that the photos are worth, at least one.
+    /// The sizes, in rising order, up to the largest that is useful for these photos; at least one.
     fn useful_sizes(&self) -> &'static [u32] {
         let side = self.sizes.map_or(u32::MAX, |sizes| sizes.shorter_side);
         let largest = side.saturating_mul(MAX_ENLARGEMENT);
@@ -130,7 +129,7 @@ impl Photos {
     }
 }
 
-/// Half the images at most, so that an epoch has steps.
+/// The batch size: at most half of the images, so that an epoch has several steps.
 fn batch_size(images: usize) -> usize {
     let fits = |size: &&usize| images >= 8 * **size;
     [32, 16]
@@ -142,7 +141,7 @@ fn batch_size(images: usize) -> usize {
 }
 
 impl Recipe {
-    /// The settings as TOML: all that differs from the defaults. The root of the images is left out.
+    /// The settings as TOML: only those that differ from the defaults, without the path of the images.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let is_zoo = matches!(self.model, ModelName::Zoo(_));
@@ -192,7 +191,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// Never for the settings that [`Photos::recipe`] chooses.
+    /// None for settings from [`Photos::recipe`].
     pub fn layer(&self) -> Result<Layer, ConfigError> {
         Layer::from_toml(&self.to_toml(), "the settings for photos")
     }

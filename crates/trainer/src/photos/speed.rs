@@ -11,17 +11,17 @@ use crate::config::RunConfig;
 use crate::device::open_device;
 use crate::{Objective, Result, Targets};
 
-/// Images of a measured step.
+/// Images per measured step.
 const BATCH: usize = 16;
-/// Measured steps, of which the fastest counts, after one that warms up.
+/// Number of measured steps. They follow one warm-up step, and the fastest one counts.
 const STEPS: usize = 3;
 
-/// Measures the seconds that a training step takes for an image of 96 × 96 pixels, with the network, device,
-/// precision and threads of a configuration. `None` for a network with a frozen backbone.
+/// Measures the time of a training step in seconds per image of 96 × 96 pixels, with the network, device, precision
+/// and threads of a configuration. `None` for a network with a frozen backbone.
 ///
 /// # Errors
 ///
-/// If the network cannot be made or the device fails.
+/// If the network cannot be built or the device fails.
 pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
     let classes = config.model.classes.unwrap_or(2);
     let ModelDescription::MobileNet(model) = config.model(classes) else {

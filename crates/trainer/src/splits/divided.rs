@@ -1,4 +1,4 @@
-//! One set of images divided in three, after a look at each of them.
+//! Divides one set of images into three splits, after decoding each image.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use crate::config::RunConfig;
 use crate::table::Table;
 use crate::{Error, Result};
 
-/// Sets of more images are not decoded before training.
+/// Larger sets are not decoded before training.
 const MAX_DECODED: usize = 20_000;
 
-/// The findings of decoding every image of a set once.
+/// The results of decoding every image of a set once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
     /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded.
     pub(crate) hashes: Vec<Option<u64>>,
     /// Images that could not be decoded, with the reason.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
-    /// Images that stay together with others because they look nearly alike.
+    /// Number of images that stay together because they are near-identical neighbours.
     pub(crate) in_bursts: usize,
-    /// Whether the images were decoded: not where there are too many.
+    /// Whether the images were decoded; larger sets are not.
     pub(crate) is_decoded: bool,
 }
 
-/// Decodes images once and keeps them as `cache`, framed to `size`, where the configuration allows it.
+/// Decodes each image once, fitted to `size`. They are stored in `cache` if the configuration allows it.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub(crate) fn look(
     });
     progress.finish();
     match looked {
-        // The run will say it of the split.
+        // The run will report this for its split.
         Err(Error::Data(mnist_data::Error::EveryImageLeftOut)) => {}
         looked => looked?,
     }
@@ -95,7 +95,7 @@ pub(crate) fn look(
 }
 
 impl Splits {
-    /// Divides one set of images by `data.split`.
+    /// Divides one set of images as configured in `data.split`.
     pub(super) fn divided(
         config: &RunConfig,
         place: &Path,
@@ -116,8 +116,8 @@ impl Splits {
         })
     }
 
-    /// Writes the parts of a division to `split/train.csv`, `split/val.csv` and `split/test.csv` in `folder`, with the
-    /// columns `path` and `label`, so that other commands find the same images. Splits that are folders of their own
+    /// Writes the splits to `split/train.csv`, `split/val.csv` and `split/test.csv` in `folder`, with the columns
+    /// `path` and `label`, so that other commands can use the same division. Splits that were not made by a division
     /// are not written.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ fn groups(config: &RunConfig, samples: &[Sample], looked: &mut Looked) -> Vec<us
     looked.in_bursts = sizes.into_values().filter(|&size| size > 1).sum();
     let all: Vec<&Sample> = samples.iter().collect();
     for equal in duplicates(&all) {
-        // A group is named by one of its samples, whose entry names the group itself.
+        // A group's number is the index of one of its samples; that sample's entry is its own index.
         let first = root(&groups, equal[0]);
         for place in &equal[1..] {
             let other = root(&groups, *place);
@@ -187,7 +187,7 @@ fn groups(config: &RunConfig, samples: &[Sample], looked: &mut Looked) -> Vec<us
         .collect()
 }
 
-/// The sample that names the group of the one at `place`.
+/// The number of the group of the sample at `place`.
 fn root(groups: &[usize], mut place: usize) -> usize {
     while groups[place] != place {
         place = groups[place];
@@ -195,7 +195,7 @@ fn root(groups: &[usize], mut place: usize) -> usize {
     place
 }
 
-/// Refuses a division without images to train on or to validate on.
+/// Refuses a division without training or validation images.
 fn check_parts(splits: &Splits, place: &Path) -> Result<()> {
     let counts = splits.train.class_counts();
     if let Some(label) = counts.iter().position(|&count| count == 0) {

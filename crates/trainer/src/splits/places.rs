@@ -19,14 +19,14 @@ const NAMES: [&[&str]; 3] = [
 /// The paths of the splits.
 #[derive(Debug, PartialEq)]
 pub(super) struct Places {
-    /// It need not exist.
+    /// The training split. The path may not exist yet.
     pub(super) train: PathBuf,
     pub(super) val: Option<PathBuf>,
     pub(super) test: Option<PathBuf>,
-    /// Whether `train` is the whole set, to be divided in three: class folders without split folders above them,
-    /// or one CSV file.
+    /// Whether `train` is the whole set and must be divided: class folders without split folders above them, or one
+    /// CSV file.
     pub(super) is_whole: bool,
-    /// Names beside the splits that may stand for images or labels and are not used.
+    /// Unused names beside the splits that may contain images or labels.
     unused: Vec<String>,
 }
 
@@ -40,8 +40,8 @@ struct Entry {
 }
 
 impl Places {
-    /// Finds the splits: `data.train`, `data.val` and `data.test` where they are set, others in `data.root` as folders
-    /// or CSV files with the usual names. Splits that are unpacked from IDX files have fixed names.
+    /// Finds the splits: `data.train`, `data.val` and `data.test` if set, the others in `data.root` as folders or CSV
+    /// files with the usual names. Splits unpacked from IDX files have fixed names.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Places {
 }
 
 impl super::Splits {
-    /// The source that holds the images of `path`: a CSV file, a folder with CSV files named as splits and without
-    /// split folders, or else class folders.
+    /// The kind of source at `path`. It is CSV for a file, and for a folder with a training split as a CSV file but
+    /// none as a folder. Otherwise it is class folders.
     ///
     /// # Errors
     ///
@@ -155,8 +155,9 @@ impl super::Splits {
         })
     }
 
-    /// The split to measure where `folder` holds splits in place of classes: test, or else val or
-    /// train. A folder with a split's name is one if it holds folders and is none of `classes`.
+    /// The split to evaluate if `folder` contains splits instead of classes: test, or else val or
+    /// train. A folder with a split's name counts as a split if it contains folders and is not one of
+    /// `classes`.
     #[must_use]
     pub fn within(folder: &Path, classes: &[String]) -> Option<PathBuf> {
         let entries = entries(folder).ok()?;
@@ -206,14 +207,14 @@ fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf
     }
 }
 
-/// Whether there are folders, which may be those of classes.
+/// Whether there is any folder; it may be a class folder.
 fn holds_folders(entries: &[Entry]) -> bool {
     entries
         .iter()
         .any(|entry| !entry.is_csv && entry.path.is_dir())
 }
 
-/// Whether the configuration names this file or folder for something else than a split.
+/// Whether the configuration uses this file or folder for anything except a split.
 fn configured(data: &DataConfig, path: &Path) -> bool {
     let idx = data.idx_dir();
     let named = [
@@ -329,7 +330,7 @@ mod tests {
             crate::Splits::within(dir.path(), &classes)
         };
         let [train, val, test] = ["Train", "valid", "test"].map(|name| dir.path().join(name));
-        // Without folders in them they may be classes.
+        // Folders without folders in them may be classes.
         assert_eq!(within(&[]), None);
         for (split, class) in [(&train, "cat"), (&val, "cat"), (&test, "cat")] {
             fs::create_dir(split.join(class)).unwrap();
@@ -360,7 +361,7 @@ mod tests {
         let places = Places::find(&data).unwrap();
         assert_eq!(places.unused, ["extra.csv"]);
         assert_eq!(places.train, dir.path().join("train.csv"));
-        // `unpack` has named the splits.
+        // `unpack` chose the names of the splits.
         data.source = DataSource::Idx;
         assert!(Places::find(&data).unwrap().unused.is_empty());
     }

@@ -1,4 +1,4 @@
-//! A classifier that is given bytes answers as it does where images come from a folder.
+//! A classifier gives the same results for bytes as for images from a folder.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use crate::scene::{Scene, predictions};
 
 fn options(tta: TtaConfig) -> InferenceOptions {
     InferenceOptions {
-        // The last one is not full.
+        // The last batch is not full.
         batch_size: 7,
         tta,
         ..InferenceOptions::default()
     }
 }
 
-/// The probabilities for images on disk, by a loader and by their bytes.
+/// The probabilities for images on disk, from a loader and from their bytes.
 fn both_ways(
     classifier: &Classifier,
     images: &[(String, PathBuf)],
@@ -44,7 +44,7 @@ fn both_ways(
 
 #[test]
 fn bytes_give_the_bits_that_a_folder_gives() {
-    // Images of 28 pixels, which are resized.
+    // Images of 28 pixels, so that they are resized.
     let mut scene = Scene::digits();
     scene.config.train.epochs = 2;
     let (first, _) = scene.run();
@@ -61,14 +61,14 @@ fn bytes_give_the_bits_that_a_folder_gives() {
         for tta in [TtaConfig::None, TtaConfig::Flip, TtaConfig::Shifts] {
             let [loaded, asked] = both_ways(classifier, few, tta);
             assert_eq!(asked, loaded, "{tta:?}");
-            // Another network or view gives other bits.
+            // Checks the test itself: another network or view gives other bits.
             assert_eq!(
                 asked == expected,
                 std::ptr::eq(classifier, &one) && tta == TtaConfig::None
             );
         }
     }
-    // Written and read again, and counted as an evaluation counts.
+    // The weights are read back from their file. The counts equal those of an evaluation.
     let read = Classifier::open(&first.best.unwrap().weights).unwrap();
     assert_eq!(
         both_ways(&read, few, TtaConfig::None),

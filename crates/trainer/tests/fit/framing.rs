@@ -1,4 +1,4 @@
-//! Images seen alike in training, validation, evaluation and a run that starts from the weights.
+//! Training, validation, evaluation and fine-tuning frame images in the same way.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const SIZE: ImageSize = ImageSize {
     width: 24,
 };
 
-/// A short run on images that are cropped to an oblong.
+/// A short run on images that are cropped to a rectangle.
 fn cropped() -> Scene {
     let mut scene = Scene::new();
     scene.config.data.image_size = SIZE;
@@ -73,7 +73,7 @@ fn a_run_that_starts_from_weights_goes_on_as_they_were_trained() {
         (metadata.framing, metadata.normalisation),
         (expected(), half)
     );
-    // The size is the configuration's.
+    // The size comes from the configuration.
     assert_eq!(metadata.image_size, ImageSize::square(16));
 }
 

@@ -30,8 +30,8 @@ pub(super) fn export(
     ))
 }
 
-/// Some of the images at or below the inputs, evenly spread, so that a folder's classes all
-/// have their share: one in a batch of its own, the others in another.
+/// Two batches of images at or below the inputs: one image alone, and the others. The images are
+/// spread evenly over the list, so that they come from many classes.
 fn check_images(inputs: &[PathBuf], metadata: &WeightsMetadata) -> anyhow::Result<Vec<Tensor>> {
     let mut found = Vec::new();
     for input in inputs {
