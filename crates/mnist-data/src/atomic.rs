@@ -13,7 +13,7 @@ use crate::progress::Progress;
 /// so that a reader never sees half a file.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; its old contents are then unchanged.
+/// [`Error::Io`] naming `path`; the file's old contents are then unchanged.
 pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<Unfinished>) -> std::io::Result<()>,
@@ -21,8 +21,8 @@ pub fn write(
     files::write(path, fill).map_err(Error::io("write", path))
 }
 
-/// Creates `dir` and locks it against other processes until the lock is dropped. Waits for the
-/// present owner; `doing` names this process's work in the message.
+/// Creates `dir` and locks it against other processes until the lock is dropped. If another process holds the lock,
+/// waits for it. A message then says so; `doing` is the name of this process's work in it.
 pub(crate) fn lock(dir: &Path, doing: &str, progress: &dyn Progress) -> Result<Lock> {
     fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
     let waiting = || {

@@ -12,24 +12,24 @@ use crate::resize::Scaler;
 use crate::store::Store;
 use crate::views::View;
 
-/// Some images, ready for a device.
+/// A batch of images and labels in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostBatch {
     /// The number of images `n`, at least 1.
     pub count: usize,
-    /// Their height `h` in pixels.
+    /// The height `h` of the images in pixels.
     pub height: usize,
-    /// Their width `w` in pixels.
+    /// The width `w` of the images in pixels.
     pub width: usize,
-    /// `[n, h, w, 3]`, red, green, blue.
+    /// The pixels, `[n, h, w, 3]`: red, green, blue.
     pub pixels: Vec<u8>,
-    /// `[n]` class indices.
+    /// The class index of each image, `[n]`.
     pub labels: Vec<u32>,
-    /// `[n]` sample weights.
+    /// The sample weight of each image, `[n]`.
     pub weights: Vec<f32>,
-    /// `[n]` sample ids.
+    /// The sample id of each image, `[n]`.
     pub ids: Vec<String>,
-    /// The mixing partners of the images; `None` if they are not mixed.
+    /// The second label and share of each image after MixUp or CutMix; `None` if the batch is not mixed.
     pub mix: Option<Mix>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct BatchMaker {
     pub(crate) store: Store,
     image_size: ImageSize,
     seed: u64,
-    /// `None` if every epoch has the same pixels.
+    /// The augmentations; `None` if all are off.
     augment: Option<Augment>,
     mix: MixConfig,
     views: &'static [View],
@@ -65,13 +65,13 @@ impl BatchMaker {
         })
     }
 
-    /// The number of batches of the same samples, at least 1.
+    /// The number of views, at least 1: each makes a batch of the same samples.
     pub(crate) fn views(&self) -> usize {
         self.views.len()
     }
 
-    /// The batches of some samples, one for each view. `place` is the epoch's number and the batch's number
-    /// in it; `None` switches randomness off. `stop` is set when the batches are no longer needed.
+    /// The batches of some samples, one for each view. `place` is the number of the epoch and of the batch in the
+    /// epoch; `None` switches augmentation and mixing off. `stop` is set when the batches are no longer needed.
     pub(crate) fn make(
         &self,
         indices: &[usize],
@@ -93,7 +93,7 @@ impl BatchMaker {
                         let draw = self.draw(epoch, index as u64);
                         Some(augment.apply_with(image, self.image_size, draw, scratch)?)
                     }
-                    // Kept larger than it is shown, for an epoch that cuts parts from it.
+                    // Random crops need the larger stored image; this epoch has no random crops.
                     _ if [image.height(), image.width()] != self.image_size.sides() => {
                         Some(image.fitted(self.image_size, Framing::default())?)
                     }

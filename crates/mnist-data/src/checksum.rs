@@ -1,4 +1,4 @@
-//! SHA-256 of streams, and the loop that copies bytes.
+//! Computes SHA-256, and copies bytes from streams.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::regular;
 
-/// Passes up to `limit` bytes of `source` to `sink`, a piece at a time. Errors show `path`.
+/// Reads up to `limit` bytes of `source` in pieces and passes them to `sink`. Errors show `path`.
 pub(crate) fn pump(
     source: impl Read,
     limit: u64,
@@ -27,7 +27,8 @@ pub(crate) fn pump(
     }
 }
 
-/// The SHA-256 of a regular file's contents, in lower-case hexadecimal. Bytes appended meanwhile do not count.
+/// The SHA-256 of a regular file's contents, in lower-case hexadecimal. Bytes appended while the file is read are
+/// ignored.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::NotRegular`], naming the file.
@@ -46,12 +47,12 @@ pub fn content_checksum(path: &Path) -> Result<String> {
 pub struct Checksum(Sha256);
 
 impl Checksum {
-    /// Adds these bytes.
+    /// Hashes more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// In lower-case hexadecimal.
+    /// The finished SHA-256 in lower-case hexadecimal.
     #[must_use]
     pub fn finish(self) -> String {
         self.0
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn matches_the_published_test_vector() {
-        // FIPS 180-4, the example "abc".
+        // The example "abc" of FIPS 180-4.
         let mut checksum = Checksum::default();
         pump(&b"abcdef"[..], 3, Path::new("abc"), |bytes| {
             checksum.update(bytes);

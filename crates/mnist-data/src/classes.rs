@@ -23,7 +23,7 @@ const LISTED: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classes {
     names: Vec<String>,
-    /// Keyed by the composed form (NFC).
+    /// The labels, keyed by the name's composed form (NFC).
     labels: HashMap<String, usize>,
 }
 
@@ -55,8 +55,8 @@ impl Classes {
         Ok(Self { names, labels })
     }
 
-    /// Class names from a file of at most 4 MiB, one per line, in the order of their labels. Empty
-    /// lines at its end do not count.
+    /// Class names from a file of at most 4 MiB, one per line, in the order of their labels. Empty lines at the end are
+    /// ignored.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::NotRegular`]; [`Error::Table`] for an empty line, a duplicate name, a file without
@@ -127,7 +127,7 @@ impl Classes {
         }
     }
 
-    /// Warns of names that a spreadsheet takes for formulas: opening a table of predictions there would run them.
+    /// Warns of names that a spreadsheet would run as formulas when it opens a table of predictions.
     pub(crate) fn warn_of_formulas(&self) {
         let formulas = self.names.iter().filter(|name| is_formula(name));
         let named = first_few(formulas.map(|name| format!("`{name}`")));
@@ -148,14 +148,14 @@ pub(crate) fn composed(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The reason a name cannot be a class's, if any: names go into tables, into files with one name per line, and to
-/// terminals.
+/// The reason why a name is not allowed as a class name, if any. Names are written to tables, to files with one name
+/// per line, and to terminals.
 pub(crate) fn unusable(name: &str) -> Option<String> {
     let control = name.chars().any(char::is_control);
     control.then(|| format!("the class name {name:?} has control characters; rename it"))
 }
 
-/// Two equivalent names, in a form that shows their difference.
+/// Two equivalent names, escaped so that a message shows their difference.
 pub(crate) fn same_but_composition(first: &str, second: &str) -> String {
     let shown = |name: &str| -> String {
         let escaped = |c: char| match c.is_ascii() {
@@ -177,7 +177,7 @@ pub fn begins_as_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// The same for a class name, which may be a number.
+/// Whether a class name begins like a spreadsheet formula. Numbers such as `-1` are allowed.
 fn is_formula(name: &str) -> bool {
     begins_as_formula(name) && name.parse::<f64>().is_err()
 }

@@ -1,4 +1,4 @@
-//! Rows of a CSV file with a path column, each with its line number.
+//! Reads CSV files with a path column. Each row keeps its line number.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ pub(crate) struct Table {
 pub(crate) struct Row {
     /// The row's first line, from 1.
     pub(crate) line: u64,
-    /// As written, without surrounding white space.
+    /// The path as written, without surrounding white space.
     pub(crate) path: String,
-    /// Empty without such a column.
+    /// The label; empty without a label column.
     pub(crate) label: String,
-    /// 1 without such a column.
+    /// The sample weight; 1 without a weight column.
     pub(crate) weight: f32,
 }
 
@@ -39,8 +39,8 @@ impl Row {
 }
 
 impl Table {
-    /// Reads a CSV file with a header. `required` columns must exist; only [`COLUMNS`] may. White space
-    /// around a value does not count, not even inside quotes.
+    /// Reads a CSV file with a header. `required` columns must exist; only [`COLUMNS`] may. White space around a value
+    /// is ignored, even inside quotes.
     pub(crate) fn read(path: &Path, required: &[&str]) -> Result<Self> {
         let text = read_regular(path, MAX_TABLE)?;
         let mut lines = Lines::new(&text);
@@ -120,7 +120,7 @@ impl Table {
     fn refuse_duplicates(&self) -> Result<()> {
         let mut lines = HashMap::new();
         for row in &self.rows {
-            // Split into parts, so that `./a` equals `a`.
+            // The path is split into components, so that `./a` equals `a`.
             let parts: PathBuf = Path::new(&row.path).components().collect();
             let parts = parts.strip_prefix(".").unwrap_or(&parts).to_path_buf();
             if let Some(first) = lines.insert(parts, row.line) {
@@ -142,11 +142,11 @@ pub(crate) fn is_weight(weight: f32) -> bool {
     weight.is_finite() && weight >= 0.0
 }
 
-/// Finds the line on which a record begins. The reader's own count is where the previous record ended: on that
-/// record's line if lines end in `\r\n`, and before the empty lines between the two.
+/// Finds the line on which a record begins. The reader's own line count is not usable: it stays on the previous
+/// record's line if lines end in `\r\n`, and does not count empty lines before the record.
 struct Lines<'a> {
     text: &'a [u8],
-    /// The number of bytes already counted; they contain `line` - 1 line ends.
+    /// The number of bytes searched so far; they contain `line` - 1 line ends.
     counted: usize,
     line: u64,
 }
@@ -160,7 +160,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line, from 1, of the record at the reader's position. Records must be queried in order.
+    /// The line number, from 1, of the record at the reader's position. Call it for records in file order.
     fn of(&mut self, position: Option<&csv::Position>) -> u64 {
         let end = self.text.len();
         let before = position.map_or(0, |position| {

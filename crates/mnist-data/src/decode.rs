@@ -18,12 +18,11 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
-/// The pixels equal those of PIL's `open` and `convert("RGB")`, and so of torchvision's image
-/// folder. The formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes
-/// and not by the name. An alpha channel is dropped, not blended. A palette is looked up. 16 bits
-/// become 8. The orientation of TIFF files is always applied, that of other files if
-/// [`DecodeOptions::orientation`] says so. Of an animation, the first frame is used. Gray images
-/// have one byte per pixel until a batch needs three.
+/// The pixels equal those of PIL's `open` and `convert("RGB")`, and so of torchvision's image folder. The formats are
+/// JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes and not by the name. An alpha channel is
+/// dropped, not blended. A palette is looked up. 16-bit samples become 8 bits. The orientation tag of TIFF files is
+/// always applied, the EXIF orientation of other files only with [`DecodeOptions::orientation`]. An animation gives its
+/// first frame. Gray images have one byte per pixel until a batch needs three.
 ///
 /// Three things differ from PIL. 16-bit gray is scaled; PIL clips it. A JPEG that lacks only its
 /// end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
@@ -44,7 +43,7 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 pub struct Image {
     width: u32,
     height: u32,
-    /// 1 or 3.
+    /// Bytes per pixel: 1 or 3.
     channels: u8,
     pixels: Vec<u8>,
 }
@@ -57,7 +56,7 @@ pub(crate) struct Decoded {
 }
 
 impl Image {
-    /// Reads an image file. Its content determines its format, not its name.
+    /// Reads an image file. The content determines the format, not the name.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NotRegular`], [`Error::TooLong`], and [`Error::BadImage`] for an
@@ -92,7 +91,7 @@ impl Image {
         Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
-    /// Decodes an image and fits it to this size. Fast decoding uses the size.
+    /// Decodes an image and fits it to this size. Fast decoding ([`Decoding::Fast`]) needs the size.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a side of 0.
@@ -108,9 +107,8 @@ impl Image {
         decoded.image.fitted(size, framing)
     }
 
-    /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it.
-    /// [`Image::into_pixels`] returns the memory. `size` is the most pixels that the shorter side
-    /// will have after the later resize.
+    /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it. [`Image::into_pixels`]
+    /// returns the memory. `size` is the length of the shorter side after the later resize, at most.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
@@ -140,7 +138,7 @@ impl Image {
         Self::from_raw(width, height, 1, pixels)
     }
 
-    /// A coloured image from `[height, width, 3]` bytes.
+    /// An RGB image from `[height, width, 3]` bytes.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0 or another number of bytes.
@@ -167,13 +165,13 @@ impl Image {
         })
     }
 
-    /// Its width in pixels.
+    /// The image's width in pixels.
     #[must_use]
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Its height in pixels.
+    /// The image's height in pixels.
     #[must_use]
     pub fn height(&self) -> u32 {
         self.height
@@ -185,7 +183,7 @@ impl Image {
         self.channels
     }
 
-    /// `[height, width, channels]`.
+    /// The pixels, `[height, width, channels]`.
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
@@ -195,12 +193,12 @@ impl Image {
         &mut self.pixels
     }
 
-    /// The memory of its pixels, for reuse.
+    /// The buffer of the pixels, for reuse.
     pub(crate) fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
 
-    /// `[height, width, 3]`, gray repeated.
+    /// The pixels as RGB, `[height, width, 3]`; gray is repeated.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
         let mut rgb = Vec::new();
@@ -208,7 +206,7 @@ impl Image {
         rgb
     }
 
-    /// Appends `[height, width, 3]` to a batch.
+    /// Appends the pixels as RGB, `[height, width, 3]`, to a batch.
     pub(crate) fn append_rgb(&self, batch: &mut Vec<u8>) {
         if self.channels == 3 {
             batch.extend_from_slice(&self.pixels);

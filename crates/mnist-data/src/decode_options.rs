@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct DecodeOptions {
     /// How the pixels are computed.
     pub decoding: Decoding,
-    /// Treatment of an image that lacks data at its end.
+    /// What to do with an image that lacks data at its end.
     pub truncated: TruncatedImages,
-    /// Whether the EXIF orientation of JPEG, PNG and WebP files is applied. The orientation of a TIFF file always is,
-    /// as in Pillow.
+    /// Whether the EXIF orientation of JPEG, PNG and WebP files is applied. The orientation of a TIFF file is always
+    /// applied, as in Pillow.
     pub orientation: Orientation,
 }
 
@@ -29,7 +29,7 @@ pub enum Decoding {
 }
 
 impl Decoding {
-    /// Its name in a configuration.
+    /// The option's name in a configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,14 +39,13 @@ impl Decoding {
     }
 }
 
-/// Treatment of an image that lacks data at its end, as after an interrupted download.
+/// What to do with an image that lacks data at its end, for example after an interrupted download.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TruncatedImages {
-    /// It is a bad image, as in PIL by default.
+    /// The image is a bad image, as in PIL by default.
     #[default]
     Refuse,
-    /// It is used and counted if it is a JPEG, PNG, GIF, BMP or PNM file. Missing pixels are gray or
-    /// black.
+    /// The image is used and counted if it is a JPEG, PNG, GIF, BMP or PNM file. Its missing pixels are gray or black.
     Accept,
 }

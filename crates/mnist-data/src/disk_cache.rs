@@ -1,4 +1,4 @@
-//! Decoded images that are reused by later runs: see [`DiskCache`].
+//! Stores decoded images on disk for later runs: see [`DiskCache`].
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,25 +19,23 @@ use crate::stamp::Stamp;
 /// A file with a loader's decoded and resized images, so that later epochs and later runs need not
 /// decode them again.
 ///
-/// The file is written atomically at the end of an epoch that decoded any image. It includes the
-/// images of the previous file. An image is found by its id, and is valid only while its file has
-/// the same length and times; a changed image is decoded again. The cache file is replaced if it is
-/// damaged, or if image size, framing, decoding options or the version of this crate differ. If it
-/// cannot be written (a read-only folder, a full disk), a warning says so once, and the loader works
-/// without it.
+/// The file is written atomically at the end of an epoch that decoded any image. Images of the previous cache file are
+/// copied into it. An image is found by its id, and is valid only while its file has the same length and times; a
+/// changed image is decoded again. The cache file is replaced if it is damaged, or if image size, framing, decoding
+/// options or the version of this crate differ. If it cannot be written (a read-only folder, a full disk), a warning
+/// says so once, and the loader works without it.
 ///
 /// Several processes may use one file at once. Each combination of split, image size, framing and
 /// decoding options needs its own file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskCache {
-    /// The file. Its folder is created if missing. A name that begins with a dot is ignored when
-    /// images are listed.
+    /// The cache file. Its folder is created if missing. A name that begins with a dot is ignored when images are
+    /// listed.
     pub path: PathBuf,
-    /// The most bytes of pixels in it; further images are decoded in every run. While the file is
-    /// replaced, both old and new are on the disk.
+    /// The most bytes of pixels in the cache file; further images are decoded in every run. While the file is replaced,
+    /// the old and the new file are both on the disk.
     pub max_bytes: u64,
-    /// Whether nothing is written, not even a missing file. Images missing from it are decoded in
-    /// every run.
+    /// Whether the cache file is only read, never written. Images missing from it are decoded in every run.
     pub read_only: bool,
 }
 
@@ -51,22 +49,22 @@ pub(crate) struct OpenCache {
     damage_told: AtomicBool,
 }
 
-/// Treatment of images that are not in the file yet.
+/// What is done with images that are not in the cache file yet.
 enum Recording {
-    /// No such image has come yet.
+    /// No image was missing from the file so far.
     Idle,
-    /// They are being written.
+    /// Missing images are being written to the next file.
     Open(Box<Successor>),
-    /// They are not written: the file is read-only, or writing failed and is not retried.
+    /// Missing images are not written: the cache is read-only, or writing has failed.
     Off,
 }
 
-/// The next version of the file.
+/// The next cache file, being written.
 struct Successor {
     writer: PixelWriter,
-    /// The ids of the samples in it.
+    /// The ids of the samples in the next file.
     recorded: HashSet<String>,
-    /// The remaining bytes for pixels.
+    /// The bytes of pixels that still fit.
     room: u64,
 }
 
@@ -102,10 +100,10 @@ impl OpenCache {
             });
         }
         let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
-        // Before the contents are read: a later write changes the stamp.
+        // The stamp is taken before the contents are read, so that a later write changes it.
         let stamp = Stamp::of(&metadata);
         let decoded = scaler.read(file, &sample.path, self.target, self.decode)?;
-        // Truncated images are not cached, since a run that refuses them must not find them here.
+        // Truncated images are not cached, since a later run may refuse them.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {
@@ -118,7 +116,7 @@ impl OpenCache {
         let current = self.current()?;
         let stamp = Stamp::of(&fs::metadata(&sample.path).ok()?)?;
         current.image(&sample.id, stamp).unwrap_or_else(|problem| {
-            // Reported once: a damaged disk may have damaged thousands.
+            // Only the first damaged image is reported, since a bad disk may damage thousands.
             if !self.damage_told.swap(true, Ordering::Relaxed) {
                 let path = self.options.path.display();
                 tracing::warn!("{path}: {problem}; damaged images are decoded again");
@@ -204,7 +202,7 @@ impl OpenCache {
         Recording::Off
     }
 
-    /// Writes the decoded images to the disk. For the end of an epoch.
+    /// Writes the next cache file to the disk, at the end of an epoch.
     pub(crate) fn publish(&self, samples: &[Sample]) {
         let mut recording = self.recording();
         let mut next = match std::mem::replace(&mut *recording, Recording::Idle) {
@@ -217,7 +215,7 @@ impl OpenCache {
         if next.recorded.is_empty() {
             return;
         }
-        // Opened afresh, because another process may have replaced it meanwhile.
+        // The old file is opened again, because another process may have replaced it meanwhile.
         let outcome = match PixelFile::open(&self.options.path, &self.made()) {
             Ok(Some(old)) => self.take_over(&mut next, &old, samples),
             Ok(None) | Err(_) => Ok(()),
@@ -232,7 +230,8 @@ impl OpenCache {
         }
     }
 
-    /// Copies the other images of `old` while there is room, beginning with our own samples.
+    /// Copies images of `old` that the new file lacks, up to the limit. Images of this loader's samples are copied
+    /// first.
     fn take_over(&self, next: &mut Successor, old: &PixelFile, samples: &[Sample]) -> Result<()> {
         let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();
         let (first, second): (Vec<_>, Vec<_>) = old

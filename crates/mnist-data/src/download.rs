@@ -25,9 +25,9 @@ const OVERHEAD: u64 = 1 << 20;
 /// The failure of a transfer.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// No answer at all: requests for other files to this host would fail too.
+    /// The host does not answer, so requests for other files would fail too.
     pub(crate) unreachable: bool,
-    /// The reason, for the list of attempts.
+    /// The server refused the file; the reason is for the list of attempts.
     pub(crate) reason: String,
     /// The transfer was interrupted and can be resumed.
     cut_off: bool,
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// Settings of every transfer. A proxy comes from the environment.
+/// The settings of every transfer. The environment may set a proxy.
 pub(crate) fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .timeout_resolve(Some(CONNECT_TIMEOUT))
@@ -104,7 +104,7 @@ fn attempt(
         206 if content_range(&response).starts_with(&format!("bytes {have}-")) => {
             receive(response, part, have, limit, progress)
         }
-        // The server has nothing beyond our bytes: the file is complete.
+        // The server has no more bytes than `part`, so the file is complete.
         416 if content_range(&response) == format!("bytes */{have}") => Ok(()),
         206 | 416 if have > 0 => {
             fs::remove_file(part)
@@ -170,7 +170,7 @@ fn receive(
     }
 }
 
-/// `part`, truncated to its first `have` bytes, open for appending.
+/// Truncates `part` to its first `have` bytes and opens it for appending.
 fn open(part: &Path, have: u64) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(part)?;
     file.set_len(have)?;

@@ -11,15 +11,15 @@ use crate::loader::LoaderOptions;
 
 /// The batches of one epoch, in order; see [`Loader::epoch`](crate::Loader::epoch).
 ///
-/// Worker `w` of `n` builds batches `w`, `w + n`, `w + 2n`, … and sends them through its own
-/// bounded channel. Reading the channels in turn gives the batches in order, at any speed of the
-/// workers. With several views, the batches of the same samples follow one another.
+/// Worker `w` of `n` builds batches `w`, `w + n`, `w + 2n`, … and sends them through its own bounded channel. The
+/// iterator reads the channels in turn, so batches arrive in order however fast each worker is. With several views, the
+/// batches of the same samples are consecutive.
 pub struct Epoch {
     receivers: Vec<Receiver<Result<HostBatch>>>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     batches: usize,
-    /// The number of batches of the same samples, which one worker sends.
+    /// The number of views: one worker sends a batch of the same samples for each.
     views: usize,
     next: usize,
     delivered: usize,
@@ -30,8 +30,8 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// `order` is the sample indices of all batches, one batch after the other. `number` is the epoch's;
-    /// without one, nothing is random.
+    /// `order` holds the sample indices of all batches, one batch after the other. `number` is the epoch's number;
+    /// without one, images are neither augmented nor mixed.
     pub(crate) fn start(
         maker: &Arc<BatchMaker>,
         order: Vec<usize>,
@@ -52,7 +52,7 @@ impl Epoch {
             must_deliver: true,
             failed: None,
         };
-        // A channel allocates its slots at once, so it gets no more than there are batches.
+        // A channel allocates its slots at once, so it gets at most one per batch.
         let ahead = options.prefetch.min(epoch.batches);
         let order = Arc::new(order);
         let running = Arc::new(AtomicUsize::new(workers));
@@ -136,10 +136,10 @@ impl Iterator for Epoch {
 impl Drop for Epoch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Workers blocked in a send wake up when the receivers are gone.
+        // Dropping the receivers wakes up workers that wait to send.
         self.receivers.clear();
         for thread in self.threads.drain(..) {
-            // Its panic, if any, was reported as a missing batch.
+            // A worker's panic was already reported as a missing batch.
             let _ = thread.join();
         }
     }
@@ -154,7 +154,7 @@ struct Worker {
     first: usize,
     step: usize,
     stop: Arc<AtomicBool>,
-    /// Workers of this epoch that have not ended.
+    /// The number of workers of this epoch that are still running.
     running: Arc<AtomicUsize>,
     sender: SyncSender<Result<HostBatch>>,
 }
@@ -163,7 +163,7 @@ impl Worker {
     fn run(self) {
         self.make_batches();
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // While the last batches still wait to be used.
+            // This runs while the caller still uses the last batches.
             self.maker.store.epoch_ended();
         }
     }

@@ -16,15 +16,14 @@ pub(crate) fn first_few(mut names: impl Iterator<Item = String>) -> String {
     named.join(", ")
 }
 
-/// Every failure between a mirror and a batch. Each variant names the file, the expected contents
-/// and a remedy.
+/// Every error of this crate. Each variant names the file, the expected contents and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation on a file.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// The action, as in "cannot {action} PATH".
+        /// The action that failed, as in "cannot {action} PATH".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -37,7 +36,7 @@ pub enum Error {
     Idx {
         /// The IDX file; `<memory>` for one built in memory.
         path: PathBuf,
-        /// Offset of the problem in the raw (gunzipped) contents.
+        /// The offset of the problem in the raw (gunzipped) contents.
         offset: u64,
         /// The found and the expected value.
         problem: String,
@@ -62,7 +61,7 @@ pub enum Error {
     /// A folder lacks one of the four IDX files.
     #[error("{} (or .gz): no such file; fetch the data set first, or correct the folder", path.display())]
     MissingIdx {
-        /// The plain file's path.
+        /// The path of the missing file, without `.gz`.
         path: PathBuf,
     },
 
@@ -73,7 +72,7 @@ pub enum Error {
         given: String,
         /// The kind of name, such as "data set".
         what: &'static str,
-        /// The known names, separated by commas.
+        /// The valid names, separated by commas.
         known: String,
     },
 
@@ -95,7 +94,7 @@ pub enum Error {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The published SHA-256, in hexadecimal; an ellipsis follows where only its beginning is known.
+        /// The published SHA-256, in hexadecimal; an ellipsis follows if only its beginning is known.
         expected: String,
         /// The SHA-256 of the file's contents.
         found: String,
@@ -128,7 +127,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A folder for images has none.
+    /// A folder contains no images.
     #[error("{}: {problem}; images are files ending in {extensions}", path.display())]
     NoImages {
         /// The folder.
@@ -139,7 +138,7 @@ pub enum Error {
         extensions: String,
     },
 
-    /// A class folder of the training split has no image.
+    /// A class folder of the training split contains no image.
     #[error("{}: class `{class}` has no training image{holds}; add some, or remove the folder", path.display())]
     EmptyClass {
         /// The class folder.
@@ -188,18 +187,18 @@ pub enum Error {
         split: String,
         /// The number of unreadable images and the limit.
         problem: String,
-        /// The first few, each with its reason.
+        /// The first few unreadable images, each with its reason.
         first: Vec<String>,
-        /// Another remedy.
+        /// A remedy besides raising the limit.
         remedy: &'static str,
     },
 
     /// A pipe, socket, device or folder in place of a regular file.
     #[error("{}: is a {kind}, expected a regular file", path.display())]
     NotRegular {
-        /// Its path.
+        /// The path of the entry.
         path: PathBuf,
-        /// Its kind.
+        /// The kind of the entry, such as "pipe".
         kind: &'static str,
     },
 
@@ -228,21 +227,20 @@ pub enum Error {
     Occupied {
         /// The folder.
         path: PathBuf,
-        /// Its contents, and a remedy.
+        /// The contents of the folder, and a remedy.
         problem: String,
     },
 
     /// A worker thread ended before its work was done.
     #[error("a loader thread stopped: {problem}; please report this as a bug")]
     Worker {
-        /// The known part of the reason.
+        /// What is known about the reason.
         problem: String,
     },
 }
 
 impl Error {
-    /// Whether arguments or settings are at fault, even if only the images reveal it, and not the
-    /// images or the system.
+    /// Whether the caller's arguments or settings are wrong, rather than the images or the system.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -251,7 +249,7 @@ impl Error {
         )
     }
 
-    /// For `map_err`: an [`Error::Io`] with the action that failed on `path`.
+    /// Makes an [`Error::Io`] from a system error, for `map_err`; `action` failed on `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io {
@@ -264,8 +262,7 @@ impl Error {
 
 /// An error and its causes, joined by colons: for callers that keep only the text.
 ///
-/// An error's text in these crates does not repeat the text of its
-/// [`source`](std::error::Error::source).
+/// In these crates, an error's own text does not contain the text of its [`source`](std::error::Error::source).
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());

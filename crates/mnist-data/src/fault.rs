@@ -7,7 +7,7 @@ use crate::decode::MAX_BYTES;
 /// The reason for refusing the contents of an image file.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
-    /// Data is missing at its end.
+    /// Data is missing at the end of the file.
     #[error("it is cut off: data is missing at its end")]
     Truncated,
     /// The file breaks the rules of its format.
@@ -16,9 +16,9 @@ pub(crate) enum Fault {
     /// Decoding the file would take too much memory.
     #[error("{width} × {height} pixels are beyond the limit: decoding them takes more than {} MiB", MAX_BYTES >> 20)]
     TooLarge {
-        /// Pixels a row.
+        /// Width in pixels.
         width: u64,
-        /// Rows.
+        /// Height in pixels.
         height: u64,
     },
 }
@@ -29,7 +29,7 @@ impl Fault {
     }
 }
 
-/// Refuses sizes that take more than [`MAX_BYTES`].
+/// Refuses images whose pixels take more than [`MAX_BYTES`].
 pub(crate) fn check_memory(width: u64, height: u64, bytes: Option<u64>) -> Result<(), Fault> {
     match bytes {
         Some(bytes) if bytes <= MAX_BYTES => Ok(()),

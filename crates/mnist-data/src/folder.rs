@@ -15,14 +15,13 @@ use crate::walk::{Entity, IMAGE_EXTENSIONS, Walk, is_image, text, visible};
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Its path relative to the split's folder, with `/` between the parts: unique, and the same on
-    /// every machine.
+    /// The image's path relative to the split's folder, with `/` as separator: unique, and the same on every machine.
     pub id: String,
     /// The file's path.
     pub path: PathBuf,
-    /// Its class's index in [`Classes`].
+    /// The index of the image's class in [`Classes`].
     pub label: usize,
-    /// Its weight in the loss, at least 0. A sample of weight 2 counts as much as two of weight 1.
+    /// The sample's weight in the loss, at least 0. A sample of weight 2 counts as much as two of weight 1.
     pub weight: f32,
 }
 
@@ -38,7 +37,7 @@ impl Sample {
         }
     }
 
-    /// Refuses a file name that is not UTF-8, since its id would stand for another name.
+    /// Refuses a file name that is not UTF-8, since its id would differ from the name.
     pub(crate) fn check_name(&self) -> Result<()> {
         let path = self.path.as_os_str().as_encoded_bytes();
         if self.id.contains(char::REPLACEMENT_CHARACTER) && !path.ends_with(self.id.as_bytes()) {
@@ -55,8 +54,8 @@ impl Sample {
 /// ignored with a warning that counts them by kind. An image beside the class folders belongs to no class; it is
 /// ignored with a warning. Links are followed, but a class enters no folder twice.
 ///
-/// No image gets a wrong label by mistake: a link to a folder above itself is an error, and so is a folder that two
-/// classes reach.
+/// A link to a folder above itself is an error, and so is a folder that links put into two classes. Both would give
+/// images a wrong label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageFolder {
     /// The classes that the labels index.
@@ -68,8 +67,8 @@ pub struct ImageFolder {
 /// Options for searching folders for images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Treatment of files with names that are not UTF-8, since no table can contain them. With [`BadImage::Skip`]
-    /// such a file is listed under a similar id, and a [`Loader`](crate::Loader) treats it as a bad image.
+    /// What to do with files whose names are not UTF-8, which tables cannot contain. With [`BadImage::Skip`] such a
+    /// file is listed under a similar id, and a [`Loader`](crate::Loader) treats it as a bad image.
     pub on_bad_name: BadImage,
 }
 
@@ -102,8 +101,8 @@ impl Listing {
         Ok(ImageFolder { classes, samples })
     }
 
-    /// Lists a split with given classes: another split with the classes of training, or training
-    /// itself. A class without a folder has no images, and a warning names it.
+    /// Lists a split with given classes, for example a validation split with the classes of training. A class without a
+    /// folder has no images, and a warning names it.
     ///
     /// # Errors
     /// [`Error::MissingSplit`], [`Error::UnknownClass`] for a sub-folder outside `classes`,
@@ -206,8 +205,7 @@ impl ImageFolder {
         counts
     }
 
-    /// Warns of classes without images: a class missing from training is never learned, and scores of another
-    /// split ignore it.
+    /// Warns of classes without images: training never learns them, and scores ignore them.
     pub(crate) fn warn_of_empty_classes(&self, path: &Path) {
         if let Some(classes) = self.empty_classes() {
             tracing::warn!("{}: no image of {classes}", path.display());
@@ -247,7 +245,7 @@ impl Classes {
         Self::among(names, dir, &unread)
     }
 
-    /// The sub-folders of `dir` among these names.
+    /// Those of these names that are sub-folders of `dir`.
     fn among(names: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
         if names.is_empty() {
             let expected = "expected one sub-folder per class with images inside, found none";
@@ -257,12 +255,12 @@ impl Classes {
     }
 }
 
-/// The sub-folders of a split, and the files beside them.
+/// The class folders of a split, and the number of files beside them.
 struct ClassFolders {
-    /// Their names, sorted.
+    /// The names of the class folders, sorted.
     names: Vec<String>,
     unread: Unread,
-    /// The number of images without a class.
+    /// The number of images beside the class folders.
     astray: usize,
 }
 
@@ -303,7 +301,7 @@ impl ClassFolders {
         Ok(folders)
     }
 
-    /// Lists them, with a warning about images beside them.
+    /// Lists the class folders. Images beside them get a warning.
     fn warned(dir: &Path) -> Result<Self> {
         let folders = Self::list(dir)?;
         if folders.astray > 0 {

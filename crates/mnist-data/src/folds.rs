@@ -1,11 +1,11 @@
-//! Cross-validation.
+//! Divides samples into folds for cross-validation.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::shuffle::shuffle;
 
-/// One division of the samples into two parts, by index.
+/// One fold: the samples for training and for validation, as indices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
     /// The indices for training, ascending.
@@ -14,11 +14,11 @@ pub struct Fold {
     pub val: Vec<usize>,
 }
 
-/// Divides samples with these labels `k` times in two, so that each is validated on in exactly one fold:
-/// scikit-learn's `StratifiedKFold(k, shuffle=True)`.
+/// Divides samples with these labels into training and validation `k` times. Each sample is in the validation part of
+/// exactly one fold: scikit-learn's `StratifiedKFold(k, shuffle=True)`.
 ///
-/// The validation counts of any two folds differ by at most one, per class and in all. A class of fewer than
-/// `k` samples gets a warning, since some folds have none to validate on.
+/// The sizes of two folds' validation parts differ by at most one, and so do their counts of each class. A class of
+/// fewer than `k` samples gets a warning, since some folds then have no validation sample of it.
 ///
 /// # Errors
 /// [`Error::Setting`] for `k` below 2, and if every class has fewer than `k` samples.
@@ -60,8 +60,8 @@ pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
             );
         }
     }
-    // Dealing one class after another without restarting at the first fold balances both the classes and
-    // the total.
+    // Samples are dealt to the folds in turn, one class after the other. The next class continues at the next fold,
+    // which also balances the totals.
     let mut fold_of = vec![0; labels.len()];
     let mut next = 0;
     for (&label, places) in &mut classes {

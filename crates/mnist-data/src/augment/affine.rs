@@ -12,21 +12,21 @@ use crate::error::Result;
 /// A random affine map about the middle of the image, bilinear:
 /// `torchvision.transforms.v2.RandomAffine`.
 ///
-/// Pixels outside of the image have the shade `fill`; a pixel on the border is a blend of both. Shifts
-/// are not rounded to whole pixels, unlike torchvision's: rounding would leave a digit of 32 pixels only
-/// three positions per side.
+/// Pixels outside of the image get the grey level `fill`. A pixel on the border is a blend of image and `fill`. Unlike
+/// torchvision's, shifts are not rounded to whole pixels: rounding would leave only three positions per axis for an
+/// image of 32 pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AffineConfig {
-    /// Rotation is between minus and plus this many degrees, 0 to 180.
+    /// The largest rotation to either side in degrees, 0 to 180.
     pub degrees: f64,
-    /// The largest shift to either side, as shares of width and height, each 0 to 1.
+    /// The largest shift to either side, as a share of the width and a share of the height, each 0 to 1.
     pub translate: [f64; 2],
-    /// The smallest and the largest factor, from 0.1 to 10.
+    /// The smallest and the largest scale factor, from 0.1 to 10.
     pub scale: [f64; 2],
     /// The largest shear to either side along x and along y, in degrees, each 0 to 60.
     pub shear: [f64; 2],
-    /// The shade outside of the image.
+    /// The grey level of pixels outside of the image.
     pub fill: u8,
 }
 
@@ -115,14 +115,14 @@ impl AffineConfig {
 /// The arguments of `torchvision.transforms.v2.functional.affine`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct AffineParameters {
-    /// Degrees, clockwise.
+    /// Rotation in degrees, clockwise.
     pub(crate) angle: f64,
-    /// Pixels, to the right and down.
+    /// Shift in pixels, to the right and down.
     pub(crate) translate: [f64; 2],
     pub(crate) scale: f64,
-    /// Degrees, along x and along y.
+    /// Shear in degrees, along x and along y.
     pub(crate) shear: [f64; 2],
-    /// The fixed point, apart from the shift, in pixels from the middle.
+    /// The center of rotation, scale and shear, in pixels from the middle of the image.
     pub(crate) center: [f64; 2],
 }
 
@@ -136,8 +136,8 @@ impl AffineParameters {
     };
 }
 
-/// The source of an output pixel: `x' = x[0]·x + x[1]·y + x[2]`, and `y'` likewise, in pixels from the
-/// middle of the image to the right and down.
+/// The map from an output pixel to its source: `x' = x[0]·x + x[1]·y + x[2]`, and `y'` likewise. Coordinates are in
+/// pixels from the middle of the image, to the right and down.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct InverseAffine {
     pub(crate) x: [f64; 3],
@@ -158,7 +158,7 @@ impl InverseAffine {
         let b = -(a * shear_x.tan() + rotation.sin());
         let c = (rotation - shear_y).sin() / shear_y.cos();
         let d = rotation.cos() - c * shear_x.tan();
-        // The determinant of [[a, b], [c, d]] is 1, so that this is the inverse.
+        // The determinant of [[a, b], [c, d]] is 1, so the inverse needs no division by it.
         let [m00, m01, m10, m11] = [d, -b, -c, a].map(|entry| entry / parameters.scale);
         let [center_x, center_y] = parameters.center;
         let moved_x = center_x + parameters.translate[0];
@@ -178,7 +178,7 @@ impl InverseAffine {
         }
     }
 
-    /// The source of `[x, y]`.
+    /// The source position of the output pixel `[x, y]`.
     pub(crate) fn source(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [self.x, self.y].map(|row| row[0] * x + row[1] * y + row[2])
     }

@@ -1,5 +1,5 @@
-//! Brightness, contrast, saturation and hue, with the results of `torchvision.transforms.v2.functional` on
-//! uint8 images: each truncates fractions when it converts to bytes.
+//! Brightness, contrast, saturation and hue, equal to `torchvision.transforms.v2.functional` on uint8 images: fractions
+//! are truncated when floats become bytes.
 
 use crate::decode::Image;
 
@@ -43,7 +43,7 @@ pub(crate) fn adjust_saturation(image: &mut Image, factor: f32) {
     }
 }
 
-/// Moves every hue by `shift` circles (-0.5 to 0.5): `adjust_hue`. Gray images are unchanged.
+/// Rotates every hue by `shift` of the colour circle (-0.5 to 0.5): `adjust_hue`. Gray images are unchanged.
 pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
     if image.channels() == 1 || shift == 0.0 {
         return;
@@ -53,7 +53,7 @@ pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
         let (hue, saturation, value) = hsv(r, g, b);
         let moved = within_circle(hue + shift);
         let [r, g, b] = from_hsv(moved, saturation, value);
-        // As torchvision converts floats to bytes: 256 equal intervals.
+        // Converts a float of 0 to 1 to a byte as torchvision does: 256 equal intervals.
         for (byte, float) in rgb.iter_mut().zip([r, g, b]) {
             *byte = (float * (256.0 - 1e-3)) as u8;
         }
@@ -62,7 +62,7 @@ pub(crate) fn adjust_hue(image: &mut Image, shift: f32) {
 
 /// The blend of `factor` times a byte and `1 - factor` times `other`, for every byte.
 fn blended(factor: f32, other: f32) -> [u8; 256] {
-    // A cast of a float to a byte saturates to 0..=255.
+    // The cast saturates to 0..=255.
     std::array::from_fn(|byte| (byte as f32 * factor + other * (1.0 - factor)) as u8)
 }
 
@@ -90,7 +90,7 @@ fn hsv(r: f32, g: f32, b: f32) -> (f32, f32, f32) {
     (within_circle(sixths / 6.0), range / most, most)
 }
 
-/// Wraps a hue of -1 to 2 circles into 0 to 1.
+/// Wraps a hue between -1 and 2 into 0 to 1, where 1 is the full colour circle.
 fn within_circle(hue: f32) -> f32 {
     if hue < 0.0 {
         hue + 1.0
@@ -115,7 +115,7 @@ fn from_hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
         3 => [p, q, value],
         4 => [t, p, value],
         5 => [value, p, q],
-        // Rounding may lead to the full circle, which equals its beginning.
+        // Rounding may give the full circle, which is the same hue as 0.
         _ => [value, t, p],
     }
 }

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// A set of operations to start from.
+/// A named set of operations that further keys can change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Images as they are.
+    /// No operations: images stay unchanged.
     #[default]
     None,
     /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
@@ -48,7 +48,7 @@ impl From<Preset> for AugmentConfig {
 }
 
 impl Default for AugmentConfig {
-    /// Images as they are.
+    /// No operations: images stay unchanged.
     fn default() -> Self {
         Preset::None.into()
     }
@@ -84,8 +84,8 @@ impl AugmentConfig {
         self.check_operations()
     }
 
-    /// Every key: `preset`, and each operation as `false` or a whole table. It reads back as the same
-    /// configuration, even if another version of this crate has other presets.
+    /// The configuration with every key: `preset`, and each operation as `false` or a complete table. Reading it gives
+    /// the same configuration, even in a version of this crate with other presets.
     #[must_use]
     pub fn explicit(&self) -> Map<String, Value> {
         let entry = |value: Value| match value {
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for AugmentConfig {
     }
 }
 
-/// The operation after a key has changed the preset's.
+/// An operation of the preset after a configuration key has changed it.
 pub(super) fn on_top<T, E>(
     key: &str,
     preset: Option<T>,
@@ -137,7 +137,7 @@ where
     };
     let mut operation = preset.unwrap_or_default();
     let mut settings = json(&operation);
-    // One key at a time, so that an error names a known one.
+    // Keys are read one at a time, so that an error can name the key.
     for (name, value) in table {
         let finite = is_finite(&value);
         let known = settings.get(&name).is_some();
@@ -164,7 +164,7 @@ fn is_finite(value: &Value) -> bool {
     }
 }
 
-/// Settings as JSON, which never fails for them.
+/// Settings as JSON; settings can always be serialised.
 pub(super) fn json(settings: &impl Serialize) -> Value {
     serde_json::to_value(settings).unwrap_or_default()
 }

@@ -11,26 +11,25 @@ use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
-/// A crop of random area and shape, resized to the whole with antialiasing:
+/// A crop of random area and shape, resized to the image's size with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
-/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
-/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As images
-/// that are squashed have lost their proportions, `ratio` is that of the part in the kept image: of a file of 2:1, a
-/// part of ratio 1 shows something of 2:1. With [`Fit::Crop`](framing::Fit::Crop) parts are cut from the middle of
-/// the image, up to its shorter side, and show things in their own proportions.
+/// A [`Loader`](crate::Loader) crops stored images, which are 8/7 as large as the images of a batch
+/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). A crop of less than (7/8)², or 77 %, of the
+/// area is enlarged, which blurs it. `ratio` applies to the stored image. With [`Fit::Squash`](framing::Fit::Squash)
+/// that image has lost its file's proportions: in an image from a 2:1 file, a crop of ratio 1 shows a region of 2:1.
+/// With [`Fit::Crop`](framing::Fit::Crop) proportions are kept, and random crops come from the image's center crop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
-    /// The smallest and the largest ratio of width to height within the kept square, 0.1 to 10.
+    /// The smallest and the largest ratio of width to height in the stored image, 0.1 to 10.
     pub ratio: [f64; 2],
 }
 
 impl Default for ResizedCropConfig {
-    /// torchvision's: 8 % to all of the area, from 3:4 to 4:3.
+    /// torchvision's defaults: 8 to 100 % of the area, ratios from 3:4 to 4:3.
     fn default() -> Self {
         Self {
             scale: [0.08, 1.0],
@@ -69,8 +68,8 @@ impl Step for ResizedCropConfig {
 }
 
 impl ResizedCropConfig {
-    /// Draws the crop of one image of this size. If ten tries give none that fits inside, it is the largest
-    /// central crop of an allowed shape.
+    /// Draws the crop of one image of this size. After ten draws that do not fit inside, it takes the largest central
+    /// crop of an allowed ratio.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {
@@ -111,7 +110,7 @@ pub(super) fn rounded(side: f64) -> u32 {
     side.round_ties_even() as u32
 }
 
-/// The pixels of a part inside the image.
+/// The pixels of a rectangle of the image.
 pub(crate) fn cut(image: &Image, part: Part) -> Result<Image> {
     let channels = usize::from(image.channels());
     let stride = image.width() as usize * channels;

@@ -11,21 +11,21 @@ use crate::error::Result;
 /// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
 /// `torchvision.transforms.v2.ElasticTransform`, with its units.
 ///
-/// It costs more than all other changes of a digit together.
+/// This operation takes longer than all others for a digit together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ElasticConfig {
-    /// The strength: each pixel's uniform displacement before smoothing is up to half of this, in pixels, to
-    /// either side; 0 to 1000.
+    /// The strength, 0 to 1000. Before smoothing, each pixel is displaced uniformly by up to half of this many pixels
+    /// to either side.
     pub alpha: f64,
-    /// The smoothness: the Gaussian's standard deviation in pixels, 0 (not at all) to 100.
+    /// The smoothness: the Gaussian's standard deviation in pixels, 0 (no smoothing) to 100.
     pub sigma: f64,
-    /// The shade outside of the image; an affine map's own `fill` takes precedence.
+    /// The grey level of pixels outside of the image. If `affine` is on, its `fill` is used instead.
     pub fill: u8,
 }
 
 impl Default for ElasticConfig {
-    /// torchvision's: alpha 50, sigma 5, black.
+    /// torchvision's defaults: alpha 50, sigma 5, black.
     fn default() -> Self {
         Self {
             alpha: 50.0,
@@ -82,8 +82,8 @@ impl ElasticConfig {
         x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
     }
 
-    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision's coordinates give
-    /// a side the length 2: hence the half.
+    /// Scales noise of -1 to 1, `[height, width]`, to a displacement along one axis. In torchvision's coordinates a
+    /// side has the length 2, so the strength is halved.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
         let mut field = blur_rows(noise, width, &kernel);
@@ -106,8 +106,7 @@ fn gaussian(sigma: f64) -> Vec<f32> {
     weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// Blurs along x. One weight of the kernel at a time is added for a whole row, which suits vector
-/// instructions.
+/// Blurs along x. The loop over the kernel's weights is the outer one, since the inner loop over a row then vectorises.
 fn blur_rows(field: &[f32], width: usize, kernel: &[f32]) -> Vec<f32> {
     let reach = kernel.len() / 2;
     let places: Vec<usize> = (0..width + 2 * reach)
@@ -150,11 +149,12 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
     }
 }
 
-/// The index of the value at position `at - reach` of a line of `count` values, reflected at its ends as
-/// torchvision pads it. A wide Gaussian on a small image reflects several times, where torchvision fails.
+/// The index of the value at position `at - reach` of a line of `count` values. Positions outside are reflected at the
+/// ends, as in torchvision's padding. If a Gaussian is wider than the image, they are reflected several times;
+/// torchvision fails there.
 fn reflected(at: usize, reach: usize, count: usize) -> usize {
     let period = (2 * (count - 1)).max(1);
-    // Whole periods are added to keep it positive.
+    // Adding whole periods keeps the number positive.
     let from_start = (at + period * reach.div_ceil(period) - reach) % period;
     from_start.min(period - from_start).min(count - 1)
 }

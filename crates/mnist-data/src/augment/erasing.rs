@@ -17,13 +17,13 @@ use crate::shuffle::below;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErasingConfig {
-    /// The probability, 0 to 1.
+    /// The probability that an image is changed, 0 to 1.
     pub p: f64,
-    /// The smallest and the largest share of the area, above 0 to 1.
+    /// The smallest and the largest share of the image's area, above 0 to 1.
     pub scale: [f64; 2],
     /// The smallest and the largest ratio of height to width, 0.1 to 10.
     pub ratio: [f64; 2],
-    /// The replacement.
+    /// The fill of the erased rectangle.
     pub value: EraseValue,
 }
 
@@ -44,12 +44,12 @@ pub enum EraseValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Random {
-    /// Uniform noise.
+    /// A random grey level for every byte.
     Random,
 }
 
 impl Default for ErasingConfig {
-    /// torchvision's: every second image, 2 to 33 % of its area, ratios of 0.3 to 3.3, black.
+    /// torchvision's defaults: every second image, 2 to 33 % of its area, ratios of 0.3 to 3.3, black.
     fn default() -> Self {
         Self {
             p: 0.5,
@@ -117,7 +117,7 @@ impl ErasingConfig {
         }
     }
 
-    /// `None` if ten tries give none that is smaller than the image.
+    /// Draws the rectangle; `None` if ten draws in a row do not fit inside the image.
     pub(crate) fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {

@@ -14,12 +14,12 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlipConfig {
-    /// The probability, 0 to 1.
+    /// The probability that an image is mirrored, 0 to 1.
     pub p: f64,
 }
 
 impl Default for FlipConfig {
-    /// Every second image.
+    /// A probability of 0.5.
     fn default() -> Self {
         Self { p: 0.5 }
     }
@@ -52,7 +52,7 @@ pub(crate) fn flip_horizontally(image: &mut Image) {
     let (width, channels) = (image.width() as usize, usize::from(image.channels()));
     for row in image.pixels_mut().chunks_exact_mut(width * channels) {
         row.reverse();
-        // The reversal has also reversed the colours.
+        // The reversal of the bytes has also reversed each pixel's colours.
         if channels > 1 {
             row.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
         }

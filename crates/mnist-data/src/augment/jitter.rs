@@ -1,4 +1,4 @@
-//! Random changes of colour, like other light or another camera.
+//! Random changes of colour, as from different light or another camera.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -18,13 +18,13 @@ use crate::shuffle::shuffle_by;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColorJitterConfig {
-    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    /// Brightness: the factor is at most this far from 1, and not below 0; 0 to 10.
     pub brightness: f64,
-    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    /// Contrast: the factor is at most this far from 1, and not below 0; 0 to 10.
     pub contrast: f64,
-    /// The factor is 1 plus or minus this, but not below 0; 0 to 10.
+    /// Saturation: the factor is at most this far from 1, and not below 0; 0 to 10.
     pub saturation: f64,
-    /// The hue moves by up to this share of the colour circle to either side; 0 to 0.5.
+    /// Hue: the largest rotation to either side, as a share of the colour circle; 0 to 0.5.
     pub hue: f64,
 }
 
@@ -45,9 +45,9 @@ impl Default for ColorJitterConfig {
 pub(crate) struct Jitter {
     /// The steps in their order: 0 is brightness, 1 contrast, 2 saturation and 3 hue.
     pub(crate) order: [u8; 4],
-    /// Of brightness, contrast and saturation.
+    /// The factors of brightness, contrast and saturation.
     pub(crate) factors: [f32; 3],
-    /// In circles.
+    /// The rotation of the hue, as a share of the colour circle.
     pub(crate) hue: f32,
 }
 

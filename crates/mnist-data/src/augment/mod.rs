@@ -1,4 +1,4 @@
-//! Random changes of images, new in each epoch.
+//! Augmentation: random changes of images, drawn anew in each epoch.
 
 mod affine;
 mod color;
@@ -59,7 +59,7 @@ operations! {
     color_jitter: ColorJitterConfig, ColorJitter = 7;
     /// An erased rectangle.
     erasing: ErasingConfig, Erasing = 8;
-    // 9 is the stream of mixtures.
+    // Stream 9 belongs to MixUp and CutMix.
 }
 
 /// The operations of an [`AugmentConfig`], ready to be applied.
@@ -84,7 +84,7 @@ pub struct Augment {
     config: AugmentConfig,
 }
 
-/// Memory that is reused from image to image.
+/// Buffers that are reused from image to image.
 #[derive(Default)]
 pub(crate) struct Scratch {
     scaler: Scaler,
@@ -130,8 +130,8 @@ impl Augment {
         Ok(image)
     }
 
-    /// Flips, affine map and elastic distortion. If only flips are on, bytes are exchanged; otherwise all
-    /// are one map from the result's pixels to the image's.
+    /// Flips, affine map and elastic distortion. If only flips are on, bytes are exchanged. Otherwise all operations
+    /// are combined into one map from the result's pixels to the image's.
     fn move_pixels(&self, image: &mut Image, draw: Draw, padded: &mut Vec<u8>) {
         let config = &self.config;
         let (width, height) = (image.width(), image.height());

@@ -1,4 +1,4 @@
-//! Random operations from a fixed list, all of one strength.
+//! RandAugment: random operations from a fixed list, all of the same strength.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -16,24 +16,24 @@ use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
 
-/// The largest magnitude; torchvision's `num_magnitude_bins` is one more.
+/// The largest magnitude: torchvision's `num_magnitude_bins` minus 1.
 const MAX_MAGNITUDE: u32 = 30;
 
-/// Cubuk et al., 2019: `torchvision.transforms.v2.RandAugment`, its operations and strengths, with bilinear
-/// instead of nearest interpolation.
+/// RandAugment (Cubuk et al., 2019) with the operations and strengths of `torchvision.transforms.v2.RandAugment`, but
+/// bilinear instead of nearest interpolation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugmentConfig {
-    /// Operations per image, 0 to 14. One may come twice.
+    /// The number of operations per image, 0 to 14. The same operation may be drawn twice.
     pub num_ops: u32,
-    /// Their strength, 0 to 30.
+    /// The strength of the operations, 0 to 30.
     pub magnitude: u32,
-    /// The shade outside of the image.
+    /// The grey level of pixels outside of the image.
     pub fill: u8,
 }
 
 impl Default for RandAugmentConfig {
-    /// torchvision's: two operations of magnitude 9, black outside.
+    /// torchvision's defaults: two operations of magnitude 9, black outside.
     fn default() -> Self {
         Self {
             num_ops: 2,
@@ -176,7 +176,7 @@ impl RandAugmentConfig {
 }
 
 impl Operation {
-    /// With the other sign, if the operation has one.
+    /// The operation with its strength negated, if the strength has a sign.
     fn signed(self, negative: bool) -> Self {
         let sign = if negative { -1.0 } else { 1.0 };
         match self {

@@ -5,22 +5,22 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Purpose;
 
-/// The image and epoch of a random change: all inputs of its random numbers.
+/// The inputs of the random numbers for one image in one epoch.
 ///
-/// Threads, batches and the order of decoding are no inputs, so they change no pixel.
+/// Random numbers depend on nothing else: not on threads, batches or the order of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.
     pub seed: u64,
     /// The number of the epoch.
     pub epoch: u64,
-    /// The number of the sample, or of the batch for changes of whole batches.
+    /// The index of the sample, or of the batch for MixUp and CutMix.
     pub index: u64,
 }
 
 impl Draw {
-    /// A generator for one purpose. Seed, epoch and index are its key, the purpose its stream. The
-    /// last part of the key differs from those of shuffles, which end in zeroes.
+    /// A generator for one purpose. Its key is seed, epoch and index; its stream is the purpose. The key ends in
+    /// `augment`, so it differs from the keys of shuffles, which end in zeros.
     pub(crate) fn numbers(self, purpose: Purpose) -> ChaCha8Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -33,14 +33,14 @@ impl Draw {
     }
 }
 
-/// A number in `low..high` (or `low` where both are the same), uniformly.
+/// A uniform number in `low..high`; `low` if both are equal.
 pub(crate) fn uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
-    // 53 bits are the most that an f64 below 1 holds.
+    // An f64 has 53 significant bits.
     let unit = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
     low + (high - low) * unit
 }
 
-/// A number in `-limit..limit`.
+/// A uniform number in `-limit..limit`.
 pub(crate) fn around_zero(rng: &mut impl Rng, limit: f64) -> f64 {
     uniform(rng, [-limit, limit])
 }
@@ -50,8 +50,7 @@ pub(crate) fn chance(rng: &mut impl Rng, p: f64) -> bool {
     uniform(rng, [0.0, 1.0]) < p
 }
 
-/// The exponential of a uniform number between the logarithms of `low` and `high`: a ratio and its
-/// reciprocal are equally likely.
+/// A log-uniform number between `low` and `high`: a ratio and its reciprocal are equally likely.
 pub(crate) fn log_uniform(rng: &mut impl Rng, [low, high]: [f64; 2]) -> f64 {
     uniform(rng, [low.ln(), high.ln()]).exp()
 }
@@ -90,7 +89,7 @@ mod tests {
         .numbers(Purpose::Mix);
         let numbers: Vec<f64> = (0..10_000).map(|_| uniform(&mut rng, [2.0, 6.0])).collect();
         assert!(numbers.iter().all(|number| (2.0..6.0).contains(number)));
-        // Six standard deviations of a mean of 10,000.
+        // The bound is six standard deviations of the mean of 10,000 numbers.
         let mean = numbers.iter().sum::<f64>() / 10_000.0;
         assert!((mean - 4.0).abs() < 0.07, "{mean}");
         let hits = (0..10_000).filter(|_| chance(&mut rng, 0.2)).count();

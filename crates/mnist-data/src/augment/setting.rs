@@ -1,14 +1,14 @@
-//! Descriptions of the operations and their keys, for lists of a configuration's keys.
+//! Descriptions of the augmentations and their keys, for the reference of configuration keys.
 
-/// A random operation, as a configuration names it.
+/// The description of an augmentation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct AugmentOperation {
-    /// Its key in the section: `affine`.
+    /// The operation's key in the section `[augment]`, such as `affine`.
     pub name: &'static str,
-    /// Its effect.
+    /// The operation's effect.
     pub text: &'static str,
-    /// The keys of its table.
+    /// The keys of the operation's table.
     pub settings: &'static [AugmentSetting],
 }
 
@@ -16,22 +16,22 @@ pub struct AugmentOperation {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct AugmentSetting {
-    /// The key: `degrees`.
+    /// The key, such as `degrees`.
     pub name: &'static str,
     /// The form of its value.
     pub kind: AugmentValue,
-    /// Its purpose.
+    /// The meaning of the key.
     pub text: &'static str,
 }
 
-/// The form of a value. The operations check the ranges.
+/// The form of a value. Ranges are checked by each operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AugmentValue {
     /// A number.
     Number,
     /// Two numbers.
     Pair,
-    /// A whole number from 0 on, 32 bits.
+    /// A whole number that fits a u32.
     Whole,
     /// A grey level, 0 to 255.
     Byte,

@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all operations from one table.
+//! The macro that generates every list of the operations from one table.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -8,10 +8,10 @@ use crate::error::Result;
 
 /// The settings of one operation.
 pub(crate) trait Step {
-    /// The keys of its table.
+    /// The keys of the operation's table.
     const SETTINGS: &'static [AugmentSetting];
 
-    /// Checks every value; `key` is the operation's own, for example `augment.affine`.
+    /// Checks every value. `key` is the operation's full key for messages, such as `augment.affine`.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for the first invalid value.
@@ -19,22 +19,22 @@ pub(crate) trait Step {
 
     /// Changes an image that has its final size. `memory` is reused from image to image.
     ///
-    /// Crops, flips, affine maps and elastic distortions change nothing here: `Augment` combines them
-    /// before, in one resampling.
+    /// The default does nothing. Crops, flips, affine maps and elastic distortions keep it, since `Augment` has already
+    /// applied them.
     fn change(&self, _: &mut Image, _: impl FnOnce() -> ChaCha8Rng, _: &mut Vec<u8>) {}
 }
 
-/// One line per operation: key, settings, and the name and number of its stream of random numbers. Streams
-/// must keep their numbers, so that a seed keeps its pixels.
+/// One line per operation: key, settings, and the name and number of its stream of random numbers. The numbers of
+/// streams must never change, so that the same seed gives the same pixels in later versions.
 macro_rules! operations {
     ($($(#[doc = $text:literal])+ $key:ident: $settings:ty, $purpose:ident = $stream:literal;)+) => {
         /// The random changes of an epoch's images, in the order of the fields.
         ///
-        /// In a configuration file, `preset` sets the start, and each further key is an operation. A missing key leaves
-        /// the preset's operation; `false` switches it off; `true` switches it on; a table switches it on and sets some
-        /// of its keys. Missing keys of the table come from the preset's operation, or else from the operation's
-        /// defaults. Serialised, it has the preset and the differences from it, so that further layers of configuration
-        /// can follow; [`AugmentConfig::explicit`] writes everything.
+        /// In a configuration file, `preset` chooses a set of operations, and each further key changes one operation.
+        /// `false` switches the operation off, `true` switches it on, and a table switches it on with these settings.
+        /// Settings missing from the table come from the preset, or else from the operation's defaults. Serialising
+        /// writes only the preset and the differences from it, so that further layers of configuration can follow.
+        /// [`AugmentConfig::explicit`] writes everything.
         ///
         /// ```
         /// use mnist_data::{AugmentConfig, Preset};
@@ -51,13 +51,13 @@ macro_rules! operations {
         /// ```
         #[derive(Debug, Clone, PartialEq)]
         pub struct AugmentConfig {
-            /// The preset it started from.
+            /// The preset that the other fields are based on.
             pub preset: Preset,
             $($(#[doc = $text])+ pub $key: Option<$settings>,)+
         }
 
-        /// The use of the numbers. Each purpose has separate numbers, so that switching one operation off
-        /// leaves the others unchanged.
+        /// The purpose of random numbers. Each purpose has its own stream, so switching one operation off does not
+        /// change the others.
         #[derive(Debug, Clone, Copy)]
         pub(crate) enum Purpose {
             $($purpose = $stream,)+
@@ -73,7 +73,7 @@ macro_rules! operations {
                     settings: <$settings as $crate::augment::table::Step>::SETTINGS,
                 }),+];
 
-            /// No operation.
+            /// The configuration without operations.
             pub(super) fn nothing(preset: Preset) -> Self {
                 Self { preset, $($key: None,)+ }
             }
@@ -104,7 +104,7 @@ macro_rules! operations {
             }
         }
 
-        /// The section as written in a file.
+        /// The section `[augment]` as written in a file.
         #[derive(Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub(super) struct Written {

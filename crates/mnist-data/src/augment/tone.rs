@@ -1,11 +1,11 @@
-//! RandAugment's changes of grey levels besides jitter: sharpness, posterize, solarize, autocontrast and
-//! equalize, with the results of `torchvision.transforms.v2.functional` on uint8 images.
+//! RandAugment's remaining changes of grey levels: sharpness, posterize, solarize, autocontrast and equalize. The
+//! results equal those of `torchvision.transforms.v2.functional` on uint8 images.
 
 use super::color::look_up;
 use crate::decode::Image;
 
-/// Moves the image away from its smoothed version by `factor` (towards it below 1): `adjust_sharpness`.
-/// The outermost pixels are unchanged, and so is an image that has no others.
+/// Blends the image with its smoothed version: `adjust_sharpness`. A `factor` below 1 smooths, one above 1 sharpens.
+/// The outermost pixels are unchanged.
 pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     let (width, height) = (image.width() as usize, image.height() as usize);
     if width <= 2 || height <= 2 || factor == 1.0 {
@@ -29,7 +29,7 @@ pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     }
 }
 
-/// Keeps only the highest `bits` (0 to 8) of every byte: `posterize`.
+/// Keeps the highest `bits` bits (0 to 8) of every byte and clears the rest: `posterize`.
 pub(crate) fn posterize(image: &mut Image, bits: u32) {
     let mask = !(0xFF_u32 >> bits.min(8)) as u8;
     look_up(image, &std::array::from_fn(|byte| byte as u8 & mask));
@@ -76,8 +76,8 @@ pub(crate) fn equalize(image: &mut Image) {
     });
 }
 
-/// Maps the bytes of every channel through the table that `table` computes from their counts; `None`
-/// leaves the channel unchanged.
+/// Replaces every byte by its entry in a look-up table, one table per channel. `table` computes it from the channel's
+/// histogram; `None` leaves the channel unchanged.
 fn each_channel(image: &mut Image, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
     let channels = usize::from(image.channels());
     for channel in 0..channels {

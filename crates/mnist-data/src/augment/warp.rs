@@ -1,21 +1,22 @@
-//! Bilinear resampling through a map from output to source.
+//! Bilinear resampling, by a map from output pixels to source positions.
 
 use super::affine::InverseAffine;
 use crate::decode::Image;
 
-/// Positions are whole numbers of 2⁻²⁴ pixels. The map adds a step from pixel to pixel; after 32,768 steps a
-/// position is still exact to a thousandth.
+/// Positions are fixed-point numbers with 24 fractional bits. The map adds a constant step from pixel to pixel; after
+/// 32,768 steps a position is still exact to a thousandth of a pixel.
 const PLACE_BITS: u32 = 24;
-/// Weights of pixels are whole numbers of 2⁻¹¹, so that the product of two and a grey level fits 32 bits.
+/// Weights of pixels are fixed-point numbers with 11 fractional bits, so the product of two weights and a grey level
+/// fits 32 bits.
 const WEIGHT_BITS: u32 = 11;
 const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
 
-/// Samples every pixel of the result at the source position given by `map`; `field` (`[height, width]` of x
-/// and y, in pixels) is added before the map. The result has the size of `source`.
+/// Samples every pixel of the result at the source position given by `map`. `field` is a displacement `[height, width]`
+/// of x and y in pixels, added to the pixel's position before the map. The result has the size of `source`.
 ///
-/// Equals `grid_sample` in torch with zero padding and `align_corners=False`, and so torchvision's `affine`
-/// and `elastic` without `fill`. With a `fill`, torchvision weighs the border twice; here it is a plain
-/// blend.
+/// Equal to torch's `grid_sample` with zero padding and `align_corners=False`, and so to torchvision's `affine` and
+/// `elastic` without `fill`. With a `fill`, torchvision weights the image twice at its border; here it is blended with
+/// `fill` once.
 pub(crate) fn warp(
     source: &Image,
     map: &InverseAffine,
@@ -68,18 +69,18 @@ fn warp_channels<const C: usize>(
     target
 }
 
-/// A position or a step in units of 2⁻²⁴ pixels.
+/// A position or a step with 24 fractional bits.
 fn fixed(pixels: f64) -> i64 {
     (pixels * f64::from(1 << PLACE_BITS)).round() as i64
 }
 
-/// An image with a border of the fill, one pixel before and two behind. Positions beyond are moved to
-/// the border. So every position has four neighbours, without bounds checks per pixel.
+/// An image with a border of `fill`: one pixel at the top and left, two at the bottom and right. Positions outside are
+/// moved to the border, so every position has four neighbours and needs no bounds checks.
 struct Padded<'a, const C: usize> {
     pixels: &'a [u8],
-    /// Bytes a row.
+    /// Bytes per row.
     stride: usize,
-    /// The last positions that differ from those beyond.
+    /// The largest x and y; positions outside are moved here.
     last: [i64; 2],
 }
 

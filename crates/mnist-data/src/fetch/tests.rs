@@ -18,15 +18,15 @@ use crate::progress::NoProgress;
 enum Answer {
     /// The whole body, or the requested range.
     Whole(Vec<u8>),
-    /// As `Whole`, but each answer ends after this many bytes.
+    /// As `Whole`, but each answer breaks off after this many bytes.
     CutOff(Vec<u8>, usize),
-    /// As `CutOff`, from a server without ranges.
+    /// As `CutOff`, but the server ignores requests for ranges.
     CutOffWithoutRanges(Vec<u8>, usize),
     /// `404 Not Found`.
     Missing,
 }
 
-/// Serves answers by path, and remembers each request as `path range`.
+/// A server with a fixed answer for each path. It records each request as `path range`.
 struct Server {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -150,7 +150,7 @@ fn plan(names: &[&str], mirrors: &[&str]) -> Plan {
     }
 }
 
-/// Fetches without the proxy that this machine may have.
+/// Fetches without a proxy, even if the environment sets one.
 fn run(plan: &Plan, dir: &TempDir) -> Result<FetchReport> {
     let agent = download::config().proxy(None).build().into();
     fetch_plan(plan, dir.path(), &agent, &NoProgress)
@@ -160,7 +160,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// The names in `dir`, hidden ones too.
+/// The names in `dir`, including hidden ones.
 fn listing(dir: &TempDir) -> Vec<String> {
     let names = crate::folder::names(dir.path()).unwrap();
     names
@@ -179,7 +179,7 @@ fn assert_fetched(dir: &TempDir, names: &[&str]) {
     }
 }
 
-/// A URL at which nothing listens.
+/// A URL of a port on which no server listens.
 fn dead_mirror() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
@@ -245,7 +245,7 @@ fn a_connection_that_gets_no_further_is_given_up() {
         .to_string();
     assert!(text.contains(&format!("{}a.gz", server.address)), "{text}");
     assert_eq!(server.requests().len(), 2);
-    // The partial download stays for the next time, under another name.
+    // The partial download is kept for the next attempt, under another name.
     assert_eq!(listing(&dir), ["a.part"]);
 }
 
@@ -374,14 +374,14 @@ fn one_of_several_processes_fetches_and_the_others_use_its_files() {
     }
 }
 
-/// The plan for weights of this name, which a mirror serves as they are.
+/// The files and sources of weights with this name; the mirror serves them uncompressed.
 fn weights_plan(name: &str, mirror: &str) -> Plan {
     let mut plan = Plan {
         suffix: "",
         damaged: Damaged::Refuse,
         ..plan(&[name], &[mirror])
     };
-    // Their length is not known to the byte, nor more of their SHA-256 than it begins with.
+    // Only an upper bound on their length is known, and only the first digits of their SHA-256.
     plan.files[0].bytes += 12_345;
     plan.files[0].sha256.truncate(8);
     plan

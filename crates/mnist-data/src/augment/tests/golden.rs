@@ -178,6 +178,6 @@ fn every_operation_is_torchvisions_within_one_grey_level() {
     }
     assert!(answers.is_empty());
     assert_eq!(cases.len(), 96, "generate_augment.py makes this number");
-    // Nearly all are identical: the rest is the rounding of a half.
+    // Nearly all results are identical; the others differ in the rounding of a half.
     assert!(differing * 100 < bytes, "{differing} of {bytes} differ");
 }

@@ -1,4 +1,4 @@
-//! The operations against torchvision, and their invariants for any draw.
+//! Compares the operations with torchvision, and checks invariants for any draw.
 
 mod golden;
 mod properties;

@@ -25,7 +25,7 @@ fn configured(keys: Value) -> AugmentConfig {
     serde_json::from_value(keys).unwrap()
 }
 
-/// Each operation of a configuration alone.
+/// For each operation of a configuration, a configuration with only this operation.
 fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
     let written = all.explicit();
     let operations = AugmentConfig::OPERATIONS.iter().map(|op| op.name);
@@ -34,7 +34,7 @@ fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
         .collect()
 }
 
-/// Each operation alone, with defaults at full strength, so that none is idle.
+/// For each operation, a configuration with only this operation. Probabilities are 1, so that every operation acts.
 fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
     let operations = AugmentConfig::OPERATIONS.iter().map(|operation| {
         let mut table = Map::new();
@@ -52,7 +52,7 @@ fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
     operations.chain([("noise", configured(noise))]).collect()
 }
 
-/// Every operation, with settings that leave an image as it is.
+/// All operations, with settings that leave an image unchanged.
 fn identity() -> AugmentConfig {
     let never = FlipConfig { p: 0.0 };
     AugmentConfig {
@@ -123,7 +123,7 @@ fn each_operation_changes_pixels_with_every_part_of_the_draw() {
             assert_ne!(one, image, "{name}");
         }
     }
-    // At the default probability, since a certain flip has only one result.
+    // Flips keep their default probability, since a flip with probability 1 has only one result.
     for operation in AugmentConfig::OPERATIONS {
         let config = configured(json!({ operation.name: true }));
         let image = image(24, 24, 3);

@@ -9,7 +9,8 @@ use crate::augment::rand_augment::Operation;
 /// contrast and sharpness `linspace(0, 0.9)`, posterize `round(8 - bin / 7.5)` and solarize `linspace(1, 0)`.
 #[test]
 fn rand_augment_is_as_strong_as_torchvisions() {
-    // Magnitude; shear, shift of 28 pixels, of 331 and of 200, rotation, the four factors, bits, threshold.
+    // Columns: magnitude; shear; shifts of images of 28, 331 and 200 pixels; rotation; the four factors; bits;
+    // threshold.
     for (magnitude, shear, [s28, s331, s200], rotation, factor, bits, threshold) in [
         (0, 0.0, [0.0, 0.0, 0.0], 0.0, 0.0, 8, 1.0),
         (9, 0.09, [3.806_647, 45.0, 27.190_332], 9.0, 0.27, 7, 0.7),
@@ -47,7 +48,7 @@ fn rand_augment_is_as_strong_as_torchvisions() {
             }
         }
     }
-    // Every bin of the rounded parameter.
+    // All bins of the one parameter that is rounded.
     let bits = "8888777777776666666555555554444";
     for (magnitude, bits) in (0..).zip(bits.chars()) {
         let config = RandAugmentConfig {
@@ -113,7 +114,7 @@ fn operations_without_strength_leave_a_image_as_it_is() {
     };
     for ([width, height], channels) in [([24, 24], 1), ([13, 30], 3), ([2, 1], 3)] {
         let original = image(width, height, channels);
-        // The last two have no strength, and the one before inverts 255 even at the weakest.
+        // The last two operations have no strength. The one before them inverts 255 even at the lowest strength.
         let operations = config.operations(width, height);
         for &operation in &operations[..11] {
             let mut result = original.clone();

@@ -1,4 +1,4 @@
-//! Random draws, against torchvision's distributions.
+//! Compares random draws with torchvision's distributions.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::augment::{AffineConfig, ColorJitterConfig, ErasingConfig, Purpose, Re
 
 const DRAWS: u64 = 4000;
 
-/// Requires numbers within bounds, reaching near both, with the mean of the uniform distribution between
-/// them.
+/// Requires that all numbers are within the bounds, that some are near each bound, and that the mean is that of the
+/// uniform distribution.
 fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     let count = numbers.len() as f64;
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
@@ -28,8 +28,8 @@ fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     assert!((mean - middle).abs() < 6.0 * deviation, "{what}: {mean}");
 }
 
-/// Requires a part inside of an image. Its share of the area and its `ratio` (the first of its `[side,
-/// side]` over the second) must be within bounds, up to the rounding of its sides.
+/// Requires a rectangle inside of an image. Its share of the area and its `ratio` (first side divided by second) must
+/// be within bounds, up to the rounding of its sides.
 fn assert_fits(
     part: Part,
     [width, height]: [u32; 2],
@@ -62,7 +62,7 @@ fn parts_lie_inside_and_have_the_area_and_shape_asked_for() {
         for size @ [width, height] in SIZES {
             for index in 0..500 {
                 let part = config.draw(&mut drawn(index, Purpose::ResizedCrop), width, height);
-                // Width to height.
+                // The ratio is width to height.
                 assert_fits(part, size, scale, [part.width, part.height], ratio);
                 assert!(ratio[0] < 2.0 || part.width > part.height, "{part:?}");
             }
@@ -85,7 +85,7 @@ fn holes_lie_inside_and_have_the_area_and_shape_asked_for() {
                 let Some(hole) = config.hole(&mut rng, width, height) else {
                     continue;
                 };
-                // Height to width.
+                // The ratio is height to width.
                 assert_fits(hole, size, scale, [hole.height, hole.width], ratio);
                 assert!(ratio[0] < 2.0 || hole.height > hole.width, "{hole:?}");
                 found += 1;
@@ -95,14 +95,14 @@ fn holes_lie_inside_and_have_the_area_and_shape_asked_for() {
     }
 }
 
-/// Images so large that every part of these shares fits, with little rounding.
+/// The images are so large that every rectangle with these shares fits and rounding hardly matters.
 const LARGE: u32 = 4000;
 const SMALL_SHARES: [f64; 2] = [0.01, 0.02];
 
 #[test]
 fn the_area_and_the_logarithm_of_the_ratio_are_uniform_and_so_are_the_places() {
-    // A uniform ratio would give mean logarithms of 1.35 and 1.54 instead of 0 and 1.39, which is 60 and 24
-    // times the standard deviation of the mean away.
+    // A uniform ratio would give mean logarithms of 1.35 and 1.54 instead of 0 and 1.39, which are 60 and 24 standard
+    // deviations of the mean away.
     for ratio in [[0.1, 10.0], [2.0, 8.0]] {
         let logarithms = ratio.map(f64::ln);
         let crop = ResizedCropConfig {
@@ -122,7 +122,7 @@ fn the_area_and_the_logarithm_of_the_ratio_are_uniform_and_so_are_the_places() {
             .collect();
         assert_eq!(holes.len() as u64, DRAWS);
         let log = |a: u32, b: u32| (f64::from(a) / f64::from(b)).ln();
-        // A side of at least 126 pixels is off by up to half a pixel: by 0.4 %.
+        // Rounding changes a side by up to half a pixel: 0.4 % of at least 126 pixels.
         let reached = [logarithms[0] - 0.005, logarithms[1] + 0.005];
         let of_parts: Vec<f64> = parts.iter().map(|p| log(p.width, p.height)).collect();
         let of_holes: Vec<f64> = holes.iter().map(|p| log(p.height, p.width)).collect();
@@ -152,15 +152,15 @@ fn where_no_part_fits_it_is_torchvisions_in_the_middle() {
         width,
         height,
     };
-    // The last branch of torchvision's `RandomResizedCrop.make_params`, by hand. The side that is too short for
-    // every ratio stays whole. The other is `round` of the nearest ratio's side (as in Python, where 2.5 becomes
-    // 2). The offset is half of the rest, truncated.
+    // The last branch of torchvision's `RandomResizedCrop.make_params`, computed by hand. The side that is too short
+    // for every ratio is kept whole. The other side follows from the nearest ratio, rounded as in Python, where 2.5
+    // becomes 2. The offset is half of the remaining length, truncated.
     for ([width, height], ratio, expected) in [
         ([10, 1000], [3.0 / 4.0, 4.0 / 3.0], part(0, 493, 10, 13)),
         ([1000, 10], [3.0 / 4.0, 4.0 / 3.0], part(493, 0, 13, 10)),
         ([10, 1000], [4.0, 4.0], part(0, 499, 10, 2)),
         ([1000, 10], [0.25, 0.25], part(499, 0, 2, 10)),
-        // No side is too short, but hardly any ratio fits the whole area.
+        // Both sides are long enough, but hardly any ratio fits at the full area.
         ([3000, 2900], [0.1, 10.0], part(0, 0, 3000, 2900)),
     ] {
         let config = ResizedCropConfig {
@@ -207,7 +207,7 @@ fn holes_come_as_often_as_they_should() {
             config.apply(&mut image, &mut drawn(index, Purpose::Erasing));
             image != white
         });
-        // Six standard deviations.
+        // The bound is six standard deviations.
         let count = erased.count();
         assert!(expected.contains(&count), "{p}: {count}");
     }
@@ -241,7 +241,7 @@ fn affine_maps_reach_their_bounds_and_no_farther() {
 fn jitter_draws_between_its_bounds_and_in_every_order() {
     let config = ColorJitterConfig {
         brightness: 0.4,
-        // Factors from 0, not -0.5: with the mean of that range, 1.25.
+        // Factors start at 0, not at -0.5, so their mean is 1.25.
         contrast: 1.5,
         saturation: 10.0,
         hue: 0.3,
@@ -269,7 +269,7 @@ fn jitter_draws_between_its_bounds_and_in_every_order() {
         assert_eq!(sorted, [0, 1, 2, 3]);
     }
     assert_eq!(orders.len(), 24);
-    // Six standard deviations around 200.
+    // The bounds are six standard deviations around 200.
     assert!(
         orders.values().all(|count| (117..283).contains(count)),
         "{orders:?}"
@@ -290,16 +290,16 @@ fn jitter_takes_its_steps_in_the_order_drawn() {
         jitter.apply(&mut colors);
         colors.pixels().to_vec()
     };
-    // Twice as bright, 400, 200, 0 becomes 255, 200, 0; a saturation of 0 makes it its grey.
+    // Doubling the brightness gives 400, 200, 0, clipped to 255, 200, 0. A saturation of 0 then makes it grey.
     let first_bright = shown([0, 2, 1, 3], [2.0, 1.0, 0.0], 0.0);
     // 0.2989 · 255 + 0.587 · 200 = 193.6, and 0.2989 · 160 + 0.587 · 80 + 0.114 · 120 = 108.5.
     assert_eq!(first_bright, [193, 193, 193, 108, 108, 108]);
     // 0.2989 · 200 + 0.587 · 100 = 118.5, twice as bright 236; 54.2, twice 108.
     let first_gray = shown([2, 0, 1, 3], [2.0, 1.0, 0.0], 0.0);
     assert_eq!(first_gray, [236, 236, 236, 108, 108, 108]);
-    // No contrast: the mean of 118 and 54 everywhere.
+    // Without contrast, every pixel is the mean of 118 and 54.
     assert_eq!(shown([3, 2, 1, 0], [1.0, 0.0, 1.0], 0.0), [86; 6]);
-    // Half a circle makes red cyan.
+    // A rotation by half the colour circle turns red into cyan.
     let hue = shown([0, 1, 2, 3], [1.0; 3], 0.5);
     assert!(hue[0] < hue[1] && hue[1] < hue[2], "{hue:?}");
 }
