@@ -133,7 +133,7 @@ impl Image {
     /// A gray image from `[height, width]` bytes.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a side of 0 or another number of bytes.
+    /// [`Error::Setting`] for a side of 0 or a wrong number of bytes.
     pub fn from_gray(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
         Self::from_raw(width, height, 1, pixels)
     }
@@ -141,7 +141,7 @@ impl Image {
     /// An RGB image from `[height, width, 3]` bytes.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a side of 0 or another number of bytes.
+    /// [`Error::Setting`] for a side of 0 or a wrong number of bytes.
     pub fn from_rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
         Self::from_raw(width, height, 3, pixels)
     }

@@ -25,11 +25,11 @@ const OVERHEAD: u64 = 1 << 20;
 /// The failure of a transfer.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The host does not answer, so requests for other files would fail too.
+    /// Whether the host does not answer, so that requests for other files would fail too.
     pub(crate) unreachable: bool,
-    /// The server refused the file; the reason is for the list of attempts.
+    /// The reason of the failure, for the list of attempts.
     pub(crate) reason: String,
-    /// The transfer was interrupted and can be resumed.
+    /// Whether the transfer was interrupted and can be resumed.
     cut_off: bool,
 }
 

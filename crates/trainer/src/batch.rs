@@ -1,4 +1,4 @@
-//! Transfer of decoded bytes from the host to the device.
+//! Moves batches of decoded images from the host to the device.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use mobilenet::{ByteTable, Images};
 
 use crate::{Error, Mixed, Result, Targets};
 
-/// Images on the device, with their labels, weights and ids.
+/// A batch on the device: images, labels, weights and ids.
 #[derive(Clone, Debug)]
 pub struct DeviceBatch {
-    /// `[n, h, w, 3]` on the device.
+    /// The images, `[n, h, w, 3]`, on the device.
     pub images: Images,
-    /// Class of each image.
+    /// The class of each image.
     pub labels: Vec<u32>,
-    /// Weight of each image in the loss.
+    /// The weight of each image in the loss.
     pub weights: Vec<f32>,
-    /// Path of each image, relative to the root of its split.
+    /// The path of each image, relative to the folder of its split.
     pub ids: Vec<String>,
-    /// The mixing partners of the images.
+    /// The second label and share of each image, if the batch is mixed.
     pub mix: Option<Mix>,
 }
 
@@ -28,8 +28,8 @@ impl DeviceBatch {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the number of pixels does not match the batch's sizes,
-    /// [`Error::Network`] if there are none, [`Error::Tensor`] if the device fails.
+    /// [`Error::Shape`] if the number of pixels does not match the shape, [`Error::Network`] if the batch is empty,
+    /// [`Error::Tensor`] if the device fails.
     pub fn new(batch: HostBatch, table: &Arc<ByteTable>, device: &Device) -> Result<Self> {
         let shape = (batch.count, batch.height, batch.width, 3);
         let expected = batch.count * batch.height * batch.width * 3;
@@ -50,20 +50,20 @@ impl DeviceBatch {
     }
 }
 
-/// A batch inside the training loop.
+/// A batch of the training loop: images or their pooled features.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) inputs: Inputs,
-    /// Class of each image.
+    /// The class of each image.
     pub(crate) labels: Vec<u32>,
-    /// Weight of each image in the loss.
+    /// The weight of each image in the loss.
     pub(crate) weights: Vec<f32>,
-    /// The mixing partners of the images.
+    /// The second label and share of each image, if the batch is mixed.
     pub(crate) mix: Option<Mix>,
 }
 
 impl Batch {
-    /// The targets of its images.
+    /// The targets of the batch for the loss.
     pub(crate) fn targets(&self) -> Targets<'_> {
         let mix = self.mix.as_ref();
         Targets {
@@ -76,7 +76,7 @@ impl Batch {
         }
     }
 
-    /// The class with the largest share in each image.
+    /// The class of each image; for a mixed image, the class with the larger share.
     pub(crate) fn main_labels(&self) -> &[u32] {
         match &self.mix {
             Some(mix) if mix.lambda < 0.5 => &mix.partners,
@@ -85,12 +85,12 @@ impl Batch {
     }
 }
 
-/// A network's input for a batch.
+/// The input of the network for a batch.
 #[derive(Debug)]
 pub(crate) enum Inputs {
     /// The images.
     Images(Images),
-    /// Their pooled features `[n, features]`, for the head alone.
+    /// Pooled features `[n, features]`, which only the head processes.
     Features(Tensor),
 }
 

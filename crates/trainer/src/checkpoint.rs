@@ -1,4 +1,4 @@
-//! The weights on disk during a run.
+//! Writes weights to disk during a run.
 
 use std::cmp::Ordering;
 use std::io::{ErrorKind, Write as _};
@@ -12,48 +12,48 @@ use crate::config::{CheckpointPolicy, Monitor};
 use crate::events::Event;
 use crate::{Result, ValidationScores};
 
-/// The most files that wait in memory to be written.
+/// The most checkpoints that wait in memory after failed writes.
 const MOST_WAITING: usize = 8;
 
 /// The best epoch so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Best {
-    /// Counted from 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
     /// The monitored score.
     pub score: f64,
-    /// All scores.
+    /// All validation scores of the epoch.
     pub scores: ValidationScores,
-    /// The file of its weights.
+    /// The file with the weights of the epoch.
     pub weights: PathBuf,
 }
 
-/// Writes weights after each epoch by the policy, and tracks the best. Weights that cannot be
-/// written stay in memory and are retried.
+/// Writes weights after each epoch according to the policy, and tracks the best epoch. Weights that cannot be written
+/// stay in memory and are retried.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     dir: PathBuf,
-    /// The part of a file's name after the model's name.
+    /// The text that file names have after the model's name.
     mark: &'static str,
     policy: CheckpointPolicy,
     monitor: Monitor,
     best: Option<Best>,
-    /// The best one on disk.
+    /// The best epoch whose weights are on disk.
     kept: Option<Best>,
     waiting: Vec<Waiting>,
 }
 
-/// A file that is not on disk yet.
+/// A checkpoint that is not on disk yet.
 #[derive(Clone, Debug)]
 struct Waiting {
-    /// Its future description.
+    /// The epoch, scores and path of the checkpoint.
     file: Best,
     was_best: bool,
     bytes: Arc<Vec<u8>>,
 }
 
 impl Checkpoints {
-    /// Nothing written yet.
+    /// A writer that has written nothing yet.
     pub fn new(dir: &Path, policy: CheckpointPolicy, monitor: Monitor) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -66,8 +66,8 @@ impl Checkpoints {
         }
     }
 
-    /// The same for other weights of the same run, with `mark` after the model's name in their file
-    /// names.
+    /// A writer for other weights of the same run, such as averages. Their file names have `mark` after the model's
+    /// name.
     pub fn marked(self, mark: &'static str) -> Self {
         Self { mark, ..self }
     }
@@ -77,13 +77,12 @@ impl Checkpoints {
         self.best.as_ref()
     }
 
-    /// The best weights on disk: of the best epoch, or of an earlier one if the best could not be
-    /// written yet.
+    /// The best weights on disk. They are from an earlier epoch while the best epoch's weights cannot be written.
     pub fn kept(&self) -> Option<&Path> {
         self.kept.as_ref().map(|kept| kept.weights.as_path())
     }
 
-    /// Compares an epoch with the best so far; see [`Monitor::compare`].
+    /// Compares an epoch's scores with the best so far; see [`Monitor::compare`].
     pub fn compare(&self, scores: &ValidationScores) -> Ordering {
         let best = self.best.as_ref().map(|best| &best.scores);
         self.monitor.compare(scores, best)
@@ -93,14 +92,13 @@ impl Checkpoints {
     /// that could not be written. Returns the outcome of each attempt. Of two equal epochs, the
     /// later one is the best.
     ///
-    /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under
-    /// [`CheckpointPolicy::BestOne`] the former best is deleted only after the
-    /// new one is complete.
+    /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under [`CheckpointPolicy::BestOne`] the old best file
+    /// is deleted only after the new one is complete.
     ///
     /// # Errors
     ///
-    /// If the network cannot be read. A failed write is no error: the contents stay in memory for
-    /// the next call, and for [`retry`](Self::retry).
+    /// If the network cannot be read. A failed write is no error: the weights stay in memory, and the next call or
+    /// [`retry`](Self::retry) writes them.
     pub fn record(
         &mut self,
         network: &dyn Model,
@@ -142,7 +140,7 @@ impl Checkpoints {
             }
         }
         if self.waiting.len() == MOST_WAITING {
-            // The best so far has to stay.
+            // The weights of the best epoch are always kept.
             let best = self.best.as_ref().map(|best| best.epoch);
             let victim = self.waiting.iter().position(|w| Some(w.file.epoch) != best);
             let lost = self.waiting.remove(victim.unwrap_or(0)).file.weights;
@@ -177,7 +175,7 @@ impl Checkpoints {
         events
     }
 
-    /// Records a file on disk. A former best may be written late.
+    /// Records a checkpoint that is now on disk. After a retry it may be worse than the best.
     fn written(&mut self, new: Waiting) {
         let newest = self.kept.as_ref().map_or(0, |kept| kept.epoch);
         if !new.was_best || new.file.epoch < newest {
@@ -192,17 +190,17 @@ impl Checkpoints {
     }
 }
 
-/// Removes a former best.
+/// Deletes the file of an earlier best epoch.
 fn remove(former: &Path) {
     match std::fs::remove_file(former) {
-        // The user has moved it away to keep it.
+        // The user may have moved the file elsewhere to keep it.
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("{}: cannot be removed: {error}", former.display()),
         Ok(()) => {}
     }
 }
 
-/// Counts epochs without gain.
+/// Early stopping: counts epochs without gain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyStopping {
     patience: Option<usize>,
@@ -219,8 +217,8 @@ impl EarlyStopping {
     /// [`Ordering::Greater`] with the best before it: an equal score with a lower loss is a gain,
     /// an equal score with the same loss is none.
     ///
-    /// Epochs with a frozen backbone do not count as epochs without gain, or a run could stop
-    /// before the network begins to learn.
+    /// Epochs with a frozen backbone never count as epochs without gain. Otherwise a run could stop before the backbone
+    /// begins to learn.
     pub fn stops(&mut self, improved: bool, frozen: bool) -> bool {
         self.stale = if improved || frozen {
             0

@@ -1,4 +1,4 @@
-//! The order of a network's classes if its weights file does not define it.
+//! Finds the order of a network's classes if its weights file does not contain it.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use mobilenet::weights::WeightsMetadata;
 
 use crate::{ConfusionMatrix, Error, Result};
 
-/// Another order refutes the assumed one if its accuracy is higher by this margin …
+/// The assumed order is refused if another order's accuracy is higher by this margin …
 const MARGIN: f64 = 0.05;
 /// … and by this many standard errors.
 const DEVIATIONS: f64 = 3.0;
@@ -16,19 +16,18 @@ const DEVIATIONS: f64 = 3.0;
 /// The fewest images per class for inferring an order from the labels.
 const ENOUGH: usize = 5;
 
-/// The classes of a network in the order of its outputs.
+/// The class of each output of a network.
 pub(crate) struct Order {
     pub(crate) classes: Classes,
     pub(crate) known: ClassOrder,
 }
 
 impl Order {
-    /// The class names of the weights, or else those of the data, sorted as text.
+    /// The class names in the weights; without them, the class names of the data, sorted as text.
     ///
     /// # Errors
     ///
-    /// [`Error::UnnamedClasses`] if the weights have no class names and the data have another
-    /// number of classes.
+    /// [`Error::UnnamedClasses`] if the weights have no class names and the numbers of outputs and classes differ.
     pub(crate) fn of(metadata: &WeightsMetadata, data: &Path) -> Result<Self> {
         if let Some(names) = metadata.named_classes() {
             return Ok(Self {
@@ -47,7 +46,7 @@ impl Order {
                 known: ClassOrder::SortedNames,
             });
         }
-        // Up to ten numbers have the same order as text and by value, and may have gaps.
+        // Single digits sort alike as text and by value, even with gaps.
         if numbers.is_sorted() && found.names().iter().all(|name| numbers.contains(name)) {
             return Ok(Self {
                 classes: Classes::new(numbers.clone())?,
@@ -94,7 +93,7 @@ impl Order {
     }
 }
 
-/// The accuracy if the outputs stood for these labels, if it is significantly better.
+/// The accuracy with these labels for the outputs, if it is significantly better than with the assumed ones.
 fn accuracy_in(labels: &[usize], confusion: &ConfusionMatrix) -> Option<f64> {
     let moved = labels.iter().enumerate();
     let moved = moved.filter(|(output, label)| output != *label);
@@ -104,16 +103,15 @@ fn accuracy_in(labels: &[usize], confusion: &ConfusionMatrix) -> Option<f64> {
         lost += confusion.count(output, output);
     }
     let (total, difference) = (confusion.total() as f64, gained as f64 - lost as f64);
-    // McNemar's test: among the images that only one order gets right, chance would give each order
-    // half.
+    // McNemar's test, on the images that are right under exactly one of the two orders. By chance, each order would get
+    // half of them.
     let chance = ((gained + lost) as f64).sqrt();
     let is_better = difference > MARGIN * total && difference > DEVIATIONS * chance;
     is_better.then(|| confusion.accuracy() + difference / total)
 }
 
-/// The most frequent label of each output, if these labels are distinct and the network is then
-/// right for most of sufficiently many images. With many possible orders, one fits a poor network
-/// by chance.
+/// The most frequent label of each output. `None` if these labels are not distinct, the images are too few, or the
+/// accuracy with them is at most a half: there are many orders, so one would fit a poor network by chance.
 fn by_majority(confusion: &ConfusionMatrix, classes: usize) -> Option<Vec<usize>> {
     if confusion.total() < (ENOUGH * classes) as u64 {
         return None;
@@ -132,17 +130,17 @@ fn by_majority(confusion: &ConfusionMatrix, classes: usize) -> Option<Vec<usize>
     (2 * right > confusion.total()).then_some(labels)
 }
 
-/// The indices that sort names with digit runs compared by value.
+/// The indices that sort names in natural order: runs of digits are compared by value.
 fn by_number(names: &[String]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..names.len()).collect();
     places.sort_by_cached_key(|&place| parts(&names[place]));
     places
 }
 
-/// A part of a name: digits only, or no digits.
+/// A part of a name: a run of digits, or text without digits.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Part<'a> {
-    /// Without leading zeros, so that a longer number is larger.
+    /// Digits without leading zeros, so that a longer number is larger.
     Number(usize, &'a str),
     Text(&'a str),
 }
@@ -191,12 +189,11 @@ mod tests {
         }
     }
 
-    /// Twelve numbers sorted as text, and the value of each.
+    /// The numbers 0 to 11 sorted as text, and the value of each.
     const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
     const BY_VALUE: [usize; 12] = [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 2, 3];
 
-    /// Checks an order with `each` images per output, all with the label that `order` gives the
-    /// output.
+    /// Checks the assumed order on `each` images per output. All of them have the label that `order` gives the output.
     fn judged(order: &[usize], each: usize) -> Result<()> {
         let mut confusion = ConfusionMatrix::new(AS_TEXT.len());
         for (output, &label) in order.iter().enumerate() {
@@ -220,12 +217,12 @@ mod tests {
         };
         assert!((as_text - 2.0 / 12.0).abs() < 1e-12, "{as_text}");
         assert!((other - 1.0).abs() < 1e-12, "{other}");
-        // Any other order is inferred from the labels, if there are enough.
+        // Any other order is inferred from the labels, if there are enough images.
         let turned: Vec<usize> = (0..12).map(|output| (output + 5) % 12).collect();
         judged(&turned, 4).unwrap();
         let error = judged(&turned, 5).unwrap_err().to_string();
         assert!(error.contains("1.0000 with each output"), "{error}");
-        // Ten images are 3.2 standard errors, nine are 3.
+        // Ten images are 3.2 standard errors, and nine are 3.0.
         judged(&BY_VALUE, 1).unwrap_err();
         judged(&BY_VALUE[..11], 1).unwrap();
     }

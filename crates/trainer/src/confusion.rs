@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of (true class, predicted class) and the mean loss of the images seen.
+/// Counts images by true class and predicted class, and averages their loss.
 ///
 /// ```
 /// let mut confusion = trainer::ConfusionMatrix::new(3);
@@ -21,21 +21,21 @@ pub struct ConfusionMatrix {
     weight_sum: f64,
 }
 
-/// Precision, recall and F1 of one class, or their unweighted mean over several.
+/// Precision, recall and F1 of one class, or the unweighted means over several classes.
 ///
 /// A ratio with denominator 0 is 0, as with scikit-learn's `zero_division=0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
-    /// Share of the class among the images predicted as it.
+    /// Precision: the share of the class's images among those predicted as this class.
     pub precision: f64,
-    /// Share of the class's images predicted as it.
+    /// Recall: the share of the class's images that are predicted as this class.
     pub recall: f64,
-    /// Harmonic mean of precision and recall.
+    /// F1: the harmonic mean of precision and recall.
     pub f1: f64,
 }
 
 impl ConfusionMatrix {
-    /// An empty confusion over `classes` classes.
+    /// An empty confusion matrix of `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
@@ -86,12 +86,12 @@ impl ConfusionMatrix {
         self.counts.iter().sum()
     }
 
-    /// Mean loss over the images (not over the batches); 0 for none.
+    /// The mean loss over the images (not over the batches); 0 without images.
     pub fn mean_loss(&self) -> f64 {
         ratio(self.loss_sum, self.weight_sum)
     }
 
-    /// Share of the images predicted correctly; 0 for none.
+    /// The share of the images predicted correctly; 0 without images.
     pub fn accuracy(&self) -> f64 {
         let correct: u64 = (0..self.classes)
             .map(|class| self.count(class, class))
@@ -109,15 +109,15 @@ impl ConfusionMatrix {
                 ClassScores {
                     precision: ratio(hits, predicted),
                     recall: ratio(hits, actual),
-                    // 2PR / (P + R), without the two divisions.
+                    // 2PR / (P + R), computed from the counts with one division.
                     f1: ratio(2.0 * hits, actual + predicted),
                 }
             })
             .collect()
     }
 
-    /// Unweighted mean of the class scores over the classes that occur as labels or as predictions;
-    /// scikit-learn's `average="macro"`.
+    /// The unweighted mean of the scores of all classes that occur as labels or as predictions: scikit-learn's
+    /// `average="macro"`.
     pub fn macro_scores(&self) -> ClassScores {
         let scores = self.class_scores().into_iter().enumerate();
         let occurring = scores.filter(|(class, _)| self.occurs(*class));
@@ -132,7 +132,7 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Images of class `label` predicted as `prediction`; 0 for unknown classes.
+    /// The number of images of class `label` predicted as `prediction`; 0 for unknown classes.
     pub fn count(&self, label: usize, prediction: usize) -> u64 {
         if prediction >= self.classes {
             return 0;
@@ -143,21 +143,21 @@ impl ConfusionMatrix {
             .unwrap_or(0)
     }
 
-    /// Images of class `label`.
+    /// The number of images of class `label`.
     pub fn support(&self, label: usize) -> u64 {
         (0..self.classes)
             .map(|prediction| self.count(label, prediction))
             .sum()
     }
 
-    /// Images predicted as class `prediction`.
+    /// The number of images predicted as class `prediction`.
     fn predicted(&self, prediction: usize) -> u64 {
         (0..self.classes)
             .map(|label| self.count(label, prediction))
             .sum()
     }
 
-    /// Whether any image belongs to a class, or was predicted as it.
+    /// Whether any image belongs to this class or is predicted as this class.
     pub fn occurs(&self, class: usize) -> bool {
         self.support(class) + self.predicted(class) > 0
     }
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// Two classes get no special treatment: class 0 is not "the positive one".
+    /// With two classes, both count the same: neither is "the positive class".
     #[test]
     fn two_classes_are_averaged_like_any_other_number() {
         let mut confusion = ConfusionMatrix::new(2);

@@ -15,11 +15,11 @@ use crate::{Error, Result, RunDir, Splits};
 /// The results of all folds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossValidation {
-    /// Each fold, in order.
+    /// The result of each fold, in order.
     pub folds: Vec<FoldReport>,
-    /// Share of the validation images classified correctly.
+    /// Accuracy: the share of the validation images classified correctly.
     pub accuracy: Spread,
-    /// F1 averaged over the classes that occur.
+    /// Macro F1: F1 averaged over the classes that occur.
     pub macro_f1: Spread,
     /// Mean cross-entropy.
     pub loss: Spread,
@@ -28,22 +28,22 @@ pub struct CrossValidation {
 /// The result of one fold's run, from its best epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FoldReport {
-    /// Its best weights.
+    /// The best weights of the run.
     pub weights: PathBuf,
     /// The best epoch, counted from 1.
     pub epoch: usize,
-    /// Images trained on.
+    /// The number of training images.
     pub train_images: usize,
-    /// Images validated on.
+    /// The number of validation images.
     pub val_images: usize,
     /// The scores of the weights on the validation images.
     pub scores: ValidationScores,
 }
 
-/// Mean and spread of a score over the folds.
+/// Mean and standard deviation of a score over the folds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The mean.
+    /// The mean over the folds.
     pub mean: f64,
     /// The sample standard deviation (over n - 1).
     pub std: f64,
@@ -74,7 +74,7 @@ impl CrossValidation {
         }
     }
 
-    /// Writes it as JSON, atomically.
+    /// Writes the results as JSON, atomically.
     ///
     /// # Errors
     ///
@@ -85,14 +85,14 @@ impl CrossValidation {
     }
 }
 
-/// Cross-validates over the training and validation images of `splits`, best opened by
-/// [`Splits::open_for_folds`]. Divides them into `count` folds with the same share of each class
-/// (scikit-learn's `StratifiedKFold`) and trains once per fold, validating on it, in `<run>/fold-1`
-/// and so on. `seed` determines the folds.
+/// Cross-validates on the training and validation images of `splits`; open these by [`Splits::open_for_folds`]. The
+/// images are divided into `count` folds with the same share of each class (scikit-learn's `StratifiedKFold`). For each
+/// fold, a run trains on the other folds and validates on this one. Its folder is `<run>/fold-1` and so on. `seed`
+/// determines the folds.
 ///
-/// After each fold, the results so far are in [`RunDir::cross_validation`], so an interrupted or
-/// failed run keeps its finished folds. If that file cannot be written, a warning reports it, and
-/// the folds continue. `None` if interrupted.
+/// After each fold, the results so far are in [`RunDir::cross_validation`], so an interrupted or failed run keeps its
+/// finished folds. If that file cannot be written, a warning reports it, and the folds continue. Returns `None` if
+/// interrupted.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Selection of the device and of the number of threads.
+//! Selects the device and the number of threads.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -66,7 +66,7 @@ fn built_with(present: bool, choice: DeviceChoice, feature: &str) -> Result<()> 
     })
 }
 
-/// The device's name for users.
+/// The device's name for messages.
 pub fn device_name(device: &Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",
@@ -75,12 +75,10 @@ pub fn device_name(device: &Device) -> &'static str {
     }
 }
 
-/// The number of CPU threads to compute with: the given number, or else one per physical core,
-/// within the limits of this process.
+/// The number of compute threads: the given number, or else one per physical core that this process may use.
 ///
-/// The kernels keep a core's vector units busy, so a second thread on the same core would only
-/// share them and its caches. If the system does not distinguish cores from processors, each
-/// processor counts as one.
+/// One thread keeps a core's vector units busy, so a second thread on the same core would not help. If the system does
+/// not report physical cores, logical processors are counted.
 ///
 /// ```
 /// use std::num::NonZeroUsize;

@@ -15,7 +15,7 @@ pub(crate) fn folder(root: &Path) -> PathBuf {
     root.join(FOLDER)
 }
 
-/// The file for a split of `root`. Each combination of image size, framing and decoding options has its own.
+/// The file for a split of `root`. Each combination of image size, framing and decoding options has its own file.
 pub(crate) fn path(
     root: &Path,
     split: &str,
@@ -44,9 +44,10 @@ pub(crate) fn path(
 /// The cache of a split's decoded images that a training run wrote, read-only.
 ///
 /// `None` if there is no such cache for the image size, framing and orientation of these weights with exact decoding.
-/// It is read-only because only a training run's configuration allows writing beside the images.
+/// The cache is read-only because only a training run may write beside the images.
 pub fn kept_images(split: &Path, metadata: &WeightsMetadata) -> Option<DiskCache> {
-    // `.` and a bare name have no parent. Links are not resolved: the cache is beside the link.
+    // `.` and a bare name have no parent in the path, so the path is made absolute. Links are not resolved: the cache
+    // of a linked folder is beside the link.
     let split = std::path::absolute(split).ok()?;
     let path = path(
         split.parent()?,

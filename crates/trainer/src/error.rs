@@ -15,7 +15,7 @@ pub enum Error {
     /// The network or a weights file is invalid.
     #[error(transparent)]
     Network(#[from] mobilenet::Error),
-    /// Networks cannot answer together, or give no answer.
+    /// A classifier failed: for example, networks do not form an ensemble, or a logit is not finite.
     #[error(transparent)]
     Classifier(classifier::Error),
     /// The optimizer or the learning-rate schedule refuses its settings.
@@ -50,11 +50,11 @@ pub enum Error {
         data.display()
     )]
     UnnamedClasses {
-        /// The images.
+        /// The name of the images in messages.
         data: PathBuf,
-        /// Number of classes in the images.
+        /// The number of classes of the images.
         found: usize,
-        /// Number of outputs.
+        /// The number of the network's outputs.
         outputs: usize,
     },
     /// The weights have no class names, and the labels contradict the assumed order.
@@ -63,11 +63,11 @@ pub enum Error {
         data.display()
     )]
     ClassOrder {
-        /// The images.
+        /// The name of the images in messages.
         data: PathBuf,
         /// Accuracy with the assumed order: classes sorted as text.
         as_text: f64,
-        /// A better order.
+        /// An order of the classes with a higher accuracy.
         order: &'static str,
         /// Accuracy in that order.
         other: f64,
@@ -82,7 +82,7 @@ pub enum Error {
         root: PathBuf,
         /// Number of class folders found.
         found: usize,
-        /// Number in the configuration.
+        /// The number of classes in the configuration.
         expected: usize,
         /// The first class names found.
         names: String,
@@ -142,7 +142,7 @@ pub enum Error {
         /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
-    /// No images are left.
+    /// No images are left to use.
     #[error("{0}")]
     NoImages(String),
     /// The chosen device is unavailable.
@@ -158,7 +158,8 @@ pub enum Error {
     Shape(String),
 }
 
-/// Errors of a loader, a network or a device become the same variants as without a classifier.
+/// Converts a classifier's errors. Those of a loader, a network or a device get the variant that they have in this
+/// crate.
 impl From<classifier::Error> for Error {
     fn from(error: classifier::Error) -> Self {
         match error {
@@ -170,15 +171,15 @@ impl From<classifier::Error> for Error {
     }
 }
 
-/// Names the best weights on disk, if any.
+/// The end of a message that names the best weights on disk, if any.
 fn kept(best: &Option<PathBuf>) -> String {
     let said = |path: &PathBuf| format!("; the best weights so far are kept in {}", path.display());
     best.as_ref().map(said).unwrap_or_default()
 }
 
 impl Error {
-    /// Whether arguments or configuration are at fault, even if only the data, the network or the
-    /// optimizer reveal it.
+    /// Whether the caller's arguments or configuration are wrong, even if the error comes from the data, the network or
+    /// the optimizer.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
@@ -199,7 +200,7 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
-    /// The same error, naming the best weights on disk if its variant can.
+    /// This error with the path of the best weights on disk, if its variant has such a field.
     pub(crate) fn keeping(mut self, kept: Option<PathBuf>) -> Self {
         if let Self::NonFiniteLoss { best, .. } | Self::NonFiniteWeights { best, .. } = &mut self {
             *best = kept;

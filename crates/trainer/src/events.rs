@@ -1,4 +1,4 @@
-//! Events of a run, and their receivers.
+//! Events of a run, and the sinks that receive them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,15 +12,15 @@ use crate::{EpochTimes, Error, Result};
 
 /// One line of `metrics.jsonl`: the results of an epoch.
 ///
-/// Losses are means over images. `train_loss` is the objective (with smoothing
-/// and class weights) in training mode; `val_loss` is plain cross-entropy.
+/// Losses are means over images. `train_loss` is the training loss, with smoothing and class weights; `val_loss` is
+/// plain cross-entropy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
-    /// Counted from 1.
+    /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// Mean objective over the epoch's training images.
+    /// Mean training loss over the epoch's training images.
     pub train_loss: f64,
-    /// Share of the training images classified correctly while training on them.
+    /// Share of the training images classified correctly, measured during training.
     pub train_accuracy: f64,
     /// Mean cross-entropy over the validation images.
     pub val_loss: f64,
@@ -30,17 +30,17 @@ pub struct EpochReport {
     pub val_macro_f1: f64,
     /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
-    /// Training images per second, validation not counted.
+    /// Training images per second; validation time is not counted.
     pub images_per_second: f64,
     /// Wall time of training and validation.
     pub seconds: f64,
-    /// The parts of `seconds`; all 0 in lines written without them.
+    /// The parts of `seconds`; all 0 if the line lacks them.
     #[serde(default)]
     pub times: EpochTimes,
     /// The scores of the averaged weights on the validation images, if there is an average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<ValidationScores>,
-    /// The loss scale at the end of the epoch; only in f16.
+    /// The loss scale at the end of the epoch; only with f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
     /// The unreadable images of the run so far; absent if there are none.
@@ -48,19 +48,19 @@ pub struct EpochReport {
     pub unreadable: Unreadable,
 }
 
-/// Numbers of unreadable images left out, by class name; classes without any are absent.
+/// The number of unreadable images left out of each class, by class name. Classes without unreadable images are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
-    /// Of the training images.
+    /// Unreadable training images.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub train: BTreeMap<String, usize>,
-    /// Of the validation images.
+    /// Unreadable validation images.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub val: BTreeMap<String, usize>,
 }
 
 impl Unreadable {
-    /// The number of all of them.
+    /// The number of unreadable images in both splits.
     pub fn total(&self) -> usize {
         self.train.values().chain(self.val.values()).sum()
     }
@@ -87,7 +87,7 @@ impl EpochReport {
 pub struct ValidationScores {
     /// Mean cross-entropy.
     pub loss: f64,
-    /// Share classified correctly.
+    /// Share of the images classified correctly.
     pub accuracy: f64,
     /// F1 averaged over the classes that occur.
     pub macro_f1: f64,
@@ -99,56 +99,56 @@ pub struct ValidationScores {
 pub enum Event {
     /// Everything is set up and the first epoch begins next.
     RunStarted {
-        /// Folder of the run.
+        /// The folder of the run.
         run_dir: PathBuf,
         /// The network's name.
         model: String,
         /// Class names in label order.
         classes: Vec<String>,
-        /// Trainable parameters.
+        /// The number of trainable parameters.
         parameters: usize,
-        /// Training images.
+        /// The number of training images.
         train_images: usize,
-        /// Validation images.
+        /// The number of validation images.
         val_images: usize,
-        /// Epochs planned.
+        /// The configured number of epochs.
         epochs: usize,
-        /// Where it runs.
+        /// The device's name.
         device: String,
-        /// CPU threads.
+        /// The number of CPU threads.
         threads: usize,
     },
     /// Weights were taken from a pretrained file.
     PretrainedLoaded(LoadReport),
     /// From this epoch on only the head learns.
     Frozen {
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
     },
     /// From this epoch on the whole network learns.
     Unfrozen {
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
     },
-    /// Some of the features for the head's training are computed.
+    /// Progress of computing features for the head.
     FeaturesComputed {
-        /// Images that went through the network so far.
+        /// The number of images that went through the network so far.
         done: usize,
-        /// All images of the run, including those with features on disk.
+        /// The number of all images of the run, including those with features on disk.
         images: usize,
     },
     /// The features of all images are ready: the network skips images while its backbone is frozen.
     FeaturesReady {
-        /// All images of the run.
+        /// The number of all images of the run.
         images: usize,
-        /// Those that went through the network; the others' features were on disk.
+        /// The number of images that went through the network. The features of the others were on disk.
         computed: usize,
     },
-    /// An epoch's first batch comes next.
+    /// An epoch begins.
     EpochStarted {
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
-        /// Batches expected.
+        /// The expected number of batches.
         batches: usize,
     },
     /// A batch was trained on.
@@ -157,28 +157,28 @@ pub enum Event {
         epoch: usize,
         /// Batch, counted from 1.
         batch: usize,
-        /// Images in it.
+        /// The number of images in the batch.
         images: usize,
-        /// Its mean loss.
+        /// The mean loss of the batch.
         loss: f64,
     },
     /// An epoch was trained and validated.
     EpochFinished(EpochReport),
-    /// The network classifies its training images well in training, where a batch is normalised by
-    /// its own statistics, but badly in inference, with the running statistics. Sent once per run.
+    /// The running statistics of batch normalisation do not suit the weights. The network classifies its training
+    /// images well with each batch's own statistics, but badly with the running statistics. Sent at most once per run.
     StatisticsUnsettled {
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
-        /// Share of the training images classified correctly while training on them.
+        /// Share of the training images classified correctly, measured during training.
         training: f64,
-        /// Share of some of them classified correctly in inference.
+        /// Share of a sample of these images classified correctly in inference.
         inference: f64,
     },
     /// Weights were written.
     CheckpointWritten {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
         /// The monitored score.
         score: f64,
@@ -188,29 +188,29 @@ pub enum Event {
     CheckpointDelayed {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// The number of the epoch, from 1.
         epoch: usize,
         /// The operating system's reason.
         problem: String,
     },
     /// Training ended early, without gain for `patience` epochs.
     StoppedEarly {
-        /// The epoch it stopped after.
+        /// The last epoch.
         epoch: usize,
         /// The best epoch.
         best_epoch: usize,
     },
     /// Training was interrupted.
     Interrupted {
-        /// The epoch it stopped in.
+        /// The epoch that was interrupted.
         epoch: usize,
     },
     /// Unreadable images were left out.
     ImagesSkipped {
-        /// Their number so far, in the whole run.
+        /// The number of unreadable images in the run so far.
         count: usize,
     },
-    /// Training is over and the best weights are in place.
+    /// Training is over, and the network holds the best weights.
     Finished {
         /// The best epoch, if one was completed.
         best_epoch: Option<usize>,
@@ -236,7 +236,7 @@ impl EventSink for () {
     }
 }
 
-/// Passes events to both; nest for more.
+/// Passes events to both sinks. Nest pairs for more than two.
 impl<A: EventSink, B: EventSink> EventSink for (A, B) {
     fn handle(&mut self, event: &Event) -> Result<()> {
         self.0.handle(event)?;
@@ -277,7 +277,7 @@ impl EventSink for Recorder {
     }
 }
 
-/// Appends one JSON object per epoch to a file, whole lines at a time.
+/// Appends one JSON object per epoch to a file, one per line. Only whole lines are written.
 ///
 /// A failed write does not end the run: a warning reports it, and the line is written with the next
 /// one or on drop.
@@ -289,7 +289,7 @@ pub struct MetricsFile {
     length: u64,
     /// Lines not in the file yet.
     waiting: Vec<u8>,
-    /// Whether a part of them may be in the file, after a failed write.
+    /// Whether a failed write may have left a part of `pending` in the file.
     torn: bool,
 }
 

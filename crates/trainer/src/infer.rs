@@ -26,7 +26,7 @@ pub struct InferenceOptions {
     pub batch_size: usize,
     /// Decoding threads.
     pub workers: usize,
-    /// Treatment of files that are not images.
+    /// What to do with images that cannot be decoded.
     pub on_bad_image: BadImage,
     /// The share of labelled images that may be left out; see
     /// [`DataConfig::bad_image_limit`](crate::config::DataConfig::bad_image_limit). There is no limit
@@ -86,50 +86,50 @@ impl InferenceOptions {
 /// The scores of a network on labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Images measured.
+    /// The number of images evaluated.
     pub images: u64,
-    /// Images left out as unreadable.
+    /// The number of unreadable images left out.
     pub skipped: usize,
-    /// Share classified correctly.
+    /// Accuracy: the share of images classified correctly.
     pub accuracy: f64,
     /// Mean cross-entropy.
     pub loss: f64,
     /// Precision averaged over the classes that occur; see [`ConfusionMatrix::macro_scores`].
     pub macro_precision: f64,
-    /// Recall averaged over them.
+    /// Recall averaged over the same classes.
     pub macro_recall: f64,
-    /// F1 averaged over them.
+    /// F1 averaged over the same classes.
     pub macro_f1: f64,
-    /// Classes without an image and without a prediction. The averages leave them out.
+    /// Classes that have no image and no prediction. The averages leave these classes out.
     #[serde(default)]
     pub classes_left_out: Vec<String>,
-    /// The origin of the class order, or the assumption about it.
+    /// Whether the class order is from the weights file or assumed.
     #[serde(default)]
     pub class_order: ClassOrder,
-    /// Each class, in label order.
+    /// The scores of each class, in label order.
     pub classes: Vec<ClassReport>,
-    /// Counts: one row per true class, one column per predicted class.
+    /// The confusion matrix: one row per true class, one column per predicted class.
     pub confusion: Vec<Vec<u64>>,
     /// Images with a wrong answer, in order.
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
 }
 
-/// One class of an [`Evaluation`].
+/// The scores of one class in an [`Evaluation`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassReport {
-    /// Its name.
+    /// The class's name.
     pub name: String,
-    /// Its images.
+    /// The number of evaluated images of the class.
     pub support: u64,
-    /// Its images left out as unreadable.
+    /// The number of unreadable images of the class.
     #[serde(default)]
     pub skipped: usize,
-    /// Share of the class among the images predicted as it.
+    /// Precision: the share of the class's images among those predicted as this class.
     pub precision: f64,
-    /// Share of its images predicted as it.
+    /// Recall: the share of the class's images that are predicted as this class.
     pub recall: f64,
-    /// Harmonic mean of both.
+    /// F1: the harmonic mean of precision and recall.
     pub f1: f64,
 }
 
@@ -204,11 +204,11 @@ pub fn evaluate_images(
     Ok(report(measured, &order))
 }
 
-/// The answers to images, counted.
+/// The counts of a network's answers.
 struct Measured {
     confusion: ConfusionMatrix,
     mistakes: Vec<Mistake>,
-    /// Unreadable images of each label.
+    /// The number of unreadable images of each label.
     skipped: BTreeMap<usize, usize>,
 }
 
@@ -248,7 +248,7 @@ fn measure(
     })
 }
 
-/// The number of images of each class that a loader has left out; classes without any are absent.
+/// The number of images of each class that a loader has left out; classes without such images are absent.
 pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<String, usize> {
     let named = |(label, count): (usize, usize)| Some((class_names.get(label)?.clone(), count));
     let counts = loader.skipped_by_label().into_iter();
@@ -291,8 +291,8 @@ fn report(measured: Measured, order: &Order) -> Evaluation {
     }
 }
 
-/// Scores the images of some batches in evaluation mode; with `by_features`, images give the same
-/// bits as their features.
+/// Scores the images of some batches in evaluation mode. With `by_features`, images are computed in the same way as
+/// cached features, so both give the same bits.
 pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
@@ -312,7 +312,7 @@ pub(crate) fn score(
     count(network.description().classes(), answers)
 }
 
-/// Counts logits against their true labels.
+/// Counts the predictions of logits by true label.
 fn count(
     classes: usize,
     answers: impl Iterator<Item = Result<(Tensor, Vec<u32>)>>,
@@ -329,7 +329,7 @@ fn count(
     Ok(confusion)
 }
 
-/// The class with the largest logit in each row; the first one of equals.
+/// The class with the largest logit in each row; of equal logits, the first.
 ///
 /// # Errors
 /// [`NonFiniteAnswer`](classifier::Error::NonFiniteAnswer).
@@ -354,8 +354,8 @@ fn largest(row: &[f32]) -> usize {
 ///
 /// # Errors
 ///
-/// If the images do not suit the options. The iterator ends with an error if no image is readable,
-/// or if one is unreadable and the options forbid that.
+/// If the options are invalid for these images. The iterator ends with an error if no image is readable, or if one is
+/// unreadable and the options forbid that.
 pub fn predict<'c>(
     classifier: &'c Classifier,
     images: Vec<(String, PathBuf)>,
@@ -383,7 +383,7 @@ pub fn predict<'c>(
     }))
 }
 
-/// Work that ends on drop.
+/// Threads of a prediction, which end when this is dropped.
 struct Started<'a>(&'a dyn Progress);
 
 impl Drop for Started<'_> {

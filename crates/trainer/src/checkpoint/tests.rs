@@ -11,7 +11,7 @@ fn scores(accuracy: f64, loss: f64) -> ValidationScores {
     }
 }
 
-/// Patience, then ((accuracy, loss), frozen) of each epoch, and the epoch at which training stops.
+/// Each case: the patience; ((accuracy, loss), frozen) of each epoch; and the epoch at which training stops.
 #[test]
 fn early_stopping_counts_epochs_without_gain_in_a_row() {
     let scored = |scores: &[(f64, f64)]| scores.iter().map(|s| (*s, false)).collect();
@@ -45,7 +45,7 @@ fn early_stopping_counts_epochs_without_gain_in_a_row() {
             None,
         ),
         (Monitor::ValLoss, Some(1), thawed(&[0.5, f64::NAN]), Some(2)),
-        // A lower loss is a gain at equal accuracy; a higher one is none.
+        // At equal accuracy, a lower loss is a gain and a higher loss is not.
         (
             Monitor::ValAccuracy,
             Some(2),
@@ -79,7 +79,7 @@ fn early_stopping_counts_epochs_without_gain_in_a_row() {
     }
 }
 
-/// Records epochs of one small network, each with its score.
+/// Records one epoch of a small network for each score.
 struct Recording {
     dir: tempfile::TempDir,
     network: Network,
@@ -162,10 +162,10 @@ fn the_best_stays_and_a_former_best_may_be_moved_away() {
     std::fs::rename(first, away).unwrap();
     let second = kept(2, 0.6, 1.0);
     assert!(second.is_file());
-    // An old file that still exists is deleted.
+    // The old best file still exists, so it is deleted.
     let third = kept(3, 0.7, 1.0);
     assert!(!second.exists());
-    // At equal scores the lower loss stays, and at equal losses the later epoch.
+    // Of two epochs with equal scores, the one with the lower loss is kept; at equal losses, the later one.
     assert_eq!(kept(4, 0.7, 1.1), third);
     let fifth = kept(5, 0.7, 0.9);
     assert!(fifth.is_file() && !third.exists());
@@ -197,7 +197,7 @@ fn the_best_on_disk_goes_when_a_better_one_is_there() {
     run.record(1, 0.5);
     run.disk_works(false);
     assert_eq!(run.record(2, 0.6), (vec![], vec![2]));
-    // Of two waiting epochs only the better one is kept; a worse epoch retries.
+    // Of two unwritten epochs only the better one stays in memory. A later, worse epoch retries the write.
     assert_eq!(run.record(3, 0.7), (vec![], vec![3]));
     let kept = run.checkpoints.kept().unwrap().to_owned();
     assert!(kept.ends_with("mobilenet_v3_small_e1_0.50000.safetensors"));

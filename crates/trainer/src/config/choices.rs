@@ -17,7 +17,7 @@ use crate::ValidationScores;
 pub enum DataSource {
     /// MNIST: fetched and unpacked into `data.root` if missing.
     Mnist,
-    /// Fashion-MNIST, treated likewise.
+    /// Fashion-MNIST: fetched and unpacked into `data.root` if missing.
     FashionMnist,
     /// IDX files that are already in `data.idx_dir`; unpacked into `data.root`.
     Idx,
@@ -31,7 +31,7 @@ pub enum DataSource {
 }
 
 impl DataSource {
-    /// The word in the configuration.
+    /// The word for this source in a configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mnist => DatasetName::Mnist.as_str(),
@@ -42,7 +42,7 @@ impl DataSource {
         }
     }
 
-    /// The public data set of this source, if it is one.
+    /// The data set to fetch, if this source has one.
     pub fn dataset(self) -> Option<DatasetName> {
         match self {
             Self::Mnist => Some(DatasetName::Mnist),
@@ -56,17 +56,17 @@ impl DataSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaddingChoice {
-    /// The padding in the starting weights' metadata, or else symmetric.
+    /// The padding in the metadata of the pretrained weights, or else torch's.
     #[default]
     Auto,
-    /// torch's padding.
+    /// torch's padding: the same on both sides.
     Symmetric,
     /// TensorFlow's padding.
     Same,
 }
 
 impl PaddingChoice {
-    /// The padding, if one was chosen.
+    /// The chosen padding; `None` for `Auto`.
     pub fn chosen(self) -> Option<Padding> {
         match self {
             Self::Auto => None,
@@ -98,7 +98,7 @@ pub enum Monitor {
 }
 
 impl Monitor {
-    /// The monitored score among all scores.
+    /// The value of the monitored score.
     pub fn of(self, scores: &ValidationScores) -> f64 {
         match self {
             Self::ValAccuracy => scores.accuracy,
@@ -123,10 +123,9 @@ impl Monitor {
     /// Whether averaged weights with score `average` are preferred to weights with score `own`,
     /// both measured on `images` images.
     ///
-    /// The scores of single epochs fluctuate, so the best one is partly luck; the score of an
-    /// average hardly is. So the average is preferred unless the other score is better by more than
-    /// one standard error (the rule of Breiman et al., 1984). A loss has no standard error here, so
-    /// the lower one is preferred.
+    /// The best score of single epochs is partly luck, since scores fluctuate; averaged weights fluctuate less. So the
+    /// average is preferred unless the network's own score is better by more than one standard error (the rule of
+    /// Breiman et al., 1984). For the loss no standard error is known, so the lower loss is preferred.
     pub fn prefers_average(self, average: f64, own: f64, images: usize) -> bool {
         let error = match self {
             Self::ValAccuracy | Self::ValMacroF1 => (own * (1.0 - own) / images as f64).sqrt(),
@@ -138,8 +137,7 @@ impl Monitor {
     /// Compares a `candidate` with the `best` so far: by this score and, if equal, by the
     /// validation loss. `Greater` is better; NaN is the worst.
     ///
-    /// On a few hundred images accuracies are often equal, while the loss still shows which epoch
-    /// is more certain.
+    /// On a few hundred images accuracies are often equal. The loss then shows which epoch is better.
     pub fn compare(
         self,
         candidate: &ValidationScores,
@@ -165,19 +163,19 @@ impl Monitor {
     }
 }
 
-/// The weights kept on disk.
+/// The policy: which weights are kept on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointPolicy {
-    /// Only the best; a new best is written before the old one is deleted.
+    /// Only the best weights. New best weights are written before the old ones are deleted.
     BestOne,
-    /// Each epoch that was the best at its end.
+    /// The weights of each epoch that was the best so far at its end.
     BestAll,
-    /// Every epoch.
+    /// The weights of every epoch.
     EveryEpoch,
 }
 
-/// The device of the network; written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`, in any letter case.
+/// The device that the network runs on, written `auto`, `cpu`, `cuda`, `cuda:1` or `metal`, in any letter case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first accelerator that this build supports and finds, or else the CPU.
@@ -264,7 +262,7 @@ mod tests {
             (Monitor::ValMacroF1, (0.9, 0.5), (0.9, 0.6), Greater),
             (Monitor::ValMacroF1, (nan, 0.5), (0.9, 0.6), Less),
             (Monitor::ValLoss, (0.8, 0.5), (0.9, 0.6), Greater),
-            // Only the loss counts.
+            // For the loss, only the lower value counts.
             (Monitor::ValLoss, (0.9, 0.6), (0.8, 0.6), Equal),
             (Monitor::ValLoss, (0.9, nan), (0.8, 0.6), Less),
         ] {

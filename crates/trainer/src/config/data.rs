@@ -13,13 +13,13 @@ use super::{DataSource, NormalisationChoice, SplitConfig, framing, optional};
 /// The default for the share of a split's images that may be left out.
 pub const BAD_IMAGE_LIMIT: f64 = 0.05;
 
-/// `[data]`: the images and their loading.
+/// `[data]`: which images are used and how they are loaded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The source of the images.
     pub source: DataSource,
-    /// Folder with (after unpacking) `train`, `val` and `test`, or `train.csv` and so on; auto:
+    /// The folder with `train`, `val` and `test` (after unpacking), or with `train.csv` and so on; auto:
     /// `data/<source>`.
     #[serde(with = "optional::auto")]
     pub root: Option<PathBuf>,
@@ -30,10 +30,10 @@ pub struct DataConfig {
     /// file.
     #[serde(with = "optional::auto")]
     pub train: Option<PathBuf>,
-    /// The validation split, likewise.
+    /// The validation split, as a folder or a CSV file.
     #[serde(with = "optional::auto")]
     pub val: Option<PathBuf>,
-    /// The test split, likewise.
+    /// The test split, as a folder or a CSV file.
     #[serde(with = "optional::auto")]
     pub test: Option<PathBuf>,
     /// The division of class folders into splits, if there are no split folders.
@@ -52,10 +52,11 @@ pub struct DataConfig {
     /// squash.
     #[serde(with = "optional::auto")]
     pub fit: Option<Fit>,
-    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: likewise, otherwise 0.875.
+    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: that of the weights file, otherwise
+    /// 0.875.
     #[serde(with = "optional::auto")]
     pub crop_pct: Option<f64>,
-    /// The filter of the resize; auto: likewise, otherwise bilinear.
+    /// The filter of the resize; auto: that of the weights file, otherwise bilinear.
     #[serde(with = "optional::auto")]
     pub interpolation: Option<Interpolation>,
     /// Whether the EXIF orientation is applied.
@@ -73,19 +74,19 @@ pub struct DataConfig {
     pub workers: Option<usize>,
     /// Batches decoded ahead of training.
     pub prefetch: usize,
-    /// Memory for decoded images, in MiB, so that later epochs skip decoding.
+    /// Memory for decoded images in MiB. Later epochs do not decode these again.
     pub cache_mb: usize,
-    /// Disk for decoded images, in MiB, so that later runs skip decoding; 0 for none.
+    /// Disk space for decoded images in MiB; 0 for none. Later runs do not decode these again.
     pub disk_cache_mb: u64,
-    /// Treatment of files that are not images.
+    /// What to do with images that cannot be decoded.
     pub on_bad_image: BadImage,
     /// The largest share of a split's images that `on_bad_image = "skip"` may leave out; more are an
     /// error. One image per split may always be left out, unless this is 0; no class may lose all its
     /// images.
     pub bad_image_limit: f64,
-    /// The decoding of JPEG pixels.
+    /// How JPEG files are decoded.
     pub decode: Decoding,
-    /// Treatment of images that lack data at their end.
+    /// What to do with images that lack data at their end.
     pub truncated_images: TruncatedImages,
     /// Mean and standard deviation per channel of pixels scaled to 0..1. Auto with `model.pretrained`:
     /// the weights file's, or ImageNet's if it has none. Auto without: the data set's, or ImageNet's

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// The teacher: any weights file of any model with the same classes.
+    /// The teacher: a weights file of any model with the same classes.
     pub teacher: PathBuf,
-    /// The softmaxes of teacher and student divide the logits by this.
+    /// The temperature: the logits of teacher and student are divided by it before the softmax.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
-    /// Share of the teacher in the loss, above 0 and at most 1; the labels have the rest.
+    /// The share of the teacher's term in the loss, above 0 and at most 1. The labels' term has the rest.
     #[serde(default = "default_weight")]
     pub weight: f64,
 }

@@ -9,7 +9,7 @@ pub enum ConfigError {
     UnknownKey {
         /// The key with its section.
         key: String,
-        /// The nearest valid key, or all of them.
+        /// The most similar valid keys, or all valid keys.
         hint: String,
     },
     /// Invalid TOML, or a missing key without a default.
@@ -44,7 +44,7 @@ pub enum ConfigError {
         /// The reason.
         source: std::io::Error,
     },
-    /// One of these errors, with its layer.
+    /// An error with the layer that it is in.
     #[error("{origin}: {problem}")]
     Layer {
         /// The file, or "--set" and the like.
@@ -68,7 +68,7 @@ impl ConfigError {
         }
     }
 
-    /// The same error with its layer.
+    /// This error, attributed to a layer.
     pub(super) fn within(self, origin: &str) -> Self {
         Self::Layer {
             origin: origin.to_owned(),
@@ -76,7 +76,7 @@ impl ConfigError {
         }
     }
 
-    /// The same error without its layer.
+    /// This error without its layer.
     pub(crate) fn without_layer(&self) -> &Self {
         match self {
             Self::Layer { problem, .. } => problem.without_layer(),
@@ -84,7 +84,7 @@ impl ConfigError {
         }
     }
 
-    /// The key in question, with its section.
+    /// The key that the error is about, with its section.
     pub fn key(&self) -> Option<String> {
         match self {
             Self::UnknownKey { key, .. } => Some(key.clone()),
@@ -97,7 +97,7 @@ impl ConfigError {
     }
 }
 
-/// The key in a configuration file; `section` may end in the section's type.
+/// The full key in a configuration file; `section` may end in the section's type.
 fn full_key(section: &str, key: &str) -> String {
     let section = section.split(' ').next().unwrap_or(section);
     format!("{section}.{key}")

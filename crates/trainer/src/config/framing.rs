@@ -1,5 +1,5 @@
-//! Framing, orientation and normalisation: the settings of `[data]` that weights files also store,
-//! and the values of `"auto"` for them.
+//! Framing, orientation and normalisation: the settings of `[data]` that weights files also contain. Replaces their
+//! `"auto"` by values.
 
 use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};
@@ -38,7 +38,7 @@ impl NormalisationChoice {
         self.mean.is_some() && self.std.is_some()
     }
 
-    /// These values, with those of `auto` for missing ones.
+    /// These values, with `auto` in place of missing ones.
     fn over(&self, auto: Normalisation) -> Normalisation {
         Normalisation {
             mean: self.mean.unwrap_or(auto.mean),
@@ -56,7 +56,7 @@ impl From<Normalisation> for NormalisationChoice {
     }
 }
 
-/// The serialised form: `"auto"`, or a table with the values that are set.
+/// The serialised form: `"auto"`, or a table of the values that are set.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for NormalisationChoice {
 }
 
 impl DataSource {
-    /// The mean and standard deviation of its images: ImageNet's for a folder or CSV files.
+    /// The default mean and standard deviation of this source; ImageNet's for a folder or CSV files.
     fn normalisation(self) -> Normalisation {
         match (self, self.dataset()) {
             (_, Some(DatasetName::FashionMnist)) => FASHION_MNIST,
@@ -108,8 +108,8 @@ impl DataSource {
 }
 
 impl DataConfig {
-    /// How images are fitted to `image_size`. `"auto"` is resolved as without pretrained weights: squash,
-    /// 0.875 and bilinear.
+    /// How images are fitted to `image_size`. `"auto"` gives the defaults without pretrained weights: squash, 0.875 and
+    /// bilinear.
     pub fn framing(&self) -> Framing {
         let auto = Framing::default();
         let framing = Framing {
@@ -120,8 +120,8 @@ impl DataConfig {
         framing.normal()
     }
 
-    /// Mean and standard deviation of the pixels. `"auto"` is resolved as without pretrained weights:
-    /// the source's values.
+    /// Mean and standard deviation of the pixels. `"auto"` gives the defaults without pretrained weights: the source's
+    /// values.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation.over(self.source.normalisation())
     }
@@ -204,7 +204,7 @@ mod tests {
     fn settled(text: &str) -> DataConfig {
         let config = RunConfig::from_toml(text, "a.toml").unwrap();
         let settled = config.settled().unwrap();
-        // The configuration that a run writes is complete: it no longer depends on the weights file.
+        // The configuration that a run writes has no `"auto"` left, so it does not depend on the weights file.
         let written = toml::to_string(&settled).unwrap();
         let again = RunConfig::from_toml(&written, "config.toml").unwrap();
         assert_eq!(again.settled().unwrap(), settled);
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(data.framing().to_string(), "crop 1, bicubic");
         let given = "data.normalisation = { mean = [0, 0, 0], std = [1, 1, 1] }";
         assert_eq!(settled(given).normalisation().std, [1.0; 3]);
-        // If only one of the two is set, the other one stays automatic.
+        // If only mean or standard deviation is set, the other one stays automatic.
         let mean = "data = { source = 'folder', root = 'x', normalisation = { mean = [0, 0, 0] } }";
         let found = settled(mean).normalisation();
         assert_eq!(
@@ -281,7 +281,7 @@ mod tests {
         );
         assert_eq!(data.normalisation().mean, [0.0; 3]);
 
-        // A file of another project has no metadata.
+        // Weights files of other projects have no metadata.
         let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
         candle_core::safetensors::save(&tensors, &path).unwrap();
         let data = from("");

@@ -8,8 +8,8 @@ use super::ConfigError;
 use super::list::{KEYS, MOST};
 use super::words::{meant, suggestion};
 
-/// Sections with keys that depend on their `type`. A layer that sets a `type` resets such a section
-/// instead of adding to a lower layer's keys.
+/// Sections whose keys depend on their `type`. A layer that sets the `type` discards all keys of lower layers in that
+/// section.
 const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
 /// The most characters of a value in a message.
@@ -23,13 +23,13 @@ pub(super) fn is_tagged_section(name: &str) -> bool {
 /// A key of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// With its section: `train.epochs`.
+    /// The key with its section, such as `train.epochs`.
     pub path: &'static str,
-    /// The `type`s of its section that have this key; empty if all have it.
+    /// The `type`s of the section that have this key; empty if all have it.
     pub types: &'static [&'static str],
-    /// The kind of its value.
+    /// The valid values of the key.
     pub kind: Kind,
-    /// Its purpose.
+    /// The key's purpose, for the documentation.
     pub text: &'static str,
 }
 
@@ -38,29 +38,28 @@ pub struct Key {
 pub enum Kind {
     /// `true` or `false`; an operation of `[augment]` may also be a table of its keys.
     Switch,
-    /// A whole number from the first to the second.
+    /// A whole number between these two, inclusive.
     Whole(u64, u64),
-    /// A finite number that satisfies the condition, as a description and as a function.
+    /// A finite number that satisfies a condition, given as a description and a function.
     Number(&'static str, fn(f64) -> bool),
     /// Text that is not empty.
     Text,
     /// One of these words, in any letter case, with `-` for `_` or without.
     OneOf(fn() -> Vec<String>),
-    /// A list of this length, or of any length.
+    /// A list of values of one kind; without a length, of any length.
     List(Option<usize>, &'static Kind),
     /// A table; its keys are separate entries of the list.
     Section,
     /// A table in which every key has a default. `true` stands for an empty table.
     Defaults,
-    /// This word in any letter case, or a value of the other kind. With [`Kind::Defaults`], `false` stands for
-    /// the word.
+    /// This word in any letter case, or a value of this kind. With [`Kind::Defaults`], `false` stands for the word.
     Or(&'static str, &'static Kind),
     /// Any value that the function accepts; its error describes the valid values.
     Read(fn(&Value) -> Result<(), String>),
 }
 
 impl Key {
-    /// A key that its section has for every `type`.
+    /// A key that exists for every `type` of its section.
     pub(super) const fn new(path: &'static str, kind: Kind, text: &'static str) -> Self {
         let types = &[];
         Self {
@@ -73,11 +72,9 @@ impl Key {
 }
 
 impl Kind {
-    /// The value in its canonical spelling, if it is of this kind; the error describes the valid
-    /// values.
+    /// The value in its canonical spelling. If it is not of this kind, the error describes the valid values.
     ///
-    /// Nothing is converted, except whole numbers to numbers and words to their spelling in the
-    /// list.
+    /// The only conversions are whole numbers to floating point, and words to their spelling in the list.
     fn read(self, value: &Value) -> Result<Value, String> {
         let fits = match (self, value) {
             (Self::Read(read), value) => return read(value).map(|()| value.clone()),
@@ -137,7 +134,7 @@ impl fmt::Display for Kind {
             Self::Section => f.write_str("a table of its keys"),
             Self::Defaults => f.write_str("true, false or a table of its keys"),
             Self::Or(word, kind) => write!(f, "{kind}, or \"{word}\""),
-            // Its error for an invalid value.
+            // The error for an invalid value.
             Self::Read(read) => {
                 f.write_str(&read(&Value::Boolean(false)).err().unwrap_or_default())
             }
@@ -154,18 +151,18 @@ pub(super) fn check(layer: &Table, below: &Table) -> Result<Table, ConfigError> 
     check_section(layer, "", None, below)
 }
 
-/// The same for the section at `path`, which may have a `type`.
+/// Checks the section at `path`, which may have a `type`.
 fn check_section(
     section: &Table,
     path: &str,
     of: Option<&str>,
     below: &Table,
 ) -> Result<Table, ConfigError> {
-    // A wrong type would make the other keys look wrong.
+    // The `type` is checked first, since a wrong one would make the other keys look wrong.
     let first = section.iter().filter(|(name, _)| *name == "type");
     let mut checked = Table::new();
     for (name, value) in first.chain(section) {
-        // A quoted name may contain dots.
+        // A quoted key may contain dots.
         if name.contains('.') {
             return Err(unknown(&join(path, &format!("{name:?}")), path, of));
         }
@@ -187,7 +184,7 @@ fn check_section(
     Ok(checked)
 }
 
-/// Reads a value other than a table for the section at `path`.
+/// Reads a section that is not written as a table, such as a short text.
 fn section_value(
     path: &'static str,
     key: Option<&'static Key>,
@@ -202,7 +199,7 @@ fn section_value(
         (type_key.map(|key| key.kind), value)
     {
         let types = types();
-        // A type alone stands for a section of that type.
+        // The name of a type stands for a section with only that type.
         if let Some(of) = meant(text, &types) {
             return Ok(Table::from_iter([("type".to_owned(), of.into())]).into());
         }
@@ -262,7 +259,7 @@ fn is_of(key: &Key, of: Option<&str>) -> bool {
     key.types.is_empty() || of.is_none_or(|of| key.types.contains(&of))
 }
 
-/// The path, if it has sub-keys.
+/// The path, if keys exist below it.
 fn section_path(path: &str) -> Option<&'static str> {
     KEYS.iter().find_map(|key| {
         let rest = key.path.strip_prefix(path)?;
@@ -278,7 +275,7 @@ fn invalid(key: &'static str, value: &Value, expected: String) -> ConfigError {
     }
 }
 
-/// The text, cut if it is long.
+/// The text, shortened if it is long.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -388,7 +385,7 @@ mod tests {
         assert!(RunConfig::from_toml(sgd, "a.toml").is_ok());
         let message = hint("[optimizer]\ntype = \"adam\"\nmomentum = 0.9\n");
         assert!(message.contains("`optimizer.momentum`"), "{message}");
-        // The type is in a lower layer, or in none.
+        // The `type` is set by a lower layer, or by none.
         let momentum = "[optimizer]\nmomentum = 0.9\n".parse().unwrap();
         assert!(check(&momentum, &Table::new()).is_ok());
         assert!(check(&momentum, &sgd.parse().unwrap()).is_ok());

@@ -17,7 +17,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// A limit beyond the deepest nesting of keys.
 const MAX_DEPTH: usize = 8;
 
-/// One layer of a configuration: some keys with their values, and its origin.
+/// One layer of a configuration: some keys with their values, and where they come from.
 ///
 /// ```
 /// use trainer::RunConfig;
@@ -67,9 +67,9 @@ impl Layer {
         }
     }
 
-    /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A text that
-    /// is valid TOML gives its value, `True` and `False` are switches, and any other text is a
-    /// string. If a key occurs twice, the later value counts.
+    /// A layer from keys as dotted paths, such as `train.epochs`, and values as text. A text is read as TOML if it is
+    /// valid TOML; `True` and `False` are booleans; any other text is a string. If a key occurs twice, the later value
+    /// is used.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Layer {
         })
     }
 
-    /// The table, checked and in canonical form: words in their usual spelling, `schedule` as a table.
+    /// The checked table in canonical form: words as spelled in the list of keys, `schedule` as a table.
     fn spelled_out(&self, below: &Table) -> Result<Table, ConfigError> {
         let checked = check(&self.table, below);
         let mut table = checked.map_err(|problem| problem.within(&self.origin))?;
@@ -130,7 +130,7 @@ impl RunConfig {
     pub fn from_layers(layers: &[Layer]) -> Result<Self, ConfigError> {
         let defaults = Table::try_from(Self::default());
         let mut merged = defaults.map_err(|e| ConfigError::parse("the defaults", &e))?;
-        // A key without a default may be missing from one layer and set by a later one.
+        // A key without a default may be missing from one layer if a later layer sets it.
         let mut typed = Ok(Self::default());
         for layer in layers {
             let origin = &layer.origin;
@@ -169,7 +169,8 @@ impl RunConfig {
     }
 }
 
-/// Merges `upper` into `lower`. A section that `starts_afresh` is reset if `upper` sets its `type`.
+/// Merges `upper` into `lower`. If `upper` sets the `type` of a section that `starts_afresh`, the keys of `lower` in it
+/// are discarded.
 fn merge(lower: &mut Table, upper: Table, starts_afresh: fn(&str) -> bool) {
     for (name, value) in upper {
         match (lower.get_mut(&name), value) {
@@ -185,7 +186,7 @@ fn merge(lower: &mut Table, upper: Table, starts_afresh: fn(&str) -> bool) {
     }
 }
 
-/// The same problem, attributed to the uppermost layer that sets its key.
+/// The problem, attributed to the uppermost layer that sets the key.
 fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     let key = problem.key().unwrap_or_default();
     let ends = key.match_indices('.').map(|(end, _)| end);
@@ -201,7 +202,7 @@ fn blame(layers: &[Layer], problem: ConfigError) -> ConfigError {
     }
 }
 
-/// The value of a typed text: TOML, `True` or `FALSE`, or the text itself.
+/// Reads a value from the command line: TOML, `True` or `FALSE`, or else the text itself.
 fn typed(text: &str) -> Value {
     let lower = text.to_ascii_lowercase();
     let value = match &lower[..] {
@@ -241,7 +242,7 @@ fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str
     Ok(())
 }
 
-/// The remaining reason why checked values form no configuration: a missing key without a default.
+/// The error for a missing key that has no default. The layers are already checked, so nothing else can be wrong.
 fn untyped(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();
@@ -265,7 +266,7 @@ fn place(text: &str, error: &toml::de::Error) -> String {
     let words = text.lines().nth(line).unwrap_or_default().trim();
     let value = words.split_once('=').map_or("", |(_, value)| value);
     let value = value.split('#').next().unwrap_or_default().trim();
-    // TOML's switches are in lower case, Python's are not.
+    // TOML's booleans are in lower case, Python's are capitalised.
     let is_switch = matches!(typed(value), Value::Boolean(_)) && value != value.to_lowercase();
     let message = match is_switch {
         true => format!("expected {}, in lower case", value.to_lowercase()),

@@ -22,7 +22,7 @@ use super::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 
 /// The largest whole number in TOML.
 pub(super) const MOST: u64 = i64::MAX as u64;
-/// The most threads of each kind.
+/// The largest number of compute threads, and of decoding threads.
 pub const MAX_THREADS: usize = 1024;
 /// The most images in a batch.
 pub const MAX_BATCH_SIZE: usize = 65_536;
@@ -37,7 +37,8 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
 
-/// Every section with its purpose. The documented file and the reference page begin with it.
+/// Every section with its purpose. The generated files `configs/mnist.toml` and `docs/settings.md` show it at the start
+/// of each section.
 #[rustfmt::skip]
 pub static SECTIONS: &[(&str, &str)] = &[
     ("data", "The images."),
@@ -57,8 +58,8 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ("distillation", "A trained network that supplies targets besides the labels."),
 ];
 
-/// Every key of a configuration, by section. The parser checks by this list; the documented file
-/// `configs/mnist.toml` and the page `docs/settings.md` are made from it.
+/// Every key of a configuration, by section. The parser checks layers against this list. `configs/mnist.toml` and
+/// `docs/settings.md` are generated from it.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     [
         BEFORE_LOSS,
@@ -221,7 +222,7 @@ fn patterns(value: &Value) -> Result<(), String> {
     read.map(drop).map_err(|_| expected.to_owned())
 }
 
-/// A schedule as a short text; the table form has its own keys.
+/// A schedule as a short text; the keys of its table form are listed separately.
 fn schedule(value: &Value) -> Result<(), String> {
     let read = value.as_str().unwrap_or_default().parse();
     read.map(|_: LrScheduleConfig| ())

@@ -54,8 +54,8 @@ use crate::device::cpu_threads;
 
 /// All settings of a run.
 ///
-/// The default is the recipe of `configs/mnist.toml`. A configuration from outside passes
-/// [`RunConfig::validate`] once; later code interprets no strings.
+/// The default is the recipe of `configs/mnist.toml`. [`RunConfig::validate`] checks a configuration once; later code
+/// can rely on it.
 ///
 /// ```
 /// let config = trainer::RunConfig::from_toml("[train]\nepochs = 3\n", "my.toml")?;
@@ -67,30 +67,30 @@ use crate::device::cpu_threads;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// The linear ramp before the schedule.
+    /// The warm-up: a linear ramp of the learning rate before the schedule.
     #[serde(with = "optional::none")]
     pub warmup: Option<Warmup>,
-    /// A moving average of the weights. It is validated and saved beside them.
+    /// A moving average of the weights, which is validated and saved beside the weights.
     #[serde(with = "optional::none")]
     pub ema: Option<EmaConfig>,
-    /// A trained network that supplies targets besides the labels.
+    /// Distillation: a trained network whose outputs are targets besides the labels.
     #[serde(with = "optional::none")]
     pub distillation: Option<DistillationConfig>,
-    /// The images.
+    /// The images and how they are loaded.
     pub data: DataConfig,
     /// The network.
     pub model: NetworkConfig,
-    /// The loop.
+    /// The training loop.
     pub train: TrainConfig,
     /// The training loss.
     pub loss: LossConfig,
-    /// Random changes of the training images.
+    /// Augmentation: random changes of the training images.
     pub augment: AugmentConfig,
-    /// Mixtures of training images.
+    /// MixUp and CutMix of training images.
     pub mix: MixConfig,
-    /// The update rule.
+    /// The optimizer: its update rule and settings.
     pub optimizer: OptimizerConfig,
-    /// The learning rate over time.
+    /// The learning-rate schedule.
     pub schedule: LrScheduleConfig,
 }
 
@@ -105,7 +105,7 @@ pub struct NetworkConfig {
     pub classes: Option<usize>,
     /// Width multiplier of every layer.
     pub width: f64,
-    /// The classifier on top.
+    /// The kind of classifier after the backbone.
     pub head: HeadKind,
     /// Dropout probability in the classifier.
     pub dropout: f64,
@@ -114,13 +114,13 @@ pub struct NetworkConfig {
     /// under torchvision's or timm's names.
     #[serde(with = "optional::none")]
     pub pretrained: Option<PathBuf>,
-    /// Share of each batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with `pretrained`.
-    /// From scratch each epoch restarts the statistics, and its first batches count equally until
-    /// this share is larger. Otherwise a short run would validate with statistics of outdated
-    /// weights. Statistics of pretrained weights are good from the start and are kept.
+    /// The share of each new batch in the running statistics; auto: 0.1 from scratch, 0.01 (torchvision's) with
+    /// `pretrained`. From scratch, each epoch restarts the statistics: they are the plain average of its batches until
+    /// this share is larger than theirs. Otherwise a short run would validate with statistics of outdated weights.
+    /// Statistics of pretrained weights are kept instead.
     #[serde(with = "optional::auto")]
     pub batch_norm_momentum: Option<f64>,
-    /// Added to variances; auto: the value of the network in `pretrained`.
+    /// The epsilon that is added to variances; auto: the value of the network in `pretrained`.
     #[serde(with = "optional::auto")]
     pub batch_norm_epsilon: Option<f64>,
     /// The padding of convolutions.
@@ -129,7 +129,7 @@ pub struct NetworkConfig {
     pub stem_stride: usize,
 }
 
-/// `[train]`: the loop.
+/// `[train]`: the training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -146,10 +146,10 @@ pub struct TrainConfig {
     /// CPU threads; auto: one for each physical core.
     #[serde(with = "optional::auto")]
     pub threads: Option<NonZeroUsize>,
-    /// Epochs in which only the head learns.
+    /// The number of epochs at the start in which only the head learns.
     pub freeze_epochs: usize,
-    /// Compute each image's features once, not once per epoch, while the backbone is frozen. They
-    /// are kept in memory, up to `data.cache_mb`, and on disk if `data.disk_cache_mb` is above 0.
+    /// While the backbone is frozen, compute each image's features once instead of once per epoch. They are kept in
+    /// memory, up to `data.cache_mb`, and on disk if `data.disk_cache_mb` is above 0.
     pub cache_features: bool,
     /// Stop after this many epochs without gain. An equal score with a lower validation loss is a
     /// gain.
@@ -158,17 +158,17 @@ pub struct TrainConfig {
     /// The score that selects the best epoch. Ties go to the lower validation loss, then to the
     /// later epoch.
     pub monitor: Monitor,
-    /// The weights kept on disk.
+    /// Which weights are kept on disk.
     pub checkpoints: CheckpointPolicy,
     /// Leave out an epoch's last batch if it is not full.
     pub drop_last: bool,
     /// Number of batches per optimizer step. Their gradients are combined as in one larger batch,
     /// but batch normalisation uses each batch separately.
     pub accumulate_batches: usize,
-    /// Gradients are scaled down to this norm.
+    /// The largest norm of the gradient; a larger gradient is scaled down.
     #[serde(with = "optional::none")]
     pub clip_gradient_norm: Option<f64>,
-    /// Each gradient is clamped to plus and minus this, before the norm is clipped.
+    /// The largest absolute value of each gradient component; clamped before the norm is clipped.
     #[serde(with = "optional::none")]
     pub clip_gradient_value: Option<f64>,
     /// The backbone's learning rate, as a share of the head's.
@@ -250,7 +250,7 @@ impl TrainConfig {
 }
 
 impl RunConfig {
-    /// The description of the model for `classes` classes.
+    /// The model's configuration for `classes` classes.
     pub fn model(&self, classes: usize) -> ModelDescription {
         match self.model.name {
             ModelName::MobileNet(variant) => self.mobilenet(variant, classes).into(),
@@ -300,8 +300,8 @@ impl RunConfig {
 
     /// The number of decoding threads.
     ///
-    /// The default is one per training thread, at most 8. More would not speed up training on a CPU,
-    /// and each holds up to two batches in memory.
+    /// The default is one per training thread, at most 8. More threads would not speed up training on a CPU, and each
+    /// thread holds up to two batches in memory.
     pub fn workers(&self) -> usize {
         let auto = || self.train.threads().min(8);
         self.data.workers.unwrap_or_else(auto)
@@ -309,7 +309,7 @@ impl RunConfig {
 
     /// The same configuration with every `"auto"` replaced by its value, as a run records it.
     ///
-    /// `model` is the network as built.
+    /// `model` is the configuration of the network as built.
     pub fn resolved(&self, model: &ModelDescription) -> Self {
         let mut resolved = self.clone();
         resolved.data.root = Some(self.data.root());

@@ -1,5 +1,5 @@
-//! Every key with values of every kind: each is refused with its key and layer, or accepted
-//! unchanged.
+//! Tries values of every kind for every key. Each value is either accepted unchanged, or refused by an error with key
+//! and layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::keys::{Key, Kind};
 use super::list::KEYS;
 use super::{DistillationConfig, LossConfig, RunConfig};
 
-/// As written in a file.
+/// A value as written in a file.
 const VALUES: [&str; 25] = [
     "0",
     "1",
@@ -41,7 +41,7 @@ const VALUES: [&str; 25] = [
     "{ odd = 1 }",
 ];
 
-/// A layer that sets a key, with the section's matching type.
+/// A layer that sets a key, and the section's `type` if the key needs one.
 fn layer(key: &Key, value: &str) -> String {
     let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
     let of = key.types.first().map(|of| format!("type = \"{of}\"\n"));
@@ -71,7 +71,7 @@ fn at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     table.get(name)
 }
 
-/// Whether both are equal, allowing whole numbers as numbers and f32 rounding.
+/// Whether two values are equal. Whole numbers equal floating-point ones, and f32 rounding is allowed.
 fn same(given: &Value, taken: &Value) -> bool {
     match (given, taken) {
         (Value::Array(given), Value::Array(taken)) => {
@@ -111,11 +111,10 @@ fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
                     let table = Table::try_from(&config).unwrap();
                     let found = at(&table, key.path);
                     let is_same = match (key.kind, &given, found) {
-                        // If switched on, an operation has its settings; if off, those of the
-                        // preset.
+                        // With `true` an operation has its default settings.
                         (Kind::Switch, Value::Boolean(true), Some(Value::Table(_))) => true,
                         (Kind::Switch, Value::Boolean(false), None) => true,
-                        // Switched on, a section has its defaults.
+                        // With `true` a section has its defaults.
                         (Kind::Or(..), Value::Boolean(true), Some(Value::Table(_))) => true,
                         (Kind::Or(word, _), Value::Boolean(false), Some(found)) => {
                             found.as_str() == Some(word)

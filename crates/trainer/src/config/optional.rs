@@ -1,7 +1,7 @@
-//! Optional settings in a format without a null.
+//! Serialises optional settings in TOML, which has no null.
 //!
-//! TOML has no null, but a higher layer must be able to switch off a setting of a lower one. So an
-//! absent value is written as a word: `limit = "none"`, `threads = "auto"`.
+//! A higher layer must be able to switch off a setting of a lower one. So an absent value is written as a word: `limit
+//! = "none"`, `threads = "auto"`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! optional_as_word {
     ($module:ident) => {
-        /// Serialises an `Option` with `None` as the module's name.
+        /// Serialises `None` as the module's name.
         pub(crate) mod $module {
             use super::*;
 
@@ -40,7 +40,7 @@ macro_rules! optional_as_word {
 optional_as_word!(none);
 optional_as_word!(auto);
 
-/// Reads the word as `None`, and anything else as a `T` with its own errors.
+/// Reads the word as `None`, and any other value as a `T`.
 struct WordOr<T>(&'static str, PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for WordOr<T> {

@@ -1,4 +1,4 @@
-//! Tests of words in any letter case, short forms of sections, and the messages for other values.
+//! Tests words in any letter case, short forms of sections, and the messages for invalid values.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Refused configurations.
+//! Tests that invalid configurations are refused.
 
 use std::path::Path;
 

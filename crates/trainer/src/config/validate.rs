@@ -7,7 +7,7 @@ use toml::Table;
 use super::keys::check;
 use super::{ConfigError, DataSource, RunConfig};
 
-/// An error that names the key, unless `valid`.
+/// Returns an error that names the key, unless `valid` is true.
 pub(super) fn require(
     valid: bool,
     key: &'static str,
@@ -147,7 +147,7 @@ impl RunConfig {
             )?;
         }
         if let LrScheduleConfig::Plateau(plateau) = &self.schedule {
-            // The schedule watches the monitored score, so both must improve in the same direction.
+            // A plateau schedule receives the monitored score, so its direction must match.
             let monitor = self.train.monitor;
             let mode = monitor.plateau_mode();
             let (word, expected) = match mode {

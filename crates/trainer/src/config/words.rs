@@ -1,4 +1,4 @@
-//! The words of an enumeration: listing them, finding the one that a user means, suggesting similar ones.
+//! The names of an enum's variants in a configuration: lists them, finds a given one, and suggests similar ones.
 
 use mnist_data::plain_word;
 use mobilenet::zoo::Backbone;
@@ -10,13 +10,13 @@ use serde::forward_to_deserialize_any;
 /// The most words in a suggestion.
 const SUGGESTED: usize = 3;
 
-/// The fewest bytes of a text for suggesting the words that contain it.
+/// The length in bytes from which a text suggests the words that contain it.
 const PART: usize = 3;
 
-/// The names of an enum's variants in serde's derive.
+/// The names of an enum's variants, from serde's derive.
 pub(super) fn words_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
     let mut words = Vec::new();
-    // `Asked` stores the words and then always returns an error.
+    // `Asked` stores the names, then always returns an error.
     let _ = T::deserialize(Asked(&mut words));
     words
 }
@@ -35,14 +35,14 @@ pub(super) fn meant(given: &str, words: &[String]) -> Option<String> {
     words.find(|word| plain_word(word) == given).cloned()
 }
 
-/// The end of a message: the words that contain `given`, or otherwise the most similar ones.
+/// A suggestion for the end of a message: the words that contain `given`, or else the most similar ones.
 pub(super) fn suggestion(given: &str, words: &[String]) -> String {
     let given = plain_word(given);
     let close = (given.chars().count() / 3).max(1);
     let holds = |word: &&String| given.len() >= PART && plain_word(word).contains(&given);
     let mut near: Vec<&String> = words.iter().filter(holds).collect();
     if near.is_empty() {
-        // The distance is at least the difference in length, so very long texts are skipped early.
+        // The edit distance is at least the difference in length, so very long texts need no comparison.
         let length = |word: &&String| word.len().abs_diff(given.len()) <= 2 * close;
         let distances = words.iter().filter(length);
         let distances = distances.map(|word| {

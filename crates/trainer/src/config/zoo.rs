@@ -11,8 +11,8 @@ use super::{ConfigError, MNIST, RunConfig};
 const LEAST_SIDE: u32 = 64;
 
 impl RunConfig {
-    /// Refuses settings that make no sense with a frozen backbone. Its published weights do not suit
-    /// MNIST's images, so the defaults for MNIST are refused too.
+    /// Refuses settings that make no sense with a frozen backbone. The defaults for MNIST are refused too, since the
+    /// published weights expect larger colour images.
     pub(super) fn validate_zoo(&self) -> Result<(), ConfigError> {
         let ModelName::Zoo(backbone) = self.model.name else {
             return Ok(());
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn settings_without_sense_for_a_frozen_backbone_are_refused() {
         let config = RunConfig::from_toml(FITTING, "a.toml").unwrap();
-        // A run's recorded configuration reads back.
+        // The configuration that a run writes is valid again.
         let text = toml::to_string(&config.resolved(&config.model(3))).unwrap();
         RunConfig::from_toml(&text, "config.toml").unwrap();
         for (line, key, expected) in [

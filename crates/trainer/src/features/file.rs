@@ -1,8 +1,8 @@
 //! A file of pooled features: one row per image, identified by the image's contents.
 //!
-//! First [`MAGIC`], then the length of the index as u64, the index (JSON), the rows as f32, one
-//! after the other in the order of the index, and last the SHA-256 of everything before, in
-//! hexadecimal. Numbers are little-endian. The file is written atomically.
+//! The file contains, in this order: [`MAGIC`]; the length of the index as u64; the index (JSON); the rows as f32, in
+//! the order of the index; the SHA-256 of everything before, in hexadecimal. Numbers are little-endian. The file is
+//! written atomically.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,20 +18,20 @@ const MAGIC: &[u8; 8] = b"feature\n";
 /// Hexadecimal digits of a SHA-256.
 const CHECKSUM: usize = 64;
 
-/// The contents of an image file that features were computed from.
+/// Identifies the contents of an image file at the time when its features were computed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// The file's stamp at that time.
+    /// The stamp of the file.
     pub(crate) stamp: Stamp,
-    /// Their SHA-256 in hexadecimal.
+    /// The SHA-256 of the contents in hexadecimal.
     pub(crate) checksum: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Index {
-    /// A hash of all inputs besides the image.
+    /// A hash of everything that features depend on besides the image.
     key: String,
-    /// Numbers in a row.
+    /// The number of features per row.
     width: usize,
     entries: Vec<Entry>,
 }
@@ -43,12 +43,12 @@ struct Entry {
     contents: Contents,
 }
 
-/// The features in a file.
+/// The rows of a feature file, in memory.
 #[derive(Debug)]
 pub(crate) struct FeatureFile {
     width: usize,
     rows: Vec<f32>,
-    /// The id and contents of each row.
+    /// The image id and the contents of each row.
     entries: Vec<(String, Contents)>,
     by_id: HashMap<String, usize>,
     by_checksum: HashMap<String, usize>,
@@ -115,7 +115,7 @@ impl FeatureFile {
         self.entries.len()
     }
 
-    /// The contents of this id's image at the time of its features.
+    /// The contents that the image with this id had when its features were computed.
     pub(crate) fn contents(&self, id: &str) -> Option<&Contents> {
         self.by_id.get(id).map(|&place| &self.entries[place].1)
     }
@@ -126,14 +126,14 @@ impl FeatureFile {
         self.rows.get(place * self.width..(place + 1) * self.width)
     }
 
-    /// Id, contents and features of every row.
+    /// The id, contents and features of every row.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, &Contents, &[f32])> {
         let rows = self.rows.chunks_exact(self.width.max(1));
         let entries = self.entries.iter().zip(rows);
         entries.map(|((id, contents), row)| (id.as_str(), contents, row))
     }
 
-    /// Writes it as features of `key`.
+    /// Writes the file, with features of `key`.
     ///
     /// # Errors
     /// If the file cannot be written; the old file is then unchanged.

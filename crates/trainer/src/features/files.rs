@@ -1,4 +1,4 @@
-//! Paths of feature files, and their limit.
+//! Paths of feature files, and the limit of their total size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 /// The extension of a feature file.
 const EXTENSION: &str = "features";
-/// Digits of a key in a file's name; the file itself contains all of them.
+/// The number of digits of a key in a file's name. The file itself contains the whole key.
 const DIGITS: usize = 16;
 
-/// The file of a split in the cache folder; each key has a separate one.
+/// The feature file of a split in the cache folder. Each key has a separate file.
 pub(super) fn path(folder: &Path, split: &str, key: &str) -> PathBuf {
     let key = key.get(..DIGITS).unwrap_or(key);
     folder.join(format!("{split}-{key}.{EXTENSION}"))

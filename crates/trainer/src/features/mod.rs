@@ -24,9 +24,9 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// Computes the features of all images of two loaders, except those on disk. Returns the number
-    /// of images that went through the network; `None` if interrupted. `advance` receives the
-    /// number done so far and the total.
+    /// Computes the features of all images of two loaders, except features that are on disk. Returns the number of
+    /// images that went through the network; `None` if interrupted. `advance` receives the number of images so far and
+    /// the total.
     pub(crate) fn make(
         data: &DataConfig,
         network: &dyn Model,
@@ -67,7 +67,7 @@ pub(crate) fn fit_memory(data: &DataConfig, network: &dyn Model, images: usize) 
     bytes <= data.cache_mb.saturating_mul(1 << 20)
 }
 
-/// A hash of all inputs of features besides an image's contents.
+/// A hash of everything that features depend on besides the image's contents.
 fn key(data: &DataConfig, network: &dyn Model) -> Result<String> {
     let mut key = Checksum::default();
     key.update(network.backbone_key()?.as_bytes());

@@ -13,14 +13,14 @@ use super::file::{Contents, FeatureFile};
 use crate::batch::{Batch, DeviceBatch, Inputs};
 use crate::{Error, Result};
 
-/// The features of a split on disk.
+/// Where the features of a split are stored on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The file.
+    /// The path of the feature file.
     pub(crate) path: PathBuf,
-    /// The most bytes for the files of all models.
+    /// The most bytes of all feature files together, of any model.
     pub(crate) max_bytes: u64,
-    /// A hash of all inputs besides the image.
+    /// A hash of everything that features depend on besides the image.
     pub(crate) key: String,
 }
 
@@ -28,15 +28,15 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct FeatureStore {
     width: usize,
-    /// In the order of the loader's samples.
+    /// The rows, in the order of the loader's samples.
     rows: Vec<f32>,
-    /// Whether a sample's row is filled; an unreadable image's never is.
+    /// Whether a sample's row is filled. The row of an unreadable image never is.
     known: Vec<bool>,
     /// The class of each sample.
     labels: Vec<u32>,
     /// The weight of each sample in the loss.
     weights: Vec<f32>,
-    /// Each image's contents, if its features may be kept.
+    /// The contents of each image whose features may be written to disk.
     contents: Vec<Option<Contents>>,
     place: Option<Place>,
     /// Whether the file should be rewritten.
@@ -66,7 +66,7 @@ impl FeatureStore {
         store
     }
 
-    /// The file's features; empty if it is unusable.
+    /// The features in the file; none if the file is unusable.
     fn file(&self) -> FeatureFile {
         let empty = || FeatureFile::empty(self.width);
         let Some(place) = &self.place else {
@@ -82,8 +82,8 @@ impl FeatureStore {
         }
     }
 
-    /// Takes an image's row from the file. A file unchanged since then is identified by its stamp,
-    /// any other by its contents.
+    /// Takes an image's row from the feature file. If the image's stamp is unchanged, its contents are not read;
+    /// otherwise they are compared by SHA-256.
     fn look_up(&mut self, index: usize, sample: &Sample, file: &FeatureFile) {
         // The loader reports unreadable images, since it has to decode them.
         let Some(stamp) = Stamp::settled(&sample.path) else {
@@ -115,7 +115,7 @@ impl FeatureStore {
         row.filter(|_| self.known[index])
     }
 
-    /// Computes the missing features, and writes them to the file, if any. `advance` receives the
+    /// Computes the missing features, and writes them to the feature file, if there is one. `advance` receives the
     /// number of images of each batch. False if interrupted.
     pub(crate) fn complete(
         &mut self,
@@ -150,7 +150,7 @@ impl FeatureStore {
             }
             advance(features.len())?;
         }
-        // An image changed while being read may not match its checksum.
+        // An image that changed while it was read may not match its checksum.
         for index in missing {
             let path = &loader.samples()[index].path;
             if self.contents[index].as_ref().map(|of| of.stamp) != Stamp::settled(path) {
@@ -161,8 +161,8 @@ impl FeatureStore {
         Ok(!interrupted)
     }
 
-    /// Writes the rows that may be kept, and the file's other rows while there is room. A failure
-    /// gives a warning: only later runs miss the features.
+    /// Writes the rows that may be kept, and as many of the file's other rows as the limit allows. A failure gives a
+    /// warning, since this run does not need the file.
     fn write(&mut self, samples: &[Sample]) {
         let Some(place) = self.place.clone().filter(|_| self.is_new) else {
             return;
@@ -201,8 +201,7 @@ impl FeatureStore {
         }
     }
 
-    /// The batches of these samples, in this order: like a loader's, with features instead of
-    /// images.
+    /// Batches of these samples, in this order, with features instead of images.
     pub(crate) fn batches(
         self: &Arc<Self>,
         order: Vec<usize>,

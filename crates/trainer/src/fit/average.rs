@@ -6,7 +6,7 @@ use optim::{Ema, EmaConfig};
 use crate::Result;
 use crate::checkpoint::Checkpoints;
 
-/// Averages of parameters and of running statistics, and the best of them so far.
+/// Moving averages of the parameters and the running statistics, and the checkpoints of the best averages.
 pub(super) struct Average {
     parameters: Ema,
     statistics: Ema,

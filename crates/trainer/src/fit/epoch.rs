@@ -9,7 +9,7 @@ use crate::infer::{predicted_classes, score};
 use crate::timing::Stopwatch;
 use crate::{ConfusionMatrix, Error, Result};
 
-/// The training half of an epoch.
+/// The result of an epoch's training, before validation.
 struct Trained {
     confusion: ConfusionMatrix,
     learning_rate: f64,
@@ -67,8 +67,8 @@ impl Session<'_> {
         Ok(Some(report))
     }
 
-    /// A step that ruins the weights makes the next loss NaN. After an epoch's last step there is
-    /// no next loss, and broken weights would be validated and saved.
+    /// If a step makes weights NaN, the next batch's loss shows it. The epoch's last step has no next batch, so the
+    /// weights are checked here before they are validated and saved.
     fn check_weights(&self, epoch: usize) -> Result<()> {
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         let are_finite = self
@@ -81,7 +81,7 @@ impl Session<'_> {
         }
     }
 
-    /// The result of a validation; a logit that is not finite is an error of training.
+    /// The result of a validation. A logit that is not finite becomes an error that names the epoch.
     fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| match error {
             Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. }) => {
@@ -139,7 +139,7 @@ impl Session<'_> {
             })?;
             self.clock.lap(|times| &mut times.other);
         }
-        // The loader's shutdown: its threads, and its file of decoded images.
+        // Ending the loader's threads and writing its disk cache.
         self.clock.lap(|times| &mut times.data);
         let stepped = self.stepper.flush(self.network.parameters())?;
         self.average_in(stepped)?;
@@ -156,8 +156,8 @@ impl Session<'_> {
 
     /// Whether a batch can be trained on.
     pub(super) fn teaches(&self, batch: &Batch) -> Result<bool> {
-        // A single image has no variance to normalise its 1x1 maps by. Images that all have weight
-        // 0 have no mean loss.
+        // A 1x1 map of a single image has no variance for batch normalisation. If all images have weight 0, there is no
+        // mean loss.
         Ok(batch.labels.len() > 1 && self.loss.weight(&batch.targets())? > 0.0)
     }
 

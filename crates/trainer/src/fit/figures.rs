@@ -1,4 +1,4 @@
-//! A warning about a mean and standard deviation that do not suit the images.
+//! Checks whether mean and standard deviation suit the images.
 
 use mnist_data::{Image, Sample};
 

@@ -1,4 +1,4 @@
-//! Parts of the network with their own training settings.
+//! Parameter groups: parts of the network with separate training settings.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::config::TrainConfig;
 /// Prefix of the names of the backbone's groups.
 pub(super) const BACKBONE: &str = "backbone";
 
-/// The groups of a network: head and backbone; one per block if blocks have separate rates;
-/// separate ones for biases and normalisations if these have no weight decay.
+/// The parameter groups of a network: head and backbone. With `layer_decay`, each block of the backbone is a group.
+/// Without weight decay for biases and normalisations, these are in groups of their own.
 pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<ParameterGroup> {
     let head = parameters.head();
     let is_head = |segment: &Segment| head.contains(&segment.range.start);
@@ -31,7 +31,7 @@ pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<Param
     groups.into_values().collect()
 }
 
-/// A group without ranges; `behind` is the number of blocks up to the head.
+/// A group that has no parameters yet. `behind` is the number of blocks from this one to the head.
 fn group((is_head, behind, spared): (bool, usize, bool), config: &TrainConfig) -> ParameterGroup {
     let mut name = if is_head { "head" } else { BACKBONE }.to_owned();
     if behind > 0 {
@@ -53,7 +53,7 @@ fn group((is_head, behind, spared): (bool, usize, bool), config: &TrainConfig) -
     }
 }
 
-/// The number of `features.<number>.…`, counted from the stem.
+/// The block's number in a name such as `features.<number>.…`; the stem is 0.
 fn block(segment: &Segment) -> Option<usize> {
     let rest = segment.name.strip_prefix("features.")?;
     rest.split('.').next()?.parse().ok()

@@ -14,7 +14,7 @@ impl Session<'_> {
     /// Prepares the features of all images for an epoch with a frozen backbone, if the
     /// configuration and the memory allow it; false if interrupted.
     pub(super) fn prepare_features(&mut self, frozen: bool) -> Result<bool> {
-        // A teacher needs images, and augmented images have no fixed features.
+        // A teacher needs images, and augmented images have different features in each epoch.
         let changing = !(self.config.augment.is_none() && self.config.mix.is_none());
         let images = changing || self.teacher.is_some();
         if !frozen || !self.config.train.cache_features || images {

@@ -9,19 +9,19 @@ use crate::events::{Event, EventSink};
 use crate::table::Table;
 use crate::{ConfusionMatrix, Error, Result, RunDir, Splits};
 
-/// The range of rates.
+/// The range of learning rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LrRange {
     /// The first rate.
     pub from: f64,
-    /// The last rate, reached unless the loss diverges before.
+    /// The last rate. The test ends before it if the loss diverges.
     pub to: f64,
     /// The number of optimizer steps.
     pub steps: usize,
 }
 
 impl Default for LrRange {
-    /// A hundred steps from 1e-7 to 1.
+    /// 100 steps, with rates from 1e-7 to 1.
     fn default() -> Self {
         Self {
             from: 1e-7,
@@ -36,24 +36,24 @@ impl Default for LrRange {
 pub struct LrPoint {
     /// The step's learning rate.
     pub learning_rate: f64,
-    /// The mean loss of its batch.
+    /// The mean loss of the step's batch.
     pub loss: f64,
-    /// The exponential moving average of the losses so far, corrected for its start.
+    /// The exponential moving average of the losses so far, without the bias of its initial 0.
     pub smoothed: f64,
 }
 
-/// The loss over the learning rate.
+/// The result of a range test: the loss by learning rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LrCurve {
     /// Every step, the rates ascending.
     pub points: Vec<LrPoint>,
 }
 
-/// Share of the past in the moving average.
+/// The share of earlier losses in the moving average.
 const SMOOTHING: f64 = 0.95;
 /// The test ends when the smoothed loss exceeds the smallest one by this factor.
 const DIVERGED: f64 = 4.0;
-/// Steps before the test may end or suggest a rate: until then the average is too uncertain.
+/// The number of steps before the test may end or suggest a rate. Until then the average is too noisy.
 const SETTLING: usize = 10;
 /// The most steps of a test.
 const MAX_STEPS: usize = 1_000_000;
@@ -83,8 +83,8 @@ impl LrCurve {
                 .is_some_and(|last| last.smoothed > DIVERGED * smallest)
     }
 
-    /// The rate at which the smoothed loss falls most steeply over the logarithm of the rate,
-    /// before its minimum; `None` if it never falls.
+    /// The suggested rate: where the smoothed loss, plotted over the logarithm of the rate, falls most steeply before
+    /// its minimum. `None` if the loss never falls.
     pub fn suggestion(&self) -> Option<f64> {
         let settled = self.points.get(SETTLING..)?;
         let smoothed = |point: &LrPoint| point.smoothed;
@@ -118,12 +118,11 @@ impl LrCurve {
 /// Trains with a rate that grows exponentially from step to step, with all other settings as
 /// configured, and records the losses. The trained weights are discarded.
 ///
-/// Setting `interrupt` ends the test with the curve so far.
+/// Setting `interrupt` ends the test and returns the curve so far.
 ///
 /// # Errors
 ///
-/// Those of [`fit`](super::fit). But after the first steps, a loss that is not finite only ends the
-/// curve.
+/// Those of [`fit`](super::fit). But after the first steps, a loss that is not finite is no error: it ends the test.
 pub fn find_learning_rate(
     config: &RunConfig,
     range: LrRange,
@@ -225,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_suggestion_is_where_the_loss_falls() {
-        // Constant, then falling from 1e-3 to 1e-2, then rising.
+        // The loss is constant, falls between rates of 1e-3 and 1e-2, then rises.
         let losses = (0..70).map(|step| match step {
             0..20 => 2.3,
             20..30 => 2.3 - 0.2 * f64::from(step - 20),

@@ -35,12 +35,12 @@ pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 use step::Stepper;
 use teacher::Teacher;
 
-/// The end of a run.
+/// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Every epoch was trained.
     Completed,
-    /// There was no gain for `patience` epochs.
+    /// The monitored score did not improve for `patience` epochs.
     StoppedEarly,
     /// The interrupt flag was set.
     Interrupted,
@@ -50,13 +50,13 @@ pub enum Ending {
 pub struct Outcome {
     /// The network with the best weights (the last ones, if no epoch was completed).
     pub network: Arc<dyn Model>,
-    /// The metadata for its weights file.
+    /// The metadata for the network's weights file.
     pub metadata: WeightsMetadata,
     /// The best epoch, if one was completed.
     pub best: Option<Best>,
-    /// Every completed epoch.
+    /// The reports of all completed epochs.
     pub epochs: Vec<EpochReport>,
-    /// The reason for the end.
+    /// Why the run ended.
     pub ending: Ending,
 }
 
@@ -107,27 +107,26 @@ struct Session<'a> {
     network: Box<dyn Model>,
     metadata: WeightsMetadata,
     stepper: Stepper,
-    /// If the configuration has one.
+    /// The moving average, if it is configured.
     average: Option<Average>,
     teacher: Option<Teacher>,
     loss: Objective,
     table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
-    /// While the backbone is frozen, if features are cached.
+    /// The cached features, if the backbone is frozen and they fit.
     features: Option<Features>,
     checkpoints: Checkpoints,
     /// Measures the parts of the epoch's time.
     clock: Stopwatch,
-    /// The best weights in memory, for the end of the run.
+    /// A copy of the best weights in memory, restored at the end of the run.
     best: Option<Snapshot>,
     /// The number of batches so far; also the seed of each batch's dropout.
     batches: u64,
     skipped: usize,
-    /// Whether the running statistics come from this run's batches, and not from pretrained
-    /// weights. Then each epoch restarts them, so that they suit its weights. Statistics of earlier
-    /// epochs do not, and neither do the initial zeros and ones; a short run would end before it
-    /// forgot them.
+    /// Whether the running statistics come from this run's batches instead of pretrained weights. Then each epoch
+    /// restarts them, so that they match the epoch's weights. Otherwise a short run would end before the influence of
+    /// the initial values and of earlier epochs has faded.
     fresh_statistics: bool,
     /// Whether the warning about unsettled running statistics was sent.
     unsettled: bool,
@@ -258,7 +257,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Trains all epochs; returns their reports and the end.
+    /// Trains all epochs. Returns the reports, and why the run ended.
     fn train(&mut self) -> Result<(Vec<EpochReport>, Ending)> {
         let mut stopping = EarlyStopping::new(self.config.train.patience);
         let mut epochs = Vec::new();
@@ -270,7 +269,7 @@ impl<'a> Session<'a> {
             };
             let improved = self.checkpoint(&report)?;
             epochs.push(report);
-            // If the backbone stays frozen throughout, the head alone decides about gains.
+            // If the backbone stays frozen for the whole run, early stopping counts these epochs.
             let thaws = self.config.train.freeze_epochs < self.config.train.epochs
                 && self.network.trains_backbone();
             let waiting = frozen && thaws;
@@ -298,8 +297,8 @@ impl<'a> Session<'a> {
         Ok(frozen)
     }
 
-    /// Saves the epoch's weights and their average if the policy requires it; returns whether
-    /// either improved on the best of its kind.
+    /// Saves the epoch's weights and their average if the policy requires it; returns whether the weights or the
+    /// average are the best so far.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         let (epoch, scores) = (report.epoch, report.scores());
         self.metadata.training = self.stepper.state();
@@ -341,8 +340,8 @@ impl<'a> Session<'a> {
         events
     }
 
-    /// Fails if the last attempt to write the best weights failed. If their file was deleted since,
-    /// it is written again, since the network holds the weights.
+    /// Fails if the last attempt to write the best weights failed. If the file of the best weights was deleted
+    /// meanwhile, it is written again.
     fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
         let delayed = last_try.into_iter().find_map(|event| match event {
             Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),
@@ -366,7 +365,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The best weights on disk.
+    /// The path of the best weights on disk.
     fn kept(&self) -> Option<PathBuf> {
         let best = self.best().map(|(best, _)| best.weights);
         let average = self.average.as_ref();

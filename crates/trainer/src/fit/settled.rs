@@ -1,4 +1,4 @@
-//! Check that inference agrees with training.
+//! Checks that batch normalisation gives similar results in inference and in training.
 
 use super::Session;
 use mnist_data::with_causes;
@@ -14,8 +14,8 @@ const BATCHES: usize = 4;
 impl Session<'_> {
     /// Reports once if the running statistics of batch normalisation do not suit the weights.
     ///
-    /// A validation accuracy near chance may have other causes, such as few images. So some
-    /// training batches are repeated in inference, but only if the accuracy is that low.
+    /// If validation accuracy is near chance, some training batches are repeated in inference. This excludes other
+    /// causes of the low accuracy, such as few images.
     pub(super) fn check_statistics(
         &mut self,
         epoch: usize,
@@ -37,7 +37,7 @@ impl Session<'_> {
         let inference = match score(self.network.as_ref(), batches, false) {
             Ok(confusion) => confusion.accuracy(),
             Err(Error::Classifier(classifier::Error::NonFiniteAnswer { .. })) => 0.0,
-            // The epoch itself is valid.
+            // This check must not fail the epoch.
             Err(error) => {
                 let error = with_causes(&error);
                 tracing::warn!("cannot check whether the running statistics have settled: {error}");
@@ -56,8 +56,8 @@ impl Session<'_> {
     }
 }
 
-/// Whether training exceeds chance by more than half of the possible margin, and `accuracy` by less
-/// than half as much as training.
+/// Whether the training accuracy is more than halfway from chance to 1, and `accuracy` less than halfway from chance to
+/// the training accuracy.
 fn falls_short(training: f64, accuracy: f64, classes: usize) -> bool {
     let chance = 1.0 / classes as f64;
     training > chance + (1.0 - chance) / 2.0 && accuracy < (chance + training) / 2.0
@@ -76,7 +76,7 @@ mod tests {
             (0.95, 0.8, 2, false),
             (0.58, 0.1, 10, true),
             (0.58, 0.4, 10, false),
-            // Training itself has barely improved.
+            // Here the training accuracy itself is too low.
             (0.7, 0.4, 2, false),
             (0.6, 0.35, 3, false),
             (0.5, 0.1, 10, false),

@@ -23,7 +23,7 @@ struct Training {
 pub(super) struct Stepper {
     optimizer: Optimizer,
     schedule: LrSchedule,
-    /// A fixed rate that overrides the schedule.
+    /// A fixed learning rate that overrides the schedule.
     set_rate: Option<f64>,
     /// The names of the backbone's groups.
     backbone: Vec<String>,
@@ -48,29 +48,29 @@ impl Stepper {
         })
     }
 
-    /// The rate of the next step.
+    /// The learning rate of the next step.
     pub(super) fn learning_rate(&self) -> f64 {
         self.set_rate
             .unwrap_or_else(|| self.schedule.learning_rate())
     }
 
-    /// Fixes the rate from now on, overriding the schedule.
+    /// Sets a fixed learning rate that overrides the schedule from now on.
     pub(super) fn set_learning_rate(&mut self, rate: f64) {
         self.set_rate = Some(rate);
     }
 
-    /// The scale of the next batch's loss, if gradients would vanish without one.
+    /// The factor for the next batch's loss; `None` without loss scaling.
     pub(super) fn loss_scale(&self) -> Option<f32> {
         self.gradients.scaler.as_ref().map(LossScaler::scale)
     }
 
-    /// State for a run that starts from these weights: that of the loss scaling.
+    /// The state for a later run that starts from these weights: the loss scale.
     pub(super) fn state(&self) -> Option<serde_json::Value> {
         let loss_scaler = self.gradients.scaler.as_ref().map(LossScaler::state);
         loss_scaler.map(|_| serde_json::json!(Training { loss_scaler }))
     }
 
-    /// Restores such a state, if there is one and this run scales its loss too.
+    /// Restores the state of an earlier run, if there is one and this run scales its loss.
     pub(super) fn go_on_from(&mut self, state: Option<serde_json::Value>) {
         let (Some(scaler), Some(state)) = (&mut self.gradients.scaler, state) else {
             return;
@@ -81,7 +81,7 @@ impl Stepper {
             loaded.map_err(|error| error.to_string())
         });
         if let Err(problem) = loaded {
-            // Its only use is to save the first steps from being skipped.
+            // The state only avoids skipped steps at the start, so the run can go on without it.
             tracing::warn!(
                 "the pretrained weights have an invalid loss scale ({problem}); a new one is used"
             );
@@ -101,8 +101,8 @@ impl Stepper {
         Ok(())
     }
 
-    /// Adds the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], with the total
-    /// weight `weight`; true if that completed a step.
+    /// Adds the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], with the total weight `weight`.
+    /// Returns true if this completed a step.
     pub(super) fn take(&mut self, parameters: &Parameters, weight: f64) -> Result<bool> {
         if self.gradients.is_plain() {
             let rate = self.learning_rate();
@@ -128,7 +128,7 @@ impl Stepper {
             return Ok(false);
         }
         let rate = self.learning_rate();
-        // A skipped step still counts: the schedule ends with the epochs.
+        // A skipped step still advances the schedule, so that the schedule ends with the last epoch.
         self.schedule.step();
         let Some(gradient) = self.gradients.take()? else {
             return Ok(false);
@@ -141,12 +141,12 @@ impl Stepper {
     }
 }
 
-/// The accumulated gradient of the next step.
+/// Accumulates the gradient of the next step.
 struct Gradients {
     batches: usize,
     max_norm: Option<f64>,
     max_value: Option<f64>,
-    /// In f16 only.
+    /// The loss scaler; only with f16.
     scaler: Option<LossScaler>,
     sum: Accumulator,
     taken: usize,
@@ -184,8 +184,8 @@ impl Gradients {
         Ok(())
     }
 
-    /// The mean gradient, clipped: by value first, so that the norm holds in the end. `None` if it
-    /// overflowed and a smaller loss scale may prevent that.
+    /// The mean gradient, clipped by value and then by norm, so that the result keeps the norm's limit. `None` if the
+    /// gradient overflowed and a smaller loss scale may help.
     fn take(&mut self) -> Result<Option<&[f32]>> {
         self.taken = 0;
         let gradient = self.sum.mean();

@@ -9,10 +9,10 @@ use mobilenet::{ByteTable, Images, Model};
 use crate::config::{ConfigError, DistillationConfig};
 use crate::{Distillation, Result};
 
-/// A network in evaluation mode that receives no gradient.
+/// The teacher: a trained network in evaluation mode. It is not trained.
 pub(super) struct Teacher {
     network: Box<dyn Model>,
-    /// Its own normalisation.
+    /// The teacher's own normalisation.
     table: Arc<ByteTable>,
     temperature: f64,
     weight: f64,
@@ -72,7 +72,7 @@ impl Teacher {
         })
     }
 
-    /// Its logits `[n, classes]` for the student's images.
+    /// The teacher's logits `[n, classes]` for the student's images.
     ///
     /// # Errors
     ///

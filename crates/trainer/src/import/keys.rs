@@ -1,4 +1,4 @@
-//! Meaning of the reference projects' keys, and our equivalents.
+//! Translates the reference projects' keys to ours.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,25 +8,25 @@ use toml::{Table, Value as Toml};
 use super::data::{image_size, split};
 use super::python::Value;
 
-/// The outcome for a key.
+/// How a key is translated.
 pub(super) enum Meaning {
-    /// A setting of ours.
+    /// The key has an equivalent here.
     Setting,
-    /// A setting of ours that had no effect in its project, and the reason.
+    /// The key has an equivalent here, but had no effect in its project, for this reason.
     Awake(&'static str),
-    /// A setting of ours, with a remark.
+    /// The key has an equivalent here, with a remark.
     Noted(&'static str),
-    /// It had no effect in its project, for this reason.
+    /// The key has no equivalent here and had no effect in its project, for this reason.
     Dead(&'static str),
-    /// It is not part of a configuration here; the text names its replacement.
+    /// The key is not part of a configuration here. The text names its replacement.
     Foreign(&'static str),
-    /// No reference project has it.
+    /// No reference project has this key.
     Unknown,
 }
 
 pub(super) type Outcome = Result<Meaning, String>;
 
-/// Our settings so far, by section, and settings that only make sense together.
+/// The translated settings so far, by section. Other fields hold values that are combined at the end.
 #[derive(Default)]
 pub(super) struct Settings {
     sections: Table,
@@ -49,12 +49,12 @@ impl Settings {
         }
     }
 
-    /// Whether label smoothing was set for a loss that does not support it here.
+    /// Whether label smoothing was set, but the loss does not support it here.
     pub(super) fn smooths_in_vain(&self) -> bool {
         self.loss.is_some() && self.label_smoothing != 0.0
     }
 
-    /// The whole as TOML; implicit settings of the reference projects are written out.
+    /// All settings as TOML. Settings that are implicit in the reference projects are written out.
     pub(super) fn into_toml(mut self) -> Result<String, toml::ser::Error> {
         self.set("data", "source", "folder");
         self.set_splits();
@@ -107,7 +107,7 @@ impl Settings {
             _ => "best_one",
         };
         self.set("train", "checkpoints", policy);
-        // torch's loaders keep it by default.
+        // torch's data loaders keep the last batch by default.
         self.set("train", "drop_last", false);
         toml::to_string(&self.sections)
     }
@@ -145,7 +145,7 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         },
         "GPU_ID" => match text(value)? {
             "" | "-1" => set(to, "train", "device", "cpu"),
-            "0" => Ok(Meaning::Setting), // "auto" takes it where there is one
+            "0" => Ok(Meaning::Setting), // "auto" uses an accelerator if there is one
             number if number.parse::<usize>().is_ok() => {
                 set(to, "train", "device", format!("cuda:{number}"))
             }
@@ -153,7 +153,7 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         },
         "random_seed" => set(to, "train", "seed", whole(value)?),
         "num_workers" => set_whole(to, "data", "workers", value),
-        // It limits both splits.
+        // The key limits both splits.
         "try_to_train_items" => {
             set_whole(to, "data", "limit", value)?;
             set_whole(to, "data", "val_limit", value)
@@ -192,7 +192,7 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     }
 }
 
-/// Keys without effect, and those of other programs.
+/// Keys without effect, and keys of other programs.
 fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     const CLIPPING: &str = "gradients were clipped before there were any";
     const FREEZING: &str = "layers were frozen that the model does not have";

@@ -21,8 +21,8 @@ pub struct Imported {
     pub remarks: Vec<String>,
 }
 
-/// Translates the dictionary that a Python file assigns; if there are several, the one with the
-/// most known keys. The file is parsed, never run; `origin` names it in errors.
+/// Translates the dictionary that a Python file assigns. Of several dictionaries, it takes the one with the most known
+/// keys. The file is parsed, never run. `origin` is the file's name in errors.
 ///
 /// ```
 /// let text = "cfg = {'model_name': 'mobilenetv3', 'epochs': 3, 'k_flod': 5}";
@@ -34,8 +34,8 @@ pub struct Imported {
 ///
 /// # Errors
 ///
-/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or requires something that
-/// does not exist here; it names the line and the key.
+/// [`ConfigError::Parse`] if the file assigns no dictionary of literals, or a value has no equivalent here. The error
+/// names the line and the key.
 pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> {
     if text.len() as u64 > MAX_FILE_BYTES {
         let problem = format!("{} bytes; expected at most {MAX_FILE_BYTES}", text.len());
@@ -56,10 +56,10 @@ pub fn import_config(text: &str, origin: &str) -> Result<Imported, ConfigError> 
     })
 }
 
-/// Longer translations are not searched for the entries that cause an error.
+/// In longer translations, the entries that cause an error are not searched for.
 const MAX_BLAMED_BYTES: usize = 1 << 16;
 
-/// The last entry of each key, as in Python, and remarks about the others.
+/// The last entry of each key, as in Python. Earlier entries get a remark.
 fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<String>) {
     let lines = entries.iter().map(|entry| (entry.key.as_str(), entry));
     let last: HashMap<&str, &Entry> = lines.collect();
@@ -77,7 +77,7 @@ fn last_of_each<'a>(entries: &'a [Entry], origin: &str) -> (Vec<&'a Entry>, Vec<
     (kept, remarks)
 }
 
-/// Our configuration, not yet checked, and the remarks.
+/// The translated configuration, not yet checked, and the remarks.
 fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), ConfigError> {
     let mut settings = keys::Settings::default();
     let mut remarks = Vec::new();
@@ -126,11 +126,10 @@ fn place(entry: &Entry, origin: &str) -> String {
     format!("{origin}:{}: `{}`", entry.line, shortened(&entry.key))
 }
 
-/// The same error, with the entries that cause it: those without which it would disappear or
-/// change.
+/// Adds to an error the entries that cause it. An entry is a cause if the error disappears or changes without it.
 fn blame(entries: &[&Entry], origin: &str, error: &ConfigError) -> ConfigError {
     let message = error.without_layer().to_string();
-    // The number of known keys is small.
+    // There are few known keys, so trying each is cheap.
     let entries = entries.iter().copied();
     let entries: Vec<&Entry> = entries.filter(|entry| keys::is_known(&entry.key)).collect();
     let is_guilty = |place: usize| {

@@ -20,12 +20,12 @@ pub(super) enum Value {
     Expression(String),
 }
 
-/// `key: value` in a dictionary.
+/// An entry `key: value` of a dictionary.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Value,
-    /// Counted from 1.
+    /// The line of the key, from 1.
     pub(super) line: usize,
 }
 
@@ -51,10 +51,10 @@ impl fmt::Display for Value {
 /// The deepest nesting of literals.
 const MAX_DEPTH: usize = 32;
 
-/// The entries of the configuration's dictionary: of those assigned at the start of a line, the one
-/// with the most keys that `is_known`, or else with the most keys, or else the first.
+/// The entries of the configuration's dictionary. Candidates are the dictionaries assigned at the start of a line. The
+/// one with the most keys that satisfy `is_known` is chosen; ties go to the most keys, then to the first.
 ///
-/// The error names the line in which parsing ended, and the reason.
+/// The error has the line where parsing stopped, and the reason.
 pub(super) fn dictionary(
     text: &str,
     is_known: impl Fn(&str) -> bool,
@@ -76,8 +76,8 @@ pub(super) fn dictionary(
                 reader.wasted += reader.at - line;
                 (reader.at, reader.counted) = (line, counted);
             }
-            // A dictionary with an error counts with its entries so far. Otherwise its error would
-            // be ignored if the file has another dictionary.
+            // A dictionary with an error is a candidate with the entries before the error. Otherwise another dictionary
+            // would be chosen and the error ignored.
             let known = entries.iter().filter(|entry| is_known(&entry.key));
             let size = (known.count(), entries.len());
             if best.is_none() || size > most {
@@ -100,9 +100,9 @@ const MAX_WASTE: usize = 4;
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// A position and its line, counted from 1.
+    /// A position whose line is known, and the line, from 1.
     counted: (usize, usize),
-    /// Bytes that were parsed and must be parsed again.
+    /// The number of bytes that may still be parsed again.
     wasted: usize,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         &self.text[self.at..]
     }
 
-    /// The line of the current position; counting continues from the last queried position.
+    /// The line of the current position. Lines are counted from the last position that was asked for.
     fn line(&mut self) -> usize {
         let (from, line) = self.counted;
         let line = line + self.text[from..self.at].matches('\n').count();
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Err(format!("line {}: {problem}", self.line()))
     }
 
-    /// The start of the dictionary, if the line that begins here assigns one to a name.
+    /// The start of a dictionary, if the line that begins here assigns one to a name.
     fn assigned_dictionary(&self) -> Option<usize> {
         let line = self.rest().lines().next()?;
         let code = line.split('#').next()?;
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds to `entries` as it parses, so that they survive an error.
+    /// Adds each parsed entry to `entries` at once, so that earlier entries remain after an error.
     fn dict(&mut self, depth: usize, entries: &mut Vec<Entry>) -> Result<(), String> {
         self.takes('{');
         while !self.takes('}') {
@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Everything from `start` to the separator that ends the expression.
+    /// The source text from `start` to the separator that ends the expression.
     fn expression(&mut self, start: usize) -> Result<Value, String> {
         let mut open = 0usize;
         loop {

@@ -1,11 +1,11 @@
-//! Translations, and messages about entries without one.
+//! Tests translations, and messages about keys without an equivalent.
 
 use optim::{LrScheduleConfig, OptimizerConfig};
 
 use super::*;
 use crate::config::{CheckpointPolicy, LossConfig};
 
-/// The style of the reference projects.
+/// A dictionary in the style of the reference projects.
 const EXAMPLE: &str = "
 cfg = {
     ### Global Set

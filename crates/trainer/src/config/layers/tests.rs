@@ -37,7 +37,7 @@ fn layers_are_merged_as_they_are_given() {
     let config = config.unwrap();
     assert_eq!(config.warmup.unwrap().epochs, Some(0.5));
     assert_eq!(config.train.epochs, 8);
-    // A short text equals its table.
+    // The short text of a schedule equals the table form.
     let config = of("schedule = \"step-4-0.8\"", &[("schedule.gamma", "0.5")]).unwrap();
     assert_eq!(config.schedule, "step-4-0.5".parse().unwrap());
     let config = of("", &[("schedule", "step-4-0.8"), ("loss.type", "focal")]).unwrap();
@@ -146,7 +146,7 @@ fn a_file_has_a_largest_size() {
     assert!(message.contains("it is a folder"), "{message}");
 }
 
-/// A key without a default may be in another layer than its section.
+/// A key without a default may be set by another layer than the rest of its section.
 #[test]
 fn layers_are_complete_together() {
     let teacher = "[distillation]\nteacher = \"t.safetensors\"\n";
