@@ -1,8 +1,8 @@
-//! The exit code of an error: 2 for the user's settings, 1 for all others.
+//! The exit code of an error: 2 if the user's arguments or configuration are wrong, otherwise 1.
 
 use trainer::config::ConfigError;
 
-/// Whether arguments or configuration are at fault; each error type answers this itself.
+/// Whether the user's arguments or configuration are wrong. Each error type decides this in `is_usage`.
 pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     fn of<E: std::error::Error + Send + Sync + 'static>(
         error: &anyhow::Error,
@@ -95,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(is_usage(&error), expected, "{error:?}");
         }
-        // Context on top of an error changes nothing.
+        // Context added to an error does not change the exit code.
         let unpacking = Err::<(), _>(setting()).context("cannot unpack a into b");
         assert!(is_usage(&unpacking.unwrap_err()));
     }

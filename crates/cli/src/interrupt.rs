@@ -1,5 +1,5 @@
-//! Handling of Ctrl-C. In training it ends the run after the current batch. Before and after there
-//! is nothing to save, and the process ends at once.
+//! Handling of Ctrl-C. During training, Ctrl-C ends the run after the current batch. Before and after training nothing
+//! must be saved, so the process ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::terminal::Terminal;
 
-/// Two flags shared by the signal's thread and the run.
+/// Two flags shared by the signal handler's thread and the run.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -38,12 +38,12 @@ impl Interrupt {
         result
     }
 
-    /// Whether a stop was requested, even too late for the training to notice.
+    /// Whether a stop was requested, even if training ended before it noticed.
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Records a signal: the first one in training is a request, any other ends the process.
+    /// Handles a signal. The first one during training requests a stop; any other ends the process.
     fn ends_at_once(&self) -> bool {
         self.asked.swap(true, Ordering::SeqCst) || !self.training.load(Ordering::SeqCst)
     }
@@ -61,7 +61,7 @@ mod tests {
             assert!(asked.load(Ordering::SeqCst) && interrupt.was_asked());
             assert!(interrupt.ends_at_once());
         });
-        // During fetching, unpacking, and evaluation on the test split.
+        // Outside of training: while fetching, unpacking, and evaluating on the test split.
         let interrupt = Interrupt::default();
         interrupt.during(|_| ());
         assert!(!interrupt.was_asked());

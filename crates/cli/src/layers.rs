@@ -7,11 +7,11 @@ use config::{Environment, Map, Source};
 use trainer::RunConfig;
 use trainer::config::{ConfigError, Layer};
 
-/// The default file, read if it exists.
+/// The default configuration file, read if it exists.
 const DEFAULT_FILE: &str = "configs/mnist.toml";
-/// `CLASSIFY_TRAIN__EPOCHS` is `train.epochs`.
+/// The prefix of variables: `CLASSIFY_TRAIN__EPOCHS` sets `train.epochs`.
 const ENVIRONMENT_PREFIX: &str = "CLASSIFY";
-/// The name of the environment's layer.
+/// The name of the environment's layer in errors.
 const ENVIRONMENT: &str = "the CLASSIFY_* variables";
 
 /// Reads every layer and validates the result.
@@ -21,12 +21,12 @@ pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, Co
     RunConfig::from_layers(&user_layers(file, sets)?)
 }
 
-/// The layers that the user gives, lowest first: a file, the environment and `--set`.
+/// The user's layers, lowest first: a file, the environment and `--set`.
 pub(crate) fn user_layers(file: Option<&Path>, sets: &[String]) -> Result<Vec<Layer>, ConfigError> {
     layers_of(file, ours(std::env::vars_os())?, sets)
 }
 
-/// The `CLASSIFY_*` variables. Other variables may have any contents.
+/// The `CLASSIFY_*` variables. Other variables are not read, so they may have any contents.
 fn ours(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Map<String, String>, ConfigError> {
@@ -34,7 +34,7 @@ fn ours(
     let mut ours = Map::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
-        // Letter case is ignored, as in the layer of variables.
+        // Letter case is ignored, as for variables.
         let key = name.to_lowercase();
         if !key.starts_with(&prefix) {
             continue;

@@ -23,7 +23,7 @@ use clap::Parser;
 use args::{Cli, Command};
 use terminal::Terminal;
 
-/// The end of a command without an error.
+/// How a command ended, if without an error.
 pub(crate) enum Done {
     Completed,
     Interrupted,
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match run(cli.command, &terminal) {
         Ok(Done::Completed) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(130),
-        // The reader of our output has closed it.
+        // The reader of our output has closed the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error);

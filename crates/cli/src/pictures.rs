@@ -1,4 +1,4 @@
-//! Plots as SVG.
+//! Draws plots as SVG.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn draw(svg: &mut String, curve: &LrCurve) -> Result<(), Box<dyn std::error::Err
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return Err("it has no points".into());
     };
-    // The axes fit the average: single batches may exceed them.
+    // The axes are scaled to the average, so losses of single batches may be outside.
     let smoothed = || points.iter().map(|point| point.smoothed);
     let (low, high) = smoothed().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), loss| {
         (low.min(loss), high.max(loss))

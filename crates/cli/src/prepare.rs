@@ -1,4 +1,4 @@
-//! Provides the images that a run needs.
+//! Fetches and unpacks the images that a run needs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use trainer::config::DataSource;
 
 use crate::terminal::{Terminal, Work};
 
-/// Bundled real digits, used if MNIST cannot be fetched.
+/// The bundled sample of MNIST, used if MNIST cannot be fetched.
 const SAMPLE: &str = "data/sample";
 const SAMPLE_UNPACKED: &str = "data/sample-unpacked";
 
-/// Fetches and unpacks missing images, and updates the configuration with their path.
+/// Fetches and unpacks missing images, and sets their path in the configuration.
 ///
-/// Returns whether the sample replaces MNIST. Then [`warn_of_sample`] was called, and should be
-/// called again after the results.
+/// Returns whether the sample is used instead of MNIST. Then it has called [`warn_of_sample`], and the caller should
+/// call it again after the results.
 pub(crate) fn images(config: &mut RunConfig, terminal: &Terminal) -> Result<bool> {
     let progress = Work::new(terminal);
     let Some(dataset) = config.data.source.dataset() else {
@@ -63,7 +63,7 @@ fn use_sample(config: &mut RunConfig, progress: &dyn Progress) -> Result<()> {
     config.data.source = DataSource::Idx;
     config.data.idx_dir = Some(PathBuf::from(SAMPLE));
     config.data.root = Some(PathBuf::from(SAMPLE_UNPACKED));
-    // The sample is ordered and small: its last 1,000 images would be most of it.
+    // The sample is small and ordered by class, so the default of the last 1,000 images would not do.
     config.data.validation = Validation {
         count: 200,
         stratified: true,

@@ -14,11 +14,11 @@ pub(crate) struct Run<'a> {
     terminal: &'a Terminal,
     bar: Option<ProgressBar>,
     epochs: usize,
-    /// The sums over the epochs so far.
+    /// The sums of the epochs' times so far.
     times: EpochTimes,
-    /// The images left out so far.
+    /// The numbers of unreadable images left out so far.
     unreadable: Unreadable,
-    /// Whether only the head learns.
+    /// Whether only the head learns at present.
     is_frozen: bool,
     /// Whether to estimate the remaining time after this epoch.
     estimates: bool,
@@ -124,7 +124,8 @@ impl EventSink for Run<'_> {
                 self.terminal.line(&self.epoch_line(report));
                 let left = self.epochs.saturating_sub(report.epoch);
                 if std::mem::take(&mut self.estimates) && left > 0 {
-                    // The backward pass through a backbone takes about twice as long as the forward pass.
+                    // The backward pass through a backbone takes about twice as long as the forward pass, so unfrozen
+                    // epochs take longer.
                     let factor = if self.is_frozen { 3.0 } else { 1.0 };
                     let seconds = report.seconds * factor * left as f64;
                     self.terminal.line(&format!("{} to go", about(seconds)));
@@ -172,7 +173,7 @@ impl EventSink for Run<'_> {
     }
 }
 
-/// A time in words, rounded coarsely since it is an estimate.
+/// An estimated time in words, rounded coarsely.
 fn about(seconds: f64) -> String {
     match seconds {
         ..90.0 => format!("about {:.0} s", (seconds / 5.0).ceil() * 5.0),
@@ -181,7 +182,7 @@ fn about(seconds: f64) -> String {
     }
 }
 
-/// The line with the parts of the epochs' time.
+/// The output line with the parts of the epochs' time.
 fn time_line(times: &EpochTimes) -> String {
     let parts = times.parts().map(|(_, seconds)| seconds);
     let named = times.parts().into_iter().zip(percents(parts));
@@ -191,10 +192,10 @@ fn time_line(times: &EpochTimes) -> String {
     format!("time: {}", named.join(", "))
 }
 
-/// The most classes in a line.
+/// The most classes in an output line.
 const NAMED: usize = 10;
 
-/// One line per split with unreadable images: their number by class.
+/// One output line per split with unreadable images: their number in each class.
 fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
     let splits = [
         ("training", &unreadable.train),

@@ -1,4 +1,4 @@
-//! Output during work, on stderr: progress bars on a terminal, plain lines in a pipe or a file.
+//! Progress output on stderr: bars on a terminal, plain lines in a pipe or a file.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -13,10 +13,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::escape::{escaped, escaped_except};
 
-/// The user's view of stderr.
+/// The output to stderr.
 #[derive(Clone)]
 pub(crate) struct Terminal {
-    /// Draws only if stderr is a terminal, and discards everything otherwise.
+    /// The progress bars; they draw only if stderr is a terminal.
     bars: MultiProgress,
     pub(crate) is_terminal: bool,
 }
@@ -29,7 +29,7 @@ impl Terminal {
         }
     }
 
-    /// Sends the libraries' logs to stderr, between the bars.
+    /// Sends the libraries' log lines to stderr, above the progress bars.
     pub(crate) fn install_logs(&self, verbose: u8) {
         let level = match verbose {
             0 => Level::INFO,
@@ -61,10 +61,10 @@ impl Terminal {
         }
     }
 
-    /// Prints a line.
+    /// Prints a line to stderr.
     pub(crate) fn line(&self, text: &str) {
         let text = escaped_except(text, |c| c == '\n');
-        // If stderr is closed, the line is lost.
+        // If stderr is closed, the line is lost, which is no error.
         let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
     }
 
@@ -105,8 +105,7 @@ pub(crate) struct LogWriter(Terminal);
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = String::from_utf8_lossy(bytes);
-        // The subscriber's own colours begin with an escape character; it has escaped those in
-        // messages.
+        // Escape characters here are only the subscriber's own colours: it has escaped those in messages.
         let line = escaped_except(&line, |c| matches!(c, '\n' | '\x1b'));
         self.0
             .bars
@@ -119,7 +118,7 @@ impl Write for LogWriter {
     }
 }
 
-/// One operation at a time: fetching, unpacking, evaluating.
+/// Shows one operation at a time: fetching, unpacking or evaluating.
 pub(crate) struct Work<'a> {
     terminal: &'a Terminal,
     bar: Mutex<Option<ProgressBar>>,

@@ -9,7 +9,7 @@ use trainer::RunConfig;
 
 use crate::terminal::{Terminal, Work};
 
-/// Stores the weights in `dir` or in the cache, if they are not already there.
+/// Downloads weights into `dir` or the cache, if they are missing there.
 pub(crate) fn fetch(
     weights: PublishedWeights,
     dir: Option<&Path>,
@@ -20,10 +20,10 @@ pub(crate) fn fetch(
     Ok((dir.join(weights.file_name()), report))
 }
 
-/// The path of the weights file in an argument: a path, or the name of published weights in the
-/// cache. A file of that name in the working directory takes precedence.
+/// The weights file that an argument means: a path, or the name of published weights in the cache. An existing file
+/// with that name takes precedence.
 pub(crate) fn resolve(weights: &Path) -> Result<PathBuf> {
-    // If the path cannot be checked, reading it will report the error.
+    // If the path cannot be checked, opening the file later reports the error.
     if !matches!(weights.try_exists(), Ok(false)) {
         return Ok(weights.to_owned());
     }

@@ -289,7 +289,7 @@ pub struct MetricsFile {
     length: u64,
     /// Lines not in the file yet.
     waiting: Vec<u8>,
-    /// Whether a failed write may have left a part of `pending` in the file.
+    /// Whether a failed write may have left a part of `waiting` in the file.
     torn: bool,
 }
 

@@ -383,7 +383,7 @@ pub fn predict<'c>(
     }))
 }
 
-/// Threads of a prediction, which end when this is dropped.
+/// Ends the progress report of a prediction when dropped.
 struct Started<'a>(&'a dyn Progress);
 
 impl Drop for Started<'_> {

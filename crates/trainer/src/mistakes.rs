@@ -10,11 +10,11 @@ use crate::table::Table;
 pub struct Mistake {
     /// The image's id.
     pub id: String,
-    /// Its class.
+    /// The image's true class.
     pub label: usize,
     /// The most probable class, and its probability.
     pub first: (usize, f32),
-    /// The second most probable class, and its probability. It is often the true class.
+    /// The second most probable class, and its probability. The second class is often the true one.
     pub second: (usize, f32),
 }
 
@@ -78,7 +78,8 @@ impl Mistake {
     }
 }
 
-/// The most probable class of a row and its probability, without the class `without`; the first of equals.
+/// The most probable class of a row, apart from the class `without`, and its probability. Of equal probabilities, the
+/// first counts.
 fn largest(row: &[f32], without: Option<usize>) -> Option<(usize, f32)> {
     let classes = row.iter().copied().enumerate();
     let others = classes.filter(|&(class, _)| Some(class) != without);

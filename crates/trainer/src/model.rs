@@ -11,11 +11,12 @@ use crate::config::RunConfig;
 /// The model at the start of training.
 pub(crate) struct Start {
     pub(crate) network: Box<dyn Model>,
-    /// The report on pretrained weights.
+    /// The report on the loaded pretrained weights.
     pub(crate) loaded: Option<LoadReport>,
-    /// The training state in their file; see [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
+    /// The training state in the file of pretrained weights; see
+    /// [`WeightsMetadata::training`](mobilenet::weights::WeightsMetadata).
     pub(crate) training: Option<serde_json::Value>,
-    /// Whether a running statistic still has its initial value.
+    /// Whether some running statistics still have their initial values.
     pub(crate) fresh_statistics: bool,
 }
 
@@ -33,7 +34,7 @@ impl Start {
 /// Builds the model for these classes, and loads the matching pretrained weights.
 ///
 /// # Errors
-/// If the model cannot be built, or the weights belong to another one.
+/// If the model cannot be built, or the weights belong to another model.
 pub(crate) fn start(config: &RunConfig, classes: &[String], device: &Device) -> Result<Start> {
     let (seed, pretrained) = (config.train.seed, config.model.pretrained.as_deref());
     match config.model(classes.len()) {

@@ -7,11 +7,11 @@ use mnist_data::begins_as_formula;
 use crate::table::Table;
 use crate::{Error, Prediction, Result};
 
-/// A CSV file with the columns `image_id,label,probability`, one row per prediction, in order. It
-/// appears only when it is complete.
+/// A CSV file with the columns `image_id,label,probability`, one row per prediction, in order. The file appears only
+/// when it is complete.
 ///
-/// Ids and class names are written unchanged, so that programs find them again. A warning names the
-/// first one that a spreadsheet would compute as a formula.
+/// Ids and class names are written unchanged, for other programs. A warning names the first one that a spreadsheet
+/// would run as a formula.
 pub struct PredictionsFile {
     path: PathBuf,
     table: Table<3>,
@@ -21,8 +21,7 @@ pub struct PredictionsFile {
 }
 
 impl PredictionsFile {
-    /// Begins the file, so that an unwritable path fails before any work. `class_names` are in
-    /// label order.
+    /// Creates the file before any work, so that an unwritable path fails early. `class_names` are in label order.
     ///
     /// # Errors
     ///

@@ -13,19 +13,18 @@ use crate::{Error, Result};
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 
-/// The folder of one run. While this exists, a lock keeps other processes out; the lock ends with
-/// the process, even if it is killed.
+/// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    /// The folders that this run created, the innermost first.
+    /// The folders that this run created, innermost first.
     made: Vec<PathBuf>,
     lock: Lock,
 }
 
 impl RunDir {
-    /// Claims `path`. It must not exist yet, or contain only leftovers of a run killed before it
-    /// wrote its configuration: temporaries, a free lock, metrics without an epoch.
+    /// Claims `path` as the run's folder. The folder must be missing or hold only leftovers of a run that was killed
+    /// before it wrote its configuration: temporaries, a free lock, metrics without an epoch.
     ///
     /// # Errors
     ///
@@ -35,16 +34,16 @@ impl RunDir {
         loop {
             let made = make(path).map_err(Error::io(path))?;
             match Self::claim(path, made) {
-                // A run without results has just removed it.
+                // Another run without results has just removed the folder.
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 claimed => return claimed,
             }
         }
     }
 
-    /// Claims the first free number: `<parent>/<name>-001`, `-002` and so on.
+    /// Claims the folder with the first free number: `<parent>/<name>-001`, `-002` and so on.
     ///
-    /// Two runs started at once get two folders.
+    /// Two runs that start at the same time get different folders.
     ///
     /// # Errors
     ///
@@ -59,13 +58,13 @@ impl RunDir {
                     let made = [path.clone()].into_iter().chain(made.iter().cloned());
                     match Self::claim(&path, made.collect()) {
                         Err(Error::RunInUse(_) | Error::RunExists(_)) => number += 1,
-                        // As in `create`.
+                        // Another run may have removed the folder, as in `create`.
                         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                         claimed => return claimed,
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => number += 1,
-                // A run without results has just removed the parent that it had created.
+                // Another run without results has just removed the parent, which it had created.
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     made = make(parent).map_err(Error::io(parent))?;
                 }
@@ -74,7 +73,7 @@ impl RunDir {
         }
     }
 
-    /// Locks a folder that exists, and makes sure that no run has left anything in it.
+    /// Locks an existing folder, and checks that it has no files of another run.
     fn claim(path: &Path, made: Vec<PathBuf>) -> Result<Self> {
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
@@ -89,29 +88,28 @@ impl RunDir {
         }
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// One JSON object per epoch.
+    /// The path of `metrics.jsonl`: one JSON object per epoch.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
     }
 
-    /// The resolved configuration.
+    /// The path of `config.toml`: the resolved configuration.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
     }
 
-    /// The results of a cross-validation's folds.
+    /// The path of `cross-validation.json`: the results of the folds.
     pub fn cross_validation(&self) -> PathBuf {
         self.path.join("cross-validation.json")
     }
 
-    /// Removes the folder if the run has no results, that is, only a configuration and metrics
-    /// without an epoch. Empty folders above it that the run created are removed too. So the
-    /// corrected run can have the same name.
+    /// Removes the folder if the run has no results: at most a configuration and metrics without an epoch. Empty parent
+    /// folders that the run created are removed too. The corrected run can then use the same folder.
     ///
     /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
@@ -121,10 +119,10 @@ impl RunDir {
                 let _ = std::fs::remove_file(file);
             }
         }
-        // The lock is a file in the folder.
+        // The lock file is in the folder, so it is released first.
         drop(self.lock);
         if fruitless {
-            // A folder with other contents stays, and so do the ones above it.
+            // A folder with other contents stays, and so do its parents.
             let _ = (self.made.iter()).try_for_each(std::fs::remove_dir);
         }
     }
@@ -157,7 +155,7 @@ impl RunDir {
 /// The number of attempts to create a folder while other runs remove its parent.
 const ATTEMPTS: usize = 100;
 
-/// Creates a folder and its parents. Returns the ones that did not exist before, the innermost first.
+/// Creates a folder and its parents. Returns the folders that did not exist before, innermost first.
 fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let missing = path
         .ancestors()
@@ -172,7 +170,7 @@ fn make(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(path).map(|()| missing)
 }
 
-/// Whether a folder has no results of a run. Sub-folders count too: a cross-validation's are its
+/// Whether a folder has no results of a run. Sub-folders are checked too, since those of a cross-validation are its
 /// folds.
 fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(dir)? {
@@ -188,7 +186,7 @@ fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// A lock, a temporary, or metrics without an epoch.
+/// Whether a file is a lock, a temporary, or metrics without an epoch.
 fn is_nothing(entry: &std::fs::DirEntry) -> std::io::Result<bool> {
     let name = entry.file_name();
     let is_temporary = name
@@ -211,7 +209,7 @@ mod tests {
         let second = RunDir::next(dir.path(), "mnist").unwrap();
         assert!(first.path().ends_with("mnist-001"));
         assert!(second.path().ends_with("mnist-002"));
-        // Not even an empty one.
+        // No folder is left, not even an empty one.
         let path = first.path().to_owned();
         let taken = RunDir::create(&path);
         assert!(matches!(taken, Err(Error::RunInUse(_))), "{taken:?}");
@@ -260,7 +258,7 @@ mod tests {
         let run = RunDir::create(&path).unwrap();
         assert!(!path.join(".unfinished-a1b2c3").exists() || cfg!(not(unix)));
         drop(run);
-        // An epoch is a result, and so is any file from elsewhere.
+        // A finished epoch is a result, and so is any file that the run did not write.
         for file in ["metrics.jsonl", "fold-1/config.toml", "notes.txt"] {
             std::fs::write(path.join(file), "{}\n").unwrap();
             let taken = RunDir::create(&path);
@@ -281,7 +279,7 @@ mod tests {
         run.remove_if_fruitless();
         assert!(!path.exists());
 
-        // So do the folders above it that were made with it.
+        // The parents that were created with it are removed too.
         let above = dir.path().join("runs");
         RunDir::next(&above, "mnist").unwrap().remove_if_fruitless();
         assert!(!above.exists());
@@ -292,7 +290,7 @@ mod tests {
         deep.remove_if_fruitless();
         assert!(above.exists() && !above.join("a").exists());
 
-        // A folder that somebody else made is emptied, not removed.
+        // A folder that existed before the run is emptied, not removed.
         std::fs::create_dir(&path).unwrap();
         let run = RunDir::create(&path).unwrap();
         std::fs::write(run.config(), "[train]").unwrap();

@@ -1,4 +1,4 @@
-//! CSV files.
+//! Writes CSV files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use files::Unfinished;
 
 use crate::{Error, Result};
 
-/// A CSV file of `N` columns, written row by row; it appears only when it is complete.
+/// A CSV file of `N` columns, written row by row. The file appears only when it is complete.
 pub(crate) struct Table<const N: usize> {
     path: PathBuf,
     csv: csv::Writer<Unfinished>,
 }
 
 impl<const N: usize> Table<N> {
-    /// Creates a temporary for it, and writes the header.
+    /// Creates a temporary file beside the final path, and writes the header.
     ///
     /// # Errors
     ///

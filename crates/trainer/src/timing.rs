@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 /// The parts of an epoch's wall time, in seconds.
 ///
-/// A GPU works asynchronously, and the program waits for it only when it needs a result. The
-/// remainder of a backward pass then counts as `optimizer`.
+/// A GPU works asynchronously: the program waits only when it needs a result. So the end of a backward pass may be
+/// counted as `optimizer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTimes {
-    /// Waiting for training images and moving them to the device.
+    /// Time to wait for training images and move them to the device.
     pub data: f64,
-    /// The network's logits and the loss of the training batches.
+    /// The forward passes of training: logits and loss.
     pub forward: f64,
-    /// Gradients.
+    /// The backward passes: gradients.
     pub backward: f64,
-    /// Clipping, and the optimizer's steps.
+    /// Gradient clipping and optimizer steps.
     pub optimizer: f64,
-    /// All of validation, including its images.
+    /// The whole validation, including its images.
     pub validation: f64,
-    /// Everything else: training metrics and event sinks.
+    /// All other time: training metrics and event sinks.
     pub other: f64,
 }
 
@@ -56,7 +56,7 @@ impl AddAssign for EpochTimes {
     }
 }
 
-/// Attributes every moment since its start to one part, so that the parts add up to the whole.
+/// Measures the parts of an epoch. All time since the start belongs to one part, so the parts add up to the whole.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     last: Instant,
@@ -71,14 +71,14 @@ impl Stopwatch {
         }
     }
 
-    /// Adds the time since the last lap to a part.
+    /// Adds the time since the previous call, or since the start, to a part.
     pub(crate) fn lap(&mut self, part: impl FnOnce(&mut EpochTimes) -> &mut f64) {
         let now = Instant::now();
         *part(&mut self.times) += now.duration_since(self.last).as_secs_f64();
         self.last = now;
     }
 
-    /// The times up to the last lap.
+    /// The times up to the last call of `lap`.
     pub(crate) fn times(&self) -> EpochTimes {
         self.times
     }

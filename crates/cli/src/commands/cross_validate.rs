@@ -34,7 +34,7 @@ pub(crate) fn cross_validate(
         };
         let mut out = super::stdout();
         table(&mut out, &result)?;
-        // Written again, in case that failed after the last fold.
+        // The results are written again, in case the write after the last fold failed.
         result.write(&report)?;
         writeln!(out, "report {}", report.display())?;
         out.flush()?;

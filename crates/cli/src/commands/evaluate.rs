@@ -54,7 +54,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
 /// The most classes to list.
 const LISTED: usize = 12;
 
-/// The assumption about the classes, if the weights do not name them.
+/// The message about the assumed classes, if the weights have no class names.
 fn assumed(result: &Evaluation) -> Option<String> {
     match result.class_order {
         ClassOrder::Named => None,
@@ -69,7 +69,7 @@ fn assumed(result: &Evaluation) -> Option<String> {
     }
 }
 
-/// The first names, escaped for a terminal, and their number.
+/// The first names, escaped for a terminal, and the number of all names.
 fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = names.len();
     let more = (count > LISTED).then(|| format!("… {count} in all"));
@@ -77,7 +77,7 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     names.chain(more).collect::<Vec<_>>().join(", ")
 }
 
-/// The same error, with the option that names the classes if that helps.
+/// Adds to an error the option that sets the class names, if it solves the problem.
 fn with_remedy(error: trainer::Error) -> anyhow::Error {
     let remedy = match error {
         Error::UnnamedClasses { .. } | Error::ClassOrder { .. } => "--classes FILE is needed",

@@ -46,7 +46,7 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For a build without the feature `onnx`.
+/// The error of a build without the feature `onnx`.
 #[cfg(not(feature = "onnx"))]
 mod onnx {
     use mobilenet::Network;

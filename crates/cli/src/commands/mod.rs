@@ -54,12 +54,12 @@ pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
 fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
     let mut config = layers::load(args.config.as_deref(), &args.set)?;
     weights_cache::resolve_all(&mut config)?;
-    // `fit` does the same. So the division into splits uses the same images as training.
+    // `fit` resolves the configuration in the same way, so the division into splits uses the same images as training.
     Ok(config.settled()?)
 }
 
-/// Does `work` in the folder from the arguments, or in the next free one in `runs`. A folder without
-/// results is removed afterwards.
+/// Runs `work` in the run folder from the arguments, or in the next free one in `runs`. If there are no results, the
+/// folder is removed afterwards.
 fn in_run_dir<T>(
     args: &RunArgs,
     name: &str,
@@ -74,7 +74,7 @@ fn in_run_dir<T>(
     result
 }
 
-/// Trained networks on the device, and their input options.
+/// Loads trained networks on the device, and their input options.
 struct Opened {
     classifier: Classifier,
     options: InferenceOptions,
@@ -87,7 +87,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     let mut classifiers = weights.iter().map(|weights| -> anyhow::Result<Classifier> {
         let weights = &weights_cache::resolve(weights)?;
         let loaded = load(weights, &args.overrides, &device)?;
-        // For a file that describes itself, there is nothing to report.
+        // A file with complete metadata needs no report.
         if !loaded.report.assumed.is_empty() {
             terminal.line(&format!("{}: {}", weights.display(), loaded.report));
         }
@@ -100,7 +100,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         network.set_precision(args.precision)?;
         Ok(Classifier::new(Arc::from(network), metadata)?)
     });
-    // The arguments require at least one.
+    // The argument parser requires at least one file.
     let first = classifiers.next().context("no weights are given")??;
     let classifier = classifiers.try_fold(first, |all, one| anyhow::Ok(all.with(one?)?))?;
     let options = InferenceOptions {
@@ -123,7 +123,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     })
 }
 
-/// The arguments' treatment of unreadable images.
+/// What the arguments say about unreadable images.
 fn on_bad_image(args: &InferenceArgs) -> BadImage {
     match args.strict {
         true => BadImage::Fail,
@@ -158,7 +158,7 @@ fn overrides(args: &OverrideArgs) -> anyhow::Result<Overrides> {
     })
 }
 
-/// The message about weights without class names.
+/// The message for weights without class names.
 const NUMBERED: &str = "the weights name no classes; classes are numbered by output, from 0; --classes FILE names them";
 
 /// Results go to stdout; write errors reach `main`, which recognises a broken pipe.

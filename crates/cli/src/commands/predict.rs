@@ -50,7 +50,7 @@ fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(Stri
 }
 
 fn prefixed(input: &Path, path: &Path, id: String) -> String {
-    // A file's id is its name, which is already the end of its path.
+    // The id of a single file is its name, which the path already contains.
     if input == path {
         return input.display().to_string();
     }

@@ -102,7 +102,7 @@ struct Reader<'a> {
     at: usize,
     /// A position whose line is known, and the line, from 1.
     counted: (usize, usize),
-    /// The number of bytes that may still be parsed again.
+    /// The number of bytes that were parsed in vain so far.
     wasted: usize,
 }
 

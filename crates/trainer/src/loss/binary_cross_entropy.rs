@@ -1,5 +1,5 @@
-//! Each class against the rest: `torch.nn.functional.binary_cross_entropy_with_logits(weight=w)`,
-//! averaged over all elements.
+//! One-vs-rest binary cross-entropy: `torch.nn.functional.binary_cross_entropy_with_logits(weight=w)`, averaged over
+//! all elements.
 //!
 //! For an image of class `y` with weight `s`, class weights `w` and `C` classes:
 //!
@@ -17,9 +17,9 @@ use crate::config::{ANY, CLASS_WEIGHTS, ConfigError};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BinaryCrossEntropyConfig {
-    /// Share of the target that is spread over all classes, as in timm; `0 <= label_smoothing < 1`.
+    /// The share of the target that is spread over all classes, as in timm; `0 <= label_smoothing < 1`.
     pub label_smoothing: f64,
-    /// The weight of each class's binary question.
+    /// The weight of each class's binary cross-entropy.
     pub class_weights: ClassWeights,
 }
 

@@ -7,8 +7,8 @@
 //! (1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c],  over sum_i s w[y]
 //! ```
 //!
-//! In torch, the target of a mixture is probabilities, and the loss is then a mean over `sum_i s`,
-//! regardless of class weights. The same holds here.
+//! In torch, a mixed image's target is a vector of probabilities. The loss is then divided by `sum_i s`, without class
+//! weights. This loss does the same.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::config::{ANY, CLASS_WEIGHTS, ConfigError};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossEntropyConfig {
-    /// Share of the target that is spread over all classes; `0 <= label_smoothing < 1`.
+    /// The share of the target that is spread over all classes; `0 <= label_smoothing < 1`.
     pub label_smoothing: f64,
     /// The weight of each class.
     pub class_weights: ClassWeights,
@@ -56,7 +56,7 @@ impl Formula for CrossEntropyConfig {
         let mut loss = 0.0;
         for (class, gradient) in gradient.iter_mut().enumerate() {
             let target = target(class);
-            // A class without a target adds nothing, however small its probability.
+            // A class with target 0 adds nothing, even if the logarithm of its probability is infinite.
             if target != 0.0 {
                 loss -= target * image.softmax.log[class];
             }

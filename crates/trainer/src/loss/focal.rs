@@ -16,7 +16,7 @@ use crate::config::{ANY, CLASS_WEIGHTS, ConfigError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FocalConfig {
-    /// Reduces the loss of images that the network is sure of; 0 gives the cross-entropy.
+    /// The larger, the less do images with a confident correct answer add to the loss; 0 gives the cross-entropy.
     pub gamma: f64,
     /// The weight of each class.
     pub alpha: ClassWeights,
@@ -62,14 +62,14 @@ impl Formula for FocalConfig {
     fn row(&self, image: &Row<'_>, weight: f64, gradient: &mut [f64]) -> f64 {
         let (softmax, label) = (image.softmax, image.label);
         let alpha = image.class_weights[label];
-        // Summed, because 1 - p would lose the digits of a small remainder.
+        // The other classes' probabilities are summed, because 1 - p loses digits if p is near 1.
         let others = softmax.values.iter().enumerate();
         let rest: f64 = others.filter(|(c, _)| *c != label).map(|(_, p)| p).sum();
         let (p, log) = (softmax.values[label], softmax.log[label]);
         let factor = rest.powf(self.gamma);
-        // The derivative by log p. As the remainder goes to 0, log p goes to -remainder, and the second
-        // term to 0. In f64, log p reaches 0 first, while a power of the remainder below -1 may still
-        // be infinite.
+        // The derivative of the loss with respect to log p. As the remainder 1 - p goes to 0, log p approaches its
+        // negative, and the second term goes to 0. In f64, log p becomes 0 earlier, while a negative power of the
+        // remainder may be infinite.
         let steepness = match self.gamma == 0.0 || log == 0.0 {
             true => 0.0,
             false => self.gamma * rest.powf(self.gamma - 1.0) * p * log,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_focal_gradient_of_a_sure_image_is_a_number() {
-        // From a gap of about 717 on, the remaining probability is a subnormal number.
+        // With logits more than about 717 apart, the remaining probability is a subnormal number.
         for gamma in [0.0f64, 0.01, 0.04, 0.5, 2.0] {
             let config = LossConfig::Focal(FocalConfig {
                 gamma,

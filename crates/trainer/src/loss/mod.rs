@@ -30,8 +30,8 @@ table::losses! {
 
 /// A loss, averaged over a batch.
 ///
-/// Each loss's module has its formula and its divisor. A mixture of two images has the sum of both losses,
-/// each times its share and the weight of its own image.
+/// The formula and the divisor are in each loss's module. The loss of a mixed image is the sum of the losses for its
+/// two labels, each times the share and the weight of that label's image.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -52,27 +52,27 @@ pub struct Objective {
 /// The targets of a batch's images.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
-    /// Class of each image.
+    /// The class of each image.
     pub labels: &'a [u32],
-    /// Weight of each image.
+    /// The weight of each image.
     pub weights: &'a [f32],
-    /// The second images, if each image is a mixture of two.
+    /// The second image of each mixture, if images are mixed.
     pub mixed: Option<Mixed<'a>>,
 }
 
-/// The second images of mixtures of two.
+/// The second image of each mixture in a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Mixed<'a> {
-    /// Class of each second image.
+    /// The class of each second image.
     pub labels: &'a [u32],
-    /// Weight of each second image.
+    /// The weight of each second image.
     pub weights: &'a [f32],
     /// The share of the first image, from 0 to 1.
     pub share: f32,
 }
 
 impl<'a> Targets<'a> {
-    /// Targets of images without mixing.
+    /// Targets of images that are not mixed.
     pub fn of(labels: &'a [u32], weights: &'a [f32]) -> Self {
         Self {
             labels,
@@ -81,8 +81,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The two classes of each image and their weights: the share times the weight of the source
-    /// image. So an image of weight 0 has no effect in a mixture either.
+    /// The two classes of each mixed image with their weights: the share times the weight of the class's own image. So
+    /// an image of weight 0 has no effect in a mixture.
     fn rows(&self) -> impl Iterator<Item = [(u32, f64); 2]> {
         let own = self.labels.iter().zip(self.weights).enumerate();
         own.map(|(index, (&label, &weight))| {
@@ -102,7 +102,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// The weight of an image, regardless of its classes.
+/// The weight of an image; for a mixture, the sum over both images.
 fn image_weight(classes: [(u32, f64); 2]) -> f64 {
     classes.into_iter().map(|(_, weight)| weight).sum()
 }
@@ -112,30 +112,30 @@ fn image_weight(classes: [(u32, f64); 2]) -> f64 {
 pub struct Distillation<'a> {
     /// The teacher's logits `[n, classes]`.
     pub logits: &'a Tensor,
-    /// Both softmaxes divide the logits by this.
+    /// The temperature `T`: both softmaxes divide the logits by it.
     pub temperature: f64,
-    /// Share of `T² KL(teacher || student)` in the loss, from 0 to 1; the rest is the objective.
+    /// The share of `T² KL(teacher || student)` in the loss, from 0 to 1. The loss by the labels has the rest.
     pub weight: f64,
 }
 
 /// A loss averaged over a batch, with its gradient.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// The mean.
+    /// The mean loss.
     pub mean: f64,
-    /// The total weight of the batch; the number of images if all weights are 1. With a teacher it
-    /// is the share-weighted sum of the totals for labels and teacher.
+    /// The total weight of the batch: the number of images if all weights are 1. With a teacher, the total weights for
+    /// labels and teacher are averaged by their shares.
     pub weight: f64,
     surrogate: Tensor,
 }
 
 impl Loss {
-    /// A scalar with the same gradient by the logits as [`Loss::mean`], but another value.
+    /// A scalar tensor with the same gradient with respect to the logits as [`Loss::mean`]. Its value has no meaning.
     pub fn surrogate(&self) -> &Tensor {
         &self.surrogate
     }
 
-    /// Propagates the gradient of the mean back to all inputs of the logits.
+    /// Backpropagates the gradient of the mean through the graph of the logits.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl Objective {
         }
     }
 
-    /// The configured loss for `classes` classes; `labels` are the training labels, for balancing
-    /// classes.
+    /// The configured loss for `classes` classes; `labels` are the training labels, which `"balanced"` class weights
+    /// need.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Objective {
         })
     }
 
-    /// The total weight of a batch. If it is 0, the batch has no loss.
+    /// The total weight of a batch. A batch with total weight 0 has no loss.
     ///
     /// # Errors
     ///

@@ -1,16 +1,16 @@
-//! The softmax of one image's logits, and the distance of two, in f64.
+//! The softmax of one image's logits, and the divergence of two softmaxes, in f64.
 //!
-//! A batch has at most some thousand logits, so f64 costs nothing. Logits of ±10,000 and
-//! probabilities near 1 keep their digits.
+//! A batch has only some thousand logits, so f64 costs little. It keeps precision for logits of ±10,000 and
+//! probabilities near 1.
 
-/// Natural logarithms of the softmax of some logits, and its values.
+/// A softmax: its values and their natural logarithms.
 pub(super) struct Softmax {
     pub(super) log: Vec<f64>,
     pub(super) values: Vec<f64>,
 }
 
 impl Softmax {
-    /// Of `logits / temperature`.
+    /// The softmax of `logits / temperature`.
     pub(super) fn of(logits: &[f32], temperature: f64) -> Self {
         let scaled = logits.iter().map(|&z| f64::from(z) / temperature);
         let largest = scaled.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -21,8 +21,8 @@ impl Softmax {
     }
 }
 
-/// Adds `weight` times the gradient of the student's logits to `gradient`, and returns `weight` times
-/// the loss: `T² KL(teacher || student)`, of softmaxes at temperature T.
+/// The distillation loss `T² KL(teacher || student)`, of softmaxes at temperature T. Returns `weight` times the loss,
+/// and adds `weight` times its gradient with respect to the student's logits to `gradient`.
 pub(super) fn divergence(
     logits: &[f32],
     teacher: &[f32],
@@ -35,7 +35,7 @@ pub(super) fn divergence(
     let mut loss = 0.0;
     for (class, gradient) in gradient.iter_mut().enumerate() {
         let (p, q) = (student.values[class], teacher.values[class]);
-        // q log q goes to 0 with q.
+        // q log q goes to 0 as q goes to 0.
         if q > 0.0 {
             loss += q * (teacher.log[class] - student.log[class]);
         }

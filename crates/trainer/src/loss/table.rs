@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all losses from one table.
+//! The macro that generates every list of the losses from one table.
 
 use super::config::ClassWeights;
 use super::softmax::Softmax;
@@ -7,33 +7,33 @@ use crate::config::{ConfigError, Kind};
 /// A key of a loss: its name, its valid values, and its purpose.
 pub(crate) type LossSetting = (&'static str, Kind, &'static str);
 
-// Purposes of the keys that several losses have.
+// Purposes of keys that several losses share.
 pub(super) const LABEL_SMOOTHING: &str = "Share of the target that is spread over all classes.";
 pub(super) const CLASS_WEIGHTS_TEXT: &str =
     "Weight of each class: \"balanced\", or a list with one weight per class.";
 
-/// A loss of one image, with its settings.
+/// A loss with its settings: the formula for one image.
 pub(crate) trait Formula {
-    /// Its keys, besides `type`.
+    /// The loss's keys, besides `type`.
     fn settings(&self) -> &'static [LossSetting];
 
-    /// Checks every value but the class weights.
+    /// Checks every value except the class weights.
     fn validate(&self) -> Result<(), ConfigError>;
 
-    /// The class weights and their key.
+    /// The key of the class weights, and their value.
     fn class_weights(&self) -> (&'static str, &ClassWeights);
 
-    /// Whether a batch's total weight counts each image by its class's weight, too; `mixed` if its images
-    /// are mixtures of two.
+    /// Whether class weights are part of a batch's total weight. `mixed` says whether its images are mixed.
     fn counts_classes(&self, mixed: bool) -> bool;
 
-    /// Adds `weight` times the gradient by the logits to `gradient`, and returns `weight` times the loss.
+    /// The loss of one image. Returns `weight` times the loss, and adds `weight` times its gradient with respect to the
+    /// logits to `gradient`.
     fn row(&self, image: &Row<'_>, weight: f64, gradient: &mut [f64]) -> f64;
 }
 
 /// An image in a batch.
 pub(crate) struct Row<'a> {
-    /// One for each class.
+    /// The logit of each class.
     pub(super) logits: &'a [f32],
     pub(super) softmax: &'a Softmax,
     pub(super) label: usize,
@@ -64,12 +64,12 @@ macro_rules! losses {
             pub const NAMES: &'static [(&'static str, &'static str)] =
                 &[$(($name, concat!($($text),+).trim_ascii_start())),+];
 
-            /// One of each, with its default settings.
+            /// Every loss, with its default settings.
             pub fn all() -> Vec<Self> {
                 vec![$(Self::$loss($settings::default())),+]
             }
 
-            /// The name in a configuration file, for example `focal`.
+            /// The loss's name in a configuration file, for example `focal`.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$loss(_) => $name,)+

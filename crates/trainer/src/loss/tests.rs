@@ -1,4 +1,4 @@
-//! Losses, besides the golden results of torch in `tests/loss_golden.rs`.
+//! Tests losses. Comparisons with torch's results are in `tests/loss_golden.rs`.
 
 use candle_core::{DType, Device};
 
@@ -55,7 +55,8 @@ fn halves_of_a_mixture_count_as_the_images_they_come_from() {
     let logits = Tensor::new(&rows, &Device::Cpu).unwrap();
     for config in LossConfig::all() {
         let loss = Objective::new(&config, 2, []).unwrap();
-        // The second image has weight 0: 0.75 of the first remains of one mixture, 0.25 of the other.
+        // The second image has weight 0. So one mixture has a weight of 0.75 left from the first image, and the other
+        // 0.25.
         let mixed = Targets {
             mixed: Some(Mixed {
                 labels: &[1, 0],
@@ -116,7 +117,7 @@ fn each_gradient_is_that_of_its_loss() {
                 moved[at / 3][at % 3] += by;
                 mean(moved).0
             };
-            // Exact in f32.
+            // These values are exact in f32.
             let slope = (moved(1.0 / 256.0) - moved(-1.0 / 256.0)) * 128.0;
             let ours = f64::from(gradient[at / 3][at % 3]);
             assert!(

@@ -8,10 +8,10 @@ use mobilenet::weights::WeightsMetadata;
 
 use crate::args::ExportArgs;
 
-/// Enough to find a wrong layer, and few enough to be quick.
+/// The number of images for the check: enough to find a wrong layer, and few enough to be quick.
 const MOST_CHECK_IMAGES: usize = 16;
 
-/// Returns the largest difference between the file and the network.
+/// Exports the network and checks the file. Returns the largest difference between their logits.
 pub(super) fn export(
     args: &ExportArgs,
     network: &Network,
@@ -30,7 +30,7 @@ pub(super) fn export(
     ))
 }
 
-/// Two batches of images at or below the inputs: one image alone, and the others. The images are
+/// Two batches of images from the inputs, which are files or folders: a single image, and the others. The images are
 /// spread evenly over the list, so that they come from many classes.
 fn check_images(inputs: &[PathBuf], metadata: &WeightsMetadata) -> anyhow::Result<Vec<Tensor>> {
     let mut found = Vec::new();

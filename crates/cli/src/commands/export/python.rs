@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mobilenet::{HeadKind, ModelConfig, Padding, Variant};
 
-/// For torchvision.
+/// The code for torchvision.
 pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
     let epsilon = model.batch_norm_epsilon;
     let mut lines = vec![
@@ -36,7 +36,7 @@ pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
     finish(lines, file)
 }
 
-/// For timm.
+/// The code for timm.
 pub(super) fn timm(model: &ModelConfig, file: &Path) -> String {
     let base = match model.name {
         Variant::Large => "mobilenetv3_large_100",
