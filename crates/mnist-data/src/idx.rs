@@ -19,7 +19,7 @@ use crate::{atomic, regular};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
-/// A header that declares more bytes counts as damaged.
+/// The most bytes of contents; a header that declares more is damaged.
 const MAX_BYTES: u64 = 4 << 30;
 /// The largest expansion of DEFLATE (1032:1, RFC 1951). It bounds the contents of a gzip file
 /// before they are inflated.
@@ -30,7 +30,7 @@ const MAX_INFLATION: u64 = 1032;
 pub enum Compression {
     /// Uncompressed.
     None,
-    /// gzip at its best level.
+    /// Compressed by gzip at its best level.
     Gzip,
 }
 
@@ -55,7 +55,7 @@ impl IdxImages {
     /// Images of `rows` × `cols` from their pixels, one image after the other.
     ///
     /// # Errors
-    /// A side of 0, or pixels that are not a whole number of images.
+    /// If a side is 0, or the pixels are not a whole number of images.
     pub fn new(rows: usize, cols: usize, pixels: Vec<u8>) -> Result<Self> {
         let size = rows.checked_mul(cols).filter(|&size| size > 0);
         match size {
@@ -102,7 +102,7 @@ impl IdxImages {
     /// Writes an image file atomically.
     ///
     /// # Errors
-    /// A number that does not fit the header's 32 bits; a failed write.
+    /// If a number does not fit the header's 32 bits, or the write fails.
     pub fn write(&self, path: &Path, compression: Compression) -> Result<()> {
         write(
             path,
@@ -181,7 +181,7 @@ impl IdxLabels {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no labels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -243,8 +243,8 @@ pub(crate) fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
-/// `available` bounds the raw length of `source`; with `exact`, it equals that length. Nothing is
-/// allocated for contents that cannot exist.
+/// Reads the dimensions and contents from `source`. `available` is an upper bound of its raw length, or with `exact`
+/// the length itself. A header that declares more is refused before memory is allocated.
 fn read_from(
     path: &Path,
     mut source: impl Read,
@@ -322,8 +322,7 @@ fn read_from(
             format!("no memory for the {declared} bytes the header declares"),
         )
     })?;
-    // One byte beyond the declared end shows that there is more; a gzip bomb is not inflated any
-    // further.
+    // Reading one byte beyond the declared end shows whether there is more, without inflating a gzip bomb.
     (&mut source)
         .take(declared)
         .read_to_end(&mut contents)

@@ -209,7 +209,7 @@ mod tests {
         let second = RunDir::next(dir.path(), "mnist").unwrap();
         assert!(first.path().ends_with("mnist-001"));
         assert!(second.path().ends_with("mnist-002"));
-        // No folder is left, not even an empty one.
+        // A folder in use is refused even if it is still empty.
         let path = first.path().to_owned();
         let taken = RunDir::create(&path);
         assert!(matches!(taken, Err(Error::RunInUse(_))), "{taken:?}");

@@ -19,9 +19,9 @@ enum Layout {
     Gray(usize),
     /// Palette indices of 1, 4 or 8 bits.
     Palette(usize),
-    /// 16 bits: the number of bits of green.
+    /// 16 bits per pixel, with this number of bits for green.
     Packed(u32),
-    /// The number of bytes, and the offsets of red, green and blue among them.
+    /// Whole bytes: their number per pixel, and the offsets of red, green and blue among them.
     Bytes(usize, [usize; 3]),
 }
 
@@ -48,7 +48,7 @@ struct Bitmap {
     /// Bytes from one row to the next.
     stride: usize,
     palette: Palette,
-    /// The offset of its pixels.
+    /// The offset of the pixels in the file.
     offset: usize,
 }
 
@@ -176,7 +176,7 @@ impl Bitmap {
     /// Converts rows in the file's order to pixels. Returns whether all rows were present.
     fn rows(&self, data: &[u8], stride: usize, pixels: &mut [u8]) -> bool {
         let is_rle = matches!(self.compression, RLE8 | RLE4);
-        // Run-length encoded rows are expanded to a byte per pixel.
+        // Run-length encoded rows are already expanded to a byte per pixel.
         let layout = match self.layout {
             Layout::Gray(_) if is_rle => Layout::Gray(8),
             Layout::Palette(_) if is_rle => Layout::Palette(8),
@@ -231,7 +231,7 @@ impl Bitmap {
     }
 }
 
-/// Whether a palette is the gray ramp.
+/// Whether a palette is the gray ramp: colour `i` is gray level `i`.
 fn is_gray(palette: &[u8], entry: usize, colours: usize) -> bool {
     let gray = |number: usize| {
         if colours == 2 {
@@ -248,7 +248,7 @@ fn is_gray(palette: &[u8], entry: usize, colours: usize) -> bool {
 }
 
 impl Layout {
-    /// The layout of colours without a palette.
+    /// The layout of pixels without a palette.
     fn of(bits: u16, masks: Option<&[u8]>) -> Result<Self, Fault> {
         const BGR: [usize; 3] = [2, 1, 0];
         let unknown =

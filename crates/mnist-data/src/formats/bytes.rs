@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 
-/// A position in a file. Reading beyond its end is [`Fault::Truncated`].
+/// Reads from a position in a file. Reading beyond the file's end is [`Fault::Truncated`].
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<'a> {
     data: &'a [u8],

@@ -1,8 +1,8 @@
 //! Reads and applies the EXIF orientation tag of an image, as in `PIL.ImageOps.exif_transpose`.
 //!
 //! EXIF data are read from a JPEG's APP1 segments, a PNG's `eXIf` chunk and a WebP's `EXIF` chunk. Damaged EXIF data
-//! are ignored, since the image itself may be intact. An orientation in XMP is ignored too. Pillow uses it if EXIF has
-//! none.
+//! are ignored, since the image itself may be intact. XMP is ignored too, although Pillow uses its orientation if EXIF
+//! has none.
 
 use super::bytes::Bytes;
 use super::png;
@@ -41,7 +41,7 @@ impl Turn {
                 b"IEND" => break,
                 _ => {}
             }
-            // The checksum.
+            // Skips the chunk's checksum.
             bytes.up_to(4);
         }
         Self::of(found)
@@ -61,7 +61,7 @@ impl Turn {
         Self(1)
     }
 
-    /// The orientation in EXIF data; upright if they have none.
+    /// The orientation in EXIF data; upright if the data has no orientation.
     fn of(data: &[u8]) -> Self {
         let mut data = data;
         for _ in 0..2 {
@@ -71,7 +71,7 @@ impl Turn {
         Self(turn.map_or(1, |turn| turn as u8))
     }
 
-    /// Turns the image upright. `file` is the number of bytes of the file in memory.
+    /// Turns the image upright. `file` is the size in bytes of the image file, which is in memory too.
     pub(super) fn apply(self, mut image: Image, file: usize) -> Result<Image, Fault> {
         if matches!(self.0, 5..=8) {
             let (width, height) = (u64::from(image.width()), u64::from(image.height()));
@@ -158,7 +158,7 @@ fn tag(file: &[u8], wanted: u64) -> Option<u64> {
                 4 | 9 | 13 => 4,
                 _ => return None,
             };
-            // Of several values, the first is read. Values of more than four bytes are stored at an offset.
+            // If there are several values, the first is read. Values of more than four bytes are stored at an offset.
             match number(entry + 4, 4)?.checked_mul(length as u64)? {
                 0 => None,
                 1..=4 => number(entry + 8, length),

@@ -1,13 +1,13 @@
 //! The first frame of a GIF on its canvas, as in Pillow (`GifImagePlugin.py`, `GifDecode.c`).
 //!
-//! Pixels outside the frame have its transparent colour, or else colour 0.
+//! Pixels of the canvas outside the frame get the frame's transparent colour, or else colour 0.
 
 use super::bytes::Bytes;
 use super::{Palette, finished, palette_of, side};
 use crate::decode::Decoded;
 use crate::fault::{Fault, check_memory};
 
-/// Codes of 12 bits.
+/// The largest number of codes: codes have at most 12 bits.
 const TABLE: usize = 1 << 12;
 
 /// Whether a file begins like a GIF.
@@ -15,18 +15,18 @@ pub(super) fn is_gif(bytes: &[u8]) -> bool {
     bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a")
 }
 
-/// A frame, up to its compressed pixels.
+/// A frame's header.
 struct Frame<'a> {
-    /// The canvas.
+    /// Width and height of the canvas.
     width: usize,
     height: usize,
-    /// Left, top, width and height on it.
+    /// Left, top, width and height of the frame on the canvas.
     place: [usize; 4],
     interlaced: bool,
-    /// `None` if colour indices are grays.
+    /// The palette; `None` if colour indices are gray levels.
     palette: Option<Palette>,
     background: u8,
-    /// Bits of the first codes, less one.
+    /// The initial code length in bits, minus one.
     code_bits: u8,
     data: Bytes<'a>,
 }
@@ -86,7 +86,7 @@ pub(super) fn decode(
     finished(width, height, channels, pixels, false)
 }
 
-/// Rows in the order of the file.
+/// The frame's rows in the order of the file.
 fn row_order(rows: usize, interlaced: bool) -> impl Iterator<Item = usize> {
     let passes: &[(usize, usize)] = match interlaced {
         true => &[(0, 8), (4, 8), (2, 4), (1, 2)],
@@ -159,7 +159,7 @@ fn palette(bytes: &mut Bytes, flags: u8) -> Option<Palette> {
     (!is_gray).then(|| palette_of(given))
 }
 
-/// A block of an extension; `None` for its end.
+/// The next block of an extension; `None` at its end.
 fn block<'a>(bytes: &mut Bytes<'a>) -> Option<&'a [u8]> {
     match bytes.u8() {
         Ok(0) | Err(_) => None,
@@ -191,7 +191,7 @@ fn extension(bytes: &mut Bytes, transparent: &mut Option<u8>) -> Result<(), Faul
     Ok(())
 }
 
-/// The bits of blocks, the first in the lowest ones.
+/// Reads bits from the blocks; the lowest bit of a byte comes first.
 struct Codes<'a> {
     bytes: Bytes<'a>,
     block: &'a [u8],
@@ -228,10 +228,10 @@ impl<'a> Codes<'a> {
     }
 }
 
-/// Means that there is no previous code.
+/// The value of `previous` if there is no previous code.
 const NONE: usize = usize::MAX;
 
-/// Lempel, Ziv and Welch's compression.
+/// The decoder of Lempel-Ziv-Welch compression.
 struct Lzw {
     clear: usize,
     first_bits: u32,
@@ -265,7 +265,7 @@ impl Lzw {
         })
     }
 
-    /// Fills a row. Returns whether there was enough data.
+    /// Fills a row with decoded bytes. Returns whether there was enough data.
     fn fill(&mut self, codes: &mut Codes, row: &mut [u8]) -> Result<bool, Fault> {
         let mut done = 0;
         while done < row.len() {
@@ -303,7 +303,7 @@ impl Lzw {
                 return Ok(false);
             }
             if self.last_code == NONE {
-                // The first code is a literal.
+                // The first code after a reset is a literal.
                 if code > self.clear {
                     return Err(broken());
                 }

@@ -21,7 +21,7 @@ use exif::Turn;
 type Palette = [[u8; 3]; 256];
 
 /// Decodes a file's contents, into `memory` if the format allows it. `size` is the final size of the image, in pixels
-/// a side: fast decoding gives no much larger image.
+/// per side. Fast decoding may give a smaller image than the file's, but none smaller than `size`.
 pub(crate) fn decode(
     bytes: &[u8],
     memory: Vec<u8>,
@@ -57,7 +57,7 @@ pub(crate) fn decode(
     }
 }
 
-/// A side in pixels.
+/// Checks the length of a side in pixels.
 fn side(length: u32) -> Result<usize, Fault> {
     match length {
         0 => Err(Fault::damaged("its size is zero")),

@@ -1,13 +1,13 @@
 //! PBM, PGM and PPM, plain and raw, decoded as in Pillow (`PpmImagePlugin.py`).
 //!
-//! Gray of more than 8 bits is scaled to 8, where Pillow clips.
+//! Gray of more than 8 bits is scaled to 8 bits here; Pillow clips it.
 
 use super::bytes::Bytes;
 use super::{finished, side};
 use crate::decode::Decoded;
 use crate::fault::{Fault, check_memory};
 
-/// The most digits of a number.
+/// The most digits that a number may have.
 const MAX_TOKEN: usize = 10;
 
 /// Whether a file begins like a PBM, PGM or PPM file.
@@ -115,7 +115,7 @@ fn number(token: &[u8]) -> Result<i64, Fault> {
     })
 }
 
-/// The bytes of plain data without its comments and their line ends.
+/// The bytes of plain data, without comments and the line ends after them.
 fn without_comments(data: &[u8]) -> impl Iterator<Item = u8> {
     let mut in_comment = false;
     data.iter().copied().filter(move |&byte| {
@@ -148,7 +148,7 @@ fn plain_bits(data: &[u8], length: usize, pixels: &mut Vec<u8>) -> Result<(), Fa
 
 fn plain(data: &[u8], length: usize, max: u16, pixels: &mut Vec<u8>) -> Result<(), Fault> {
     let mut token = Vec::with_capacity(MAX_TOKEN + 1);
-    // The added space ends the last number.
+    // A space is added so that the last number has an end.
     for byte in without_comments(data).chain([b' ']) {
         if !is_space(byte) {
             if token.len() <= MAX_TOKEN {

@@ -1,4 +1,4 @@
-//! TIFF, by the `tiff` crate, with Pillow's colours and orientation (`TiffImagePlugin.py`).
+//! TIFF, decoded by the `tiff` crate, with colours and orientation as in Pillow (`TiffImagePlugin.py`).
 
 use std::io::Cursor;
 
@@ -10,7 +10,7 @@ use super::{Palette, finished, side};
 use crate::decode::{Decoded, MAX_BYTES};
 use crate::fault::{Fault, check_memory};
 
-/// The memory of the `tiff` crate besides the samples.
+/// The memory in bytes that the `tiff` crate needs besides the samples.
 const BUFFERS: usize = 4 << 20;
 
 /// Whether a file begins like a TIFF.
@@ -153,15 +153,15 @@ fn colour(decoder: &mut Decoder<Cursor<&[u8]>>) -> Result<(Colour, usize), Fault
     })
 }
 
-/// A file adapted to `tiff`, if necessary, and whether it has a palette.
+/// The file's contents, changed if `tiff` would refuse them, and whether the image has a palette.
 struct Suited {
     file: Option<Vec<u8>>,
     has_palette: bool,
 }
 
 impl Suited {
-    /// `tiff` reads no palettes, so their indices are declared to be grays. It also requires the offset of the next
-    /// image, which the end of a file may lack.
+    /// `tiff` reads no palettes, so palette indices are declared to be gray. `tiff` also requires the offset of the
+    /// next image, which a file may lack at its end.
     fn new(bytes: &[u8]) -> Self {
         let changed = Self::changed(bytes);
         Self {
@@ -208,7 +208,7 @@ impl Suited {
     }
 }
 
-/// The colours of a palette for this many bits; only their high bytes are used.
+/// The palette of an image with this many bits per pixel. Of each 16-bit value only the high byte is used.
 fn palette(decoder: &mut Decoder<Cursor<&[u8]>>, depth: usize) -> Result<Palette, Fault> {
     let map = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(refused)?;
     let count = 1 << depth;
@@ -235,7 +235,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Places the pixels by the orientation: ImageOps.exif_transpose.
+    /// Writes the pixels in upright order, as ImageOps.exif_transpose does.
     fn convert(&self, orientation: u16, pixels: &mut [u8]) -> Result<(), Fault> {
         let channels = self.colour.channels();
         let (width, height) = (self.width, self.height);
@@ -260,7 +260,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// A sample, of 8 bits at most.
+    /// A sample of at most 8 bits.
     fn sample(&self, x: usize, y: usize, channel: usize) -> u8 {
         let of_pixel = if self.plane.is_some() {
             1
@@ -279,7 +279,7 @@ impl Rows<'_> {
                 let at = row + 2 * index;
                 let value = u16::from_ne_bytes([self.samples[at], self.samples[at + 1]]);
                 match self.colour {
-                    // Scaled, where Pillow clips.
+                    // 16-bit gray is scaled to 8 bits here; Pillow clips it.
                     Colour::Gray => ((u32::from(value) * 255 + 32_767) / 65_535) as u8,
                     _ => (value >> 8) as u8,
                 }

@@ -1,4 +1,4 @@
-//! WebP, by the `image-webp` crate; the first frame of an animation.
+//! WebP, decoded by the `image-webp` crate. An animation gives its first frame.
 
 use std::io::Cursor;
 
@@ -20,7 +20,7 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(refused)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (side(width)?, side(height)?);
-    // Bytes per pixel, result included, as measured.
+    // The measured peak memory in bytes per pixel, including the result.
     let bytes_a_pixel = match (
         decoder.is_animated(),
         decoder.is_lossy(),
@@ -49,7 +49,7 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
     finished(width, height, 3, pixels, false)
 }
 
-/// Refuses files that libwebp refuses before decoding: a chunk that reaches beyond the end of the file or the end in
+/// Refuses files that libwebp refuses before decoding: a chunk that extends beyond the end of the file or the length in
 /// the header.
 fn check_chunks(file: &[u8]) -> Result<(), Fault> {
     let mut bytes = Bytes::new(file);
@@ -64,10 +64,10 @@ fn check_chunks(file: &[u8]) -> Result<(), Fault> {
         let length = bytes.u32_le()? as usize;
         bytes.take(length)?;
         if is_simple && matches!(&name, b"VP8 " | b"VP8L") {
-            // The rest is not checked.
+            // libwebp does not check later chunks.
             break;
         }
-        // Padding to an even length; it may be missing at the end.
+        // Chunks are padded to an even length; at the end the padding may be missing.
         bytes.up_to(length % 2);
     }
     Ok(())

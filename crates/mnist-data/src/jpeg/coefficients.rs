@@ -9,9 +9,9 @@ pub(super) struct Plane {
     blocks: Vec<Block>,
     /// Blocks per row, including those beyond the edge.
     wide: usize,
-    /// The number of bits that each coefficient still lacks; -1 for all.
+    /// The number of bits that each coefficient still lacks; -1 if it has none yet.
     lacks: [i8; 64],
-    /// The same before the colour's last scan.
+    /// The number of missing bits before the colour's last scan.
     before: [i8; 64],
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Coefficients {
 }
 
 impl Coefficients {
-    /// Their memory in bytes.
+    /// The memory of the coefficients in bytes.
     pub(super) fn memory(frame: &Frame) -> u64 {
         let samples = frame
             .components
@@ -62,7 +62,7 @@ impl Coefficients {
         }
     }
 
-    /// Records the coefficients of a scan.
+    /// Records which coefficients a scan contains.
     pub(super) fn note(&mut self, scan: &Scan, progressive: bool) {
         self.scans += 1;
         for part in &scan.parts {
@@ -104,7 +104,7 @@ impl Coefficients {
             true => [-1; 10],
             false => first(&plane.lacks),
         };
-        // Nothing is below the last row of MCUs; within the others there are rows that are not shown.
+        // The last row of MCUs has no blocks below its visible ones. Other rows of MCUs have all their blocks.
         let is_last = mcu_row + 1 == frame.mcus_high();
         let rows_of_last = component.blocks_high - (frame.mcus_high() - 1) * component.v;
         let end = if is_last {
@@ -112,7 +112,7 @@ impl Coefficients {
         } else {
             frame.mcus_high() * component.v
         };
-        // libjpeg counts like this to find the rows above.
+        // libjpeg finds the rows above in this way.
         let counted = if is_last {
             mcu_row * rows_of_last + y % component.v
         } else {

@@ -1,4 +1,4 @@
-//! Decoding of a file to pixels equal to those of libjpeg-turbo, which PIL and torchvision use.
+//! Decodes a file. The pixels equal those of libjpeg-turbo, which PIL and torchvision use.
 
 use pulp::Arch;
 
@@ -13,8 +13,8 @@ use crate::decode::{Decoded, Image};
 use crate::fault::{Fault, check_memory};
 
 /// Decodes a file into `pixels`; their old contents do not matter. Gray stays one byte per pixel. With
-/// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that
-/// will become much smaller is decoded at reduced size.
+/// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that will
+/// later be resized to a much smaller one is decoded at reduced size.
 pub(super) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,
@@ -78,8 +78,8 @@ pub(super) fn decode(
     })
 }
 
-/// An eighth, a quarter or a half, if both sides then have at least twice the wanted pixels, so that resizing still
-/// has enough detail: as in PIL's `thumbnail` with its `reducing_gap` of 2.
+/// The reduced size for decoding: an eighth, a quarter or a half, if both sides then still have at least twice the
+/// wanted pixels. PIL's `thumbnail` does the same with its `reducing_gap` of 2.
 fn shape(frame: &Frame, size: Option<u32>) -> Shape {
     let sides = size.map_or([].as_slice(), |_| &[1, 2, 4]);
     let mut shapes = sides.iter().map(|&side| Shape::new(frame, side));
@@ -135,7 +135,7 @@ impl Decoder<'_> {
         let frame = self.frame;
         let mut output = Output::new(self.shape, self.colours, pixels);
         let (wide, high) = scan.mcus(frame);
-        // A single colour has MCUs of one block, for any sampling factors.
+        // With a single colour, an MCU is one block, whatever the sampling factors are.
         let rows_of_mcus = if scan.parts.len() == 1 { frame.v } else { 1 };
         let factors: Vec<Block> = self
             .factors
@@ -153,7 +153,7 @@ impl Decoder<'_> {
                         for x in column * part.wide..(column + 1) * part.wide {
                             let mut block = [0; 64];
                             let more = entropy.sequential(&mut self.reader, index, &mut block);
-                            // Blocks beyond the edge are not shown.
+                            // Blocks beyond the image's edge are decoded but not used.
                             if x < component.blocks_wide && y < component.blocks_high {
                                 let stride = ring.stride;
                                 let out = ring.block(y, x);
@@ -171,8 +171,8 @@ impl Decoder<'_> {
         self.finish()
     }
 
-    /// Reads on to the end marker, if there is one. Errors before it are reported, and another scan
-    /// is an error, too.
+    /// Reads on to the end marker, if there is one. Errors before the end marker are reported; another scan is an
+    /// error.
     fn finish(&mut self) -> Result<(), Fault> {
         match self.tables.read(&mut self.reader, Some(self.frame)) {
             Ok(Next::End) | Err(Fault::Truncated) => Ok(()),
@@ -191,7 +191,7 @@ impl Decoder<'_> {
             match self.tables.read(&mut self.reader, Some(self.frame)) {
                 Ok(Next::Scan(next)) => scan = next,
                 Ok(_) => break,
-                // The end marker may be missing, but not a scan.
+                // The end marker may be missing, but a scan may not.
                 Err(Fault::Truncated) => {
                     self.reader.truncated |= !coefficients.is_complete();
                     self.check_truncation()?;

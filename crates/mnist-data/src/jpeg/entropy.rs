@@ -1,4 +1,4 @@
-//! Decoding of bits to blocks of coefficients: jdhuff.c and jdphuff.c.
+//! Decodes bits to blocks of coefficients, as jdhuff.c and jdphuff.c do.
 
 use super::frame::{Frame, Scan};
 use super::huffman::Table;
@@ -6,12 +6,12 @@ use super::markers::{Tables, ZIGZAG};
 use super::reader::Reader;
 use crate::fault::Fault;
 
-/// Coefficients in rows of eight.
+/// A block of coefficients in rows of eight.
 pub(super) type Block = [i16; 64];
 
 /// The kind of a scan.
 enum Kind {
-    /// All coefficients at once.
+    /// A sequential scan: all coefficients at once.
     Sequential,
     DcFirst,
     DcRefined,
@@ -24,7 +24,7 @@ pub(super) struct Entropy {
     kind: Kind,
     dc: Vec<Option<Table>>,
     ac: Vec<Option<Table>>,
-    /// The last DC value of each part.
+    /// The last DC value of each colour in the scan.
     last_dc: [i32; 4],
     /// The number of following blocks without new coefficients in this band.
     band_ends: u32,
@@ -93,7 +93,7 @@ impl Entropy {
         self.skip = reader.insufficient && !matches!(self.kind, Kind::DcRefined);
     }
 
-    /// Decodes the next block, of a part of the scan.
+    /// Decodes the next block of one of the scan's colours.
     pub(super) fn block(
         &mut self,
         reader: &mut Reader,
@@ -123,7 +123,7 @@ impl Entropy {
         Ok(())
     }
 
-    /// Decodes the next block of a sequential image. Returns whether it may hold more than its first coefficient.
+    /// Decodes the next block of a sequential image. Returns whether coefficients after the first may be non-zero.
     #[inline(always)]
     pub(super) fn sequential(
         &mut self,
@@ -157,7 +157,7 @@ impl Entropy {
         more
     }
 
-    /// Returns the number of following blocks without new coefficients in this band.
+    /// Decodes a block of a progressive scan's band. Returns the number of following blocks without new coefficients.
     fn ac_first(&self, reader: &mut Reader, table: &Table, block: &mut Block) -> u32 {
         if self.band_ends > 0 {
             return self.band_ends - 1;
@@ -208,8 +208,8 @@ impl Entropy {
         band_ends - 1
     }
 
-    /// Refines the non-zero coefficients from `k` on by one bit, past `zeros` others, if given.
-    /// Returns the index where it stopped.
+    /// Refines the non-zero coefficients from index `k` on by one bit. Stops after `zeros` zero coefficients, if given,
+    /// and returns the index where it stopped.
     fn refine(
         &self,
         reader: &mut Reader,
@@ -239,7 +239,7 @@ impl Entropy {
 
 impl Kind {
     fn of(frame: &Frame, scan: &Scan) -> Result<Self, Fault> {
-        // A sequential frame's scan parameters are ignored: its scans hold all coefficients.
+        // The parameters of a sequential frame's scan are ignored, since such a scan contains all coefficients.
         if !frame.progressive {
             return Ok(Self::Sequential);
         }

@@ -7,17 +7,17 @@ use crate::fault::Fault;
 /// The most blocks an MCU may have.
 const MAX_BLOCKS: usize = 10;
 
-/// A colour of an image.
+/// A colour component of an image.
 pub(super) struct Component {
     pub(super) id: u8,
     /// Sampling factors, 1 to 4.
     pub(super) h: usize,
     pub(super) v: usize,
     pub(super) quantisation: u8,
-    /// Its size in samples.
+    /// The size of the colour in samples.
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Its size in blocks of 8 × 8 samples.
+    /// The size of the colour in blocks of 8 × 8 samples.
     pub(super) blocks_wide: usize,
     pub(super) blocks_high: usize,
 }
@@ -27,9 +27,9 @@ pub(super) struct Frame {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) progressive: bool,
-    /// 1, 3 or 4.
+    /// The colours: 1, 3 or 4.
     pub(super) components: Vec<Component>,
-    /// The largest sampling factors.
+    /// The largest sampling factors of any colour.
     pub(super) h: usize,
     pub(super) v: usize,
 }
@@ -94,12 +94,12 @@ impl Frame {
         })
     }
 
-    /// MCUs of all colours in a row.
+    /// The number of MCUs in a row, for scans of all colours.
     pub(super) fn mcus_wide(&self) -> usize {
         self.width.div_ceil(8 * self.h)
     }
 
-    /// Rows of such MCUs.
+    /// The number of rows of MCUs, for scans of all colours.
     pub(super) fn mcus_high(&self) -> usize {
         self.height.div_ceil(8 * self.v)
     }
@@ -108,11 +108,11 @@ impl Frame {
 /// A colour in a scan.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
-    /// Its index among the frame's colours.
+    /// The index of the colour in the frame.
     pub(super) component: usize,
     pub(super) dc_table: u8,
     pub(super) ac_table: u8,
-    /// Its blocks in an MCU, across and down.
+    /// The number of blocks of the colour in an MCU, across and down.
     pub(super) wide: usize,
     pub(super) high: usize,
 }
@@ -120,10 +120,10 @@ pub(super) struct Part {
 /// The contents of a scan.
 pub(super) struct Scan {
     pub(super) parts: Vec<Part>,
-    /// First and last coefficient.
+    /// The first and the last coefficient in the scan.
     pub(super) first: u8,
     pub(super) last: u8,
-    /// Bits by which its values are shifted: in the previous scan, and in this one.
+    /// The number of low bits that coefficients lacked after the previous scan, and lack after this one.
     pub(super) high: u8,
     pub(super) low: u8,
 }
@@ -138,8 +138,7 @@ impl Scan {
         let mut parts: Vec<Part> = Vec::new();
         for _ in 0..count {
             let (id, tables) = (reader.byte()?, reader.byte()?);
-            // libjpeg's rule for two colours with the same number: it skips one index for each
-            // colour found so far.
+            // If two colours have the same number, libjpeg's rule applies: skip one index for each colour found so far.
             let mut known = frame.components.iter().enumerate();
             let found =
                 known.find(|&(place, component)| component.id == id && place >= parts.len());
@@ -169,7 +168,7 @@ impl Scan {
         })
     }
 
-    /// MCUs in a row of this scan, and its rows.
+    /// The number of MCUs in a row of this scan, and the number of rows.
     pub(super) fn mcus(&self, frame: &Frame) -> (usize, usize) {
         match self.parts.as_slice() {
             [part] => {

@@ -2,12 +2,12 @@
 
 use crate::fault::Fault;
 
-/// A table as a file defines it.
+/// A Huffman table as defined in a file.
 #[derive(Clone)]
 pub(super) struct Definition {
-    /// Codes of each length, 1 to 16.
+    /// The number of codes of each length, 1 to 16.
     pub(super) counts: [u8; 16],
-    /// The symbols in the order of their codes.
+    /// The symbols, in the order of their codes.
     pub(super) symbols: [u8; 256],
 }
 
@@ -70,10 +70,10 @@ const AC_CHROMINANCE: [u8; 162] = [
 
 /// A table prepared for decoding: `d_derived_tbl` of jdhuff.h.
 pub(super) struct Table {
-    /// By the next bits: the symbol of the first code, and the code's length plus that of the following number; length
-    /// 0 for a longer code.
+    /// Indexed by the next bits: the symbol of the code at their start, and the total length of code and following
+    /// number. The length is 0 if the code is longer than the bits.
     look: [(u8, u8); 1 << Self::LOOK],
-    /// The last code of each length, -1 for none.
+    /// The last code of each length; -1 if a length has no code.
     last: [i32; 17],
     /// The index of a length's first symbol, minus its first code.
     offset: [i32; 17],
@@ -81,13 +81,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Bits per look-up.
+    /// The number of bits of a look-up.
     pub(super) const LOOK: u32 = 10;
-    /// The most bits of a looked-up code and its following number.
+    /// The most bits of a code found by look-up and the number after it.
     pub(super) const MOST: u32 = Self::LOOK + 15;
 
     /// # Errors
-    /// Codes that are not a prefix code; a DC symbol above 15.
+    /// If the codes are not a prefix code, or a DC symbol is above 15.
     pub(super) fn new(definition: &Definition, is_dc: bool) -> Result<Self, Fault> {
         let mut table = Self {
             look: [(0, 0); 1 << Self::LOOK],

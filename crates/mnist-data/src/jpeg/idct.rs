@@ -1,11 +1,11 @@
 //! The inverse cosine transform of libjpeg-turbo (`islow`), bit for bit.
 //!
-//! After Loeffler, Ligtenberg and Moschytz, in integers with 13 fractional bits. For damaged
-//! coefficients that overflow, it wraps and saturates as the SIMD code (jidctint-avx2.asm) does.
+//! The algorithm is from Loeffler, Ligtenberg and Moschytz, in integers with 13 fractional bits. Damaged coefficients
+//! may overflow; the results then wrap and saturate as in the SIMD code (jidctint-avx2.asm).
 
 /// Fractional bits of the constants.
 const CONST_BITS: u32 = 13;
-/// Fractional bits of values between the passes.
+/// Fractional bits of the values between the two passes.
 const PASS1_BITS: u32 = 2;
 
 const F_0_298: i32 = 2446;
@@ -21,11 +21,11 @@ const F_2_053: i32 = 16819;
 const F_2_562: i32 = 20995;
 const F_3_072: i32 = 25172;
 
-/// Rows of eight.
+/// A block of 8 × 8 values, in rows.
 type Rows = [[i16; 8]; 8];
 
-/// Writes the samples of a block, `side` × `side`, to `out`, with rows `stride` bytes apart. `more`
-/// tells whether the block may have more than its first coefficient.
+/// Writes the samples of a block, `side` × `side`, to `out`, with rows `stride` bytes apart. `more` says whether
+/// coefficients after the first may be non-zero.
 #[inline(always)]
 pub(super) fn samples(
     block: &[i16; 64],
@@ -94,7 +94,7 @@ fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride
         *value = coefficient.wrapping_mul(*factor);
     }
     match block[8..].iter().all(|&coefficient| coefficient == 0) {
-        // All rows equal the first, which is not saturated here.
+        // All rows equal the first one. Values are not saturated here.
         true => second_pass(
             &values[0].map(|value| [value << PASS1_BITS; 8]),
             out,
@@ -107,7 +107,7 @@ fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride
     }
 }
 
-/// From columns to samples.
+/// The second pass gives the samples.
 #[inline(always)]
 fn second_pass(columns: &Rows, out: &mut [u8], stride: usize) {
     let rows = transpose(&pass::<{ CONST_BITS + PASS1_BITS + 3 }>(columns));
@@ -131,7 +131,7 @@ fn flat(coefficient: i16, factor: i16, out: &mut [u8], stride: usize, side: usiz
 
 #[inline(always)]
 fn transpose(rows: &Rows) -> Rows {
-    // For plain loops the compiler generates several times as many shuffles.
+    // Plain loops compile to several times as many shuffle instructions.
     #[cfg(target_arch = "x86_64")]
     if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
         let mut rows: [std::arch::x86_64::__m128i; 8] = pulp::bytemuck::cast(*rows);
@@ -207,7 +207,7 @@ fn descale<const SHIFT: u32>(value: i32) -> i16 {
 mod tests {
     use super::*;
 
-    /// For a smooth block, a smaller transform gives the mean of each part.
+    /// For a smooth block, each sample of a smaller transform is the mean of the samples that it replaces.
     #[test]
     fn smaller_transforms_give_means_of_the_whole_one() {
         let mut block = [0; 64];

@@ -1,11 +1,12 @@
-//! Segments before and between scans: jdmarker.c.
+//! Reads the segments before and between scans, as jdmarker.c does.
 
 use super::frame::{Frame, Scan};
 use super::huffman::{Definition, standard};
 use super::reader::{EOI, Reader};
 use crate::fault::Fault;
 
-/// From file order to rows of eight, with 16 extra entries for runs that damage makes too long.
+/// Maps a coefficient's index in the file to its index in rows of eight. 16 extra entries are for damaged files with
+/// runs that are too long.
 #[rustfmt::skip]
 pub(super) const ZIGZAG: [u8; 80] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14,
@@ -16,19 +17,19 @@ pub(super) const ZIGZAG: [u8; 80] = [
 /// The definitions of the segments read so far.
 #[derive(Default)]
 pub(super) struct Tables {
-    /// In rows of eight.
+    /// The quantisation tables, in rows of eight.
     pub(super) quantisation: [Option<[u16; 64]>; 4],
     pub(super) dc: [Option<Definition>; 4],
     pub(super) ac: [Option<Definition>; 4],
-    /// MCUs between restart markers; 0 for none.
+    /// The number of MCUs between restart markers; 0 without restarts.
     pub(super) restart_interval: u32,
     pub(super) jfif: bool,
-    /// The transform that Adobe's segment names.
+    /// The colour transform in Adobe's segment.
     pub(super) adobe: Option<u8>,
     saw_start: bool,
 }
 
-/// The marker after a row of segments.
+/// The marker that ends a sequence of segments.
 pub(super) enum Next {
     Frame(Frame),
     Scan(Scan),
@@ -59,7 +60,7 @@ impl Tables {
                 0xDD => self.restart_interval(reader)?,
                 0xE0 => self.app0(reader)?,
                 0xEE => self.app14(reader)?,
-                // Other applications, comments, and the number of lines, which is not used.
+                // Segments that are skipped: of other applications, comments, and the number of lines.
                 0xE1..=0xED | 0xEF | 0xFE | 0xDC | 0xCC => {
                     let length = reader.length()?;
                     reader.bytes(length);

@@ -1,4 +1,4 @@
-//! Decoding of JPEG files to gray or RGB bytes, into reused memory.
+//! Decodes JPEG files to gray or RGB bytes, into reused memory.
 
 mod coefficients;
 mod decoder;
@@ -21,8 +21,8 @@ pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xD8, 0xFF])
 }
 
-/// Decodes into `pixels`; their old contents do not matter. Gray stays one byte per pixel; every
-/// other colour space becomes RGB. `size` is the final size of the image, in pixels a side.
+/// Decodes into `pixels`; their old contents do not matter. Gray stays one byte per pixel; every other colour space
+/// becomes RGB. `size` is the final size of the image, in pixels per side.
 pub(crate) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Conversion of samples to pixels: upsampling and colours, row by row, as in libjpeg-turbo
-//! (jdsample.c, jdcolor.c).
+//! Converts samples to pixels: upsampling and colour conversion, row by row, as in libjpeg-turbo (jdsample.c,
+//! jdcolor.c).
 
 use super::frame::Frame;
 
@@ -10,13 +10,13 @@ pub(super) enum Colours {
     Rgb,
     YCbCr,
     Cmyk,
-    /// CMYK with inverted cyan, magenta and yellow converted to YCbCr.
+    /// CMYK whose inverted cyan, magenta and yellow are stored as YCbCr.
     Ycck,
 }
 
 impl Colours {
-    /// By the JFIF and Adobe markers, or else by the numbers of the colours:
-    /// `default_decompress_parms` of jdapimin.c.
+    /// The colour space by the JFIF and Adobe markers, or else by the colours' numbers: `default_decompress_parms` of
+    /// jdapimin.c.
     pub(super) fn of(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Self {
         match (frame.components.as_slice(), adobe) {
             ([_], _) => Self::Gray,
@@ -35,7 +35,7 @@ impl Colours {
     }
 }
 
-/// The sizes of an image with blocks decoded to `side` × `side` samples: 8, or 4, 2 or 1.
+/// The sizes of an image whose blocks are decoded to `side` × `side` samples: 8 at full size, otherwise 4, 2 or 1.
 pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -75,7 +75,7 @@ impl Shape {
         }
     }
 
-    /// Memory of [`Output`] besides the pixels, in bytes.
+    /// The memory of [`Output`] besides the pixels, in bytes.
     pub(super) fn memory(&self) -> u64 {
         let planes = self.planes.iter();
         let samples =
@@ -90,7 +90,7 @@ pub(super) struct Ring {
     pub(super) stride: usize,
     /// Rows of samples.
     rows: usize,
-    /// Samples per side of a block.
+    /// The number of samples per side of a block.
     side: usize,
 }
 
@@ -123,13 +123,13 @@ impl Ring {
 #[derive(Clone, Copy)]
 enum Upsampling {
     None,
-    /// Twice as wide, by a triangle filter.
+    /// Twice as wide, with a triangle filter.
     Wide,
-    /// Twice as high.
+    /// Twice as high, with a triangle filter.
     High,
-    /// Twice as wide and high.
+    /// Twice as wide and high, with a triangle filter.
     WideAndHigh,
-    /// Each sample is repeated this many times, across.
+    /// Each sample is repeated this many times horizontally, and rows are repeated vertically.
     Box(usize),
 }
 
@@ -151,12 +151,12 @@ pub(super) struct Output<'a> {
     colours: Colours,
     pub(super) rings: Vec<Ring>,
     upsampling: Vec<Upsampling>,
-    /// A row of each colour, as wide as the image.
+    /// One upsampled row of each colour, as wide as the image.
     wide: Vec<Vec<u8>>,
-    /// Sums of two rows.
+    /// The weighted sums of two rows, for vertical upsampling.
     sums: Vec<u16>,
     pixels: &'a mut [u8],
-    /// Rows of pixels finished so far.
+    /// The number of finished rows of pixels.
     done: usize,
 }
 
@@ -178,8 +178,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// To be called when the samples of `rows` rows of MCUs are present. The last row of samples is
-    /// held back, as it depends on the one below.
+    /// To be called when the samples of `rows` rows of MCUs are present. The last row of samples must wait, since
+    /// upsampling needs the row below it.
     #[inline(always)]
     pub(super) fn advance(&mut self, rows: usize) {
         let ready = match rows >= self.shape.mcus_high {
@@ -199,7 +199,7 @@ impl<'a> Output<'a> {
             let ring = &self.rings[index];
             let row = |row: usize| ring.row(row, plane.width);
             let near = y * plane.v / self.shape.v;
-            // The row above for the upper half of a sample, the row below for the lower.
+            // The upper output row of a sample also depends on the row above, the lower one on the row below.
             let far = match y % 2 {
                 0 => near.saturating_sub(1),
                 _ => (near + 1).min(plane.height - 1),
@@ -231,7 +231,7 @@ impl<'a> Output<'a> {
             Colours::YCbCr => colour(pixels, [rows(0), rows(1), rows(2)]),
             Colours::Cmyk => {
                 interleave(pixels, [rows(0), rows(1), rows(2)]);
-                // Adobe's files hold inverted values: 255 is no ink.
+                // Adobe's files contain inverted values: 255 is no ink.
                 blacken(pixels, rows(3), |ink| ink);
             }
             Colours::Ycck => {
@@ -242,7 +242,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// `h2v1_fancy_upsample`; at least three samples.
+/// `h2v1_fancy_upsample`, for at least three samples.
 #[inline(always)]
 fn widen(row: &[u8], wide: &mut [u8]) {
     let of =
@@ -271,7 +271,7 @@ fn heighten(near: &[u8], far: &[u8], half: usize, wide: &mut [u8]) {
     }
 }
 
-/// `h2v2_fancy_upsample`; at least three samples.
+/// `h2v2_fancy_upsample`, for at least three samples.
 #[inline(always)]
 fn widen_and_heighten(near: &[u8], far: &[u8], sums: &mut [u16], wide: &mut [u8]) {
     let sums = &mut sums[..near.len()];
@@ -304,7 +304,7 @@ fn interleave(pixels: &mut [u8], [r, g, b]: [&[u8]; 3]) {
     }
 }
 
-/// Constants with 16 fractional bits, each minus a whole number so that it fits 16 bits.
+/// Constants with 16 fractional bits. A whole number is subtracted from each so that it fits 16 bits.
 const R_OF_CR: i16 = 26_345;
 const B_OF_CB: i16 = -14_942;
 const G_OF_CR: i16 = 18_734;
@@ -314,7 +314,7 @@ const G_OF_CB: i16 = -22_554;
 #[inline(always)]
 fn colour(pixels: &mut [u8], [y, cb, cr]: [&[u8]; 3]) {
     let product = |a: i16, b: i16| i32::from(a) * i32::from(b);
-    // A product with a constant, rounded.
+    // The rounded product of a value and a constant.
     let part = |value: i16, of: i16| (((product(2 * value, of) >> 16) as i16) + 1) >> 1;
     let rows = y.iter().zip(cb).zip(cr);
     for (pixel, ((&y, &cb), &cr)) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(rows) {
@@ -329,7 +329,7 @@ fn colour(pixels: &mut [u8], [y, cb, cr]: [&[u8]; 3]) {
     }
 }
 
-/// Converts inverted cyan, magenta and yellow with black to the RGB of PIL's `convert("RGB")`.
+/// Converts inverted CMYK to RGB, as PIL's `convert("RGB")` does.
 #[inline(always)]
 fn blacken(pixels: &mut [u8], black: &[u8], ink: impl Fn(u8) -> u8) {
     for (pixel, &black) in pixels.as_chunks_mut::<3>().0.iter_mut().zip(black) {

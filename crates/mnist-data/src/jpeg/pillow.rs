@@ -3,12 +3,12 @@
 
 use crate::fault::Fault;
 
-/// The checked segments, and the first byte that Pillow reads of each.
+/// The segments that Pillow checks, each with the offset of the first byte that it reads.
 const READ: [(u8, &[u8], usize); 3] = [
-    // The version.
+    // The offset of the version.
     (0xE0, b"JFIF", 7),
     (0xEE, b"Adobe", 7),
-    // The number of the profile's part.
+    // The offset of the number of the profile's part.
     (0xE2, b"ICC_PROFILE\0", 14),
 ];
 

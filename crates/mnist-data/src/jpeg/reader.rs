@@ -1,4 +1,4 @@
-//! The bytes of a JPEG file, its markers, and the bits between them.
+//! Reads a JPEG file: bytes, markers, and the bits between markers.
 //!
 //! Damaged data is read as in libjpeg (jdhuff.c, jdmarker.c): a marker ends the bits of a segment,
 //! and missing bits are zeros.
@@ -12,7 +12,7 @@ pub(super) const EOI: u8 = 0xD9;
 const RST0: u8 = 0xD0;
 const RST7: u8 = 0xD7;
 const SOF0: u8 = 0xC0;
-/// Bits in a full buffer.
+/// The number of bits in a full buffer.
 const FULL: u32 = 57;
 
 /// A position in a file, with the bits read ahead of it.
@@ -21,9 +21,9 @@ pub(super) struct Reader<'a> {
     at: usize,
     /// A marker that was read but not processed yet; 0 for none.
     pub(super) marker: u8,
-    /// Whether the file's end was reached. It is then read as an end marker.
+    /// Whether the file's end was reached. The end then counts as an end marker.
     pub(super) ended: bool,
-    /// Whether a segment had fewer bits than its blocks need, since the last restart.
+    /// Whether, since the last restart, a segment had fewer bits than its blocks need.
     pub(super) insufficient: bool,
     /// Whether bits beyond the file's end were needed.
     pub(super) truncated: bool,
@@ -33,9 +33,9 @@ pub(super) struct Reader<'a> {
 /// Bits read ahead.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Bits {
-    /// From its high end; zeros follow the unused bits.
+    /// The bits, from the high end; zeros follow the unused ones.
     buffer: u64,
-    /// Unused bits.
+    /// The number of unused bits.
     left: u32,
 }
 
@@ -54,7 +54,7 @@ impl Bits {
         self.left -= count;
     }
 
-    /// Adds `count` bits.
+    /// Appends `count` bits to the buffer.
     #[inline(always)]
     fn push(&mut self, bits: u64, count: u32) {
         self.buffer |= bits << (64 - count - self.left);
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         Ok(usize::from(self.u16()?).saturating_sub(2))
     }
 
-    /// The next bytes, fewer at the file's end.
+    /// The next bytes of a segment; fewer at the file's end.
     pub(super) fn bytes(&mut self, count: usize) -> &'a [u8] {
         let rest = self.data.get(self.at..).unwrap_or_default();
         self.at += count;
@@ -158,12 +158,12 @@ impl<'a> Reader<'a> {
             let marker = self.marker;
             let is_restart = (RST0..=RST7).contains(&marker);
             if marker < SOF0 || (is_restart && (marker == restart(7) || marker == restart(6))) {
-                // Not a marker of an image, or an earlier restart: continue with the next one.
+                // The marker is none of an image's, or an earlier restart: it is skipped.
                 self.marker = 0;
                 self.next_marker();
                 continue;
             }
-            // Two restarts ahead, or a marker of another kind: this segment is empty.
+            // The marker is two restarts ahead, or of another kind: this segment is empty.
             if is_restart && marker != restart(1) && marker != restart(2) {
                 self.marker = 0;
             }
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
             && let Some(chunk) = self.data.get(self.at..self.at + 4)
         {
             let word = u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-            // None of its bytes is 0xFF.
+            // None of the eight bytes is 0xFF.
             if word & 0x8080_8080 & (!word).wrapping_sub(0x0101_0101) == 0 {
                 self.bits.push(word.into(), 32);
                 self.at += 4;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A marker, or a byte of 0xFF after padding bytes of 0xFF.
+    /// This is a marker, or a data byte of 0xFF after padding bytes of 0xFF.
     fn fill_after_many_ff(&mut self) {
         let rest = &self.data[self.at..];
         let Some(code) = rest.iter().position(|&byte| byte != 0xFF) else {
@@ -248,8 +248,8 @@ impl<'a> Reader<'a> {
         extend(self.bits(size), size)
     }
 
-    /// The next symbol of a Huffman code, and the number after it, with as many bits as the symbol's lower half.
-    /// `bits` replaces the reader's own.
+    /// The next symbol of a Huffman code, and the number after it, with as many bits as the symbol's lower half. The
+    /// bits are taken from `bits` instead of the reader's own buffer.
     #[inline(always)]
     pub(super) fn number(&mut self, bits: &mut Bits, table: &Table) -> (u8, i32) {
         if bits.left < Table::MOST {
@@ -289,7 +289,7 @@ impl<'a> Reader<'a> {
         symbol
     }
 
-    /// A symbol with a code of at least `length` bits.
+    /// The next symbol, if its code has at least `length` bits.
     #[cold]
     #[inline(never)]
     fn long_symbol(&mut self, table: &Table, mut length: u32) -> u8 {

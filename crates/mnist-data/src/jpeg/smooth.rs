@@ -6,10 +6,10 @@ use super::entropy::Block;
 /// The estimated coefficients after the first one, as indices in rows of eight.
 const PLACES: [usize; 9] = [1, 8, 16, 9, 2, 3, 10, 17, 24];
 
-/// Weights of 5 × 5 DC values, row by row.
+/// The weights of the 5 × 5 DC values around a block, row by row.
 type Kernel = [i64; 25];
 
-/// Estimates of the first five if some AC coefficients are known.
+/// Weights for the first five coefficients, used if some AC coefficients are known.
 #[rustfmt::skip]
 const SHARP: [Kernel; 5] = [
     [0, 0, 0, 0, 0,  0, 0, 0, 0, 0,  -7, 50, 0, -50, 7,  0, 0, 0, 0, 0,  0, 0, 0, 0, 0],
@@ -19,7 +19,7 @@ const SHARP: [Kernel; 5] = [
     [0, 0, 0, 0, 0,  0, 0, 0, 0, 0,  -1, 13, -24, 13, -1,  0, 0, 0, 0, 0,  0, 0, 0, 0, 0],
 ];
 
-/// Estimates of all nine if only DC values are known.
+/// Weights for all nine coefficients, used if only DC values are known.
 #[rustfmt::skip]
 const SOFT: [Kernel; 9] = [
     [-1, -1, 0, 1, 1,  -3, 13, 0, -13, 3,  -3, 38, 0, -38, 3,  -3, 13, 0, -13, 3,  -1, -1, 0, 1, 1],
@@ -33,17 +33,17 @@ const SOFT: [Kernel; 9] = [
     [0, 0, 0, 0, 0,  0, 1, 2, 1, 0,  0, 0, 0, 0, 0,  0, -1, -2, -1, 0,  0, 0, 0, 0, 0],
 ];
 
-/// The first coefficient itself if only DC values are known.
+/// Weights for the DC coefficient itself, used if only DC values are known.
 #[rustfmt::skip]
 const MEAN: Kernel = [
     -2, -6, -8, -6, -2,  -6, 6, 42, 6, -6,  -8, 42, 152, 42, -8,  -6, 6, 42, 6, -6,  -2, -6, -8, -6, -2,
 ];
 
-/// The number of bits that the first ten coefficients of a colour lack, in the order of [`PLACES`];
-/// -1 for all.
+/// The number of bits that the first ten coefficients of a colour lack, in the order of [`PLACES`]; -1 if it has none
+/// yet.
 pub(super) type Lacks = [i8; 10];
 
-/// Whether estimates are useful: each colour has its DC values, and some coefficient is inexact.
+/// Whether estimates are used: the DC values of all colours are known, and some other coefficient lacks bits.
 pub(super) fn is_useful<'a>(colours: impl Iterator<Item = (&'a Block, Lacks)>) -> bool {
     let mut useful = false;
     for (factors, lacks) in colours {

@@ -16,7 +16,7 @@ use crate::config::{ANY, CLASS_WEIGHTS, ConfigError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FocalConfig {
-    /// The larger, the less do images with a confident correct answer add to the loss; 0 gives the cross-entropy.
+    /// A larger value reduces the loss of images that are classified with confidence; 0 gives the cross-entropy.
     pub gamma: f64,
     /// The weight of each class.
     pub alpha: ClassWeights,

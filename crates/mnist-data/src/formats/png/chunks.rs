@@ -1,4 +1,4 @@
-//! The chunks of a file, with Pillow's rules.
+//! Reads the chunks of a PNG file, with Pillow's checks.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use super::{Header, MAGIC};
 use crate::fault::Fault;
 use crate::formats::bytes::Bytes;
 
-/// The most text in a compressed chunk.
+/// The most bytes of text in a compressed chunk.
 const MAX_TEXT: u64 = 1 << 20;
 
 /// The relevant chunks of a file.
@@ -18,7 +18,7 @@ pub(super) struct Chunks<'a> {
     pub(super) palette: &'a [u8],
     /// The compressed pixels.
     pub(super) data: Vec<&'a [u8]>,
-    /// The bytes after them.
+    /// The bytes after the compressed pixels.
     rest: Bytes<'a>,
 }
 
@@ -100,7 +100,7 @@ fn start(bytes: &mut Bytes) -> Result<([u8; 4], usize), Fault> {
     Ok((name, length))
 }
 
-/// Pillow's checks of chunks that are otherwise ignored.
+/// Pillow's checks of chunks that do not affect the pixels.
 fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
     let least = match &name {
         b"IHDR" => 13,
@@ -123,7 +123,7 @@ fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
     let after = |end: usize| &data[end + 1..];
     match (&name, end) {
         (b"iCCP", end) => {
-            // If the name has no end, Pillow takes its first byte for the method.
+            // If the name has no terminator, Pillow takes the name's first byte for the compression method.
             let rest = end.map_or(data, after);
             match rest.first() {
                 Some(0) if is_small(&rest[1..]) => Ok(()),
@@ -142,7 +142,7 @@ fn check(name: [u8; 4], data: &[u8]) -> Result<(), Fault> {
 /// Whether decompressed text stays within the limit.
 fn is_small(compressed: &[u8]) -> bool {
     let mut text = ZlibDecoder::new(compressed).take(MAX_TEXT + 1);
-    // Invalid data is ignored.
+    // Invalid compressed data is no error.
     std::io::copy(&mut text, &mut std::io::sink()).map_or(true, |length| length <= MAX_TEXT)
 }
 

@@ -1,4 +1,4 @@
-//! Decompression of rows.
+//! Decompresses the rows of a PNG.
 
 use fdeflate::Decompressor;
 
@@ -10,22 +10,22 @@ const WINDOW: usize = 1 << 15;
 /// Bytes decompressed at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Decompresses the data of an image, holding only a part at a time.
+/// Decompresses the data of an image piece by piece.
 pub(super) struct Inflater<'a> {
     decompressor: Decompressor,
-    /// Data not decompressed yet.
+    /// Input that is not decompressed yet.
     data: &'a [&'a [u8]],
     part: &'a [u8],
     buffer: Vec<u8>,
     /// The start of the unread bytes in `buffer`.
     start: usize,
     end: usize,
-    /// Bytes still to be decompressed.
+    /// The number of output bytes still expected.
     missing: usize,
 }
 
 impl<'a> Inflater<'a> {
-    /// The memory it needs, in bytes.
+    /// The memory of an [`Inflate`], in bytes.
     pub(super) fn memory(header: &Header) -> usize {
         header
             .total()
@@ -44,7 +44,7 @@ impl<'a> Inflater<'a> {
         }
     }
 
-    /// The next row of this many bytes; `None` if the data ends before it does.
+    /// The next row of this many bytes; `None` if the data ends before the row does.
     pub(super) fn row(&mut self, length: usize) -> Result<Option<&[u8]>, Fault> {
         while self.end - self.start < length {
             if !self.fill()? {
@@ -60,7 +60,7 @@ impl<'a> Inflater<'a> {
         self.decompressor.is_done() && self.start == self.end
     }
 
-    /// Decompresses more data. Returns whether there was any.
+    /// Decompresses more data. Returns whether there was more.
     fn fill(&mut self) -> Result<bool, Fault> {
         if self.end == self.buffer.len() {
             let kept = self.start.min(self.end.saturating_sub(WINDOW));
@@ -75,7 +75,7 @@ impl<'a> Inflater<'a> {
                 };
                 (self.part, self.data) = (part, rest);
             }
-            // As in Pillow, a checksum is verified only if it is in the same part as the last row.
+            // As in Pillow, a checksum is verified only if it is in the same piece of data as the last row.
             let (part, _) = self.part.split_at(self.part.len().min(CHUNK));
             let read = self
                 .decompressor

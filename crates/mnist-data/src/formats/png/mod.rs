@@ -1,7 +1,7 @@
 //! PNG, decoded as in Pillow (`PngImagePlugin.py`, `ZipDecode.c`).
 //!
-//! Checksums are verified before the image data, but not in it or after it. The end marker may be missing. Rows may be
-//! missing if the compressed stream ends before them; they are black.
+//! Checksums of chunks before the image data are verified, later ones are not. The end marker may be missing. If the
+//! compressed stream ends early, the missing rows are black.
 
 mod chunks;
 mod inflate;
@@ -21,7 +21,7 @@ use crate::fault::{Fault, check_memory};
 /// The first bytes of a PNG file.
 pub(super) const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// First column and row of each pass of an interlaced image, and the steps to the next ones.
+/// The passes of an interlaced image: first column and row, and the steps to the next column and row.
 const PASSES: [[usize; 4]; 7] = [
     [0, 0, 8, 8],
     [4, 0, 8, 8],
@@ -63,7 +63,7 @@ impl Colour {
         }
     }
 
-    /// Bytes of a decoded pixel.
+    /// The number of bytes of a decoded pixel.
     fn channels(self) -> usize {
         match self {
             Self::Gray | Self::GrayAlpha => 1,
@@ -72,12 +72,12 @@ impl Colour {
     }
 }
 
-/// A file's header.
+/// The header of a PNG file.
 #[derive(Clone, Copy)]
 struct Header {
     width: usize,
     height: usize,
-    /// Bits of a sample.
+    /// The number of bits of a sample.
     depth: usize,
     colour: Colour,
     interlaced: bool,
@@ -104,12 +104,12 @@ impl Header {
         self.colour.samples() * self.depth
     }
 
-    /// Bytes of this many pixels.
+    /// The number of bytes of a row of this many pixels, before decoding.
     fn row_bytes(&self, width: usize) -> usize {
         (width * self.bits()).div_ceil(8)
     }
 
-    /// First column, first row, and the steps to the next ones, of each pass with pixels.
+    /// The passes that have pixels: first column and row, and the steps to the next column and row.
     fn passes(&self) -> impl Iterator<Item = [usize; 4]> + use<> {
         let (width, height) = (self.width, self.height);
         let passes: &[[usize; 4]] = if self.interlaced {
@@ -123,7 +123,7 @@ impl Header {
             .filter(move |&[x, y, ..]| x < width && y < height)
     }
 
-    /// Decompressed bytes of all rows, filter bytes included.
+    /// The number of decompressed bytes of all rows, filter bytes included.
     fn total(&self) -> usize {
         let pass = |[x, y, across, down]: [usize; 4]| {
             let columns = (self.width - x).div_ceil(across);
@@ -164,7 +164,7 @@ pub(super) fn decode(
     )
 }
 
-/// Returns whether all data was present; rows after the stream's end count as present.
+/// Decodes all rows. Returns whether all data was present; rows after the stream's end count as present.
 fn decode_rows(chunks: &Chunks, pixels: &mut [u8]) -> Result<bool, Fault> {
     let header = chunks.header;
     let mut inflater = Inflater::new(&header, &chunks.data);

@@ -6,7 +6,7 @@ use crate::formats::{Palette, palette_of};
 
 /// Undoes the filters of rows.
 pub(super) struct Filter {
-    /// Bytes of a pixel, at least 1.
+    /// The number of bytes per pixel, at least 1.
     step: usize,
     row: Vec<u8>,
     above: Vec<u8>,
@@ -29,7 +29,7 @@ impl Filter {
         }
     }
 
-    /// Undoes the filter of a row; its first byte is the filter's number.
+    /// Undoes the filter of a row. The row's first byte is the number of the filter.
     pub(super) fn undo(&mut self, filtered: &[u8]) -> Result<&[u8], Fault> {
         std::mem::swap(&mut self.row, &mut self.above);
         let (row, above) = (self.row.as_mut_slice(), self.above.as_slice());
@@ -121,7 +121,7 @@ impl<'a> Placer<'a> {
         match (self.colour, self.depth, step) {
             (Colour::Gray, 8, 1) | (Colour::Rgb, 8, 1) => out.copy_from_slice(row),
             (Colour::Gray, 8, _) => spread::<1, 1>(row, out, step, |pixel| *pixel),
-            // Scaled, where Pillow clips.
+            // 16-bit gray is scaled to 8 bits here; Pillow clips it.
             (Colour::Gray, 16, _) => spread::<2, 1>(row, out, step, |&[high, low]| {
                 let value = u32::from(u16::from_be_bytes([high, low]));
                 [((value * 255 + 32_767) / 65_535) as u8]
@@ -168,7 +168,7 @@ fn spread<const IN: usize, const OUT: usize>(
     }
 }
 
-/// Samples of 1, 2, 4 or 8 bits, the first in the highest ones.
+/// Samples of 1, 2, 4 or 8 bits. The first sample is in the highest bits of a byte.
 pub(crate) fn samples(row: &[u8], depth: usize) -> impl Iterator<Item = u8> {
     let mask = (0xFF_u16 >> (8 - depth)) as u8;
     let shifts = (0..8 / depth).rev();
