@@ -13,20 +13,18 @@ use crate::error::{Result, first_few};
 use crate::folder::{ImageFolder, Sample};
 
 impl ImageFolder {
-    /// The images that a CSV file lists, with a header and the columns `path`, `label` and optionally
-    /// `weight`; any other column is an error. Labels are class names. White space around a value does not
-    /// count, not even inside quotes.
+    /// The images that a CSV file lists, with a header and the columns `path`, `label` and optionally `weight`; any
+    /// other column is an error. Labels are class names. White space around a value is ignored, even inside quotes.
     ///
-    /// Paths are relative to `root`, or to the file's folder without one. Absolute paths and paths that leave it
-    /// are used unchanged. A sample's id is its path as written, with `/` between the parts. The classes are
-    /// `classes`, or, for a training split, the sorted labels of the file. A warning names members of `classes`
-    /// without an image. Samples are ordered by class, then by id, as from a folder.
+    /// Paths are relative to `root`, or without it to the CSV file's folder. Absolute paths and paths with `..` are
+    /// allowed. A sample's id is its path as written, with `/` between the parts. The classes are `classes`, or, for a
+    /// training split, the sorted labels of the file. Members of `classes` without an image get a warning. Samples are
+    /// ordered by class, then by id, as from a folder.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a
-    /// wrong header or row, a label outside `classes`, a weight that is negative or not a number, a
-    /// duplicate path (in any spelling), a table without rows, and missing files, of which it names
-    /// the first.
+    /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a wrong header or
+    /// row, a label outside `classes`, a weight that is negative or not a number, a duplicate path (in any spelling), a
+    /// table without rows, and missing files, the first of which it names.
     ///
     /// ```
     /// use mnist_data::ImageFolder;
@@ -97,7 +95,7 @@ impl ImageFolder {
     }
 }
 
-/// The labels of a table, sorted.
+/// The distinct labels of a table, sorted.
 fn classes_of(table: &Table) -> Result<Classes> {
     let mut first: HashMap<Cow<'_, str>, &Row> = HashMap::new();
     for row in &table.rows {
@@ -123,10 +121,10 @@ fn classes_of(table: &Table) -> Result<Classes> {
     Ok(classes)
 }
 
-/// The files named by earlier rows, in any spelling.
+/// Finds rows that name the same file, in any spelling of its path.
 #[derive(Default)]
 struct Listed<'a> {
-    /// The rows by the folder's real path and the file name in it. A link to a file is a separate image, as in a
+    /// The rows so far, by the folder's real path and the file name. A link to a file counts as another image, as in a
     /// class folder.
     rows: HashMap<(PathBuf, OsString), &'a Row>,
     /// The real paths of folders by their spelling, so that each is resolved once.
@@ -134,7 +132,7 @@ struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    /// The earlier row that named this file, if any. A file counts as new if its folder cannot be resolved.
+    /// The earlier row that named this file, if any. If the folder cannot be resolved, the file counts as new.
     fn before(&mut self, path: &Path, row: &'a Row) -> Option<&'a Row> {
         let (folder, name) = (path.parent()?, path.file_name()?);
         let folder = match self.folders.get(folder) {

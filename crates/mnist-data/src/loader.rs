@@ -1,4 +1,4 @@
-//! From samples to batches, epoch after epoch.
+//! Makes batches of samples, epoch by epoch.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -31,41 +31,40 @@ const MAX_BATCH_BYTES: u64 = 4 << 30;
 /// How a [`Loader`] makes batches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
-    /// Images a batch, at least 1.
+    /// The number of images per batch, at least 1.
     pub batch_size: usize,
-    /// Height and width of every image in a batch, in pixels.
+    /// The height and width of the images in a batch, in pixels.
     pub image_size: ImageSize,
-    /// How images are fitted to that size.
+    /// How images are fitted to `image_size`.
     pub framing: Framing,
-    /// The seed of the shuffle, which differs from epoch to epoch; without
-    /// one, the order of the samples.
+    /// The seed of the shuffle, which differs from epoch to epoch. Without a seed, samples keep their order.
     pub shuffle: Option<u64>,
-    /// Use only this many samples: the first of a shuffle by the seed (0 without one), so that all
-    /// classes have their share. They are the same in every epoch.
+    /// Use only this many samples, the same in every epoch. They are drawn by the seed (0 without one), so that all
+    /// classes have their share.
     pub limit: Option<usize>,
     /// Leave out the last batch if it is not full.
     pub drop_last: bool,
-    /// Threads that decode and resize, at least 1. Batches do not depend on it.
+    /// The number of threads that decode and resize, at least 1. Batches do not depend on this number.
     pub workers: usize,
-    /// Batches prepared ahead of the current one, at least 1.
+    /// The number of batches prepared ahead of the current one, at least 1.
     pub prefetch: usize,
-    /// Memory for decoded images, in bytes. Images that fit are decoded only once.
+    /// The memory for decoded images in bytes. Images that fit are decoded only once.
     pub cache_bytes: usize,
     /// A file for decoded images, reused by later runs.
     pub disk_cache: Option<DiskCache>,
-    /// Treatment of images that cannot be decoded.
+    /// What to do with images that cannot be decoded.
     pub on_bad_image: BadImage,
-    /// The limit for images left out.
+    /// How many bad images may be left out.
     pub bad_images: BadImageLimit,
     /// How images are decoded.
     pub decode: DecodeOptions,
-    /// Random changes of the images, new in each epoch. They depend on the epoch, the seed of the shuffle
-    /// (0 without one) and the sample's index in [`Loader::samples`].
+    /// Random changes of the images, new in each epoch. The changes depend on the epoch, the seed of the shuffle (0
+    /// without one) and the sample's index in [`Loader::samples`].
     pub augment: AugmentConfig,
-    /// Images mixed with one another, depending on seed, epoch and the batch's number.
+    /// MixUp and CutMix, depending on seed, epoch and the batch's number.
     pub mix: MixConfig,
-    /// Each batch is repeated for each of these views, one after the other. Not with `augment` or
-    /// `mix`.
+    /// Each batch is repeated once for each of these views, one after the other. This cannot be combined with `augment`
+    /// or `mix`.
     pub tta: TtaConfig,
 }
 
@@ -88,8 +87,8 @@ impl LoaderOptions {
         }
     }
 
-    /// The framing of images of [`stored_size`](Self::stored_size). It is `framing`, except if `augment` crops parts
-    /// of the images: then [`Fit::Crop`] keeps the whole shorter side, so that the random crops have all of it.
+    /// The framing of images of [`stored_size`](Self::stored_size). This is `framing`. But if `augment` makes random
+    /// crops, [`Fit::Crop`] keeps the whole shorter side for them.
     #[must_use]
     pub fn stored_framing(&self) -> Framing {
         match self.framing.fit {
@@ -108,16 +107,15 @@ impl LoaderOptions {
         }
     }
 
-    /// The seed of everything that is random.
+    /// The seed of all random numbers; 0 without a configured seed.
     pub(crate) fn seed(&self) -> u64 {
         self.shuffle.unwrap_or(0)
     }
 }
 
 impl Default for LoaderOptions {
-    /// Batches of 64 at 224 pixels, unshuffled and whole, one worker per CPU,
-    /// 4 batches ahead, 512 MiB of memory and no file for decoded images. Bad
-    /// images are errors, and images are neither augmented nor mixed.
+    /// Batches of 64 images at 224 pixels, unshuffled; one worker per CPU; 4 batches ahead; 512 MiB of memory and no
+    /// disk cache for decoded images. Bad images are errors. Images are neither augmented nor mixed.
     fn default() -> Self {
         Self {
             batch_size: 64,
@@ -160,9 +158,9 @@ impl Loader {
     /// A loader of `samples`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an option of 0 that must be at least 1, a batch beyond 4 GiB, no
-    /// sample, fewer samples than a batch with `drop_last`, `tta` combined with `augment` or `mix`,
-    /// and the errors of [`AugmentConfig::validate`] and [`MixConfig::validate`].
+    /// [`Error::Setting`] if an option that must be at least 1 is 0, a batch is larger than 4 GiB, there are no
+    /// samples, there are fewer samples than a batch with `drop_last`, or `tta` is combined with `augment` or `mix`;
+    /// also the errors of [`AugmentConfig::validate`] and [`MixConfig::validate`].
     pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
         let at_least_one = [
             ("batch_size", options.batch_size),
@@ -237,14 +235,14 @@ impl Loader {
         &self.maker.store.samples
     }
 
-    /// The options this loader was made with.
+    /// The options of this loader.
     #[must_use]
     pub fn options(&self) -> &LoaderOptions {
         &self.options
     }
 
-    /// The number of batches of an epoch without bad images. A batch is left out if all its images
-    /// are. Each view of `tta` adds a batch.
+    /// The number of batches of an epoch if no image is bad. A batch is left out if all its images are left out. Each
+    /// view of `tta` counts as a batch.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
         if self.options.drop_last {
@@ -266,8 +264,8 @@ impl Loader {
         order
     }
 
-    /// Starts epoch number `epoch`: threads that build its batches, and the iterator that returns
-    /// them in order. Dropping it stops the threads.
+    /// Starts epoch number `epoch`: threads that build its batches, and the iterator that returns them in order.
+    /// Dropping the iterator stops the threads.
     ///
     /// The iterator ends after an error.
     #[must_use]
@@ -291,13 +289,13 @@ impl Loader {
         self.maker.store.skipped()
     }
 
-    /// The number of images of each label left out so far; labels without any are absent.
+    /// The number of images of each label left out so far; labels without such images are absent.
     #[must_use]
     pub fn skipped_by_label(&self) -> BTreeMap<usize, usize> {
         self.maker.store.left_out.by_label()
     }
 
-    /// Truncated images used so far; empty unless [`DecodeOptions::truncated`] accepts them.
+    /// The truncated images used so far; empty unless [`DecodeOptions::truncated`] accepts truncated images.
     #[must_use]
     pub fn truncated(&self) -> Vec<PathBuf> {
         self.maker.store.truncated()

@@ -12,23 +12,24 @@ use crate::shuffle::below;
 /// MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) on whole batches: `torchvision.transforms.v2.MixUp`
 /// and `CutMix`. The section `[mix]` of a configuration.
 ///
-/// Every image is mixed with the previous one in the batch, the first with the last, and one number is drawn
-/// per batch; so batches should be shuffled. A batch of one image stays unchanged.
+/// Every image is mixed with the previous one in the batch, the first with the last. So batches should be shuffled. One
+/// share is drawn per batch. A batch of one image stays unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MixConfig {
-    /// MixUp's share is drawn from Beta(alpha, alpha), 0.01 to 100; 0 switches MixUp off.
+    /// Alpha of MixUp, 0.01 to 100: the share is drawn from Beta(alpha, alpha). 0 switches MixUp off.
     pub mixup_alpha: f64,
-    /// CutMix's share is drawn from Beta(alpha, alpha), 0.01 to 100; 0 switches CutMix off.
+    /// Alpha of CutMix, 0.01 to 100: the share is drawn from Beta(alpha, alpha). 0 switches CutMix off.
     pub cutmix_alpha: f64,
     /// The share of the batches that are mixed, 0 to 1.
     pub probability: f64,
-    /// If both are on: CutMix's share of the mixed batches, 0 to 1.
+    /// If both are on, the share of the mixed batches that CutMix mixes, 0 to 1.
     pub switch_probability: f64,
 }
 
 impl Default for MixConfig {
-    /// Both off. With one on, every batch is mixed; with both on, half of the batches each.
+    /// MixUp and CutMix are off. If one is switched on, it mixes every batch; if both are, each mixes half of the
+    /// batches.
     fn default() -> Self {
         Self {
             mixup_alpha: 0.0,
@@ -39,18 +40,18 @@ impl Default for MixConfig {
     }
 }
 
-/// The mixing of a batch: the target of image `i` is `lambda` of its own label and `1 - lambda` of
+/// The second labels of a mixed batch. The target of image `i` is `lambda` times its own label plus `1 - lambda` times
 /// `partners[i]`.
 ///
-/// For CutMix, `lambda` is the true remaining share of the image's area.
+/// For CutMix, `lambda` is the share of the image's area outside the rectangle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix {
     /// `[n]` class indices of the previous image in the batch.
     pub partners: Vec<u32>,
-    /// `[n]` sample weights of the previous image. They weight the loss of `partners`, so that a sample of
-    /// weight 0 teaches nothing through other images.
+    /// `[n]` sample weights of the previous image. These weights apply to the loss of `partners`, so that a sample of
+    /// weight 0 has no effect in other images either.
     pub partner_weights: Vec<f32>,
-    /// The image's own share, 0 to 1, the same for the whole batch.
+    /// The share of the image itself, 0 to 1, the same for the whole batch.
     pub lambda: f32,
 }
 
@@ -62,7 +63,7 @@ struct Rectangle {
 }
 
 impl MixConfig {
-    /// Whether both are off.
+    /// Whether MixUp and CutMix are both off.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.mixup_alpha == 0.0 && self.cutmix_alpha == 0.0
@@ -89,7 +90,7 @@ impl MixConfig {
         Ok(())
     }
 
-    /// Mixes a batch. `draw.index` is its number in the epoch.
+    /// Mixes a batch. `draw.index` is the batch's number in the epoch.
     pub(crate) fn apply(&self, batch: &mut HostBatch, draw: Draw) -> Result<()> {
         let mut rng = draw.numbers(Purpose::Mix);
         if self.is_none() || batch.count < 2 || !chance(&mut rng, self.probability) {
@@ -126,7 +127,7 @@ fn share(rng: &mut impl Rng, setting: &'static str, alpha: f64) -> Result<f64> {
     Ok(beta.sample(rng).clamp(0.0, 1.0))
 }
 
-/// Blends every image with the previous one, to the nearest grey level. Returns the actual share: `lambda`
+/// Blends every image with the previous one, rounded to the nearest grey level. Returns the share used: `lambda`
 /// rounded to 65,536ths.
 fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     let own = (lambda * 65536.0).round() as u32;
@@ -138,7 +139,7 @@ fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     };
     let size = batch.pixels.len() / batch.count;
     let last = batch.pixels[batch.pixels.len() - size..].to_vec();
-    // From the end, so that the previous image is still unchanged.
+    // Images are changed from last to first, so that the previous image is still unchanged.
     for place in (1..batch.count).rev() {
         let (before, pixels) = batch.pixels.split_at_mut(place * size);
         blend(&mut pixels[..size], &before[(place - 1) * size..]);
@@ -147,8 +148,8 @@ fn mix_up(batch: &mut HostBatch, lambda: f64) -> f32 {
     own as f32 / 65536.0
 }
 
-/// The rectangle that CutMix takes from the other image: torchvision's, with sides of even length
-/// unless the border cuts them.
+/// The rectangle that CutMix takes from the other image, as in torchvision. Its sides have even lengths unless the
+/// border cuts them.
 fn rectangle(rng: &mut impl Rng, lambda: f64, width: usize, height: usize) -> Rectangle {
     let half = 0.5 * (1.0 - lambda).sqrt();
     let mut around = |side: usize| {
@@ -169,7 +170,7 @@ fn cut_mix(batch: &mut HostBatch, Rectangle { x, y }: Rectangle) -> f32 {
     let last = batch.pixels[batch.pixels.len() - size..].to_vec();
     for row in y[0]..y[1] {
         let part = row * stride + x[0] * 3..row * stride + x[1] * 3;
-        // From the end, so that the previous image is still unchanged.
+        // Images are changed from last to first, so that the previous image is still unchanged.
         for place in (1..batch.count).rev() {
             let before = (place - 1) * size;
             let source = before + part.start..before + part.end;

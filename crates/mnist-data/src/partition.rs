@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use crate::shuffle::shuffle;
 
-/// The indices of each part's samples, in rising order.
+/// The samples of each split, as ascending indices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
-    /// For training.
+    /// The training split.
     pub train: Vec<usize>,
-    /// For choosing the best epoch.
+    /// The validation split, for choosing the best epoch.
     pub val: Vec<usize>,
-    /// For the final score.
+    /// The test split, for the final score.
     pub test: Vec<usize>,
 }
 
-/// Divides samples so that each part has the same share of every class. Samples of one group stay together. The
-/// class of a group is that of its first sample.
+/// Divides samples into splits with the same share of every class. Samples of one group stay in one split. The class of
+/// a group is the class of its first sample.
 ///
-/// `val` and `test` are shares of the samples; their sum is below 1. A class with at least three groups has samples
-/// in every part with a share above 0. A class with two groups has samples for training and for validation. `seed`
-/// determines the division, separately for each class.
+/// `val` and `test` are shares of the samples; their sum is below 1. A class with at least three groups has samples in
+/// every split whose share is above 0. A class with two groups has training and validation samples. `seed` determines
+/// the division, separately for each class.
 ///
 /// ```
 /// let labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1];
@@ -54,7 +54,7 @@ pub fn partition(labels: &[usize], groups: &[usize], val: f64, test: f64, seed: 
 fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
     let samples: usize = groups.iter().map(Vec::len).sum();
     let most = groups.len();
-    // If there is not enough for both, validation takes precedence over the test.
+    // With too few groups for both, validation takes precedence over the test.
     let wanted = [(shares[0], most > 2), (shares[1], most > 1)].map(|(share, has)| {
         match has && share > 0.0 {
             true => ((share * samples as f64).round() as usize).max(1),
@@ -75,7 +75,7 @@ fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
             }
         }
         if wanted > 0 && taken == 0 {
-            // Every group is larger than the share, so the smallest is the closest.
+            // Every group is larger than the share, so the smallest group is the closest to it.
             let smallest = (0..others.len()).min_by_key(|&index| others[index].len());
             part.extend(
                 smallest
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(sizes(3), [1, 1, 1]);
         assert_eq!(sizes(20), [14, 3, 3]);
         assert_eq!(sizes(300), [210, 45, 45]);
-        // Three large bursts: one for each part.
+        // Three large bursts: one for each split.
         let groups = [vec![0; 30], vec![1; 20], vec![2; 10]].concat();
         let parts = partition(&[0; 60], &groups, 0.15, 0.15, 0);
         assert_eq!(

@@ -1,9 +1,8 @@
-//! A file of images, all of one size, each stored under its sample's id with the stamp of its
-//! source file.
+//! The file of a disk cache: images of one size, each with its sample's id and the stamp of its source file.
 //!
-//! The images' bytes come first, one image after the other, then the index (JSON), then 20 bytes:
-//! [`MAGIC`], the index's length as u64, its CRC-32 as u32, both little-endian. So the file is
-//! written from front to back, and a truncated file has no valid end.
+//! The file begins with the images' bytes, one image after the other. Then follow the index (JSON) and 20 bytes:
+//! [`MAGIC`], the index's length as u64 and its CRC-32 as u32, both little-endian. With the index at the end, the file
+//! is written from front to back, and a truncated file is noticed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,16 +24,16 @@ use crate::stamp::Stamp;
 const MAGIC: &[u8; 8] = b"pixels\r\n";
 /// The end of the file: magic, length and checksum of the index.
 const TAIL: u64 = 8 + 8 + 4;
-/// The version of the decoder. Another version may decode or resize differently, so nothing derived
-/// from its pixels is reused.
+/// The version of this crate. Another version may decode or resize differently, so its pixels and anything computed
+/// from them are not reused.
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
     ", format 2, decoded as by PIL 13, bilinear in its order"
 );
-/// About ten million images; a longer index is a damaged length.
+/// The longest index, enough for about ten million images. A larger length is damaged.
 const MAX_INDEX: u64 = 1 << 31;
-/// Bytes per write.
+/// The size of the write buffer in bytes.
 const BUFFER: usize = 1 << 18;
 
 #[derive(Serialize, Deserialize)]
@@ -69,11 +68,11 @@ impl fmt::Display for Made {
 pub(crate) struct Entry {
     pub(crate) id: String,
     stamp: Stamp,
-    /// Offset of its first byte in the file.
+    /// The offset of the image's first byte in the file.
     pub(crate) offset: u64,
-    /// 1 or 3.
+    /// Bytes per pixel: 1 or 3.
     channels: u8,
-    /// CRC-32 of its bytes.
+    /// The CRC-32 of the image's bytes.
     crc: u32,
 }
 
@@ -122,8 +121,7 @@ impl PixelFile {
         }))
     }
 
-    /// The image from the source with this stamp; `None` if this file has none or the source has
-    /// changed. The error describes the damage.
+    /// The image with this id; `None` if the file does not have it, or its stamp differs. The error describes damage.
     pub(crate) fn image(
         &self,
         id: &str,
@@ -151,7 +149,7 @@ impl PixelFile {
         self.entries.get(id)
     }
 
-    /// All entries, in the order of their bytes.
+    /// All entries, in the order of their offsets.
     pub(crate) fn entries(&self) -> Vec<&Entry> {
         let mut entries: Vec<&Entry> = self.entries.values().collect();
         entries.sort_by(|a, b| (a.offset, &a.id).cmp(&(b.offset, &b.id)));
@@ -159,7 +157,7 @@ impl PixelFile {
     }
 }
 
-/// The index and its offset.
+/// Reads the index. Returns it with its offset.
 fn read_index(file: &Positioned, length: u64) -> std::result::Result<(Index, u64), String> {
     let cut = "it is truncated or not a file of pixels";
     let mut tail = [0; TAIL as usize];
@@ -218,7 +216,7 @@ impl PixelWriter {
         })
     }
 
-    /// Bytes of images written so far.
+    /// The number of image bytes written so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -238,7 +236,7 @@ impl PixelWriter {
             .map_err(Error::io("write", &self.path))
     }
 
-    /// Copies an image from another file; a damaged one is left out.
+    /// Copies an image from another file. A damaged image is left out.
     pub(crate) fn copy(&mut self, from: &PixelFile, entry: &Entry) -> Result<()> {
         match from.read(entry) {
             Ok(image) => self.push(&entry.id, entry.stamp, &image),

@@ -1,9 +1,9 @@
-//! Reading a file at given offsets from several threads.
+//! Reads a file at given offsets, from several threads.
 
 use std::fs::File;
 use std::io;
 
-/// A file without a shared position.
+/// A file that is read at explicit offsets, without a shared position.
 pub(crate) struct Positioned(#[cfg(unix)] File, #[cfg(not(unix))] std::sync::Mutex<File>);
 
 impl Positioned {

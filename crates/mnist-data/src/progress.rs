@@ -1,18 +1,18 @@
-//! Progress reports of long operations.
+//! The interface for progress reports of long operations.
 
 /// The unit of a progress count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Countable things: images, files.
+    /// Things that are counted, such as images or files.
     Items,
-    /// Bytes of a transfer.
+    /// Bytes of a download.
     Bytes,
 }
 
-/// The interface between long operations and a terminal. Calls come from several threads, one
-/// operation at a time: `start`, any number of `advance`, `finish`.
+/// Receives the progress of long operations, for example to show it on a terminal. Operations follow one another; each
+/// calls `start`, any number of times `advance`, then `finish`. Calls may come from several threads.
 pub trait Progress: Sync {
-    /// The operation named `what` begins; `total` in `unit`s if known.
+    /// The operation named `what` begins. `total` is the number of `unit`s, if known.
     fn start(&self, what: &str, total: Option<u64>, unit: Unit);
     /// `by` more units are done.
     fn advance(&self, by: u64);

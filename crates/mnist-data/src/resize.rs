@@ -15,8 +15,8 @@ use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
 
-/// The most bytes for resizing a whole image before the crop: 80 MiB. If it would take more (a line of pixels, for
-/// example), only the visible part is resized.
+/// The most bytes for resizing a whole image before the crop: 80 MiB. If resizing would take more, as for an image one
+/// pixel wide, only the visible part is resized.
 const MAX_RESIZED: u64 = 80 << 20;
 
 impl Image {
@@ -28,7 +28,7 @@ impl Image {
         self.fitted(ImageSize::square(size), Framing::default())
     }
 
-    /// This image, fitted to this size by the framing.
+    /// This image, fitted to `size` by `framing`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0.
@@ -45,7 +45,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The most pixels that the shorter side of a resized image can have. Fast decoding needs no more.
+    /// The largest length that the shorter side of a resized image can have, for fast decoding.
     pub(crate) fn side(&self) -> u32 {
         self.framing.uncropped(self.size).longest()
     }
@@ -55,17 +55,17 @@ impl Target {
 #[derive(Default)]
 pub(crate) struct Scaler {
     resizer: Resizer,
-    /// The contents of the last file.
+    /// The contents of the last file that was read.
     contents: Vec<u8>,
-    /// Reused memory for decoded pixels.
+    /// The buffer for decoded pixels, reused.
     memory: Vec<u8>,
 }
 
-/// A part of a resized image: its size, and the area of the source that it shows.
+/// A part of a resized image: its size, and the area of the source image that it shows.
 struct Part {
     width: u32,
     height: u32,
-    /// Left, top, width and height in the source's pixels.
+    /// The area: left, top, width and height in the source's pixels.
     source: [f64; 4],
     /// Whether columns are resized before rows.
     columns_first: bool,
@@ -95,7 +95,7 @@ impl Scaler {
         })
     }
 
-    /// The image at this size, bilinear. The proportions change.
+    /// Resizes the image to this size, bilinear. The proportions change.
     pub(crate) fn resize(&mut self, image: &Image, size: ImageSize) -> Result<Image> {
         let framing = Framing::default();
         self.fit(image, Target { size, framing })
@@ -137,8 +137,8 @@ impl Scaler {
         seen.placed(&resized, from, &layout, size)
     }
 
-    /// The pixels of a part. The library's `resize` gives the same result, but compiles its code for
-    /// every pixel type. That is most of this crate's build time.
+    /// Resizes a part of an image. The library's `resize` gives the same result, but is compiled for every pixel type,
+    /// which would be most of this crate's build time.
     fn typed<P: PixelTrait>(
         &mut self,
         image: &Image,
@@ -147,19 +147,19 @@ impl Scaler {
     ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
         let filter = match interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
-            // Its a is -0.5, as in PIL.
+            // This cubic filter has a = -0.5, as in PIL.
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
-        // Without `use_alpha`, which means nothing for these pixel types.
+        // `use_alpha` is off: these pixel types have no alpha.
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(filter))
             .use_alpha(false);
         let [left, top, source_width, source_height] = part.source;
         let rows = |height: u32| options.crop(left, 0.0, source_width, f64::from(height));
         let columns = |width: u32| options.crop(0.0, top, f64::from(width), source_height);
-        // Two calls, because the library has another order of passes.
-        // Grey levels are rounded between the passes, so with that order one
-        // pixel in six would differ by a grey level.
+        // Columns and rows are resized by separate calls, because the library has a fixed order. Grey levels are
+        // rounded between the passes, so in the library's order one pixel in six would differ from PIL's by a grey
+        // level.
         let ((width, height), first, second) = match part.columns_first {
             true => (
                 (image.width(), part.height),
@@ -194,7 +194,7 @@ impl Scaler {
 }
 
 impl Part {
-    /// The whole image.
+    /// All of the image as a visible part.
     fn whole(image: &Image, layout: &Layout) -> Self {
         Self {
             width: layout.width,
@@ -224,7 +224,7 @@ impl Seen {
         }
     }
 
-    /// This part alone, for a resize that skips the rest.
+    /// This part alone, so that the rest is not resized.
     fn part(&self, image: &Image, layout: &Layout) -> Part {
         let span = |from: u32, count: u32, of: u32, side: u32| {
             let scale = f64::from(side) / f64::from(of);
@@ -244,7 +244,7 @@ impl Seen {
         }
     }
 
-    /// An image of `size` with the visible pixels of `resized`, which begin at `from`.
+    /// An image of `size`: the visible pixels of `resized`, starting at `from`, on the background.
     fn placed(
         &self,
         resized: &Image,
@@ -267,7 +267,7 @@ impl Seen {
     }
 }
 
-/// The peak memory of resizing the whole image, in bytes, without the image itself.
+/// The peak memory of resizing the whole image in bytes, without the source image.
 fn resized_bytes(image: &Image, layout: &Layout) -> u64 {
     let area = |width: u32, height: u32| u64::from(width) * u64::from(height);
     let between = match columns_first(image, layout) {

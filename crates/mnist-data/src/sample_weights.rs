@@ -10,14 +10,14 @@ use crate::csv_table::{Table, is_weight};
 use crate::error::{Error, Result};
 use crate::folder::Sample;
 
-/// As in a shell: `*` and `?` stay within a folder, `**` does not, and a leading dot is not special.
+/// Patterns match as in a shell: `*` and `?` do not match `/`, but `**` does. A leading dot is not special.
 const MATCHING: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: false,
 };
 
-/// Weights of samples by their ids, which are paths relative to the split's folder.
+/// Sets weights of samples by their ids, which are paths relative to the split's folder.
 ///
 /// Samples without a matching pattern or row keep their weight: 1, or the weight in a CSV file of
 /// labels.
@@ -39,27 +39,26 @@ pub struct WeightsConfig {
     /// A CSV file with the columns `path` (a sample's id) and `weight`. It overrides the patterns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Patterns of ids; the last match wins.
+    /// Patterns of ids. If several match, the last one is used.
     pub patterns: Vec<WeightPattern>,
 }
 
-/// The weight of all samples with ids that match a pattern.
+/// A pattern, and the weight of all samples whose ids match it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightPattern {
     /// `*` and `?` match within a folder's name, `**` any folders, `[a-c]` one character.
     pub pattern: String,
-    /// At least 0.
+    /// The weight, at least 0.
     pub weight: f32,
 }
 
 impl WeightsConfig {
-    /// Sets the weights of samples.
+    /// Sets the weights of these samples.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a pattern that is invalid or matches no sample, a weight that is negative or
-    /// not a number, and if no sample keeps a weight above 0; [`Error::Table`] and [`Error::Io`] for the
-    /// file, in which every row must name a sample.
+    /// [`Error::Setting`] if a pattern is invalid or matches no sample, a weight is negative or not a number, or no
+    /// sample has a weight above 0. [`Error::Table`] and [`Error::Io`] for the file; every row must name a sample.
     pub fn apply(&self, samples: &mut [Sample]) -> Result<()> {
         for (number, entry) in self.patterns.iter().enumerate() {
             let refuse = |problem: String| Error::Setting {

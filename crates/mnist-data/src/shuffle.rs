@@ -21,7 +21,7 @@ pub(crate) fn shuffle_by<T>(items: &mut [T], rng: &mut impl Rng) {
     }
 }
 
-/// A uniform number below `bound`: draws beyond the largest multiple of `bound` are repeated.
+/// A uniform number below `bound`. Numbers beyond the largest multiple of `bound` are drawn again.
 pub(crate) fn below(rng: &mut impl Rng, bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound;
     loop {
@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn never_changes_from_version_to_version() {
-        // From a separate ChaCha8 in Python: a run repeated years later must see the same order.
+        // The expected order is from another implementation of ChaCha8, in Python. A run must be repeatable years
+        // later.
         assert_eq!(shuffled(10, 42, 3), [8, 3, 9, 4, 5, 0, 2, 7, 1, 6]);
     }
 
@@ -65,7 +66,7 @@ mod tests {
         for seed in 0..4000 {
             first[shuffled(4, seed, 0)[0]] += 1;
         }
-        // Six standard deviations around 1000.
+        // The bounds are six standard deviations around 1000.
         assert!(
             first.iter().all(|&count| (836..1164).contains(&count)),
             "{first:?}"

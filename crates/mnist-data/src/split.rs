@@ -1,18 +1,18 @@
-//! The validation split.
+//! Chooses the validation images of a training set.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::shuffle::shuffle;
 
-/// The training images that become the validation split.
+/// Which training images become the validation split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Validation {
-    /// Their number; 0 for no validation split.
+    /// The number of validation images; 0 for no validation split.
     pub count: usize,
-    /// `false`: the last `count` images. `true`: drawn at random, each class
-    /// in proportion to its share.
+    /// If `false`, the last `count` images are used. If `true`, they are drawn at random, each class in proportion to
+    /// its share.
     pub stratified: bool,
     /// The seed of a stratified draw.
     pub seed: u64,
@@ -67,14 +67,14 @@ pub fn stratified_sample(labels: &[u8], count: usize, seed: u64) -> Vec<usize> {
     for (index, &label) in labels.iter().enumerate() {
         classes[usize::from(label)].push(index);
     }
-    // A class's fair share is count * members / labels: first its whole part...
+    // Each class gets count * members / labels images: first the whole part ...
     let share = |members: usize| (count as u128 * members as u128) / labels.len().max(1) as u128;
     let rest = |members: usize| (count as u128 * members as u128) % labels.len().max(1) as u128;
     let mut quotas: Vec<usize> = classes
         .iter()
         .map(|class| share(class.len()) as usize)
         .collect();
-    // ...then the remaining slots go to the largest fractions.
+    // ... then the remaining images, by the largest fractions.
     let mut by_rest: Vec<usize> = (0..classes.len()).collect();
     by_rest.sort_by_key(|&class| (std::cmp::Reverse(rest(classes[class].len())), class));
     let free = count - quotas.iter().sum::<usize>();
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn labels() -> Vec<u8> {
-        // 60 of class 0, 30 of class 1, 10 of class 7, mixed.
+        // 60 images of class 0, 30 of class 1 and 10 of class 7, mixed.
         (0..100)
             .map(|index| match index % 10 {
                 0..6 => 0,
@@ -132,7 +132,7 @@ mod tests {
             seed: 5,
         };
         let (train, held_out) = split_validation(&labels, &validation).unwrap();
-        // 12.6, 6.3 and 2.1: the largest fraction gets the remaining slot.
+        // Shares of 12.6, 6.3 and 2.1: the largest fraction gets the remaining image.
         assert_eq!(
             [0, 1, 7].map(|class| count(&labels, &held_out, class)),
             [13, 6, 2]

@@ -1,4 +1,4 @@
-//! Detection of changed files.
+//! Detects changed files.
 
 use std::fs::{self, Metadata};
 use std::path::Path;
@@ -13,20 +13,20 @@ const FINE_TICK: Duration = Duration::from_millis(100);
 const COARSE_TICK: Duration = Duration::from_secs(2);
 const SECOND: i64 = 1_000_000_000;
 
-/// Attributes that change with a file's contents: its length, its modification time, and, on Unix,
-/// the time of its last metadata change. Programs can reset the second (`cp -p`, `rsync -t`), but
-/// not the third.
+/// Attributes that change with a file's contents: its length, its modification time, and, on Unix, the time of its last
+/// metadata change. Programs can reset the modification time (`cp -p`, `rsync -t`), but not the time of the last
+/// metadata change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     bytes: u64,
-    /// Nanoseconds since 1970.
+    /// The modification time, in nanoseconds since 1970.
     modified: i64,
-    /// Nanoseconds since 1970; 0 if the system does not report it.
+    /// The time of the last metadata change, in nanoseconds since 1970; 0 if the system does not report it.
     changed: i64,
 }
 
 impl Stamp {
-    /// The stamp of a file, if any later change of the file will change it.
+    /// The stamp of a file, if every later change of the file is sure to change the stamp.
     ///
     /// `None` if the file is unreadable, was modified just now, or is on a system without
     /// modification times. A stamp then cannot prove that its contents are unchanged.
@@ -45,8 +45,8 @@ impl Stamp {
         })
     }
 
-    /// Whether any later change of the file will change the stamp. A file modified just now may
-    /// change again within the same tick.
+    /// Whether every later change of the file is sure to change the stamp. A file modified just now may change again
+    /// within the same tick.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         let last = self.modified.max(self.changed);
         let tick = if last % SECOND == 0 {
@@ -59,7 +59,7 @@ impl Stamp {
     }
 }
 
-/// Since 1970, for the years 1970 to 2262.
+/// Nanoseconds since 1970, for the years 1970 to 2262.
 fn nanoseconds(time: SystemTime) -> Option<i64> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_nanos()).ok()

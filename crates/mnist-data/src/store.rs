@@ -1,4 +1,4 @@
-//! The decoded images of a loader, kept in memory up to a budget.
+//! Keeps a loader's decoded images in memory, up to a limit.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,26 +15,26 @@ use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::{Scaler, Target};
 
-/// Samples and their decoded images. Shared by all workers.
+/// Samples and their decoded images, shared by all workers.
 pub(crate) struct Store {
     pub(crate) samples: Vec<Sample>,
     /// The size and framing of the stored images.
     target: Target,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
-    /// The resized images, while there was room.
+    /// The stored images, one slot per sample.
     cached: Vec<OnceLock<Image>>,
-    /// The remaining bytes of the memory budget.
+    /// The remaining bytes of memory for images.
     budget: AtomicUsize,
     disk: Option<OpenCache>,
     truncated: Mutex<Truncated>,
 }
 
-/// Truncated samples that were used.
+/// Truncated images that were used.
 #[derive(Default)]
 struct Truncated {
     samples: BTreeSet<usize>,
-    /// The number in the last warning.
+    /// The number of truncated images in the last warning.
     told: usize,
 }
 
@@ -54,8 +54,8 @@ impl Store {
         }
     }
 
-    /// Passes sample `index` to `show`. Returns whether it did: a bad image may be left out. An error of
-    /// `show` does not concern the image.
+    /// Passes the image of sample `index` to `show`. Returns false if the image is bad and was left out. Errors of
+    /// `show` are returned, whatever the image.
     pub(crate) fn show(
         &self,
         index: usize,
@@ -98,7 +98,7 @@ impl Store {
         Ok(image)
     }
 
-    /// To be called when an epoch's last worker has built its last batch.
+    /// Call this when an epoch's last worker has built its last batch.
     pub(crate) fn epoch_ended(&self) {
         self.tell_of_truncated();
         if let Some(disk) = &self.disk {
@@ -112,7 +112,7 @@ impl Store {
         truncated.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One warning for all of an epoch, unless an earlier one reported the same number.
+    /// Gives one warning per epoch about truncated images, unless an earlier warning had the same number.
     fn tell_of_truncated(&self) {
         let mut truncated = self.truncated_samples();
         let count = truncated.samples.len();
@@ -130,7 +130,7 @@ impl Store {
         }
     }
 
-    /// Truncated images used so far.
+    /// The truncated images used so far.
     pub(crate) fn truncated(&self) -> Vec<PathBuf> {
         let truncated = self.truncated_samples();
         let paths = truncated
@@ -148,7 +148,7 @@ impl Store {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
         {
-            // If another epoch was quicker, its image is the same.
+            // If another epoch stored the image first, it is the same image.
             let _ = self.cached[index].set(image);
         }
     }

@@ -1,4 +1,4 @@
-//! Text files of bounded size.
+//! Reads text files of limited size.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     })
 }
 
-/// A name in a simple form for comparison: in lower case, without `-`, `_` and spaces.
+/// Simplifies a name for comparison: lower case, without `-`, `_` and spaces.
 ///
 /// ```
 /// assert_eq!(mnist_data::plain_word("MobileNet-V2"), mnist_data::plain_word("mobilenet_v2"));

@@ -1,4 +1,4 @@
-//! Unpacking of IDX files into class folders of PNG images.
+//! Unpacks IDX files into class folders of PNG images.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,25 +25,23 @@ pub const VALIDATION: &str = "val";
 /// The sub-folder of the test split.
 pub const TEST: &str = "test";
 
-/// The record of unpacked files and options. It is written last, so that it proves the rest
-/// complete.
+/// The name of the record of unpacked files and options. The record is written last, so if it exists, all images exist.
 const MANIFEST: &str = ".unpacked.json";
 
 /// Options of [`unpack`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnpackOptions {
-    /// The training images that become the validation split.
+    /// Which training images become the validation split.
     pub validation: Validation,
-    /// The folder of each label; `None` uses the labels' numbers.
-    /// [`DatasetName::class_names`](crate::DatasetName::class_names) has the names of the known
-    /// data sets.
+    /// The folder name of each label; `None` uses the labels' numbers. For the known data sets,
+    /// [`DatasetName::class_names`](crate::DatasetName::class_names) has the names.
     pub class_names: Option<Vec<String>>,
 }
 
 /// The result of [`unpack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnpackReport {
-    /// The folder of each label.
+    /// The folder name of each label.
     pub class_names: Vec<String>,
     /// The number of training images.
     pub train: usize,
@@ -59,13 +57,12 @@ pub struct UnpackReport {
 /// `out_dir/{train,val,test}/<class>/<index>.png`: lossless gray images, named
 /// by their index in the IDX file.
 ///
-/// A second run writes only missing images. A run with other files or options first removes the
-/// previous run's images (and nothing else). If another process unpacks into `out_dir`, this one
-/// waits, and then uses the other's images.
+/// A second run writes only missing images. A run with other files or options first removes the previous run's images,
+/// and nothing else. If another process is unpacking into `out_dir`, this one waits and then uses those images.
 ///
 /// # Errors
-/// Errors of invalid IDX files and options, and [`Error::Occupied`] if `out_dir` has splits that
-/// `unpack` did not make.
+/// The errors of invalid IDX files and options, and [`Error::Occupied`] if `out_dir` has splits that `unpack` did not
+/// make.
 pub fn unpack(
     idx_dir: &Path,
     out_dir: &Path,
@@ -234,7 +231,7 @@ impl Job<'_> {
                 path: path.clone(),
                 problem: error.to_string(),
             })?;
-        // Not flushed one by one, which would take minutes. It is enough that no name ever refers
+        // Images are not flushed one by one, which would take minutes. Renaming is enough, so that no name ever refers
         // to half an image.
         files::write_unsynced(&path, &png).map_err(Error::io("write", &path))
     }
@@ -250,7 +247,7 @@ fn prepare_folders(jobs: &[Job<'_>], out_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The jobs with missing images.
+/// The jobs whose images are missing.
 fn missing<'j, 'a>(jobs: &'j [Job<'a>], out_dir: &Path) -> Result<Vec<&'j Job<'a>>> {
     let mut present = HashSet::new();
     for folder in class_folders(jobs) {
@@ -320,8 +317,8 @@ fn contents(images: &IdxImages, labels: &IdxLabels) -> String {
     checksum.finish()
 }
 
-/// Claims `out_dir` for the data of `manifest`. Returns whether an earlier run completed the same
-/// data.
+/// Prepares `out_dir` for the data of `manifest`. Returns whether an earlier run has already unpacked the same data
+/// completely.
 fn claim(out_dir: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<bool> {
     match Manifest::read(out_dir)? {
         Some(old) if old.describes_the_same(manifest) => return Ok(old.complete),
@@ -365,7 +362,7 @@ fn remove_images(out_dir: &Path, old: &Manifest) -> Result<()> {
                     fs::remove_file(&path).map_err(Error::io("remove", &path))?;
                 }
             }
-            // Fails if other files remain, as intended.
+            // Removing a folder fails if other files remain in it, as intended.
             let _ = fs::remove_dir(&folder);
         }
         let _ = fs::remove_dir(&split);

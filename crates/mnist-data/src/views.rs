@@ -1,11 +1,11 @@
-//! Several views of one image, for averaged predictions.
+//! Test-time augmentation: several views of one image, for averaged predictions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::augment::flip_horizontally;
 use crate::decode::Image;
 
-/// Steps of [`View::Shift`] per side: MNIST's pixels.
+/// The number of steps of [`View::Shift`] per side: 28, as MNIST's pixels.
 const STEPS: i64 = 28;
 
 /// Test-time augmentation: the views of every image that a network predicts.
@@ -27,8 +27,8 @@ pub enum TtaConfig {
     None,
     /// The image and its mirror image, for photographs.
     Flip,
-    /// The image and four shifted copies, by one step of [`View::Shift`] to the left, to the right, up and down,
-    /// for digits.
+    /// The image and four copies for digits, shifted by one step of [`View::Shift`] to the left, to the right, up and
+    /// down.
     Shifts,
 }
 
@@ -42,15 +42,15 @@ pub enum View {
     /// Shifted to the right and down by this many steps. A step is a 28th of the side in whole pixels, at least
     /// one, so that a digit of MNIST moves by one original pixel at any size. The border is repeated.
     Shift {
-        /// To the right; negative, to the left.
+        /// Steps to the right; negative to the left.
         x: i32,
-        /// Down; negative, up.
+        /// Steps down; negative up.
         y: i32,
     },
 }
 
 impl TtaConfig {
-    /// The views in fixed order, beginning with the unchanged image.
+    /// The views in a fixed order. The first is the unchanged image.
     #[must_use]
     pub fn views(self) -> &'static [View] {
         match self {
@@ -68,7 +68,7 @@ impl TtaConfig {
 }
 
 impl View {
-    /// This view of an image, of the same size and channels.
+    /// Makes this view of an image, with the same size and channels.
     #[must_use]
     pub fn of(self, image: &Image) -> Image {
         let mut view = image.clone();

@@ -1,4 +1,4 @@
-//! Recursive search of folders.
+//! Searches folders for images, recursively.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,10 +17,10 @@ pub const IMAGE_EXTENSIONS: [&str; 14] = [
     "pnm",
 ];
 
-/// Names of files that operating systems leave beside the user's.
+/// Names of files that operating systems create in the user's folders.
 const OF_SYSTEMS: [&str; 3] = ["thumbs.db", "desktop.ini", "__macosx"];
 
-/// The kind of a folder's entry; links are followed.
+/// The kind of an entry in a folder, after following links.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Entity {
     Folder,
@@ -29,7 +29,7 @@ pub(crate) enum Entity {
     Other(Kind),
 }
 
-/// The names in a folder, sorted, without hidden ones and the system's.
+/// The names in a folder, sorted, without hidden files and files of the operating system.
 pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("list", dir))? {
@@ -43,7 +43,7 @@ pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
         {
             continue;
         }
-        // The listing itself reports most types, which saves a system call per file.
+        // Listing a folder already reports most types, which saves a system call per file.
         let kind = match entry.file_type() {
             Ok(kind) if !kind.is_symlink() => Some(kind),
             _ => fs::metadata(entry.path())
@@ -73,7 +73,7 @@ pub(crate) fn is_image(path: &Path) -> bool {
     })
 }
 
-/// A name as text: ids and class names go into files that are UTF-8.
+/// Converts a name to text, since ids and class names are written to UTF-8 files.
 pub(crate) fn text(name: OsString, path: &Path) -> Result<String> {
     name.into_string().map_err(|_| Error::BadImage {
         path: path.into(),
@@ -84,18 +84,17 @@ pub(crate) fn text(name: OsString, path: &Path) -> Result<String> {
 /// A search for images. Links are followed, but no folder is entered twice.
 pub(crate) struct Walk {
     on_bad_name: BadImage,
-    /// Whether the folders below the first are classes, so that an image found through a wrong link would get a
-    /// wrong label.
+    /// Whether the search is for labelled images, so that a wrong link would give an image a wrong label.
     classes: bool,
-    /// By the real paths of the folders entered so far: the path by which each was entered, and the
-    /// search's number.
+    /// The folders entered so far, by real path: the path by which each was entered, and the number of the class's
+    /// search.
     entered: HashMap<PathBuf, (PathBuf, usize)>,
     searches: usize,
-    /// The real paths of the folders between the root and the current one.
+    /// The real paths of the current folder and the folders above it, up to the root.
     trail: Vec<PathBuf>,
     /// The images found: id and path.
     pub(crate) images: Vec<(String, PathBuf)>,
-    /// Other entries found.
+    /// The entries found that are not images.
     pub(crate) unread: Unread,
 }
 
@@ -149,7 +148,7 @@ impl Walk {
         match self.entered.entry(real.clone()) {
             Entry::Occupied(known) => {
                 let (first, search) = known.get();
-                // The same class has found it already.
+                // This class has already found the folder.
                 if self.classes && *search != self.searches {
                     return Err(Error::ClassFolder {
                         path: dir.into(),
@@ -176,7 +175,7 @@ impl Walk {
             match entity {
                 Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
                 Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
-                // The loader will fail to name or read it, so that it counts as a bad image.
+                // The entry is kept, so that the loader fails to read it and it counts as a bad image.
                 _ if name.to_str().is_none() && self.on_bad_name == BadImage::Fail => {
                     return text(name, &path).map(drop);
                 }

@@ -208,8 +208,8 @@ impl Entropy {
         band_ends - 1
     }
 
-    /// Refines the non-zero coefficients from index `k` on by one bit. Stops after `zeros` zero coefficients, if given,
-    /// and returns the index where it stopped.
+    /// Refines the non-zero coefficients from index `k` on by one bit. With `zeros`, skips this many zero coefficients
+    /// and stops at the next one. Returns the index where it stopped.
     fn refine(
         &self,
         reader: &mut Reader,

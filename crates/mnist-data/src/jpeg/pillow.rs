@@ -3,12 +3,12 @@
 
 use crate::fault::Fault;
 
-/// The segments that Pillow checks, each with the offset of the first byte that it reads.
+/// The segments that Pillow checks: marker, name, and the number of bytes that Pillow needs.
 const READ: [(u8, &[u8], usize); 3] = [
-    // The offset of the version.
+    // Pillow needs the bytes up to the version.
     (0xE0, b"JFIF", 7),
     (0xEE, b"Adobe", 7),
-    // The offset of the number of the profile's part.
+    // Pillow needs the bytes up to the numbers of the profile's parts.
     (0xE2, b"ICC_PROFILE\0", 14),
 ];
 

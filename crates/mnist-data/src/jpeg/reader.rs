@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
                 self.next_marker();
                 continue;
             }
-            // The marker is two restarts ahead, or of another kind: this segment is empty.
+            // A marker that is one or two restarts ahead, or of another kind, stays pending: this segment has no data.
             if is_restart && marker != restart(1) && marker != restart(2) {
                 self.marker = 0;
             }

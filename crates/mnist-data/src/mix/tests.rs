@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// `count` images of `size` × `size`; all pixels of the batch's first colours differ.
+/// `count` images of `size` × `size`; the red values of all pixels in the batch differ.
 fn batch(count: usize, size: usize) -> HostBatch {
     HostBatch {
         count,
@@ -46,7 +46,7 @@ fn cutmix() -> MixConfig {
     }
 }
 
-/// The index of the same byte in the previous image.
+/// The index of the byte at the same position in the previous image.
 fn before(batch: &HostBatch, at: usize) -> usize {
     let size = batch.pixels.len() / batch.count;
     (at + batch.pixels.len() - size) % batch.pixels.len()
@@ -86,14 +86,14 @@ fn cutmix_copies_one_box_and_lambda_is_the_remaining_share() {
         assert_eq!(mix.partner_weights, [1.5, 0.0, 0.5, 1.0]);
         let mut inside = vec![0; 81];
         for (at, &pixel) in mixed.pixels.iter().enumerate() {
-            // These bytes all differ, as 3 · 81 is no multiple of 251.
+            // These bytes all differ, since 3 · 81 is not a multiple of 251.
             if pixel == batch.pixels[before(&batch, at)] {
                 inside[at / 3 % 81] += 1;
             } else {
                 assert_eq!(pixel, batch.pixels[at]);
             }
         }
-        // The whole box, in every colour of every image, and nothing else.
+        // Exactly the box has changed, in every colour of every image.
         assert!(
             inside.iter().all(|&count| count == 0 || count == 12),
             "{inside:?}"
@@ -109,7 +109,7 @@ fn cutmix_copies_one_box_and_lambda_is_the_remaining_share() {
         assert!((f64::from(mix.lambda) - (1.0 - taken.len() as f64 / 81.0)).abs() < 1e-6);
         shares.push(mix.lambda);
     }
-    // Every size occurs; a box at the border is cut, so that more than half remains on average.
+    // Every size occurs. A box at the border is cut, so on average more than half of an image stays.
     let mean = shares.iter().sum::<f32>() / 200.0;
     assert!((0.5..0.8).contains(&mean), "{mean}");
     assert!(shares.iter().any(|&share| share < 0.5) && shares.iter().any(|&share| share > 0.95));
@@ -137,14 +137,14 @@ fn shares_and_choices_come_as_often_as_they_should() {
     };
     let (mut none, mut cut) = (0, 0);
     for index in 0..2000 {
-        // Of 4 pixels, a box leaves quarters; MixUp's share is a quarter only by accident.
+        // CutMix on 4 pixels leaves a multiple of a quarter. MixUp's share is such a multiple only by chance.
         match mixed(&config, &batch, index).mix {
             None => none += 1,
             Some(mix) if (mix.lambda * 4.0).fract() == 0.0 && mix.lambda > 0.0 => cut += 1,
             Some(_) => {}
         }
     }
-    // Six standard deviations around 800 and 300.
+    // The bounds are six standard deviations around 800 and 300.
     assert!((670..930).contains(&none), "{none}");
     assert!((200..400).contains(&cut), "{cut}");
 }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use crate::checksum::content_checksum;
 use crate::folder::Sample;
 
-/// The indices of samples with equal files: one list for each set of two or more. Lists and indices are in the order
-/// of `samples`. Only files of equal length are read. Unreadable files are equal to no other.
+/// The samples with equal files, as indices: one list for each set of two or more equal files. Lists and indices are in
+/// the order of `samples`. Only files of equal length are read. An unreadable file equals no other file.
 #[must_use]
 pub fn duplicates(samples: &[&Sample]) -> Vec<Vec<usize>> {
     let mut by_length: HashMap<u64, Vec<usize>> = HashMap::new();

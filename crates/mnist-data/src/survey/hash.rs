@@ -2,12 +2,12 @@
 
 use crate::folder::Sample;
 
-/// Columns and rows of the reduced image for the hash.
+/// Columns and rows of the reduced image that the hash compares.
 const COLUMNS: usize = 9;
 const ROWS: usize = 8;
 /// Two images count as near-identical if their 64-bit hashes differ in at most this many bits.
 const MAX_DISTANCE: u32 = 4;
-/// A longer burst counts as the common look of its class, unless the class is large.
+/// The longest burst in a small class. A longer one is only the common look of its class.
 const MAX_BURST: usize = 20;
 
 /// The difference hash of `[height, width, 3]` pixels (Krawetz, "Kind of Like That", 2013). The image is reduced to
@@ -48,18 +48,19 @@ pub fn difference_hash(pixels: &[u8], height: usize, width: usize) -> u64 {
     hash
 }
 
-/// The pixels that part `index` of `parts` covers, at least one.
+/// The range of pixels that part `index` of `parts` covers, at least one pixel.
 fn part(index: usize, parts: usize, pixels: usize) -> std::ops::Range<usize> {
     let start = (index * pixels / parts).min(pixels - 1);
     let end = ((index + 1) * pixels / parts).clamp(start + 1, pixels);
     start..end
 }
 
-/// The group of each sample. Neighbours by name in one folder share a group if their difference hashes are nearly
-/// equal. A sample without a hash is alone in its group. Names are in natural order: `IMG_9` comes before `IMG_10`.
+/// Finds bursts: returns the group of each sample. Neighbours by name in one folder share a group if their difference
+/// hashes are nearly equal. A sample without a hash has a group of its own. Names are in natural order: `IMG_9` comes
+/// before `IMG_10`.
 ///
-/// A group is dissolved if it has more than 20 samples and more than a tenth of its class. In such a class most images
-/// look alike, such as drawings on a white background.
+/// A group with more than 20 samples and more than a tenth of its class is dissolved. In such a class most images look
+/// alike, for example drawings on a white background.
 #[must_use]
 pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(hash(|_, x| 5 * x as u8), u64::MAX);
         assert_eq!(hash(|_, x| 200 - 5 * x as u8), 0);
         assert_eq!(hash(|_, _| 7), 0);
-        // Rising in the upper half alone.
+        // Brightness rises only in the upper half.
         assert_eq!(
             hash(|y, x| if y < 16 { 2 * x as u8 } else { 90 }),
             0xffff_ffff_0000_0000
@@ -165,7 +166,7 @@ mod tests {
             None,
         ];
         let groups = bursts(&samples, &hashes);
-        // 9 and 10 differ in four bits, 10 and 11 in five, 11 and 12 too; b is another folder.
+        // Images 9 and 10 differ in four bits, 10 and 11 in five, 11 and 12 in five; b is another folder.
         assert_eq!(groups[0], groups[1]);
         let mut others = groups[1..].to_vec();
         others.sort_unstable();

@@ -1,4 +1,4 @@
-//! A look at a data set before training: sizes, near-identical images, exact duplicates.
+//! Surveys a data set before training: sizes, near-identical images, exact duplicates.
 
 mod duplicates;
 mod hash;

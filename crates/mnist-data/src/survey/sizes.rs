@@ -17,8 +17,8 @@ pub struct ImageSizes {
     pub images: usize,
 }
 
-/// Reads the sizes of images from their headers alone. Files without a readable header are left out; `None` if no file
-/// remains.
+/// Reads the sizes of images from their headers. Files without a readable header are left out. `None` if no file has
+/// one.
 pub fn image_sizes<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<ImageSizes> {
     let sides = paths
         .into_iter()

@@ -25,7 +25,7 @@ pub(super) struct Inflater<'a> {
 }
 
 impl<'a> Inflater<'a> {
-    /// The memory of an [`Inflate`], in bytes.
+    /// The memory of the decompression, in bytes.
     pub(super) fn memory(header: &Header) -> usize {
         header
             .total()
