@@ -10,14 +10,14 @@ pub struct Answers {
     /// Finite logits `[n, classes]`. With several networks or views they are the logarithms of the
     /// mean probabilities.
     pub logits: Tensor,
-    /// Class of each image, from the loader's samples.
+    /// The label of each image, from the loader's samples.
     pub labels: Vec<u32>,
-    /// Id of each image.
+    /// The id of each image.
     pub ids: Vec<String>,
 }
 
 impl Answers {
-    /// `[n][classes]` probabilities; each row sums to 1.
+    /// The probabilities, `[n][classes]`; each row sums to 1.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device fails.
@@ -30,8 +30,7 @@ pub(crate) fn probabilities(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?)
 }
 
-/// Refuses logits that are not finite, since they have no largest class. `image` names the image of
-/// a row.
+/// Refuses logits that are not finite, since they have no largest class. `image` gives the name of a row's image.
 ///
 /// # Errors
 /// [`Error::NonFiniteAnswer`] for the first such logit.
@@ -45,7 +44,7 @@ pub fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Resu
     Ok(())
 }
 
-/// Logarithms of the mean probabilities of several logits; a single one is returned unchanged.
+/// Averages the probabilities of several logits, and returns the logarithms. Single logits are returned unchanged.
 pub(crate) fn mean(mut logits: Vec<Tensor>) -> Result<Tensor> {
     if logits.len() == 1 {
         return Ok(logits.remove(0));

@@ -1,4 +1,4 @@
-//! Classifies images with trained networks.
+//! The classifier: one or more trained networks with their metadata.
 
 use std::fmt;
 use std::path::Path;
@@ -20,11 +20,11 @@ const BATCH: usize = 64;
 /// Each class with its probability, the most probable first. Ties keep the order of the classes.
 pub type Ranked<'c> = Vec<(&'c str, f32)>;
 
-/// One trained network, or an ensemble that averages the probabilities of several.
+/// Classifies images with one trained network, or with an ensemble that averages the probabilities of several.
 ///
-/// A clone shares the networks. Any number of threads may use one classifier at once. On a CPU, an
-/// image's result depends neither on the other threads nor on the other images of its batch. Rayon
-/// decodes the images, in the caller's pool or else in the global one.
+/// A clone shares the networks. Any number of threads may use one classifier at once. On a CPU, an image's result
+/// depends neither on the other threads nor on the other images of its batch. Images are decoded in parallel by rayon,
+/// in the caller's thread pool or else in the global one.
 #[derive(Clone)]
 pub struct Classifier {
     members: Vec<Member>,
@@ -133,15 +133,15 @@ impl Classifier {
         Ok(self)
     }
 
-    /// The same classifier, with probabilities averaged over these views of each image. A loader
-    /// uses its own views instead.
+    /// The same classifier, with probabilities averaged over these views of each image. For images from a loader, the
+    /// loader's views are used instead.
     #[must_use]
     pub fn with_views(self, views: TtaConfig) -> Self {
         Self { views, ..self }
     }
 
-    /// The same classifier with other options for decoding bytes. The orientation always comes from
-    /// the weights. A loader decodes with its own options.
+    /// The same classifier with other options for decoding bytes. The orientation always comes from the weights. Images
+    /// from a loader are decoded with the loader's options.
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
@@ -153,8 +153,8 @@ impl Classifier {
         &self.members[0].metadata
     }
 
-    /// The class names in the order of the outputs. They are output numbers if
-    /// [`class_order`](WeightsMetadata::class_order) of the metadata says so.
+    /// The class names in the order of the outputs. If the weights have no class names, these are output numbers; see
+    /// [`class_order`](WeightsMetadata::class_order) of the metadata.
     pub fn class_names(&self) -> &[String] {
         &self.metadata().class_names
     }
@@ -165,7 +165,7 @@ impl Classifier {
         members.flat_map(|member| member.assumed.iter().map(String::as_str))
     }
 
-    /// The classes of one image: encoded bytes, or an [`Image`].
+    /// Classifies one image, given as encoded bytes or as an [`Image`]. Returns its classes with their probabilities.
     ///
     /// # Errors
     /// [`Error::Image`] for bytes that are empty, truncated, damaged or of an unknown format, and for images of
@@ -175,7 +175,7 @@ impl Classifier {
         Ok(answers.swap_remove(0))
     }
 
-    /// The classes of each image, in the order of the images.
+    /// Classifies images. Returns the classes of each image, in the order of the images.
     ///
     /// # Errors
     /// As [`Classifier::classify`], for the first image that fails. The error contains its index.
@@ -187,7 +187,7 @@ impl Classifier {
         Ok(rows.into_iter().map(|row| self.ranked(&row)).collect())
     }
 
-    /// The classes of each image of an RGB batch `[n, height, width, 3]`, of any size.
+    /// Classifies the images of an RGB batch `[n, height, width, 3]`, of any size. Returns the classes of each image.
     ///
     /// # Errors
     /// [`Error::Pixels`] if the number of bytes does not match the shape; [`Error::NonFiniteAnswer`].
@@ -232,7 +232,7 @@ impl Classifier {
         Ok(rows)
     }
 
-    /// Each batch of a loader with its logits.
+    /// Classifies the images of a loader. Returns each batch with its logits.
     ///
     /// # Errors
     /// The iterator yields the loader's errors as [`Error::Data`], and [`Error::NonFiniteAnswer`]

@@ -14,9 +14,9 @@ pub enum Error {
     /// An input image cannot be decoded.
     #[error("{}: {problem}", image_name(*index, *count))]
     Image {
-        /// Its index, from 0; messages count from 1.
+        /// The index of the image, from 0; messages count from 1.
         index: usize,
-        /// Number of input images.
+        /// The number of input images.
         count: usize,
         /// The problem and its remedy.
         problem: String,
@@ -26,9 +26,9 @@ pub enum Error {
         "{found} bytes of pixels for the shape {shape:?}; expected [n, height, width, 3] and a byte for each of n × height × width × 3 values"
     )]
     Pixels {
-        /// Number of bytes.
+        /// The number of bytes.
         found: usize,
-        /// The shape.
+        /// The shape that was given.
         shape: [usize; 4],
     },
     /// The number of class names differs from the number of outputs.
@@ -36,9 +36,9 @@ pub enum Error {
         "the metadata names {names} classes and the network has {outputs} outputs; give a name for each output"
     )]
     ClassNames {
-        /// Number of names.
+        /// The number of names.
         names: usize,
-        /// Number of outputs.
+        /// The number of outputs.
         outputs: usize,
     },
     /// The networks cannot form an ensemble.
@@ -51,9 +51,9 @@ pub enum Error {
         "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
     )]
     NonFiniteAnswer {
-        /// The image.
+        /// The name of the image.
         image: String,
-        /// The logit.
+        /// The value of the logit.
         logit: f32,
     },
 }
@@ -62,8 +62,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the caller's input is at fault (an image, pixels or a setting), and not the weights,
-    /// the network or the device. A server answers such an error with status 400.
+    /// Whether the caller's input is wrong (an image, pixels or a setting), rather than the weights, the network or the
+    /// device. A server would answer such an error with status 400.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@ use std::path::Path;
 use mnist_data::{DecodeOptions, Image};
 use mobilenet::weights::WeightsMetadata;
 
-/// An image, encoded or decoded. References to bytes and to [`Image`]s convert into it.
+/// An image to classify, encoded or decoded. References to bytes and to [`Image`]s convert into it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Input<'i> {
@@ -32,7 +32,7 @@ impl Input<'_> {
             Self::Image(image) => image.fitted(size, framing),
         };
         image.map_err(|error| match error {
-            // Bytes have no path, so only the problem is kept.
+            // Bytes have no path, so the message contains only the problem.
             mnist_data::Error::BadImage { problem, .. } => problem,
             other => mnist_data::with_causes(&other),
         })

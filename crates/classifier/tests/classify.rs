@@ -1,4 +1,4 @@
-//! Classifies images of every kind with networks in memory and on disk.
+//! Tests classification of every kind of input, with networks in memory and on disk.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -21,7 +21,7 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         ..ModelConfig::new(Variant::Small, 3)
     };
     let network = Network::new(&config, seed, &Device::Cpu).unwrap();
-    // An untrained head would give every class a third.
+    // An untrained head would give each class a probability of a third.
     let head = network.parameters().head();
     let enlarge = |values: &mut [f32]| {
         values[head.clone()]
@@ -71,7 +71,7 @@ fn noise(seed: u64, width: u32, height: u32) -> Image {
     Image::from_rgb(width, height, pixels).unwrap()
 }
 
-/// The bits of rows, to distinguish NaN and zeros of both signs.
+/// The bits of probabilities, so that a comparison distinguishes NaN and the signs of zeros.
 fn bits(rows: &[Vec<f32>]) -> Vec<Vec<u32>> {
     let bits = |row: &Vec<f32>| row.iter().map(|value| value.to_bits()).collect();
     rows.iter().map(bits).collect()
@@ -107,7 +107,7 @@ fn a_file_answers_as_the_network_it_holds() {
             .classify(&photo)
             .unwrap()
     );
-    // Each class has its own output.
+    // Each image has its own class.
     let row = &opened.probabilities([&photo]).unwrap()[0];
     for (class, probability) in ranked {
         let output = opened.class_names().iter().position(|name| name == class);
@@ -133,7 +133,7 @@ fn a_file_that_says_nothing_of_itself_says_what_is_assumed() {
     };
     let told = Classifier::open_on(&path, overrides, &Device::Cpu).unwrap();
     let photo = golden("rgb.png");
-    // The framing was assumed, so it comes from the classifier.
+    // The file has no framing, so the classifier's assumed framing is used.
     let metadata = WeightsMetadata {
         framing: told.metadata().framing,
         ..classifier(1).metadata().clone()
@@ -166,7 +166,7 @@ fn bytes_images_and_pixels_give_the_same_answers() {
         .map(|bytes| Image::decode(bytes, "".as_ref()).unwrap());
     assert!(images.iter().any(|image| image.channels() == 1));
     let expected = classifier.classify_all(&bytes).unwrap();
-    // All neighbours differ, so a result for the wrong image would be noticed.
+    // All neighbouring images differ, so a result for the wrong image would be noticed.
     assert!(expected.windows(2).all(|pair| pair[0] != pair[1]));
     assert_eq!(classifier.classify_all(&images).unwrap(), expected);
     let borrowed = bytes.each_ref().map(|bytes| &bytes[..]);
@@ -214,7 +214,7 @@ fn the_network_sees_the_bytes_through_the_files_own_figures() {
         .unwrap()
         .to_vec2::<f32>()
         .unwrap();
-    // The textbook's softmax, in f64.
+    // The plain formula of the softmax, in f64.
     let exp: Vec<f64> = logits[0]
         .iter()
         .map(|&logit| f64::from(logit).exp())
@@ -367,7 +367,7 @@ fn weights_that_diverged_give_an_error_that_names_the_image() {
 fn threads_that_ask_at_once_get_the_same_bits() {
     let images: Vec<Image> = (0..6).map(|i| noise(i, 20 + i as u32, 33)).collect();
     let expected = bits(&classifier(4).probabilities(&images).unwrap());
-    // The first calls, which prepare the network, are concurrent too.
+    // The first calls prepare the network, and they are concurrent too.
     let shared = classifier(4);
     std::thread::scope(|scope| {
         for thread in 0..8 {

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 pub use size::{ImageSize, NoSize};
 
-/// The grey level around a letterboxed image, as Ultralytics' `LetterBox` has it.
+/// The grey level around a letterboxed image, as in Ultralytics' `LetterBox`.
 pub const BACKGROUND: u8 = 114;
 
 macro_rules! words {
     ($type:ident, $what:literal: $($variant:ident $name:literal),*) => {
         impl $type {
-            /// Its word in configurations, arguments and weights files.
+            /// The word for this value in configurations, arguments and weights files.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -43,7 +43,7 @@ macro_rules! words {
     };
 }
 
-/// The error for a word that is not one of the valid ones.
+/// The error for an invalid word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {what}: one of {}", words.join(", "))]
 pub struct UnknownWord {
@@ -95,7 +95,7 @@ pub enum Orientation {
 words!(Orientation, "what to do with the EXIF orientation": Ignore "ignore", Apply "apply");
 
 impl Orientation {
-    /// Whether the orientation is ignored: the default of a weights file without this entry.
+    /// Whether the orientation is ignored. Weights files omit this default.
     #[must_use]
     pub fn is_ignored(&self) -> bool {
         *self == Self::Ignore
@@ -108,7 +108,7 @@ impl Orientation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Framing {
-    /// The treatment of the image's proportions.
+    /// How the image is fitted to other proportions.
     pub fit: Fit,
     /// For [`Fit::Crop`]: the share of the shorter side that is kept, above 0 and at most 1. Other fits ignore it.
     pub crop_pct: f64,
@@ -127,23 +127,23 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// torchvision's default share: 224 of 256 pixels.
+    /// The default of `crop_pct`, from torchvision: 224 of 256 pixels.
     pub const CROP_PCT: f64 = 0.875;
 
-    /// torchvision's evaluation of most of its ImageNet weights.
+    /// The framing of torchvision's evaluation of most of its ImageNet weights.
     pub const TORCHVISION: Self = Self {
         fit: Fit::Crop,
         crop_pct: Self::CROP_PCT,
         interpolation: Interpolation::Bilinear,
     };
 
-    /// timm's evaluation of most of its MobileNets.
+    /// The framing of timm's evaluation of most of its MobileNets.
     pub const TIMM: Self = Self {
         interpolation: Interpolation::Bicubic,
         ..Self::TORCHVISION
     };
 
-    /// Whether this is the default.
+    /// Whether this is the default framing.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -155,8 +155,8 @@ impl Framing {
         crop_pct > 0.0 && crop_pct <= 1.0
     }
 
-    /// The same framing, with the default `crop_pct` if the fit ignores it. So two framings that give the same
-    /// pixels compare equal.
+    /// The same framing, but with the default `crop_pct` if the fit ignores it. Two framings that give the same pixels
+    /// are then equal.
     #[must_use]
     pub fn normal(self) -> Self {
         match self.fit {
@@ -168,7 +168,8 @@ impl Framing {
         }
     }
 
-    /// The size to which an image of `width` × `height` is resized, and its position in the result of `size`.
+    /// Computes to which size an image of `width` × `height` is resized, and where it is placed in the result of
+    /// `size`.
     ///
     /// An invalid `crop_pct` counts as 1.
     #[must_use]
@@ -203,7 +204,7 @@ impl Framing {
     }
 }
 
-/// `crop 0.875, bilinear`
+/// Writes text such as `crop 0.875, bilinear`.
 impl fmt::Display for Framing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.fit)?;
@@ -221,9 +222,9 @@ pub struct Layout {
     pub width: u32,
     /// Height of the resized image, at least 1.
     pub height: u32,
-    /// Position of its first column in the result; negative if columns are cut off.
+    /// The position of the resized image's first column in the result; negative if columns are cut off.
     pub left: i64,
-    /// Position of its first row in the result; negative if rows are cut off.
+    /// The position of the resized image's first row in the result; negative if rows are cut off.
     pub top: i64,
 }
 

@@ -7,18 +7,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The height and width of a network's images, in pixels.
 ///
-/// It is serialised as one number if both are equal, otherwise as `[height, width]`. Its text form is `224` or
-/// `160x224`.
+/// It is serialised as one number if height and width are equal, otherwise as `[height, width]`. Its text form is `224`
+/// or `160x224`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ImageSize {
-    /// Number of rows.
+    /// The height in pixels.
     pub height: u32,
-    /// Number of columns.
+    /// The width in pixels.
     pub width: u32,
 }
 
 impl ImageSize {
-    /// A square with this side.
+    /// A square of this side.
     #[must_use]
     pub const fn square(side: u32) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl ImageSize {
     }
 }
 
-/// `224` or `160x224`: height by width.
+/// Writes text such as `224` or `160x224`, height by width.
 impl fmt::Display for ImageSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.height == self.width {

@@ -15,13 +15,13 @@ use mnist_data::{
 #[path = "../examples/photos/mod.rs"]
 mod photos;
 
-/// A photograph with this many pixels per side.
+/// A generated photograph with this many pixels per side.
 fn photo(size: u32) -> Image {
     let photo = Image::decode(&photos::jpeg(0).unwrap(), Path::new("photo")).unwrap();
     photo.resized(size).unwrap()
 }
 
-/// One of its colours.
+/// The value of one colour of a pixel.
 fn gray(photo: &Image) -> Image {
     let gray = photo.pixels().iter().step_by(3).copied().collect();
     Image::from_gray(photo.width(), photo.height(), gray).unwrap()

@@ -17,7 +17,7 @@ use zune_jpeg::JpegDecoder;
 #[path = "../examples/photos/mod.rs"]
 mod photos;
 
-/// `[28, 28]` of a stroke on black, like a digit.
+/// A gray image of 28 × 28 pixels: a stroke on black, like a digit.
 fn digit() -> Vec<u8> {
     let pixel = |y: i32, x: i32| (255 - 60 * (x - 14 + (y - 14) / 3).abs()).clamp(0, 255) as u8;
     let rows =

@@ -1,9 +1,9 @@
 //! Draws augmented images, for inspection: `cargo run -p mnist-data --example contact_sheet
 //! data/mnist/train digits /tmp/digits.png`.
 //!
-//! Each row is an image of the training split, unchanged and in several epochs. The second argument is a
-//! preset, the section `[augment]` as JSON, or `all` for one sheet per preset: `/tmp/sheet.png` then becomes
-//! `/tmp/sheet-none.png` and so on.
+//! Each row shows one image of the training split: first unchanged, then as in several epochs. The second argument is a
+//! preset, the section `[augment]` as JSON, or `all`. With `all`, each preset gets a sheet: `/tmp/sheet-none.png` and
+//! so on.
 
 // An example prints its results.
 #![allow(clippy::print_stdout)]

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a stratified sample of `count` images, in their order, gzipped.
+/// Writes a stratified sample of `count` images, in the original order, as gzipped files.
 fn write_sample(from: &Path, to: &Path, names: [&str; 2], count: usize) -> mnist_data::Result<()> {
     let (images, labels) = read_pair(&from.join(names[0]), &from.join(names[1]))?;
     let drawn = stratified_sample(labels.as_slice(), count, 0);

@@ -1,5 +1,5 @@
-//! Draws a small folder of images to try fine-tuning on: five textures, the same every time: `cargo
-//! run --release -p mnist-data --example textures photos`.
+//! Draws a small data set to try fine-tuning on: five textures, the same images every time: `cargo run --release -p
+//! mnist-data --example textures photos`.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -14,10 +14,10 @@ use rand_chacha::ChaCha8Rng;
 const WIDTH: usize = 288;
 const HEIGHT: usize = 240;
 
-/// Images of each class in each split.
+/// The number of images of each class in each split.
 const SPLITS: [(&str, usize); 3] = [("train", 40), ("val", 20), ("test", 40)];
 
-/// Writes `DIR/<split>/<texture>/<number>.jpg`.
+/// Writes the images as `DIR/<split>/<texture>/<number>.jpg`.
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [dir] = arguments.as_slice() else {
@@ -74,7 +74,7 @@ impl Texture {
         }
     }
 
-    /// Which of its two colours the texture has at a position, in periods.
+    /// Which of the texture's two colours is at a position, given in periods.
     fn is_dark(self, x: f32, y: f32) -> bool {
         let cell = |v: f32| v - v.floor() - 0.5;
         match self {
@@ -87,8 +87,8 @@ impl Texture {
     }
 }
 
-/// `[HEIGHT, WIDTH, 3]`: a patch of the texture with random rotation, size and colours, on the
-/// cloudy ground of another one, with noise.
+/// The pixels, `[HEIGHT, WIDTH, 3]`: a patch of the texture with random rotation, size and colours, on a cloudy
+/// background with noise.
 fn image(texture: Texture, seed: u64) -> Vec<u8> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut between = |low: f32, high: f32| low + (high - low) * random.random::<f32>();

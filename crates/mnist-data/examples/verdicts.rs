@@ -1,9 +1,9 @@
 //! Decodes many image files at once, for comparison with another decoder.
 //!
-//! Reads from standard input, until its end: the length of a file as u32 (little-endian), then the file. Writes for
-//! each to standard output: a byte, 0 for a refused image, else 1; then, for an accepted one, width and height as
-//! u32, and `[height, width, 3]` bytes. `--truncated` accepts images that lack data at their end; `--why` prints the
-//! reason of each refusal to standard error. `tests/golden/fuzz_decode.py` runs it.
+//! Reads files from standard input: for each, its length as u32 (little-endian), then its contents. Writes to standard
+//! output for each file: a byte, 0 if the image is refused and 1 if it is accepted. For an accepted image, width and
+//! height as u32 and `[height, width, 3]` bytes follow. `--truncated` accepts images that lack data at their end;
+//! `--why` prints the reason of each refusal to standard error. `tests/golden/fuzz_decode.py` runs it.
 
 use std::error::Error;
 use std::io::{Read, Write, stderr, stdin, stdout};

@@ -175,7 +175,7 @@ impl Walk {
             match entity {
                 Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
                 Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
-                // The entry is kept, so that the loader fails to read it and it counts as a bad image.
+                // Entries that cannot be named or read are listed too. The loader counts them as bad images.
                 _ if name.to_str().is_none() && self.on_bad_name == BadImage::Fail => {
                     return text(name, &path).map(drop);
                 }

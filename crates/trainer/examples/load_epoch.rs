@@ -1,4 +1,4 @@
-//! Benchmark runner: loads the batches of whole epochs; a step is an epoch.
+//! Benchmark runner: loads the batches of whole epochs. One step is one epoch.
 //!
 //! ```text
 //! cargo run --release -p trainer --example load_epoch -- --root photos/train --image-size 224

@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut epoch = 0;
     serve(&facts, |steps| {
         let mut left = steps;
-        // Each run starts a new epoch, so that batches prepared before it do not count.
+        // Each run starts a new epoch, so that no batch was prepared before the clock starts.
         while left > 0 {
             for batch in loader.epoch(epoch).take(left) {
                 let batch = DeviceBatch::new(batch?, &table, &Device::Cpu)?;
@@ -127,7 +127,7 @@ impl Training {
     }
 }
 
-/// Images of pseudo-random numbers of about unit size, the same in every run.
+/// Pseudo-random images with values of about -1 to 1, the same in every run.
 fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
     let pixels: Vec<f32> = (0..batch * size * size * 3)
         .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)

@@ -1,4 +1,4 @@
-//! Losses and gradients equal torch's, for every setting in `golden/loss.json`.
+//! Tests that losses and gradients equal torch's for every setting in `golden/loss.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -23,12 +23,12 @@ struct Batch {
 #[derive(Deserialize)]
 struct Case {
     loss: LossConfig,
-    /// Each image is mixed with the previous one, which has the rest of this share.
+    /// The share of each image in its mixture; the previous image has the rest.
     mixed: Option<f32>,
     /// Weights of the first images of the batch; 1 if missing.
     image_weights: Option<Vec<f32>>,
     temperature: Option<f64>,
-    /// The teacher's share; its logits are half the student's, in reverse.
+    /// The teacher's share of the loss. The teacher's logits are half the student's, in reverse order.
     teacher: Option<f64>,
     value: f64,
     gradient: Vec<Vec<f32>>,

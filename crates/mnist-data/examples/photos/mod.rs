@@ -5,7 +5,7 @@ use jpeg_encoder::{ColorType, Encoder, EncodingError, SamplingFactor};
 pub(crate) const WIDTH: usize = 500;
 pub(crate) const HEIGHT: usize = 375;
 
-/// Photograph `index` as a JPEG file of about 50 kB, like a camera's: 4:2:0, quality 90.
+/// Photograph number `index` as a JPEG file of about 50 kB, with a camera's usual settings: 4:2:0, quality 90.
 pub(crate) fn jpeg(index: usize) -> Result<Vec<u8>, EncodingError> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 90);
@@ -14,8 +14,7 @@ pub(crate) fn jpeg(index: usize) -> Result<Vec<u8>, EncodingError> {
     Ok(file)
 }
 
-/// `[HEIGHT, WIDTH, 3]`, like a photograph: large shapes, smaller ones on top with less contrast
-/// the smaller they are, and noise.
+/// The pixels of a photograph, `[HEIGHT, WIDTH, 3]`: large shapes, smaller shapes with less contrast on top, and noise.
 pub(crate) fn pixels(index: usize) -> Vec<u8> {
     let mut pixels = Vec::with_capacity(WIDTH * HEIGHT * 3);
     for y in 0..HEIGHT {

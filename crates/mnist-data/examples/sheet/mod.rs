@@ -1,19 +1,19 @@
-//! A sheet of augmented images, for the example that writes it and the test that measures it.
+//! Draws a sheet of augmented images, for an example and its test.
 
 use std::error::Error;
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, ImageSize, Loader, LoaderOptions, Sample};
 
-/// The most images, chosen from all: one per row.
+/// The largest number of images, one per row.
 pub(crate) const ROWS: usize = 10;
-/// Columns besides the first one, which shows unchanged images.
+/// The number of columns after the first, which shows unchanged images.
 pub(crate) const EPOCHS: u64 = 11;
-/// Pixels between images.
+/// The gap between images in pixels.
 pub(crate) const GAP: u32 = 2;
 
-/// Draws images of `size` × `size` pixels: unchanged, and beside each its versions in several
-/// epochs.
+/// Draws images of `size` × `size` pixels. A row begins with the unchanged image and continues with its augmented
+/// versions in several epochs.
 pub(crate) fn draw(
     samples: Vec<Sample>,
     augment: AugmentConfig,

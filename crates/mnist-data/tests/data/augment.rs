@@ -1,4 +1,4 @@
-//! Augmentation in a loader.
+//! Tests augmentation in a loader.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::util::folder;
 
-/// `count` images of 12 × 12 pixels with two slopes, alternately gray and coloured, in three
-/// classes.
+/// `count` images of 12 × 12 pixels in three classes: brightness slopes in two directions, alternately gray and
+/// coloured.
 pub(crate) fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
     let dir = folder();
     for index in 0..count {
@@ -49,7 +49,7 @@ fn batches(loader: &Loader, epoch: u64) -> Vec<HostBatch> {
     loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
 }
 
-/// Each image's pixels by its id.
+/// The pixels of each image, by its id.
 fn by_id(batches: &[HostBatch]) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     for batch in batches {
@@ -65,7 +65,7 @@ pub(crate) fn toml(text: &str) -> AugmentConfig {
     toml::from_str(text).unwrap()
 }
 
-/// All operations, so that no draw may depend on another operation or on the thread.
+/// All operations are on, to test that no random number depends on another operation or on the thread.
 pub(crate) fn everything() -> AugmentConfig {
     toml(
         "preset = \"photos\"\nvertical_flip = true\naffine = true\nelastic = { sigma = 2 }\n\
@@ -180,7 +180,7 @@ fn without_augmentation_nothing_is_another() {
     assert_eq!(by_id(&batches(&loader, 0)), by_id(&batches(&loader, 1)));
     let augmented = Loader::new(samples.clone(), options(toml("preset = \"digits\""))).unwrap();
     assert_ne!(by_id(&batches(&augmented, 0)), by_id(&batches(&loader, 0)));
-    // A custom order belongs to no epoch: images are unchanged.
+    // Batches in a custom order belong to no epoch, so images are not augmented.
     let in_order = |loader: &Loader| -> Vec<HostBatch> {
         loader
             .batches((0..9).collect())
@@ -202,7 +202,7 @@ fn parts_are_cut_from_images_that_are_kept_larger() {
         };
         assert_eq!(options.stored_size(), ImageSize::square(stored));
     }
-    // Of a crop all of the middle is kept, for parts to be cut from it.
+    // With `crop`, the stored image keeps the whole shorter side, for random crops.
     let framed = |augment| LoaderOptions {
         framing: Framing::TIMM,
         ..options(augment)

@@ -1,4 +1,4 @@
-//! Augmentation in a configuration.
+//! Tests the section `[augment]` of a configuration.
 
 use mnist_data::{
     AffineConfig, AugmentConfig, ColorJitterConfig, Error, FlipConfig, Loader, Preset,
@@ -47,7 +47,7 @@ fn a_configuration_that_is_written_is_read_back() {
         assert_eq!(toml(&explicit), config, "{explicit}");
         assert_eq!(config.explicit().len(), 9);
     }
-    // Only the differences from the preset, so that another preset can be layered on top.
+    // Only differences from the preset are written, so that a higher layer can set another preset.
     assert_eq!(
         toml::to_string(&AugmentConfig::from(Preset::Photos))
             .unwrap()
@@ -189,14 +189,14 @@ fn numbers_that_are_not_finite_are_refused_by_key() {
             crop([0.5, f64::INFINITY]),
         ),
     ] {
-        // While being read into the configuration …
+        // Invalid values are refused when a configuration is read …
         let (operation, setting) = key.split_once('.').unwrap();
         let text = format!("{operation} = {{ {setting} = {text} }}");
         let error = toml::from_str::<AugmentConfig>(&text).unwrap_err();
         let error = error.to_string();
         let expected = format!("{key}: found a number that is not finite");
         assert!(error.contains(&expected), "{text}: {error}");
-        // … and in a configuration already.
+        // … and when a configuration is validated.
         let error = config.validate().unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("augment.{key}: found ")),

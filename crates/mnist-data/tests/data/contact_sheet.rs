@@ -1,4 +1,4 @@
-//! The sheets of the example `contact_sheet`.
+//! Tests the sheets of the example `contact_sheet`.
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, Preset};
@@ -12,7 +12,7 @@ use sheet::{EPOCHS, GAP, ROWS};
 
 const SIZE: u32 = 14;
 
-/// The image in a row and a column, from 0.
+/// The image of a sheet in this row and column, from 0.
 fn shown(sheet: &RgbImage, row: u32, column: u32) -> Vec<u8> {
     let [x, y] = [column, row].map(|place| place * (SIZE + GAP) + GAP);
     image::imageops::crop_imm(sheet, x, y, SIZE, SIZE)
@@ -22,7 +22,7 @@ fn shown(sheet: &RgbImage, row: u32, column: u32) -> Vec<u8> {
 
 #[test]
 fn every_preset_has_a_sheet_that_shows_its_effect() {
-    // More images than there are rows, and fewer.
+    // The number of images is larger or smaller than the number of rows.
     for count in [13, 4] {
         let (_dir, samples) = data_set(count);
         let rows = count.min(ROWS as u32);

@@ -1,4 +1,4 @@
-//! Decoding options: truncated images, and JPEGs decoded at reduced size.
+//! Tests decoding options: truncated images, and JPEGs decoded at reduced size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         let size = ImageSize::square(size);
         Image::decode_at(&file, name, size, Framing::default(), options).unwrap()
     };
-    // At an eighth, a quarter and a half.
+    // These sizes are decoded at an eighth, a quarter and a half.
     for size in [4, 8, 16] {
         let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));
         let levels = fast.pixels().iter().zip(exact.pixels());
@@ -89,13 +89,13 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         assert!(worst <= 8, "{size}: {worst}");
         assert_ne!(fast, exact, "{size}: it was decoded in full");
     }
-    // 64 pixels are less than four times this size.
+    // 64 pixels are less than four times this size, so no reduction is possible.
     assert_eq!(at(17, fast), at(17, DecodeOptions::default()));
     let whole = Image::decode_with(&file, name, fast).unwrap();
     assert_eq!(whole, Image::decode(&file, name).unwrap());
 }
 
-/// A header that declares 30,000 × 30,000 pixels, in every format that allows it.
+/// Headers that declare 30,000 × 30,000 pixels, for every format that allows this size.
 #[test]
 fn images_too_large_for_memory_are_refused_by_their_header() {
     let side = 30_000_u16;

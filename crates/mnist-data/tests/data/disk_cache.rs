@@ -1,4 +1,4 @@
-//! The file of decoded pixels: its savings, and that its images always equal freshly decoded ones.
+//! Tests the disk cache: what it saves, and that its images equal freshly decoded ones.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ mod decoding;
 const SIZE: usize = 3;
 const COUNT: usize = 10;
 
-/// Images of three classes, each of one shade, and a path for a cache.
+/// Images of three classes, each with one gray level, and a path for a cache file.
 struct Scene {
     dir: TempDir,
     samples: Vec<Sample>,
@@ -64,7 +64,7 @@ impl Scene {
         Loader::new(self.samples.clone(), options).unwrap()
     }
 
-    /// The images in an epoch of a separate run, by sample.
+    /// The images of an epoch in a new run, by sample.
     fn run(&self, options: LoaderOptions) -> Vec<Vec<u8>> {
         pixels(&self.loader(options))
     }
@@ -78,7 +78,7 @@ impl Scene {
     }
 }
 
-/// Images written just now are not trusted before the file system's clock has ticked.
+/// An image written just now has no reliable stamp until the file system's clock has ticked.
 fn settle() {
     thread::sleep(Duration::from_millis(150));
 }
@@ -110,7 +110,7 @@ fn crc(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// A file with valid checksums and any index.
+/// A cache file with valid checksums and the given index.
 fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
     let mut bytes = pixels.to_vec();
     bytes.extend(index);
@@ -120,7 +120,7 @@ fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Inverts every image of a cache, so that a batch shows whether it came from there.
+/// Inverts every image of a cache, so that images from the cache can be recognised.
 fn invert(path: &Path) {
     let (pixels, mut index) = parts(path);
     let pixels: Vec<u8> = pixels.iter().map(|byte| !byte).collect();
@@ -154,7 +154,7 @@ fn a_second_run_and_a_second_epoch_do_not_decode() {
     assert_eq!(scene.run(scene.options()), expected);
     invert(&scene.cache());
     assert_eq!(scene.run(scene.options()), inverted(&expected));
-    // The first loader still has its own published file.
+    // The first loader still reads the file that it wrote.
     assert_eq!(pixels(&loader), expected);
 }
 
@@ -182,7 +182,7 @@ fn a_changed_image_is_decoded_again_alone() {
     let path = &scene.samples[2].path;
     let old = fs::metadata(path).unwrap();
     png(path, 77);
-    // As similar as a program can make it.
+    // The file is restored as far as a program can do it.
     assert_eq!(fs::metadata(path).unwrap().len(), old.len());
     #[cfg(unix)] // Unix also records the time of the change
     File::open(path)
@@ -289,7 +289,7 @@ fn several_runs_at_once_share_it() {
             let (scene, expected) = (&scene, &expected);
             scope.spawn(move || {
                 for round in 0..5 {
-                    // Some loaders have only a part of the samples.
+                    // Some loaders have only some of the samples.
                     let limit = ((worker + round) % 2 == 0).then_some(4);
                     let loader = scene.loader(LoaderOptions {
                         limit,
@@ -354,7 +354,7 @@ fn it_holds_no_more_than_it_may() {
     assert_eq!(scene.run(four()), expected);
     let (pixels, first) = parts(&scene.cache());
     assert_eq!(pixels.len(), 4 * SIZE * SIZE);
-    // A full file stays unchanged.
+    // A cache file that is full stays unchanged.
     assert_eq!(scene.run(four()), expected);
     assert_eq!(parts(&scene.cache()).1, first);
     // A changed image replaces its old version.

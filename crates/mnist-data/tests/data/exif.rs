@@ -1,4 +1,4 @@
-//! The EXIF orientation of images, against PIL: golden data from tests/golden/generate_exif.py.
+//! Compares the EXIF orientation of images with PIL. The golden data are from tests/golden/generate_exif.py.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +47,7 @@ fn exif_data_that_are_cut_anywhere_do_no_harm() {
     ] {
         let file = fs::read(golden(name)).unwrap();
         for end in 0..file.len() {
-            // It must not panic; the result does not matter.
+            // Decoding must not panic; the result does not matter.
             let _ = Image::decode_with(&file[..end], Path::new(name), UPRIGHT);
         }
         for place in 0..file.len().min(200) {

@@ -1,4 +1,4 @@
-//! Images fitted to a size, against PIL and torchvision: golden data from tests/golden/generate_fit.py.
+//! Compares images fitted to a size with PIL and torchvision. The golden data are from tests/golden/generate_fit.py.
 
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,9 @@ struct Case {
     fit: Fit,
     interpolation: Interpolation,
     crop_pct: f64,
-    /// The row of the result in the golden data.
+    /// The row of the result that is in the golden data.
     row: usize,
-    /// The sum over all pixels, per channel.
+    /// The sum over all pixels of each channel.
     sums: Vec<i64>,
 }
 
@@ -92,7 +92,7 @@ fn every_fit_is_pils_but_for_one_grey_level_in_a_hundred() {
         for (channel, &theirs) in case.sums.iter().enumerate() {
             let pixels = fitted.pixels().iter().skip(channel).step_by(channels);
             let ours: i64 = pixels.map(|&byte| i64::from(byte)).sum();
-            // If a line of pixels is enlarged, a difference in one pixel is repeated many times.
+            // In an enlarged image of one pixel's width, a difference in one pixel is repeated many times.
             let most = i64::from(case.size * case.size / 20);
             assert!(
                 (ours - theirs).abs() <= most,
@@ -109,7 +109,7 @@ fn every_fit_is_pils_but_for_one_grey_level_in_a_hundred() {
 
 #[test]
 fn a_line_of_pixels_takes_no_more_memory_than_its_middle() {
-    // Resized to cover 256 pixels, the line would take 2 GB.
+    // Resized to cover 256 pixels, this long and thin image would take 2 GB.
     let line = |width: u32, height: u32| {
         let pixels = (0..width * height).map(|place| (place * 37 % 251) as u8);
         Image::from_gray(width, height, pixels.collect()).unwrap()
@@ -123,7 +123,7 @@ fn a_line_of_pixels_takes_no_more_memory_than_its_middle() {
         let lying = line(32_768, 1).fitted(size, framing).unwrap();
         let standing = line(1, 32_768).fitted(size, framing).unwrap();
         for (image, step) in [(lying, 1), (standing, 224)] {
-            // Less than one pixel of the line is visible: an interpolation between two neighbours.
+            // Less than one pixel of the source is visible, interpolated between two neighbours.
             let ends = [image.pixels()[0], image.pixels()[223 * step]];
             let [least, most] = [ends[0].min(ends[1]), ends[0].max(ends[1])];
             let outside =
@@ -172,7 +172,7 @@ fn batches_have_the_height_and_width_asked_for() {
     let loader = Loader::new(samples, options).unwrap();
     let batch = loader.epoch(0).next().unwrap().unwrap();
     assert_eq!((batch.height, batch.width), (3, 5));
-    // Square images with a gray column on either side.
+    // Square images have a gray column on either side.
     for (image, label) in batch.pixels.chunks_exact(3 * 5 * 3).zip(0..) {
         for row in image.chunks_exact(15) {
             let shade = row[3];

@@ -1,4 +1,4 @@
-//! Class folders, good and bad.
+//! Tests valid and invalid class folders.
 
 use std::fs;
 
@@ -66,12 +66,12 @@ fn another_split_keeps_the_labels_of_training() {
     let dir = folder();
     png(&dir.path().join("c/1.png"), 0);
     png(&dir.path().join("a/1.png"), 0);
-    // If the classes were derived here, `c` would be class 1, since the folder of `b` is missing.
+    // If the classes came from this split, `c` would be class 1, since the folder of `b` is missing.
     let split = ImageFolder::with_classes(dir.path(), &classes(&["a", "b", "c"])).unwrap();
     let labels: Vec<usize> = split.samples.iter().map(|sample| sample.label).collect();
     assert_eq!(labels, [0, 2]);
     assert_eq!(split.class_counts(), [1, 0, 1]);
-    // The labels may have any order: a weights file decides it.
+    // Class names may be in any order, for example that of a weights file.
     let split = ImageFolder::with_classes(dir.path(), &classes(&["c", "a"])).unwrap();
     assert_eq!(split.samples[0].id, "c/1.png");
     assert_eq!(split.samples[0].label, 0);

@@ -1,4 +1,4 @@
-//! IDX files, good and bad.
+//! Tests valid and invalid IDX files.
 
 use std::fs;
 use std::io::Write;
@@ -24,7 +24,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// The offset and the text of the error from reading these contents.
+/// The offset and the text of the error when these contents are read.
 fn images_error(contents: &[u8]) -> (u64, String) {
     let dir = folder();
     let path = dir.path().join("images");
@@ -185,7 +185,7 @@ fn a_header_beyond_the_limit_allocates_nothing() {
             assert!(text.contains("4 GiB"), "{text}");
         }
     }
-    // Within the limit, yet far more than the file can hold, even inflated.
+    // The declared length is within the limit, but far more than the file can contain, even when inflated.
     let modest = header(0x803, &[1 << 20, 28, 28]);
     for contents in [modest.clone(), gzip(&modest)] {
         let (_, text) = images_error(&contents);

@@ -1,4 +1,4 @@
-//! Decoding and resizing against PIL.
+//! Compares decoding and resizing with PIL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn golden(kind: &str) -> PathBuf {
         .join(kind)
 }
 
-/// The largest difference of two images, in grey levels.
+/// The largest difference between two images in grey levels.
 fn difference(ours: &[u8], theirs: &[u8]) -> u8 {
     differences(ours, theirs).max().unwrap()
 }
@@ -23,7 +23,7 @@ fn differences(ours: &[u8], theirs: &[u8]) -> impl Iterator<Item = u8> {
     ours.iter().zip(theirs).map(|(&a, &b)| a.abs_diff(b))
 }
 
-/// The formula of generate_resize.py.
+/// An image by the formula of generate_resize.py.
 fn pixel(x: u32, y: u32, c: u32) -> u8 {
     ((7 * x * x + 13 * x * y + 3 * y * y + 85 * c + (31 * x + 17 * y + 7 * c) % 23 * 9) % 256) as u8
 }
@@ -161,7 +161,7 @@ fn no_truncation_panics() {
     ] {
         let whole = fs::read(golden("decode").join(name)).unwrap();
         for length in 0..whole.len() {
-            // A decoder may accept missing last bytes; it may not panic or give another size.
+            // A decoder may accept files that lack their last bytes. It must not panic or give another size.
             if let Ok(image) = Image::decode(&whole[..length], Path::new(name)) {
                 assert_eq!((image.width(), image.height()), (13, 9));
             }
@@ -176,7 +176,7 @@ fn no_truncation_panics() {
 #[test]
 fn an_image_bomb_is_refused() {
     let mut png = fs::read(golden("decode").join("gray.png")).unwrap();
-    // Width and height of the header, then its checksum.
+    // Changes width and height in the header, then its checksum.
     for side in [30_000_u32, 100_000] {
         png[16..20].copy_from_slice(&side.to_be_bytes());
         png[20..24].copy_from_slice(&side.to_be_bytes());

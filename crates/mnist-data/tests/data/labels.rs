@@ -1,4 +1,4 @@
-//! Labels and weights from tables.
+//! Tests labels and weights from CSV files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ fn columns_may_come_in_any_order_and_roots_anywhere() {
     let elsewhere = folder();
     let file = elsewhere.path().join("labels.csv");
     let absolute = dir.path().join("images/3.png");
-    // As a spreadsheet writes it: with a byte-order mark and carriage returns.
+    // A CSV file as spreadsheets write it: with a byte-order mark and carriage returns.
     let table = format!(
         "\u{feff}label, path\r\nb,1.png\r\na,../images/2.png\r\n\"a, or b\",{}\r\n\r\n",
         absolute.display()

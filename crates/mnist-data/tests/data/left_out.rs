@@ -1,4 +1,4 @@
-//! The limits for images left out.
+//! Tests the limits for images left out.
 
 use std::fs;
 use std::path::Path;
@@ -103,7 +103,7 @@ fn no_class_may_lose_all_its_images() {
     ] {
         assert!(error.to_string().contains(part), "{error}");
     }
-    // Images without labels have no classes to lose.
+    // Images without labels have no classes that could lose all images.
     assert!(matches!(epoch(&loader(&images, 1.0, false)), (20, None)));
 }
 
@@ -123,7 +123,7 @@ fn a_class_of_one_image_is_lost_with_it() {
         text.contains("the one image of class `dog` cannot be read"),
         "{text}"
     );
-    // Its own reason comes first, before other left-out images.
+    // The reason of this image comes first, then those of other left-out images.
     assert!(
         text.contains("such as ") && text.contains("dog/000.png: it is empty"),
         "{text}"

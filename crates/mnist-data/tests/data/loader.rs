@@ -1,4 +1,4 @@
-//! Batches: their order, their contents, and the treatment of bad images.
+//! Tests batches: order, contents, and bad images.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::util::{folder, png};
 
-/// `count` images of three classes; image `i` has the shade `i`.
+/// `count` images of three classes; image `i` has the gray level `i`.
 fn data_set(count: usize) -> (TempDir, Vec<Sample>) {
     let dir = folder();
     for index in 0..count {
@@ -154,7 +154,7 @@ fn a_limit_keeps_the_same_mixed_samples_every_epoch() {
     assert_eq!(set(&loader, 0), set(&loader, 1));
     assert_ne!(ids(&loader, 0), ids(&loader, 1));
     assert_ne!(set(&loader, 0), set(&limited(Some(4)), 0));
-    // The first 20 of the folder would all be of class 0.
+    // The first 20 images of the folder are all of class 0.
     for loader in [loader, limited(None)] {
         let classes: BTreeSet<usize> = loader.samples().iter().map(|sample| sample.label).collect();
         assert_eq!(classes.len(), 3);
@@ -195,7 +195,7 @@ fn cached_images_are_not_read_again() {
 #[test]
 fn the_cache_keeps_to_its_budget() {
     let (dir, samples) = data_set(12);
-    // Room for 5 gray images of 3 × 3 pixels.
+    // The memory is enough for 5 gray images of 3 × 3 pixels.
     let options = LoaderOptions {
         cache_bytes: 5 * 9 + 8,
         on_bad_image: BadImage::Skip,
@@ -305,7 +305,7 @@ fn batches_of_bad_images_alone_are_left_out() {
 fn a_dropped_epoch_lets_go_of_its_threads() {
     let (_dir, samples) = data_set(30);
     let (done, finished) = mpsc::channel();
-    // In a separate thread, so that hanging is a failure.
+    // The test runs in a separate thread, so that a hang becomes a failure.
     thread::spawn(move || {
         for taken in 0..5 {
             let options = LoaderOptions {
@@ -413,7 +413,7 @@ fn an_order_of_ones_own_gives_its_batches() {
         ..options()
     };
     let loader = Loader::new(samples, shuffled).unwrap();
-    // An epoch equals the batches of its order.
+    // An epoch's batches equal the batches of the same order.
     let order = loader.order(2);
     assert_eq!(
         order.len(),
@@ -421,7 +421,7 @@ fn an_order_of_ones_own_gives_its_batches() {
     );
     let of_order: Vec<HostBatch> = loader.batches(order).collect::<Result<_, _>>().unwrap();
     assert_eq!(of_order, batches(&loader, 2));
-    // Some samples alone, one of them twice, and one unknown index.
+    // Some of the samples, one of them twice, and one unknown index.
     let some: Vec<HostBatch> = (loader.batches(vec![9, 0, 9, 10]))
         .collect::<Result<_, _>>()
         .unwrap();

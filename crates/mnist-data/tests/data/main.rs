@@ -1,4 +1,4 @@
-//! Tests of the public interface. Every test uses a separate folder.
+//! Tests the public interface. Every test uses a separate folder.
 
 // Tests and their helpers report errors by panicking.
 #![allow(clippy::unwrap_used)]

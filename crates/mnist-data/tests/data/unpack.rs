@@ -1,4 +1,4 @@
-//! Unpacking of IDX files into class folders.
+//! Tests unpacking of IDX files into class folders.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::util::{files, folder, idx_set, image, png};
 
-/// A data set of 10 + 4 images in `raw`.
+/// A data set of 10 training and 4 test images in `raw`.
 fn data_set() -> TempDir {
     let dir = folder();
     fs::create_dir(dir.path().join("raw")).unwrap();
@@ -36,7 +36,7 @@ fn run(dir: &Path, options: &UnpackOptions) -> Result<UnpackReport, Error> {
     unpack(&dir.join("raw"), &dir.join("out"), options, &NoProgress)
 }
 
-/// The files from a run with `options(2)`.
+/// The files that a run with `options(2)` writes.
 fn expected() -> Vec<String> {
     let names = "
         .unpacked.json
@@ -84,7 +84,7 @@ fn a_second_run_writes_nothing() {
             .modified()
             .unwrap()
     };
-    // No lock in the folder either, since it may be read-only.
+    // No lock is created either, since the folder may be read-only.
     let names = ["train/0/00000.png", ".unpacked.json", ""];
     let before = names.map(modified);
     let report = run(dir.path(), &options(2)).unwrap();
@@ -148,7 +148,7 @@ fn a_run_that_was_cut_off_is_completed() {
     run(dir.path(), &options(2)).unwrap();
     fs::remove_file(out.join("train/1/00004.png")).unwrap();
     fs::remove_dir_all(out.join("test/0")).unwrap();
-    // Half an image, and the lock of a killed process.
+    // Leftovers of a killed process: a partial image and a lock.
     fs::write(out.join("train/1/.unfinished-a1b2c3"), "half").unwrap();
     fs::write(out.join(".lock"), "").unwrap();
     let manifest = out.join(".unpacked.json");

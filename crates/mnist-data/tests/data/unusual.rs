@@ -1,5 +1,5 @@
-//! Entries among images that are not images: other formats, pipes, devices, broken links, names that are
-//! not text.
+//! Tests folders with entries other than images: other formats, pipes, devices, broken links, and names that are not
+//! UTF-8.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +55,7 @@ fn an_empty_class_reports_its_other_contents() {
     }
 }
 
-/// `é` as one character and as two.
+/// `é` is written as one character and as two.
 const COMPOSED: &str = "caf\u{e9}";
 const DECOMPOSED: &str = "cafe\u{301}";
 
@@ -90,7 +90,7 @@ fn two_names_of_one_class_in_one_place_are_refused() {
     let dir = folder();
     png(&dir.path().join(COMPOSED).join("1.png"), 0);
     png(&dir.path().join(DECOMPOSED).join("2.png"), 0);
-    // If the file system itself equates both, there is nothing to refuse.
+    // If the file system treats both names as the same, there is nothing to refuse.
     if fs::read_dir(dir.path()).unwrap().count() == 2 {
         let error = ImageFolder::training(dir.path()).unwrap_err();
         assert!(matches!(error, Error::ClassFolder { .. }), "{error:?}");
@@ -145,7 +145,7 @@ fn a_class_among_very_many_is_found_by_its_name() {
         .map(|number| format!("class {number}"))
         .collect();
     let classes = Classes::new(names.clone()).unwrap();
-    // A linear search for each would take 20,000,000,000 comparisons.
+    // A linear search per image would take 20,000,000,000 comparisons.
     let labels = names.iter().map(|name| classes.index_of(name));
     assert!(labels.eq((0..names.len()).map(Some)));
     let dir = folder();
@@ -191,12 +191,12 @@ mod unix {
                 );
                 assert!(error.to_string().contains("remove the link"), "{error}");
             }
-            // Without labels no label can be wrong; folders above are not searched.
+            // Without labels, a link to a folder above is no error, but is not followed.
             let found = list_images(&dir.path().join("a")).unwrap();
             assert_eq!(found.len(), 1);
             fs::remove_file(&up).unwrap();
         }
-        // A class folder that is itself such a link.
+        // The class folder itself is a link to a folder above.
         symlink("..", dir.path().join("c")).unwrap();
         let error = ImageFolder::training(dir.path()).unwrap_err();
         assert!(matches!(error, Error::ClassFolder { .. }), "{error:?}");
@@ -209,7 +209,7 @@ mod unix {
         png(&dir.path().join("a/1.png"), 0);
         png(&elsewhere.path().join("deep/2.png"), 0);
         symlink(elsewhere.path(), dir.path().join("b")).unwrap();
-        // A folder linked twice in one class counts once.
+        // A folder that one class links twice is searched once.
         symlink(elsewhere.path().join("deep"), dir.path().join("b/again")).unwrap();
         let training = ImageFolder::training(dir.path()).unwrap();
         assert_eq!(ids(&training.samples), ["a/1.png", "b/again/2.png"]);
@@ -343,7 +343,7 @@ mod unix {
         assert_eq!(read_regular(&path, 100).unwrap(), [7; 100]);
         let error = read_regular(&path, 99).unwrap_err();
         assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
-        // A sparse file, which takes no room on the disk.
+        // A sparse file, which takes no space on the disk.
         let file = fs::File::create(&path).unwrap();
         file.set_len((512 << 20) + 1).unwrap();
         let error = Image::read(&path).unwrap_err();
@@ -381,7 +381,7 @@ mod unix {
         let split = skip.with_classes(dir.path(), &known).unwrap();
         assert_eq!(ids(&split.samples), expected);
         assert_eq!(skip.images(dir.path()).unwrap().len(), 3);
-        // They count as unreadable images.
+        // These entries count as unreadable images.
         let options = |share| LoaderOptions {
             image_size: ImageSize::square(3),
             workers: 1,
@@ -400,7 +400,7 @@ mod unix {
         let loader = Loader::new(training.samples, options(0.5)).unwrap();
         let error = loader.epoch(0).find_map(Result::err).unwrap();
         assert!(matches!(error, Error::TooManyBadImages { .. }), "{error}");
-        // A class cannot be left out.
+        // A class must not lose all its images.
         png(&dir.path().join(odd).join("1.png"), 0);
         for error in [
             skip.training(dir.path()).unwrap_err(),

@@ -8,12 +8,12 @@ use mnist_data::{
 };
 use tempfile::TempDir;
 
-/// A new folder, deleted when dropped.
+/// A new temporary folder, deleted when dropped.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Image `index` of [`idx_set`]: 3 × 5 pixels that identify its index.
+/// Image `index` of [`idx_set`]: 3 × 5 pixels with values that depend on the index.
 pub(crate) fn image(index: usize) -> Vec<u8> {
     (0..15).map(|pixel| (index * 16 + pixel) as u8).collect()
 }
@@ -36,7 +36,7 @@ pub(crate) fn idx_set(dir: &Path, train: usize, test: usize) {
     }
 }
 
-/// Writes a 2 × 2 gray PNG of one shade, creating its folders.
+/// Writes a PNG of 2 × 2 pixels with one gray level, and creates its folders.
 pub(crate) fn png(path: &Path, shade: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::GrayImage::from_pixel(2, 2, image::Luma([shade]))
@@ -44,7 +44,7 @@ pub(crate) fn png(path: &Path, shade: u8) {
         .unwrap();
 }
 
-/// Every file below `dir`, relative to it, sorted.
+/// The paths of all files below `dir`, relative to `dir` and sorted.
 pub(crate) fn files(dir: &Path) -> Vec<String> {
     fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -89,7 +89,7 @@ impl Pipe {
         let writer = std::thread::spawn(move || {
             // Waits until a reader opens the pipe.
             let mut pipe = fs::File::options().write(true).open(to).unwrap();
-            // Fails if the reader is gone already, as intended.
+            // Writing fails if the reader is already gone, as intended.
             let _ = pipe.write_all(b"no image");
         });
         Self {

@@ -1,4 +1,4 @@
-//! Whole and damaged files against Pillow: acceptance, and pixels.
+//! Compares decoding of whole and damaged files with Pillow: which files are accepted, and their pixels.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,11 +11,11 @@ use mnist_data::{DecodeOptions, Image, TruncatedImages};
 #[derive(Debug, PartialEq)]
 enum Verdict {
     Refused,
-    /// Width, height and the CRC-32 of `[height, width, 3]` bytes.
+    /// The file is accepted: width, height and the CRC-32 of `[height, width, 3]` bytes.
     Read([u32; 3]),
 }
 
-/// A file of generate_decode_verdicts.py, from front to back.
+/// Reads a file that generate_decode_verdicts.py wrote.
 struct Golden(std::vec::IntoIter<u8>);
 
 impl Golden {
@@ -59,8 +59,8 @@ fn ours(file: &[u8], options: DecodeOptions) -> Verdict {
     })
 }
 
-/// Compares every verdict and every pixel with Pillow's. Returns the number of files it reads, of those that lack
-/// only an end marker, and of those it refuses.
+/// Compares every result and every pixel with Pillow's. Returns how many files Pillow reads, how many lack only an end
+/// marker, and how many Pillow refuses.
 fn check(kind: &str) -> [usize; 3] {
     let mut counts = [0; 3];
     for (index, (file, code, theirs)) in golden(kind).enumerate() {
@@ -114,7 +114,7 @@ fn a_cut_image_is_read_where_that_is_wanted() {
         "bmp",
         "pnm",
     ] {
-        // The first ones are whole.
+        // The first files are not damaged.
         let largest = golden(kind).take(16).max_by_key(|(file, ..)| file.len());
         let (whole, _, Verdict::Read([width, height, crc])) = largest.unwrap() else {
             panic!("{kind}: refused by Pillow");

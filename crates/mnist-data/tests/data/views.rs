@@ -1,4 +1,4 @@
-//! Several views of one image.
+//! Tests the views of test-time augmentation.
 
 use mnist_data::{
     AugmentConfig, BadImage, HostBatch, Image, ImageFolder, ImageSize, Loader, LoaderOptions,
@@ -36,7 +36,7 @@ fn views_match_their_names() {
         ),
     ] {
         assert_eq!(view.of(&gray).pixels(), pixels, "{view:?}");
-        // All colours move together.
+        // All colours of a pixel move together.
         let colored = view.of(&drawn(3));
         for (rgb, place) in colored.pixels().chunks(3).zip(pixels) {
             assert_eq!(rgb, [3 * place, 3 * place + 1, 3 * place + 2], "{view:?}");
@@ -67,7 +67,7 @@ fn shifts_grow_with_the_image() {
         let down = View::Shift { x: 0, y: 1 };
         assert_eq!(right.of(&row).pixels(), shifted, "{side}");
         assert_eq!(down.of(&column).pixels(), shifted, "{side}");
-        // The other side does not matter.
+        // The other side of the image does not matter.
         assert_eq!(right.of(&column), column);
     }
 }
@@ -105,7 +105,7 @@ fn each_batch_comes_once_for_each_view() {
             .save(path)
             .unwrap();
     }
-    // One image left out, from every view.
+    // One image is left out of every view.
     std::fs::write(dir.path().join("a/4.png"), "").unwrap();
     let samples = ImageFolder::training(dir.path()).unwrap().samples;
     let batches = |tta, workers| -> Vec<HostBatch> {

@@ -1,4 +1,4 @@
-//! Shared code of the runners on a folder of images, besides the protocol.
+//! Code shared by the benchmark runners that read a folder of images.
 
 use std::error::Error;
 use std::path::Path;
@@ -8,9 +8,9 @@ use mnist_data::{DiskCache, ImageFolder, Loader, LoaderOptions};
 use crate::protocol::Arguments;
 
 impl Arguments {
-    /// Batches of the class folders in `root`, with the cache set by `--cache`: `off` (the default)
-    /// decodes every image in every epoch; `memory` keeps decoded images; a folder's name adds a
-    /// file of pixels there. A cache is filled before the first step.
+    /// Batches of the class folders in `root`, with the cache set by `--cache`: `off` (the default) decodes every image
+    /// in every epoch; `memory` keeps decoded images; a folder's name adds a file of pixels there. The cache is filled
+    /// before the first step.
     pub(crate) fn loader(
         &self,
         root: &Path,
@@ -31,7 +31,7 @@ impl Arguments {
         }
         let loader = Loader::new(ImageFolder::training(root)?.samples, options)?;
         if cache != "off" {
-            // The timed epochs have other numbers.
+            // The timed epochs have other numbers than this one.
             for batch in loader.epoch(u64::MAX / 2) {
                 batch?;
             }

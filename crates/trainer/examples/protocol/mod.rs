@@ -1,7 +1,7 @@
-//! Shared code of the runners of `cargo xtask bench`.
+//! The protocol of the runners of `cargo xtask bench`.
 //!
-//! A runner prints `ready`. For each line `run K` on stdin it takes K steps and prints their
-//! seconds; `quit` ends it. A line with the name of a runner's fact prints the fact.
+//! A runner prints `ready`. For each line `run K` on stdin it takes K steps and prints their seconds; `quit` ends it.
+//! Any other line is the name of a fact about the runner, which it prints.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,11 +9,11 @@ use std::io::{BufRead, Write};
 use std::str::FromStr;
 use std::time::Instant;
 
-/// Options as `--name value`.
+/// The runner's options, given as `--name value`.
 pub(crate) struct Arguments(BTreeMap<String, String>);
 
 impl Arguments {
-    /// Parses the command line; only these names are allowed.
+    /// Parses the command line; only options with these names are allowed.
     pub(crate) fn read(known: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut values = BTreeMap::new();
         let mut arguments = std::env::args().skip(1);
@@ -43,7 +43,7 @@ impl Arguments {
     }
 }
 
-/// Answers commands until `quit`; `steps(count)` takes that many steps.
+/// Answers commands until `quit`. `steps(count)` takes `count` steps.
 pub(crate) fn serve(
     facts: &[(&str, f64)],
     mut steps: impl FnMut(usize) -> Result<(), Box<dyn Error>>,

@@ -1,4 +1,4 @@
-//! Shared code of the runners of a network, besides the protocol.
+//! Code shared by the benchmark runners that use a network.
 
 use std::error::Error;
 

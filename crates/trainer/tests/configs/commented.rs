@@ -1,4 +1,4 @@
-//! The built-in default as a file with a comment for each key.
+//! Writes the built-in default as a file with a comment for each key.
 
 use toml::Table;
 use trainer::RunConfig;
@@ -42,7 +42,7 @@ pub(super) fn file() -> String {
     file
 }
 
-/// The keys of a section that have a value in the built-in default, in the order of the list.
+/// The keys of a section that have a value in the built-in default, in the order of `KEYS`.
 fn lines(built_in: &Table, section: &str) -> Vec<Line> {
     let of = at(built_in, &format!("{section}.type")).and_then(|of| of.as_str());
     let line = |key: &Key| {
@@ -58,7 +58,7 @@ fn lines(built_in: &Table, section: &str) -> Vec<Line> {
     KEYS.iter().filter_map(line).collect()
 }
 
-/// Short comments stand behind their values, in one column; others above, after an empty line.
+/// Short comments are written after their values, in one column. Longer ones are written above, after an empty line.
 fn write_lines(file: &mut String, lines: &[Line]) {
     let width = |line: &Line| line.code.chars().count();
     let column = lines.iter().map(width).max().unwrap_or(0) + 2;
@@ -95,7 +95,7 @@ fn write_comment(file: &mut String, text: &str) {
     }
 }
 
-/// The words of a text; an example in braces is one.
+/// Splits a text into words. An example in braces is one word.
 fn units(text: &str) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
     for word in text.split(' ') {

@@ -1,4 +1,4 @@
-//! Every file in `configs/` is valid, and mnist.toml equals the built-in default.
+//! Tests that every file in `configs/` is valid, and that mnist.toml equals the built-in default.
 //!
 //! `configs/mnist.toml` and `docs/settings.md` are generated from `trainer::config::KEYS`, `SECTIONS` and
 //! the defaults. `UPDATE_SETTINGS=1 cargo test -p trainer --features zoo --test configs` writes them.

@@ -1,4 +1,4 @@
-//! The reference page: each section with its keys, defaults and valid values.
+//! Writes the reference page: each section with its keys, defaults and valid values.
 
 use mnist_data::AugmentConfig;
 use optim::{EmaConfig, LrScheduleConfig, OptimizerConfig, PlateauMode, Warmup};
@@ -61,7 +61,7 @@ fn section_of(key: &Key) -> &'static str {
     innermost.unwrap()
 }
 
-/// Configurations in which every key has a value: one for each type of each section.
+/// One configuration for each `type` of each section. Together they give every key a value.
 fn samples() -> Vec<Table> {
     let mut config = RunConfig {
         warmup: Some(Warmup::steps(1)),
@@ -94,7 +94,7 @@ fn with(config: &RunConfig, change: impl FnOnce(&mut RunConfig)) -> Table {
     Table::try_from(config).unwrap()
 }
 
-/// The default of each type that has the key, once if all are the same.
+/// The default of the key for each `type` that has it, or one default if all are the same.
 fn default(key: &Key, samples: &[Table]) -> String {
     if key.path.ends_with(".type") {
         let built_in = Table::try_from(RunConfig::default()).unwrap();
@@ -105,7 +105,7 @@ fn default(key: &Key, samples: &[Table]) -> String {
     let is_of = |sample: &&Table, of: &str| {
         at(sample, &type_path).is_some_and(|found| found.as_str() == Some(of))
     };
-    // In the order of the types, each default with the types that have it.
+    // The defaults in the order of the types, each with the types that have this default.
     let mut defaults: Vec<(String, Vec<&str>)> = Vec::new();
     for of in key.types {
         let sample = samples.iter().find(|sample| is_of(sample, of)).unwrap();
@@ -126,7 +126,7 @@ fn default(key: &Key, samples: &[Table]) -> String {
     }
 }
 
-/// The key's value in a configuration without it.
+/// The value of a key that the configuration file does not set.
 fn without(sample: &Table, key: &Key) -> String {
     let mut left_out = sample.clone();
     remove(&mut left_out, key.path);

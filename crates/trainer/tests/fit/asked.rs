@@ -1,4 +1,4 @@
-//! A classifier gives the same results for bytes as for images from a folder.
+//! Tests that a classifier gives the same results for bytes as for images from a folder.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ fn bytes_give_the_bits_that_a_folder_gives() {
         for tta in [TtaConfig::None, TtaConfig::Flip, TtaConfig::Shifts] {
             let [loaded, asked] = both_ways(classifier, few, tta);
             assert_eq!(asked, loaded, "{tta:?}");
-            // Checks the test itself: another network or view gives other bits.
+            // This checks the test itself: another network or view gives other bits.
             assert_eq!(
                 asked == expected,
                 std::ptr::eq(classifier, &one) && tta == TtaConfig::None

@@ -1,4 +1,4 @@
-//! Class order of outputs: for files without names, and for heads with other classes.
+//! Tests the class order of outputs, for weights without class names and for heads with other classes.
 
 use classifier::Classifier;
 use std::fs;
@@ -16,18 +16,17 @@ use trainer::{Error, Evaluation, Event, InferenceOptions};
 
 use crate::scene::{SIDE, Scene, arena};
 
-/// `0` to `11` as numbers, and as text.
+/// The names `0` to `11`, sorted as numbers and as text.
 const BY_VALUE: [&str; 12] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
 const AS_TEXT: [&str; 12] = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Class folders of one image each, and a weights file without names for a network that recognises
-/// them.
+/// Class folders of one image each, and a weights file without class names. Its network recognises the images.
 struct Known {
     dir: tempfile::TempDir,
 }
 
 impl Known {
-    /// The folder of each output in order.
+    /// The class folder that each output stands for.
     fn new(folders: &[&str]) -> Self {
         let known = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -69,7 +68,7 @@ impl Known {
     fn load(&self, names: Option<&[&str]>) -> Loaded<Box<dyn Model>> {
         let given = Overrides {
             image_size: Some(mobilenet::ImageSize::square(SIDE as u32)),
-            // Noise cannot spare its borders.
+            // In noise, a crop changes the result.
             fit: Some(mobilenet::Fit::Squash),
             class_names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
             ..Overrides::default()
@@ -100,7 +99,7 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count).map(next).collect()
 }
 
-/// A network that classifies every image as the nearest of `count` images by its features.
+/// A network that finds the nearest of `count` images by features.
 fn knowing(images: &[u8], count: usize) -> Network {
     let config = ModelConfig {
         width: 0.25,
@@ -152,7 +151,7 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
         let names: Vec<&str> = result.classes.iter().map(|class| &class.name[..]).collect();
         assert_eq!(names, folders);
     }
-    // From a CSV file too, and with a rewritten weights file.
+    // The same holds for a CSV file, and for a rewritten weights file.
     let known = Known::new(&AS_TEXT);
     let rows = list_images(&known.data())
         .unwrap()
@@ -206,7 +205,7 @@ fn nothing_is_guessed_where_the_numbers_of_classes_differ() {
         "{error}"
     );
     assert_eq!(known.evaluate(Some(&AS_TEXT)).unwrap().accuracy, 1.0);
-    // Up to ten numbers have only one order.
+    // Single digits have the same order as numbers and as text.
     let known = Known::new(&BY_VALUE[..10]);
     fs::remove_dir_all(known.data().join("3")).unwrap();
     let result = known.evaluate(None).unwrap();
@@ -252,14 +251,14 @@ fn a_run_goes_on_with_each_class_under_its_name() {
     scene.config.model.pretrained = Some(file.clone());
     scene.config.train.learning_rate = 1e-12;
     scene.config.train.seed = 9;
-    // In the other order,
+    // The classes are in the other order,
     let names = scene.root().join("names.txt");
     fs::write(&names, "1\n0\n").unwrap();
     scene.config.data.class_names = Some(names);
     let (second, _) = scene.run();
     let ours = rows(second.network.as_ref());
     assert!(same(&ours[0], &theirs[1]) && same(&ours[1], &theirs[0]));
-    // and with a different class name.
+    // and one has a different name.
     scene.config.data.class_names = None;
     for split in ["train", "val", "test"] {
         let folder = scene.root().join(split);

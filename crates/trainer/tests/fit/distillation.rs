@@ -1,4 +1,4 @@
-//! Distillation.
+//! Tests distillation.
 
 use trainer::config::{ConfigError, DistillationConfig};
 use trainer::{Error, InferenceOptions, Outcome};
@@ -22,7 +22,7 @@ fn a_student_comes_closer_to_its_teacher() {
         weight: 1.0,
         ..DistillationConfig::new(&teacher)
     });
-    // The mean difference of their probabilities on unseen images.
+    // The mean difference between the probabilities of two networks on unseen images.
     let images = mnist_data::list_images(&scene.root().join("test")).unwrap();
     let answers = |outcome: &Outcome| -> Vec<f32> {
         let classifier = outcome.classifier().unwrap();
@@ -45,13 +45,13 @@ fn a_student_comes_closer_to_its_teacher() {
     );
     scene.config.distillation = distillation;
 
-    // If the teacher has all of the loss, labels do not matter: class weights change nothing.
+    // If the loss is only the teacher's term, labels do not matter, so class weights change nothing.
     let alone = arena(scene.run().0.network.as_ref());
     scene.config.loss = named(r#"{ "type": "focal", "alpha": [1, 5] }"#);
     assert_eq!(arena(scene.run().0.network.as_ref()), alone);
     let alone_with = scene.config.distillation.clone();
 
-    // A teacher for other classes is refused, by name.
+    // A teacher with other classes is refused, and the message names it.
     let mut other = Scene::new();
     other.config.train.epochs = 1;
     for split in ["train", "val", "test"] {
@@ -60,7 +60,7 @@ fn a_student_comes_closer_to_its_teacher() {
     }
     let (outcome, _) = other.run();
     scene.config.distillation = Some(DistillationConfig::new(outcome.best.unwrap().weights));
-    // Numbers are names too, if a file says that they are.
+    // Numbers are class names too, if the weights file says so.
     other.config.distillation = Some(DistillationConfig::new(teacher));
     for error in [scene.error(), other.error()] {
         assert!(
@@ -70,7 +70,7 @@ fn a_student_comes_closer_to_its_teacher() {
         assert!(error.to_string().contains("zero"), "{error}");
     }
 
-    // The teacher sees mixtures too.
+    // The teacher sees the mixed images too.
     scene.config.distillation = alone_with;
     scene.config.mix.cutmix_alpha = 1.0;
     assert!(arena(scene.run().0.network.as_ref()) != alone);

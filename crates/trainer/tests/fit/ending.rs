@@ -1,4 +1,4 @@
-//! The end of a run, with and without errors.
+//! Tests how runs end, with and without errors.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,14 +50,14 @@ fn patience_ends_a_run_that_gains_nothing() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 20;
     scene.config.train.patience = Some(2);
-    // Also for a run that trains only the head, since nothing unfreezes later. The rate is too
-    // small to move a weight: every epoch equals the previous one.
+    // Early stopping also ends a run that trains only the head, since nothing unfreezes later. The rate is too small to
+    // change a weight, so every epoch equals the previous one.
     scene.config.train.learning_rate = 1e-20;
     scene.config.train.freeze_epochs = 20;
     let (outcome, _) = scene.run();
     assert_eq!(outcome.epochs.len(), 3);
     assert_eq!(outcome.best.unwrap().epoch, 3);
-    // The validation images are in each other's folders, so learning lowers the score.
+    // The validation images of the two classes are swapped, so learning lowers the score.
     scene.swap_validation();
     scene.config.train.learning_rate = 3e-3;
     scene.config.train.freeze_epochs = 0;
@@ -74,7 +74,7 @@ fn patience_ends_a_run_that_gains_nothing() {
 fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 3;
-    // The first epoch is sound; then the rate explodes.
+    // The first epoch is good; then the learning rate becomes huge.
     let wild = optim::MultiStepConfig {
         milestones: vec![1],
         gamma: 1e30,
@@ -90,7 +90,7 @@ fn a_loss_that_is_no_number_ends_the_run_and_keeps_the_best_weights() {
     weights::load(&best, &Device::Cpu).unwrap();
 }
 
-/// Sets the flag when a batch is done.
+/// Sets the interrupt flag when a batch is done.
 struct InterruptAfter<'a> {
     flag: &'a AtomicBool,
     epoch: usize,
@@ -160,7 +160,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Epochs with written weights, and those with failed writes.
+    /// The epochs whose weights were written, and those whose writes failed.
     fn epochs(&self) -> (Vec<usize>, Vec<usize>) {
         let (mut written, mut delayed) = (Vec::new(), Vec::new());
         for event in &self.recorder.events {
@@ -307,7 +307,7 @@ fn wrong_folders_are_errors_before_the_first_batch() {
     std::fs::create_dir(scene.root().join("val/7")).unwrap();
     assert!(scene.error().to_string().contains("`7`"));
     std::fs::remove_dir_all(scene.root().join("val")).unwrap();
-    // Too few images of a class to hold some out.
+    // A class has too few images to hold some out for validation.
     for image in mnist_data::list_images(&scene.root().join("train/0"))
         .unwrap()
         .iter()
@@ -324,7 +324,7 @@ fn wrong_folders_are_errors_before_the_first_batch() {
 
 #[test]
 fn weights_that_the_last_step_ruined_are_neither_measured_nor_kept() {
-    // Its gradient is still finite.
+    // The gradient of this loss is still finite.
     let scene = Scene::one_step(1e308);
     let error = scene.error();
     assert!(

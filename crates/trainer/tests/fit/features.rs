@@ -1,4 +1,4 @@
-//! Cached features: a run with them equals a run without them.
+//! Tests that a run with cached features equals a run without them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use trainer::{Ending, EpochReport, Event, EventSink, Outcome, Recorder};
 
 use crate::scene::{Scene, arena};
 
-/// The comparable results of a run: each epoch's scores, and the final weights.
+/// The results of a run that are compared: each epoch's scores, and the final weights.
 type Numbers = (Vec<[f64; 5]>, Vec<f32>);
 
 fn numbers(outcome: &Outcome) -> Numbers {
@@ -31,18 +31,18 @@ fn numbers(outcome: &Outcome) -> Numbers {
 fn scene() -> Scene {
     let mut scene = Scene::new();
     scene.config.train.freeze_epochs = 3;
-    // The last weights are compared, which depend on everything before.
+    // The last weights are compared, since they depend on all steps before.
     scene.config.train.monitor = trainer::config::Monitor::ValLoss;
     settle();
     scene
 }
 
-/// Images written just now are not trusted before the file system's clock has ticked.
+/// An image written just now has no reliable stamp until the file system's clock has ticked.
 fn settle() {
     std::thread::sleep(Duration::from_millis(150));
 }
 
-/// The number of images that went through the network, and of all images, if features were kept.
+/// The number of images that went through the network and the number of all images, if features were cached.
 fn computed(recorder: &Recorder) -> Option<(usize, usize)> {
     recorder.events.iter().find_map(|event| match event {
         Event::FeaturesReady { images, computed } => Some((*computed, *images)),
@@ -50,7 +50,7 @@ fn computed(recorder: &Recorder) -> Option<(usize, usize)> {
     })
 }
 
-/// The results of a run, and the number of images through its network.
+/// The results of a run, and the number of images that went through its network.
 fn run(scene: &Scene) -> (Numbers, usize) {
     let (outcome, recorder) = scene.run();
     let (computed, images) = computed(&recorder).unwrap();
@@ -79,7 +79,7 @@ fn files(scene: &Scene) -> Vec<PathBuf> {
 #[test]
 fn features_change_no_number_and_a_second_run_computes_none() {
     let mut scene = scene();
-    // A partial batch, and a backbone that unfreezes.
+    // The run has a partial batch, and a backbone that unfreezes.
     scene.config.train.drop_last = false;
     scene.config.data.batch_size = 12;
     scene.config.train.epochs = 4;
@@ -104,13 +104,13 @@ fn an_image_is_known_by_its_contents() {
         paths
     };
     let lying = images("0");
-    // The same contents, rewritten, under another name.
+    // The same image contents are rewritten under another name.
     let bytes = fs::read(&lying[0]).unwrap();
     fs::remove_file(&lying[0]).unwrap();
     fs::write(lying[0].with_file_name("moved.png"), bytes).unwrap();
     settle();
     assert_eq!(run(&scene).1, 0);
-    // Other contents under the same name.
+    // Other image contents are written under the same name.
     fs::copy(&images("1")[0], &lying[1]).unwrap();
     let bytes = fs::read(&lying[1]).unwrap();
     fs::write(&lying[1], [bytes.as_slice(), b"and more"].concat()).unwrap();
@@ -139,7 +139,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
     assert_eq!(run(&scene).1, 56);
     scene.config.data.fit = Some(Fit::Letterbox);
     assert_eq!(run(&scene).1, 56);
-    // Of each setting a file for either split; the first ones are still good.
+    // Each setting has one feature file per split. The first setting's files are still valid.
     assert_eq!(files(&scene).len(), 12);
     let again = self::scene().config;
     scene.config.model = again.model;
@@ -166,7 +166,7 @@ fn a_damaged_or_foreign_file_is_rewritten() {
     for length in [8, 20, whole.len() / 2, whole.len() - 1] {
         damages.push((format!("cut to {length}"), whole[..length].to_vec()));
     }
-    // In the magic, the index's length, the index, the rows and the checksum.
+    // The damage is in the magic, the index's length, the index, the rows or the checksum.
     for at in [
         0,
         9,
@@ -184,7 +184,7 @@ fn a_damaged_or_foreign_file_is_rewritten() {
         assert_eq!(run(&scene), (expected.clone(), 40), "{what}");
         assert!(fs::read(train).unwrap() == whole, "{what}");
     }
-    // Valid files of another model, under the names of ours.
+    // Valid feature files of another model, under this model's file names.
     let mut other = self::scene();
     other.config.train.seed += 1;
     run(&other);
@@ -217,7 +217,7 @@ fn unreadable_images_are_left_out_too() {
 #[test]
 fn room_is_respected_in_memory_and_on_disk() {
     let mut scene = scene();
-    // Without memory the backbone runs every epoch, and the results are the same.
+    // Without memory for features the backbone runs in every epoch, and the results are the same.
     scene.config.data.cache_mb = 0;
     let (outcome, recorder) = scene.run();
     assert_eq!(computed(&recorder), None);
@@ -232,7 +232,7 @@ fn room_is_respected_in_memory_and_on_disk() {
     assert_eq!(run(&scene), (expected, 56));
 }
 
-/// Sets the flag when the first features are computed.
+/// Sets the interrupt flag when the first features are computed.
 struct InterruptAtOnce<'a>(&'a AtomicBool);
 
 impl EventSink for InterruptAtOnce<'_> {
@@ -250,6 +250,6 @@ fn an_interruption_keeps_the_features_so_far() {
     let flag = AtomicBool::new(false);
     let outcome = scene.run_with(&mut InterruptAtOnce(&flag), &flag).unwrap();
     assert_eq!(outcome.ending, Ending::Interrupted);
-    // A batch of 8 was computed, and with it all 20 images of its class: their contents repeat.
+    // A batch of 8 was computed. All 20 images of its class have one of these contents, so they need no computation.
     assert_eq!(run(&scene).1, 36);
 }

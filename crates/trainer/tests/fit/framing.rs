@@ -1,4 +1,4 @@
-//! Training, validation, evaluation and fine-tuning frame images in the same way.
+//! Tests that training, validation, evaluation and fine-tuning frame images in the same way.
 
 use std::sync::Arc;
 

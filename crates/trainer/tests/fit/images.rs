@@ -1,4 +1,4 @@
-//! The path of images and labels to the network.
+//! Tests how images and labels reach the network.
 
 use std::fs;
 use std::sync::atomic::AtomicBool;
@@ -55,7 +55,7 @@ fn images_that_weigh_nothing_teach_nothing() {
         pattern: "1/**".to_owned(),
         weight: 0.0,
     }];
-    // If it learns from one class alone, the other one's bias only falls.
+    // If the network learns from only one class, the bias of the other class only falls.
     let bias = |scene: &Scene| {
         let (outcome, _) = scene.run();
         let arena = arena(outcome.network.as_ref());
@@ -63,7 +63,7 @@ fn images_that_weigh_nothing_teach_nothing() {
     };
     let one_sided = bias(&scene);
     assert!(one_sided[0] > one_sided[1] + 1e-3, "{one_sided:?}");
-    // Mixed into others they teach nothing either.
+    // Images of weight 0 have no effect when mixed into others either.
     scene.config.mix.mixup_alpha = 1.0;
     let mixed = bias(&scene);
     assert!(mixed[0] > mixed[1] + 1e-3, "{mixed:?}");
@@ -103,13 +103,13 @@ fn labels_come_from_csv_files_as_from_folders() {
     };
     let mut by_table = evaluate("test.csv");
     let by_folder = evaluate("test");
-    // Ids are paths as the table has them.
+    // Ids are the paths as written in the CSV file.
     for (one, other) in by_table.mistakes.iter_mut().zip(&by_folder.mistakes) {
         one.id.clone_from(&other.id);
     }
     assert_eq!(by_table, by_folder);
 
-    // Names from a file decide the label order.
+    // A file of class names determines the label order.
     fs::write(root.join("names.txt"), "1\n0\n").unwrap();
     scene.config.data.class_names = Some(root.join("names.txt"));
     assert_eq!(scene.run().0.metadata.class_names, ["1", "0"]);

@@ -1,4 +1,4 @@
-//! Results of training, and saved weights.
+//! Tests the results of training, and saved weights.
 
 use candle_core::Device;
 use classifier::Classifier;
@@ -51,7 +51,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
             best.epoch, best.score
         )
     );
-    // On the validation split it gives the score that it was saved for.
+    // On the validation split, the file gives the score that it was saved with.
     let options = InferenceOptions::default();
     let val = scene.root().join("val");
     let classifier = Classifier::open(&best.weights).unwrap();
@@ -163,7 +163,7 @@ fn the_training_loss_is_a_mean_over_images() {
     assert!((recorder.epochs()[0].train_loss - mean).abs() < 1e-12);
 }
 
-/// 41 images in batches of 8 leave a single one. Its 1x1 maps have no variance.
+/// 41 images in batches of 8 leave a last batch of one image, whose 1x1 maps have no variance.
 #[test]
 fn an_image_left_alone_in_its_batch_is_left_out() {
     let mut scene = Scene::new();
@@ -264,7 +264,7 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     };
     let metadata = &outcome.metadata;
     let size = metadata.image_size;
-    // Images written just now are not kept before the clock of the file system has ticked.
+    // Images written just now are not cached until the file system's clock has ticked.
     std::thread::sleep(std::time::Duration::from_millis(150));
     let expected = evaluate(None);
     assert_eq!(trainer::kept_images(&test, metadata), None);
@@ -280,7 +280,7 @@ fn an_evaluation_uses_the_decoded_images_on_disk() {
     assert_eq!(evaluate(Some(cache.clone())), expected);
     assert_eq!(written(), first);
 
-    // Others find it by the folder, and only read it.
+    // Other commands find the cache by the folder, and only read it.
     let kept = trainer::kept_images(&test, metadata).unwrap();
     assert_eq!(
         (&kept.path, kept.read_only),
@@ -329,8 +329,8 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
         assert!((one.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
 
-    // Predictions are returned while images are still read: a bad one at the end costs none before
-    // it.
+    // Predictions are returned while images are still being read, so a bad image at the end does not lose the earlier
+    // predictions.
     std::fs::write(&images[ids.len() - 1].1, "no image").unwrap();
     let options = InferenceOptions {
         batch_size: 1,

@@ -1,4 +1,4 @@
-//! The training loop, on small networks and generated images.
+//! Tests the training loop on small networks and generated images.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

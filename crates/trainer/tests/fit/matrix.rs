@@ -1,4 +1,4 @@
-//! Every optimizer with every schedule, loss and precision.
+//! Tests every optimizer with every schedule, loss and precision.
 
 use candle_core::Device;
 use mobilenet::{ModelConfig, Network, Precision, Variant};
@@ -7,7 +7,7 @@ use trainer::config::LossConfig;
 
 use crate::scene::{Scene, named};
 
-/// The precisions supported by this machine; `learning` tests the messages about others.
+/// The precisions that this machine supports. `learning` tests the messages about unsupported ones.
 fn precisions() -> Vec<Precision> {
     let config = ModelConfig::new(Variant::Small, 2);
     let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();
@@ -16,7 +16,7 @@ fn precisions() -> Vec<Precision> {
         .collect()
 }
 
-/// Every optimizer with every schedule, loss and precision, for a few steps: the loss falls.
+/// After a few steps, the loss has fallen for every optimizer, schedule, loss and precision.
 #[test]
 fn every_optimizer_learns_by_every_schedule_and_loss() {
     let optimizers = OptimizerConfig::all()

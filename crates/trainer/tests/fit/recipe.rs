@@ -1,4 +1,4 @@
-//! The settings of a recipe, each against its documentation.
+//! Tests that settings of a recipe do what their documentation says.
 
 use classifier::Classifier;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use crate::scene::{Scene, arena, named, predictions};
 #[test]
 fn small_batches_that_accumulate_are_one_large_batch() {
     let mut scene = Scene::new();
-    // Batch normalisation sees the small batches, and dropout has separate masks: fix both.
+    // Batch normalisation and dropout depend on the division into batches, so both are switched off.
     let pretrained = scene.run().0.best.unwrap().weights;
     scene.config.model.pretrained = Some(pretrained);
     scene.config.train.epochs = 1;
@@ -36,7 +36,7 @@ fn small_batches_that_accumulate_are_one_large_batch() {
 fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 1;
-    // Five batches: a step of three, and one of two.
+    // Five batches make two steps: one of three batches, one of two.
     scene.config.train.accumulate_batches = 3;
     scene.config.schedule = named(r#"{ "type": "cosine", "interval": "step" }"#);
     let report = scene.run().1.epochs()[0].clone();
@@ -49,7 +49,7 @@ fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
         let mut scene = Scene::new();
         scene.config.train.epochs = 1;
         scene.config.train.accumulate_batches = accumulate;
-        // A step of plain descent at rate 1 is as long as the clipped gradient.
+        // A step of plain gradient descent at rate 1 has the length of the clipped gradient.
         scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
         scene.config.train.clip_gradient_norm = Some(1e-4);
         scene.config.train.learning_rate = 1.0;
@@ -60,14 +60,14 @@ fn steps_that_are_left_over_at_the_end_of_an_epoch_are_taken() {
     assert!(two > 1.2e-4 && two < 2.01e-4, "{two}");
 }
 
-/// The initial weights: trained at a rate that moves nothing.
+/// The initial weights, from a run with a rate that changes nothing.
 fn start_of(scene: &Scene) -> Vec<f32> {
     let mut still = Scene::one_step(1e-30);
     still.config.model = scene.config.model.clone();
     arena(still.run().0.network.as_ref())
 }
 
-/// The distance that a run moves each parameter.
+/// How far a run moves each parameter.
 fn moved(scene: &Scene) -> Vec<f32> {
     let end = arena(scene.run().0.network.as_ref());
     let start = start_of(scene);
@@ -136,7 +136,7 @@ fn the_plateau_follows_the_monitored_score() {
         let mut scene = Scene::new();
         scene.config.train.epochs = 8;
         scene.config.train.monitor = monitor;
-        // Improvements are rare, so that the rate falls.
+        // Improvements are rare here, so the rate falls.
         let schedule = format!(
             r#"{{ "type": "plateau", "mode": "{mode}", "patience": 1, "threshold": 0.1 }}"#
         );
@@ -184,7 +184,7 @@ fn the_average_is_measured_and_saved_beside_the_weights() {
         .collect();
     let own: Vec<f64> = recorder.epochs().iter().map(|e| e.val_loss).collect();
     assert!(ema.iter().zip(&own).all(|(a, b)| a != b));
-    // The file equals the validated weights, and the run ends with the better of both.
+    // The file contains the averaged weights that were validated. The run ends with the better of weights and average.
     let file = files
         .iter()
         .find(|path| path.to_string_lossy().contains("_ema_e"))

@@ -1,4 +1,4 @@
-//! A run's folder and settings, for training within seconds.
+//! A folder and settings for test runs that take seconds.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -11,8 +11,7 @@ use trainer::{
 
 pub(crate) const SIDE: usize = 16;
 
-/// A run's folder with `images/{train,val,test}`: horizontal stripes (class 0) or vertical ones
-/// (class 1).
+/// A folder with `images/{train,val,test}`: horizontal stripes are class 0, vertical stripes are class 1.
 pub(crate) struct Scene {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) config: RunConfig,
@@ -35,7 +34,7 @@ impl Scene {
         Self { dir, config }
     }
 
-    /// The same with real digits: 96 of the bundled sample.
+    /// A scene with 96 real digits of the bundled sample.
     pub(crate) fn digits() -> Self {
         let mut scene = Self::new();
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/sample");
@@ -47,8 +46,7 @@ impl Scene {
         scene
     }
 
-    /// The same for one step of plain descent over all images: weights move by the rate times the
-    /// gradient.
+    /// Settings for one step of plain gradient descent over all images: weights move by the rate times the gradient.
     pub(crate) fn one_step(learning_rate: f64) -> Self {
         let mut scene = Self::new();
         scene.config.train.epochs = 1;

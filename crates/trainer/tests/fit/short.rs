@@ -1,4 +1,4 @@
-//! Runs of few steps on few images, like a user's first run.
+//! Tests runs of few steps on few images, like a user's first run.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::scene::Scene;
 
 const SIDE: usize = 32;
 
-/// 72 images to train on and 24 to validate on, of three textures: horizontal stripes, vertical
-/// stripes and checks, each shifted and with noise.
+/// 72 training and 24 validation images of three textures: horizontal stripes, vertical stripes and checks, each
+/// shifted and with noise.
 fn textures(dir: &Path) -> RunConfig {
     let root = dir.join("textures");
     for (split, count) in [("train", 96), ("t10k", 3)] {
@@ -82,7 +82,7 @@ fn the_default_recipe_validates_well_after_two_dozen_steps() {
     }
 }
 
-/// Initial weights of a network, as the start of another run.
+/// The initial weights of a network, for another run to start from.
 fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
     let ModelDescription::MobileNet(model) = config.model(2) else {
         panic!("no MobileNet")

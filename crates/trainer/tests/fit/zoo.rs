@@ -1,4 +1,4 @@
-//! A frozen backbone of another family.
+//! Tests a frozen backbone of another family.
 
 use classifier::Classifier;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let best = outcome.best.unwrap();
     let name = best.weights.file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("efficientnet_b0_e"), "{name}");
-    // The file is sufficient by itself.
+    // The weights file needs no other information.
     let classifier = Classifier::open(&best.weights).unwrap();
     let val = scene.root().join("val");
     let options = InferenceOptions::default();
@@ -95,7 +95,7 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let written = best.weights.with_file_name("config.toml");
     let written = RunConfig::read(&written).unwrap();
     assert_eq!(written.model.name, scene.config.model.name);
-    // It may be the teacher of a network that is trained as a whole.
+    // The model can be the teacher of a network that is trained as a whole.
     let mut student = Scene::new();
     student.config.train.epochs = 1;
     student.config.data.image_size = mobilenet::ImageSize::square(64);
@@ -103,8 +103,8 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     let alone = arena(student.run().0.network.as_ref());
     student.config.distillation = Some(DistillationConfig::new(&best.weights));
     assert!(arena(student.run().0.network.as_ref()) != alone);
-    // A second run finds the features on disk. It can start from the first one's file, too. It
-    // stops without gain, although its backbone never unfreezes.
+    // A second run starts from the first run's weights file and finds the features on disk. Early stopping works,
+    // although its backbone never unfreezes.
     scene.config.model.pretrained = Some(best.weights);
     scene.config.train.patience = Some(2);
     scene.config.train.learning_rate = 1e-12;
@@ -130,7 +130,7 @@ fn without_kept_features_the_numbers_are_the_same() {
     let kept = losses(&scene);
     scene.config.train.cache_features = false;
     for (kept, recomputed) in kept.into_iter().zip(losses(&scene)) {
-        // candle's products may round a row differently in another batch.
+        // candle's matrix products may round a row differently in another batch.
         assert!((kept - recomputed).abs() < 1e-4, "{kept} and {recomputed}");
     }
 }

@@ -13,7 +13,7 @@ torch.manual_seed(0)
 CLASSES = 5
 BATCHES = {
     "ordinary": ((torch.randn(7, CLASSES, dtype=torch.float64) * 3).float(), [0, 1, 2, 3, 4, 2, 2]),
-    # Logits at which f32 exponentials overflow, of sure and of badly wrong images.
+    # Logits at which f32 exponentials overflow, of images classified confidently right or wrong.
     "extreme": (
         torch.tensor([[1e4, -1e4, 0, 1, 2], [-1e4, 1e4, 1e4, 3, 4], [1e4, 0, 0, 0, -1e4], [88, -88, 17, -1e4, 20]]),
         [0, 0, 1, 0],
@@ -23,7 +23,7 @@ BATCHES = {
     "one image": (torch.tensor([[0.25, -1.5, 3.0, 0.0, 20.0]]), [4]),
 }
 CLASS_WEIGHTS = [0.5, 1.0, 2.0, 0.25, 1.5]
-# Of the first image of a batch and so on.
+# The weights of a batch's images, in order.
 IMAGE_WEIGHTS = [1.0, 0.5, 3.0, 0.0, 1.0, 2.0, 0.25]
 
 
@@ -88,7 +88,7 @@ def settings():
         yield dict(loss=plain, mixed=share), lambda x, y, w, s=share: mixed(x, y, s, w)
     for smoothing in (0.0, 0.2):
         loss = dict(type="cross_entropy", label_smoothing=smoothing, class_weights=CLASS_WEIGHTS)
-        # In f32 and in f64 it is the same number.
+        # The number is the same in f32 and in f64.
         share = 0.375
         yield dict(loss=loss, mixed=share), lambda x, y, w, s=smoothing: mixed(x, y, share, w, s)
         yield (

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 random = np.random.default_rng(0)
 mixed = random.integers(0, 7, 60)
 CASES = {
-    # name: classes of the network, labels, predictions
+    # Each case: name, number of classes, labels, predictions.
     "all right, one class neither among the images nor predicted": (3, [0, 0, 1, 1], [0, 0, 1, 1]),
     "a class without images that is predicted": (3, [0, 0, 1, 1], [0, 2, 1, 1]),
     "a class never predicted, another one that does not occur": (

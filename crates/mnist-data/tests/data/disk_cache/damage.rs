@@ -1,4 +1,4 @@
-//! Cache files that are truncated, damaged, forged or foreign.
+//! Tests cache files that are truncated, damaged, forged or of another program.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ fn truncated_and_damaged_files_are_rebuilt() {
         let entries = index["entries"].as_array().unwrap().len();
         assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
     }
-    // One damaged image, in an otherwise intact file.
+    // One image is damaged in an otherwise intact file.
     let mut bytes = whole.clone();
     bytes[SIZE * SIZE + 1] ^= 1;
     fs::write(scene.cache(), bytes).unwrap();

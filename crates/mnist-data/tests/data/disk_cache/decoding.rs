@@ -1,4 +1,4 @@
-//! Cached images depend on the decoding options.
+//! Tests that cached images depend on the decoding options.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn images_decoded_in_one_way_are_not_served_for_another() {
         "it is from the file"
     );
     assert_eq!(with(Decoding::Fast), expected, "it is decoded anew");
-    // And the file was rebuilt.
+    // The cache file was rebuilt too.
     invert(&scene.cache());
     assert_eq!(with(Decoding::Fast), inverted(&expected));
 }
