@@ -1,8 +1,8 @@
-//! Weights with unusable values give an error instead of results.
+//! Tests that weights with unusable values give an error instead of results.
 
 use crate::bench::{Bench, trained, trained_weights};
 
-/// The trained weights with the first values of a tensor replaced.
+/// A copy of the trained weights in which the first values of a tensor are replaced.
 fn spoilt(tensor: &str, numbers: &[f32]) -> Vec<u8> {
     let mut file = std::fs::read(trained_weights()).unwrap();
     let start = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
@@ -96,7 +96,7 @@ fn only_inspect_accepts_weights_with_bad_numbers() {
     }
 }
 
-/// Finite weights can have infinite or NaN logits.
+/// Finite weights can give infinite or NaN logits.
 #[test]
 fn nan_logits_are_no_class() {
     let bench = Bench::new();

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// A file of the project.
+/// The path of a file of the project.
 pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path)
 }
 
-/// Settings for one epoch of a narrow network on the class folders in `images`.
+/// Arguments for training a narrow network for one epoch on the class folders in `images`.
 pub(crate) const SMALL_FOLDER_RUN: [&str; 5] = [
     "data.source=folder",
     "data.root=images",
@@ -22,7 +22,7 @@ pub(crate) const SMALL_FOLDER_RUN: [&str; 5] = [
     "train.epochs=1",
 ];
 
-/// A new folder as the working directory of commands.
+/// A new temporary folder, the working directory of commands.
 pub(crate) struct Bench {
     dir: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Bench {
         self.dir.path().join(relative)
     }
 
-    /// `classify` with arguments, not yet started, in a clean environment.
+    /// The command `classify` with arguments in a clean environment, not started yet.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_classify"));
         for (name, _) in std::env::vars_os() {
@@ -59,7 +59,7 @@ impl Bench {
         Run::of(&mut self.command(arguments))
     }
 
-    /// Trains as in `configs/smoke.toml`, on this folder's own images.
+    /// Trains with the settings of `configs/smoke.toml`, but unpacks the sample in this folder.
     pub(crate) fn train(&self, more: &[&str]) -> Run {
         Run::of(&mut self.train_command(more))
     }
@@ -73,7 +73,7 @@ impl Bench {
         self.command(&arguments)
     }
 
-    /// Copies images from a folder of the trained bench; paths are `split/class`.
+    /// Copies images of a class folder of the trained bench. Folders are given as `split/class`.
     pub(crate) fn copy_images(&self, from: &str, to: &str, count: usize) {
         let (from, to) = (trained().path(from), self.path(to));
         std::fs::create_dir_all(&to).unwrap();
@@ -107,7 +107,7 @@ impl Bench {
     }
 }
 
-/// Closes the network to a command: its proxy does not answer, and it finds no package client.
+/// Runs a command without network access: its proxy does not answer, and it finds no package client.
 pub(crate) fn close_network(command: &mut Command) -> &mut Command {
     for proxy in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
         for name in [proxy.to_owned(), proxy.to_lowercase()] {
@@ -120,8 +120,8 @@ pub(crate) fn close_network(command: &mut Command) -> &mut Command {
         .env("PATH", "")
 }
 
-/// Runs a command until a line of its stderr starts with `at`, then interrupts it as Ctrl-C does.
-/// The result contains the stderr after that line.
+/// Runs a command until a line of stderr starts with `at`, then interrupts the command as Ctrl-C does. Returns the
+/// stderr after that line.
 #[cfg(unix)]
 pub(crate) fn interrupted(command: &mut Command, at: &str) -> Run {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -152,7 +152,7 @@ pub(crate) fn sorted(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The only weights file of a run.
+/// The path of a run's only weights file.
 pub(crate) fn weights_in(run: &Path) -> PathBuf {
     let files = sorted(run);
     let mut weights = files
@@ -164,7 +164,7 @@ pub(crate) fn weights_in(run: &Path) -> PathBuf {
     }
 }
 
-/// A finished command.
+/// The result of a finished command.
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -182,7 +182,7 @@ impl Run {
         self
     }
 
-    /// Asserts that the command failed with this exit code and printed each of these texts.
+    /// Asserts that the command failed with this exit code, and that stderr contains each of these texts.
     pub(crate) fn failure(self, code: i32, said: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
         for text in said {
@@ -196,7 +196,7 @@ impl Run {
         self
     }
 
-    /// The text after `name` on its line of stdout.
+    /// The text after `name` on the line of stdout that begins with `name`.
     pub(crate) fn value(&self, name: &str) -> &str {
         let value = self.stdout.lines().find_map(|line| line.strip_prefix(name));
         value
@@ -215,7 +215,7 @@ impl From<Output> for Run {
     }
 }
 
-/// A bench with a trained network, created once and shared read-only by all tests.
+/// A bench with a trained network. All tests share it and only read it.
 pub(crate) fn trained() -> &'static Bench {
     static TRAINED: OnceLock<(Bench, Run)> = OnceLock::new();
     &TRAINED
@@ -229,7 +229,7 @@ pub(crate) fn trained() -> &'static Bench {
         .0
 }
 
-/// The output of the training in [`trained`].
+/// The output of the training run of [`trained`].
 pub(crate) fn training() -> Run {
     let read = |name| std::fs::read_to_string(trained().path(name)).unwrap();
     Run {
@@ -239,7 +239,7 @@ pub(crate) fn training() -> Run {
     }
 }
 
-/// The weights of that training.
+/// The weights file of the training run of [`trained`].
 pub(crate) fn trained_weights() -> String {
     weights_in(&trained().path("run")).display().to_string()
 }

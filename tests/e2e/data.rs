@@ -1,4 +1,4 @@
-//! Invalid files among the user's images.
+//! Tests invalid files among the user's images.
 
 use std::fs;
 
@@ -14,14 +14,14 @@ fn says(run: &Run, said: &[&str]) {
     }
 }
 
-/// Empties the first files of a folder.
+/// Truncates the first files of a folder to length 0.
 fn spoil(bench: &Bench, folder: &str, count: usize) {
     for file in sorted(&bench.path(folder)).into_iter().take(count) {
         fs::write(file, "").unwrap();
     }
 }
 
-/// Trains with this limit on the share of bad images.
+/// Trains with this `data.bad_image_limit`.
 fn train_with_limit(bench: &Bench, limit: &str) -> Run {
     let limit = format!("data.bad_image_limit={limit}");
     bench.train_folder(&["--set", &limit, "--set", "train.drop_last=false"])
@@ -151,7 +151,7 @@ mod unix {
             let writer = thread::spawn(move || {
                 // Waits until a reader opens the pipe.
                 let mut pipe = fs::File::options().write(true).open(to).unwrap();
-                // Fails, as it should, if the reader has closed the pipe.
+                // Writing fails, as intended, if the reader has closed the pipe.
                 let _ = pipe.write_all(b"no image");
             });
             Self {
@@ -279,7 +279,7 @@ fn a_cut_image_is_used_only_where_that_is_asked_for() {
         .success();
     let said = "1 image lacks data at its end";
     assert!(run.stderr.contains(said), "{}", run.stderr);
-    // A later run does not take it from the cache of decoded images either.
+    // A later run must not find the truncated image in the disk cache.
     std::fs::rename(bench.path("run"), bench.path("accepted")).unwrap();
     let run = bench.train_folder(&[]).success();
     assert!(run.stderr.contains("left out 1 image "), "{}", run.stderr);

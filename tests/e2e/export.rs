@@ -1,4 +1,4 @@
-//! Export to other programs.
+//! Tests the export to other programs.
 
 use crate::bench::{Bench, trained_weights};
 
@@ -25,7 +25,7 @@ fn an_onnx_file_is_written_once_it_agrees_with_us() {
         "digits/4",
     ];
     let run = bench.run(&[&export[..], &more].concat()).success();
-    // Every second of the 23 digits, and four generated images.
+    // The check uses every second of the 23 digits, and four generated images.
     assert!(run.value("largest difference").ends_with("on 16 images"));
     let file = std::fs::read(bench.path("all.onnx")).unwrap();
     let holds = |text: &str| {
@@ -51,7 +51,7 @@ fn a_wrong_export_is_refused_by_name() {
     export(&[&weights, "--to", "tflite", "--out", "x"]).failure(2, &["tflite", "onnx"]);
     export(&[&weights, "--to", "onnx"]).failure(2, &["--out"]);
     export(&["none.safetensors", "--to", "onnx", "--out", "x"]).failure(1, &["none.safetensors"]);
-    // Before the work starts: the output folder is missing, and the image is invalid.
+    // Errors before the work starts: the output folder is missing, or the image is invalid.
     std::fs::write(bench.path("broken.png"), "no image").unwrap();
     let nowhere = ["--out", "no/x.onnx", "--check-images", "broken.png"];
     export(&[&[&weights[..], "--to", "onnx"], &nowhere[..]].concat()).failure(

@@ -1,4 +1,4 @@
-//! Wrong input is refused with its name and the right exit code.
+//! Tests that wrong input is refused with its name and the right exit code.
 
 use crate::bench::{Bench, Run, project, trained, trained_weights};
 
@@ -228,7 +228,7 @@ fn an_unreadable_image_is_skipped_or_fatal_as_set() {
 fn weights_of_another_kind_are_refused() {
     let bench = Bench::new();
     bench.two_classes();
-    // A folder with a class outside the weights' ten digits.
+    // A folder has a class that is none of the weights' ten digits.
     bench.copy_images("images/test/3", "letters/x", 1);
     let weights = trained_weights();
     bench

@@ -1,4 +1,4 @@
-//! Messages: each cause once, short lists, and no terminal control characters.
+//! Tests messages: each cause appears once, lists are short, and there are no terminal control characters.
 
 use crate::bench::{Bench, Run, trained_weights};
 
@@ -113,7 +113,7 @@ fn requests_for_too_many_resources_are_refused() {
     evaluate("--classes", "names.txt").failure(1, &["names.txt", "larger than 4 MiB"]);
 }
 
-/// The weights with other class names.
+/// A copy of the trained weights with other class names.
 fn renamed(weights: &str, names: &[&str]) -> Vec<u8> {
     let file = std::fs::read(weights).unwrap();
     let (length, rest) = file.split_at(8);
@@ -187,7 +187,7 @@ fn a_folder_of_splits_is_not_one_of_classes() {
 fn a_run_that_is_refused_leaves_no_folder() {
     let bench = Bench::new();
     bench.two_classes();
-    // Weights of another model are noticed only after the run's folder was created.
+    // The wrong model of the weights is noticed only after the run's folder was created.
     std::fs::copy(trained_weights(), bench.path("w.safetensors")).unwrap();
     let sets = [
         "data.source=folder",

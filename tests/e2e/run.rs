@@ -1,4 +1,4 @@
-//! Training runs: output, files, reproducibility and failures.
+//! Tests training runs: output, files, reproducibility and failures.
 
 use std::process::Stdio;
 
@@ -56,7 +56,7 @@ fn piped_output_has_no_control_characters() {
     for part in ["data", "forward", "backward", "optimizer", "validation"] {
         assert!(time.contains(&format!("{part} ")), "{time}");
     }
-    // Results on stdout, everything else on stderr.
+    // Results are on stdout, everything else on stderr.
     assert!(!run.stdout.contains("epoch 1/"), "{}", run.stdout);
     assert!(!run.stderr.contains("test accuracy"), "{}", run.stderr);
 }
@@ -181,7 +181,7 @@ fn of_runs_started_together_one_has_the_folder() {
     let (done, refused): (Vec<Run>, Vec<Run>) = runs.partition(|run| run.code == Some(0));
     assert_eq!(done.len(), 1);
     for run in refused {
-        // The folder is in use, or already has results.
+        // The other runs fail because the folder is in use, or already has results.
         run.failure(1, &["run folder run", "choose"]);
     }
     weights_in(&bench.path("run"));
@@ -190,7 +190,7 @@ fn of_runs_started_together_one_has_the_folder() {
     assert_eq!(sorted(&bench.path("run")).len(), 3);
 }
 
-/// A disk with space for small files but not for weights.
+/// Simulates a disk with space for small files but not for weights.
 #[cfg(unix)]
 #[test]
 fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
@@ -219,7 +219,7 @@ fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
     assert_eq!(run.stdout, "");
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);
-    // No weights, no temporaries, no lock.
+    // The folder has no weights, temporaries or lock.
     assert_eq!(sorted(&bench.path("run")).len(), 2);
 }
 

@@ -1,8 +1,8 @@
-//! Completions, man pages and the log variable.
+//! Tests shell completions, man pages and the variable for log levels.
 
 use crate::bench::Bench;
 
-/// Every command in the list of `--help`.
+/// The commands that `--help` lists.
 fn commands(bench: &Bench) -> Vec<String> {
     let help = bench.run(&["--help"]).success().stdout;
     let list = help.split("Commands:").nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! Evaluate, predict and inspect agree with the run and with each other.
+//! Tests that evaluate, predict and inspect agree with the training run and with each other.
 
 use std::process::Stdio;
 
@@ -46,7 +46,7 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 400);
     assert!(rows.is_sorted_by_key(|row| row[0]));
-    // An id begins with the class folder, so that the rows can be scored.
+    // Each id begins with the class folder, so the test can compute the accuracy from the rows.
     let right = rows
         .iter()
         .filter(|row| row[0].split('/').next() == Some(row[1]))
@@ -59,8 +59,8 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     assert_eq!(predict("again"), csv);
 }
 
-/// The test after training caches its images like training. An evaluation never writes a cache, and
-/// reports an unusable one.
+/// The test after training writes a disk cache, as training does. `evaluate` never writes a cache, and reports an
+/// unusable one.
 #[test]
 fn an_evaluation_reads_the_decoded_images_that_a_run_has_kept() {
     const KEPT: &str = "images/.classify-cache/test-32.pixels";
@@ -140,7 +140,7 @@ fn names_like_formulas_are_written_as_they_are_with_a_warning() {
     std::fs::rename(&images[1], bench.path("a/@2.png")).unwrap();
     let names: String = (0..10).map(|class| format!("=name({class})\n")).collect();
     std::fs::write(bench.path("names.txt"), names).unwrap();
-    // A temporary of a killed process.
+    // A temporary file of a killed process.
     std::fs::create_dir(bench.path("out")).unwrap();
     std::fs::write(bench.path("out/.unfinished-a1b2c3"), "half").unwrap();
     let weights = trained_weights();

@@ -22,19 +22,19 @@ from safetensors.numpy import save_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 VARIANTS = ("mobilenet_v3_large", "mobilenet_v3_small", "mobilenet_v2")
-# Image side and batch. At 32 px the last maps are 1x1, so a batch norm there sees one
-# value a sample; 16 samples keep its variance well away from zero.
+# Image side and batch. At 32 px the last maps are 1x1, so a batch norm has one value per sample. With 16 samples, its
+# variance is well above zero.
 BATCH = {224: 2, 32: 16}
 CLASSES = (10, 1000)
 PROJECTIONS = 8
 WHOLE_GRADIENT = 64  # gradients of at most this many elements are stored whole
 CURVE_STEPS = 20
 CURVE_LEARNING_RATE = 1e-4  # PyTorch's own float32 leaves the curve by 1e-3 and more at 1e-3
-# A fill is centre + spread * uniform. At 224 px an activation has millions of elements,
-# some of which lie within a rounding error of ReLU's kink; each that falls on the other
-# side moves a gradient by up to 1e-2. There, batch norm gives MobileNetV3 0.9 +- 0.3, three
-# deviations from every kink; at 32 px it gives 0 +- 1, which reaches all parts of every
-# activation. For MobileNetV2, whose ReLU6 has a second kink, it is 3 +- 0.8 and 2 +- 1.5.
+# A fill is centre + spread * uniform. At 224 px an activation has millions of elements, and some are within a rounding
+# error of ReLU's kink. Each one that rounding moves across the kink changes a gradient by up to 1e-2. So at 224 px the
+# batch norms of MobileNetV3 give 0.9 +- 0.3, three deviations away from every kink. At 32 px they give 0 +- 1, which
+# covers all parts of every activation. MobileNetV2's ReLU6 has a second kink; its batch norms give 3 +- 0.8 and 2 +-
+# 1.5.
 V3_NORM = {
     224: {"weight": (0.3, 0.06), "bias": (0.9, 0.06), "running_mean": (0.0, 0.2), "running_var": (0.09, 0.045)},
     32: {"weight": (1.0, 0.2), "bias": (0.0, 0.2), "running_mean": (0.0, 0.2), "running_var": (1.0, 0.5)},
@@ -44,9 +44,8 @@ V2_NORM = {
     32: {"weight": (1.5, 0.3), "bias": (2.0, 0.5), "running_mean": (0.0, 0.2), "running_var": (2.25, 1.1)},
 }
 NORM = {"mobilenet_v3_large": V3_NORM, "mobilenet_v3_small": V3_NORM, "mobilenet_v2": V2_NORM}
-# Weights have variance gain / fan_in / 3. In eval mode nothing renormalises the
-# activations, so the gain of the convolutions decides whether the images still make a
-# difference in the logits: somewhat lower and they vanish, somewhat higher they explode.
+# Weights have variance gain / fan_in / 3. In eval mode nothing renormalises the activations. With a slightly lower gain
+# of the convolutions, differences between images vanish in the logits; with a slightly higher gain, they explode.
 CONV_GAIN = {
     "mobilenet_v3_large": {224: 3.5, 32: 4.75},
     "mobilenet_v3_small": {224: 4.0, 32: 5.75},
@@ -184,8 +183,8 @@ def write_case(variant, side, batch, classes):
     for name, gradient in gradients.items():
         if gradient.numel() <= WHOLE_GRADIENT:
             tensors[f"gradient.{name}"] = gradient.numpy().astype(np.float32)
-    # The bias of a batch norm whose only reader is another batch norm (after a linear
-    # convolution) has no influence: its gradient is 0, and rounding is all one can see.
+    # If the output of a batch norm is read only by another batch norm, after a linear convolution, its bias has no
+    # influence. Its gradient is 0 apart from rounding.
     total = math.sqrt(sum(float(g.norm()) ** 2 for g in gradients.values()))
     zero = [name for name, g in gradients.items() if float(g.norm()) < 1e-12 * total]
     noise = max(float(single_gradients[name].norm()) for name in zero) / total
@@ -214,7 +213,7 @@ def write_case(variant, side, batch, classes):
         "torchvision": torchvision.__version__.split("+")[0],
     }
     file = f"{variant}_{side}_{classes}.safetensors"
-    # One key, because safetensors writes several in an order that changes from run to run.
+    # The metadata has one key, because safetensors writes several keys in a different order in each run.
     save_file(tensors, HERE / file, {"case": json.dumps(case)})
     (HERE / file).chmod(0o644)
     span = float(answers["eval.logits"].abs().max())

@@ -20,8 +20,8 @@ from torch import nn
 CLASSES = 10
 SIDE = 224
 BATCH = 2
-# The fill of the small images: without gradients there is no need to stay away from kinks, and with
-# this one the images still make a difference in the logits.
+# The fill of the 32 px cases. Without gradients, activations need not stay away from kinks. With this fill, different
+# images give different logits.
 FILL = 32
 
 # kernel, expanded, out, squeeze-excite, hard swish, stride (Howard et al. 2019, tables 1 and 2)
@@ -177,7 +177,7 @@ def case(scheme, size):
     state = model.state_dict(keep_vars=True)
     of, first, tensors, filled = kinds(model), {}, [], {}
     for name, tensor in state.items():
-        # A tensor that is there twice has the values of its last name, as after load_state_dict.
+        # A tensor with two names gets the values of the last name, as after load_state_dict.
         first[id(tensor)] = name
     for name, tensor in state.items():
         source, kind, shape = first[id(tensor)], of[name], list(tensor.shape)

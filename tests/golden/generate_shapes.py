@@ -24,8 +24,8 @@ SIZES = ("large", "small")
 def case(design, model, width, network):
     shapes = [list(p.shape) for p in network.parameters()]
     parameters = sum(p.numel() for p in network.parameters())
-    # Biases and normalisations show in the number of parameters; a fully connected layer and
-    # a convolution of 1x1 are the same.
+    # Biases and normalisations are compared only by the number of parameters. A fully connected layer equals a 1x1
+    # convolution.
     weights = [shape for shape in shapes if len(shape) > 1]
     for shape in weights:
         while len(shape) > 2 and shape[-1] == 1:

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from generate import around, images
 
 HERE = pathlib.Path(__file__).resolve().parent
-# One of each family.
+# One backbone of each family.
 NAMES = (
     "resnet18",
     "efficientnet_b0",
@@ -33,7 +33,7 @@ NAMES = (
     "fastvit_t8",
 )
 SIDE, BATCH = 64, 2
-WANTED = 1.0  # the features' deviation, about
+WANTED = 1.0  # the approximate std of the features
 
 
 def build(name):

@@ -70,7 +70,7 @@ impl Classifier {
     /// [`Classifier::open`] on any device, with overrides for metadata that the file lacks.
     ///
     /// # Errors
-    /// As [`Classifier::open`], and if the overrides do not fit the file.
+    /// Those of [`Classifier::open`], and an error if the overrides do not fit the file.
     pub fn open_on(path: impl AsRef<Path>, overrides: Overrides, device: &Device) -> Result<Self> {
         let loaded = weights::load_model(path.as_ref(), overrides, device)?;
         let mut classifier = Self::new(Arc::from(loaded.network), loaded.metadata)?;

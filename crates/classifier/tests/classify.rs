@@ -107,7 +107,7 @@ fn a_file_answers_as_the_network_it_holds() {
             .classify(&photo)
             .unwrap()
     );
-    // Each image has its own class.
+    // Each class has the probability of its own output.
     let row = &opened.probabilities([&photo]).unwrap()[0];
     for (class, probability) in ranked {
         let output = opened.class_names().iter().position(|name| name == class);

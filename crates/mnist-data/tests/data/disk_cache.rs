@@ -184,7 +184,7 @@ fn a_changed_image_is_decoded_again_alone() {
     png(path, 77);
     // The file is restored as far as a program can do it.
     assert_eq!(fs::metadata(path).unwrap().len(), old.len());
-    #[cfg(unix)] // Unix also records the time of the change
+    #[cfg(unix)] // Unix also records the time of the metadata change
     File::open(path)
         .unwrap()
         .set_modified(old.modified().unwrap())

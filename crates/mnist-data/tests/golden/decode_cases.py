@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-# What Pillow lacks to read a JPEG of which all data is there: an end marker.
+# An end marker. Pillow refuses a JPEG without it, even if all data is present.
 END = b"\xff\xd9"
 
 

@@ -35,15 +35,15 @@ def field(width, height, axis):
 
 
 def affine(image, fill, **arguments):
-    # torchvision's own `fill` weighs the border twice. Around a picture from which the fill is taken, zeroes are
-    # the fill, and the border is a plain blend.
+    # torchvision's own `fill` weights the image twice at its border. If the fill is subtracted from the image first,
+    # zeros stand for the fill, and the border is a plain blend.
     moved = F.affine(image.float() - fill, interpolation=InterpolationMode.BILINEAR, fill=None, **arguments)
     return (moved + fill).round().to(torch.uint8)
 
 
 def elastic(image, reach):
     height, width = image.shape[-2:]
-    # In pixels; torchvision counts in halves of a side.
+    # Displacements in pixels; torchvision's unit is half a side.
     x, y = (field(width, height, axis) * reach for axis in (0, 1))
     displacement = torch.stack([x * 2 / width, y * 2 / height], dim=-1).unsqueeze(0)
     moved = F.elastic(image.float(), displacement, InterpolationMode.BILINEAR, None)
@@ -57,7 +57,7 @@ def displacement(image, alpha, sigma):
         size = int(8 * sigma + 1)
         size += 1 - size % 2
         smooth = F.gaussian_blur(smooth, [size, size], [sigma, sigma])
-    # ElasticTransform divides by the width, and half a width is 1.
+    # ElasticTransform divides by the width; in its coordinates, half a width is 1.
     return (smooth * alpha / width * (width / 2)).view(height, width)
 
 
@@ -97,7 +97,7 @@ def cases():
         yield size, "shear_y", dict(by=-0.2)
     for sigma in [0.0, 1.3, 3.0]:
         yield (28, 28, 1), "displacement", dict(alpha=34.0, sigma=sigma)
-    # Few pixels, so that equalize has nothing to do; one grey level only.
+    # Images that equalize leaves unchanged: few pixels, or only one grey level.
     yield (3, 3, 3), "equalize", {}
     yield (1, 1, 3), "autocontrast", {}
     yield (2, 2, 3), "adjust_sharpness", dict(factor=2.0)
@@ -106,7 +106,7 @@ def cases():
 def answer(image, op, arguments):
     bilinear = dict(interpolation=InterpolationMode.BILINEAR, fill=None)
     still = dict(angle=0.0, translate=[0, 0], scale=1.0, center=[0, 0])
-    # RandAugment's own calls.
+    # The calls that RandAugment makes itself.
     degrees = lambda slope: torch.rad2deg(torch.atan(torch.tensor(slope, dtype=torch.float64))).item()
     match op:
         case "affine" | "elastic" | "displacement":

@@ -19,7 +19,8 @@ from decode_cases import END, KINDS, images, mutated, pillow
 
 FOLDER = Path(__file__).parent / "verdicts"
 LARGEST = 32768  # pixels a side that we read
-# Of damaged TIFF and WebP files our libraries read some others than Pillow's: only cut ones are kept.
+# For some damaged TIFF and WebP files, our libraries and Pillow's disagree. So of these formats only truncated files
+# are kept.
 ONLY_CUT = {"tiff", "webp"}
 
 
@@ -29,7 +30,7 @@ def entry(file, kind):
         return b""
     if isinstance(pixels, Exception) and kind.startswith("jpeg") and "truncated" in str(pixels):
         pixels, verdict = pillow(file + END), 2
-        # Data is missing, too, where pixels depend on what would have followed.
+        # Data is also missing if pixels depend on bits after the end.
         if isinstance(pixels, Exception) or cut_changes(file, pixels):
             pixels, verdict = OSError(), 0
     data = struct.pack("<I", len(file)) + file

@@ -34,7 +34,7 @@ def exif(orientation, order=">", kind=3, count=1, first=b"", value=None, offset=
     return head + struct.pack(order + "H", entries) + body + b"\0\0\0\0"
 
 
-# What else may be there; the orientation is 6 wherever Pillow finds one.
+# Unusual EXIF data. If Pillow finds an orientation in them, it is 6.
 ODD = {
     "little": exif(6, order="<"),
     "long": exif(6, kind=4),

@@ -59,7 +59,7 @@ def main():
     folder.mkdir(exist_ok=True)
     cases, answers = [], bytearray()
     for number, (width, height) in enumerate(SIDES):
-        # Sizes, ways and channels take turns: each image meets a few of them.
+        # Sizes, fits and channels take turns, so each image is tested with a few combinations.
         channels = 1 if number % 3 == 0 else 3
         image = drawn(width, height, channels)
         ways = [("crop", "bilinear", 0.875), ("crop", "bicubic", 0.875)]
@@ -67,7 +67,7 @@ def main():
                      ("squash", "bicubic", 0.875), ("crop", "bilinear", 1.0), ("crop", "bicubic", 0.95)][number % 5])
         for offset, (fit, mode, share) in enumerate(ways):
             size = SIZES[(number + offset) % 3]
-            # Resized to cover 256 pixels these have millions, which takes long without optimisation.
+            # Resized to cover 256 pixels, these images have millions of pixels, which is slow in a debug build.
             size = min(size, 96) if max(width, height) > 800 else size
             if fit == "crop":
                 answer = crop(image, size, share, mode)

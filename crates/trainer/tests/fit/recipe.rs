@@ -12,7 +12,8 @@ use crate::scene::{Scene, arena, named, predictions};
 #[test]
 fn small_batches_that_accumulate_are_one_large_batch() {
     let mut scene = Scene::new();
-    // Batch normalisation and dropout depend on the division into batches, so both are switched off.
+    // Batch normalisation and dropout depend on the division into batches, so the backbone is frozen and dropout is
+    // off.
     let pretrained = scene.run().0.best.unwrap().weights;
     scene.config.model.pretrained = Some(pretrained);
     scene.config.train.epochs = 1;
