@@ -49,7 +49,7 @@ fn classifier(seed: u64) -> Classifier {
     Classifier::new(Arc::new(network), metadata).unwrap()
 }
 
-/// One of the committed images.
+/// The path of one of the committed images.
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -58,7 +58,7 @@ fn golden(name: &str) -> Vec<u8> {
     std::fs::read(PathBuf::from(folder).join(name)).unwrap()
 }
 
-/// Noise of any size, decoded.
+/// A decoded image of noise with this size.
 fn noise(seed: u64, width: u32, height: u32) -> Image {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let next = |_| {
@@ -231,7 +231,7 @@ fn a_bad_image_is_named_by_its_place() {
     let good = golden("rgb.png");
     let cut = golden("jpeg.jpeg")[..700].to_vec();
     let text = b"no image at all".to_vec();
-    // A PNG of 100,000 pixels a side.
+    // A PNG of 100,000 × 100,000 pixels.
     let mut huge = good.clone();
     huge[16..24].copy_from_slice(&[0, 1, 0x86, 0xA0, 0, 1, 0x86, 0xA0]);
     for bad in [Vec::new(), cut.clone(), text, huge] {

@@ -1,4 +1,4 @@
-//! The command line, without interpretation of its values.
+//! The definition of the command line. Values are not interpreted here.
 
 mod values;
 

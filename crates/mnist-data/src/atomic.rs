@@ -22,7 +22,7 @@ pub fn write(
 }
 
 /// Creates `dir` and locks it against other processes until the lock is dropped. If another process holds the lock,
-/// waits for it. A message then says so; `doing` is the name of this process's work in it.
+/// waits for it. A message then says "waiting for another process that {doing}".
 pub(crate) fn lock(dir: &Path, doing: &str, progress: &dyn Progress) -> Result<Lock> {
     fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
     let waiting = || {

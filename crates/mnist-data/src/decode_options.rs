@@ -19,7 +19,7 @@ pub struct DecodeOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decoding {
-    /// The same pixels as PIL and torchvision.
+    /// Gives the same pixels as PIL and torchvision.
     #[default]
     Exact,
     /// Decodes a JPEG at reduced size if possible. If it will be resized to at most a quarter, an

@@ -51,7 +51,7 @@ pub(crate) struct OpenCache {
 
 /// What is done with images that are not in the cache file yet.
 enum Recording {
-    /// No image was missing from the file so far.
+    /// No image was missing from the cache file so far.
     Idle,
     /// Missing images are being written to the next file.
     Open(Box<Successor>),

@@ -88,7 +88,7 @@ impl Epoch {
         epoch
     }
 
-    /// The same epoch, without an error if every image is left out.
+    /// Makes it no error if every image is left out.
     pub(crate) fn or_none(mut self) -> Self {
         self.must_deliver = false;
         self

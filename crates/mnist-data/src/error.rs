@@ -222,7 +222,7 @@ pub enum Error {
         problem: String,
     },
 
-    /// A folder holds files of a previous, different run.
+    /// A folder contains files of a previous, different run.
     #[error("{}: {problem}", path.display())]
     Occupied {
         /// The folder.

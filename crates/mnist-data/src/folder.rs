@@ -245,7 +245,7 @@ impl Classes {
         Self::among(names, dir, &unread)
     }
 
-    /// Those of these names that are sub-folders of `dir`.
+    /// Filters `names`: keeps the names of sub-folders of `dir`.
     fn among(names: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
         if names.is_empty() {
             let expected = "expected one sub-folder per class with images inside, found none";

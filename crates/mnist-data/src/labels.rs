@@ -17,9 +17,9 @@ impl ImageFolder {
     /// other column is an error. Labels are class names. White space around a value is ignored, even inside quotes.
     ///
     /// Paths are relative to `root`, or without it to the CSV file's folder. Absolute paths and paths with `..` are
-    /// allowed. A sample's id is its path as written, with `/` between the parts. The classes are `classes`, or, for a
-    /// training split, the sorted labels of the file. Members of `classes` without an image get a warning. Samples are
-    /// ordered by class, then by id, as from a folder.
+    /// allowed. A sample's id is its path as written, with `/` between the parts. The classes are `classes`, or without
+    /// it the sorted labels of the file. Members of `classes` without an image get a warning. Samples are ordered by
+    /// class, then by id, as from a folder.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a wrong header or

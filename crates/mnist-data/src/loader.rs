@@ -22,8 +22,8 @@ use crate::shuffle::shuffle;
 use crate::store::Store;
 use crate::views::TtaConfig;
 
-/// The stream of the shuffle that selects the samples of `limit`. Epoch shuffles use the epoch
-/// number as stream, which never gets this large.
+/// The random stream of the shuffle that selects the samples of `limit`. The shuffle of an epoch uses the epoch's
+/// number as stream, which is never this large.
 const LIMIT_STREAM: u64 = u64::MAX;
 /// The largest accepted batch: 4 GiB. A larger one is probably a mistake.
 const MAX_BATCH_BYTES: u64 = 4 << 30;

@@ -87,7 +87,7 @@ fn from_npm(
     }
 }
 
-/// Installs those of `files` that `folder` of an archive contains. Returns their names.
+/// Installs each of `files` that `folder` of an archive contains. Returns the names of the installed files.
 fn unpack_tgz(
     archive: &Path,
     folder: &str,

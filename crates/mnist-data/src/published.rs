@@ -14,8 +14,8 @@ const PUBLISHER: &str = "https://download.pytorch.org/models/";
 /// ImageNet weights from torchvision for [`fetch_weights`](crate::fetch_weights). The name of a
 /// file ends in the first digits of its SHA-256.
 ///
-/// A model's name stands for its first file, torchvision's `IMAGENET1K_V1`. The name of a file
-/// stands for that file.
+/// A text is parsed as the name of a model or of a file. A model's name means its first file, torchvision's
+/// `IMAGENET1K_V1`.
 ///
 /// ```
 /// use mnist_data::PublishedWeights;
@@ -62,7 +62,7 @@ impl PublishedWeights {
         of("resnet50", "resnet50-11ad3fa6.pth", 98),
     ];
 
-    /// The name of the model.
+    /// The name of the model that these weights are for.
     #[must_use]
     pub fn model(&self) -> &'static str {
         self.model

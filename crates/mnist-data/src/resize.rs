@@ -20,7 +20,7 @@ use crate::regular::read_open;
 const MAX_RESIZED: u64 = 80 << 20;
 
 impl Image {
-    /// This image at `size` × `size`, bilinear. The proportions change.
+    /// Resizes the image to `size` × `size`, bilinear. The proportions change.
     ///
     /// # Errors
     /// [`Error::Setting`] for a size of 0.
@@ -28,7 +28,7 @@ impl Image {
         self.fitted(ImageSize::square(size), Framing::default())
     }
 
-    /// This image, fitted to `size` by `framing`.
+    /// Fits the image to `size` by `framing`.
     ///
     /// # Errors
     /// [`Error::Setting`] for a side of 0.
@@ -194,7 +194,7 @@ impl Scaler {
 }
 
 impl Part {
-    /// All of the image as a visible part.
+    /// The part that shows the whole image.
     fn whole(image: &Image, layout: &Layout) -> Self {
         Self {
             width: layout.width,

@@ -28,8 +28,8 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp of a file, if every later change of the file is sure to change the stamp.
     ///
-    /// `None` if the file is unreadable, was modified just now, or is on a system without
-    /// modification times. A stamp then cannot prove that its contents are unchanged.
+    /// `None` if the file is unreadable, was modified just now, or is on a system without modification times. In these
+    /// cases a stamp cannot prove that the contents are unchanged.
     #[must_use]
     pub fn settled(path: &Path) -> Option<Self> {
         let stamp = Self::of(&fs::metadata(path).ok()?)?;

@@ -1,5 +1,5 @@
-//! Benchmark runner: takes full training steps (forward, loss, backward, Adam) on synthetic images,
-//! or on those of a folder.
+//! Benchmark runner: takes full training steps (forward, loss, backward, Adam) on synthetic images, or on images from a
+//! folder.
 //!
 //! ```text
 //! cargo run --release -p trainer --example train_step -- --model small --image-size 32 --batch 128

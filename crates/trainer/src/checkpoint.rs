@@ -77,7 +77,7 @@ impl Checkpoints {
         self.best.as_ref()
     }
 
-    /// The best weights on disk. They are from an earlier epoch while the best epoch's weights cannot be written.
+    /// The best weights on disk. If the best epoch's weights could not be written yet, these are from an earlier epoch.
     pub fn kept(&self) -> Option<&Path> {
         self.kept.as_ref().map(|kept| kept.weights.as_path())
     }

@@ -96,7 +96,7 @@ impl CrossValidation {
 ///
 /// # Errors
 ///
-/// Those of [`fit`], and fewer than two folds or too few images for them.
+/// The errors of [`fit`], and an error for fewer than two folds or too few images.
 pub fn cross_validate(
     config: &RunConfig,
     splits: &Splits,

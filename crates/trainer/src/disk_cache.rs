@@ -41,7 +41,7 @@ pub(crate) fn path(
     folder(root).join(format!("{name}.pixels"))
 }
 
-/// The cache of a split's decoded images that a training run wrote, read-only.
+/// The read-only disk cache of a split's images, if a training run has written it.
 ///
 /// `None` if there is no such cache for the image size, framing and orientation of these weights with exact decoding.
 /// The cache is read-only because only a training run may write beside the images.

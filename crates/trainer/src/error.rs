@@ -84,7 +84,7 @@ pub enum Error {
         found: usize,
         /// The number of classes in the configuration.
         expected: usize,
-        /// The first class names found.
+        /// The first few class names that were found.
         names: String,
     },
     /// The loss is not finite.

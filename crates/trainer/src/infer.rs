@@ -188,7 +188,7 @@ pub fn evaluate(
 ///
 /// # Errors
 ///
-/// As [`evaluate`].
+/// The errors of [`evaluate`].
 pub fn evaluate_images(
     classifier: &Classifier,
     images: &ImageFolder,

@@ -1,4 +1,4 @@
-//! Values of arguments, checked as they are read.
+//! Parsers that check the values of arguments.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

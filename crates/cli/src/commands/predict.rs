@@ -36,7 +36,8 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     Ok(())
 }
 
-/// Every image below the inputs. With several inputs, ids begin with the input, so that equal names stay distinct.
+/// Lists the images of all inputs. With several inputs, ids begin with the input's path, so that equal names stay
+/// distinct.
 fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut images = Vec::new();
     for input in inputs {

@@ -169,7 +169,7 @@ impl InverseAffine {
         }
     }
 
-    /// The same map of the mirrored image.
+    /// This map, applied to the mirrored image.
     pub(crate) fn of_flipped(self, horizontally: bool, vertically: bool) -> Self {
         let negated = |row: [f64; 3], yes: bool| if yes { row.map(|v| -v) } else { row };
         Self {

@@ -100,7 +100,7 @@ impl Augment {
         Ok(Self { config })
     }
 
-    /// The image as the epoch `draw.epoch` sees it, at this size. The same draw gives the same pixels.
+    /// Augments an image for one epoch, and resizes it to this size. The same draw gives the same pixels.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a side of 0.

@@ -18,7 +18,7 @@ pub struct AugmentOperation {
 pub struct AugmentSetting {
     /// The key, such as `degrees`.
     pub name: &'static str,
-    /// The form of its value.
+    /// The form of the key's value.
     pub kind: AugmentValue,
     /// The meaning of the key.
     pub text: &'static str,

@@ -381,7 +381,7 @@ fn weights_plan(name: &str, mirror: &str) -> Plan {
         damaged: Damaged::Refuse,
         ..plan(&[name], &[mirror])
     };
-    // Only an upper bound on their length is known, and only the first digits of their SHA-256.
+    // As for published weights, only an upper bound on the length and the first digits of the SHA-256 are known.
     plan.files[0].bytes += 12_345;
     plan.files[0].sha256.truncate(8);
     plan

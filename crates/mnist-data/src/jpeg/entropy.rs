@@ -78,7 +78,7 @@ impl Entropy {
         })
     }
 
-    /// To be called before the blocks of each MCU.
+    /// Call this before decoding the blocks of each MCU.
     #[inline]
     pub(super) fn start_mcu(&mut self, reader: &mut Reader) {
         if self.restart_interval > 0 {

@@ -123,7 +123,7 @@ pub(super) struct Scan {
     /// The first and the last coefficient in the scan.
     pub(super) first: u8,
     pub(super) last: u8,
-    /// The number of low bits that coefficients lacked after the previous scan, and lack after this one.
+    /// The number of low bits missing from coefficients after the previous scan, and after this scan.
     pub(super) high: u8,
     pub(super) low: u8,
 }

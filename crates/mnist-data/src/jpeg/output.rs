@@ -178,7 +178,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// To be called when the samples of `rows` rows of MCUs are present. The last row of samples must wait, since
+    /// Call this when the samples of `rows` rows of MCUs are present. The last row of samples must wait, since
     /// upsampling needs the row below it.
     #[inline(always)]
     pub(super) fn advance(&mut self, rows: usize) {

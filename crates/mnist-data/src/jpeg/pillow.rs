@@ -16,7 +16,7 @@ const READ: [(u8, &[u8], usize); 3] = [
 pub(super) fn check_headers(bytes: &[u8]) -> Result<(), Fault> {
     let mut at = 2;
     loop {
-        // Bytes that are not markers are skipped.
+        // Bytes before the next marker are skipped.
         let rest = bytes.get(at..).unwrap_or_default();
         let ff = rest
             .iter()

@@ -318,7 +318,7 @@ fn several_runs_at_once_share_it() {
 fn where_it_cannot_be_written_images_are_decoded() {
     let scene = Scene::new();
     let expected = scene.decoded();
-    // A folder that cannot be created, and a file that cannot be replaced.
+    // The cache's folder cannot be created, or its file cannot be replaced.
     fs::write(scene.dir.path().join("file"), "").unwrap();
     fs::create_dir_all(scene.cache().join("folder")).unwrap();
     for path in [scene.dir.path().join("file/some.pixels"), scene.cache()] {

@@ -123,7 +123,7 @@ fn a_class_of_one_image_is_lost_with_it() {
         text.contains("the one image of class `dog` cannot be read"),
         "{text}"
     );
-    // The reason of this image comes first, then those of other left-out images.
+    // The message names this image's problem first, then the problems of other left-out images.
     assert!(
         text.contains("such as ") && text.contains("dog/000.png: it is empty"),
         "{text}"

@@ -104,7 +104,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         use std::os::unix::fs::OpenOptionsExt;
 
-        // Releases the writer if it still waits, and joins it.
+        // If the writer still waits for a reader, lets it continue. Then joins its thread.
         let reader = fs::File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)

@@ -48,15 +48,14 @@ pub struct DataConfig {
     pub sample_weights: WeightsConfig,
     /// The size of the images that the network sees: a number of pixels on each side, or `[height, width]`.
     pub image_size: ImageSize,
-    /// The fit to the image size; auto: that of the weights file in `model.pretrained`, otherwise
-    /// squash.
+    /// The fit to the image size; auto: as in the weights file of `model.pretrained`, otherwise squash.
     #[serde(with = "optional::auto")]
     pub fit: Option<Fit>,
-    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: that of the weights file, otherwise
-    /// 0.875.
+    /// With `fit = "crop"`: the share of the shorter side that is kept; auto: as in the weights file of
+    /// `model.pretrained`, otherwise 0.875.
     #[serde(with = "optional::auto")]
     pub crop_pct: Option<f64>,
-    /// The filter of the resize; auto: that of the weights file, otherwise bilinear.
+    /// The filter of the resize; auto: as in the weights file of `model.pretrained`, otherwise bilinear.
     #[serde(with = "optional::auto")]
     pub interpolation: Option<Interpolation>,
     /// Whether the EXIF orientation is applied.

@@ -1,4 +1,4 @@
-//! Adds keys that are described elsewhere: those of losses, augmentations and optimizers.
+//! The keys of losses, augmentations and optimizers, which are described in those modules and crates.
 
 use mnist_data::{AugmentConfig, AugmentValue, Preset};
 use optim::{OptimizerConfig, OptimizerValue};

@@ -24,7 +24,7 @@ const FASHION_MNIST: Normalisation = Normalisation {
 /// The default orientation: images are turned upright.
 pub(super) const ORIENTATION: Orientation = Orientation::Apply;
 
-/// Mean and standard deviation of the pixels. `None` stands for `"auto"`.
+/// Mean and standard deviation of the pixels. `None` means `"auto"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NormalisationChoice {
     /// Mean per channel of pixels scaled to 0..1.

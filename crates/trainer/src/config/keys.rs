@@ -50,9 +50,9 @@ pub enum Kind {
     List(Option<usize>, &'static Kind),
     /// A table; its keys are separate entries of the list.
     Section,
-    /// A table in which every key has a default. `true` stands for an empty table.
+    /// A table in which every key has a default. `true` means an empty table.
     Defaults,
-    /// This word in any letter case, or a value of this kind. With [`Kind::Defaults`], `false` stands for the word.
+    /// This word in any letter case, or a value of this kind. With [`Kind::Defaults`], `false` means the word.
     Or(&'static str, &'static Kind),
     /// Any value that the function accepts; its error describes the valid values.
     Read(fn(&Value) -> Result<(), String>),
@@ -199,7 +199,7 @@ fn section_value(
         (type_key.map(|key| key.kind), value)
     {
         let types = types();
-        // The name of a type stands for a section with only that type.
+        // The name of a type means a section with only that `type`.
         if let Some(of) = meant(text, &types) {
             return Ok(Table::from_iter([("type".to_owned(), of.into())]).into());
         }

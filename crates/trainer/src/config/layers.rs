@@ -1,4 +1,4 @@
-//! Layers of TOML, each checked by itself, then merged into a configuration.
+//! Layers of a configuration in TOML. Each layer is checked separately, then all are merged.
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! The list of all keys: path, valid values, and purpose.
 //!
-//! The fields of the configuration's structs hold the values and their defaults; a test compares
-//! them with this list.
+//! The structs of the configuration have a field with a default for each key; a test compares them with this list.
 
 use std::sync::LazyLock;
 
@@ -26,7 +25,7 @@ pub(super) const MOST: u64 = i64::MAX as u64;
 pub const MAX_THREADS: usize = 1024;
 /// The most images in a batch.
 pub const MAX_BATCH_SIZE: usize = 65_536;
-/// The largest images, in pixels a side.
+/// The largest image size, in pixels per side.
 pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);

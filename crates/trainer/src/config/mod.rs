@@ -307,7 +307,7 @@ impl RunConfig {
         self.data.workers.unwrap_or_else(auto)
     }
 
-    /// The same configuration with every `"auto"` replaced by its value, as a run records it.
+    /// This configuration with every `"auto"` replaced by its value, as a run writes it to `config.toml`.
     ///
     /// `model` is the configuration of the network as built.
     pub fn resolved(&self, model: &ModelDescription) -> Self {

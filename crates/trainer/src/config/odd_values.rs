@@ -96,7 +96,7 @@ fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
                 Err(error) => {
                     refused += 1;
                     let message = error.to_string();
-                    // Errors inside a table name the inner key.
+                    // An error inside a table names the key in the table.
                     let named = message.contains(&format!("`{}`", key.path))
                         || message.contains(&format!("{}: ", key.path))
                         || (given.is_table() && message.contains(&format!("`{}.odd`", key.path)));
@@ -229,7 +229,7 @@ fn nothing_is_converted() {
     );
 }
 
-/// Every key of the structs, including those of each `type`.
+/// Every key of the structs, including keys that only one `type` has.
 fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
     let mut keys = BTreeMap::new();
     let mut config = RunConfig {

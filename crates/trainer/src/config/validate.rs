@@ -27,7 +27,7 @@ pub(super) fn require(
 /// The most bytes for the images of a batch.
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
-/// Refuses a batch size if the images of a batch take more than 4 GiB.
+/// Refuses a batch size with which the images of a batch take more than 4 GiB.
 ///
 /// # Errors
 ///

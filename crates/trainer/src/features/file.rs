@@ -166,7 +166,7 @@ impl FeatureFile {
     }
 }
 
-/// The index and the bytes of the rows.
+/// Splits a file into its index and the bytes of the rows.
 fn parse(bytes: &[u8]) -> Result<(Index, &[u8]), String> {
     let cut = || "it is truncated or not a file of features".to_owned();
     let end = bytes.len().checked_sub(CHECKSUM).ok_or_else(cut)?;

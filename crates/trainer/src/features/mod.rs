@@ -61,7 +61,7 @@ impl Features {
     }
 }
 
-/// Whether the features of this many images fit into the memory for decoded images.
+/// Whether the features of this many images fit into `data.cache_mb`, the memory for decoded images.
 pub(crate) fn fit_memory(data: &DataConfig, network: &dyn Model, images: usize) -> bool {
     let bytes = images.saturating_mul(network.feature_count() * size_of::<f32>());
     bytes <= data.cache_mb.saturating_mul(1 << 20)

@@ -17,7 +17,7 @@ struct Trained {
 }
 
 impl Session<'_> {
-    /// Trains and validates once; `None` when interrupted.
+    /// Trains and validates for one epoch. `None` if interrupted.
     pub(super) fn epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<EpochReport>> {
         self.clock = Stopwatch::start();
         let batches = self.train.batches_per_epoch();
@@ -139,7 +139,7 @@ impl Session<'_> {
             })?;
             self.clock.lap(|times| &mut times.other);
         }
-        // Ending the loader's threads and writing its disk cache.
+        // The time to end the loader's threads and write its disk cache counts as data time.
         self.clock.lap(|times| &mut times.data);
         let stepped = self.stepper.flush(self.network.parameters())?;
         self.average_in(stepped)?;

@@ -122,7 +122,8 @@ impl LrCurve {
 ///
 /// # Errors
 ///
-/// Those of [`fit`](super::fit). But after the first steps, a loss that is not finite is no error: it ends the test.
+/// The errors of [`fit`](super::fit). But after the first steps, a loss that is not finite is no error: it ends the
+/// test.
 pub fn find_learning_rate(
     config: &RunConfig,
     range: LrRange,

@@ -340,8 +340,8 @@ impl<'a> Session<'a> {
         events
     }
 
-    /// Fails if the last attempt to write the best weights failed. If the file of the best weights was deleted
-    /// meanwhile, it is written again.
+    /// Returns an error if the last attempt to write the best weights failed. If the file of the best weights was
+    /// deleted meanwhile, it is written again.
     fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
         let delayed = last_try.into_iter().find_map(|event| match event {
             Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),

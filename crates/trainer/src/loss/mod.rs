@@ -235,7 +235,7 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// Those of [`Objective::apply`]; also if the teacher's logits have another shape.
+    /// The errors of [`Objective::apply`], and an error if the teacher's logits have another shape.
     pub fn taught(
         &self,
         logits: &Tensor,

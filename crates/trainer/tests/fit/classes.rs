@@ -26,7 +26,7 @@ struct Known {
 }
 
 impl Known {
-    /// The class folder that each output stands for.
+    /// The name of the class folder for each output.
     fn new(folders: &[&str]) -> Self {
         let known = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -68,7 +68,7 @@ impl Known {
     fn load(&self, names: Option<&[&str]>) -> Loaded<Box<dyn Model>> {
         let given = Overrides {
             image_size: Some(mobilenet::ImageSize::square(SIDE as u32)),
-            // In noise, a crop changes the result.
+            // The images are noise, so a crop would change the result.
             fit: Some(mobilenet::Fit::Squash),
             class_names: names.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
             ..Overrides::default()
@@ -151,7 +151,7 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
         let names: Vec<&str> = result.classes.iter().map(|class| &class.name[..]).collect();
         assert_eq!(names, folders);
     }
-    // The same holds for a CSV file, and for a rewritten weights file.
+    // Evaluation gives the same for a CSV file, and for a rewritten weights file.
     let known = Known::new(&AS_TEXT);
     let rows = list_images(&known.data())
         .unwrap()
@@ -290,7 +290,7 @@ fn a_teacher_without_names_knows_the_classes_in_their_order() {
     };
     let taught = teach(&mut scene);
     assert!(taught != alone);
-    // The same holds if the file says that it has no names.
+    // The order is also assumed if the file says that it has no class names.
     let bare = known.load(None);
     weights::save(&known.file(), bare.network.as_ref(), &bare.metadata).unwrap();
     teach(&mut scene);

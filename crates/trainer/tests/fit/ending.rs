@@ -224,7 +224,7 @@ fn weights_that_cannot_be_written_are_written_at_the_end() {
     assert_eq!(disk.epochs(), (vec![1], vec![1]));
     weights::load(&outcome.best.unwrap().weights, &Device::Cpu).unwrap();
 
-    // The same holds if the run ends with another error.
+    // The weights are also written if the run ends with another error.
     let wild = optim::MultiStepConfig {
         milestones: vec![1],
         gamma: 1e30,

@@ -173,7 +173,7 @@ fn views_of_an_image_are_averaged() {
     scene.config.train.epochs = 8;
     let (outcome, _) = scene.run();
     let classifier = outcome.classifier().unwrap();
-    // Images brighter to the right, and images brighter to the left.
+    // Two classes of images: brighter to the right, and brighter to the left.
     let shaded = |image: usize| -> Vec<u8> {
         let pixels = stripes(image).into_iter().enumerate();
         pixels

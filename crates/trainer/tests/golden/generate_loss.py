@@ -18,7 +18,7 @@ BATCHES = {
         torch.tensor([[1e4, -1e4, 0, 1, 2], [-1e4, 1e4, 1e4, 3, 4], [1e4, 0, 0, 0, -1e4], [88, -88, 17, -1e4, 20]]),
         [0, 0, 1, 0],
     ),
-    # Every image of one class.
+    # All images are of one class.
     "one class": ((torch.randn(4, CLASSES, dtype=torch.float64) * 2).float(), [3, 3, 3, 3]),
     "one image": (torch.tensor([[0.25, -1.5, 3.0, 0.0, 20.0]]), [4]),
 }

@@ -8,8 +8,8 @@ use crate::augment::{AffineConfig, ColorJitterConfig, ErasingConfig, Purpose, Re
 
 const DRAWS: u64 = 4000;
 
-/// Requires that all numbers are within the bounds, that some are near each bound, and that the mean is that of the
-/// uniform distribution.
+/// Requires that all numbers are within the bounds, that some are near each bound, and that the mean is the middle of
+/// the bounds.
 fn assert_uniform(what: &str, numbers: &[f64], [low, high]: [f64; 2]) {
     let count = numbers.len() as f64;
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);

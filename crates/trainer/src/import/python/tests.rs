@@ -81,7 +81,7 @@ fn the_dictionary_with_known_keys_is_the_configuration() {
         assert_eq!(keys, ["epochs", "loss"], "{text}");
         assert_eq!(entries[0].line, before.matches('\n').count() + 1, "{text}");
     }
-    // A valid dictionary does not hide the configuration's error.
+    // Another, valid dictionary does not hide the error in the configuration's dictionary.
     let text = "a = {'epochs': 1}\ncfg = {'epochs': 1, 'loss': 'CE', 'x' 1}\nb = {'y': 1}\n";
     let message = dictionary(text, |key| key != "y").unwrap_err();
     assert!(message.contains("line 2"), "{message}");
