@@ -187,7 +187,7 @@ fn a_folder_of_splits_is_not_one_of_classes() {
 fn a_run_that_is_refused_leaves_no_folder() {
     let bench = Bench::new();
     bench.two_classes();
-    // The wrong model of the weights is noticed only after the run's folder was created.
+    // That the weights are of another model is noticed only after the run's folder was created.
     std::fs::copy(trained_weights(), bench.path("w.safetensors")).unwrap();
     let sets = [
         "data.source=folder",

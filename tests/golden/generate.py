@@ -1,4 +1,4 @@
-"""Writes torchvision's answers: tests/golden/mobilenet_v3_*.safetensors and mobilenet_v2_*.safetensors.
+"""Writes torchvision's results: tests/golden/mobilenet_v3_*.safetensors and mobilenet_v2_*.safetensors.
 
     cargo xtask golden --python PYTHON      # PYTHON has torch and torchvision
 
@@ -75,18 +75,18 @@ def hashes(name, count):
 
 
 def uniform(name, count):
-    """float32 in [-1, 1) on a grid of 2^-23: exact on both sides."""
+    """float32 in [-1, 1) on a grid of 2^-23: exact in Python and in Rust."""
     grid = (hashes(name, count) >> np.uint32(8)).astype(np.float32)
     return grid * np.float32(2.0**-23) - np.float32(1.0)
 
 
 def around(centre, spread, name, count):
-    """Both are rounded to float32 once; the product and the sum are float32 operations."""
+    """Centre and spread are rounded to float32 once; the product and the sum are float32 operations."""
     return np.float32(centre) + np.float32(spread) * uniform(name, count)
 
 
 def fill(name, shape, in_norm, variant, side):
-    """One parameter or running statistic; `in_norm` tells whose weight or bias it is."""
+    """One parameter or running statistic; `in_norm` says whether it belongs to a batch norm."""
     leaf, count = name.rsplit(".", 1)[1], math.prod(shape)
     if in_norm:
         centre, spread = NORM[variant][side][leaf]
@@ -123,7 +123,7 @@ def network(variant, side, classes, dtype):
 
 
 def running(model, leaf):
-    """That statistic of every batch norm, in module order, concatenated."""
+    """A running statistic of all batch norms, concatenated in module order."""
     return torch.cat([value for name, value in model.named_buffers() if name.endswith(leaf)])
 
 

@@ -1,4 +1,4 @@
-"""Writes what networks answer whose weight files name tensors in other ways: tests/golden/scheme_*.safetensors.
+"""Writes logits of networks under other projects' tensor names: tests/golden/scheme_*.safetensors.
 
     cargo xtask golden --python PYTHON      # PYTHON has torch, torchvision and timm
 
@@ -57,7 +57,7 @@ class Squeeze(nn.Module):
 
 
 class Block(nn.Module):
-    """A block as both have it: squeeze-excite before the activation, where there is an expansion."""
+    """The block of both projects. With an expansion, squeeze-excite is before the activation."""
 
     def __init__(self, inputs, kernel, expanded, outputs, squeeze, swish, stride, always_expands, hidden, bias):
         super().__init__()
@@ -124,7 +124,7 @@ class DLi14(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """Keeps the whole of torchvision's network, and uses what lies before its classifier."""
+    """Contains torchvision's whole network, and uses the layers before its classifier."""
 
     def __init__(self, size):
         super().__init__()
@@ -156,7 +156,7 @@ SCHEMES = {
 
 
 def kinds(model):
-    """What each tensor of the state dictionary is, by its name."""
+    """The kind of each tensor of the state dictionary, by its name."""
     found = {}
     for module_name, module in model.named_modules(remove_duplicate=False):
         for leaf in module.state_dict(keep_vars=True):

@@ -37,7 +37,7 @@ WANTED = 1.0  # the approximate std of the features
 
 
 def build(name):
-    """The backbone without its classifier: it returns what that would be given."""
+    """The backbone without its classifier: it returns the classifier's input."""
     if name.startswith("resnet"):
         model = getattr(torchvision.models, name)(weights=None)
         model.fc = torch.nn.Identity()
@@ -79,7 +79,7 @@ def answer(name, gain, dtype):
 
 
 def fitting_gain(name):
-    """A gain at which the features are neither tiny nor huge, by halving."""
+    """Finds by bisection a gain at which the features are neither tiny nor huge."""
     low, high = 0.05, 12.0
     for _ in range(12):
         middle = math.sqrt(low * high)

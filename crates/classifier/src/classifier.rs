@@ -102,7 +102,7 @@ impl Classifier {
         })
     }
 
-    /// An ensemble of the networks of both classifiers.
+    /// Joins the networks of both classifiers to an ensemble.
     ///
     /// # Errors
     /// [`Error::Ensemble`] if classes, image size, framing or orientation differ.
@@ -264,7 +264,7 @@ impl Classifier {
         })
     }
 
-    /// The images at the networks' size. `first` is the index of the first one among `count`, for errors.
+    /// The images at the networks' size. For errors, `first` is the index of the first image among all `count` images.
     fn decoded(&self, images: &[Input<'_>], first: usize, count: usize) -> Result<Vec<Image>> {
         let decoded: Vec<_> = images
             .par_iter()

@@ -38,7 +38,7 @@ pub enum Error {
         path: PathBuf,
         /// The offset of the problem in the raw (gunzipped) contents.
         offset: u64,
-        /// The found and the expected value.
+        /// What was found, and what was expected.
         problem: String,
     },
 
@@ -218,7 +218,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// The found and the expected value.
+        /// What was found, and what was expected.
         problem: String,
     },
 

@@ -245,7 +245,7 @@ impl Classes {
         Self::among(names, dir, &unread)
     }
 
-    /// Filters `names`: keeps the names of sub-folders of `dir`.
+    /// The classes with these names of sub-folders of `dir`; an error if there are none.
     fn among(names: Vec<String>, dir: &Path, unread: &Unread) -> Result<Self> {
         if names.is_empty() {
             let expected = "expected one sub-folder per class with images inside, found none";

@@ -49,8 +49,8 @@ pub(crate) fn bring(
     outcome
 }
 
-/// A temporary folder in `dir`, and so on the disk that receives the data. It is readable by all, since apt downloads
-/// as another user.
+/// A temporary folder in `dir`, on the same disk as the final files. It is readable by all, since apt downloads as
+/// another user.
 fn scratch_in(dir: &Path) -> Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(files::PREFIX);
@@ -207,7 +207,7 @@ fn absolute(scratch: &Path, within: &str) -> std::result::Result<String, String>
         .map_err(|_| "the folder's name is not UTF-8".to_owned())
 }
 
-/// The file in `folder` with this extension.
+/// The only file in `folder` with this extension.
 fn only_file(folder: &Path, extension: &str) -> std::result::Result<PathBuf, String> {
     let entries =
         fs::read_dir(folder).map_err(|error| with_causes(&Error::io("list", folder)(error)))?;

@@ -61,7 +61,7 @@ pub struct UnpackReport {
 /// and nothing else. If another process is unpacking into `out_dir`, this one waits and then uses those images.
 ///
 /// # Errors
-/// The errors of invalid IDX files and options, and [`Error::Occupied`] if `out_dir` has splits that `unpack` did not
+/// Errors for invalid IDX files and options, and [`Error::Occupied`] if `out_dir` has splits that `unpack` did not
 /// make.
 pub fn unpack(
     idx_dir: &Path,

@@ -4,8 +4,8 @@
 //! cargo run --release -p trainer --example load_epoch -- --root photos/train --image-size 224
 //! ```
 //!
-//! `--cache off` (the default) decodes every image in every epoch; `memory` keeps decoded images; a
-//! folder's name adds a file of pixels there.
+//! `--cache off` (the default) decodes every image in every epoch; `memory` keeps decoded images; the name of a folder
+//! also writes a disk cache there.
 
 #[path = "protocol/folder.rs"]
 mod folder;

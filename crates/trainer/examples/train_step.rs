@@ -5,8 +5,8 @@
 //! cargo run --release -p trainer --example train_step -- --model small --image-size 32 --batch 128
 //! ```
 //!
-//! `--root DIR` names a folder of class folders; `--cache off` (the default) decodes every image in
-//! every epoch; `memory` keeps decoded images; a folder's name adds a file of pixels there.
+//! `--root DIR` names a folder of class folders; `--cache off` (the default) decodes every image in every epoch;
+//! `memory` keeps decoded images; the name of a folder also writes a disk cache there.
 
 #[path = "protocol/folder.rs"]
 mod folder;

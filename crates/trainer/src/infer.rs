@@ -354,8 +354,8 @@ fn largest(row: &[f32]) -> usize {
 ///
 /// # Errors
 ///
-/// If the options are invalid for these images. The iterator ends with an error if no image is readable, or if one is
-/// unreadable and the options forbid that.
+/// If the options are invalid for these images. The iterator ends with an error if no image is readable, or if an image
+/// is unreadable and the options do not allow leaving it out.
 pub fn predict<'c>(
     classifier: &'c Classifier,
     images: Vec<(String, PathBuf)>,

@@ -122,7 +122,7 @@ impl RunDir {
         // The lock file is in the folder, so it is released first.
         drop(self.lock);
         if fruitless {
-            // A folder with other contents stays, and so do its parents.
+            // A folder with other contents is kept, and so are its parents.
             let _ = (self.made.iter()).try_for_each(std::fs::remove_dir);
         }
     }

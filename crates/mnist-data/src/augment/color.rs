@@ -1,5 +1,5 @@
-//! Brightness, contrast, saturation and hue, equal to `torchvision.transforms.v2.functional` on uint8 images: fractions
-//! are truncated when floats become bytes.
+//! Changes of brightness, contrast, saturation and hue. The results are equal to `torchvision.transforms.v2.functional`
+//! on uint8 images, which truncates when it converts floats to bytes.
 
 use crate::decode::Image;
 

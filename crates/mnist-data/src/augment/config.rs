@@ -18,7 +18,7 @@ pub enum Preset {
     /// No operations: images stay unchanged.
     #[default]
     None,
-    /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
+    /// For handwritten digits: [`AffineConfig`]'s defaults. Images are never mirrored.
     Digits,
     /// For photographs: crops of 35 to 100 % of the area, mirrored horizontally every second time, and
     /// [`ColorJitterConfig`]'s defaults.

@@ -110,7 +110,7 @@ pub(super) fn rounded(side: f64) -> u32 {
     side.round_ties_even() as u32
 }
 
-/// The pixels of a rectangle of the image.
+/// Copies a rectangle of an image.
 pub(crate) fn cut(image: &Image, part: Part) -> Result<Image> {
     let channels = usize::from(image.channels());
     let stride = image.width() as usize * channels;

@@ -13,7 +13,7 @@ use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::shuffle_by;
 
-/// Brightness, contrast, saturation and hue by random factors, in random order:
+/// Changes brightness, contrast, saturation and hue by random factors, in random order:
 /// `torchvision.transforms.v2.ColorJitter`. Gray images have neither saturation nor hue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -14,9 +14,9 @@ const WEIGHT_ONE: u32 = 1 << WEIGHT_BITS;
 /// Samples every pixel of the result at the source position given by `map`. `field` is a displacement `[height, width]`
 /// of x and y in pixels, added to the pixel's position before the map. The result has the size of `source`.
 ///
-/// Equal to torch's `grid_sample` with zero padding and `align_corners=False`, and so to torchvision's `affine` and
-/// `elastic` without `fill`. With a `fill`, torchvision weights the image twice at its border; here it is blended with
-/// `fill` once.
+/// The result equals torch's `grid_sample` with zero padding and `align_corners=False`, and so torchvision's `affine`
+/// and `elastic` without `fill`. With a `fill`, torchvision weights the image twice at its border; here it is blended
+/// with `fill` once.
 pub(crate) fn warp(
     source: &Image,
     map: &InverseAffine,

@@ -110,7 +110,7 @@ fn respond(mut stream: TcpStream, answers: &HashMap<String, Answer>, log: &Mutex
     let _ = stream.write_all(&body[..body.len().min(cut)]);
 }
 
-/// The raw contents of a file named `name`, large enough for many pieces.
+/// Raw contents for a file named `name`, large enough to be sent in many pieces.
 fn raw(name: &str) -> Vec<u8> {
     let seed = name.bytes().map(u32::from).sum::<u32>();
     let mut state = seed;

@@ -1,4 +1,4 @@
-//! Numbers and slices from the bytes of a file.
+//! Reads numbers and slices from the bytes of a file.
 
 use crate::fault::Fault;
 

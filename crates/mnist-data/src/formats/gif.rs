@@ -143,7 +143,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A palette, if `flags` announces one that is not the gray ramp.
+/// Reads a palette, if `flags` says that there is one. `None` also for the gray ramp.
 fn palette(bytes: &mut Bytes, flags: u8) -> Option<Palette> {
     if flags & 0x80 == 0 {
         return None;

@@ -104,7 +104,7 @@ impl Coefficients {
             true => [-1; 10],
             false => first(&plane.lacks),
         };
-        // The last row of MCUs has no blocks below its visible ones. Other rows of MCUs have all their blocks.
+        // In the last row of MCUs, only visible blocks are used. In other rows of MCUs, all blocks are used.
         let is_last = mcu_row + 1 == frame.mcus_high();
         let rows_of_last = component.blocks_high - (frame.mcus_high() - 1) * component.v;
         let end = if is_last {

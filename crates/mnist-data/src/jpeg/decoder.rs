@@ -96,7 +96,7 @@ struct Decoder<'a> {
     frame: &'a Frame,
     shape: &'a Shape,
     colours: Colours,
-    /// The quantisation of each colour, from its first scan.
+    /// The quantisation table of each colour, as it was at the colour's first scan.
     factors: Vec<Option<Block>>,
     accept_truncated: bool,
 }

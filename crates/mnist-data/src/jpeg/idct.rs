@@ -43,7 +43,8 @@ pub(super) fn samples(
     }
 }
 
-/// Cosines of the transform of 4 and 2 values, with 13 fractional bits, scaled for coefficients of blocks of 8.
+/// Cosines for the transforms of 4 and 2 values, with 13 fractional bits. They are scaled for coefficients of 8 × 8
+/// blocks.
 const QUARTERS: [[i32; 4]; 4] = [
     [2896, 2896, 2896, 2896],
     [3784, 1567, -1567, -3784],

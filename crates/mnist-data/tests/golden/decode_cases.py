@@ -1,4 +1,4 @@
-"""Small image files of every kind, whole and damaged, and what Pillow makes of them: for
+"""Small image files of every kind, whole and damaged, and Pillow's results for them: for
 generate_decode_verdicts.py, which makes golden data of some, and fuzz_decode.py, which compares many."""
 
 import io
@@ -30,7 +30,7 @@ def saved(image, kind, **options):
 
 
 def frame_header(data):
-    """Where the sizes in a JPEG's frame header lie: height, width, number of colours, colours."""
+    """The offsets of fields in a JPEG's frame header: height, width, number of colours, colours."""
     at = 2
     while not 0xC0 <= data[at + 1] <= 0xC2:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -142,7 +142,7 @@ def plain_pnm(rng, width, height):
 
 
 def mutated(rng, file):
-    """A file with some bytes flipped, replaced, inserted, taken out or cut off."""
+    """A copy of a file with some bytes flipped, replaced, inserted or removed, or truncated."""
     data = bytearray(file)
     for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
         if not data:
@@ -165,13 +165,13 @@ def mutated(rng, file):
 
 
 def pillow(file):
-    """`[height, width, 3]`, or why Pillow refuses the file. A JPEG that lacks only its end marker has one added."""
+    """The pixels `[height, width, 3]`, or Pillow's error. A JPEG that lacks only its end marker gets one."""
     try:
         with Image.open(io.BytesIO(file)) as image:
             if image.mode.startswith("I;16") or image.mode in ("I", "F"):
                 return None  # clipped by Pillow, scaled by us
             return np.asarray(image.convert("RGB"))
-    except Exception as error:  # whatever is wrong
+    except Exception as error:  # any exception
         return error
 
 

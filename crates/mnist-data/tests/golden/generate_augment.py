@@ -1,4 +1,4 @@
-"""What torchvision answers when it augments: golden data for src/augment/tests/golden.rs.
+"""Writes torchvision's augmented images: golden data for src/augment/tests/golden.rs.
 
     python generate_augment.py        (needs torch and torchvision; writes beside itself)
 
@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 
 def pixel(x, y, c):
-    """Slopes, edges and noise, all grey levels."""
+    """An image with slopes, edges, noise and all grey levels."""
     return (5 * x + 3 * y + 40 * c + (31 * x + 17 * y + 7 * c) % 23 * 4 + (90 if (x // 5 + y // 7) % 2 else 0)) % 256
 
 

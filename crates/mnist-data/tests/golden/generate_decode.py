@@ -1,4 +1,4 @@
-"""Image files of many kinds, and the RGB bytes they hold according to PIL:
+"""Writes image files of many kinds, and their RGB bytes according to PIL:
 golden data for tests/data/images.rs.
 
     python generate_decode.py        (needs pillow; writes beside itself)

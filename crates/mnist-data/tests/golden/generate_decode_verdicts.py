@@ -1,4 +1,4 @@
-"""Whole and damaged image files, and whether Pillow reads them, with which pixels: golden data for
+"""Writes whole and damaged image files, and Pillow's pixels or refusal: golden data for
 tests/data/verdicts.rs.
 
     python generate_decode_verdicts.py        (needs pillow and numpy; writes beside itself)
@@ -41,7 +41,7 @@ def entry(file, kind):
 
 
 def cut_changes(file, pixels):
-    """Whether bits would follow that pixels depend on: ones in the place of zeros make other pixels."""
+    """Whether pixels depend on bits after the end: ones instead of zeros give other pixels."""
     data = file.removesuffix(b"\xff")  # half of an end marker
     others = [pillow(data + more + END) for more in (b"\xff\0" * 40, b"\x55" * 40, b"\xaa" * 40)]
     return any(isinstance(other, Exception) or (other != pixels).any() for other in others)

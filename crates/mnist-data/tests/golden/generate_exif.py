@@ -1,4 +1,4 @@
-"""Images with an EXIF orientation, and what ImageOps.exif_transpose makes of them: golden data for tests/data/exif.rs.
+"""Writes images with an EXIF orientation, and ImageOps.exif_transpose's results: golden data for tests/data/exif.rs.
 
     python generate_exif.py        (needs pillow; writes exif/)
 

@@ -1,4 +1,4 @@
-"""What PIL and torchvision answer when an image is fitted to a size: golden data for tests/data/fit.rs.
+"""Writes images fitted to a size by PIL and torchvision: golden data for tests/data/fit.rs.
 
     python generate_fit.py        (needs pillow and torchvision; writes fit/cases.json and fit/answers.bin)
 

@@ -1,4 +1,4 @@
-"""What PIL answers when it resizes: golden data for tests/data/images.rs.
+"""Writes images resized by PIL: golden data for tests/data/images.rs.
 
     python generate_resize.py        (needs pillow; writes beside itself)
 

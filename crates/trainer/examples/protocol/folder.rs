@@ -9,8 +9,8 @@ use crate::protocol::Arguments;
 
 impl Arguments {
     /// Batches of the class folders in `root`, with the cache set by `--cache`: `off` (the default) decodes every image
-    /// in every epoch; `memory` keeps decoded images; a folder's name adds a file of pixels there. The cache is filled
-    /// before the first step.
+    /// in every epoch; `memory` keeps decoded images; the name of a folder also writes a disk cache there. The cache is
+    /// filled before the first step.
     pub(crate) fn loader(
         &self,
         root: &Path,

@@ -1,5 +1,5 @@
-//! Framing, orientation and normalisation: the settings of `[data]` that weights files also contain. Replaces their
-//! `"auto"` by values.
+//! Framing, orientation and normalisation: the settings of `[data]` that weights files also contain. This module
+//! replaces their `"auto"` by values.
 
 use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};

@@ -1,4 +1,4 @@
-//! Checks of a configuration layer by the list of keys.
+//! Checks a configuration layer against the list of keys.
 
 use std::fmt;
 

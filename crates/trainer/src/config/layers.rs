@@ -242,7 +242,8 @@ fn assign(table: &mut Table, key: &str, value: Value) -> Result<(), &'static str
     Ok(())
 }
 
-/// The error for a missing key that has no default. The layers are already checked, so nothing else can be wrong.
+/// The error for a missing key that has no default. The layers' values are already checked, so this is the only
+/// possible error.
 fn untyped(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let text = text.trim_end();

@@ -73,7 +73,7 @@ pub struct RunConfig {
     /// A moving average of the weights, which is validated and saved beside the weights.
     #[serde(with = "optional::none")]
     pub ema: Option<EmaConfig>,
-    /// Distillation: a trained network whose outputs are targets besides the labels.
+    /// Distillation: a trained network, the teacher, gives additional targets besides the labels.
     #[serde(with = "optional::none")]
     pub distillation: Option<DistillationConfig>,
     /// The images and how they are loaded.

@@ -248,7 +248,7 @@ fn words_stand_for_absent_values() {
     assert_eq!(config.data.limit, Some(640));
     assert_eq!(config.loss.class_weights().1, &ClassWeights::Balanced);
     assert_eq!(config.warmup, Some(optim::Warmup::epochs(0.5)));
-    // torchvision's momentum for pretrained weights.
+    // Pretrained weights get torchvision's momentum.
     assert_eq!(momentum(&config), 0.01);
     let text = "data.limit = \"none\"\nmodel.pretrained = \"none\"\nwarmup = \"none\"";
     assert_eq!(

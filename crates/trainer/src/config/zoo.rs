@@ -7,7 +7,7 @@ use mobilenet::{HeadKind, ModelName, Precision};
 use super::validate::require;
 use super::{ConfigError, MNIST, RunConfig};
 
-/// The shortest valid side. After five halvings, shorter ones would be below 2 pixels.
+/// The shortest valid side of images. The networks halve it five times; a shorter side would become less than 2 pixels.
 const LEAST_SIDE: u32 = 64;
 
 impl RunConfig {

@@ -39,7 +39,7 @@ impl Average {
         Ok(updated?)
     }
 
-    /// Replaces the network by the average while `f` runs.
+    /// Replaces the network's weights by the average while `f` runs.
     pub(super) fn instead<R>(
         &self,
         parameters: &Parameters,

@@ -114,7 +114,7 @@ struct Session<'a> {
     table: Arc<ByteTable>,
     train: Loader,
     val: Loader,
-    /// The cached features, if the backbone is frozen and they fit.
+    /// The cached features, if the backbone is frozen and the features fit into memory.
     features: Option<Features>,
     checkpoints: Checkpoints,
     /// Measures the parts of the epoch's time.

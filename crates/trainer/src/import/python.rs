@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
         Err(format!("line {}: {problem}", self.line()))
     }
 
-    /// The start of a dictionary, if the line that begins here assigns one to a name.
+    /// The start of a dictionary, if the line that begins here assigns a dictionary to a name.
     fn assigned_dictionary(&self) -> Option<usize> {
         let line = self.rest().lines().next()?;
         let code = line.split('#').next()?;

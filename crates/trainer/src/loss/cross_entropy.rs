@@ -7,8 +7,8 @@
 //! (1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c],  over sum_i s w[y]
 //! ```
 //!
-//! In torch, a mixed image's target is a vector of probabilities. The loss is then divided by `sum_i s`, without class
-//! weights. This loss does the same.
+//! In torch, a mixed image's target is a vector of probabilities. torch then divides the loss by `sum_i s`, without
+//! class weights. So does this module.
 
 use serde::{Deserialize, Serialize};
 

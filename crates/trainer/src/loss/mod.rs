@@ -191,7 +191,7 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the lengths do not match or a label is no class.
+    /// [`Error::Shape`] if the lengths do not match or a label is not below the number of classes.
     pub fn weight(&self, targets: &Targets<'_>) -> Result<f64> {
         let (images, classes) = (targets.labels.len(), self.class_weights.len());
         let (others, other_weights) = targets.mixed.map_or((images, images), |mixed| {
@@ -225,7 +225,7 @@ impl Objective {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] if the lengths do not match, a label is no class, or all weights of the
+    /// [`Error::Shape`] if the lengths do not match, a label is not below the number of classes, or all weights of the
     /// batch are 0.
     pub fn apply(&self, logits: &Tensor, targets: &Targets<'_>) -> Result<Loss> {
         self.taught(logits, targets, None)

@@ -68,7 +68,7 @@ fn bytes_give_the_bits_that_a_folder_gives() {
             );
         }
     }
-    // The weights are read from their file. The counts of right answers are the same as in an evaluation.
+    // The weights are read from their file. Single answers give the same confusion matrix as an evaluation.
     let read = Classifier::open(&first.best.unwrap().weights).unwrap();
     assert_eq!(
         both_ways(&read, few, TtaConfig::None),

@@ -290,7 +290,7 @@ fn a_teacher_without_names_knows_the_classes_in_their_order() {
     };
     let taught = teach(&mut scene);
     assert!(taught != alone);
-    // The order is also assumed if the file says that it has no class names.
+    // The order is also assumed if the file has metadata without class names.
     let bare = known.load(None);
     weights::save(&known.file(), bare.network.as_ref(), &bare.metadata).unwrap();
     teach(&mut scene);

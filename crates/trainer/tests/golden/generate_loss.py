@@ -32,7 +32,7 @@ def rows(tensor):
 
 
 def focal(x, y, gamma, alpha):
-    """Lin et al., 2017; (1 - p) as a sum over the other classes, which keeps its digits."""
+    """The focal loss of Lin et al., 2017. 1 - p is a sum over the other classes, which loses no digits."""
     log_p = F.log_softmax(x, 1)
     own = F.one_hot(y, CLASSES).bool()
     log_rest = torch.logsumexp(log_p.masked_fill(own, -torch.inf), 1)
@@ -47,14 +47,14 @@ def binary(x, y, smoothing, weight):
 
 
 def mixed(x, y, share, weight, smoothing=0.0):
-    """As torchvision's references train with MixUp: cross-entropy of the mixed one-hot targets."""
+    """Cross-entropy of mixed one-hot targets, as in torchvision's references for MixUp."""
     hot = F.one_hot(y, CLASSES).double()
     target = share * hot + (1 - share) * hot.roll(1, 0)
     return F.cross_entropy(x, target, weight=weight, label_smoothing=smoothing)
 
 
 def weighted(x, y, images, weight, smoothing):
-    """Images count differently: each one's own loss, over what torch's mean would divide by."""
+    """Cross-entropy with a weight per image: the weighted sum divided by the sum of all weights."""
     each = F.cross_entropy(x, y, weight=weight, label_smoothing=smoothing, reduction="none")
     return (images * each).sum() / (images * weight[y]).sum()
 

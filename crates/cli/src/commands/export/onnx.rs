@@ -11,7 +11,8 @@ use crate::args::ExportArgs;
 /// The number of images for the check: enough to find a wrong layer, and few enough to be quick.
 const MOST_CHECK_IMAGES: usize = 16;
 
-/// Exports the network and checks the file. Describes the largest difference between the logits of both.
+/// Exports the network and checks the file. Returns a text with the largest difference between the logits of network
+/// and file.
 pub(super) fn export(
     args: &ExportArgs,
     network: &Network,

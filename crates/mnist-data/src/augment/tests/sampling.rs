@@ -62,7 +62,7 @@ fn parts_lie_inside_and_have_the_area_and_shape_asked_for() {
         for size @ [width, height] in SIZES {
             for index in 0..500 {
                 let part = config.draw(&mut drawn(index, Purpose::ResizedCrop), width, height);
-                // The ratio is width to height.
+                // The ratio is width divided by height.
                 assert_fits(part, size, scale, [part.width, part.height], ratio);
                 assert!(ratio[0] < 2.0 || part.width > part.height, "{part:?}");
             }
@@ -85,7 +85,7 @@ fn holes_lie_inside_and_have_the_area_and_shape_asked_for() {
                 let Some(hole) = config.hole(&mut rng, width, height) else {
                     continue;
                 };
-                // The ratio is height to width.
+                // The ratio is height divided by width.
                 assert_fits(hole, size, scale, [hole.height, hole.width], ratio);
                 assert!(ratio[0] < 2.0 || hole.height > hole.width, "{hole:?}");
                 found += 1;
@@ -154,7 +154,7 @@ fn where_no_part_fits_it_is_torchvisions_in_the_middle() {
     };
     // The last branch of torchvision's `RandomResizedCrop.make_params`, computed by hand. The side that is too short
     // for every ratio is kept whole. The other side follows from the nearest ratio, rounded as in Python, where 2.5
-    // becomes 2. The offset is half of the remaining length, truncated.
+    // becomes 2. The crop is centered, with a truncated offset.
     for ([width, height], ratio, expected) in [
         ([10, 1000], [3.0 / 4.0, 4.0 / 3.0], part(0, 493, 10, 13)),
         ([1000, 10], [3.0 / 4.0, 4.0 / 3.0], part(493, 0, 13, 10)),
