@@ -6,7 +6,7 @@ As in generate.py, weights and images are computed on both sides and only answer
 computed in float64 and rounded once. README.md says how tensors are filled. A file of one
 backbone names its tensors and their shapes, since the Rust side has no table of them.
 
-    python generate_zoo.py FOLDER NAME...   # other backbones, somewhere else
+    python generate_zoo.py FOLDER NAME...   # other backbones, written to another folder
 """
 
 import json

@@ -44,7 +44,8 @@ pub fn check_answers(rows: &[Vec<f32>], image: impl Fn(usize) -> String) -> Resu
     Ok(())
 }
 
-/// Averages the probabilities of several logits, and returns the logarithms. Single logits are returned unchanged.
+/// Averages the probabilities of several logits, and returns the logarithms. The logits of a single network are
+/// returned unchanged.
 pub(crate) fn mean(mut logits: Vec<Tensor>) -> Result<Tensor> {
     if logits.len() == 1 {
         return Ok(logits.remove(0));

@@ -296,7 +296,7 @@ impl Classifier {
         )?)
     }
 
-    /// A loader's batch as u8 `[n, height, width, 3]` on the first network's device.
+    /// A loader's batch as a u8 tensor `[n, height, width, 3]` on the first network's device.
     fn moved(&self, batch: HostBatch) -> Result<Tensor> {
         let shape = (batch.count, batch.height, batch.width, 3);
         let device = self.members[0].network.device();

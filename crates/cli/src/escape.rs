@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Escapes text from a file or an argument for a terminal: control characters, and characters that change the writing
-/// direction. So text from a file cannot move the cursor, change colours or hide a line. Line breaks are escaped too,
-/// for output with one name per line.
+/// Makes text from a file or an argument safe for a terminal. Escapes control characters and characters that change the
+/// writing direction. So text from a file cannot move the cursor, change colours or hide a line. Line breaks are
+/// escaped too, for output with one name per line.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     escaped_except(text, |_| false)
 }

@@ -16,7 +16,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C and for a request to terminate.
+    /// Listens for Ctrl-C and for the signal to terminate.
     pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Self> {
         let interrupt = Self::default();
         let (handler, terminal) = (interrupt.clone(), terminal.clone());

@@ -222,8 +222,7 @@ fn unreadable_lines(unreadable: &Unreadable) -> Vec<String> {
     splits.into_iter().filter_map(line).collect()
 }
 
-/// Shares in whole percents that add up to 100. The shares with the largest fractions are rounded
-/// up.
+/// Rounds shares to whole percents that add up to 100. The shares with the largest fractions are rounded up.
 fn percents<const N: usize>(parts: [f64; N]) -> [usize; N] {
     let total: f64 = parts.iter().sum();
     let exact = parts.map(|part| 100.0 * part / total);

@@ -20,9 +20,10 @@ pub(crate) const MAX_BYTES: u64 = 512 << 20;
 ///
 /// The pixels are the same as from PIL's `open` and `convert("RGB")`, and so as from torchvision's `ImageFolder`. The
 /// formats are JPEG, PNG, GIF, BMP, PNM, TIFF and WebP, recognised by the first bytes and not by the name. An alpha
-/// channel is dropped, not blended. Palette indices become colours. 16-bit samples become 8 bits. The orientation tag
-/// of TIFF files is always applied, the EXIF orientation of other files only with [`DecodeOptions::orientation`]. An
-/// animation gives its first frame. Gray images have one byte per pixel until a batch needs three.
+/// channel is dropped, not blended. Palette indices become colours. Samples of 16 bits are reduced to 8. The
+/// orientation tag of TIFF files is always applied, the EXIF orientation of other files only with
+/// [`DecodeOptions::orientation`]. An animation gives its first frame. Gray images have one byte per pixel until a
+/// batch needs three.
 ///
 /// Three things differ from PIL. 16-bit gray is scaled; PIL clips it. A JPEG that lacks only its
 /// end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or

@@ -1,4 +1,4 @@
-//! Download of one file over HTTP, with resumption.
+//! Downloads one file over HTTP, and resumes interrupted downloads.
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};

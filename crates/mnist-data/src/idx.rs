@@ -52,7 +52,7 @@ pub struct IdxImages {
 }
 
 impl IdxImages {
-    /// Images of `rows` × `cols` from their pixels, one image after the other.
+    /// Makes images of `rows` × `cols` from the pixels, one image after the other.
     ///
     /// # Errors
     /// If a side is 0, or the pixels are not a whole number of images.
@@ -141,7 +141,7 @@ impl IdxImages {
             .unwrap_or_default()
     }
 
-    /// All pixels, one image after the other.
+    /// The pixels of all images, one image after the other.
     #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
@@ -322,7 +322,8 @@ fn read_from(
             format!("no memory for the {declared} bytes the header declares"),
         )
     })?;
-    // Reading one byte beyond the declared end shows whether there is more, without inflating a gzip bomb.
+    // One byte beyond the declared end is read to notice files that are too long. More is not read, since the file may
+    // be a gzip bomb.
     (&mut source)
         .take(declared)
         .read_to_end(&mut contents)

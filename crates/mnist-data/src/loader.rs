@@ -58,7 +58,7 @@ pub struct LoaderOptions {
     pub bad_images: BadImageLimit,
     /// How images are decoded.
     pub decode: DecodeOptions,
-    /// Random changes of the images, new in each epoch. The changes depend on the epoch, the seed of the shuffle (0
+    /// Random changes of the images, new in each epoch. These changes depend on the epoch, the seed of the shuffle (0
     /// without one) and the sample's index in [`Loader::samples`].
     pub augment: AugmentConfig,
     /// MixUp and CutMix, depending on seed, epoch and the batch's number.

@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// Passes the image of sample `index` to `show`. Returns false if the image is bad and was left out. Errors of
-    /// `show` are returned, whatever the image.
+    /// `show` itself are always returned.
     pub(crate) fn show(
         &self,
         index: usize,

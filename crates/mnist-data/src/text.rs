@@ -10,8 +10,8 @@ use crate::regular::read_regular;
 /// Pipes and devices are refused, since they may never end.
 ///
 /// # Errors
-/// The system's error, or a message that the file is not regular, is too large, or is not UTF-8.
-/// The message does not contain the path.
+/// The system's error, or an error if the file is not regular, too large, or not UTF-8. The message does not contain
+/// the path.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     let read = read_regular(path, limit).map_err(|error| match error {
         crate::Error::Io { source, .. } => source,

@@ -174,7 +174,7 @@ fn class_names(options: &UnpackOptions, labels: &[&IdxLabels]) -> Result<Vec<Str
         })
     };
     let Some(names) = &options.class_names else {
-        // Zero-padded, so that names sort in label order.
+        // Numbers are padded with zeros, so that names sort in label order.
         let width = last.to_string().len();
         return Ok((0..=last).map(|label| format!("{label:0width$}")).collect());
     };

@@ -35,12 +35,12 @@ pub enum TtaConfig {
 /// One view of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// Unchanged.
+    /// The unchanged image.
     Identity,
-    /// Left and right exchanged.
+    /// The mirror image: left and right exchanged.
     HorizontalFlip,
-    /// Shifted to the right and down by this many steps. A step is a 28th of the side in whole pixels, at least
-    /// one, so that a digit of MNIST moves by one original pixel at any size. The border is repeated.
+    /// The image shifted to the right and down by this many steps. A step is a 28th of the side in whole pixels, at
+    /// least one, so that a digit of MNIST moves by one original pixel at any size. The border is repeated.
     Shift {
         /// Steps to the right; negative to the left.
         x: i32,

@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// A network and its trainer.
+/// A network, its loss, and its optimizer.
 struct Training {
     network: Network,
     optimizer: Optimizer,

@@ -219,7 +219,7 @@ pub enum Event {
     },
 }
 
-/// A receiver of events.
+/// Receives the events of a run.
 pub trait EventSink {
     /// Receives one event.
     ///

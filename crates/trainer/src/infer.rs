@@ -145,7 +145,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Probability of the most probable class.
+    /// The probability of the most probable class.
     pub fn probability(&self) -> f32 {
         self.probabilities.get(self.label).copied().unwrap_or(0.0)
     }
@@ -159,10 +159,9 @@ impl Prediction {
 ///
 /// # Errors
 ///
-/// If a sub-folder is no class of the weights, no image is readable, more images are unreadable
-/// than `bad_image_limit` allows, or all of a class are;
-/// [`Error::UnnamedClasses`](crate::Error::UnnamedClasses) and
-/// [`Error::ClassOrder`](crate::Error::ClassOrder).
+/// If a sub-folder is not a class of the weights, no image is readable, more images are unreadable than
+/// `bad_image_limit` allows, or all images of a class are unreadable;
+/// [`Error::UnnamedClasses`](crate::Error::UnnamedClasses) and [`Error::ClassOrder`](crate::Error::ClassOrder).
 pub fn evaluate(
     classifier: &Classifier,
     data: &Path,

@@ -1,4 +1,4 @@
-//! Images that a network classifies wrongly.
+//! Lists the images that a network classifies wrongly.
 
 use std::path::Path;
 

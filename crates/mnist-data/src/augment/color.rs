@@ -3,7 +3,7 @@
 
 use crate::decode::Image;
 
-/// Replaces every byte by its entry in `table`.
+/// Replaces every byte of the image by its entry in `table`.
 pub(crate) fn look_up(image: &mut Image, table: &[u8; 256]) {
     for byte in image.pixels_mut() {
         *byte = table[usize::from(*byte)];

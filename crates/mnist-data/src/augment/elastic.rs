@@ -71,7 +71,7 @@ impl Step for ElasticConfig {
 }
 
 impl ElasticConfig {
-    /// The displacements of one image: `[height, width]` of x and y, in pixels.
+    /// Draws the displacements of one image: `[height, width]` pairs of x and y, in pixels.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Vec<[f32; 2]> {
         let (width, height) = (width as usize, height as usize);
         let mut noise = || -> Vec<f32> {
@@ -150,8 +150,8 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
 }
 
 /// The index of the value at position `at - reach` of a line of `count` values. Positions outside are reflected at the
-/// ends, as in torchvision's padding. If a Gaussian is wider than the image, they are reflected several times;
-/// torchvision fails there.
+/// ends, as in torchvision's padding. If a Gaussian is wider than the image, they are reflected several times, whereas
+/// torchvision fails.
 fn reflected(at: usize, reach: usize, count: usize) -> usize {
     let period = (2 * (count - 1)).max(1);
     // Adding whole periods keeps the number positive.

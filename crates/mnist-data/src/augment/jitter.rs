@@ -29,7 +29,7 @@ pub struct ColorJitterConfig {
 }
 
 impl Default for ColorJitterConfig {
-    /// ±20 % of brightness, contrast and saturation; hues are unchanged.
+    /// Brightness, contrast and saturation change by up to 20 %; hues are unchanged.
     fn default() -> Self {
         Self {
             brightness: 0.2,

@@ -1,4 +1,4 @@
-//! Fetching from a small HTTP server on this machine.
+//! Tests fetching from a small HTTP server on this machine.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

@@ -28,7 +28,7 @@ impl Plane {
 /// The coefficients of an image.
 pub(super) struct Coefficients {
     pub(super) planes: Vec<Plane>,
-    /// The last row of MCUs with data in the last scan.
+    /// The last row of MCUs for which the last scan had data.
     pub(super) last_good: usize,
     /// The number of scans so far.
     scans: usize,

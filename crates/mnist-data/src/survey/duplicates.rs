@@ -1,4 +1,4 @@
-//! Files with equal contents.
+//! Finds files with equal contents.
 
 use std::collections::HashMap;
 use std::fs;

@@ -183,7 +183,7 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// An NVIDIA GPU by number.
+    /// The NVIDIA GPU with this number.
     Cuda(usize),
     /// Apple's GPU.
     Metal,

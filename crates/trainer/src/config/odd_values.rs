@@ -12,7 +12,7 @@ use super::keys::{Key, Kind};
 use super::list::KEYS;
 use super::{DistillationConfig, LossConfig, RunConfig};
 
-/// A value as written in a file.
+/// A value in TOML, as in a configuration file.
 const VALUES: [&str; 25] = [
     "0",
     "1",

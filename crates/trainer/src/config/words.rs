@@ -69,7 +69,7 @@ pub(super) fn suggestion(given: &str, words: &[String]) -> String {
     }
 }
 
-/// A deserializer that stores an enum's words and returns an error.
+/// A deserializer that stores the names of an enum's variants, then returns an error.
 struct Asked<'a>(&'a mut Vec<String>);
 
 impl<'de> Deserializer<'de> for Asked<'_> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"feature\n";
-/// Hexadecimal digits of a SHA-256.
+/// The number of hexadecimal digits of a SHA-256.
 const CHECKSUM: usize = 64;
 
 /// Identifies the contents of an image file at the time when its features were computed.

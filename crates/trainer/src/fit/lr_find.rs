@@ -115,8 +115,8 @@ impl LrCurve {
     }
 }
 
-/// Trains with a rate that grows exponentially from step to step, with all other settings as
-/// configured, and records the losses. The trained weights are discarded.
+/// Trains with a rate that grows exponentially from step to step, and with all other settings as configured. Records
+/// the losses. The trained weights are discarded.
 ///
 /// Setting `interrupt` ends the test and returns the curve so far.
 ///

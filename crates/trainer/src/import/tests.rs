@@ -202,7 +202,7 @@ fn the_last_of_equal_keys_counts() {
     );
 }
 
-/// Each of these took quadratic time, minutes for a megabyte.
+/// These texts once took quadratic time to parse: minutes for a megabyte.
 #[test]
 fn large_files_are_read_in_one_go() {
     let size = 1 << 18;

@@ -31,7 +31,7 @@ pub(crate) trait Formula {
     fn row(&self, image: &Row<'_>, weight: f64, gradient: &mut [f64]) -> f64;
 }
 
-/// An image in a batch.
+/// The data of one image in a batch.
 pub(crate) struct Row<'a> {
     /// The logit of each class.
     pub(super) logits: &'a [f32],

@@ -118,7 +118,7 @@ fn the_backbones_rate_and_layer_decay_slow_earlier_blocks() {
     scene.config.train.backbone_learning_rate = 1.0;
     scene.config.train.layer_decay = 0.8;
     let decayed = moved(&scene);
-    // The head is block 13, counted from the stem.
+    // The stem is block 0, the last block of the backbone is 12, and the head counts as 13.
     for (range, factor) in [
         (stem, 0.8f64.powi(13)),
         (first, 0.8f64.powi(12)),

@@ -74,7 +74,7 @@ impl<'a> Chunks<'a> {
     /// Refuses files that Pillow refuses because of chunks after the image data.
     pub(super) fn check_rest(&self) -> Result<(), Fault> {
         let mut bytes = self.rest;
-        // An invalid or missing chunk counts as the end marker.
+        // An invalid or missing chunk is treated as the end marker.
         while let Ok((name, length)) = start(&mut bytes) {
             if &name == b"IEND" || &name == b"fcTL" {
                 break;

@@ -1,7 +1,7 @@
 //! PNG, decoded as in Pillow (`PngImagePlugin.py`, `ZipDecode.c`).
 //!
-//! Checksums of chunks before the image data are verified, later ones are not. The end marker may be missing. If the
-//! compressed stream ends early, the missing rows are black.
+//! Only checksums of chunks before the image data are verified. The end marker may be missing. If the compressed stream
+//! ends early, the missing rows are black.
 
 mod chunks;
 mod inflate;
