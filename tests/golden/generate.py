@@ -2,12 +2,11 @@
 
     cargo xtask golden --python PYTHON      # PYTHON has torch and torchvision
 
-Weights, images and labels are not stored. Both sides compute them with the one
-formula below (README.md beside this file says it in words; the Rust side is its
-only other copy), and only what PyTorch answers is kept. Answers are computed in
-float64 from the float32 fills and rounded to float32 once, so they are closer to
-the truth than any float32 implementation. How far PyTorch's own float32 is from
-them is printed as the table for README.md.
+Weights, images and labels are not stored. This script and the Rust tests compute
+them with the formula below, which README.md describes. Only PyTorch's results are
+stored. They are computed in float64 from the float32 fills and rounded to float32
+once, so they are more exact than any float32 implementation. The script prints the
+errors of PyTorch's own float32, as the table for README.md.
 """
 
 import json
@@ -128,7 +127,7 @@ def running(model, leaf):
 
 
 def one_step(variant, side, batch, classes, dtype):
-    """Everything compared with the Rust side, for one case, in one precision."""
+    """All results of one case that the Rust tests compare, in one precision."""
     x = images("input", batch, side).to(dtype)
     y = labels("label", batch, classes)
     model = network(variant, side, classes, dtype)
@@ -145,7 +144,7 @@ def one_step(variant, side, batch, classes, dtype):
 
 
 def summary(gradient):
-    """Its L2 norm, then its dot products with the eight Rademacher vectors: element i
+    """The L2 norm of a gradient, then its dot products with the eight Rademacher vectors: element i
     of vector j is +1 where bit j of hash(fnv1a("projection"), i) is set, else -1."""
     bits = hashes("projection", gradient.numel())
     dots = []
@@ -157,7 +156,7 @@ def summary(gradient):
 
 def curve(variant, side, batch, dtype):
     """The losses of Adam steps (PyTorch's defaults) on the case's one batch, each
-    before its update, so that the loss falls far and a wrong optimizer shows."""
+    before its update. The loss falls far, so a wrong optimizer is noticed."""
     model = network(variant, side, 10, dtype).train()
     x, y = images("input", batch, side).to(dtype), labels("label", batch, 10)
     optimizer = torch.optim.Adam(model.parameters(), lr=CURVE_LEARNING_RATE)

@@ -2,10 +2,10 @@
 
     cargo xtask golden --python PYTHON      # PYTHON has torch, torchvision and timm
 
-Networks of torchvision and timm are the packages' own. Those of two repositories that are no
-packages (github.com/kuan-wang/pytorch-mobilenet-v3, github.com/d-li14/mobilenetv3.pytorch) and the wrapper of a third
-(Easy-Classification) are written down here, module by module, so that names, shapes and order of
-operations are theirs. Weights are computed by the formula of generate.py from each tensor's own name.
+Networks of torchvision and timm are from these packages. Three repositories are no packages
+(github.com/kuan-wang/pytorch-mobilenet-v3, github.com/d-li14/mobilenetv3.pytorch, Easy-Classification), so their
+modules are rewritten here with the same names, shapes and order of operations.
+Weights are computed by the formula of generate.py from each tensor's own name.
 """
 
 import json

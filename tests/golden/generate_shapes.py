@@ -2,9 +2,9 @@
 
     cargo xtask golden --python PYTHON      # PYTHON has torch, torchvision and timm
 
-Two of the implementations are no packages. Where REFERENCE_SOURCES names a folder that holds
-their `mobilenetv3.py` as kuan_wang.py (github.com/kuan-wang/pytorch-mobilenet-v3) and d_li14.py
-(github.com/d-li14/mobilenetv3.pytorch), they are asked again; else their lines stay as they are.
+Two of the implementations are no packages. Their shapes are updated only if REFERENCE_SOURCES names a folder
+with their `mobilenetv3.py` as kuan_wang.py (github.com/kuan-wang/pytorch-mobilenet-v3) and d_li14.py
+(github.com/d-li14/mobilenetv3.pytorch). Otherwise their lines are kept.
 """
 
 import importlib.util

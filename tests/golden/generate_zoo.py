@@ -2,9 +2,9 @@
 
     cargo xtask golden --python PYTHON      # PYTHON has torch, torchvision and timm
 
-As in generate.py, weights and images are computed on both sides and only answers are kept,
-computed in float64 and rounded once. README.md says how tensors are filled. A file of one
-backbone names its tensors and their shapes, since the Rust side has no table of them.
+As in generate.py, this script and the Rust tests compute weights and images, and only results are
+stored, computed in float64 and rounded once. README.md says how tensors are filled. A backbone's file
+lists its tensors and their shapes, since the Rust code has no table of them.
 
     python generate_zoo.py FOLDER NAME...   # other backbones, written to another folder
 """
@@ -50,7 +50,7 @@ def build(name):
 
 
 def fill(name, shape, gain):
-    """One tensor of a backbone; batch and layer norms are those with one dimension."""
+    """One tensor of a backbone. Tensors with one dimension belong to batch and layer norms."""
     leaf, count = name.rsplit(".", 1)[1], math.prod(shape)
     if leaf == "running_var":
         centre, spread = 1.0, 0.5

@@ -147,8 +147,8 @@ impl Classifier {
         Self { decode, ..self }
     }
 
-    /// The metadata of the first network's weights. All networks share its classes, image size,
-    /// framing and orientation.
+    /// The metadata of the first network's weights. Classes, image size, framing and orientation are the same for all
+    /// networks.
     pub fn metadata(&self) -> &WeightsMetadata {
         &self.members[0].metadata
     }

@@ -19,10 +19,10 @@ use crate::{atomic, regular};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
-/// The most bytes of contents; a header that declares more is damaged.
+/// The most bytes of contents. A file with a header that declares more is treated as damaged.
 const MAX_BYTES: u64 = 4 << 30;
-/// The largest expansion of DEFLATE (1032:1, RFC 1951). It bounds the contents of a gzip file
-/// before they are inflated.
+/// The largest expansion of DEFLATE (1032:1, RFC 1951). This limits the declared contents of a gzip file before it is
+/// inflated.
 const MAX_INFLATION: u64 = 1032;
 
 /// How an IDX file is stored.

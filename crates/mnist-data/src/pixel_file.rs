@@ -31,7 +31,7 @@ pub const PIXELS_MADE_BY: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     ", format 2, decoded as by PIL 13, bilinear in its order"
 );
-/// The longest index, enough for about ten million images. A larger length is damaged.
+/// The longest index, enough for about ten million images. A larger length is a sign of damage.
 const MAX_INDEX: u64 = 1 << 31;
 /// The size of the write buffer in bytes.
 const BUFFER: usize = 1 << 18;

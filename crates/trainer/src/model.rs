@@ -1,4 +1,4 @@
-//! Construction of a model for training.
+//! Builds a model for training.
 
 use candle_core::Device;
 use mobilenet::weights::Source;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The parts of an epoch's wall time, in seconds.
 ///
-/// A GPU works asynchronously: the program waits only when it needs a result. So the end of a backward pass may be
-/// counted as `optimizer`.
+/// A GPU works asynchronously: the program waits only when it needs a result. So the time for the end of a backward
+/// pass may be counted as `optimizer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTimes {
     /// Time to wait for training images and move them to the device.

@@ -52,7 +52,7 @@ struct Bitmap {
     offset: usize,
 }
 
-/// Decodes into `pixels`; their old contents do not matter.
+/// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,

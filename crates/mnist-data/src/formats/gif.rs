@@ -31,7 +31,7 @@ struct Frame<'a> {
     data: Bytes<'a>,
 }
 
-/// Decodes into `pixels`; their old contents do not matter.
+/// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
@@ -236,7 +236,7 @@ struct Lzw {
     clear: usize,
     first_bits: u32,
     bits: u32,
-    /// The next free code.
+    /// The next code that will be defined.
     next: usize,
     last_code: usize,
     /// The first byte of the last code.

@@ -19,7 +19,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Decodes into `pixels`; their old contents do not matter.
+/// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(
     file: &[u8],
     mut pixels: Vec<u8>,

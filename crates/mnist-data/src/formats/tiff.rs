@@ -52,7 +52,7 @@ impl Colour {
     }
 }
 
-/// Decodes into `pixels`; their old contents do not matter.
+/// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
     let suited = Suited::new(bytes);
     let bytes = suited.file.as_deref().unwrap_or(bytes);

@@ -12,7 +12,7 @@ use super::reader::Reader;
 use crate::decode::{Decoded, Image};
 use crate::fault::{Fault, check_memory};
 
-/// Decodes a file into `pixels`; their old contents do not matter. Gray stays one byte per pixel. With
+/// Decodes a file into the buffer `pixels`, whose old contents are ignored. Gray stays one byte per pixel. With
 /// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that will
 /// later be resized to a much smaller one is decoded at reduced size.
 pub(super) fn decode(

@@ -21,7 +21,7 @@ pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xD8, 0xFF])
 }
 
-/// Decodes into `pixels`; their old contents do not matter. Gray stays one byte per pixel; every other colour space
+/// Decodes into the buffer `pixels`, whose old contents are ignored. Gray stays one byte per pixel; every other colour space
 /// becomes RGB. `size` is the final size of the image, in pixels per side.
 pub(crate) fn decode(
     bytes: &[u8],

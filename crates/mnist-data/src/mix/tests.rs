@@ -137,7 +137,8 @@ fn shares_and_choices_come_as_often_as_they_should() {
     };
     let (mut none, mut cut) = (0, 0);
     for index in 0..2000 {
-        // CutMix on 4 pixels leaves a multiple of a quarter. MixUp's share is such a multiple only by chance.
+        // With CutMix on 4 pixels, the share is a multiple of a quarter. MixUp's share is such a multiple only by
+        // chance.
         match mixed(&config, &batch, index).mix {
             None => none += 1,
             Some(mix) if (mix.lambda * 4.0).fract() == 0.0 && mix.lambda > 0.0 => cut += 1,

@@ -41,7 +41,7 @@ SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "gray", "cmyk", "ycck"
 
 
 def jpeg(rng, sampling, progressive, largest=70):
-    """A JPEG of a size drawn at random. Pillow writes no 4:4:0 and 4:1:1: their headers are put before the data of 4:2:2
+    """A JPEG of random size. Pillow writes no 4:4:0 and 4:1:1: their headers are put before the data of 4:2:2
     and 4:2:0, which has as many blocks in as many groups; the pictures come out in pieces."""
     width, height = rng.randint(1, largest), rng.randint(1, largest)
     options = {"quality": rng.choice([5, 30, 50, 75, 90, 95, 100]), "progressive": progressive}
@@ -69,7 +69,7 @@ def jpeg(rng, sampling, progressive, largest=70):
 
 
 def images(rng, kind, count, largest):
-    """Whole files of a kind."""
+    """Undamaged files of one kind."""
     if kind.startswith("jpeg"):
         progressive = kind == "jpeg progressive"
         return [jpeg(rng, SAMPLINGS[i % len(SAMPLINGS)], progressive, largest) for i in range(count)]
@@ -106,7 +106,7 @@ def images(rng, kind, count, largest):
 
 
 def interlaced_png(rng, image):
-    """Pillow writes no interlaced PNG."""
+    """An interlaced PNG, made here since Pillow writes none."""
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -121,7 +121,7 @@ def interlaced_png(rng, image):
 
 
 def gif_on_canvas(image):
-    """A frame that is smaller than its canvas, and has a transparent colour."""
+    """A GIF whose frame is smaller than its canvas and has a transparent colour."""
     data = bytearray(saved(image, "GIF", transparency=1))
     at = data.index(b"\x2c", 13 + (3 << ((data[10] & 7) + 1)))
     data[at + 1 : at + 5] = struct.pack("<HH", 2, 3)

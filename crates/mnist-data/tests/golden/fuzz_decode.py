@@ -3,8 +3,8 @@
     cargo build -p mnist-data --example verdicts
     python fuzz_decode.py ../../../../target/debug/examples/verdicts 2500 [seed]
 
-tells for each kind of file how many of so many damaged ones are read though Pillow refuses them, refused though it
-reads them, or read with other pixels. Needs pillow and numpy. Test data of a fixed seed: generate_decode_verdicts.py.
+prints for each kind of file how many damaged files only our decoder reads, how many only Pillow reads, and how many
+both read with different pixels. Needs pillow and numpy. generate_decode_verdicts.py makes test data with a fixed seed.
 """
 
 import random

@@ -2,9 +2,9 @@
 
     python generate_augment.py        (needs torch and torchvision; writes beside itself)
 
-The pictures themselves are not stored: both sides make them by `pixel`, and the displacement fields by `noise`.
-augment/cases.json lists every case with its arguments; augment/answers.bin is their answers, one after the other,
-each of the shape of its picture, [height, width, channels] bytes (for `displacement`, [height, width] floats).
+The images are not stored: this script and the Rust tests compute them by `pixel`, and displacement fields by `noise`.
+augment/cases.json lists every case with its arguments. augment/answers.bin has the results, one after the other,
+each with the shape of its image: [height, width, channels] bytes (for `displacement`, [height, width] floats).
 """
 
 import json

@@ -3,9 +3,9 @@ tests/data/verdicts.rs.
 
     python generate_decode_verdicts.py        (needs pillow and numpy; writes beside itself)
 
-verdicts/<kind>.bin, compressed by zlib, holds for each file its length as u32 (little-endian), the file, and a byte: 0 where Pillow
-refuses it, 1 where it reads it, 2 where it is a JPEG that Pillow reads with an end marker added. In the last two cases
-width and height follow as u32, and the CRC-32 of [height, width, 3] bytes.
+verdicts/<kind>.bin, compressed by zlib, has for each file its length as u32 (little-endian), its contents, and a byte:
+0 if Pillow refuses the file, 1 if Pillow reads it, 2 if it is a JPEG that Pillow reads after an end marker is added.
+For 1 and 2, width and height follow as u32, then the CRC-32 of [height, width, 3] bytes.
 
 decode_cases.py makes the files; fuzz_decode.py compares thousands more of them with the example `verdicts`.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from decode_cases import END, KINDS, images, mutated, pillow
 
 FOLDER = Path(__file__).parent / "verdicts"
-LARGEST = 32768  # pixels a side that we read
+LARGEST = 32768  # the most pixels per side that our decoder accepts
 # For some damaged TIFF and WebP files, our libraries and Pillow's disagree. So of these formats only truncated files
 # are kept.
 ONLY_CUT = {"tiff", "webp"}

@@ -2,8 +2,8 @@
 
     python generate_exif.py        (needs pillow; writes exif/)
 
-Each file is followed by its answer: <name>.<format> and the lines of answers.json, which hold width, height and a
-checksum of the RGB bytes (FNV-1a, 64 bits).
+Writes the images <name>.<format>. answers.json has for each image width, height and a checksum of the RGB bytes
+(FNV-1a, 64 bits).
 """
 
 import io

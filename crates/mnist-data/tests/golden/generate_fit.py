@@ -2,8 +2,8 @@
 
     python generate_fit.py        (needs pillow and torchvision; writes fit/cases.json and fit/answers.bin)
 
-The images are drawn by `pixel` of generate_resize.py, which both sides have. Of each answer a row is kept,
-and the sum of all pixels a channel. A crop is torchvision's Resize and CenterCrop (bilinear) or timm's
+This script and the Rust tests compute the images by `pixel` of generate_resize.py. Of each result, one row is kept,
+and the sum of all pixels for each channel. A crop is torchvision's Resize and CenterCrop (bilinear) or timm's
 (bicubic, the same two transforms); a letterbox is Ultralytics' LetterBox with PIL's resize in OpenCV's place.
 """
 

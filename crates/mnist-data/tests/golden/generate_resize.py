@@ -2,8 +2,8 @@
 
     python generate_resize.py        (needs pillow; writes beside itself)
 
-The pictures themselves are not stored: both sides make them by `pixel`.
-Each file is named <width>x<height>_to_<size>_<channels>.bin and holds
+The images are not stored: this script and the Rust tests compute them by `pixel`.
+Each file is named <width>x<height>_to_<size>_<channels>.bin and contains
 [size, size, channels] bytes.
 """
 

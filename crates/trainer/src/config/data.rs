@@ -87,9 +87,9 @@ pub struct DataConfig {
     pub decode: Decoding,
     /// What to do with images that lack data at their end.
     pub truncated_images: TruncatedImages,
-    /// Mean and standard deviation per channel of pixels scaled to 0..1. Auto with `model.pretrained`:
-    /// the weights file's, or ImageNet's if it has none. Auto without: the data set's, or ImageNet's
-    /// for a folder or CSV files.
+    /// Mean and standard deviation per channel of pixels scaled to 0..1. Auto with `model.pretrained`: the weights
+    /// file's, or ImageNet's if it has none. Auto without `model.pretrained`: the data set's, or ImageNet's for a
+    /// folder or CSV files.
     pub normalisation: NormalisationChoice,
 }
 
@@ -145,7 +145,7 @@ impl DataConfig {
             .unwrap_or_else(|| self.root().join("idx"))
     }
 
-    /// The folder of the splits: `root`, or the folder of a CSV file that is `root`.
+    /// The folder of the splits: `root`, or if `root` is a CSV file, its folder.
     pub fn folder(&self) -> PathBuf {
         let root = self.root();
         match root.is_file() {

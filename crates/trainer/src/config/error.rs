@@ -47,7 +47,7 @@ pub enum ConfigError {
     /// An error with the layer that it is in.
     #[error("{origin}: {problem}")]
     Layer {
-        /// The file, or "--set" and the like.
+        /// The name of the layer: a file, or for example "--set".
         origin: String,
         /// The problem.
         problem: Box<ConfigError>,

@@ -18,7 +18,7 @@ pub(super) fn path(folder: &Path, split: &str, key: &str) -> PathBuf {
 /// Deletes files of other models and settings beside `newest`, the oldest first, until the total is
 /// within `max_bytes`.
 ///
-/// Features can be recomputed; files that cannot be deleted stay.
+/// A file that cannot be deleted is no error: it stays.
 pub(super) fn make_room(newest: &Path, max_bytes: u64) {
     let folder = newest.parent().and_then(|folder| fs::read_dir(folder).ok());
     let entries = folder.into_iter().flatten().filter_map(Result::ok);

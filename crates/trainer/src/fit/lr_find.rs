@@ -14,7 +14,7 @@ use crate::{ConfusionMatrix, Error, Result, RunDir, Splits};
 pub struct LrRange {
     /// The first rate.
     pub from: f64,
-    /// The last rate. The test ends before it if the loss diverges.
+    /// The last rate. If the loss diverges, the test ends earlier.
     pub to: f64,
     /// The number of optimizer steps.
     pub steps: usize,

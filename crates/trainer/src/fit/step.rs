@@ -234,8 +234,7 @@ mod tests {
         (network, stepper)
     }
 
-    /// Runs a batch of dark and bright images forward and, scaled by `scale`, backward; returns its
-    /// loss.
+    /// Runs a batch of dark and bright images forward, then backward with the loss scaled by `scale`. Returns the loss.
     fn learn(network: &mut Network, step: usize, scale: f32) -> f64 {
         let labels: Vec<u32> = (0..8).map(|image| image % 2).collect();
         let pixels: Vec<f32> = (0..8 * 16 * 16 * 3)

@@ -114,7 +114,8 @@ pub struct Distillation<'a> {
     pub logits: &'a Tensor,
     /// The temperature `T`: both softmaxes divide the logits by it.
     pub temperature: f64,
-    /// The share of `T² KL(teacher || student)` in the loss, from 0 to 1. The loss by the labels has the rest.
+    /// The share of `T² KL(teacher || student)` in the loss, from 0 to 1. The rest is the share of the loss by the
+    /// labels.
     pub weight: f64,
 }
 

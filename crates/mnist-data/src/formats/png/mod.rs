@@ -133,7 +133,7 @@ impl Header {
     }
 }
 
-/// Decodes into `pixels`; their old contents do not matter.
+/// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
