@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
-// Vector instructions require `unsafe` to call functions compiled for instructions beyond the build
-// target; see `isa`. Kernels require it for raw pointers; see `memory`.
+// Calling functions that are compiled for vector instructions beyond the build target is `unsafe`;
+// see `isa`. So is the use of raw pointers in kernels; see `memory`.
 #![allow(unsafe_code)]
 
 mod fused;

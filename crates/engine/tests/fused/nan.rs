@@ -1,10 +1,10 @@
-//! NaN propagates to the logits, as in torch.
+//! Tests that NaN propagates to the logits, as in torch.
 
 use engine::{Role, RunningStatistics};
 
 use crate::{Case, Random, images, isas, random_spec};
 
-/// Puts NaN into one tensor of a random network after another. Every image must get a NaN logit, in
+/// Sets each tensor of a random network to NaN in turn. Every image must get a NaN logit, in
 /// inference and in training.
 #[test]
 fn nan_in_any_tensor_reaches_every_image() {
