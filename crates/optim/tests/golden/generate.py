@@ -98,7 +98,7 @@ OPTIMIZERS = {
     "ranger_frozen": dict(type="ranger", k=5),
 }
 
-# Settings that the package calls otherwise, or that are ours alone.
+# Settings with other names in the package, or settings that only this project has.
 TORCH = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -115,11 +115,11 @@ def packaged(kind, groups, learning_rate, options):
     if kind == "lion":
         return pytorch_optimizer.Lion(groups, lr=learning_rate, **options)
     if kind == "adabelief":
-        # Ours has the authors' default.
+        # The default in this project is the authors' default.
         options.setdefault("rectify", True)
         options["ams_bound"] = options.pop("amsgrad", False)
         return pytorch_optimizer.AdaBelief(groups, lr=learning_rate, **options)
-    # Its own default goes against the gradient while the variance is not to be trusted.
+    # With the package's default, steps go against the gradient while the variance is unreliable.
     return pytorch_optimizer.Ranger(groups, lr=learning_rate, degenerated_to_sgd=True, **options)
 
 
@@ -133,13 +133,13 @@ def optimizer_case(name, config):
         values = [parameter(offset + i) for i in range(size)]
         tensors.append(torch.nn.Parameter(torch.tensor(values, dtype=torch.float32).reshape(shape)))
         offset += size
-    # The second group has a tenth of the rate and a weight decay of its own.
+    # The second group has a tenth of the rate, and a separate weight decay.
     groups = [
         dict(params=tensors[:2]),
         dict(params=tensors[2:], weight_decay=0.02),
     ]
     optimizer = packaged(kind, groups, learning_rate, options)
-    # Of AdaBelief, Ranger and Lion also what their papers say, in f64.
+    # For AdaBelief, Ranger and Lion, also the results of the papers' formulas in f64.
     by_hand = None
     if kind not in TORCH:
         decay = options.get("weight_decay", 0.0)
@@ -163,7 +163,8 @@ def optimizer_case(name, config):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.param_groups[1]["lr"] = rate * 0.1
         if name.endswith("_frozen") and step <= FROZEN_UNTIL and kind not in TORCH:
-            # The package counts steps by group, and ours stand still with a frozen group.
+            # The package counts steps per group. In this project, a frozen group's count does not
+            # change.
             held = optimizer.param_groups.pop()
             optimizer.step()
             optimizer.param_groups.append(held)
@@ -273,7 +274,7 @@ def one_cycle(epochs, steps_per_epoch, **options):
     optimizer = fresh()
     scheduler = make(optimizer)
     count = epochs * steps_per_epoch
-    # torch refuses the step behind the last one.
+    # torch refuses a step after the last one.
     rates = table(optimizer, scheduler, count, lambda s, at: at + 1 < count and s.step())
     return dict(schedule=config, epochs=epochs, steps_per_epoch=steps_per_epoch, rates=rates)
 
@@ -324,7 +325,7 @@ def schedule_cases():
         mode="max", factor=0.7, patience=3, threshold=0.05, threshold_mode="abs", min_lr=0.01
     )
     yield plateau(factor=0.5, patience=0, cooldown=2, eps=1e-3)
-    # Warm-up in front, as torchvision's references do it.
+    # A warm-up before the schedule, as in torchvision's reference scripts.
     yield per_epoch(
         dict(type="step", step_size=30),
         warmed(5, 0.01, lambda o: lr_scheduler.StepLR(o, 30)),
