@@ -1,4 +1,4 @@
-"""Writes torchvision's network as an ONNX file of a fixed batch, for the peers that read one."""
+"""Writes torchvision's network as an ONNX file with a fixed batch size, for programs that read ONNX."""
 
 import os
 

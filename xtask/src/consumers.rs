@@ -157,7 +157,7 @@ fn write_workspace(root: &Path, dir: &Path) -> Result<()> {
         write(root, &workspace, &dir.join(consumer.name), consumer)?;
     }
     fs::write(dir.join("Cargo.toml"), workspace_manifest(&workspace)?)?;
-    // This fixes the versions. Cargo drops packages that these packages do not need.
+    // The copy fixes the versions of dependencies. Cargo drops entries that are not needed.
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
     Ok(())
 }

@@ -185,7 +185,7 @@ mod tests {
         command
     }
 
-    /// A runner that reports this many seconds for any number of steps, and a cost of 100 for each step.
+    /// A runner that reports this many seconds for any number of steps, and answers `cost` with 100.
     fn fake(seconds: &str) -> Command {
         sh(&format!(
             "echo ready; while read word steps; do case $word in run) echo {seconds};; cost) echo 100;; *) exit 0;; esac; done"

@@ -1,10 +1,10 @@
-"""Writes optimizers.json, schedules.json and loss_scales.json, beside this file: what torch answers.
+"""Writes torch's results to optimizers.json, schedules.json and loss_scales.json in this folder.
 
     python generate.py        # needs torch (made with 2.15) and pytorch-optimizer (4.1) on a CPU
 
-What references.py says of some optimizers is asked as well. Parameters, gradients and metrics come
-from the formulas below, which tests/suite/formulas.rs repeats, so that only torch's answers are
-stored.
+For some optimizers, the results of references.py are written, too. Parameters, gradients and
+metrics come from the formulas below. tests/suite/formulas.rs has the same formulas, so that only
+results are stored.
 """
 
 import json
@@ -34,7 +34,7 @@ def hash32(x):
 
 
 def uniform(stream, index):
-    """A multiple of 2^-23 in [-1, 1): exact in f32."""
+    """A pseudo-random multiple of 2^-23 in [-1, 1), which is exact in f32."""
     return (hash32(hash32(stream) + index) >> 8) / 2**23 - 1.0
 
 
@@ -47,12 +47,12 @@ def parameter(index):
 
 
 def gradient(step, index, scale):
-    """Every fifth or so is exactly zero, as behind a ReLU."""
+    """A gradient. About one in five is exactly zero, as after a ReLU."""
     return 0.0 if hash32(step * 1000 + index) % 5 == 0 else scale * uniform(1000 + step, index)
 
 
 def metric(epoch):
-    """Falls, with noise, towards 0.1."""
+    """A metric that falls towards 0.1, with noise."""
     return 1.0 / (1.0 + epoch / 10.0) + 0.1 * uniform(7, epoch)
 
 
@@ -60,7 +60,7 @@ def metric(epoch):
 
 STEPS = 100
 STORED = [1, 2, 10, 40, 100]
-FROZEN_UNTIL = 30  # the second group's first step is number 31, where a case freezes it
+FROZEN_UNTIL = 30  # if a case freezes the second group, its first step is number 31
 
 OPTIMIZERS = {
     "adam": dict(type="adam"),
@@ -108,7 +108,7 @@ TORCH = {
 
 
 def packaged(kind, groups, learning_rate, options):
-    """torch's optimizer, or that of the package pytorch-optimizer."""
+    """An optimizer from torch or from the package pytorch-optimizer."""
     if kind in TORCH:
         return TORCH[kind](groups, lr=learning_rate, **options)
     options = dict(options)
@@ -181,7 +181,7 @@ def optimizer_case(name, config):
 
 
 class Number(float):
-    """An f32 that json writes with as few digits as tell it from its neighbours."""
+    """An f32 that json writes with as few digits as identify it."""
 
     def __new__(cls, value):
         return super().__new__(cls, str(numpy.float32(value)))
@@ -244,14 +244,14 @@ def sgdr_by_step(t_0, t_mult, epochs=20, steps_per_epoch=10):
 
 
 def closed_cosine(optimizer, t_max, eta_min):
-    """CosineAnnealingLR by its own closed form: the recursion adds up rounding errors."""
+    """CosineAnnealingLR in closed form, because the recursion adds up rounding errors."""
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer, t_max, eta_min)
     scheduler.get_lr = scheduler._get_closed_form_lr
     return scheduler
 
 
 def closed_polynomial(optimizer, total_iters, power):
-    """PolynomialLR by its own closed form, as above."""
+    """PolynomialLR in closed form, for the same reason."""
     scheduler = lr_scheduler.PolynomialLR(optimizer, total_iters, power)
     scheduler.get_lr = scheduler._get_closed_form_lr
     return scheduler
@@ -347,16 +347,16 @@ def schedule_cases():
 
 
 def overflows(step):
-    """Every twentieth step or so; hash32 as above."""
+    """Whether the gradient overflows: in about one of twenty steps."""
     return hash32(9000 + step) % 20 == 0
 
 
 def loss_scale_case(config, steps=300):
-    """The scale after each step, and what a gradient of 3 at the parameter becomes."""
+    """The scale after each step, and the value of a gradient of 3 after unscaling."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     scaler = torch.amp.GradScaler("cpu", **config)
-    scaler.scale(torch.zeros(1))  # The scale comes to be on first use.
+    scaler.scale(torch.zeros(1))  # The first use creates the scale.
     answers = []
     for step in range(steps):
         parameter.grad = torch.tensor([math.inf if overflows(step) else 3.0])
