@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
-// Calling functions that are compiled for vector instructions beyond the build target is `unsafe`;
-// see `isa`. So is the use of raw pointers in kernels; see `memory`.
+// Kernels need `unsafe` for two reasons: they call functions compiled for instructions beyond the
+// build target (see `isa`), and they use raw pointers (see `memory`).
 #![allow(unsafe_code)]
 
 mod fused;

@@ -21,8 +21,8 @@ pub enum Padding {
     /// Half the kernel on every side, for any image size, as in torch.
     #[default]
     Symmetric,
-    /// As little as the outputs need, with the smaller half first, as in TensorFlow's `SAME`. At
-    /// stride 1, the same as `Symmetric`.
+    /// As little padding as the outputs need, with the smaller half first, as in TensorFlow's
+    /// `SAME`. At stride 1, the same as `Symmetric`.
     Same,
 }
 
@@ -87,7 +87,6 @@ impl BatchNormSpec {
     /// `momentum=None` in torch.
     ///
     /// The initial zeros and ones therefore have no influence.
-    /// So the initial zeros and ones never count.
     pub fn momentum_after(self, batches: u64) -> f64 {
         self.momentum.max(1.0 / (batches as f64 + 1.0))
     }

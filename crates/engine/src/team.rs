@@ -47,7 +47,7 @@ struct Shared {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// A value with its own cache lines.
+/// A value that shares its cache lines with no other value.
 #[repr(align(128))]
 struct Line<T>(T);
 

@@ -17,7 +17,7 @@ pub type ByteTable = [[f32; 256]; 3];
 /// of the memory, and a quarter of the transfer to a device.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Contiguous. u8 if there is a table, otherwise f32.
+    /// The contiguous pixels: u8 if there is a table, otherwise f32.
     pixels: Tensor,
     table: Option<Arc<ByteTable>>,
 }

@@ -17,7 +17,7 @@ impl BackboneKey {
         let mut hash = Sha256::new();
         for text in [MADE_BY, description, executor] {
             hash.update(text);
-            // With the separator, moving text from one part to the other changes the hash.
+            // Without the separator, different pairs of texts could give the same hash.
             hash.update([0]);
         }
         BackboneKey(hash)

@@ -57,7 +57,7 @@ pub struct Parameters {
 pub(crate) struct Gradient {
     /// The gradient, flat f32, in arena order.
     pub(crate) values: Var,
-    /// A small leaf of candle's graph that stands for the parameters. If the arena were the leaf,
+    /// A small leaf of candle's graph that represents the parameters. If the arena were the leaf,
     /// every backward pass would fill and add unneeded buffers of the arena's length.
     pub(crate) root: Var,
     /// Whether the gradient was written since its last use.
@@ -251,7 +251,6 @@ impl Parameters {
     /// Passes the parameters (mutable) and the gradient of the last `loss.backward()` to `f`. Both
     /// are flat. On the CPU, `f` works in place. On other devices, the values are copied to the
     /// host and back.
-    /// back.
     ///
     /// # Errors
     /// If no backward pass ran since the gradient was last taken, or the device fails.

@@ -6,12 +6,12 @@ use crate::error::{Error, is_positive, require};
 use crate::pass::GRAIN;
 
 /// The running weighted mean of a sequence of gradients.
-/// Typically each gradient is that of a batch's weighted mean loss, and its weight is the sum of
-/// the batch's weights. The result is then the gradient of the mean loss over all batches. So
-/// several small batches act as one large batch.
-/// act as one large batch.
+///
+/// With it, several small batches act as one large batch: pass the gradient of each batch's
+/// weighted mean loss, and the sum of the batch's weights. The result is the gradient of the mean
+/// loss over all batches.
+///
 /// An accumulator has no state to save, because it is empty between two optimizer steps.
-/// It has no state to save: a run is saved between two steps, when the accumulator is empty.
 ///
 /// ```
 /// use optim::Accumulator;

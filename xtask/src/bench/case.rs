@@ -93,7 +93,7 @@ impl Unit {
 #[derive(Clone, Copy)]
 pub(super) enum Amount {
     Known(f64),
-    /// The runner's answer to this question, multiplied by this factor.
+    /// Unknown in advance: the runner's answer to this question, multiplied by this factor.
     Asked(&'static str, f64),
 }
 

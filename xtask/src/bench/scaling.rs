@@ -78,7 +78,7 @@ fn list(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// Makes the side for one value of the quantity that varies.
+/// Creates a side in which the quantity that varies has this value.
 type At = fn(&TrainStep, &Work, f64) -> Side;
 
 /// Converts a measured series to a row of times and a row of memory, each with its exponent.

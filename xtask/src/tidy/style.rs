@@ -9,8 +9,8 @@ use crate::golden::is_generator;
 /// about 400 lines.
 const MAX_LINES: usize = 450;
 
-/// Maximum size of all golden data, so that cloning the repository stays fast. Golden data contain
-/// results. Both sides compute the inputs.
+/// Maximum size of all golden data, so that cloning the repository stays fast. Only results are
+/// stored, because the tests and the generators both compute the inputs.
 const MAX_GOLDEN_BYTES: u64 = 3_000_000;
 
 /// Words that promise later work. They are split here, so that this file passes the check.

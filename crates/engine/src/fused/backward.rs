@@ -72,8 +72,8 @@ impl Fused {
         });
         normalise(&mut norms, *norm, side.pixels());
         let count = layout.blocks.len();
-        // Two buffers hold, in turn, the gradient of the current block's output. This is the index
-        // of the current one.
+        // Index of the buffer with the gradient of the current block's output. Two buffers
+        // alternate.
         let mut place = 0;
         let mut d_output =
             space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());

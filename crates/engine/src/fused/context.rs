@@ -11,7 +11,8 @@ use crate::memory::{Buffer, Dst, Planes, padded};
 use crate::simd::LANES;
 use crate::team::Team;
 
-/// Maximum number of values in a block of rows, over all its operands. Such a block fits the cache.
+/// Maximum number of values in a block of rows, over all its operands, so that the block fits the
+/// cache.
 const BLOCK: usize = 80 * 1024;
 
 /// Planes of at least this many values are written with stores that bypass the caches. Chosen by
@@ -246,7 +247,7 @@ impl Context<'_> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pending {
     sum: Option<(Dst, usize)>,
-    /// Index of the buffer for the current phase's parts of a gradient.
+    /// Index of the buffer that the current phase writes its parts to.
     turn: usize,
 }
 

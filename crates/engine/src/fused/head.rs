@@ -1,5 +1,5 @@
-//! The classifier in training. It has many weights and few rows (images), so the team shares the
-//! columns instead of the rows: no weight is read or summed twice.
+//! The classifier in training. It has many weights and few rows (one per image). So the threads
+//! divide the columns instead of the rows: each weight is read and summed by only one thread.
 
 use std::ops::Range;
 

@@ -120,7 +120,7 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedE
     })
 }
 
-/// The running statistics of a network, and their momentum in a training step.
+/// The running statistics of a network, and the momentum of their update.
 pub struct RunningStatistics<'a> {
     /// Means and variances, in the layout of the plan's table.
     pub values: &'a mut [f32],

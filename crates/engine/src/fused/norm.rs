@@ -68,8 +68,8 @@ impl Norm {
     }
 
     /// Computes the gradients of weight and bias, and the coefficients for the gradient of the
-    /// input. It uses two sums from the context: of `d`, the gradient of the normalisation's
-    /// output, and of `d * z`.
+    /// input. The context must hold two sums: the sum of `d`, which is the gradient of the
+    /// normalisation's output, and the sum of `d * z`.
     pub(super) fn backward(
         &mut self,
         context: &Context<'_>,

@@ -2,10 +2,9 @@
 //! computes the gradients of input and weights together.
 //!
 //! The gradient of the convolution's output is computed row by row, from the gradient of the
-//! normalised output, and stored in a ring buffer. For each tile of inputs, both results are
-//! computed from the same loaded values. The derivative of the activation before the convolution is
-//! applied while the tile is in registers. So are the sums for the normalisation before that
-//! activation.
+//! normalised output, and stored in a ring buffer. Each tile of inputs is loaded once for both
+//! results. While it is in registers, the derivative of the activation before the convolution is
+//! applied, and the sums for the normalisation before that activation are computed.
 
 use super::activation::{activate, derive, for_activation};
 use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};

@@ -46,8 +46,8 @@ pub(crate) struct DepthwiseForward {
 
 /// Number of rows in a ring buffer: a power of two that is at least the kernel's height.
 pub(super) const RING_ROWS: usize = 8;
-/// Columns of zeros on either side of a row. They cover half a kernel, and on the right also the
-/// columns that the last tile reads beyond the row.
+/// Number of columns of zeros on either side of a row. They cover half a kernel. On the right, they
+/// also cover the columns that the last tile reads beyond the row.
 pub(super) const MARGIN: usize = 2;
 const RIGHT: usize = 10;
 

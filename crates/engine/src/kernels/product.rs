@@ -74,7 +74,7 @@ pub(crate) struct Before {
 pub(crate) struct ProductSums {
     pub(crate) first: Dst,
     pub(crate) second: Dst,
-    /// The second sum is of the products with these values, or of squares if there are none.
+    /// The second sum adds up the products with these values. With `None` it adds up squares.
     pub(crate) with: Option<Planes>,
 }
 

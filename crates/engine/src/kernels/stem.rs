@@ -15,8 +15,8 @@ pub(crate) const TAPS: usize = 27;
 const COLOURS: usize = 3;
 /// Number of rows in the scratch memory, a power of two.
 const ROWS: usize = 4;
-/// Number of zero pixels to the right of a row: one for padding, the others for the last tile,
-/// which reads beyond the row.
+/// Number of zero pixels to the right of a row. One is padding. The last tile reads the others,
+/// because it extends beyond the row.
 const RIGHT: usize = 18;
 
 /// Pixels of images, row by row, `[images][height][width][3]`.
@@ -119,8 +119,8 @@ impl Stem {
 }
 
 entry! {
-    /// Computes the convolution `z`, `[planes][images * rows * columns][16]`. Adds the outputs and
-    /// their squares to the sums.
+    /// Computes the convolution and stores it in `z`, `[planes][images * rows * columns][16]`. Adds
+    /// the outputs and their squares to the sums.
     ///
     /// # Safety
     /// See the operands; `pixels` holds all images.

@@ -22,8 +22,8 @@ pub(crate) struct WeightGradient {
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
-    /// Scratch memory that holds `d` in ranks of pixels. It has one f32 pixel per rank of rows, in
-    /// all planes of `d`. Required if a rank is more than one pixel, otherwise unused.
+    /// Scratch memory in which `d` is rearranged into ranks of pixels. It needs one f32 pixel per
+    /// rank, in all planes of `d`. Required if a rank is more than one pixel, otherwise unused.
     pub(crate) ranks: Option<Planes>,
     /// The result, `[outputs][inputs]`, starting with output 0.
     pub(crate) gradient: Dst,

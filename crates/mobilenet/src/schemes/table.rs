@@ -45,8 +45,9 @@ pub(super) struct Table {
     pub(super) rows: &'static [Row],
     /// Number of blocks per stage, if the names count stages.
     pub(super) stages: &'static [usize],
-    /// Fully connected layers that this scheme stores as 1×1 convolutions. It stores the others as
-    /// plain matrices, although torchvision stores those of squeeze-excite as convolutions.
+    /// Fully connected layers that this scheme stores as 1×1 convolutions. All other fully
+    /// connected layers are plain matrices, even the layers of squeeze-excite, which are
+    /// convolutions in torchvision.
     pub(super) convolutions: &'static [Layer],
     /// Layers that have no bias in this scheme. Their bias is zero.
     pub(super) without_bias: &'static [Layer],

@@ -44,7 +44,7 @@ pub(crate) fn v2(width: f64) -> Backbone {
         stem_channels,
         activation: Activation::Relu6,
         blocks,
-        // Narrower networks have as many features as the full width.
+        // Below width 1, the number of features stays at its full value.
         features: make_divisible(1280.0 * width.max(1.0)),
         hidden: None,
     }

@@ -17,8 +17,8 @@ pub(crate) enum Size {
 /// stride.
 ///
 /// At width 1, the expanded channels equal the expansion factor times the input channels, except
-/// for the rounding of [`make_divisible`]. At other widths they differ, and the design decides
-/// which applies.
+/// for the rounding of [`make_divisible`]. At other widths the two differ, and the design decides
+/// which of them applies.
 struct Row(usize, usize, f64, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;

@@ -23,8 +23,8 @@ const PROTOCOL: i64 = 1001;
 /// read again from the start, each time eight times as far.
 const FIRST_READ: u64 = 1 << 20;
 
-/// Whether a file that starts with `first` consists of pickles. It does if it starts with protocol
-/// 2 or above, or with the right number in protocol 1.
+/// Whether a file that starts with `first` is in this format. It is if it starts with a pickle of
+/// protocol 2 or above, or with the right number in protocol 1.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     matches!(first, [0x80, 0..=5, ..]) || first.starts_with(&MAGIC_DIGITS[..8])
 }

@@ -20,9 +20,9 @@ pub(super) enum Value<'a> {
     List(usize),
     Tuple(usize),
     Dict(usize),
-    /// A storage. The index is that of the tuple of its persistent id.
+    /// A storage, as the index of the tuple in its persistent id.
     Storage(usize),
-    /// A tensor. The index is that of the tuple of its rebuilding arguments.
+    /// A tensor, as the index of the tuple of its rebuilding arguments.
     Tensor(usize),
     Global(Global),
     /// An object of an [inert](Global::Inert) type.

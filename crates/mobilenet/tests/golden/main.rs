@@ -184,9 +184,9 @@ fn check_case(case: &mut Case, what: &str) {
     check_gradients(case, &gradient, what);
 }
 
-/// Checks the gradient of every parameter. Small gradients are stored and compared in full. Of
-/// large gradients, only the norm and eight projections are stored; their mean square error is the
-/// same.
+/// Checks the gradient of every parameter. Small gradients are stored and compared in full. For
+/// large gradients, only the norm and eight projections are stored. Both comparisons measure the
+/// same mean square error.
 fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
     let summaries: Vec<Vec<f32>> = case.answers["gradient.summary"].to_vec2().unwrap();
     let total = norm(summaries.iter().map(|summary| summary[0]));

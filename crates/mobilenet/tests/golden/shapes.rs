@@ -1,4 +1,4 @@
-//! Compares the parameters of each `Design` with those of the implementation it is named after.
+//! Compares the parameters of each `Design` with the implementation that has the same name.
 
 use std::path::Path;
 

@@ -138,7 +138,7 @@ fn a_saved_model_is_complete_and_has_metadata() {
         tensors["features.0.1.num_batches_tracked"].dims(),
         [0usize; 0]
     );
-    // The file is not a MobileNet; the metadata tell which kind it is.
+    // The file is not a MobileNet. The metadata identify its kind.
     let error = weights::load(&path, &Device::Cpu)
         .err()
         .unwrap()

@@ -31,7 +31,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 pub enum LrScheduleConfig {
     /// The base rate during the whole run.
-    // If this were a unit variant, serde would accept unknown keys beside it.
+    // serde accepts unknown keys beside a unit variant, so `no_keys` refuses them.
     #[default]
     #[serde(deserialize_with = "no_keys")]
     Constant,
@@ -63,8 +63,8 @@ pub struct PlateauConfig {
     pub mode: Option<PlateauMode>,
     /// Factor of each reduction; `0 < factor < 1`.
     pub factor: f64,
-    /// Number of epochs without improvement that are tolerated. After one more such epoch, the rate
-    /// is reduced.
+    /// Number of consecutive epochs without improvement before the rate is reduced in the next such
+    /// epoch.
     pub patience: usize,
     /// Smallest change that counts as an improvement.
     pub threshold: f64,

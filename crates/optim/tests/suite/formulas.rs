@@ -7,7 +7,7 @@ fn hash32(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// A multiple of 2^-23 in [-1, 1): exact in f32.
+/// A pseudo-random multiple of 2^-23 in [-1, 1), which is exact in f32.
 pub(crate) fn uniform(stream: u32, index: u32) -> f64 {
     let hashed = hash32(hash32(stream).wrapping_add(index));
     f64::from(hashed >> 8) / f64::from(1 << 23) - 1.0

@@ -200,9 +200,9 @@ impl Operands<'_> {
     }
 }
 
-/// Number of images, of `pixels` pixels each, that fit the cache together (one panel of them).
+/// Number of images with panels that fit the cache together. Each image has `pixels` pixels.
 pub(super) fn few(pixels: usize) -> usize {
-    /// Number of pixels that fit the cache (one panel of them).
+    /// Number of pixels of one panel that fit the cache.
     const ROWS: usize = 1024;
     // A multiple of 8, because a tile holds eight images.
     (ROWS / pixels / 8 * 8).max(8)

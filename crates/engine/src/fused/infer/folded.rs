@@ -54,7 +54,7 @@ pub(super) struct Pointwise {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     pub(super) activation: Activation,
-    /// Ranges of output planes, each computed by its own product.
+    /// Ranges of output planes. Each range is computed by a separate product.
     pub(super) panels: Vec<Range<usize>>,
     weights: usize,
     bias: usize,

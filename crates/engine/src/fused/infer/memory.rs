@@ -111,7 +111,8 @@ pub(super) struct Space {
 /// Areas of the backbone, for one group of images.
 #[derive(Clone, Copy)]
 pub(super) struct Areas {
-    /// Two areas that hold, in turn, the input and the output of a block.
+    /// Two areas for the inputs and outputs of blocks. The output of one block is the input of the
+    /// next.
     pub(super) turns: [Area; 2],
     /// The input of block `cut`, for all images.
     pub(super) joined: Area,
@@ -128,8 +129,9 @@ pub(super) struct Areas {
     pub(super) few: usize,
 }
 
-/// Maximum number of values in a thread's activations. Measured: it is more than a core's own cache
-/// holds, because reading the weights again for a few images costs more than some cache misses.
+/// Maximum number of values in a thread's activations, chosen by measurement. This is more than a
+/// core's own cache can hold. With fewer images at a time, the weights would have to be read more
+/// often, which costs more than the cache misses.
 const CACHE: usize = 640 * 1024;
 
 impl Space {
@@ -191,8 +193,8 @@ impl Space {
     }
 }
 
-/// Returns `cut` and `few`. From block `cut` on, the activations of all images fit the cache.
-/// Before it, those of `few` images fit.
+/// Returns `cut` and `few`: the first block from which the activations of all images fit the cache,
+/// and the number of images at a time before that block.
 fn cut(folded: &Folded, images: usize, image: Side) -> (usize, usize) {
     let mut side = image.strided(folded.stem.stride);
     let mut channels = folded.stem.channels;

@@ -56,8 +56,8 @@ fn isas() -> Vec<Isa> {
     isas
 }
 
-/// The memory layouts that a kernel of `isa` accepts for operands that may be f32 although other
-/// activations are bf16.
+/// The memory layouts to test for operands that may be f32 although other activations are bf16, for
+/// a kernel of `isa`.
 fn layouts(isa: Isa) -> Vec<Isa> {
     let mut layouts = vec![isa, isa.with_f32()];
     layouts.dedup();

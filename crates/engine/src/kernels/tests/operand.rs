@@ -111,8 +111,8 @@ pub(super) fn halves(pair: f32) -> [f32; 2] {
     [bits << 16, bits & 0xFFFF_0000].map(f32::from_bits)
 }
 
-/// Activations in planes, in the memory layout of an instruction set. Each plane has spare rows
-/// before and after its own. The memory ends with the last plane.
+/// Activations in planes, in the memory layout of an instruction set. There are spare rows before
+/// and after each plane. The memory ends with the last plane.
 pub(super) struct Operand {
     buffer: Buffer,
     /// Number of f32 values in the buffer per pixel.

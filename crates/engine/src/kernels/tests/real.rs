@@ -4,8 +4,8 @@ use std::ops::{Add, AddAssign, Mul};
 
 use crate::spec::Activation;
 
-/// A value in f64, and the sum of the absolute values of its terms. This second number bounds the
-/// rounding error, also if terms cancel.
+/// A value in f64, and the sum of the absolute values of its terms. This sum bounds the rounding
+/// error even if the terms cancel each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Real {
     pub(super) value: f64,

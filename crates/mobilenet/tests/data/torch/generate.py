@@ -113,7 +113,7 @@ def training():
 
 
 def bad_numbers():
-    """A network with unusable numbers (NaN and infinity), one of each kind in each kind of tensor."""
+    """A network with an unusable number (NaN, infinity or a negative variance) in each kind of tensor."""
     torch.manual_seed(1)
     model = torchvision.models.mobilenet_v3_small(num_classes=2, width_mult=0.05).half()
     weights = model.state_dict()
