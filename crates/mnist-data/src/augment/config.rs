@@ -14,11 +14,11 @@ use crate::error::{Error, Result};
 
 /// The random changes of an epoch's images, in the order of the fields.
 ///
-/// In a configuration file, `preset` sets the start, and each further key is an operation. A missing key leaves
-/// the preset's operation; `false` switches it off; `true` switches it on; a table switches it on and sets some
-/// of its keys. Missing keys of the table come from the preset's operation, or else from the operation's
-/// defaults. Serialised, it has the preset and the differences from it, so that further layers of configuration
-/// can follow; [`AugmentConfig::explicit`] writes everything.
+/// In a configuration file, the operations start as in `preset`. Each further key changes one operation: `false`
+/// switches it off, `true` switches it on, and a table switches it on and sets some of its keys. Missing keys of the
+/// table come from the preset's operation, or else from the operation's defaults. The serialised form has the preset
+/// and the differences from it, so that higher layers of configuration can change both.
+/// [`AugmentConfig::explicit`] writes everything.
 ///
 /// ```
 /// use mnist_data::{AugmentConfig, Preset};
@@ -59,7 +59,7 @@ pub struct AugmentConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Images as they are.
+    /// No changes.
     #[default]
     None,
     /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
@@ -102,7 +102,7 @@ impl From<Preset> for AugmentConfig {
 }
 
 impl Default for AugmentConfig {
-    /// Images as they are.
+    /// No changes.
     fn default() -> Self {
         Preset::None.into()
     }

@@ -9,7 +9,7 @@ use crate::error::Result;
 /// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
 /// `torchvision.transforms.v2.ElasticTransform`, with its units.
 ///
-/// It costs more than all other changes of a digit together.
+/// For a digit, it costs more time than all other operations together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ElasticConfig {
