@@ -45,10 +45,7 @@ mod views;
 mod walk;
 
 pub use atomic::write as write_atomically;
-pub use augment::{
-    AffineConfig, Augment, AugmentConfig, ColorJitterConfig, Draw, ElasticConfig, EraseValue,
-    ErasingConfig, FlipConfig, Preset, RandAugmentConfig, Random, ResizedCropConfig,
-};
+pub use augment::*;
 pub use bad_image::{BadImage, BadImageLimit};
 pub use batch::HostBatch;
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};

@@ -2,7 +2,6 @@
 
 mod accumulate;
 mod clip;
-mod config;
 mod ema;
 mod error;
 mod group;
@@ -15,15 +14,12 @@ mod state;
 
 pub use accumulate::Accumulator;
 pub use clip::{clip_gradient_norm, clip_gradient_value};
-pub use config::{
-    AdaBeliefConfig, AdamConfig, AdamWConfig, LionConfig, OptimizerConfig, RangerConfig,
-    RmsPropConfig, SgdConfig,
-};
 pub use ema::{Ema, EmaConfig, EmaState};
 pub use error::Error;
 pub use group::{Matrix, ParameterGroup};
 pub use loss_scaler::{LossScaler, LossScalerConfig, LossScalerState};
 pub use optimizer::Optimizer;
+pub use rules::*;
 pub use schedule::{
     Anneal, CosineConfig, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
     LrScheduleState, MultiStepConfig, OneCycleConfig, PlateauConfig, PlateauMode, PlateauState,

@@ -1,10 +1,9 @@
 //! The optimizer: groups, their step counts, and the rule's buffers.
 
-use crate::config::OptimizerConfig;
 use crate::error::{Error, is_non_negative, require};
 use crate::group::{Matrix, ParameterGroup, lay_out};
 use crate::pass::{Buffers, Piece, pass};
-use crate::rules::{Rule, Update};
+use crate::rules::{OptimizerConfig, Update};
 use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
 
 /// An update rule with its state, for one flat buffer of parameters.
@@ -25,7 +24,7 @@ use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
 #[derive(Debug, Clone)]
 pub struct Optimizer {
     name: &'static str,
-    rule: Rule,
+    rule: OptimizerConfig,
     len: usize,
     groups: Vec<Group>,
     /// The groups as the caller gave them.
@@ -58,7 +57,7 @@ impl Optimizer {
         config.validate()?;
         let pieces = lay_out(&groups, &[], len)?;
         let layout = groups.clone();
-        let rule = Rule::new(config);
+        let rule = config.clone();
         let used = rule.buffer_names().len();
         let buffer = |index| vec![0.0; if index < used { len } else { 0 }];
         let groups = groups.into_iter().map(|group| Group {

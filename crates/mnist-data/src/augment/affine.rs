@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{require, require_range};
 use super::random::{around_zero, uniform};
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::error::Result;
 
 /// A random affine map about the middle of the image, bilinear:
@@ -41,8 +43,32 @@ impl Default for AffineConfig {
     }
 }
 
-impl AffineConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for AffineConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new(
+            "degrees",
+            AugmentValue::Number,
+            "Largest rotation to either side.",
+        ),
+        AugmentSetting::new(
+            "translate",
+            AugmentValue::Pair,
+            "Largest shift, as shares of width and height.",
+        ),
+        AugmentSetting::new(
+            "scale",
+            AugmentValue::Pair,
+            "The smallest and the largest scale.",
+        ),
+        AugmentSetting::new("shear", AugmentValue::Pair, "Largest shear in degrees."),
+        AugmentSetting::new(
+            "fill",
+            AugmentValue::Byte,
+            "Grey level outside of the image.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         let within = |values: &[f64], most: f64| values.iter().all(|v| (0.0..=most).contains(v));
         require(
             within(&[self.degrees], 180.0),
@@ -64,7 +90,9 @@ impl AffineConfig {
             "two angles of 0 to 60 degrees",
         )
     }
+}
 
+impl AffineConfig {
     /// Draws the map of one image of this size.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> AffineParameters {
         let angle = around_zero(rng, self.degrees);

@@ -7,53 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{
-    AffineConfig, ColorJitterConfig, ElasticConfig, ErasingConfig, FlipConfig, RandAugmentConfig,
-    ResizedCropConfig,
+    AffineConfig, AugmentConfig, ColorJitterConfig, FlipConfig, ResizedCropConfig, Written,
 };
 use crate::error::{Error, Result};
-
-/// The random changes of an epoch's images, in the order of the fields.
-///
-/// In a configuration file, the operations start as in `preset`. Each further key changes one operation: `false`
-/// switches it off, `true` switches it on, and a table switches it on and sets some of its keys. Missing keys of the
-/// table come from the preset's operation, or else from the operation's defaults. The serialised form has the preset
-/// and the differences from it, so that higher layers of configuration can change both.
-/// [`AugmentConfig::explicit`] writes everything.
-///
-/// ```
-/// use mnist_data::{AugmentConfig, Preset};
-///
-/// let config: AugmentConfig = serde_json::from_str(
-///     r#"{ "preset": "digits", "affine": { "degrees": 15 }, "elastic": true }"#,
-/// )?;
-/// config.validate()?;
-/// let affine = config.affine.ok_or("is on")?;
-/// assert_eq!((affine.degrees, affine.scale), (15.0, [0.92, 1.08]));
-///
-/// assert_eq!(AugmentConfig::default(), AugmentConfig::from(Preset::None));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct AugmentConfig {
-    /// The preset it started from.
-    pub preset: Preset,
-    /// A crop of the image, enlarged to full size.
-    pub resized_crop: Option<ResizedCropConfig>,
-    /// Left and right exchanged.
-    pub horizontal_flip: Option<FlipConfig>,
-    /// Top and bottom exchanged.
-    pub vertical_flip: Option<FlipConfig>,
-    /// Rotation, scale, shear and shift.
-    pub affine: Option<AffineConfig>,
-    /// A smooth random distortion.
-    pub elastic: Option<ElasticConfig>,
-    /// Operations from a fixed list.
-    pub rand_augment: Option<RandAugmentConfig>,
-    /// Brightness, contrast, saturation and hue.
-    pub color_jitter: Option<ColorJitterConfig>,
-    /// An erased rectangle.
-    pub erasing: Option<ErasingConfig>,
-}
 
 /// A set of operations to start from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,17 +27,7 @@ pub enum Preset {
 
 impl From<Preset> for AugmentConfig {
     fn from(preset: Preset) -> Self {
-        let nothing = Self {
-            preset,
-            resized_crop: None,
-            horizontal_flip: None,
-            vertical_flip: None,
-            affine: None,
-            elastic: None,
-            rand_augment: None,
-            color_jitter: None,
-            erasing: None,
-        };
+        let nothing = Self::nothing(preset);
         match preset {
             Preset::None => nothing,
             Preset::Digits => Self {
@@ -122,47 +68,20 @@ impl AugmentConfig {
     /// # Errors
     /// [`Error::Setting`] names the first key with an invalid value, or a flip on top of `digits`.
     pub fn validate(&self) -> Result<()> {
-        for (key, setting, flip) in [
-            (
-                "augment.horizontal_flip",
-                "augment.horizontal_flip.p",
-                &self.horizontal_flip,
-            ),
-            (
-                "augment.vertical_flip",
-                "augment.vertical_flip.p",
-                &self.vertical_flip,
-            ),
+        for (setting, flip) in [
+            ("augment.horizontal_flip", &self.horizontal_flip),
+            ("augment.vertical_flip", &self.vertical_flip),
         ] {
             if flip.is_some() && self.preset == Preset::Digits {
                 let problem = "is on with preset = \"digits\", where a mirrored image is another character or none, \
                                so that its label would be wrong; leave it out, or take preset = \"none\" and set affine";
                 return Err(Error::Setting {
-                    setting: key,
+                    setting,
                     problem: problem.into(),
                 });
             }
-            flip.as_ref()
-                .map_or(Ok(()), |flip| flip.validate(setting))?;
         }
-        let Self {
-            resized_crop,
-            affine,
-            elastic,
-            rand_augment,
-            color_jitter,
-            erasing,
-            ..
-        } = self;
-        fn checked<T>(operation: &Option<T>, check: fn(&T) -> Result<()>) -> Result<()> {
-            operation.as_ref().map_or(Ok(()), check)
-        }
-        checked(resized_crop, ResizedCropConfig::validate)?;
-        checked(affine, AffineConfig::validate)?;
-        checked(elastic, ElasticConfig::validate)?;
-        checked(rand_augment, RandAugmentConfig::validate)?;
-        checked(color_jitter, ColorJitterConfig::validate)?;
-        checked(erasing, ErasingConfig::validate)
+        self.check_operations()
     }
 
     /// Every key: `preset`, and each operation as `false` or a whole table. It reads back as the same
@@ -178,21 +97,6 @@ impl AugmentConfig {
             .map(|(key, value)| (key.into(), entry(value)))
             .collect()
     }
-
-    /// Each key with its value; operations that are off are null.
-    fn written(&self) -> [(&'static str, Value); 9] {
-        [
-            ("preset", json(&self.preset)),
-            ("resized_crop", json(&self.resized_crop)),
-            ("horizontal_flip", json(&self.horizontal_flip)),
-            ("vertical_flip", json(&self.vertical_flip)),
-            ("affine", json(&self.affine)),
-            ("elastic", json(&self.elastic)),
-            ("rand_augment", json(&self.rand_augment)),
-            ("color_jitter", json(&self.color_jitter)),
-            ("erasing", json(&self.erasing)),
-        ]
-    }
 }
 
 impl Serialize for AugmentConfig {
@@ -204,45 +108,14 @@ impl Serialize for AugmentConfig {
     }
 }
 
-/// The section as written in a file.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Written {
-    preset: Preset,
-    resized_crop: Option<Value>,
-    horizontal_flip: Option<Value>,
-    vertical_flip: Option<Value>,
-    affine: Option<Value>,
-    elastic: Option<Value>,
-    rand_augment: Option<Value>,
-    color_jitter: Option<Value>,
-    erasing: Option<Value>,
-}
-
 impl<'de> Deserialize<'de> for AugmentConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let preset = Self::from(written.preset);
-        Ok(Self {
-            preset: written.preset,
-            resized_crop: on_top("resized_crop", preset.resized_crop, written.resized_crop)?,
-            horizontal_flip: on_top(
-                "horizontal_flip",
-                preset.horizontal_flip,
-                written.horizontal_flip,
-            )?,
-            vertical_flip: on_top("vertical_flip", preset.vertical_flip, written.vertical_flip)?,
-            affine: on_top("affine", preset.affine, written.affine)?,
-            elastic: on_top("elastic", preset.elastic, written.elastic)?,
-            rand_augment: on_top("rand_augment", preset.rand_augment, written.rand_augment)?,
-            color_jitter: on_top("color_jitter", preset.color_jitter, written.color_jitter)?,
-            erasing: on_top("erasing", preset.erasing, written.erasing)?,
-        })
+        Written::deserialize(deserializer)?.read()
     }
 }
 
 /// The operation after a key has changed the preset's.
-fn on_top<T, E>(
+pub(super) fn on_top<T, E>(
     key: &str,
     preset: Option<T>,
     written: Option<Value>,
@@ -292,7 +165,7 @@ fn is_finite(value: &Value) -> bool {
 }
 
 /// Settings as JSON, which never fails for them.
-fn json(settings: &impl Serialize) -> Value {
+pub(super) fn json(settings: &impl Serialize) -> Value {
     serde_json::to_value(settings).unwrap_or_default()
 }
 

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{require_range, require_shares};
 use super::random::{log_uniform, uniform};
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
@@ -46,12 +48,27 @@ pub(crate) struct Part {
     pub(crate) height: u32,
 }
 
-impl ResizedCropConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for ResizedCropConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new(
+            "scale",
+            AugmentValue::Pair,
+            "The smallest and the largest share of the area.",
+        ),
+        AugmentSetting::new(
+            "ratio",
+            AugmentValue::Pair,
+            "The smallest and the largest ratio of width to height.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         require_shares("augment.resized_crop.scale", self.scale)?;
         require_range("augment.resized_crop.ratio", self.ratio, [0.1, 10.0])
     }
+}
 
+impl ResizedCropConfig {
     /// Draws the crop of one image of this size. If none of ten draws fits inside, the largest center crop of an
     /// allowed ratio is used.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {

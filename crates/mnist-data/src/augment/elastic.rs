@@ -4,6 +4,8 @@ use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::config::require;
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::error::Result;
 
 /// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
@@ -33,8 +35,26 @@ impl Default for ElasticConfig {
     }
 }
 
-impl ElasticConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for ElasticConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new(
+            "alpha",
+            AugmentValue::Number,
+            "Strength of the displacement.",
+        ),
+        AugmentSetting::new(
+            "sigma",
+            AugmentValue::Number,
+            "Smoothness of the distortion.",
+        ),
+        AugmentSetting::new(
+            "fill",
+            AugmentValue::Byte,
+            "Grey level outside of the image.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         require(
             (0.0..=1000.0).contains(&self.alpha),
             "augment.elastic.alpha",
@@ -48,7 +68,9 @@ impl ElasticConfig {
             "0 to 100",
         )
     }
+}
 
+impl ElasticConfig {
     /// The displacements of one image: `[height, width]` of x and y, in pixels.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Vec<[f32; 2]> {
         let (width, height) = (width as usize, height as usize);

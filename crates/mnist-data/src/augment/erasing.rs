@@ -1,11 +1,14 @@
 //! Random erasing.
 
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::config::{require, require_range, require_shares};
 use super::crop::{Part, rounded};
 use super::random::{chance, log_uniform, uniform};
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::below;
@@ -57,8 +60,27 @@ impl Default for ErasingConfig {
     }
 }
 
-impl ErasingConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for ErasingConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new("p", AugmentValue::Number, "Probability of erasing."),
+        AugmentSetting::new(
+            "scale",
+            AugmentValue::Pair,
+            "The smallest and the largest share of the area.",
+        ),
+        AugmentSetting::new(
+            "ratio",
+            AugmentValue::Pair,
+            "The smallest and the largest ratio of height to width.",
+        ),
+        AugmentSetting::new(
+            "value",
+            AugmentValue::ByteOrRandom,
+            "Grey level of the erased rectangle.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         require(
             (0.0..=1.0).contains(&self.p),
             "augment.erasing.p",
@@ -69,6 +91,12 @@ impl ErasingConfig {
         require_range("augment.erasing.ratio", self.ratio, [0.1, 10.0])
     }
 
+    fn change(&self, image: &mut Image, numbers: impl FnOnce() -> ChaCha8Rng, _: &mut Vec<u8>) {
+        self.apply(image, &mut numbers());
+    }
+}
+
+impl ErasingConfig {
     pub(crate) fn apply(&self, image: &mut Image, rng: &mut impl Rng) {
         if !chance(rng, self.p) {
             return;

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::require;
 use super::random::chance;
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::decode::Image;
 use crate::error::Result;
 
@@ -23,11 +25,23 @@ impl Default for FlipConfig {
     }
 }
 
-impl FlipConfig {
-    pub(crate) fn validate(&self, setting: &'static str) -> Result<()> {
+impl Step for FlipConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[AugmentSetting::new(
+        "p",
+        AugmentValue::Number,
+        "Probability of a flip.",
+    )];
+
+    fn validate(&self, key: &'static str) -> Result<()> {
+        let setting = match key {
+            "augment.vertical_flip" => "augment.vertical_flip.p",
+            _ => "augment.horizontal_flip.p",
+        };
         require((0.0..=1.0).contains(&self.p), setting, self.p, "0 to 1")
     }
+}
 
+impl FlipConfig {
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> bool {
         chance(rng, self.p)
     }

@@ -1,11 +1,14 @@
 //! Random changes of colour, like other light or another camera.
 
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::color::{adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation};
 use super::config::require;
 use super::random::{around_zero, uniform};
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use crate::decode::Image;
 use crate::error::Result;
 use crate::shuffle::shuffle_by;
@@ -48,8 +51,31 @@ pub(crate) struct Jitter {
     pub(crate) hue: f32,
 }
 
-impl ColorJitterConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for ColorJitterConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new(
+            "brightness",
+            AugmentValue::Number,
+            "The factor is 1 plus or minus this.",
+        ),
+        AugmentSetting::new(
+            "contrast",
+            AugmentValue::Number,
+            "The factor is 1 plus or minus this.",
+        ),
+        AugmentSetting::new(
+            "saturation",
+            AugmentValue::Number,
+            "The factor is 1 plus or minus this.",
+        ),
+        AugmentSetting::new(
+            "hue",
+            AugmentValue::Number,
+            "Largest shift of the hue, as a share of the colour circle.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         for (setting, value) in [
             ("augment.color_jitter.brightness", self.brightness),
             ("augment.color_jitter.contrast", self.contrast),
@@ -65,6 +91,12 @@ impl ColorJitterConfig {
         )
     }
 
+    fn change(&self, image: &mut Image, numbers: impl FnOnce() -> ChaCha8Rng, _: &mut Vec<u8>) {
+        self.draw(&mut numbers()).apply(image);
+    }
+}
+
+impl ColorJitterConfig {
     /// Draws the changes of one image.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Jitter {
         let mut order = [0, 1, 2, 3];

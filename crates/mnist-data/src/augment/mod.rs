@@ -10,13 +10,15 @@ mod flip;
 mod jitter;
 mod rand_augment;
 mod random;
+mod setting;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tone;
 mod warp;
 
 pub use affine::AffineConfig;
-pub use config::{AugmentConfig, Preset};
+pub use config::Preset;
 pub use crop::ResizedCropConfig;
 pub use elastic::ElasticConfig;
 pub use erasing::{EraseValue, ErasingConfig, Random};
@@ -24,19 +26,41 @@ pub use flip::FlipConfig;
 pub use jitter::ColorJitterConfig;
 pub use rand_augment::RandAugmentConfig;
 pub use random::Draw;
+pub use setting::{AugmentOperation, AugmentSetting, AugmentValue};
 
 pub(crate) use config::require;
 pub(crate) use flip::{flip_horizontally, flip_vertically};
-pub(crate) use random::{Purpose, chance};
+pub(crate) use random::chance;
 
 use framing::ImageSize;
 
 use affine::InverseAffine;
+use table::operations;
 use warp::warp;
 
 use crate::decode::Image;
 use crate::error::Result;
 use crate::resize::Scaler;
+
+operations! {
+    /// A crop of the image, enlarged to full size.
+    resized_crop: ResizedCropConfig, ResizedCrop = 1;
+    /// Left and right exchanged.
+    horizontal_flip: FlipConfig, HorizontalFlip = 2;
+    /// Top and bottom exchanged.
+    vertical_flip: FlipConfig, VerticalFlip = 3;
+    /// Rotation, scale, shear and shift.
+    affine: AffineConfig, Affine = 4;
+    /// A smooth random distortion.
+    elastic: ElasticConfig, Elastic = 5;
+    /// Operations from a fixed list.
+    rand_augment: RandAugmentConfig, RandAugment = 6;
+    /// Brightness, contrast, saturation and hue.
+    color_jitter: ColorJitterConfig, ColorJitter = 7;
+    /// An erased rectangle.
+    erasing: ErasingConfig, Erasing = 8;
+    // 9 is the stream of mixtures.
+}
 
 /// The operations of an [`AugmentConfig`], ready to be applied.
 ///
@@ -102,17 +126,7 @@ impl Augment {
             None => scaler.resize(image, size)?,
         };
         self.move_pixels(&mut image, draw, &mut scratch.padded);
-        if let Some(rand_augment) = &config.rand_augment {
-            let mut numbers = draw.numbers(Purpose::RandAugment);
-            rand_augment.apply(&mut image, &mut numbers, &mut scratch.padded);
-        }
-        if let Some(jitter) = &config.color_jitter {
-            let mut numbers = draw.numbers(Purpose::ColorJitter);
-            jitter.draw(&mut numbers).apply(&mut image);
-        }
-        if let Some(erasing) = &config.erasing {
-            erasing.apply(&mut image, &mut draw.numbers(Purpose::Erasing));
-        }
+        config.change(&mut image, draw, &mut scratch.padded);
         Ok(image)
     }
 

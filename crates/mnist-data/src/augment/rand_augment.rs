@@ -1,5 +1,6 @@
 //! Random operations from a fixed list, all of one strength.
 
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +8,8 @@ use super::affine::{AffineParameters, InverseAffine};
 use super::color::{adjust_brightness, adjust_contrast, adjust_saturation};
 use super::config::require;
 use super::random::chance;
+use super::setting::{AugmentSetting, AugmentValue};
+use super::table::Step;
 use super::tone::{adjust_sharpness, autocontrast, equalize, posterize, solarize};
 use super::warp::warp;
 use crate::decode::Image;
@@ -59,8 +62,18 @@ pub(crate) enum Operation {
     Equalize,
 }
 
-impl RandAugmentConfig {
-    pub(crate) fn validate(&self) -> Result<()> {
+impl Step for RandAugmentConfig {
+    const SETTINGS: &'static [AugmentSetting] = &[
+        AugmentSetting::new("num_ops", AugmentValue::Whole, "Operations per image."),
+        AugmentSetting::new("magnitude", AugmentValue::Whole, "Their strength."),
+        AugmentSetting::new(
+            "fill",
+            AugmentValue::Byte,
+            "Grey level outside of the image.",
+        ),
+    ];
+
+    fn validate(&self, _: &'static str) -> Result<()> {
         let operations = self.operations(1, 1).len() as u32;
         require(
             self.num_ops <= operations,
@@ -76,6 +89,17 @@ impl RandAugmentConfig {
         )
     }
 
+    fn change(
+        &self,
+        image: &mut Image,
+        numbers: impl FnOnce() -> ChaCha8Rng,
+        memory: &mut Vec<u8>,
+    ) {
+        self.apply(image, &mut numbers(), memory);
+    }
+}
+
+impl RandAugmentConfig {
     pub(crate) fn apply(&self, image: &mut Image, rng: &mut impl Rng, memory: &mut Vec<u8>) {
         let operations = self.operations(image.width(), image.height());
         for _ in 0..self.num_ops {

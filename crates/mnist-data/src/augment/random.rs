@@ -3,6 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::Purpose;
+
 /// The image and epoch of a random change: all inputs of its random numbers.
 ///
 /// Threads, batches and the order of decoding are not inputs, so they change no pixel.
@@ -14,21 +16,6 @@ pub struct Draw {
     pub epoch: u64,
     /// The number of the sample, or of the batch for changes of whole batches.
     pub index: u64,
-}
-
-/// The use of the numbers. Each purpose has separate numbers, so that switching one operation off
-/// leaves the others unchanged.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Purpose {
-    ResizedCrop = 1,
-    HorizontalFlip,
-    VerticalFlip,
-    Affine,
-    Elastic,
-    RandAugment,
-    ColorJitter,
-    Erasing,
-    Mix,
 }
 
 impl Draw {

@@ -1,9 +1,89 @@
 //! Adam with the variance of the gradient around its mean: Zhuang et al., 2020.
 
+use serde::{Deserialize, Serialize};
+
 use super::decay;
 use super::rectify::rectification;
-use crate::config::AdaBeliefConfig;
+use super::setting::{AMSGRAD, BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
+use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::error::Error;
 use crate::pass::Buffers;
+
+/// AdaBelief: Zhuang et al., 2020 (`AdaBelief` of the package `pytorch-optimizer`).
+///
+/// As in the authors' code, `eps` is added to the variance at every step, and again to its root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaBeliefConfig {
+    /// Decay of the running mean and of the running variance; each in `0 <= beta < 1`.
+    pub betas: [f64; 2],
+    /// Added to the variance and to its root.
+    pub eps: f64,
+    /// Each step shrinks a parameter by this times the learning rate; without `weight_decouple`,
+    /// this times the parameter is added to its gradient.
+    pub weight_decay: f64,
+    /// Whether weight decay is decoupled from the gradient.
+    pub weight_decouple: bool,
+    /// Rectify the step as RAdam does; the authors' own default.
+    pub rectify: bool,
+    /// Divide by the largest variance so far.
+    pub amsgrad: bool,
+}
+
+impl Default for AdaBeliefConfig {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.999],
+            eps: 1e-16,
+            weight_decay: 0.0,
+            weight_decouple: true,
+            rectify: true,
+            amsgrad: false,
+        }
+    }
+}
+
+impl Rule for AdaBeliefConfig {
+    type Step = Step;
+
+    const SETTINGS: &'static [OptimizerSetting] = &[
+        OptimizerSetting::new("betas", OptimizerValue::Pair, BETAS),
+        OptimizerSetting::new("eps", OptimizerValue::Number, EPS),
+        OptimizerSetting::new("weight_decay", OptimizerValue::Number, WEIGHT_DECAY),
+        OptimizerSetting::new(
+            "weight_decouple",
+            OptimizerValue::Switch,
+            "Whether weight decay is decoupled from the gradient.",
+        ),
+        OptimizerSetting::new(
+            "rectify",
+            OptimizerValue::Switch,
+            "Rectify the step as RAdam does.",
+        ),
+        OptimizerSetting::new("amsgrad", OptimizerValue::Switch, AMSGRAD),
+    ];
+
+    fn validate(&self, section: &str) -> Result<(), Error> {
+        check_betas(section, self.betas)?;
+        check_non_negative(section, "eps", self.eps)?;
+        check_non_negative(section, "weight_decay", self.weight_decay)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn buffer_names(&self) -> &'static [&'static str] {
+        match self.amsgrad {
+            true => &["exp_avg", "exp_avg_var", "max_exp_avg_var"],
+            false => &["exp_avg", "exp_avg_var"],
+        }
+    }
+
+    fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
+        Step::new(self, step, learning_rate, weight_decay)
+    }
+}
 
 /// One step of one group.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,16 +97,25 @@ pub(crate) struct Step {
     correction: f32,
     /// The negative learning rate divided by the first bias correction, rectified.
     rate: f32,
+    /// Whether it divides by the variance, and by its largest value.
+    divides: bool,
+    amsgrad: bool,
+}
+
+impl table::Step for Step {
+    #[inline(always)]
+    fn apply(&self, buffers: Buffers<'_>, _: usize) {
+        match (self.amsgrad, self.divides) {
+            (false, false) => self.apply_with::<false, false>(buffers),
+            (false, true) => self.apply_with::<false, true>(buffers),
+            (true, false) => self.apply_with::<true, false>(buffers),
+            (true, true) => self.apply_with::<true, true>(buffers),
+        }
+    }
 }
 
 impl Step {
-    /// The step, and whether it divides by the variance.
-    pub(super) fn new(
-        config: &AdaBeliefConfig,
-        step: u64,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> (Self, bool) {
+    fn new(config: &AdaBeliefConfig, step: u64, learning_rate: f64, weight_decay: f64) -> Self {
         let [beta1, beta2] = config.betas;
         let correction1 = 1.0 - beta1.powf(step as f64);
         let (correction, trust) = match config.rectify {
@@ -35,7 +124,7 @@ impl Step {
             false => ((1.0 - beta2.powf(step as f64)).sqrt(), Some(1.0)),
         };
         let (l2, shrink) = decay(config.weight_decouple, learning_rate, weight_decay);
-        let step = Self {
+        Self {
             l2,
             shrink,
             mean_weight: (1.0 - beta1) as f32,
@@ -44,13 +133,14 @@ impl Step {
             eps: config.eps as f32,
             correction: correction as f32,
             rate: (-learning_rate * trust.unwrap_or(1.0) / correction1) as f32,
-        };
-        (step, trust.is_some())
+            divides: trust.is_some(),
+            amsgrad: config.amsgrad,
+        }
     }
 
     /// The buffers are the mean, the variance and, with `AMSGRAD`, its largest value.
     #[inline(always)]
-    pub(super) fn apply<const AMSGRAD: bool, const DIVIDES: bool>(&self, buffers: Buffers<'_>) {
+    fn apply_with<const AMSGRAD: bool, const DIVIDES: bool>(&self, buffers: Buffers<'_>) {
         let Buffers {
             parameters,
             gradients,

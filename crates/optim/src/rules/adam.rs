@@ -1,20 +1,149 @@
 //! Adam and AdamW, and AMSGrad's variant of both (`torch.optim.Adam`, `torch.optim.AdamW`).
 
+use serde::{Deserialize, Serialize};
+
 use super::decay;
+use super::setting::{AMSGRAD, BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
+use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::error::Error;
 use crate::pass::Buffers;
 
-/// Adam's settings for a whole run.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Rule {
-    pub(super) betas: [f64; 2],
-    pub(super) eps: f64,
-    /// AdamW's weight decay, applied to the parameter instead of the gradient.
-    pub(super) decoupled: bool,
-    pub(super) amsgrad: bool,
+/// Adam: Kingma and Ba, 2015 (`torch.optim.Adam`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamConfig {
+    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square, so that it never divides by zero.
+    pub eps: f64,
+    /// L2 regularisation: this times the parameter is added to its gradient.
+    pub weight_decay: f64,
+    /// Divide by the largest mean square so far: Reddi et al., 2018.
+    pub amsgrad: bool,
 }
 
-impl Rule {
-    pub(super) fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            amsgrad: false,
+        }
+    }
+}
+
+/// AdamW: Loshchilov and Hutter, 2019 (`torch.optim.AdamW`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamWConfig {
+    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square, so that it never divides by zero.
+    pub eps: f64,
+    /// Each step shrinks a parameter by this times the learning rate.
+    pub weight_decay: f64,
+    /// Divide by the largest mean square so far: Reddi et al., 2018.
+    pub amsgrad: bool,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 1e-2,
+            amsgrad: false,
+        }
+    }
+}
+
+impl Rule for AdamConfig {
+    type Step = Step;
+
+    const SETTINGS: &'static [OptimizerSetting] = KEYS;
+
+    fn validate(&self, section: &str) -> Result<(), Error> {
+        check_betas(section, self.betas)?;
+        check_non_negative(section, "eps", self.eps)?;
+        check_non_negative(section, "weight_decay", self.weight_decay)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn buffer_names(&self) -> &'static [&'static str] {
+        adam_buffers(self.amsgrad)
+    }
+
+    fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
+        let shared = Shared {
+            betas: self.betas,
+            eps: self.eps,
+            decoupled: false,
+            amsgrad: self.amsgrad,
+        };
+        shared.step(step, learning_rate, weight_decay)
+    }
+}
+
+impl Rule for AdamWConfig {
+    type Step = Step;
+
+    const SETTINGS: &'static [OptimizerSetting] = KEYS;
+
+    fn validate(&self, section: &str) -> Result<(), Error> {
+        check_betas(section, self.betas)?;
+        check_non_negative(section, "eps", self.eps)?;
+        check_non_negative(section, "weight_decay", self.weight_decay)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn buffer_names(&self) -> &'static [&'static str] {
+        adam_buffers(self.amsgrad)
+    }
+
+    fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
+        let shared = Shared {
+            betas: self.betas,
+            eps: self.eps,
+            decoupled: true,
+            amsgrad: self.amsgrad,
+        };
+        shared.step(step, learning_rate, weight_decay)
+    }
+}
+
+/// Both have the same keys.
+const KEYS: &[OptimizerSetting] = &[
+    OptimizerSetting::new("betas", OptimizerValue::Pair, BETAS),
+    OptimizerSetting::new("eps", OptimizerValue::Number, EPS),
+    OptimizerSetting::new("weight_decay", OptimizerValue::Number, WEIGHT_DECAY),
+    OptimizerSetting::new("amsgrad", OptimizerValue::Switch, AMSGRAD),
+];
+
+fn adam_buffers(amsgrad: bool) -> &'static [&'static str] {
+    match amsgrad {
+        true => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+        false => &["exp_avg", "exp_avg_sq"],
+    }
+}
+
+/// The settings of either.
+struct Shared {
+    betas: [f64; 2],
+    eps: f64,
+    /// AdamW's weight decay, applied to the parameter instead of the gradient.
+    decoupled: bool,
+    amsgrad: bool,
+}
+
+impl Shared {
+    fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
         let [beta1, beta2] = self.betas;
         let correction1 = 1.0 - beta1.powf(step as f64);
         let correction2 = 1.0 - beta2.powf(step as f64);
@@ -28,6 +157,7 @@ impl Rule {
             correction: correction2.sqrt() as f32,
             eps: self.eps as f32,
             rate: (-learning_rate / correction1) as f32,
+            amsgrad: self.amsgrad,
         }
     }
 }
@@ -44,11 +174,23 @@ pub(crate) struct Step {
     eps: f32,
     /// The negative learning rate divided by the first bias correction.
     rate: f32,
+    /// Whether it divides by the largest mean square.
+    amsgrad: bool,
+}
+
+impl table::Step for Step {
+    #[inline(always)]
+    fn apply(&self, buffers: Buffers<'_>, _: usize) {
+        match self.amsgrad {
+            true => self.apply_amsgrad(buffers),
+            false => self.apply_adam(buffers),
+        }
+    }
 }
 
 impl Step {
     #[inline(always)]
-    pub(super) fn apply(&self, buffers: Buffers<'_>) {
+    fn apply_adam(&self, buffers: Buffers<'_>) {
         let Buffers {
             parameters,
             gradients,
@@ -62,7 +204,7 @@ impl Step {
     }
 
     #[inline(always)]
-    pub(super) fn apply_amsgrad(&self, buffers: Buffers<'_>) {
+    fn apply_amsgrad(&self, buffers: Buffers<'_>) {
         let Buffers {
             parameters,
             gradients,

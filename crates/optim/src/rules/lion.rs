@@ -1,8 +1,62 @@
 //! Lion, steps along the sign of a momentum: Chen et al., 2023.
 
+use serde::{Deserialize, Serialize};
+
 use super::decay;
-use crate::config::LionConfig;
+use super::setting::{BETAS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
+use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::error::Error;
 use crate::pass::Buffers;
+
+/// Lion: Chen et al., 2023 (`Lion` of the package `pytorch-optimizer`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LionConfig {
+    /// Share of the momentum in the direction, and its decay; each in `0 <= beta < 1`.
+    pub betas: [f64; 2],
+    /// Each step shrinks a parameter by this times the learning rate.
+    pub weight_decay: f64,
+}
+
+impl Default for LionConfig {
+    fn default() -> Self {
+        Self {
+            betas: [0.9, 0.99],
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Rule for LionConfig {
+    type Step = Step;
+
+    const SETTINGS: &'static [OptimizerSetting] = &[
+        OptimizerSetting::new("betas", OptimizerValue::Pair, BETAS),
+        OptimizerSetting::new("weight_decay", OptimizerValue::Number, WEIGHT_DECAY),
+    ];
+
+    fn validate(&self, section: &str) -> Result<(), Error> {
+        check_betas(section, self.betas)?;
+        check_non_negative(section, "weight_decay", self.weight_decay)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn buffer_names(&self) -> &'static [&'static str] {
+        &["exp_avg"]
+    }
+
+    fn step(&self, _: u64, learning_rate: f64, weight_decay: f64) -> Step {
+        Step {
+            shrink: decay(true, learning_rate, weight_decay).1,
+            direction_weight: (1.0 - self.betas[0]) as f32,
+            momentum_weight: (1.0 - self.betas[1]) as f32,
+            learning_rate: learning_rate as f32,
+        }
+    }
+}
 
 /// One step of one group.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,18 +67,9 @@ pub(crate) struct Step {
     learning_rate: f32,
 }
 
-impl Step {
-    pub(super) fn new(config: &LionConfig, learning_rate: f64, weight_decay: f64) -> Self {
-        Self {
-            shrink: decay(true, learning_rate, weight_decay).1,
-            direction_weight: (1.0 - config.betas[0]) as f32,
-            momentum_weight: (1.0 - config.betas[1]) as f32,
-            learning_rate: learning_rate as f32,
-        }
-    }
-
+impl table::Step for Step {
     #[inline(always)]
-    pub(super) fn apply(&self, buffers: Buffers<'_>) {
+    fn apply(&self, buffers: Buffers<'_>, _: usize) {
         let Buffers {
             parameters,
             gradients,

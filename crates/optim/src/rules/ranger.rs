@@ -1,9 +1,106 @@
 //! RAdam with LookAhead and gradient centralisation.
 
+use serde::{Deserialize, Serialize};
+
 use super::decay;
 use super::rectify::rectification;
-use crate::config::RangerConfig;
+use super::setting::{BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
+use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::error::{Error, require};
 use crate::pass::Buffers;
+
+/// Ranger: RAdam (Liu et al., 2020), LookAhead (Zhang et al., 2019) and gradient centralisation
+/// (Yong et al., 2020), as `Ranger` of the package `pytorch-optimizer`.
+///
+/// While the variance estimate is unreliable (about the first five steps), a step follows the mean
+/// alone, as in RAdam's paper (`degenerated_to_sgd`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RangerConfig {
+    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square, so that it never divides by zero.
+    pub eps: f64,
+    /// Each step shrinks a parameter by this times the learning rate.
+    pub weight_decay: f64,
+    /// LookAhead: at each synchronisation, the slow weights move this share of the distance to the
+    /// fast ones.
+    pub alpha: f64,
+    /// LookAhead: steps between two synchronisations of the slow and fast weights.
+    pub k: u64,
+    /// Subtract each matrix row's mean from its gradient; see
+    /// [`Optimizer::with_matrices`](crate::Optimizer::with_matrices).
+    pub use_gc: bool,
+    /// The same for convolutions only.
+    pub gc_conv_only: bool,
+}
+
+impl Default for RangerConfig {
+    fn default() -> Self {
+        Self {
+            betas: [0.95, 0.999],
+            eps: 1e-5,
+            weight_decay: 0.0,
+            alpha: 0.5,
+            k: 6,
+            use_gc: true,
+            gc_conv_only: false,
+        }
+    }
+}
+
+impl Rule for RangerConfig {
+    type Step = Step;
+
+    const SETTINGS: &'static [OptimizerSetting] = &[
+        OptimizerSetting::new("betas", OptimizerValue::Pair, BETAS),
+        OptimizerSetting::new("eps", OptimizerValue::Number, EPS),
+        OptimizerSetting::new("weight_decay", OptimizerValue::Number, WEIGHT_DECAY),
+        OptimizerSetting::new(
+            "alpha",
+            OptimizerValue::Number,
+            "LookAhead: step towards the fast weights, as a share.",
+        ),
+        OptimizerSetting::new(
+            "k",
+            OptimizerValue::Count,
+            "LookAhead: steps between two synchronisations.",
+        ),
+        OptimizerSetting::new("use_gc", OptimizerValue::Switch, "Centralise gradients."),
+        OptimizerSetting::new(
+            "gc_conv_only",
+            OptimizerValue::Switch,
+            "Centralise gradients of convolutions only.",
+        ),
+    ];
+
+    fn validate(&self, section: &str) -> Result<(), Error> {
+        check_betas(section, self.betas)?;
+        check_non_negative(section, "eps", self.eps)?;
+        let ok = (0.0..=1.0).contains(&self.alpha);
+        require(ok, section, "alpha", self.alpha, "0 <= alpha <= 1")?;
+        require(self.k > 0, section, "k", self.k, "a whole number >= 1")?;
+        let ok = self.use_gc || !self.gc_conv_only;
+        require(ok, section, "gc_conv_only", true, "use_gc = true with it")?;
+        check_non_negative(section, "weight_decay", self.weight_decay)
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn buffer_names(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq", "slow_buffer"]
+    }
+
+    fn centralises(&self, is_convolution: bool) -> bool {
+        self.use_gc && (is_convolution || !self.gc_conv_only)
+    }
+
+    fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Step {
+        Step::new(self, step, learning_rate, weight_decay)
+    }
+}
 
 /// One step of one group.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,33 +121,11 @@ pub(crate) struct Step {
     meets: Option<f32>,
 }
 
-impl Step {
-    pub(super) fn new(
-        config: &RangerConfig,
-        step: u64,
-        learning_rate: f64,
-        weight_decay: f64,
-    ) -> Self {
-        let [beta1, beta2] = config.betas;
-        let trust = rectification(beta2, step);
-        let correction1 = 1.0 - beta1.powf(step as f64);
-        Self {
-            shrink: decay(true, learning_rate, weight_decay).1,
-            mean_weight: (1.0 - beta1) as f32,
-            square_decay: beta2 as f32,
-            square_weight: (1.0 - beta2) as f32,
-            eps: config.eps as f32,
-            rate: (-learning_rate * trust.unwrap_or(1.0) / correction1) as f32,
-            divides: trust.is_some(),
-            starts: step == 1,
-            meets: step.is_multiple_of(config.k).then_some(config.alpha as f32),
-        }
-    }
-
+impl table::Step for Step {
     /// The buffers are the mean, the mean square and the slow weights. Each row of `row` gradients
     /// has its mean subtracted; 0 for none.
     #[inline(always)]
-    pub(super) fn apply(&self, buffers: Buffers<'_>, row: usize) {
+    fn apply(&self, buffers: Buffers<'_>, row: usize) {
         let Buffers {
             parameters,
             gradients,
@@ -81,6 +156,25 @@ impl Step {
                 *slow += alpha * (*p - *slow);
                 *p = *slow;
             }
+        }
+    }
+}
+
+impl Step {
+    fn new(config: &RangerConfig, step: u64, learning_rate: f64, weight_decay: f64) -> Self {
+        let [beta1, beta2] = config.betas;
+        let trust = rectification(beta2, step);
+        let correction1 = 1.0 - beta1.powf(step as f64);
+        Self {
+            shrink: decay(true, learning_rate, weight_decay).1,
+            mean_weight: (1.0 - beta1) as f32,
+            square_decay: beta2 as f32,
+            square_weight: (1.0 - beta2) as f32,
+            eps: config.eps as f32,
+            rate: (-learning_rate * trust.unwrap_or(1.0) / correction1) as f32,
+            divides: trust.is_some(),
+            starts: step == 1,
+            meets: step.is_multiple_of(config.k).then_some(config.alpha as f32),
         }
     }
 

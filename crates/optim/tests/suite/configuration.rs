@@ -93,6 +93,26 @@ fn optimizers_are_read_and_refused_by_key() {
 }
 
 #[test]
+fn each_rule_lists_its_keys_with_a_purpose_and_is_found_by_its_name() {
+    assert_eq!(OptimizerConfig::RULES.len(), OptimizerConfig::all().len());
+    for (rule, config) in OptimizerConfig::RULES.iter().zip(OptimizerConfig::all()) {
+        assert_eq!(rule.name, config.name());
+        assert!(rule.text.ends_with('.'), "{}: {}", rule.name, rule.text);
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["type"], rule.name);
+        let mut written: Vec<&String> = written.as_object().unwrap().keys().collect();
+        written.retain(|key| *key != "type");
+        let mut listed: Vec<&str> = rule.settings.iter().map(|setting| setting.name).collect();
+        listed.sort_unstable();
+        written.sort_unstable();
+        assert_eq!(written, listed, "{}", rule.name);
+        for setting in rule.settings {
+            assert!(setting.text.ends_with('.'), "{}", setting.text);
+        }
+    }
+}
+
+#[test]
 fn schedules_are_read_and_refused_by_key() {
     assert_read_back(
         &[

@@ -9,22 +9,17 @@ use crate::formulas::uniform;
 
 /// Every rule with every combination of buffers.
 pub(crate) fn configs() -> Vec<OptimizerConfig> {
-    let texts = [
-        r#"{ "type": "adam" }"#,
-        r#"{ "type": "adamw" }"#,
-        r#"{ "type": "sgd" }"#,
+    let options = [
         r#"{ "type": "sgd", "momentum": 0.9, "dampening": 0.1 }"#,
         r#"{ "type": "adam", "amsgrad": true }"#,
-        r#"{ "type": "rmsprop" }"#,
         r#"{ "type": "rmsprop", "momentum": 0.9 }"#,
         r#"{ "type": "rmsprop", "centered": true }"#,
         r#"{ "type": "rmsprop", "momentum": 0.9, "centered": true }"#,
-        r#"{ "type": "lion" }"#,
-        r#"{ "type": "adabelief" }"#,
         r#"{ "type": "adabelief", "rectify": false, "amsgrad": true }"#,
         r#"{ "type": "ranger", "k": 2 }"#,
     ];
-    texts.map(|text| serde_json::from_str(text).unwrap()).into()
+    let options = options.map(|text| serde_json::from_str(text).unwrap());
+    OptimizerConfig::all().into_iter().chain(options).collect()
 }
 
 pub(crate) fn values(stream: u32, len: usize) -> Vec<f32> {
@@ -85,7 +80,13 @@ fn a_frozen_group_stands_still_and_then_starts_afresh() {
 
 #[test]
 fn a_state_of_something_else_is_refused_and_changes_nothing() {
-    let [adam, adamw, sgd, momentum, ..] = <[_; 13]>::try_from(configs()).unwrap();
+    let [adam, adamw, sgd, momentum] = [
+        r#"{ "type": "adam" }"#,
+        r#"{ "type": "adamw" }"#,
+        r#"{ "type": "sgd" }"#,
+        r#"{ "type": "sgd", "momentum": 0.9 }"#,
+    ]
+    .map(|text| serde_json::from_str::<OptimizerConfig>(text).unwrap());
     let new = |config, len| Optimizer::new(config, len, halves(len)).unwrap();
     let one_group = |config| Optimizer::new(config, 20, halves(20)[..1].to_vec()).unwrap();
     let mut optimizer = new(&adam, 20);

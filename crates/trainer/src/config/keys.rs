@@ -59,6 +59,19 @@ pub enum Kind {
     Read(fn(&Value) -> Result<(), String>),
 }
 
+impl Key {
+    /// A key for every `type` of its section.
+    pub(super) const fn new(path: &'static str, kind: Kind, text: &'static str) -> Self {
+        let types = &[];
+        Self {
+            path,
+            types,
+            kind,
+            text,
+        }
+    }
+}
+
 impl Kind {
     /// The value in its canonical spelling, if it is of this kind; the error describes the valid
     /// values.

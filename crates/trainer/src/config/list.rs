@@ -3,9 +3,10 @@
 //! The fields of the configuration's structs hold the values and their defaults; a test compares
 //! them with this list.
 
+use std::sync::LazyLock;
+
 use mnist_data::{
-    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, Preset, TruncatedImages,
-    WeightPattern,
+    BadImage, Decoding, Fit, ImageSize, Interpolation, Orientation, TruncatedImages, WeightPattern,
 };
 use mobilenet::weights::{IMAGE_SIZES, MEANS, STDS};
 use mobilenet::{HeadKind, MAX_WIDTH, Precision, is_dropout, is_epsilon, is_momentum};
@@ -13,6 +14,7 @@ use optim::{Anneal, Interval, LrScheduleConfig, PlateauMode, ThresholdMode};
 use serde::Deserialize;
 use toml::Value;
 
+use super::derived::{self, ANY, COUNT};
 use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
 use super::keys::{Key, Kind};
 use super::words::{networks, words_of};
@@ -27,23 +29,6 @@ pub const MAX_BATCH_SIZE: usize = 65_536;
 /// The largest images, in pixels a side.
 pub const MAX_IMAGE_SIZE: u32 = *IMAGE_SIZES.end();
 
-const OPTIMIZERS: &[&str] = &[
-    "adam",
-    "adamw",
-    "sgd",
-    "rmsprop",
-    "lion",
-    "adabelief",
-    "ranger",
-];
-const LOSSES: &[&str] = &["cross_entropy", "focal", "binary_cross_entropy"];
-#[rustfmt::skip]
-const SCHEDULES: &[&str] = &[
-    "constant", "plateau", "step", "multi_step", "sgdr", "cosine", "one_cycle", "polynomial", "exponential",
-];
-
-/// Sections that check their own ranges are not repeated here.
-const ANY: Kind = Number("a finite number", |_| true);
 const ABOVE_0: Kind = Number("a finite number above 0", |x| x > 0.0);
 const SHARE_ABOVE_0: Kind = Number("a share above 0 and at most 1", |x| x > 0.0 && x <= 1.0);
 const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
@@ -51,15 +36,44 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 });
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
-const COUNT: Kind = Whole(0, MOST);
-const BYTE: Kind = Whole(0, 255);
-const PAIR: Kind = List(Some(2), &ANY);
-const CLASS_WEIGHTS: Kind = Or("none", &Or("balanced", &List(None, &ANY)));
+
+/// Every section with its purpose, which the documented file and the reference page show.
+#[rustfmt::skip]
+pub static SECTIONS: &[(&str, &str)] = &[
+    ("data", "The images."),
+    ("data.split", "Class folders without train and val above them are divided: shares of each class, by the seed."),
+    ("data.validation", "The validation split of IDX files, which have none."),
+    ("data.sample_weights", "Weights of single training images in the loss."),
+    ("data.normalisation", "Scaling of the pixels."),
+    ("model", "The network."),
+    ("train", "The loop."),
+    ("loss", "The training loss. Its keys depend on its type."),
+    ("augment", "Random changes of the training images, new in each epoch. On top of the preset, each operation is false, true, or a table such as affine = { degrees = 15.0 }."),
+    ("mix", "Mixtures of training images: MixUp, CutMix (an alpha of 0 is off), or both in turn."),
+    ("optimizer", "The update rule. Its keys and defaults are those of torch or of the package pytorch-optimizer."),
+    ("schedule", "The learning rate over time, with torch's keys and defaults. A short text may replace the whole section, for example schedule = \"step-4-0.8\" at the top."),
+    ("warmup", "The linear ramp before the schedule."),
+    ("ema", "A moving average of the weights."),
+    ("distillation", "A trained network that supplies targets besides the labels."),
+];
+
+/// Every key of a configuration, by section. The parser checks values against this list. The documented
+/// file `configs/mnist.toml` and the page `docs/settings.md` are generated from it.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    [
+        BEFORE_LOSS,
+        &derived::loss(),
+        &derived::augment(),
+        MIX,
+        &derived::optimizer(),
+        AFTER_OPTIMIZER,
+    ]
+    .concat()
+});
 
 macro_rules! keys {
-    ($($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
-        /// Every key of a configuration, by section.
-        pub static KEYS: &[Key] = &[$(Key {
+    ($name:ident: $($path:literal $(@[$($of:literal)*])? $kind:expr; $text:literal)*) => {
+        static $name: &[Key] = &[$(Key {
             path: $path,
             types: &[$($($of),*)?],
             kind: $kind,
@@ -68,136 +82,84 @@ macro_rules! keys {
     };
 }
 
-keys! {
-    "data.source" OneOf(words_of::<DataSource>); "Source of the images."
-    "data.root" Or("auto", &Text); "Folder with train, val and test, or their CSV files; auto: data/<source>."
+keys! { BEFORE_LOSS:
+    "data.source" OneOf(words_of::<DataSource>); "Source of the images:\n  \"mnist\", \"fashion-mnist\": fetched and unpacked if missing.\n  \"idx\": unpacks your own IDX files (idx_dir).\n  \"folder\": root/train, root/val and root/test, each with one sub-folder per class.\n  \"csv\": root/train.csv, root/val.csv and root/test.csv with the columns path, label and, optionally, weight; paths are relative to root.\nFor \"folder\" and \"csv\", other names are: valid, validation, dev or eval for val; training for train; testing for test. Without val, a tenth of the training images is held out."
+    "data.root" Or("auto", &Text); "Folder of the splits, or a CSV file; auto: data/<source>."
     "data.idx_dir" Or("auto", &Text); "Folder of the IDX files; auto: <root>/idx."
-    "data.class_names" Or("none", &Text); "File with one class name per line, in label order."
-    "data.train" Or("auto", &Text); "The training split: a folder of class folders, or a CSV file; auto: by its name in root."
-    "data.val" Or("auto", &Text); "The validation split."
-    "data.test" Or("auto", &Text); "The test split."
-    "data.split.val" SHARE_BELOW_1; "Share of class folders without split folders that validates."
-    "data.split.test" SHARE_BELOW_1; "Share of them that is kept for the final test."
+    "data.class_names" Or("none", &Text); "File with one class name per line, in label order (\"folder\" and \"csv\" only)."
+    "data.train" Or("auto", &Text); "The training split, if its name in root is not a usual one: a folder of class folders, or a CSV file."
+    "data.val" Or("auto", &Text); "The validation split, likewise."
+    "data.test" Or("auto", &Text); "The test split, likewise."
+    "data.split.val" SHARE_BELOW_1; "Share that validates."
+    "data.split.test" SHARE_BELOW_1; "Share that is kept for the final test."
     "data.split.seed" COUNT; "Decides which images these are."
-    "data.split.keep_bursts" Switch; "Keep near-identical neighbours by name in one split."
-    "data.validation.count" Whole(1, MOST); "Training images that become the validation split of IDX files."
-    "data.validation.stratified" Switch; "Draw the same share of every class instead of taking the last images."
-    "data.validation.seed" COUNT; "Seed of a stratified draw."
-    "data.sample_weights.file" Text; "CSV file with the columns path and weight."
-    "data.sample_weights.patterns" Read(patterns); "Weights of the training images whose ids match a pattern."
-    "data.image_size" Read(image_size); "The size of the images, in pixels: a number, or [height, width]."
-    "data.fit" Or("auto", &OneOf(words_of::<Fit>)); "Treatment of an image's proportions."
-    "data.crop_pct" Or("auto", &SHARE_ABOVE_0); "With fit = crop: the share of the shorter side that is kept."
-    "data.interpolation" Or("auto", &OneOf(words_of::<Interpolation>)); "Interpolation of a resize."
-    "data.orientation" OneOf(words_of::<Orientation>); "Whether images are turned by their EXIF data."
-    "data.limit" Or("none", &Whole(1, MOST)); "Train on this many images only, drawn once by the seed."
+    "data.split.keep_bursts" Switch; "Keep near-identical neighbours by name, such as the photos of a burst, in one split."
+    "data.validation.count" Whole(1, MOST); "Training images that become the validation split: the last ones."
+    "data.validation.stratified" Switch; "Draw the same share of every class instead."
+    "data.validation.seed" COUNT; "Seed of that draw."
+    "data.sample_weights.file" Text; "CSV file with the columns path and weight; it overrides the patterns."
+    "data.sample_weights.patterns" Read(patterns); "Such as { pattern = \"cats/**\", weight = 2.0 }; the last match wins."
+    "data.image_size" Read(image_size); "The size of the network's images, in pixels: a number, or [height, width]."
+    "data.fit" Or("auto", &OneOf(words_of::<Fit>)); "Treatment of an image's proportions: \"squash\" (they change), \"crop\" (resized to cover image_size / crop_pct, then the middle is cut out, as torchvision and timm evaluate) or \"letterbox\" (the whole image, on gray). auto: as the pretrained file says, else \"squash\"."
+    "data.crop_pct" Or("auto", &SHARE_ABOVE_0); "With \"crop\": the share of the shorter side that is kept. auto: as the pretrained file says, else 0.875 (224 of 256 pixels)."
+    "data.interpolation" Or("auto", &OneOf(words_of::<Interpolation>)); "\"bilinear\" or \"bicubic\"; auto: as the pretrained file says, else bilinear."
+    "data.orientation" OneOf(words_of::<Orientation>); "\"apply\": turn photographs upright, as their EXIF data say; \"ignore\": as they are in the file."
+    "data.limit" Or("none", &Whole(1, MOST)); "Train on this many images only, drawn once by the seed, for a quick try."
     "data.val_limit" Or("none", &Whole(1, MOST)); "Validate on this many images only, drawn once by the seed."
     "data.batch_size" Whole(2, MAX_BATCH_SIZE as u64); "Images per step."
     "data.workers" Or("auto", &Whole(1, MAX_THREADS as u64)); "Decoding threads; auto: one per training thread, at most 8."
     "data.prefetch" Whole(1, 1024); "Batches decoded ahead of training."
-    "data.cache_mb" Whole(0, 1 << 30); "Memory for decoded images, in MiB."
-    "data.disk_cache_mb" Whole(0, 1 << 30); "Disk for decoded images, in MiB; 0 for none."
-    "data.on_bad_image" OneOf(words_of::<BadImage>); "Treatment of files that are not images."
-    "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "Largest share of unreadable images in a split."
-    "data.decode" OneOf(words_of::<Decoding>); "Decoding of JPEG pixels."
-    "data.truncated_images" OneOf(words_of::<TruncatedImages>); "Treatment of images that lack data at their end."
-    "data.normalisation" Or("auto", &Section); "Scaling of the pixels."
-    "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1."
-    "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel."
+    "data.cache_mb" Whole(0, 1 << 30); "MiB of memory for decoded images, so later epochs skip decoding."
+    "data.disk_cache_mb" Whole(0, 1 << 30); "MiB of disk for them, in <root>/.classify-cache, so later runs skip decoding; 0 for none."
+    "data.on_bad_image" OneOf(words_of::<BadImage>); "Treatment of files that are not images: \"skip\" or \"fail\"."
+    "data.bad_image_limit" Number("a share of the images from 0 to 1", |x| (0.0..=1.0).contains(&x)); "With \"skip\": largest share of unreadable images in a split. A class without readable images is an error. One image per split may always be left out, unless this is 0."
+    "data.decode" OneOf(words_of::<Decoding>); "\"exact\": pixels equal PIL's; \"fast\": large JPEGs at reduced size, a few grey levels off."
+    "data.truncated_images" OneOf(words_of::<TruncatedImages>); "Images that lack data at their end: \"refuse\" (they are not images) or \"accept\"."
+    "data.normalisation" Or("auto", &Section); "(pixel / 255 - mean) / std for red, green and blue, such as { mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }, ImageNet's. auto: as the pretrained file says (ImageNet's if it says nothing), else the figures of MNIST or Fashion-MNIST, and ImageNet's for \"folder\" and \"csv\"."
+    "data.normalisation.mean" List(Some(3), &MEAN); "Mean per channel of pixels scaled to 0..1; without it, as with auto."
+    "data.normalisation.std" List(Some(3), &STD); "Standard deviation per channel; without it, as with auto."
 
-    "model.name" OneOf(networks); "The network."
+    "model.name" OneOf(networks); "\"mobilenet_v3_small\", \"mobilenet_v3_large\", \"mobilenet_v2\", or a frozen backbone of the zoo."
     "model.classes" Or("auto", &Whole(2, 65_536)); "Number of classes; auto: the number in the training split."
-    "model.width" Number("a multiplier above 0 and at most 10", |x| x > 0.0 && x <= MAX_WIDTH); "Width multiplier of every layer."
-    "model.head" OneOf(words_of::<HeadKind>); "The classifier on top."
+    "model.width" Number("a multiplier above 0 and at most 10", |x| x > 0.0 && x <= MAX_WIDTH); "Multiplies every layer's channels."
+    "model.head" OneOf(words_of::<HeadKind>); "\"torchvision\": hidden layer and output layer; \"linear\": output layer only."
     "model.dropout" Number("a probability from 0 to below 1", is_dropout); "Dropout in the classifier."
-    "model.pretrained" Or("none", &Text); "Weights file to start from."
-    "model.batch_norm_momentum" Or("auto", &Number("a share above 0 and at most 1", is_momentum)); "Share of each batch in the running statistics."
-    "model.batch_norm_epsilon" Or("auto", &Number("a number between 0 and 1", is_epsilon)); "Added to variances."
-    "model.padding" OneOf(words_of::<PaddingChoice>); "Padding of convolutions."
-    "model.stem_stride" Whole(1, 2); "Stride of the first convolution."
+    "model.pretrained" Or("none", &Text); "A file to start from: safetensors or PyTorch; names of torchvision, timm or others."
+    "model.batch_norm_momentum" Or("auto", &Number("a share above 0 and at most 1", is_momentum)); "Share of each batch in the running statistics. auto: 0.1 from scratch, torchvision's 0.01 with pretrained weights. From scratch each epoch restarts the statistics for the sake of short runs: its first batches count equally until that share is larger."
+    "model.batch_norm_epsilon" Or("auto", &Number("a number between 0 and 1", is_epsilon)); "Added to variances; auto: the network's own value."
+    "model.padding" OneOf(words_of::<PaddingChoice>); "Padding of convolutions. auto: as the pretrained file says, else \"symmetric\" (torch's); \"same\" is for networks that come from TensorFlow, such as timm's tf_ models."
+    "model.stem_stride" Whole(1, 2); "Stride of the first convolution; 1 keeps the resolution of small images, at four times the work."
 
     "train.epochs" Whole(1, 1_000_000); "Passes over the training split."
-    "train.learning_rate" ABOVE_0; "Learning rate at the schedule's start, or at its peak."
+    "train.learning_rate" ABOVE_0; "Learning rate at the schedule's start, or at its peak (one_cycle)."
     "train.seed" COUNT; "Seed of initialisation, shuffling and dropout."
-    "train.device" Read(device); "The device."
-    "train.precision" OneOf(words_of::<Precision>); "Number format of matrix products."
+    "train.device" Read(device); "\"auto\", \"cpu\", \"cuda\", \"cuda:1\" or \"metal\"."
+    "train.precision" OneOf(words_of::<Precision>); "\"f32\", \"bf16\" (CPUs with AVX-512 BF16: half the memory, faster) or \"f16\" (CUDA GPUs)."
     "train.threads" Or("auto", &Whole(1, MAX_THREADS as u64)); "CPU threads; auto: one for each physical core."
-    "train.freeze_epochs" COUNT; "Epochs in which only the head learns."
+    "train.freeze_epochs" COUNT; "Epochs in which only the head learns; the schedule counts them too."
     "train.cache_features" Switch; "Compute features once while the backbone is frozen, not once per epoch."
-    "train.patience" Or("none", &Whole(1, MOST)); "Stop after this many epochs without gain."
-    "train.monitor" OneOf(words_of::<Monitor>); "The score that selects the best epoch."
-    "train.checkpoints" OneOf(words_of::<CheckpointPolicy>); "The weights kept on disk."
+    "train.patience" Or("none", &Whole(1, MOST)); "A number: stop after this many epochs without gain."
+    "train.monitor" OneOf(words_of::<Monitor>); "Selects the best epoch: \"val_accuracy\", \"val_macro_f1\" or \"val_loss\"; the lower loss breaks ties."
+    "train.checkpoints" OneOf(words_of::<CheckpointPolicy>); "The weights kept on disk: \"best_one\", \"best_all\" or \"every_epoch\"."
     "train.drop_last" Switch; "Leave out an epoch's last batch if it is not full."
     "train.accumulate_batches" Whole(1, 65_536); "Batches per step; their gradients are accumulated."
-    "train.clip_gradient_norm" Or("none", &ABOVE_0); "Gradients are scaled down to this norm."
-    "train.clip_gradient_value" Or("none", &ABOVE_0); "Each gradient is clamped to plus and minus this."
+    "train.clip_gradient_norm" Or("none", &ABOVE_0); "A number: gradients are scaled down to this norm."
+    "train.clip_gradient_value" Or("none", &ABOVE_0); "A number: each gradient is clamped to plus and minus this."
     "train.backbone_learning_rate" Number("a share from 0 to 1 (to hold the backbone still, set train.freeze_epochs)", |x| (0.0..=1.0).contains(&x)); "The backbone's rate as a share of the head's."
     "train.layer_decay" SHARE_ABOVE_0; "Each block's rate as a share of the next block's."
     "train.decay_norm_and_bias" Switch; "Whether weight decay applies to biases and normalisations."
+}
 
-    "loss.type" OneOf(|| owned(LOSSES)); "The training loss."
-    "loss.label_smoothing" @["cross_entropy" "binary_cross_entropy"] ANY; "Share of the target that is spread over all classes."
-    "loss.class_weights" @["cross_entropy" "binary_cross_entropy"] CLASS_WEIGHTS; "Weight of each class."
-    "loss.gamma" @["focal"] ANY; "Reduces the loss of images that the network is sure of."
-    "loss.alpha" @["focal"] CLASS_WEIGHTS; "Weight of each class."
-
-    "augment.preset" OneOf(words_of::<Preset>); "The operations to start from."
-    "augment.resized_crop" Switch; "A crop of the image, enlarged to full size."
-    "augment.resized_crop.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.resized_crop.ratio" PAIR; "The smallest and the largest ratio of width to height."
-    "augment.horizontal_flip" Switch; "Left and right exchanged."
-    "augment.horizontal_flip.p" ANY; "Probability of a flip."
-    "augment.vertical_flip" Switch; "Top and bottom exchanged."
-    "augment.vertical_flip.p" ANY; "Probability of a flip."
-    "augment.affine" Switch; "Rotation, scale, shear and shift."
-    "augment.affine.degrees" ANY; "Largest rotation to either side."
-    "augment.affine.translate" PAIR; "Largest shift, as shares of width and height."
-    "augment.affine.scale" PAIR; "The smallest and the largest scale."
-    "augment.affine.shear" PAIR; "Largest shear in degrees."
-    "augment.affine.fill" BYTE; "Grey level outside of the image."
-    "augment.elastic" Switch; "A smooth random distortion."
-    "augment.elastic.alpha" ANY; "Strength of the displacement."
-    "augment.elastic.sigma" ANY; "Smoothness of the distortion."
-    "augment.elastic.fill" BYTE; "Grey level outside of the image."
-    "augment.rand_augment" Switch; "Operations from a fixed list."
-    "augment.rand_augment.num_ops" Whole(0, u32::MAX as u64); "Operations per image."
-    "augment.rand_augment.magnitude" Whole(0, u32::MAX as u64); "Their strength."
-    "augment.rand_augment.fill" BYTE; "Grey level outside of the image."
-    "augment.color_jitter" Switch; "Brightness, contrast, saturation and hue."
-    "augment.color_jitter.brightness" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.contrast" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.saturation" ANY; "The factor is 1 plus or minus this."
-    "augment.color_jitter.hue" ANY; "Largest shift of the hue, as a share of the colour circle."
-    "augment.erasing" Switch; "Random erasing."
-    "augment.erasing.p" ANY; "Probability of erasing."
-    "augment.erasing.scale" PAIR; "The smallest and the largest share of the area."
-    "augment.erasing.ratio" PAIR; "The smallest and the largest ratio of height to width."
-    "augment.erasing.value" Or("random", &BYTE); "Grey level of the erased rectangle."
-
+keys! { MIX:
     "mix.mixup_alpha" ANY; "MixUp's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.cutmix_alpha" ANY; "CutMix's share is drawn from Beta(alpha, alpha); 0 switches it off."
     "mix.probability" ANY; "Share of the batches that are mixed."
     "mix.switch_probability" ANY; "CutMix's share if both are on."
+}
 
-    "optimizer.type" OneOf(|| owned(OPTIMIZERS)); "The update rule."
-    "optimizer.betas" @["adam" "adamw" "lion" "adabelief" "ranger"] PAIR; "Decays of the running means."
-    "optimizer.eps" @["adam" "adamw" "rmsprop" "adabelief" "ranger"] ANY; "Keeps divisors from being 0."
-    "optimizer.weight_decay" ANY; "Strength of the weight decay."
-    "optimizer.amsgrad" @["adam" "adamw" "adabelief"] Switch; "Divide by the largest mean square so far."
-    "optimizer.momentum" @["sgd" "rmsprop"] ANY; "Decay of the momentum buffer."
-    "optimizer.dampening" @["sgd"] ANY; "Reduction of each gradient in the buffer."
-    "optimizer.nesterov" @["sgd"] Switch; "Nesterov's look-ahead."
-    "optimizer.alpha" @["rmsprop"] ANY; "Decay of the running mean square."
-    "optimizer.alpha" @["ranger"] ANY; "LookAhead: step towards the fast weights, as a share."
-    "optimizer.centered" @["rmsprop"] Switch; "Divide by an estimate of the standard deviation."
-    "optimizer.weight_decouple" @["adabelief"] Switch; "Whether weight decay is decoupled from the gradient."
-    "optimizer.rectify" @["adabelief"] Switch; "Rectify the step as RAdam does."
-    "optimizer.k" @["ranger"] COUNT; "LookAhead: steps between two synchronisations."
-    "optimizer.use_gc" @["ranger"] Switch; "Centralise gradients."
-    "optimizer.gc_conv_only" @["ranger"] Switch; "Centralise gradients of convolutions only."
-
+keys! { AFTER_OPTIMIZER:
     "schedule" Read(schedule); "The learning rate over time, as a short text."
-    "schedule.type" OneOf(|| owned(SCHEDULES)); "The learning rate over time."
+    "schedule.type" OneOf(|| derived::names(LrScheduleConfig::all().iter().map(LrScheduleConfig::name))); "\"constant\", \"plateau\", \"step\", \"multi_step\", \"exponential\", \"polynomial\", \"sgdr\", \"cosine\" or \"one_cycle\"."
     "schedule.mode" @["plateau"] OneOf(words_of::<PlateauMode>); "Whether the metric is better when lower or higher."
     "schedule.factor" @["plateau"] ANY; "The rate is multiplied by this."
     "schedule.patience" @["plateau"] COUNT; "Epochs without gain before a reduction."
@@ -215,28 +177,24 @@ keys! {
     "schedule.interval" @["sgdr" "cosine" "polynomial"] OneOf(words_of::<Interval>); "Whether the rate changes per step or per epoch."
     "schedule.power" @["polynomial"] ANY; "Power of the remaining share of the run."
     "schedule.pct_start" @["one_cycle"] ANY; "Share of the steps in which the rate rises."
-    "schedule.anneal_strategy" @["one_cycle"] OneOf(words_of::<Anneal>); "Shape of both phases."
+    "schedule.anneal_strategy" @["one_cycle"] OneOf(words_of::<Anneal>); "Shape of both phases: \"cos\" or \"linear\"."
     "schedule.div_factor" @["one_cycle"] ANY; "The first rate is the peak divided by this."
     "schedule.final_div_factor" @["one_cycle"] ANY; "The last rate is the first divided by this."
     "schedule.three_phase" @["one_cycle"] Switch; "Fall to the first rate before falling to the last one."
 
-    "warmup" Or("none", &Section); "The linear ramp before the schedule."
-    "warmup.steps" COUNT; "Its length in steps."
-    "warmup.epochs" ANY; "Its length in epochs."
+    "warmup" Or("none", &Section); "A linear ramp of the learning rate before the schedule: a table such as { epochs = 0.5, start_factor = 0.1 }. A one_cycle schedule has its own ramp."
+    "warmup.steps" COUNT; "Its length in steps, or else `epochs`."
+    "warmup.epochs" ANY; "Its length in epochs, or else `steps`."
     "warmup.start_factor" ANY; "The first step's rate, as a share of the full rate."
 
-    "ema" Or("none", &Defaults); "A moving average of the weights."
+    "ema" Or("none", &Defaults); "A moving average of the weights, validated and saved beside them: a table such as { decay = 0.999, warmup = true }. The run ends with the best average, unless the weights are better by more than a standard error."
     "ema.decay" ANY; "Share of the past in the average."
     "ema.warmup" Switch; "Begin with a smaller decay."
 
-    "distillation" Or("none", &Section); "A trained network that supplies targets besides the labels."
+    "distillation" Or("none", &Section); "A trained network that supplies targets besides the labels: a table such as { teacher = \"large.safetensors\", temperature = 4.0, weight = 0.5 }."
     "distillation.teacher" Text; "Its weights file."
     "distillation.temperature" ABOVE_0; "Divisor of the logits before softmax."
     "distillation.weight" SHARE_ABOVE_0; "Share of the teacher in the loss."
-}
-
-fn owned(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn image_size(value: &Value) -> Result<(), String> {

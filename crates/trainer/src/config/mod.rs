@@ -2,6 +2,7 @@
 
 mod choices;
 mod data;
+mod derived;
 mod distillation;
 mod error;
 mod framing;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 pub use data::{BAD_IMAGE_LIMIT, DataConfig};
+pub(crate) use derived::{ANY, CLASS_WEIGHTS};
 pub use distillation::DistillationConfig;
 pub use error::ConfigError;
 pub(crate) use framing::MNIST;
@@ -42,13 +44,11 @@ pub use framing::NormalisationChoice;
 pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
-pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS};
+pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS, SECTIONS};
 pub use split::SplitConfig;
 pub use validate::check_batch;
 
-pub use crate::loss::{
-    BinaryCrossEntropyConfig, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig,
-};
+pub use crate::loss::*;
 
 use crate::device::cpu_threads;
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mnist_data::AugmentConfig;
 use optim::{LrScheduleConfig, OptimizerConfig};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -87,7 +88,7 @@ fn same(given: &Value, taken: &Value) -> bool {
 #[test]
 fn an_odd_value_is_refused_by_name_or_taken_as_it_is() {
     let (mut refused, mut taken) = (0, 0);
-    for key in KEYS {
+    for key in KEYS.iter() {
         for value in VALUES {
             let text = layer(key, value);
             let given = format!("x = {value}").parse::<Table>().unwrap()["x"].clone();
@@ -240,10 +241,11 @@ fn keys_of_the_structs() -> BTreeMap<String, BTreeSet<String>> {
     };
     config.data.sample_weights.file = Some("w.csv".into());
     config.data.normalisation = config.data.normalisation().into();
-    config.augment = toml::from_str(
-        "resized_crop = true\nhorizontal_flip = true\nvertical_flip = true\naffine = true\nelastic = true\nrand_augment = true\ncolor_jitter = true\nerasing = true",
-    )
-    .unwrap();
+    let operations = AugmentConfig::OPERATIONS.iter();
+    let on: Table = operations
+        .map(|operation| (operation.name.to_owned(), true.into()))
+        .collect();
+    config.augment = on.try_into().unwrap();
     let mut table = Table::try_from(&config).unwrap();
     table.insert(
         "warmup".to_owned(),
@@ -297,7 +299,7 @@ fn the_list_has_the_keys_of_the_structs_and_no_others() {
     let structs = keys_of_the_structs();
     let types = |section: &str| structs[&format!("{section}.type")].clone();
     let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for key in KEYS {
+    for key in KEYS.iter() {
         assert!(key.text.ends_with('.'), "{}", key.path);
         let (section, _) = key.path.split_once('.').unwrap_or((key.path, ""));
         let of = match (key.types, section) {

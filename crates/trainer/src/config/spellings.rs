@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use optim::OptimizerConfig;
+
 use super::list::KEYS;
 use super::{Layer, RunConfig};
 
@@ -24,7 +26,7 @@ const RUST: [&str; 12] = [
 #[test]
 fn messages_are_about_the_configuration_and_not_about_rust() {
     let mut paths: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
-    for key in KEYS {
+    for key in KEYS.iter() {
         let ends = key.path.match_indices('.').map(|(end, _)| &key.path[..end]);
         paths.extend(ends);
     }
@@ -64,6 +66,8 @@ fn a_section_may_be_given_by_its_type_or_by_a_switch() {
     ] {
         assert_eq!(of(short), of(long), "{short}");
     }
+    let rules = OptimizerConfig::RULES.iter().map(|rule| rule.name);
+    let rules = rules.collect::<Vec<_>>().join(", ");
     for (text, said) in [
         (
             "augment = true",
@@ -81,7 +85,7 @@ fn a_section_may_be_given_by_its_type_or_by_a_switch() {
         ),
         (
             "optimizer = \"adm\"",
-            "expected one of adam, adamw, sgd, rmsprop, lion, adabelief, ranger; did you mean \"adam\"?",
+            &format!("expected one of {rules}; did you mean \"adam\"?"),
         ),
         ("optimizer = true", "such as optimizer.type = \"adam\""),
         ("schedule = \"cosin\"", "did you mean \"cosine\"?"),

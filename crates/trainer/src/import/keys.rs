@@ -1,9 +1,11 @@
 //! Meaning of the reference projects' keys, and our equivalents.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use toml::{Table, Value as Toml};
 
+use super::data::{image_size, split};
 use super::python::Value;
 
 /// The outcome for a key.
@@ -12,6 +14,8 @@ pub(super) enum Meaning {
     Setting,
     /// A setting of ours that had no effect in its project, and the reason.
     Awake(&'static str),
+    /// A setting of ours, with a remark.
+    Noted(&'static str),
     /// It had no effect in its project, for this reason.
     Dead(&'static str),
     /// It is not part of a configuration here; the text names its replacement.
@@ -20,12 +24,14 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-type Outcome = Result<Meaning, String>;
+pub(super) type Outcome = Result<Meaning, String>;
 
 /// Our settings so far, by section, and settings that only make sense together.
 #[derive(Default)]
 pub(super) struct Settings {
     sections: Table,
+    /// The folder of each split: train, val, test.
+    pub(super) splits: BTreeMap<&'static str, PathBuf>,
     optimizer: Option<&'static str>,
     weight_decay: f64,
     label_smoothing: f64,
@@ -36,7 +42,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    fn set(&mut self, section: &str, key: &str, value: impl Into<Toml>) {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: impl Into<Toml>) {
         let section = self.sections.entry(section).or_insert(Table::new().into());
         if let Toml::Table(section) = section {
             section.insert(key.to_owned(), value.into());
@@ -48,16 +54,10 @@ impl Settings {
         self.loss.is_some() && self.label_smoothing != 0.0
     }
 
-    fn get(&self, section: &str, key: &str) -> Option<&str> {
-        self.sections.get(section)?.get(key)?.as_str()
-    }
-
     /// The whole as TOML; implicit settings of the reference projects are written out.
     pub(super) fn into_toml(mut self) -> Result<String, toml::ser::Error> {
         self.set("data", "source", "folder");
-        if self.get("data", "root").is_none() {
-            self.set("data", "root", "data");
-        }
+        self.set_splits();
         self.set("data", "fit", "squash");
         let normalisation = [
             ("mean", [0.485, 0.456, 0.406]),
@@ -153,14 +153,14 @@ pub(super) fn meaning(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         },
         "random_seed" => set(to, "train", "seed", whole(value)?),
         "num_workers" => set_whole(to, "data", "workers", value),
-        "try_to_train_items" => set_whole(to, "data", "limit", value),
-        "img_size" | "target_img_size" => match value {
-            Value::List(sides) if matches!(sides.as_slice(), [a, b] if a == b) => {
-                set(to, "data", "image_size", whole(&sides[0])?)
-            }
-            _ => Err("such projects swap height and width in a resize: expected [224, 224] or the like; set data.image_size = [height, width] by hand".to_owned()),
-        },
-        "train_path" | "val_path" => root(key, text(value)?, to),
+        // It limits both splits.
+        "try_to_train_items" => {
+            set_whole(to, "data", "limit", value)?;
+            set_whole(to, "data", "val_limit", value)
+        }
+        "img_size" | "target_img_size" => image_size(value, to),
+        "train_path" => split("train", text(value)?, to),
+        "val_path" => split("val", text(value)?, to),
         "learning_rate" => set(to, "train", "learning_rate", number(value)?),
         "batch_size" => set(to, "data", "batch_size", whole(value)?),
         "epochs" => set(to, "train", "epochs", whole(value)?),
@@ -237,6 +237,7 @@ fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
         "metrics" => Meaning::Foreign("accuracy and F1 are always measured; train.monitor chooses"),
         "save_dir" => Meaning::Foreign("the folder of a run is --run-dir"),
         "model_path" => Meaning::Foreign("weights to use are --weights of evaluate and predict"),
+        "eval_path" if !off => return split("test", text(value)?, to),
         "eval_path" => Meaning::Foreign("labelled images to measure on are evaluate --data"),
         "test_path" | "test_img_dir" | "pre_img_dir" => {
             Meaning::Foreign("images to classify are arguments of predict")
@@ -246,7 +247,7 @@ fn without_effect(key: &str, value: &Value, to: &mut Settings) -> Outcome {
     })
 }
 
-fn set(to: &mut Settings, section: &str, key: &str, value: impl Into<Toml>) -> Outcome {
+pub(super) fn set(to: &mut Settings, section: &str, key: &str, value: impl Into<Toml>) -> Outcome {
     to.set(section, key, value);
     Ok(Meaning::Setting)
 }
@@ -279,22 +280,6 @@ fn model(name: &str, to: &mut Settings) -> Outcome {
     }
     to.set("model", "head", "linear");
     set(to, "model", "name", ours)
-}
-
-fn root(key: &str, path: &str, to: &mut Settings) -> Outcome {
-    let split = key.trim_end_matches("_path");
-    let path = Path::new(path);
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let parent = parent.to_string_lossy().into_owned();
-    let known = to.get("data", "root");
-    if path.file_name().is_none_or(|name| name != split) || known.is_some_and(|root| root != parent)
-    {
-        return Err(
-            "the splits here lie in one folder, as train, val and test; move them, or link to them"
-                .to_owned(),
-        );
-    }
-    set(to, "data", "root", parent)
 }
 
 fn optimizer(name: &str, to: &mut Settings) -> Outcome {
@@ -347,7 +332,7 @@ fn text(value: &Value) -> Result<&str, String> {
     }
 }
 
-fn whole(value: &Value) -> Result<i64, String> {
+pub(super) fn whole(value: &Value) -> Result<i64, String> {
     match value {
         Value::Int(number) if *number >= 0 => Ok(*number),
         _ => Err("expected a whole number from 0 on".to_owned()),

@@ -1,33 +1,37 @@
 //! The training losses: cross-entropy, focal loss, one-vs-rest, and optional distillation.
 
+mod binary_cross_entropy;
 mod config;
-mod rows;
+mod cross_entropy;
+mod focal;
+mod softmax;
+mod table;
 
 use candle_core::Tensor;
 
-pub use config::{
-    BinaryCrossEntropyConfig, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig,
-};
-use rows::Softmax;
+pub use binary_cross_entropy::BinaryCrossEntropyConfig;
+pub use config::ClassWeights;
+pub use cross_entropy::CrossEntropyConfig;
+pub use focal::FocalConfig;
+
+use softmax::{Softmax, divergence};
+use table::Row;
 
 use crate::{Error, Result};
 
+table::losses! {
+    /// `torch.nn.functional.cross_entropy`.
+    CrossEntropy(CrossEntropyConfig) = "cross_entropy";
+    /// Focal loss: Lin et al., 2017, over the softmax of all classes.
+    Focal(FocalConfig) = "focal";
+    /// `torch.nn.functional.binary_cross_entropy_with_logits`: each class against the rest.
+    BinaryCrossEntropy(BinaryCrossEntropyConfig) = "binary_cross_entropy";
+}
+
 /// A loss, averaged over a batch.
 ///
-/// Notation: image `i` has class `y`, weight `s`, and the softmax `p` of its logits. `w` are the
-/// class weights, `C` is the number of classes, `e` the label smoothing.
-///
-/// ```text
-/// cross-entropy  ((1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c]),  over sum_i s w[y]
-/// focal          w[y] (1 - p[y])^gamma -log p[y],                          over sum_i s w[y]
-/// binary         1 / C sum_c w[c] bce(logit c, c = y),                     over sum_i s
-/// ```
-///
-/// The first is `torch.nn.functional.cross_entropy`, the last
-/// `binary_cross_entropy_with_logits(weight=w)`, averaged over all elements. A mixture of two
-/// images has the sum of both losses, each times its share and its own `s`. As in torch with
-/// probabilities for targets, the cross-entropy of mixtures is a mean over `sum_i s`, regardless of
-/// the class weights.
+/// The module of each loss has the formula and its divisor. A mixture of two images has the sum of both
+/// losses, each times its share and the weight of its own image.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -41,15 +45,8 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
-    kind: Kind,
+    config: LossConfig,
     class_weights: Vec<f64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    CrossEntropy { smoothing: f64 },
-    Focal { gamma: f64 },
-    Binary { smoothing: f64 },
 }
 
 /// The targets of a batch's images.
@@ -162,7 +159,7 @@ impl Objective {
     /// Cross-entropy without smoothing, with weight 1 for every class.
     pub fn cross_entropy(classes: usize) -> Self {
         Self {
-            kind: Kind::CrossEntropy { smoothing: 0.0 },
+            config: LossConfig::CrossEntropy(CrossEntropyConfig::default()),
             class_weights: vec![1.0; classes],
         }
     }
@@ -184,17 +181,8 @@ impl Objective {
             ClassWeights::Balanced => balanced_class_weights(labels, classes),
             ClassWeights::Overrides(weights) => weights.clone(),
         };
-        let kind = match config {
-            LossConfig::CrossEntropy(loss) => Kind::CrossEntropy {
-                smoothing: loss.label_smoothing,
-            },
-            LossConfig::Focal(loss) => Kind::Focal { gamma: loss.gamma },
-            LossConfig::BinaryCrossEntropy(loss) => Kind::Binary {
-                smoothing: loss.label_smoothing,
-            },
-        };
         Ok(Self {
-            kind,
+            config: config.clone(),
             class_weights: class_weights.into_iter().map(f64::from).collect(),
         })
     }
@@ -222,11 +210,10 @@ impl Objective {
                 classes.saturating_sub(1)
             )));
         }
-        let counts_classes = match self.kind {
-            Kind::CrossEntropy { .. } => targets.mixed.is_none(),
-            Kind::Focal { .. } => true,
-            Kind::Binary { .. } => false,
-        };
+        let counts_classes = self
+            .config
+            .formula()
+            .counts_classes(targets.mixed.is_some());
         let weight = |(label, weight): (u32, f64)| match counts_classes {
             true => weight * self.class_weights[label as usize],
             false => weight,
@@ -283,6 +270,7 @@ impl Objective {
         }
         let taught = distillation.map_or(0.0, |distillation| distillation.weight);
         let own = 1.0 - taught;
+        let formula = self.config.formula();
         let images_weight: f64 = targets.rows().map(image_weight).sum();
         let mut gradients = Vec::with_capacity(images * classes);
         let (mut mean, mut gradient) = (0.0, vec![0.0; classes]);
@@ -292,12 +280,18 @@ impl Objective {
             let softmax = Softmax::of(row, 1.0);
             for (label, counts) in shown.into_iter().filter(|(_, counts)| *counts != 0.0) {
                 let weight = own * counts / weight;
-                mean += self.row(row, &softmax, label as usize, weight, &mut gradient);
+                let image = Row {
+                    logits: row,
+                    softmax: &softmax,
+                    label: label as usize,
+                    class_weights: &self.class_weights,
+                };
+                mean += formula.row(&image, weight, &mut gradient);
             }
             if let (Some(distillation), Some(teacher)) = (distillation, &teacher) {
                 let weight = distillation.weight * image_weight(shown) / images_weight;
                 let t = distillation.temperature;
-                mean += rows::divergence(row, &teacher[index], t, weight, &mut gradient);
+                mean += divergence(row, &teacher[index], t, weight, &mut gradient);
             }
             gradients.extend(gradient.iter().map(|&g| g as f32));
         }
@@ -307,28 +301,6 @@ impl Objective {
             weight: own * weight + taught * images_weight,
             surrogate: (logits * gradients)?.sum_all()?,
         })
-    }
-
-    fn row(
-        &self,
-        logits: &[f32],
-        softmax: &Softmax,
-        label: usize,
-        weight: f64,
-        gradient: &mut [f64],
-    ) -> f64 {
-        let weights = &self.class_weights;
-        match self.kind {
-            Kind::CrossEntropy { smoothing } => {
-                rows::cross_entropy(softmax, label, weights, smoothing, weight, gradient)
-            }
-            Kind::Focal { gamma } => {
-                rows::focal(softmax, label, weights[label], gamma, weight, gradient)
-            }
-            Kind::Binary { smoothing } => {
-                rows::binary_cross_entropy(logits, label, weights, smoothing, weight, gradient)
-            }
-        }
     }
 }
 

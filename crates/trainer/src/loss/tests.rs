@@ -94,23 +94,34 @@ fn an_image_weight_of_two_equals_the_image_twice() {
 }
 
 #[test]
-fn the_focal_gradient_of_a_sure_image_is_a_number() {
-    // From a gap of about 717 on, the remaining probability is a subnormal number.
-    for gamma in [0.0f64, 0.01, 0.04, 0.5, 2.0] {
-        let config = LossConfig::Focal(FocalConfig {
-            gamma,
-            ..FocalConfig::default()
-        });
-        let loss = Objective::new(&config, 2, []).unwrap();
-        for gap in [30f32, 36.0, 37.0, 700.0, 717.0, 735.0, 744.0, 745.0, 800.0] {
-            let logits = candle_core::Var::new(&[[gap, 0.0]], &Device::Cpu).unwrap();
-            let loss = loss.apply(&logits, &Targets::of(&[0], &[1.0])).unwrap();
+fn each_gradient_is_that_of_its_loss() {
+    for config in LossConfig::all() {
+        let loss = Objective::new(&config, 3, []).unwrap();
+        let mean = |logits: [[f32; 3]; 2]| {
+            let logits = candle_core::Var::new(&logits, &Device::Cpu).unwrap();
+            let loss = loss
+                .apply(&logits, &Targets::of(&[0, 2], &[1.0, 0.5]))
+                .unwrap();
             let gradients = loss.surrogate().backward().unwrap();
-            let gradient = gradients.get(&logits).unwrap().to_vec2::<f32>().unwrap();
-            let finite = gradient[0].iter().all(|g| g.is_finite());
+            (
+                loss.mean,
+                gradients.get(&logits).unwrap().to_vec2::<f32>().unwrap(),
+            )
+        };
+        let logits = [[0.5f32, -1.0, 0.25], [1.5, 0.0, -0.75]];
+        let (_, gradient) = mean(logits);
+        for at in 0..6 {
+            let moved = |by: f32| {
+                let mut moved = logits;
+                moved[at / 3][at % 3] += by;
+                mean(moved).0
+            };
+            // Exact in f32.
+            let slope = (moved(1.0 / 256.0) - moved(-1.0 / 256.0)) * 128.0;
+            let ours = f64::from(gradient[at / 3][at % 3]);
             assert!(
-                loss.mean.is_finite() && finite,
-                "{gamma} {gap}: {gradient:?}"
+                (ours - slope).abs() < 1e-4,
+                "{config:?}: {ours}, not {slope}"
             );
         }
     }

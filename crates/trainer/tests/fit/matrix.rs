@@ -19,16 +19,16 @@ fn precisions() -> Vec<Precision> {
 /// Every optimizer with every schedule, loss and precision, for a few steps: the loss falls.
 #[test]
 fn every_optimizer_learns_by_every_schedule_and_loss() {
-    let optimizers: [(OptimizerConfig, f64); 7] = [
-        (named(r#"{ "type": "adam" }"#), 3e-3),
-        (named(r#"{ "type": "adamw" }"#), 3e-3),
-        (named(r#"{ "type": "sgd", "momentum": 0.9 }"#), 0.15),
-        (named(r#"{ "type": "rmsprop" }"#), 1e-3),
-        (named(r#"{ "type": "lion" }"#), 2e-3),
-        (named(r#"{ "type": "adabelief", "rectify": false }"#), 3e-3),
-        (named(r#"{ "type": "ranger", "k": 2 }"#), 0.2),
-    ];
-    assert_eq!(optimizers.len(), OptimizerConfig::all().len());
+    let optimizers = OptimizerConfig::all()
+        .into_iter()
+        .map(|rule| match rule.name() {
+            "sgd" => (named(r#"{ "type": "sgd", "momentum": 0.9 }"#), 0.15),
+            "rmsprop" => (rule, 1e-3),
+            "lion" => (rule, 2e-3),
+            "adabelief" => (named(r#"{ "type": "adabelief", "rectify": false }"#), 3e-3),
+            "ranger" => (named(r#"{ "type": "ranger", "k": 2 }"#), 0.2),
+            _ => (rule, 3e-3),
+        });
     let schedules: [LrScheduleConfig; 9] = [
         r#""constant""#,
         r#"{ "type": "plateau", "mode": "max" }"#,
@@ -42,24 +42,20 @@ fn every_optimizer_learns_by_every_schedule_and_loss() {
     ]
     .map(named);
     assert_eq!(schedules.len(), LrScheduleConfig::all().len());
-    let losses: [LossConfig; 3] = [
-        r#"{ "type": "cross_entropy", "label_smoothing": 0.1 }"#,
-        r#"{ "type": "focal" }"#,
-        r#"{ "type": "binary_cross_entropy" }"#,
-    ]
-    .map(named);
+    let mut losses = LossConfig::all();
+    losses[0] = named(r#"{ "type": "cross_entropy", "label_smoothing": 0.1 }"#);
     let precisions = precisions();
     assert!(precisions.contains(&Precision::F32));
     let mut scene = Scene::digits();
     scene.config.train.epochs = 4;
-    for (optimizer, learning_rate) in &optimizers {
+    for (optimizer, learning_rate) in optimizers {
         for schedule in &schedules {
             let cases = losses
                 .iter()
                 .flat_map(|loss| precisions.iter().map(move |p| (loss, p)));
             for (loss, precision) in cases {
                 scene.config.optimizer = optimizer.clone();
-                scene.config.train.learning_rate = *learning_rate;
+                scene.config.train.learning_rate = learning_rate;
                 scene.config.train.precision = *precision;
                 scene.config.schedule = schedule.clone();
                 scene.config.loss = loss.clone();

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use framing::ImageSize;
 use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use super::image;
 use crate::augment::{
@@ -17,70 +20,36 @@ fn augmented(config: &AugmentConfig, image: &Image, size: u32, draw: Draw) -> Im
     augment.apply(image, ImageSize::square(size), draw).unwrap()
 }
 
+/// The configuration with these values as keys.
+fn configured(keys: Value) -> AugmentConfig {
+    serde_json::from_value(keys).unwrap()
+}
+
 /// Each operation of a configuration alone.
 fn alone(all: &AugmentConfig) -> Vec<(&'static str, AugmentConfig)> {
-    let take = |change: fn(&mut AugmentConfig, AugmentConfig)| {
-        let mut config = AugmentConfig::default();
-        change(&mut config, all.clone());
-        config
-    };
-    vec![
-        (
-            "resized_crop",
-            take(|to, all| to.resized_crop = all.resized_crop),
-        ),
-        (
-            "horizontal_flip",
-            take(|to, all| to.horizontal_flip = all.horizontal_flip),
-        ),
-        (
-            "vertical_flip",
-            take(|to, all| to.vertical_flip = all.vertical_flip),
-        ),
-        ("affine", take(|to, all| to.affine = all.affine)),
-        ("elastic", take(|to, all| to.elastic = all.elastic)),
-        (
-            "rand_augment",
-            take(|to, all| to.rand_augment = all.rand_augment),
-        ),
-        (
-            "color_jitter",
-            take(|to, all| to.color_jitter = all.color_jitter),
-        ),
-        ("erasing", take(|to, all| to.erasing = all.erasing)),
-    ]
+    let written = all.explicit();
+    let operations = AugmentConfig::OPERATIONS.iter().map(|op| op.name);
+    let on = operations.filter(|name| written[*name] != Value::Bool(false));
+    on.map(|name| (name, configured(json!({ name: written[name] }))))
+        .collect()
 }
 
 /// Each operation alone, with defaults at full strength, so that none is idle.
 fn each_alone() -> Vec<(&'static str, AugmentConfig)> {
-    let always = Some(FlipConfig { p: 1.0 });
-    let erasing = ErasingConfig {
-        p: 1.0,
-        ..ErasingConfig::default()
-    };
-    let noise = AugmentConfig {
-        erasing: Some(ErasingConfig {
-            value: EraseValue::Random(Random::Random),
-            ..erasing.clone()
-        }),
-        ..AugmentConfig::default()
-    };
-    let mut configs = alone(&AugmentConfig {
-        preset: Preset::None,
-        resized_crop: Some(ResizedCropConfig::default()),
-        horizontal_flip: always.clone(),
-        vertical_flip: always,
-        affine: Some(AffineConfig::default()),
-        elastic: Some(ElasticConfig::default()),
-        rand_augment: Some(RandAugmentConfig {
-            num_ops: 5,
-            ..RandAugmentConfig::default()
-        }),
-        color_jitter: Some(ColorJitterConfig::default()),
-        erasing: Some(erasing),
+    let operations = AugmentConfig::OPERATIONS.iter().map(|operation| {
+        let mut table = Map::new();
+        for setting in operation.settings {
+            match setting.name {
+                "p" => table.insert("p".to_owned(), 1.0.into()),
+                "num_ops" => table.insert("num_ops".to_owned(), 5.into()),
+                _ => None,
+            };
+        }
+        let name = operation.name;
+        (name, configured(json!({ name: table })))
     });
-    configs.push(("noise", noise));
-    configs
+    let noise = json!({ "erasing": { "p": 1.0, "value": "random" } });
+    operations.chain([("noise", configured(noise))]).collect()
 }
 
 /// Every operation, with settings that leave an image as it is.
@@ -123,6 +92,27 @@ fn identity() -> AugmentConfig {
 }
 
 #[test]
+fn each_operation_lists_the_keys_of_its_table() {
+    for operation in AugmentConfig::OPERATIONS {
+        let name = operation.name;
+        assert!(operation.text.ends_with('.'), "{name}: {}", operation.text);
+        let written = configured(json!({ name: true })).explicit();
+        let keys: BTreeSet<&str> = written[name]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let listed: BTreeSet<&str> = operation
+            .settings
+            .iter()
+            .map(|setting| setting.name)
+            .collect();
+        assert_eq!(listed, keys, "{name}");
+    }
+}
+
+#[test]
 fn each_operation_changes_pixels_with_every_part_of_the_draw() {
     for (name, config) in each_alone() {
         for channels in [1, 3] {
@@ -131,12 +121,16 @@ fn each_operation_changes_pixels_with_every_part_of_the_draw() {
             assert_eq!(one.channels(), channels, "{name}");
             assert_eq!(augmented(&config, &image, 24, draw(1, 2, 3)), one, "{name}");
             assert_ne!(one, image, "{name}");
-            // Flips always give the same result.
-            if !name.ends_with("flip") {
-                for other in [draw(9, 2, 3), draw(1, 9, 3), draw(1, 2, 9)] {
-                    assert_ne!(augmented(&config, &image, 24, other), one, "{name}");
-                }
-            }
+        }
+    }
+    // At the default probability, since a certain flip has only one result.
+    for operation in AugmentConfig::OPERATIONS {
+        let config = configured(json!({ operation.name: true }));
+        let image = image(24, 24, 3);
+        let one = augmented(&config, &image, 24, draw(1, 2, 3));
+        for other in [|n| draw(n, 2, 3), |n| draw(1, n, 3), |n| draw(1, 2, n)] {
+            let mut others = (10..30).map(|n| augmented(&config, &image, 24, other(n)));
+            assert!(others.any(|other| other != one), "{}", operation.name);
         }
     }
 }
@@ -259,7 +253,6 @@ proptest! {
         (small, narrow) in (0.001..1.0_f64, 0.1..10.0_f64),
     ) {
         let config = AugmentConfig {
-            preset: Preset::None,
             resized_crop: Some(ResizedCropConfig { scale: [small, 1.0], ratio: [narrow, 10.0] }),
             horizontal_flip: Some(FlipConfig { p: 0.5 }),
             vertical_flip: Some(FlipConfig { p: 0.5 }),
@@ -281,6 +274,7 @@ proptest! {
                 ratio: [narrow, 10.0],
                 value: EraseValue::Random(Random::Random),
             }),
+            ..AugmentConfig::default()
         };
         let channels = if color { 3 } else { 1 };
         let image = image(width, height, channels);
