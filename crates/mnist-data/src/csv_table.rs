@@ -142,8 +142,8 @@ pub(crate) fn is_weight(weight: f32) -> bool {
     weight.is_finite() && weight >= 0.0
 }
 
-/// Finds the line on which a record begins. The reader's own count is where the previous record ended: on that
-/// record's line if lines end in `\r\n`, and before the empty lines between the two.
+/// Finds the line on which a record begins. The reader's own count stops at the end of the previous record: still on
+/// that record's line if lines end in `\r\n`, and before any empty lines.
 struct Lines<'a> {
     text: &'a [u8],
     /// The number of bytes already counted; they contain `line` - 1 line ends.

@@ -53,7 +53,7 @@ impl Sample {
 ///
 /// Images may be in sub-folders of their class's folder. Hidden files and folders are ignored. Other files are
 /// ignored with a warning that counts them by kind. An image beside the class folders belongs to no class; it is
-/// ignored with a warning. Links are followed, but a class enters no folder twice.
+/// ignored with a warning. Links are followed, but each folder is searched only once per class.
 ///
 /// No image gets a wrong label by mistake: a link to a folder above itself is an error, and so is a folder that two
 /// classes reach.
@@ -357,7 +357,7 @@ fn no_images(path: &Path, problem: &str, unread: &Unread) -> Error {
 fn holds(unread: &Unread) -> String {
     match unread.is_empty() {
         true => String::new(),
-        false => format!(" (there is {unread})"),
+        false => format!(" (found: {unread})"),
     }
 }
 

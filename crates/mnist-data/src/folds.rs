@@ -111,7 +111,7 @@ mod tests {
                 "{error}"
             );
         }
-        // A class that is too small is no error if another is large enough.
+        // A class may be too small if another one is large enough.
         let uneven = folds(&[0, 0, 0, 1], 3, 0).unwrap();
         assert_eq!(uneven.len(), 3);
     }

@@ -114,25 +114,29 @@ impl fmt::Display for Unread {
             let remedy = remedy(ending);
             write!(
                 f,
-                "; convert the images among them to JPEG or PNG: {remedy}"
+                "; convert the images among them to JPEG or PNG, with this command in their folder: {remedy}"
             )?;
         }
         Ok(())
     }
 }
 
-/// A command that converts files with this extension.
+/// A command that converts the files with this extension below the current folder.
 fn remedy(ending: &str) -> String {
     let each = |program: &str, to: &str, package: &str| {
-        let command = format!("{program} \"$file\" \"${{file%.*}}.{to}\"");
-        format!("for file in *.{ending}; do {command}; done (in the package {package})")
+        let convert = format!("{program} \"$1\" \"${{1%.*}}.{to}\"");
+        format!("find . -iname '*.{ending}' -exec sh -c '{convert}' _ {{}} \\; (Debian: package {package})")
     };
     match ending {
         "heic" | "heif" => each("heif-convert", "jpg", "libheif-examples"),
         "avif" => each("avifdec", "png", "libavif-bin"),
         "jxl" => each("djxl", "png", "libjxl-tools"),
-        raw if RAW.contains(&raw) => format!("dcraw_emu -T *.{raw} (in the package libraw-bin)"),
-        other => format!("magick mogrify -format png *.{other} (ImageMagick)"),
+        raw if RAW.contains(&raw) => format!(
+            "find . -iname '*.{raw}' -exec dcraw_emu -T {{}} \\; (Debian: package libraw-bin)"
+        ),
+        other => format!(
+            "find . -iname '*.{other}' -exec magick mogrify -format png {{}} \\; (ImageMagick)"
+        ),
     }
 }
 

@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
 
-/// Batches of one and of three, u8 `[n, h, w, 3]`: noise, in which every pixel differs from its
-/// neighbours, and slow waves, of which more passes through a network. One batch is of the size
-/// the network was trained for, one of sides that are neither equal nor even.
+/// Batches of one and of three images, u8 `[n, h, w, 3]`: noise, in which every pixel differs from
+/// its neighbours, and slow waves, which a network passes on better. One batch has the
+/// network's image size, the other one unequal odd sides.
 pub(super) fn made_up(image_size: ImageSize) -> Result<Vec<Tensor>> {
     let [own_height, own_width] = image_size.sides().map(|side| side as usize);
     let (height, width) = ((own_height + 8) | 1, (own_width + 20) | 1);

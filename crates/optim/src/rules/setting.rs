@@ -1,6 +1,6 @@
 //! Descriptions of the rules and their keys, for lists of a configuration's keys.
 
-/// An update rule, as a configuration names it.
+/// An update rule, under its name in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerRule {

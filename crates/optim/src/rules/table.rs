@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all rules from one table.
+//! A macro that generates all code that lists the rules, from one table.
 
 use super::setting::OptimizerSetting;
 use crate::error::{Error, is_non_negative, require};
@@ -32,7 +32,7 @@ pub(crate) trait Rule {
 /// One step of one group, ready to be applied to any stretch of it.
 pub(crate) trait Step {
     /// Takes the step on one stretch. `row` is the length of the rows with centralised gradients; 0
-    /// for none. To be inlined, so that it is compiled for each instruction set.
+    /// for none. It must be inlined, so that it is compiled for each instruction set.
     fn apply(&self, buffers: Buffers<'_>, row: usize);
 }
 
