@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mnist_data::PublishedWeights;
 use mobilenet::{ModelName, Variant};
+use toml::{Table, Value};
 use trainer::config::{ConfigError, DataSource, Layer};
 use trainer::{Listed, Photos, Recipe, RunConfig, Splits};
 
@@ -49,15 +50,44 @@ pub(crate) fn choose(
         pretrained,
         seconds_an_image: trainer::training_speed(&first)?,
         budget,
+        image_size: has("data.image_size").then(|| first.data.image_size.longest()),
+        epochs: has("train.epochs").then_some(first.train.epochs),
     }
     .recipe();
     let mut config = with_recipe(&recipe, &user, &place)?;
     weights_cache::resolve_all(&mut config)?;
     Ok(Chosen {
+        lines: told(&recipe, &config, &user, budget),
         config: config.settled()?,
         images,
-        lines: told(&recipe, budget),
     })
+}
+
+/// Refuses to train on MNIST in a folder of photos, which were probably meant.
+pub(crate) fn refuse_bystanders(args: &RunArgs) -> anyhow::Result<()> {
+    let here = Path::new(".");
+    let has_settings = args.config.is_some() || !args.set.is_empty() || layers::has_default_file();
+    let holds_images = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| mnist_data::is_image(&entry.path()))
+    };
+    let folders = std::fs::read_dir(here)?.flatten().map(|entry| entry.path());
+    let classes = folders
+        .filter(|path| path.is_dir() && holds_images(path))
+        .count();
+    if has_settings || (classes < 2 && !holds_images(here)) {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid {
+        key: "PHOTOS",
+        found: "missing, and the current folder holds images".to_owned(),
+        expected: "the folder of the class folders, such as `classify train .`; for MNIST, run `classify train` in \
+                   another folder"
+            .to_owned(),
+    }
+    .into())
 }
 
 /// A provisional recipe for listing the images, which needs a valid configuration but no image size.
@@ -70,6 +100,8 @@ fn first_guess() -> Recipe {
         pretrained: None,
         seconds_an_image: None,
         budget: None,
+        image_size: None,
+        epochs: None,
     }
     .recipe()
 }
@@ -93,6 +125,10 @@ fn place(photos: &Path) -> anyhow::Result<Layer> {
         let expected =
             "a folder with class folders in it, or a CSV file with the columns path and label";
         return Err(refused("which does not exist", expected).into());
+    }
+    if photos.is_file() && mnist_data::is_image(photos) {
+        let expected = "the folder that holds the class folders, or a CSV file with the columns path and label";
+        return Err(refused("which is an image", expected).into());
     }
     let text = photos.to_str();
     let text = text.ok_or_else(|| refused("which is not UTF-8", "another name: rename it"))?;
@@ -139,20 +175,59 @@ fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
     }
 }
 
-fn told(recipe: &Recipe, budget: Option<Duration>) -> Vec<String> {
+/// The settings of the recipe as they are in effect, and warnings about the time.
+fn told(
+    recipe: &Recipe,
+    config: &RunConfig,
+    user: &[Layer],
+    budget: Option<Duration>,
+) -> Vec<String> {
     let mut lines = vec!["settings for these images (--set KEY=VALUE changes one):".to_owned()];
-    let toml = recipe.to_toml();
-    let settings = toml.lines().filter(|line| !line.is_empty());
-    lines.extend(settings.map(|line| format!("    {line}")));
-    if let (true, Some(budget)) = (recipe.is_rushed, budget) {
+    let written = Table::try_from(config).unwrap_or_default();
+    let mut section = String::new();
+    for line in recipe.to_toml().lines().filter(|line| !line.is_empty()) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        }
+        let key = line
+            .split_once(" = ")
+            .map(|(key, _)| format!("{section}{key}"));
+        let set = key.filter(|key| user.iter().any(|layer| layer.has(key)));
+        lines.push(match set {
+            Some(key) => {
+                let name = key.rsplit('.').next().unwrap_or(&key);
+                let value =
+                    value_of(&written, &key).map_or_else(String::new, |value| value.to_string());
+                format!("    {name} = {value}   # set by you")
+            }
+            None => format!("    {line}"),
+        });
+    }
+    if let Some(budget) = budget
+        .map(|budget| budget.as_secs())
+        .filter(|&budget| recipe.seconds > 1.2 * budget as f64)
+    {
         lines.push(format!(
-            "warning: {} s are too short for this many images: {} epochs of small images fit, so the network will \
-             learn little; raise --time-budget",
+            "warning: {budget} s are too short: the run takes about {:.0} s, since image size or epochs are set",
+            recipe.seconds
+        ));
+    } else if let (true, Some(budget)) = (recipe.is_rushed, budget) {
+        lines.push(format!(
+            "warning: {} s are too short for this many images: only {} epochs of small images fit, so the network \
+             will learn little; raise --time-budget",
             budget.as_secs(),
             recipe.epochs
         ));
     }
     lines
+}
+
+/// The value at a dotted path.
+fn value_of<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
+    let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut parts = sections.split('.').filter(|part| !part.is_empty());
+    let table = parts.try_fold(table, |table, part| table.get(part)?.as_table())?;
+    table.get(name)
 }
 
 #[cfg(test)]

@@ -266,6 +266,15 @@ struct ClassFolders {
     astray: usize,
 }
 
+/// Whether a folder has the name and the contents of training runs, which are written to the working folder even if
+/// that holds the classes.
+fn holds_runs(dir: &Path) -> bool {
+    let is_run =
+        |dir: PathBuf| dir.join("config.toml").is_file() && dir.join("metrics.jsonl").is_file();
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    dir.ends_with("runs") && entries.any(|entry| is_run(entry.path()))
+}
+
 impl ClassFolders {
     fn list(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
@@ -284,6 +293,9 @@ impl ClassFolders {
                 Entity::Other(kind) => folders.unread.add(kind, shown),
                 Entity::File if is_image(&path) => folders.astray += 1,
                 Entity::File => folders.unread.add(Kind::of_name(&path), shown),
+                Entity::Folder if holds_runs(&path) => {
+                    tracing::info!("{}: folder of training runs, not a class", path.display());
+                }
                 Entity::Folder => {
                     let wrong = |problem| Error::ClassFolder { path, problem };
                     let Some(name) = name.to_str() else {

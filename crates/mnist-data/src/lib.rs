@@ -75,4 +75,4 @@ pub use survey::{ImageSizes, bursts, difference_hash, duplicates, image_sizes};
 pub use text::{plain_word, read_text};
 pub use unpack::{TEST, TRAIN, UnpackOptions, UnpackReport, VALIDATION, unpack};
 pub use views::{TtaConfig, View};
-pub use walk::IMAGE_EXTENSIONS;
+pub use walk::{IMAGE_EXTENSIONS, is_image};

@@ -125,7 +125,9 @@ impl fmt::Display for Unread {
 fn remedy(ending: &str) -> String {
     let each = |program: &str, to: &str, package: &str| {
         let convert = format!("{program} \"$1\" \"${{1%.*}}.{to}\"");
-        format!("find . -iname '*.{ending}' -exec sh -c '{convert}' _ {{}} \\; (Debian: package {package})")
+        format!(
+            "find . -iname '*.{ending}' -exec sh -c '{convert}' _ {{}} \\; (Debian: package {package})"
+        )
     };
     match ending {
         "heic" | "heif" => each("heif-convert", "jpg", "libheif-examples"),
@@ -157,14 +159,15 @@ mod tests {
         assert_eq!(
             unread.to_string(),
             "3 .heic (a/1.HEIC, …), 2 .txt (a/notes.txt, …), 1 pipe (c.png); \
-             convert the images among them to JPEG or PNG: for file in *.heic; do \
-             heif-convert \"$file\" \"${file%.*}.jpg\"; done (in the package libheif-examples)"
+             convert the images among them to JPEG or PNG, with this command in their folder: \
+             find . -iname '*.heic' -exec sh -c 'heif-convert \"$1\" \"${1%.*}.jpg\"' _ {} \\; \
+             (Debian: package libheif-examples)"
         );
         for (ending, program) in [
             ("avif", "avifdec"),
             ("jxl", "djxl"),
-            ("cr2", "dcraw_emu -T *.cr2"),
-            ("psd", "magick mogrify -format png *.psd"),
+            ("cr2", "dcraw_emu -T {}"),
+            ("psd", "magick mogrify -format png {}"),
         ] {
             let mut unread = Unread::default();
             unread.add(Kind::Ending(ending.into()), || format!("a.{ending}"));

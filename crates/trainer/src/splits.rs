@@ -122,8 +122,18 @@ impl Splits {
         Some((self.test.as_ref()?, &self.names[2]))
     }
 
-    /// The options for the test at the end of a run: as configured, with a disk cache as for the other splits.
-    pub fn test_options(&self, config: &RunConfig) -> InferenceOptions {
+    /// The validation images and their name in messages.
+    pub fn validation(&self) -> (&ImageFolder, &str) {
+        (&self.val, &self.names[1])
+    }
+
+    /// The options for the evaluation at the end of a run: as configured, with the disk cache of the test split or of
+    /// the validation split.
+    pub fn options(&self, config: &RunConfig, is_test: bool) -> InferenceOptions {
+        let cache = match is_test {
+            true => &self.caches[2],
+            false => &self.caches[1],
+        };
         InferenceOptions {
             batch_size: config.data.batch_size,
             workers: config.workers(),
@@ -131,7 +141,7 @@ impl Splits {
             bad_image_limit: config.data.bad_image_limit,
             decode: config.data.decode_options(),
             disk_cache: config.data.disk_cache(
-                &self.caches[2],
+                cache,
                 config.data.image_size,
                 config.data.framing(),
             ),
@@ -215,6 +225,7 @@ impl Splits {
             share: config.data.bad_image_limit,
             classes: Some(images.classes.clone()),
             split: self.names[split].clone(),
+            is_quiet: false,
         };
         Ok(Loader::new(images.samples.clone(), options)?)
     }

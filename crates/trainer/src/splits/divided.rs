@@ -1,6 +1,6 @@
 //! Divides one set of images into three splits, after decoding each image.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
@@ -36,11 +36,11 @@ pub(crate) struct Looked {
 /// For an image that cannot be read, if `data.on_bad_image` is `"fail"`.
 pub(crate) fn look(
     config: &RunConfig,
-    samples: &[Sample],
-    cache: &str,
+    (images, name, cache): (&ImageFolder, &str, &str),
     (size, framing): (ImageSize, Framing),
     progress: &dyn Progress,
 ) -> Result<Looked> {
+    let samples = &images.samples;
     if samples.len() > MAX_DECODED {
         return Ok(Looked {
             hashes: vec![None; samples.len()],
@@ -53,10 +53,15 @@ pub(crate) fn look(
         framing,
         cache_bytes: 0,
         disk_cache: config.data.disk_cache(cache, size, framing),
-        bad_images: BadImageLimit::default(),
+        bad_images: BadImageLimit {
+            share: config.data.bad_image_limit,
+            classes: Some(images.classes.clone()),
+            split: name.to_owned(),
+            is_quiet: true,
+        },
         ..loader_options(config)
     };
-    let loader = Loader::new(samples.to_vec(), options)?;
+    let loader = Loader::new(samples.clone(), options)?;
     let places: HashMap<&str, usize> = samples
         .iter()
         .enumerate()
@@ -64,7 +69,7 @@ pub(crate) fn look(
         .collect();
     let mut hashes = vec![None; samples.len()];
     progress.start(
-        "look at the images",
+        "looking at the images",
         Some(samples.len() as u64),
         Unit::Items,
     );
@@ -81,11 +86,7 @@ pub(crate) fn look(
         Ok(())
     });
     progress.finish();
-    match looked {
-        // The run will report this for its split.
-        Err(Error::Data(mnist_data::Error::EveryImageLeftOut)) => {}
-        looked => looked?,
-    }
+    looked?;
     Ok(Looked {
         hashes,
         unreadable: loader.skipped(),
@@ -103,7 +104,26 @@ impl Splits {
         progress: &dyn Progress,
     ) -> Result<Self> {
         let stored = super::stored(config);
-        let mut looked = look(config, &images.samples, TRAIN, stored, progress)?;
+        let name = place.display().to_string();
+        let mut looked = look(config, (images, &name, TRAIN), stored, progress)?;
+        // An unreadable image must not be counted in any part.
+        let lost: HashSet<&Path> = looked
+            .unreadable
+            .iter()
+            .map(|(path, _)| path.as_path())
+            .collect();
+        let readable = |sample: &&Sample| !lost.contains(sample.path.as_path());
+        let kept: Vec<bool> = images
+            .samples
+            .iter()
+            .map(|sample| readable(&sample))
+            .collect();
+        let images = &ImageFolder {
+            samples: images.samples.iter().filter(readable).cloned().collect(),
+            classes: images.classes.clone(),
+        };
+        let mut kept = kept.into_iter();
+        looked.hashes.retain(|_| kept.next().unwrap_or(true));
         let groups = groups(config, &images.samples, &mut looked);
         let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
         let split = &config.data.split;
@@ -200,16 +220,16 @@ fn check_parts(splits: &Splits, place: &Path) -> Result<()> {
     let counts = splits.train.class_counts();
     if let Some(label) = counts.iter().position(|&count| count == 0) {
         return Err(Error::NoImages(format!(
-            "{}: class `{}` has no image left to train on after the division; expected at least 3 different \
-             images of each class: add some, or lower data.split.val and data.split.test",
+            "{}: class `{}` has no image left to train on; expected at least 3 different images of each class, and \
+             100 are a good start: add some, or remove the folder",
             place.display(),
             splits.train.classes.names()[label],
         )));
     }
     if splits.val.samples.is_empty() {
         return Err(Error::NoImages(format!(
-            "{}: no class has an image to spare for validation; expected at least 2 different images of a class \
-             and data.split.val above 0",
+            "{}: no class has enough images for validation too; expected at least 3 different images of each class, \
+             100 are a good start, and data.split.val above 0",
             place.display(),
         )));
     }
