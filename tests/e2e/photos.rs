@@ -214,7 +214,7 @@ fn the_folder_of_the_photos_may_be_the_working_folder() {
         .failure(2, &["holds images", "classify train ."]);
     train(&bench, &["."]).success();
     let again = train(&bench, &["."]).success();
-    counts(&again, "all classes", "22 4 6");
+    counts(&again, "all classes", "24 4 4");
     assert!(sorted(&bench.path("runs")).len() == 2);
 }
 
@@ -240,7 +240,7 @@ fn unreadable_images_are_left_out_before_the_division() {
     for file in sorted(&bench.path("my photos/b")) {
         fs::write(file, "").unwrap();
     }
-    train(&bench, &["my photos"]).failure(1, &["class `b`", "can be read"]);
+    train(&bench, &["my photos"]).failure(1, &["class `b`", "cannot be read"]);
     assert!(!bench.path("runs/my photos-002").exists());
 }
 

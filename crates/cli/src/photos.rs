@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mnist_data::PublishedWeights;
+use mobilenet::zoo::Backbone;
 use mobilenet::{ModelName, Variant};
 use toml::{Table, Value};
 use trainer::config::{ConfigError, DataSource, Layer};
@@ -15,6 +16,8 @@ use crate::{layers, weights_cache};
 
 /// The network for photos.
 const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
+/// Any network with a frozen backbone.
+const FROZEN: ModelName = ModelName::Zoo(Backbone::EfficientNetB0);
 
 /// The settings chosen for a folder of images.
 pub(crate) struct Chosen {
@@ -34,7 +37,10 @@ pub(crate) fn choose(
 ) -> anyhow::Result<Chosen> {
     let user = layers::user_layers(args.config.as_deref(), &args.set)?;
     let place = place(photos)?;
-    let first = with_recipe(&first_guess(), &user, &place)?;
+    let first = with_recipe(&first_guess(NETWORK), &user, &place);
+    // A frozen backbone of another family needs other settings around it.
+    let frozen = || with_recipe(&first_guess(FROZEN), &user, &place);
+    let first = first.or_else(|error| frozen().map_err(|_| error))?;
     super::commands::use_threads(first.train.threads())?;
     let images = Listed::open(&first)?;
     let has = |key: &str| user.iter().any(|layer| layer.has(key));
@@ -90,14 +96,15 @@ pub(crate) fn refuse_bystanders(args: &RunArgs) -> anyhow::Result<()> {
     .into())
 }
 
-/// A provisional recipe for listing the images, which needs a valid configuration but no image size.
-fn first_guess() -> Recipe {
+/// A recipe that is valid below any setting that the user may give: image size and weights do not matter for listing.
+fn first_guess(model: ModelName) -> Recipe {
     Photos {
-        model: NETWORK,
+        model,
         train_images: 1000,
         class_counts: Vec::new(),
         sizes: None,
-        pretrained: None,
+        // Some networks need weights to be valid at all.
+        pretrained: Some(PathBuf::from("pretrained")),
         seconds_an_image: None,
         budget: None,
         image_size: None,
@@ -137,7 +144,7 @@ fn place(photos: &Path) -> anyhow::Result<Layer> {
         _ => "folder",
     };
     // A path that is valid TOML, such as 2024, is still text.
-    let quoted = format!("{text:?}");
+    let quoted = Value::String(text.to_owned()).to_string();
     let settings = [("data.source", source), ("data.root", quoted.as_str())];
     Ok(Layer::from_assignments(settings, "PHOTOS")?)
 }
@@ -243,7 +250,7 @@ mod tests {
             "my.toml",
         )
         .unwrap()];
-        let config = with_recipe(&first_guess(), &user, &place).unwrap();
+        let config = with_recipe(&first_guess(NETWORK), &user, &place).unwrap();
         assert_eq!(config.data.image_size, mnist_data::ImageSize::square(40));
         assert_eq!(config.data.root(), dir.path());
         assert_eq!(config.model.name, NETWORK);
@@ -254,7 +261,7 @@ mod tests {
     fn a_csv_file_and_a_folder_of_them_are_told_from_class_folders() {
         let dir = tempfile::tempdir().unwrap();
         let source = || {
-            with_recipe(&first_guess(), &[], &place(dir.path()).unwrap())
+            with_recipe(&first_guess(NETWORK), &[], &place(dir.path()).unwrap())
                 .unwrap()
                 .data
                 .source
@@ -265,7 +272,7 @@ mod tests {
         assert_eq!(source(), DataSource::Csv);
         std::fs::create_dir(dir.path().join("train")).unwrap();
         assert_eq!(source(), DataSource::Folder);
-        let config = with_recipe(&first_guess(), &[], &place(&file).unwrap()).unwrap();
+        let config = with_recipe(&first_guess(NETWORK), &[], &place(&file).unwrap()).unwrap();
         assert_eq!(config.data.source, DataSource::Csv);
         assert!(place(&dir.path().join("nowhere")).is_err());
     }

@@ -1,7 +1,7 @@
 //! Shows a survey of the images before the first epoch.
 
 use mnist_data::ImageSizes;
-use trainer::{RunConfig, Survey};
+use trainer::{RunConfig, Survey, SurveyedSplit};
 
 use crate::terminal::Terminal;
 
@@ -76,7 +76,7 @@ fn remarks(survey: &Survey) -> Vec<String> {
     }
     if !survey.is_decoded {
         remarks.push(
-            "these are too many images to decode all of them first: only their headers were read"
+            "more than 20,000 images are not looked at one by one: unreadable images and near-identical neighbours show later"
                 .to_owned(),
         );
     }
@@ -105,6 +105,12 @@ fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
         });
     }
     warnings.extend(small_classes(survey));
+    warnings.extend(
+        survey
+            .splits
+            .iter()
+            .filter_map(|split| absent_classes(survey, split)),
+    );
     for shared in &survey.shared {
         let [one, other] =
             [shared.splits.0, shared.splits.1].map(|index| survey.splits[index].split);
@@ -139,6 +145,24 @@ fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Classes without an image in a split.
+fn absent_classes(survey: &Survey, split: &SurveyedSplit) -> Option<String> {
+    let absent = survey
+        .classes
+        .iter()
+        .zip(&split.counts)
+        .filter(|&(_, &count)| count == 0);
+    let names: Vec<&str> = absent.map(|(name, _)| name.as_str()).collect();
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    let first = names[..names.len().min(NAMED)].join(", ");
+    (!names.is_empty()).then(|| {
+        format!(
+            "no image in {} of: {first}{more}; its scores say nothing about that class",
+            split.split
+        )
+    })
 }
 
 /// Classes with too few images to learn from.
@@ -181,7 +205,7 @@ fn images(count: usize) -> String {
 mod tests {
     use std::path::PathBuf;
 
-    use trainer::{Shared, SurveyedSplit};
+    use trainer::Shared;
 
     use super::*;
 

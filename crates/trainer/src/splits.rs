@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Classes, Fold, Framing, ImageFolder, ImageSize, ImageSizes, Listing, Loader,
-    LoaderOptions, NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
+    BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
+    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -33,6 +33,8 @@ pub struct Splits {
     names: [String; 3],
     /// The results of decoding, if one set of images was divided.
     pub(crate) looked: Option<Looked>,
+    /// Whether each split is a folder or a file of its own.
+    is_as_listed: bool,
 }
 
 impl Splits {
@@ -66,6 +68,7 @@ impl Splits {
             names: [&places.train, &val_place, Path::new(TEST)]
                 .map(|place| place.display().to_string()),
             looked: None,
+            is_as_listed: true,
         }
     }
 
@@ -166,6 +169,7 @@ impl Splits {
             caches: [cache, cache, cache].map(str::to_owned),
             names: ["trained on", "held out", TEST].map(|part| format!("{name} ({part})")),
             looked: None,
+            is_as_listed: false,
         }
     }
 
@@ -422,15 +426,6 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
     );
     let name = place.display().to_string();
     Ok(Splits::of_fold(images, &fold, TRAIN, &name))
-}
-
-/// The size and framing of training's cached images.
-pub(crate) fn stored(config: &RunConfig) -> (ImageSize, Framing) {
-    let options = LoaderOptions {
-        augment: config.augment.clone(),
-        ..loader_options(config)
-    };
-    (options.stored_size(), options.stored_framing())
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mnist_data::{ImageSizes, Progress, Sample, duplicates, image_sizes};
 
-use crate::splits::{Looked, look, stored};
+use crate::splits::{Looked, look};
 use crate::{Result, RunConfig, Splits};
 
 /// Facts about the images of a run: their numbers, sizes and faults.
@@ -128,15 +128,8 @@ fn look_at_each(splits: &Splits, config: &RunConfig, progress: &dyn Progress) ->
         is_decoded: true,
         ..Looked::default()
     };
-    for (index, split) in splits.each().enumerate() {
-        let stored = match index {
-            0 => stored(config),
-            _ => (config.data.image_size, config.data.framing()),
-        };
-        if split.0.samples.is_empty() {
-            continue;
-        }
-        let looked = look(config, split, stored, progress)?;
+    for split in splits.each().filter(|split| !split.0.samples.is_empty()) {
+        let looked = look(config, split, progress)?;
         all.is_decoded &= looked.is_decoded;
         all.unreadable.extend(looked.unreadable);
     }

@@ -22,7 +22,12 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     } = prepared(args, terminal)?;
     let outcome = super::in_run_dir(&args.run, &name, |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
-        Ok(interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?)
+        let outcome =
+            interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?;
+        if outcome.best.is_some() {
+            splits.write_division(run.path())?;
+        }
+        Ok(outcome)
     })?;
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
@@ -54,7 +59,6 @@ fn end(
         return Ok(());
     };
     let run = best.weights.parent().unwrap_or(Path::new(""));
-    splits.write_division(run)?;
     let wrong = run.join("wrong.csv");
     let mut lines = Vec::new();
     if let Some((scores, measured)) = scores {
@@ -123,10 +127,17 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
 fn run_name(photos: &Path) -> String {
     let real = std::fs::canonicalize(photos);
     let real = real.as_deref().unwrap_or(photos);
-    let stem = real
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    stem.unwrap_or_else(|| "photos".to_owned())
+    let name = match real.is_dir() {
+        true => real.file_name(),
+        false => real.file_stem(),
+    };
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    // A file system takes names of 255 bytes; a number follows.
+    let mut name = name.unwrap_or_else(|| "photos".to_owned());
+    while name.len() > 200 {
+        name.pop();
+    }
+    name
 }
 
 /// Measures the network on the test images, or else on the validation images; `None` if no epoch was completed.

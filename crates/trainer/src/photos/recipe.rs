@@ -179,7 +179,7 @@ impl Recipe {
         line(format_args!("epochs = {}", self.epochs));
         line(format_args!("freeze_epochs = {}", self.freeze_epochs));
         let rate = match self.pretrained {
-            Some(_) => 0.001,
+            Some(_) => 0.0005,
             None => 0.003,
         };
         line(format_args!("learning_rate = {rate}"));

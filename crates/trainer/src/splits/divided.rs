@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Partition, Progress,
-    Sample, TEST, TRAIN, Unit, VALIDATION, bursts, difference_hash, duplicates, partition,
+    BadImageLimit, Decoding, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Orientation,
+    Partition, Progress, Sample, TEST, TRAIN, Unit, VALIDATION, bursts, difference_hash,
+    duplicates, partition,
 };
 
 use super::{Splits, loader_options};
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 
 /// Larger sets are not decoded before training.
 const MAX_DECODED: usize = 20_000;
+/// Pixels a side of the images that are looked at.
+const LOOK_SIZE: u32 = 32;
 
 /// The results of decoding every image of a set once.
 #[derive(Clone, Debug, Default)]
@@ -25,19 +28,22 @@ pub(crate) struct Looked {
     pub(crate) unreadable: Vec<(PathBuf, String)>,
     /// Number of images that stay together because they are near-identical neighbours.
     pub(crate) in_bursts: usize,
+    /// The group of each image by its path; images of a group stay together.
+    pub(crate) groups: HashMap<PathBuf, usize>,
     /// Whether the images were decoded; larger sets are not.
     pub(crate) is_decoded: bool,
 }
 
-/// Decodes each image once, fitted to `size`. They are stored in `cache` if the configuration allows it.
+/// Decodes images once, small. The result depends on no setting that a run chooses (size, fit, augmentation), so neither
+/// does a division that follows from it. The small images are kept, where the configuration allows a disk cache.
 ///
 /// # Errors
 ///
-/// For an image that cannot be read, if `data.on_bad_image` is `"fail"`.
+/// For an image that cannot be read, if `data.on_bad_image` is `"fail"`; for more such images than
+/// `data.bad_image_limit` allows, or all images of a class.
 pub(crate) fn look(
     config: &RunConfig,
     (images, name, cache): (&ImageFolder, &str, &str),
-    (size, framing): (ImageSize, Framing),
     progress: &dyn Progress,
 ) -> Result<Looked> {
     let samples = &images.samples;
@@ -47,19 +53,24 @@ pub(crate) fn look(
             ..Looked::default()
         });
     }
+    let mut fixed = config.clone();
+    (fixed.data.decode, fixed.data.orientation) = (Decoding::Fast, Orientation::Apply);
+    let (size, framing) = (ImageSize::square(LOOK_SIZE), Framing::default());
     let options = LoaderOptions {
         batch_size: 16,
         image_size: size,
         framing,
         cache_bytes: 0,
-        disk_cache: config.data.disk_cache(cache, size, framing),
+        disk_cache: fixed
+            .data
+            .disk_cache(&format!("look-{cache}"), size, framing),
         bad_images: BadImageLimit {
             share: config.data.bad_image_limit,
             classes: Some(images.classes.clone()),
             split: name.to_owned(),
             is_quiet: true,
         },
-        ..loader_options(config)
+        ..loader_options(&fixed)
     };
     let loader = Loader::new(samples.clone(), options)?;
     let places: HashMap<&str, usize> = samples
@@ -92,6 +103,7 @@ pub(crate) fn look(
         unreadable: loader.skipped(),
         in_bursts: 0,
         is_decoded: true,
+        groups: HashMap::new(),
     })
 }
 
@@ -103,9 +115,8 @@ impl Splits {
         images: &ImageFolder,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let stored = super::stored(config);
         let name = place.display().to_string();
-        let mut looked = look(config, (images, &name, TRAIN), stored, progress)?;
+        let mut looked = look(config, (images, &name, TRAIN), progress)?;
         // An unreadable image must not be counted in any part.
         let lost: HashSet<&Path> = looked
             .unreadable
@@ -125,6 +136,8 @@ impl Splits {
         let mut kept = kept.into_iter();
         looked.hashes.retain(|_| kept.next().unwrap_or(true));
         let groups = groups(config, &images.samples, &mut looked);
+        let paths = images.samples.iter().map(|sample| sample.path.clone());
+        looked.groups = paths.zip(groups.iter().copied()).collect();
         let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
         let split = &config.data.split;
         let parts = partition(&labels, &groups, split.val, split.test, split.seed);
@@ -144,7 +157,7 @@ impl Splits {
     ///
     /// [`Error::Io`] naming the file.
     pub fn write_division(&self, folder: &Path) -> Result<()> {
-        if self.looked.is_none() {
+        if self.is_as_listed {
             return Ok(());
         }
         let folder = folder.join("split");
@@ -178,6 +191,7 @@ impl Splits {
             names: ["trained on", "for validation", "for the test"]
                 .map(|part| format!("{name} ({part})")),
             looked: None,
+            is_as_listed: false,
         }
     }
 }

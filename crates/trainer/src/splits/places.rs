@@ -90,10 +90,9 @@ impl Places {
             });
         }
         let train = train.map_or_else(|| nothing_found(data, &entries), Ok)?;
-        let train = Some(train);
         let used = |entry: &&Entry| {
             let path = Some(&entry.path);
-            [train.as_ref(), val.as_ref(), test.as_ref()].contains(&path)
+            [Some(&train), val.as_ref(), test.as_ref()].contains(&path)
                 || configured(data, &entry.path)
         };
         // The folders beside CSV files hold their images.
@@ -103,7 +102,7 @@ impl Places {
             .filter(|entry| !used(entry));
         Ok(Self {
             unused: unused.map(|entry| entry.name.clone()).collect(),
-            train: train.unwrap_or_else(|| canonical(data, TRAIN)),
+            train,
             val,
             test,
             is_whole: false,
