@@ -163,7 +163,7 @@ mod tests {
         let labels: Vec<usize> = (0..60).map(|index| index / 30).collect();
         let groups: Vec<usize> = (0..60).map(|index| index / 3).collect();
         let folds = folds_of_groups(&labels, &groups, 5, 1).unwrap();
-        let mut validated = Vec::new();
+        let mut validated: Vec<usize> = Vec::new();
         for fold in &folds {
             assert_eq!((fold.val.len(), count(&labels, &fold.val, 0)), (12, 6));
             assert!(
