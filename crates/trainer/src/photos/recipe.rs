@@ -282,7 +282,7 @@ mod tests {
             let recipe = photos.recipe();
             (recipe.image_size, recipe.epochs, recipe.seconds > 60.0)
         };
-        assert_eq!(of(Some(224), None), (224, 1, false));
+        assert_eq!(of(Some(224), None), (224, 1, true));
         assert_eq!(of(None, Some(3)), (96, 3, false));
         assert_eq!(of(Some(224), Some(20)), (224, 20, true));
     }
