@@ -64,6 +64,11 @@ impl Table {
             return wrong_header("the file is empty".into());
         }
         for (place, name) in names.iter().enumerate() {
+            if name.contains([';', '\t']) {
+                return wrong_header(format!(
+                    "one column `{name}`; separate the columns with commas"
+                ));
+            }
             if !COLUMNS.contains(name) {
                 return wrong_header(format!("unknown column `{name}`"));
             }
@@ -142,8 +147,8 @@ pub(crate) fn is_weight(weight: f32) -> bool {
     weight.is_finite() && weight >= 0.0
 }
 
-/// Finds the line on which a record begins. The reader's own count is where the previous record ended: on that
-/// record's line if lines end in `\r\n`, and before the empty lines between the two.
+/// Finds the line on which a record begins. The reader's own count stops at the end of the previous record: still on
+/// that record's line if lines end in `\r\n`, and before any empty lines.
 struct Lines<'a> {
     text: &'a [u8],
     /// The number of bytes already counted; they contain `line` - 1 line ends.

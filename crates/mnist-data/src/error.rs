@@ -95,7 +95,7 @@ pub enum Error {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The published SHA-256, in hexadecimal; an ellipsis follows where only its beginning is known.
+        /// The published SHA-256, in hexadecimal; an ellipsis follows if only its first digits are known.
         expected: String,
         /// The SHA-256 of the file's contents.
         found: String,

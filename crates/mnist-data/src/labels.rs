@@ -25,8 +25,8 @@ impl ImageFolder {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io); [`Error::Table`](crate::Error::Table), with the line, for a
     /// wrong header or row, a label outside `classes`, a weight that is negative or not a number, a
-    /// duplicate path (in any spelling), a table without rows, and missing files, of which it names
-    /// the first.
+    /// duplicate path (in any spelling), a table without rows, and missing files (the message
+    /// has the first).
     ///
     /// ```
     /// use mnist_data::ImageFolder;

@@ -48,7 +48,7 @@ pub struct Mix {
     /// `[n]` class indices of the previous image in the batch.
     pub partners: Vec<u32>,
     /// `[n]` sample weights of the previous image. They weight the loss of `partners`, so that a sample of
-    /// weight 0 teaches nothing through other images.
+    /// weight 0 has no effect in mixtures.
     pub partner_weights: Vec<f32>,
     /// The image's own share, 0 to 1, the same for the whole batch.
     pub lambda: f32,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts of (true class, predicted class) and the mean loss of the images seen.
+/// Counts of (true class, predicted class), and the mean loss of the counted images.
 ///
 /// ```
 /// let mut confusion = trainer::ConfusionMatrix::new(3);

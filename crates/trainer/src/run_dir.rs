@@ -74,7 +74,7 @@ impl RunDir {
         }
     }
 
-    /// Locks a folder that exists, and makes sure that no run has left anything in it.
+    /// Locks an existing folder, and checks that it has no results of a run.
     fn claim(path: &Path, made: Vec<PathBuf>) -> Result<Self> {
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;

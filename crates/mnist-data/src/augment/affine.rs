@@ -12,9 +12,9 @@ use crate::error::Result;
 /// A random affine map about the middle of the image, bilinear:
 /// `torchvision.transforms.v2.RandomAffine`.
 ///
-/// Pixels outside of the image have the shade `fill`; a pixel on the border is a blend of both. Shifts
-/// are not rounded to whole pixels, unlike torchvision's: rounding would leave a digit of 32 pixels only
-/// three positions per side.
+/// Pixels outside of the image have the shade `fill`; a pixel on the border is a blend of both. Unlike in
+/// torchvision, shifts are not rounded to whole pixels: a digit of 32 pixels would have only three positions
+/// per side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AffineConfig {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Images as they are.
+    /// No changes.
     #[default]
     None,
     /// For handwritten digits: [`AffineConfig`]'s defaults. Nothing is ever mirrored.
@@ -48,7 +48,7 @@ impl From<Preset> for AugmentConfig {
 }
 
 impl Default for AugmentConfig {
-    /// Images as they are.
+    /// No changes.
     fn default() -> Self {
         Preset::None.into()
     }

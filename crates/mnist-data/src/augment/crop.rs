@@ -14,18 +14,18 @@ use crate::shuffle::below;
 /// A crop of random area and shape, resized to the whole with antialiasing:
 /// `torchvision.transforms.v2.RandomResizedCrop`.
 ///
-/// A [`Loader`](crate::Loader) cuts parts from images that it keeps 8/7 as large as those in a batch
-/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). Parts of less than (7/8)², or 77 %, of the
-/// area are enlarged all the same, and the fewer pixels they have, the more they are blurred. As images
-/// that are squashed have lost their proportions, `ratio` is that of the part in the kept image: of a file of 2:1, a
-/// part of ratio 1 shows something of 2:1. With [`Fit::Crop`](framing::Fit::Crop) parts are cut from the middle of
-/// the image, up to its shorter side, and show things in their own proportions.
+/// A [`Loader`](crate::Loader) crops stored images, which are 8/7 as large as those in a batch
+/// ([`LoaderOptions::stored_size`](crate::LoaderOptions::stored_size)). A crop of less than (7/8)², or 77 %, of the
+/// area is enlarged and so a little blurred. `ratio` applies to the stored image. With
+/// [`Fit::Squash`](framing::Fit::Squash) that has lost the proportions of the file: for a file of 2:1, a crop of ratio
+/// 1 shows an area of 2:1. With [`Fit::Crop`](framing::Fit::Crop) the stored image is the center of the file, as large
+/// as the shorter side allows, and keeps the proportions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResizedCropConfig {
     /// The smallest and the largest share of the area, above 0 to 1.
     pub scale: [f64; 2],
-    /// The smallest and the largest ratio of width to height within the kept square, 0.1 to 10.
+    /// The smallest and the largest ratio of width to height in the stored image, 0.1 to 10.
     pub ratio: [f64; 2],
 }
 
@@ -69,8 +69,8 @@ impl Step for ResizedCropConfig {
 }
 
 impl ResizedCropConfig {
-    /// Draws the crop of one image of this size. If ten tries give none that fits inside, it is the largest
-    /// central crop of an allowed shape.
+    /// Draws the crop of one image of this size. If none of ten draws fits inside, the largest center crop of an
+    /// allowed ratio is used.
     pub(crate) fn draw(&self, rng: &mut impl Rng, width: u32, height: u32) -> Part {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {

@@ -11,7 +11,7 @@ use crate::error::Result;
 /// A random displacement of every pixel, smoothed by a Gaussian (Simard, Steinkraus and Platt, 2003):
 /// `torchvision.transforms.v2.ElasticTransform`, with its units.
 ///
-/// It costs more than all other changes of a digit together.
+/// For a digit, it costs more time than all other operations together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ElasticConfig {
@@ -82,8 +82,8 @@ impl ElasticConfig {
         x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
     }
 
-    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. torchvision's coordinates give
-    /// a side the length 2: hence the half.
+    /// Noise of -1 to 1, `[height, width]`, as a displacement along one axis. The factor of a half is there
+    /// because a side has the length 2 in torchvision's coordinates.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
         let mut field = blur_rows(noise, width, &kernel);
@@ -151,7 +151,7 @@ fn add(target: &mut [f32], source: &[f32], weight: f32) {
 }
 
 /// The index of the value at position `at - reach` of a line of `count` values, reflected at its ends as
-/// torchvision pads it. A wide Gaussian on a small image reflects several times, where torchvision fails.
+/// torchvision pads it. A wide Gaussian on a small image reflects several times; torchvision fails then.
 fn reflected(at: usize, reach: usize, count: usize) -> usize {
     let period = (2 * (count - 1)).max(1);
     // Whole periods are added to keep it positive.

@@ -117,7 +117,7 @@ impl ErasingConfig {
         }
     }
 
-    /// `None` if ten tries give none that is smaller than the image.
+    /// `None` if none of ten draws is smaller than the image.
     pub(crate) fn hole(&self, rng: &mut impl Rng, width: u32, height: u32) -> Option<Part> {
         let area = f64::from(width) * f64::from(height);
         for _ in 0..10 {

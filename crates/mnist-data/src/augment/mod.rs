@@ -100,7 +100,7 @@ impl Augment {
         Ok(Self { config })
     }
 
-    /// The image as the epoch `draw.epoch` sees it, at this size. The same draw gives the same pixels.
+    /// The image with the random changes of `draw`, at this size. The same draw gives the same pixels.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for a side of 0.

@@ -7,7 +7,7 @@ use super::Purpose;
 
 /// The image and epoch of a random change: all inputs of its random numbers.
 ///
-/// Threads, batches and the order of decoding are no inputs, so they change no pixel.
+/// Threads, batches and the order of decoding are not inputs, so they change no pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.

@@ -1,6 +1,6 @@
 //! Descriptions of the operations and their keys, for lists of a configuration's keys.
 
-/// A random operation, as a configuration names it.
+/// A random operation, under its name in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct AugmentOperation {

@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all operations from one table.
+//! A macro that generates all code that lists the operations, from one table.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -19,8 +19,8 @@ pub(crate) trait Step {
 
     /// Changes an image that has its final size. `memory` is reused from image to image.
     ///
-    /// Crops, flips, affine maps and elastic distortions change nothing here: `Augment` combines them
-    /// before, in one resampling.
+    /// Crops, flips, affine maps and elastic distortions change nothing here: `Augment` has already
+    /// combined them in one resampling.
     fn change(&self, _: &mut Image, _: impl FnOnce() -> ChaCha8Rng, _: &mut Vec<u8>) {}
 }
 
@@ -30,11 +30,11 @@ macro_rules! operations {
     ($($(#[doc = $text:literal])+ $key:ident: $settings:ty, $purpose:ident = $stream:literal;)+) => {
         /// The random changes of an epoch's images, in the order of the fields.
         ///
-        /// In a configuration file, `preset` sets the start, and each further key is an operation. A missing key leaves
-        /// the preset's operation; `false` switches it off; `true` switches it on; a table switches it on and sets some
-        /// of its keys. Missing keys of the table come from the preset's operation, or else from the operation's
-        /// defaults. Serialised, it has the preset and the differences from it, so that further layers of configuration
-        /// can follow; [`AugmentConfig::explicit`] writes everything.
+        /// In a configuration file, the operations start as in `preset`. Each further key changes one operation:
+        /// `false` switches it off, `true` switches it on, and a table switches it on and sets some of its keys.
+        /// Missing keys of the table come from the preset's operation, or else from the operation's defaults. The
+        /// serialised form has the preset and the differences from it, so that higher layers of configuration can
+        /// change both. [`AugmentConfig::explicit`] writes everything.
         ///
         /// ```
         /// use mnist_data::{AugmentConfig, Preset};

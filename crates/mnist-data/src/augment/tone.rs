@@ -5,7 +5,7 @@ use super::color::look_up;
 use crate::decode::Image;
 
 /// Moves the image away from its smoothed version by `factor` (towards it below 1): `adjust_sharpness`.
-/// The outermost pixels are unchanged, and so is an image that has no others.
+/// The outermost pixels are unchanged.
 pub(crate) fn adjust_sharpness(image: &mut Image, factor: f32) {
     let (width, height) = (image.width() as usize, image.height() as usize);
     if width <= 2 || height <= 2 || factor == 1.0 {

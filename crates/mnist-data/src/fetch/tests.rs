@@ -374,14 +374,14 @@ fn one_of_several_processes_fetches_and_the_others_use_its_files() {
     }
 }
 
-/// The plan for weights of this name, which a mirror serves as they are.
+/// The plan for weights of this name; a mirror serves them uncompressed.
 fn weights_plan(name: &str, mirror: &str) -> Plan {
     let mut plan = Plan {
         suffix: "",
         damaged: Damaged::Refuse,
         ..plan(&[name], &[mirror])
     };
-    // Their length is not known to the byte, nor more of their SHA-256 than it begins with.
+    // Only an upper bound of their length and the first digits of their SHA-256 are known.
     plan.files[0].bytes += 12_345;
     plan.files[0].sha256.truncate(8);
     plan

@@ -1,6 +1,6 @@
 //! PBM, PGM and PPM, plain and raw, decoded as in Pillow (`PpmImagePlugin.py`).
 //!
-//! Gray of more than 8 bits is scaled to 8, where Pillow clips.
+//! Gray of more than 8 bits is scaled to 8 bits; Pillow clips it.
 
 use super::bytes::Bytes;
 use super::{finished, side};

@@ -279,7 +279,7 @@ impl Rows<'_> {
                 let at = row + 2 * index;
                 let value = u16::from_ne_bytes([self.samples[at], self.samples[at + 1]]);
                 match self.colour {
-                    // Scaled, where Pillow clips.
+                    // Scaled; Pillow clips.
                     Colour::Gray => ((u32::from(value) * 255 + 32_767) / 65_535) as u8,
                     _ => (value >> 8) as u8,
                 }

@@ -1,4 +1,4 @@
-//! Keys that other lists describe: those of the losses, the random operations and the optimizers.
+//! Keys from other lists: those of the losses, the random operations and the optimizers.
 
 use mnist_data::{AugmentConfig, AugmentValue, Preset};
 use optim::{OptimizerConfig, OptimizerValue};
@@ -9,7 +9,7 @@ use super::list::MOST;
 use super::words::words_of;
 use crate::loss::LossConfig;
 
-/// A section that checks its own ranges: they are not repeated in the list.
+/// Any number: the section checks its own ranges, so the list does not repeat them.
 pub(crate) const ANY: Kind = Number("a finite number", |_| true);
 pub(super) const PAIR: Kind = List(Some(2), &ANY);
 pub(super) const COUNT: Kind = Whole(0, MOST);
@@ -67,7 +67,7 @@ pub(super) fn augment() -> Vec<Key> {
     keys
 }
 
-/// The keys of `[optimizer]`. A key that several rules have, of one kind and one purpose, is one entry.
+/// The keys of `[optimizer]`. If several rules have a key with the same kind and purpose, it is one entry.
 pub(super) fn optimizer() -> Vec<Key> {
     let names = || names(OptimizerConfig::RULES.iter().map(|rule| rule.name));
     let rules = OptimizerConfig::RULES.iter();
@@ -88,7 +88,7 @@ pub(super) fn optimizer() -> Vec<Key> {
     keys
 }
 
-/// Adds a key that the `type` named `of` has.
+/// Adds a key of the `type` named `of`.
 fn add_to(keys: &mut Vec<Key>, of: &'static str, key: Key) {
     let values = key.kind.to_string();
     let same = keys.iter_mut().find(|other| {

@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 impl Key {
-    /// A key that its section has for every `type`.
+    /// A key for every `type` of its section.
     pub(super) const fn new(path: &'static str, kind: Kind, text: &'static str) -> Self {
         let types = &[];
         Self {

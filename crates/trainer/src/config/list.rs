@@ -37,7 +37,7 @@ const SHARE_BELOW_1: Kind = Number("a share of at least 0 and below 1", |x| {
 const MEAN: Kind = Number("a number from 0 to 1", |x| MEANS.contains(&(x as f32)));
 const STD: Kind = Number("a number from 0.0001 to 1", |x| STDS.contains(&(x as f32)));
 
-/// Every section with its purpose. The documented file and the reference page begin with it.
+/// Every section with its purpose, which the documented file and the reference page show.
 #[rustfmt::skip]
 pub static SECTIONS: &[(&str, &str)] = &[
     ("data", "The images."),
@@ -57,8 +57,8 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ("distillation", "A trained network that supplies targets besides the labels."),
 ];
 
-/// Every key of a configuration, by section. The parser checks by this list; the documented file
-/// `configs/mnist.toml` and the page `docs/settings.md` are made from it.
+/// Every key of a configuration, by section. The parser checks values against this list. The documented
+/// file `configs/mnist.toml` and the page `docs/settings.md` are generated from it.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     [
         BEFORE_LOSS,

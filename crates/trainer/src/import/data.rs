@@ -9,7 +9,7 @@ use super::keys::{Meaning, Outcome, Settings, set, whole};
 use super::python::Value;
 
 impl Settings {
-    /// One root where the splits lie in it under their own names, or else each by itself.
+    /// Sets `root` if all splits are in one folder under their usual names; otherwise sets each split.
     pub(super) fn set_splits(&mut self) {
         let mut splits = std::mem::take(&mut self.splits);
         let test = splits.get("test");

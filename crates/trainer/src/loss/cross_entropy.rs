@@ -7,8 +7,8 @@
 //! (1 - e) w[y] -log p[y]  +  e / C sum_c w[c] -log p[c],  over sum_i s w[y]
 //! ```
 //!
-//! In torch, the target of a mixture is probabilities, and the loss is then a mean over `sum_i s`,
-//! regardless of class weights. The same holds here.
+//! For mixtures the loss is a mean over `sum_i s`, regardless of class weights, as in torch with
+//! probabilities for targets.
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ use crate::config::{ANY, CLASS_WEIGHTS, ConfigError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FocalConfig {
-    /// Reduces the loss of images that the network is sure of; 0 gives the cross-entropy.
+    /// Reduces the loss of images with a confident prediction; 0 gives the cross-entropy.
     pub gamma: f64,
     /// The weight of each class.
     pub alpha: ClassWeights,
@@ -62,14 +62,13 @@ impl Formula for FocalConfig {
     fn row(&self, image: &Row<'_>, weight: f64, gradient: &mut [f64]) -> f64 {
         let (softmax, label) = (image.softmax, image.label);
         let alpha = image.class_weights[label];
-        // Summed, because 1 - p would lose the digits of a small remainder.
+        // 1 - p as the sum of the other probabilities, since the subtraction would lose digits.
         let others = softmax.values.iter().enumerate();
         let rest: f64 = others.filter(|(c, _)| *c != label).map(|(_, p)| p).sum();
         let (p, log) = (softmax.values[label], softmax.log[label]);
         let factor = rest.powf(self.gamma);
-        // The derivative by log p. As the remainder goes to 0, log p goes to -remainder, and the second
-        // term to 0. In f64, log p reaches 0 first, while a power of the remainder below -1 may still
-        // be infinite.
+        // The derivative by log p. As the remainder 1 - p goes to 0, so does the second term. In f64,
+        // log p reaches 0 first, while a negative power of the remainder may still be infinite.
         let steepness = match self.gamma == 0.0 || log == 0.0 {
             true => 0.0,
             false => self.gamma * rest.powf(self.gamma - 1.0) * p * log,

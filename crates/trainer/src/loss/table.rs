@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all losses from one table.
+//! A macro that generates all code that lists the losses, from one table.
 
 use super::config::ClassWeights;
 use super::softmax::Softmax;
@@ -17,14 +17,14 @@ pub(crate) trait Formula {
     /// Its keys, besides `type`.
     fn settings(&self) -> &'static [LossSetting];
 
-    /// Checks every value but the class weights.
+    /// Checks every value except the class weights.
     fn validate(&self) -> Result<(), ConfigError>;
 
     /// The class weights and their key.
     fn class_weights(&self) -> (&'static str, &ClassWeights);
 
-    /// Whether a batch's total weight counts each image by its class's weight, too; `mixed` if its images
-    /// are mixtures of two.
+    /// Whether the class weights are part of a batch's total weight. `mixed` if the images are mixtures of
+    /// two.
     fn counts_classes(&self, mixed: bool) -> bool;
 
     /// Adds `weight` times the gradient by the logits to `gradient`, and returns `weight` times the loss.

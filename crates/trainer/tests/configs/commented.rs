@@ -6,7 +6,7 @@ use trainer::config::{KEYS, Key, SECTIONS};
 
 use super::{at, written};
 
-/// The longest line with a comment behind its value.
+/// The longest line with a comment after its value.
 const BESIDE: usize = 120;
 /// The longest line of a comment above its key.
 const ABOVE: usize = 110;
@@ -58,7 +58,7 @@ fn lines(built_in: &Table, section: &str) -> Vec<Line> {
     KEYS.iter().filter_map(line).collect()
 }
 
-/// Short comments stand behind their values, in one column; others above, after an empty line.
+/// Short comments follow their values, in one column. Others are above their keys, after an empty line.
 fn write_lines(file: &mut String, lines: &[Line]) {
     let width = |line: &Line| line.code.chars().count();
     let column = lines.iter().map(width).max().unwrap_or(0) + 2;

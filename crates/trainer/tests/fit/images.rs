@@ -63,7 +63,7 @@ fn images_that_weigh_nothing_teach_nothing() {
     };
     let one_sided = bias(&scene);
     assert!(one_sided[0] > one_sided[1] + 1e-3, "{one_sided:?}");
-    // Mixed into others they teach nothing either.
+    // They also have no effect in mixtures.
     scene.config.mix.mixup_alpha = 1.0;
     let mixed = bias(&scene);
     assert!(mixed[0] > mixed[1] + 1e-3, "{mixed:?}");

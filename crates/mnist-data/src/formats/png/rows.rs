@@ -121,7 +121,7 @@ impl<'a> Placer<'a> {
         match (self.colour, self.depth, step) {
             (Colour::Gray, 8, 1) | (Colour::Rgb, 8, 1) => out.copy_from_slice(row),
             (Colour::Gray, 8, _) => spread::<1, 1>(row, out, step, |pixel| *pixel),
-            // Scaled, where Pillow clips.
+            // Scaled; Pillow clips.
             (Colour::Gray, 16, _) => spread::<2, 1>(row, out, step, |&[high, low]| {
                 let value = u32::from(u16::from_be_bytes([high, low]));
                 [((value * 255 + 32_767) / 65_535) as u8]
