@@ -47,7 +47,7 @@ pub(crate) enum Bench {
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A Python with the peers to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
+    /// A Python with packages to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
     /// openvino; missing ones are skipped
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,

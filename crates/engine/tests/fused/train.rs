@@ -14,7 +14,7 @@ struct Batch {
     shape: (usize, usize, usize),
     pixels: Vec<f32>,
     dropout: Vec<f32>,
-    /// The gradient of the loss by the logits.
+    /// The gradient of the loss with respect to the logits.
     slopes: Vec<f32>,
 }
 

@@ -83,7 +83,7 @@ fn forward_matches_the_reference() {
                 .iter()
                 .map(|x| x + offset)
                 .collect();
-            // Wide enough that values reach both kinks of every activation.
+            // The weights are so large that values reach both kinks of every activation.
             let weight: Vec<f32> = numbers(channels, 2).iter().map(|w| 4.0 * w).collect();
             let bias = numbers(channels, 3);
             for (isa, activation) in Isa::available()

@@ -264,8 +264,8 @@ fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
     file.flush()
 }
 
-/// Writes a safetensors file. `entries` is the contents of its header. The data bytes that
-/// [`CASES`] need follow.
+/// Writes a safetensors file: a header with these `entries`, and then the data bytes that
+/// [`CASES`] need.
 fn header(path: &Path, entries: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(&(entries.len() as u64 + 2).to_le_bytes())?;

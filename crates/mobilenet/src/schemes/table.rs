@@ -33,10 +33,12 @@ pub(super) enum Layer {
 
 /// A layer, the name of its module, and the name of its batch normalisation (empty if it has none).
 ///
-/// A word in braces stands for a number. From 1 on: the block's index in the network (`i`). From 0
-/// on: the index of the block's stage (`stage`), and the block's index in that stage (`block`). The
-/// index of the first module after the blocks (`after`), of the third (`after+2`), and of the first
-/// stage after the blocks (`stages`).
+/// Names contain placeholders in braces:
+/// - `i`: index of the block in the network, from 1 on.
+/// - `stage`: index of the block's stage, from 0 on.
+/// - `block`: index of the block in its stage, from 0 on.
+/// - `after` and `after+2`: index of the first and of the third module after the blocks.
+/// - `stages`: index of the first stage after the blocks.
 pub(super) type Row = (Layer, &'static str, &'static str);
 
 /// The names of one network.

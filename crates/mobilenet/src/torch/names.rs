@@ -111,7 +111,7 @@ const KNOWN: [Names; 22] = [
     (&["argparse"], &["Namespace"], Global::Inert),
     (&["types"], &["SimpleNamespace"], Global::Inert),
     (&["_codecs"], &["encode"], Global::Inert),
-    // Overrides a type, which must also be an accepted name.
+    // Builds an object of a given type, which must also be an accepted name.
     (&["copyreg", "copy_reg"], &["_reconstructor"], Global::Inert),
     (
         &["datetime"],

@@ -85,7 +85,7 @@ impl table::Step for Step {
 }
 
 /// The sign as in `torch.sign`: 0 for 0 (unlike `f32::signum`), and NaN for NaN. So a NaN gradient
-/// makes the parameter NaN and does not stay unnoticed.
+/// makes the parameter NaN and is noticed.
 #[inline(always)]
 fn sign(value: f32) -> f32 {
     if value > 0.0 {

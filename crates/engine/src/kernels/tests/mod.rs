@@ -64,7 +64,7 @@ fn layouts(isa: Isa) -> Vec<Isa> {
     layouts
 }
 
-/// Step through a sweep over a kernel's options. Miri runs only a few of the cases, so that it
+/// Step width in a sweep over a kernel's options. Miri runs only a few of the cases, so that it
 /// takes minutes.
 const STEP: usize = if cfg!(miri) { 41 } else { 1 };
 
