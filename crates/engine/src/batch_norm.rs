@@ -18,7 +18,7 @@ const ROWS: usize = 256;
 pub struct Statistics {
     /// Mean of each channel, `[c]`.
     pub mean: Vec<f32>,
-    /// Biased variance of each channel, `[c]`: the sum of squares divided by the number of rows.
+    /// Biased variance of each channel, `[c]`: the mean of the squared deviations.
     pub variance: Vec<f32>,
 }
 

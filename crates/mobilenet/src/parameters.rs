@@ -236,7 +236,7 @@ impl Parameters {
         spec.momentum_after(self.since_restart.load(Ordering::Relaxed))
     }
 
-    /// Counts a batch that is in the running statistics.
+    /// Counts a batch that was added to the running statistics.
     pub(crate) fn batch_tracked(&self) {
         self.batches_tracked.fetch_add(1, Ordering::Relaxed);
         let since = self.since_restart.load(Ordering::Relaxed);
