@@ -98,7 +98,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Resolves `spec`.
+    /// Resolves `spec` into layers with names and parameter indices.
     ///
     /// # Errors
     /// If the spec is not valid; see [`NetworkSpec::validate`].

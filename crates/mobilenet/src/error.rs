@@ -14,7 +14,7 @@ pub enum Error {
     /// The configured model cannot be built.
     #[error(transparent)]
     Spec(#[from] engine::SpecError),
-    /// An invalid width.
+    /// The width multiplier is invalid.
     #[error("model width is {0}, expected a number above 0 and at most {max}", max = crate::MAX_WIDTH)]
     Width(f64),
     /// A value is out of range.

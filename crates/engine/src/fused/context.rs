@@ -53,7 +53,7 @@ impl Scratch {
         channels: usize,
         pixel: usize,
     ) -> Planes {
-        // An odd number of cache lines.
+        // The stride is an odd number of cache lines, so that planes start in different cache sets.
         let stride = ((rows * pixel).div_ceil(LANES) | 1) * LANES;
         let length = padded(channels) / LANES * stride;
         Planes {

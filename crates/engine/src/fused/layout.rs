@@ -86,7 +86,7 @@ pub(super) struct Layout {
     pub(super) hidden: Option<Matrix>,
     pub(super) classifier: Matrix,
     pub(super) norms: Vec<NormPlace>,
-    /// Every matrix.
+    /// All matrices of weights.
     pub(super) matrices: Vec<Matrix>,
     /// The weights of every depthwise convolution and of the stem.
     pub(super) taps: Vec<KernelWeights>,

@@ -150,7 +150,7 @@ fn forward_kernel<const FMA: bool>(
     for channel in 0..channels {
         let mean = values[channel] * share;
         let difference = squares[channel] * share - mean * mean;
-        // Keeps NaN, unlike `max`.
+        // Unlike `max`, this keeps NaN.
         let variance = if difference < 0.0 { 0.0 } else { difference };
         let inverse = 1.0 / (variance + constants.epsilon).sqrt();
         let scale = f64::from(weights[channel]) * inverse;

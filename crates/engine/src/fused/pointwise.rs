@@ -14,7 +14,7 @@ use crate::spec::Activation;
 /// Input of a block's expansion or of the last convolution. It is the output of the previous block.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
-    /// Already computed.
+    /// The input is already computed.
     Ready(Planes),
     /// To be computed from the normalised projection plus the residual, and then kept in `output`.
     Projected {

@@ -49,12 +49,12 @@ impl Weights {
 /// The operations on a tile before it is stored, in this order.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
-    /// Added to each channel; padded to whole planes.
+    /// A bias for each channel, padded to whole planes.
     pub(crate) bias: Option<Src>,
     pub(crate) activation: Activation,
     /// Multiplies by the derivative of this activation, so that `c` becomes the gradient before the activation.
     pub(crate) before: Option<Before>,
-    /// Added value by value.
+    /// Activations that are added to the product.
     pub(crate) addend: Option<Planes>,
     pub(crate) sums: Option<ProductSums>,
     /// Whether stores to `c` bypass the caches. If so, its pixels must have the size of other activations.

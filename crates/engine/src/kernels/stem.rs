@@ -48,7 +48,7 @@ pub(crate) struct Stem {
     /// Padding of at most one row and one column.
     pub(crate) zeros: Zeros,
     pub(crate) planes: usize,
-    /// `[plane][27][16]`
+    /// Weights, `[plane][27][16]`.
     pub(crate) taps: Src,
     /// Scratch memory, [`Stem::scratch_length`] values long.
     pub(crate) scratch: Dst,

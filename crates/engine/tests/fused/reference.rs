@@ -63,7 +63,7 @@ fn bf16(x: f64) -> f64 {
 
 /// The results of a forward pass.
 pub(crate) struct Output {
-    /// `[n][classes]`
+    /// The logits, `[n][classes]`.
     pub(crate) logits: Vec<f64>,
     /// Pooled features, `[n][features]`.
     pub(crate) features: Vec<f64>,
@@ -214,7 +214,7 @@ impl Network<'_> {
         }
     }
 
-    /// `[n][in] -> [n][out]`
+    /// A fully connected layer, from `[n][in]` to `[n][out]`.
     fn linear(&self, layer: &Linear, rows: &[f64]) -> Vec<f64> {
         let (weight, bias) = (
             self.parameter(layer.weight),

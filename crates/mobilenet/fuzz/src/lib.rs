@@ -25,7 +25,7 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// Invalid contents.
+    /// A file has invalid contents.
     #[error("{path}: {reason}")]
     Format {
         /// The file.

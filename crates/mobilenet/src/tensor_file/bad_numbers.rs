@@ -22,7 +22,7 @@ impl BadNumbers {
             true => 0.0,
             false => f32::MIN,
         };
-        // NaN is outside every range.
+        // This form also catches NaN, because no range contains it.
         let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
         let first = values.iter().position(is_bad)?;
         let count = values[first..].iter().filter(|value| is_bad(value)).count();

@@ -10,7 +10,7 @@ use crate::Error;
 pub(super) enum Fault {
     /// A system error.
     Io(io::Error),
-    /// A pickle that ends too early.
+    /// A pickle ends too early.
     Ended,
     /// Invalid bytes at this offset.
     At(u64, String),

@@ -10,7 +10,8 @@ use super::value::Value;
 use super::{LONGEST_PICKLE, bytes_at};
 use crate::tensor_file::{Stored, escaped};
 
-/// The number at the start of a file in this format, 0x1950a86a20f9469cfc6c, in little-endian order.
+/// The number at the start of a file in this format: 0x1950a86a20f9469cfc6c, in little-endian
+/// order.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// The pickle of that number in protocol 1, which writes numbers as decimal digits.

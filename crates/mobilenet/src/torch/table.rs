@@ -265,7 +265,7 @@ fn stored<'a>(
     Ok(stored)
 }
 
-/// A non-negative number.
+/// Converts a value to a non-negative number.
 fn count(value: Value<'_>, what: &str) -> Result<u64, Fault> {
     match value {
         Value::Int(number) => number

@@ -153,7 +153,7 @@ fn folding_leaves_no_batch_normalisation() {
     );
 }
 
-/// onnx.checker requires both.
+/// onnx.checker requires a name for the graph and a unique name for every node.
 #[test]
 fn the_graph_has_a_name_and_every_node_one_of_its_own() {
     let bytes = bytes(OnnxOptions::default());

@@ -93,10 +93,10 @@ pub enum PlateauMode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// Relative to the best metric.
+    /// A fraction of the best metric.
     #[default]
     Rel,
-    /// Absolute.
+    /// An absolute difference from the best metric.
     Abs,
 }
 

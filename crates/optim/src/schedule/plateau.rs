@@ -92,7 +92,8 @@ impl LrScheduleConfig {
 }
 
 impl PlateauConfig {
-    /// Whether a metric is an improvement. A metric that is not finite never is.
+    /// Whether a metric is an improvement. A metric that is not finite is never an
+    /// improvement.
     fn is_gain(&self, metric: f64, best: Option<f64>) -> bool {
         let Some(best) = best else {
             return metric.is_finite();

@@ -11,7 +11,7 @@ use crate::kernels::{
 use crate::memory::{Planes, planes};
 use crate::spec::Activation;
 
-/// `activation(y)`
+/// Applies the activation to each value of `y`.
 pub(super) fn activated(y: &Matrix, activation: Activation) -> Matrix {
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
         y[(row, channel)].activate(activation)

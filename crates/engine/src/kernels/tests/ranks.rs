@@ -95,7 +95,7 @@ const ROUNDED: [(f32, f32); LANES] = {
         (-3.5, -3.5),
         (1.0 + 0.49 * ULP, 1.0),
         (1.0 + 0.51 * ULP, 1.0 + ULP),
-        // Ties go to even.
+        // Ties round to even.
         (1.0 + 0.5 * ULP, 1.0),
         (1.0 + 1.5 * ULP, 1.0 + 2.0 * ULP),
         (1.0 + 2.5 * ULP, 1.0 + 2.0 * ULP),

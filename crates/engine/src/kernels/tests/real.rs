@@ -63,7 +63,7 @@ impl Real {
                 value: x.clamp(0.0, 6.0),
                 size: self.size,
             },
-            // The slope is at most 1.5.
+            // The slope of Hardswish is at most 1.5.
             Activation::Hardswish => Real {
                 value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
                 size: 2.0 * self.size,

@@ -210,7 +210,7 @@ fn check(geometry: Geometry, bytes: bool) {
     }
 }
 
-/// Checks both strides and paddings.
+/// Checks images of this size with both strides and both paddings.
 fn check_strides([images, height, width]: [usize; 3], channels: usize, bytes: bool) {
     for (stride, padding) in [
         (1, Padding::Symmetric),
