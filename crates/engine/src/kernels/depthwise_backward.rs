@@ -2,9 +2,10 @@
 //! computes the gradients of input and weights together.
 //!
 //! The gradient of the convolution's output is computed row by row, from the gradient of the
-//! normalised output, and stored in a ring buffer. Each tile of inputs is loaded once for both
-//! results. While it is in registers, the derivative of the activation before the convolution is
-//! applied, and the sums for the normalisation before that activation are computed.
+//! normalised output, and stored in a ring buffer. Each value that a tile loads from this buffer is
+//! used for both results. While the tile is in registers, the derivative of the activation before
+//! the convolution is applied, and the sums for the normalisation before that activation are
+//! computed.
 
 use super::activation::{activate, derive, for_activation};
 use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};

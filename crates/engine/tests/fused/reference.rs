@@ -231,7 +231,7 @@ impl Network<'_> {
     }
 }
 
-/// Weights are OIHW.
+/// A convolution. The weights are OIHW.
 fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     let (kernel, stride) = (layer.kernel, layer.stride);
     let (height, width) = (input.height.div_ceil(stride), input.width.div_ceil(stride));
