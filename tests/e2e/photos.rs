@@ -68,7 +68,7 @@ fn class_folders_are_divided_and_the_division_is_kept() {
         &[
             "preset = \"photos\"",
             "28 × 28 pixels",
-            "divided by data.split",
+            "divided the same way each time",
             "exact copies",
             ".heic",
         ],
@@ -162,7 +162,7 @@ fn a_folder_of_splits_is_taken_as_it_is_and_leaks_are_reported() {
         ],
     );
     counts(&run, "all classes", "24 24 24");
-    assert!(!run.stderr.contains("divided"), "{}", run.stderr);
+    assert!(!run.stderr.contains("are divided"), "{}", run.stderr);
     let config = fs::read_to_string(bench.path("runs/photos-001/config.toml")).unwrap();
     assert!(config.contains("mean = [0.1, 0.2, 0.3]"), "{config}");
     assert!(!bench.path("runs/photos-001/split").exists());
@@ -194,10 +194,74 @@ fn what_cannot_be_trained_on_is_refused_before_a_run_begins() {
     fs::create_dir_all(bench.path("empty")).unwrap();
     train(&bench, &["empty"]).failure(1, &["empty"]);
     bench.copy_images("images/train/0", "one/cat", 5);
+    train(&bench, &["one/cat"]).failure(2, &["5 images and no folder", "the folder above it, one"]);
     train(&bench, &["one"]).failure(2, &["`cat` alone", "at least 2 classes"]);
     bench
         .run(&["train", "--time-budget", "10m"])
         .failure(2, &["PHOTOS"]);
     train(&bench, &["one", "--time-budget", "soon"]).failure(2, &["such as 90s, 10m or 2h"]);
     assert!(!bench.path("runs").exists());
+}
+
+#[test]
+fn the_folder_of_the_photos_may_be_the_working_folder() {
+    let bench = Bench::new();
+    bench.copy_images("images/train/0", "0", 16);
+    bench.copy_images("images/train/1", "1", 16);
+    // Without PHOTOS the photos around would be ignored in favour of MNIST.
+    bench
+        .run(&["train"])
+        .failure(2, &["holds images", "classify train ."]);
+    train(&bench, &["."]).success();
+    let again = train(&bench, &["."]).success();
+    counts(&again, "all classes", "24 4 4");
+    assert!(sorted(&bench.path("runs")).len() == 2);
+}
+
+#[test]
+fn unreadable_images_are_left_out_before_the_division() {
+    let bench = Bench::new();
+    class_folders(&bench);
+    let first = sorted(&bench.path("my photos/b")).swap_remove(0);
+    fs::write(&first, "").unwrap();
+    let run = train(&bench, &["my photos", "--set", "data.split.test=0"]).success();
+    counts(&run, "all classes", "33 6");
+    says(
+        &run,
+        &[
+            "warning: 1 image cannot be read and is left out",
+            "validation images are classified correctly",
+            "somewhat too good",
+        ],
+    );
+    assert!(run.value("validation accuracy ").starts_with("0."));
+    assert!(bench.path("runs/my photos-001/wrong.csv").is_file());
+    // Of a class without a readable image nothing can be learned.
+    for file in sorted(&bench.path("my photos/b")) {
+        fs::write(file, "").unwrap();
+    }
+    train(&bench, &["my photos"]).failure(1, &["class `b`", "cannot be read"]);
+    assert!(!bench.path("runs/my photos-002").exists());
+}
+
+#[test]
+fn settings_of_the_user_are_shown_as_such_and_budgets_are_kept_or_refused() {
+    let bench = Bench::new();
+    class_folders(&bench);
+    let budget = [
+        "my photos",
+        "--time-budget",
+        "1s",
+        "--set",
+        "data.image_size=320",
+    ];
+    let run = train(&bench, &budget).success();
+    says(
+        &run,
+        &[
+            "image_size = 320   # set by you",
+            "epochs = 1   # set by you",
+            "data.image_size is 320",
+        ],
+    );
 }

@@ -187,7 +187,7 @@ fn of_runs_started_together_one_has_the_folder() {
     weights_in(&bench.path("run"));
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 1);
-    assert_eq!(sorted(&bench.path("run")).len(), 3);
+    assert_eq!(sorted(&bench.path("run")).len(), 4);
 }
 
 /// Simulates a disk with space for small files but not for weights.

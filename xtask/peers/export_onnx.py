@@ -1,4 +1,4 @@
-"""Writes torchvision's network as an ONNX file of a fixed batch, for the peers that read one."""
+"""Writes torchvision's network as an ONNX file with a fixed batch size, for programs that read ONNX."""
 
 import os
 
@@ -13,6 +13,7 @@ build = getattr(torchvision.models, f"mobilenet_v3_{options.model}")
 model = build(weights=None, num_classes=10).eval()
 images = torch.randn(options.batch, 3, options.image_size, options.image_size)
 unfinished = options.out + ".unfinished"
-# One file, weights included; the exporter's default opset is what the peers are tested with.
+# One file that includes the weights. The other programs are tested with the exporter's default
+# opset.
 torch.onnx.export(model, (images,), unfinished, input_names=["images"], output_names=["logits"], external_data=False)
 os.replace(unfinished, options.out)

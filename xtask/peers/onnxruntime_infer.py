@@ -1,4 +1,4 @@
-"""onnxruntime's side of `cargo xtask bench infer`: float32, every graph optimisation."""
+"""Measures onnxruntime for `cargo xtask bench infer`: float32, with all graph optimisations."""
 
 import numpy
 import onnxruntime

@@ -1,4 +1,4 @@
-"""The peer of `cargo xtask bench startup`: one image, one prediction, one line of CSV."""
+"""Predicts one image with onnxruntime and prints a line of CSV, for `cargo xtask bench startup`."""
 
 import argparse
 import os

@@ -1,7 +1,7 @@
-"""OpenVINO's side of `cargo xtask bench infer`.
+"""Measures OpenVINO for `cargo xtask bench infer`.
 
-`--hint latency` gives one batch all threads; `--hint throughput` runs as many
-batches at once as OpenVINO itself finds best.
+With `--hint latency` one batch uses all threads. With `--hint throughput` several
+batches run at once; OpenVINO chooses how many.
 """
 
 import numpy

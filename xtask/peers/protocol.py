@@ -1,7 +1,7 @@
-"""What the runners of `cargo xtask bench` have in common.
+"""Functions that all runners of `cargo xtask bench` use.
 
-A runner prints `ready`; then, for each line `run K` on stdin, it takes K steps
-and prints the seconds they took; `quit` ends it.
+A runner first prints `ready`. For each line `run K` on stdin it takes K steps and
+prints the time in seconds. `quit` ends it.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import time
 
 
 def arguments(*names, **flags):
-    """The options of a runner: required ones by name, flags that are off unless given."""
+    """Parses a runner's options: required ones, and flags that are off by default."""
     kinds = {"image_size": int, "batch": int, "threads": int}
     parser = argparse.ArgumentParser()
     for name in names:
@@ -21,7 +21,7 @@ def arguments(*names, **flags):
 
 
 def serve(steps):
-    """Answers commands until `quit`; `steps(count)` takes that many steps."""
+    """Answers commands until `quit`. `steps(count)` must take that many steps."""
     print("ready", flush=True)
     for line in sys.stdin:
         match line.split():

@@ -1,6 +1,6 @@
-"""torchvision's side of `cargo xtask bench data`: whole epochs of ImageFolder and DataLoader.
+"""Measures torchvision for `cargo xtask bench data`: whole epochs of ImageFolder and DataLoader.
 
-The workers persist from epoch to epoch, so that starting them is not measured.
+The workers are kept between epochs, so that their start is not measured.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""PyTorch's side of `cargo xtask bench infer`: eager, channels-last, float32."""
+"""Measures PyTorch for `cargo xtask bench infer`: eager, channels-last, float32."""
 
 import torch
 import torchvision

@@ -1,7 +1,7 @@
-"""PyTorch's side of `cargo xtask bench train`: whole training steps on synthetic data.
+"""Measures PyTorch for `cargo xtask bench train`: whole training steps on synthetic data.
 
-A step is forward, cross-entropy, backward and Adam. Channels-last and float32,
-PyTorch's fastest eager setting on a CPU; `--compile` adds torch.compile.
+A step is forward, cross-entropy, backward and Adam. Tensors are channels-last and
+float32, the fastest eager setting of PyTorch on a CPU. `--compile` adds torch.compile.
 """
 
 import torch

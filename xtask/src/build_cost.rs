@@ -1,7 +1,7 @@
-//! `cargo xtask build-cost`: the cost of a build from scratch.
+//! `cargo xtask build-cost`: measures the cost of a build from scratch.
 //!
-//! The figure checked against the limit is the CPU time of the whole build divided by that of
-//! candle-core within it. So it is about the same on slow and fast machines.
+//! The cost is the CPU time of the whole build, divided by the CPU time of candle-core in the same
+//! build. So it is about the same on slow and fast machines.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,17 +16,18 @@ use anyhow::{Context, Result, ensure};
 use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
-/// CPU time of the build, in multiples of candle-core's.
+/// Maximum CPU time of the build, as a multiple of candle-core's.
 const LIMIT: f64 = 13.0;
-/// Size of the binary in bytes.
+/// Maximum size of the binary in bytes.
 const LARGEST_BINARY: u64 = 20_000_000;
 const YARDSTICK: &str = "candle_core";
 
-/// The variable with the log file for the times, read by this program as a wrapper of rustc.
+/// Environment variable with the path of the log file for CPU times. If it is set, this program
+/// acts as a wrapper of rustc.
 const LOG: &str = "XTASK_BUILD_COST_LOG";
 
-/// Builds `classify` in a separate, empty folder; the binary stays there. Then runs the README's
-/// first command with it, on the sample of MNIST.
+/// Builds `classify` in a separate, empty folder; the binary stays there. Then runs the first
+/// command of the README with that binary, on the sample of MNIST.
 pub(crate) fn measure() -> Result<()> {
     let target = target_dir()?.join("cold");
     if target.exists() {
@@ -93,8 +94,8 @@ fn first_command(binary: &Path) -> Result<()> {
     run(&mut train)
 }
 
-/// If the variable is set: runs the compiler that cargo requested, logs its CPU time, and returns
-/// its exit code.
+/// Acts as a wrapper of rustc if the variable is set. Runs the compiler that cargo requested, logs
+/// its CPU time, and returns its exit code.
 pub(crate) fn as_rustc_wrapper() -> Option<Result<ExitCode>> {
     Some(compile(env::var_os(LOG)?))
 }
@@ -109,7 +110,7 @@ fn compile(log: OsString) -> Result<ExitCode> {
         .skip_while(|word| *word != "--crate-name")
         .nth(1);
     if let Some(name) = name {
-        // One short line in one write, so that parallel compilers do not mix their lines.
+        // A single write of a short line, so that parallel compilers do not mix their lines.
         let line = format!("{} {}\n", children_seconds()?, name.to_string_lossy());
         let mut file = OpenOptions::new().create(true).append(true).open(log)?;
         file.write_all(line.as_bytes())?;
@@ -126,15 +127,15 @@ fn children_seconds() -> Result<f64> {
     children_of(&stat).with_context(|| format!("{path} does not match proc(5)"))
 }
 
-/// `cutime` and `cstime`, in hundredths of a second; see proc(5).
+/// The sum of `cutime` and `cstime`, which are in hundredths of a second; see proc(5).
 fn children_of(stat: &str) -> Option<f64> {
-    // The second field is a name in brackets, which may contain anything.
+    // The second field is a program name in parentheses, which may contain any character.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
     Some((ticks(16)? + ticks(17)?) / 100.0)
 }
 
-/// Seconds per crate, from lines `seconds crate`.
+/// Adds up the seconds of each crate, from lines of the form `seconds crate`.
 fn sums(text: &str) -> Result<BTreeMap<&str, f64>> {
     let mut sums = BTreeMap::new();
     for line in text.lines() {

@@ -5,11 +5,11 @@ use anyhow::{Result, bail};
 use crate::shell::{cargo, root, run};
 use crate::{consumers, tidy};
 
-/// Every crate with every feature that this machine can build. The same for each command, so that
-/// dependencies are built only once.
+/// Every crate, with every feature that this machine can build. All commands use the same options,
+/// so that dependencies are built only once.
 const EVERYTHING: [&str; 4] = ["--workspace", "--locked", "--features", "zoo"];
 
-/// `cargo xtask check`: the quick checks first.
+/// `cargo xtask check`: runs all checks, quick ones first.
 pub(crate) fn check() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--", "--check"])?)?;
     let violations = tidy::violations(root()?)?;

@@ -1,7 +1,7 @@
-//! Builds and runs the libraries as other projects would. Each README's example becomes the `main`
-//! of a package that depends on that library by path.
+//! Builds and runs the libraries as other projects would. The example in each library's README
+//! becomes the `main` of a package that depends on that library by path.
 //!
-//! These packages form their own workspace, built by one command. So cargo builds each dependency
+//! These packages are a workspace that one command builds. So cargo builds each dependency only
 //! once, with one set of features.
 
 use std::fs;
@@ -15,24 +15,25 @@ use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
 
 struct Consumer {
-    /// The library with the README example.
+    /// The library that is tested with the example in its README.
     name: &'static str,
     /// Workspace crates that the example depends on, by path.
     crates: &'static [&'static str],
-    /// Registry crates that the example uses, in the workspace's versions.
+    /// Registry crates that the example uses. The versions are those of the workspace.
     registry: &'static [&'static str],
-    /// Prefixes of crate names that must not occur among its direct and indirect dependencies.
+    /// Prefixes of crate names that must not occur among the library's direct and indirect
+    /// dependencies.
     without: &'static [&'static str],
     /// The files that the example needs in its working folder.
     input: Option<Input>,
 }
 
 struct Input {
-    /// A program in the library's `examples` that writes files there.
+    /// A program in the library's `examples`. It writes the files to the working folder.
     program: &'static str,
-    /// Workspace crates that only this program depends on.
+    /// Workspace crates that this program depends on and the example does not.
     crates: &'static [&'static str],
-    /// A committed file, and its name in that folder.
+    /// A committed file, and its name in the working folder.
     file: (&'static str, &'static str),
 }
 
@@ -143,7 +144,8 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 impl Consumer {
-    /// The name of the package and of its program, and of the program that writes its input.
+    /// The name of the package and of its program. The program that writes the input has this name,
+    /// too.
     fn package(&self) -> String {
         format!("{}-consumer", self.name)
     }
@@ -155,12 +157,12 @@ fn write_workspace(root: &Path, dir: &Path) -> Result<()> {
         write(root, &workspace, &dir.join(consumer.name), consumer)?;
     }
     fs::write(dir.join("Cargo.toml"), workspace_manifest(&workspace)?)?;
-    // This fixes the versions. Cargo drops packages that the consumers do not need.
+    // The copy fixes the versions of dependencies. Cargo drops entries that are not needed.
     fs::copy(root.join("Cargo.lock"), dir.join("Cargo.lock"))?;
     Ok(())
 }
 
-/// Writes a consumer's package.
+/// Writes the package of a consumer.
 fn write(root: &Path, workspace: &Table, dir: &Path, consumer: &Consumer) -> Result<()> {
     for folder in ["src", "examples"] {
         let folder = dir.join(folder);
@@ -188,8 +190,8 @@ fn write(root: &Path, workspace: &Table, dir: &Path, consumer: &Consumer) -> Res
     Ok(())
 }
 
-/// The only Rust block of a README. A block marked `no_run` does not run as a documentation test,
-/// since its input files are missing there.
+/// The only Rust block in a README. A block marked `no_run` is not run as a documentation test,
+/// because its input files are missing there.
 pub(crate) fn example(readme: &str) -> Result<&str> {
     let blocks = readme.split("\n```rust").skip(1);
     let blocks = blocks.filter_map(|block| {
@@ -236,7 +238,7 @@ fn manifest(root: &Path, workspace: &Table, consumer: &Consumer) -> Result<Strin
     Ok(toml::to_string(&manifest)?)
 }
 
-/// Dependencies on workspace crates.
+/// Dependencies on workspace crates, by path.
 fn by_path(root: &Path, crates: &[&str]) -> Result<Table> {
     let dependency = |name: &&str| {
         let path = root.join("crates").join(name);
@@ -248,8 +250,8 @@ fn by_path(root: &Path, crates: &[&str]) -> Result<Table> {
 }
 
 fn workspace_manifest(workspace: &Table) -> Result<String> {
-    // The packages need other features of the dependencies than the workspace, so the dependencies
-    // are built again. Examples do little work, so a quick build without optimisation is best.
+    // The dependencies are built again, because these packages use other features than the
+    // workspace. The examples do little work, so an unoptimised build is fastest overall.
     let mut dev = at(workspace, &["profile", "dev"])?.clone();
     if let Some(packages) = dev.get_mut("package").and_then(Value::as_table_mut) {
         packages.retain(|name, _| name == "*");
@@ -273,7 +275,7 @@ fn workspace_manifest(workspace: &Table) -> Result<String> {
     Ok(toml::to_string(&manifest)?)
 }
 
-/// The value under these nested keys of a manifest.
+/// The value at these nested keys of a manifest.
 fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
     let (first, rest) = keys.split_first().context("no key")?;
     rest.iter()
@@ -282,7 +284,7 @@ fn at<'a>(manifest: &'a Table, keys: &[&str]) -> Result<&'a Value> {
         .with_context(|| format!("Cargo.toml has no {}", keys.join(".")))
 }
 
-/// Fails if the output of `cargo tree` contains a dependency that the library promises to avoid.
+/// Fails if the output of `cargo tree` contains a crate that the library promises not to depend on.
 fn check_tree(tree: &str, consumer: &Consumer) -> Result<()> {
     let names = tree.lines().filter_map(|line| line.split(' ').next());
     let names: Vec<&str> = names.collect();

@@ -1,4 +1,4 @@
-//! Development data, made by release builds of our programs.
+//! Creates development data with release builds of this project's programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::programs::{classify, example};
 use crate::shell::{root, run};
 
-/// `cargo xtask fetch`: into the folders used by `classify`.
+/// `cargo xtask fetch`: downloads data sets to the folders that `classify` uses.
 pub(crate) fn fetch(names: &[String]) -> Result<()> {
     let program = classify()?;
     for name in names {

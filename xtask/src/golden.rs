@@ -1,4 +1,4 @@
-//! Runs the generators of golden data.
+//! Runs the programs that generate golden data.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use crate::shell;
 use crate::tidy::files;
 
-/// `cargo xtask golden`: every `tests/golden/generate*.py`, of the workspace and of each crate.
+/// `cargo xtask golden`: runs every `tests/golden/generate*.py`, of the workspace and of each
+/// crate.
 pub(crate) fn generate(python: &Path) -> Result<()> {
     let root = shell::root()?;
     let generators: Vec<_> = files(root)?
@@ -19,7 +20,7 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
         bail!("no tests/golden/generate*.py under {}", root.display());
     }
     for generator in generators {
-        // Without byte code, which would end up among the committed files.
+        // Without byte code, which would be written next to the committed files.
         let mut command = Command::new(python);
         command.arg("-B").arg(&generator).current_dir(root);
         shell::run(&mut command)?;
@@ -27,7 +28,7 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path, relative to the root, is a generator of golden data.
+/// Whether a path, relative to the root, is a program that generates golden data.
 pub(crate) fn is_generator(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     (folder == "tests/golden" || folder.ends_with("/tests/golden"))

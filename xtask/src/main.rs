@@ -60,7 +60,7 @@ enum Command {
     Consumers,
     /// Measure the cost of a build from scratch, then run the README's first command on the sample
     BuildCost,
-    /// Run benchmarks, in turns with peers if there are any
+    /// Run benchmarks, compared with other programs if they are installed
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Pack a release into target/dist; nothing is uploaded

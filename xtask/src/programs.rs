@@ -1,4 +1,5 @@
-//! Programs for the tasks: ours, built on demand, and the peers of benchmarks.
+//! Programs that the tasks run: this project's programs, built when needed, and the programs that
+//! benchmarks compare with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::shell::{cargo, root, run, target_dir};
 
-/// The path of a release build of one of our examples.
+/// Builds an example of this project in release mode and returns its path.
 pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
     build(&["-p", package, "--example", name])?;
     Ok(target_dir()?
@@ -16,14 +17,14 @@ pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
         .join(executable(name)))
 }
 
-/// The path of a release build of `classify`.
+/// Builds `classify` in release mode and returns its path.
 pub(crate) fn classify() -> Result<PathBuf> {
     build(&[])?;
     Ok(target_dir()?.join("release").join(executable("classify")))
 }
 
-/// Builds `classify` and the requested targets with one command. cargo chooses the features of
-/// dependencies by the packages in a command, and rebuilds a crate for other features.
+/// Builds `classify` and the requested targets with one command. With separate commands, cargo
+/// would choose other features of the dependencies for each, and would rebuild them.
 fn build(targets: &[&str]) -> Result<()> {
     let classify = [
         "build",
@@ -37,10 +38,11 @@ fn build(targets: &[&str]) -> Result<()> {
     run(cargo(&classify)?.args(targets))
 }
 
-/// A Rust peer. Peers have their own workspace, so that the main one need not build them.
+/// Builds a Rust program that benchmarks compare with. These programs are a separate workspace, so
+/// that the main workspace does not build them.
 pub(crate) fn rust_peer(name: &str) -> Result<PathBuf> {
     let peers = root()?.join("xtask/peers");
-    // Separate from our own builds: the two would invalidate each other.
+    // A separate target folder: otherwise the two workspaces would rebuild each other's crates.
     let target = target_dir()?.join("peers");
     let mut build = cargo(&["build", "--release", "--locked", "-p", name])?;
     build.current_dir(&peers).env("CARGO_TARGET_DIR", &target);
@@ -48,19 +50,21 @@ pub(crate) fn rust_peer(name: &str) -> Result<PathBuf> {
     Ok(target.join("release").join(executable(name)))
 }
 
-/// A program's file name on this system.
+/// The file name of a program on this system.
 pub(crate) fn executable(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
-/// A program of ours with this many threads: candle's own pool reads the variable.
+/// Command for a program of this project with this many threads. candle's thread pool reads the
+/// environment variable.
 pub(crate) fn ours(program: &Path, threads: usize) -> Command {
     let mut command = Command::new(program);
     command.env("RAYON_NUM_THREADS", threads.to_string());
     command
 }
 
-/// A script of `xtask/peers`, without byte code, which would end up among the committed files.
+/// Command for a script in `xtask/peers`. Python must not write byte code, because it would be next
+/// to the committed files.
 pub(crate) fn python_peer(python: &Path, script: &str) -> Result<Command> {
     let path = root()?.join("xtask/peers").join(script);
     ensure!(path.is_file(), "no peer {}", path.display());

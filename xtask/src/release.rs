@@ -1,5 +1,6 @@
-//! `cargo xtask release`: from a clean tree to an archive and its checksum. The archive holds the
-//! program, statically linked if possible, its completions and man pages, and the user's documents.
+//! `cargo xtask release`: creates an archive and its checksum from a clean working tree. The
+//! archive contains the program (statically linked if possible), its completions and man pages, and
+//! the documents for users.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
 use crate::tidy::files;
 
-/// The files beside the binary; folders end in `/`.
+/// Files in the archive besides the binary. Folders end in `/`.
 const PACKED: [&str; 6] = [
     "README.md",
     "CHANGELOG.md",
@@ -71,11 +72,12 @@ pub(crate) fn release() -> Result<()> {
     Ok(())
 }
 
-/// Builds a release that needs no libraries of the target machine, if possible; returns its path.
+/// Builds a release and returns its path. If possible, it needs no shared libraries on the target
+/// machine.
 fn build(host: &str) -> Result<PathBuf> {
     let mut build = cargo(&["build", "--release", "--locked", "-p", "cli"])?;
     let is_static = host.ends_with("-linux-gnu") || host.ends_with("-linux-musl");
-    // With `--target` the flags do not apply to build scripts and macros.
+    // With `--target`, the flags do not apply to build scripts and macros.
     build.args(["--target", host]);
     if is_static {
         let variable = host.to_uppercase().replace('-', "_");
@@ -94,7 +96,7 @@ fn build(host: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The shared libraries that a program loads, from `ldd`.
+/// The shared libraries that a program loads, according to `ldd`.
 fn needed_libraries(binary: &Path) -> Result<String> {
     let listed = Command::new("ldd").arg(binary).output()?;
     let text = String::from_utf8_lossy(&listed.stdout);
@@ -105,7 +107,7 @@ fn needed_libraries(binary: &Path) -> Result<String> {
     Ok(libraries.collect::<Vec<_>>().join(", "))
 }
 
-/// Completions and man pages, written by the program itself.
+/// Completions and man pages. The program itself writes them.
 fn shell_files(binary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for (shell, file) in [
@@ -130,7 +132,7 @@ fn shell_files(binary: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-/// A version without its own heading is not released.
+/// Checks that the changelog has a heading for this version.
 fn check_changelog(changelog: &str, version: &str) -> Result<()> {
     let headings = changelog
         .lines()
@@ -142,15 +144,15 @@ fn check_changelog(changelog: &str, version: &str) -> Result<()> {
     bail!("CHANGELOG.md has no heading `## {version}`; describe its changes there");
 }
 
-/// rustc's target triple.
+/// The target triple of rustc's host.
 fn host() -> Result<String> {
     let text = output(Command::new("rustc").arg("-vV").current_dir(root()?))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
 }
 
-/// Writes `folder/<path>` for each entry, without times or owners, so that equal entries give equal
-/// bytes. The first entry is the program.
+/// Packs each entry as `folder/<path>`. Times and owners are left out, so that equal entries give
+/// equal bytes. The first entry is the program.
 fn pack(archive: &Path, folder: &str, entries: &[(String, Vec<u8>)]) -> Result<()> {
     let file =
         File::create(archive).with_context(|| format!("cannot create {}", archive.display()))?;
@@ -166,7 +168,7 @@ fn pack(archive: &Path, folder: &str, entries: &[(String, Vec<u8>)]) -> Result<(
     Ok(())
 }
 
-/// Writes `<archive>.sha256`, in the format of `sha256sum --check`.
+/// Writes `<archive>.sha256` in the format that `sha256sum --check` reads.
 fn write_checksum(archive: &Path) -> Result<String> {
     let digest = Sha256::digest(fs::read(archive)?);
     let sum: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

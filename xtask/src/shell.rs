@@ -13,7 +13,7 @@ pub(crate) fn root() -> Result<&'static Path> {
         .context("xtask is not in a workspace")
 }
 
-/// cargo's target folder: CARGO_TARGET_DIR, else `target`.
+/// cargo's target folder: CARGO_TARGET_DIR if set, otherwise `target`.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root()?.join(dir),
@@ -21,12 +21,12 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     })
 }
 
-/// The cargo that runs this program, in the workspace's root.
+/// A command for the cargo that runs this program, in the root of the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root()?);
-    // cargo sets variables that describe this package. Some build scripts read them, and would
-    // rebuild whenever xtask and a direct cargo call alternate.
+    // cargo sets variables that describe this package. Some build scripts depend on them. They
+    // would run again whenever xtask and a direct call of cargo alternate.
     for (name, _) in env::vars_os() {
         let told = |start| name.to_string_lossy().starts_with(start);
         if told("CARGO_PKG_") || told("CARGO_MANIFEST_") {
@@ -36,7 +36,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Prints a command, runs it, and fails if it fails.
+/// Prints a command and runs it. Fails if the command fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", line(command));
     let status = command
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A program's stdout, trimmed; its stderr is passed on.
+/// Runs a command and returns its stdout, trimmed. Its stderr is passed on.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(std::process::Stdio::inherit())

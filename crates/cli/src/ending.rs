@@ -4,6 +4,8 @@ use std::path::Path;
 
 use trainer::{ClassReport, EpochReport, Evaluation};
 
+/// Fewer images allow no verdict.
+const FEW: u64 = 20;
 /// A class is weak if its recall is below the accuracy by more than this.
 const WEAK: f64 = 0.05;
 /// The most weak classes that are named.
@@ -11,27 +13,51 @@ const NAMED: usize = 3;
 /// If training accuracy exceeds validation accuracy by this much, the run overfits.
 const OVERFITTED: f64 = 0.15;
 
-/// The lines after the scores of a test.
-pub(crate) fn of_test(test: &Evaluation) -> Vec<String> {
-    let right = (test.accuracy * test.images as f64).round() as u64;
-    let (low, high) = interval(right, test.images);
-    let chance = chance(&test.classes);
-    let mut lines = vec![
-        format!(
-            "{:.1} % of {} test images are classified correctly; the true accuracy is probably between {:.1} and \
-             {:.1} % (95 % interval). Always answering with the most frequent class gives {:.1} %.",
-            100.0 * test.accuracy,
-            test.images,
-            100.0 * low,
-            100.0 * high,
-            100.0 * chance
-        ),
-        format!(
-            "Macro F1 is {:.3}: for each class, how many of its images are found and how many answers with it are \
-             right, averaged so that every class counts the same.",
-            test.macro_f1
-        ),
-    ];
+/// The kind of images that were measured.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Measured {
+    /// A test split, or images that the network has not seen.
+    Test,
+    /// The validation split, which has chosen the epoch.
+    Validation,
+}
+
+/// The lines after the scores.
+pub(crate) fn of_scores(scores: &Evaluation, measured: Measured) -> Vec<String> {
+    let right = (scores.accuracy * scores.images as f64).round() as u64;
+    let (low, high) = interval(right, scores.images);
+    let chance = chance(&scores.classes);
+    let kind = match measured {
+        Measured::Test => "test",
+        Measured::Validation => "validation",
+    };
+    let mut lines = vec![format!(
+        "{:.1} % of {} {kind} images are classified correctly; the true accuracy is probably between {:.1} and {:.1} % \
+         (95 % interval). Always answering with the most frequent class gives {:.1} %.",
+        100.0 * scores.accuracy,
+        scores.images,
+        100.0 * low,
+        100.0 * high,
+        100.0 * chance
+    )];
+    if measured == Measured::Validation {
+        lines.push(
+            "These images have chosen the best epoch, so the figure is somewhat too good; a test split gives a fair one."
+                .to_owned(),
+        );
+    }
+    if scores.images < FEW {
+        lines.push(format!(
+            "{} images are too few to judge the network by.",
+            scores.images
+        ));
+        return lines;
+    }
+    lines.push(format!(
+        "Macro F1 is {:.3}: the F1 score (precision and recall in one number), averaged over the classes, so rare classes \
+         count as much as frequent ones.",
+        scores.macro_f1
+    ));
     if low <= chance {
         lines.push(
             "That is no better than guessing. Check that each folder holds images of its class, train longer \
@@ -39,16 +65,16 @@ pub(crate) fn of_test(test: &Evaluation) -> Vec<String> {
                 .to_owned(),
         );
     }
-    lines.extend(weak_classes(test));
+    lines.extend(weak_classes(scores));
     lines
 }
 
-/// The line about overfitting, from the epoch with the chosen weights.
-pub(crate) fn overfitting(epochs: &[EpochReport], best: usize) -> Option<String> {
+/// The line about overfitting, from the epoch with the chosen weights and the number of validation images.
+pub(crate) fn overfitting(epochs: &[EpochReport], best: usize, validated: usize) -> Option<String> {
     let report = epochs.iter().find(|report| report.epoch == best)?;
     let scores = report.ema.unwrap_or_else(|| report.scores());
     let gap = report.train_accuracy - scores.accuracy;
-    (gap > OVERFITTED).then(|| {
+    (gap > OVERFITTED && validated as u64 >= FEW).then(|| {
         format!(
             "It knows its training images better ({:.0} %) than new ones ({:.0} % in validation): it is overfitted. \
              More images help most; then stronger augmentation or fewer epochs.",
@@ -184,7 +210,10 @@ mod tests {
 
     #[test]
     fn weak_classes_come_with_their_confusion() {
-        let lines = of_test(&test(vec![vec![9, 1, 0], vec![2, 3, 5], vec![0, 0, 10]]));
+        let lines = of_scores(
+            &test(vec![vec![9, 1, 0], vec![2, 3, 5], vec![0, 0, 10]]),
+            Measured::Test,
+        );
         assert_eq!(lines.len(), 3);
         assert!(
             lines[0].starts_with("73.3 % of 30 test images"),
@@ -196,8 +225,14 @@ mod tests {
             lines[2],
             "Weakest classes: dog (30 % found, mostly taken for emu)."
         );
-        let lines = of_test(&test(vec![vec![1, 1, 1], vec![1, 1, 1], vec![1, 1, 1]]));
-        assert!(lines[2].contains("no better than guessing"), "{lines:?}");
+        let lines = of_scores(&test(vec![vec![3, 3, 3]; 3]), Measured::Validation);
+        assert!(lines[1].contains("somewhat too good"), "{lines:?}");
+        assert!(lines[3].contains("no better than guessing"), "{lines:?}");
+        let lines = of_scores(&test(vec![vec![1, 1, 1]; 3]), Measured::Test);
+        assert_eq!(
+            lines[1..],
+            ["9 images are too few to judge the network by."]
+        );
     }
 
     #[test]
@@ -218,9 +253,10 @@ mod tests {
             unreadable: Default::default(),
         };
         let epochs = [epoch(1, 0.6, 0.6), epoch(2, 0.99, 0.7)];
-        assert_eq!(overfitting(&epochs, 1), None);
-        assert!(overfitting(&epochs, 2).unwrap().contains("(99 %)"));
-        assert_eq!(overfitting(&epochs, 3), None);
+        assert_eq!(overfitting(&epochs, 1, 50), None);
+        assert!(overfitting(&epochs, 2, 50).unwrap().contains("(99 %)"));
+        assert_eq!(overfitting(&epochs, 3, 50), None);
+        assert_eq!(overfitting(&epochs, 2, 5), None);
     }
 
     #[test]

@@ -21,6 +21,11 @@ pub(crate) fn load(file: Option<&Path>, sets: &[String]) -> Result<RunConfig, Co
     RunConfig::from_layers(&user_layers(file, sets)?)
 }
 
+/// Whether the default file exists.
+pub(crate) fn has_default_file() -> bool {
+    Path::new(DEFAULT_FILE).exists()
+}
+
 /// The user's layers, lowest first: a file, the environment and `--set`.
 pub(crate) fn user_layers(file: Option<&Path>, sets: &[String]) -> Result<Vec<Layer>, ConfigError> {
     layers_of(file, ours(std::env::vars_os())?, sets)

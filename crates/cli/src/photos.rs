@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mnist_data::PublishedWeights;
+use mobilenet::zoo::Backbone;
 use mobilenet::{ModelName, Variant};
+use toml::{Table, Value};
 use trainer::config::{ConfigError, DataSource, Layer};
 use trainer::{Listed, Photos, Recipe, RunConfig, Splits};
 
@@ -14,6 +16,8 @@ use crate::{layers, weights_cache};
 
 /// The network for photos.
 const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
+/// Any network with a frozen backbone.
+const FROZEN: ModelName = ModelName::Zoo(Backbone::EfficientNetB0);
 
 /// The settings chosen for a folder of images.
 pub(crate) struct Chosen {
@@ -33,7 +37,10 @@ pub(crate) fn choose(
 ) -> anyhow::Result<Chosen> {
     let user = layers::user_layers(args.config.as_deref(), &args.set)?;
     let place = place(photos)?;
-    let first = with_recipe(&first_guess(), &user, &place)?;
+    let first = with_recipe(&first_guess(NETWORK), &user, &place);
+    // A frozen backbone of another family needs other settings around it.
+    let frozen = || with_recipe(&first_guess(FROZEN), &user, &place);
+    let first = first.or_else(|error| frozen().map_err(|_| error))?;
     super::commands::use_threads(first.train.threads())?;
     let images = Listed::open(&first)?;
     let has = |key: &str| user.iter().any(|layer| layer.has(key));
@@ -49,27 +56,59 @@ pub(crate) fn choose(
         pretrained,
         seconds_an_image: trainer::training_speed(&first)?,
         budget,
+        image_size: has("data.image_size").then(|| first.data.image_size.longest()),
+        epochs: has("train.epochs").then_some(first.train.epochs),
     }
     .recipe();
     let mut config = with_recipe(&recipe, &user, &place)?;
     weights_cache::resolve_all(&mut config)?;
     Ok(Chosen {
+        lines: told(&recipe, &config, &user, budget),
         config: config.settled()?,
         images,
-        lines: told(&recipe, budget),
     })
 }
 
-/// A provisional recipe for listing the images, which needs a valid configuration but no image size.
-fn first_guess() -> Recipe {
+/// Refuses to train on MNIST in a folder of photos, which were probably meant.
+pub(crate) fn refuse_bystanders(args: &RunArgs) -> anyhow::Result<()> {
+    let here = Path::new(".");
+    let has_settings = args.config.is_some() || !args.set.is_empty() || layers::has_default_file();
+    let holds_images = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| mnist_data::is_image(&entry.path()))
+    };
+    let folders = std::fs::read_dir(here)?.flatten().map(|entry| entry.path());
+    let classes = folders
+        .filter(|path| path.is_dir() && holds_images(path))
+        .count();
+    if has_settings || (classes < 2 && !holds_images(here)) {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid {
+        key: "PHOTOS",
+        found: "missing, and the current folder holds images".to_owned(),
+        expected: "the folder of the class folders, such as `classify train .`; for MNIST, run `classify train` in \
+                   another folder"
+            .to_owned(),
+    }
+    .into())
+}
+
+/// A recipe that is valid below any setting that the user may give: image size and weights do not matter for listing.
+fn first_guess(model: ModelName) -> Recipe {
     Photos {
-        model: NETWORK,
+        model,
         train_images: 1000,
         class_counts: Vec::new(),
         sizes: None,
-        pretrained: None,
+        // Some networks need weights to be valid at all.
+        pretrained: Some(PathBuf::from("pretrained")),
         seconds_an_image: None,
         budget: None,
+        image_size: None,
+        epochs: None,
     }
     .recipe()
 }
@@ -94,6 +133,10 @@ fn place(photos: &Path) -> anyhow::Result<Layer> {
             "a folder with class folders in it, or a CSV file with the columns path and label";
         return Err(refused("which does not exist", expected).into());
     }
+    if photos.is_file() && mnist_data::is_image(photos) {
+        let expected = "the folder that holds the class folders, or a CSV file with the columns path and label";
+        return Err(refused("which is an image", expected).into());
+    }
     let text = photos.to_str();
     let text = text.ok_or_else(|| refused("which is not UTF-8", "another name: rename it"))?;
     let source = match Splits::source_of(photos)? {
@@ -101,7 +144,7 @@ fn place(photos: &Path) -> anyhow::Result<Layer> {
         _ => "folder",
     };
     // A path that is valid TOML, such as 2024, is still text.
-    let quoted = format!("{text:?}");
+    let quoted = Value::String(text.to_owned()).to_string();
     let settings = [("data.source", source), ("data.root", quoted.as_str())];
     Ok(Layer::from_assignments(settings, "PHOTOS")?)
 }
@@ -139,20 +182,59 @@ fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
     }
 }
 
-fn told(recipe: &Recipe, budget: Option<Duration>) -> Vec<String> {
+/// The settings of the recipe as they are in effect, and warnings about the time.
+fn told(
+    recipe: &Recipe,
+    config: &RunConfig,
+    user: &[Layer],
+    budget: Option<Duration>,
+) -> Vec<String> {
     let mut lines = vec!["settings for these images (--set KEY=VALUE changes one):".to_owned()];
-    let toml = recipe.to_toml();
-    let settings = toml.lines().filter(|line| !line.is_empty());
-    lines.extend(settings.map(|line| format!("    {line}")));
-    if let (true, Some(budget)) = (recipe.is_rushed, budget) {
+    let written = Table::try_from(config).unwrap_or_default();
+    let mut section = String::new();
+    for line in recipe.to_toml().lines().filter(|line| !line.is_empty()) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        }
+        let key = line
+            .split_once(" = ")
+            .map(|(key, _)| format!("{section}{key}"));
+        let set = key.filter(|key| user.iter().any(|layer| layer.has(key)));
+        lines.push(match set {
+            Some(key) => {
+                let name = key.rsplit('.').next().unwrap_or(&key);
+                let value =
+                    value_of(&written, &key).map_or_else(String::new, |value| value.to_string());
+                format!("    {name} = {value}   # set by you")
+            }
+            None => format!("    {line}"),
+        });
+    }
+    if let Some(budget) = budget
+        .map(|budget| budget.as_secs())
+        .filter(|&budget| recipe.seconds > 1.2 * budget as f64)
+    {
         lines.push(format!(
-            "warning: {} s are too short for this many images: {} epochs of small images fit, so the network will \
-             learn little; raise --time-budget",
+            "warning: {budget} s are too short: the run takes about {:.0} s, since image size or epochs are set",
+            recipe.seconds
+        ));
+    } else if let (true, Some(budget)) = (recipe.is_rushed, budget) {
+        lines.push(format!(
+            "warning: {} s are too short for this many images: only {} epochs of small images fit, so the network \
+             will learn little; raise --time-budget",
             budget.as_secs(),
             recipe.epochs
         ));
     }
     lines
+}
+
+/// The value at a dotted path.
+fn value_of<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
+    let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut parts = sections.split('.').filter(|part| !part.is_empty());
+    let table = parts.try_fold(table, |table, part| table.get(part)?.as_table())?;
+    table.get(name)
 }
 
 #[cfg(test)]
@@ -168,7 +250,7 @@ mod tests {
             "my.toml",
         )
         .unwrap()];
-        let config = with_recipe(&first_guess(), &user, &place).unwrap();
+        let config = with_recipe(&first_guess(NETWORK), &user, &place).unwrap();
         assert_eq!(config.data.image_size, mnist_data::ImageSize::square(40));
         assert_eq!(config.data.root(), dir.path());
         assert_eq!(config.model.name, NETWORK);
@@ -179,7 +261,7 @@ mod tests {
     fn a_csv_file_and_a_folder_of_them_are_told_from_class_folders() {
         let dir = tempfile::tempdir().unwrap();
         let source = || {
-            with_recipe(&first_guess(), &[], &place(dir.path()).unwrap())
+            with_recipe(&first_guess(NETWORK), &[], &place(dir.path()).unwrap())
                 .unwrap()
                 .data
                 .source
@@ -190,7 +272,7 @@ mod tests {
         assert_eq!(source(), DataSource::Csv);
         std::fs::create_dir(dir.path().join("train")).unwrap();
         assert_eq!(source(), DataSource::Folder);
-        let config = with_recipe(&first_guess(), &[], &place(&file).unwrap()).unwrap();
+        let config = with_recipe(&first_guess(NETWORK), &[], &place(&file).unwrap()).unwrap();
         assert_eq!(config.data.source, DataSource::Csv);
         assert!(place(&dir.path().join("nowhere")).is_err());
     }

@@ -46,7 +46,7 @@ impl<'a> Run<'a> {
     fn epoch_line(&self, report: &EpochReport) -> String {
         let ema = match &report.ema {
             Some(ema) => format!(
-                "; average's loss {:.4}, accuracy {:.4}",
+                "; averaged weights: loss {:.4}, accuracy {:.4}",
                 ema.loss, ema.accuracy
             ),
             None => String::new(),

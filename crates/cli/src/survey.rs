@@ -1,12 +1,16 @@
 //! Shows a survey of the images before the first epoch.
 
 use mnist_data::ImageSizes;
-use trainer::{RunConfig, Survey};
+use trainer::{RunConfig, Survey, SurveyedSplit};
 
 use crate::terminal::Terminal;
 
 /// The most classes that are listed by name.
 const LISTED: usize = 20;
+/// A class with fewer images deserves a warning.
+const FEW: usize = 15;
+/// Small classes that are named.
+const NAMED: usize = 5;
 /// An image size this many times larger than the photos gives a warning.
 const FAR_ABOVE: usize = 4;
 
@@ -58,10 +62,10 @@ fn remarks(survey: &Survey) -> Vec<String> {
     if survey.is_divided {
         let bursts = match survey.in_bursts {
             0 => String::new(),
-            count => format!("; {count} near-identical neighbours by name (bursts) stay together"),
+            count => format!("; {count} near-identical neighbours by name stay together"),
         };
         remarks.push(format!(
-            "the class folders are divided by data.split, the same way each time{bursts}"
+            "the images are divided the same way each time (data.split){bursts}"
         ));
     }
     if survey.repeated > 0 {
@@ -72,7 +76,7 @@ fn remarks(survey: &Survey) -> Vec<String> {
     }
     if !survey.is_decoded {
         remarks.push(
-            "these are too many images to decode all of them first: only their headers were read"
+            "more than 20,000 images are not looked at one by one: unreadable images and near-identical neighbours show later"
                 .to_owned(),
         );
     }
@@ -94,17 +98,19 @@ fn sizes(sizes: &ImageSizes) -> String {
 
 fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some((path, reason)) = survey.unreadable.first() {
-        let of = match survey.unreadable.len() {
-            1 => String::new(),
-            _ => ", the first of them".to_owned(),
-        };
-        warnings.push(format!(
-            "{} cannot be read and are left out{of} {}: {reason}",
-            images(survey.unreadable.len()),
-            path.display()
-        ));
+    if let Some((_, reason)) = survey.unreadable.first() {
+        warnings.push(match survey.unreadable.len() {
+            1 => format!("1 image cannot be read and is left out: {reason}"),
+            count => format!("{count} images cannot be read and are left out; the first: {reason}"),
+        });
     }
+    warnings.extend(small_classes(survey));
+    warnings.extend(
+        survey
+            .splits
+            .iter()
+            .filter_map(|split| absent_classes(survey, split)),
+    );
     for shared in &survey.shared {
         let [one, other] =
             [shared.splits.0, shared.splits.1].map(|index| survey.splits[index].split);
@@ -141,6 +147,53 @@ fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
     warnings
 }
 
+/// Classes without an image in a split.
+fn absent_classes(survey: &Survey, split: &SurveyedSplit) -> Option<String> {
+    let absent = survey
+        .classes
+        .iter()
+        .zip(&split.counts)
+        .filter(|&(_, &count)| count == 0);
+    let names: Vec<&str> = absent.map(|(name, _)| name.as_str()).collect();
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    let first = names[..names.len().min(NAMED)].join(", ");
+    (!names.is_empty()).then(|| {
+        format!(
+            "no image in {} of: {first}{more}; its scores say nothing about that class",
+            split.split
+        )
+    })
+}
+
+/// Classes with too few images to learn from.
+fn small_classes(survey: &Survey) -> Option<String> {
+    let of = |label: usize| {
+        survey
+            .splits
+            .iter()
+            .map(move |split| split.counts[label])
+            .sum::<usize>()
+    };
+    let small = survey
+        .classes
+        .iter()
+        .enumerate()
+        .filter(|&(label, _)| of(label) < FEW);
+    let named: Vec<String> = small
+        .map(|(label, name)| format!("{name} ({})", of(label)))
+        .collect();
+    let more = if named.len() > NAMED { ", …" } else { "" };
+    let first = named
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    (!named.is_empty()).then(|| {
+        format!("too few images to learn a class from or to measure it: {first}{more}; 30 may do, 100 are a good start")
+    })
+}
+
 fn images(count: usize) -> String {
     match count {
         1 => "1 image".to_owned(),
@@ -152,7 +205,7 @@ fn images(count: usize) -> String {
 mod tests {
     use std::path::PathBuf;
 
-    use trainer::{Shared, SurveyedSplit};
+    use trainer::Shared;
 
     use super::*;
 
@@ -211,9 +264,16 @@ mod tests {
     #[test]
     fn faults_of_the_images_are_warnings() {
         let config = RunConfig::default();
-        assert!(warnings(&survey(), &config).is_empty());
+        let large = Survey {
+            splits: vec![SurveyedSplit {
+                counts: vec![15, 15],
+                ..survey().splits[0].clone()
+            }],
+            ..survey()
+        };
+        assert!(warnings(&large, &config).is_empty());
         let faulty = Survey {
-            unreadable: vec![("a.jpg".into(), "cut".to_owned())],
+            unreadable: vec![("a.jpg".into(), "a.jpg is cut".to_owned())],
             shared: vec![Shared {
                 splits: (0, 1),
                 images: 3,
@@ -228,13 +288,14 @@ mod tests {
         };
         let said = warnings(&faulty, &config);
         for (text, parts) in said.iter().zip([
-            ["1 image", "a.jpg: cut"],
+            ["1 image cannot be read", "a.jpg is cut"],
+            ["too few images", "cat (12), été (6)"],
             ["3 images of val", "v.jpg (in train: t.jpg)"],
             ["1 image is", "c.jpg and d.jpg"],
             ["data.image_size is 32", "24 is enough"],
         ]) {
             assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
-        assert_eq!(said.len(), 4);
+        assert_eq!(said.len(), 5);
     }
 }

@@ -26,8 +26,8 @@ use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
 
-/// Measures `run` on every instruction set. `work` is a number of multiplications or of written
-/// values.
+/// Measures `run` on every instruction set. `work` is the number of multiplications, or of values
+/// that `run` writes.
 fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(work as u64));
@@ -39,7 +39,7 @@ fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl Fn
     group.finish();
 }
 
-/// Per-channel values of a normalisation, or of its backward pass.
+/// Per-channel coefficients of a batch normalisation or of its backward pass.
 struct Channels(Buffer);
 
 impl Channels {
@@ -87,7 +87,7 @@ fn products(criterion: &mut Criterion) {
             b: Weights::Packed(packed.src()),
             c: c.planes(),
         };
-        // SAFETY, here and below: every operand is made for the shape of its use.
+        // SAFETY, here and below: every operand has the shape that the kernel requires.
         each_isa(criterion, &format!("product {shape}"), work, |isa| unsafe {
             product(isa, &operands, &Epilogue::NONE);
         });
@@ -130,7 +130,7 @@ fn products(criterion: &mut Criterion) {
     }
 }
 
-/// A block of rows, prepared as a product's operand.
+/// Batch normalisation and activation of a block of rows, as input of a matrix product.
 fn elementwise(criterion: &mut Criterion) {
     let (rows, channels) = (48, 672);
     let (planes, work) = (planes(channels), rows * channels);
@@ -241,7 +241,7 @@ fn pooled(criterion: &mut Criterion) {
     });
 }
 
-/// One plane of a feature map.
+/// Depthwise convolution of one plane (16 channels) of a feature map.
 fn depthwise(criterion: &mut Criterion) {
     for (size, kernel, stride) in [
         (56_usize, 3, 1),
@@ -312,7 +312,7 @@ fn depthwise(criterion: &mut Criterion) {
     }
 }
 
-/// Eight 2×2 feature maps at once, as in the last layers on small images.
+/// Depthwise convolution of eight 2×2 feature maps at once, as in the last layers on small images.
 fn depthwise_small(criterion: &mut Criterion) {
     let (images, size, kernel, channels) = (8, 2, 5, 960);
     let rows = images * size * size;

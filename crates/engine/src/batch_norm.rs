@@ -1,7 +1,7 @@
 //! Batch normalisation with its activation, over rows of channels `[rows, c]`.
 //!
-//! Training normalises by the batch's own mean and biased variance, as
-//! `torch.nn.functional.batch_norm(training=True)` does; inference by given ones. Both compute
+//! Training normalises with the mean and biased variance of the batch, as
+//! `torch.nn.functional.batch_norm(training=True)` does. Inference normalises with given statistics. Both compute
 //! `activation(x * scale + shift)` with one scale and shift per channel, so both use [`apply`].
 
 use rayon::prelude::*;
@@ -9,23 +9,23 @@ use rayon::prelude::*;
 use crate::isa::{Isa, dispatch, multiply_add};
 use crate::spec::Activation;
 
-/// Rows summed in f32 before the sums are added in f64. Fixed, so that the result does not depend on
-/// the number of threads.
+/// Number of rows that are summed in f32 before the sum is added to an f64 total. A constant, so that the result does
+/// not depend on the number of threads.
 const ROWS: usize = 256;
 
 /// Mean and biased variance of each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
-    /// `[c]`
+    /// Mean of each channel, `[c]`.
     pub mean: Vec<f32>,
-    /// `[c]`, divided by the number of rows
+    /// Biased variance of each channel, `[c]`: the mean of the squared deviations.
     pub variance: Vec<f32>,
 }
 
 /// Mean and variance of each channel of `values`, `[rows, channels]`.
 ///
-/// Each block of rows is centred on its own mean before it is squared. The formula of Chan, Golub and
-/// LeVeque (1979) merges the blocks. So a mean far from zero costs no precision.
+/// The mean of each block of rows is subtracted before squaring, so that a large mean costs no precision. The blocks
+/// are merged with the formula of Chan, Golub and LeVeque (1979).
 ///
 /// # Panics
 /// If the length of `values` is not a multiple of `channels`.
@@ -100,8 +100,8 @@ pub struct Gradients {
     pub bias: Vec<f32>,
 }
 
-/// The gradients of `activation((values - mean) / std * weight + bias)`, where mean
-/// and std are those of `values` themselves.
+/// The gradients of `activation((values - mean) / std * weight + bias)` with respect to `values`, `weight` and `bias`.
+/// `mean` and `std` are the statistics of `values`.
 ///
 /// `inverse_std` is `1 / sqrt(variance + epsilon)`, `[c]`.
 ///
@@ -124,7 +124,7 @@ pub fn backward(
     assert_eq!([channels; 3], [inverse_std.len(), weight.len(), bias.len()]);
     let (scale, shift) = scale_and_shift(mean, inverse_std, weight, bias);
     let len = ROWS * channels;
-    // First pass: back through the activation (kept in the result), and the two sums of each channel.
+    // First pass: the gradient before the activation (kept in the result), and both sums of each channel.
     let mut result = vec![0.0; values.len()];
     let blocks: Vec<Vec<f32>> = result
         .par_chunks_mut(len)
@@ -178,7 +178,7 @@ pub fn backward(
     }
 }
 
-/// The scale and shift per channel that express a normalisation:
+/// Scale and shift of each channel, equivalent to a normalisation:
 /// `(x - mean) * inverse_std * weight + bias = x * scale + shift`.
 pub fn scale_and_shift(
     mean: &[f32],
@@ -252,7 +252,7 @@ fn finish_kernel<const FMA: bool>(
     }
 }
 
-/// The forward and backward kernel of one activation, given its value and its derivative.
+/// Defines the forward and backward kernels of one activation from its function and its derivative.
 macro_rules! activation_kernels {
     ($apply:ident, $apply_kernel:ident, $sums:ident, $sums_kernel:ident, $value:expr, $slope:expr) => {
         dispatch!($apply(values: &[f32], scale: &[f32], shift: &[f32], output: &mut [f32])

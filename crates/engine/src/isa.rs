@@ -1,8 +1,8 @@
 //! The vector instruction sets of the kernels, chosen at run time.
 //!
 //! A kernel is one plain generic function. [`dispatch!`] compiles it once for each instruction set
-//! and picks by [`Isa`]. An `Isa` exists only if the processor supports it, which makes the calls
-//! sound.
+//! and selects the version for a given [`Isa`]. An `Isa` exists only if the processor supports it,
+//! which makes the calls sound.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,8 +48,8 @@ impl Isa {
         levels
     }
 
-    /// The default instruction set: the one [`Isa::requested`] by the environment, else the best of
-    /// this processor.
+    /// The default instruction set: the one from the environment (see [`Isa::requested`]), or else
+    /// the best of this processor.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| match Isa::requested() {
@@ -62,8 +62,8 @@ impl Isa {
     /// `portable`.
     ///
     /// # Errors
-    /// If this processor lacks the named one. [`Isa::best`] silently ignores such a name, so a
-    /// program should call this first.
+    /// If this processor lacks the named instruction set. [`Isa::best`] silently ignores such a
+    /// name, so a program should call this function first.
     pub fn requested() -> Result<Option<Isa>, UnknownIsa> {
         match std::env::var("ENGINE_ISA") {
             Ok(name) if !name.is_empty() => name.parse().map(Some),
@@ -71,8 +71,9 @@ impl Isa {
         }
     }
 
-    /// The same instruction set with activations in bf16. They need half the memory, and matrix
-    /// products half the time. Sums, normalisations, master weights and their gradients stay f32.
+    /// The same instruction set with activations in bf16. Activations take half the memory, and
+    /// matrix products half the time. Sums, normalisations, master weights and their gradients stay
+    /// f32.
     ///
     /// # Errors
     /// If this is not AVX-512, or the processor lacks its bf16 instructions.
@@ -95,7 +96,7 @@ impl Isa {
         }
     }
 
-    /// f32-sized values per pixel of 16 activations.
+    /// Number of f32-sized values that store one pixel of 16 activations.
     pub(crate) fn pixel(self) -> usize {
         if self == self.with_f32() {
             LANES
@@ -104,7 +105,7 @@ impl Isa {
         }
     }
 
-    /// Adjacent channels that a matrix product multiplies together.
+    /// Number of adjacent channels that a matrix product multiplies together.
     pub(crate) fn rank(self) -> usize {
         LANES / self.pixel()
     }
@@ -165,15 +166,14 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// `a * b + c`, fused if `FMA`. Without the instruction, `mul_add` would call the mathematics
-/// library.
+/// `a * b + c`, fused if `FMA`. Without FMA instructions, `mul_add` would be a slow library call.
 #[inline(always)]
 pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// Defines `fn name(isa, arguments…)`, which runs `kernel::<FMA>(arguments…)` compiled for `isa`.
-/// The kernel and its helpers must be `#[inline(always)]`; otherwise they are not compiled with the
+/// The kernel and its helpers must be `#[inline(always)]`; otherwise they are compiled without the
 /// wider instructions.
 macro_rules! dispatch {
     ($name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {

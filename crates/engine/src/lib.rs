@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
-// Vector instructions require `unsafe` to call functions compiled for instructions beyond the build
-// target; see `isa`. Kernels require it for raw pointers; see `memory`.
+// Kernels need `unsafe` for two reasons: they call functions compiled for instructions beyond the
+// build target (see `isa`), and they use raw pointers (see `memory`).
 #![allow(unsafe_code)]
 
 mod fused;

@@ -1,11 +1,11 @@
 //! The memory of the kernels.
 //!
-//! Activations are stored in planes of 16 channels: `[channels / 16][pixels][16]`, the last plane
-//! padded with unused channels. A plane is an odd number of cache lines long, so that the same
-//! pixel of several planes falls into different cache sets.
+//! Activations are stored in planes of 16 channels: `[channels / 16][pixels][16]`. The last plane
+//! is padded with unused channels. A plane is an odd number of cache lines long, so that the same
+//! pixel of different planes falls into different cache sets.
 //!
-//! [`Src`] and [`Dst`] are raw pointers that several threads may hold. Builds with debug assertions
-//! store their lengths and check every access.
+//! [`Src`] and [`Dst`] are raw pointers, so several threads can hold them at once. Builds with
+//! debug assertions store their lengths and check every access.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -14,25 +14,25 @@ use memmap2::MmapMut;
 
 use crate::simd::LANES;
 
-/// Cache-line aligned f32, initially zero.
+/// A buffer of f32, aligned to cache lines and initially zero.
 pub(crate) struct Buffer {
     pointer: NonNull<f32>,
     length: usize,
     memory: Memory,
 }
 
-/// The allocation of a buffer, for its release.
+/// How a buffer was allocated; needed to free it.
 enum Memory {
     Heap(Layout),
     Pages(#[expect(dead_code, reason = "dropping it ends the mapping")] MmapMut),
 }
 
-// SAFETY: it owns plain values; the users of `Dst` avoid data races.
+// SAFETY: the buffer owns plain values; the users of `Dst` avoid data races.
 unsafe impl Send for Buffer {}
 // SAFETY: as above.
 unsafe impl Sync for Buffer {}
 
-/// Buffers from this size in bytes on have their own pages.
+/// Buffers of at least this many bytes have their own pages.
 const LARGE: usize = 4 << 20;
 
 impl Buffer {
@@ -78,14 +78,15 @@ impl Buffer {
         self.dst().src()
     }
 
-    /// The buffer as a target for kernels. The buffer must outlive its use.
+    /// The buffer as a target for kernels. The buffer must outlive the pointer's use.
     pub(crate) fn dst(&self) -> Dst {
         // SAFETY: the buffer has this length.
         unsafe { Dst::new(self.pointer.as_ptr(), self.length) }
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: it has this length, is initialised, and no kernel runs during this borrow.
+        // SAFETY: the buffer has this length and is initialised, and no kernel runs during this
+        // borrow.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 }
@@ -100,11 +101,11 @@ impl Drop for Buffer {
 }
 
 /// Zeroed memory in pages of 2 MiB, if the system provides them. Activations of large images span
-/// more small pages than the TLB holds; the misses cost a twentieth of a training step.
+/// more small pages than the TLB holds, and TLB misses take a twentieth of a training step.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn huge_pages(layout: &Layout) -> Option<MmapMut> {
     let pages = MmapMut::map_anon(layout.size()).ok()?;
-    // Small pages work too, only slower.
+    // Without huge pages everything works, but slower.
     let _ = pages.advise(memmap2::Advice::HugePage);
     Some(pages)
 }
@@ -143,7 +144,7 @@ macro_rules! pointer {
     ($name:ident, $pointer:ty) => {
         impl $name {
             /// # Safety
-            /// `start` must be valid for `length` values for as long as it is used.
+            /// `start` must stay valid for `length` values while the pointer is in use.
             #[inline(always)]
             pub(crate) unsafe fn new(start: $pointer, length: usize) -> Self {
                 let _ = length;
@@ -157,7 +158,7 @@ macro_rules! pointer {
             /// The pointer advanced by `offset` values.
             ///
             /// # Safety
-            /// `offset` must be within its memory, or at the end.
+            /// `offset` must be within the pointer's memory, or at its end.
             #[inline(always)]
             pub(crate) unsafe fn at(self, offset: usize) -> Self {
                 // SAFETY: as promised by the caller.
@@ -173,7 +174,7 @@ macro_rules! pointer {
             /// The address of `count` values at `offset`.
             ///
             /// # Safety
-            /// They must be within its memory.
+            /// These values must be within the pointer's memory.
             #[inline(always)]
             pub(crate) unsafe fn pointer(self, offset: usize, count: usize) -> $pointer {
                 #[cfg(debug_assertions)]
@@ -195,7 +196,7 @@ pointer!(Dst, *mut f32);
 impl Src {
     /// A pointer that may not be read.
     pub(crate) fn none() -> Self {
-        // SAFETY: its length is 0.
+        // SAFETY: the length is 0.
         unsafe { Self::new(std::ptr::null(), 0) }
     }
 
@@ -205,7 +206,7 @@ impl Src {
     }
 
     /// # Safety
-    /// `offset` must be within its memory.
+    /// `offset` must be within the pointer's memory.
     #[inline(always)]
     pub(crate) unsafe fn get(self, offset: usize) -> f32 {
         // SAFETY: as promised by the caller.
@@ -229,7 +230,7 @@ impl Dst {
     }
 
     /// # Safety
-    /// `count` values from here on must be writable.
+    /// The pointer must be valid for writing `count` values.
     #[inline(always)]
     pub(crate) unsafe fn fill_zero(self, count: usize) {
         // SAFETY: as promised by the caller.
@@ -247,19 +248,19 @@ pub(crate) fn padded(channels: usize) -> usize {
     planes(channels) * LANES
 }
 
-/// Values from one plane of `rows` pixels to the next.
+/// Distance in values from one plane of `rows` pixels to the next.
 pub(crate) fn plane_stride(rows: usize, pixel: usize) -> usize {
     // An odd number of cache lines, a few more than a multiple of 64.
     ((rows * pixel).div_ceil(LANES).next_multiple_of(64) + 5) * LANES
 }
 
-/// A kernel's view of activations: `channels` at some pixels.
+/// A kernel's view of activations: `channels` channels of some pixels.
 #[derive(Clone, Copy)]
 pub(crate) struct Planes {
     pub(crate) start: Dst,
-    /// Values from one plane to the next.
+    /// Distance in values from one plane to the next.
     pub(crate) stride: usize,
-    /// Values per pixel: 16, or 8 that each hold two bf16.
+    /// Values per pixel: 16 f32, or 8 values that hold two bf16 each.
     pub(crate) pixel: usize,
 }
 
@@ -308,7 +309,7 @@ impl Tensor {
         Self::of(channels, rows, LANES)
     }
 
-    /// For pixels of `pixel` values.
+    /// Activations with `pixel` values for each pixel of a plane.
     pub(crate) fn of(channels: usize, rows: usize, pixel: usize) -> Self {
         let stride = plane_stride(rows, pixel);
         Self {
@@ -326,7 +327,8 @@ impl Tensor {
         }
     }
 
-    /// The memory viewed as activations of another shape; many layers share it as scratch.
+    /// The memory viewed as activations of another shape. Many layers share one tensor as scratch
+    /// memory.
     pub(crate) fn reshaped(&self, channels: usize, rows: usize) -> Planes {
         let stride = plane_stride(rows, self.pixel);
         debug_assert!(planes(channels) * stride <= self.buffer.len());

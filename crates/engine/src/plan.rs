@@ -9,8 +9,8 @@ use crate::table::{Role, Table};
 /// A convolution without bias, its batch normalisation and its activation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvNorm {
-    /// torchvision's name of the pair, for example `features.1.block.0`. If torchvision has no
-    /// pair, the convolution's name.
+    /// torchvision's name of the pair of convolution and normalisation, for example
+    /// `features.1.block.0`. If torchvision has no pair, the name of the convolution.
     pub name: String,
     /// Input channels.
     pub in_channels: usize,
@@ -20,15 +20,16 @@ pub struct ConvNorm {
     pub kernel: usize,
     /// Stride.
     pub stride: usize,
-    /// Without effect for a 1×1 kernel.
+    /// Padding. It has no effect with a 1×1 kernel.
     pub padding: Padding,
-    /// One kernel per channel instead of one per pair of channels.
+    /// Whether the convolution is depthwise: one kernel per channel instead of one per pair of
+    /// channels.
     pub depthwise: bool,
     /// The activation after the normalisation.
     pub activation: Activation,
     /// Index of the convolution's weight among the parameters.
     pub weight: usize,
-    /// Index of the normalisation's weight; its bias comes right after.
+    /// Index of the normalisation's weight among the parameters; its bias comes right after.
     pub norm: usize,
     /// Index of the running mean among the statistics; the variance comes right after.
     pub statistics: usize,
@@ -37,11 +38,11 @@ pub struct ConvNorm {
 /// The two 1×1 convolutions of a squeeze-excite block: ReLU between, Hardsigmoid after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SqueezeExcite {
-    /// Whether it comes before the activation of the depthwise convolution.
+    /// Whether squeeze-excite comes before the activation of the depthwise convolution.
     pub before_activation: bool,
-    /// Reduces the block's channels.
+    /// The layer that reduces the block's channels.
     pub reduce: Linear,
-    /// Restores them.
+    /// The layer that restores the block's channels.
     pub expand: Linear,
 }
 
@@ -65,7 +66,7 @@ pub struct Block {
     pub expand: Option<ConvNorm>,
     /// The k×k depthwise convolution.
     pub depthwise: ConvNorm,
-    /// Between the depthwise and the projecting convolution.
+    /// Squeeze-excite, between the depthwise and the projecting convolution.
     pub squeeze: Option<SqueezeExcite>,
     /// The 1×1 convolution to the output channels, without activation.
     pub project: ConvNorm,
@@ -80,15 +81,15 @@ pub struct Plan {
     pub stem: ConvNorm,
     /// The blocks, in order.
     pub blocks: Vec<Block>,
-    /// The last convolution, 1×1, to the pooled features.
+    /// The last 1×1 convolution. Its outputs are averaged to give the pooled features.
     pub last: ConvNorm,
     /// The hidden layer, followed by Hardswish and dropout.
     pub hidden: Option<Linear>,
-    /// The last layer, with the logits as outputs.
+    /// The last layer. Its outputs are the logits.
     pub classifier: Linear,
     /// Names, shapes and ranges of the trained parameters.
     pub parameters: Table,
-    /// Those of the running means and variances.
+    /// Names, shapes and ranges of the running means and variances.
     pub statistics: Table,
     /// Indices of the backbone's parameters.
     pub backbone: Range<usize>,
@@ -97,7 +98,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Resolves `spec`.
+    /// Resolves `spec` into layers with names and parameter indices.
     ///
     /// # Errors
     /// If the spec is not valid; see [`NetworkSpec::validate`].
@@ -158,8 +159,8 @@ impl Plan {
         })
     }
 
-    /// Multiply-adds for one image of `height` × `width` pixels. Only convolutions and fully
-    /// connected layers count, as in papers.
+    /// Multiply-adds for one image of `height` × `width` pixels. As in papers, only convolutions
+    /// and fully connected layers count.
     pub fn multiply_adds(&self, height: usize, width: usize) -> u64 {
         let (mut rows, mut columns, mut total) = (height, width, 0);
         let mut convolution = |layer: &ConvNorm| {

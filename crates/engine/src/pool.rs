@@ -1,14 +1,14 @@
-//! Per-image, per-channel operations, channels last: global average pooling and the scaling of a
+//! Operations with one value per image and channel, channels last: global average pooling and the scaling of a
 //! squeeze-excite block, with their gradients.
 //!
-//! Tensors are `[n, pixels, c]`; per-image, per-channel values are `[n, c]`.
+//! Tensors are `[n, pixels, c]`. Values per image and channel are `[n, c]`.
 
 use rayon::prelude::*;
 
 use crate::isa::{Isa, dispatch, multiply_add};
 
-/// Mean over the pixels of each image: `values` `[n, pixels, c]` to `output` `[n, c]`
-/// (`torch.nn.AdaptiveAvgPool2d(1)`).
+/// The mean over the pixels of each image. Converts `values`, `[n, pixels, c]`, to `output`, `[n, c]`, like
+/// `torch.nn.AdaptiveAvgPool2d(1)`.
 ///
 /// # Panics
 /// If the slices do not agree in length.
@@ -25,7 +25,7 @@ pub fn average(isa: Isa, channels: usize, values: &[f32], output: &mut [f32]) {
         });
 }
 
-/// The gradient of the values of [`average`]: every pixel gets `1 / pixels` of its channel's gradient.
+/// The gradient of [`average`] with respect to its values: every pixel gets `1 / pixels` of its channel's gradient.
 ///
 /// # Panics
 /// If the slices do not agree in length.
@@ -45,7 +45,8 @@ pub fn average_backward(channels: usize, gradient: &[f32], values_gradient: &mut
         });
 }
 
-/// `output = values * factors`, the factors `[n, c]` repeated over the pixels of `[n, pixels, c]`.
+/// `output = values * factors`. Every pixel of an image, `[n, pixels, c]`, is multiplied by that image's factors,
+/// `[n, c]`.
 ///
 /// # Panics
 /// If the slices do not agree in length.
@@ -68,8 +69,8 @@ pub fn scale(channels: usize, values: &[f32], factors: &[f32], output: &mut [f32
         });
 }
 
-/// The gradient of the factors of [`scale`]: `sum(values * gradient)` over the pixels.
-/// (The gradient of the values is `scale` of the gradient.)
+/// The gradient of [`scale`] with respect to the factors: `sum(values * gradient)` over the pixels. (To get the
+/// gradient with respect to the values, apply `scale` to the gradient.)
 ///
 /// # Panics
 /// If the slices do not agree in length.
@@ -92,7 +93,7 @@ pub fn scale_backward_factors(
         });
 }
 
-/// The length of one image, checked against both slices.
+/// The length of one image. Checks that both slices match it.
 fn image_len(channels: usize, images: &[f32], per_image: &[f32]) -> usize {
     let count = per_image.len().checked_div(channels).unwrap_or(0);
     assert!(

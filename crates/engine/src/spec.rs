@@ -1,9 +1,10 @@
-//! The network as data: the input of every executor, of weight files, initialisation and cost.
+//! The description of a network. Executors, weight files, initialisation and cost estimates are
+//! derived from it.
 
 /// The activation after a normalised convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     Identity,
     /// `max(x, 0)`.
     Relu,
@@ -13,28 +14,30 @@ pub enum Activation {
     Hardswish,
 }
 
-/// Zero padding of a convolution. With either kind it has `ceil(size / stride)` outputs.
+/// Zero padding of a convolution. With either variant the convolution has `ceil(size / stride)`
+/// outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// Half the kernel on every side, for any size (torch).
+    /// Half the kernel on every side, for any image size, as in torch.
     #[default]
     Symmetric,
-    /// As little as the outputs need, the smaller half first (TensorFlow's `SAME`). At stride 1 the
-    /// same as `Symmetric`.
+    /// As little padding as the outputs need, with the smaller half first, as in TensorFlow's
+    /// `SAME`. At stride 1, the same as `Symmetric`.
     Same,
 }
 
 /// The padding before an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Zeros {
-    /// Rows above it.
+    /// Rows above the image.
     pub above: usize,
-    /// Columns to the left of it.
+    /// Columns to the left of the image.
     pub left: usize,
 }
 
 impl Padding {
-    /// Zeros before the first of `size` rows or columns, for a kernel of this side and stride.
+    /// Number of zeros before the first of `size` rows or columns, for a kernel of this side and
+    /// stride.
     #[inline]
     pub fn before(self, size: usize, kernel: usize, stride: usize) -> usize {
         match self {
@@ -46,7 +49,7 @@ impl Padding {
         }
     }
 
-    /// The padding along both axes of an image of `height` × `width`.
+    /// The padding of an image of `height` × `width` pixels, along both axes.
     pub fn zeros(self, (height, width): (usize, usize), kernel: usize, stride: usize) -> Zeros {
         Zeros {
             above: self.before(height, kernel, stride),
@@ -55,13 +58,14 @@ impl Padding {
     }
 }
 
-/// torchvision's names for the layers of a block. `I` counts the parts of the network, `J` those of
-/// the block.
+/// torchvision's names for the layers of a block. `I` is the index of the block in the network, `J`
+/// the index of the layer in the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// `features.I.block.J`, each convolution and its normalisation as a pair (`mobilenetv3.py`).
+    /// `features.I.block.J`: a convolution and its normalisation share one index
+    /// (`mobilenetv3.py`).
     MobileNetV3,
-    /// `features.I.conv.J`; the projecting convolution and its normalisation have separate numbers
+    /// `features.I.conv.J`: the projecting convolution and its normalisation have separate indices
     /// (`mobilenetv2.py`).
     MobileNetV2,
 }
@@ -69,19 +73,20 @@ pub enum Naming {
 /// The constants of every batch normalisation in a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormSpec {
-    /// Added to the variance before the square root.
+    /// Constant that is added to the variance before the square root.
     pub epsilon: f64,
-    /// Weight of a new batch in the running statistics, as in torch, after the first batches; see
-    /// [`BatchNormSpec::momentum_after`].
+    /// Weight of a new batch in the running statistics, as in torch. The first batches have a
+    /// larger weight; see [`BatchNormSpec::momentum_after`].
     pub momentum: f64,
 }
 
 impl BatchNormSpec {
-    /// Weight of the next batch in the running statistics of `batches` batches. At first it is
-    /// `1 / (batches + 1)`, so that the statistics are the plain mean of the batches, as with
-    /// `momentum=None` in torch. Once the constant momentum is larger, it is used.
+    /// Weight of the next batch, after `batches` batches are already in the running statistics. It
+    /// is `1 / (batches + 1)` while that is larger than the constant momentum; after that, it is
+    /// the momentum. So the statistics begin as the plain mean of the batches, as with
+    /// `momentum=None` in torch.
     ///
-    /// So the initial zeros and ones never count.
+    /// The initial zeros and ones therefore have no influence.
     pub fn momentum_after(self, batches: u64) -> f64 {
         self.momentum.max(1.0 / (batches as f64 + 1.0))
     }
@@ -90,10 +95,10 @@ impl BatchNormSpec {
 /// The squeeze-excite of a block (Hu et al. 2018).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqueezeSpec {
-    /// Hidden channels.
+    /// Number of hidden channels.
     pub hidden: usize,
-    /// Whether it averages and multiplies the normalised depthwise convolution before the
-    /// activation, instead of after it.
+    /// Whether squeeze-excite comes before the activation of the depthwise convolution, instead of
+    /// after it.
     pub before_activation: bool,
 }
 
@@ -102,8 +107,8 @@ pub struct SqueezeSpec {
 pub struct BlockSpec {
     /// Input channels.
     pub in_channels: usize,
-    /// Whether it starts with a 1×1 convolution to `expanded` channels. Otherwise `expanded` equals
-    /// the input channels.
+    /// Whether the block starts with a 1×1 convolution to `expanded` channels. If not, `expanded`
+    /// equals the input channels.
     pub expansion: bool,
     /// Channels of the depthwise convolution.
     pub expanded: usize,
@@ -129,9 +134,9 @@ impl BlockSpec {
 /// The layers from pooled features to logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadSpec {
-    /// A fully connected hidden layer with Hardswish, before the dropout.
+    /// Size of a fully connected hidden layer with Hardswish, before the dropout.
     pub hidden: Option<usize>,
-    /// Share of features set to zero in training.
+    /// Fraction of the features that are set to zero in training.
     pub dropout: f64,
     /// Number of logits.
     pub classes: usize,
@@ -140,21 +145,21 @@ pub struct HeadSpec {
 /// A whole network: stem, blocks, last convolution, head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkSpec {
-    /// The name in configurations and file names.
+    /// Name in configurations and file names.
     pub name: String,
-    /// The naming of its blocks' layers.
+    /// Naming scheme for the layers of a block.
     pub naming: Naming,
     /// Channels of the first convolution (3×3 over RGB).
     pub stem_channels: usize,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Padding of the first convolution and of the depthwise ones.
+    /// Padding of the first convolution and of the depthwise convolutions.
     pub padding: Padding,
     /// The activation after the first and after the last convolution.
     pub activation: Activation,
     /// The inverted residual blocks, in order.
     pub blocks: Vec<BlockSpec>,
-    /// Channels of the last 1×1 convolution: the features.
+    /// Number of channels of the last 1×1 convolution, which gives the features.
     pub features: usize,
     /// The classifier.
     pub head: HeadSpec,
@@ -168,9 +173,9 @@ pub enum SpecError {
     /// A size that is zero or unsupported.
     #[error("{what} is {value}, expected {expected}")]
     Value {
-        /// The setting.
+        /// Name of the setting.
         what: String,
-        /// Its value.
+        /// Value of the setting.
         value: f64,
         /// The accepted values.
         expected: &'static str,
@@ -180,9 +185,9 @@ pub enum SpecError {
     Chain {
         /// Index of the block.
         block: usize,
-        /// Its input channels.
+        /// Input channels of the block.
         takes: usize,
-        /// The output channels before it.
+        /// Output channels of the previous block.
         given: usize,
     },
     /// A block without expansion that changes the number of channels.
@@ -192,18 +197,18 @@ pub enum SpecError {
     NoExpansion {
         /// Index of the block.
         block: usize,
-        /// Its input channels.
+        /// Input channels of the block.
         takes: usize,
-        /// The channels of its depthwise convolution.
+        /// Channels of the block's depthwise convolution.
         expanded: usize,
     },
 }
 
 impl NetworkSpec {
-    /// Checks that the parts fit together and are supported by the kernels.
+    /// Checks that the parts fit together and that the kernels support them.
     ///
     /// # Errors
-    /// With the first value out of range, or the first block that does not fit.
+    /// The first value out of range, or the first block that does not fit.
     pub fn validate(&self) -> Result<(), SpecError> {
         let check = |ok: bool, what: &str, value: f64, expected: &'static str| {
             if ok {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The kind of a segment. It decides initialisation and regularisation.
+/// The kind of a segment. Initialisation and regularisation depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Weight of a convolution, OIHW.
@@ -28,9 +28,9 @@ pub struct Segment {
     pub name: String,
     /// torch's shape.
     pub shape: Vec<usize>,
-    /// Its range in the buffer.
+    /// The segment's range in the buffer.
     pub range: Range<usize>,
-    /// Its kind.
+    /// The segment's kind.
     pub role: Role,
 }
 
@@ -41,7 +41,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// All segments, in buffer order (torch's `named_parameters` or `named_buffers`).
+    /// All segments, in buffer order. This is the order of torch's `named_parameters` or
+    /// `named_buffers`.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }

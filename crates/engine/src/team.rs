@@ -1,9 +1,9 @@
 //! A team of threads that work through tasks together.
 //!
-//! The caller is one of them. Tasks are dealt out evenly in advance, so that a thread finds the
-//! same data in its cache again. A thread that finishes early takes over tasks that others have not
-//! started. An idle thread spins for some microseconds, then sleeps, so that a busy machine gets
-//! its processor back.
+//! The caller is one of the threads. Each thread is assigned an equal share of the tasks in
+//! advance, so that it finds the same data in its cache again. A thread that finishes early takes
+//! over tasks that other threads have not started. An idle thread spins for some microseconds and
+//! then sleeps, so that other programs can use the processor.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,48 +11,49 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// Spins before a thread sleeps: about 25 microseconds, the time in which a virtual machine wakes a
-/// thread.
+/// Number of spins before a thread sleeps. They take about 25 microseconds, as long as a virtual
+/// machine needs to wake a thread.
 const SPINS: usize = 1000;
 
-/// `work(task, thread)`
+/// Called as `work(task, thread)`.
 type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// Threads that wait for work.
+/// A team of threads that wait for work.
 pub(crate) struct Team {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    /// Admits one caller at a time.
+    /// Locked by the caller: only one job runs at a time.
     turn: Mutex<()>,
 }
 
 struct Shared {
     /// The number of the current or last job.
     job: AtomicUsize,
-    /// The current job's work: points to the caller's `Work`.
+    /// The current job's work: a pointer to the caller's `Work`.
     work: AtomicPtr<()>,
     tasks: AtomicUsize,
-    /// For each thread, its next task, below the number of the job (see [`claim`]).
+    /// For each thread, its next task in the low bits and the number of the job above (see
+    /// [`claim`]).
     next: Vec<Line<AtomicU64>>,
-    /// Finished tasks.
+    /// Number of finished tasks.
     done: Line<AtomicUsize>,
     stop: AtomicBool,
     asleep: AtomicUsize,
     lock: Mutex<()>,
-    /// Signals that a job has started, or that the team is dismissed.
+    /// Signals that a job has started, or that the threads must exit.
     begun: Condvar,
     /// Signals that a job is done.
     finished: Condvar,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// Aligned to its own cache lines.
+/// A value that shares its cache lines with no other value.
 #[repr(align(128))]
 struct Line<T>(T);
 
 impl Team {
-    /// A team of this many threads, including the caller. If the system starts fewer, the team is
-    /// smaller.
+    /// Starts a team of this many threads, including the caller. If the system starts fewer
+    /// threads, the team is smaller.
     pub(crate) fn new(threads: usize) -> Self {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
@@ -83,15 +84,15 @@ impl Team {
         }
     }
 
-    /// Number of threads: the second argument of `work` is below this.
+    /// Number of threads. The second argument of `work` is below this number.
     pub(crate) fn size(&self) -> usize {
         self.shared.next.len()
     }
 
-    /// Calls `work(task, thread)` once for each task below `tasks`; returns when all are done.
-    /// Concurrent tasks have different threads.
+    /// Calls `work(task, thread)` once for each task below `tasks`, and returns when all are done.
+    /// Tasks that run at the same time have different thread numbers.
     ///
-    /// A panic in a task is resumed here, once every other task is done.
+    /// If a task panics, the panic continues here when all other tasks are done.
     pub(crate) fn run(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
         let _turn = lock(&self.turn);
         if self.threads.is_empty() || tasks <= 1 {
@@ -100,8 +101,8 @@ impl Team {
         let shared = &*self.shared;
         let work: Work<'_> = &work;
         let job = shared.job.load(Ordering::Relaxed) + 1;
-        // Invalidates the last job's counters before the number of tasks changes. Otherwise a late
-        // thread would claim a task that the last job did not have.
+        // Invalidates the previous job's counters before the number of tasks changes. Otherwise a
+        // late thread could claim a task that the previous job did not have.
         for next in &shared.next {
             next.0.store(label(job) | NONE_LEFT, Ordering::Relaxed);
         }
@@ -163,7 +164,7 @@ impl Shared {
             if ready() {
                 return;
             }
-            // The awaited thread may need this very processor.
+            // The thread that this one waits for may need the same processor.
             if spin % 32 == 0 {
                 thread::yield_now();
             } else {
@@ -182,14 +183,15 @@ impl Shared {
         let threads = self.next.len();
         for owner in (0..threads).map(|distance| (thread + distance) % threads) {
             while let Some(task) = self.claim(job, owner) {
-                // SAFETY: a claimed task keeps its job, and so the caller's `work`, alive until it
-                // is counted as done below.
+                // SAFETY: the job does not end before a claimed task is counted as done below.
+                // Until then the caller's `work` is alive.
                 let work = unsafe { *self.work.load(Ordering::Relaxed).cast::<Work<'_>>() };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(task, thread))) {
                     lock(&self.panic).get_or_insert(panic);
                 }
                 let tasks = self.tasks.load(Ordering::Relaxed);
-                // The job may be over after this line, so only the team's atomics are used.
+                // The job may end after this line, so only the team's own atomics are used from
+                // here on.
                 let done = self.done.0.fetch_add(1, Ordering::SeqCst) + 1;
                 if done == tasks && self.asleep.load(Ordering::SeqCst) > 0 {
                     drop(lock(&self.lock));
@@ -199,11 +201,11 @@ impl Shared {
         }
     }
 
-    /// Claims the next of the tasks dealt to `owner`, unless the job is over.
+    /// Claims the next task assigned to `owner`, unless the job is over.
     ///
-    /// A thread that wakes up late may find a newer job's tasks here; the label shows that. It may
-    /// also read a newer job's number of tasks, but then the exchange fails: the label changed
-    /// before that number was written.
+    /// A thread that wakes up late may find tasks of a newer job here. It notices this by the job
+    /// number stored with the task. It may also read the newer job's number of tasks. Then the
+    /// exchange fails, because the job number changed before the number of tasks was written.
     fn claim(&self, job: usize, owner: usize) -> Option<usize> {
         let next = &self.next[owner].0;
         let mut current = next.load(Ordering::Acquire);
@@ -228,14 +230,15 @@ impl Shared {
     }
 }
 
-/// Beyond every task; the bits below a label.
+/// Marks that no task is left: larger than every task index. Also the mask of the bits below a job
+/// number.
 const NONE_LEFT: u64 = u32::MAX as u64;
 
 fn label(job: usize) -> u64 {
     (job as u64) << 32
 }
 
-/// The first of the tasks dealt to a thread.
+/// The first task assigned to a thread.
 fn share(tasks: usize, thread: usize, threads: usize) -> usize {
     tasks * thread / threads
 }
@@ -266,7 +269,7 @@ mod tests {
         }
     }
 
-    /// A late thread of a small job must not take tasks of the larger job after it.
+    /// A late thread of a small job must not take tasks of the next, larger job.
     #[test]
     fn jobs_of_changing_sizes() {
         for threads in [2, 3] {
@@ -292,7 +295,7 @@ mod tests {
         for _ in 0..3 {
             thread::sleep(std::time::Duration::from_millis(20));
             let done = AtomicUsize::new(0);
-            // The second task cannot end before the first has started, so both threads work.
+            // The second task cannot end before the first has started, so both threads take part.
             let barrier = std::sync::Barrier::new(2);
             team.run(2, |_, _| {
                 barrier.wait();

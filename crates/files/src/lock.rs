@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 
 use same_file::Handle;
 
-/// A lock file held by one process at a time: `flock` on Unix, `LockFileEx` on Windows. The lock
-/// lasts until it is dropped or the process exits or is killed. Dropping it removes the file. The
-/// file of a killed process stays, but can be locked again.
+/// A lock file that one process at a time can hold, using `flock` on Unix and `LockFileEx` on
+/// Windows. The lock is released when it is dropped, or when the process exits or is killed.
+/// Dropping it removes the file. If the process is killed, the file stays, but another process can
+/// lock it.
 ///
 /// On a file system without locks, every process gets the lock.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
-    /// Holds the lock; `None` on a file system without locks.
+    /// The locked file. `None` on a file system without locks.
     file: Option<File>,
 }
 
 impl Lock {
-    /// Takes the lock; `None` if another process holds it. Creates the lock file if it is missing.
+    /// Takes the lock. Returns `None` if another process holds it. Creates the lock file if it is
+    /// missing.
     ///
     /// # Errors
     /// If the file cannot be created or opened.
@@ -28,7 +30,7 @@ impl Lock {
             let file = open(path)?;
             match file.try_lock() {
                 Ok(()) if is_still(&file, path)? => return Ok(Some(Self::of(path, Some(file)))),
-                // The former owner removed the file after it was opened here.
+                // The previous owner removed the file after it was opened here.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
@@ -37,7 +39,8 @@ impl Lock {
         }
     }
 
-    /// Takes the lock as soon as it is free. Calls `waiting` first if another process holds it.
+    /// Waits until the lock is free and takes it. If another process holds it, calls `waiting`
+    /// first.
     ///
     /// # Errors
     /// If the file cannot be created or opened.
@@ -67,8 +70,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while still locked, so that no other process owns the removed file. If the
-        // removal fails, the next owner locks the same file.
+        // Removed while still locked, so that no other process locks a file that is about to be
+        // removed. If the removal fails, the next owner locks the same file.
         if self.file.is_some() {
             let _ = fs::remove_file(&self.path);
         }
@@ -83,7 +86,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Whether `path` still names this open file.
+/// Whether `path` still refers to this open file.
 fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     match Handle::from_path(path) {
         Ok(there) => Ok(there == Handle::from_file(file.try_clone()?)?),
@@ -108,7 +111,7 @@ mod tests {
         assert!(Lock::take(&path).unwrap().is_none());
         drop(lock);
         assert!(!path.exists());
-        // The file of a killed process can be locked again.
+        // A killed process leaves its file behind. Another process can lock it.
         File::create(&path).unwrap();
         assert!(Lock::take(&path).unwrap().is_some());
     }
@@ -131,7 +134,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Every owner removes a file that the others have already opened.
+    /// Each owner removes a file that other processes have already opened.
     #[test]
     fn there_are_never_two_owners() {
         let dir = tempfile::tempdir().unwrap();

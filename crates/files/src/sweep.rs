@@ -1,4 +1,4 @@
-//! Removal of the temporaries of killed processes.
+//! Removes temporary files that killed processes left behind.
 
 use std::fs::{self, DirEntry, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::unfinished::{LOCKED, PREFIX};
 
-/// An unlocked temporary without a write for this long is abandoned.
+/// Age after which an unlocked temporary file counts as abandoned, measured from its last write.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Removes the temporaries in `dir` that no live process owns: those of live processes are locked.
-/// A temporary that cannot be removed stays, without an error. A missing folder counts as empty.
+/// Removes the temporary files in `dir` that no running process owns. A running process keeps its
+/// temporary files locked. A file that cannot be removed stays, without an error. A missing folder
+/// counts as empty.
 ///
 /// # Errors
 /// If the folder cannot be listed.
@@ -41,7 +42,7 @@ fn remove_if_abandoned(entry: &DirEntry) -> io::Result<()> {
     if !kind.is_file() {
         return Ok(());
     }
-    // Keeps the lock until the file is removed, so that no other process adopts it meanwhile.
+    // Keeps the lock until the file is removed, so that no other process starts to use the file.
     let file = File::options().write(true).open(&path)?;
     let abandoned = match LOCKED.then(|| file.try_lock()) {
         Some(Ok(())) => true,
@@ -77,7 +78,7 @@ mod tests {
         fs::create_dir(dir.path().join(".unfinished-scratch")).unwrap();
         sweep(dir.path()).unwrap();
         let left = |name: &str| dir.path().join(name).exists();
-        // Without locks, a temporary is abandoned only after an hour.
+        // Without locks, a temporary file counts as abandoned only after an hour.
         assert_eq!(left(".unfinished-dead"), !LOCKED);
         assert!(left("file.part") && left(".unfinished-scratch"));
         ours.finish().unwrap();

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Atomic writes: a file appears complete or not at all.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// The first part of every temporary's name. [`sweep`](crate::sweep) considers only such files and
-/// folders.
+/// The start of the name of every temporary file or folder. [`sweep`](crate::sweep) ignores all
+/// other names.
 pub const PREFIX: &str = ".unfinished-";
-/// Whether temporaries are locked. On Windows a lock would stop the owner from opening the
-/// temporary by name.
+/// Whether temporary files are locked. On Windows a lock would keep the owner from opening its own
+/// file by name.
 pub(crate) const LOCKED: bool = cfg!(unix);
 
-/// A file under construction: a hidden temporary beside its path, open for writing. Dropping it
-/// deletes the temporary and leaves any older file at the path.
+/// A file that is being written. The contents go to a hidden temporary file in the same folder. If
+/// this value is dropped, the temporary file is deleted and an existing file at the path stays.
 #[derive(Debug)]
 pub struct Unfinished {
     file: NamedTempFile,
@@ -22,7 +22,7 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// An empty temporary for `path`.
+    /// Creates an empty temporary file for `path`.
     ///
     /// # Errors
     /// If `path` is a folder, or its parent is not a writable folder.
@@ -32,7 +32,7 @@ impl Unfinished {
         }
         loop {
             let file = temporary_in(parent(path))?;
-            // Another process may have swept it before it was locked.
+            // Another process may have swept the file before it was locked.
             let swept =
                 LOCKED && matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             if !swept && file.path().exists() {
@@ -44,20 +44,20 @@ impl Unfinished {
         }
     }
 
-    /// The path of the temporary.
+    /// The path of the temporary file.
     pub fn temporary(&self) -> &Path {
         self.file.path()
     }
 
-    /// Flushes the file to the disk and renames it to its path, replacing any older file.
+    /// Flushes the file to disk and renames it to its final path, replacing an existing file.
     ///
     /// # Errors
     /// If the flush or the rename fails.
     pub fn finish(self) -> io::Result<()> {
         let (file, temporary): (File, TempPath) = self.file.into_parts();
         file.sync_all()?;
-        // Windows does not rename an open file. Elsewhere the lock lasts until after the rename, so
-        // that no other process sweeps the temporary.
+        // Windows cannot rename an open file. On other systems the lock is kept until after the
+        // rename, so that no other process sweeps the temporary file.
         #[cfg(not(unix))]
         drop(file);
         temporary.persist(self.path).map_err(|error| error.error)
@@ -74,10 +74,11 @@ impl Write for Unfinished {
     }
 }
 
-/// Writes `path` through `fill`, whole or not at all; see [`Unfinished`].
+/// Writes a file atomically: `fill` writes the contents, and the file appears complete or not at
+/// all. See [`Unfinished`].
 ///
 /// # Errors
-/// The error of `fill`, or a failed write. An older file at `path` is then still there.
+/// If `fill` or the write fails. An existing file at `path` then stays.
 pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<Unfinished>) -> io::Result<()>,
@@ -87,9 +88,9 @@ pub fn write(
     writer.into_inner().map_err(|e| e.into_error())?.finish()
 }
 
-/// Writes a small file whole or not at all, without a flush to the disk and without a lock against
-/// [`sweep`](crate::sweep). It suits thousands of files, under a [`Lock`](crate::Lock) on their
-/// folder.
+/// Writes a small file atomically, but without flushing it to disk and without a lock against
+/// [`sweep`](crate::sweep). Suitable for thousands of files in a folder that the caller has locked
+/// with [`Lock`](crate::Lock).
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -99,7 +100,7 @@ pub fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.into_temp_path().persist(path).map_err(|e| e.error)
 }
 
-/// A temporary with the permissions of an ordinary new file; `tempfile`'s default is private.
+/// A temporary file with the permissions of a normal new file. `tempfile`'s default is private.
 fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
@@ -112,19 +113,19 @@ fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
     made.map_err(|error| without_temporary(&error, dir))
 }
 
-/// The same error without the temporary's name, which nobody has asked for.
+/// The same error without the name of the temporary file, which means nothing to the user.
 fn without_temporary(error: &io::Error, dir: &Path) -> io::Error {
     if error.kind() == ErrorKind::NotFound && !dir.exists() {
         let problem = format!("there is no folder {}; make it first", dir.display());
         return io::Error::new(ErrorKind::NotFound, problem);
     }
-    // `tempfile` gives the system's words and its path as one text.
+    // `tempfile` puts the system's message and the path into one text.
     let text = error.to_string();
     let words = text.rsplit_once(" at path ").map(|(words, _)| words);
     io::Error::new(error.kind(), words.unwrap_or(&text))
 }
 
-/// The folder of `path`; `.` for a bare name.
+/// The folder of `path`; `.` if `path` is only a file name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -30,6 +30,8 @@ pub struct BadImageLimit {
     pub classes: Option<Classes>,
     /// The name of the samples in messages, such as the split's folder.
     pub split: String,
+    /// Whether images are left out without a warning: for callers that report them.
+    pub is_quiet: bool,
 }
 
 impl Default for BadImageLimit {
@@ -39,6 +41,7 @@ impl Default for BadImageLimit {
             share: 1.0,
             classes: None,
             split: "images".into(),
+            is_quiet: false,
         }
     }
 }
@@ -108,7 +111,7 @@ impl LeftOut {
         let mut state = self.state();
         if !state.images.contains_key(&place) {
             let reason = with_causes(&error);
-            if state.images.len() < NAMED {
+            if state.images.len() < NAMED && !self.limit.is_quiet {
                 tracing::warn!("left out: {reason}");
                 state.told += 1;
             }
@@ -168,7 +171,7 @@ impl LeftOut {
     pub(crate) fn pass_ended(&self) {
         let mut state = self.state();
         let count = state.images.len();
-        if count > state.told {
+        if count > state.told && !self.limit.is_quiet {
             state.told = count;
             tracing::warn!(
                 "{}: {count} of {} images cannot be read and are left out{}; the first are named above",

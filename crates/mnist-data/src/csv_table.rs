@@ -64,6 +64,11 @@ impl Table {
             return wrong_header("the file is empty".into());
         }
         for (place, name) in names.iter().enumerate() {
+            if name.contains([';', '\t']) {
+                return wrong_header(format!(
+                    "one column `{name}`; separate the columns with commas"
+                ));
+            }
             if !COLUMNS.contains(name) {
                 return wrong_header(format!("unknown column `{name}`"));
             }

@@ -52,7 +52,7 @@ impl Sample {
 ///
 /// Images may be in sub-folders of their class's folder. Hidden files and folders are ignored. Other files are
 /// ignored with a warning that counts them by kind. An image beside the class folders belongs to no class; it is
-/// ignored with a warning. Links are followed, but a class enters no folder twice.
+/// ignored with a warning. Links are followed, but each folder is searched only once per class.
 ///
 /// A link to a folder above itself is an error, and so is a folder that links put into two classes. Both would give
 /// images a wrong label.
@@ -264,6 +264,15 @@ struct ClassFolders {
     astray: usize,
 }
 
+/// Whether a folder has the name and the contents of training runs, which are written to the working folder even if
+/// that holds the classes.
+fn holds_runs(dir: &Path) -> bool {
+    let is_run =
+        |dir: PathBuf| dir.join("config.toml").is_file() && dir.join("metrics.jsonl").is_file();
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    dir.ends_with("runs") && entries.any(|entry| is_run(entry.path()))
+}
+
 impl ClassFolders {
     fn list(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
@@ -282,6 +291,9 @@ impl ClassFolders {
                 Entity::Other(kind) => folders.unread.add(kind, shown),
                 Entity::File if is_image(&path) => folders.astray += 1,
                 Entity::File => folders.unread.add(Kind::of_name(&path), shown),
+                Entity::Folder if holds_runs(&path) => {
+                    tracing::info!("{}: folder of training runs, not a class", path.display());
+                }
                 Entity::Folder => {
                     let wrong = |problem| Error::ClassFolder { path, problem };
                     let Some(name) = name.to_str() else {
@@ -355,7 +367,7 @@ fn no_images(path: &Path, problem: &str, unread: &Unread) -> Error {
 fn holds(unread: &Unread) -> String {
     match unread.is_empty() {
         true => String::new(),
-        false => format!(" (there is {unread})"),
+        false => format!(" (found: {unread})"),
     }
 }
 

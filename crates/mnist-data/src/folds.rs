@@ -78,6 +78,40 @@ pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
     Ok((0..k).map(fold).collect())
 }
 
+/// [`folds`] of samples in groups that stay together, such as copies of an image. Each class is spread as evenly as its
+/// groups allow; the class of a group is that of its first sample.
+///
+/// # Errors
+/// As [`folds`], counting groups instead of samples.
+pub fn folds_of_groups(
+    labels: &[usize],
+    groups: &[usize],
+    k: usize,
+    seed: u64,
+) -> Result<Vec<Fold>> {
+    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, &group) in groups.iter().enumerate() {
+        members.entry(group).or_default().push(index);
+    }
+    let groups: Vec<Vec<usize>> = members.into_values().collect();
+    let labels_of_groups: Vec<usize> = groups.iter().map(|group| labels[group[0]]).collect();
+    let of_groups = folds(&labels_of_groups, k, seed)?;
+    let fold = |fold: &Fold| {
+        let mut val: Vec<usize> = fold
+            .val
+            .iter()
+            .flat_map(|&group| groups[group].clone())
+            .collect();
+        val.sort_unstable();
+        let train = (0..labels.len()).filter(|index| val.binary_search(index).is_err());
+        Fold {
+            train: train.collect(),
+            val,
+        }
+    };
+    Ok(of_groups.iter().map(fold).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -111,7 +145,7 @@ mod tests {
                 "{error}"
             );
         }
-        // A class that is too small is no error if another is large enough.
+        // A class may be too small if another one is large enough.
         let uneven = folds(&[0, 0, 0, 1], 3, 0).unwrap();
         assert_eq!(uneven.len(), 3);
     }
@@ -122,6 +156,25 @@ mod tests {
         let one = folds(&labels, 4, 1).unwrap();
         assert_eq!(folds(&labels, 4, 1).unwrap(), one);
         assert_ne!(folds(&labels, 4, 2).unwrap(), one);
+    }
+
+    #[test]
+    fn groups_are_never_divided() {
+        let labels: Vec<usize> = (0..60).map(|index| index / 30).collect();
+        let groups: Vec<usize> = (0..60).map(|index| index / 3).collect();
+        let folds = folds_of_groups(&labels, &groups, 5, 1).unwrap();
+        let mut validated: Vec<usize> = Vec::new();
+        for fold in &folds {
+            assert_eq!((fold.val.len(), count(&labels, &fold.val, 0)), (12, 6));
+            assert!(
+                fold.val
+                    .chunks(3)
+                    .all(|group| groups[group[0]] == groups[group[2]])
+            );
+            validated.extend(&fold.val);
+        }
+        validated.sort_unstable();
+        assert_eq!(validated, (0..60).collect::<Vec<_>>());
     }
 
     proptest! {

@@ -28,7 +28,7 @@ const LIMIT_STREAM: u64 = u64::MAX;
 /// The largest accepted batch: 4 GiB. A larger one is probably a mistake.
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
-/// How a [`Loader`] makes batches.
+/// Options of a [`Loader`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
     /// The number of images per batch, at least 1.

@@ -59,7 +59,7 @@ pub fn split_validation(
 }
 
 /// The ascending indices of `count` images drawn at random, each class in proportion to its share
-/// (largest remainders); all images if there are no more.
+/// (largest remainders); all images if there are not more than `count`.
 #[must_use]
 pub fn stratified_sample(labels: &[u8], count: usize, seed: u64) -> Vec<usize> {
     let count = count.min(labels.len());

@@ -114,25 +114,31 @@ impl fmt::Display for Unread {
             let remedy = remedy(ending);
             write!(
                 f,
-                "; convert the images among them to JPEG or PNG: {remedy}"
+                "; convert the images among them to JPEG or PNG, with this command in their folder: {remedy}"
             )?;
         }
         Ok(())
     }
 }
 
-/// A command that converts files with this extension.
+/// A command that converts the files with this extension below the current folder.
 fn remedy(ending: &str) -> String {
     let each = |program: &str, to: &str, package: &str| {
-        let command = format!("{program} \"$file\" \"${{file%.*}}.{to}\"");
-        format!("for file in *.{ending}; do {command}; done (in the package {package})")
+        let convert = format!("{program} \"$1\" \"${{1%.*}}.{to}\"");
+        format!(
+            "find . -iname '*.{ending}' -exec sh -c '{convert}' _ {{}} \\; (Debian: package {package})"
+        )
     };
     match ending {
         "heic" | "heif" => each("heif-convert", "jpg", "libheif-examples"),
         "avif" => each("avifdec", "png", "libavif-bin"),
         "jxl" => each("djxl", "png", "libjxl-tools"),
-        raw if RAW.contains(&raw) => format!("dcraw_emu -T *.{raw} (in the package libraw-bin)"),
-        other => format!("magick mogrify -format png *.{other} (ImageMagick)"),
+        raw if RAW.contains(&raw) => format!(
+            "find . -iname '*.{raw}' -exec dcraw_emu -T {{}} \\; (Debian: package libraw-bin)"
+        ),
+        other => format!(
+            "find . -iname '*.{other}' -exec magick mogrify -format png {{}} \\; (ImageMagick)"
+        ),
     }
 }
 
@@ -153,14 +159,15 @@ mod tests {
         assert_eq!(
             unread.to_string(),
             "3 .heic (a/1.HEIC, …), 2 .txt (a/notes.txt, …), 1 pipe (c.png); \
-             convert the images among them to JPEG or PNG: for file in *.heic; do \
-             heif-convert \"$file\" \"${file%.*}.jpg\"; done (in the package libheif-examples)"
+             convert the images among them to JPEG or PNG, with this command in their folder: \
+             find . -iname '*.heic' -exec sh -c 'heif-convert \"$1\" \"${1%.*}.jpg\"' _ {} \\; \
+             (Debian: package libheif-examples)"
         );
         for (ending, program) in [
             ("avif", "avifdec"),
             ("jxl", "djxl"),
-            ("cr2", "dcraw_emu -T *.cr2"),
-            ("psd", "magick mogrify -format png *.psd"),
+            ("cr2", "dcraw_emu -T {}"),
+            ("psd", "magick mogrify -format png {}"),
         ] {
             let mut unread = Unread::default();
             unread.add(Kind::Ending(ending.into()), || format!("a.{ending}"));

@@ -64,7 +64,7 @@ pub(crate) fn visible(dir: &Path) -> Result<Vec<(OsString, Entity)>> {
 }
 
 /// Whether a name has an image's extension.
-pub(crate) fn is_image(path: &Path) -> bool {
+pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
     extension.is_some_and(|found| {
         IMAGE_EXTENSIONS

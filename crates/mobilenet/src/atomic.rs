@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Atomic writes: a file appears complete or not at all.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -7,11 +7,11 @@ use files::Unfinished;
 
 use crate::{Error, Result};
 
-/// Writes `bytes` to a temporary file beside `path`, and renames it once it is on disk and `check`
-/// has passed. Returns the result of `check`.
+/// Writes `bytes` to a temporary file next to `path`. Renames that file to `path` once it is on
+/// disk and `check` has passed. Returns the result of `check`.
 ///
 /// # Errors
-/// If the file cannot be written, or the error of `check`; an older file at `path` is then
+/// If the file cannot be written, or if `check` fails. An existing file at `path` is then
 /// unchanged.
 pub(crate) fn write<T>(
     path: &Path,

@@ -1,4 +1,4 @@
-//! The mapping from a network's outputs to classes, and from classes to rows of its classifier.
+//! The mapping from a network's outputs to classes, and from classes to classifier rows.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,17 +10,17 @@ use crate::report::some;
 use crate::tensor_file::TensorFile;
 use crate::{LoadReport, Result};
 
-/// The source of the mapping from outputs to classes.
+/// Where the mapping from outputs to classes comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassOrder {
     /// The weights file or the user names the classes.
     #[default]
     Named,
-    /// No names are known: each class is named by its output's number, from 0 on.
+    /// No names are known. Each class is named by the number of its output, starting from 0.
     Numbered,
-    /// Assumed: the outputs are the classes of a data set in text order, as in torchvision's
-    /// `ImageFolder`.
+    /// An assumption: the outputs are the classes of a data set in alphabetical order, as in
+    /// torchvision's `ImageFolder`.
     SortedNames,
 }
 
@@ -31,14 +31,14 @@ impl ClassOrder {
     }
 }
 
-/// The classes of a model that keep a row of a file's classifier, and those that do not.
+/// The model's classes that take a row from the file's classifier, and the classes without a match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassRows {
-    /// Classes with the file's weight and bias; in the model's order.
+    /// Classes that get the file's weight and bias, in the model's order.
     pub kept: Vec<String>,
-    /// Classes that the file lacks; they keep their initial values. In the model's order.
+    /// Classes that the file lacks, in the model's order. They keep their initial values.
     pub fresh: Vec<String>,
-    /// Classes that the model lacks; in the file's order.
+    /// Classes that the model lacks, in the file's order.
     pub dropped: Vec<String>,
 }
 
@@ -67,18 +67,18 @@ impl fmt::Display for ClassRows {
     }
 }
 
-/// A file's classifier, to be loaded into a model's.
+/// A model's classifier, which is to be loaded from a file.
 pub(crate) struct Classifier<'a> {
-    /// The model's weight `[classes, inputs]` and bias `[classes]`, with their names in the file.
+    /// The model's weight `[classes, inputs]` and bias `[classes]`, each with its name in the file.
     pub(crate) tensors: [(&'a Segment, String); 2],
     /// The model's classes.
     pub(crate) classes: &'a [String],
 }
 
 impl Classifier<'_> {
-    /// If the file names its classes, removes its classifier from the matches of `report`: its rows
-    /// are loaded by class name instead. A file without names is assumed to have the model's
-    /// classes in the model's order, if it has the same number.
+    /// If the file has class names, removes its classifier from the matches of `report`, because
+    /// its rows are then loaded by class name. A file without class names but with the same number
+    /// of classes is assumed to have the model's classes in the model's order.
     pub(crate) fn claim(&self, named: bool, report: &mut LoadReport) {
         let is_ours = |name: &String| {
             self.tensors
@@ -95,8 +95,8 @@ impl Classifier<'_> {
         }
     }
 
-    /// Loads the rows of common classes into `arena`; `theirs` are the file's classes. If the
-    /// classifiers differ in their inputs, nothing is loaded.
+    /// Loads the rows of the classes that file and model share into `arena`. `theirs` are the
+    /// file's classes. If the two classifiers have different inputs, nothing is loaded.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -151,7 +151,7 @@ impl Classifier<'_> {
         Ok(())
     }
 
-    /// Whether the file has a row of the model's length for each of its classes.
+    /// Whether the file has one row per class, each as long as the model's.
     fn fits(
         &self,
         (segment, name): &(&Segment, String),
@@ -164,8 +164,8 @@ impl Classifier<'_> {
         })
     }
 
-    /// Counts tensors of the model's shape as matched, even if loaded row by row; others count as
-    /// mismatched.
+    /// Counts tensors with the model's shape as matched, even if they are loaded row by row. Counts
+    /// other tensors as mismatched.
     fn count_as_matched(&self, file: &TensorFile, report: &mut LoadReport) {
         for (segment, name) in &self.tensors {
             let is_listed = report

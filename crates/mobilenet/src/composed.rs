@@ -1,5 +1,5 @@
-//! The executor made of candle operators: slow and simple, for every device. It is the oracle for
-//! faster executors, and the fallback on devices without one.
+//! An executor made of candle operators. It is slow and simple, and runs on every device. It serves
+//! as the reference in tests of faster executors, and as the fallback on other devices.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::{Error, Images, Parameters, Result};
 #[derive(Clone, Debug)]
 pub struct Composed {
     plan: Arc<Plan>,
-    /// Type of the factors of matrix products; all else is f32.
+    /// Type of the factors of matrix products. Everything else is f32.
     factors: DType,
 }
 
 impl Composed {
-    /// An executor for `plan`.
+    /// Creates an executor for `plan`.
     pub fn new(plan: Arc<Plan>) -> Self {
         Composed {
             plan,
@@ -32,10 +32,10 @@ impl Composed {
         }
     }
 
-    /// The same, with f16 factors of matrix products, also in the backward pass. It works on a CPU
-    /// too, slowly.
+    /// The same executor, but with f16 factors in matrix products, also in the backward pass. It
+    /// also works on a CPU, slowly.
     ///
-    /// Gradients below 6e-8 vanish, so the loss must be scaled up before the backward pass.
+    /// Gradients below 6e-8 become zero, so the loss must be scaled up before the backward pass.
     pub fn with_f16(self) -> Self {
         Composed {
             factors: DType::F16,
@@ -146,15 +146,15 @@ impl Executor for Composed {
     }
 }
 
-/// The tape of logits that candle computed from variables.
+/// The tape for logits that candle computed from variables.
 pub(crate) struct GraphTape {
     logits: Tensor,
-    /// The length of each tensor of the arena, and its variable if it needs a gradient.
+    /// For each tensor of the arena, its length and, if it needs a gradient, its variable.
     leaves: Vec<(usize, Option<Var>)>,
 }
 
 impl GraphTape {
-    /// The tape of `logits`; `leaves` are the segments' variables.
+    /// Creates the tape of `logits`. `leaves` are the variables of the segments.
     pub(crate) fn new(logits: &Tensor, segments: &[Segment], leaves: Vec<Option<Var>>) -> Self {
         let lengths = segments.iter().map(|segment| segment.range.len());
         GraphTape {
@@ -170,7 +170,7 @@ impl Tape for GraphTape {
         logits_gradient: &Tensor,
         gradient: &Var,
     ) -> candle_core::Result<()> {
-        // The gradient of this sum by the leaves is the gradient of the loss.
+        // The gradient of this sum with respect to the leaves is the gradient of the loss.
         let sum = (&self.logits * logits_gradient)?.sum_all()?;
         let mut gradients = sum.backward()?;
         let mut parts = Vec::with_capacity(self.leaves.len());
@@ -180,7 +180,7 @@ impl Tape for GraphTape {
             parts.push((length, found.transpose()?));
         }
         if gradient.device().is_cpu() {
-            // In place: with a frozen backbone most of the gradient is zeros.
+            // Written in place, because most of the gradient is zeros if the backbone is frozen.
             let mut outcome = Ok(());
             write_slice(gradient, |flat| outcome = join(flat, &parts))?;
             return outcome;
@@ -197,7 +197,7 @@ impl Tape for GraphTape {
     }
 }
 
-/// Concatenates flat tensors of these lengths, with zeros for missing ones.
+/// Concatenates flat tensors of these lengths. Missing tensors become zeros.
 fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core::Result<()> {
     for (length, part) in parts {
         let Some((own, rest)) = flat.split_at_mut_checked(*length) else {
@@ -216,15 +216,15 @@ fn join(mut flat: &mut [f32], parts: &[(usize, Option<Tensor>)]) -> candle_core:
 struct Pass<'a> {
     plan: &'a Plan,
     factors: DType,
-    /// Weights in the order of the plan's parameters, in torch's shapes.
+    /// Weights in the order of the plan's parameters, with torch's shapes.
     weights: Vec<Tensor>,
-    /// The weights' variables, if they need a gradient.
+    /// The variable of each weight that needs a gradient.
     leaves: Vec<Option<Var>>,
     /// Running statistics in the order of the plan.
     statistics: Vec<Tensor>,
-    /// Whether batch normalisation uses the batch's own statistics.
+    /// Whether batch normalisation uses the statistics of the batch.
     training: bool,
-    /// The batch's statistics, in the order of the plan.
+    /// The statistics of the batch, in the order of the plan.
     found: Vec<Tensor>,
 }
 
@@ -287,7 +287,8 @@ impl Pass<'_> {
         )?)
     }
 
-    /// `x` `[n, in]` to `[n, out]`; the weight may carry the two 1s of a 1×1 convolution.
+    /// Converts `x` `[n, in]` to `[n, out]`. The weight may have the two extra dimensions of a 1×1
+    /// convolution.
     fn linear(&self, layer: &Linear, x: &Tensor) -> candle_core::Result<Tensor> {
         let weight = &self.weights[layer.weight];
         let weight = weight.reshape((layer.out_features, layer.in_features))?;
@@ -296,7 +297,7 @@ impl Pass<'_> {
     }
 
     fn product(&self, x: &Tensor, matrix: &Tensor) -> candle_core::Result<Tensor> {
-        // Equal types are not copied.
+        // If the types are equal, nothing is copied.
         let product = x
             .to_dtype(self.factors)?
             .matmul(&matrix.to_dtype(self.factors)?)?;
@@ -338,7 +339,7 @@ impl Pass<'_> {
             variance,
         } = batch_norm(&rows, weight, bias, epsilon, activation)?;
         self.found.push(mean);
-        // torch normalises by the biased variance and stores the unbiased one.
+        // torch normalises with the biased variance and stores the unbiased variance.
         self.found
             .push((variance * (count as f64 / (count - 1) as f64))?);
         Ok(output.reshape(shape)?)

@@ -10,15 +10,15 @@ use crate::error::require;
 use crate::tables::{Size, v2, v3};
 use crate::{Design, Error, Result};
 
-/// torchvision's momentum in MobileNetV3. The running statistics need hundreds of steps, which
-/// suits fine-tuning: they start with good values.
+/// torchvision's batch-norm momentum in MobileNetV3. With it the running statistics need hundreds
+/// of steps. That suits fine-tuning, where they start from good values.
 pub const TORCHVISION_MOMENTUM: f64 = 0.01;
 
-/// The momentum for training from scratch (torch's own default for batch norm).
+/// The batch-norm momentum for training from scratch (torch's default).
 ///
-/// With 0.01 the running statistics are still half the initial zeros and ones after 70 steps, so
-/// validation after a short first epoch would measure them instead of the weights. With 0.1 they
-/// converge within a few dozen steps.
+/// After 70 steps with 0.01, half of the running statistics is still the initial zeros and ones.
+/// Validation after a short first epoch would then measure those values instead of the weights.
+/// With 0.1 the statistics converge within a few dozen steps.
 pub const SCRATCH_MOMENTUM: f64 = 0.1;
 
 /// The largest width multiplier.
@@ -71,8 +71,8 @@ impl FromStr for Variant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
-    /// torchvision's. In MobileNetV3 a hidden layer, Hardswish, dropout, classes
-    /// (960→1280→classes, 576→1024→classes); in MobileNetV2 the same as `Linear`.
+    /// The same as in torchvision. In MobileNetV3: a hidden layer, Hardswish, dropout, classes
+    /// (960→1280→classes, 576→1024→classes). In MobileNetV2: the same as `Linear`.
     #[default]
     Torchvision,
     /// Dropout, then one layer to the classes.
@@ -88,7 +88,7 @@ impl fmt::Display for HeadKind {
     }
 }
 
-/// The names of [`Padding`] in a file; the `engine` crate does not serialize.
+/// The names of [`Padding`] in a file. They are here because the `engine` crate does not serialize.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Padding", rename_all = "lowercase")]
 enum PaddingWord {
@@ -116,25 +116,26 @@ pub struct ModelConfig {
     pub width: f64,
     /// The classifier.
     pub head: HeadKind,
-    /// Share of the head's features set to zero in training.
+    /// Fraction of the head's features that are set to zero in training.
     pub dropout: f64,
-    /// Weight of the new batch in the running statistics of batch normalisation.
+    /// Weight of each new batch in the running statistics of batch normalisation.
     pub batch_norm_momentum: f64,
-    /// Added to the variance in batch normalisation; see [`Design::batch_norm_epsilon`].
+    /// Constant that batch normalisation adds to the variance; see [`Design::batch_norm_epsilon`].
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Padding of the first and the depthwise convolutions. A file without this key has torch's.
+    /// Padding of the first convolution and of the depthwise convolutions. The default, for files
+    /// without this key, is torch's.
     #[serde(default, with = "PaddingWord")]
     pub padding: Padding,
-    /// The MobileNetV3 implementation. A file without this key has torchvision's.
+    /// The MobileNetV3 implementation. The default, for files without this key, is torchvision's.
     #[serde(default)]
     pub design: Design,
 }
 
 impl ModelConfig {
-    /// torchvision's model for `classes` classes, with the batch-norm momentum
-    /// for training from scratch ([`SCRATCH_MOMENTUM`]).
+    /// The configuration of torchvision's model for `classes` classes, but with the batch-norm
+    /// momentum for training from scratch ([`SCRATCH_MOMENTUM`]).
     pub fn new(name: Variant, classes: usize) -> Self {
         ModelConfig {
             name,
@@ -153,7 +154,7 @@ impl ModelConfig {
     /// Refuses invalid values. [`ModelConfig::plan`] checks the shapes.
     ///
     /// # Errors
-    /// [`Error::Setting`].
+    /// [`Error::Setting`] if a value is invalid.
     pub fn check(&self) -> Result<()> {
         check_dropout(self.dropout)?;
         let momentum = self.batch_norm_momentum;
@@ -169,7 +170,7 @@ impl ModelConfig {
         require(is_epsilon(epsilon), "batch_norm_epsilon", epsilon, expected)
     }
 
-    /// The network as data.
+    /// The layers of the network.
     ///
     /// # Errors
     /// If the width is invalid.
@@ -213,26 +214,26 @@ impl ModelConfig {
         })
     }
 
-    /// The network with the range of every parameter.
+    /// The network's layers, with the range of every parameter.
     ///
     /// # Errors
-    /// With the invalid value.
+    /// If a value is invalid; the error contains it.
     pub fn plan(&self) -> Result<engine::Plan> {
         Ok(engine::Plan::new(&self.network()?)?)
     }
 }
 
-/// Whether a dropout is a probability in `0 <= dropout < 1`.
+/// Whether `dropout` is a valid probability: `0 <= dropout < 1`.
 pub fn is_dropout(dropout: f64) -> bool {
     (0.0..1.0).contains(&dropout)
 }
 
-/// Whether a momentum of batch normalisation is in `0 < momentum <= 1`.
+/// Whether a batch-norm momentum is valid: `0 < momentum <= 1`.
 pub fn is_momentum(momentum: f64) -> bool {
     momentum > 0.0 && momentum <= 1.0
 }
 
-/// Whether an epsilon of batch normalisation is in `0 < epsilon < 1`.
+/// Whether a batch-norm epsilon is valid: `0 < epsilon < 1`.
 pub fn is_epsilon(epsilon: f64) -> bool {
     epsilon > 0.0 && epsilon < 1.0
 }
@@ -267,8 +268,8 @@ mod tests {
 
     #[test]
     fn multiply_adds_are_the_papers() {
-        // Table 3 of V3's paper: 219 and 56 million (the last digits depend on the operations
-        // counted); table 4 of V2's: 300 million.
+        // Table 3 of the V3 paper: 219 and 56 million. Table 4 of the V2 paper: 300 million. The
+        // last digits depend on which operations are counted.
         let cost = |variant| {
             ModelConfig::new(variant, 1000)
                 .plan()

@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::Variant;
 
-/// A MobileNetV3 implementation. They differ in the rounding of channels at widths other than 1, the
-/// position of squeeze-excite, and constants. Weights work only in the design they were trained
-/// with. MobileNetV2 is the same in all.
+/// A MobileNetV3 implementation. Implementations differ in the rounding of channels at widths other than 1, in the
+/// position of squeeze-excite, and in constants. Weights work only in the design they were trained with. All
+/// implementations have the same MobileNetV2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
     /// torchvision's `mobilenetv3.py`.
     #[default]
     Torchvision,
-    /// timm's `mobilenetv3.py` (`mobilenetv3_large_100` and similar). Expanded channels are a
-    /// multiple of the block's input channels. The hidden layer does not change with the width;
-    /// below width 0.75, neither does the first convolution.
+    /// timm's `mobilenetv3.py` (`mobilenetv3_large_100` and similar). The number of expanded channels is a multiple of
+    /// the block's input channels. The hidden layer does not change with the width. Below width 0.75, the first
+    /// convolution does not change either.
     Timm,
-    /// github.com/kuan-wang/pytorch-mobilenet-v3. Every block has an expansion. Squeeze-excite, of
-    /// exactly a quarter of the channels, comes before the activation; channels are rounded up. Its
-    /// squeeze-excite has no biases; ours are then zero.
+    /// github.com/kuan-wang/pytorch-mobilenet-v3. Every block has an expansion. Squeeze-excite has exactly a quarter of
+    /// the channels and comes before the activation. Numbers of channels are rounded up. Squeeze-excite has no biases
+    /// in the original; here the biases are zero.
     KuanWang,
-    /// github.com/d-li14/mobilenetv3.pytorch. Squeeze-excite comes before the activation in blocks
-    /// with an expansion; expanded channels are as in timm.
+    /// github.com/d-li14/mobilenetv3.pytorch. In blocks with an expansion, squeeze-excite comes before the activation.
+    /// Expanded channels are as in timm.
     #[serde(rename = "d-li14")]
     DLi14,
 }
@@ -38,7 +38,7 @@ impl Design {
         Design::DLi14,
     ];
 
-    /// The epsilon added to the variance in batch normalisation.
+    /// The epsilon that batch normalisation adds to the variance.
     pub fn batch_norm_epsilon(self, variant: Variant) -> f64 {
         match (self, variant) {
             (Design::Torchvision, Variant::Large | Variant::Small) => 1e-3,

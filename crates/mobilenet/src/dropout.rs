@@ -1,4 +1,4 @@
-//! Dropout masks, the same for every executor and on every machine.
+//! Dropout masks. They are the same for every executor and on every machine.
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use crate::TrainingStep;
 
-/// Values per task.
+/// Number of values per task.
 const PIECE: usize = 8 * 1024;
 
-/// Zeros with probability `dropout`, else `1 / (1 - dropout)`, as in `torch.nn.Dropout`. Every step
-/// has its own mask. The probability is exact to 2^-32.
+/// A dropout mask: each value is zero with probability `dropout`, and otherwise
+/// `1 / (1 - dropout)`, as in `torch.nn.Dropout`. Every step has a different mask. The probability
+/// is exact to 2^-32.
 pub(crate) fn dropout_mask(length: usize, dropout: f64, step: TrainingStep) -> Vec<f32> {
     let kept = (1.0 / (1.0 - dropout)) as f32;
     let threshold = (dropout * 2.0_f64.powi(32)) as u32;

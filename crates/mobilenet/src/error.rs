@@ -14,35 +14,35 @@ pub enum Error {
     /// The configured model cannot be built.
     #[error(transparent)]
     Spec(#[from] engine::SpecError),
-    /// An invalid width.
+    /// The width multiplier is invalid.
     #[error("model width is {0}, expected a number above 0 and at most {max}", max = crate::MAX_WIDTH)]
     Width(f64),
-    /// A value out of its range.
+    /// A value is out of range.
     #[error("`{key}` is {found}; expected {expected}")]
     Setting {
-        /// The setting.
+        /// Name of the setting.
         key: &'static str,
         /// The value.
         found: String,
         /// The accepted values.
         expected: &'static str,
     },
-    /// Batch normalisation of a single value, which has no variance.
+    /// A batch normalisation got a single value per channel, which has no variance.
     #[error(
         "{layer} sees one value per channel in training; give more than one image in a batch \
          or larger images (the last, partial batch may be the one: drop it)"
     )]
     OneValuePerChannel {
-        /// The layer's name.
+        /// Name of the layer.
         layer: String,
     },
-    /// Images of the wrong shape or type, or without pixels.
+    /// Images have the wrong shape or type, or no pixels.
     #[error(
         "images are {found}, expected {expected} of shape [n, height, width, 3], channels last, \
          none of them 0"
     )]
     Images {
-        /// Type and shape.
+        /// Type and shape that were found.
         found: String,
         /// The expected type.
         expected: &'static str,
@@ -50,52 +50,52 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("cannot access {path}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
-    /// Not a weights file, or a damaged one.
+    /// A file is not a weights file, or is damaged.
     #[error("{path}: {reason}")]
     Format {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The reason.
         reason: String,
     },
-    /// A file with weights that are not usable numbers.
+    /// A file contains weights that are not usable numbers.
     #[error("{path}: {}", bad_numbers(found))]
     BadNumbers {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The affected tensors.
+        /// Tensors with unusable values.
         found: Vec<BadNumbers>,
     },
-    /// A file with weights that do not fit the model.
+    /// A file contains weights that do not fit the model.
     #[error("{path} holds weights of another model: {report}{}", list(nearest))]
     OtherModel {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The matches and mismatches.
         report: Box<LoadReport>,
         /// Some of the missing names, each with the most similar name in the file.
         nearest: Vec<(String, String)>,
     },
-    /// An exported file was not kept, because it failed its check.
+    /// An exported file failed its check and was not kept.
     #[error("{path} was not written")]
     Export {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// Why the file was not kept.
         source: Box<Error>,
     },
-    /// A network that cannot be encoded as an ONNX file.
+    /// A network cannot be encoded as an ONNX file.
     #[error("cannot encode the ONNX file: {0}")]
     OnnxWrite(String),
-    /// An ONNX file with other results than the network.
+    /// An ONNX file gives other results than the network.
     #[error("the ONNX file is not this network: {0}")]
     OnnxCheck(String),
-    /// An update without a gradient.
+    /// An update was requested, but no gradient is available.
     #[error(
         "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"
     )]
@@ -108,26 +108,27 @@ pub enum Error {
         "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
     )]
     Precision(crate::Precision),
-    /// A model of the zoo in a build without it; see [`Backbone::is_built`](crate::zoo::Backbone::is_built).
+    /// A model of the zoo was requested in a build without it; see
+    /// [`Backbone::is_built`](crate::zoo::Backbone::is_built).
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
     NotBuilt(crate::zoo::Backbone),
     /// A frozen backbone cannot be trained.
     #[error("the backbone of {0} is frozen; only its head can be trained")]
     Frozen(crate::zoo::Backbone),
-    /// A model that does not support this precision.
+    /// A model does not support this precision.
     #[error("{0} computes in f32, not in {1}")]
     OnlyF32(crate::zoo::Backbone, crate::Precision),
-    /// An error of the fused engine.
+    /// The fused engine failed.
     #[error(transparent)]
     Engine(engine::FusedError),
-    /// A buffer of the wrong length was given for the parameters.
+    /// A buffer for the parameters has the wrong length.
     #[error("{what} has {found} numbers, the model has {expected}")]
     Length {
-        /// The buffer.
+        /// Name of the buffer.
         what: &'static str,
-        /// Its length.
+        /// Length of the buffer.
         found: usize,
-        /// The model's length.
+        /// Length that the model needs.
         expected: usize,
     },
 }
@@ -136,8 +137,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether arguments or settings are at fault, rather than a file or this crate: an unsupported
-    /// precision, or an invalid network.
+    /// Whether the error comes from arguments or settings (an unsupported precision or an invalid network), not from a
+    /// file or from this crate.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -146,7 +147,7 @@ impl Error {
         )
     }
 
-    /// Converts an IO error of the file at `path`.
+    /// Converts an I/O error of the file at `path`.
     pub(crate) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Error::File {
             path: path.into(),
@@ -154,7 +155,7 @@ impl Error {
         }
     }
 
-    /// The file at `path` is invalid.
+    /// An error that says why the file at `path` is invalid.
     pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
         Error::Format {
             path: path.into(),
@@ -172,7 +173,7 @@ impl From<engine::FusedError> for Error {
     }
 }
 
-/// [`Error::Setting`] unless `valid`.
+/// Returns [`Error::Setting`] unless `valid`.
 pub(crate) fn require(
     valid: bool,
     key: &'static str,

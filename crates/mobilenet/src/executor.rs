@@ -1,4 +1,4 @@
-//! The interface between a network as data and the code that runs it.
+//! The interface between a network's description and the code that runs it.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -16,46 +16,46 @@ use crate::{Images, Parameters, Result};
 pub struct TrainingStep {
     /// Seed of the dropout mask.
     pub dropout_seed: u64,
-    /// Number of the step; each has its own dropout mask.
+    /// Number of the step. Each step has a different dropout mask.
     pub step: u64,
-    /// Run everything except the head as in inference: no gradient, and no update of the running
-    /// statistics.
+    /// Whether to run everything except the head as in inference: without gradients, and without
+    /// updating the running statistics.
     pub freeze_backbone: bool,
 }
 
 /// Computes a network's logits and gradients.
 ///
-/// Images are on the parameters' device.
+/// Images must be on the same device as the parameters.
 pub trait Executor: Send + Sync {
     /// A short name for logs.
     fn name(&self) -> &'static str;
 
-    /// Logits `[n, classes]`, normalised by the running statistics, without dropout.
+    /// Logits `[n, classes]` in inference: normalised with the running statistics, without dropout.
     ///
     /// # Errors
     /// If the device fails.
     fn infer(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
-    /// A description of everything, besides the network and the version of this crate, that affects
-    /// its results to the last bit.
+    /// A text that identifies the executor. It covers everything that affects the results to the
+    /// last bit, except the network and the version of this crate.
     fn kind(&self) -> String {
         self.name().to_owned()
     }
 
-    /// Pooled features `[n, features]` as in inference: the input of the head.
+    /// Pooled features `[n, features]` in inference. They are the input of the head.
     ///
     /// # Errors
     /// If the device fails.
     fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of pooled features `[n, features]`, without dropout.
+    /// Logits `[n, classes]` from pooled features `[n, features]`, without dropout.
     ///
     /// # Errors
     /// If the width of the features differs from the network's, or the device fails.
     fn infer_head(&self, parameters: &Parameters, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step of the head only, from pooled features
-    /// `[n, features]`, and the tape for its backward pass.
+    /// A training step of the head only. Returns logits `[n, classes]` for pooled features
+    /// `[n, features]`, and the tape for the backward pass.
     ///
     /// # Errors
     /// If the width of the features differs from the network's, or the device fails.
@@ -66,8 +66,8 @@ pub trait Executor: Send + Sync {
         step: TrainingStep,
     ) -> Result<(Tensor, Box<dyn Tape>)>;
 
-    /// Logits `[n, classes]` of a training step, and the tape for its backward pass. Updates the
-    /// running statistics.
+    /// A training step. Returns logits `[n, classes]` and the tape for the backward pass. Updates
+    /// the running statistics.
     ///
     /// # Errors
     /// If a batch normalisation would have one value per channel, or the device fails.
@@ -81,8 +81,8 @@ pub trait Executor: Send + Sync {
 
 /// The state that a forward pass keeps for its backward pass.
 pub trait Tape: Send + Sync {
-    /// Computes the gradient of the arena from that of the logits `[n, classes]`, and overwrites
-    /// the flat `gradient` with it.
+    /// Computes the gradient of all parameters from the gradient of the logits, `[n, classes]`.
+    /// Overwrites the flat `gradient` with the result.
     ///
     /// # Errors
     /// If the device fails.
@@ -93,7 +93,7 @@ pub trait Tape: Send + Sync {
     ) -> candle_core::Result<()>;
 }
 
-/// Adds computed logits to candle's graph, so that `loss.backward()` runs the tape.
+/// Adds finished logits to candle's graph, so that `loss.backward()` runs the tape.
 pub(crate) fn differentiable(
     parameters: &Parameters,
     logits: Tensor,
@@ -121,7 +121,7 @@ macro_rules! recorded_logits {
             let logits = self.logits.contiguous()?;
             let (storage, layout) = logits.storage_and_layout();
             match &*storage {
-                // Only the values of the layout: the clone starts at its offset.
+                // Only the values in the layout are used: the clone starts at the layout's offset.
                 Storage::$variant(storage) if layout.start_offset() == 0 => {
                     Ok((storage.try_clone(layout)?, layout.shape().clone()))
                 }

@@ -1,4 +1,4 @@
-//! The executor made of our own kernels, for CPUs.
+//! An executor made of this project's own kernels, for CPUs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,17 +20,17 @@ use crate::{Images, Parameters, Result};
 pub struct Fused {
     engine: Arc<Engine>,
     plan: Arc<Plan>,
-    /// Trains the head alone, for a frozen backbone.
+    /// Trains the head if the backbone is frozen.
     composed: Composed,
-    /// The weights folded for inference, with the state of their parameters.
+    /// The weights folded for inference, and the state of the parameters they were folded from.
     folded: Mutex<Option<(State, Arc<Folded>)>>,
 }
 
-/// An arena, with the versions of arena and statistics.
+/// Identifies the values of a network: the arena, and the versions of arena and statistics.
 type State = (TensorId, [u64; 2]);
 
 impl Fused {
-    /// An executor for `plan`.
+    /// Creates an executor for `plan`.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
         Fused {
             engine: Arc::new(Engine::new(Arc::clone(&plan), options)),
@@ -58,7 +58,7 @@ impl Fused {
         Ok(folded)
     }
 
-    /// Runs one of the engine's inference passes, which writes `width` values per image.
+    /// Runs an inference pass of the engine that writes `width` values per image.
     fn inferred(
         &self,
         parameters: &Parameters,
@@ -74,7 +74,7 @@ impl Fused {
     }
 }
 
-/// Converts images to the engine's type.
+/// Converts images to the engine's type and passes them to a function.
 fn with_images<R>(
     images: &Images,
     f: impl FnOnce(EngineImages<'_>) -> R,
@@ -180,7 +180,7 @@ struct FusedTape {
     record: Mutex<Record>,
     arena: Tensor,
     arena_version: Arc<AtomicU64>,
-    /// The arena's version in the forward pass.
+    /// The version of the arena in the forward pass.
     version: u64,
     images: Images,
     mask: Option<Vec<f32>>,

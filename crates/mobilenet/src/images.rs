@@ -6,24 +6,24 @@ use candle_core::{DType, Tensor};
 
 use crate::{Error, Result};
 
-/// The value of each byte of red, green and blue, as from
+/// A table of the value of each byte, for red, green and blue. See
 /// [`Normalisation::table`](crate::weights::Normalisation::table).
 pub type ByteTable = [[f32; 256]; 3];
 
-/// Images `[n, h, w, 3]` on a device, channels last: red, green, blue, with at least one pixel.
+/// Images `[n, h, w, 3]` on a device, channels last: red, green, blue. There is at least one pixel.
 /// Clones share the pixels.
 ///
-/// They are bytes with a table of values, or normalised values. Bytes need a quarter of the memory
-/// and of the transfer to a device.
+/// The images are either bytes with a table of values, or normalised values. Bytes need a quarter
+/// of the memory, and a quarter of the transfer to a device.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Contiguous; u8 if there is a table, else f32.
+    /// The contiguous pixels: u8 if there is a table, otherwise f32.
     pixels: Tensor,
     table: Option<Arc<ByteTable>>,
 }
 
 impl Images {
-    /// Images of bytes: u8 `[n, h, w, 3]`, with their values in `table`.
+    /// Creates images from bytes, u8 `[n, h, w, 3]`. `table` gives the value of each byte.
     ///
     /// # Errors
     /// [`Error::Images`] if the shape or type is wrong, or there is no pixel.
@@ -31,7 +31,7 @@ impl Images {
         Images::new(pixels, DType::U8, Some(table))
     }
 
-    /// Images of normalised values: f32 `[n, h, w, 3]`.
+    /// Creates images from normalised values, f32 `[n, h, w, 3]`.
     ///
     /// # Errors
     /// [`Error::Images`] if the shape or type is wrong, or there is no pixel.
@@ -52,18 +52,19 @@ impl Images {
         }
     }
 
-    /// The pixels `[n, h, w, 3]`, contiguous: u8 if there is a [`table`](Images::table), else f32.
+    /// The pixels `[n, h, w, 3]`, contiguous. They are u8 if there is a [`table`](Images::table),
+    /// otherwise f32.
     pub fn pixels(&self) -> &Tensor {
         &self.pixels
     }
 
-    /// The values of the bytes, if the pixels are bytes.
+    /// The table of values, if the pixels are bytes.
     pub fn table(&self) -> Option<&ByteTable> {
         self.table.as_deref()
     }
 
-    /// The normalised pixels, f32 `[n, h, w, 3]`, on their device. Values from a table are
-    /// bit-identical to it.
+    /// The normalised pixels, f32 `[n, h, w, 3]`, on the same device. For bytes, they are exactly
+    /// the values of the table.
     ///
     /// # Errors
     /// If the device fails.
@@ -73,7 +74,7 @@ impl Images {
         };
         let device = self.pixels.device();
         let table = Tensor::new(table.as_flattened(), device)?;
-        // The colours' tables are concatenated.
+        // The tables of the three colours are concatenated.
         let starts = Tensor::new(&[0u32, 256, 512], device)?;
         let places = self.pixels.to_dtype(DType::U32)?.broadcast_add(&starts)?;
         let values = table.index_select(&places.flatten_all()?, 0)?;

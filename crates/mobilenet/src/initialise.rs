@@ -1,4 +1,4 @@
-//! torchvision's initialisation of MobileNets, from a seed.
+//! torchvision's random initialisation of MobileNets, from a seed.
 
 use engine::{Plan, Role, Segment};
 use rand::SeedableRng as _;
@@ -7,9 +7,11 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::parameters::Values;
 
-/// Initial values. Convolutions: normal with variance `2 / fan_out` (He et al. 2015,
-/// `kaiming_normal_(mode="fan_out")`). Batch normalisations: weight one, bias zero, running mean
-/// zero, running variance one. Fully connected layers: normal with std 0.01, bias zero.
+/// Initial values of a network.
+/// Convolutions: normal distribution with variance `2 / fan_out` (He et al. 2015,
+/// `kaiming_normal_(mode="fan_out")`).
+/// Batch normalisations: weight one, bias zero, running mean zero, running variance one.
+/// Fully connected layers: normal distribution with std 0.01, bias zero.
 pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     let mut values = Values::zeros(plan);
     values.arena = parameters(plan.parameters.segments(), seed);
@@ -21,7 +23,7 @@ pub(crate) fn values(plan: &Plan, seed: u64) -> Values {
     values
 }
 
-/// Initial values of all parameters of a buffer.
+/// Initial values of all parameters in a buffer with these segments.
 pub(crate) fn parameters(segments: &[Segment], seed: u64) -> Vec<f32> {
     let mut values = vec![0.0; segments.last().map_or(0, |last| last.range.end)];
     for (stream, segment) in (0..).zip(segments) {
@@ -30,7 +32,7 @@ pub(crate) fn parameters(segments: &[Segment], seed: u64) -> Vec<f32> {
     values
 }
 
-/// Every segment has its own random stream, so its values do not depend on other segments.
+/// Every segment has a separate random stream, so its values do not depend on other segments.
 fn fill(segment: &Segment, seed: u64, stream: u64, values: &mut [f32]) {
     let deviation = match segment.role {
         Role::ConvWeight => {
@@ -68,7 +70,7 @@ mod tests {
             let mean = values.iter().sum::<f32>() / values.len() as f32;
             (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
         };
-        // fan_out counts the output channels, even for a depthwise convolution.
+        // fan_out is computed from the output channels, even for a depthwise convolution.
         for (name, expected) in [
             ("features.16.0.weight", (2.0f32 / 960.0).sqrt()),
             (

@@ -1,29 +1,29 @@
-//! Identifies a backbone.
+//! A hash that identifies a backbone.
 
 use sha2::{Digest as _, Sha256};
 
-/// The version of the code that computes features; other versions may round differently.
+/// The version of the code that computes features. Other versions may round differently.
 const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", features 1");
 
-/// Values that are hashed at a time.
+/// Number of values that are hashed at a time.
 const PIECE: usize = 4 << 10;
 
-/// An incremental SHA-256 of everything that affects a backbone's features.
+/// An incremental SHA-256 of everything that affects the features of a backbone.
 pub(crate) struct BackboneKey(Sha256);
 
 impl BackboneKey {
-    /// The key of a backbone with this `description`, run by `executor`.
+    /// Starts the key of a backbone with this `description`, which `executor` runs.
     pub(crate) fn new(description: &str, executor: &str) -> Self {
         let mut hash = Sha256::new();
         for text in [MADE_BY, description, executor] {
             hash.update(text);
-            // The separator makes the split between texts part of the hash.
+            // Without the separator, different pairs of texts could give the same hash.
             hash.update([0]);
         }
         BackboneKey(hash)
     }
 
-    /// Adds some of its values.
+    /// Adds some of the backbone's values to the hash.
     pub(crate) fn numbers(&mut self, numbers: &[f32]) {
         self.0.update((numbers.len() as u64).to_le_bytes());
         let mut bytes = Vec::with_capacity(4 * PIECE);

@@ -1,4 +1,4 @@
-//! Comparison of a file with a network, and loading.
+//! Compares a file with a network, and loads it.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use crate::report::{LoadReport, Mismatch};
 use crate::schemes::{Origin, TensorName};
 use crate::tensor_file::TensorFile;
 
-/// A file's origin, and the names of its tensors.
+/// Where a file comes from, and the names of its tensors.
 pub(crate) struct Names<'a> {
     pub(crate) origin: &'a Origin,
-    /// The tensors of the network to be filled.
+    /// The tensors of the network that is to be filled.
     pub(crate) tensors: &'a [TensorName],
 }
 
-/// Compares `file` with a network. Batch counters may be missing, as in files of older versions of
-/// torch.
+/// Compares `file` with a network. Batch counters may be missing: files of older versions of torch
+/// have none.
 pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
     let mut report = LoadReport {
         scheme: names.origin.scheme,
@@ -55,8 +55,8 @@ pub(crate) fn compare(names: &Names<'_>, file: &TensorFile) -> LoadReport {
     report
 }
 
-/// Overwrites the tensors that `report` lists as matched, and zeroes those that the file's scheme
-/// does not have.
+/// Overwrites the tensors that `report` lists as matched. Sets tensors that the file's scheme does
+/// not have to zero.
 pub(crate) fn fill(
     values: &mut Values,
     plan: &Plan,

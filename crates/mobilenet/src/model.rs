@@ -1,4 +1,4 @@
-//! The interface between a trainer and a model, implemented by several families of backbones.
+//! The interface between a trainer and a model. Several families of backbones implement it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,25 +12,25 @@ use crate::{Images, ModelConfig, Parameters, Precision, Result, Variant};
 
 /// A backbone and a head that can be trained, saved and run.
 ///
-/// Images are on the model's device. The implementations are [`Network`](crate::Network) and
-/// [`ZooNetwork`](crate::zoo::ZooNetwork), which has a frozen backbone.
+/// Images must be on the model's device. The implementations are [`Network`](crate::Network) and
+/// [`ZooNetwork`](crate::zoo::ZooNetwork). The latter has a frozen backbone.
 pub trait Model: Send + Sync {
     /// The model's configuration, as stored in a weights file.
     fn description(&self) -> ModelDescription;
 
-    /// The device of its values.
+    /// The device of the model's values.
     fn device(&self) -> &Device;
 
-    /// Its trainable parameters.
+    /// The trainable parameters.
     fn parameters(&self) -> &Parameters;
 
-    /// Whether its backbone can be trained at all.
+    /// Whether the backbone can be trained.
     fn trains_backbone(&self) -> bool;
 
-    /// Switches to another precision; a new model computes in f32.
+    /// Changes the precision. A new model computes in f32.
     ///
     /// # Errors
-    /// If the model, the device or this processor does not support it.
+    /// If the model, the device or this processor does not support the precision.
     fn set_precision(&mut self, precision: Precision) -> Result<()>;
 
     /// Logits `[n, classes]` of images, as `model.eval()(images)` in torch.
@@ -39,8 +39,8 @@ pub trait Model: Send + Sync {
     /// If the device fails.
     fn infer(&self, images: &Images) -> Result<Tensor>;
 
-    /// Pooled features `[n, features]` of images: the head's input in inference, and in training
-    /// with a frozen backbone.
+    /// Pooled features `[n, features]` of images. They are the head's input, in inference and in
+    /// training with a frozen backbone.
     ///
     /// # Errors
     /// If the device fails.
@@ -49,27 +49,28 @@ pub trait Model: Send + Sync {
     /// Number of pooled features per image.
     fn feature_count(&self) -> usize;
 
-    /// Identifies the backbone: the SHA-256, in hexadecimal, of everything except the images that
-    /// affects their features to the last bit.
+    /// A SHA-256, in hexadecimal, that identifies the backbone. It covers everything that affects
+    /// the features of an image to the last bit, except the image.
     ///
     /// # Errors
     /// If the device fails.
     fn backbone_key(&self) -> Result<String>;
 
-    /// Logits `[n, classes]` of features `[n, features]` in inference. They may differ from
+    /// Logits `[n, classes]` in inference, from features `[n, features]`. They may differ from
     /// [`Model::infer`]'s by rounding.
     ///
     /// # Errors
     /// If the width of the features differs from the model's, or the device fails.
     fn infer_head(&self, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch. They are part
-    /// of candle's graph: `loss.backward()` writes the gradient to [`Parameters::gradient`]. With
-    /// `freeze_backbone` only the head learns. Each `step` has its own dropout mask.
+    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch. The logits
+    /// are part of candle's graph: `loss.backward()` writes the gradient to
+    /// [`Parameters::gradient`]. With `freeze_backbone`, only the head is trained. Each `step` has
+    /// a different dropout mask.
     ///
     /// # Errors
-    /// If the backbone should learn but cannot, a batch normalisation would have a single value per
-    /// channel, or the device fails.
+    /// If the backbone should be trained but cannot be, if a batch normalisation would have a
+    /// single value per channel, or if the device fails.
     fn forward_train(
         &mut self,
         images: &Images,
@@ -77,15 +78,15 @@ pub trait Model: Send + Sync {
         freeze_backbone: bool,
     ) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step of the head alone, from features `[n, features]`.
-    /// They are bit-identical to those of [`Model::forward_train`] with `freeze_backbone` on the
-    /// images of these features.
+    /// Logits `[n, classes]` of a training step of the head only, from features `[n, features]`.
+    /// For the features of some images, they are bit-identical to the logits of
+    /// [`Model::forward_train`] on those images with `freeze_backbone`.
     ///
     /// # Errors
     /// If the width of the features differs from the model's, or the device fails.
     fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor>;
 
-    /// Every tensor of backbone and head, with torch's name and shape.
+    /// Every tensor of backbone and head, with the name and shape it has in torch.
     ///
     /// # Errors
     /// If the device fails.
@@ -140,8 +141,8 @@ impl From<ModelName> for String {
     }
 }
 
-/// The configuration of a model. In a file it is a [`ModelConfig`] or a [`ZooConfig`]; its `name`
-/// decides.
+/// The configuration of a model. A file contains a [`ModelConfig`] or a [`ZooConfig`], depending on
+/// `name`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum ModelDescription {

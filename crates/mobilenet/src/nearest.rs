@@ -1,12 +1,12 @@
-//! Suggests similar names from a file for a missing name.
+//! Suggestions for a missing name: the most similar names in a file.
 
-/// Most names that are compared, so that a hostile file costs no time.
+/// Maximum number of names that are compared, so that a malicious file takes no time.
 const COMPARED: usize = 2000;
 
-/// Longer names belong to no network and are ignored.
+/// Maximum length of a name. No network has longer names, so they are ignored.
 const LONGEST: usize = 200;
 
-/// The `count` of `names` most similar to `wanted`, most similar first.
+/// The `count` of `names` that are most similar to `wanted`, most similar first.
 pub(crate) fn nearest<'a>(
     wanted: &str,
     names: impl Iterator<Item = &'a str>,

@@ -28,7 +28,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network with torchvision's random initialisation. `seed` also seeds its dropout.
+    /// Creates a network with torchvision's random initialisation. `seed` is also the seed of its
+    /// dropout.
     ///
     /// # Errors
     /// If the configuration is invalid, or the device lacks memory.
@@ -38,7 +39,7 @@ impl Network {
         Network::with_values(config, plan, values, seed, device)
     }
 
-    /// A network of these values; `plan` belongs to `config`.
+    /// Creates a network with these values. `plan` must belong to `config`.
     pub(crate) fn with_values(
         config: &ModelConfig,
         plan: Plan,
@@ -65,36 +66,36 @@ impl Network {
         &self.config
     }
 
-    /// The network as data.
+    /// The layers of the network.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The device of its values.
+    /// The device of the network's values.
     pub fn device(&self) -> &Device {
         self.parameters.arena().device()
     }
 
-    /// Its parameters and statistics.
+    /// The parameters and statistics.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// The name of its executor.
+    /// The name of the executor.
     pub fn executor(&self) -> &'static str {
         self.executor.name()
     }
 
-    /// Switches to another executor.
+    /// Changes the executor.
     pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
         self.executor = executor;
         self.precision = None;
     }
 
-    /// Switches to another precision; a new network computes in f32.
+    /// Changes the precision. A new network computes in f32.
     ///
     /// # Errors
-    /// If the device or this processor does not support it.
+    /// If the device or this processor does not support the precision.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         if self.precision != Some(precision) {
             self.executor = executor(&self.plan, self.device(), precision)?;
@@ -103,8 +104,8 @@ impl Network {
         Ok(())
     }
 
-    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` in torch. No graph
-    /// is kept.
+    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` in torch. They are
+    /// not part of a graph.
     ///
     /// # Errors
     /// If the images are on another device, or the device fails.
@@ -112,17 +113,18 @@ impl Network {
         self.executor.infer(&self.parameters, images)
     }
 
-    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch: normalised by
-    /// the batch's statistics, with dropout. Updates the running statistics.
+    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch: normalised
+    /// with the batch's statistics, with dropout. Updates the running statistics.
     ///
-    /// The result is part of candle's graph. After `loss.backward()` the flat tensor
+    /// The result is part of candle's graph. After `loss.backward()`, the flat tensor
     /// [`Parameters::gradient`] holds the gradient of every parameter, and [`Parameters::update`]
-    /// passes it to an optimizer. With `freeze_backbone` everything except the head runs as in
-    /// [`Network::infer`], and its gradient is zeros. Each `step` has its own dropout mask.
+    /// passes this gradient to an optimizer. With `freeze_backbone`, everything except the head
+    /// runs as in [`Network::infer`] and gets a zero gradient. Each `step` has a different dropout
+    /// mask.
     ///
     /// # Errors
-    /// If a batch normalisation would have a single value per channel, the images are on another
-    /// device, or the device fails.
+    /// If a batch normalisation would have a single value per channel, if the images are on another
+    /// device, or if the device fails.
     pub fn forward_train(
         &mut self,
         images: &Images,
@@ -138,8 +140,8 @@ impl Network {
         differentiable(&self.parameters, logits, tape)
     }
 
-    /// Pooled features `[n, features]` of images `[n, h, w, 3]`: the head's input in inference, and
-    /// in training with a frozen backbone. No graph is kept.
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`. They are the head's input, in
+    /// inference and in training with a frozen backbone. They are not part of a graph.
     ///
     /// # Errors
     /// If the images are on another device, or the device fails.
@@ -147,7 +149,7 @@ impl Network {
         self.executor.features(&self.parameters, images)
     }
 
-    /// Logits `[n, classes]` of features `[n, features]` in inference. They may differ from
+    /// Logits `[n, classes]` in inference, from features `[n, features]`. They may differ from
     /// [`Network::infer`]'s by rounding.
     ///
     /// # Errors
@@ -156,9 +158,9 @@ impl Network {
         self.executor.infer_head(&self.parameters, features)
     }
 
-    /// Logits `[n, classes]` of a training step of the head alone, from features `[n, features]`.
-    /// They are bit-identical to those of [`Network::forward_train`] with `freeze_backbone` on the
-    /// images of these features.
+    /// Logits `[n, classes]` of a training step of the head only, from features `[n, features]`.
+    /// For the features of some images, they are bit-identical to the logits of
+    /// [`Network::forward_train`] on those images with `freeze_backbone`.
     ///
     /// # Errors
     /// If the width of the features differs from the network's, or the device fails.
@@ -177,13 +179,13 @@ impl Network {
         self.plan.spec.features
     }
 
-    /// Identifies the backbone: the SHA-256, in hexadecimal, of everything except the images that
-    /// affects [`Network::features`] to the last bit.
+    /// A SHA-256, in hexadecimal, that identifies the backbone. It covers everything that affects
+    /// [`Network::features`] to the last bit, except the images.
     ///
     /// # Errors
     /// If the device fails.
     pub fn backbone_key(&self) -> Result<String> {
-        // Settings that affect only the head, or only training, are left out of the key.
+        // The key does not depend on settings that affect only the head or only training.
         let config = ModelConfig {
             classes: 2,
             dropout: 0.0,

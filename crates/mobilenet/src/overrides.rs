@@ -7,31 +7,31 @@ use framing::{Fit, Framing, ImageSize, Interpolation, Orientation};
 use crate::weights::{Normalisation, WeightsMetadata};
 use crate::{ClassOrder, Error, Padding, Result};
 
-/// Overrides for metadata that a weights file lacks or has wrong.
+/// Overrides for metadata that a weights file lacks, or that are wrong in the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// Padding of convolutions; the default is symmetric.
+    /// Padding of convolutions. The default is symmetric.
     pub padding: Option<Padding>,
-    /// Epsilon added to variances; the default is the scheme's.
+    /// Epsilon that batch normalisation adds to the variance. The default is the naming scheme's.
     pub batch_norm_epsilon: Option<f64>,
-    /// Image size; the default is 224.
+    /// Image size. The default is 224.
     pub image_size: Option<ImageSize>,
-    /// The fit to the image size; the default is torchvision's crop.
+    /// How images are fitted to the image size. The default is torchvision's crop.
     pub fit: Option<Fit>,
-    /// The share of the shorter side that a crop keeps; the default is 0.875.
+    /// Fraction of the shorter side that a crop keeps. The default is 0.875.
     pub crop_pct: Option<f64>,
-    /// The filter of the resize; the default is bicubic for timm's files and bilinear for others.
+    /// Filter of the resize. The default is bicubic for timm's files and bilinear for others.
     pub interpolation: Option<Interpolation>,
-    /// The treatment of the EXIF orientation; the default is to ignore it.
+    /// Treatment of the EXIF orientation. The default is to ignore it.
     pub orientation: Option<Orientation>,
-    /// Class names in the order of the logits; the default is the file's names, or numbers if it has none.
+    /// Class names in the order of the logits. The default is the file's names, or numbers if the file has none.
     pub class_names: Option<Vec<String>>,
-    /// Normalisation of pixels; the default is ImageNet's.
+    /// Normalisation of pixels. The default is ImageNet's.
     pub normalisation: Option<Normalisation>,
 }
 
 impl Overrides {
-    /// The file's metadata with these overrides applied.
+    /// Applies these overrides to the file's metadata.
     pub(crate) fn over(
         self,
         mut metadata: WeightsMetadata,
@@ -68,16 +68,17 @@ impl Overrides {
             crop_pct: self.crop_pct.unwrap_or(own.crop_pct),
             interpolation: self.interpolation.unwrap_or(own.interpolation),
         };
-        // Without a change the file's values stay, even a `crop_pct` that its fit ignores: they are checked later.
+        // If nothing was overridden, the file's values stay, even a `crop_pct` that has no effect. They are checked
+        // later.
         match framing == own {
             true => own,
             false => framing.normal(),
         }
     }
 
-    /// The overrides for networks from TensorFlow, such as timm's ports, the `tf_` models.
+    /// Overrides for networks from TensorFlow, such as timm's `tf_` models.
     ///
-    /// Nothing in their files tells them apart: names and shapes are the same.
+    /// They must be requested, because these files have the same names and shapes as others.
     pub fn tensorflow() -> Overrides {
         Overrides {
             padding: Some(Padding::Same),
@@ -91,7 +92,7 @@ impl Overrides {
     }
 }
 
-/// Checks that the number of names equals the file's number of classes.
+/// Checks that there are as many names as the file has classes.
 pub(crate) fn check_names(names: &[String], classes: usize, path: &Path) -> Result<()> {
     if names.len() == classes {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The flat arena: one buffer for all parameters, one for all running statistics, and one for the
+//! The arena: one flat buffer for all parameters, one for all running statistics, and one for the
 //! gradients of all parameters.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl From<&Plan> for Tables {
     }
 }
 
-/// All values of a model, on its device.
+/// All values of a model, on the model's device.
 ///
 /// After `loss.backward()` on the logits of [`forward_train`](crate::Network::forward_train),
 /// [`Parameters::update`] passes the gradient to an optimizer.
@@ -44,7 +44,8 @@ pub struct Parameters {
     arena: Var,
     statistics: Var,
     batches_tracked: AtomicI64,
-    /// Batches since the last restart of the running statistics; the maximum if there was none.
+    /// Number of batches since the last restart of the running statistics; the maximum value if
+    /// there was no restart.
     since_restart: AtomicU64,
     gradient: Arc<Gradient>,
     /// Counters of changes to the arena and to the statistics.
@@ -54,16 +55,16 @@ pub struct Parameters {
 /// The gradient of the last backward pass.
 #[derive(Debug)]
 pub(crate) struct Gradient {
-    /// Flat f32, in arena order.
+    /// The gradient, flat f32, in arena order.
     pub(crate) values: Var,
-    /// A small leaf of candle's graph that stands for the parameters. With the arena as the leaf,
-    /// every backward pass would fill and add unneeded buffers of its length.
+    /// A small leaf of candle's graph that represents the parameters. If the arena were the leaf,
+    /// every backward pass would fill and add unneeded buffers of the arena's length.
     pub(crate) root: Var,
-    /// Whether it was written since its last use.
+    /// Whether the gradient was written since its last use.
     pub(crate) fresh: AtomicBool,
 }
 
-/// All values of a model on the host, flat, in the order of its tables.
+/// All values of a model in host memory, flat, in the order of its tables.
 #[derive(Debug)]
 pub(crate) struct Values {
     pub(crate) arena: Vec<f32>,
@@ -72,7 +73,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Zeros for the values of a network.
+    /// Zeros for all values of a network.
     pub(crate) fn zeros(plan: &Plan) -> Self {
         Values {
             arena: vec![0.0; plan.parameters.len()],
@@ -92,7 +93,7 @@ pub struct Snapshot {
 }
 
 impl Parameters {
-    /// Parameters with these values.
+    /// Creates parameters with these values.
     pub(crate) fn new(tables: Tables, values: Values, device: &Device) -> Result<Self> {
         let (len, statistics_len) = (tables.parameters.len(), tables.statistics.len());
         check_length("the buffer of parameters", values.arena.len(), len)?;
@@ -119,13 +120,13 @@ impl Parameters {
 
     /// The trainable parameters, flat f32 `[len]`, in torchvision's order.
     ///
-    /// Read only. Change them through [`Parameters::update`], [`Parameters::set`] and
-    /// [`Parameters::restore`]; otherwise executors would use stale copies.
+    /// Do not write to this tensor: use [`Parameters::update`], [`Parameters::set`] or
+    /// [`Parameters::restore`]. Otherwise executors would use stale copies.
     pub fn arena(&self) -> &Tensor {
         &self.arena
     }
 
-    /// The running means and variances, flat f32. Read only.
+    /// The running means and variances, flat f32. Do not write to this tensor.
     pub fn statistics(&self) -> &Tensor {
         &self.statistics
     }
@@ -140,7 +141,7 @@ impl Parameters {
         &self.gradient
     }
 
-    /// Counters of the changes to arena and statistics. Data derived from older versions are stale.
+    /// Counters of the changes to arena and statistics. Data derived from older versions is stale.
     pub(crate) fn versions(&self) -> [u64; 2] {
         let [arena, statistics] = &self.versions;
         [arena, statistics].map(|version| version.load(Ordering::Acquire))
@@ -159,7 +160,7 @@ impl Parameters {
         self.versions[1].fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Passes the running statistics to `f` for changes, on the CPU.
+    /// Passes the running statistics to `f`, which may change them. `f` runs on the CPU.
     pub(crate) fn update_statistics(&self, f: impl FnMut(&mut [f32])) -> Result<()> {
         write_slice(&self.statistics, f)?;
         self.statistics_changed();
@@ -173,7 +174,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Overwrites all parameters and running statistics, flat, in the order of their tables.
+    /// Overwrites all parameters and running statistics. Both are flat, in the order of their
+    /// tables.
     ///
     /// # Errors
     /// If a length differs from the model's.
@@ -190,7 +192,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// Names, shapes and ranges in the arena.
+    /// Names, shapes and ranges of the parameters in the arena.
     pub fn segments(&self) -> &[Segment] {
         self.tables.parameters.segments()
     }
@@ -200,7 +202,7 @@ impl Parameters {
         self.tables.parameters.len()
     }
 
-    /// Whether there are no trainable parameters; never true for a valid model.
+    /// Whether there are no trainable parameters. Never true for a valid model.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -215,16 +217,16 @@ impl Parameters {
         self.tables.head.clone()
     }
 
-    /// Training batches so far (`num_batches_tracked`).
+    /// Number of training batches so far (`num_batches_tracked`).
     pub fn batches_tracked(&self) -> i64 {
         self.batches_tracked.load(Ordering::Relaxed)
     }
 
-    /// Restarts the running statistics: the next training batch replaces them, and later batches
-    /// are averaged in, at first with equal weights ([`BatchNormSpec::momentum_after`]). Until the
-    /// next batch they stay unchanged.
+    /// Restarts the running statistics. The next training batch replaces them. Later batches are
+    /// averaged with it, at first with equal weights ([`BatchNormSpec::momentum_after`]). Until the
+    /// next batch the statistics stay unchanged.
     ///
-    /// Without a restart every batch has the constant momentum, as in torch.
+    /// Without a restart, every batch has the constant momentum, as in torch.
     pub fn restart_statistics(&self) {
         self.since_restart.store(0, Ordering::Relaxed);
     }
@@ -234,7 +236,7 @@ impl Parameters {
         spec.momentum_after(self.since_restart.load(Ordering::Relaxed))
     }
 
-    /// Counts a batch of the running statistics.
+    /// Counts a batch that was added to the running statistics.
     pub(crate) fn batch_tracked(&self) {
         self.batches_tracked.fetch_add(1, Ordering::Relaxed);
         let since = self.since_restart.load(Ordering::Relaxed);
@@ -246,9 +248,9 @@ impl Parameters {
         self.batches_tracked.store(batches, Ordering::Relaxed);
     }
 
-    /// Passes `f` the parameters, mutable, and the gradient of the last `loss.backward()`, both
-    /// flat. On the CPU `f` works in place; for other devices the values are copied to the host and
-    /// back.
+    /// Passes the parameters (mutable) and the gradient of the last `loss.backward()` to `f`. Both
+    /// are flat. On the CPU, `f` works in place. On other devices, the values are copied to the
+    /// host and back.
     ///
     /// # Errors
     /// If no backward pass ran since the gradient was last taken, or the device fails.
@@ -256,7 +258,8 @@ impl Parameters {
         self.take_gradient(|gradient| self.change(|values| f(values, gradient)))?
     }
 
-    /// Passes `f` the gradient of the last `loss.backward()`, flat. It can be taken only once.
+    /// Passes the flat gradient of the last `loss.backward()` to `f`. Each gradient can be taken
+    /// only once.
     ///
     /// # Errors
     /// If no backward pass ran since the gradient was last taken, or the device fails.
@@ -272,7 +275,7 @@ impl Parameters {
         }
     }
 
-    /// Passes `f` the parameters, mutable and flat.
+    /// Passes the parameters to `f`, flat and mutable.
     ///
     /// # Errors
     /// If the device fails.
@@ -289,7 +292,7 @@ impl Parameters {
         Ok(())
     }
 
-    /// Passes `f` the parameters and the running statistics, read only and flat.
+    /// Passes the parameters and the running statistics to `f`, flat and read-only.
     ///
     /// # Errors
     /// If the device fails.
@@ -316,7 +319,7 @@ impl Parameters {
         })
     }
 
-    /// Restores all values.
+    /// Restores all values from a snapshot.
     ///
     /// # Errors
     /// If the snapshot belongs to another model.
@@ -331,8 +334,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Every tensor with torchvision's name and torch's shape, as in its `state_dict`, including
-    /// running statistics and `num_batches_tracked`.
+    /// Every tensor, with torchvision's name and torch's shape, as in torchvision's `state_dict`.
+    /// Running statistics and `num_batches_tracked` are included.
     ///
     /// # Errors
     /// If the device fails.
@@ -354,7 +357,7 @@ impl Parameters {
         Ok(named)
     }
 
-    /// Copies all values to the host.
+    /// Copies all values to host memory.
     pub(crate) fn values(&self) -> Result<Values> {
         Ok(Values {
             arena: self.arena.to_vec1()?,
@@ -371,7 +374,7 @@ impl Parameters {
     }
 }
 
-/// The names of the batch counters that torch keeps with each running mean.
+/// The names of the batch counters. torch keeps one beside each running mean.
 pub(crate) fn counters(plan: &Plan) -> impl Iterator<Item = String> {
     batch_counters(&plan.statistics)
 }
@@ -383,7 +386,7 @@ fn batch_counters(statistics: &Table) -> impl Iterator<Item = String> {
         .map(|norm| format!("{norm}num_batches_tracked"))
 }
 
-/// A view of one tensor of a flat buffer, outside any graph.
+/// A view of one tensor in a flat buffer. It is not part of any graph.
 pub(crate) fn view(buffer: &Tensor, segment: &Segment) -> candle_core::Result<Tensor> {
     let flat = buffer
         .detach()

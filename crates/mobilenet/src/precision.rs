@@ -1,26 +1,26 @@
-//! The precisions of a network.
+//! The floating-point precisions in which a network can compute.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The precision of a network.
+/// The precision in which a network computes.
 ///
-/// Parameters, their gradients, the optimizer's state, normalisations and all sums are always f32;
-/// weights files do not depend on it.
+/// Parameters, gradients, the optimizer's state, normalisations and all sums are always f32.
+/// Weights files do not depend on the precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// f32, as torch's default.
+    /// f32, like torch's default.
     #[default]
     F32,
-    /// bfloat16, 8 bits of precision, for activations in memory and the factors of matrix
-    /// products: about one and a half times as fast on a CPU with AVX-512 BF16. Comparable to
-    /// `torch.autocast("cpu", torch.bfloat16)`.
+    /// bfloat16 (8 bits of precision), for activations in memory and for the factors of matrix
+    /// products. On a CPU with AVX-512 BF16 it is about one and a half times as fast as f32.
+    /// Comparable to `torch.autocast("cpu", torch.bfloat16)`.
     Bf16,
-    /// IEEE half precision, 11 bits, for the factors of matrix products on a CUDA GPU. Gradients
-    /// below 6e-8 vanish, so training scales the loss up. Comparable to
+    /// IEEE half precision (11 bits), for the factors of matrix products on a CUDA GPU. Gradients
+    /// below 6e-8 become zero, so training scales the loss up. Comparable to
     /// `torch.autocast("cuda", torch.float16)`.
     F16,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// In any letter case.
+/// Accepts any letter case.
 impl FromStr for Precision {
     type Err = String;
 

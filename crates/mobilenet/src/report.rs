@@ -5,54 +5,52 @@ use std::path::Path;
 
 use crate::{BadNumbers, ClassRows, Error, Result, Scheme};
 
-/// A tensor with different shapes in file and model.
+/// A tensor that has different shapes in file and model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// Its shape in the file.
+    /// Shape of the tensor in the file.
     pub file: Vec<usize>,
-    /// Its shape in the model.
+    /// Shape of the tensor in the model.
     pub model: Vec<usize>,
 }
 
 /// The result of loading a file into a model.
 ///
-/// Tensors of the model have torchvision's names, others the file's names. All lists are sorted.
+/// Tensors of the model have torchvision's names. Other tensors have the file's names. All lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadReport {
     /// The naming scheme of the file.
     pub scheme: Scheme,
-    /// The prefix of all of the network's names in the file, such as `state_dict.`.
+    /// The prefix that all of the network's names have in the file, such as `state_dict.`.
     pub prefix: String,
     /// Loaded tensors.
     pub matched: Vec<String>,
     /// Tensors of the model that the file lacks.
     pub missing: Vec<String>,
-    /// Tensors of the file's network that the model lacks.
+    /// Tensors of the network in the file that the model lacks.
     pub unexpected: Vec<String>,
-    /// Tensors in both, with different shapes.
+    /// Tensors that are in both, with different shapes.
     pub mismatched: Vec<Mismatch>,
-    /// Number of the file's tensors outside the network: states of an optimizer, a moving average, a
+    /// Number of tensors in the file that are not part of the network, such as optimizer states, a moving average, or a
     /// second copy.
     pub outside: usize,
     /// Whether the classifier did not fit and keeps its initial values.
     pub new_classifier: bool,
-    /// The classes that keep the file's classifier rows; `None` unless both model and file name
-    /// their classes.
+    /// The classes that take their classifier rows from the file. `None` unless both model and file have class names.
     pub classes: Option<ClassRows>,
-    /// Properties assumed because the file does not contain them.
+    /// Properties that had to be assumed because the file does not contain them.
     pub assumed: Vec<String>,
-    /// Tensors with unusable values. Only [`inspect`](crate::weights::inspect) returns a report with
-    /// any.
+    /// Tensors with unusable values. Empty except in reports from [`inspect`](crate::weights::inspect).
     pub bad_numbers: Vec<BadNumbers>,
 }
 
 impl LoadReport {
-    /// Refuses the file at `path` if it has unusable values.
+    /// Returns an error for the file at `path` if it has unusable values.
     ///
     /// # Errors
-    /// [`Error::BadNumbers`].
+    /// [`Error::BadNumbers`] if the list is not empty.
     pub(crate) fn check_numbers(&self, path: &Path) -> Result<()> {
         if self.bad_numbers.is_empty() {
             return Ok(());
@@ -63,7 +61,7 @@ impl LoadReport {
         })
     }
 
-    /// Whether the file had exactly the model's tensors.
+    /// Whether the file had exactly the tensors of the model.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.mismatched.is_empty() && self.unexpected.is_empty()
     }
@@ -78,7 +76,7 @@ impl LoadReport {
     }
 }
 
-/// Most names listed of each kind.
+/// Maximum number of names listed of each kind.
 const LISTED: usize = 12;
 
 impl fmt::Display for LoadReport {
@@ -136,7 +134,7 @@ fn list<T>(
     write!(f, "\n{what}: {}", some_of(items, name))
 }
 
-/// The first of some names, and the number of others.
+/// The first few of some names, and the number of further names.
 pub(crate) fn some(names: &[String]) -> String {
     some_of(names, Clone::clone)
 }

@@ -1,13 +1,13 @@
-//! Tensors on the CPU as slices, without copying them.
+//! Access to tensors on the CPU as slices, without copying.
 
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var, WithDType, bail};
 
-/// Passes `f` the values of a contiguous tensor.
+/// Passes the values of a contiguous tensor to `f`.
 ///
 /// # Errors
-/// If it is on another device, of another type, or not contiguous.
+/// If the tensor is on another device, of another type, or not contiguous.
 pub(crate) fn read_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -19,10 +19,10 @@ pub(crate) fn read_slice<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) 
     }
 }
 
-/// Passes `f` the values of an f32 variable, mutable.
+/// Passes the values of an f32 variable to `f`, mutable.
 ///
 /// # Errors
-/// If it is on another device or of another type.
+/// If the variable is on another device or of another type.
 pub(crate) fn write_slice(variable: &Var, f: impl FnMut(&mut [f32])) -> Result<()> {
     variable.inplace_op1(&Write(RefCell::new(f)))
 }

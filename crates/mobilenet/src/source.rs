@@ -1,4 +1,4 @@
-//! Opens a weights file of any origin, recognises its network, and loads it.
+//! Opens a weights file from any project, recognises its network, and loads it.
 
 mod rows;
 
@@ -24,20 +24,20 @@ use crate::{
 /// The default image size.
 const IMAGE_SIZE: ImageSize = ImageSize::square(224);
 
-/// The most missing tensors for which an error lists similar names.
+/// Maximum number of missing tensors for which an error suggests similar names.
 const HINTS: usize = 3;
 
 /// A network from a file.
 pub struct Loaded<M = Network> {
-    /// The network in the file.
+    /// The loaded network.
     pub network: M,
-    /// The file's metadata, with assumed values where it has none.
+    /// The file's metadata. Missing entries have assumed values.
     pub metadata: WeightsMetadata,
-    /// The matches and mismatches of file and network.
+    /// The result of comparing file and network.
     pub report: LoadReport,
 }
 
-/// An open weights file, safetensors or PyTorch's, with recognised names.
+/// An open weights file (safetensors or PyTorch's format) with recognised names.
 ///
 /// ```no_run
 /// use mobilenet::weights::{Overrides, Source};
@@ -51,7 +51,7 @@ pub struct Loaded<M = Network> {
 /// ```
 pub struct Source {
     file: TensorFile,
-    /// The file's own description of its network and use.
+    /// The network's configuration and the metadata, if the file contains them.
     metadata: Option<(ModelConfig, WeightsMetadata)>,
     origin: Origin,
     overrides: Overrides,
@@ -61,7 +61,7 @@ impl Source {
     /// Opens a file and recognises its naming scheme.
     ///
     /// # Errors
-    /// If it is not a complete file of tensors, or no known scheme has their names.
+    /// If the file is not a complete file of tensors, or no known scheme matches its names.
     pub fn open(path: &Path, overrides: Overrides) -> Result<Source> {
         Source::of_file(TensorFile::open(path)?, overrides)
     }
@@ -99,10 +99,10 @@ impl Source {
         self.origin.scheme
     }
 
-    /// The network's configuration, from the file's metadata or else from names and shapes.
+    /// The network's configuration, from the file's metadata if present, otherwise from names and shapes.
     ///
     /// # Errors
-    /// If no width fits the shapes of its tensors.
+    /// If no width fits the shapes of the file's tensors.
     pub fn model(&self) -> Result<ModelConfig> {
         match self.metadata {
             Some(_) => Ok(self.network()),
@@ -110,7 +110,7 @@ impl Source {
         }
     }
 
-    /// The network's configuration, without width and classes, which require the shapes.
+    /// The network's configuration without width and classes, which depend on the shapes.
     fn network(&self) -> ModelConfig {
         let Origin {
             scheme,
@@ -131,11 +131,10 @@ impl Source {
         })
     }
 
-    /// `model`, changed to fit the file: the scheme's properties (design, padding, epsilon of batch
-    /// normalisation) become the file's.
+    /// Returns `model`, changed to fit the file: it gets the file's design, padding and batch-norm epsilon.
     ///
     /// # Errors
-    /// If the file holds another network.
+    /// If the file contains another network.
     pub fn adapt(&self, model: &ModelConfig) -> Result<ModelConfig> {
         let own = self.network();
         if own.name != model.name {
@@ -152,12 +151,13 @@ impl Source {
         })
     }
 
-    /// Fills a network with the matching tensors. Others, such as a head for other classes, keep their
-    /// values; the report lists them.
+    /// Fills a network with the matching tensors. Other tensors, such as a head for other classes, keep their values.
+    /// The report lists them.
     ///
     /// # Errors
-    /// If fewer than nine tenths of the backbone's tensors fit, or the network differs from
-    /// [`Source::adapt`]'s; [`Error::BadNumbers`]. The network is then unchanged.
+    /// If fewer than nine tenths of the backbone's tensors fit, or if the network's configuration differs from the one
+    /// that [`Source::adapt`] returns. [`Error::BadNumbers`] if a tensor has unusable values. In all cases the network
+    /// is unchanged.
     pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
         self.fill(network, None)
     }
@@ -208,11 +208,11 @@ impl Source {
         Ok(report)
     }
 
-    /// The network in the file, with every tensor.
+    /// Loads the network in the file, with every tensor.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape, or the overrides do not fit the file;
-    /// [`Error::BadNumbers`] if a tensor has unusable values.
+    /// If a tensor is missing or has another shape, or if the overrides do not fit the file. [`Error::BadNumbers`] if a
+    /// tensor has unusable values.
     pub fn load(self, device: &Device) -> Result<Loaded> {
         let path = self.file.path().to_owned();
         let loaded = self.load_unchecked(device)?;
@@ -220,7 +220,7 @@ impl Source {
         Ok(loaded)
     }
 
-    /// As [`Source::load`], but lists bad numbers in the report instead of refusing them.
+    /// As [`Source::load`], but lists unusable values in the report instead of refusing them.
     pub(crate) fn load_unchecked(mut self, device: &Device) -> Result<Loaded> {
         let model = self.model()?;
         let plan = model.plan()?;
@@ -270,10 +270,10 @@ impl Source {
         model
     }
 
-    /// The network of the width that fits the file's shapes.
+    /// Infers the network's width from the shapes in the file.
     fn inferred(&self) -> Result<ModelConfig> {
         let mut model = self.network();
-        // Steps of a twentieth include every published width.
+        // Widths in steps of a twentieth include every published width.
         let widths = std::iter::once(1.0).chain((1..=80).map(|step| f64::from(step) / 20.0));
         let mut best: Option<(LoadReport, f64, Vec<TensorName>)> = None;
         for width in widths {
@@ -338,7 +338,7 @@ impl Source {
         self.overrides.clone().over(described, self.file.path())
     }
 
-    /// The assumed properties of the network, which names and shapes do not determine.
+    /// Properties of the network that had to be assumed, because names and shapes do not determine them.
     fn assumed(&self, model: &ModelConfig) -> Vec<String> {
         let mut assumed = Vec::new();
         if self.metadata.is_some() {
@@ -363,7 +363,7 @@ impl Source {
         assumed
     }
 
-    /// The assumed class order, image size and normalisation of a file with only tensors.
+    /// Class order, image size and normalisation that had to be assumed, for a file that contains only tensors.
     fn assumed_use(&self, metadata: &WeightsMetadata) -> Vec<String> {
         let overrides = &self.overrides;
         let mut assumed = Vec::new();

@@ -1,8 +1,8 @@
-//! Weight files: safetensors under torchvision's names, with their own metadata.
+//! Weights files: safetensors with torchvision's names and with this project's metadata.
 //!
-//! The header's `__metadata__` holds one entry, `classify`: a JSON object with everything that
-//! evaluation and prediction need. It is one entry because safetensors writes several in no fixed
-//! order, and equal models should give equal files.
+//! The header's `__metadata__` has one entry, `classify`. It is a JSON object with everything that
+//! evaluation and prediction need. A single entry is used because safetensors writes several
+//! entries in random order, and equal models should give equal files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -24,19 +24,19 @@ use crate::{
 pub use crate::overrides::Overrides;
 pub use crate::source::{Loaded, Source};
 
-/// Key of the one entry in a file's metadata.
+/// Key of the only metadata entry in a file.
 const METADATA_KEY: &str = "classify";
 
-/// Accepted sides of images, in pixels.
+/// Accepted lengths of an image's sides, in pixels.
 pub const IMAGE_SIZES: RangeInclusive<u32> = 8..=2048;
 
-/// Accepted means of pixels scaled to 0..1.
+/// Accepted means of pixel values scaled to 0..1.
 pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
 
-/// Accepted standard deviations of pixels scaled to 0..1.
+/// Accepted standard deviations of pixel values scaled to 0..1.
 pub const STDS: RangeInclusive<f32> = 1e-4..=1.0;
 
-/// Mean and standard deviation per channel, of pixel values in 0..1.
+/// Mean and standard deviation of each colour, for pixel values in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalisation {
@@ -47,11 +47,11 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// Refuses a mean or standard deviation that is impossible for pixels in 0..1, such as those of
-    /// pixels in 0..255.
+    /// Refuses a mean or standard deviation that is impossible for pixel values in 0..1, such as
+    /// one for pixel values in 0..255.
     ///
     /// # Errors
-    /// [`Error::Setting`], with the key `mean` or `std`.
+    /// [`Error::Setting`] with the key `mean` or `std`.
     pub fn check(&self) -> Result<()> {
         let all = |values: [f32; 3], range: RangeInclusive<f32>| {
             values.iter().all(|value| range.contains(value))
@@ -87,21 +87,23 @@ pub struct WeightsMetadata {
     /// Whether `class_names` are real names or only numbers.
     #[serde(default, skip_serializing_if = "ClassOrder::is_named")]
     pub class_order: ClassOrder,
-    /// The image size of the network.
+    /// The image size that the network was trained for.
     pub image_size: ImageSize,
-    /// How images are fitted to that size; squash and bilinear if the file lacks this entry.
+    /// How images are fitted to that size. The default, for files without this entry, is squash and
+    /// bilinear.
     #[serde(default, skip_serializing_if = "Framing::is_default")]
     pub framing: Framing,
-    /// Whether the EXIF orientation is applied; it is ignored if the file lacks this entry.
+    /// Whether the EXIF orientation is applied. The default, for files without this entry, is to
+    /// ignore it.
     #[serde(default, skip_serializing_if = "Orientation::is_ignored")]
     pub orientation: Orientation,
-    /// Normalisation of the pixels, after the resize.
+    /// Normalisation of the pixels. It is applied after the resize.
     pub normalisation: Normalisation,
-    /// The epoch of the weights, counted from 1.
+    /// The epoch in which the weights were saved, counted from 1.
     pub epoch: Option<usize>,
     /// The monitored score after that epoch.
     pub score: Option<f64>,
-    /// The trainer's own data for continued training.
+    /// Data of the trainer, for continuing the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
 }
@@ -134,16 +136,17 @@ impl WeightsMetadata {
     }
 }
 
-/// Writes the network's weights to `path` under torchvision's names: to a temporary file beside it,
-/// which is renamed once it is complete and on disk.
+/// Writes the network's weights to `path` with torchvision's names. The weights are first written
+/// to a temporary file next to `path`. That file is renamed once it is complete and on disk.
 ///
 /// # Errors
-/// If the file cannot be written; an older file at `path` is then unchanged.
+/// If the file cannot be written. An existing file at `path` is then unchanged.
 pub fn save(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) -> Result<()> {
     write(path, &network.tensors()?, metadata)
 }
 
-/// The bytes of the file that [`save`] would write, for a later write. Errors contain `path`.
+/// The bytes of the file that [`save`] would write, to be written later. `path` is only used in
+/// errors.
 ///
 /// # Errors
 /// If the device fails.
@@ -151,10 +154,10 @@ pub fn to_bytes(path: &Path, network: &dyn Model, metadata: &WeightsMetadata) ->
     serialize(path, &network.tensors()?, metadata)
 }
 
-/// As [`save`], with a scheme's names and shapes.
+/// As [`save`], but with a naming scheme's names and shapes.
 ///
 /// # Errors
-/// Also if the scheme's project lacks the network.
+/// As [`save`]. Also if the scheme's project does not have the network.
 pub fn save_as(
     path: &Path,
     network: &Network,
@@ -209,22 +212,23 @@ fn serialize(
         .map_err(|e| Error::format(path, e.to_string()))
 }
 
-/// Loads the network in a weights file: with the file's metadata if [`save`] wrote it, else as
-/// recognised by [`Source`].
+/// Loads the network in a weights file. The file's metadata describe the network if [`save`] wrote
+/// it; otherwise [`Source`] recognises the network.
 ///
 /// # Errors
-/// If the file is incomplete, holds no known network, or its tensors do not match its model; the
-/// message lists them. [`Error::BadNumbers`] if a value is NaN, infinite or a negative variance.
+/// If the file is incomplete or contains no known network. If its tensors do not match its model;
+/// the message lists them. [`Error::BadNumbers`] if a value is NaN, infinite or a negative
+/// variance.
 pub fn load(path: &Path, device: &Device) -> Result<(Network, WeightsMetadata)> {
     let loaded = Source::open(path, Overrides::default())?.load(device)?;
     Ok((loaded.network, loaded.metadata))
 }
 
-/// Loads a weights file of any model. A model of the zoo needs metadata in its file.
+/// Loads a weights file of any model. For a model of the zoo, the file must contain metadata.
 ///
 /// # Errors
-/// As [`load`], and if the overrides do not fit; [`Error::NotBuilt`] for a model of the zoo in a
-/// build without it.
+/// As [`load`], and if the overrides do not fit the file. [`Error::NotBuilt`] for a model of the
+/// zoo in a build without it.
 pub fn load_model(
     path: &Path,
     overrides: Overrides,
@@ -235,8 +239,8 @@ pub fn load_model(
     Ok(loaded)
 }
 
-/// As [`load_model`], for inspection only: unusable values are listed in
-/// [`LoadReport::bad_numbers`] instead of refused.
+/// As [`load_model`], but only for inspection: unusable values are not an error, but are listed in
+/// [`LoadReport::bad_numbers`].
 ///
 /// # Errors
 /// As [`load_model`], except [`Error::BadNumbers`].
@@ -266,7 +270,8 @@ pub fn inspect(
     })
 }
 
-/// The metadata of a weights file; `None` if [`save`] did not write it. The weights are not read.
+/// The metadata of a weights file. `None` if [`save`] did not write the file. The weights are not
+/// read.
 ///
 /// # Errors
 /// If the file is not a complete file of tensors, or its metadata are invalid.
@@ -274,7 +279,7 @@ pub fn describe(path: &Path) -> Result<Option<WeightsMetadata>> {
     metadata(&TensorFile::open(path)?)
 }
 
-/// Fills a network with a file's weights as far as they fit; see [`Source::load_into`].
+/// Fills a network with those weights of a file that fit; see [`Source::load_into`].
 ///
 /// # Errors
 /// As [`Source::load_into`].
@@ -283,13 +288,13 @@ pub fn load_pretrained(path: &Path, network: &mut Network) -> Result<LoadReport>
 }
 
 impl WeightsMetadata {
-    /// The class names; `None` if the file has only output numbers.
+    /// The class names. `None` if the file only numbers its outputs.
     pub fn named_classes(&self) -> Option<&[String]> {
         self.class_order.is_named().then_some(&self.class_names[..])
     }
 }
 
-/// The metadata of a file; `None` if [`save`] did not write it.
+/// The metadata of a file. `None` if [`save`] did not write the file.
 pub(crate) fn metadata(file: &TensorFile) -> Result<Option<WeightsMetadata>> {
     let format = |reason: String| Error::format(file.path(), reason);
     let Some(json) = file.text(METADATA_KEY) else {

@@ -7,11 +7,11 @@ use crate::pass::GRAIN;
 
 /// The running weighted mean of a sequence of gradients.
 ///
-/// If each gradient is that of a batch's weighted mean loss, and its weight is the batch's sum of
-/// weights, the result is the gradient of the mean loss over all batches. So several small batches
-/// act as one large batch.
+/// With it, several small batches act as one large batch: pass the gradient of each batch's
+/// weighted mean loss, and the sum of the batch's weights. The result is the gradient of the mean
+/// loss over all batches.
 ///
-/// It has no state to save: a run is saved between two steps, when the accumulator is empty.
+/// An accumulator has no state to save, because it is empty between two optimizer steps.
 ///
 /// ```
 /// use optim::Accumulator;
@@ -24,8 +24,8 @@ use crate::pass::GRAIN;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
-    /// The mean so far. Unlike a sum, a running mean never exceeds its inputs in magnitude, for any
-    /// weights.
+    /// The mean of the gradients so far. A running mean, unlike a sum, never exceeds its inputs in
+    /// magnitude.
     mean: Vec<f32>,
     weight: f64,
 }
@@ -34,8 +34,9 @@ impl Accumulator {
     /// Adds a gradient with the weight `weight`.
     ///
     /// # Errors
-    /// [`Error::Length`] if its length differs from the first gradient's, [`Error::Setting`] if the
-    /// weight is not a finite number above zero. Both leave the accumulator unchanged.
+    /// [`Error::Length`] if the gradient's length differs from the first gradient's.
+    /// [`Error::Setting`] if the weight is not a finite number above zero. Both errors leave the
+    /// accumulator unchanged.
     pub fn add(&mut self, gradient: &[f32], weight: f64) -> Result<(), Error> {
         let (section, expected) = ("gradient accumulation", "a finite number > 0");
         require(is_positive(weight), section, "weight", weight, expected)?;
@@ -62,7 +63,8 @@ impl Accumulator {
         Ok(())
     }
 
-    /// The mean of all gradients added since the last call. Without any it is empty or all zeros.
+    /// The mean of all gradients added since the last call. If none were added, it is empty or all
+    /// zeros.
     pub fn mean(&mut self) -> &mut [f32] {
         if std::mem::take(&mut self.weight) == 0.0 {
             self.mean.fill(0.0);

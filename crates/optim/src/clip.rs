@@ -1,18 +1,18 @@
-//! Gradient clipping over the flat buffer.
+//! Gradient clipping.
 
 use rayon::prelude::*;
 
 use crate::error::{Error, is_positive, require};
 use crate::pass::GRAIN;
 
-/// Running sums side by side, so that the compiler can vectorise the loop.
+/// Number of independent running sums, so that the compiler can vectorise the loop.
 const LANES: usize = 8;
 
-/// Scales `gradients` down so that their Euclidean norm is at most `max_norm`,
-/// and returns the norm they had (`torch.nn.utils.clip_grad_norm_`).
+/// Scales `gradients` down so that their Euclidean norm is at most `max_norm`. Returns the norm
+/// before scaling (`torch.nn.utils.clip_grad_norm_`).
 ///
-/// The norm is summed in `f64`. If it is not finite, no factor can repair the gradients, and they
-/// stay unchanged. Check the returned norm before the step.
+/// The norm is summed in `f64`. If the norm is not finite, the gradients stay unchanged, because no
+/// scaling can repair them. Check the returned norm before the optimizer step.
 ///
 /// ```
 /// let mut gradients = [3.0, 4.0];
@@ -27,7 +27,7 @@ const LANES: usize = 8;
 pub fn clip_gradient_norm(gradients: &mut [f32], max_norm: f64) -> Result<f64, Error> {
     check("max_norm", max_norm)?;
     let norm = sum_of_squares(gradients).sqrt();
-    let factor = max_norm / (norm + 1e-6); // torch's guard against a norm of zero
+    let factor = max_norm / (norm + 1e-6); // as in torch: avoids dividing by a norm of zero
     if norm.is_finite() && factor < 1.0 {
         let factor = factor as f32;
         for_each_chunk(gradients, |gradient| *gradient *= factor);
@@ -60,8 +60,8 @@ fn for_each_chunk(values: &mut [f32], change: impl Fn(&mut f32) + Sync) {
         .for_each(|chunk| chunk.iter_mut().for_each(&change));
 }
 
-/// The sum has the same bits for any number of threads: the cuts depend on the length alone, and
-/// the partial sums are added in one fixed tree.
+/// The sum of squares. It has the same bits for any number of threads: the division into parts
+/// depends only on the length, and the order of additions is fixed.
 fn sum_of_squares(values: &[f32]) -> f64 {
     if values.len() > GRAIN {
         let middle = values.len().div_ceil(2 * GRAIN) * GRAIN;

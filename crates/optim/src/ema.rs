@@ -10,14 +10,14 @@ use crate::pass::GRAIN;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmaConfig {
-    /// Share of the past in the average after each step; `0 <= decay < 1`.
+    /// Weight of the old average in each update; `0 <= decay < 1`.
     pub decay: f64,
-    /// Begin with a shorter memory: the decay of step n is at most `(1 + n) / (10 + n)`.
+    /// Whether to start with a smaller decay: in update n it is at most `(1 + n) / (10 + n)`.
     pub warmup: bool,
 }
 
 impl Default for EmaConfig {
-    /// 0.999, with warm-up.
+    /// The default: 0.999, with warm-up.
     fn default() -> Self {
         Self {
             decay: 0.999,
@@ -30,7 +30,7 @@ impl EmaConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the decay is outside its domain.
+    /// [`Error::Setting`] if the decay is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let ok = (0.0..1.0).contains(&self.decay);
         require(ok, "ema", "decay", self.decay, "0 <= decay < 1")
@@ -55,20 +55,20 @@ pub struct Ema {
     average: Vec<f32>,
 }
 
-/// The complete state of an [`Ema`].
+/// The complete saved state of an [`Ema`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmaState {
-    /// Updates so far.
+    /// Number of updates so far.
     pub updates: u64,
     /// The average.
     pub average: Vec<f32>,
 }
 
 impl Ema {
-    /// An average that begins at `values`.
+    /// Creates an average that starts at `values`.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the decay is outside its domain.
+    /// [`Error::Setting`] if the decay is out of range.
     pub fn new(config: &EmaConfig, values: &[f32]) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self {
@@ -78,11 +78,11 @@ impl Ema {
         })
     }
 
-    /// Adds the values after a step, in one parallel pass. The result has the same bits for any
-    /// number of threads.
+    /// Updates the average with the values after a step, in one parallel pass. The result has the
+    /// same bits for any number of threads.
     ///
     /// # Errors
-    /// [`Error::Length`] if the number of values differs from that at the start.
+    /// [`Error::Length`] if the number of values has changed since the start.
     pub fn update(&mut self, values: &[f32]) -> Result<(), Error> {
         self.check_length(values.len())?;
         self.updates = self.updates.saturating_add(1);
@@ -119,7 +119,7 @@ impl Ema {
     /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::Length`] if it holds another number of values. Nothing has changed then.
+    /// [`Error::Length`] if the state has a different number of values. Nothing has changed then.
     pub fn load_state(&mut self, state: EmaState) -> Result<(), Error> {
         self.check_length(state.average.len())?;
         self.updates = state.updates;

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-/// Every error of this crate, with the expected values.
+/// Every error of this crate. Messages include the accepted values.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting of an optimizer, a group, a schedule or a warm-up is outside its domain.
+    /// A setting of an optimizer, group, schedule or warm-up is out of range.
     #[error("{section}: `{key}` is {value}, expected {expected}")]
     Setting {
-        /// Owner of the setting, for example `optimizer sgd` or `schedule step`.
+        /// The section that contains the setting, for example `optimizer sgd` or `schedule step`.
         section: String,
         /// The key in a configuration file.
         key: &'static str,
@@ -19,16 +19,16 @@ pub enum Error {
         expected: &'static str,
     },
 
-    /// Parameter groups that do not fit the buffer or each other.
+    /// Parameter groups do not fit the buffer or each other.
     #[error("parameter group `{group}`: {problem}")]
     Group {
         /// Name of the group.
         group: String,
-        /// The fault, and its remedy.
+        /// The problem, and how to solve it.
         problem: String,
     },
 
-    /// The optimizer has no group of this name.
+    /// The optimizer has no group with this name.
     #[error("no parameter group is named `{asked}`; the groups are {known}")]
     UnknownGroup {
         /// The requested name.
@@ -37,23 +37,23 @@ pub enum Error {
         known: String,
     },
 
-    /// A slice length differs from the optimizer's.
+    /// A slice has a different length than the optimizer.
     #[error("{what} hold {found} values, expected {expected}: one for each parameter")]
     Length {
-        /// The slice: parameters, gradients or the name of a state buffer.
+        /// Name of the slice: parameters, gradients or a state buffer.
         what: String,
-        /// The optimizer's length.
+        /// Length of the optimizer's buffers.
         expected: usize,
-        /// The slice's length.
+        /// Length of the slice.
         found: usize,
     },
 
-    /// A gradient that overflows at every loss scale.
+    /// A gradient overflows at every loss scale.
     #[error(
         "the gradient is not finite even at a loss scale of {scale:e}; lower the learning rate, or train in f32"
     )]
     NotFinite {
-        /// The scale.
+        /// The current scale.
         scale: f32,
     },
 
@@ -63,14 +63,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a setting is at fault, rather than a call or a saved state.
+    /// Whether the error comes from a setting, not from a call or a saved state.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Setting { .. })
     }
 }
 
-/// Passes if `ok`; otherwise an error with the setting, its value and the expected values.
+/// Returns an error with the setting, its value and the expected values, unless `ok`.
 pub(crate) fn require(
     ok: bool,
     section: &str,
@@ -89,12 +89,12 @@ pub(crate) fn require(
     })
 }
 
-/// A finite number that is not negative, as most settings require.
+/// Whether a number is finite and not negative, as most settings require.
 pub(crate) fn is_non_negative(value: f64) -> bool {
     value.is_finite() && value >= 0.0
 }
 
-/// A finite number above zero.
+/// Whether a number is finite and above zero.
 pub(crate) fn is_positive(value: f64) -> bool {
     value.is_finite() && value > 0.0
 }

@@ -1,13 +1,13 @@
-//! Parameter groups: parts of the buffer with their own settings.
+//! Parameter groups: parts of the parameter buffer with separate settings.
 
 use std::ops::Range;
 
 use crate::error::{Error, is_non_negative, require};
 use crate::pass::{Piece, cut};
 
-/// A named part of the parameter buffer with its own settings.
+/// A named part of the parameter buffer with separate settings.
 ///
-/// Values outside every group never change.
+/// Parameters outside every group never change.
 ///
 /// ```
 /// use optim::ParameterGroup;
@@ -24,18 +24,18 @@ use crate::pass::{Piece, cut};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterGroup {
-    /// Unique name, used to freeze the group and to key its saved state.
+    /// Unique name. It identifies the group for freezing and in saved states.
     pub name: String,
-    /// Index ranges in the buffer, in any order; they may not overlap.
+    /// Ranges of indices in the buffer, in any order. They must not overlap.
     pub ranges: Vec<Range<usize>>,
     /// Multiplies the learning rate of every step.
     pub learning_rate_multiplier: f64,
-    /// Overrides the optimizer's weight decay.
+    /// Replaces the optimizer's weight decay for this group.
     pub weight_decay: Option<f64>,
 }
 
 impl ParameterGroup {
-    /// A group of one range with the optimizer's own settings.
+    /// A group with one range and the optimizer's settings.
     pub fn new(name: impl Into<String>, range: Range<usize>) -> Self {
         Self {
             name: name.into(),
@@ -66,14 +66,14 @@ impl ParameterGroup {
     }
 }
 
-/// A matrix in the buffer, in row-major order: the weight of a layer, one row for each output.
+/// A matrix in the buffer, in row-major order: the weight of a layer, with one row per output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
-    /// Its range in the buffer.
+    /// The matrix's range in the buffer.
     pub range: Range<usize>,
-    /// Numbers in a row: all axes but the first, multiplied.
+    /// Length of a row: the product of all dimensions except the first.
     pub row: usize,
-    /// Whether it is the weight of a convolution (in torch: has more than three axes).
+    /// Whether this is the weight of a convolution (in torch: more than three dimensions).
     pub is_convolution: bool,
 }
 
@@ -92,8 +92,8 @@ impl Matrix {
     }
 }
 
-/// Checks the groups and lays them out as pieces in buffer order. Pieces in `matrices` consist of
-/// whole rows.
+/// Checks the groups and divides them into pieces, in buffer order. Pieces inside `matrices`
+/// consist of whole rows.
 pub(crate) fn lay_out(
     groups: &[ParameterGroup],
     matrices: &[Matrix],
@@ -135,7 +135,7 @@ pub(crate) fn lay_out(
     Ok(cut(&stretches))
 }
 
-/// Divides a group's range into its matrices and the stretches between them.
+/// Divides a group's range into its matrices and the ranges between them.
 fn divide(
     range: Range<usize>,
     group: usize,

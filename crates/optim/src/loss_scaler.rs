@@ -10,13 +10,13 @@ use crate::pass::GRAIN;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossScalerConfig {
-    /// The first scale; above zero, and not below f32's smallest normal number.
+    /// The first scale. It must be above zero, and not below f32's smallest normal number.
     pub init_scale: f64,
-    /// Factor of the scale after `growth_interval` good steps; above 1.
+    /// Factor by which the scale grows after `growth_interval` good steps; above 1.
     pub growth_factor: f64,
-    /// Factor of the scale after a step with a gradient that is not finite; between 0 and 1.
+    /// Factor by which the scale shrinks after a step with a non-finite gradient; between 0 and 1.
     pub backoff_factor: f64,
-    /// Good steps in a row before the scale grows; above zero.
+    /// Number of consecutive good steps before the scale grows; above zero.
     pub growth_interval: u32,
 }
 
@@ -35,7 +35,7 @@ impl LossScalerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first value outside its domain.
+    /// [`Error::Setting`] with the first value that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let section = "loss scale";
         let (init, growth, backoff) = (self.init_scale, self.growth_factor, self.backoff_factor);
@@ -59,10 +59,10 @@ impl LossScalerConfig {
 
 /// Dynamic loss scaling (Micikevicius et al., 2018; `torch.amp.GradScaler`).
 ///
-/// Numbers below 6e-8 are zero in f16, and many gradients are that small. The loss is therefore
-/// multiplied by [`scale`](LossScaler::scale) before the backward pass, and the gradient divided by
-/// it after. If the gradient overflows, the step is skipped and the scale shrinks. After many good
-/// steps the scale grows.
+/// Numbers below 6e-8 are zero in f16, and many gradients are that small. So the loss is multiplied
+/// by [`scale`](LossScaler::scale) before the backward pass, and the gradient is divided by the
+/// scale afterwards. If the gradient overflows, the step is skipped and the scale shrinks. After
+/// many good steps the scale grows.
 ///
 /// ```
 /// use optim::{LossScaler, LossScalerConfig};
@@ -86,20 +86,20 @@ pub struct LossScaler {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossScalerState {
-    /// The scale of the coming step.
+    /// The scale for the next step.
     pub scale: f32,
-    /// Good steps since the last change of the scale.
+    /// Number of good steps since the last change of the scale.
     pub good_steps: u32,
 }
 
 impl LossScaler {
-    /// Below this scale, a gradient that is not finite did not overflow because of the scale.
+    /// If a gradient is not finite below this scale, the scale is not the cause.
     const LEAST: f32 = 1.0 / 65536.0;
 
-    /// A scaler before its first step.
+    /// Creates a scaler.
     ///
     /// # Errors
-    /// [`Error::Setting`] if a setting is outside its domain.
+    /// [`Error::Setting`] if a setting is out of range.
     pub fn new(config: &LossScalerConfig) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self {
@@ -111,16 +111,16 @@ impl LossScaler {
         })
     }
 
-    /// The factor for the coming step's loss.
+    /// The factor for the loss of the next step.
     pub fn scale(&self) -> f32 {
         self.state.scale
     }
 
-    /// Divides the gradient of a scaled loss by the scale, and updates the scale. False if the
-    /// gradient is not finite: the caller then skips the step.
+    /// Divides the gradient of a scaled loss by the scale, and updates the scale. Returns false if
+    /// the gradient is not finite; the caller must then skip the step.
     ///
-    /// Call it once a step, after the gradients of all batches are accumulated and before they are
-    /// clipped.
+    /// Call this once per step: after the gradients of all batches are accumulated, and before the
+    /// gradient is clipped.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if the gradient is not finite even at the smallest scale.
@@ -142,7 +142,8 @@ impl LossScaler {
         Ok(finite)
     }
 
-    /// As torch's `_amp_update_scale_`: the scale never exceeds f32's range.
+    /// The state after a step, as in torch's `_amp_update_scale_`. The scale never exceeds f32's
+    /// range.
     fn next(&self, finite: bool) -> LossScalerState {
         let LossScalerState { scale, good_steps } = self.state;
         let times = |factor: f64| (f64::from(scale) * factor) as f32;
@@ -152,7 +153,7 @@ impl LossScaler {
                 good_steps: 0,
             };
         }
-        // A loaded state may hold the largest count.
+        // A loaded state may contain the largest possible count.
         let good_steps = good_steps.saturating_add(1);
         if good_steps < self.config.growth_interval {
             return LossScalerState { scale, good_steps };
@@ -172,7 +173,7 @@ impl LossScaler {
     /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::State`] if its scale is not a valid one. Nothing has changed then.
+    /// [`Error::State`] if the state's scale is not valid. Nothing has changed then.
     pub fn load_state(&mut self, state: LossScalerState) -> Result<(), Error> {
         if !is_scale(state.scale) {
             return Err(Error::State(format!(
@@ -185,7 +186,7 @@ impl LossScaler {
     }
 }
 
-/// Positive, with a finite inverse.
+/// Whether a value can be a scale: positive, and with a finite inverse.
 fn is_scale(value: f32) -> bool {
     value.is_normal() && value > 0.0
 }

@@ -1,4 +1,4 @@
-//! The optimizer: groups, their step counts, and the rule's buffers.
+//! The optimizer: groups, the step count of each group, and the state buffers of the update rule.
 
 use crate::error::{Error, is_non_negative, require};
 use crate::group::{Matrix, ParameterGroup, lay_out};
@@ -6,7 +6,7 @@ use crate::pass::{Buffers, Piece, pass};
 use crate::rules::{OptimizerConfig, Update};
 use crate::state::{GroupCounters, OptimizerCounters, OptimizerState};
 
-/// An update rule with its state, for one flat buffer of parameters.
+/// An update rule and its state, for one flat buffer of parameters.
 ///
 /// A step runs on the current rayon thread pool and allocates nothing. Its result has the same bits
 /// for any number of threads.
@@ -27,12 +27,12 @@ pub struct Optimizer {
     rule: OptimizerConfig,
     len: usize,
     groups: Vec<Group>,
-    /// The groups as the caller gave them.
+    /// The groups in the order in which they were passed.
     layout: Vec<ParameterGroup>,
-    /// The update of each group in the current step; kept to avoid an allocation.
+    /// The update of each group in the current step. Kept between steps to avoid an allocation.
     updates: Vec<Update>,
     pieces: Vec<Piece>,
-    /// The rule's buffers, each `len` long; unused ones stay empty.
+    /// The state buffers of the rule, each `len` values long. Unused buffers are empty.
     buffers: [Vec<f32>; 3],
 }
 
@@ -44,11 +44,11 @@ struct Group {
 }
 
 impl Optimizer {
-    /// An optimizer for a buffer of `len` parameters, with zeroed state.
+    /// Creates an optimizer for `len` parameters. Its state starts at zero.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a value outside its domain, [`Error::Group`] for groups that overlap,
-    /// exceed the buffer or share a name.
+    /// [`Error::Setting`] if a value is out of range. [`Error::Group`] if groups overlap, exceed
+    /// the buffer or have the same name.
     pub fn new(
         config: &OptimizerConfig,
         len: usize,
@@ -82,13 +82,13 @@ impl Optimizer {
         })
     }
 
-    /// Declares the matrices in the buffer. Ranger centralises the gradients of their rows; the
-    /// other rules ignore them. A Ranger without this call centralises nothing.
+    /// Declares the matrices in the buffer. Ranger centralises the gradients of their rows; without
+    /// this call it centralises nothing. Other rules ignore matrices.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a matrix with an incomplete row, [`Error::Group`] for a matrix that
-    /// is only partly in a group's range. A matrix outside every group is accepted: it is never
-    /// stepped.
+    /// [`Error::Setting`] if a matrix has an incomplete row. [`Error::Group`] if a matrix is only
+    /// partly inside a group's range. A matrix outside every group is accepted, but its values
+    /// never change.
     pub fn with_matrices(mut self, matrices: &[Matrix]) -> Result<Self, Error> {
         let wanted = |matrix: &&Matrix| self.rule.centralises(matrix.is_convolution);
         let matrices: Vec<Matrix> = matrices.iter().filter(wanted).cloned().collect();
@@ -96,10 +96,10 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// Freezes or releases a group.
+    /// Freezes or unfreezes a group.
     ///
-    /// A frozen group's parameters, buffers and step count do not change, like those of torch
-    /// parameters without gradients.
+    /// The parameters, state and step count of a frozen group do not change. torch treats
+    /// parameters without gradients in the same way.
     ///
     /// # Errors
     /// [`Error::UnknownGroup`] if no group has this name.
@@ -115,14 +115,14 @@ impl Optimizer {
         })
     }
 
-    /// Takes one step in place.
+    /// Takes one step and changes `parameters` in place.
     ///
-    /// `gradients` is the derivative of the loss by each parameter, in the same order. NaN and
-    /// infinity are not checked here; check the norm from
-    /// [`clip_gradient_norm`](crate::clip_gradient_norm) first.
+    /// `gradients` contains the derivative of the loss with respect to each parameter, in the same
+    /// order. This method does not check for NaN and infinity. Check the norm that
+    /// [`clip_gradient_norm`](crate::clip_gradient_norm) returns before the step.
     ///
     /// # Errors
-    /// [`Error::Length`] if a slice length differs from the optimizer's, [`Error::Setting`] if the
+    /// [`Error::Length`] if a slice does not have the optimizer's length. [`Error::Setting`] if the
     /// learning rate is negative or not finite. Nothing has changed then.
     pub fn step(
         &mut self,
@@ -143,7 +143,7 @@ impl Optimizer {
             *update = if group.counters.frozen {
                 Update::Hold
             } else {
-                // A loaded state may hold the largest count.
+                // A loaded state may contain the largest possible count.
                 group.counters.steps = group.counters.steps.saturating_add(1);
                 let learning_rate = learning_rate * group.learning_rate_multiplier;
                 self.rule
@@ -160,7 +160,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Step count and flag of each group.
+    /// The step count of each group, and whether it is frozen.
     pub fn counters(&self) -> OptimizerCounters {
         OptimizerCounters {
             optimizer: self.name.to_owned(),
@@ -180,11 +180,12 @@ impl Optimizer {
         }
     }
 
-    /// Restores a saved state. The next step is then the one that would have followed the save.
+    /// Restores a saved state. The next step has the same result as if the run had not been
+    /// interrupted.
     ///
     /// # Errors
-    /// [`Error::State`] or [`Error::Length`] if the state belongs to another rule, other groups or
-    /// another number of parameters. Nothing has changed then.
+    /// [`Error::State`] or [`Error::Length`] if the state belongs to another rule, to other groups
+    /// or to another number of parameters. Nothing has changed then.
     pub fn load_state(&mut self, state: OptimizerState) -> Result<(), Error> {
         let OptimizerState { counters, buffers } = state;
         if counters.optimizer != self.name {

@@ -1,27 +1,28 @@
-//! The one parallel pass over the buffers.
+//! The parallel pass over all buffers.
 //!
-//! Every rule works element by element, or row by row if it centralises the gradients of a matrix;
-//! no row is ever cut. So the other cuts and the assignment to threads do not affect the result:
-//! any number of threads gives the same bits. The halving below needs no allocation and no
-//! `unsafe`.
+//! Most rules work element by element. Rules that centralise the gradients of a matrix work row by
+//! row, and no row is ever divided. So the result does not depend on the division into tasks: it
+//! has the same bits for any number of threads. The recursive halving below needs no allocation and
+//! no `unsafe`.
 
 use std::ops::Range;
 
 use crate::rules::Update;
 
-/// Longest stretch of one task: with five buffers 320 KiB, which fits a core's second-level cache.
+/// Maximum number of parameters in a task. Five buffers of this length take 320 KiB, which fits a
+/// core's second-level cache.
 pub(crate) const GRAIN: usize = 16 * 1024;
 
-/// A stretch of one group's parameters: at most [`GRAIN`] of them, or one longer row.
+/// A contiguous part of one group's parameters: at most [`GRAIN`] parameters, or one longer row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Piece {
     pub(crate) range: Range<usize>,
     pub(crate) group: usize,
-    /// The length of its rows; 0 outside a matrix.
+    /// Length of a matrix row in this piece; 0 if the piece is not part of a matrix.
     pub(crate) row: usize,
 }
 
-/// Cuts stretches of any length into pieces of whole rows, in the same order.
+/// Divides long pieces into pieces of whole rows, in the same order.
 pub(crate) fn cut(stretches: &[Piece]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for stretch in stretches {
@@ -38,11 +39,11 @@ pub(crate) fn cut(stretches: &[Piece]) -> Vec<Piece> {
     pieces
 }
 
-/// The same index range of all buffers.
+/// The same range of indices in all buffers.
 pub(crate) struct Buffers<'a> {
     pub(crate) parameters: &'a mut [f32],
     pub(crate) gradients: &'a [f32],
-    /// The rule's own buffers; unused ones are empty.
+    /// The state buffers of the rule. Unused buffers are empty.
     pub(crate) state: [&'a mut [f32]; 3],
 }
 
@@ -68,7 +69,7 @@ impl<'a> Buffers<'a> {
     }
 }
 
-/// Applies its group's update to every piece.
+/// Applies the update of the piece's group to every piece.
 ///
 /// `pieces` are in buffer order. `offset` is the buffer index of the first element of `buffers`.
 pub(crate) fn pass(pieces: &[Piece], updates: &[Update], offset: usize, buffers: Buffers<'_>) {

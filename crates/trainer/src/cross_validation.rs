@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use mnist_data::{Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, write_atomically};
+use mnist_data::{
+    Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, folds_of_groups, write_atomically,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
@@ -112,7 +114,18 @@ pub fn cross_validate(
     };
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
     let mut result = CrossValidation::of(Vec::new());
-    for (index, fold) in folds(&labels, count, seed)?.into_iter().enumerate() {
+    let folds = match &splits.looked {
+        Some(looked) => {
+            // Copies and near-identical neighbours of an image are validated on together.
+            let group = |(index, sample): (usize, &Sample)| {
+                *looked.groups.get(&sample.path).unwrap_or(&index)
+            };
+            let groups: Vec<usize> = images.samples.iter().enumerate().map(group).collect();
+            folds_of_groups(&labels, &groups, count, seed)?
+        }
+        None => folds(&labels, count, seed)?,
+    };
+    for (index, fold) in folds.into_iter().enumerate() {
         let name = format!("fold {}", index + 1);
         let splits = Splits::of_fold(&images, &fold, "folds", &name);
         let own = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;

@@ -222,6 +222,7 @@ fn measure(
         share: options.bad_image_limit,
         classes: Some(images.classes),
         split: name.to_owned(),
+        is_quiet: false,
     };
     let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Classes, Fold, Framing, ImageFolder, ImageSize, ImageSizes, Listing, Loader,
-    LoaderOptions, NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
+    BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
+    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -33,6 +33,8 @@ pub struct Splits {
     names: [String; 3],
     /// The results of decoding, if one set of images was divided.
     pub(crate) looked: Option<Looked>,
+    /// Whether each split is a folder or a file of its own.
+    is_as_listed: bool,
 }
 
 impl Splits {
@@ -66,6 +68,7 @@ impl Splits {
             names: [&places.train, &val_place, Path::new(TEST)]
                 .map(|place| place.display().to_string()),
             looked: None,
+            is_as_listed: true,
         }
     }
 
@@ -122,8 +125,18 @@ impl Splits {
         Some((self.test.as_ref()?, &self.names[2]))
     }
 
-    /// The options for the test at the end of a run: as configured, with a disk cache as for the other splits.
-    pub fn test_options(&self, config: &RunConfig) -> InferenceOptions {
+    /// The validation images and their name in messages.
+    pub fn validation(&self) -> (&ImageFolder, &str) {
+        (&self.val, &self.names[1])
+    }
+
+    /// The options for the evaluation at the end of a run: as configured, with the disk cache of the test split or of
+    /// the validation split.
+    pub fn options(&self, config: &RunConfig, is_test: bool) -> InferenceOptions {
+        let cache = match is_test {
+            true => &self.caches[2],
+            false => &self.caches[1],
+        };
         InferenceOptions {
             batch_size: config.data.batch_size,
             workers: config.workers(),
@@ -131,7 +144,7 @@ impl Splits {
             bad_image_limit: config.data.bad_image_limit,
             decode: config.data.decode_options(),
             disk_cache: config.data.disk_cache(
-                &self.caches[2],
+                cache,
                 config.data.image_size,
                 config.data.framing(),
             ),
@@ -156,6 +169,7 @@ impl Splits {
             caches: [cache, cache, cache].map(str::to_owned),
             names: ["trained on", "held out", TEST].map(|part| format!("{name} ({part})")),
             looked: None,
+            is_as_listed: false,
         }
     }
 
@@ -215,6 +229,7 @@ impl Splits {
             share: config.data.bad_image_limit,
             classes: Some(images.classes.clone()),
             split: self.names[split].clone(),
+            is_quiet: false,
         };
         Ok(Loader::new(images.samples.clone(), options)?)
     }
@@ -411,15 +426,6 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
     );
     let name = place.display().to_string();
     Ok(Splits::of_fold(images, &fold, TRAIN, &name))
-}
-
-/// The size and framing of training's cached images.
-pub(crate) fn stored(config: &RunConfig) -> (ImageSize, Framing) {
-    let options = LoaderOptions {
-        augment: config.augment.clone(),
-        ..loader_options(config)
-    };
-    (options.stored_size(), options.stored_framing())
 }
 
 fn loader_options(config: &RunConfig) -> LoaderOptions {

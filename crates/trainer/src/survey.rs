@@ -1,11 +1,11 @@
 //! Surveys the images of a run before its first epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mnist_data::{ImageSizes, Progress, Sample, duplicates, image_sizes};
 
-use crate::splits::{Looked, look, stored};
+use crate::splits::{Looked, look};
 use crate::{Result, RunConfig, Splits};
 
 /// Facts about the images of a run: their numbers, sizes and faults.
@@ -85,7 +85,15 @@ impl Survey {
             .enumerate()
             .flat_map(|(split, images)| images.samples.iter().map(move |sample| (split, sample)))
             .collect();
-        let copies = Copies::among(&samples);
+        let lost: BTreeSet<&Path> = looked
+            .unreadable
+            .iter()
+            .map(|(path, _)| path.as_path())
+            .collect();
+        let readable = samples
+            .iter()
+            .filter(|(_, sample)| !lost.contains(sample.path.as_path()));
+        let copies = Copies::among(&readable.copied().collect::<Vec<_>>());
         let surveyed = SPLITS.into_iter().zip(splits.each());
         Ok(Self {
             classes: splits.class_names(),
@@ -120,15 +128,8 @@ fn look_at_each(splits: &Splits, config: &RunConfig, progress: &dyn Progress) ->
         is_decoded: true,
         ..Looked::default()
     };
-    for (index, (images, _, cache)) in splits.each().enumerate() {
-        let stored = match index {
-            0 => stored(config),
-            _ => (config.data.image_size, config.data.framing()),
-        };
-        if images.samples.is_empty() {
-            continue;
-        }
-        let looked = look(config, &images.samples, cache, stored, progress)?;
+    for split in splits.each().filter(|split| !split.0.samples.is_empty()) {
+        let looked = look(config, split, progress)?;
         all.is_decoded &= looked.is_decoded;
         all.unreadable.extend(looked.unreadable);
     }

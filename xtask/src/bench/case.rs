@@ -1,25 +1,25 @@
-//! The cases of a benchmark, each with sides that run in turns.
+//! Cases of a benchmark. Each case has several sides (programs to compare), which run in turns.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The work of a case, as written in the results.
+/// The work of a case. It is part of the results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Work {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) model: Option<String>,
     /// Height and width of an image, in pixels.
     pub(super) image_size: usize,
-    /// Images in a step.
+    /// Number of images in a step.
     pub(super) batch: usize,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) precision: Option<String>,
 }
 
 impl Work {
-    /// A network's work in f32.
+    /// The work of running a network in f32.
     pub(super) fn new(model: &str, image_size: usize, batch: usize) -> Self {
         Self {
             model: Some(model.to_owned()),
@@ -34,7 +34,7 @@ impl Work {
         self
     }
 
-    /// Passes the work to a runner as options, and sets its number of threads.
+    /// Adds the work and the number of threads to a runner's command.
     pub(super) fn describe(&self, mut command: Command, threads: usize) -> Command {
         if let Some(model) = &self.model {
             command.args(["--model", model]);
@@ -45,7 +45,7 @@ impl Work {
         command
     }
 
-    /// As [`Work::describe`], for a program with a choice of precision.
+    /// As [`Work::describe`], for a program that can run in several precisions.
     pub(super) fn describe_with_precision(&self, command: Command, threads: usize) -> Command {
         let mut command = self.describe(command, threads);
         if let Some(precision) = &self.precision {
@@ -55,7 +55,7 @@ impl Work {
     }
 }
 
-/// The unit of a result.
+/// The unit of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Unit {
     #[serde(rename = "images/s")]
@@ -65,7 +65,7 @@ pub(super) enum Unit {
     /// Time of one step.
     #[serde(rename = "ms")]
     Milliseconds,
-    /// Time of a whole process, from start to end.
+    /// Time of a whole process, from its start to its end.
     #[serde(rename = "s")]
     Seconds,
     /// Peak memory of a process.
@@ -89,37 +89,38 @@ impl Unit {
     }
 }
 
-/// The amount of work in a runner's step, in the unit of its case.
+/// The amount of work in a step of a runner, in the unit of the case.
 #[derive(Clone, Copy)]
 pub(super) enum Amount {
     Known(f64),
-    /// The runner's own answer to this question, times this factor.
+    /// Unknown in advance: the runner's answer to this question, multiplied by this factor.
     Asked(&'static str, f64),
 }
 
-/// The task of one side in a round.
+/// The task of a side in each round.
 pub(super) enum Task {
-    /// Steps of a runner.
+    /// Takes steps with a runner.
     Steps {
         command: Command,
         amount: Amount,
-        /// Whether another thread keeps a core busy at the same time.
+        /// Whether another thread keeps a core busy during the measurement.
         neighbour: bool,
     },
-    /// A whole process.
+    /// Runs a whole process.
     Process(Command),
 }
 
 pub(super) struct Side {
     pub(super) name: String,
     pub(super) task: Task,
-    /// Whether the benchmark fails if this side does not run. Otherwise it is skipped: a peer that
-    /// is not installed, or a setting that this processor lacks.
+    /// Whether the benchmark fails if this side does not run. Sides that are not required are
+    /// skipped: other programs that are not installed, and settings that this processor does not
+    /// support.
     pub(super) required: bool,
 }
 
 impl Side {
-    /// Steps of an optional runner.
+    /// A side that takes steps with an optional runner.
     pub(super) fn steps(name: &str, command: Command, amount: f64) -> Self {
         Self {
             name: name.to_owned(),
@@ -138,8 +139,8 @@ impl Side {
     }
 }
 
-/// One row of a benchmark. Its sides are created only when it runs, since that may need a build, an
-/// export or a download.
+/// One row of a benchmark. Its sides are created only when the case runs, because that may need a
+/// build, an export or a download.
 pub(super) struct Case<'a> {
     pub(super) name: String,
     pub(super) work: Work,
@@ -164,7 +165,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The case of this name, or all cases with names that contain it.
+/// The case with this name, or all cases with names that contain it.
 pub(super) fn select<'a>(mut cases: Vec<Case<'a>>, filter: Option<&str>) -> Result<Vec<Case<'a>>> {
     let Some(filter) = filter else {
         return Ok(cases);

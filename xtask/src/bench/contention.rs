@@ -1,4 +1,4 @@
-//! Training steps while another process, this one, keeps a core busy.
+//! Measures training steps while this process keeps a core busy.
 
 use anyhow::Result;
 
@@ -18,7 +18,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
             Ok(vec![busy(runner.side("ours_busy", work).required()), idle])
         };
         cases.push(Case::new(&name, Unit::ImagesPerSecond, work.clone(), sides));
-        // The same for a peer.
+        // The same two sides for PyTorch.
         if let Some(python) = options.python.as_deref() {
             let sides = move |work: &Work| {
                 let side = |name: &str| -> Result<Side> {
@@ -35,7 +35,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     Ok(cases)
 }
 
-/// The same side beside a busy neighbour.
+/// The same side, but with a core kept busy.
 fn busy(mut side: Side) -> Side {
     if let Task::Steps { neighbour, .. } = &mut side.task {
         *neighbour = true;

@@ -1,4 +1,4 @@
-//! Batches from files, and training from files against training from memory.
+//! Measures reading batches from files, and compares training from files with training from memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     Ok(cases)
 }
 
-/// Whole epochs of a folder; every epoch decodes every image.
+/// Reads whole epochs of a folder. Every epoch decodes every image.
 fn loading<'a>(
     name: &str,
     image_size: usize,
@@ -100,11 +100,11 @@ fn digits(split: &str) -> Result<PathBuf> {
     Ok(root.join(split))
 }
 
-/// Folders of synthetic photographs from `make_photos`, created once.
+/// Folders of synthetic photographs from `make_photos`. They are created only once.
 fn photos() -> Result<PathBuf> {
     let dir = scratch("photos")?.join(PHOTOS.to_string());
     if !dir.exists() {
-        // Gets its final name only once it is complete.
+        // The folder gets its final name only when it is complete.
         let unfinished = dir.with_extension("unfinished");
         let mut command = Command::new(example("mnist-data", "make_photos")?);
         run(command.arg(&unfinished).arg(PHOTOS.to_string()))?;

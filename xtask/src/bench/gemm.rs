@@ -1,5 +1,5 @@
-//! The speed of training steps relative to the machine's matrix product, which shows the possible
-//! gain.
+//! Compares the speed of training steps with that of a matrix product on the same machine. The
+//! ratio shows how much faster training could become.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use super::case::{Amount, Case, Side, Task, Unit, Work};
 use super::train::TrainStep;
 use crate::programs::{ours, rust_peer};
 
-/// Rows and columns of the matrices.
+/// Number of rows and columns of the matrices.
 const SIZE: usize = 2048;
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
@@ -18,8 +18,9 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     for (model, size, batch) in [("large", 224, 16), ("small", 32, 128)] {
         let train = train.clone();
         let sides = move |work: &Work| {
-            // Two operations per multiply-add. The backward pass costs as much as two forward
-            // passes: one for the gradient of the input, one for that of the weights.
+            // A multiply-add counts as two operations. The backward pass costs as much as two
+            // forward passes: one for the gradient of the input, one for the gradient of the
+            // weights.
             let operations = 3.0 * 2.0 * work.batch as f64 / 1e9;
             let training = Side {
                 name: "training".to_owned(),

@@ -1,4 +1,4 @@
-//! Inference: logits of a batch of images.
+//! Measures inference: the logits of a batch of images.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,10 +10,10 @@ use super::case::{Case, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer, rust_peer, scratch};
 use crate::shell::run;
 
-/// One image at a time, as in a server, and large batches.
+/// Image sizes and batch sizes: one image at a time, as in a server, and large batches.
 const SIZES: [(usize, usize); 3] = [(224, 1), (224, 32), (32, 256)];
 
-/// Cases in which bf16 has a peer.
+/// Cases for which another program also runs in bf16.
 const BF16: [(&str, usize, usize); 3] = [("large", 224, 1), ("large", 224, 32), ("small", 32, 256)];
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
@@ -33,7 +33,7 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
             if let Some(python) = python {
                 sides.extend(peers(python, work, threads)?);
             }
-            // The base precision must run on every machine.
+            // f32 must run on every machine.
             if work.precision.as_deref() == Some("f32") {
                 sides[0].required = true;
             }
@@ -71,8 +71,8 @@ fn f32_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-/// OpenVINO tuned for latency and, for larger batches, also for throughput, with several batches in
-/// parallel.
+/// OpenVINO tuned for latency. For larger batches also OpenVINO tuned for throughput, which runs
+/// several batches in parallel.
 fn openvino(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     let file = onnx(python, work)?;
     let hints: &[_] = match work.batch {
@@ -100,14 +100,14 @@ fn rust_peers(python: &Path, work: &Work, threads: usize) -> Result<Vec<Side>> {
     Ok(sides)
 }
 
-/// A peer that reads everything else from the file.
+/// Command of a program that needs only an ONNX file and a number of threads.
 fn on_file(mut command: Command, file: &Path, threads: usize) -> Command {
     command.arg("--onnx").arg(file);
     command.args(["--threads", &threads.to_string()]);
     command
 }
 
-/// torchvision's network as an ONNX file, for all inference peers.
+/// Exports torchvision's network as an ONNX file, for all programs that inference is compared with.
 pub(super) fn onnx(python: &Path, work: &Work) -> Result<PathBuf> {
     let model = work.model.as_deref().unwrap_or("small");
     let (size, batch) = (work.image_size, work.batch);

@@ -1,4 +1,4 @@
-//! Runs the sides in turns, so that other load on the machine affects all of them alike.
+//! Runs the sides of a case in turns, so that other load on the machine affects all sides equally.
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use super::report::{Figure, Row};
 use super::runner::Runner;
 use super::statistics::median;
 
-/// Approximate time of one side's round.
+/// Approximate time that a side runs in one round.
 const ROUND_SECONDS: f64 = 1.0;
 const MAX_STEPS: f64 = 500.0;
 
-/// A started side.
+/// A side that has been started.
 enum Contestant {
     Stepping {
         runner: Runner,
@@ -32,7 +32,7 @@ impl Contestant {
     fn new(task: Task, threads: usize) -> Result<Self> {
         Ok(match task {
             Task::Process(mut command) => {
-                // The first start loads files into the page cache.
+                // The first run loads files into the page cache and is not measured.
                 launch(&mut command)?;
                 Contestant::Process(command)
             }
@@ -46,14 +46,14 @@ impl Contestant {
                     Amount::Known(amount) => amount,
                     Amount::Asked(question, times) => runner.ask(question)? * times,
                 };
-                // The first step allocates and selects kernels; the second determines the steps of a
-                // round.
+                // The first step allocates memory and selects kernels. The time of the second step determines how many
+                // steps a round has.
                 runner.steps(1)?;
                 let steps = ROUND_SECONDS / runner.steps(1)?;
                 let steps = steps.clamp(1.0, MAX_STEPS) as usize;
                 Contestant::Stepping {
                     runner,
-                    // A multiple of the threads, for a peer that runs one batch per thread.
+                    // A multiple of the number of threads, for programs that run one batch per thread.
                     steps: steps.next_multiple_of(threads),
                     amount,
                     neighbour,
@@ -62,7 +62,7 @@ impl Contestant {
         })
     }
 
-    /// Runs one turn; returns its result.
+    /// Runs one round of this side and returns the result.
     fn turn(&mut self, unit: Unit) -> Result<f64> {
         match self {
             Contestant::Process(command) => launch(command),
@@ -88,7 +88,7 @@ impl Contestant {
         }
     }
 
-    /// Ends it; returns its peak memory, if the system reports it.
+    /// Ends the side. Returns its peak memory if the system reports it.
     fn finish(self) -> Result<Option<f64>> {
         match self {
             Contestant::Process(_) => Ok(None),
@@ -101,9 +101,9 @@ impl Contestant {
     }
 }
 
-/// Runs every side of a case in turns, `rounds` times; returns the medians.
+/// Runs all sides of a case in turns, for `rounds` rounds. Returns the medians.
 pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row> {
-    // A peak does not change from turn to turn.
+    // Peak memory does not change from round to round.
     let rounds = if case.unit == Unit::Megabytes {
         1
     } else {
@@ -144,7 +144,7 @@ pub(super) fn measure(case: &Case, threads: usize, rounds: usize) -> Result<Row>
     Ok(Row::new(case, figures))
 }
 
-/// Runs a process to its end; returns its seconds.
+/// Runs a process to its end and returns the time in seconds.
 fn launch(command: &mut Command) -> Result<f64> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -185,7 +185,7 @@ mod tests {
         command
     }
 
-    /// A runner that reports this many seconds for any number of steps, and a cost of 100.
+    /// A runner that reports this many seconds for any number of steps, and answers `cost` with 100.
     fn fake(seconds: &str) -> Command {
         sh(&format!(
             "echo ready; while read word steps; do case $word in run) echo {seconds};; cost) echo 100;; *) exit 0;; esac; done"
@@ -206,12 +206,12 @@ mod tests {
                 Side::steps("absent", sh("exit 1"), 128.0),
             ])
         });
-        // A round of one second has 2 steps for one runner and 4 for the other.
+        // In a round of one second, one runner takes 2 steps and the other takes 4.
         let row = measure(&case, 2, 3).unwrap();
         let values: Vec<_> = row.figures.iter().map(|figure| figure.value).collect();
         assert_eq!(values, [Some(512.0), Some(2048.0), Some(512.0), None]);
         assert_eq!(row.ratio, Some(0.25));
-        // 4 threads: as many steps for each.
+        // With 4 threads, each runner takes a multiple of 4 steps.
         let row = measure(&case, 4, 1).unwrap();
         assert_eq!(row.figures[0].value, Some(1024.0));
     }

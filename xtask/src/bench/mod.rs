@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: our programs and their peers in turns, so that other load on the machine
-//! affects all of them alike. Each result is a median over rounds; only the ratios matter.
+//! `cargo xtask bench`: compares this project's programs with other programs. They run in turns, so
+//! that other load on the machine affects all of them equally. Each result is a median over rounds.
+//! Only ratios are meaningful.
 
 mod case;
 mod contention;
@@ -46,7 +47,7 @@ pub(crate) enum Bench {
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// A Python with the peers to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
+    /// A Python with packages to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
     /// openvino; missing ones are skipped
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
@@ -71,7 +72,7 @@ impl Options {
         Ok(())
     }
 
-    /// The command that repeats the measurement elsewhere.
+    /// The command with which others can repeat the measurement.
     fn command(&self, bench: &str) -> String {
         let mut words = format!("cargo xtask bench {bench}");
         if self.python.is_some() {
@@ -109,7 +110,7 @@ fn compare(bench: &str, options: &Options, cases: Vec<Case>) -> Result<()> {
     each(bench, options, cases, rows)
 }
 
-/// Computes the rows of the chosen cases, prints each at once, and writes them.
+/// Measures the selected cases. Prints each row at once, and writes all rows to the file.
 fn each(
     bench: &str,
     options: &Options,
@@ -131,7 +132,7 @@ fn each(
             println!("{}", table.lines(&row));
             report.results.push(row);
         }
-        // Results so far are kept if a later case fails.
+        // If a later case fails, the results so far are kept.
         if let Some(path) = &options.json {
             report.write(path)?;
         }

@@ -1,4 +1,4 @@
-//! Rows of results: on the terminal, as JSON, and as lines of a Markdown table.
+//! Prints results on the terminal, as JSON, and as rows of a Markdown table.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::case::{Case, Unit, Work};
 
-/// The median of one side.
+/// The median result of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figure {
     pub(super) side: String,
@@ -18,19 +18,19 @@ pub(super) struct Figure {
     pub(super) peak_megabytes: Option<f64>,
 }
 
-/// The results of one case. In JSON every result is a key with the name of its side, `null` if it
-/// did not run.
+/// The results of one case. In JSON, each result is an entry with the name of its side. It is
+/// `null` if the side did not run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub(super) struct Row {
     pub(super) case: String,
     pub(super) work: Work,
     pub(super) unit: Unit,
-    /// In the order of their turns.
+    /// The results, in the order in which the sides run.
     pub(super) figures: Vec<Figure>,
-    /// The first result divided by the best of the others.
+    /// The first result divided by the best of the other results.
     pub(super) ratio: Option<f64>,
-    /// Growth of the results with the numbers in the names of the sides: `figure ~ x^exponent`.
+    /// The exponent of `figure ~ x^exponent`, in which `x` is the number in the name of each side.
     pub(super) exponent: Option<f64>,
 }
 
@@ -115,7 +115,7 @@ impl From<Written> for Row {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) bench: String,
-    /// The command, without machine-specific options.
+    /// The benchmark's command, without machine-specific options.
     pub(super) command: String,
     pub(super) machine: String,
     pub(super) threads: usize,
@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-/// The processor's name and the number of available cores.
+/// Name of the processor, and number of available cores.
 pub(super) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -141,7 +141,7 @@ pub(super) fn machine() -> String {
     format!("{name}, {cores} cores")
 }
 
-/// Rows on a terminal, with a new header whenever the sides change.
+/// Prints rows on a terminal, with a new header whenever the sides change.
 #[derive(Default)]
 pub(super) struct Table {
     header: Vec<String>,
@@ -178,7 +178,7 @@ impl Table {
     }
 }
 
-/// Four digits, or the whole number if it has more.
+/// Formats a number with four digits, or as a whole number if that has more digits.
 fn shown(value: Option<f64>) -> String {
     let Some(value) = value else {
         return "-".to_owned();
@@ -192,7 +192,7 @@ fn shown(value: Option<f64>) -> String {
     format!("{value:.digits$}")
 }
 
-/// `cargo xtask bench report`: the rows of `--json` files, as Markdown.
+/// `cargo xtask bench report`: prints the rows of `--json` files as Markdown.
 pub(super) fn print(files: &[PathBuf]) -> Result<()> {
     for path in files {
         let text =

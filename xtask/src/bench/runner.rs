@@ -1,5 +1,6 @@
-//! A program that takes steps on command. It prints `ready`, answers `run K` with the seconds of K
-//! steps, and ends at `quit`. Some answer further questions.
+//! A runner: a program that takes steps on command. It prints `ready` when it has started. It
+//! answers `run K` with the seconds that K steps took, and ends at `quit`. Some runners answer
+//! further questions.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -39,12 +40,12 @@ impl Runner {
         Ok(runner)
     }
 
-    /// Takes `count` steps; returns their seconds.
+    /// Takes `count` steps and returns the time in seconds.
     pub(super) fn steps(&mut self, count: usize) -> Result<f64> {
         self.ask(&format!("run {count}"))
     }
 
-    /// The answer to a line: a positive number.
+    /// Sends a line and returns the answer, which must be a positive number.
     pub(super) fn ask(&mut self, line: &str) -> Result<f64> {
         writeln!(self.commands, "{line}")
             .with_context(|| format!("{} does not listen", self.name))?;
@@ -55,7 +56,7 @@ impl Runner {
         }
     }
 
-    /// Its peak memory so far, in megabytes of 10^6 bytes.
+    /// Peak memory of the process so far, in megabytes (10^6 bytes).
     pub(super) fn peak_megabytes(&self) -> Result<f64> {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path)
@@ -81,7 +82,7 @@ impl Runner {
     }
 }
 
-/// The peak of the resident set, from /proc/PID/status.
+/// The peak of resident memory, from the text of /proc/PID/status.
 fn peak_megabytes(status: &str) -> Option<f64> {
     let line = status
         .lines()
@@ -90,10 +91,10 @@ fn peak_megabytes(status: &str) -> Option<f64> {
     Some(kibibytes * 1024.0 / 1e6)
 }
 
-/// After an error no process may keep computing.
+/// Kills the process, so that it does not keep computing after an error.
 impl Drop for Runner {
     fn drop(&mut self) {
-        // Both fail only if the process has already ended.
+        // Both calls fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

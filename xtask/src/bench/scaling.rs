@@ -1,5 +1,5 @@
-//! Growth of step time and memory with batch, image size, width and threads, as exponents of fitted
-//! power laws.
+//! Measures how step time and memory grow with batch, image size, width and threads. The growth is
+//! shown as the exponent of a fitted power law.
 
 use anyhow::Result;
 
@@ -32,7 +32,7 @@ fn list(program: &TrainStep) -> Vec<Case<'static>> {
     };
     series(
         "batch",
-        // With one image of 32 px the last feature maps have no variance.
+        // With one image of 32 px, the last feature maps have one pixel and so no variance.
         Work::new("small", 64, 0),
         &BATCHES,
         |program, work, value| {
@@ -78,10 +78,10 @@ fn list(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// A program at one point of a series.
+/// Creates a side in which the quantity that varies has this value.
 type At = fn(&TrainStep, &Work, f64) -> Side;
 
-/// Turns a measured series into a row of times and a row of memory, with their exponents.
+/// Converts a measured series to a row of times and a row of memory, each with its exponent.
 fn rows(mut times: Row) -> Result<Vec<Row>> {
     times.ratio = None;
     let mut memory = times.clone();
@@ -130,7 +130,8 @@ mod tests {
         };
         let measured = Row::new(&case, [1.0, 4.0, 16.0].map(figure).into());
         let rows = rows(measured).unwrap();
-        // Both rows have the same case name, so that the name repeats the measurement.
+        // Both rows have the name of the case, so that `--case` with that name repeats the
+        // measurement.
         assert_eq!((&*rows[0].case, &*rows[1].case), ("batch", "batch"));
         assert_eq!((rows[0].ratio, rows[1].unit), (None, Unit::Megabytes));
         assert_eq!(rows[1].figures[2].value, Some(400.0));

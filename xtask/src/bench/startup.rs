@@ -1,4 +1,4 @@
-//! Time to the first prediction: whole processes.
+//! Measures the time of a whole process until its first prediction.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
 }
 
 fn process(name: &str, mut command: Command, image: &Path) -> Side {
-    // Our program logs its progress; suppress it for a hundred runs.
+    // `classify` logs its progress. This is suppressed, because there are a hundred runs.
     command.arg(image).env("RUST_LOG", "error");
     Side {
         name: name.to_owned(),
@@ -45,7 +45,7 @@ fn process(name: &str, mut command: Command, image: &Path) -> Side {
     }
 }
 
-/// A weights file of this network, from a short training on the sample digits.
+/// Trains briefly on the sample digits to get a weights file of this network.
 fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
     let run_dir = dir.join("run");
     if let Some(found) = first_with_extension(&run_dir, "safetensors")? {
@@ -68,7 +68,7 @@ fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
         .with_context(|| format!("no weights in {}", run_dir.display()))
 }
 
-/// A digit unpacked by the training.
+/// An image of a digit that the training has unpacked.
 fn image(dir: &Path) -> Result<PathBuf> {
     let class = digits(dir).join("test/7");
     first_with_extension(&class, "png")?.with_context(|| format!("no image in {}", class.display()))
@@ -78,7 +78,7 @@ fn digits(dir: &Path) -> PathBuf {
     dir.join("digits")
 }
 
-/// The first file of a folder with this extension, by name; `None` if the folder is missing.
+/// The first file by name in a folder that has this extension; `None` if the folder is missing.
 fn first_with_extension(dir: &Path, extension: &str) -> Result<Option<PathBuf>> {
     if !dir.is_dir() {
         return Ok(None);

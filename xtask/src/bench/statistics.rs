@@ -1,6 +1,6 @@
 //! Summaries of many measurements.
 
-/// The middle value, or the mean of the two middle ones.
+/// The median: the middle value, or the mean of the two middle values.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
@@ -8,8 +8,8 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// The exponent `b` of `y = a x^b`, by least squares of the logarithms. `None` for fewer than two
-/// different `x`.
+/// Fits the exponent `b` of `y = a x^b` by least squares of the logarithms. `None` if there are
+/// fewer than two different `x`.
 pub(super) fn exponent(points: &[(f64, f64)]) -> Option<f64> {
     let usable = |&&(x, y): &&(f64, f64)| x > 0.0 && y > 0.0;
     let logs: Vec<_> = points
@@ -47,7 +47,7 @@ mod tests {
             let found = exponent(&power(b)).unwrap();
             assert!((found - b).abs() < 1e-12, "{found} for {b}");
         }
-        // Errors of one factor, up, down, down and up, leave the slope unchanged.
+        // Errors by the same factor, first up, then down, down and up, do not change the slope.
         let noisy = [(1.0, 1.1), (2.0, 2.0 / 1.1), (4.0, 4.0 / 1.1), (8.0, 8.8)];
         assert!((exponent(&noisy).unwrap() - 1.0).abs() < 1e-12);
     }

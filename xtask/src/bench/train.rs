@@ -1,4 +1,4 @@
-//! Whole training steps: forward, loss, backward, Adam.
+//! Measures whole training steps: forward, loss, backward, Adam.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::Options;
 use super::case::{Case, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer};
 
-/// 224 px is ImageNet's size, 32 px MNIST's.
+/// 224 px is the image size of ImageNet, 32 px that of MNIST.
 const WORK: [(&str, usize, usize); 4] = [
     ("large", 224, 16),
     ("small", 224, 16),
@@ -17,10 +17,10 @@ const WORK: [(&str, usize, usize); 4] = [
     ("small", 32, 128),
 ];
 
-/// The variable that forces an instruction set.
+/// The environment variable that selects an instruction set.
 const ISA: &str = "ENGINE_ISA";
 
-/// Our training steps as a program.
+/// The program that runs this project's training steps.
 #[derive(Clone)]
 pub(super) struct TrainStep {
     program: PathBuf,
@@ -34,7 +34,7 @@ impl TrainStep {
         Ok(Self::at(program, options.threads))
     }
 
-    /// The program at this path.
+    /// Uses the program at this path.
     pub(super) fn at(program: impl Into<PathBuf>, threads: usize) -> Self {
         Self {
             program: program.into(),
@@ -42,23 +42,23 @@ impl TrainStep {
         }
     }
 
-    /// The command for this work.
+    /// The command that runs this work.
     pub(super) fn command(&self, work: &Work) -> Command {
         work.describe_with_precision(ours(&self.program, self.threads), self.threads)
     }
 
-    /// The program as a side that counts images.
+    /// A side that runs the program and counts images.
     pub(super) fn side(&self, name: &str, work: &Work) -> Side {
         Side::steps(name, self.command(work), work.batch as f64)
     }
 
-    /// The same program with another number of threads.
+    /// The same program, with another number of threads.
     pub(super) fn with_threads(&self, threads: usize) -> Self {
         Self::at(&self.program, threads)
     }
 }
 
-/// PyTorch's training steps, eager or compiled.
+/// A side that runs training steps in PyTorch, eager or compiled.
 pub(super) fn torch(python: &Path, work: &Work, threads: usize, compiled: bool) -> Result<Side> {
     let mut command = work.describe(python_peer(python, "torch_train.py")?, threads);
     let name = if compiled { "torch_compile" } else { "torch" };
@@ -106,7 +106,7 @@ fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<
 fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     let mut cases = Vec::new();
     for (model, size, batch) in [WORK[0], WORK[3]] {
-        // The variant comes first, so that the ratio shows its gain.
+        // The variant comes first, so that the ratio shows how much faster it is.
         let mut case = |what: &str, work, first: fn(&TrainStep, &Work) -> [Side; 2]| {
             let ours = program.clone();
             let name = format!("{model}-{size}-{what}");
@@ -141,7 +141,7 @@ fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// A forced instruction set against the best one.
+/// Compares a selected instruction set with the best one.
 fn forced(isa: &str, ours: &TrainStep, work: &Work) -> [Side; 2] {
     let mut command = ours.command(work);
     command.env(ISA, isa);

@@ -1,7 +1,7 @@
 //! Removes comments and literals from Rust source.
 
-/// The text with comments and the contents of strings and characters replaced by spaces. Line
-/// breaks and line numbers stay. A small lexer suffices: the rules only search for words in code.
+/// Replaces comments and the contents of strings and characters by spaces. Line breaks and line
+/// numbers stay. A small lexer suffices, because the rules only search for words in code.
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -44,7 +44,7 @@ fn not_code(rest: &str, before: Option<char>) -> usize {
             return to_end(rest[open..].find(&close).map(|at| open + at + close.len()));
         }
     }
-    // 'a' and '\n' are characters; 'a without a second quote is a lifetime.
+    // 'a' and '\n' are characters. 'a without a second quote is a lifetime.
     if rest.starts_with("'\\") {
         return quoted(rest, '\'');
     }

@@ -5,10 +5,10 @@ use toml::{Table, Value};
 use super::code::{code_of, words};
 use super::{Tree, folder};
 
-/// The workspace crates that each crate may depend on. Imports go one way:
-/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`,
-/// `{mnist-data, mobilenet} -> classifier`, `{classifier, optim} -> trainer -> cli`. So every crate can
-/// be used without the later ones. Every new crate needs a line here.
+/// The workspace crates that each crate may depend on. Dependencies go in one direction:
+/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`, `{mnist-data, mobilenet} -> classifier`,
+/// `{classifier, optim} -> trainer -> cli`. So every crate can be used without the crates after it. Every new crate
+/// needs a line here.
 const ARROWS: [(&str, &[&str]); 10] = [
     ("files", &[]),
     ("framing", &[]),
@@ -40,14 +40,14 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "trainer",
         ],
     ),
-    // xtask builds in seconds because it needs no other crate.
+    // xtask builds in seconds, because it depends on no other crate of the workspace.
     ("xtask", &[]),
 ];
 
-/// Further dependencies, for a crate's examples and tests only.
+/// Further dependencies that are allowed only in a crate's examples and tests.
 const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
 
-/// The crates for use by other projects.
+/// The crates that other projects can use.
 const LIBRARIES: &[&str] = &[
     "classifier",
     "engine",
@@ -59,7 +59,7 @@ const LIBRARIES: &[&str] = &[
     "trainer",
 ];
 
-/// Registry crates, by prefix of their name, that some crates may not use.
+/// Registry crates, by prefix of their name, that some workspace crates must not use.
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
@@ -109,8 +109,8 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// A manifest lists a crate's dependencies. The source is read too, so that a re-export
-/// (`trainer::candle_core`) or a renamed package does not evade the rule.
+/// The crates that a crate uses. The manifest lists the dependencies. The source is read too, because a re-export
+/// (`trainer::candle_core`) or a renamed package would evade the rule.
 fn uses(tree: &Tree, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let source = format!("{}/", folder(name));
@@ -121,7 +121,7 @@ fn uses(tree: &Tree, name: &str) -> Vec<String> {
         }
         let code = code_of(text);
         for (line, word) in words(&code) {
-            // candle_core in code is candle-core in a manifest.
+            // candle_core in code is called candle-core in a manifest.
             let package = word.replace('_', "-");
             if let Some(reason) = barred(name, &package)
                 && is_path(&code, line, word)
@@ -135,22 +135,21 @@ fn uses(tree: &Tree, name: &str) -> Vec<String> {
     found
 }
 
-/// Whether a file under `source` belongs to a nested package with its own manifest, such as the
-/// benchmarks' peers.
+/// Whether a file under `source` belongs to a nested package with a manifest, such as the programs in `xtask/peers`.
 fn is_nested(tree: &Tree, source: &str, path: &str) -> bool {
     tree.paths()
         .filter_map(|path| path.strip_suffix("Cargo.toml"))
         .any(|folder| folder.len() > source.len() && path.starts_with(folder))
 }
 
-/// Whether this word on this line names a crate; alone it may be a variable.
+/// Whether this word in this line is the name of a crate. A word without a path may be a variable.
 fn is_path(code: &str, line: usize, word: &str) -> bool {
     let text = code.lines().nth(line - 1).unwrap_or("");
     text.contains(&format!("{word}::")) || text.contains(&format!("use {word}"))
 }
 
 fn barred(name: &str, dependency: &str) -> Option<&'static str> {
-    // anyhow must match exactly. It hides the type of an error.
+    // The name anyhow must match exactly. anyhow is refused because it hides the type of an error.
     let is_library = !matches!(name, "cli" | "xtask");
     if is_library && dependency == "anyhow" {
         return Some("a library's errors are types that a caller can match");
@@ -161,7 +160,7 @@ fn barred(name: &str, dependency: &str) -> Option<&'static str> {
     BARRED.iter().find(rule).map(|(_, _, reason)| *reason)
 }
 
-/// Each dependency's real name, with the kind of its table.
+/// The real name of each dependency, and the kind of table that lists it.
 fn dependencies(manifest: &Table) -> Vec<(&str, String)> {
     let mut found = Vec::new();
     let targets = manifest.get("target").and_then(Value::as_table);

@@ -1,5 +1,5 @@
-//! Rules of the architecture that the compiler does not enforce, as a check of the files. Each rule
-//! is a function from the files to violations; its doc comment gives the reason.
+//! Checks rules of the architecture that the compiler does not enforce. Each rule is a function
+//! from the files to violations. Its doc comment gives the reason for the rule.
 
 mod code;
 mod imports;
@@ -11,18 +11,19 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Folders without files of ours. Hidden folders are skipped too, except [`HIDDEN`].
+/// Folders that contain no files of this project. Hidden folders are skipped too, except
+/// [`HIDDEN`].
 const SKIPPED: [&str; 4] = ["target", "runs", "__pycache__", "node_modules"];
 const HIDDEN: [&str; 2] = [".ci", ".cargo"];
 
-/// Hand-written files, by the end of their path.
+/// Endings of paths that mark files as written by hand.
 const WRITTEN: [&str; 6] = [".rs", ".toml", ".md", ".py", ".sh", ".ci/run"];
 
-/// A file by its path relative to the root, with `/` between the parts.
+/// A file. Its path is relative to the root, with `/` between the parts.
 struct File {
     path: String,
     bytes: u64,
-    /// Its contents, if it is [`WRITTEN`] by hand.
+    /// The contents, if the file is written by hand (see [`WRITTEN`]).
     text: Option<String>,
 }
 
@@ -85,7 +86,7 @@ fn folder(name: &str) -> String {
     }
 }
 
-/// All violations of the rules under `root`, one line each.
+/// All violations of the rules in the files under `root`, one line each.
 pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let tree = Tree::read(root)?;
     let mut found = imports::violations(&tree);
@@ -94,7 +95,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The paths of all our files under `root`, sorted.
+/// The paths of all files of this project under `root`, sorted.
 pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];

@@ -1,4 +1,4 @@
-//! cargo cannot share a list between two profiles, so `Cargo.toml` contains FAST twice.
+//! cargo cannot share a list between two profiles, so `Cargo.toml` contains the list FAST twice.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use toml::{Table, Value};
 
 use super::Tree;
 
-/// External crates that are optimised in only one of the two profiles: a benchmark and a test would
-/// then disagree about speed.
+/// External crates that are optimised in only one of the two profiles. With such a crate, a
+/// benchmark and a test would run at different speeds.
 pub(super) fn violations(tree: &Tree) -> Vec<String> {
     let Some(Ok(manifest)) = tree.text("Cargo.toml").map(str::parse::<Table>) else {
         return Vec::new();

@@ -5,16 +5,18 @@ use super::{File, Tree, folder};
 use crate::consumers::example;
 use crate::golden::is_generator;
 
-/// A longer file does more than one thing; the guideline is about 400 lines.
+/// Maximum number of lines in a file. A longer file does more than one thing. The guideline is
+/// about 400 lines.
 const MAX_LINES: usize = 450;
 
-/// Golden data hold results, not inputs, which both sides compute. So a clone stays small.
+/// Maximum size of all golden data, so that cloning the repository stays fast. Only results are
+/// stored, because the tests and the generators both compute the inputs.
 const MAX_GOLDEN_BYTES: u64 = 3_000_000;
 
-/// Words that promise later work; split, so that this file passes.
+/// Words that promise later work. They are split here, so that this file passes the check.
 const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
 
-/// Ways to write to a terminal.
+/// Macros that write to a terminal.
 const PRINTING: [&str; 5] = ["print", "println", "eprint", "eprintln", "dbg"];
 
 pub(super) fn violations(tree: &Tree) -> Vec<String> {
@@ -27,7 +29,7 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     }
     crate_rules(tree, &mut found);
     golden_rules(tree, &mut found);
-    // Users choose their toolchain; rust-version in Cargo.toml sets the minimum.
+    // Users choose their own toolchain; rust-version in Cargo.toml sets the minimum.
     let toolchains = tree
         .paths()
         .filter(|path| matches!(*path, "rust-toolchain" | "rust-toolchain.toml"));
@@ -38,7 +40,7 @@ pub(super) fn violations(tree: &Tree) -> Vec<String> {
     found
 }
 
-/// Long files, promises of later work, and whitespace that is noise in a diff.
+/// Finds long files, promises of later work, and whitespace that adds noise to a diff.
 fn text_rules(path: &str, text: &str, found: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > MAX_LINES {
@@ -72,20 +74,20 @@ fn code_rules(path: &str, code: &str, found: &mut Vec<String>) {
     let is_library_source =
         path.starts_with("crates/") && path.contains("/src/") && crate_name != Some("cli");
     for (line, word) in words(code) {
-        // One crate is audited for memory safety: the one with the kernels.
+        // Only one crate, the one with the kernels, is audited for memory safety.
         if word == "unsafe" && crate_name != Some("engine") {
             found.push(format!(
                 "{path}:{line}: unsafe; only engine may, where a kernel needs it"
             ));
         }
-        // Servers and other programs use the libraries, which report through logs and traits.
-        // clippy has the same rule, but it can be disabled.
+        // Servers and other programs use the libraries, so libraries must report through logs and
+        // traits. clippy has the same rule, but it can be disabled.
         if is_library_source && PRINTING.contains(&word) && calls_macro(code, line, word) {
             found.push(format!("{path}:{line}: {word}!; a library does not print"));
         }
     }
     for (number, text) in code.lines().enumerate() {
-        // Failures of an ignored test stay unnoticed.
+        // If an ignored test fails, nobody notices.
         if text.contains("#[ignore") {
             found.push(format!(
                 "{path}:{}: an ignored test; make it run, or take it out",
@@ -103,14 +105,14 @@ fn calls_macro(code: &str, line: usize, word: &str) -> bool {
 fn crate_rules(tree: &Tree, found: &mut Vec<String>) {
     for name in tree.crates() {
         let folder = folder(name);
-        // Without this line a crate evades the workspace's lints.
+        // Without this line, the workspace's lints do not apply to a crate.
         let manifest = tree.text(&format!("{folder}/Cargo.toml")).unwrap_or("");
         if !manifest.contains("[lints]\nworkspace = true") {
             found.push(format!(
                 "{folder}/Cargo.toml: no `[lints] workspace = true`"
             ));
         }
-        // A library's documentation starts with its purpose and an example that runs.
+        // A library's documentation must start with its purpose and an example that runs.
         if tree.text(&format!("{folder}/src/lib.rs")).is_none() {
             continue;
         }
@@ -125,8 +127,8 @@ fn crate_rules(tree: &Tree, found: &mut Vec<String>) {
     }
 }
 
-/// Golden data must be reproducible. The README beside them names each file (or its folder) and
-/// each generator; without a README, the generator's own text does.
+/// Golden data must be reproducible. The README in their folder must name each file (or its folder)
+/// and each generator. If there is no README, the text of a generator must do so.
 fn golden_rules(tree: &Tree, found: &mut Vec<String>) {
     let mut bytes = 0;
     for File {
@@ -137,7 +139,7 @@ fn golden_rules(tree: &Tree, found: &mut Vec<String>) {
             continue;
         };
         let (folder, inside) = path.split_at(at + "tests/golden/".len());
-        // Rust files are the tests of the data.
+        // Rust files are the tests that use the data.
         if inside == "README.md" || inside.ends_with(".rs") {
             continue;
         }

@@ -9,7 +9,7 @@ fn the_workspace_is_tidy() {
 const LINTS: &str = "[lints]\nworkspace = true\n";
 const README: &str = "# x\n\n```rust\nfn main() {}\n```\n";
 
-/// A tidy workspace of one library, with these files added or replaced.
+/// A tidy workspace with one library, in which these files are added or replaced.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let base = [
@@ -31,7 +31,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// Asserts that there is exactly one violation, and that it contains all these texts.
+/// Asserts that there is exactly one violation, and that its message contains all these texts.
 fn caught(files: &[(&str, &str)], says: &[&str]) {
     let dir = tree(files);
     let found = violations(dir.path()).unwrap();
@@ -130,7 +130,7 @@ fn a_reexport_does_not_evade_the_rule() {
         &["a.rs:1", "anyhow"],
     );
     caught(&[(at, "use candle_nn;\n")], &["a.rs:1", "candle-nn"]);
-    // A package inside another's folder is not part of it.
+    // A package inside another package's folder is not part of that package.
     let peer = [
         ("crates/optim/peers/a/Cargo.toml", LINTS),
         ("crates/optim/peers/a/src/main.rs", "use candle_nn;\n"),

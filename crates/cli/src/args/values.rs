@@ -43,7 +43,7 @@ pub(super) fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, Str
 
 /// A time such as `90s`, `10m` or `1.5h`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let units = [('s', 1.0), ('m', 60.0), ('h', 3600.0)];
+    let units = [("min", 60.0), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let seconds = units.into_iter().find_map(|(unit, seconds)| {
         let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
         Some(number * seconds)

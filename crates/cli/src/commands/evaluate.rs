@@ -6,6 +6,7 @@ use trainer::{Error, Evaluation, InferenceOptions, Mistake, Splits};
 
 use super::Opened;
 use crate::args::EvaluateArgs;
+use crate::ending::{self, Measured};
 use crate::escape::escaped;
 use crate::terminal::{Terminal, Work};
 
@@ -48,6 +49,14 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
         table(&mut out, &result)?;
     }
     out.flush()?;
+    if !args.json {
+        for line in ending::of_scores(&result, Measured::Test) {
+            terminal.line(&line);
+        }
+    }
+    if let Some(path) = &args.wrong {
+        terminal.line(&format!("wrong answers are in {}", path.display()));
+    }
     Ok(())
 }
 

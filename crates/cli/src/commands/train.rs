@@ -5,6 +5,7 @@ use trainer::{Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, Spli
 
 use crate::Done;
 use crate::args::TrainArgs;
+use crate::ending::Measured;
 use crate::interrupt::Interrupt;
 use crate::photos::Chosen;
 use crate::run::Run;
@@ -21,7 +22,12 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
     } = prepared(args, terminal)?;
     let outcome = super::in_run_dir(&args.run, &name, |run| {
         let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
-        Ok(interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?)
+        let outcome =
+            interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?;
+        if outcome.best.is_some() {
+            splits.write_division(run.path())?;
+        }
+        Ok(outcome)
     })?;
     if interrupt.was_asked() {
         terminal.line(&match &outcome.best {
@@ -31,8 +37,11 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         return Ok(Done::Interrupted);
     }
     let result = evaluate(&config, &splits, &outcome, terminal);
-    print_result(&outcome, result.as_ref().ok().and_then(Option::as_ref))?;
-    end(&splits, &outcome, result?.as_ref(), terminal)?;
+    let scores = result.as_ref().ok().and_then(Option::as_ref);
+    let scores = scores.map(|(scores, measured)| (scores, *measured));
+    print_result(&outcome, scores)?;
+    end(&splits, &outcome, scores, terminal)?;
+    result?;
     if is_sample {
         prepare::warn_of_sample(terminal);
     }
@@ -43,29 +52,25 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
 fn end(
     splits: &Splits,
     outcome: &Outcome,
-    test: Option<&Evaluation>,
+    scores: Option<(&Evaluation, Measured)>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     let Some(best) = &outcome.best else {
         return Ok(());
     };
     let run = best.weights.parent().unwrap_or(Path::new(""));
-    splits.write_division(run)?;
+    let wrong = run.join("wrong.csv");
     let mut lines = Vec::new();
-    let wrong = match test {
-        Some(test) => {
-            let wrong = run.join("wrong.csv");
-            Mistake::write_csv(&wrong, &test.mistakes, &outcome.metadata.class_names)?;
-            lines.extend(ending::of_test(test));
-            Some(wrong)
-        }
-        None => {
-            lines.push("There is no test split, so the accuracy on new images is known from validation alone.".to_owned());
-            None
-        }
-    };
-    lines.extend(ending::overfitting(&outcome.epochs, best.epoch));
-    lines.extend(ending::next(&best.weights, wrong.as_deref()));
+    if let Some((scores, measured)) = scores {
+        Mistake::write_csv(&wrong, &scores.mistakes, &outcome.metadata.class_names)?;
+        lines.extend(ending::of_scores(scores, measured));
+    }
+    lines.extend(ending::overfitting(
+        &outcome.epochs,
+        best.epoch,
+        splits.val.samples.len(),
+    ));
+    lines.extend(ending::next(&best.weights, scores.map(|_| wrong.as_path())));
     lines.iter().for_each(|line| terminal.line(line));
     Ok(())
 }
@@ -82,7 +87,13 @@ struct Prepared {
 
 fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
     let Some(photos) = args.photos.as_ref().or(args.data.as_ref()) else {
+        photos::refuse_bystanders(&args.run)?;
         let mut config = super::configuration(&args.run)?;
+        if config == RunConfig::default() {
+            terminal.line(
+                "no PHOTOS are given, so this trains on MNIST; for your own: classify train FOLDER",
+            );
+        }
         super::use_threads(config.train.threads())?;
         let is_sample = prepare::images(&mut config, terminal)?;
         let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
@@ -116,35 +127,53 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
 fn run_name(photos: &Path) -> String {
     let real = std::fs::canonicalize(photos);
     let real = real.as_deref().unwrap_or(photos);
-    let stem = real
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    stem.unwrap_or_else(|| "photos".to_owned())
+    let name = match real.is_dir() {
+        true => real.file_name(),
+        false => real.file_stem(),
+    };
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    // A file system takes names of 255 bytes; a number follows.
+    let mut name = name.unwrap_or_else(|| "photos".to_owned());
+    while name.len() > 200 {
+        name.pop();
+    }
+    name
 }
 
+/// Measures the network on the test images, or else on the validation images; `None` if no epoch was completed.
 fn evaluate(
     config: &RunConfig,
     splits: &Splits,
     outcome: &Outcome,
     terminal: &Terminal,
-) -> trainer::Result<Option<Evaluation>> {
-    let Some((images, name)) = splits.test() else {
+) -> trainer::Result<Option<(Evaluation, Measured)>> {
+    if outcome.best.is_none() {
         return Ok(None);
-    };
+    }
     let classifier = outcome.classifier()?;
-    let options = splits.test_options(config);
-    trainer::evaluate_images(&classifier, images, name, options, &Work::new(terminal)).map(Some)
+    let (split, measured) = match splits.test() {
+        Some(test) => (test, Measured::Test),
+        None => (splits.validation(), Measured::Validation),
+    };
+    let options = splits.options(config, measured == Measured::Test);
+    let progress = Work::new(terminal);
+    let scores = trainer::evaluate_images(&classifier, split.0, split.1, options, &progress)?;
+    Ok(Some((scores, measured)))
 }
 
 /// Prints the weights' path even if the test failed.
-fn print_result(outcome: &Outcome, test: Option<&Evaluation>) -> std::io::Result<()> {
+fn print_result(outcome: &Outcome, scores: Option<(&Evaluation, Measured)>) -> std::io::Result<()> {
     let mut out = super::stdout();
-    if let Some(test) = test {
-        writeln!(out, "test accuracy {:.4}", test.accuracy)?;
-        writeln!(out, "test macro F1 {:.4}", test.macro_f1)?;
-        writeln!(out, "test loss {:.4}", test.loss)?;
-        if test.skipped > 0 {
-            writeln!(out, "test images skipped {}", test.skipped)?;
+    if let Some((scores, measured)) = scores {
+        let kind = match measured {
+            Measured::Test => "test",
+            Measured::Validation => "validation",
+        };
+        writeln!(out, "{kind} accuracy {:.4}", scores.accuracy)?;
+        writeln!(out, "{kind} macro F1 {:.4}", scores.macro_f1)?;
+        writeln!(out, "{kind} loss {:.4}", scores.loss)?;
+        if scores.skipped > 0 {
+            writeln!(out, "{kind} images skipped {}", scores.skipped)?;
         }
     }
     if let Some(best) = &outcome.best {

@@ -1,4 +1,4 @@
-//! The gradient of the input.
+//! The gradient of a depthwise convolution's input.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::lanes::{accumulate, for_channel_blocks, load};
 use super::{Geometry, forward};
 use crate::isa::{Isa, dispatch};
 
-/// The gradient of the input: `input_gradient` is overwritten.
+/// Computes the gradient of the input. `input_gradient` is overwritten.
 ///
 /// # Panics
 /// If a slice length does not match `geometry`.
@@ -73,8 +73,8 @@ fn backward_input_row_kernel<const FMA: bool>(
     });
 }
 
-/// The gradient of one input pixel: the sum over the output pixels that read it, each times its
-/// weight.
+/// The gradient of one input pixel. It is a sum over the output pixels that read this input: the
+/// gradient of each, multiplied by its weight.
 #[inline(always)]
 fn gather<const FMA: bool, const L: usize>(
     geometry: Geometry,
@@ -93,7 +93,7 @@ fn gather<const FMA: bool, const L: usize>(
     let (out_height, out_width) = (geometry.out_height(), geometry.out_width());
     let below = in_row + geometry.before(geometry.height);
     let behind = column + geometry.before(geometry.width);
-    // The weights that reach an input pixel are one stride apart, starting here.
+    // The kernel positions that read this input pixel are one stride apart. This is the first.
     let (first_row, first_column) = (below % stride, behind % stride);
     let mut sum = [0.0; L];
     for tap_row in (first_row..kernel).step_by(stride) {

@@ -1,4 +1,4 @@
-//! The gradient of the weights.
+//! The gradient of a depthwise convolution's weights.
 
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::isa::{Isa, dispatch};
 /// on the number of threads.
 const PARTIAL_SUMS: usize = 16;
 
-/// The gradient of the weights: `weight_gradient` is overwritten.
+/// Computes the gradient of the weights. `weight_gradient` is overwritten.
 ///
 /// # Panics
 /// If a slice length does not match `geometry`.
@@ -78,7 +78,8 @@ fn backward_weights_row_kernel<const FMA: bool>(
     });
 }
 
-/// One row's share of the weight gradient for `L` channels, `TAPS` kernel columns at a time.
+/// The contribution of one row to the weight gradient of `L` channels, `TAPS` kernel columns at a
+/// time.
 #[inline(always)]
 fn weights_block<const FMA: bool, const L: usize, const TAPS: usize>(
     geometry: Geometry,

@@ -67,7 +67,7 @@ impl Geometry {
         self.kernel * self.kernel * self.channels
     }
 
-    /// The kernel positions `lo..hi` of output `out` that fall inside `len` input positions.
+    /// The range of kernel positions that fall inside the input (`len` positions), for output `out`.
     #[inline(always)]
     pub(super) fn taps(&self, out: usize, len: usize) -> (usize, usize) {
         let (start, before) = (out * self.stride, self.before(len));

@@ -40,7 +40,8 @@ impl Fused {
             gradient,
             true,
         );
-        // From here on, threads write their parts of the gradient, some of them one phase later.
+        // From here on the threads write to the gradient. Some of its sums are finished one phase
+        // later.
         let gradient = Dst::of(gradient);
         let normalise = |norms: &mut [Norm], index: usize, pixels: usize| {
             let count = space.images * pixels;
@@ -71,7 +72,8 @@ impl Fused {
         });
         normalise(&mut norms, *norm, side.pixels());
         let count = layout.blocks.len();
-        // The gradient of the current block's output, in one of two buffers.
+        // Index of the buffer with the gradient of the current block's output. Two buffers
+        // alternate.
         let mut place = 0;
         let mut d_output =
             space.narrow[place].reshaped(matrix.inputs, space.images * side.pixels());
@@ -99,7 +101,7 @@ impl Fused {
             let memory = &space.blocks[index];
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             let rows = |pixels: usize| space.images * pixels;
-            // The sums that were computed with the gradient of this block's output.
+            // Uses the sums that were computed together with the gradient of this block's output.
             let (matrix, norm) = &block.project;
             normalise(&mut norms, *norm, after.pixels());
             let mut filtered = Filtered {
@@ -177,7 +179,7 @@ impl Fused {
             }
             d_output = d_input;
         }
-        // Its phases also finish the partial sums left by the last layer.
+        // This also finishes the gradient sums that the previous layer has left pending.
         self.stem_backward(&context, space, &mut norms, pixels, d_output, gradient);
         workspace.norms = norms;
     }
@@ -281,7 +283,7 @@ impl Fused {
             let pixels = pixels.image(group.images.start, space.sides.image.pixels());
             let row = group.rows(side.pixels()).start;
             let partial = space.tap_gradients[group.index].dst();
-            // SAFETY: the partial gradient is the group's.
+            // SAFETY: the partial gradient belongs to this group.
             unsafe {
                 partial.fill_zero(padded(taps.channels) * TAPS);
                 let (d, z) = (d.row(row), z.row(row));
@@ -292,17 +294,17 @@ impl Fused {
     }
 }
 
-/// The output of the projection before block `index`, if a block comes before.
+/// The output of the previous block's projection; `None` for the first block.
 fn projected(space: &Workspace, index: usize) -> Option<Planes> {
     let before = index.checked_sub(1)?;
     Some(space.blocks[before].projected.planes())
 }
 
-/// The sums for the normalisation before a block without expansion.
+/// Computes the sums for the normalisation before a block that has no expansion.
 fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, z: Planes) {
     context.each_group(channels, |group, _, sums| {
         let rows = group.rows(pixels);
-        // SAFETY: both hold these rows.
+        // SAFETY: both tensors hold these rows.
         unsafe {
             let (d, z) = (d.row(rows.start), z.row(rows.start));
             channel_sums(context.isa, rows.len(), planes(channels), d, z, sums);
@@ -310,7 +312,8 @@ fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, 
     });
 }
 
-/// Sums the groups' gradients of some kernel weights, in torch's layout.
+/// Adds up all groups' gradients of one layer's kernel weights, and stores the result in torch's
+/// layout.
 fn taps_gradient(space: &Workspace, taps: &super::layout::KernelWeights, gradient: Dst) {
     let groups = &space.tap_gradients[..space.groups.len()];
     let length = taps.channels * taps.size;

@@ -11,21 +11,23 @@ use crate::memory::{Buffer, Dst, Planes, padded};
 use crate::simd::LANES;
 use crate::team::Team;
 
-/// Cache budget of a block of rows, over all its operands, in values.
+/// Maximum number of values in a block of rows, over all its operands, so that the block fits the
+/// cache.
 const BLOCK: usize = 80 * 1024;
 
-/// Planes of at least this many values are stored past the caches. Measured.
+/// Planes of at least this many values are written with stores that bypass the caches. Chosen by
+/// measurement.
 const STREAM: usize = 640 * 1024;
 
-/// Block height for `rows` rows. `channels` is the row length of all operands together. A multiple
-/// of every tile's height where possible.
+/// Number of rows in a block, for `rows` rows in total. `channels` is the total row length of all
+/// operands. The result is a multiple of every tile's height where possible.
 pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
     let most = (BLOCK / channels / 24 * 24).clamp(48, 192);
     let blocks = rows.div_ceil(most).max(1);
     rows.div_ceil(blocks).next_multiple_of(24).min(rows)
 }
 
-/// The blocks of a range of rows.
+/// Splits a range of rows into blocks.
 pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
     let step = block_rows(rows.len(), channels).max(1);
     let end = rows.end;
@@ -33,7 +35,7 @@ pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item 
         .map(move |start| start..end.min(start + step))
 }
 
-/// Memory of one thread.
+/// Scratch memory of one thread.
 #[derive(Default)]
 pub(super) struct Scratch {
     blocks: [Option<Buffer>; 3],
@@ -42,7 +44,8 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// One of three blocks of `rows` pixels of `channels`, each pixel of `pixel` values.
+    /// Block buffer `index` (0 to 2), for `rows` pixels of `channels` channels. Each pixel of a
+    /// plane takes `pixel` values.
     pub(super) fn block(
         &mut self,
         index: usize,
@@ -50,7 +53,7 @@ impl Scratch {
         channels: usize,
         pixel: usize,
     ) -> Planes {
-        // An odd number of cache lines.
+        // The stride is an odd number of cache lines, so that planes start in different cache sets.
         let stride = ((rows * pixel).div_ceil(LANES) | 1) * LANES;
         let length = padded(channels) / LANES * stride;
         Planes {
@@ -76,7 +79,7 @@ impl Scratch {
     }
 }
 
-/// Space for `length` values. Growing loses the contents.
+/// A buffer of at least `length` values. If it grows, its contents are lost.
 pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
     match buffer {
         Some(buffer) if buffer.len() >= length => buffer.dst(),
@@ -84,10 +87,10 @@ pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
     }
 }
 
-/// Adds f32 sums to those in f64, and zeroes them.
+/// Adds the f32 sums to the f64 `sums`, and sets the f32 sums to zero.
 ///
 /// # Safety
-/// Both have at least as many values as `sums`.
+/// Both f32 buffers must have at least as many values as `sums`.
 pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
     for (from, to) in [(first, &mut sums.first), (second, &mut sums.second)] {
         for (at, sum) in to.iter_mut().enumerate() {
@@ -99,7 +102,8 @@ pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
     }
 }
 
-/// A part of the batch: the unit of work and of reproducible sums.
+/// A range of the batch's images. One thread processes it. Sums are computed group by group, so
+/// that they are reproducible.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) index: usize,
@@ -107,13 +111,14 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Its rows, for images of `pixels` pixels.
+    /// The rows of the group, if each image has `pixels` pixels.
     pub(super) fn rows(&self, pixels: usize) -> Range<usize> {
         self.images.start * pixels..self.images.end * pixels
     }
 }
 
-/// Cuts a batch into groups: one for each thread, or one for each image of a smaller batch.
+/// Splits a batch into one group per thread, or one per image if there are fewer images than
+/// threads.
 pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
     let count = threads.min(images).max(1);
     (0..count)
@@ -124,24 +129,24 @@ pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
         .collect()
 }
 
-/// The environment of the phases.
+/// State that all phases of a step share.
 pub(super) struct Context<'a> {
     pub(super) isa: Isa,
     pub(super) team: &'a Team,
     pub(super) groups: &'a [Group],
-    /// One for each thread.
+    /// One scratch memory per thread.
     pub(super) scratch: &'a [Mutex<Scratch>],
-    /// One for each group.
+    /// One set of sums per group.
     pub(super) sums: &'a [Mutex<Sums>],
-    /// Weight gradients of every group except the first: one buffer for the current layer, one for
-    /// the previous.
+    /// Weight gradients of every group except the first. Each has one buffer for the current layer
+    /// and one for the previous layer.
     pub(super) partials: &'a [[Buffer; 2]],
     pub(super) pending: Mutex<Pending>,
     pub(super) weights: StepWeights<'a>,
 }
 
 impl Context<'_> {
-    /// Runs work for each group, with zeroed sums over `channels`.
+    /// Runs `work` on each group. The group's sums over `channels` start at zero.
     pub(super) fn each_group(
         &self,
         channels: usize,
@@ -162,8 +167,8 @@ impl Context<'_> {
         });
     }
 
-    /// Scratch in which a weight gradient gathers `rows` pixels of `channels`; `None` if it needs
-    /// none.
+    /// Scratch planes that a weight gradient needs for `rows` pixels of `channels` channels; `None`
+    /// if it needs none.
     pub(super) fn ranks(
         &self,
         scratch: &mut Scratch,
@@ -174,13 +179,14 @@ impl Context<'_> {
         (rank > 1).then(|| scratch.block(2, rows.div_ceil(rank), channels, LANES))
     }
 
-    /// Whether planes are so long that their start has left the caches when their end is written.
+    /// Whether planes are so long that their start has left the caches by the time their end is
+    /// written.
     pub(super) fn streams(&self, planes: Planes) -> bool {
         planes.stride >= STREAM
     }
 
-    /// Passes `f` both sums of all groups over `channels`, added in the groups' order. The next
-    /// phase starts new sums.
+    /// Adds both sums of all groups, in the groups' order, and passes the totals to `f`. The next
+    /// phase starts with new sums.
     pub(super) fn with_totals(&self, channels: usize, f: impl FnOnce([&[f64]; 2])) {
         let mut groups = self.sums[..self.groups.len()].iter();
         let Some(mut totals) = groups.next().map(lock) else {
@@ -198,7 +204,7 @@ impl Context<'_> {
         f([&totals.first[..channels], &totals.second[..channels]]);
     }
 
-    /// The buffer for a group's share of a weight gradient.
+    /// The buffer for one group's part of a weight gradient.
     pub(super) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
         match group.index.checked_sub(1) {
             None => gradient,
@@ -206,12 +212,12 @@ impl Context<'_> {
         }
     }
 
-    /// Adds the other groups' shares of a gradient of `length` values to the first one's. The sum
-    /// runs as part of the next phase: a phase of its own would take longer than the sum.
+    /// Adds the other groups' parts of a gradient of `length` values to the first group's part. The
+    /// next phase does this addition: a separate phase would take longer than the addition itself.
     pub(super) fn add_partials(&self, gradient: Dst, length: usize) {
         if !self.partials.is_empty() {
             let mut pending = lock(&self.pending);
-            // The next phase writes its shares to the other buffer.
+            // The next phase writes its parts of a gradient to the other buffer.
             pending.turn = 1 - pending.turn;
             pending.sum = Some((gradient, length));
         }
@@ -237,11 +243,11 @@ impl Context<'_> {
     }
 }
 
-/// A sum of the groups' shares of a gradient, deferred to the next phase.
+/// An addition of the groups' parts of a gradient that is deferred to the next phase.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pending {
     sum: Option<(Dst, usize)>,
-    /// Index of the buffer for the current phase's shares.
+    /// Index of the buffer that the current phase writes its parts to.
     turn: usize,
 }
 

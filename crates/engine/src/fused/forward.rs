@@ -26,7 +26,7 @@ impl Fused {
         logits: &mut [f32],
     ) {
         let layout = &self.layout;
-        // The norms are written between phases; everything else is shared by the phases.
+        // The norms change between phases. Everything else is shared by the phases.
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
         let context = self.context(space, parameters);
@@ -129,7 +129,7 @@ impl Fused {
     }
 }
 
-/// The input of block `index`, or after the last block, of the last convolution.
+/// The input of block `index`. After the last block: the input of the last convolution.
 pub(super) fn input<'a>(
     layout: &Layout,
     space: &Workspace,
@@ -148,7 +148,7 @@ pub(super) fn input<'a>(
     }
 }
 
-/// The buffer of block `index`'s input.
+/// The buffer that holds the input of block `index`.
 pub(super) fn block_input(space: &Workspace, index: usize) -> Planes {
     match index.checked_sub(1) {
         None => space.stem_output.planes(),
@@ -160,7 +160,7 @@ fn pack(context: &Context<'_>, layout: &Layout, parameters: &[f32], space: &Work
     let target = space.packed.dst();
     let matrices = layout.matrices.len();
     context.team.run(matrices + 1, |task, _| {
-        // SAFETY: every weight has its own range.
+        // SAFETY: every layer's weights have their own range.
         unsafe {
             let Some(matrix) = layout.matrices.get(task) else {
                 for taps in &layout.taps {
@@ -201,7 +201,7 @@ pub(super) fn stem_of(
         stride: layout.stem_stride,
         zeros: side.zeros(layout.padding, 3, layout.stem_stride),
         planes: planes(layout.stem.0.channels),
-        // SAFETY: the packed weights hold the stem's at this offset.
+        // SAFETY: the packed weights contain the stem's weights at this offset.
         taps: unsafe { space.packed.src().at(layout.stem.0.packed) },
         scratch: scratch.ring(Stem::scratch_length(side.width)),
     }

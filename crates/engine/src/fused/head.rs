@@ -1,5 +1,5 @@
-//! The classifier in training. It has many weights and few rows (images), so the team shares the
-//! columns instead of the rows: no weight is read or summed twice.
+//! The classifier in training. It has many weights and few rows (one per image). So the threads
+//! divide the columns instead of the rows: each weight is read and summed by only one thread.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
 
-/// Planes of a task: whole panels for every instruction set.
+/// Number of planes in a task: whole panels on every instruction set.
 const TASK_PLANES: usize = 6;
 
-/// Logits `[images][classes]` of the pooled features. `dropout`, `[images][features]`, multiplies
-/// the classifier's input.
+/// Computes the logits `[images][classes]` from the pooled features. `dropout`,
+/// `[images][features]`, multiplies the classifier's input.
 pub(super) fn logits(
     context: &Context<'_>,
     layout: &Layout,
@@ -86,7 +86,7 @@ fn each_feature(
     let width = layout.classifier.inputs;
     context.team.run(planes(width), |plane, _| {
         let channels = LANES.min(width - plane * LANES);
-        // SAFETY: a task writes its own plane; all operands have these rows, and may be the same.
+        // SAFETY: a task writes its own plane. All operands have these rows; operands may alias.
         unsafe {
             let (from, other) = (source.plane(plane).src(), other.plane(plane).src());
             let to = features.plane(plane).start;
@@ -105,7 +105,7 @@ fn each_feature(
 /// Calls `work` for ranges of planes that together cover `channels`.
 fn each_range(context: &Context<'_>, channels: usize, work: impl Fn(Range<usize>) + Sync) {
     let planes = planes(channels);
-    // If one plane remains, the last task takes it; a task of its own would change the panels.
+    // If only one plane remains, the last task takes it: a separate task would change the panels.
     let tasks = (planes / TASK_PLANES + usize::from(planes % TASK_PLANES > 1)).max(1);
     context.team.run(tasks, |task, _| {
         let end = if task + 1 == tasks {
@@ -156,8 +156,8 @@ fn forward(context: &Context<'_>, matrix: &Matrix, rows: usize, a: Planes, c: Pl
     columns(context, matrix.isa, rows, shape, a, weights, bias, c);
 }
 
-/// Turns the gradient of the logits, `[images][classes]`, into that of the head's weights and, if
-/// requested, of the pooled features.
+/// Computes the gradients of the head's weights and, if requested, of the pooled features. The
+/// input is the gradient of the logits, `[images][classes]`.
 #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn logits_backward(
     context: &Context<'_>,
@@ -252,7 +252,7 @@ fn weights(
     d: Planes,
     gradient: &mut [f32],
 ) {
-    // Shared among the tasks; each has its own outputs.
+    // All tasks write to the gradient, each for its own outputs.
     let gradient = Dst::of(gradient);
     each_range(context, matrix.outputs, |range| {
         let outputs = (range.start * LANES, matrix.outputs.min(range.end * LANES));

@@ -11,18 +11,19 @@ use crate::table::Table;
 /// A matrix of weights, `[outputs][inputs]` in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Matrix {
-    /// The instruction set of its products. Fully connected layers, which are small, use f32.
+    /// The instruction set of the matrix products. Fully connected layers, which are small, use
+    /// f32.
     pub(super) isa: Isa,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     /// Offset in the arena.
     pub(super) weight: usize,
-    /// Offsets in the arena and, padded, among the packed weights.
+    /// Offset in the arena, and offset (padded) in the packed weights.
     pub(super) bias: Option<(usize, usize)>,
-    /// Offset among the packed weights for the forward pass.
+    /// Offset in the packed weights for the forward pass.
     pub(super) forward: usize,
-    /// Offset among the packed weights for the backward pass. `None` in f32: the products read the
-    /// arena itself, unless that would read beyond its end.
+    /// Offset in the packed weights for the backward pass. `None` if products read the arena
+    /// directly. They do so in f32, unless they would read beyond the arena's end.
     pub(super) backward: Option<usize>,
 }
 
@@ -34,20 +35,20 @@ pub(super) struct KernelWeights {
     pub(super) size: usize,
     /// Offset in the arena.
     pub(super) weight: usize,
-    /// Offset among the packed weights.
+    /// Offset in the packed weights.
     pub(super) packed: usize,
 }
 
 /// A batch normalisation.
 #[derive(Clone, Debug)]
 pub(super) struct NormPlace {
-    /// Name of the convolution before it.
+    /// Name of the preceding convolution.
     pub(super) name: String,
     pub(super) channels: usize,
     /// Offsets in the arena.
     pub(super) weight: usize,
     pub(super) bias: usize,
-    /// Offsets among the statistics.
+    /// Offsets in the statistics.
     pub(super) mean: usize,
     pub(super) variance: usize,
 }
@@ -64,7 +65,7 @@ pub(super) struct BlockLayout {
     pub(super) out_channels: usize,
     pub(super) expand: Option<(Matrix, usize)>,
     pub(super) depthwise: (KernelWeights, usize),
-    /// The reducing and the expanding layer.
+    /// The reducing and the expanding layer of squeeze-excite.
     pub(super) squeeze: Option<(Matrix, Matrix)>,
     /// Whether squeeze-excite, if present, comes before the activation.
     pub(super) squeeze_first: bool,
@@ -85,7 +86,7 @@ pub(super) struct Layout {
     pub(super) hidden: Option<Matrix>,
     pub(super) classifier: Matrix,
     pub(super) norms: Vec<NormPlace>,
-    /// Every matrix.
+    /// All matrices of weights.
     pub(super) matrices: Vec<Matrix>,
     /// The weights of every depthwise convolution and of the stem.
     pub(super) taps: Vec<KernelWeights>,
@@ -146,7 +147,7 @@ impl Layout {
 }
 
 impl Layout {
-    /// The largest number of weights with gradients summed over groups at a time.
+    /// Number of values in the largest gradient that is summed over groups at once.
     pub(super) fn largest_partial(&self) -> usize {
         let squeezes = self
             .blocks
@@ -168,7 +169,7 @@ impl Layout {
     }
 }
 
-/// The weights of a step.
+/// The weights that a training step reads.
 #[derive(Clone, Copy)]
 pub(super) struct StepWeights<'a> {
     pub(super) arena: &'a [f32],

@@ -1,8 +1,8 @@
 //! The fused engine: a whole network on a CPU, forward and backward.
 //!
-//! Activations are stored in planes of 16 channels. The batch is cut into groups of images, one for each thread.
-//! Each layer is a phase in which every thread runs its own group, so activations stay in their core's cache.
-//! Between phases, threads exchange only the sums of batch normalisation. A normalisation is never a separate
+//! Activations are stored in planes of 16 channels. The batch is cut into groups of images, one for each thread. Each
+//! layer is a phase: every thread runs the layer on its own group, so the group's activations stay in that core's
+//! cache. Between phases, threads exchange only the sums of batch normalisation. A normalisation is never a separate
 //! pass: its sums are computed together with its input, and it is applied when its output is read.
 
 mod backward;
@@ -41,21 +41,21 @@ pub struct FusedOptions {
 /// Errors of a forward or backward pass.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FusedError {
-    /// A batch normalisation has only one value per channel, so no variance.
+    /// A batch normalisation has only one value per channel, so it has no variance.
     #[error(
         "{layer}: batch normalisation needs more than one value a channel in training; \
          use a larger batch or larger images"
     )]
     OneValuePerChannel {
-        /// The name of the convolution before it.
+        /// Name of the preceding convolution.
         layer: String,
     },
     /// A buffer has the wrong length.
     #[error("{what} has {found} numbers, expected {expected}")]
     Length {
-        /// The buffer.
+        /// Name of the buffer.
         what: &'static str,
-        /// Its length.
+        /// Length of the buffer.
         found: usize,
         /// The expected length.
         expected: usize,
@@ -65,7 +65,7 @@ pub enum FusedError {
 /// Images for the engine, `[n][height][width][3]`, red, green, blue.
 #[derive(Clone, Copy)]
 pub struct Images<'a> {
-    /// Their number, at least 1.
+    /// Number of images, at least 1.
     pub count: usize,
     /// Height in pixels, at least 1.
     pub height: usize,
@@ -80,7 +80,7 @@ pub struct Images<'a> {
 pub enum ImagePixels<'a> {
     /// Normalised values.
     F32(&'a [f32]),
-    /// Bytes, and for each colour the value of each byte.
+    /// Bytes, and a table for each colour that maps a byte to its normalised value.
     U8(&'a [u8], &'a [[f32; 256]; 3]),
 }
 
@@ -120,11 +120,11 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedE
     })
 }
 
-/// The running statistics of a network, and their momentum in a training step.
+/// The running statistics of a network, and the momentum of their update.
 pub struct RunningStatistics<'a> {
     /// Means and variances, in the layout of the plan's table.
     pub values: &'a mut [f32],
-    /// Weight of this batch in them; see
+    /// Weight of this batch in the running statistics; see
     /// [`BatchNormSpec::momentum_after`](crate::BatchNormSpec::momentum_after).
     pub momentum: f64,
 }
@@ -135,9 +135,9 @@ pub struct Fused {
     layout: Layout,
     isa: Isa,
     team: Team,
-    /// Workspaces not in use by a step.
+    /// Workspaces that no step is using.
     idle: Arc<Mutex<Vec<Workspace>>>,
-    /// Memory of inference.
+    /// Memory for inference, reused between calls.
     memories: Memories,
 }
 
@@ -167,7 +167,7 @@ impl Drop for Record {
 }
 
 impl Fused {
-    /// An engine for `plan`.
+    /// Creates an engine for `plan`.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
         let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
         let isa = options.isa.unwrap_or_else(Isa::best);
@@ -181,12 +181,12 @@ impl Fused {
         }
     }
 
-    /// The instruction set it runs with.
+    /// The instruction set that this engine uses.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Its number of threads, including the caller's.
+    /// Number of threads, including the caller's.
     pub fn threads(&self) -> usize {
         self.team.size()
     }
@@ -197,8 +197,8 @@ impl Fused {
     /// multiplies the classifier's input. Parameters have the layout of the plan's table.
     ///
     /// # Errors
-    /// If a batch normalisation would have one value per channel, or a buffer has the wrong length. Nothing has
-    /// changed then.
+    /// If a batch normalisation would have only one value per channel, or a buffer has the wrong length. In both cases
+    /// nothing has changed.
     pub fn forward(
         &self,
         parameters: &[f32],
@@ -233,8 +233,8 @@ impl Fused {
         })
     }
 
-    /// The backward pass. It turns the gradient of the logits into that of every parameter and overwrites
-    /// `gradient`. `parameters`, `images` and `dropout` are those of the forward pass.
+    /// The backward pass. It computes the gradient of every parameter from the gradient of the logits, and overwrites
+    /// `gradient`. `parameters`, `images` and `dropout` must be those of the forward pass.
     ///
     /// # Errors
     /// If a buffer has the wrong length.
@@ -270,7 +270,7 @@ impl Fused {
         Ok(())
     }
 
-    /// A workspace for the images' shape, idle or new.
+    /// A workspace for images of this shape: a reused one or a new one.
     fn workspace(&self, images: &Images<'_>) -> Workspace {
         let mut idle = lock(&self.idle);
         let fits = |w: &Workspace| w.fits(images.count, images.side());

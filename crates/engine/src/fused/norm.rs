@@ -1,5 +1,5 @@
-//! Batch normalisations within a step. They have few values, but every phase waits for them, so the
-//! loops are vectorised.
+//! Batch normalisations within a training step. They process few values, but every phase waits for
+//! them, so their loops are vectorised.
 
 use super::context::Context;
 use super::layout::NormPlace;
@@ -34,8 +34,8 @@ impl Norm {
         }
     }
 
-    /// Computes scale and shift from the batch's sums in the context (`count` values per channel).
-    /// Updates the running statistics as torch does, with the unbiased variance.
+    /// Computes scale and shift from the batch's sums in the context, with `count` values per
+    /// channel. Updates the running statistics with the unbiased variance, as torch does.
     pub(super) fn forward(
         &mut self,
         context: &Context<'_>,
@@ -67,10 +67,9 @@ impl Norm {
         });
     }
 
-    /// Computes the gradients of weight and bias, and the coefficients for the input's gradient.
-    /// Computes the gradients of weight and bias, and the coefficients for the input's gradient,
-    /// from the sums in the context: of the gradient `d` of the normalisation's output, and of
-    /// `d * z`.
+    /// Computes the gradients of weight and bias, and the coefficients for the gradient of the
+    /// input. The context must hold two sums: the sum of `d`, which is the gradient of the
+    /// normalisation's output, and the sum of `d * z`.
     pub(super) fn backward(
         &mut self,
         context: &Context<'_>,
@@ -151,7 +150,7 @@ fn forward_kernel<const FMA: bool>(
     for channel in 0..channels {
         let mean = values[channel] * share;
         let difference = squares[channel] * share - mean * mean;
-        // Keeps NaN, unlike `max`.
+        // Unlike `max`, this keeps NaN.
         let variance = if difference < 0.0 { 0.0 } else { difference };
         let inverse = 1.0 / (variance + constants.epsilon).sqrt();
         let scale = f64::from(weights[channel]) * inverse;

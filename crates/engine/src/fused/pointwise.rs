@@ -1,4 +1,4 @@
-//! 1×1 convolutions in training: the products, and the sums for batch normalisation.
+//! 1×1 convolutions in training: matrix products, and the sums for batch normalisation.
 
 use super::context::{Context, blocks, flush};
 use super::layout::Matrix;
@@ -11,12 +11,12 @@ use crate::kernels::{
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
 
-/// Input of a block's expansion or of the last convolution: the output of the block before.
+/// Input of a block's expansion or of the last convolution. It is the output of the previous block.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
-    /// Already computed.
+    /// The input is already computed.
     Ready(Planes),
-    /// Computed on the fly and kept: the normalised projection plus the residual.
+    /// To be computed from the normalised projection plus the residual, and then kept in `output`.
     Projected {
         z: Planes,
         norm: &'a Norm,
@@ -32,7 +32,7 @@ impl Input<'_> {
         }
     }
 
-    /// Computes `rows` of it.
+    /// Computes these rows of the input, unless they are already computed.
     ///
     /// # Safety
     /// The rows must belong to the caller's group.
@@ -50,7 +50,7 @@ impl Input<'_> {
         } = *self
         {
             let start = rows.start;
-            // SAFETY: all have these rows, which the caller owns.
+            // SAFETY: all tensors have these rows, which the caller owns.
             unsafe {
                 normalise_rows(
                     context.isa,
@@ -68,7 +68,7 @@ impl Input<'_> {
     }
 }
 
-/// `z = input * weights`, with the sums for the normalisation of `z`.
+/// Computes `z = input * weights`, and the sums for the normalisation of `z`.
 pub(super) fn expand(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -98,8 +98,10 @@ pub(super) fn expand(
     });
 }
 
+/// Multiplies for the forward pass, and sums the outputs and their squares.
+///
 /// # Safety
-/// As [`product`]; forward, with sums of values and squares.
+/// As for [`product`].
 unsafe fn multiply(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -144,7 +146,7 @@ pub(super) struct Filtered<'a> {
 }
 
 impl Filtered<'_> {
-    /// The activation before squeeze-excite's average and multiplication.
+    /// The activation before squeeze-excite; the identity if squeeze-excite comes first.
     pub(super) fn squeezed(&self) -> Activation {
         if self.squeeze_first {
             Activation::Identity
@@ -154,7 +156,7 @@ impl Filtered<'_> {
     }
 
     /// # Safety
-    /// The rows must exist in `z`, and fit `target`.
+    /// The rows must exist in `z`, and must fit in `target`.
     unsafe fn make(
         &self,
         context: &Context<'_>,
@@ -188,7 +190,7 @@ impl Filtered<'_> {
     }
 }
 
-/// `z = filtered * weights`, with the sums for the normalisation of `z`.
+/// Computes `z = filtered * weights`, and the sums for the normalisation of `z`.
 pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'_>, z: Planes) {
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
@@ -206,8 +208,8 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     });
 }
 
-/// The gradient of a layer's normalised output, and the coefficients that turn it into the gradient
-/// of the layer's output.
+/// The gradient of a layer's normalised output, and the coefficients that convert it into the gradient of the layer's
+/// output.
 #[derive(Clone, Copy)]
 pub(super) struct Behind<'a> {
     pub(super) d: Planes,
@@ -217,7 +219,7 @@ pub(super) struct Behind<'a> {
 
 impl Behind<'_> {
     /// # Safety
-    /// The rows must exist, and fit `target`.
+    /// The rows must exist, and must fit in `target`.
     unsafe fn make(
         &self,
         context: &Context<'_>,
@@ -240,13 +242,13 @@ impl Behind<'_> {
     }
 }
 
-/// The target of the gradient of a block's input.
+/// Where the gradient of a block's input is stored.
 #[derive(Clone, Copy)]
 pub(super) struct InputGradient {
     pub(super) target: Planes,
-    /// The gradient of the residual connection.
+    /// The gradient of the residual connection, which is added.
     pub(super) residual: Option<Planes>,
-    /// The projection before, if its normalisation needs sums. With `None` the sums are zero.
+    /// The output of the previous projection, if its normalisation needs sums. With `None` the sums are zero.
     pub(super) with: Option<Planes>,
 }
 
@@ -314,9 +316,9 @@ pub(super) fn expand_backward(
     context.add_partials(target, matrix.outputs * matrix.inputs);
 }
 
-/// The backward pass of [`project`]. Without squeeze-excite it computes the gradient before the
-/// activation, with the sums for the normalisation there. With squeeze-excite it stops at the
-/// gradient of the product with the factors, and writes the gradient of the factors to `factors`.
+/// The backward pass of [`project`]. Without squeeze-excite, it computes the gradient before the activation, and the
+/// sums for the normalisation before that activation. With squeeze-excite, it computes only the gradient after the
+/// multiplication by the factors, and writes the gradient of the factors to `factors`.
 #[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
 pub(super) fn project_backward(
     context: &Context<'_>,

@@ -1,5 +1,5 @@
-//! Squeeze-excite in training: two small fully connected layers on each image's averages. A group's
-//! images form one block of rows.
+//! Squeeze-excite in training: two small fully connected layers, applied to the averages of each
+//! image. The images of a group form one block of rows.
 
 use super::context::Context;
 use super::layout::Matrix;
@@ -48,7 +48,7 @@ pub(super) fn squeeze(
 }
 
 /// # Safety
-/// As [`product`].
+/// As for [`product`].
 pub(super) unsafe fn linear(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -76,10 +76,10 @@ pub(super) unsafe fn linear(
     }
 }
 
-/// Updates every value of `rows` rows of `x` from the value of `y`.
+/// Updates each value in `rows` rows of `x` from the value at the same position of `y`.
 ///
 /// # Safety
-/// The caller must own the rows of `x`; those of `y` must exist.
+/// The caller must own the rows of `x`. The rows of `y` must exist.
 unsafe fn each_with(
     x: Planes,
     y: Planes,
@@ -99,7 +99,7 @@ unsafe fn each_with(
 /// `rows` rows of one plane.
 ///
 /// # Safety
-/// No thread may write them.
+/// No thread may write to these rows.
 unsafe fn slice<'a>(x: Planes, plane: usize, rows: usize) -> &'a [f32] {
     let length = rows * LANES;
     // SAFETY: as promised by the caller.
@@ -109,16 +109,16 @@ unsafe fn slice<'a>(x: Planes, plane: usize, rows: usize) -> &'a [f32] {
 /// `rows` rows of one plane, mutable.
 ///
 /// # Safety
-/// The caller must own them.
+/// The caller must own these rows.
 pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a mut [f32] {
     let length = rows * LANES;
     // SAFETY: as promised by the caller.
     unsafe { std::slice::from_raw_parts_mut(x.plane(plane).start.pointer(0, length), length) }
 }
 
-/// The backward pass. It turns the gradients of the product with the factors (`d`) and of the
-/// factors (`space.gradient`) into that of the normalisation's output, in place in `d`, with the
-/// sums for that normalisation.
+/// The backward pass. `d` holds the gradient after the multiplication by the factors, and
+/// `space.gradient` the gradient of the factors. `d` is overwritten with the gradient of the
+/// normalisation's output. The sums for that normalisation are computed as well.
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
     (reduce, expand): (&Matrix, &Matrix),
@@ -127,7 +127,7 @@ pub(super) fn squeeze_gradient(
     d: Planes,
     gradient: Dst,
 ) {
-    // Both weights and biases are adjacent in the arena.
+    // The weights and biases of both layers are adjacent in the arena.
     let end = expand
         .bias
         .map_or(expand.weight, |(bias, _)| bias + expand.outputs);
@@ -144,7 +144,7 @@ pub(super) fn squeeze_gradient(
             let factors = space.factors.planes().row(first);
             let wide = space.gradient.planes().row(first);
             let narrow = space.hidden_gradient.planes().row(first);
-            // Hardsigmoid has a slope where its value is neither 0 nor 1.
+            // The slope of hardsigmoid is zero where its value is 0 or 1.
             each_with(wide, factors, expand.outputs, count, |d, factor| {
                 if factor > 0.0 && factor < 1.0 {
                     d / 6.0
@@ -192,7 +192,7 @@ pub(super) fn squeeze_gradient(
 }
 
 /// # Safety
-/// As [`product`], with the gradient of the outputs as `d`.
+/// As for [`product`], with the gradient of the outputs as `d`.
 pub(super) unsafe fn linear_backward(
     context: &Context<'_>,
     matrix: &Matrix,
@@ -212,7 +212,7 @@ pub(super) unsafe fn linear_backward(
     unsafe { product(matrix.isa, &operands, &Epilogue::NONE) }
 }
 
-/// The operands of the gradient of a fully connected layer's weights.
+/// The operands for the weight gradient of a fully connected layer.
 struct LinearGradient {
     count: usize,
     a: Planes,
@@ -221,7 +221,7 @@ struct LinearGradient {
 
 impl LinearGradient {
     /// # Safety
-    /// As [`weight_gradient`]; `bias` has space for the layer's outputs.
+    /// As for [`weight_gradient`]. `bias` must have space for the layer's outputs.
     unsafe fn weights(&self, matrix: &Matrix, weights: Dst, bias: Option<Dst>) {
         // SAFETY: as promised by the caller.
         unsafe {
@@ -246,10 +246,11 @@ impl LinearGradient {
     }
 }
 
-/// The sum over the rows for each of `channels`, for a range of their planes.
+/// The gradient of a bias: for each channel, the sum of `d` over the rows. Computed for a range of
+/// planes.
 ///
 /// # Safety
-/// `d` holds the rows; `bias` has space for all channels.
+/// `d` must hold the rows; `bias` must have space for all channels.
 pub(super) unsafe fn bias_gradient(
     d: Planes,
     rows: usize,

@@ -21,7 +21,7 @@ impl Side {
         self.height * self.width
     }
 
-    /// The padding that a convolution adds before it.
+    /// The padding of a convolution with this kernel and stride, before the first row and column.
     pub(super) fn zeros(self, padding: Padding, kernel: usize, stride: usize) -> Zeros {
         padding.zeros((self.height, self.width), kernel, stride)
     }
@@ -35,7 +35,7 @@ impl Side {
     }
 }
 
-/// The sides of all activations for images of one size.
+/// The sizes of all activations, for images of one size.
 #[derive(Clone, Debug)]
 pub(super) struct Sides {
     pub(super) image: Side,
@@ -60,18 +60,18 @@ impl Sides {
     }
 }
 
-/// Squeeze-excite of one block, all `[planes][images][16]`.
+/// Squeeze-excite of one block. All tensors are `[planes][images][16]`.
 pub(super) struct SqueezeSpace {
     pub(super) averages: Tensor,
-    /// After ReLU.
+    /// The hidden layer, after ReLU.
     pub(super) hidden: Tensor,
     pub(super) factors: Tensor,
-    /// Gradient of `factors`, then of `averages`.
+    /// Gradient of `factors`, later overwritten with the gradient of `averages`.
     pub(super) gradient: Tensor,
     pub(super) hidden_gradient: Tensor,
 }
 
-/// Activations of one block. `z` is a convolution's output, before normalisation.
+/// Activations of one block. Each `z` is a convolution's output before normalisation.
 pub(super) struct BlockSpace {
     pub(super) expanded: Option<Tensor>,
     pub(super) filtered: Tensor,
@@ -81,10 +81,10 @@ pub(super) struct BlockSpace {
     pub(super) output: Tensor,
 }
 
-/// The head, all `[planes][images][16]`.
+/// The head. All tensors are `[planes][images][16]`.
 pub(super) struct HeadSpace {
     pub(super) pooled: Tensor,
-    /// Before its activation.
+    /// The hidden layer, before its activation.
     pub(super) hidden: Option<Tensor>,
     /// The classifier's input.
     pub(super) features: Tensor,
@@ -94,7 +94,7 @@ pub(super) struct HeadSpace {
     pub(super) pooled_gradient: Tensor,
 }
 
-/// All memory for batches of one shape.
+/// All memory of a training step for batches of one shape.
 pub(super) struct Workspace {
     pub(super) images: usize,
     pub(super) sides: Sides,
@@ -109,15 +109,16 @@ pub(super) struct Workspace {
     pub(super) scratch: Vec<Mutex<Scratch>>,
     pub(super) sums: Vec<Mutex<Sums>>,
     pub(super) partials: Vec<[Buffer; 2]>,
-    /// Gradients of kernel weights, one buffer for each group, for the current layer.
+    /// Gradients of the current layer's kernel weights, one buffer per group.
     pub(super) tap_gradients: Vec<Buffer>,
-    /// Gradients of expanded activations and of blocks' outputs, alternating.
+    /// Two buffers for gradients of expanded activations (`wide`) and two for gradients of blocks'
+    /// outputs (`narrow`), used in turn.
     pub(super) wide: [Tensor; 2],
     pub(super) narrow: [Tensor; 2],
 }
 
 impl Workspace {
-    /// For activations of `pixel` values per pixel.
+    /// Creates the memory, with `pixel` values for each pixel of a plane.
     pub(super) fn new(
         layout: &Layout,
         images: usize,

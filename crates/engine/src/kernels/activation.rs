@@ -3,13 +3,13 @@
 use crate::simd::Simd;
 use crate::spec::Activation;
 
-/// The kinds as const generic arguments, so that the compiler makes a loop for each.
+/// The kinds of activation as const generic arguments. The compiler generates a loop for each.
 pub(super) const IDENTITY: u8 = Activation::Identity as u8;
 pub(super) const RELU: u8 = Activation::Relu as u8;
 pub(super) const RELU6: u8 = Activation::Relu6 as u8;
 pub(super) const HARDSWISH: u8 = Activation::Hardswish as u8;
 
-/// Evaluates an expression with `$A` as the constant kind.
+/// Evaluates an expression in which the constant `$A` is the kind of activation.
 macro_rules! for_activation {
     ($activation:expr, $A:ident => $body:expr) => {
         match $activation {
@@ -57,7 +57,7 @@ pub(super) fn hardsigmoid<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     clamp(s, gate, 1.0)
 }
 
-/// Turns the gradient `d` of `activate(x)` into that of `x`.
+/// Converts the gradient `d` of `activate(x)` to the gradient of `x`.
 #[inline(always)]
 pub(super) fn derive<S: Simd, const A: u8>(s: S, x: S::Vector, d: S::Vector) -> S::Vector {
     match A {

@@ -1,10 +1,11 @@
-//! The backward pass of a depthwise convolution: the gradients of input and weights together, for
-//! one plane of 16 channels, image by image.
+//! The backward pass of a depthwise convolution, for one plane of 16 channels, image by image. It
+//! computes the gradients of input and weights together.
 //!
-//! The gradient of the output is computed row by row in a ring, from that of its batch
-//! normalisation. For each tile of inputs, both sums use the same loads of it. The derivative of
-//! the activation before the convolution, and the sums for the normalisation before that, are
-//! computed while the tile is in registers.
+//! The gradient of the convolution's output is computed row by row, from the gradient of the
+//! normalised output, and stored in a ring buffer. Each value that a tile loads from this buffer is
+//! used for both results. While the tile is in registers, the derivative of the activation before
+//! the convolution is applied, and the sums for the normalisation before that activation are
+//! computed.
 
 use super::activation::{activate, derive, for_activation};
 use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
@@ -25,29 +26,29 @@ pub(crate) struct DepthwiseBackward {
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
-    /// Half the kernel; at stride 2 possibly one less.
+    /// Padding: half the kernel, or at stride 2 possibly one less.
     pub(crate) zeros: Zeros,
     /// The convolution's input before `norm` and `activation`, `[images][height][width][16]`.
     pub(crate) source: Src,
     pub(crate) norm: Option<Affine>,
     pub(crate) activation: Activation,
-    /// `[kernel * kernel][16]`
+    /// Weights, `[kernel * kernel][16]`.
     pub(crate) taps: Src,
-    /// The gradient of the normalised output; the output's shape.
+    /// The gradient of the normalised output, in the shape of the output.
     pub(crate) d: Src,
-    /// The output.
+    /// The output of the convolution.
     pub(crate) z: Src,
-    /// Coefficients that turn `d` and `z` into the gradient of the output.
+    /// Coefficients that convert `d` and `z` to the gradient of the output.
     pub(crate) output_norm: NormBackward,
-    /// Added to the gradient of the input; the input's shape.
+    /// Added to the gradient of the input; has the shape of the input.
     pub(crate) residual: Option<Src>,
-    /// Receives the gradient of the input before the activation; the input's shape.
+    /// Receives the gradient of the input before the activation, in the shape of the input.
     pub(crate) target: Dst,
-    /// Whether the target is stored past the caches.
+    /// Whether stores to the target bypass the caches.
     pub(crate) stream: bool,
-    /// `[kernel * kernel][16]`; the gradient of the weights is added to it.
+    /// The gradient of the weights, `[kernel * kernel][16]`, is added to this.
     pub(crate) taps_gradient: Dst,
-    /// Scratch of [`super::ring_length`] values.
+    /// Scratch memory for the ring buffer, [`super::ring_length`] values long.
     pub(crate) ring: Dst,
 }
 
@@ -89,7 +90,8 @@ struct Row<'a> {
     operands: &'a DepthwiseBackward,
 }
 
-/// `LEFT` is the left padding. It is a constant because it pairs weights with columns.
+/// `LEFT` is the left padding. It is a constant because it determines which weights meet which
+/// columns.
 #[inline(always)]
 unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize>(
     s: S,
@@ -132,7 +134,8 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize, const LEFT: usize
                 target: o.target.at(from),
                 operands: o,
             };
-            // Each row has its own sum first, so that rounding does not grow with the image.
+            // Each row is summed separately first, so that rounding errors do not grow with the
+            // image.
             let mut row_totals = [s.zero(); 2];
             if STRIDE == 1 {
                 row_of_tiles::<S, K, LEFT>(s, &row, width, &mut row_totals);
@@ -214,7 +217,7 @@ unsafe fn row_of_pairs<S: Simd, const K: usize, const LEFT: usize>(
     }
 }
 
-/// `WIDTH` times `PHASES` columns of the input, from column `x * STRIDE` on.
+/// `WIDTH` times `PHASES` columns of the input, starting at column `x * STRIDE`.
 #[inline(always)]
 unsafe fn tile<
     S: Simd,
@@ -287,8 +290,8 @@ struct KernelRow<'a> {
 }
 
 impl KernelRow<'_> {
-    /// Adds the contribution of weight `TAP` of the row to the tile's sums and to its own gradient.
-    /// `TAP` is a constant so that the sums stay in registers.
+    /// Adds weight `TAP`'s contribution to the tile's sums, and the tile's contribution to the
+    /// gradient of that weight. `TAP` is a constant so that the sums stay in registers.
     #[inline(always)]
     unsafe fn add<
         S: Simd,
@@ -308,8 +311,8 @@ impl KernelRow<'_> {
         let weight = s.load(self.operands.taps, at);
         let mut weight_gradient = s.load(self.operands.taps_gradient.src(), at);
         for phase in 0..PHASES {
-            // The output column of input column `c` for this weight is (c + LEFT - TAP) / STRIDE,
-            // if that is whole.
+            // For this weight, input column `c` contributes to output column (c + LEFT - TAP) /
+            // STRIDE, if that is a whole number.
             let shift = phase + LEFT + STRIDE * MARGIN - TAP;
             if !shift.is_multiple_of(STRIDE) {
                 continue;

@@ -1,9 +1,9 @@
 //! Depthwise convolution of one plane of 16 channels, image by image.
 //!
-//! The input is normalised and activated row by row into a ring of the kernel's height, with zeros
-//! left and right. Tiles of up to 8 outputs of a row stay in registers over all weights. Kernel
-//! rows outside the image are skipped, which saves much time where the image is as small as the
-//! kernel.
+//! The input is normalised and activated row by row. The rows are stored in a ring buffer with
+//! zeros on the left and right. Tiles of up to 8 outputs of a row stay in registers while all
+//! weights are applied. Kernel rows outside the image are skipped, which saves much time if the
+//! image is as small as the kernel.
 
 use std::ops::Range;
 
@@ -26,41 +26,42 @@ pub(crate) struct DepthwiseForward {
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
-    /// At most half the kernel.
+    /// Padding: at most half the kernel.
     pub(crate) zeros: Zeros,
-    /// `[images][height][width][16]`
+    /// The input, `[images][height][width][16]`.
     pub(crate) source: Src,
-    /// Applied to the input before the activation; channel 0 is this plane's first.
+    /// Normalisation of the input before the activation. Channel 0 is the first channel of this
+    /// plane.
     pub(crate) norm: Option<Affine>,
     pub(crate) activation: Activation,
-    /// `[kernel * kernel][16]`
+    /// Weights, `[kernel * kernel][16]`.
     pub(crate) taps: Src,
-    /// `[images][ceil(height / stride)][ceil(width / stride)][16]`
+    /// The output, `[images][ceil(height / stride)][ceil(width / stride)][16]`.
     pub(crate) target: Dst,
-    /// Whether the target is stored past the caches.
+    /// Whether stores to the target bypass the caches.
     pub(crate) stream: bool,
-    /// Scratch of [`ring_length`] values.
+    /// Scratch memory for the ring buffer, [`ring_length`] values long.
     pub(crate) ring: Dst,
 }
 
-/// Rows of a ring: a power of two that is at least the kernel's height.
+/// Number of rows in a ring buffer: a power of two that is at least the kernel's height.
 pub(super) const RING_ROWS: usize = 8;
-/// Zeros on either side of a row: at least half a kernel, and on the right also the columns that
-/// the last tile reads beyond the row.
+/// Number of columns of zeros on either side of a row. They cover half a kernel. On the right, they
+/// also cover the columns that the last tile reads beyond the row.
 pub(super) const MARGIN: usize = 2;
 const RIGHT: usize = 10;
 
-/// Values from one row of a ring to the next.
+/// Distance in values from one row of a ring buffer to the next.
 pub(super) fn ring_stride(width: usize) -> usize {
     (MARGIN + width + RIGHT) * LANES
 }
 
-/// Values of the ring for images of this width.
+/// Length in values of the ring buffer for images of this width.
 pub(crate) fn ring_length(width: usize) -> usize {
     RING_ROWS * ring_stride(width)
 }
 
-/// Zeros the margins of all rows.
+/// Sets the margins of all rows to zero.
 pub(super) unsafe fn clear_margins(ring: Dst, width: usize) {
     for row in 0..RING_ROWS {
         let row = ring.at(row * ring_stride(width));
@@ -70,7 +71,7 @@ pub(super) unsafe fn clear_margins(ring: Dst, width: usize) {
 }
 
 entry! {
-    /// Adds the sums of the outputs and of their squares at channel `at`.
+    /// Computes the outputs. Adds the outputs and their squares to `sums` at channel `at`.
     ///
     /// # Safety
     /// See the operands.
@@ -95,17 +96,18 @@ unsafe fn depthwise_forward_kernel<S: Simd>(
     s.settle();
 }
 
-/// The input rows of an output row.
+/// The input rows that one output row needs.
 #[derive(Clone)]
 pub(super) struct Seen {
-    /// The kernel's rows of the ring, from the left padding on.
+    /// For each kernel row, its input row in the ring buffer, from the left padding on.
     inputs: [Src; 5],
     /// The kernel rows that fall inside the image.
     tap_rows: Range<usize>,
 }
 
 impl Seen {
-    /// The rows for output row `y`, in the ring of an input of this width and height.
+    /// Finds the input rows for output row `y` in the ring buffer of an input of this width and
+    /// height.
     #[inline(always)]
     pub(super) unsafe fn new<const K: usize, const STRIDE: usize>(
         ring: Src,
@@ -135,7 +137,7 @@ pub(super) struct Row<S: Simd> {
     /// The activation after the bias.
     pub(super) activation: Activation,
     pub(super) target: Dst,
-    /// Whether the target is stored past the caches.
+    /// Whether stores to the target bypass the caches.
     pub(super) stream: bool,
 }
 
@@ -194,7 +196,8 @@ unsafe fn images<S: Simd, const K: usize, const STRIDE: usize>(
                 fill_row(s, o, row, ring_row(next).at(MARGIN * LANES));
                 next += 1;
             }
-            // Each row has its own sum first, so that rounding does not grow with the image.
+            // Each row is summed separately first, so that rounding errors do not grow with the
+            // image.
             let mut row_totals = [s.zero(); 2];
             let row = Row::<S> {
                 seen: Seen::new::<K, STRIDE>(o.ring.src(), width, height, y, o.zeros),

@@ -1,7 +1,8 @@
 //! Depthwise convolution of many small images at once.
 //!
-//! A tile is the same pixel of up to eight images, so weights outside the image are skipped and no
-//! padding is needed. On a 2×2 image, only four of a 5×5 kernel's 25 weights are used per pixel.
+//! A tile holds the same pixel of up to eight images. So weights that fall outside the image are
+//! skipped, and no padding is needed. On a 2×2 image, each pixel uses only four of the 25 weights
+//! of a 5×5 kernel.
 
 use super::activation::{activate, for_activation};
 use super::entry;
@@ -22,15 +23,16 @@ pub(crate) struct DepthwiseImages {
     pub(crate) kernel: usize,
     pub(crate) stride: usize,
     pub(crate) zeros: Zeros,
-    /// `[images][height][width]` pixels. They may be f32 even if other activations are bf16.
+    /// The input, `[images][height][width]` pixels. Its pixels may be f32 even if other activations
+    /// are bf16.
     pub(crate) source: Planes,
-    /// `[plane][kernel * kernel][16]`
+    /// Weights, `[plane][kernel * kernel][16]`.
     pub(crate) taps: Src,
     /// Added to the output of each channel.
     pub(crate) bias: Src,
     /// The activation after the bias.
     pub(crate) activation: Activation,
-    /// `[images][ceil(height / stride)][ceil(width / stride)]` pixels.
+    /// The output, `[images][ceil(height / stride)][ceil(width / stride)]` pixels.
     pub(crate) target: Planes,
 }
 
@@ -83,7 +85,7 @@ unsafe fn tile<S: Simd, const IMAGES: usize>(
     }
 }
 
-/// `WIDE`: the source is f32, even if other activations are bf16.
+/// If `WIDE`, the source is f32, even if other activations are bf16.
 #[inline(always)]
 unsafe fn tile_of<S: Simd, const IMAGES: usize, const WIDE: bool>(
     s: S,

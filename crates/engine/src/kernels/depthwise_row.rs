@@ -1,6 +1,6 @@
-//! One row of a depthwise convolution. The input rows are already padded with zeros on either side.
-//! The layer before writes its output straight into a ring of such rows (see [`Ring`]), so that an
-//! expanded activation never leaves the cache.
+//! One row of a depthwise convolution. The previous layer writes its output directly into a ring
+//! buffer of input rows (see [`Ring`]), so that an expanded activation never leaves the cache. The
+//! rows are already padded with zeros on either side.
 
 use super::depthwise_forward::{MARGIN, RING_ROWS, Row, Seen, clear_margins, ring_stride};
 use super::entry;
@@ -8,7 +8,8 @@ use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::{Activation, Zeros};
 
-/// The last few rows of an image in some planes, each with zeros on either side.
+/// A ring buffer with the last few rows of an image, for some planes. Each row has zeros on either
+/// side.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring {
     planes: Planes,
@@ -21,12 +22,12 @@ impl Ring {
         RING_ROWS * ring_stride(width) + LANES
     }
 
-    /// Values of scratch for a ring of `planes` planes.
+    /// Length in values of the scratch memory for a ring of `planes` planes.
     pub(crate) fn length(planes: usize, width: usize) -> usize {
         planes * Self::stride(width)
     }
 
-    /// A ring in `scratch`, its margins zeroed.
+    /// Creates a ring in `scratch` and sets its margins to zero.
     ///
     /// # Safety
     /// `scratch` must have [`Ring::length`] values, and the caller must own it.
@@ -45,7 +46,7 @@ impl Ring {
         }
     }
 
-    /// The ring's memory for row `y` of the image, in all planes.
+    /// The memory for row `y` of the image, in all planes.
     ///
     /// # Safety
     /// The caller must still own the ring.
@@ -65,21 +66,21 @@ pub(crate) struct DepthwiseRow {
     pub(crate) kernel: usize,
     /// 1 or 2.
     pub(crate) stride: usize,
-    /// At most half the kernel.
+    /// Padding: at most half the kernel.
     pub(crate) zeros: Zeros,
     /// Index of the output row.
     pub(crate) y: usize,
     /// Width of the output.
     pub(crate) columns: usize,
-    /// Holds the input rows for the output row.
+    /// Holds the input rows that the output row needs.
     pub(crate) ring: Ring,
-    /// `[plane][kernel * kernel][16]`
+    /// Weights, `[plane][kernel * kernel][16]`.
     pub(crate) taps: Src,
     /// Added to the output of each channel.
     pub(crate) bias: Src,
     /// The activation after the bias.
     pub(crate) activation: Activation,
-    /// The output row, `columns` pixels.
+    /// The output row, of `columns` pixels.
     pub(crate) target: Planes,
 }
 

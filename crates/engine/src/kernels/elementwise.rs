@@ -1,5 +1,5 @@
-//! Passes over blocks of pixels: batch normalisation with its activation, forward and backward.
-//! They prepare the operands of a matrix product while these are in the cache, so that normalised
+//! Passes over blocks of pixels: batch normalisation with its activation, forward and backward. A
+//! block is prepared as operand of a matrix product while it is in the cache, so that normalised
 //! activations are never stored separately.
 
 use super::activation::{activate, derive, for_activation};
@@ -9,7 +9,7 @@ use crate::memory::Planes;
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
-/// Rows summed in f32 before the sums are added in f64.
+/// Number of rows that are summed in f32 before the sums are added to f64 totals.
 const SUM_ROWS: usize = 128;
 
 /// Operands of [`activate_rows`].
@@ -20,7 +20,7 @@ pub(crate) struct ActivateRows {
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
-    /// Multiplies each image's channels (squeeze-excite).
+    /// Factors of squeeze-excite, which multiply each image's channels.
     pub(crate) factors: Option<Factors>,
     pub(crate) target: Planes,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Factors {
     /// `[planes][images][16]`
     pub(crate) values: Planes,
     pub(crate) images: Images,
-    /// Whether they are applied before the activation.
+    /// Whether the factors are applied before the activation.
     pub(crate) before_activation: bool,
 }
 
@@ -58,7 +58,7 @@ unsafe fn activate_rows_kernel<S: Simd>(s: S, o: &ActivateRows) {
                 let values = factors.values.plane(plane).src();
                 for (image, rows) in factors.images.spans(o.rows) {
                     let factor = s.load(values, image * LANES);
-                    // One loop serves both orders: multiplication by 1 changes nothing.
+                    // One loop serves both orders, because multiplication by 1 changes nothing.
                     let (before, after) = if factors.before_activation {
                         (factor, s.splat(1.0))
                     } else {
@@ -115,10 +115,10 @@ unsafe fn normalise_rows_kernel<S: Simd>(s: S, o: &NormaliseRows) {
 }
 
 entry! {
-    /// Copies rows to f32.
+    /// Converts rows to f32.
     ///
     /// # Safety
-    /// Both are `planes` planes of `rows` pixels; those of `target` are f32.
+    /// `source` and `target` must have `planes` planes of `rows` pixels. `target` is f32.
     fn widen_rows(rows: usize, planes: usize, source: Planes, target: Planes) => widen_rows_kernel
 }
 
@@ -142,7 +142,7 @@ entry! {
     /// `target = a * d + b * z + c` for a block of rows.
     ///
     /// # Safety
-    /// All are `planes` planes of `rows` pixels.
+    /// All operands must have `planes` planes of `rows` pixels.
     fn combine(rows: usize, planes: usize, d: Planes, z: Planes, norm: NormBackward, target: Planes)
         => combine_kernel
 }
@@ -176,7 +176,7 @@ unsafe fn combine_kernel<S: Simd>(
 pub(crate) struct ActivationBackward {
     pub(crate) rows: usize,
     pub(crate) planes: usize,
-    /// The gradient after the activation.
+    /// The gradient of the activation's output.
     pub(crate) d: Planes,
     /// The input of the batch normalisation before the activation.
     pub(crate) z: Planes,
@@ -186,11 +186,11 @@ pub(crate) struct ActivationBackward {
 }
 
 entry! {
-    /// The gradient before an activation, and the sums for the normalisation before it. `target`
-    /// may be `d` itself.
+    /// Computes the gradient before an activation, and the sums for the normalisation before that
+    /// activation. `target` may be `d` itself.
     ///
     /// # Safety
-    /// See the operands; `sums` are as long as the planes.
+    /// See the operands. `sums` must have as many channels as the planes.
     fn activation_backward(operands: &ActivationBackward, sums: &mut Sums)
         => activation_backward_kernel
 }
@@ -221,7 +221,7 @@ entry! {
     /// Adds the sums of `d` and of `d * z` to `sums`.
     ///
     /// # Safety
-    /// Both are `planes` planes of `rows` pixels; `sums` are as long.
+    /// `d` and `z` must have `planes` planes of `rows` pixels, and `sums` as many channels.
     fn channel_sums(rows: usize, planes: usize, d: Planes, z: Planes, sums: &mut Sums)
         => channel_sums_kernel
 }

@@ -1,5 +1,5 @@
-//! Passes of squeeze-excite and pooling over activations: averages over an image, and
-//! multiplication of its channels by factors.
+//! Squeeze-excite and pooling: averages over an image, and multiplication of an image's channels by
+//! factors.
 
 use super::activation::{self, activate, for_activation};
 use super::image_rows::Images;
@@ -9,8 +9,8 @@ use crate::simd::Simd;
 use crate::spec::Activation;
 
 entry! {
-    /// Writes the average over the `pixels` of each of `images` images to `target`,
-    /// `[planes][images][16]`.
+    /// Averages each of `images` images over its `pixels` pixels and writes the averages to
+    /// `target`, `[planes][images][16]`.
     ///
     /// # Safety
     /// `source` holds `images * pixels` rows.
@@ -55,7 +55,7 @@ entry! {
     /// `factors = hardsigmoid(factors)`, `min(max(x + 3, 0), 6) / 6`.
     ///
     /// # Safety
-    /// `factors` are `planes` planes of `rows` rows.
+    /// `factors` must have `planes` planes of `rows` rows.
     fn hardsigmoid(rows: usize, planes: usize, factors: Planes) => hardsigmoid_kernel
 }
 
@@ -75,7 +75,7 @@ entry! {
     /// the activation.
     ///
     /// # Safety
-    /// `values` hold `rows` rows; the block's images exist in `factors`.
+    /// `values` must hold `rows` rows. `factors` must cover the images of the block.
     fn multiply_rows(
         rows: usize,
         planes: usize,

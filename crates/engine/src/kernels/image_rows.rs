@@ -26,8 +26,8 @@ impl Images {
     }
 }
 
-/// The kernel positions along one axis that fall inside an image of `size` pixels after `zeros`
-/// pixels of padding, for output `y`.
+/// For output `y`, the range of kernel positions along one axis that fall inside the image. The
+/// image has `size` pixels, and `zeros` pixels of padding before them.
 #[inline(always)]
 pub(super) fn inside(
     y: usize,

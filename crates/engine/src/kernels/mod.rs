@@ -1,9 +1,9 @@
 //! The performance-critical loops of a network.
 //!
-//! Every kernel is a generic function over [`Simd`], entered through a function of the same name
-//! that takes an [`Isa`](crate::Isa). All are `unsafe`: operands are raw pointers. They must have
-//! the documented lengths, and the caller must own the written ones. Each kernel counts as one
-//! unsafe operation, so its body has no separate unsafe blocks.
+//! Every kernel is a generic function over [`Simd`]. Callers use a function of the same name that
+//! takes an [`Isa`](crate::Isa). All kernels are `unsafe`, because operands are raw pointers.
+//! Operands must have the documented lengths, and the caller must own those that are written. Each
+//! kernel counts as one unsafe operation, so its body has no separate unsafe blocks.
 #![allow(
     unsafe_op_in_unsafe_fn,
     reason = "the contract of a kernel covers its whole body"
@@ -90,9 +90,9 @@ macro_rules! entry {
 }
 pub(crate) use entry;
 
-/// Per-channel sums over pixels, in f64. In the forward pass: of a batch normalisation's input and
-/// its squares. In the backward pass: of the gradients, and of their products with the values.
-/// Padded to whole planes.
+/// Per-channel sums over pixels, in f64, padded to whole planes. The forward pass sums a batch
+/// normalisation's input and its squares. The backward pass sums gradients and their products with
+/// the values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) first: Vec<f64>,
@@ -107,12 +107,12 @@ impl Sums {
         }
     }
 
-    /// Adds one vector to each sum, at channel `at`.
+    /// Adds one vector to each of the two sums, at channel `at`.
     #[inline(always)]
     fn add<S: Simd>(&mut self, s: S, at: usize, first: S::Vector, second: S::Vector) {
         for (sums, vector) in [(&mut self.first, first), (&mut self.second, second)] {
             let mut lanes = [0.0; crate::simd::LANES];
-            // SAFETY: an array of that many lanes.
+            // SAFETY: the array has that many lanes.
             unsafe { s.store(crate::memory::Dst::of(&mut lanes), 0, vector) };
             for (sum, lane) in sums[at..].iter_mut().zip(lanes) {
                 *sum += f64::from(lane);
@@ -145,8 +145,8 @@ impl Affine {
     }
 }
 
-/// The coefficients that turn the gradient `d` of a batch normalisation's output, and its input
-/// `z`, into the gradient of that input: `a * d + b * z + c`, channel by channel.
+/// The backward pass of a batch normalisation as three coefficients per channel. With the gradient
+/// `d` of the output and the input `z`, the gradient of the input is `a * d + b * z + c`.
 #[derive(Clone, Copy)]
 pub(crate) struct NormBackward {
     pub(crate) a: Src,

@@ -1,15 +1,15 @@
-//! Weights in the layout of the matrix products.
+//! Packs weights into the layout of the matrix products.
 //!
-//! Torch's `[outputs][inputs]` becomes, for the forward pass, panels over the outputs
-//! (`[inputs][width * 16]` each) and, for the backward pass, panels over the inputs
-//! (`[outputs][width * 16]` each). Channels beyond the last are 0.
+//! Torch stores a weight matrix as `[outputs][inputs]`. For the forward pass it is packed into
+//! panels of outputs, each `[inputs][width * 16]`. For the backward pass it is packed into panels
+//! of inputs, each `[outputs][width * 16]`. Unused channels of the last panel are 0.
 
 use super::entry;
 use super::product::panels;
 use crate::memory::{Dst, Src, padded, planes};
 use crate::simd::{LANES, Simd};
 
-/// Values of a packed matrix of this depth; in bf16 it uses about half of them.
+/// Length in values of a packed matrix of this depth. In bf16 about half of it is used.
 pub(crate) fn packed_length(depth: usize, columns: usize) -> usize {
     depth * padded(columns)
 }

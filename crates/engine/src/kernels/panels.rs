@@ -1,4 +1,4 @@
-//! Division of packed weights into ranges of columns.
+//! Splits packed weights into ranges of columns.
 
 use std::ops::Range;
 
@@ -8,7 +8,8 @@ use crate::isa::{Isa, Level};
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 
-/// The panels of `vectors` packed planes for `isa`; each can be a separate product.
+/// The panels of `vectors` packed planes on `isa`, as ranges of planes. Each panel can be a
+/// separate product.
 pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]

@@ -63,9 +63,9 @@ unsafe fn average_kernel<S: Simd>(
 }
 
 entry! {
-    /// The backward pass of [`average`]. It turns the gradient `d` of the averages,
-    /// `[planes][images][16]`, into that before the activation, with the sums for the normalisation
-    /// there.
+    /// The backward pass of [`average`]. Converts the gradient `d` of the averages,
+    /// `[planes][images][16]`, to the gradient before the activation. Also computes the sums for
+    /// the normalisation before that activation.
     ///
     /// # Safety
     /// `z` and `target` hold `images * pixels` rows.
@@ -115,9 +115,9 @@ unsafe fn average_backward_kernel<S: Simd>(
     }
 }
 
-/// Turns the gradient after an activation into that before it, for one image's rows of one plane.
-/// Returns its sum and that of its products with `z`. The sums are per image, so that rounding does
-/// not grow with the batch.
+/// Converts the gradient after an activation to the gradient before it, for one image's rows of one
+/// plane. Returns two sums of the new gradient: of its values, and of its products with `z`. Sums
+/// are per image, so that rounding errors do not grow with the batch.
 #[inline(always)]
 unsafe fn before_activation<S: Simd, const A: u8>(
     s: S,
@@ -139,9 +139,9 @@ unsafe fn before_activation<S: Simd, const A: u8>(
 }
 
 entry! {
-    /// Adds the sum over a block of rows of `d` times the activations before the factors to the
-    /// gradient of each image's factors, `[planes][images][16]`. `d` is the gradient after the
-    /// multiplication.
+    /// Adds to the gradient of each image's factors, `[planes][images][16]`. `d` is the gradient
+    /// after the multiplication by the factors. The added value is the sum, over a block of rows,
+    /// of `d` times the activations before the multiplication.
     ///
     /// # Safety
     /// `d` and `z` hold `rows` rows; the block's images exist in `target`.
@@ -190,7 +190,8 @@ pub(crate) struct FactoredBackward {
     pub(crate) rows: usize,
     pub(crate) planes: usize,
     pub(crate) images: Images,
-    /// The gradient after the activation; overwritten with that before it.
+    /// The gradient after the activation. It is overwritten with the gradient before the
+    /// activation.
     pub(crate) d: Planes,
     /// The input of the normalisation before the factors.
     pub(crate) z: Planes,
@@ -217,7 +218,8 @@ unsafe fn factored_backward_kernel<S: Simd>(s: S, o: &FactoredBackward) {
         let factors = o.factors.plane(plane).src();
         for_activation!(o.activation, A => for (image, rows) in o.images.spans(o.rows) {
             let factor = s.load(factors, image * LANES);
-            // As in the forward pass, so that a value is on the same side of a kink.
+            // Scaled as in the forward pass, so that rounding does not move a value across a kink
+            // of the activation.
             let (scale, shift) = (s.mul(scale, factor), s.mul(shift, factor));
             for row in rows {
                 let y = s.mul_add(s.load_pixel(z, row), scale, shift);
@@ -241,15 +243,15 @@ pub(crate) struct SqueezeBackward {
     pub(crate) activation: Activation,
     /// The factors, `[planes][images][16]`.
     pub(crate) factors: Planes,
-    /// The gradient of the averages from which the factors were computed; the same shape.
+    /// The gradient of the averages from which the factors were computed, `[planes][images][16]`.
     pub(crate) averages: Planes,
-    /// May be `d` itself.
+    /// Receives the gradient before the activation. May be `d` itself.
     pub(crate) target: Planes,
 }
 
 entry! {
-    /// The backward pass of a normalised activation followed by squeeze-excite: the gradient before
-    /// the activation, with the sums for the normalisation.
+    /// The backward pass of a normalised activation followed by squeeze-excite. It computes the
+    /// gradient before the activation, and the sums for the normalisation.
     ///
     /// # Safety
     /// See the operands.

@@ -2,8 +2,8 @@
 //!
 //! `c[m][n] = sum_k a[m][k] * b[k][n]` for a block of rows (pixels), with `a` and `c` in planes. `b` is
 //! packed into panels of 1 to 3 vectors (see [`super::pack`]), or read unpacked. A tile of `ROWS x WIDTH`
-//! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied
-//! before it is stored.
+//! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied before the tile
+//! is stored.
 
 use super::activation::{activate, derive, for_activation};
 use super::{Affine, entry, put};
@@ -11,7 +11,7 @@ use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
-/// The operands.
+/// The operands of [`product`].
 #[derive(Clone, Copy)]
 pub(crate) struct Product {
     pub(crate) rows: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Product {
     pub(crate) depth: usize,
     /// Channels of `c`.
     pub(crate) columns: usize,
-    /// Must be finite beyond the last channel of a rank too: those values are multiplied by 0.
+    /// Unused channels of the last rank must be finite, because they are multiplied by 0.
     pub(crate) a: Planes,
     pub(crate) b: Weights,
     pub(crate) c: Planes,
@@ -30,13 +30,13 @@ pub(crate) struct Product {
 pub(crate) enum Weights {
     /// Packed in panels.
     Packed(Src),
-    /// Unpacked, in rows of this many values; only where a rank is one channel. Up to 15 values beyond
-    /// the last one are read; they affect only unused channels of `c`.
+    /// Unpacked, in rows of this many values. Allowed only if a rank is one channel. Up to 15 values after the last
+    /// weight are read, but affect only unused channels of `c`.
     Rows(Src, usize),
 }
 
 impl Weights {
-    /// The weights of the columns from plane `plane` on, which must start a panel.
+    /// The weights of the columns from plane `plane` on. A panel must start at that plane.
     #[inline(always)]
     pub(crate) unsafe fn plane(self, depth: usize, plane: usize) -> Self {
         match self {
@@ -49,15 +49,15 @@ impl Weights {
 /// The operations on a tile before it is stored, in this order.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
-    /// Added to each channel; padded to whole planes.
+    /// A bias for each channel, padded to whole planes.
     pub(crate) bias: Option<Src>,
     pub(crate) activation: Activation,
-    /// Multiplies by this activation's derivative: `c` becomes the gradient before it.
+    /// Multiplies by the derivative of this activation, so that `c` becomes the gradient before the activation.
     pub(crate) before: Option<Before>,
-    /// Added pixel by pixel.
+    /// Activations that are added to the product.
     pub(crate) addend: Option<Planes>,
     pub(crate) sums: Option<ProductSums>,
-    /// Whether `c` is stored past the caches; its pixels then have the size of other activations.
+    /// Whether stores to `c` bypass the caches. If so, its pixels must have the size of other activations.
     pub(crate) stream: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct Before {
 pub(crate) struct ProductSums {
     pub(crate) first: Dst,
     pub(crate) second: Dst,
-    /// The second sum is of products with these; without them, of squares.
+    /// The second sum adds up the products with these values. With `None` it adds up squares.
     pub(crate) with: Option<Planes>,
 }
 
@@ -89,7 +89,7 @@ impl Epilogue {
     };
 }
 
-/// The widths, in vectors, of the panels of `vectors` vectors.
+/// The widths of a matrix's panels, in vectors. The matrix has `vectors` vectors in total.
 #[inline(always)]
 pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, usize)> {
     let widest = (1..=3)
@@ -99,7 +99,7 @@ pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, us
     let mut next = 0;
     std::iter::from_fn(move || {
         let left = vectors - next;
-        // Two and two instead of three and one.
+        // Two panels of two vectors, instead of one of three and one of one.
         let width = if left == 4 && widest == 3 {
             2
         } else {
@@ -160,7 +160,7 @@ struct Tile<'a> {
     plane: usize,
     a: Planes,
     b: Src,
-    /// Values from one rank of `b` to the next.
+    /// Distance in values from one rank of `b` to the next.
     pitch: usize,
     c: Planes,
     epilogue: &'a Epilogue,
@@ -190,7 +190,7 @@ impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
 }
 
 unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
-    // Tiles too large for this instruction set's registers are never requested.
+    // Tiles that do not fit this instruction set's registers are never requested.
     if ROWS <= S::TILE_ROWS[WIDTH - 1] {
         let s = S::new();
         s.vectorize(
@@ -237,7 +237,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
 }
 
-/// One vector of every row.
+/// Takes the same vector of every row.
 #[inline(always)]
 fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
     sums: &[[S::Vector; WIDTH]; ROWS],

@@ -1,8 +1,8 @@
 //! The first convolution: 3×3 over red, green and blue.
 //!
-//! Images are `[height][width][3]`. Three rows at a time are copied into scratch with a pixel of
-//! zeros on either side; bytes are looked up in a table. Every output vector is the sum of 27
-//! products of a broadcast value and a vector of weights.
+//! Images are `[height][width][3]`. Three rows at a time are copied into scratch memory, with zeros
+//! on either side. A table converts bytes to values. Every output vector is the sum of 27 products
+//! of a broadcast value and a vector of weights.
 
 use super::image_rows::inside;
 use super::{NormBackward, Sums, entry};
@@ -10,19 +10,20 @@ use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 use crate::spec::Zeros;
 
-/// Weights of an output channel: `[3][3][3]`, channel, row, column, as in torch.
+/// Number of weights per output channel: `[3][3][3]` for colour, row and column, as in torch.
 pub(crate) const TAPS: usize = 27;
 const COLOURS: usize = 3;
-/// Rows of scratch, a power of two.
+/// Number of rows in the scratch memory, a power of two.
 const ROWS: usize = 4;
-/// Pixels of zeros to the right: one of padding, and those that the last tile reads beyond the row.
+/// Number of zero pixels to the right of a row. One is padding. The last tile reads the others,
+/// because it extends beyond the row.
 const RIGHT: usize = 18;
 
 /// Pixels of images, row by row, `[images][height][width][3]`.
 #[derive(Clone, Copy)]
 pub(crate) enum Pixels<'a> {
     F32(&'a [f32]),
-    /// With the value of each byte, one table per colour.
+    /// Bytes, and a table for each colour that maps a byte to its value.
     U8(&'a [u8], &'a [[f32; 256]; 3]),
 }
 
@@ -37,7 +38,7 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// The geometry, and the weights of all output channels.
+/// Geometry and weights of the first convolution.
 #[derive(Clone, Copy)]
 pub(crate) struct Stem {
     pub(crate) images: usize,
@@ -47,9 +48,9 @@ pub(crate) struct Stem {
     /// Padding of at most one row and one column.
     pub(crate) zeros: Zeros,
     pub(crate) planes: usize,
-    /// `[plane][27][16]`
+    /// Weights, `[plane][27][16]`.
     pub(crate) taps: Src,
-    /// Scratch of [`Stem::scratch_length`] values.
+    /// Scratch memory, [`Stem::scratch_length`] values long.
     pub(crate) scratch: Dst,
 }
 
@@ -58,7 +59,7 @@ impl Stem {
         (1 + width + RIGHT) * COLOURS
     }
 
-    /// Values of scratch for images of this width.
+    /// Length in values of the scratch memory for images of this width.
     pub(crate) fn scratch_length(width: usize) -> usize {
         ROWS * Self::pitch(width)
     }
@@ -71,7 +72,7 @@ impl Stem {
         self.scratch.at(row % ROWS * Self::pitch(self.width))
     }
 
-    /// The image row that kernel row `tap` reads for output row `y`, from its first column on.
+    /// For output row `y`, the image row that kernel row `tap` reads, from its first column on.
     #[inline(always)]
     unsafe fn tap_row(&self, y: usize, tap: usize) -> Src {
         let row = self.row(y * self.stride + tap - self.zeros.above).src();
@@ -79,8 +80,8 @@ impl Stem {
         row.at((1 - self.zeros.left) * COLOURS)
     }
 
-    /// Copies the input rows of output row `y`. The image starts at row `image` of `pixels`; `next`
-    /// is its first row not yet copied.
+    /// Copies the input rows that output row `y` needs. The image starts at row `image` of
+    /// `pixels`. `next` is the first row of the image that is not yet copied.
     pub(super) unsafe fn fill_for(
         &self,
         pixels: Pixels<'_>,
@@ -94,7 +95,8 @@ impl Stem {
         }
     }
 
-    /// Copies row `row`, counted over all images, to the scratch row of row `y` of its image.
+    /// Copies row `row` of `pixels`, counted over all images, to the scratch row for row `y` of its
+    /// image.
     unsafe fn fill(&self, pixels: Pixels<'_>, row: usize, y: usize) {
         let length = self.width * COLOURS;
         let target = self.row(y).pointer(COLOURS, length);
@@ -117,8 +119,8 @@ impl Stem {
 }
 
 entry! {
-    /// The convolution, `z` `[planes][images * rows * columns][16]`. Adds the sums of its outputs
-    /// and of their squares.
+    /// Computes the convolution and stores it in `z`, `[planes][images * rows * columns][16]`. Adds
+    /// the outputs and their squares to the sums.
     ///
     /// # Safety
     /// See the operands; `pixels` holds all images.
@@ -167,7 +169,7 @@ unsafe fn stem_forward_kernel<S: Simd>(
     }
 }
 
-/// Outputs of a row that are computed together.
+/// Number of outputs in a row that are computed together.
 pub(super) const TILE: usize = 8;
 
 #[inline(always)]

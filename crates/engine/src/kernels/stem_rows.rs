@@ -11,7 +11,7 @@ use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
 entry! {
-    /// Writes output rows `rows` of image 0 to `target` (starting with the first of them).
+    /// Writes output rows `rows` of image 0 to `target`, which starts with the first of these rows.
     ///
     /// # Safety
     /// See [`Stem`]; `pixels` holds the image, `bias` is padded to whole planes.

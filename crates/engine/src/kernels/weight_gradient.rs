@@ -1,17 +1,18 @@
 //! The gradient of a weight matrix, in torch's layout.
 //!
-//! `gradient[n][k] (+)= sum_m d[m][n] * a[m][k]`, rows `[outputs][inputs]`. A tile of some outputs
-//! by up to three vectors of inputs stays in registers over all rows `m`.
+//! `gradient[n][k] (+)= sum_m d[m][n] * a[m][k]`, with rows `[outputs][inputs]`. The sums are
+//! computed in tiles of a few outputs by up to three vectors of inputs. A tile stays in registers
+//! over all rows `m`.
 
 use super::entry;
 use super::product::panels;
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 
-/// The operands.
+/// The operands of [`weight_gradient`].
 #[derive(Clone, Copy)]
 pub(crate) struct WeightGradient {
-    /// Pixels.
+    /// Number of pixels.
     pub(crate) rows: usize,
     /// Channels of `a`.
     pub(crate) inputs: usize,
@@ -21,18 +22,18 @@ pub(crate) struct WeightGradient {
     pub(crate) a: Planes,
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
-    /// Scratch for `d` in ranks of pixels: one f32 pixel per rank of rows, in all planes of `d`.
-    /// Required if a rank is more than one pixel, otherwise unused.
+    /// Scratch memory in which `d` is rearranged into ranks of pixels. It needs one f32 pixel per
+    /// rank, in all planes of `d`. Required if a rank is more than one pixel, otherwise unused.
     pub(crate) ranks: Option<Planes>,
-    /// `[outputs][inputs]`, from output 0 on.
+    /// The result, `[outputs][inputs]`, starting with output 0.
     pub(crate) gradient: Dst,
-    /// Add to the existing values.
+    /// Whether to add to the existing values.
     pub(crate) accumulate: bool,
 }
 
 entry! {
     /// # Safety
-    /// `a` and `d` hold `rows` pixels of their channels, `gradient` all values.
+    /// `a` and `d` must hold `rows` pixels of their channels, and `gradient` all its values.
     fn weight_gradient(operands: &WeightGradient) => weight_gradient_kernel
 }
 
@@ -71,7 +72,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
             _ => tile::<S, 8, 3>,
         };
         let first = plane * LANES;
-        // Used lanes of the last vector.
+        // Number of used lanes in the last vector.
         let last = (operands.inputs - first - (width - 1) * LANES).min(LANES);
         let mut output = start;
         while output < end {
@@ -101,9 +102,9 @@ struct Tile {
     stride: usize,
     d: Src,
     gradient: Dst,
-    /// Values from one output to the next in `gradient`.
+    /// Distance in values from one output to the next in `gradient`.
     pitch: usize,
-    /// Outputs to store.
+    /// Number of outputs to store.
     count: usize,
     last: usize,
     accumulate: bool,
@@ -135,7 +136,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
             }
         }
     }
-    // Every index is a constant, so that the sums stay in registers.
+    // Every index is a constant, so the sums stay in registers.
     for row in 0..ROWS {
         if row >= operands.count {
             break;

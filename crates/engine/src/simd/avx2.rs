@@ -1,4 +1,4 @@
-//! AVX2 with FMA: two of 16 registers per vector.
+//! AVX2 with FMA. A vector takes two of the 16 registers.
 
 use std::arch::x86_64::*;
 
@@ -14,8 +14,8 @@ pub(crate) struct Pair(__m256, __m256);
 /// Lanes of one register.
 const HALF: usize = LANES / 2;
 
-// SAFETY of every block below: a value exists only if the processor has AVX2 and FMA (`new`), and
-// the callers of the unsafe methods vouch for the pointers.
+// SAFETY of every block below: a value of this type exists only if the processor has AVX2 and FMA
+// (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
 impl Simd for Avx2 {
     type Vector = Pair;
     const TILE_ROWS: [usize; 3] = [6, 0, 0];
@@ -123,7 +123,8 @@ impl Simd for Avx2 {
         unsafe {
             let from = source.pointer(offset, count);
             let (low, high) = masks(count);
-            // A masked-out lane is not accessed, so its address may be beyond the end.
+            // The instruction does not access lanes that are masked out, so their addresses may be
+            // beyond the end.
             Pair(
                 _mm256_maskload_ps(from, low),
                 _mm256_maskload_ps(from.wrapping_add(HALF), high),
@@ -142,7 +143,7 @@ impl Simd for Avx2 {
     }
 }
 
-/// Transposes eight by eight values.
+/// Transposes a matrix of eight by eight values.
 #[inline(always)]
 unsafe fn transpose_quarter(mut x: [__m256; HALF]) -> [__m256; HALF] {
     let mut y = x;
@@ -165,7 +166,7 @@ unsafe fn transpose_quarter(mut x: [__m256; HALF]) -> [__m256; HALF] {
     y
 }
 
-/// All bits of the first `count` of 16 lanes.
+/// A mask with all bits set in the first `count` of 16 lanes.
 #[inline(always)]
 unsafe fn masks(count: usize) -> (__m256i, __m256i) {
     unsafe {

@@ -1,5 +1,5 @@
-//! AVX-512: one of 32 registers per vector. With bf16, two activations share an f32 of memory, and products take
-//! them in pairs.
+//! AVX-512. A vector takes one of the 32 registers. In bf16, two activations share the memory of an f32, and products
+//! take them in pairs.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
@@ -10,8 +10,8 @@ use crate::memory::{Dst, Src};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const BF16: bool>(());
 
-// SAFETY of every block below: a value exists only if the processor has AVX-512 and, if `BF16`, AVX-512 BF16
-// (`new`), and the callers of the unsafe methods vouch for the pointers.
+// SAFETY of every block below: a value of this type exists only if the processor has AVX-512 and, if `BF16`, AVX-512
+// BF16 (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
     const PIXEL: usize = if BF16 { LANES / 2 } else { LANES };
@@ -80,7 +80,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn transpose(self, mut x: [__m512; LANES]) -> [__m512; LANES] {
         let mut y = x;
         unsafe {
-            // Pairs of rows, pairs of pairs, then quarters of registers.
+            // Interleaves pairs of rows, then pairs of pairs, then quarters of registers.
             for i in 0..8 {
                 y[2 * i] = _mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]);
                 y[2 * i + 1] = _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]);
@@ -211,7 +211,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 }
 
-/// Interleaves two times 16 halves into 16 pairs.
+/// Interleaves two vectors of 16 bf16 values each into 16 pairs.
 #[inline(always)]
 unsafe fn interleave(halves: __m512i) -> __m512 {
     const PAIRS: [u16; 32] = {

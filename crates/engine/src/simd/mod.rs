@@ -1,9 +1,9 @@
 //! Vectors of sixteen f32, on each instruction set.
 //!
 //! A kernel is one generic function over [`Simd`]. A value of an implementing type proves that the
-//! processor has the instructions, so its methods are safe to call. Kernels and their helpers must
-//! be `#[inline(always)]` and entered through [`Simd::vectorize`]; otherwise they are not compiled
-//! with the wider instructions.
+//! processor has the instructions, so the type's methods are safe to call. Kernels and their
+//! helpers must be `#[inline(always)]` and called through [`Simd::vectorize`]; otherwise they are
+//! compiled without the wider instructions.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,23 +19,24 @@ pub(crate) use portable::Portable;
 
 use crate::memory::{Dst, Src};
 
-/// f32 in a [`Simd::Vector`], and channels in a plane of activations.
+/// Number of f32 in a [`Simd::Vector`], and of channels in a plane of activations.
 pub(crate) const LANES: usize = 16;
 
 /// Vector arithmetic of one instruction set.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    /// [`LANES`] f32.
+    /// A vector of [`LANES`] f32.
     type Vector: Copy;
 
-    /// f32-sized memory per pixel of 16 channels: all 16, or half as many for bf16. Arithmetic is
-    /// always f32.
+    /// Number of f32-sized values that store a pixel of 16 channels: 16 for f32, 8 for bf16.
+    /// Arithmetic is always f32.
     const PIXEL: usize = LANES;
-    /// Adjacent channels that one multiplication of a matrix product combines.
+    /// Number of adjacent channels that one multiplication of a matrix product combines.
     const RANK: usize = 1;
-    /// Rows of a matrix product's tile of 1, 2 or 3 vectors: as many as fit the registers beside
-    /// the operands. 0: too wide.
+    /// Number of rows in a matrix product's tile that is 1, 2 or 3 vectors wide: as many as fit the
+    /// registers together with the operands. 0 if the tile is too wide.
     const TILE_ROWS: [usize; 3];
-    /// Rows (1, 2, 4, 8 or 16) of a weight gradient's tile of 1, 2 or 3 vectors. 0: too wide.
+    /// Number of rows (1, 2, 4, 8 or 16) in a weight gradient's tile that is 1, 2 or 3 vectors
+    /// wide. 0 if the tile is too wide.
     const GRADIENT_ROWS: [usize; 3];
 
     /// # Safety
@@ -50,9 +51,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// `a < b ? a : b`, lane by lane: `b` if one of them is NaN.
+    /// `a < b ? a : b`, lane by lane; `b` if either is NaN.
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// `a > b ? a : b`, lane by lane: `b` if one of them is NaN.
+    /// `a > b ? a : b`, lane by lane; `b` if either is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a > b ? then : otherwise`, lane by lane.
     fn where_greater(
@@ -69,7 +70,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `target` must be writable at `offset..offset + LANES`.
     unsafe fn store(self, target: Dst, offset: usize, value: Self::Vector);
-    /// The first `count` lanes; the others are 0.
+    /// Loads the first `count` lanes; the other lanes are 0.
     ///
     /// # Safety
     /// `source` must be readable at `offset..offset + count`, `count <= LANES`.
@@ -78,7 +79,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `target` must be writable at `offset..offset + count`, `count <= LANES`.
     unsafe fn store_first(self, count: usize, target: Dst, offset: usize, value: Self::Vector);
 
-    /// A pixel of activations.
+    /// Loads a pixel of activations.
     ///
     /// # Safety
     /// `source` must have pixel `row`.
@@ -94,8 +95,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.store(target, row * LANES, value) }
     }
-    /// [`Simd::store_pixel`] past the caches, for pixels not read again soon. Call [`Simd::settle`]
-    /// after the last one. `target` must be aligned to a pixel's size.
+    /// As [`Simd::store_pixel`], but bypasses the caches: for pixels that are not read again soon.
+    /// Call [`Simd::settle`] after the last such store. `target` must be aligned to the size of a
+    /// pixel.
     ///
     /// # Safety
     /// `target` must have pixel `row`.
@@ -104,15 +106,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.store_pixel(target, row, value) }
     }
-    /// Orders streamed stores before later ones.
+    /// Makes stores that bypassed the caches visible before later stores.
     #[inline(always)]
     fn settle(self) {}
-    /// Combines `RANK` vectors for [`Simd::multiply_ranks`]; further ones are ignored.
+    /// Combines `RANK` vectors for [`Simd::multiply_ranks`]; other vectors are ignored.
     #[inline(always)]
     fn rank(self, first: Self::Vector, _second: Self::Vector) -> Self::Vector {
         first
     }
-    /// Loads a rank of `RANK` consecutive pixels. Only `count` exist; the others count as 0.
+    /// Loads a rank of `RANK` consecutive pixels. Only `count` of them exist; the others are read
+    /// as 0.
     ///
     /// # Safety
     /// `source` must have these pixels, from `row` on.
@@ -121,7 +124,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         // SAFETY: as promised by the caller.
         unsafe { self.load_pixel(source, row) }
     }
-    /// The sum over a rank of `a * b`, plus `c`.
+    /// Adds the products `a * b` over each rank, plus `c`.
     #[inline(always)]
     fn multiply_ranks(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         self.mul_add(a, b, c)
@@ -135,7 +138,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.splat(0.0)
     }
 
-    /// One number in every lane.
+    /// Loads one number into every lane.
     ///
     /// # Safety
     /// `source` must be readable at `offset`.

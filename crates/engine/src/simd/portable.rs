@@ -1,4 +1,4 @@
-//! Plain Rust, which the compiler vectorises for the build target: SSE2 on x86-64, NEON on aarch64.
+//! Plain Rust. The compiler vectorises it for the build target: SSE2 on x86-64, NEON on aarch64.
 
 use super::{LANES, Simd};
 use crate::isa::multiply_add;
@@ -9,7 +9,7 @@ pub(crate) struct Portable;
 
 type Lanes = [f32; LANES];
 
-/// 32 registers of 4 lanes on aarch64, 16 on x86-64.
+/// Number of rows in a tile of a product. aarch64 has 32 registers of 4 lanes, x86-64 has 16.
 const TILE: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
 
 #[inline(always)]

@@ -1,14 +1,15 @@
-//! Inference against the reference, and its invariants.
+//! Compares inference with the reference, and tests its invariants.
 
 use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
 use crate::reference::{Map, Mode, Numbers, forward};
 use crate::{Bytes, Case, Random, assert_close, distance, images, isas, random_spec};
 
-/// f32 against f64, through up to seventeen layers.
+/// Tolerance of f32 compared with f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
-/// Tolerance of bf16: an absolute part, plus a multiple of the error from rounding weights and
-/// activations alone. Logits that are small differences of large values have a large error.
+/// Tolerance of bf16: an absolute part, plus a multiple of the error that comes from rounding
+/// weights and activations alone. If a logit is a small difference of large values, that error is
+/// large.
 const BF16_TOLERANCE: (f64, f64) = (1e-2, 4.0);
 
 fn logits(fused: &Fused, folded: &Folded, case: &Case, images: Images<'_>) -> Vec<f32> {
@@ -172,7 +173,7 @@ fn memory_is_used_again() {
     for shape in [(2, 8, 8), (9, 30, 31), (1, 4, 4), (16, 9, 9), (1, 40, 40)] {
         let pixels = random_pixels(&mut random, shape);
         for case in &cases {
-            // Folded weights of any network run in any engine: they include their layers.
+            // An engine can run folded weights of any network, because they contain the layers.
             let fresh = case.engine(Isa::best(), 3);
             let folded = fresh.fold(&case.parameters, &case.statistics).unwrap();
             let expected = logits(&fresh, &folded, case, images(shape, &pixels));

@@ -1,4 +1,4 @@
-//! The fused engine against a network in double precision, on every instruction set of this machine.
+//! Tests the fused engine against a network in double precision, on every instruction set of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ impl Random {
         x ^ (x >> 31)
     }
 
-    /// A random value of the range.
+    /// A random number in the range.
     pub(crate) fn in_range(&mut self, range: std::ops::RangeInclusive<usize>) -> usize {
         range.start() + (self.bits() % (range.end() - range.start() + 1) as u64) as usize
     }
@@ -34,7 +34,7 @@ impl Random {
         values[self.in_range(0..=values.len() - 1)]
     }
 
-    /// In [-1, 1).
+    /// A random number in [-1, 1).
     pub(crate) fn number(&mut self) -> f32 {
         (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -146,14 +146,15 @@ impl Case {
     }
 }
 
-/// Every instruction set of this processor with `exact`, and its bf16 variant, if any, with `near`.
+/// Every instruction set of this processor, paired with `exact`. If it has a bf16 variant, that one is included too,
+/// paired with `near`.
 pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
     let bf16 = Isa::best().with_bf16().ok().map(|isa| (isa, near));
     let f32 = Isa::available().into_iter().map(|isa| (isa, exact));
     f32.chain(bf16).collect()
 }
 
-/// Bytes, a table of their values, and the pixels they stand for.
+/// Images as bytes, a table of each byte's value, and the resulting pixels.
 pub(crate) struct Bytes {
     pub(crate) bytes: Vec<u8>,
     pub(crate) table: [[f32; 256]; 3],
@@ -161,7 +162,7 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// Bytes for images of shape `(count, height, width)`.
+    /// Random images of shape `(count, height, width)`.
     pub(crate) fn new(random: &mut Random, (count, height, width): (usize, usize, usize)) -> Self {
         let table: [[f32; 256]; 3] =
             std::array::from_fn(|_| std::array::from_fn(|_| 2.0 * random.number()));
@@ -179,7 +180,7 @@ impl Bytes {
     }
 }
 
-/// Images of shape `(count, height, width)` from all their pixels.
+/// Images of shape `(count, height, width)` with these pixels.
 pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f32]) -> Images<'_> {
     Images {
         count,
@@ -189,7 +190,7 @@ pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f3
     }
 }
 
-/// Asserts that the distance is small relative to the length of the expected vector.
+/// Asserts that the distance between both vectors is small relative to the length of the expected one.
 pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let relative = distance(actual.iter().copied().map(f64::from), expected);
@@ -199,7 +200,7 @@ pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, wha
     );
 }
 
-/// The distance of two vectors, relative to the second one's length.
+/// The distance of two vectors, relative to the length of the second.
 pub(crate) fn distance(actual: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
     let squares = actual.zip(expected).map(|(a, e)| (a - e).powi(2));
     let length: f64 = expected.iter().map(|e| e.powi(2)).sum();

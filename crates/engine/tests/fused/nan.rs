@@ -1,10 +1,10 @@
-//! NaN propagates to the logits, as in torch.
+//! Tests that NaN propagates to the logits, as in torch.
 
 use engine::{Role, RunningStatistics};
 
 use crate::{Case, Random, images, isas, random_spec};
 
-/// Puts NaN into one tensor of a random network after another. Every image must get a NaN logit, in
+/// Sets each tensor of a random network to NaN in turn. Every image must get a NaN logit, in
 /// inference and in training.
 #[test]
 fn nan_in_any_tensor_reaches_every_image() {
@@ -27,7 +27,7 @@ fn nan_in_any_tensor_reaches_every_image() {
             let plan = case.plan.clone();
             let mut logits = vec![0.0; count * classes];
             for segment in plan.parameters.segments() {
-                // The centre weight of a kernel, the only one used on small feature maps.
+                // The centre weight of a kernel: on small feature maps, no other weight is used.
                 let taps: usize = segment.shape.iter().skip(2).product();
                 let at = segment.range.start + taps / 2;
                 let sound = std::mem::replace(&mut case.parameters[at], f32::NAN);

@@ -1,5 +1,5 @@
-//! A whole network in double precision, from the definitions: every layer is a plain loop, channels
-//! last. Slow, but easy to verify.
+//! A whole network in double precision: every layer is a plain loop, channels last. Slow, but easy
+//! to verify.
 
 use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
 
@@ -30,7 +30,7 @@ impl Map {
     }
 }
 
-/// Whether batch normalisation uses the running statistics or the batch's own.
+/// Whether batch normalisation uses the running statistics or the statistics of the batch.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     Eval,
@@ -41,7 +41,8 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Numbers {
     Exact,
-    /// Rounded to bf16, like a matrix product's factors, to measure the effect of that alone.
+    /// Rounded to bf16, like the factors of a matrix product. Measures the effect of this rounding
+    /// alone.
     Bf16,
 }
 
@@ -53,7 +54,7 @@ impl Numbers {
     }
 }
 
-/// The nearest number with 8 significant bits, ties to even.
+/// Rounds to the nearest number with 8 significant bits, ties to even.
 fn bf16(x: f64) -> f64 {
     let bits = (x as f32).to_bits();
     let up = 0x7FFF + (bits >> 16 & 1);
@@ -62,11 +63,12 @@ fn bf16(x: f64) -> f64 {
 
 /// The results of a forward pass.
 pub(crate) struct Output {
-    /// `[n][classes]`
+    /// The logits, `[n][classes]`.
     pub(crate) logits: Vec<f64>,
     /// Pooled features, `[n][features]`.
     pub(crate) features: Vec<f64>,
-    /// The statistics' arena after the pass: updated in training, unchanged in evaluation.
+    /// The values of all running statistics after the pass: updated in training, unchanged in
+    /// evaluation.
     pub(crate) statistics: Vec<f64>,
 }
 
@@ -189,7 +191,7 @@ impl Network<'_> {
                     *running += constants.momentum * (new - *running);
                 };
                 moved(means + channel, mean);
-                // The running estimate is the unbiased one.
+                // The running variance is the unbiased estimate.
                 moved(variances + channel, variance * count / (count - 1.0));
                 (mean, variance)
             };
@@ -212,7 +214,7 @@ impl Network<'_> {
         }
     }
 
-    /// `[n][in] -> [n][out]`
+    /// A fully connected layer, from `[n][in]` to `[n][out]`.
     fn linear(&self, layer: &Linear, rows: &[f64]) -> Vec<f64> {
         let (weight, bias) = (
             self.parameter(layer.weight),
@@ -229,7 +231,7 @@ impl Network<'_> {
     }
 }
 
-/// Weights are OIHW.
+/// A convolution. The weights are OIHW.
 fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     let (kernel, stride) = (layer.kernel, layer.stride);
     let (height, width) = (input.height.div_ceil(stride), input.width.div_ceil(stride));
@@ -243,7 +245,7 @@ fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
         Padding::Symmetric => kernel / 2,
         Padding::Same => ((outputs - 1) * stride + kernel).saturating_sub(size) / 2,
     };
-    // The input index for a kernel position, if it is inside.
+    // The input index for a kernel position, or `None` if it is outside the input.
     let under = |place: usize, tap: usize, size: usize| {
         (place * stride + tap)
             .checked_sub(before(size, size.div_ceil(stride)))

@@ -1,5 +1,5 @@
-//! Training against the reference: logits, running statistics, and the gradient's length as a
-//! slope.
+//! Compares training with the reference: the logits, the running statistics, and the gradient. The
+//! length of the gradient must equal the slope of the loss in its direction.
 
 use engine::{Fused, ImagePixels, Images, NetworkSpec, RunningStatistics};
 
@@ -14,7 +14,7 @@ struct Batch {
     shape: (usize, usize, usize),
     pixels: Vec<f32>,
     dropout: Vec<f32>,
-    /// The gradient of the logits.
+    /// The gradient of the loss with respect to the logits.
     slopes: Vec<f32>,
 }
 
@@ -53,7 +53,8 @@ impl Batch {
         images(self.shape, &self.pixels)
     }
 
-    /// A training step on `images`: the logits, the updated statistics and the gradient.
+    /// Runs a training step on `images`. Returns the logits, the updated statistics and the
+    /// gradient.
     fn step(&self, case: &Case, fused: &Fused, images: Images<'_>) -> [Vec<f32>; 3] {
         let parameters = &case.parameters;
         let dropout = Some(self.dropout.as_slice());
@@ -122,7 +123,7 @@ fn check(spec: &NetworkSpec, random: &mut Random) {
     }
 }
 
-/// Slope of the reference's loss along `gradient`. The step is so short that few values cross a
+/// The slope of the reference's loss along `gradient`. The step is so short that few values cross a
 /// kink of an activation.
 fn slope(case: &Case, batch: &Batch, gradient: &[f32]) -> f64 {
     let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
@@ -147,7 +148,7 @@ fn a_training_step_is_the_references() {
     }
 }
 
-/// Bit for bit: a byte acts as its table's value.
+/// A byte must give the same result as its value in the table, bit for bit.
 #[test]
 fn a_step_on_bytes_equals_the_step_on_their_values() {
     let mut random = Random(12);

@@ -54,13 +54,13 @@ fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// `sum(output * gradient)`. The backward pass must return its derivative.
+/// `sum(output * gradient)`. The backward pass must return the derivative of this sum.
 fn objective(activation: Activation, x: &[f64], weight: &[f64], bias: &[f64], by: &[f32]) -> f64 {
     let output = reference(activation, x, weight, bias).output;
     output.iter().zip(by).map(|(o, g)| o * f64::from(*g)).sum()
 }
 
-/// Central differences, in double precision.
+/// The gradient of `f`, from central differences in double precision.
 fn differences(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let step = 1e-6;
     (0..at.len())
@@ -78,12 +78,12 @@ fn differences(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
 fn forward_matches_the_reference() {
     for (rows, channels) in [(1, 3), (2, 8), (255, 17), (257, 16), (1000, 40)] {
         for offset in [0.0, 1000.0] {
-            // A mean of a thousand standard deviations must not cost the variance its precision.
+            // The variance must stay precise even if the mean is a thousand standard deviations.
             let x: Vec<f32> = numbers(rows * channels, 1)
                 .iter()
                 .map(|x| x + offset)
                 .collect();
-            // Wide enough to reach both kinks of every activation.
+            // The weights are so large that values reach both kinks of every activation.
             let weight: Vec<f32> = numbers(channels, 2).iter().map(|w| 4.0 * w).collect();
             let bias = numbers(channels, 3);
             for (isa, activation) in Isa::available()

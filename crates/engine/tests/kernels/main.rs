@@ -1,5 +1,5 @@
-//! Every kernel, on every instruction set of this machine, against a plain
-//! double-precision reference.
+//! Tests every kernel, on every instruction set of this machine, against a plain reference in
+//! double precision.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ mod depthwise;
 mod plan;
 mod pool;
 
-/// Reproducible numbers in [-1, 1).
+/// Reproducible pseudo-random numbers in [-1, 1).
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32)
         .map(|index| {
@@ -20,7 +20,8 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-/// Asserts that the distance is small relative to the length of the expected vector.
+/// Asserts that the distance between both vectors is small relative to the length of the expected
+/// one.
 fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let square = |x: f64| x * x;

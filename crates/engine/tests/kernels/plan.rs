@@ -127,7 +127,7 @@ fn mobilenet_v2_names_a_projection_and_its_norm_one_after_the_other() {
     assert_eq!(names, expected);
 }
 
-/// TensorFlow's documentation of `SAME`, as computed in `timm/layers/padding.py`.
+/// The definition of `SAME` in TensorFlow's documentation, as computed in `timm/layers/padding.py`.
 #[test]
 fn same_padding_puts_the_smaller_half_first() {
     for (size, kernel, stride, expected) in [
@@ -200,7 +200,7 @@ fn the_first_batches_are_averaged_equally() {
     let momentum = tiny().batch_norm.momentum;
     assert_eq!(momentum, 0.01);
     let after = |batches| tiny().batch_norm.momentum_after(batches);
-    // torch.nn.BatchNorm2d(momentum=None): 1 / num_batches_tracked, including this batch.
+    // torch.nn.BatchNorm2d(momentum=None) uses 1 / num_batches_tracked, which includes this batch.
     let shares = [0, 1, 2, 3].map(after);
     assert_eq!(shares, [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0]);
     assert_eq!(

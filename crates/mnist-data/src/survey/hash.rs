@@ -1,5 +1,7 @@
 //! Finds near-identical neighbours, such as the frames of a burst or a video.
 
+use std::path::Path;
+
 use crate::folder::Sample;
 
 /// Columns and rows of the reduced image that the hash compares.
@@ -7,8 +9,6 @@ const COLUMNS: usize = 9;
 const ROWS: usize = 8;
 /// Two images count as near-identical if their 64-bit hashes differ in at most this many bits.
 const MAX_DISTANCE: u32 = 4;
-/// The longest burst in a small class. A longer one is only the common look of its class.
-const MAX_BURST: usize = 20;
 
 /// The difference hash of `[height, width, 3]` pixels (Krawetz, "Kind of Like That", 2013). The image is reduced to
 /// 9 × 8 gray pixels. A bit is set if the pixel to the right is brighter. An image without pixels has the hash 0.
@@ -64,7 +64,11 @@ fn part(index: usize, parts: usize, pixels: usize) -> std::ops::Range<usize> {
 #[must_use]
 pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples.len()).collect();
-    order.sort_by_cached_key(|&index| (samples[index].label, natural(&samples[index].id)));
+    order.sort_by_cached_key(|&index| {
+        let sample = &samples[index];
+        let folder = sample.path.parent().map(Path::to_owned);
+        (sample.label, folder, natural(&sample.id))
+    });
     let mut groups: Vec<usize> = (0..samples.len()).collect();
     for pair in order.windows(2) {
         let (one, next) = (pair[0], pair[1]);
@@ -90,8 +94,7 @@ fn dissolve(samples: &[Sample], groups: &mut [usize]) {
         of_group[group] += 1;
     }
     for (index, group) in groups.iter_mut().enumerate() {
-        let most = MAX_BURST.max(of_class[samples[index].label] / 10);
-        if of_group[*group] > most {
+        if 2 * of_group[*group] > of_class[samples[index].label] {
             *group = index;
         }
     }
@@ -186,6 +189,6 @@ mod tests {
             groups.dedup();
             groups.len()
         };
-        assert_eq!([class(20), class(21), class(200)], [1, 21, 200]);
+        assert_eq!([class(2), class(20), class(200)], [2, 20, 200]);
     }
 }

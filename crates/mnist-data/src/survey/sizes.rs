@@ -1,6 +1,10 @@
 //! Sizes of images, read from their headers.
 
+use std::io::BufReader;
 use std::path::Path;
+
+use crate::decode::{MAX_BYTES, MAX_SIDE};
+use crate::regular;
 
 /// The sizes of a set of images, as (width, height) in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +24,18 @@ pub struct ImageSizes {
 /// Reads the sizes of images from their headers. Files without a readable header are left out. `None` if no file has
 /// one.
 pub fn image_sizes<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<ImageSizes> {
-    let sides = paths
-        .into_iter()
-        .filter_map(|path| imagesize::size(path).ok());
+    let size = |path: &Path| {
+        // Only a regular file is read: a pipe would block.
+        let (file, _) = regular::open(path, MAX_BYTES).ok()?;
+        imagesize::reader_size(BufReader::new(file)).ok()
+    };
+    let sides = paths.into_iter().filter_map(size);
     let sides = sides.filter_map(|size| {
-        let side = |side: usize| u32::try_from(side).ok().filter(|&side| side > 0);
+        let side = |side: usize| {
+            u32::try_from(side)
+                .ok()
+                .filter(|side| (1..=MAX_SIDE).contains(side))
+        };
         Some((side(size.width)?, side(size.height)?))
     });
     let mut sides: Vec<(u32, u32)> = sides.collect();

@@ -30,6 +30,7 @@ fn loader(images: &ImageFolder, share: f64, with_classes: bool) -> Loader {
             share,
             classes: with_classes.then(|| images.classes.clone()),
             split: "photos/train".into(),
+            is_quiet: false,
         },
         ..LoaderOptions::default()
     };

@@ -390,6 +390,7 @@ mod unix {
                 share,
                 classes: Some(known.clone()),
                 split: "train".into(),
+                is_quiet: false,
             },
             ..LoaderOptions::default()
         };

@@ -1,4 +1,4 @@
-//! Files that use as much time or memory as they can.
+//! Malicious files that take as much time or memory as possible.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::assemble::{Tensor, dict, legacy, of_six, text, whole};
 
-/// A name, and the function that writes the file.
+/// The name of a file, and the function that writes it.
 type Case = (&'static str, fn(&Path) -> io::Result<()>);
 
-/// Slightly more operations than a reader may do.
+/// Slightly more than the number of operations that a reader accepts.
 const MANY: usize = (2 << 20) + 1000;
 
-/// Slightly longer than a pickle may be.
+/// Slightly more than the length of a pickle that a reader accepts.
 const LONG: usize = 65 << 20;
 
 pub(crate) const CASES: [Case; 32] = [
@@ -194,17 +194,17 @@ pub(crate) const CASES: [Case; 32] = [
     }),
 ];
 
-/// A file of the format before 1.6 with this object.
+/// Writes a file in the format before PyTorch 1.6, with this pickled object.
 fn pickle(path: &Path, object: &[u8]) -> io::Result<()> {
     std::fs::write(path, of_six(object))
 }
 
-/// A zip file with this object.
+/// Writes a zip file with this pickled object.
 fn zipped(path: &Path, object: &[u8]) -> io::Result<()> {
     zip(path, &[("a/data.pkl", &[object, b"."].concat())])
 }
 
-/// A zip file of these entries.
+/// Writes a zip file with these entries.
 fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
     let mut file = io::BufWriter::new(File::create(path)?);
     let (mut directory, mut at) = (Vec::new(), 0_u32);
@@ -264,7 +264,7 @@ fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
     file.flush()
 }
 
-/// A safetensors file with `entries` as the contents of its header, and with the data bytes that
+/// Writes a safetensors file: a header with these `entries`, and then the data bytes that
 /// [`CASES`] need.
 fn header(path: &Path, entries: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
@@ -284,7 +284,7 @@ fn twice(levels: u8) -> Vec<u8> {
     dicts
 }
 
-/// A tensor beside nested lists; each contains the previous one ten times.
+/// A tensor, and nested lists beside it. Each list contains the previous one ten times.
 fn tenfold(levels: u8) -> Vec<u8> {
     let mut lists = b"]q\x000".to_vec();
     for level in 0..levels {

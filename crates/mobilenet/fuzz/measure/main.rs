@@ -1,10 +1,10 @@
-//! Time and memory of the readers on malicious files.
+//! Measures time and memory of the readers on malicious files.
 //!
 //!     cargo run --release --bin measure            # the built-in files
 //!     cargo run --release --bin measure FILE...    # these files
 //!
-//! Each file is read by its own process with 512 MB of address space. The exit status is zero if
-//! each process ended by itself within a second.
+//! Each file is read in a separate process with 512 MB of address space. The exit status is zero if
+//! each process ends within a second without being killed.
 
 #[path = "../../src/torch/tests/assemble.rs"]
 #[allow(dead_code, reason = "the unit tests use more of it")]
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// Address space of a reading process, in kB.
+/// Address space of a process that reads a file, in kB.
 const MEMORY: u64 = 512 << 10;
 
 /// Time limit in seconds.
@@ -57,7 +57,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::from(u8::from(!good)))
 }
 
-/// Runs a process that reads a file; returns whether it stayed within the limits.
+/// Reads a file in a new process. Returns whether the process stayed within the limits.
 fn measure(name: &str, path: &Path) -> Result<bool, Box<dyn Error>> {
     let limited = format!("ulimit -v {MEMORY}; exec \"$0\" {CHILD} \"$1\"");
     let mut command = Command::new("sh");

@@ -11,10 +11,10 @@ mod torch;
 
 use tensor_file::TensorFile;
 
-/// Largest tensor that is read.
+/// Number of values in the largest tensor that is read.
 const MOST: usize = 1 << 16;
 
-/// The file errors of the crate, under the names used by the readers.
+/// The file errors of the crate, under the names that the readers use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file operation failed.
@@ -25,7 +25,7 @@ pub enum Error {
         /// The system's error.
         source: std::io::Error,
     },
-    /// Invalid contents.
+    /// A file has invalid contents.
     #[error("{path}: {reason}")]
     Format {
         /// The file.
@@ -54,18 +54,18 @@ impl Error {
     }
 }
 
-/// Opens a file of these bytes and reads every tensor of at most 65,536 values; returns the number
-/// of tensors.
+/// Opens a file with these bytes and reads every tensor of at most 65,536 values. Returns the
+/// number of tensors.
 ///
 /// # Errors
-/// If the file is refused. A tensor that is not numeric is no error here.
+/// If the file is refused. A tensor that is not numeric is not an error here.
 pub fn read_bytes(bytes: &[u8]) -> Result<usize> {
     let source = Cursor::new(bytes);
     let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64)?;
     Ok(read_all(file))
 }
 
-/// As [`read_bytes`], of the file at `path`.
+/// As [`read_bytes`], but reads the file at `path`.
 ///
 /// # Errors
 /// As [`read_bytes`].
@@ -79,7 +79,7 @@ fn read_all<S: Read + Seek>(mut file: TensorFile<S>) -> usize {
         let shape = file.shape(name).unwrap_or(&[]);
         let len = shape.iter().fold(1, |len: usize, &n| len.saturating_mul(n));
         if len <= MOST {
-            // The result does not matter: the tensor may hold integers.
+            // The result does not matter: a tensor may hold integers.
             let _ = file.read(name, &mut vec![0.0; len]);
             let _ = file.integer(name);
         }

@@ -1,4 +1,4 @@
-//! Arbitrary bytes as a file, seeded with safetensors files.
+//! Reads arbitrary bytes as a weights file. The corpus starts with safetensors files.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Arbitrary bytes as a file, seeded with files from torch.save.
+//! Reads arbitrary bytes as a weights file. The corpus starts with files from torch.save.
 
 #![no_main]
 

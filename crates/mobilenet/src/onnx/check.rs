@@ -1,4 +1,4 @@
-//! Checks that an ONNX file computes the network's results.
+//! Checks that an ONNX file gives the same results as the network.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,27 +12,28 @@ use super::{IMAGES, LOGITS, OnnxOptions, PROBABILITIES};
 use crate::weights::WeightsMetadata;
 use crate::{Error, Images, Network, Result};
 
-/// Largest accepted difference of a logit or a probability, if the largest of them is at most 1;
-/// above that it is relative to the largest.
+/// Largest accepted difference of a logit or probability. If the largest of these values is above
+/// 1, the limit is relative to it.
 pub const TOLERANCE: f32 = 1e-5;
 
-/// Agreement of a file with its network.
+/// Result of comparing a file with its network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
-    /// Images in the comparison.
+    /// Number of images in the comparison.
     pub pictures: usize,
     /// The largest difference between two logits, or two probabilities.
     pub largest_difference: f32,
 }
 
 /// Checks an ONNX file against the network. The weights must be equal bit for bit, unless
-/// normalisations are folded. Then rten runs the file on `pictures`, batches of u8 `[n, h, w, 3]`,
-/// and its logits (with a softmax, also its probabilities) are compared with those of
-/// [`Network::infer`]. The network should compute in f32: bf16 differs by more than rounding.
+/// normalisations are folded. Then rten runs the file on `pictures`, which are batches of u8
+/// `[n, h, w, 3]`. The logits (with a softmax, also the probabilities) are compared with those of
+/// [`Network::infer`]. The network should compute in f32, because bf16 differs by more than
+/// rounding.
 ///
 /// # Errors
-/// [`Error::OnnxCheck`] if rten cannot read or run the file, a weight differs, or a difference
-/// exceeds [`TOLERANCE`], and [`Error::Images`] for images of another shape or type.
+/// [`Error::OnnxCheck`] if rten cannot read or run the file, if a weight differs, or if a
+/// difference exceeds [`TOLERANCE`]. [`Error::Images`] if images have another shape or type.
 pub fn check(
     bytes: &[u8],
     network: &Network,
@@ -44,7 +45,7 @@ pub fn check(
         same_weights(bytes, network)?;
     }
     let cannot_run = |error: &dyn Display| Error::OnnxCheck(format!("rten cannot run it: {error}"));
-    // Without the optimizer each node runs as written, and every node's output is available.
+    // Without the optimizer, each node runs as written, and the outputs of all nodes are available.
     let model = ModelOptions::with_ops(operators())
         .enable_optimization(false)
         .load(bytes.to_vec())
@@ -89,7 +90,7 @@ pub fn check(
     Ok(agreement)
 }
 
-/// Checks that the file holds every tensor of the network under its name.
+/// Checks that the file contains every tensor of the network under the tensor's name.
 fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
     let bad = |problem: String| Err(Error::OnnxCheck(problem));
     let graph = match ModelProto::parse_buf(bytes) {
@@ -101,7 +102,7 @@ fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
         .map(|tensor| (tensor.name.as_deref(), tensor))
         .collect();
     for (name, expected) in network.parameters().named()? {
-        // Inference does not use batch counters.
+        // Batch counters are not needed for inference.
         if name.ends_with("num_batches_tracked") {
             continue;
         }
@@ -119,7 +120,7 @@ fn same_weights(bytes: &[u8], network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// rten's results for these outputs.
+/// Runs the file with rten and returns these outputs.
 fn run(
     model: &Model,
     input: Value,
@@ -135,7 +136,7 @@ fn run(
     values.into_iter().map(flat).collect()
 }
 
-/// Every operator that our files may use; the linker omits rten's others.
+/// Every operator that exported files may use. The linker drops rten's other operators.
 fn operators() -> OpRegistry {
     op_registry!(
         Add,
@@ -173,7 +174,7 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     powers.iter().map(|power| power / sum).collect()
 }
 
-/// NaN if one of the values is.
+/// The largest difference between two values; NaN if one of the values is NaN.
 fn largest_difference(expected: &[f32], found: &[f32]) -> f32 {
     if expected.len() != found.len() {
         return f32::NAN;

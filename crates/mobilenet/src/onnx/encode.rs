@@ -1,5 +1,5 @@
-//! Encodes a model. rten's messages do most of the work, but lack one field that ONNX requires: the
-//! name of the graph.
+//! Encodes a model. rten's message types do most of the work, but lack a field that ONNX requires:
+//! the name of the graph.
 
 use rten_onnx::onnx::{GraphProto, ModelProto};
 use rten_onnx::protobuf::{EncodeMessage, MessageWriter, ProtobufError, ValueWriter, WriteValue};
@@ -25,7 +25,7 @@ impl EncodeMessage for NamedGraph<'_> {
     }
 }
 
-/// A model with its graph stored separately.
+/// A model, with the graph in a separate field.
 struct Model<'a> {
     model: &'a ModelProto,
     graph: NamedGraph<'a>,
@@ -41,7 +41,7 @@ impl EncodeMessage for Model<'_> {
     }
 }
 
-/// The bytes of `model`, which has no graph of its own, with this graph and its name.
+/// Encodes `model`, which must have no graph, together with this graph and its name.
 pub(super) fn encode(
     model: &ModelProto,
     name: &str,

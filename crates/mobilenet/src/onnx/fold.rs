@@ -1,9 +1,9 @@
 //! Folds a batch normalisation into the convolution before it.
 
-/// The weight `[channels, ..]` and bias `[channels]` of a convolution equivalent to one with weight
-/// `convolution` followed by a normalisation (`torch.nn.utils.fuse_conv_bn_weights`). The
-/// normalisation's `weight`, `bias`, `mean` and `variance` are each `[channels]`. Computed in f64,
-/// so that values are rounded once.
+/// Returns the weight `[channels, ..]` and bias `[channels]` of a single convolution. It is
+/// equivalent to the convolution with weight `convolution` followed by a batch normalisation, as in
+/// `torch.nn.utils.fuse_conv_bn_weights`. The normalisation's `weight`, `bias`, `mean` and
+/// `variance` are each `[channels]`. Values are computed in f64 and rounded once.
 pub(super) fn folded(
     convolution: &[f32],
     [weight, bias, mean, variance]: [&[f32]; 4],

@@ -1,4 +1,4 @@
-//! A builder of graphs.
+//! A builder of ONNX graphs.
 
 use std::cell::RefCell;
 
@@ -17,15 +17,15 @@ pub(super) struct Graph {
 /// One dimension of an input or an output.
 #[derive(Clone, Copy)]
 pub(super) enum Dimension {
-    /// Any length; equal names have equal lengths.
+    /// Any length. Dimensions with the same name have the same length.
     Any(&'static str),
     /// A fixed length.
     Of(usize),
 }
 
 impl Graph {
-    /// Appends an operator with the single output `name`; returns that name. The node is named
-    /// `name/operator`: some readers, rten among them, keep nodes and values in one table.
+    /// Appends an operator with the single output `name`, and returns that name. The node is named
+    /// `name/operator`, because some readers (such as rten) keep nodes and values in one table.
     pub(super) fn node(
         &mut self,
         operator: &str,
@@ -44,7 +44,7 @@ impl Graph {
         name.into()
     }
 
-    /// Adds a tensor under a name; returns the name.
+    /// Adds a tensor under this name, and returns the name.
     pub(super) fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensors.push(TensorProto {
@@ -68,7 +68,7 @@ impl Graph {
     }
 }
 
-/// An input or output of the graph.
+/// A description of an input or output of the graph.
 pub(super) fn value(name: &str, numbers: DataType, shape: &[Dimension]) -> ValueInfoProto {
     let dimension = |dimension: &Dimension| match *dimension {
         Dimension::Any(name) => onnx::Dimension {
@@ -95,7 +95,7 @@ pub(super) fn value(name: &str, numbers: DataType, shape: &[Dimension]) -> Value
     }
 }
 
-/// An attribute of one integer.
+/// An attribute with one integer.
 pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -105,7 +105,7 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-/// An attribute of several integers.
+/// An attribute with several integers.
 pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -115,7 +115,7 @@ pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     }
 }
 
-/// An attribute of one string.
+/// An attribute with one string.
 pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),
@@ -125,7 +125,7 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
-/// An attribute of one number.
+/// An attribute with one number.
 pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     AttributeProto {
         name: Some(name.into()),

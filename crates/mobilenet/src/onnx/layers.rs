@@ -1,4 +1,5 @@
-//! The layers of a plan as operators. The composed executor defines their results.
+//! Converts the layers of a plan to ONNX operators. They must give the results of the composed
+//! executor.
 
 use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, Segment, SqueezeExcite};
 use rten_onnx::onnx::{AttributeProto, DataType};
@@ -8,8 +9,8 @@ use super::graph::{Graph, float, int, ints, text};
 use crate::parameters::Values;
 use crate::weights::Normalisation;
 
-/// Converts bytes `[n, h, w, 3]` to the network's input, f32 `[n, 3, h, w]`, with the operations of
-/// [`Normalisation::table`] in the same order.
+/// Converts bytes `[n, h, w, 3]` to the network's input, f32 `[n, 3, h, w]`. The operations and
+/// their order are those of [`Normalisation::table`].
 pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normalisation) -> String {
     let name = |part: &str| format!("preprocess.{part}");
     let float = vec![int("to", DataType::FLOAT.0.into())];
@@ -35,12 +36,12 @@ pub(super) fn normalise(graph: &mut Graph, images: &str, normalisation: &Normali
     )
 }
 
-/// Appends layers to a graph. Every method takes the name of its input and returns the name of its
-/// output.
+/// Appends layers to a graph. Every method takes the name of the layer's input and returns the name
+/// of its output.
 pub(super) struct Layers<'a> {
     pub(super) plan: &'a Plan,
     pub(super) values: &'a Values,
-    /// Whether batch normalisations are folded into their convolutions.
+    /// Whether to fold batch normalisations into their convolutions.
     pub(super) fold: bool,
     pub(super) graph: &'a mut Graph,
 }
@@ -61,7 +62,7 @@ impl<'a> Layers<'a> {
             .node("Flatten", "flatten", &[&pooled], vec![int("axis", 1)])
     }
 
-    /// Logits `[n, classes]` under the name `output`, of features `[n, features]`.
+    /// Computes logits `[n, classes]` from features `[n, features]`, and names them `output`.
     pub(super) fn logits(&mut self, features: &str, output: &str) {
         let plan = self.plan;
         let mut x = features.to_owned();
@@ -100,7 +101,7 @@ impl<'a> Layers<'a> {
         self.activated(layer, &x)
     }
 
-    /// A convolution and its normalisation.
+    /// A convolution and its batch normalisation.
     fn normalised(&mut self, layer: &ConvNorm, x: &str) -> String {
         let (weight, taps) = self.parameter(layer.weight);
         let norm = [
@@ -145,7 +146,7 @@ impl<'a> Layers<'a> {
         self.activation(layer.activation, &format!("{}.2", layer.name), x)
     }
 
-    /// Multiplies each channel by a factor computed from the channel means.
+    /// Multiplies each channel by a factor that is computed from the channel means.
     fn squeeze_excite(&mut self, layer: &SqueezeExcite, x: &str) -> String {
         let [reduce, expand] =
             [&layer.reduce, &layer.expand].map(|layer| module(self.parameter(layer.weight).0));
@@ -157,7 +158,7 @@ impl<'a> Layers<'a> {
         factor = self.pointwise(&layer.reduce, reduce, &factor);
         factor = self.activation(Activation::Relu, &part("activation"), &factor);
         factor = self.pointwise(&layer.expand, expand, &factor);
-        // torch.nn.Hardsigmoid; the operator's default alpha is 0.2.
+        // As in torch.nn.Hardsigmoid. The ONNX operator's default for alpha is 0.2.
         let slope = vec![float("alpha", 1.0 / 6.0), float("beta", 0.5)];
         factor = self
             .graph
@@ -165,12 +166,12 @@ impl<'a> Layers<'a> {
         self.graph.node("Mul", name, &[x, &factor], vec![])
     }
 
-    /// A fully connected layer over the channels of one pixel.
+    /// A fully connected layer that is applied to the channels of one pixel.
     fn pointwise(&mut self, layer: &Linear, name: &str, x: &str) -> String {
         self.affine("Conv", layer, name, x, vec![ints("kernel_shape", &[1, 1])])
     }
 
-    /// A fully connected layer `[n, in]` to `[n, out]`.
+    /// A fully connected layer from `[n, in]` to `[n, out]`.
     fn linear(&mut self, layer: &Linear, name: &str, x: &str) -> String {
         self.affine("Gemm", layer, name, x, vec![int("transB", 1)])
     }
@@ -216,13 +217,13 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// torchvision's name of a layer: that of one of its tensors without the last part.
+/// torchvision's name of a layer: the name of one of its tensors, without the last part.
 fn module(tensor: &Segment) -> &str {
     let name = &tensor.name;
     name.rsplit_once('.').map_or(name, |(module, _)| module)
 }
 
-/// The padding of an image; TensorFlow's depends on its size.
+/// The padding attribute. TensorFlow's padding depends on the size of the image.
 fn padding(layer: &ConvNorm) -> AttributeProto {
     match layer.padding {
         Padding::Symmetric => ints("pads", &[layer.kernel / 2; 4]),

@@ -9,10 +9,10 @@
 //! | output | `logits` | f32 `[batch, classes]` |
 //! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
 //!
-//! Batch, height and width are free; the metadata contain the image size of the training. The resize is
-//! never part of the graph, even with [`preprocess`](OnnxOptions::preprocess). The caller fits images to
-//! the image size by `fit`, `crop_pct` and `interpolation`. Weights have torchvision's names. The output
-//! of a layer has the name of its module. Its node has that name and the operator's: `features.0.0/Conv`.
+//! Batch, height and width are free; the metadata contain the image size used in training. The graph never contains the
+//! resize, even with [`preprocess`](OnnxOptions::preprocess): the caller must fit images to the image size as `fit`,
+//! `crop_pct` and `interpolation` describe. Weights have torchvision's names. A layer's output has the name of the
+//! layer's module. A layer's node has the module's name and the operator's: `features.0.0/Conv`.
 //!
 //! The file's metadata (`metadata_props`) describe the model, as text:
 //!
@@ -27,9 +27,9 @@
 //! | `orientation` | `apply`: turn the image upright by its EXIF data first; `ignore`: do not |
 //! | `mean`, `std` | JSON arrays of three numbers, red, green, blue: a pixel value `v` in 0..1 becomes `(v - mean) / std` |
 //!
-//! The producer is `classify`, in this crate's version.
+//! The producer is `classify`, with the version of this crate.
 //!
-//! [`export`] keeps a file only if rten, an independent ONNX runtime, computes the network's results from it.
+//! [`export`] keeps a file only if rten, an independent ONNX runtime, gets the network's results from it.
 
 mod check;
 mod encode;
@@ -51,35 +51,35 @@ pub use check::{Agreement, TOLERANCE, check};
 use graph::{Dimension, Graph, value};
 use layers::Layers;
 
-/// The version of the operators; HardSwish needs 14.
+/// The version of the operator set. HardSwish needs at least 14.
 const OPSET: i64 = 17;
-/// The version of the format with these operators.
+/// The version of the ONNX format that has this operator set.
 const IR_VERSION: i64 = 8;
 
 /// Name of the input.
 const IMAGES: &str = "images";
-/// Name of the output, or with a softmax, of its input.
+/// Name of the output. With a softmax, name of the softmax's input.
 const LOGITS: &str = "logits";
 /// Name of the softmax's output.
 const PROBABILITIES: &str = "probabilities";
 
-/// Optional parts of a file.
+/// Options of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnnxOptions {
-    /// Take bytes, channels last, and normalise them.
+    /// Whether the input is bytes, channels last, which the graph normalises.
     pub preprocess: bool,
-    /// Give probabilities instead of logits.
+    /// Whether the output is probabilities instead of logits.
     pub softmax: bool,
-    /// Fold each batch normalisation into the convolution before it.
+    /// Whether to fold each batch normalisation into the preceding convolution.
     pub fold_batch_norm: bool,
 }
 
-/// Exports the network to `path` as an ONNX file. The file appears only after [`check`] has passed on generated images
-/// and on `pictures`, if any.
+/// Exports the network to `path` as an ONNX file. [`check`] runs on generated images and on `pictures`, if any. The
+/// file appears only if that check passes.
 ///
 /// # Errors
-/// [`Error::Export`] if rten cannot run the file or has other results, and [`Error::File`] if it cannot be written; an
-/// older file at `path` is then unchanged.
+/// [`Error::Export`] if rten cannot run the file or gets other results. [`Error::File`] if the file cannot be written.
+/// In both cases an existing file at `path` is unchanged.
 pub fn export(
     path: &Path,
     network: &Network,
@@ -99,7 +99,7 @@ pub fn export(
     })
 }
 
-/// The network as the bytes of an ONNX file, unchecked.
+/// Encodes the network as an ONNX file, without checking it.
 ///
 /// # Errors
 /// [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] if the network cannot be encoded.

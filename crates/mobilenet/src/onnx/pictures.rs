@@ -1,4 +1,4 @@
-//! Generated images for the check of a file.
+//! Generated images for checking an ONNX file.
 
 use std::f32::consts::TAU;
 
@@ -9,9 +9,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
 
-/// Batches of one and of three, u8 `[n, h, w, 3]`: noise, in which every pixel differs from its
-/// neighbours, and slow waves, of which more passes through a network. One batch is of the size
-/// the network was trained for, one of sides that are neither equal nor even.
+/// Two batches of generated images, u8 `[n, h, w, 3]`. The first is one image of slow waves, in the
+/// size that the network was trained for. The second is three images with odd and unequal sides:
+/// noise, in which neighbouring pixels are independent, and waves, which pass through a network
+/// better.
 pub(super) fn made_up(image_size: ImageSize) -> Result<Vec<Tensor>> {
     let [own_height, own_width] = image_size.sides().map(|side| side as usize);
     let (height, width) = ((own_height + 8) | 1, (own_width + 20) | 1);

@@ -4,7 +4,7 @@ use engine::pool;
 
 use super::{slice, with_slices};
 
-/// Mean over the pixels of `x` `[n, h, w, c]`, to `[n, c]`.
+/// Mean over the pixels of each image: from `x` `[n, h, w, c]` to `[n, c]`.
 pub(crate) fn average(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         x.contiguous()?.apply_op1(Average)

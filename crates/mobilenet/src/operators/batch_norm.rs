@@ -6,16 +6,16 @@ use super::{activate, slice, with_slices};
 
 /// The results of [`batch_norm`].
 pub(crate) struct Normalised {
-    /// In the input's shape.
+    /// The normalised values, in the shape of the input.
     pub output: Tensor,
-    /// The batch's mean, `[c]`, outside the graph.
+    /// The batch's mean, `[c]`. It is not part of the graph.
     pub mean: Tensor,
-    /// The batch's biased variance, `[c]`, outside the graph.
+    /// The batch's biased variance, `[c]`. It is not part of the graph.
     pub variance: Tensor,
 }
 
-/// Normalises `x` `[rows, c]` by its own mean and variance, then applies `weight`, `bias` and the
-/// activation.
+/// Normalises `x` `[rows, c]` with the mean and variance of `x`, then applies `weight`, `bias` and
+/// the activation.
 pub(crate) fn batch_norm(
     x: &Tensor,
     weight: &Tensor,
@@ -63,7 +63,7 @@ fn stock(
     })
 }
 
-/// `activation(x * scale + shift)` for `x` `[rows, c]`; on the CPU it has no gradient.
+/// `activation(x * scale + shift)` for `x` `[rows, c]`. On the CPU it has no gradient.
 pub(crate) fn affine(
     x: &Tensor,
     scale: &Tensor,

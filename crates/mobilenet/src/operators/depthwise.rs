@@ -4,7 +4,7 @@ use engine::{Isa, Padding};
 
 use super::{patches, slice, with_slices};
 
-/// Depthwise convolution of `x` `[n, h, w, c]` with `weights` `[k * k, c]` to
+/// Depthwise convolution of `x` `[n, h, w, c]` with `weights` `[k * k, c]`. The result is
 /// `[n, out_h, out_w, c]`.
 pub(crate) fn depthwise(
     x: &Tensor,

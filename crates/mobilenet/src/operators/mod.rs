@@ -1,6 +1,6 @@
-//! Differentiable operators, channels last. On the CPU each runs a kernel of the crate `engine`. On
-//! other devices it is the same formula in candle's own operators, which also serves as the tests'
-//! reference for the kernels.
+//! Differentiable operators, channels last. On the CPU, each operator runs a kernel of the crate
+//! `engine`. On other devices, the same formula is computed with candle's operators. Tests use that
+//! formula as the reference for the kernels.
 
 mod average;
 mod batch_norm;
@@ -17,7 +17,7 @@ pub(crate) use scale::scale;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use engine::Activation;
 
-/// `activation(x)` in candle's own operators.
+/// `activation(x)`, computed with candle's operators.
 pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x.clone()),
@@ -27,12 +27,12 @@ pub(crate) fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `max(x, 0)`. NaN stays NaN, unlike with candle's `relu`; the slope at 0 is 0, as in torch.
+/// `max(x, 0)`. Unlike candle's `relu`, it keeps NaN. The slope at 0 is 0, as in torch.
 fn at_least_zero(x: &Tensor) -> Result<Tensor> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
-/// `min(max(x, 0), most)`, with the same care for NaN.
+/// `min(max(x, 0), most)`. It keeps NaN, too.
 fn clamp(x: &Tensor, most: f64) -> Result<Tensor> {
     let limit = (x.zeros_like()? + most)?;
     x.ge(most)?.where_cond(&limit, &at_least_zero(x)?)
@@ -75,7 +75,7 @@ fn with_slices<const N: usize, R>(
 pub(crate) mod test_support {
     use candle_core::{Device, Tensor, Var};
 
-    /// Reproducible numbers in [-1, 1).
+    /// Reproducible pseudo-random numbers in [-1, 1).
     pub(crate) fn numbers(shape: &[usize], seed: u32) -> Tensor {
         let count = shape.iter().product::<usize>() as u32;
         let values: Vec<f32> = (0..count)
@@ -89,7 +89,7 @@ pub(crate) mod test_support {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    /// Asserts that two functions of the same inputs agree in value and in every gradient.
+    /// Asserts that two functions of the same inputs have the same value and the same gradients.
     pub(crate) fn assert_same<const N: usize>(
         inputs: [Tensor; N],
         a: impl Fn([&Tensor; N]) -> Tensor,

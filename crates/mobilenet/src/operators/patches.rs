@@ -1,8 +1,8 @@
 use candle_core::{Result, Tensor};
 use engine::Padding;
 
-/// The inputs of every output pixel of a convolution, concatenated: `[n, h, w, c]` to `[n * out_h * out_w, k * k * c]`,
-/// kernel positions outermost.
+/// For every output pixel of a convolution, the input values it depends on, concatenated. Converts `[n, h, w, c]` to
+/// `[n * out_h * out_w, k * k * c]`; the kernel position varies slowest within a row.
 pub(crate) fn patches(
     x: &Tensor,
     kernel: usize,
@@ -14,7 +14,7 @@ pub(crate) fn patches(
     Tensor::cat(&taps, 3)?.reshape(((), kernel * kernel * channels))
 }
 
-/// For each position of a `kernel` × `kernel` kernel, its input at every output pixel: `k * k` tensors
+/// For each position of a `kernel` × `kernel` kernel, the input value at every output pixel. Returns `k * k` tensors
 /// `[n, out_h, out_w, c]`.
 pub(super) fn taps(
     x: &Tensor,
@@ -28,7 +28,7 @@ pub(super) fn taps(
         padding.before(height, kernel, stride),
         padding.before(width, kernel, stride),
     );
-    // Enough zeros at the end for whole strides after the last position's first pixel.
+    // Enough zeros at the end that `out` whole strides fit after the last kernel position.
     let after = |len: usize, out: usize| (kernel - 1 + out * stride).saturating_sub(len);
     let padded = x
         .pad_with_zeros(1, above, after(height + above, rows))?

@@ -4,7 +4,7 @@ use engine::pool;
 
 use super::{slice, with_slices};
 
-/// `x` `[n, h, w, c]` times `factors` `[n, c]`, repeated over the pixels.
+/// Multiplies every pixel of `x` `[n, h, w, c]` by the factors of its image, `factors` `[n, c]`.
 pub(crate) fn scale(x: &Tensor, factors: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         x.contiguous()?.apply_op2(&factors.contiguous()?, Scale)

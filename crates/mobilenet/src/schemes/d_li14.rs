@@ -1,4 +1,4 @@
-//! github.com/d-li14/mobilenetv3.pytorch.
+//! The naming scheme of github.com/d-li14/mobilenetv3.pytorch.
 
 use super::table::Layer::{
     Classifier, Depthwise, Excite, Expand, Hidden, Last, PlainDepthwise, PlainExcite, PlainProject,

@@ -1,16 +1,17 @@
-//! Easy-Classification, which wraps torchvision's networks: `backbone` is everything before their
-//! classifier, `head` a new dropout and linear layer. Its files also contain the whole wrapped
-//! network again, as `model`, with its unused classifier.
+//! The naming scheme of Easy-Classification, which wraps torchvision's networks. `backbone` is
+//! everything before torchvision's classifier, and `head` is a new dropout and linear layer. The
+//! files also contain a second copy of the wrapped network as `model`, with torchvision's
+//! classifier, which is not used.
 
 use super::TensorName;
 use crate::Variant;
 
-/// Prefix of the wrapped network's names, which are ignored.
+/// Prefix of the second copy, which is ignored.
 pub(super) const UNUSED: &str = "model.";
 
-/// The tensor under the project's name; `None` if the project has none.
+/// The tensor under this project's name; `None` if the project has no such tensor.
 pub(super) fn rename(variant: Variant, tensor: TensorName) -> Option<TensorName> {
-    // In MobileNetV3 the backbone is a sequence of the features and the pooling.
+    // In MobileNetV3 the backbone is a sequence: first the features, then the pooling.
     let features = match variant {
         Variant::Large | Variant::Small => "backbone.0",
         Variant::V2 => "backbone",

@@ -1,5 +1,5 @@
-//! github.com/kuan-wang/pytorch-mobilenet-v3: every block expands, and its squeeze-excite has no
-//! biases.
+//! The naming scheme of github.com/kuan-wang/pytorch-mobilenet-v3. In this implementation every
+//! block has an expansion, and squeeze-excite has no biases.
 
 use super::table::Layer::{
     Classifier, Depthwise, Excite, Expand, Hidden, Last, Project, Reduce, Stem,

@@ -1,8 +1,8 @@
 //! Naming schemes of weights files.
 //!
-//! A scheme is a table from the layers of a network to the names of their modules, for both reading
-//! and writing. Tensor names within a module are the same in all schemes (`weight`, `bias`,
-//! `running_mean`, ...), since all are PyTorch modules.
+//! A scheme is a table from the layers of a network to module names, for both reading and writing.
+//! The tensor names within a module (`weight`, `bias`, `running_mean`, ...) are the same in all
+//! schemes, because all projects use PyTorch modules.
 
 mod d_li14;
 mod easy_classification;
@@ -35,18 +35,18 @@ pub enum Scheme {
     /// `features.1.conv.0.weight`, with `conv.0.weight` after the features:
     /// github.com/d-li14/mobilenetv3.pytorch.
     DLi14,
-    /// `match_model.backbone.0.1.block.0.0.weight`: Easy-Classification's, torchvision's network
-    /// with a linear head.
+    /// `match_model.backbone.0.1.block.0.0.weight`: used by Easy-Classification, for torchvision's
+    /// network with a linear head.
     EasyClassification,
 }
 
 impl Scheme {
-    /// How the project evaluates its networks on images of any size, as far as is known.
+    /// How the project fits images of any size to the network in evaluation, as far as is known.
     pub fn framing(self) -> Framing {
         match self {
             Scheme::Torchvision | Scheme::KuanWang | Scheme::DLi14 => Framing::TORCHVISION,
             Scheme::Timm => Framing::TIMM,
-            // It resizes without regard to proportions.
+            // It resizes images without keeping the proportions.
             Scheme::EasyClassification => Framing::default(),
         }
     }
@@ -69,15 +69,15 @@ impl fmt::Display for Scheme {
 pub(crate) struct TensorName {
     /// torchvision's name, as in the plan.
     pub(crate) native: String,
-    /// The scheme's name without the file's prefix. `None` if the scheme has no such tensor, which
-    /// is then zero.
+    /// The scheme's name, without the prefix in the file. `None` if the scheme has no such tensor;
+    /// the tensor is then zero.
     pub(crate) foreign: Option<String>,
-    /// Its shape in the scheme, in torch's order; `None` for a batch counter.
+    /// Shape in the scheme, in torch's order. `None` for a batch counter.
     pub(crate) shape: Option<Vec<usize>>,
 }
 
 impl TensorName {
-    /// Every tensor of a network under its native name: parameters, statistics, counters.
+    /// Every tensor of a network (parameters, statistics and counters), under torchvision's name.
     fn all(plan: &Plan) -> impl Iterator<Item = TensorName> {
         let tables = [&plan.parameters, &plan.statistics];
         let segments = tables.into_iter().flat_map(|table| table.segments());
@@ -91,7 +91,7 @@ impl TensorName {
             })
     }
 
-    /// Whether it is a batch counter, `num_batches_tracked`.
+    /// Whether the tensor is a batch counter, `num_batches_tracked`.
     pub(crate) fn is_counter(&self) -> bool {
         self.shape.is_none()
     }
@@ -107,7 +107,7 @@ impl Scheme {
         Scheme::DLi14,
     ];
 
-    /// The design of networks with these names.
+    /// The design of the networks that use these names.
     pub(crate) fn design(self) -> Design {
         match self {
             Scheme::Torchvision | Scheme::EasyClassification => Design::Torchvision,
@@ -117,8 +117,8 @@ impl Scheme {
         }
     }
 
-    /// Every tensor of a network: parameters, statistics, counters. `None` if the scheme lacks
-    /// names for it.
+    /// Every tensor of a network (parameters, statistics and counters). `None` if the scheme has no
+    /// names for the network.
     pub(crate) fn names(self, variant: Variant, plan: &Plan) -> Option<Vec<TensorName>> {
         let table = match self {
             Scheme::Torchvision => return Some(TensorName::all(plan).collect()),
@@ -128,7 +128,7 @@ impl Scheme {
                     .collect();
             }
             Scheme::Timm => timm::table(variant),
-            // These projects have MobileNetV3 only.
+            // These projects have only MobileNetV3.
             Scheme::KuanWang | Scheme::DLi14 if variant == Variant::V2 => return None,
             Scheme::KuanWang => kuan_wang::MOBILENET_V3,
             Scheme::DLi14 => d_li14::MOBILENET_V3,

@@ -1,4 +1,4 @@
-//! Recognition of a file's naming scheme.
+//! Recognises the naming scheme of a file.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use engine::Plan;
 use super::{Scheme, TensorName, easy_classification};
 use crate::{HeadKind, ModelConfig, Result, Variant};
 
-/// The scheme and network of a file.
+/// The scheme and the network of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
     pub(crate) variant: Variant,
     pub(crate) head: HeadKind,
-    /// Prefix of all names of the network.
+    /// Prefix of all names in the network.
     pub(crate) prefix: String,
 }
 
 impl Origin {
-    /// The origin of a file with a known configuration: a scheme under which the file has all of
-    /// the network's tensors, or else torchvision's.
+    /// The origin of a file with a known configuration. It is a scheme in which the file has all of
+    /// the network's tensors, or else torchvision's scheme.
     pub(crate) fn of(model: &ModelConfig, is_there: impl Fn(&str) -> bool) -> Result<Origin> {
         let plan = model.plan()?;
         let fits = |scheme: &Scheme| {
@@ -43,8 +43,8 @@ impl Origin {
         Some(format!("{}{foreign}", self.prefix))
     }
 
-    /// The scheme's name of a tensor from its name in the file; `None` for a tensor outside the
-    /// network, such as an optimizer state, or for a second copy.
+    /// Converts a tensor's name in the file to the scheme's name. `None` if the tensor is not part
+    /// of the network: an optimizer state, for example, or a second copy.
     pub(crate) fn inside<'a>(&self, name: &'a str) -> Option<&'a str> {
         let name = name.strip_prefix(&self.prefix)?;
         let unused = self.scheme == Scheme::EasyClassification
@@ -53,15 +53,15 @@ impl Origin {
     }
 }
 
-/// A smaller share of a network's names does not count as a match.
+/// Minimum fraction of a network's names that must be present for a match.
 const LEAST_SHARE: f64 = 0.25;
 
-/// Longer than any name of a network, even a wrapped one. Longer names are ignored, so that a
-/// hostile file costs no time.
+/// Maximum length of a name, more than any network's names have even if the network is wrapped.
+/// Longer names are ignored, so that a malicious file takes no time.
 const LONGEST_NAME: usize = 256;
 
-/// Finds the scheme and the network with the largest share of their names among `names`, all behind
-/// one prefix.
+/// Finds the scheme and the network with the largest fraction of their names among `names`. All of
+/// these names must have the same prefix.
 pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str>) -> Option<Origin> {
     let mut candidates = Vec::new();
     let mut expected: HashMap<String, Vec<usize>> = HashMap::new();
@@ -77,7 +77,7 @@ pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str>) -> Option<Orig
     }
     let mut found: HashMap<(&str, usize), usize> = HashMap::new();
     for name in names.filter(|name| name.len() <= LONGEST_NAME) {
-        // A prefix ends with a dot, or with the underscore of `pretrain_`.
+        // A prefix ends with a dot, or with an underscore as in `pretrain_`.
         let ends = name.match_indices(['.', '_']).map(|(at, _)| at + 1);
         for end in std::iter::once(0).chain(ends) {
             let (prefix, rest) = name.split_at(end);
@@ -118,7 +118,7 @@ fn every_network() -> impl Iterator<Item = (Scheme, Variant, HeadKind)> {
     })
 }
 
-/// The names of a network's tensors, without batch counters, which older files lack.
+/// The names of a network's tensors. Batch counters are left out, because older files lack them.
 fn network_names(scheme: Scheme, variant: Variant, head: HeadKind) -> Option<Vec<String>> {
     let plan = plan(scheme, variant, head)?;
     let names = scheme.names(variant, &plan)?;

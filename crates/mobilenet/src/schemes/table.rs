@@ -11,17 +11,18 @@ use super::TensorName;
 pub(super) enum Layer {
     /// The first convolution.
     Stem,
-    /// The depthwise convolution of a block without expansion; its other layers follow.
+    /// The depthwise convolution of a block without expansion. The block's other layers are listed
+    /// next.
     PlainDepthwise,
     PlainReduce,
     PlainExcite,
     PlainProject,
-    /// The first convolution of a block with expansion; its other layers follow.
+    /// The first convolution of a block with expansion. The block's other layers are listed next.
     Expand,
     Depthwise,
-    /// The first layer of the squeeze-excite.
+    /// The first layer of squeeze-excite.
     Reduce,
-    /// Its second layer.
+    /// The second layer of squeeze-excite.
     Excite,
     Project,
     /// The convolution after the blocks.
@@ -30,31 +31,36 @@ pub(super) enum Layer {
     Classifier,
 }
 
-/// A layer, the name of its module, and that of its batch normalisation, if any.
+/// A layer, the name of its module, and the name of its batch normalisation (empty if it has none).
 ///
-/// Braces contain a number: of the block among all blocks, from 1 on (`i`); of its stage (`stage`)
-/// and its place in the stage (`block`), both from 0 on; of the first module after the blocks
-/// (`after`), of the third (`after+2`), and of the first stage after them (`stages`).
+/// Names contain placeholders in braces:
+/// - `i`: index of the block in the network, from 1 on.
+/// - `stage`: index of the block's stage, from 0 on.
+/// - `block`: index of the block in its stage, from 0 on.
+/// - `after` and `after+2`: index of the first and of the third module after the blocks.
+/// - `stages`: index of the first stage after the blocks.
 pub(super) type Row = (Layer, &'static str, &'static str);
 
 /// The names of one network.
 #[derive(Clone, Copy)]
 pub(super) struct Table {
     pub(super) rows: &'static [Row],
-    /// Number of blocks per stage, if names count by stages.
+    /// Number of blocks per stage, if the names count stages.
     pub(super) stages: &'static [usize],
-    /// Fully connected layers stored as 1×1 convolutions in this scheme. The others are not,
-    /// although in torchvision those of a squeeze-excite are.
+    /// Fully connected layers that this scheme stores as 1×1 convolutions. All other fully
+    /// connected layers are plain matrices, even the layers of squeeze-excite, which are
+    /// convolutions in torchvision.
     pub(super) convolutions: &'static [Layer],
-    /// Layers without bias in this scheme, which is equivalent to a zero bias.
+    /// Layers that have no bias in this scheme. Their bias is zero.
     pub(super) without_bias: &'static [Layer],
 }
 
-/// The modules of a network by their names in the plan: the layer, and the scheme's name.
+/// The modules of a network. The key is the name in the plan; the value is the layer and the
+/// scheme's name.
 pub(super) type Modules = HashMap<String, (Layer, String)>;
 
 impl Table {
-    /// Every module of a network; `None` if the table lacks one of its layers.
+    /// All modules of a network. `None` if the table lacks one of the network's layers.
     pub(super) fn modules(&self, plan: &Plan) -> Option<Modules> {
         let mut modules = Finder {
             table: self,
@@ -107,7 +113,7 @@ impl Table {
         Some(modules.found)
     }
 
-    /// The tensor under the table's name.
+    /// The tensor under the name that the table gives it.
     pub(super) fn rename(&self, modules: &Modules, tensor: TensorName) -> Option<TensorName> {
         use Layer::{Classifier, Excite, Hidden, PlainExcite, PlainReduce, Reduce};
         let (module, leaf) = split(&tensor.native);
@@ -164,12 +170,12 @@ impl Finder<'_> {
     }
 }
 
-/// A tensor's module, and its name within that.
+/// Splits a tensor's name into the module and the name within the module.
 fn split(name: &str) -> (&str, &str) {
     name.rsplit_once('.').unwrap_or(("", name))
 }
 
-/// The numbers in names.
+/// Values of the numbers that occur in names.
 #[derive(Default)]
 struct Place {
     index: usize,

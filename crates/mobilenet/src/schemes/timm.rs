@@ -1,4 +1,4 @@
-//! timm (`timm/models/mobilenetv3.py` and `efficientnet.py`).
+//! The naming scheme of timm (`timm/models/mobilenetv3.py` and `efficientnet.py`).
 
 use super::table::Layer::{
     Classifier, Depthwise, Excite, Expand, Hidden, Last, PlainDepthwise, PlainExcite, PlainProject,

@@ -1,4 +1,4 @@
-//! Loads a classifier's rows by class.
+//! Loads a classifier row by row, matching class names.
 
 use engine::{Linear, Plan};
 
@@ -10,12 +10,13 @@ use crate::schemes::TensorName;
 use crate::{LoadReport, Network, Result};
 
 impl Source {
-    /// As [`Source::load_into`], for a network of these classes. A class with a row in the file's
-    /// classifier gets that row; the others keep their values. The rows of a file without class
-    /// names are assumed to be in the order of `classes`, if their number is the same.
+    /// As [`Source::load_into`], for a network with these classes. A class with a row in the file's
+    /// classifier gets that row; other classes keep their values. If the file has no class names
+    /// but the same number of classes, its rows are assumed to be in the order of `classes`.
     ///
     /// # Errors
-    /// As [`Source::load_into`], and if the number of names differs from the network's classes.
+    /// As [`Source::load_into`]. Also if the number of names differs from the network's number of
+    /// classes.
     pub fn load_classes(
         &mut self,
         network: &mut Network,
@@ -26,7 +27,8 @@ impl Source {
         self.fill(network, Some(classes))
     }
 
-    /// The classifier of a network for `classes`; `None` if the file's scheme has none.
+    /// The classifier of a network with these `classes`. `None` if the file's scheme has no
+    /// classifier.
     pub(super) fn classifier<'a>(
         &self,
         plan: &'a Plan,
@@ -47,7 +49,7 @@ impl Source {
         })
     }
 
-    /// The names of the file's classes, from its metadata or the overrides.
+    /// The names of the file's classes, from the file's metadata or the overrides.
     pub(super) fn named_classes(&self) -> Result<Option<Vec<String>>> {
         let own = self.metadata();
         match &self.overrides.class_names {

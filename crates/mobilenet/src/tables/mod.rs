@@ -1,4 +1,4 @@
-//! The block tables: one file for each family of networks.
+//! Block tables, with one file for each family of networks.
 
 mod v2;
 mod v3;
@@ -20,7 +20,7 @@ pub(crate) struct Backbone {
     pub(crate) hidden: Option<usize>,
 }
 
-/// The nearest multiple of 8, but not below nine tenths of `value`
+/// The nearest multiple of 8. If that is below nine tenths of `value`, the next multiple
 /// (`torchvision.models._utils._make_divisible`).
 pub(crate) fn make_divisible(value: f64) -> usize {
     let rounded = ((value + 4.0) as usize / 8 * 8).max(8);

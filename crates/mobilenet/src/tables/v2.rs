@@ -1,4 +1,4 @@
-//! MobileNetV2 (Sandler et al. 2018, table 2), as torchvision builds it
+//! MobileNetV2 (Sandler et al. 2018, table 2), as in torchvision
 //! (`torchvision/models/mobilenetv2.py`).
 
 use engine::{Activation, BlockSpec};
@@ -18,7 +18,7 @@ const ROWS: [Row; 7] = [
     Row(6, 320, 1, 1),
 ];
 
-/// MobileNetV2 at this width.
+/// The convolutions of MobileNetV2 at this width.
 pub(crate) fn v2(width: f64) -> Backbone {
     let channels = |channels: usize| make_divisible(channels as f64 * width);
     let stem_channels = channels(32);
@@ -44,7 +44,7 @@ pub(crate) fn v2(width: f64) -> Backbone {
         stem_channels,
         activation: Activation::Relu6,
         blocks,
-        // Narrower networks keep the features of the full width.
+        // Below width 1, the number of features stays at its full value.
         features: make_divisible(1280.0 * width.max(1.0)),
         hidden: None,
     }

@@ -6,7 +6,7 @@ use engine::{Activation, BlockSpec, SqueezeSpec};
 use super::{Backbone, make_divisible};
 use crate::Design;
 
-/// The two tables.
+/// The two block tables of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     Large,
@@ -16,8 +16,9 @@ pub(crate) enum Size {
 /// Kernel, expanded channels, expansion factor, output channels, squeeze-excite, activation,
 /// stride.
 ///
-/// At width 1 expanded channels and expansion factor agree, except for the rounding of
-/// [`make_divisible`]. At other widths the design decides which one applies.
+/// At width 1, the expanded channels equal the expansion factor times the input channels, except
+/// for the rounding of [`make_divisible`]. At other widths the two differ, and the design decides
+/// which of them applies.
 struct Row(usize, usize, f64, usize, bool, Activation, usize);
 
 const RE: Activation = Activation::Relu;
@@ -55,7 +56,7 @@ const SMALL: [Row; 11] = [
     Row(5, 576, 6.0, 96, true, HS, 1),
 ];
 
-/// MobileNetV3 of this size, width and design.
+/// The convolutions of MobileNetV3 with this size, width and design.
 pub(crate) fn v3(size: Size, width: f64, design: Design) -> Backbone {
     let table: &[Row] = match size {
         Size::Large => &LARGE,
@@ -122,7 +123,7 @@ impl Design {
         }
     }
 
-    /// The squeeze-excite of `expanded` channels, in a block with or without expansion.
+    /// The squeeze-excite for `expanded` channels, in a block with or without expansion.
     fn squeeze(self, expanded: usize, expansion: bool) -> SqueezeSpec {
         SqueezeSpec {
             hidden: match self {

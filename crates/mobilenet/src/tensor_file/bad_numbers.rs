@@ -1,28 +1,28 @@
-//! Values that are unusable as weights.
+//! Values that cannot be used as weights.
 
 use std::fmt;
 
-/// Values of one tensor that are NaN or infinite or, in a running variance, below 0.
+/// Unusable values in a tensor: NaN, infinite or, in a running variance, negative.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BadNumbers {
     /// The tensor's name in the file.
     pub tensor: String,
-    /// The index of the first of them, per dimension.
+    /// Index of the first unusable value, one number per dimension.
     pub index: Vec<usize>,
-    /// The first of them, as an f32.
+    /// The first unusable value, as an f32.
     pub value: f32,
-    /// Their number.
+    /// Number of unusable values.
     pub count: usize,
 }
 
 impl BadNumbers {
-    /// The bad numbers among the `values` of a tensor of this `shape`, in torch's order.
+    /// Finds the unusable values of a tensor with this `shape`. `values` are in torch's order.
     pub(super) fn find(tensor: &str, shape: &[usize], values: &[f32]) -> Option<Self> {
         let least = match tensor.ends_with("running_var") {
             true => 0.0,
             false => f32::MIN,
         };
-        // NaN is outside every range.
+        // This form also catches NaN, because no range contains it.
         let is_bad = |value: &f32| !(least..=f32::MAX).contains(value);
         let first = values.iter().position(is_bad)?;
         let count = values[first..].iter().filter(|value| is_bad(value)).count();

@@ -1,4 +1,4 @@
-//! Files of tensors, read straight into their targets.
+//! Files of tensors. Values are read directly into their target buffers.
 
 mod bad_numbers;
 mod safe;
@@ -18,16 +18,17 @@ use crate::{Error, Result};
 pub use bad_numbers::BadNumbers;
 pub(crate) use stored::{MOST_DIMENSIONS, Stored};
 
-/// Bytes that are converted at a time.
+/// Number of bytes that are converted at a time.
 const PIECE: usize = 16 << 10;
 
-/// Largest span in bytes of a non-contiguous tensor. The whole span is read at once.
+/// Maximum span in bytes of a non-contiguous tensor, because the whole span is read at once.
 const MOST_SPREAD: u64 = 256 << 20;
 
-/// Number of first bytes that identify the format of a file.
+/// Number of bytes at the start of a file that identify its format.
 const FIRST: u64 = 16;
 
-/// An open file of tensors, safetensors or PyTorch's. Only tensor offsets are parsed up front.
+/// An open file of tensors, in safetensors or PyTorch's format. Only tensor offsets are parsed up
+/// front.
 #[derive(Debug)]
 pub(crate) struct TensorFile<S = File> {
     path: PathBuf,
@@ -38,13 +39,13 @@ pub(crate) struct TensorFile<S = File> {
 }
 
 impl TensorFile {
-    /// Opens a file of tensors. Its contents decide its format.
+    /// Opens a file of tensors. The format is recognised from the contents.
     ///
     /// # Errors
-    /// If it cannot be read, has an unknown format, or is incomplete.
+    /// If the file cannot be read, has an unknown format, or is incomplete.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let of_file = Error::file(path);
-        // Checked before opening: opening a pipe waits for a writer.
+        // Checked before the file is opened, because opening a pipe waits for a writer.
         let kind = std::fs::metadata(path).map_err(&of_file)?;
         if !kind.is_file() {
             let kind = if kind.is_dir() {
@@ -102,7 +103,7 @@ impl<S: Read + Seek> TensorFile<S> {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The names of its tensors, sorted.
+    /// The names of the tensors, sorted.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
@@ -112,16 +113,16 @@ impl<S: Read + Seek> TensorFile<S> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())
     }
 
-    /// The bad numbers of the tensors read since the last call, in the order of reading.
+    /// The unusable values found since the last call, in reading order.
     pub(crate) fn take_bad_numbers(&mut self) -> Vec<BadNumbers> {
         std::mem::take(&mut self.bad_numbers)
     }
 
-    /// Reads a tensor with as many values as `values`, in torch's order. Bad numbers are read too,
-    /// and recorded for [`TensorFile::take_bad_numbers`].
+    /// Reads a tensor in torch's order. It must have as many values as `values`. Unusable values
+    /// are read too, and are recorded for [`TensorFile::take_bad_numbers`].
     ///
     /// # Errors
-    /// If it cannot be read, or does not hold floating-point numbers.
+    /// If the tensor cannot be read, or does not hold floating-point numbers.
     pub(crate) fn read(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
         let (source, stored) = self.place(name, values.len())?;
         let outcome = match stored.dtype {
@@ -141,14 +142,14 @@ impl<S: Read + Seek> TensorFile<S> {
         Ok(())
     }
 
-    /// Reads a tensor of one integer.
+    /// Reads a tensor that holds one integer.
     ///
     /// # Errors
-    /// If it cannot be read, or has more or fewer than one value.
+    /// If the tensor cannot be read, or does not have exactly one value.
     pub(crate) fn integer(&mut self, name: &str) -> Result<i64> {
         let (source, stored) = self.place(name, 1)?;
         if stored.dtype != Dtype::I64 {
-            // In files that were cast as a whole, counters have another type.
+            // If a whole file was cast to another type, its counters have that type too.
             let mut value = [0.0];
             self.read(name, &mut value)?;
             return Ok(value[0] as i64);
@@ -159,7 +160,7 @@ impl<S: Read + Seek> TensorFile<S> {
         Ok(value[0])
     }
 
-    /// The file, and the location of a tensor of `len` values.
+    /// Returns the file and the location of a tensor with `len` values.
     fn place(&mut self, name: &str, len: usize) -> Result<(&mut S, &Stored)> {
         let wrong = |reason: String| Error::format(&self.path, reason);
         let stored = self.tensors.get(name).filter(|stored| stored.len() == len);
@@ -183,7 +184,8 @@ pub(crate) fn escaped(name: &str) -> String {
     shortened(name, 100)
 }
 
-/// A text from a file on one line, cut to `most` characters: a name may be as long as the file.
+/// Puts a text from a file on one line, and cuts it to `most` characters: names may be as long as
+/// the file.
 fn shortened(text: &str, most: usize) -> String {
     let mut shown: String = text.chars().take(most).collect();
     if shown.len() < text.len() {

@@ -12,24 +12,24 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use super::{MOST_DIMENSIONS, Stored, escaped, shortened};
 use crate::{Error, Result};
 
-/// Size in bytes of the header length at the start of a safetensors file.
+/// Size in bytes of the first field of a safetensors file: the length of its header.
 const LENGTH: u64 = 8;
 
-/// Longest accepted header in bytes. The header of ten thousand tensors has an eighth of it; in a
-/// malicious file each byte may take twenty bytes in memory.
+/// Maximum header length in bytes. The header of ten thousand tensors takes an eighth of this. In a
+/// malicious file, each byte may take twenty bytes of memory.
 const LONGEST_HEADER: u64 = 8 << 20;
 
-/// Longest JSON error message that is passed on; it may quote the file.
+/// Maximum length of a JSON error message that is passed on, because it may quote the file.
 const LONGEST_MESSAGE: usize = 300;
 
-/// The header's only entry that is not a tensor.
+/// The only header entry that is not a tensor.
 const TEXTS: &str = "__metadata__";
 
-/// The tensors of a file and its texts.
+/// The tensors and texts of a file.
 pub(super) type Contents = (BTreeMap<String, Stored>, HashMap<String, String>);
 
-/// Whether a file that starts with `first` is a safetensors file: its header length is followed by
-/// a brace.
+/// Whether a file that starts with `first` is a safetensors file: a brace must follow the header
+/// length.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     first.get(LENGTH as usize) == Some(&b'{')
 }
@@ -37,8 +37,8 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
 /// Reads the header of a file of `size` bytes.
 ///
 /// # Errors
-/// If it cannot be read, does not assign every byte to one tensor, or contradicts the file's
-/// length.
+/// If the header cannot be read, does not assign every data byte to exactly one tensor, or
+/// contradicts the size of the file.
 pub(super) fn open(path: &Path, source: &mut (impl Read + Seek), size: u64) -> Result<Contents> {
     let of_file = Error::file(path);
     let damaged =
@@ -84,19 +84,20 @@ struct Header {
     texts: HashMap<String, String>,
 }
 
-/// A tensor in a header.
+/// The description of a tensor in a header.
 #[derive(Deserialize)]
 struct Entry {
     dtype: Dtype,
     shape: Shape,
-    /// First byte, and the byte after the last one, counted from the header's end.
+    /// Offset of the first byte, and of the byte after the last. Both are counted from the header's
+    /// end.
     data_offsets: (u64, u64),
 }
 
 struct Shape(Vec<usize>);
 
 impl Header {
-    /// The number of data bytes. Checks that the tensors follow each other without gaps.
+    /// Returns the number of data bytes. Checks that the tensors follow each other without gaps.
     fn check(&self) -> Result<u64, String> {
         let mut entries: Vec<_> = self.tensors.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.data_offsets);

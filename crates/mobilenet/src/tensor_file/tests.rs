@@ -1,4 +1,4 @@
-//! Safetensors files, valid and invalid. PyTorch's files have their own tests.
+//! Tests of valid and invalid safetensors files. The tests of PyTorch's files are elsewhere.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::TensorFile;
 use crate::Result;
 
-/// A safetensors file of this header, with `data` bytes after it.
+/// A safetensors file with this header, followed by `data` bytes.
 fn file(header: &str, data: usize) -> Vec<u8> {
     let len = (header.len() as u64).to_le_bytes();
     [&len[..], header.as_bytes(), &vec![0; data]].concat()
@@ -18,7 +18,7 @@ fn open(bytes: &[u8]) -> Result<TensorFile<Cursor<&[u8]>>> {
     TensorFile::read_from(Path::new("weights"), Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// The error for a file of these bytes.
+/// The error for a file with these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let error = open(bytes).expect_err("a refusal").to_string();
     assert!(error.contains("weights"), "it names the file: {error}");
@@ -35,7 +35,7 @@ fn fixture() -> Vec<u8> {
     std::fs::read(folder.join("kinds.safetensors")).unwrap()
 }
 
-/// Opens an arbitrary file and reads its tensors; the results do not matter.
+/// Opens an arbitrary file and reads its tensors. The results do not matter.
 fn try_everything(bytes: &[u8]) {
     let Ok(mut file) = open(bytes) else { return };
     let names: Vec<String> = file.names().map(str::to_owned).collect();
@@ -58,7 +58,7 @@ fn a_file_that_safetensors_wrote_is_read() {
     }
     let mut values = [0.0; 6];
     file.read("f16", &mut values).unwrap();
-    // Six values of the generator's formula with salt 2.
+    // Six values of the formula in generate.py, with salt 2.
     assert_eq!(values, [-5.25, -0.625, 4.0, -7.375, -2.75, 1.875]);
     assert_eq!(file.shape("empty"), Some(&[0, 3][..]));
     file.read("empty", &mut []).unwrap();
@@ -129,10 +129,10 @@ fn overflowing_shapes_are_refused() {
     let many = format!("[{}1]", "1,".repeat(64));
     let error = refusal(&file(&format!("{{{}}}", entry("a", &many, "[0,1]")), 1));
     assert!(error.contains("at most 64 dimensions"), "{error}");
-    // Half a byte too many.
+    // Three 4-bit values need one and a half bytes, not one.
     let four_bits = "{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}";
     assert!(refusal(&file(four_bits, 1)).contains("does not fit"));
-    // A vast shape with a dimension of 0 has no values.
+    // A shape with huge dimensions and a dimension of 0 has no values.
     let nothing = entry("a", "[0,18446744073709551615,3]", "[0,0]").replace("U8", "F32");
     let bytes = file(&format!("{{{nothing}}}"), 0);
     open(&bytes).unwrap().read("a", &mut []).unwrap();
@@ -200,7 +200,7 @@ fn a_file_that_is_cut_off_anywhere_is_refused() {
 fn a_file_that_shrinks_is_an_error_and_no_panic() {
     let bytes = fixture();
     for len in 0..bytes.len() {
-        // The file became shorter after its size was read.
+        // The file was truncated after its size was read.
         let source = Cursor::new(&bytes[..len]);
         let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64);
         if let Ok(mut file) = file {
@@ -212,7 +212,7 @@ fn a_file_that_shrinks_is_an_error_and_no_panic() {
             assert!(outcomes.filter(|&failed| failed).count() > 0, "{len}");
         }
     }
-    // Sizes that the system reports for files without one.
+    // Sizes that the system may report for special files, such as pipes.
     for size in [0, 1, 8, 9] {
         let source = Cursor::new(&bytes[..]);
         assert!(TensorFile::read_from(Path::new("weights"), source, size).is_err());
@@ -237,7 +237,7 @@ fn folders_and_pipes_are_refused_at_once() {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let error = TensorFile::open(&socket).expect_err("a refusal");
         assert!(error.to_string().contains("a pipe or device"), "{error}");
-        // A link counts as its target; a link to itself is a system error.
+        // A link is treated like its target; a link to itself is a system error.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&link, &link).unwrap();
         assert!(TensorFile::open(&link).is_err());

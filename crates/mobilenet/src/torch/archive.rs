@@ -12,8 +12,8 @@ use super::table::{self, StorageId};
 use super::{LONGEST_PICKLE, bytes_at, pickle};
 use crate::tensor_file::{Stored, escaped};
 
-/// Limit in bytes for a zip file's own records. Those of a checkpoint of a thousand tensors have a
-/// fiftieth of it; each byte takes ten in memory.
+/// Limit in bytes for a zip file's own records. The records of a checkpoint with a thousand tensors
+/// take a fiftieth of this. Each byte takes ten bytes of memory.
 const MOST_RECORDS: u64 = 8 << 20;
 
 /// Whether a file that starts with `first` is a zip file.
@@ -21,12 +21,12 @@ pub(super) fn is_meant(first: &[u8]) -> bool {
     first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06")
 }
 
-/// The tensors of a zip file of `size` bytes.
+/// Finds the tensors of a zip file of `size` bytes.
 pub(super) fn tensors<S: Read + Seek>(
     source: &mut S,
     size: u64,
 ) -> Result<BTreeMap<String, Stored>, Fault> {
-    // The zip reader keeps its source, and entries are read from the same source.
+    // The zip reader keeps its source, but entries are read from the same source.
     let source = &Shared {
         source: RefCell::new(source),
         left: Cell::new(MOST_RECORDS),
@@ -47,7 +47,8 @@ pub(super) fn tensors<S: Read + Seek>(
     }
     let bytes = bytes_at(&mut &*source, start, len)?;
     let pickle = pickle::read(&bytes, 0).map_err(|fault| fault.after(start))?;
-    // Many tensors may share a storage, and finding an entry reads the file.
+    // Remembers found entries: many tensors may share a storage, and finding an entry reads the
+    // file.
     let mut found = HashMap::new();
     table::tensors(&pickle, |storage| {
         let (start, len) = match found.get(storage.key) {
@@ -72,7 +73,7 @@ pub(super) fn tensors<S: Read + Seek>(
 
 struct Archive<'s, S> {
     zip: ZipArchive<BufReader<&'s Shared<'s, S>>>,
-    /// The folder of all entries, with its slash.
+    /// The folder that contains all entries, with a trailing slash.
     folder: String,
     size: u64,
 }
@@ -87,7 +88,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         if zip.has_duplicate_names() {
             return says("a zip file with two entries of one name");
         }
-        // The records are read. From here on each entry costs one header, which is not kept.
+        // The directory is now read. From here on, each entry costs only the reading of its header.
         source.left.set(u64::MAX);
         let mut folders = zip
             .file_names_raw()
@@ -101,7 +102,7 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
         Ok(Archive { zip, folder, size })
     }
 
-    /// Offset and size of an entry's contents; `None` if there is no such entry.
+    /// Offset and size of an entry's contents. `None` if there is no such entry.
     fn find(&mut self, name: &str) -> Result<Option<(u64, u64)>, Fault> {
         let name = format!("{}{name}", self.folder);
         let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else {
@@ -132,10 +133,10 @@ impl<'s, S: Read + Seek> Archive<'s, S> {
     }
 }
 
-/// A file shared by several readers, with a limit on the bytes read.
+/// A file that several readers share. The number of bytes read is limited.
 struct Shared<'s, S> {
     source: RefCell<&'s mut S>,
-    /// Remaining bytes.
+    /// Number of bytes that may still be read.
     left: Cell<u64>,
 }
 

@@ -5,21 +5,21 @@ use std::path::Path;
 
 use crate::Error;
 
-/// The reason why a file cannot be read.
+/// Why a file cannot be read.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// A system error.
     Io(io::Error),
-    /// A pickle that ends too early.
+    /// A pickle ends too early.
     Ended,
-    /// Invalid bytes at an offset.
+    /// Invalid bytes at this offset.
     At(u64, String),
-    /// A fault of the whole file, or of a named part.
+    /// An error in the whole file or in a named part of it.
     Says(String),
 }
 
 impl Fault {
-    /// The fault of a pickle that starts at offset `start` of the file.
+    /// Adjusts the error of a pickle that starts at offset `start` of the file.
     pub(super) fn after(self, start: u64) -> Self {
         match self {
             Fault::At(at, reason) => Fault::At(start + at, reason),

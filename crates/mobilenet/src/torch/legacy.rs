@@ -10,26 +10,27 @@ use super::value::Value;
 use super::{LONGEST_PICKLE, bytes_at};
 use crate::tensor_file::{Stored, escaped};
 
-/// The number at the start of such a file, 0x1950a86a20f9469cfc6c, least byte first.
+/// The number at the start of a file in this format: 0x1950a86a20f9469cfc6c, in little-endian
+/// order.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// The pickle of that number in protocol 1, which writes it in digits.
+/// The pickle of that number in protocol 1, which writes numbers as decimal digits.
 const MAGIC_DIGITS: &[u8] = b"L119547037146038801333356L\n.";
 
-/// The version of the format; there was only one.
+/// The version of the format. There was only one.
 const PROTOCOL: i64 = 1001;
 
-/// Bytes of a file that are read first, for its pickles. If they need more, the file is read again,
-/// eight times as far.
+/// Number of bytes that are read first, to parse the pickles. If that is not enough, the file is
+/// read again from the start, each time eight times as far.
 const FIRST_READ: u64 = 1 << 20;
 
-/// Whether a file that starts with `first` consists of pickles of protocol 2 or above, or of
-/// protocol 1 with the right number.
+/// Whether a file that starts with `first` is in this format. It is if it starts with a pickle of
+/// protocol 2 or above, or with the right number in protocol 1.
 pub(super) fn is_meant(first: &[u8]) -> bool {
     matches!(first, [0x80, 0..=5, ..]) || first.starts_with(&MAGIC_DIGITS[..8])
 }
 
-/// The tensors of a file of `size` bytes.
+/// Finds the tensors of a file of `size` bytes.
 pub(super) fn tensors(
     source: &mut (impl Read + Seek),
     size: u64,
@@ -49,11 +50,11 @@ pub(super) fn tensors(
     }
 }
 
-/// Reads a sequence of pickles.
+/// Reads several pickles in succession.
 struct Row<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Number of operations of the pickles so far.
+    /// Number of operations in the pickles read so far.
     steps: usize,
 }
 
@@ -89,8 +90,8 @@ fn pickles(
     if version != Value::Int(PROTOCOL) {
         return says(format!("its version is not {PROTOCOL}"));
     }
-    // The description of the writing machine is ignored: values have their least byte first on all
-    // of them.
+    // The description of the machine that wrote the file is ignored: values are little-endian on
+    // all machines.
     row.next()?;
     let object = row.next()?;
     let keys = row.next()?;
@@ -106,8 +107,8 @@ fn pickles(
     })
 }
 
-/// Offset of each storage, by its key. The storages follow the pickles in the order of `keys`, each
-/// after its length.
+/// The offset of each storage, by key. After the pickles come the storages in the order of `keys`.
+/// Each storage starts with its length.
 fn storages<'a>(
     object: &Pickle<'a>,
     keys: &Pickle<'a>,

@@ -1,26 +1,27 @@
-//! Files written by `torch.save`, in both of its formats.
+//! Reads files written by `torch.save`, in both of its formats.
 //!
-//! Such a file consists of a pickle, which is a program for a small stack machine, and raw values.
-//! The machine here runs no functions. Values stay in the file; only tensor offsets are parsed up
-//! front.
+//! Such a file consists of raw values and a pickle, which is a program for a small stack machine.
+//! The machine here never runs a function. Only tensor offsets are parsed up front; values stay in
+//! the file.
 //!
-//! **Accepted names.** A pickle refers to functions and types of Python by name. Only the closed
-//! list of [`names`] is accepted. Some names have a meaning: tensors and the functions that rebuild
-//! them, types of storages, dicts, lists and sets. Others are *inert*: objects that training saves
-//! beside weights (command-line arguments, paths, dates, numpy's numbers, devices). An inert object
-//! is never built; its arguments are kept, so that tensors in it are found. Any other name is an
-//! error, even without a call, since Python would have to import its module. Also refused are
-//! persistent ids of anything except storages, and pickle operations that no file of tensors has
-//! (instances of old classes, extensions, out-of-band buffers).
+//! **Accepted names.** A pickle refers to functions and types of Python by name. Only the names in
+//! a fixed list ([`names`]) are accepted. Some of them have a meaning: tensors, the functions that
+//! rebuild tensors, types of storages, dicts, lists and sets. Others are *inert*: types of objects
+//! that training scripts save together with weights (command-line arguments, paths, dates, numpy's
+//! numbers, devices). An inert object is never built, but its arguments are searched for tensors.
+//! Any other name is an error even if it is not called, because Python would have to import its
+//! module. Persistent ids are refused unless they refer to storages. Pickle operations that no file
+//! of tensors needs (instances of old classes, extensions, out-of-band buffers) are refused, too.
 //!
-//! **Tensors.** All tensors that can be reached from the outermost dict through dicts, lists,
-//! tuples, sets and inert objects, named by the keys along the path. Only the attributes of dicts,
-//! tensors and parameters are ignored.
+//! **Tensors.** The reader finds all tensors that can be reached from the outermost dict through
+//! dicts, lists, tuples, sets and inert objects. A tensor's name consists of the keys along the
+//! path. Only the attributes of dicts, tensors and parameters are ignored.
 //!
-//! **Limits.** Sizes in a file are checked against its length before they are used. The bytes of
-//! pickles and of a zip file's records, the operations, the depth and the table of tensors are
-//! limited. A zip file's checksums are ignored: values are read in place, and most are never read.
-//! `fuzz/measure` measures the resulting time and memory.
+//! **Limits.** Sizes in a file are checked against the length of the file before they are used.
+//! These are limited: the bytes of pickles and of a zip file's records, the number of operations,
+//! the depth, and the size of the table of tensors. A zip file's checksums are ignored, because
+//! values are read in place and most are never read. `fuzz/measure` measures the resulting time and
+//! memory.
 
 mod archive;
 mod fault;
@@ -39,8 +40,8 @@ use crate::Result;
 use crate::tensor_file::Stored;
 use fault::Fault;
 
-/// Longest accepted pickle in bytes; that of a checkpoint of a thousand tensors has a hundredth of
-/// it.
+/// Maximum length of a pickle in bytes. The pickle of a checkpoint with a thousand tensors takes a
+/// hundredth of this.
 const LONGEST_PICKLE: u64 = 64 << 20;
 
 /// The formats of PyTorch.
@@ -53,7 +54,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format of a file that starts with `first`; `None` if it is not PyTorch's.
+    /// The format of a file that starts with `first`. `None` if it is not one of PyTorch's.
     pub(crate) fn meant(first: &[u8]) -> Option<Self> {
         if archive::is_meant(first) {
             Some(Format::Archive)
@@ -64,7 +65,7 @@ impl Format {
         }
     }
 
-    /// The tensors in a file of `size` bytes, by their keys joined by dots.
+    /// The tensors in a file of `size` bytes. A tensor's name is its keys, joined by dots.
     ///
     /// # Errors
     /// If the file cannot be read, is incomplete, contradicts itself, uses a name that is not in
@@ -83,7 +84,7 @@ impl Format {
     }
 }
 
-/// `len` bytes of a file from `start` on; the caller has limited `len`.
+/// Reads `len` bytes of a file, starting at `start`. The caller must limit `len`.
 fn bytes_at(source: &mut (impl Read + Seek), start: u64, len: u64) -> Result<Vec<u8>, Fault> {
     source.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();

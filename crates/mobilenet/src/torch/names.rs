@@ -1,36 +1,38 @@
-//! The accepted names from Python's modules; all others are refused.
+//! The Python names that a pickle may use. All other names are refused.
 
 use safetensors::Dtype;
 
 use crate::tensor_file::escaped;
 
-/// The meaning of a name. No name is ever imported or called.
+/// The meaning of a Python name. No name is ever imported or called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Global {
     /// A type of dict.
     Dict,
-    /// A type of list, tuple or set; they are treated alike.
+    /// A type of list, tuple or set. All are treated alike.
     Sequence,
-    /// Both versions start with storage, offset, shape and strides.
+    /// A function that rebuilds a tensor. The arguments of both versions start with storage,
+    /// offset, shape and strides.
     RebuildTensor,
-    /// Both versions start with the tensor.
+    /// A function that rebuilds a parameter. The arguments of both versions start with the tensor.
     RebuildParameter,
-    /// Starts with another rebuilding function, the type of the result, and the arguments.
+    /// A function with these arguments: another rebuilding function, the type of the result, and
+    /// the arguments for that function.
     RebuildFromType,
     /// A type of storage, with the type of its values.
     Storage(Dtype),
-    /// A type or function without tensors of its own that is often saved beside weights.
+    /// A type or function that contains no tensors itself and is often saved together with weights.
     Inert,
 }
 
-/// The modules of Python's built-in types, in versions 3 and 2.
+/// The module of Python's built-in types, in Python 3 and in Python 2.
 const BUILTINS: &[&str] = &["builtins", "__builtin__"];
 
-/// Names with one meaning: the modules, the names in them, the meaning.
+/// Names that share one meaning: the modules, the names in these modules, and the meaning.
 type Names = (&'static [&'static str], &'static [&'static str], Global);
 
-/// Every accepted name except the types of storages. None of these types has side effects when
-/// Python builds it, and none of these functions returns another function.
+/// Every accepted name except the types of storages. Building one of these types in Python has no
+/// side effects, and none of these functions returns a function.
 const KNOWN: [Names; 22] = [
     (
         &["torch._utils"],
@@ -109,7 +111,7 @@ const KNOWN: [Names; 22] = [
     (&["argparse"], &["Namespace"], Global::Inert),
     (&["types"], &["SimpleNamespace"], Global::Inert),
     (&["_codecs"], &["encode"], Global::Inert),
-    // Overrides a type, which must be accepted as well.
+    // Builds an object of a given type, which must also be an accepted name.
     (&["copyreg", "copy_reg"], &["_reconstructor"], Global::Inert),
     (
         &["datetime"],
@@ -169,7 +171,7 @@ impl Global {
     /// The meaning of a name.
     ///
     /// # Errors
-    /// A description of the name, if it is not in the list.
+    /// If the name is not in the list. The error describes the name.
     pub(super) fn named(module: &str, name: &str) -> Result<Self, String> {
         let is_it =
             |(modules, names, _): &&Names| modules.contains(&module) && names.contains(&name);

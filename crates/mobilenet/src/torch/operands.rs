@@ -1,10 +1,10 @@
-//! The operands of pickle operations: numbers, texts, bytes.
+//! Reads the operands of pickle operations: numbers, texts, bytes.
 
 use super::value::Value;
 
-/// The reason why the current operation fails.
+/// Why the current operation fails.
 pub(super) enum Stop {
-    /// Its bytes end too early.
+    /// The pickle ends too early.
     Ended,
     /// Invalid operands.
     Says(String),
@@ -19,7 +19,7 @@ impl From<&str> for Stop {
 /// The result of an operation.
 pub(super) type Outcome<T> = Result<T, Stop>;
 
-/// The bytes of a pickle, with the read position.
+/// The bytes of a pickle, and the position up to which they were read.
 pub(super) struct Operands<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -58,7 +58,7 @@ impl<'a> Operands<'a> {
         str::from_utf8(line).map_err(|_| "a line that is not text".into())
     }
 
-    /// A memo index, in digits.
+    /// A memo index, written in decimal digits.
     pub(super) fn place(&mut self) -> Outcome<u64> {
         let place = self.line()?.parse();
         place.map_err(|_| "a memo index that is not a number".into())
@@ -104,7 +104,7 @@ impl<'a> Operands<'a> {
     pub(super) fn text(&mut self, operation: u8) -> Outcome<Value<'a>> {
         if operation == b'V' {
             let line = self.line()?;
-            // Only protocol 0 writes escapes, and it cannot save tensors.
+            // Only protocol 0 writes escapes, and tensors cannot be saved in protocol 0.
             if line.contains('\\') {
                 return Err("a text with escapes".into());
             }

@@ -1,4 +1,4 @@
-//! A reader of pickles that runs no functions: a stack of values from a closed set.
+//! A reader of pickles that never runs a function. It uses a stack of values of known types.
 
 use std::collections::HashMap;
 
@@ -7,24 +7,24 @@ use super::names::Global;
 use super::operands::{Operands, Outcome, Stop};
 use super::value::{Objects, Value};
 
-/// Most operations in the pickles of a file, and so most values. A checkpoint of a thousand tensors with
-/// optimizer state has a quarter of a million.
+/// Maximum number of operations in the pickles of a file. It also limits the number of values. A checkpoint of a
+/// thousand tensors with optimizer state has a quarter of a million operations.
 const MOST_STEPS: usize = 1 << 21;
 
 /// A pickle that was read completely.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    /// The object in it.
+    /// The pickled object.
     pub(super) object: Value<'a>,
-    /// The contents of the object.
+    /// The containers and objects that `object` refers to.
     pub(super) objects: Objects<'a>,
-    /// Its length in bytes.
+    /// Length of the pickle in bytes.
     pub(super) len: usize,
-    /// Number of operations in it and the pickles before it.
+    /// Number of operations in this pickle and the earlier ones.
     pub(super) steps: usize,
 }
 
-/// Reads the pickle at the start of `bytes`. Offsets in errors count from there. `steps` is the number of
+/// Reads the pickle at the start of `bytes`. Offsets in errors are relative to that start. `steps` is the number of
 /// operations in the file's earlier pickles.
 pub(super) fn read(bytes: &[u8], steps: usize) -> Result<Pickle<'_>, Fault> {
     let mut machine = Machine {
@@ -58,15 +58,15 @@ struct Machine<'a> {
     operands: Operands<'a>,
     steps: usize,
     stack: Vec<Value<'a>>,
-    /// Height of the stack at each open mark.
+    /// Height of the stack at each mark that is still open.
     marks: Vec<usize>,
-    /// By index, which may be any number.
+    /// Stored values, by index. An index may be any number.
     memo: HashMap<u64, Value<'a>>,
     objects: Objects<'a>,
 }
 
 impl<'a> Machine<'a> {
-    /// Runs one operation; the last one returns the object.
+    /// Runs one operation. The last operation returns the object.
     fn step(&mut self) -> Outcome<Option<Value<'a>>> {
         self.pay(1)?;
         let operation = self.operands.array::<1>()?[0];
@@ -77,7 +77,7 @@ impl<'a> Machine<'a> {
                     return Err(Stop::Says(format!("a pickle of protocol {version}")));
                 }
             }
-            // The length of a frame is useful only for reading from a stream.
+            // The length of a frame matters only when reading from a stream.
             0x95 => {
                 let _frame: [u8; 8] = self.operands.array()?;
             }
@@ -103,7 +103,7 @@ impl<'a> Machine<'a> {
                 let text = self.operands.text(operation)?;
                 self.push(text);
             }
-            // A set is treated as a list: only its contents matter.
+            // A set is treated as a list, because only its contents matter.
             b']' | 0x8f => self.sequence(Vec::new(), Value::List),
             b')' => self.sequence(Vec::new(), Value::Tuple),
             b'l' => {
@@ -156,7 +156,7 @@ impl<'a> Machine<'a> {
             }
             b'R' | 0x81 | 0x92 => {
                 if operation == 0x92 {
-                    // Keyword arguments; no type of tensors or containers has any.
+                    // Drops the keyword arguments: no type of tensor or container has any.
                     self.pop()?;
                 }
                 let (arguments, function) = (self.pop()?, self.pop()?);
@@ -165,7 +165,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 let state = self.pop()?;
-                // The state of a dict or a parameter holds no tensors.
+                // The state of a dict or parameter contains no tensors.
                 if let Value::Object(id) = self.top()? {
                     self.objects.objects[id][1] = state;
                 }
@@ -278,7 +278,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The result of a function, from its meaning; the function is never run.
+    /// The result of a function, derived from the function's meaning. The function is never run.
     fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Outcome<Value<'a>> {
         let Value::Tuple(id) = arguments else {
             return Err("the arguments of a function are not a tuple".into());
@@ -288,7 +288,7 @@ impl<'a> Machine<'a> {
             return Err(Stop::Says(format!("it calls {}", function.kind())));
         };
         match (global, first) {
-            // A defaultdict's first argument is the factory of its defaults.
+            // The first argument of a defaultdict is the function that makes default values.
             (Global::Dict, None | Some(Value::None | Value::Global(_))) => {
                 self.objects.dicts.push(Vec::new());
                 Ok(Value::Dict(self.objects.dicts.len() - 1))
@@ -310,7 +310,7 @@ impl<'a> Machine<'a> {
             | (Global::RebuildParameter, Some(same @ Value::Tensor(_))) => Ok(same),
             (Global::RebuildTensor, _) => Ok(Value::Tensor(id)),
             (Global::RebuildFromType, Some(inner)) => match self.objects.sequences[id].get(2) {
-                // Only one level, because nested functions would need recursion.
+                // Only one level of nesting, because more would need recursion.
                 Some(&arguments) if inner != function => self.call(inner, arguments),
                 _ => Err("a tensor of a type that is not one of torch's".into()),
             },
@@ -332,9 +332,9 @@ impl<'a> Machine<'a> {
         matches!(value, Value::Tuple(id) if self.objects.sequences[id].is_empty())
     }
 
-    /// The pairs of a list, as Python 2 passes them to a dict.
+    /// The key-value pairs in a list. Python 2 passes such a list to create a dict.
     fn pairs_of(&mut self, list: usize) -> Outcome<Vec<(Value<'a>, Value<'a>)>> {
-        // One list may be passed often; each copy costs its length.
+        // The same list may be passed often, so each copy is counted by its length.
         self.pay(self.objects.sequences[list].len())?;
         let sequences = &self.objects.sequences;
         let pair = |value: &Value<'a>| match value {

@@ -13,11 +13,11 @@ use crate::tensor_file::{MOST_DIMENSIONS, Stored, escaped};
 /// Maximum depth of nested containers.
 const DEEPEST: usize = 64;
 
-/// Size limit of a table in bytes. A pickle may contain a dict once and reach it through very many
-/// paths, each with its own names.
+/// Maximum size of a table in bytes. A pickle may contain a dict once but refer to it through very
+/// many paths, which all give different names.
 const LARGEST_TABLE: usize = 64 << 20;
 
-/// Approximate size of an entry of a dict or of the table, without its name.
+/// Approximate size in bytes of an entry in a dict or in the table, without the entry's name.
 const ENTRY: usize = 128;
 
 /// The persistent id of a storage.
@@ -25,9 +25,9 @@ const ENTRY: usize = 128;
 pub(super) struct StorageId<'a> {
     pub(super) dtype: Dtype,
     pub(super) key: &'a str,
-    /// Its number of values.
+    /// Number of values in the storage.
     pub(super) len: u64,
-    /// Start and length of the used part, in old files.
+    /// Start and length of the part that is used, in old files.
     part: (u64, u64),
 }
 
@@ -69,15 +69,15 @@ impl<'a> StorageId<'a> {
         })
     }
 
-    /// Its size in bytes; `None` on overflow.
+    /// Size of the storage in bytes. `None` on overflow.
     pub(super) fn bytes(&self) -> Option<u64> {
         self.len.checked_mul(self.dtype.bitsize() as u64 / 8)
     }
 }
 
-/// The tensors in a pickle, by their keys joined by dots; the key is the index in a list, and the
-/// attribute in an object. `start` returns the offset of a storage's first byte, after a check that
-/// the file contains the whole storage.
+/// The tensors in a pickle. A tensor's name is its keys, joined by dots. In a list the key is the
+/// index, and in an object the name of the attribute. `start` checks that the file contains a whole
+/// storage, and returns the offset of its first byte.
 pub(super) fn tensors<'a>(
     pickle: &Pickle<'a>,
     mut start: impl FnMut(&StorageId<'a>) -> Result<u64, Fault>,
@@ -109,14 +109,14 @@ pub(super) fn tensors<'a>(
 
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    /// Name of the current container, with a dot after it.
+    /// Name of the current container, followed by a dot.
     name: String,
-    /// Remaining size of the table in bytes.
+    /// Number of bytes that the table may still grow.
     left: usize,
-    /// The visited lists and objects. Each is entered once: they hold no weights of a network,
-    /// whereas a dict of weights may exist under two names.
+    /// The lists and objects visited so far. Each is visited only once, because it contains no
+    /// network weights. A dict of weights, in contrast, may appear under two names.
     been: [Vec<bool>; 2],
-    /// The tuple of each tensor.
+    /// For each tensor, the tuple that describes it.
     found: BTreeMap<String, usize>,
 }
 
@@ -141,7 +141,7 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Adds a value of a container at depth `depth`, by its key there.
+    /// Adds a value of a container at depth `depth`. `key` is its key in the container.
     fn entry(&mut self, key: Value<'_>, value: Value<'_>, depth: usize) -> Result<(), Fault> {
         if !matches!(
             value,
@@ -222,7 +222,7 @@ fn dimensions(pickle: &Pickle<'_>, tuple: usize) -> usize {
     }
 }
 
-/// The location of a tensor, checked to be within its storage.
+/// The location of a tensor. Checks that the tensor is inside its storage.
 fn stored<'a>(
     pickle: &Pickle<'a>,
     name: &str,
@@ -265,7 +265,7 @@ fn stored<'a>(
     Ok(stored)
 }
 
-/// A non-negative number.
+/// Converts a value to a non-negative number.
 fn count(value: Value<'_>, what: &str) -> Result<u64, Fault> {
     match value {
         Value::Int(number) => number

@@ -1,17 +1,18 @@
-//! The values in the pickle of a file of tensors.
+//! The values that a pickle of tensors can contain.
 
 use super::names::Global;
 
 /// A value that a pickle can build.
 ///
-/// Containers are indices into [`Objects`], so a value is a few bytes and copies freely. Repetition
-/// in a pickle takes no memory, cycles are harmless, and nothing nested is dropped by recursion.
+/// Containers are indices into [`Objects`], so a value has only a few bytes and is cheap to copy. A
+/// value may be repeated without more memory, cycles are harmless, and dropping nested values needs
+/// no recursion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// An integer of more than 64 bits: two's complement, least byte first.
+    /// An integer of more than 64 bits, in two's complement and little-endian order.
     Long(&'a [u8]),
     Float(f64),
     Text(&'a str),
@@ -19,9 +20,9 @@ pub(super) enum Value<'a> {
     List(usize),
     Tuple(usize),
     Dict(usize),
-    /// A storage, by the tuple of its persistent id.
+    /// A storage, as the index of the tuple in its persistent id.
     Storage(usize),
-    /// A tensor, by the tuple of its rebuilding arguments.
+    /// A tensor, as the index of the tuple of its rebuilding arguments.
     Tensor(usize),
     Global(Global),
     /// An object of an [inert](Global::Inert) type.
@@ -29,7 +30,7 @@ pub(super) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Its kind, for messages.
+    /// Name of the value's type, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
@@ -55,8 +56,8 @@ pub(super) struct Objects<'a> {
     /// Lists, tuples and sets.
     pub(super) sequences: Vec<Vec<Value<'a>>>,
     pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    /// The arguments of each object, and the state set later.
+    /// For each object, its arguments and its state. The state is set later.
     pub(super) objects: Vec<[Value<'a>; 2]>,
-    /// The tuple of each persistent id, in order of appearance.
+    /// The tuple of each persistent id, in the order in which the ids appear.
     pub(super) storages: Vec<usize>,
 }

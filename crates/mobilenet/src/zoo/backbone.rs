@@ -15,8 +15,8 @@ struct Row {
 
 macro_rules! backbones {
     ($($variant:ident: $name:literal, $features:literal, $image_size:literal, $classifier:literal;)*) => {
-        /// A backbone of the zoo. Names are torchvision's for ResNet and EfficientNet, and timm's
-        /// for the others.
+        /// A backbone of the zoo. The names of ResNet and EfficientNet are torchvision's. All other
+        /// names are timm's.
         #[allow(missing_docs, reason = "each is its name")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -42,10 +42,10 @@ macro_rules! backbones {
     };
 }
 
-// Left out are models that candle-transformers computes differently from timm: MobileOne-S0, since
-// it lacks one of its identity branches, and the FastViT with attention.
+// Models are left out if candle-transformers computes them differently from timm: MobileOne-S0,
+// which lacks one of its identity branches there, and the FastViT models with attention.
 //
-// Name, features, image size of the published weights, and name of the classifier.
+// Each row: name, features, image size of the published weights, and name of the classifier.
 backbones! {
     EfficientNetB0: "efficientnet_b0", 1280, 224, "classifier.1";
     EfficientNetB1: "efficientnet_b1", 1280, 240, "classifier.1";
@@ -85,25 +85,25 @@ backbones! {
 }
 
 impl Backbone {
-    /// Its name.
+    /// Name of the backbone.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Number of inputs of its original classifier.
+    /// Number of features: the inputs of the original classifier.
     pub fn features(self) -> usize {
         self.row().features
     }
 
-    /// The side of the square images for its published weights, in pixels. All were trained with
-    /// ImageNet's mean and standard deviation
+    /// Side in pixels of the square images that the published weights were trained for. All weights
+    /// were trained with ImageNet's mean and standard deviation
     /// ([`Normalisation::IMAGENET`](crate::weights::Normalisation::IMAGENET)).
     pub fn image_size(self) -> usize {
         self.row().image_size
     }
 
-    /// Whether this build includes it: EfficientNet always, the others with the cargo feature
-    /// `zoo`.
+    /// Whether this build includes the backbone. EfficientNet is always included. The others need
+    /// the cargo feature `zoo`.
     pub fn is_built(self) -> bool {
         let ours = matches!(
             self,
@@ -116,7 +116,7 @@ impl Backbone {
         ours || cfg!(feature = "zoo")
     }
 
-    /// The prefix of its classifier's weight and bias, such as `fc`.
+    /// The prefix of the original classifier's weight and bias, such as `fc`.
     pub fn classifier(self) -> &'static str {
         self.row().classifier
     }

@@ -1,4 +1,4 @@
-//! Builds a feature extractor by name.
+//! Builds a feature extractor from the name of its backbone.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -14,7 +14,8 @@ pub(super) enum Extractor {
 }
 
 impl Extractor {
-    /// The backbone from `tensors`, with the identity in place of its classifier's weight.
+    /// Builds the backbone from `tensors`. The classifier's weight must be replaced by the
+    /// identity.
     pub(super) fn new(backbone: Backbone, tensors: VarBuilder<'static>) -> Result<Self> {
         let scaling = |width, depth| Scaling { width, depth };
         let scaling = match backbone {

@@ -1,4 +1,4 @@
-//! Builds a model of candle-transformers by name.
+//! Builds a model of candle-transformers from its name.
 
 use candle_core::{Result, bail};
 use candle_nn::{Func, VarBuilder};
@@ -8,8 +8,9 @@ use super::Backbone;
 
 /// A backbone for images `[n, 3, h, w]`.
 ///
-/// These models end with their classifier. `vb` must hold the identity in place of its weight; the
-/// model then returns the classifier's inputs, after all normalisations and layers before it.
+/// These models end with their classifier. `vb` must give the identity as the classifier's weight.
+/// The model then returns the classifier's inputs, computed by all layers and normalisations before
+/// it.
 pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<'static>> {
     use Backbone as B;
     let n = backbone.features();

@@ -1,8 +1,8 @@
 //! EfficientNet (Tan and Le 2019) with torchvision's names, padding and batch-norm epsilon.
 //!
-//! candle-transformers' EfficientNet pads and normalises as TensorFlow does, so torchvision's
-//! weights would give other features there. This one uses the operators of MobileNetV3, with their
-//! own kernel for depthwise convolutions.
+//! candle-transformers' EfficientNet pads and normalises as TensorFlow does. With torchvision's
+//! weights it would give wrong features. The version here uses the operators of MobileNetV3,
+//! including the kernel for depthwise convolutions.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -11,19 +11,19 @@ use engine::{Activation, Padding};
 use crate::operators::{affine, average, depthwise, patches, scale};
 use crate::tables::make_divisible;
 
-/// torchvision's for B0 to B4.
+/// The epsilon of torchvision's B0 to B4.
 const EPSILON: f64 = 1e-5;
 
-/// Scaling of a network relative to B0.
+/// The size of a network relative to B0.
 #[derive(Clone, Copy)]
 pub(super) struct Scaling {
-    /// Factor of the channels.
+    /// Factor for the number of channels.
     pub(super) width: f64,
-    /// Factor of the blocks in a stage.
+    /// Factor for the number of blocks in a stage.
     pub(super) depth: f64,
 }
 
-/// Expansion, kernel, stride, input and output channels, blocks: a stage of B0
+/// A stage of B0: expansion, kernel, stride, input channels, output channels and number of blocks
 /// (`torchvision/models/efficientnet.py`).
 struct Stage(usize, usize, usize, usize, usize, usize);
 
@@ -128,26 +128,26 @@ impl Block {
     }
 }
 
-/// The input channels of an output.
+/// The input channels that one output channel depends on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Full,
     Depthwise,
 }
 
-/// A convolution without bias, and a batch normalisation with running statistics.
+/// A convolution without bias, followed by a batch normalisation with running statistics.
 struct ConvNorm {
     kind: Kind,
     kernel: usize,
     stride: usize,
-    /// `[inputs of an output, out]`, for the product or the depthwise kernel.
+    /// `[inputs per output, out]`, for the matrix product or the depthwise kernel.
     weight: Tensor,
     scale: Tensor,
     shift: Tensor,
 }
 
 impl ConvNorm {
-    /// `inputs` are the input channels of one output.
+    /// `inputs` is the number of input channels per output channel.
     fn new(
         (inputs, outputs): (usize, usize),
         (kernel, stride): (usize, usize),
@@ -191,7 +191,7 @@ impl ConvNorm {
     }
 }
 
-/// A 1×1 convolution of averages, with bias.
+/// A 1×1 convolution with bias, applied to averages.
 struct Linear {
     /// `[in, out]`.
     weight: Tensor,

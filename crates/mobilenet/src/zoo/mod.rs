@@ -1,7 +1,7 @@
 //! Backbones of other families as frozen feature extractors, with a trainable linear head.
 //!
-//! EfficientNet is always available. The others are candle-transformers' and need the cargo feature
-//! `zoo`; their names and properties are known without it.
+//! EfficientNet is always available. The other backbones come from candle-transformers and need the
+//! cargo feature `zoo`. Their names and properties are known even without that feature.
 
 mod backbone;
 mod build;
@@ -20,11 +20,11 @@ pub use network::ZooNetwork;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ZooConfig {
-    /// The frozen part.
+    /// The frozen backbone.
     pub name: Backbone,
     /// Number of classes.
     pub classes: usize,
-    /// Share of the features set to zero in training.
+    /// Fraction of the features that are set to zero in training.
     pub dropout: f64,
 }
 
@@ -32,7 +32,7 @@ impl ZooConfig {
     /// Refuses a dropout that is not a probability.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting).
+    /// [`Error::Setting`](crate::Error::Setting) for such a dropout.
     pub fn check(&self) -> crate::Result<()> {
         crate::config::check_dropout(self.dropout)
     }

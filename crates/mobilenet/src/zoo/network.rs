@@ -22,18 +22,19 @@ use crate::{
     initialise,
 };
 
-/// Images per run of a backbone: its convolutions copy every window of their input, which takes
-/// many times an image's memory.
+/// Number of images that a backbone processes at once. Its convolutions copy every window of their
+/// input, which takes many times the memory of an image.
 const TOGETHER: usize = 8;
 
 /// A frozen backbone of the zoo with a new linear head: features, dropout, classes.
 ///
-/// [`Model::parameters`] holds only the head. Its tensors have the names of the backbone's original
-/// classifier, so that a saved model loads where that backbone does.
+/// [`Model::parameters`] contains only the head. The head's tensors have the names of the
+/// backbone's original classifier. So other programs that load the backbone can also load a saved
+/// model.
 pub struct ZooNetwork {
     config: ZooConfig,
     extractor: Extractor,
-    /// The backbone's tensors from its file, with torch's batch counters.
+    /// The backbone's tensors from the file, including torch's batch counters.
     backbone: BTreeMap<String, Tensor>,
     key: String,
     parameters: Parameters,
@@ -41,13 +42,13 @@ pub struct ZooNetwork {
 }
 
 impl ZooNetwork {
-    /// A backbone from a file with torchvision's or timm's names (safetensors, or written by
-    /// `torch.save`), and a new head. `seed` is that of the head and of its dropout. The file's
-    /// classifier is used if its number of classes is the same.
+    /// Loads a backbone from a file (safetensors or from `torch.save`) with torchvision's or timm's
+    /// names, and adds a new head. `seed` is the seed of the head and of its dropout. The file's
+    /// classifier is used if it has the same number of classes.
     ///
     /// # Errors
     /// If the file's tensors do not match the backbone; the message lists the most similar names.
-    /// [`Error::BadNumbers`].
+    /// [`Error::BadNumbers`] if a tensor has unusable values.
     pub fn pretrained(
         config: &ZooConfig,
         path: &Path,
@@ -57,12 +58,13 @@ impl ZooNetwork {
         ZooNetwork::sound(config, path, None, seed, device)
     }
 
-    /// As [`ZooNetwork::pretrained`], for these classes. A class with a row in the file's
-    /// classifier gets that row; the others get initial values. The rows of a file without class
-    /// names are assumed to be in the order of `classes`, if their number is the same.
+    /// As [`ZooNetwork::pretrained`], with these classes. A class with a row in the file's
+    /// classifier gets that row; other classes get initial values. If the file has no class names
+    /// but the same number of classes, its rows are assumed to be in the order of `classes`.
     ///
     /// # Errors
-    /// As [`ZooNetwork::pretrained`], and if the number of names differs from the model's classes.
+    /// As [`ZooNetwork::pretrained`]. Also if the number of names differs from the model's number
+    /// of classes.
     pub fn pretrained_classes(
         config: &ZooConfig,
         path: &Path,
@@ -74,7 +76,7 @@ impl ZooNetwork {
         ZooNetwork::sound(config, path, Some(classes), seed, device)
     }
 
-    /// As [`ZooNetwork::of_file`], but refuses bad numbers.
+    /// As [`ZooNetwork::of_file`], but refuses unusable values.
     fn sound(
         config: &ZooConfig,
         path: &Path,
@@ -88,8 +90,8 @@ impl ZooNetwork {
         Ok((network, report))
     }
 
-    /// The network of a file written by [`weights::save`](crate::weights::save); the report lists
-    /// bad numbers.
+    /// Loads a file that [`weights::save`](crate::weights::save) wrote. Unusable values are listed
+    /// in the report.
     pub(crate) fn saved(
         config: &ZooConfig,
         file: TensorFile,
@@ -122,7 +124,7 @@ impl ZooNetwork {
         let key = key(config, &backbone)?;
         let counters: Vec<String> = backbone.keys().filter_map(|name| counter(name)).collect();
         for name in counters {
-            // Files of older versions of torch have none.
+            // Files of older versions of torch have no batch counters.
             let batches = match file.shape(&name) {
                 Some(_) => file.integer(&name)?,
                 None => 0,
@@ -168,7 +170,7 @@ fn linear(features: &Tensor, [weight, bias]: [&Tensor; 2]) -> candle_core::Resul
     features.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-/// The head's parameters; the backbone has no trainable ones.
+/// The head's parameters. The backbone has no trainable parameters.
 fn tables(config: &ZooConfig) -> Tables {
     let name = |leaf: &str| format!("{}.{leaf}", config.name.classifier());
     let mut parameters = Table::default();
@@ -183,8 +185,8 @@ fn tables(config: &ZooConfig) -> Tables {
     }
 }
 
-/// The head's values: the file's, if it has a whole classifier of these shapes or rows named in
-/// `classes`, else initial ones.
+/// The head's values. They come from the file if it has a whole classifier of these shapes, or rows
+/// for the classes named in `classes`. Otherwise they are initial values.
 fn head(
     tables: &Tables,
     file: &mut TensorFile,

@@ -1,4 +1,4 @@
-//! Serves the tensors of a file to the models.
+//! Gives the tensors of a file to the models.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +13,13 @@ use crate::nearest::nearest;
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 
-/// The batch counter that torch keeps with each running mean; no model here uses it.
+/// The name of the batch counter that torch keeps beside each running mean. No model here uses it.
 const COUNTER: &str = "num_batches_tracked";
 
 /// A backbone built from a file's tensors.
 pub(super) struct Opened {
     pub(super) extractor: Extractor,
-    /// Its tensors, under the file's names.
+    /// The backbone's tensors, with the names in the file.
     pub(super) tensors: BTreeMap<String, Tensor>,
     pub(super) file: TensorFile,
 }
@@ -28,8 +28,8 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// [`Error::NotBuilt`] in a build without the backbone. If a tensor is missing or has another
-/// shape, with the most similar names in the file. If the file has tensors that the backbone does
-/// not use: some parts of a model are built only if the file has them.
+/// shape; the message lists the most similar names in the file. If the backbone does not use all
+/// tensors of the file: some parts of a model are built only if the file has their tensors.
 pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Result<Opened> {
     if !backbone.is_built() {
         return Err(Error::NotBuilt(backbone));
@@ -99,7 +99,7 @@ fn check_leftovers(
     ))
 }
 
-/// The project with a backbone's names and weights.
+/// The project that defines a backbone's names and weights.
 fn origin(backbone: Backbone) -> &'static str {
     match backbone.classifier() {
         "fc" | "classifier.1" => "torchvision",
@@ -107,14 +107,14 @@ fn origin(backbone: Backbone) -> &'static str {
     }
 }
 
-/// A requested tensor that the file lacks.
+/// A tensor that a model requested but the file lacks.
 struct Refused {
     name: String,
     shape: Vec<usize>,
 }
 
 impl Refused {
-    /// The error for it; `taken` are the tensors in use.
+    /// The error for this tensor. `taken` are the tensors that the model uses.
     fn error(
         &self,
         backbone: Backbone,
@@ -148,7 +148,7 @@ struct Source {
 struct State {
     file: TensorFile,
     taken: BTreeMap<String, Tensor>,
-    /// The last missing tensor. A model continues after it only if the tensor is optional.
+    /// The last missing tensor. If the model continues after it, the tensor is optional.
     refused: Option<Refused>,
 }
 
@@ -187,7 +187,7 @@ impl Source {
     }
 }
 
-/// The models' access to the tensors.
+/// A model's access to the tensors.
 struct Shared(Arc<Source>);
 
 impl SimpleBackend for Shared {

@@ -1,4 +1,4 @@
-//! Files with values that are unusable as weights.
+//! Tests of files with values that cannot be used as weights.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use mobilenet::{BadNumbers, Composed, Design, Error, ImageSize, ModelConfig, Net
 use crate::weights::{metadata, saved};
 use crate::{arena, config, images, network, statistics, values};
 
-/// A tensor of each kind, an offset in it, and the same offset as an index.
+/// One tensor of each kind, an offset in it, and the same offset as an index.
 const PLACES: [(&str, usize, &[usize]); 10] = [
     ("features.0.0.weight", 29, &[1, 0, 0, 2]),
     ("features.0.1.weight", 3, &[3]),
@@ -27,7 +27,7 @@ const PLACES: [(&str, usize, &[usize]); 10] = [
     ("classifier.3.bias", 2, &[2]),
 ];
 
-/// The found bad numbers in comparable form: NaN equals NaN.
+/// The unusable values in a form that can be compared: NaN equals NaN.
 fn described(found: &[BadNumbers]) -> Vec<(&str, &[usize], String, usize)> {
     let each = found.iter();
     each.map(|bad| {
@@ -48,7 +48,7 @@ fn found<T>(result: mobilenet::Result<T>) -> Vec<BadNumbers> {
     }
 }
 
-/// Overwrites a value of a tensor, and writes all tensors as `dtype`.
+/// Overwrites one value of a tensor, and writes all tensors as `dtype`.
 fn spoil(
     tensors: &HashMap<String, Tensor>,
     name: &str,
@@ -124,7 +124,7 @@ fn a_bad_number_in_any_tensor_is_refused_with_its_place() {
     assert_eq!(arena(&load(&path, &Device::Cpu).unwrap().0), sound);
 }
 
-/// An f16 file written by `torch.save`.
+/// Tests an f16 file written by `torch.save`.
 #[test]
 fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch/bad_numbers_legacy.pt");
@@ -153,7 +153,7 @@ fn bad_numbers_of_a_pytorch_file_are_all_listed() {
     assert_eq!(described(&shown.report.bad_numbers), expected);
 }
 
-/// An f64 value beyond f32's range becomes infinite.
+/// An f64 value beyond the range of f32 becomes infinite.
 #[test]
 fn a_number_beyond_f32_is_bad() {
     let (_folder, path, _) = saved(&config());
@@ -238,7 +238,7 @@ fn invalid_metadata_are_refused() {
         error.to_string().contains("`image_size` is 4096"),
         "{error}"
     );
-    // Overrides must not reorder the file's own classes.
+    // Overrides must not reorder the classes in the file.
     let mut names = metadata(&config()).class_names;
     names.reverse();
     let given = Overrides {
@@ -251,7 +251,7 @@ fn invalid_metadata_are_refused() {
     assert!(error.to_string().contains("in another order"), "{error}");
 }
 
-/// As in torch: a NaN weight makes every logit NaN. (The fused engine has its own test for every
+/// As in torch, a NaN weight makes every logit NaN. (Another test covers the fused engine on every
 /// instruction set.)
 #[test]
 fn candles_operators_do_not_make_a_number_of_nan() {
@@ -271,7 +271,7 @@ fn candles_operators_do_not_make_a_number_of_nan() {
         let segments: Vec<_> = network.parameters().segments().to_vec();
         for segment in segments {
             let mut spoilt = sound.clone();
-            // The centre weight of a kernel, the only one used on small feature maps.
+            // The centre of a kernel: on small feature maps, no other weight is used.
             let taps: usize = segment.shape.iter().skip(2).product();
             spoilt[segment.range.start + taps / 2] = f32::NAN;
             let statistics = statistics(&network);

@@ -1,4 +1,4 @@
-//! The composed executor is the oracle of the fused one.
+//! Compares the fused executor with the composed one.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use proptest::prelude::*;
 
 use crate::{images, statistics, values};
 
-/// Results of a step: logits of inference and training, statistics, gradient.
+/// Results of a step: the logits of inference and of training, the statistics and the gradient.
 pub(crate) fn step(network: &mut Network, images: &Images, frozen: bool) -> [Vec<f32>; 4] {
     let inferred = values(&network.infer(images).unwrap());
     let logits = network.forward_train(images, 3, frozen).unwrap();
     let batch = logits.dims()[0];
-    // Any slopes suffice; these differ from logit to logit.
+    // Any gradient of the logits will do, if it differs from logit to logit.
     let slopes: Vec<f32> = (0..logits.elem_count())
         .map(|i| ((i * 29 % 17) as f32 - 8.0) / 8.0 / batch as f32)
         .collect();
@@ -58,7 +58,7 @@ proptest! {
         frozen in prop::bool::weighted(0.15),
         seed in 0_u64..1000,
     ) {
-        // A large network on few images at full resolution takes the oracle too long.
+        // With a large network, the composed executor takes too long on images at full resolution.
         let side = if stem_stride == 1 { side / 2 + 16 } else { side };
         let variant = Variant::ALL[variant];
         let head = if linear { HeadKind::Linear } else { HeadKind::Torchvision };
@@ -79,9 +79,10 @@ proptest! {
         let options = FusedOptions { threads: Some(threads), isa: None };
         networks[1].set_executor(Box::new(Fused::new(plan, options)));
         let [expected, found] = networks.each_mut().map(|n| step(n, &images(batch, side), frozen));
-        // A value within a rounding error of a kink has either slope, and among few values one is a
-        // large share. ReLU6 has two kinks, and MobileNetV2 has no other activation. The golden
-        // data test its gradient more precisely.
+        // Near a kink of an activation, rounding decides which of two slopes applies. The fewer
+        // values there are, the more one such difference changes the result. ReLU6 has two kinks,
+        // and MobileNetV2 has no other activation. The golden data test the gradient of MobileNetV2
+        // more precisely.
         let gradient_off = if variant == Variant::V2 { 0.1 } else { 5e-3 };
         let tolerances = [1e-4, 1e-3, 1e-4, gradient_off];
         let names = ["inference", "logits", "statistics", "gradient"];
@@ -92,7 +93,7 @@ proptest! {
     }
 }
 
-/// On a processor without the instructions, the error is tested instead.
+/// On a processor without bf16 instructions, the error is tested instead.
 #[test]
 fn bf16_is_near_f32() {
     let config = ModelConfig::new(Variant::Large, 10);
@@ -108,7 +109,7 @@ fn bf16_is_near_f32() {
         return;
     }
     let [expected, found] = [&mut exact, &mut found].map(|n| step(n, &images(16, 64), false));
-    // 8 bits of precision through 50 layers; torch's autocast has similar errors.
+    // 8 bits of precision, through 50 layers. torch's autocast has similar errors.
     for (index, tolerance) in [0.1, 0.15, 0.05, 0.4].into_iter().enumerate() {
         let off = off(&found[index], &expected[index]);
         assert!(
@@ -118,7 +119,7 @@ fn bf16_is_near_f32() {
     }
 }
 
-/// The gradient of `step`'s loss times `scale`, divided by `scale`.
+/// The gradient of `step`'s loss times `scale`, divided by `scale` again.
 fn scaled_gradient(network: &mut Network, images: &Images, slope: f64, scale: f64) -> Vec<f32> {
     let logits = network.forward_train(images, 3, false).unwrap();
     let loss = (logits.sqr().unwrap() * (slope * scale)).unwrap();
@@ -142,12 +143,12 @@ fn f16_is_near_f32_and_a_scaled_loss_keeps_small_gradients() {
         half.set_executor(Box::new(Composed::new(plan).with_f16()));
         assert_ne!(exact.backbone_key().unwrap(), half.backbone_key().unwrap());
         let images = images(8, 32);
-        // Before its first step a network's results are too small for f16.
+        // Before its first step, the results of a network are too small for f16.
         let [expected, found] = [&mut exact, &mut half].map(|network| {
             step(network, &images, false);
             step(network, &images, false)
         });
-        // 11 bits of precision, where bf16 has 8.
+        // f16 has 11 bits of precision; bf16 has 8.
         for (index, tolerance) in [0.05, 0.1, 0.02, 0.2].into_iter().enumerate() {
             let off = off(&found[index], &expected[index]);
             assert!(

@@ -4,7 +4,7 @@ use mobilenet::{Composed, HeadKind, ModelConfig, Network};
 
 use crate::{arena, config, images, network, statistics, values};
 
-/// The network with its default executor and with the oracle.
+/// The network twice: with its default executor and with the composed executor.
 fn both(config: &ModelConfig) -> [Network; 2] {
     let mut oracle = network(config);
     let plan = Arc::new(oracle.plan().clone());
@@ -68,7 +68,7 @@ fn a_backbone_is_known_by_all_that_decides_its_features() {
     let [first, oracle] = both(&config());
     let expected = key(&first);
     assert_eq!(key(&network(&config())), expected);
-    // Another executor rounds differently.
+    // The key depends on the executor, because another executor rounds differently.
     assert_ne!(key(&oracle), expected);
     let other_head = ModelConfig {
         classes: 9,
@@ -93,7 +93,7 @@ fn a_backbone_is_known_by_all_that_decides_its_features() {
         first.parameters().set(parameters, moved).unwrap();
         key(&first)
     };
-    // One bit of a weight, and of a running statistic.
+    // The key depends on every bit of a weight and of a running statistic.
     assert_ne!(
         set(|parameters, _| parameters[5] = -parameters[5]),
         expected

@@ -1,4 +1,4 @@
-//! Files without metadata.
+//! Tests of files without metadata.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::{arena, config, network};
 
 type Tensors = HashMap<String, Tensor>;
 
-/// A network's tensors without metadata.
+/// The tensors of a network, without metadata.
 fn tensors(network: &Network) -> Tensors {
     network.parameters().named().unwrap().into_iter().collect()
 }
@@ -145,7 +145,7 @@ fn unknown_names_are_refused_with_examples() {
 #[test]
 fn too_few_matches_are_refused_with_the_nearest_names() {
     let trained = network(&config());
-    // One in five of the backbone's tensors has another name.
+    // Renames one in five of the backbone's tensors.
     let other = |name: &str| {
         name.replace(".block.1.0.", ".block.l.0.")
             .replace(".1.1.", ".1.l.")
@@ -164,7 +164,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
 
 #[test]
 fn a_network_of_other_constants_is_not_filled() {
-    // At other widths timm's shapes differ.
+    // At other widths the shapes in timm are different.
     let config = ModelConfig::new(Variant::Small, 3);
     let trained = network(&config);
     let (folder, path) = saved(&tensors(&trained));

@@ -1,4 +1,4 @@
-//! Bytes act as their table's values, bit for bit.
+//! Tests that bytes give the same results as their values in the table, bit for bit.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mobilenet::{Composed, Error, Executor, Fused, FusedOptions, Images, Network}
 use crate::executors::step;
 use crate::{config, network, values};
 
-/// The same images `[n, height, width, 3]` as bytes and as values.
+/// The same images `[n, height, width, 3]`, as bytes and as normalised values.
 fn bytes_and_numbers(shape: [usize; 3]) -> [Images; 2] {
     let [count, height, width] = shape;
     let shape = (count, height, width, 3);

@@ -1,4 +1,4 @@
-//! Behaviour of a network beyond its results: training, loading, saving, errors.
+//! Tests a network's behaviour apart from its numerical results: training, loading, saving, errors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ mod weights;
 use candle_core::{Device, Tensor};
 use mobilenet::{Images, ModelConfig, Network, Variant};
 
-/// A network small enough for a test: width 0.25, three classes.
+/// A network that is small enough for a test: width 0.25, three classes.
 fn config() -> ModelConfig {
     ModelConfig {
         width: 0.25,

@@ -1,4 +1,4 @@
-//! A classifier's rows are loaded by class name.
+//! Tests that classifier rows are loaded by class name.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ impl Trained {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pets.safetensors");
         let network = Network::new(config, 8, &Device::Cpu).unwrap();
-        // Initial biases are all equal.
+        // Initial biases are all equal, so they are replaced by different values.
         let ordinals = |values: &mut [f32]| {
             let first = values.len() - 3;
             values[first..].copy_from_slice(&[1.0, 2.0, 3.0]);
@@ -66,7 +66,7 @@ impl Trained {
         (network, report.unwrap())
     }
 
-    /// Another network for this many classes.
+    /// A new network with this many classes.
     fn fresh(&self, classes: usize) -> Network {
         network(&ModelConfig {
             classes,
@@ -75,7 +75,7 @@ impl Trained {
     }
 }
 
-/// Each class's row of the classifier, followed by its bias.
+/// For each class, the row of the classifier followed by the bias.
 fn rows(network: &Network) -> Vec<Vec<f32>> {
     let named = network.parameters().named().unwrap();
     let tensor = |leaf: &str| {
@@ -91,7 +91,8 @@ fn rows(network: &Network) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Expects the trained network's row of each class in `sources`, and the initial row for `None`.
+/// Checks each class's row. It must be the trained network's row with the index in `sources`, or
+/// the initial row for `None`.
 fn expect(trained: &Trained, network: &Network, sources: &[Option<usize>]) {
     let (theirs, fresh) = (rows(&trained.network), rows(&trained.fresh(sources.len())));
     for (class, source) in sources.iter().enumerate() {
@@ -187,7 +188,8 @@ fn the_report_lists_classes_with_initial_values() {
     );
 }
 
-/// The order of its rows then comes from the overrides, or is an assumption listed in the report.
+/// The order of the file's rows then comes from the overrides, or is an assumption that the report
+/// lists.
 #[test]
 fn a_file_without_names_keeps_its_rows_where_their_number_fits() {
     let config = crate::config();

@@ -36,9 +36,9 @@ fn a_frozen_backbone_stands_still() {
     assert_eq!(network.parameters().batches_tracked(), 1);
 }
 
-/// `torch.nn.BatchNorm2d(momentum=None)` keeps the mean over the batches so far; one with a
-/// momentum moves by that share. Here the larger share applies: at first the mean's, then the
-/// momentum.
+/// With `torch.nn.BatchNorm2d(momentum=None)`, the running statistics are the mean over all batches
+/// so far. With a momentum, each batch has that weight. This project uses the larger of the two
+/// weights: first the weight in the mean, later the momentum.
 #[test]
 fn restarted_statistics_are_the_mean_of_the_batches_since() {
     let momentum = 0.25;
@@ -75,7 +75,7 @@ fn restarted_statistics_are_the_mean_of_the_batches_since() {
             let pairs = old.iter().zip(new);
             pairs.map(|(o, n)| (1.0 - share) * o + share * n).collect()
         };
-        // A new network starts from zeros and ones and moves as in torch.
+        // A new network starts with zeros and ones, and updates them as torch does.
         let first = moved(&batches[0], false);
         let alone: Vec<Vec<f64>> = batches.iter().map(|batch| moved(batch, true)).collect();
         assert_ne!(alone[0], alone[1]);
@@ -96,7 +96,7 @@ fn restarted_statistics_are_the_mean_of_the_batches_since() {
             };
             close(&found, &expected);
         }
-        // torch's counter is not restarted.
+        // torch's batch counter is not restarted.
         assert_eq!(network.parameters().batches_tracked(), 13);
     }
 }
@@ -115,7 +115,7 @@ fn a_restart_waits_for_the_next_batch_that_moves_the_statistics() {
     let alone = statistics(&network);
     network.forward_train(&second, 0, false).unwrap();
     assert_ne!(statistics(&network), alone);
-    // A snapshot stores that the next batch is the first.
+    // A snapshot remembers that the next batch is the first after a restart.
     network.parameters().restore(&restarted).unwrap();
     network.forward_train(&first, 0, false).unwrap();
     assert_eq!(statistics(&network), alone);
@@ -144,14 +144,15 @@ fn every_step_has_its_own_dropout_and_inference_none() {
     };
     let mut network = network(&config);
     let images = images(4, 64);
-    // Frozen, so that the running statistics do not change between the calls.
+    // The backbone is frozen, so that the running statistics do not change between the calls.
     let mut logits = |step| values(&network.forward_train(&images, step, true).unwrap());
     let (first, again, second) = (logits(1), logits(1), logits(2));
     assert_eq!(first, again);
     assert_ne!(first, second);
     let inferred = values(&network.infer(&images).unwrap());
     assert_eq!(inferred, values(&network.infer(&images).unwrap()));
-    // Dropout keeps the expectation: many masks average to the logits without any.
+    // Dropout does not change the expected value: the average over many masks is near the logits
+    // without dropout.
     let mut mean = vec![0.0; first.len()];
     for step in 0..400 {
         let logits = values(&network.forward_train(&images, step, true).unwrap());
@@ -188,7 +189,7 @@ fn gradients_are_slopes_for_every_head_and_stem() {
         let images = images(4, 64);
         let gradient = gradient(&mut network, &images, 0, false);
         let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
-        // Along the gradient's direction, the slope of the loss is the gradient's length.
+        // In the direction of the gradient, the slope of the loss is the length of the gradient.
         let start = network.parameters().snapshot().unwrap();
         let mut loss_at = |distance: f32| {
             network.parameters().restore(&start).unwrap();
@@ -266,7 +267,7 @@ fn one_value_per_channel_is_refused_by_name() {
     let error = network.forward_train(&images(1, 32), 0, false).unwrap_err();
     assert!(matches!(error, Error::OneValuePerChannel { .. }), "{error}");
     assert!(error.to_string().starts_with("features."), "{error}");
-    // With a frozen backbone nothing is normalised by the batch.
+    // With a frozen backbone, no normalisation uses the statistics of the batch.
     network.forward_train(&images(1, 32), 0, true).unwrap();
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
     }
 }
 
-/// A folder with `weights.safetensors`, from a network after one training step.
+/// A folder with `weights.safetensors`, saved from a network after one training step.
 pub(crate) fn saved(config: &ModelConfig) -> (TempDir, PathBuf, Network) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
@@ -195,7 +195,7 @@ fn files_without_batch_counters_load() {
     assert!(report.missing.is_empty(), "{report}");
 }
 
-/// Converts the file's tensors to another type.
+/// Converts the tensors in a file to another type.
 fn cast(path: &std::path::Path, dtype: candle_core::DType) {
     let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
     let cast = tensors
@@ -214,7 +214,7 @@ fn files_of_other_numbers_load_and_integers_do_not() {
         load_pretrained(&path, &mut network).unwrap();
         assert_eq!(network.parameters().batches_tracked(), 1, "{dtype:?}");
         for (found, expected) in arena(&network).into_iter().zip(arena(&trained)) {
-            // The smallest f16 are subnormal, so their error is absolute.
+            // The smallest f16 numbers are subnormal, so their error is absolute, not relative.
             let close = (found - expected).abs() <= error * (expected.abs() + 1e-4);
             assert!(close, "{dtype:?}: {found} for {expected}");
         }
@@ -242,7 +242,7 @@ fn claimed_sizes_take_no_memory() {
     std::fs::write(&bad, header.concat()).unwrap();
     let error = refusal(load(&bad, &Device::Cpu));
     assert!(error.contains("describes 4398046511104 bytes"), "{error}");
-    // A network a hundred times as large as the file.
+    // A network that is a hundred times as large as the file.
     let vast = metadata(&ModelConfig {
         width: 10.0,
         ..config()

@@ -1,4 +1,4 @@
-//! The hashes and fills of `tests/golden/generate.py`: see the README there.
+//! The hash function and the fills of `tests/golden/generate.py`; see the README there.
 
 use candle_core::{Device, Tensor};
 use mobilenet::Images;
@@ -17,7 +17,7 @@ pub(crate) fn hash(seed: u32, index: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// Values in `centre - spread .. centre + spread`, determined by the tensor's name.
+/// Values in `centre - spread .. centre + spread`. They depend on the tensor's name.
 pub(crate) fn around(
     centre: f64,
     spread: f64,
@@ -31,7 +31,7 @@ pub(crate) fn around(
     })
 }
 
-/// Images in torch's order `[n, 3, side, side]`, converted to channels last.
+/// Generates images in torch's order `[n, 3, side, side]` and converts them to channels last.
 pub(crate) fn images(batch: usize, side: usize) -> Images {
     let values: Vec<f32> = around(0.0, 2.0, "input", batch * 3 * side * side).collect();
     let images = Tensor::from_vec(values, (batch, 3, side, side), &Device::Cpu).unwrap();

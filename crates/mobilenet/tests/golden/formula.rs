@@ -1,4 +1,4 @@
-//! The deterministic fills of `tests/golden/generate.py`, in Rust: see the README there.
+//! The deterministic fills of `tests/golden/generate.py`, in Rust; see the README there.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::fill::{around, fnv1a, hash};
 /// Centre and spread of a batch normalisation's weight, bias and running variance.
 type Norm = [(f64, f64); 3];
 
-/// The gain of the convolutions, and the fill of the batch normalisations.
+/// The gain of the convolutions, and the fills of the batch normalisations.
 fn constants(variant: Variant, side: usize) -> (f64, Norm) {
     match (variant, side == 32) {
         (Variant::Large, true) => (4.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
@@ -31,7 +31,7 @@ fn fill(segment: &Segment, variant: Variant, side: usize) -> impl Iterator<Item 
     tensor(name, *role, shape, variant, side)
 }
 
-/// The values of a tensor, determined by its name.
+/// The values of a tensor. They depend on its name.
 pub(crate) fn tensor(
     name: &str,
     role: Role,
@@ -53,7 +53,7 @@ pub(crate) fn tensor(
     around(centre, spread, name, shape.iter().product())
 }
 
-/// A network with every tensor filled by the formula, through a weights file.
+/// A network in which the formula fills every tensor. It is loaded from a weights file.
 pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     let network = Network::new(config, 0, &Device::Cpu).unwrap();
     let plan = network.plan();
@@ -92,7 +92,7 @@ pub(crate) fn labels(batch: usize, classes: usize) -> Tensor {
     Tensor::from_vec(labels, batch, &Device::Cpu).unwrap()
 }
 
-/// The dot product with Rademacher vector `j`.
+/// The dot product of `values` with Rademacher vector `j`.
 pub(crate) fn projection(values: &[f32], j: u32) -> f64 {
     let seed = fnv1a("projection");
     (0..)

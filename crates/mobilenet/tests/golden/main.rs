@@ -1,5 +1,5 @@
-//! Parity with torchvision, value by value, against the results in `tests/golden` at the top of the
-//! repository (see the README there).
+//! Compares every result with torchvision's. torchvision's results are in `tests/golden` at the top
+//! of the repository; see the README there.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -42,7 +42,7 @@ fn file(variant: Variant, side: usize, classes: usize) -> PathBuf {
     folder.join(format!("{variant}_{side}_{classes}.safetensors"))
 }
 
-/// The executor of a case.
+/// The executor that a case runs on.
 #[derive(Clone, Copy, Debug)]
 enum Executor {
     Composed,
@@ -50,8 +50,7 @@ enum Executor {
 }
 
 impl Executor {
-    /// All executors: on every instruction set of this machine, and with several numbers of
-    /// threads.
+    /// All executors, on every instruction set of this machine and with several numbers of threads.
     fn all() -> Vec<Executor> {
         let mut all = vec![Executor::Composed];
         for isa in Isa::available() {
@@ -87,7 +86,7 @@ impl Case {
             dropout: 0.0,
             batch_norm_momentum: match variant {
                 Variant::Large | Variant::Small => TORCHVISION_MOMENTUM,
-                // torch's default, used by MobileNetV2.
+                // torch's default, which MobileNetV2 uses.
                 Variant::V2 => 0.1,
             },
             ..ModelConfig::new(variant, classes)
@@ -122,13 +121,13 @@ fn norm(values: impl IntoIterator<Item = f32>) -> f64 {
         .sqrt()
 }
 
-/// Length of the difference relative to the expected length.
+/// Length of the difference between the vectors, relative to the length of the expected vector.
 fn relative(actual: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(actual.len(), expected.len());
     norm(actual.iter().zip(expected).map(|(a, e)| a - e)) / norm(expected.iter().copied())
 }
 
-/// One training step and one inference against all of PyTorch's results.
+/// Compares one training step and one inference with all of PyTorch's results.
 fn check(variant: Variant, side: usize, classes: usize) {
     for executor in Executor::all() {
         let mut case = Case::read(variant, side, classes);
@@ -164,7 +163,7 @@ fn check_case(case: &mut Case, what: &str) {
     assert!(off <= 1e-5, "{what}: loss off by {off:e}");
     let named = case.network.parameters().named().unwrap();
     let statistic = |leaf: &str| -> Vec<f32> {
-        // The tables are in module order, the names in text order.
+        // The tables are in module order, but the names are in alphabetical order.
         let plan = case.network.plan();
         let segments = plan
             .statistics
@@ -185,8 +184,9 @@ fn check_case(case: &mut Case, what: &str) {
     check_gradients(case, &gradient, what);
 }
 
-/// Every parameter's gradient. Small ones are stored and compared in full; the others by their norm
-/// and eight projections, with the same mean square error.
+/// Checks the gradient of every parameter. Small gradients are stored and compared in full. For
+/// large gradients, only the norm and eight projections are stored. Both comparisons measure the
+/// same mean square error.
 fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
     let summaries: Vec<Vec<f32>> = case.answers["gradient.summary"].to_vec2().unwrap();
     let total = norm(summaries.iter().map(|summary| summary[0]));
@@ -203,7 +203,7 @@ fn check_gradients(case: &Case, gradient: &[f32], what: &str) {
         let ours = &gradient[segment.range.clone()];
         let length = norm(ours.iter().copied());
         if zero.contains(&segment.name) {
-            // The parameter does not affect the loss; its gradient is rounding.
+            // The parameter does not affect the loss, so its gradient is only rounding.
             let share = length / total;
             assert!(
                 share < 1e-5,
@@ -296,7 +296,7 @@ fn twenty_adam_steps_follow_torchs_loss_curve() {
 
 #[test]
 fn images_make_a_difference_far_above_the_tolerance() {
-    // Checks the test itself: constant logits would agree with any constant.
+    // If the logits hardly differed, a network that ignores its images would pass the tests.
     for (variant, side) in Variant::ALL.into_iter().flat_map(|v| [(v, 32), (v, 224)]) {
         let case = Case::read(variant, side, 10);
         let variance = case.answers["eval.logits"]

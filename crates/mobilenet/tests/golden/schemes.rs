@@ -1,4 +1,5 @@
-//! Files under other projects' names, against the results of those projects' networks.
+//! Loads files with other projects' names, and compares the logits with those projects' own
+//! networks.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,12 @@ use serde::Deserialize;
 use crate::fill::images;
 use crate::{formula, values};
 
-/// The side of the images, and the side that selects the fill of the weights.
+/// Side of the images. The fill of the weights depends on it, too.
 const SIDE: usize = 224;
 const FILL: usize = 32;
 const BATCH: usize = 2;
 
-/// A tensor's name, kind and shape, and the name that determines its fill.
+/// A tensor's name, kind and shape, and the name from which its fill is computed.
 #[derive(Deserialize)]
 struct Entry(String, String, Vec<usize>, String);
 
@@ -28,7 +29,7 @@ struct Case {
 
 struct Foreign {
     variant: Variant,
-    /// The logits of the project's network for the images of the formula.
+    /// The logits that the project's network gives for the images of the formula.
     logits: Vec<f32>,
     tensors: HashMap<String, Tensor>,
 }
@@ -60,7 +61,7 @@ impl Foreign {
         }
     }
 
-    /// Writes its weights to a file, every name after `prefix`.
+    /// Writes the network's weights to a file. Every name starts with `prefix`.
     fn save(&self, folder: &Path, prefix: &str) -> PathBuf {
         let path = folder.join("foreign.safetensors");
         let tensors = self.tensors.iter();
@@ -117,7 +118,7 @@ fn check(scheme: Scheme, file: &str, given: &Overrides, prefix: &str) {
         assert!(loaded.report.is_complete(), "{what}: {}", loaded.report);
         foreign.assert_answers(&loaded.network, &what);
 
-        // The same weights as the start of a training, for the same and for other numbers of
+        // The same weights as the start of a training, with the same and with other numbers of
         // classes.
         let mut source = Source::open(&path, given.clone()).unwrap();
         let mut network = Network::new(model, 5, &Device::Cpu).unwrap();
@@ -196,7 +197,7 @@ fn a_round_trip_changes_no_bit() {
     save_as(&timm, &first.network, &first.metadata, Scheme::Timm).unwrap();
     let tensors = safetensors::load(&timm, &Device::Cpu).unwrap();
     assert_eq!(tensors["conv_head.weight"].dims(), [1280, 960, 1, 1]);
-    // The tensors alone, as timm reads and writes them.
+    // Only the tensors, as timm reads and writes them.
     let bare = folder.path().join("bare.safetensors");
     safetensors::save(&tensors, &bare).unwrap();
     let given = Overrides {

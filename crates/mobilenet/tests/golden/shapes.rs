@@ -1,4 +1,4 @@
-//! Our designs have the parameters of the implementations they are named after.
+//! Compares the parameters of each `Design` with the implementation that has the same name.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use engine::Role;
 use mobilenet::{Design, ModelConfig, Variant};
 use serde::Deserialize;
 
-/// A line of `tests/golden/shapes.json`.
+/// An entry of `tests/golden/shapes.json`.
 #[derive(Deserialize)]
 struct Case {
     design: Design,
     model: Variant,
     width: f64,
-    /// Number of values in all.
+    /// Total number of values.
     parameters: usize,
-    /// Shapes of the parameters with more than one value per channel; trailing dimensions of 1 are
-    /// dropped.
+    /// Shapes of the parameters that have more than one value per channel. Trailing dimensions of 1
+    /// are dropped.
     weights: Vec<Vec<usize>>,
 }
 
@@ -35,7 +35,7 @@ fn designs_have_the_shapes_of_the_real_ones() {
             ..ModelConfig::new(case.model, 1000)
         };
         let plan = config.plan().unwrap();
-        // kuan-wang's squeeze-excite has no biases.
+        // In kuan-wang's implementation, squeeze-excite has no biases.
         let segments = plan.parameters.segments().iter().filter(|segment| {
             let squeeze = segment.role == Role::Bias && segment.name.starts_with("features");
             !(squeeze && case.design == Design::KuanWang)

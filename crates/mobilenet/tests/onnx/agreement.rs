@@ -1,4 +1,4 @@
-//! rten runs the exported files.
+//! Tests that rten runs the exported files.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use rten_onnx::onnx::{ModelProto, TensorProto};
 
 use crate::{metadata, network, pictures};
 
-/// Every set of options.
+/// Every combination of options.
 fn all_options() -> impl Iterator<Item = OnnxOptions> {
     (0..8).map(|bits| OnnxOptions {
         preprocess: bits & 1 != 0,
@@ -22,7 +22,7 @@ fn all_options() -> impl Iterator<Item = OnnxOptions> {
     })
 }
 
-/// Writes and checks a network with every set of options, at batch sizes 1 and 3.
+/// Exports and checks a network with every combination of options, at batch sizes 1 and 3.
 fn agrees(config: &ModelConfig, image_size: usize) {
     let network = network(config);
     let metadata = metadata(config, image_size);
@@ -30,7 +30,7 @@ fn agrees(config: &ModelConfig, image_size: usize) {
         pictures(1, image_size, image_size),
         pictures(3, image_size + 13, image_size),
     ];
-    // If the logits hardly differed from class to class, they would agree with any constant.
+    // The logits must differ between classes. Otherwise they would agree with any constant.
     let table = Arc::new(metadata.normalisation.table());
     let logits = network
         .infer(&Images::bytes(&shown[1], table).unwrap())
@@ -154,7 +154,7 @@ fn an_export_checks_itself_and_leaves_one_file() {
     assert!(reason.contains("expected u8"), "{error}: {reason}");
 }
 
-/// The file of one network does not pass for another's, even if a single weight differs.
+/// The check must refuse a file of another network, even if only a single weight differs.
 #[test]
 fn a_changed_weight_is_found() {
     let config = ModelConfig {
@@ -185,7 +185,7 @@ fn a_changed_weight_is_found() {
     }
 }
 
-/// A file in which one number differs from the network's is refused.
+/// The check must refuse a file in which one number differs from the network's.
 #[test]
 fn a_file_with_one_weight_changed_is_refused() {
     let config = ModelConfig {
@@ -250,7 +250,7 @@ fn foreign_graphs_are_refused() {
     }
 }
 
-/// Runs with another network's parameters.
+/// An executor that uses the parameters of another network.
 struct Astray(Composed, Network);
 
 impl Executor for Astray {

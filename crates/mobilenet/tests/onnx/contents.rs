@@ -1,4 +1,4 @@
-//! The metadata and structure of a file, read independently.
+//! Reads an exported file independently, and tests its metadata and structure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn written(options: OnnxOptions) -> ModelProto {
     ModelProto::parse_buf(&bytes(options)).unwrap()
 }
 
-/// Name, type, and each dimension's name or length.
+/// Name and type of a value, and the name or length of each dimension.
 fn described(value: &ValueInfoProto) -> (&str, DataType, Vec<String>) {
     let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
     let sides = tensor.shape.as_ref().unwrap().dim.iter();
@@ -116,7 +116,7 @@ fn weights_lie_there_under_torchvisions_names() {
     }
     assert_eq!(tensors.len(), graph.initializer.len());
     for (name, tensor) in named {
-        // Inference does not use batch counters.
+        // Batch counters are not needed for inference.
         if name.ends_with("num_batches_tracked") {
             continue;
         }
@@ -142,7 +142,7 @@ fn folding_leaves_no_batch_normalisation() {
         let of_it = |op_type: &Option<String>| op_type.as_deref() == Some(operator);
         nodes.iter().filter(|node| of_it(&node.op_type)).count()
     };
-    // torchvision's small network: 34 convolutions with a normalisation, 9 squeeze-excites.
+    // torchvision's small network has 34 convolutions with a normalisation, and 9 squeeze-excites.
     assert_eq!(
         (count(false, "BatchNormalization"), count(false, "Conv")),
         (34, 34 + 18)
@@ -153,7 +153,7 @@ fn folding_leaves_no_batch_normalisation() {
     );
 }
 
-/// onnx.checker asks for both.
+/// onnx.checker requires a name for the graph and a unique name for every node.
 #[test]
 fn the_graph_has_a_name_and_every_node_one_of_its_own() {
     let bytes = bytes(OnnxOptions::default());
@@ -166,7 +166,7 @@ fn the_graph_has_a_name_and_every_node_one_of_its_own() {
     assert!(names.contains(&"features.0.0/Conv".to_owned()), "{names:?}");
 }
 
-/// Every text under these tags of onnx.proto3, each message nested in the previous one.
+/// All texts in a message at this path of onnx.proto3 tags. Each tag leads to a nested message.
 fn text(message: &[u8], tags: &[u64]) -> Vec<String> {
     let mut reader = ValueReader::from_buf(message);
     let mut fields = Fields::new(&mut reader, None);

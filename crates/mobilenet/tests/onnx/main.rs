@@ -1,4 +1,5 @@
-//! ONNX files compute the network's results in rten; other files are not kept.
+//! Tests that ONNX files give the network's results in rten, and that files that do not are
+//! deleted.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +10,8 @@ use candle_core::{Device, Tensor};
 use mobilenet::weights::{Normalisation, WeightsMetadata};
 use mobilenet::{Framing, ImageSize, ModelConfig, Network, Orientation};
 
-/// A network with running statistics that differ from the initial ones, so that a missing or
-/// misplaced batch normalisation is noticed.
+/// A network with running statistics that differ from the initial ones. So a missing or misplaced
+/// batch normalisation changes the results.
 fn network(config: &ModelConfig) -> Network {
     let network = Network::new(config, 5, &Device::Cpu).unwrap();
     let plan = network.plan();
@@ -20,7 +21,8 @@ fn network(config: &ModelConfig) -> Network {
     network
 }
 
-/// Values that keep activations at a constant scale, like trained weights.
+/// Random values that keep the scale of activations constant from layer to layer, as trained
+/// weights do.
 fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
     use engine::Role;
     let fan_in = segment.shape[1..].iter().product::<usize>() as f32;
@@ -62,7 +64,7 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
     }
 }
 
-/// Bytes `[n, h, w, 3]`, every pixel another colour.
+/// Images as bytes `[n, h, w, 3]`. Every pixel has a different colour.
 fn pictures(count: usize, height: usize, width: usize) -> Tensor {
     let bytes = count * height * width * 3;
     let pixels: Vec<u8> = (0..bytes)

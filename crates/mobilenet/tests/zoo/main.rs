@@ -1,4 +1,5 @@
-//! Backbones of other families: parity with torchvision and timm, and behaviour as a model.
+//! Tests backbones of other families: agreement with torchvision and timm, and behaviour as a
+//! model.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! A model of the zoo trains its head, is saved completely, and refuses foreign files.
+//! Tests that a model of the zoo trains its head, is saved completely, and refuses files of other
+//! models.
 
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ fn config(classes: usize) -> ZooConfig {
     }
 }
 
-/// A file of torchvision's tensors for EfficientNet-B0, after `change`.
+/// A file with torchvision's tensors for EfficientNet-B0, changed by `change`.
 fn file(change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("efficientnet_b0.safetensors");
@@ -79,7 +80,8 @@ fn the_head_learns_and_the_backbone_does_not() {
     let expected = step(true);
     assert_eq!(step(false), expected);
     assert_eq!(expected.1.len(), 2 * 1280 + 2);
-    // A small step against the gradient reduces the loss by the step times its squared length.
+    // A small step against the gradient reduces the loss by the step times the gradient's squared
+    // length.
     let (before, gradient) = expected;
     let rate = 1e-3 / gradient.iter().map(|g| g * g).sum::<f32>();
     network
@@ -128,7 +130,7 @@ fn a_saved_model_is_complete_and_has_metadata() {
     let images = images(2, 64);
     let logits = |model: &dyn Model, images: &Images| values(&model.infer(images).unwrap());
     assert_eq!(logits(loaded.as_ref(), &images), logits(&network, &images));
-    // All tensors have torchvision's names, counters included.
+    // All tensors have torchvision's names, including the batch counters.
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
     assert_eq!(tensors.len(), 360);
     assert_eq!(tensors["classifier.1.weight"].dims(), [3, 1280]);
@@ -136,7 +138,7 @@ fn a_saved_model_is_complete_and_has_metadata() {
         tensors["features.0.1.num_batches_tracked"].dims(),
         [0usize; 0]
     );
-    // It is not a MobileNet; the metadata identify either kind.
+    // The file is not a MobileNet. The metadata identify its kind.
     let error = weights::load(&path, &Device::Cpu)
         .err()
         .unwrap()
@@ -230,7 +232,7 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
     assert!(ours[0] == theirs[2] && ours[1] == theirs[1] && ours[2] == theirs[0]);
     assert!(report.is_complete() && !report.new_classifier, "{report}");
 
-    // Without names, the rows are assumed to be in the model's order.
+    // If there are no class names, the rows are assumed to be in the model's order.
     let (_folder, bare) = file(|tensors| {
         for (name, tensor) in trained.parameters().named().unwrap() {
             tensors.push((name, tensor));

@@ -1,4 +1,4 @@
-//! Weights files filled by the formula of the golden data.
+//! Writes weights files that are filled by the formula of the golden data.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     tensors: Vec<(String, Vec<usize>)>,
 }
 
-/// The case of a file, and the features `[n, features]` of torchvision or timm.
+/// Reads the case in a file, and the features `[n, features]` from torchvision or timm.
 pub(crate) fn read(path: &Path) -> (Case, Tensor) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn golden(name: &str) -> PathBuf {
 }
 
 impl Case {
-    /// The backbone's tensors, filled.
+    /// The backbone's tensors, filled by the formula.
     pub(crate) fn tensors(&self) -> Vec<(String, Tensor)> {
         let filled = self.tensors.iter().map(|(name, shape)| {
             let values: Vec<f32> = self.fill(name, shape).collect();
@@ -60,7 +60,7 @@ impl Case {
         around(centre, spread, name, shape.iter().product())
     }
 
-    /// Writes the tensors without a classifier, like a model with its classifier removed.
+    /// Writes the tensors of the backbone without a classifier.
     pub(crate) fn write(&self, path: &Path) {
         let tensors = self.tensors().into_iter().collect();
         candle_core::safetensors::save(&tensors, path).unwrap();

@@ -1,4 +1,5 @@
-//! Adam with the variance of the gradient around its mean: Zhuang et al., 2020.
+//! AdaBelief: Adam, but with the variance of the gradient around its running mean (Zhuang et al.,
+//! 2020).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +12,23 @@ use crate::pass::Buffers;
 
 /// AdaBelief: Zhuang et al., 2020 (`AdaBelief` of the package `pytorch-optimizer`).
 ///
-/// As in the authors' code, `eps` is added to the variance at every step, and again to its root.
+/// As in the authors' code, `eps` is added to the variance in every step, and again to the square
+/// root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdaBeliefConfig {
-    /// Decay of the running mean and of the running variance; each in `0 <= beta < 1`.
+    /// Decay of the running mean and of the running variance. Both must be in `0 <= beta < 1`.
     pub betas: [f64; 2],
-    /// Added to the variance and to its root.
+    /// Constant that is added to the variance and to its square root.
     pub eps: f64,
-    /// Each step shrinks a parameter by this times the learning rate; without `weight_decouple`,
-    /// this times the parameter is added to its gradient.
+    /// Weight decay. With `weight_decouple`, each step shrinks a parameter by this factor times the
+    /// learning rate. Without it, this factor times the parameter is added to the gradient.
     pub weight_decay: f64,
-    /// Whether weight decay is decoupled from the gradient.
+    /// Whether weight decay is separate from the gradient.
     pub weight_decouple: bool,
-    /// Rectify the step as RAdam does; the authors' own default.
+    /// Whether to rectify the step as RAdam does. The authors' default is true.
     pub rectify: bool,
-    /// Divide by the largest variance so far.
+    /// Whether to divide by the largest variance so far.
     pub amsgrad: bool,
 }
 
@@ -85,7 +87,7 @@ impl Rule for AdaBeliefConfig {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     l2: f32,
@@ -97,7 +99,7 @@ pub(crate) struct Step {
     correction: f32,
     /// The negative learning rate divided by the first bias correction, rectified.
     rate: f32,
-    /// Whether it divides by the variance, and by its largest value.
+    /// Whether the step divides by the variance, and whether by its largest value so far.
     divides: bool,
     amsgrad: bool,
 }
@@ -119,7 +121,7 @@ impl Step {
         let [beta1, beta2] = config.betas;
         let correction1 = 1.0 - beta1.powf(step as f64);
         let (correction, trust) = match config.rectify {
-            // The rectification contains the bias correction.
+            // The rectification includes the bias correction.
             true => (1.0, rectification(beta2, step)),
             false => ((1.0 - beta2.powf(step as f64)).sqrt(), Some(1.0)),
         };
@@ -138,7 +140,8 @@ impl Step {
         }
     }
 
-    /// The buffers are the mean, the variance and, with `AMSGRAD`, its largest value.
+    /// The state buffers are the mean, the variance and, with `AMSGRAD`, the largest variance so
+    /// far.
     #[inline(always)]
     fn apply_with<const AMSGRAD: bool, const DIVIDES: bool>(&self, buffers: Buffers<'_>) {
         let Buffers {

@@ -12,13 +12,13 @@ use crate::pass::Buffers;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamConfig {
-    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    /// Decay of the running mean and of the running mean square. Both must be in `0 <= beta < 1`.
     pub betas: [f64; 2],
-    /// Added to the root of the mean square, so that it never divides by zero.
+    /// Constant that is added to the root of the mean square, to avoid division by zero.
     pub eps: f64,
-    /// L2 regularisation: this times the parameter is added to its gradient.
+    /// L2 regularisation: this factor times the parameter is added to the gradient.
     pub weight_decay: f64,
-    /// Divide by the largest mean square so far: Reddi et al., 2018.
+    /// Whether to divide by the largest mean square so far (Reddi et al., 2018).
     pub amsgrad: bool,
 }
 
@@ -37,13 +37,13 @@ impl Default for AdamConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamWConfig {
-    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    /// Decay of the running mean and of the running mean square. Both must be in `0 <= beta < 1`.
     pub betas: [f64; 2],
-    /// Added to the root of the mean square, so that it never divides by zero.
+    /// Constant that is added to the root of the mean square, to avoid division by zero.
     pub eps: f64,
-    /// Each step shrinks a parameter by this times the learning rate.
+    /// Weight decay: each step shrinks a parameter by this factor times the learning rate.
     pub weight_decay: f64,
-    /// Divide by the largest mean square so far: Reddi et al., 2018.
+    /// Whether to divide by the largest mean square so far (Reddi et al., 2018).
     pub amsgrad: bool,
 }
 
@@ -118,7 +118,7 @@ impl Rule for AdamWConfig {
     }
 }
 
-/// Both have the same keys.
+/// The keys of Adam and AdamW.
 const KEYS: &[OptimizerSetting] = &[
     OptimizerSetting::new("betas", OptimizerValue::Pair, BETAS),
     OptimizerSetting::new("eps", OptimizerValue::Number, EPS),
@@ -133,11 +133,11 @@ fn adam_buffers(amsgrad: bool) -> &'static [&'static str] {
     }
 }
 
-/// The settings of either.
+/// Settings that Adam and AdamW have in common.
 struct Shared {
     betas: [f64; 2],
     eps: f64,
-    /// AdamW's weight decay, applied to the parameter instead of the gradient.
+    /// AdamW's weight decay. It is applied to the parameter instead of the gradient.
     decoupled: bool,
     amsgrad: bool,
 }
@@ -162,7 +162,7 @@ impl Shared {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     l2: f32,
@@ -174,7 +174,7 @@ pub(crate) struct Step {
     eps: f32,
     /// The negative learning rate divided by the first bias correction.
     rate: f32,
-    /// Whether it divides by the largest mean square.
+    /// Whether to divide by the largest mean square so far.
     amsgrad: bool,
 }
 

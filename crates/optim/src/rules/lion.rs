@@ -1,4 +1,4 @@
-//! Lion, steps along the sign of a momentum: Chen et al., 2023.
+//! Lion: steps in the direction of the sign of a momentum (Chen et al., 2023).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,10 @@ use crate::pass::Buffers;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LionConfig {
-    /// Share of the momentum in the direction, and its decay; each in `0 <= beta < 1`.
+    /// Weight of the momentum in the direction, and decay of the momentum. Both must be in
+    /// `0 <= beta < 1`.
     pub betas: [f64; 2],
-    /// Each step shrinks a parameter by this times the learning rate.
+    /// Weight decay: each step shrinks a parameter by this factor times the learning rate.
     pub weight_decay: f64,
 }
 
@@ -58,7 +59,7 @@ impl Rule for LionConfig {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     shrink: f32,
@@ -83,8 +84,8 @@ impl table::Step for Step {
     }
 }
 
-/// As `torch.sign`: 0 for 0, unlike `f32::signum`, and NaN for NaN. So a NaN gradient reaches the
-/// parameter and is noticed.
+/// The sign as in `torch.sign`: 0 for 0 (unlike `f32::signum`), and NaN for NaN. So a NaN gradient
+/// makes the parameter NaN and is noticed.
 #[inline(always)]
 fn sign(value: f32) -> f32 {
     if value > 0.0 {

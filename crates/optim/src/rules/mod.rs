@@ -1,8 +1,8 @@
-//! The update rules, each written once, for one stretch of the buffers.
+//! The update rules. Each is written once, for a contiguous part of the buffers.
 //!
-//! The arithmetic is `f32`, in the reference's order of operations. Factors that the reference
-//! computes in Python's `f64` are `f64` here too. The loops are plain, so that the compiler
-//! vectorises them for each instruction set.
+//! The arithmetic is `f32`, with the reference implementation's order of operations. Factors that
+//! the reference computes in Python's `f64` are also `f64` here. The loops are plain, so that the
+//! compiler can vectorise them for each instruction set.
 
 mod adabelief;
 mod adam;
@@ -49,8 +49,9 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// The two forms of weight decay; one of them is always neutral. First the share of the parameter
-/// that is added to its gradient; second, if `decoupled`, the factor of the parameter in a step.
+/// The coefficients of weight decay: first of L2 regularisation, then of decoupled decay. The first
+/// times the parameter is added to the gradient. The second multiplies the parameter in each step.
+/// One of the two has no effect, depending on `decoupled`.
 fn decay(decoupled: bool, learning_rate: f64, weight_decay: f64) -> (f32, f32) {
     match decoupled {
         true => (0.0, (1.0 - learning_rate * weight_decay) as f32),
@@ -59,10 +60,11 @@ fn decay(decoupled: bool, learning_rate: f64, weight_decay: f64) -> (f32, f32) {
 }
 
 impl Update {
-    /// Takes the step on one stretch. `row` is the length of the rows with centralised gradients; 0
-    /// for none.
+    /// Applies the step to a part of the buffers. `row` is the length of the rows with centralised
+    /// gradients, or 0 if there are none.
     pub(crate) fn apply(&self, buffers: Buffers<'_>, row: usize) {
-        // Wider instructions do the same additions and multiplications: the bits do not change.
+        // Wider instructions do the same additions and multiplications, so the bits of the result
+        // are the same.
         Arch::new().dispatch(
             #[inline(always)]
             || self.apply_inlined(buffers, row),

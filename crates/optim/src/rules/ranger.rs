@@ -1,4 +1,4 @@
-//! RAdam with LookAhead and gradient centralisation.
+//! Ranger: RAdam with LookAhead and gradient centralisation.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,26 +12,26 @@ use crate::pass::Buffers;
 /// Ranger: RAdam (Liu et al., 2020), LookAhead (Zhang et al., 2019) and gradient centralisation
 /// (Yong et al., 2020), as `Ranger` of the package `pytorch-optimizer`.
 ///
-/// While the variance estimate is unreliable (about the first five steps), a step follows the mean
-/// alone, as in RAdam's paper (`degenerated_to_sgd`).
+/// In about the first five steps, the variance estimate is unreliable. These steps use only the
+/// mean, as in the RAdam paper (`degenerated_to_sgd`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RangerConfig {
-    /// Decay of the running mean and of the running mean square; each in `0 <= beta < 1`.
+    /// Decay of the running mean and of the running mean square. Both must be in `0 <= beta < 1`.
     pub betas: [f64; 2],
-    /// Added to the root of the mean square, so that it never divides by zero.
+    /// Constant that is added to the root of the mean square, to avoid division by zero.
     pub eps: f64,
-    /// Each step shrinks a parameter by this times the learning rate.
+    /// Weight decay: each step shrinks a parameter by this factor times the learning rate.
     pub weight_decay: f64,
-    /// LookAhead: at each synchronisation, the slow weights move this share of the distance to the
-    /// fast ones.
+    /// LookAhead: the fraction of the distance to the fast weights that the slow weights move at
+    /// each synchronisation.
     pub alpha: f64,
-    /// LookAhead: steps between two synchronisations of the slow and fast weights.
+    /// LookAhead: number of steps between two synchronisations of slow and fast weights.
     pub k: u64,
-    /// Subtract each matrix row's mean from its gradient; see
+    /// Whether to subtract the mean of each matrix row from its gradients; see
     /// [`Optimizer::with_matrices`](crate::Optimizer::with_matrices).
     pub use_gc: bool,
-    /// The same for convolutions only.
+    /// Whether to do this only for convolutions.
     pub gc_conv_only: bool,
 }
 
@@ -102,7 +102,7 @@ impl Rule for RangerConfig {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     shrink: f32,
@@ -112,18 +112,18 @@ pub(crate) struct Step {
     eps: f32,
     /// The negative learning rate divided by the first bias correction, rectified.
     rate: f32,
-    /// Whether it divides by the root mean square.
+    /// Whether the step divides by the root mean square.
     divides: bool,
-    /// The first step: the slow weights start as a copy of the fast ones.
+    /// Whether this is the first step. The slow weights then start as a copy of the fast ones.
     starts: bool,
-    /// At a synchronisation, the share of the distance that the slow weights move; `None` at other
-    /// steps.
+    /// At a synchronisation, the fraction of the distance that the slow weights move. `None` in
+    /// other steps.
     meets: Option<f32>,
 }
 
 impl table::Step for Step {
-    /// The buffers are the mean, the mean square and the slow weights. Each row of `row` gradients
-    /// has its mean subtracted; 0 for none.
+    /// The state buffers are the mean, the mean square and the slow weights. In each row of `row`
+    /// gradients, the mean is subtracted. If `row` is 0, nothing is subtracted.
     #[inline(always)]
     fn apply(&self, buffers: Buffers<'_>, row: usize) {
         let Buffers {
@@ -201,7 +201,7 @@ impl Step {
     }
 }
 
-/// In f64, so that vectorisation does not change the result.
+/// The mean, in f64 so that vectorisation does not change the result.
 #[inline(always)]
 fn mean(row: &[f32]) -> f32 {
     let sum: f64 = row.iter().map(|&g| f64::from(g)).sum();

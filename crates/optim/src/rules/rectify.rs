@@ -1,9 +1,9 @@
 //! RAdam's rectification of the variance: Liu et al., 2020.
 
-/// Below this many steps of its moving average the variance is not used.
+/// The variance is not used if its moving average covers fewer than this many steps.
 const THRESHOLD: f64 = 5.0;
 
-/// The factor of step number `step`, including the bias correction of the variance; `None` while
+/// The factor of step number `step`. It includes the bias correction of the variance. `None` while
 /// the variance is not used.
 pub(super) fn rectification(beta2: f64, step: u64) -> Option<f64> {
     let longest = 2.0 / (1.0 - beta2) - 1.0;

@@ -1,4 +1,4 @@
-//! Gradients divided by their root mean square (`torch.optim.RMSprop`).
+//! RMSprop: gradients divided by their root mean square (`torch.optim.RMSprop`).
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,13 @@ use crate::pass::Buffers;
 pub struct RmsPropConfig {
     /// Decay of the running mean square; `0 <= alpha < 1`.
     pub alpha: f64,
-    /// Added to the root of the mean square, so that it never divides by zero.
+    /// Constant that is added to the root of the mean square, to avoid division by zero.
     pub eps: f64,
-    /// L2 regularisation: this times the parameter is added to its gradient.
+    /// L2 regularisation: this factor times the parameter is added to the gradient.
     pub weight_decay: f64,
-    /// Decay of the momentum buffer; 0 keeps no buffer.
+    /// Decay of the momentum buffer. With 0 there is no such buffer.
     pub momentum: f64,
-    /// Divide by an estimate of the standard deviation: Graves, 2013.
+    /// Whether to divide by an estimate of the standard deviation instead (Graves, 2013).
     pub centered: bool,
 }
 
@@ -84,7 +84,7 @@ impl Rule for RmsPropConfig {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     l2: f32,
@@ -124,7 +124,7 @@ impl Step {
         }
     }
 
-    /// The buffers are the mean square, the momentum and the mean gradient.
+    /// The state buffers are the mean square, the momentum and the mean gradient.
     #[inline(always)]
     fn apply_with<const MOMENTUM: bool, const CENTERED: bool>(&self, buffers: Buffers<'_>) {
         let Buffers {
@@ -132,7 +132,7 @@ impl Step {
             gradients,
             state: [squares, second, third],
         } = buffers;
-        // An unused buffer is empty; the mean square gives the length.
+        // The other buffers may be unused and then empty, so the length comes from the mean square.
         for (index, (p, &g)) in parameters.iter_mut().zip(gradients).enumerate() {
             let g = g + self.l2 * *p;
             let square = &mut squares[index];
@@ -145,7 +145,7 @@ impl Step {
                     &mut second[index]
                 };
                 *mean += self.weight * (g - *mean);
-                // Rounding can make the variance negative. NaN stays NaN, unlike with f32::max.
+                // Rounding can make the variance negative. Unlike `f32::max`, this keeps NaN.
                 let variance = root - *mean * *mean;
                 root = if variance < 0.0 { 0.0 } else { variance };
             }

@@ -1,30 +1,30 @@
-//! Descriptions of the rules and their keys, for lists of a configuration's keys.
+//! Descriptions of the update rules and their settings, for lists of configuration keys.
 
-/// An update rule, as a configuration names it.
+/// An update rule and its name in a configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerRule {
-    /// Its `type`: `adamw`.
+    /// The value of `type`, for example `adamw`.
     pub name: &'static str,
-    /// Its description, in one line.
+    /// A description in one line.
     pub text: &'static str,
-    /// Its keys, besides `type`.
+    /// The keys of the rule, except `type`.
     pub settings: &'static [OptimizerSetting],
 }
 
-/// A key of a rule.
+/// A setting of a rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct OptimizerSetting {
-    /// The key: `betas`.
+    /// The key, for example `betas`.
     pub name: &'static str,
-    /// The form of its value.
+    /// The type of the value.
     pub kind: OptimizerValue,
-    /// Its purpose.
+    /// The purpose of the setting.
     pub text: &'static str,
 }
 
-/// The form of a value. The rules check the ranges.
+/// The type of a setting's value. The rules check the ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptimizerValue {
     /// `true` or `false`.
@@ -33,11 +33,11 @@ pub enum OptimizerValue {
     Number,
     /// Two numbers.
     Pair,
-    /// A whole number from 0 on.
+    /// A non-negative integer.
     Count,
 }
 
-// Purposes of the keys that several rules have.
+// Descriptions of keys that several rules share.
 pub(super) const BETAS: &str = "Decays of the running means.";
 pub(super) const EPS: &str = "Keeps divisors from being 0.";
 pub(super) const WEIGHT_DECAY: &str = "Strength of the weight decay.";

@@ -11,13 +11,13 @@ use crate::pass::Buffers;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SgdConfig {
-    /// Decay of the momentum buffer; 0 keeps no buffer.
+    /// Decay of the momentum buffer. With 0 there is no such buffer.
     pub momentum: f64,
-    /// Share of each new gradient that is left out of the momentum buffer.
+    /// Fraction of each new gradient that is not added to the momentum buffer.
     pub dampening: f64,
-    /// Nesterov momentum; needs `momentum` above zero and no dampening.
+    /// Whether to use Nesterov momentum. It requires `momentum` above zero and no dampening.
     pub nesterov: bool,
-    /// L2 regularisation: this times the parameter is added to its gradient.
+    /// L2 regularisation: this factor times the parameter is added to the gradient.
     pub weight_decay: f64,
 }
 
@@ -66,7 +66,7 @@ impl Rule for SgdConfig {
     }
 }
 
-/// One step of one group.
+/// The coefficients of one step for one group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     l2: f32,

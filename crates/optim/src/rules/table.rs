@@ -1,4 +1,4 @@
-//! The macro that makes everything that lists all rules from one table.
+//! A macro that generates, from one table of rules, all code that lists the rules.
 
 use super::setting::OptimizerSetting;
 use crate::error::{Error, is_non_negative, require};
@@ -8,35 +8,35 @@ use crate::pass::Buffers;
 pub(crate) trait Rule {
     type Step: Step;
 
-    /// Its keys, besides `type`.
+    /// The keys of the rule, except `type`.
     const SETTINGS: &'static [OptimizerSetting];
 
-    /// Checks every value; `section` is the owner in an error.
+    /// Checks every value. `section` is the section in error messages.
     fn validate(&self, section: &str) -> Result<(), Error>;
 
-    /// The weight decay of every group without its own.
+    /// The weight decay of groups that do not set it.
     fn weight_decay(&self) -> f64;
 
-    /// Names of the rule's buffers, as in the reference's `state_dict`; at most three.
+    /// Names of the rule's state buffers, as in the reference's `state_dict`. There are at most three.
     fn buffer_names(&self) -> &'static [&'static str];
 
-    /// Whether the gradient of a matrix's rows is centralised.
+    /// Whether the rule centralises the gradients of a matrix's rows.
     fn centralises(&self, _is_convolution: bool) -> bool {
         false
     }
 
-    /// The change that step number `step` (from 1) of a group makes to each element.
+    /// Computes the coefficients of step number `step` (starting from 1) for one group.
     fn step(&self, step: u64, learning_rate: f64, weight_decay: f64) -> Self::Step;
 }
 
-/// One step of one group, ready to be applied to any stretch of it.
+/// The coefficients of one step for one group. They can be applied to any part of the group.
 pub(crate) trait Step {
-    /// Takes the step on one stretch. `row` is the length of the rows with centralised gradients; 0
-    /// for none. To be inlined, so that it is compiled for each instruction set.
+    /// Applies the step to a part of the buffers. `row` is the length of the rows with centralised gradients, or 0 if
+    /// there are none. Implementations must be inlined, so that they are compiled for each instruction set.
     fn apply(&self, buffers: Buffers<'_>, row: usize);
 }
 
-/// Requires both to be at least 0 and below 1.
+/// Requires both betas to be at least 0 and below 1.
 pub(super) fn check_betas(section: &str, betas: [f64; 2]) -> Result<(), Error> {
     let in_range = betas.iter().all(|beta| (0.0..1.0).contains(beta));
     let found = format!("[{}, {}]", betas[0], betas[1]);
@@ -83,7 +83,7 @@ macro_rules! rules {
                 settings: <$settings as table::Rule>::SETTINGS,
             }),+];
 
-            /// One of each, with its default settings.
+            /// Every rule, with its default settings.
             pub fn all() -> Vec<Self> {
                 vec![$(Self::$rule($settings::default())),+]
             }
@@ -98,7 +98,7 @@ macro_rules! rules {
             /// Checks every value.
             ///
             /// # Errors
-            /// [`Error::Setting`](crate::Error::Setting) with the first key that has a value outside its domain.
+            /// [`Error::Setting`](crate::Error::Setting) with the first key that is out of range.
             pub fn validate(&self) -> Result<(), crate::Error> {
                 let section = format!("optimizer {}", self.name());
                 match self {
@@ -133,10 +133,10 @@ macro_rules! rules {
             }
         }
 
-        /// One step of one group, ready to be applied to any stretch of it.
+        /// The coefficients of one step for one group. They can be applied to any part of the group.
         #[derive(Debug, Clone, PartialEq)]
         pub(crate) enum Update {
-            /// A frozen group: nothing changes.
+            /// A step of a frozen group: nothing changes.
             Hold,
             $($rule(<$settings as table::Rule>::Step),)+
         }

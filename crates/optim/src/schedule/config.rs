@@ -1,9 +1,9 @@
-//! Settings of the schedules, under the keys of a configuration file.
+//! Settings of the schedules, with the keys of a configuration file.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The learning rate over a run. Names and defaults are those of `torch.optim.lr_scheduler`; the
-/// base rate is the optimizer's learning rate.
+/// How the learning rate changes during a run. Names and defaults are the same as in
+/// `torch.optim.lr_scheduler`. The base rate is the optimizer's learning rate.
 ///
 /// | `type`       | torch                         | the rate changes |
 /// |--------------|-------------------------------|------------------|
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// | `polynomial` | `PolynomialLR`                | `interval`       |
 /// | `exponential`| `ExponentialLR`               | after an epoch   |
 ///
-/// A short text may replace the table everywhere; see [`FromStr`](std::str::FromStr).
+/// In a configuration, a short text may replace the table; see [`FromStr`](std::str::FromStr).
 ///
 /// ```
 /// use optim::LrScheduleConfig;
@@ -30,54 +30,55 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", remote = "Self")]
 pub enum LrScheduleConfig {
-    /// The base rate throughout.
-    // serde would accept other keys beside a unit variant of a tagged enum.
+    /// The base rate during the whole run.
+    // serde accepts unknown keys beside a unit variant, so `no_keys` refuses them.
     #[default]
     #[serde(deserialize_with = "no_keys")]
     Constant,
-    /// Reduced whenever a metric has stopped improving.
+    /// The rate is reduced whenever a metric has stopped improving.
     Plateau(PlateauConfig),
-    /// Times `gamma` every `step_size` epochs.
+    /// The rate is multiplied by `gamma` every `step_size` epochs.
     Step(StepConfig),
-    /// Times `gamma` at each of the given epochs.
+    /// The rate is multiplied by `gamma` at each of the given epochs.
     MultiStep(MultiStepConfig),
-    /// Half cosines with warm restarts: Loshchilov and Hutter, 2017.
+    /// The rate follows half cosines with warm restarts (Loshchilov and Hutter, 2017).
     Sgdr(SgdrConfig),
-    /// One half cosine over the run.
+    /// The rate follows one half cosine over the run.
     Cosine(CosineConfig),
-    /// Up and down once: Smith and Topin, 2018.
+    /// The rate rises and falls once (Smith and Topin, 2018).
     OneCycle(OneCycleConfig),
-    /// A power of the remaining share of the run.
+    /// The rate is proportional to a power of the remaining fraction of the run.
     Polynomial(PolynomialConfig),
-    /// Times `gamma` every epoch.
+    /// The rate is multiplied by `gamma` every epoch.
     Exponential(ExponentialConfig),
 }
 
-/// `torch.optim.lr_scheduler.ReduceLROnPlateau`.
+/// Settings of `torch.optim.lr_scheduler.ReduceLROnPlateau`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlateauConfig {
-    /// Whether the metric is better when lower (a loss) or higher (an accuracy). `None`, or a
-    /// missing key, leaves the choice to [`LrScheduleConfig::resolve_mode`]; without that call it
-    /// is torch's `min`.
+    /// Whether a lower metric is better (a loss) or a higher one (an accuracy). If `None`, or if
+    /// the key is missing, [`LrScheduleConfig::resolve_mode`] decides. Without that call it is
+    /// `min`, as in torch.
     pub mode: Option<PlateauMode>,
-    /// The rate is multiplied by this; `0 < factor < 1`.
+    /// Factor of each reduction; `0 < factor < 1`.
     pub factor: f64,
-    /// Epochs without improvement before a reduction; the next one reduces the rate.
+    /// Number of consecutive epochs without improvement before the rate is reduced in the next such
+    /// epoch.
     pub patience: usize,
-    /// Least change that counts as an improvement.
+    /// Smallest change that counts as an improvement.
     pub threshold: f64,
-    /// Whether `threshold` is a share of the best metric or an absolute difference.
+    /// Whether `threshold` is relative to the best metric or absolute.
     pub threshold_mode: ThresholdMode,
-    /// Epochs after a reduction in which a lack of improvement does not count.
+    /// Number of epochs after a reduction in which a lack of improvement is ignored.
     pub cooldown: usize,
-    /// The rate is never reduced below this; at most the base rate.
+    /// The rate is never reduced below this value. It must be at most the base rate.
     pub min_lr: f64,
-    /// Reductions of at most this are skipped.
+    /// Reductions that are not larger than this are skipped.
     pub eps: f64,
 }
 
-/// Direction in which a metric improves.
+/// The direction in which a metric improves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlateauMode {
@@ -88,35 +89,35 @@ pub enum PlateauMode {
     Max,
 }
 
-/// Unit of a plateau's threshold.
+/// The unit of a plateau's threshold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// A share of the best metric.
+    /// A fraction of the best metric.
     #[default]
     Rel,
-    /// A difference to the best metric.
+    /// An absolute difference from the best metric.
     Abs,
 }
 
-/// `torch.optim.lr_scheduler.StepLR`.
+/// Settings of `torch.optim.lr_scheduler.StepLR`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepConfig {
-    /// Epochs between two changes.
+    /// Number of epochs between two changes.
     pub step_size: usize,
-    /// The rate is multiplied by this.
+    /// Factor of each change.
     #[serde(default = "default_gamma")]
     pub gamma: f64,
 }
 
-/// `torch.optim.lr_scheduler.MultiStepLR`.
+/// Settings of `torch.optim.lr_scheduler.MultiStepLR`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MultiStepConfig {
-    /// Numbers of finished epochs after which the rate changes, increasing.
+    /// Increasing epoch numbers. The rate changes when that many epochs are finished.
     pub milestones: Vec<usize>,
-    /// The rate is multiplied by this.
+    /// Factor of each change.
     #[serde(default = "default_gamma")]
     pub gamma: f64,
 }
@@ -132,16 +133,16 @@ pub enum Interval {
     Step,
 }
 
-/// `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`.
+/// Settings of `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SgdrConfig {
-    /// Epochs of the first cycle.
+    /// Length of the first cycle in epochs.
     pub t_0: usize,
-    /// Each cycle is this many times as long as the previous one.
+    /// Factor by which each cycle is longer than the previous one.
     #[serde(default = "default_t_mult")]
     pub t_mult: usize,
-    /// The lowest rate of a cycle; at most the base rate.
+    /// The lowest rate in a cycle. It must be at most the base rate.
     #[serde(default)]
     pub eta_min: f64,
     /// When the rate changes.
@@ -149,56 +150,60 @@ pub struct SgdrConfig {
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.CosineAnnealingLR` over all epochs after the warm-up.
+/// Settings of `torch.optim.lr_scheduler.CosineAnnealingLR`. The schedule covers all epochs after
+/// the warm-up.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CosineConfig {
-    /// The rate at the end of the run; at most the base rate.
+    /// The rate at the end of the run. It must be at most the base rate.
     pub eta_min: f64,
     /// When the rate changes.
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.PolynomialLR` over all epochs after the warm-up.
+/// Settings of `torch.optim.lr_scheduler.PolynomialLR`. The schedule covers all epochs after the
+/// warm-up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolynomialConfig {
-    /// The rate is the base rate times the remaining share of the run to this power.
+    /// The exponent. The rate is the base rate times the remaining fraction of the run to this
+    /// power.
     pub power: f64,
     /// When the rate changes.
     pub interval: Interval,
 }
 
-/// `torch.optim.lr_scheduler.ExponentialLR`.
+/// Settings of `torch.optim.lr_scheduler.ExponentialLR`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExponentialConfig {
-    /// The rate is multiplied by this after each epoch.
+    /// Factor by which the rate changes after each epoch.
     pub gamma: f64,
 }
 
-/// `torch.optim.lr_scheduler.OneCycleLR` over all steps after the warm-up. `max_lr` is the
-/// optimizer's learning rate; momentum is not cycled.
+/// Settings of `torch.optim.lr_scheduler.OneCycleLR`. The schedule covers all steps after the
+/// warm-up. `max_lr` is the optimizer's learning rate. Momentum is not cycled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycleConfig {
-    /// Share of the steps with a rising rate.
+    /// Fraction of the steps in which the rate rises.
     pub pct_start: f64,
-    /// Shape of both phases.
+    /// Shape of the curve in which the rate rises and falls.
     pub anneal_strategy: Anneal,
-    /// The first rate is the highest one divided by this; at least 1.
+    /// The highest rate divided by the first rate; at least 1.
     pub div_factor: f64,
-    /// The last rate is the first one divided by this; it may not exceed the highest one.
+    /// The first rate divided by the last rate. The last rate must not exceed the highest rate.
     pub final_div_factor: f64,
-    /// Fall as fast as the rate rose, back to the first rate, then to the last one.
+    /// Whether there are three phases: the rate rises, falls equally fast to the first rate, and
+    /// then falls to the last rate.
     pub three_phase: bool,
 }
 
-/// Shape of a phase of the one-cycle schedule.
+/// Shape of the curve in a phase of the one-cycle schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Anneal {
-    /// Half a cosine.
+    /// Half a cosine wave.
     #[default]
     Cos,
     /// A straight line.

@@ -1,4 +1,4 @@
-//! The schedules that depend on time alone: torch's closed forms.
+//! Schedules that depend only on time, computed with torch's closed-form formulas.
 
 use std::f64::consts::PI;
 
@@ -7,18 +7,18 @@ use super::config::{
     PolynomialConfig, SgdrConfig, StepConfig,
 };
 
-/// Progress of a run after its warm-up, and its length.
+/// Progress and length of the part of a run after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Clock {
-    /// Finished epochs.
+    /// Number of finished epochs.
     pub(super) epoch: usize,
-    /// All epochs, at least 1.
+    /// Total number of epochs, at least 1.
     pub(super) epochs: usize,
-    /// Finished optimizer steps.
+    /// Number of finished optimizer steps.
     pub(super) step: usize,
-    /// All optimizer steps, at least 1.
+    /// Total number of optimizer steps, at least 1.
     pub(super) steps: usize,
-    /// Optimizer steps of an epoch.
+    /// Number of optimizer steps in an epoch.
     pub(super) steps_per_epoch: usize,
 }
 
@@ -75,7 +75,7 @@ impl OneCycleConfig {
         } else {
             (initial, last, back, end)
         };
-        // A phase of no length (a run of one or two steps) ends at once.
+        // If a phase has no steps (in a run of one or two steps), it is over at once.
         let share = if end > start {
             ((at - start) / (end - start)).min(1.0)
         } else {
@@ -102,7 +102,8 @@ impl ExponentialConfig {
 }
 
 impl Interval {
-    /// Progress of the run and its length; never beyond its end.
+    /// Progress and length of the run, in epochs or steps. The progress is never larger than the
+    /// length.
     fn at(self, clock: Clock) -> (usize, usize) {
         let (at, end) = match self {
             Self::Epoch => (clock.epoch, clock.epochs),

@@ -1,4 +1,4 @@
-//! Learning-rate schedules: the rate of the coming optimizer step.
+//! Learning-rate schedules: they give the rate of the next optimizer step.
 
 mod config;
 mod curve;
@@ -20,13 +20,14 @@ pub use warmup::Warmup;
 use crate::error::{Error, is_positive, require};
 use curve::Clock;
 
-/// A running schedule. The caller reports every optimizer step and every end of an epoch; the
-/// totals of both are fixed at the start.
+/// A running schedule. The caller must report every optimizer step and the end of every epoch. Both
+/// totals are fixed when the schedule is created.
 ///
-/// A warm-up comes first; the schedule starts after it, as in torch's `SequentialLR`. Schedules
-/// that change after each optimizer step start at once and cover the remaining steps. Schedules
-/// that change after each epoch start with the next whole epoch and cover the remaining epochs;
-/// milestones and metrics count from there. After the end of the run the last rate stays.
+/// The warm-up comes first. The schedule itself starts after it, as in torch's `SequentialLR`.
+/// Schedules that change after each optimizer step start at once and cover the remaining steps.
+/// Schedules that change after each epoch start with the next whole epoch and cover the remaining
+/// epochs; milestones and metrics count from that epoch. After the end of the run the last rate
+/// stays.
 ///
 /// ```
 /// use optim::{CosineConfig, LrSchedule, LrScheduleConfig, Warmup};
@@ -53,7 +54,7 @@ pub struct LrSchedule {
     epochs: usize,
     steps_per_epoch: usize,
     warmup: Option<Warmup>,
-    /// Optimizer steps of the warm-up, 0 without one.
+    /// Number of optimizer steps in the warm-up; 0 if there is none.
     warmup_steps: usize,
     state: LrScheduleState,
 }
@@ -64,21 +65,19 @@ pub struct LrSchedule {
 pub struct LrScheduleState {
     /// Finished epochs.
     pub epoch: usize,
-    /// Optimizer steps taken within the current epoch.
+    /// Number of optimizer steps in the current epoch so far.
     pub step: usize,
-    /// The state of a plateau schedule; `None` for the others.
+    /// The state of a plateau schedule; `None` for other schedules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plateau: Option<PlateauState>,
 }
 
 impl LrSchedule {
-    /// A schedule at the beginning of a run of `epochs` epochs of
-    /// `steps_per_epoch` optimizer steps each.
+    /// Creates a schedule for a run of `epochs` epochs with `steps_per_epoch` optimizer steps each.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the value outside its domain: a setting, a base rate that is not
-    /// above zero or is below the configured lowest rate, a run without steps, or a warm-up longer
-    /// than the run.
+    /// [`Error::Setting`] if a setting is out of range, the base rate is not above zero or is below
+    /// the configured lowest rate, the run has no steps, or the warm-up is longer than the run.
     pub fn new(
         config: &LrScheduleConfig,
         warmup: Option<&Warmup>,
@@ -126,7 +125,7 @@ impl LrSchedule {
         })
     }
 
-    /// The rate of the coming optimizer step.
+    /// The rate for the next optimizer step.
     pub fn learning_rate(&self) -> f64 {
         let done = self.steps_done();
         if let Some(warmup) = self.warmup.as_ref().filter(|_| done < self.warmup_steps) {
@@ -136,13 +135,13 @@ impl LrSchedule {
         self.rate_at(epoch, done - self.warmup_steps)
     }
 
-    /// Reports an optimizer step.
+    /// Reports that an optimizer step is done.
     pub fn step(&mut self) {
         self.state.step = self.state.step.saturating_add(1);
     }
 
-    /// Reports the end of an epoch of any number of steps. `metric` is the value that a plateau
-    /// schedule monitors; the others ignore it.
+    /// Reports the end of an epoch, which may have any number of steps. `metric` is the value that
+    /// a plateau schedule monitors. Other schedules ignore it.
     pub fn epoch_end(&mut self, metric: f64) {
         let begun = self.state.epoch >= self.warmup_epochs();
         if let (LrScheduleConfig::Plateau(config), Some(plateau), true) =
@@ -154,7 +153,7 @@ impl LrSchedule {
         self.state.step = 0;
     }
 
-    /// The state for [`load_state`](Self::load_state).
+    /// The saved state, for [`load_state`](Self::load_state).
     pub fn state(&self) -> LrScheduleState {
         self.state.clone()
     }
@@ -162,8 +161,8 @@ impl LrSchedule {
     /// Continues from the saved state of a schedule with the same settings.
     ///
     /// # Errors
-    /// [`Error::State`] if only one of state and schedule is a plateau's, or if no schedule can
-    /// reach the state. Nothing has changed then.
+    /// [`Error::State`] if the state is a plateau's and the schedule is not, or the reverse. Also
+    /// if no schedule can reach the state. Nothing has changed then.
     pub fn load_state(&mut self, state: LrScheduleState) -> Result<(), Error> {
         if state.plateau.is_some() != self.state.plateau.is_some() {
             let kind = match state.plateau {
@@ -180,19 +179,19 @@ impl LrSchedule {
         Ok(())
     }
 
-    /// Steps since the start of the run. A finished epoch counts in full even if it was cut short;
-    /// one that overruns stays at its planned end.
+    /// Number of steps since the start of the run. A finished epoch counts in full even if it was
+    /// cut short. In an epoch with too many steps, the extra steps do not count.
     fn steps_done(&self) -> usize {
         let before = self.state.epoch.saturating_mul(self.steps_per_epoch);
         before.saturating_add(self.state.step.min(self.steps_per_epoch))
     }
 
-    /// Epochs that have started when the warm-up ends.
+    /// Number of epochs that have started when the warm-up ends.
     fn warmup_epochs(&self) -> usize {
         self.warmup_steps.div_ceil(self.steps_per_epoch)
     }
 
-    /// The schedule's own rate after this many epochs and steps since the warm-up.
+    /// The rate, without warm-up, after this many epochs and steps since the warm-up.
     fn rate_at(&self, epoch: usize, step: usize) -> f64 {
         let steps = self.epochs * self.steps_per_epoch - self.warmup_steps;
         let clock = Clock {

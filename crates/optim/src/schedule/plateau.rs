@@ -1,4 +1,5 @@
-//! The only schedule that depends on a metric: it reduces the rate when the metric stops improving.
+//! The plateau schedule reduces the rate when a metric stops improving. No other schedule depends
+//! on a metric.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +10,13 @@ use crate::error::{Error, is_non_negative};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlateauState {
-    /// The rate as reduced so far.
+    /// The rate after all reductions so far.
     pub learning_rate: f64,
-    /// The best metric so far; none before the first finite one.
+    /// The best metric so far; `None` before the first finite metric.
     pub best: Option<f64>,
-    /// Epochs without improvement since the best one or the last reduction.
+    /// Number of epochs without improvement since the best epoch or the last reduction.
     pub num_bad_epochs: usize,
-    /// Epochs left in the cool-down.
+    /// Number of epochs left in the cool-down.
     pub cooldown_counter: usize,
 }
 
@@ -29,7 +30,7 @@ impl PlateauState {
         }
     }
 
-    /// Refuses values that no schedule can reach.
+    /// Refuses a state that no schedule can reach.
     pub(super) fn check(&self) -> Result<(), Error> {
         let rate = self.learning_rate;
         if !is_non_negative(rate) {
@@ -45,7 +46,8 @@ impl PlateauState {
         }
     }
 
-    /// Updates the state with an epoch's metric, in torch's order of decisions.
+    /// Updates the state with the metric of an epoch. The order of decisions is the same as in
+    /// torch.
     pub(super) fn epoch_end(&mut self, config: &PlateauConfig, metric: f64) {
         if config.is_gain(metric, self.best) {
             self.best = Some(metric);
@@ -70,8 +72,8 @@ impl PlateauState {
 
 impl LrScheduleConfig {
     /// Sets the direction in which the metric of [`epoch_end`](crate::LrSchedule::epoch_end)
-    /// improves. A plateau schedule with a `mode` of its own keeps it; the other schedules ignore
-    /// the metric.
+    /// improves. If a plateau schedule already has a `mode`, that mode stays. Other schedules
+    /// ignore the metric.
     ///
     /// ```
     /// use optim::{LrScheduleConfig, PlateauMode};
@@ -90,7 +92,8 @@ impl LrScheduleConfig {
 }
 
 impl PlateauConfig {
-    /// A metric that is not finite is never an improvement.
+    /// Whether a metric is an improvement. A metric that is not finite is never an
+    /// improvement.
     fn is_gain(&self, metric: f64, best: Option<f64>) -> bool {
         let Some(best) = best else {
             return metric.is_finite();

@@ -1,4 +1,4 @@
-//! Schedules as a table or as a short text.
+//! Reads and writes schedules as a table, and reads them as a short text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,15 +17,15 @@ const FORMS: &str = "\"constant\", \"default-0.1-3\" (plateau: factor, patience)
 impl FromStr for LrScheduleConfig {
     type Err = Error;
 
-    /// The short forms of a schedule:
+    /// Parses the short form of a schedule:
     ///
     /// | text              | schedule |
     /// |-------------------|----------|
-    /// | `constant`        | the base rate throughout |
-    /// | `default-0.1-3`   | plateau: factor 0.1, patience 3, not below 1e-6 |
-    /// | `step-4-0.8`      | step: times 0.8 every 4 epochs |
-    /// | `SGDR-5-2`        | sgdr: a cycle of 5 epochs, each next one twice as long |
-    /// | `multi-10,20-0.1` | multi_step: times 0.1 after 10 and after 20 epochs |
+    /// | `constant`        | the base rate during the whole run |
+    /// | `default-0.1-3`   | plateau: factor 0.1, patience 3, lowest rate 1e-6 |
+    /// | `step-4-0.8`      | step: multiplied by 0.8 every 4 epochs |
+    /// | `SGDR-5-2`        | sgdr: a cycle of 5 epochs, then each cycle is twice as long |
+    /// | `multi-10,20-0.1` | multi_step: multiplied by 0.1 after 10 and after 20 epochs |
     ///
     /// Letter case does not matter. Factors may be written with an exponent, as in `default-1e-1-3`.
     ///
@@ -80,7 +80,7 @@ fn parse(text: &str) -> Option<LrScheduleConfig> {
     })
 }
 
-/// Splits a text at its dashes, except at the dash of an exponent, as in `1e-1`.
+/// Splits a text at its dashes, except at a dash in an exponent, as in `1e-1`.
 fn parts(text: &str) -> Vec<&str> {
     let is_exponent = |before: &str| {
         let number = before.strip_suffix(['e', 'E']);
@@ -97,15 +97,15 @@ fn parts(text: &str) -> Vec<&str> {
     parts
 }
 
-/// As a table.
+/// Writes a schedule as a table.
 impl Serialize for LrScheduleConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The type's derived function, not this one of the trait.
+        // Calls the type's derived function, not this trait method.
         LrScheduleConfig::serialize(self, serializer)
     }
 }
 
-/// From a table, or from a text as `from_str` reads it.
+/// Reads a schedule from a table, or from a text as `from_str` does.
 impl<'de> Deserialize<'de> for LrScheduleConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TableOrText)

@@ -7,7 +7,7 @@ use super::config::{
 use crate::error::{Error, is_non_negative, is_positive, require};
 
 impl LrScheduleConfig {
-    /// One of each; required keys are 1.
+    /// Every schedule, with required keys set to 1.
     pub fn all() -> [Self; 9] {
         [
             Self::Constant,
@@ -33,7 +33,7 @@ impl LrScheduleConfig {
         ]
     }
 
-    /// The name in a configuration file, for example `multi_step`.
+    /// The name of the schedule in a configuration file, for example `multi_step`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Constant => "constant",
@@ -48,11 +48,11 @@ impl LrScheduleConfig {
         }
     }
 
-    /// Checks every value that can be checked without the base rate; see
-    /// [`validate_beside`](Self::validate_beside) for the others.
+    /// Checks every value, except those that depend on the base rate; see
+    /// [`validate_beside`](Self::validate_beside) for these.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first key that has a value outside its domain.
+    /// [`Error::Setting`] with the first key that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let section = format!("schedule {}", self.name());
         let positive = |key, value: f64| {
@@ -104,8 +104,8 @@ impl LrScheduleConfig {
                 let (phases, expected) = (cycle.three_phase, "pct_start <= 0.5 with it");
                 let ok = !phases || share <= 0.5;
                 require(ok, &section, "three_phase", phases, expected)?;
-                // torch accepts other factors too, but then the learning rate is not the highest
-                // rate.
+                // torch accepts other factors too, but then the learning rate of the optimizer
+                // would not be the highest rate.
                 let (first, last) = (cycle.div_factor, cycle.final_div_factor);
                 let (ok, expected) = (first.is_finite() && first >= 1.0, "a finite number >= 1");
                 require(ok, &section, "div_factor", first, expected)?;
@@ -124,10 +124,10 @@ impl LrScheduleConfig {
         }
     }
 
-    /// Checks every value, and that the lowest rate, if set, is at most the base rate.
+    /// Checks every value. The lowest rate, if set, must be at most the base rate.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first key that has a value outside its domain.
+    /// [`Error::Setting`] with the first key that is out of range.
     pub fn validate_beside(&self, base_learning_rate: f64) -> Result<(), Error> {
         self.validate()?;
         let (key, lowest) = match self {

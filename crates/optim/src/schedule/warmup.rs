@@ -1,14 +1,14 @@
-//! Linear warm-up, before any schedule.
+//! Linear warm-up before a schedule.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, is_non_negative, require};
 
-/// The rate rises linearly, step by step, to the schedule's first rate
+/// A warm-up: the rate rises linearly with each step to the first rate of the schedule
 /// (`torch.optim.lr_scheduler.LinearLR`).
 ///
-/// Exactly one of `steps` and `epochs` is given. The rate is never zero: the first step has
-/// `start_factor` of the full rate.
+/// Exactly one of `steps` and `epochs` must be set. The rate is never zero: in the first step it is
+/// `start_factor` times the full rate.
 ///
 /// ```
 /// use optim::Warmup;
@@ -23,10 +23,10 @@ pub struct Warmup {
     /// Length in optimizer steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Length in epochs, fractions allowed; rounded to whole steps.
+    /// Length in epochs. Fractions are allowed; the length is rounded to whole steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Share of the rate at the first step; `0 < start_factor <= 1`.
+    /// Fraction of the full rate in the first step; `0 < start_factor <= 1`.
     #[serde(default = "default_start_factor")]
     pub start_factor: f64,
 }
@@ -38,7 +38,7 @@ fn default_start_factor() -> f64 {
 const SECTION: &str = "warmup";
 
 impl Warmup {
-    /// A warm-up of this many optimizer steps, from a third of the rate.
+    /// A warm-up of this many optimizer steps that starts at a third of the full rate.
     pub fn steps(steps: usize) -> Self {
         Self {
             steps: Some(steps),
@@ -47,7 +47,7 @@ impl Warmup {
         }
     }
 
-    /// A warm-up of this many epochs, from a third of the rate.
+    /// A warm-up of this many epochs that starts at a third of the full rate.
     pub fn epochs(epochs: f64) -> Self {
         Self {
             steps: None,
@@ -59,7 +59,7 @@ impl Warmup {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the key that has a value outside its domain.
+    /// [`Error::Setting`] with the key that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         self.length(1)?;
         let (factor, expected) = (self.start_factor, "0 < start_factor <= 1");
@@ -87,7 +87,7 @@ impl Warmup {
         }
     }
 
-    /// Length in optimizer steps, checked against a run of `total` steps.
+    /// Length in optimizer steps. It must not exceed the run's `total` steps.
     pub(super) fn length_in(&self, steps_per_epoch: usize, total: usize) -> Result<usize, Error> {
         self.validate()?;
         let length = self.length(steps_per_epoch)?;
@@ -102,7 +102,7 @@ impl Warmup {
         Ok(length)
     }
 
-    /// Share of the full rate after `step` of `length` steps.
+    /// Fraction of the full rate after `step` of `length` steps.
     pub(super) fn factor(&self, step: usize, length: usize) -> f64 {
         let share = step as f64 / length as f64;
         self.start_factor + (1.0 - self.start_factor) * share

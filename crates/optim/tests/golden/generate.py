@@ -1,10 +1,10 @@
-"""Writes optimizers.json, schedules.json and loss_scales.json, beside this file: what torch answers.
+"""Writes torch's results to optimizers.json, schedules.json and loss_scales.json in this folder.
 
     python generate.py        # needs torch (made with 2.15) and pytorch-optimizer (4.1) on a CPU
 
-What references.py says of some optimizers is asked as well. Parameters, gradients and metrics come
-from the formulas below, which tests/suite/formulas.rs repeats, so that only torch's answers are
-stored.
+For some optimizers, the results of references.py are written, too. Parameters, gradients and
+metrics come from the formulas below. tests/suite/formulas.rs has the same formulas, so that only
+results are stored.
 """
 
 import json
@@ -34,7 +34,7 @@ def hash32(x):
 
 
 def uniform(stream, index):
-    """A multiple of 2^-23 in [-1, 1): exact in f32."""
+    """A pseudo-random multiple of 2^-23 in [-1, 1), which is exact in f32."""
     return (hash32(hash32(stream) + index) >> 8) / 2**23 - 1.0
 
 
@@ -47,12 +47,12 @@ def parameter(index):
 
 
 def gradient(step, index, scale):
-    """Every fifth or so is exactly zero, as behind a ReLU."""
+    """A gradient. About one in five is exactly zero, as after a ReLU."""
     return 0.0 if hash32(step * 1000 + index) % 5 == 0 else scale * uniform(1000 + step, index)
 
 
 def metric(epoch):
-    """Falls, with noise, towards 0.1."""
+    """A metric that falls towards 0.1, with noise."""
     return 1.0 / (1.0 + epoch / 10.0) + 0.1 * uniform(7, epoch)
 
 
@@ -60,7 +60,7 @@ def metric(epoch):
 
 STEPS = 100
 STORED = [1, 2, 10, 40, 100]
-FROZEN_UNTIL = 30  # the second group's first step is number 31, where a case freezes it
+FROZEN_UNTIL = 30  # if a case freezes the second group, its first step is number 31
 
 OPTIMIZERS = {
     "adam": dict(type="adam"),
@@ -98,7 +98,7 @@ OPTIMIZERS = {
     "ranger_frozen": dict(type="ranger", k=5),
 }
 
-# Settings that the package calls otherwise, or that are ours alone.
+# Settings with other names in the package, or settings that only this project has.
 TORCH = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -108,18 +108,18 @@ TORCH = {
 
 
 def packaged(kind, groups, learning_rate, options):
-    """torch's optimizer, or that of the package pytorch-optimizer."""
+    """An optimizer from torch or from the package pytorch-optimizer."""
     if kind in TORCH:
         return TORCH[kind](groups, lr=learning_rate, **options)
     options = dict(options)
     if kind == "lion":
         return pytorch_optimizer.Lion(groups, lr=learning_rate, **options)
     if kind == "adabelief":
-        # Ours has the authors' default.
+        # The default in this project is the authors' default.
         options.setdefault("rectify", True)
         options["ams_bound"] = options.pop("amsgrad", False)
         return pytorch_optimizer.AdaBelief(groups, lr=learning_rate, **options)
-    # Its own default goes against the gradient while the variance is not to be trusted.
+    # With the package's default, steps go against the gradient while the variance is unreliable.
     return pytorch_optimizer.Ranger(groups, lr=learning_rate, degenerated_to_sgd=True, **options)
 
 
@@ -133,13 +133,13 @@ def optimizer_case(name, config):
         values = [parameter(offset + i) for i in range(size)]
         tensors.append(torch.nn.Parameter(torch.tensor(values, dtype=torch.float32).reshape(shape)))
         offset += size
-    # The second group has a tenth of the rate and a weight decay of its own.
+    # The second group has a tenth of the rate, and a separate weight decay.
     groups = [
         dict(params=tensors[:2]),
         dict(params=tensors[2:], weight_decay=0.02),
     ]
     optimizer = packaged(kind, groups, learning_rate, options)
-    # Of AdaBelief, Ranger and Lion also what their papers say, in f64.
+    # For AdaBelief, Ranger and Lion, also the results of the papers' formulas in f64.
     by_hand = None
     if kind not in TORCH:
         decay = options.get("weight_decay", 0.0)
@@ -163,7 +163,8 @@ def optimizer_case(name, config):
         optimizer.param_groups[0]["lr"] = rate
         optimizer.param_groups[1]["lr"] = rate * 0.1
         if name.endswith("_frozen") and step <= FROZEN_UNTIL and kind not in TORCH:
-            # The package counts steps by group, and ours stand still with a frozen group.
+            # The package counts steps per group. In this project, a frozen group's count does not
+            # change.
             held = optimizer.param_groups.pop()
             optimizer.step()
             optimizer.param_groups.append(held)
@@ -180,7 +181,7 @@ def optimizer_case(name, config):
 
 
 class Number(float):
-    """An f32 that json writes with as few digits as tell it from its neighbours."""
+    """An f32 that json writes with as few digits as identify it."""
 
     def __new__(cls, value):
         return super().__new__(cls, str(numpy.float32(value)))
@@ -243,14 +244,14 @@ def sgdr_by_step(t_0, t_mult, epochs=20, steps_per_epoch=10):
 
 
 def closed_cosine(optimizer, t_max, eta_min):
-    """CosineAnnealingLR by its own closed form: the recursion adds up rounding errors."""
+    """CosineAnnealingLR in closed form, because the recursion adds up rounding errors."""
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer, t_max, eta_min)
     scheduler.get_lr = scheduler._get_closed_form_lr
     return scheduler
 
 
 def closed_polynomial(optimizer, total_iters, power):
-    """PolynomialLR by its own closed form, as above."""
+    """PolynomialLR in closed form, for the same reason."""
     scheduler = lr_scheduler.PolynomialLR(optimizer, total_iters, power)
     scheduler.get_lr = scheduler._get_closed_form_lr
     return scheduler
@@ -273,7 +274,7 @@ def one_cycle(epochs, steps_per_epoch, **options):
     optimizer = fresh()
     scheduler = make(optimizer)
     count = epochs * steps_per_epoch
-    # torch refuses the step behind the last one.
+    # torch refuses a step after the last one.
     rates = table(optimizer, scheduler, count, lambda s, at: at + 1 < count and s.step())
     return dict(schedule=config, epochs=epochs, steps_per_epoch=steps_per_epoch, rates=rates)
 
@@ -324,7 +325,7 @@ def schedule_cases():
         mode="max", factor=0.7, patience=3, threshold=0.05, threshold_mode="abs", min_lr=0.01
     )
     yield plateau(factor=0.5, patience=0, cooldown=2, eps=1e-3)
-    # Warm-up in front, as torchvision's references do it.
+    # A warm-up before the schedule, as in torchvision's reference scripts.
     yield per_epoch(
         dict(type="step", step_size=30),
         warmed(5, 0.01, lambda o: lr_scheduler.StepLR(o, 30)),
@@ -346,16 +347,16 @@ def schedule_cases():
 
 
 def overflows(step):
-    """Every twentieth step or so; hash32 as above."""
+    """Whether the gradient overflows: in about one of twenty steps."""
     return hash32(9000 + step) % 20 == 0
 
 
 def loss_scale_case(config, steps=300):
-    """The scale after each step, and what a gradient of 3 at the parameter becomes."""
+    """The scale after each step, and the value of a gradient of 3 after unscaling."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     scaler = torch.amp.GradScaler("cpu", **config)
-    scaler.scale(torch.zeros(1))  # The scale comes to be on first use.
+    scaler.scale(torch.zeros(1))  # The first use creates the scale.
     answers = []
     for step in range(steps):
         parameter.grad = torch.tensor([math.inf if overflows(step) else 3.0])

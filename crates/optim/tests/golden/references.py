@@ -1,7 +1,7 @@
-"""Lion, AdaBelief and Ranger in f64, written from their papers.
+"""Lion, AdaBelief and Ranger in f64, implemented from their papers.
 
-One tensor each; `step` takes a gradient and a learning rate. They say whether the package that
-generate.py asks does what the papers say.
+Each has one tensor; `step` takes a gradient and a learning rate. These references show whether the
+package that generate.py uses agrees with the papers.
 """
 
 import math
@@ -43,7 +43,7 @@ class Reference:
         self.m = beta2 * self.m + (1 - beta2) * g
 
     def adabelief(self, g, rate):
-        """Zhuang et al., 2020, algorithm 2, rectified as RAdam is; eps also beside the root."""
+        """Zhuang et al., 2020, algorithm 2, rectified as in RAdam; eps is also added to the root."""
         o = self.options
         beta1, beta2 = o.get("betas", [0.9, 0.999])
         eps = o.get("eps", 1e-16)

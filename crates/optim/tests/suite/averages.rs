@@ -1,11 +1,12 @@
-//! Sums and averages of whole buffers.
+//! Tests of accumulated gradients and of the moving average.
 
 use optim::{Accumulator, Ema, EmaConfig, EmaState, Error};
 
 use crate::optimizer::values;
 
-/// torch.optim.swa_utils.get_ema_multi_avg_fn, `lerp_(ema, values, 1 - decay)`, and the decay of
-/// TensorFlow's ExponentialMovingAverage with `num_updates`; in f64.
+/// The expected values, in f64: torch.optim.swa_utils.get_ema_multi_avg_fn
+/// (`lerp_(ema, values, 1 - decay)`), with the decay of TensorFlow's ExponentialMovingAverage with
+/// `num_updates`.
 #[test]
 fn an_average_is_that_of_the_formula() {
     for (decay, warmup) in [(0.9, false), (0.9, true), (0.3, true), (0.999, true)] {
@@ -78,7 +79,7 @@ fn a_state_or_values_of_something_else_are_refused() {
 
 #[test]
 fn gradients_of_parts_make_that_of_the_whole() {
-    // Means over 3, 1 and 4 images, and over all 8.
+    // Mean gradients over 3, 1 and 4 images, and over all 8.
     let parts = [
         (3.0, values(1, 20)),
         (1.0, values(2, 20)),
@@ -143,7 +144,7 @@ fn a_gradient_that_does_not_fit_is_refused_and_changes_nothing() {
     assert_eq!(gradients.mean(), [0.0, 0.0]);
 }
 
-/// An overflowed gradient stays visible after more gradients are added.
+/// If a gradient overflowed, the mean shows it even after more gradients are added.
 #[test]
 fn a_mean_of_infinite_values_is_not_finite() {
     for (first, second) in [(f32::INFINITY, 1.0), (1.0, f32::NAN), (1.0, f32::INFINITY)] {

@@ -1,4 +1,4 @@
-//! Clipping by norm and by value.
+//! Tests of clipping by norm and by value.
 
 use optim::{clip_gradient_norm, clip_gradient_value};
 
@@ -30,8 +30,8 @@ fn a_long_gradient_is_shortened_and_keeps_its_direction() {
     }
 }
 
-/// The code of `torch.nn.utils.clip_grad_norm_` and `clip_grad_value_`, in f64, with limits below,
-/// at and above the norm and the largest value.
+/// The expected values, in f64: the code of `torch.nn.utils.clip_grad_norm_` and
+/// `clip_grad_value_`. The limits are below, at and above the norm and the largest value.
 #[test]
 fn clipping_is_that_of_the_formula() {
     let before = gradients(1000);
@@ -86,7 +86,7 @@ fn a_gradient_that_is_not_finite_is_reported_and_left_alone() {
         assert!(!norm.is_finite());
         assert_eq!((gradients[0], gradients[2]), (3.0, 4.0));
     }
-    // Squares beyond f32's range do not matter: the sum is f64.
+    // The squares are beyond f32's range. This does no harm, because the sum is f64.
     let mut large = [3e30, 4e30];
     let norm = clip_gradient_norm(&mut large, 1.0).unwrap();
     assert!((norm / 5e30 - 1.0).abs() < 1e-6);

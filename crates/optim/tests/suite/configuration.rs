@@ -1,10 +1,10 @@
-//! Settings in files: spelling, reading, and refusal by key.
+//! Tests of settings in files: spelling, reading, and errors that name the key.
 
 use optim::{LrScheduleConfig, OptimizerConfig, PlateauConfig, Warmup};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The error of reading and validating `text`, or nothing if it passes.
+/// The error from reading and validating `text`, or `None` if it is valid.
 fn problem<T: DeserializeOwned>(
     text: &str,
     validate: impl Fn(&T) -> Result<(), optim::Error>,

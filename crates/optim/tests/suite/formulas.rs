@@ -1,4 +1,4 @@
-//! The inputs of the golden data, as `tests/golden/generate.py` makes them.
+//! The inputs of the golden data, computed as in `tests/golden/generate.py`.
 
 /// The finaliser of MurmurHash3.
 fn hash32(mut x: u32) -> u32 {
@@ -7,13 +7,13 @@ fn hash32(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// A multiple of 2^-23 in [-1, 1): exact in f32.
+/// A pseudo-random multiple of 2^-23 in [-1, 1), which is exact in f32.
 pub(crate) fn uniform(stream: u32, index: u32) -> f64 {
     let hashed = hash32(hash32(stream).wrapping_add(index));
     f64::from(hashed >> 8) / f64::from(1 << 23) - 1.0
 }
 
-/// Lengths of the four tensors, and scales of their gradients.
+/// Lengths of the four tensors, and the scale of each tensor's gradients.
 pub(crate) const SIZES: [usize; 4] = [1, 7, 24, 32];
 const SCALES: [f64; 4] = [1.0, 1.0 / 1_048_576.0, 8.0, 0.125];
 
@@ -34,7 +34,7 @@ pub(crate) fn gradients(step: u32) -> Vec<f32> {
         .collect()
 }
 
-/// Falls towards 0.1, with noise.
+/// A metric that falls towards 0.1, with noise.
 pub(crate) fn metric(epoch: u32) -> f64 {
     1.0 / (1.0 + f64::from(epoch) / 10.0) + 0.1 * uniform(7, epoch)
 }

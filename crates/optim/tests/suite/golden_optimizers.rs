@@ -1,4 +1,4 @@
-//! A hundred steps of each optimizer against torch or the package pytorch-optimizer.
+//! Compares a hundred steps of each optimizer with torch or the package pytorch-optimizer.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ struct Case {
     name: String,
     config: OptimizerConfig,
     learning_rate: f64,
-    /// By step.
+    /// The parameters after each stored step.
     parameters: BTreeMap<u32, Vec<f32>>,
 }
 
-/// Differences are relative to the value, or to this for smaller values.
+/// Differences are relative to the value. For values smaller than this, they are relative to this.
 const SMALLEST: f32 = 0.1;
 
 #[test]
@@ -48,7 +48,7 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
         ParameterGroup {
             learning_rate_multiplier: 0.1,
             weight_decay: Some(0.02),
-            // Two ranges out of order act as one.
+            // Two ranges in any order act as one range.
             ranges: vec![first + SIZES[2]..len, first..first + SIZES[2]],
             ..ParameterGroup::new("second", 0..0)
         },
@@ -74,7 +74,7 @@ fn follow(case: &Case, frozen_until: u32) -> f32 {
             assert_eq!(torch.len(), len);
             for (index, (a, b)) in ours.iter().zip(torch).enumerate() {
                 let difference = (a - b).abs() / b.abs().max(SMALLEST);
-                // Value by value: the maximum of NaN and a number would be the number.
+                // Compared value by value, because `f32::max` would ignore NaN.
                 assert!(
                     difference <= 1e-6,
                     "{}: value {index} is {a:e} after step {step}, not {b:e}",

@@ -1,4 +1,4 @@
-//! Tables of rates against torch's, read through a file's configuration.
+//! Compares the rates of each schedule with torch's. Schedules are read from a configuration.
 
 use optim::{LrSchedule, LrScheduleConfig, PlateauMode, Warmup};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ struct Case {
     warmup: Option<Warmup>,
     epochs: usize,
     steps_per_epoch: usize,
-    /// One for each optimizer step.
+    /// The rate of each optimizer step.
     rates: Vec<f64>,
 }
 

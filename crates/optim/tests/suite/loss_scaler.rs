@@ -1,4 +1,4 @@
-//! Dynamic loss scaling, against torch's.
+//! Compares dynamic loss scaling with torch.
 
 use optim::{Error, LossScaler, LossScalerConfig, LossScalerState};
 use serde::Deserialize;
@@ -13,12 +13,12 @@ struct Golden {
 #[derive(Deserialize)]
 struct Case {
     config: LossScalerConfig,
-    /// The scale after each step, and a gradient of 3 after unscaling; none if the gradient was
-    /// infinite.
+    /// After each step: the scale, and the value of a gradient of 3 after unscaling. The second is
+    /// `None` if the gradient was infinite.
     steps: Vec<(f32, Option<f32>)>,
 }
 
-/// `torch.amp.GradScaler`'s `unscale_`, `step` and `update`, to the last bit.
+/// Must equal `torch.amp.GradScaler`'s `unscale_`, `step` and `update` to the last bit.
 #[test]
 fn every_scale_is_that_of_torch() {
     let golden: Golden = serde_json::from_str(include_str!("../golden/loss_scales.json")).unwrap();

@@ -1,6 +1,6 @@
 //! Tests of the public interface.
 
-// A helper that panics fails its test.
+// If a helper panics, its test fails, as it should.
 #![allow(clippy::unwrap_used)]
 
 mod averages;

@@ -1,4 +1,4 @@
-//! Groups, freezing, mismatched states, and threads.
+//! Tests of groups, freezing, mismatched states, and threads.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::formulas::uniform;
 
-/// Every rule with every combination of buffers.
+/// Every rule, with every combination of state buffers.
 pub(crate) fn configs() -> Vec<OptimizerConfig> {
     let options = [
         r#"{ "type": "sgd", "momentum": 0.9, "dampening": 0.1 }"#,
@@ -70,7 +70,7 @@ fn a_frozen_group_stands_still_and_then_starts_afresh() {
         optimizer.set_frozen("backbone", false).unwrap();
         steps(&mut optimizer, &mut parameters, 3..5);
         assert_eq!(step_counts(&optimizer), [2, 5]);
-        // The released group continues like a group that was never stepped.
+        // After it is unfrozen, the group continues like one that has taken no steps.
         let mut fresh = Optimizer::new(&config, 20, halves(20)).unwrap();
         let mut expected = start.clone();
         steps(&mut fresh, &mut expected, 3..5);
@@ -123,7 +123,7 @@ fn one_thread_and_many_give_the_same_bits() {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                // Rows longer and shorter than one thread's stretch.
+                // Rows that are longer and rows that are shorter than one task.
                 let matrix = |range, row| Matrix {
                     range,
                     row,
@@ -134,7 +134,7 @@ fn one_thread_and_many_give_the_same_bits() {
                     .and_then(|optimizer| optimizer.with_matrices(&matrices))
                     .unwrap();
                 let mut parameters = values(1, len);
-                // From the sixth step on a rectified rule divides by its variance.
+                // From the sixth step on, a rectified rule divides by the variance.
                 for _ in 0..10 {
                     optimizer.step(&mut parameters, &gradients, 0.01).unwrap();
                 }
@@ -166,7 +166,7 @@ fn a_nan_gradient_stays_visible_in_its_parameter() {
             assert_eq!(parameters[8..], expected[8..], "{config:?}");
         }
     }
-    // The variance is infinity minus infinity.
+    // The variance is infinity minus infinity, which is NaN.
     let centered = serde_json::from_str(r#"{ "type": "rmsprop", "centered": true }"#).unwrap();
     let mut optimizer = Optimizer::new(&centered, 4, halves(4)).unwrap();
     let mut parameters = [1.0; 4];
@@ -261,8 +261,8 @@ fn matrices_that_do_not_fit_are_refused() {
         let optimizer = Optimizer::new(&ranger, 20, vec![group]).unwrap();
         optimizer.with_matrices(&[matrix])
     };
-    // A matrix outside every group is accepted and never stepped; a matrix half inside a group is
-    // refused.
+    // A matrix outside every group is accepted, and its values never change. A matrix that is half
+    // inside a group is refused.
     let mut parameters = values(1, 20);
     let mut outside = inner(0..4, 12..20).unwrap();
     steps(&mut outside, &mut parameters, 0..3);
@@ -272,7 +272,7 @@ fn matrices_that_do_not_fit_are_refused() {
         let error = inner(first, second).unwrap_err().to_string();
         assert!(error.contains("`inner`"), "{error}");
     }
-    // A rule that ignores matrices accepts any.
+    // A rule that ignores matrices accepts any matrix.
     assert!(with(&OptimizerConfig::default(), 8..12, 2).is_ok());
 }
 
@@ -318,8 +318,8 @@ fn a_call_that_does_not_fit_is_refused_and_changes_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// For any division of the buffer into groups, each element gets the step it would get alone,
-    /// and elements outside every group get none.
+    /// For any division of the buffer into groups, each element changes as if it were alone in the
+    /// buffer. Elements outside every group do not change.
     #[test]
     fn any_cut_into_groups_steps_the_same_elements(
         cuts in prop::collection::btree_set(0usize..60_000, 2..12),

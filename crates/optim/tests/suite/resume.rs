@@ -1,4 +1,4 @@
-//! A state saved at any step and restored into a new object continues to the last bit.
+//! Tests that a saved state, restored into a new object, continues the run to the last bit.
 
 use optim::Interval::{Epoch, Step};
 use optim::{
@@ -18,7 +18,7 @@ fn through_json<T: Serialize + DeserializeOwned>(value: &T) -> T {
 
 const LEN: usize = 64;
 
-/// Two groups, one of them in several ranges, and a matrix in each.
+/// An optimizer with two groups, one of them in several ranges, and with a matrix in each group.
 fn optimizer(config: &OptimizerConfig) -> Optimizer {
     let groups = vec![
         ParameterGroup {
@@ -41,7 +41,8 @@ fn optimizer(config: &OptimizerConfig) -> Optimizer {
     optimizer.with_matrices(&matrices).unwrap()
 }
 
-/// Freezes a group halfway, so that a restored optimizer must keep the flag.
+/// Takes a step. Halfway through the run it freezes a group, so that a restored optimizer must keep
+/// the flag.
 fn take_step(optimizer: &mut Optimizer, parameters: &mut [f32], step: u32) {
     match step {
         4 => optimizer.set_frozen("inner", true).unwrap(),
@@ -55,7 +56,8 @@ fn take_step(optimizer: &mut Optimizer, parameters: &mut [f32], step: u32) {
 
 #[test]
 fn an_optimizer_continues_from_any_step() {
-    // Its slow weights synchronise so rarely that most states are saved in between.
+    // The slow weights of this Ranger synchronise rarely, so most states are saved between two
+    // synchronisations.
     let slow = serde_json::from_str(r#"{ "type": "ranger", "k": 5 }"#).unwrap();
     for config in configs().into_iter().chain([slow]) {
         let steps = 18;
@@ -93,7 +95,7 @@ fn a_schedule_continues_from_any_step_and_from_between_step_and_epoch() {
         ..PlateauConfig::default()
     });
     let configs = schedule::all(Step).into_iter().chain(schedule::all(Epoch));
-    // Advances to the next step, or to the next epoch after the last step.
+    // Takes the next step, or ends the epoch after its last step.
     let advance = |schedule: &mut LrSchedule, event: usize| match event % (steps + 1) {
         last if last == steps => schedule.epoch_end(metric((event / (steps + 1)) as u32)),
         _ => schedule.step(),
@@ -131,7 +133,7 @@ fn a_schedule_continues_from_any_step_and_from_between_step_and_epoch() {
 
 #[test]
 fn an_average_continues_from_any_step() {
-    // The warm-up ends after the eighth.
+    // The warm-up ends after the eighth step.
     let decay = 0.5;
     for warmup in [true, false] {
         let config = EmaConfig { decay, warmup };

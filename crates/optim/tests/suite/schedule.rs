@@ -1,4 +1,4 @@
-//! Clocks, warm-up and state of the schedules.
+//! Tests of counting, warm-up and state of the schedules.
 
 use optim::{
     CosineConfig, Error, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,
@@ -44,7 +44,7 @@ pub(crate) fn all(interval: Interval) -> Vec<LrScheduleConfig> {
     ]
 }
 
-/// The rates of these epochs, from the schedule's current state.
+/// The rates in these epochs, starting from the schedule's current state.
 fn rates(schedule: &mut LrSchedule, epochs: std::ops::Range<u32>, steps: usize) -> Vec<f64> {
     let mut rates = Vec::new();
     for epoch in epochs {
@@ -109,7 +109,7 @@ fn a_plateau_does_not_count_the_epochs_of_the_warm_up() {
     let warmup = Warmup::epochs(2.0);
     let mut schedule = LrSchedule::new(&config, Some(&warmup), 1.0, 9, 1).unwrap();
     for metric in [1.0, 2.0, 3.0] {
-        schedule.epoch_end(metric); // two of the warm-up, and the first one as the baseline
+        schedule.epoch_end(metric); // two epochs of warm-up, then the first epoch of the plateau
     }
     assert_eq!(schedule.learning_rate(), 1.0);
     schedule.epoch_end(3.0);
@@ -238,7 +238,7 @@ fn an_unreachable_state_is_refused() {
         assert!(error.contains(part), "{error}");
         assert_eq!(schedule, before);
     }
-    // The largest counts do not overflow.
+    // Even the largest counts do not overflow.
     load(&mut schedule, 0.1, Some(1.0), usize::MAX).unwrap();
     schedule.step();
     schedule.epoch_end(2.0);
@@ -298,8 +298,8 @@ fn a_lowest_rate_above_the_base_rate_is_refused_by_key() {
 }
 
 proptest! {
-    /// In any run, with or without a warm-up, every rate is above zero and at most the base. No
-    /// schedule panics after the end.
+    /// In any run, with or without a warm-up, every rate is above zero and at most the base rate.
+    /// No schedule panics after the end of the run.
     #[test]
     fn every_rate_is_above_zero_and_at_most_the_base(
         epochs in 1usize..9,

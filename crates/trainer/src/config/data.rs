@@ -46,7 +46,7 @@ pub struct DataConfig {
     pub validation: Validation,
     /// Weights of single training images in the loss.
     pub sample_weights: WeightsConfig,
-    /// The size of the images that the network sees: a number of pixels on each side, or `[height, width]`.
+    /// The image size of the network: the pixels on each side, or `[height, width]`.
     pub image_size: ImageSize,
     /// The fit to the image size; auto: as in the weights file of `model.pretrained`, otherwise squash.
     #[serde(with = "optional::auto")]

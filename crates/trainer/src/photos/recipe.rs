@@ -50,6 +50,10 @@ pub struct Photos {
     pub seconds_an_image: Option<f64>,
     /// The time budget of the whole run.
     pub budget: Option<Duration>,
+    /// The image size in pixels a side, if it is set.
+    pub image_size: Option<u32>,
+    /// The number of epochs, if it is set.
+    pub epochs: Option<usize>,
 }
 
 /// The chosen settings.
@@ -65,6 +69,8 @@ pub struct Recipe {
     pub batch_size: usize,
     /// Whether the time budget is too short for the shortest useful run.
     pub is_rushed: bool,
+    /// The estimated time of the whole run, in seconds; 0 if the speed is unknown.
+    pub seconds: f64,
     pretrained: Option<PathBuf>,
     model: ModelName,
     is_balanced: bool,
@@ -81,23 +87,21 @@ impl Photos {
             None => (SHOWN_FROM_SCRATCH, EPOCHS_FROM_SCRATCH),
         };
         let wanted = shown.div_ceil(images).clamp(fewest, most);
-        let fewest = (wanted / 2).max(fewest);
+        let fewest = self.epochs.unwrap_or((wanted / 2).max(fewest));
         let seconds = match self.budget {
             Some(budget) => budget.as_secs_f64() * TRAINING_SHARE,
             None => BASE_SECONDS + SECONDS_AN_IMAGE * images as f64,
         };
-        let epoch = |size: u32| {
-            let scale = (f64::from(size) / f64::from(REFERENCE_SIZE)).powi(2);
-            self.seconds_an_image.unwrap_or(0.0) * scale * images as f64 * OVERHEAD
-        };
+        let epoch = |size: u32| self.epoch_seconds(size);
         let fits = |&size: &u32| epoch(size) * fewest as f64 <= seconds;
         let sizes = self.useful_sizes();
         let size = sizes.iter().copied().rev().find(fits);
-        let image_size = size.unwrap_or(sizes[0]);
+        let image_size = self.image_size.or(size).unwrap_or(sizes[0]);
         let fitting = (seconds / epoch(image_size).max(f64::MIN_POSITIVE)) as usize;
-        // With a budget, a small set may get more epochs than it needs.
+        // With a budget, a small set is shown more often than it has to be.
         let most = if self.budget.is_some() { most } else { wanted };
-        let epochs = fitting.clamp(1, most);
+        let epochs = self.epochs.unwrap_or(fitting.clamp(1, most));
+        let needed = epoch(image_size) * epochs as f64 / TRAINING_SHARE;
         let is_zoo = matches!(self.model, ModelName::Zoo(_));
         let frozen = self.pretrained.is_some() && !is_zoo && epochs > 2;
         Recipe {
@@ -106,10 +110,18 @@ impl Photos {
             freeze_epochs: usize::from(frozen),
             batch_size: batch_size(images),
             is_rushed: epochs < fewest,
+            seconds: needed,
             pretrained: self.pretrained.clone(),
             model: self.model,
             is_balanced: self.is_balanced(),
         }
+    }
+
+    /// The estimated time of an epoch.
+    fn epoch_seconds(&self, size: u32) -> f64 {
+        let scale = (f64::from(size) / f64::from(REFERENCE_SIZE)).powi(2);
+        let images = self.train_images.max(1) as f64;
+        self.seconds_an_image.unwrap_or(0.0) * scale * images * OVERHEAD
     }
 
     /// The sizes, in rising order, up to the largest that is useful for these photos; at least one.
@@ -167,7 +179,7 @@ impl Recipe {
         line(format_args!("epochs = {}", self.epochs));
         line(format_args!("freeze_epochs = {}", self.freeze_epochs));
         let rate = match self.pretrained {
-            Some(_) => 0.001,
+            Some(_) => 0.0005,
             None => 0.003,
         };
         line(format_args!("learning_rate = {rate}"));
@@ -219,6 +231,8 @@ mod tests {
             pretrained: Some("w.pth".into()),
             seconds_an_image: Some(0.005),
             budget: None,
+            image_size: None,
+            epochs: None,
         }
     }
 
@@ -253,6 +267,24 @@ mod tests {
             (short.image_size, short.epochs, short.is_rushed),
             (64, 1, true)
         );
+    }
+
+    #[test]
+    fn a_size_or_a_number_of_epochs_that_is_set_is_kept() {
+        let budget = Some(Duration::from_secs(60));
+        let of = |image_size, epochs| {
+            let photos = Photos {
+                budget,
+                image_size,
+                epochs,
+                ..photos(1600, 500)
+            };
+            let recipe = photos.recipe();
+            (recipe.image_size, recipe.epochs, recipe.seconds > 60.0)
+        };
+        assert_eq!(of(Some(224), None), (224, 1, true));
+        assert_eq!(of(None, Some(3)), (96, 3, false));
+        assert_eq!(of(Some(224), Some(20)), (224, 20, true));
     }
 
     #[test]

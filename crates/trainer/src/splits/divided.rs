@@ -1,11 +1,12 @@
 //! Divides one set of images into three splits, after decoding each image.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use mnist_data::{
-    BadImageLimit, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Partition, Progress,
-    Sample, TEST, TRAIN, Unit, VALIDATION, bursts, difference_hash, duplicates, partition,
+    BadImageLimit, Decoding, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Orientation,
+    Partition, Progress, Sample, TEST, TRAIN, Unit, VALIDATION, bursts, difference_hash,
+    duplicates, partition,
 };
 
 use super::{Splits, loader_options};
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 
 /// Larger sets are not decoded before training.
 const MAX_DECODED: usize = 20_000;
+/// Pixels a side of the images that are looked at.
+const LOOK_SIZE: u32 = 32;
 
 /// The results of decoding every image of a set once.
 #[derive(Clone, Debug, Default)]
@@ -25,38 +28,51 @@ pub(crate) struct Looked {
     pub(crate) unreadable: Vec<(PathBuf, String)>,
     /// Number of images that stay together because they are near-identical neighbours.
     pub(crate) in_bursts: usize,
+    /// The group of each image by its path; images of a group stay together.
+    pub(crate) groups: HashMap<PathBuf, usize>,
     /// Whether the images were decoded; larger sets are not.
     pub(crate) is_decoded: bool,
 }
 
-/// Decodes each image once, fitted to `size`. They are stored in `cache` if the configuration allows it.
+/// Decodes images once, small. The result depends on no setting that a run chooses (size, fit, augmentation), so neither
+/// does a division that follows from it. The small images are kept, where the configuration allows a disk cache.
 ///
 /// # Errors
 ///
-/// For an image that cannot be read, if `data.on_bad_image` is `"fail"`.
+/// For an image that cannot be read, if `data.on_bad_image` is `"fail"`; for more such images than
+/// `data.bad_image_limit` allows, or all images of a class.
 pub(crate) fn look(
     config: &RunConfig,
-    samples: &[Sample],
-    cache: &str,
-    (size, framing): (ImageSize, Framing),
+    (images, name, cache): (&ImageFolder, &str, &str),
     progress: &dyn Progress,
 ) -> Result<Looked> {
+    let samples = &images.samples;
     if samples.len() > MAX_DECODED {
         return Ok(Looked {
             hashes: vec![None; samples.len()],
             ..Looked::default()
         });
     }
+    let mut fixed = config.clone();
+    (fixed.data.decode, fixed.data.orientation) = (Decoding::Fast, Orientation::Apply);
+    let (size, framing) = (ImageSize::square(LOOK_SIZE), Framing::default());
     let options = LoaderOptions {
         batch_size: 16,
         image_size: size,
         framing,
         cache_bytes: 0,
-        disk_cache: config.data.disk_cache(cache, size, framing),
-        bad_images: BadImageLimit::default(),
-        ..loader_options(config)
+        disk_cache: fixed
+            .data
+            .disk_cache(&format!("look-{cache}"), size, framing),
+        bad_images: BadImageLimit {
+            share: config.data.bad_image_limit,
+            classes: Some(images.classes.clone()),
+            split: name.to_owned(),
+            is_quiet: true,
+        },
+        ..loader_options(&fixed)
     };
-    let loader = Loader::new(samples.to_vec(), options)?;
+    let loader = Loader::new(samples.clone(), options)?;
     let places: HashMap<&str, usize> = samples
         .iter()
         .enumerate()
@@ -64,7 +80,7 @@ pub(crate) fn look(
         .collect();
     let mut hashes = vec![None; samples.len()];
     progress.start(
-        "look at the images",
+        "looking at the images",
         Some(samples.len() as u64),
         Unit::Items,
     );
@@ -81,16 +97,13 @@ pub(crate) fn look(
         Ok(())
     });
     progress.finish();
-    match looked {
-        // The run will report this for its split.
-        Err(Error::Data(mnist_data::Error::EveryImageLeftOut)) => {}
-        looked => looked?,
-    }
+    looked?;
     Ok(Looked {
         hashes,
         unreadable: loader.skipped(),
         in_bursts: 0,
         is_decoded: true,
+        groups: HashMap::new(),
     })
 }
 
@@ -102,9 +115,29 @@ impl Splits {
         images: &ImageFolder,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let stored = super::stored(config);
-        let mut looked = look(config, &images.samples, TRAIN, stored, progress)?;
+        let name = place.display().to_string();
+        let mut looked = look(config, (images, &name, TRAIN), progress)?;
+        // An unreadable image must not be counted in any part.
+        let lost: HashSet<&Path> = looked
+            .unreadable
+            .iter()
+            .map(|(path, _)| path.as_path())
+            .collect();
+        let readable = |sample: &&Sample| !lost.contains(sample.path.as_path());
+        let kept: Vec<bool> = images
+            .samples
+            .iter()
+            .map(|sample| readable(&sample))
+            .collect();
+        let images = &ImageFolder {
+            samples: images.samples.iter().filter(readable).cloned().collect(),
+            classes: images.classes.clone(),
+        };
+        let mut kept = kept.into_iter();
+        looked.hashes.retain(|_| kept.next().unwrap_or(true));
         let groups = groups(config, &images.samples, &mut looked);
+        let paths = images.samples.iter().map(|sample| sample.path.clone());
+        looked.groups = paths.zip(groups.iter().copied()).collect();
         let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
         let split = &config.data.split;
         let parts = partition(&labels, &groups, split.val, split.test, split.seed);
@@ -124,7 +157,7 @@ impl Splits {
     ///
     /// [`Error::Io`] naming the file.
     pub fn write_division(&self, folder: &Path) -> Result<()> {
-        if self.looked.is_none() {
+        if self.is_as_listed {
             return Ok(());
         }
         let folder = folder.join("split");
@@ -158,6 +191,7 @@ impl Splits {
             names: ["trained on", "for validation", "for the test"]
                 .map(|part| format!("{name} ({part})")),
             looked: None,
+            is_as_listed: false,
         }
     }
 }
@@ -200,16 +234,16 @@ fn check_parts(splits: &Splits, place: &Path) -> Result<()> {
     let counts = splits.train.class_counts();
     if let Some(label) = counts.iter().position(|&count| count == 0) {
         return Err(Error::NoImages(format!(
-            "{}: class `{}` has no image left to train on after the division; expected at least 3 different \
-             images of each class: add some, or lower data.split.val and data.split.test",
+            "{}: class `{}` has no image left to train on; expected at least 3 different images of each class, and \
+             100 are a good start: add some, or remove the folder",
             place.display(),
             splits.train.classes.names()[label],
         )));
     }
     if splits.val.samples.is_empty() {
         return Err(Error::NoImages(format!(
-            "{}: no class has an image to spare for validation; expected at least 2 different images of a class \
-             and data.split.val above 0",
+            "{}: no class has enough images for validation too; expected at least 3 different images of each class, \
+             100 are a good start, and data.split.val above 0",
             place.display(),
         )));
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mnist_data::{TEST, TRAIN, VALIDATION};
+use mnist_data::{TEST, TRAIN, VALIDATION, is_image};
 
 use crate::config::{ConfigError, DataConfig, DataSource};
 use crate::{Error, Result};
@@ -89,9 +89,10 @@ impl Places {
                 unused: Vec::new(),
             });
         }
+        let train = train.map_or_else(|| nothing_found(data, &entries), Ok)?;
         let used = |entry: &&Entry| {
             let path = Some(&entry.path);
-            [train.as_ref(), val.as_ref(), test.as_ref()].contains(&path)
+            [Some(&train), val.as_ref(), test.as_ref()].contains(&path)
                 || configured(data, &entry.path)
         };
         // The folders beside CSV files hold their images.
@@ -101,7 +102,7 @@ impl Places {
             .filter(|entry| !used(entry));
         Ok(Self {
             unused: unused.map(|entry| entry.name.clone()).collect(),
-            train: train.unwrap_or_else(|| canonical(data, TRAIN)),
+            train,
             val,
             test,
             is_whole: false,
@@ -205,6 +206,32 @@ fn one(root: &Path, entries: &[&Entry], names: &[&str]) -> Result<Option<PathBuf
         }
         .into()),
     }
+}
+
+/// The default path of the training split, whose absence is reported later; or the error for a folder with images
+/// and without folders.
+fn nothing_found(data: &DataConfig, entries: &[Entry]) -> Result<PathBuf> {
+    let root = data.root();
+    let images = entries.iter().filter(|entry| is_image(&entry.path)).count();
+    if data.source != DataSource::Folder || images == 0 || holds_folders(entries) {
+        return Ok(canonical(data, TRAIN));
+    }
+    let above = root.parent().filter(|above| !above.as_os_str().is_empty());
+    let hint = above.map_or(String::new(), |above| {
+        format!(
+            "; if it is itself the folder of a class, give the folder above it, {}",
+            above.display()
+        )
+    });
+    Err(ConfigError::Invalid {
+        key: "data.root",
+        found: format!("{}, with {images} images and no folder", root.display()),
+        expected: format!(
+            "one folder per class, such as {}/<class>: sort the images into such folders{hint}",
+            root.display()
+        ),
+    }
+    .into())
 }
 
 /// Whether there is any folder; it may be a class folder.

@@ -6,7 +6,7 @@ use trainer::config::{KEYS, Key, SECTIONS};
 
 use super::{at, written};
 
-/// The longest line with a comment behind its value.
+/// The longest line with a comment after its value.
 const BESIDE: usize = 120;
 /// The longest line of a comment above its key.
 const ABOVE: usize = 110;

@@ -1,5 +1,5 @@
-//! The machine's matrix product, for `cargo xtask bench gemm`: square f32 matrices, multiplied by
-//! the crate `gemm` through candle's safe interface. `RAYON_NUM_THREADS` sets the number of
+//! Measures matrix products for `cargo xtask bench gemm`. It multiplies square f32 matrices with
+//! the crate `gemm`, through candle's safe interface. `RAYON_NUM_THREADS` sets the number of
 //! threads.
 
 #[path = "../../../../crates/trainer/examples/protocol/mod.rs"]

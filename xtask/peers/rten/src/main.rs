@@ -1,4 +1,4 @@
-//! rten's side of `cargo xtask bench infer`: an ONNX file on synthetic images.
+//! Measures rten for `cargo xtask bench infer`: runs an ONNX file on synthetic images.
 
 #[path = "../../../../crates/trainer/examples/protocol/mod.rs"]
 mod protocol;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     let sizes: [usize; 4] = sizes.try_into().map_err(|_| "expected four fixed sizes")?;
-    // Any values of about unit size.
+    // Any pixel values of about unit size will do.
     let pixel = |i: usize| (i % 255) as f32 / 127.0 - 1.0;
     let images = NdTensor::from_data(sizes, (0..sizes.iter().product()).map(pixel).collect::<Vec<_>>());
     let pool = Arc::new(ThreadPool::with_num_threads(threads));

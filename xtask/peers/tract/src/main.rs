@@ -1,4 +1,4 @@
-//! tract's side of `cargo xtask bench infer`: an ONNX file on synthetic images.
+//! Measures tract for `cargo xtask bench infer`: runs an ONNX file on synthetic images.
 
 #[path = "../../../../crates/trainer/examples/protocol/mod.rs"]
 mod protocol;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let model = tract_onnx::onnx().model_for_path(path)?.into_optimized()?;
     let sizes = model.input_fact(0)?.shape.as_concrete().ok_or("expected fixed sizes")?.to_vec();
-    // Any values of about unit size.
+    // Any pixel values of about unit size will do.
     let pixel = |i: usize| (i % 255) as f32 / 127.0 - 1.0;
     let pixels: Vec<f32> = (0..sizes.iter().product()).map(pixel).collect();
     let images = Tensor::from_shape(&sizes, &pixels)?;

@@ -1,4 +1,4 @@
-//! The threads for a group of images: one thread alone, or the whole team.
+//! The threads that process a group of images: one thread alone, or the whole team.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -6,21 +6,22 @@ use std::sync::Mutex;
 use super::super::context::{Scratch, lock};
 use crate::team::Team;
 
-/// Multiply-adds that justify waking a thread.
+/// Minimum number of multiply-adds for each thread: for less work, waking a thread does not pay.
 const GRAIN: usize = 150_000;
 
-/// Threads for the phases of a network.
+/// The threads that run the phases of a network.
 #[derive(Clone, Copy)]
 pub(super) struct Crew<'a> {
     pub(super) team: &'a Team,
-    /// One for each thread.
+    /// One scratch memory per thread.
     pub(super) scratch: &'a [Mutex<Scratch>],
-    /// The thread that works alone, as a part of a task of the team.
+    /// The index of the thread that works alone, inside a task of the team. `None`: the whole team
+    /// works.
     pub(super) alone: Option<usize>,
 }
 
 impl Crew<'_> {
-    /// Threads that work on a phase.
+    /// Number of threads that work on a phase.
     pub(super) fn size(&self) -> usize {
         if self.alone.is_some() {
             1
@@ -29,8 +30,8 @@ impl Crew<'_> {
         }
     }
 
-    /// Runs a phase of `items` pieces of work, `cost` multiply-adds in all, in ranges of at least
-    /// `each` pieces.
+    /// Runs a phase of `items` work items, divided into ranges of at least `each` items. The phase
+    /// takes `cost` multiply-adds in total.
     pub(super) fn run(
         &self,
         items: usize,
@@ -41,7 +42,7 @@ impl Crew<'_> {
         if let Some(thread) = self.alone {
             return work(0..items, &mut lock(&self.scratch[thread]));
         }
-        // Two parts for each thread, so that a delayed thread costs less.
+        // At most two parts per thread, so that a delayed thread costs less.
         let most = (items / each.max(1)).min(2 * self.team.size());
         let parts = (cost / GRAIN).min(most).max(1);
         self.team.run(parts, |part, thread| {

@@ -14,26 +14,26 @@ use crate::kernels::{
 use crate::memory::Planes;
 use crate::simd::LANES;
 
-/// Images up to this width are filtered together, if there are at least `MANY`.
+/// Images of at most this width are convolved together, if there are at least `MANY` of them.
 const NARROW: usize = 8;
 const MANY: usize = 4;
 
-/// A block's input and the target of its filtered activations.
+/// The input and output of a block's expansion and depthwise convolution.
 pub(super) struct Operands<'a> {
     pub(super) folded: &'a Folded,
     pub(super) block: &'a FoldedBlock,
     pub(super) images: usize,
-    /// Size of the input.
+    /// Height and width of the input.
     pub(super) side: Side,
     pub(super) input: Planes,
     pub(super) filtered: Planes,
-    /// Target of the averages `[planes][images][16]`, if requested.
+    /// Receives the average of each image and channel, `[planes][images][16]`, if requested.
     pub(super) averages: Option<Planes>,
 }
 
 impl Operands<'_> {
     /// # Safety
-    /// Activations must have the block's shape; the caller must own the written memory.
+    /// Activations must have the block's shape. The caller must own the memory that is written.
     pub(super) unsafe fn run(&self, crew: &Crew<'_>) {
         let (block, after) = (self.block, self.after());
         let expand = block.expand.as_ref().map_or(0, |layer| layer.cost());
@@ -46,8 +46,8 @@ impl Operands<'_> {
         let panels = block.panels.len();
         let threads = crew.size();
         let rows = self.images * after.height;
-        // The slowest thread's share of the work. Panels may not divide evenly, and bands of rows
-        // compute their border rows twice.
+        // The slowest thread's share of the work. Panels may not divide evenly among the threads,
+        // and each band of rows computes its border rows again.
         let longest = |count: usize| count.div_ceil(threads) as f64 / count as f64;
         let halo = block
             .depthwise
@@ -107,7 +107,7 @@ impl Operands<'_> {
         }
     }
 
-    /// One panel of all images, in batches of images that fit the cache.
+    /// Computes one panel of channels for all images, in batches of images that fit the cache.
     unsafe fn many(&self, panel: &Range<usize>, scratch: &mut Scratch) {
         let (folded, layer) = (self.folded, &self.block.depthwise);
         let (before, after) = (self.side.pixels(), self.after().pixels());
@@ -145,13 +145,13 @@ impl Operands<'_> {
         }
     }
 
-    /// Some output rows of one panel, counted over all images.
+    /// Computes some output rows of one panel. Rows are counted over all images.
     unsafe fn rows(&self, panel: &Range<usize>, rows: Range<usize>, scratch: &mut Scratch) {
         let (folded, layer) = (self.folded, &self.block.depthwise);
         let (side, after) = (self.side, self.after());
         let (taps, bias) = folded.filter(layer, panel.start);
         let zeros = layer.zeros(side);
-        // SAFETY: as promised by the caller; the ring belongs to this thread.
+        // SAFETY: as promised by the caller; the ring buffer belongs to this thread.
         unsafe {
             let place = scratch.ring(Ring::length(panel.len(), side.width));
             let ring = Ring::new(place, panel.len(), side.width);
@@ -184,7 +184,7 @@ impl Operands<'_> {
         }
     }
 
-    /// One row of the depthwise convolution's input.
+    /// Computes one input row of the depthwise convolution.
     unsafe fn fill(&self, panel: &Range<usize>, input: Planes, target: Planes) {
         let width = self.side.width;
         // SAFETY: as promised by the caller.
@@ -200,15 +200,15 @@ impl Operands<'_> {
     }
 }
 
-/// Number of images of `pixels` pixels with panels that fit the cache.
+/// Number of images with panels that fit the cache together. Each image has `pixels` pixels.
 pub(super) fn few(pixels: usize) -> usize {
-    /// Pixels of a panel that fit the cache.
+    /// Number of pixels of one panel that fit the cache.
     const ROWS: usize = 1024;
-    // Whole tiles of eight images.
+    // A multiple of 8, because a tile holds eight images.
     (ROWS / pixels / 8 * 8).max(8)
 }
 
-/// Cuts a range of rows, counted over images of `height` rows, at the image borders.
+/// Splits a range of rows at the image borders. Rows are counted over images of `height` rows.
 pub(super) fn images(
     rows: Range<usize>,
     height: usize,

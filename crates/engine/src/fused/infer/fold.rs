@@ -1,4 +1,5 @@
-//! Folding: offsets of each layer's folded weights, and their computation.
+//! Folds batch normalisation into weights: the offsets of each layer's folded weights, and their
+//! computation.
 
 use std::ops::Range;
 
@@ -15,24 +16,24 @@ pub(super) struct Places<'a> {
     length: usize,
 }
 
-/// One layer: its sources and its targets.
+/// One layer to fold: its sources and its targets.
 struct Piece {
-    /// Range in the arena, `[outputs][..]`.
+    /// Range of the weights in the arena, `[outputs][..]`.
     weight: Range<usize>,
     outputs: usize,
     offset: Offset,
     packing: Packing,
-    /// Offsets among the folded weights.
+    /// Offsets in the folded weights.
     target: usize,
     bias: usize,
 }
 
-/// The offset that is added to a layer's products.
+/// The source of a layer's folded bias.
 enum Offset {
-    /// A bias: its range in the arena.
+    /// A bias in the arena, at this range.
     Bias(Range<usize>),
-    /// A batch normalisation: ranges of gamma and beta in the arena, of mean and variance in the
-    /// statistics.
+    /// A batch normalisation: the ranges of gamma and beta in the arena, and of mean and variance
+    /// in the statistics.
     Norm {
         gamma: Range<usize>,
         beta: Range<usize>,
@@ -56,7 +57,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Offsets for the weights (`count` per channel) and biases of a filter.
+    /// Assigns offsets to the weights (`count` per channel) and biases of a filter.
     pub(super) fn taps(&mut self, layer: &ConvNorm, count: usize) -> (usize, usize) {
         let length = padded(layer.out_channels) * count;
         self.piece(
@@ -68,7 +69,7 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Offsets for the weights and biases of a 1×1 convolution.
+    /// Assigns offsets to the weights and biases of a 1×1 convolution.
     pub(super) fn convolution(&mut self, layer: &ConvNorm) -> (usize, usize) {
         let length = packed_length(layer.in_channels, layer.out_channels);
         self.piece(
@@ -80,7 +81,7 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Offsets for the weights and biases of a fully connected layer.
+    /// Assigns offsets to the weights and biases of a fully connected layer.
     pub(super) fn linear(&mut self, layer: &Linear) -> (usize, usize) {
         let length = packed_length(layer.in_features, layer.out_features);
         let bias = Offset::Bias(self.parameter(layer.weight + 1));
@@ -115,7 +116,7 @@ impl<'a> Places<'a> {
         packing: Packing,
         length: usize,
     ) -> (usize, usize) {
-        // Everything starts on a cache line.
+        // Every range starts on a cache line.
         let target = self.length;
         let bias = target + padded(length);
         self.length = bias + padded(outputs);
@@ -130,7 +131,7 @@ impl<'a> Places<'a> {
         (target, bias)
     }
 
-    /// All folded weights.
+    /// Computes all folded weights.
     pub(super) fn fold(
         self,
         isa: Isa,

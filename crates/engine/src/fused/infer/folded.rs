@@ -54,7 +54,7 @@ pub(super) struct Pointwise {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     pub(super) activation: Activation,
-    /// Ranges of output planes, each computed by its own product.
+    /// Ranges of output planes. Each range is computed by a separate product.
     pub(super) panels: Vec<Range<usize>>,
     weights: usize,
     bias: usize,
@@ -64,12 +64,12 @@ pub(super) struct Pointwise {
 pub(super) struct FoldedBlock {
     pub(super) expand: Option<Pointwise>,
     pub(super) depthwise: Filter,
-    /// Ranges of planes of the depthwise convolution that are computed together: the expansion's
-    /// panels.
+    /// Ranges of planes that the depthwise convolution computes together: the panels of the
+    /// expansion.
     pub(super) panels: Vec<Range<usize>>,
-    /// The reducing and the expanding layer.
+    /// The reducing and the expanding layer of squeeze-excite.
     pub(super) squeeze: Option<(Pointwise, Pointwise)>,
-    /// Activation after the factors of squeeze-excite.
+    /// The activation after the multiplication by squeeze-excite's factors.
     pub(super) squeezed: Activation,
     pub(super) project: Pointwise,
     pub(super) residual: bool,
@@ -113,7 +113,7 @@ impl Folded {
     /// Weights and biases of a filter, from plane `plane` on.
     pub(super) fn filter(&self, filter: &Filter, plane: usize) -> (Src, Src) {
         let first = plane * LANES;
-        // SAFETY: the plane is one of the filter's, which is in range there.
+        // SAFETY: the plane belongs to the filter, so it is in range.
         unsafe {
             let weights = self.weights.src();
             (
@@ -127,7 +127,8 @@ impl Folded {
     /// and `addend` start at the first of these planes.
     ///
     /// # Safety
-    /// `a`, `c` and `addend` hold `rows` rows of their channels; the caller owns those of `c`.
+    /// `a`, `c` and `addend` must hold `rows` rows of their channels. The caller must own the rows
+    /// of `c`.
     pub(super) unsafe fn multiply(
         &self,
         layer: &Pointwise,
@@ -138,8 +139,8 @@ impl Folded {
         addend: Option<Planes>,
     ) {
         let first = outputs.start * LANES;
-        // SAFETY: the layer's weights are stored there, panel after panel; the rest is as promised
-        // by the caller.
+        // SAFETY: the layer's weights are stored there, panel after panel. The caller promises the
+        // rest.
         unsafe {
             let weights = self.weights.src();
             let operands = Product {
@@ -219,7 +220,7 @@ impl Pointwise {
         planes(self.outputs)
     }
 
-    /// Multiply-adds for each row.
+    /// Multiply-adds per row.
     pub(super) fn cost(&self) -> usize {
         self.inputs * self.outputs
     }
@@ -232,7 +233,7 @@ impl FoldedBlock {
         let mut depthwise = Filter::new(places, &block.depthwise, kernel * kernel);
         let mut squeezed = Activation::Identity;
         if (block.squeeze.as_ref()).is_some_and(|layer| layer.before_activation) {
-            // The activation comes after squeeze-excite instead of before.
+            // The activation comes after squeeze-excite instead of before it.
             std::mem::swap(&mut depthwise.activation, &mut squeezed);
         }
         FoldedBlock {

@@ -1,4 +1,5 @@
-//! The memory of inference. It grows to the needs of the largest call so far and is kept.
+//! Memory for inference. It is kept between calls and grows to the needs of the largest call so
+//! far.
 
 use std::sync::Mutex;
 
@@ -8,7 +9,7 @@ use crate::fused::workspace::Side;
 use crate::memory::{Buffer, Dst, Planes, plane_stride, planes};
 use crate::simd::LANES;
 
-/// Memories not in use by a call.
+/// Memories that no call is using.
 #[derive(Default)]
 pub(in crate::fused) struct Memories {
     idle: Mutex<Vec<Memory>>,
@@ -16,15 +17,15 @@ pub(in crate::fused) struct Memories {
 
 /// Memory of one call.
 pub(super) struct Memory {
-    /// One for each thread.
+    /// One scratch memory per thread.
     pub(super) scratch: Vec<Mutex<Scratch>>,
-    /// One for each thread that runs a group of images alone.
+    /// One backbone memory per thread that processes a group of images alone.
     pub(super) spaces: Vec<Mutex<Space>>,
     pub(super) head: Head,
 }
 
 impl Memories {
-    /// Calls `work` with exclusive memory.
+    /// Calls `work` with memory that no other call uses.
     pub(super) fn with<R>(&self, threads: usize, work: impl FnOnce(&mut Memory) -> R) -> R {
         let idle = lock(&self.idle).pop();
         let mut memory = idle.unwrap_or_else(|| Memory {
@@ -38,7 +39,7 @@ impl Memories {
     }
 }
 
-/// Values from one plane of `rows` rows to the next: an odd number of cache lines.
+/// Distance in values from one plane of `rows` rows to the next: an odd number of cache lines.
 fn stride(rows: usize, pixel: usize) -> usize {
     if rows < 64 {
         (rows | 1) * LANES
@@ -47,12 +48,12 @@ fn stride(rows: usize, pixel: usize) -> usize {
     }
 }
 
-/// Number of values for these activations.
+/// Length in values of activations with `rows` rows of `channels` channels.
 fn length(channels: usize, rows: usize) -> usize {
     planes(channels) * stride(rows, LANES)
 }
 
-/// Memory reused for activations of different shapes.
+/// A range of memory, reused for activations of different shapes.
 #[derive(Clone, Copy)]
 pub(super) struct Area {
     start: Dst,
@@ -61,7 +62,7 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// The area must be large enough for them.
+    /// Activations of `rows` rows in this area. The area must be large enough.
     pub(super) fn planes(self, rows: usize) -> Planes {
         Planes {
             start: self.start,
@@ -70,7 +71,7 @@ impl Area {
         }
     }
 
-    /// The same area for f32 activations, even if others are bf16.
+    /// The same area for f32 activations, even if other activations are bf16.
     pub(super) fn wide(self) -> Area {
         Area {
             pixel: LANES,
@@ -79,7 +80,7 @@ impl Area {
     }
 }
 
-/// Memory of the head, all `[planes][images][16]`.
+/// Memory of the head. All areas are `[planes][images][16]`.
 #[derive(Default)]
 pub(super) struct Head {
     buffers: [Option<Buffer>; 3],
@@ -110,7 +111,8 @@ pub(super) struct Space {
 /// Areas of the backbone, for one group of images.
 #[derive(Clone, Copy)]
 pub(super) struct Areas {
-    /// Blocks' inputs and outputs, alternating.
+    /// Two areas for the inputs and outputs of blocks. The output of one block is the input of the
+    /// next.
     pub(super) turns: [Area; 2],
     /// The input of block `cut`, for all images.
     pub(super) joined: Area,
@@ -120,19 +122,20 @@ pub(super) struct Areas {
     pub(super) averages: Area,
     pub(super) hidden: Area,
     pub(super) factors: Area,
-    /// The blocks before `cut` run on `few` images at a time, so that their large activations stay
-    /// in the cache.
+    /// Blocks with an index below `cut` process `few` images at a time, so that their large
+    /// activations stay in the cache. Later blocks process all images at once.
     pub(super) cut: usize,
-    /// See `cut`.
+    /// Number of images that the blocks before `cut` process at a time.
     pub(super) few: usize,
 }
 
-/// Cache budget of a thread, in values. Measured: it exceeds a core's own cache, because reading
-/// the weights again for few images costs more than the spilled activations.
+/// Maximum number of values in a thread's activations, chosen by measurement. This is more than a
+/// core's own cache can hold. With fewer images at a time, the weights would have to be read more
+/// often, which costs more than the cache misses.
 const CACHE: usize = 640 * 1024;
 
 impl Space {
-    /// Areas for `images` images of this size. If `together`, all images run at once.
+    /// Creates areas for `images` images of this size. If `together`, all images run at once.
     pub(super) fn areas(
         &mut self,
         folded: &Folded,
@@ -190,8 +193,8 @@ impl Space {
     }
 }
 
-/// The first block from which on the activations of all images fit the cache, and the number of
-/// images that fit before it.
+/// Returns `cut` and `few`: the first block from which the activations of all images fit the cache,
+/// and the number of images at a time before that block.
 fn cut(folded: &Folded, images: usize, image: Side) -> (usize, usize) {
     let mut side = image.strided(folded.stem.stride);
     let mut channels = folded.stem.channels;

@@ -1,8 +1,9 @@
 //! Inference: a network with its batch normalisations folded into the weights.
 //!
-//! Many images are divided into groups; each thread takes a group through the whole backbone alone,
-//! so that its activations stay in its cache. For few images the team shares each layer. The head
-//! runs last, for all images at once, so that its many weights are read only once.
+//! Many images are divided into groups. Each thread takes a group through the whole backbone alone,
+//! so that the group's activations stay in the thread's cache. For few images, the whole team
+//! shares each layer. The head runs last, for all images at once, so that its many weights are read
+//! only once.
 
 mod crew;
 mod filter;
@@ -124,7 +125,7 @@ impl Fused {
     /// Converts planes to rows.
     fn rows(&self, crew: &Crew<'_>, source: Planes, channels: usize, count: usize, target: Dst) {
         crew.run(count, 1, count * channels, |rows, _| {
-            // SAFETY: every part writes its own rows; both hold all of them.
+            // SAFETY: every part writes its own rows; source and target hold all of them.
             unsafe { unpack(source, channels, rows, target) };
         });
     }
@@ -151,7 +152,7 @@ impl Fused {
                 // SAFETY: the space is locked; every group has its own rows of features.
                 unsafe { group.features(pooled.row(first)) };
             };
-        // Images of the slowest thread if each thread works alone.
+        // Number of images that the slowest thread processes if each thread works alone.
         let slowest = tasks.div_ceil(threads) * count.div_ceil(tasks);
         if slowest * threads * 4 > count * 5 {
             group(0, count, None, &mut lock(&memory.spaces[0]));
@@ -169,7 +170,8 @@ impl Fused {
     }
 }
 
-/// Maximum images of a group: enough to give the products of the last layers many rows.
+/// Maximum number of images in a group: enough to give the matrix products of the last layers many
+/// rows.
 fn largest_group(folded: &Folded, images: &Images<'_>) -> usize {
     let mut side = images.side().strided(folded.stem.stride);
     for block in &folded.blocks {

@@ -1,4 +1,4 @@
-//! A group of images through the network's layers.
+//! Runs a group of images through the network's layers.
 
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ impl Group<'_> {
         }
     }
 
-    /// The buffer of block `index`'s input, for some images.
+    /// The buffer with the input of block `index`, for some images.
     unsafe fn between(&self, index: usize, images: &Range<usize>, side: Side) -> Planes {
         if index == self.areas.cut {
             let all = self.areas.joined.planes(self.images * side.pixels());
@@ -203,7 +203,7 @@ impl Group<'_> {
         });
     }
 
-    /// The last convolution, and the average of its outputs over each image.
+    /// Computes the last convolution, and averages its outputs over each image.
     unsafe fn last(&self, input: Planes, side: Side, pooled: Planes) {
         let (folded, layer) = (self.folded, &self.folded.last);
         let pixels = side.pixels();
@@ -230,10 +230,11 @@ impl Group<'_> {
     }
 }
 
-/// A fully connected layer on `rows` images. `after` is called with the finished planes and rows.
+/// A fully connected layer on `rows` images. Each finished range of planes and rows is passed to
+/// `after`.
 ///
 /// # Safety
-/// `a` and `c` must hold the rows; the caller must own those of `c`.
+/// `a` and `c` must hold `rows` rows. The caller must own the rows of `c`.
 pub(super) unsafe fn linear(
     crew: &Crew<'_>,
     folded: &Folded,
@@ -243,16 +244,17 @@ pub(super) unsafe fn linear(
     c: Planes,
     after: impl Fn(Range<usize>, Range<usize>) + Sync,
 ) {
-    /// Rows of a piece.
+    /// Rows of a work item.
     const ROWS: usize = 64;
     let chunks = rows.div_ceil(ROWS);
     let work = |items: Range<usize>, _: &mut Scratch| {
         for item in items {
-            // A panel's rows follow each other, while the panel is in the cache.
+            // Consecutive items are rows of the same panel, so that the panel's weights stay in the
+            // cache.
             let panel = layer.panels[item / chunks].clone();
             let start = item % chunks * ROWS;
             let rows = start..rows.min(start + ROWS);
-            // SAFETY: every piece writes its own rows of its own planes.
+            // SAFETY: every item writes its own rows of its own planes.
             unsafe {
                 let (a, c) = (a.row(rows.start), c.plane(panel.start).row(rows.start));
                 folded.multiply(layer, panel.clone(), rows.len(), a, c, None);
@@ -260,15 +262,15 @@ pub(super) unsafe fn linear(
             after(panel, rows);
         }
     };
-    // Reading the weights takes as long as multiplying them with several rows.
+    // For up to eight rows, reading the weights takes longer than multiplying them.
     let cost = rows.max(8) * layer.cost();
     crew.run(layer.panels.len() * chunks, 1, cost, work);
 }
 
-/// Copies rows of `channels` from planes to `target`, `[rows][channels]`.
+/// Copies rows of `channels` channels from planes to `target`, `[rows][channels]`.
 ///
 /// # Safety
-/// The rows must exist, and the caller must own those of `target`.
+/// The rows must exist, and the caller must own the rows of `target`.
 pub(super) unsafe fn unpack(
     source: Planes,
     channels: usize,

@@ -89,7 +89,7 @@ impl Geometry {
         output
     }
 
-    /// Turns the gradient of the output into that of the input.
+    /// Converts the gradient of the output to the gradient of the input.
     fn input_gradient(self, d: &Matrix, taps: &Matrix) -> Matrix {
         let mut gradient = Matrix::zeros(self.inputs(), d.channels);
         self.products(|to, tap, from| {
@@ -100,7 +100,8 @@ impl Geometry {
         gradient
     }
 
-    /// Adds the gradient of the weights, computed from that of the output, to `gradient`.
+    /// Computes the gradient of the weights from the gradient `d` of the output, and adds it to
+    /// `gradient`.
     fn add_taps_gradient(self, input: &Matrix, d: &Matrix, gradient: &mut Matrix) {
         self.products(|with, tap, from| {
             for channel in 0..d.channels {
@@ -115,7 +116,7 @@ impl Geometry {
 struct Way {
     norm: bool,
     activation: Activation,
-    /// For the backward pass only.
+    /// Used in the backward pass only.
     residual: bool,
 }
 
@@ -134,7 +135,7 @@ impl Way {
 
 /// The plane's first channel in the sums.
 const AT: usize = 16;
-/// More channels than the plane's, to check that the others do not change.
+/// More channels than the plane has, to check that the others do not change.
 const SUMMED: usize = 48;
 
 fn check_forward(geometry: Geometry, way: Way) {
@@ -248,7 +249,7 @@ fn check_backward(geometry: Geometry, way: Way) {
     }
 }
 
-/// Every kernel and stride on feature maps of this size, each with other options.
+/// Tests every kernel and stride on feature maps of this size, each with different options.
 fn check([images, height, width]: [usize; 3], way: usize) {
     for (index, (kernel, stride, padding)) in KERNELS.into_iter().enumerate() {
         let geometry = Geometry {
@@ -259,7 +260,8 @@ fn check([images, height, width]: [usize; 3], way: usize) {
             stride,
             padding,
         };
-        // The step has no divisor in common with the number of options.
+        // 35 has no divisor in common with the number of options, so successive cases cover all
+        // options.
         let way = Way::new((way * KERNELS.len() + index) * 35);
         check_forward(geometry, way);
         check_backward(geometry, way);

@@ -1,8 +1,8 @@
-//! Finite differences check the references' gradients once.
+//! Checks the gradients of the reference implementations against finite differences.
 
 use super::operand::Matrix;
 
-/// Asserts that `gradient` is that of `loss` at `point`, component by component.
+/// Asserts that `gradient` is the gradient of `loss` at `point`, component by component.
 #[track_caller]
 pub(super) fn assert_gradient(point: &Matrix, gradient: &Matrix, loss: impl Fn(&Matrix) -> f64) {
     // Small compared with the distance to the nearest kink, see `Noise::smooth`.
@@ -29,7 +29,7 @@ pub(super) fn assert_gradient(point: &Matrix, gradient: &Matrix, loss: impl Fn(&
     }
 }
 
-/// A loss with the gradient `weights` by `outputs`.
+/// The sum of `outputs` times `weights`. The gradient of this loss is `weights`.
 pub(super) fn weighted(outputs: &Matrix, weights: &Matrix) -> f64 {
     let mut sum = 0.0;
     for row in 0..outputs.rows {

@@ -11,21 +11,21 @@ use crate::kernels::{
 use crate::memory::{Planes, planes};
 use crate::spec::Activation;
 
-/// `activation(y)`
+/// Applies the activation to each value of `y`.
 pub(super) fn activated(y: &Matrix, activation: Activation) -> Matrix {
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
         y[(row, channel)].activate(activation)
     })
 }
 
-/// Turns the gradient `d` of `activation(y)` into that of `y`.
+/// Converts the gradient `d` of `activation(y)` to the gradient of `y`.
 pub(super) fn derived(y: &Matrix, d: &Matrix, activation: Activation) -> Matrix {
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
         y[(row, channel)].slope(activation) * d[(row, channel)]
     })
 }
 
-/// All shapes: rows by channels.
+/// All shapes, as pairs of rows and channels.
 fn shapes() -> impl Iterator<Item = (usize, usize)> {
     let channels = [&CHANNELS[..], &[1280]].concat();
     let shapes: Vec<_> = grid(&ROWS, &channels, &[1]).collect();
@@ -44,7 +44,7 @@ enum Squeeze {
 
 const SQUEEZES: [Squeeze; 3] = [Squeeze::None, Squeeze::After, Squeeze::Before];
 
-/// `activate_rows` on rows `first..last` of images of `pixels` pixels.
+/// Tests `activate_rows` on rows `first..last` of images of `pixels` pixels.
 fn check_activate(
     pixels: usize,
     (first, last): (usize, usize),
@@ -56,7 +56,8 @@ fn check_activate(
     let (rows, images) = (last - first, last.div_ceil(pixels));
     let z = Matrix::noise(&mut noise, last, channels);
     let norm = Norm::noise(&mut noise, channels);
-    // Factors of few digits, so that the product is exact and its side of a kink is certain.
+    // Factors with few digits: products are exact, so they certainly fall on the right side of a
+    // kink.
     let factors = Matrix::fill(images, channels, || noise.factor());
     let y = norm.apply(&z);
     let factor = |row: usize, channel: usize| factors[(row / pixels, channel)];

@@ -84,7 +84,7 @@ impl Depthwise {
         target.assert_near(&self.expected, &format!("{isa} from {from} {g:?}"));
     }
 
-    /// Checks one image, with rows put into the ring as needed.
+    /// Checks one image. Rows are written to the ring when they are needed.
     fn check_rows(&self) {
         let g = self.geometry;
         let (rows, columns) = (g.height.div_ceil(g.stride), g.width.div_ceil(g.stride));
@@ -125,7 +125,7 @@ impl Depthwise {
     }
 }
 
-/// Checks feature maps of this size with every kernel and stride.
+/// Checks every kernel and stride on feature maps of this size.
 fn check_depthwise([images, height, width]: [usize; 3], index: usize) {
     for (kernel, stride, padding) in KERNELS {
         let geometry = depthwise::Geometry {
@@ -161,7 +161,7 @@ fn depthwise_of_every_width() {
         .for_each(|(index, map)| check_depthwise(map, index));
 }
 
-/// Some rows of an image, as computed by one of several tasks.
+/// Checks some rows of an image, as one of several tasks computes them.
 fn check_stem_rows(geometry: stem::Geometry, first: usize, bytes: bool, activation: Activation) {
     let stem::Geometry {
         width,

@@ -1,12 +1,12 @@
-//! Every kernel, on every instruction set of this machine, against its definition in double
+//! Tests every kernel, on every instruction set of this machine, against its definition in double
 //! precision.
 //!
 //! Memory that a kernel must not read or write holds [`operand::NOTHING`]: the lanes beyond the
-//! last channel, and the rows around the operand's own. Memory ends with the operand, so that
-//! checked builds detect accesses beyond it.
+//! last channel, and the rows before and after the operand's own. The allocation ends where the
+//! operand ends, so that builds with checks detect accesses beyond it.
 //!
-//! For activations in bf16 the references use bf16 values, and kernels may round once more, when
-//! they store.
+//! For activations in bf16, the references use values rounded to bf16. Kernels may round once more
+//! when they store.
 
 mod depthwise;
 mod differences;
@@ -48,7 +48,7 @@ fn isas() -> Vec<Isa> {
     match isas[0].with_bf16() {
         Ok(bf16) => isas.insert(0, bf16),
         Err(error) => NOTE.call_once(|| {
-            // In one write, and not by a macro: the test harness captures the output of those.
+            // One write, and no print macro: the test harness would capture its output.
             let note = format!("kernels not tested in bf16: {error}\n");
             let _ = std::io::stderr().write_all(note.as_bytes());
         }),
@@ -56,19 +56,19 @@ fn isas() -> Vec<Isa> {
     isas
 }
 
-/// The memory layouts that a kernel of `isa` accepts where pixels may be f32 although other
-/// activations are bf16.
+/// The memory layouts to test for operands that may be f32 although other activations are bf16, for
+/// a kernel of `isa`.
 fn layouts(isa: Isa) -> Vec<Isa> {
     let mut layouts = vec![isa, isa.with_f32()];
     layouts.dedup();
     layouts
 }
 
-/// Step through the cases of a sweep over the options of a kernel. Miri runs few of them, so that
-/// it takes minutes.
+/// Step width in a sweep over a kernel's options. Miri runs only a few of the cases, so that it
+/// takes minutes.
 const STEP: usize = if cfg!(miri) { 41 } else { 1 };
 
-/// All combinations of sizes for a sweep; under Miri only of the small ones.
+/// All combinations of the sizes. Under Miri only the small ones.
 fn grid(a: &[usize], b: &[usize], c: &[usize]) -> impl Iterator<Item = [usize; 3]> {
     let pairs = a.iter().flat_map(|a| b.iter().map(|b| (*a, *b)));
     let all = pairs.flat_map(|(a, b)| c.iter().map(move |c| [a, b, *c]));

@@ -1,4 +1,4 @@
-//! Matrices of reference values, and conversion to and from the kernels' memory.
+//! Matrices of reference values, and conversion to and from the memory layout of the kernels.
 
 use std::ops::{Index, IndexMut};
 
@@ -8,7 +8,7 @@ use crate::kernels::{Affine, NormBackward, Sums};
 use crate::memory::{Buffer, Planes, Src, padded, planes};
 use crate::simd::LANES;
 
-/// `[rows][channels]`, in double precision.
+/// A matrix `[rows][channels]`, in double precision.
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
     pub(super) rows: usize,
@@ -17,7 +17,7 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
-    /// Filled in memory order.
+    /// A matrix filled with the results of `f`, in memory order.
     pub(super) fn fill(rows: usize, channels: usize, mut f: impl FnMut() -> Real) -> Self {
         Matrix::from_fn(rows, channels, |_, _| f())
     }
@@ -39,7 +39,7 @@ impl Matrix {
         Matrix::fill(rows, channels, Real::default)
     }
 
-    /// Random values that an [`Operand`] of every instruction set can hold.
+    /// Random values that are exact in an [`Operand`] of every instruction set.
     pub(super) fn noise(noise: &mut Noise, rows: usize, channels: usize) -> Self {
         Matrix::fill(rows, channels, || noise.activation())
     }
@@ -69,8 +69,8 @@ impl Matrix {
         }
     }
 
-    /// Adds the sums over rows of these values, and of their products with `others`, to channels
-    /// `at..` of `sums`.
+    /// Sums these values, and their products with `others`, over the rows. Adds both to `sums`,
+    /// starting at channel `at`.
     pub(super) fn add_sums(&self, others: &Matrix, sums: &mut ExpectedSums, at: usize) {
         for row in 0..self.rows {
             for channel in 0..self.channels {
@@ -95,33 +95,33 @@ impl IndexMut<(usize, usize)> for Matrix {
     }
 }
 
-/// Marks memory without a value. It is a NaN as an f32 and as two bf16, so a kernel that reads it
-/// spoils its result.
+/// Marks memory without a value. It is NaN both as an f32 and as two bf16, so reading it spoils a
+/// kernel's result.
 pub(super) const NOTHING: f32 = f32::from_bits(0x7FC5_7FC5);
 
 #[track_caller]
 pub(super) fn assert_nothing(value: f32, what: impl FnOnce() -> String) {
-    // A bf16 has only the upper half of its bits.
+    // A bf16 has only the upper half of the bits.
     assert_eq!(value.to_bits() >> 16, NOTHING.to_bits() >> 16, "{}", what());
 }
 
-/// The two bf16 in the memory of an f32, in order.
+/// The two bf16 values in the memory of an f32, in order.
 pub(super) fn halves(pair: f32) -> [f32; 2] {
     let bits = pair.to_bits();
     [bits << 16, bits & 0xFFFF_0000].map(f32::from_bits)
 }
 
-/// Activations in planes, in the memory layout of an instruction set. Other rows surround those of
-/// each plane; the memory ends with the last plane.
+/// Activations in planes, in the memory layout of an instruction set. There are spare rows before
+/// and after each plane. The memory ends with the last plane.
 pub(super) struct Operand {
     buffer: Buffer,
-    /// Values of the buffer per pixel.
+    /// Number of f32 values in the buffer per pixel.
     pixel: usize,
     rows: usize,
     channels: usize,
 }
 
-/// Rows before and behind those of a plane.
+/// Number of spare rows before a plane, and again after it.
 const BEFORE: usize = 2;
 const BEHIND: usize = 3;
 
@@ -139,7 +139,8 @@ impl Operand {
         operand
     }
 
-    /// Values beyond the last channel of a rank are 0, as products require.
+    /// Creates an operand from a matrix. Unused channels of the last rank are 0, as products
+    /// require.
     pub(super) fn of(isa: Isa, matrix: &Matrix) -> Self {
         let operand = Operand::blank(isa, matrix.rows, matrix.channels);
         for row in 0..matrix.rows {
@@ -160,14 +161,14 @@ impl Operand {
         self.pixel < LANES
     }
 
-    /// Sets a lane, counted over the whole memory.
+    /// Sets a lane. Lanes are counted over the whole memory.
     fn set(&self, at: usize, value: f32) {
         let start = self.buffer.dst();
         assert!(at * self.pixel / LANES < self.buffer.len());
         if self.is_bf16() {
             let bits = value.to_bits();
             assert!(value.is_nan() || bits & 0xFFFF == 0, "bf16 has no {value}");
-            // SAFETY: it is within the buffer, and no slice of the buffer exists.
+            // SAFETY: the lane is within the buffer, and no slice of the buffer exists.
             unsafe { *start.pointer(0, 0).cast::<u16>().add(at) = (bits >> 16) as u16 };
         } else {
             // SAFETY: as above.
@@ -185,12 +186,12 @@ impl Operand {
         }
     }
 
-    /// Pixels from one plane to the next.
+    /// Distance in pixels from one plane to the next.
     fn pitch(&self) -> usize {
         BEFORE + self.rows + BEHIND
     }
 
-    /// The first lane of a row.
+    /// Index of a row's first lane.
     fn at(&self, plane: usize, row: usize) -> usize {
         (plane * self.pitch() + BEFORE + row) * LANES
     }
@@ -208,7 +209,7 @@ impl Operand {
         self.planes().src()
     }
 
-    /// Asserts that a kernel has written these values, and nothing elsewhere.
+    /// Asserts that a kernel has written these values, and has written nothing elsewhere.
     #[track_caller]
     pub(super) fn assert_near(&self, expected: &Matrix, what: &str) {
         assert_eq!(
@@ -239,8 +240,8 @@ impl Operand {
         self.written(what);
     }
 
-    /// Row, channel and value of all lanes of the rows, including those beyond the last channel.
-    /// Asserts that the memory around them is untouched.
+    /// Row, channel and value of all lanes of the rows, including lanes beyond the last channel.
+    /// Asserts that the memory around the rows is unchanged.
     #[track_caller]
     pub(super) fn written(&self, what: &str) -> Vec<(usize, usize, f32)> {
         let mut written = Vec::new();
@@ -258,14 +259,15 @@ impl Operand {
     }
 }
 
-/// A value for each channel, and [`NOTHING`] in the lanes beyond the last.
+/// One value per channel, and [`NOTHING`] in the lanes beyond the last channel.
 pub(super) fn per_channel(values: &[Real]) -> Vec<f32> {
     let mut numbers: Vec<f32> = values.iter().map(|real| real.value as f32).collect();
     numbers.resize(padded(values.len()), NOTHING);
     numbers
 }
 
-/// Scale and shift of each channel. Channel 0 is unchanged, so that its values hit the kinks.
+/// Scale and shift of each channel. Channel 0 is not changed, so that its values hit the kinks of
+/// activations.
 pub(super) struct Norm {
     scale: Vec<Real>,
     shift: Vec<Real>,
@@ -300,7 +302,7 @@ impl Norm {
     }
 }
 
-/// The three coefficients of each channel that compute a gradient from `d` and `z`.
+/// For each channel, the three coefficients that compute a gradient from `d` and `z`.
 pub(super) struct Mix {
     factors: [Vec<Real>; 3],
     packed: [Vec<f32>; 3],
@@ -339,7 +341,8 @@ pub(super) struct ExpectedSums {
 }
 
 impl ExpectedSums {
-    /// Sums of this many channels, not zero before a kernel adds to them.
+    /// Sums over this many channels. They start with random values, to check that a kernel adds to
+    /// them.
     pub(super) fn noise(noise: &mut Noise, channels: usize) -> Self {
         let mut numbers = || (0..channels).map(|_| noise.value()).collect();
         ExpectedSums {

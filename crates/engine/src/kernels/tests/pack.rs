@@ -8,7 +8,7 @@ use crate::kernels::{pack_inputs, pack_outputs, pack_taps, packed_length};
 use crate::memory::{Dst, Src, padded};
 use crate::simd::LANES;
 
-/// The values packed for a product of this depth. Asserts that nothing follows them.
+/// Returns the packed weights for a product of this depth. Asserts that no values follow them.
 #[track_caller]
 fn unpacked(isa: Isa, depth: usize, packed: &[f32], what: &str) -> Vec<f32> {
     let used = packed.len() / depth * depth.div_ceil(isa.rank());
@@ -23,8 +23,8 @@ fn unpacked(isa: Isa, depth: usize, packed: &[f32], what: &str) -> Vec<f32> {
     }
 }
 
-/// Asserts that `packed` holds each of `weights` once, and zeros otherwise. The order is specific
-/// to the instruction set; the tests of products cover it.
+/// Asserts that `packed` holds each of `weights` once, and zeros otherwise. The order depends on
+/// the instruction set; the tests of products check it.
 #[track_caller]
 fn assert_permuted(mut packed: Vec<f32>, weights: &[f32], what: &str) {
     let zeros = packed.len() - weights.len();
@@ -35,8 +35,7 @@ fn assert_permuted(mut packed: Vec<f32>, weights: &[f32], what: &str) {
     assert_eq!(packed, expected, "{what}");
 }
 
-/// Distinct values without zero: all positive bf16 that are neither subnormal nor infinite, then
-/// the negative ones.
+/// Distinct nonzero values: all positive normal bf16 numbers, then the negative ones.
 fn weights(count: usize) -> Vec<f32> {
     const POSITIVE: Range<u32> = 0x0080..0x7F80;
     assert!(count <= 2 * POSITIVE.len());

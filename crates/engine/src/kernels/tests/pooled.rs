@@ -43,7 +43,7 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
-/// The average over the pixels of each image.
+/// Averages the pixels of each image.
 pub(super) fn averaged(y: &Matrix, images: usize) -> Matrix {
     let pixels = y.rows / images;
     Matrix::from_fn(images, y.channels, |image, channel| {
@@ -63,7 +63,7 @@ fn spread(d: &Matrix, pixels: usize) -> Matrix {
     })
 }
 
-/// The rows multiplied by each image's factors.
+/// Multiplies the rows by the factors of their image.
 pub(super) fn multiplied(y: &Matrix, factors: &Matrix) -> Matrix {
     let pixels = y.rows / factors.rows;
     Matrix::from_fn(y.rows, y.channels, |row, channel| {
@@ -71,8 +71,8 @@ pub(super) fn multiplied(y: &Matrix, factors: &Matrix) -> Matrix {
     })
 }
 
-/// The gradient of the factors, from that of the products. Rows are counted from `first` over all
-/// images of `pixels` each.
+/// The gradient of the factors, from the gradient `d` of the products. Rows are counted over all
+/// images, each of `pixels` pixels, and start at `first`.
 fn factors_gradient(y: &Matrix, d: &Matrix, first: usize, pixels: usize, images: usize) -> Matrix {
     let mut gradient = Matrix::zeros(images, y.channels);
     for row in 0..y.rows {
@@ -163,7 +163,7 @@ fn check_average_backward(case: Case) {
     }
 }
 
-/// Checks rows `first..last` of images of `pixels` each.
+/// Checks rows `first..last`. Each image has `pixels` pixels.
 fn check_factor_gradient(
     (first, last): (usize, usize),
     pixels: usize,
@@ -254,7 +254,7 @@ fn check_squeeze_backward(case: Case) {
     }
 }
 
-/// Checks rows that start within the first image.
+/// Checks a block of rows that starts within the first image.
 fn check_factored_backward(case: Case) {
     let mut noise = case.noise();
     let Case {

@@ -11,7 +11,7 @@ use crate::memory::{Dst, Src};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
-/// The values in the second sum.
+/// The values that the second sum adds up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Second {
     Squares,
@@ -23,9 +23,9 @@ enum Second {
 enum Lie {
     /// `[columns][depth]`, and packed.
     ByColumn,
-    /// `[depth][columns]`, as for gradients of inputs, and packed.
+    /// `[depth][columns]`, and packed, as for gradients of inputs.
     ByRank,
-    /// `[depth][columns]`, not packed. Only where a rank is one channel.
+    /// `[depth][columns]`, not packed. Possible only if a rank is one channel.
     Bare,
 }
 
@@ -37,7 +37,7 @@ struct Case {
     lie: Lie,
     bias: bool,
     activation: Activation,
-    /// An activation for the backward pass.
+    /// The activation of the backward pass, if any.
     before: Option<Activation>,
     addend: bool,
     sums: Option<Second>,
@@ -125,7 +125,7 @@ fn check(case: Case) {
         .into_iter()
         .flat_map(|isa| layouts(isa).into_iter().map(move |to| (isa, to)));
     for (isa, to) in runs {
-        // Two channels of a rank must be adjacent.
+        // Unpacked weights need ranks of one channel.
         if case.lie == Lie::Bare && isa.rank() > 1 {
             continue;
         }
@@ -175,7 +175,7 @@ fn check(case: Case) {
         }
         target.assert_near(&expected, &what);
         if !case.bias && !case.addend && case.lie != Lie::Bare {
-            // Packed weights are zero there.
+            // Unused columns are zero, because packed weights are padded with zeros.
             assert!(target.padding().iter().all(|x| *x == 0.0), "{what}");
         }
         let expected_sums = if case.sums.is_some() {
@@ -198,7 +198,8 @@ fn check(case: Case) {
 #[test]
 fn adversarial_shapes() {
     for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
-        // The step has no divisor in common with the number of options.
+        // 29 has no divisor in common with the number of options, so successive cases cover all
+        // options.
         check(Case::new(shape, index * 29));
     }
 }

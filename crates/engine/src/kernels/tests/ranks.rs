@@ -1,4 +1,4 @@
-//! The instruction sets' operations on pixels and ranks, on which all kernels rely.
+//! Tests the operations of [`Simd`] on pixels and ranks, which all kernels use.
 
 use super::isas;
 use super::operand::{Matrix, NOTHING, Operand, assert_nothing, halves};
@@ -33,7 +33,7 @@ unsafe fn store_pixel_kernel<S: Simd>(s: S, source: Src, target: Planes, row: us
 
 entry! {
     /// # Safety
-    /// All are a vector.
+    /// Every pointer must be valid for one vector.
     fn rank(first: Src, second: Src, target: Dst) => rank_kernel
 }
 
@@ -55,7 +55,7 @@ unsafe fn load_rank_kernel<S: Simd>(s: S, count: usize, source: Planes, row: usi
 
 entry! {
     /// # Safety
-    /// All are a vector.
+    /// Every pointer must be valid for one vector.
     fn multiply_ranks(a: Src, b: Src, c: Dst) => multiply_ranks_kernel
 }
 
@@ -65,15 +65,15 @@ unsafe fn multiply_ranks_kernel<S: Simd>(s: S, a: Src, b: Src, c: Dst) {
     s.store(c, 0, sum);
 }
 
-/// `RANK` vectors packed as one rank of a product.
+/// Packs `RANK` vectors as one rank of a product.
 fn ranked(isa: Isa, [first, second]: [Vector; 2]) -> Vector {
     let mut vector = [NOTHING; LANES];
-    // SAFETY: all are vectors.
+    // SAFETY: every pointer is valid for a vector.
     unsafe { rank(isa, Src::of(&first), Src::of(&second), Dst::of(&mut vector)) };
     vector
 }
 
-/// Asserts that each lane of a rank holds that of the first `RANK` vectors.
+/// Asserts that each lane of a rank holds the same lane of the first `RANK` vectors.
 #[track_caller]
 fn assert_ranked(isa: Isa, actual: Vector, vectors: [Vector; 2]) {
     for lane in 0..LANES {
@@ -86,7 +86,7 @@ fn assert_ranked(isa: Isa, actual: Vector, vectors: [Vector; 2]) {
     }
 }
 
-/// Values, and the nearest bf16.
+/// Pairs of a value and the nearest bf16.
 const ROUNDED: [(f32, f32); LANES] = {
     const ULP: f32 = 1.0 / 128.0;
     [
@@ -95,7 +95,7 @@ const ROUNDED: [(f32, f32); LANES] = {
         (-3.5, -3.5),
         (1.0 + 0.49 * ULP, 1.0),
         (1.0 + 0.51 * ULP, 1.0 + ULP),
-        // Ties go to even.
+        // Ties round to even.
         (1.0 + 0.5 * ULP, 1.0),
         (1.0 + 1.5 * ULP, 1.0 + 2.0 * ULP),
         (1.0 + 2.5 * ULP, 1.0 + 2.0 * ULP),
@@ -131,7 +131,7 @@ fn a_pixel_is_stored_rounded_and_nothing_beside_it() {
     for isa in isas() {
         let values = ROUNDED.map(|(value, _)| value);
         let target = Operand::blank(isa, 3, LANES);
-        // SAFETY: a vector, and three pixels.
+        // SAFETY: the source holds a vector, and the target three pixels.
         unsafe { store_pixel(isa, Src::of(&values), target.planes(), 1) };
         for (row, lane, actual) in target.written(&isa.to_string()) {
             let what = || format!("{isa}, pixel {row}, lane {lane}");
@@ -152,7 +152,7 @@ fn a_pixel_is_loaded_as_it_is() {
         let source = Operand::of(isa, &matrix);
         for row in 0..3 {
             let mut actual = [NOTHING; LANES];
-            // SAFETY: three pixels, and space for a vector.
+            // SAFETY: the source holds three pixels, and the target has space for a vector.
             unsafe { load_pixel(isa, source.planes(), row, Dst::of(&mut actual)) };
             assert_eq!(actual, matrix.row(row), "{isa}, pixel {row}");
         }
@@ -178,7 +178,7 @@ fn vectors_are_ranked_lane_by_lane() {
 fn pixels_are_ranked_and_missing_ones_are_zero() {
     let matrix = Matrix::noise(&mut Noise(9), 3, LANES);
     for isa in isas() {
-        // Its memory ends with the last pixel.
+        // The memory ends with the last pixel.
         let source = Operand::of(isa, &matrix);
         let [first, second, last] = [0, 1, 2].map(|row| matrix.row(row));
         for (count, row, expected) in [
@@ -198,12 +198,12 @@ fn pixels_are_ranked_and_missing_ones_are_zero() {
 #[test]
 fn ranks_are_multiplied_and_added_up() {
     let mut noise = Noise(10);
-    // Values of so few digits that no sum is rounded.
+    // Values with so few digits that no sum is rounded.
     let mut vector = || [(); LANES].map(|()| noise.scale().value as f32);
     let (a, b, c) = ([vector(), vector()], [vector(), vector()], vector());
     for isa in isas() {
         let (ranked_a, ranked_b, mut actual) = (ranked(isa, a), ranked(isa, b), c);
-        // SAFETY: all are vectors.
+        // SAFETY: every pointer is valid for a vector.
         unsafe {
             let (a, b) = (Src::of(&ranked_a), Src::of(&ranked_b));
             multiply_ranks(isa, a, b, Dst::of(&mut actual));

@@ -4,15 +4,15 @@ use std::ops::{Add, AddAssign, Mul};
 
 use crate::spec::Activation;
 
-/// A value in f64, with the sum of the absolute values of its terms: after cancellation, the value
-/// alone does not bound the rounding error of a sum.
+/// A value in f64, and the sum of the absolute values of its terms. This sum bounds the rounding
+/// error even if the terms cancel each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Real {
     pub(super) value: f64,
     pub(super) size: f64,
 }
 
-/// Tolerance of a kernel's result, as a share of the size.
+/// Tolerance of a kernel's result, relative to the sum of absolute values.
 const TOLERANCE: f64 = 1e-5;
 
 impl From<f64> for Real {
@@ -63,7 +63,7 @@ impl Real {
                 value: x.clamp(0.0, 6.0),
                 size: self.size,
             },
-            // The slope is at most 1.5.
+            // The slope of Hardswish is at most 1.5.
             Activation::Hardswish => Real {
                 value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
                 size: 2.0 * self.size,
@@ -71,7 +71,7 @@ impl Real {
         }
     }
 
-    /// The derivative of the activation here; at the kinks torch's value.
+    /// The derivative of the activation at this value. At a kink, the same as torch's.
     pub(super) fn slope(self, activation: Activation) -> Real {
         let x = self.value;
         let value = match activation {
@@ -85,13 +85,14 @@ impl Real {
         Real { value, size: 2.0 }
     }
 
-    /// Asserts that a kernel's value equals this one within rounding.
+    /// Asserts that a kernel's value equals this value within rounding.
     #[track_caller]
     pub(super) fn assert_near(self, actual: impl Into<f64>, what: impl FnOnce() -> String) {
         self.assert_stored(actual, 0.0, what);
     }
 
-    /// As [`Real::assert_near`], if storing the value may have changed it by a share of `rounding`.
+    /// As [`Real::assert_near`], but also allows a relative error of `rounding` from storing the
+    /// value.
     #[track_caller]
     pub(super) fn assert_stored(
         self,
@@ -106,7 +107,7 @@ impl Real {
     }
 }
 
-/// The nearest bf16, ties to even. Not for NaN.
+/// Rounds to the nearest bf16, ties to even. NaN is not supported.
 pub(super) fn to_bf16(value: f32) -> f32 {
     let bits = value.to_bits();
     let even = bits >> 16 & 1;
@@ -125,14 +126,14 @@ impl Noise {
         z ^ (z >> 31)
     }
 
-    /// A multiple of 1 / `steps` in [-`limit`, `limit`).
+    /// A random multiple of 1 / `steps` in [-`limit`, `limit`).
     fn number(&mut self, limit: u32, steps: u32) -> Real {
         let count = u64::from(2 * limit * steps);
         let index = (self.bits() % count) as f64;
         (index / f64::from(steps) - f64::from(limit)).into()
     }
 
-    /// One of 8,192 values in [-4, 4); one in six is at a kink of an activation.
+    /// A random one of 8,192 values in [-4, 4). One in six is at a kink of an activation.
     pub(super) fn value(&mut self) -> Real {
         match self.bits() % 24 {
             0 => (-3.0).into(),
@@ -143,13 +144,13 @@ impl Noise {
         }
     }
 
-    /// A [`Noise::value`] rounded to bf16; still a multiple of 1 / 1024.
+    /// A [`Noise::value`] rounded to bf16. It is still a multiple of 1 / 1024.
     pub(super) fn activation(&mut self) -> Real {
         f64::from(to_bf16(self.value().value as f32)).into()
     }
 
-    /// A value in [-2, 2) of few digits. A [`Noise::value`] times it, plus another value, is exact
-    /// in f32, so its side of a kink is certain.
+    /// A value in [-2, 2) with few digits. Multiplying a [`Noise::value`] by it and adding another
+    /// value is exact in f32, so the result certainly falls on the right side of a kink.
     pub(super) fn scale(&mut self) -> Real {
         self.number(2, 64)
     }

@@ -41,8 +41,8 @@ impl Geometry {
         self.images * height.div_ceil(stride) * width.div_ceil(stride)
     }
 
-    /// Calls `visit` with the pixel and its colour, the weight index and the output row of each
-    /// product.
+    /// Calls `visit` for each product of the convolution, with the pixel and its colour, the weight
+    /// index and the output row.
     fn products(self, mut visit: impl FnMut((usize, usize), usize, usize)) {
         let Geometry {
             height,
@@ -65,7 +65,7 @@ impl Geometry {
         }
     }
 
-    /// `pixels` `[pixels][3]`, `taps` `[channels][27]`.
+    /// The convolution of `pixels`, `[pixels][3]`, with `taps`, `[channels][27]`.
     pub(super) fn convolve(self, pixels: &Matrix, taps: &Matrix) -> Matrix {
         let mut output = Matrix::zeros(self.outputs(), taps.rows);
         self.products(|pixel, tap, to| {
@@ -76,7 +76,8 @@ impl Geometry {
         output
     }
 
-    /// Adds the gradient of the weights, computed from that of the output, to `gradient`.
+    /// Computes the gradient of the weights from the gradient `d` of the output, and adds it to
+    /// `gradient`.
     fn add_taps_gradient(self, pixels: &Matrix, d: &Matrix, gradient: &mut Matrix) {
         self.products(|pixel, tap, from| {
             for channel in 0..d.channels {
@@ -86,12 +87,12 @@ impl Geometry {
     }
 }
 
-/// Images in the caller's formats.
+/// Images in the two formats that callers can pass: f32 and bytes.
 pub(super) struct StemImages {
     floats: Vec<f32>,
     bytes: Vec<u8>,
     table: [[f32; 256]; COLOURS],
-    /// The values of the bytes.
+    /// The values that the table gives for the bytes.
     looked_up: Matrix,
 }
 
@@ -100,7 +101,7 @@ impl StemImages {
         let table = [(); COLOURS].map(|()| [(); 256].map(|()| noise.value().value as f32));
         let values = Matrix::noise_f32(noise, pixels, COLOURS);
         let floats = values.dense();
-        // In [0, 255], inclusive.
+        // The result is in [0, 255].
         let byte = |value: &f32| ((value + 4.0) * 32.0) as u8;
         let bytes: Vec<u8> = floats.iter().map(byte).collect();
         let looked_up = Matrix::from_fn(pixels, COLOURS, |pixel, colour| {
@@ -148,7 +149,7 @@ pub(super) fn with_stem(geometry: Geometry, taps: &[f32], call: impl FnOnce(&Ste
     });
 }
 
-/// `[channels][27]` as `[plane][27][16]`, with [`NOTHING`] beyond the last channel.
+/// Rearranges `[channels][27]` to `[plane][27][16]`, with [`NOTHING`] beyond the last channel.
 pub(super) fn in_planes(taps: &Matrix) -> Vec<f32> {
     let mut packed = vec![NOTHING; planes(taps.rows) * TAPS * LANES];
     for channel in 0..taps.rows {
@@ -209,7 +210,7 @@ fn check(geometry: Geometry, bytes: bool) {
     }
 }
 
-/// Checks both strides and paddings.
+/// Checks images of this size with both strides and both paddings.
 fn check_strides([images, height, width]: [usize; 3], channels: usize, bytes: bool) {
     for (stride, padding) in [
         (1, Padding::Symmetric),

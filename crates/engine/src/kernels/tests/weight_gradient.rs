@@ -13,7 +13,8 @@ struct Case {
     rows: usize,
     inputs: usize,
     outputs: usize,
-    /// Range of outputs, in planes: start and count, cut at the last output.
+    /// Range of outputs, as first plane and number of planes. The range ends at the last output at
+    /// the latest.
     range: (usize, usize),
     accumulate: bool,
 }
@@ -112,7 +113,8 @@ fn check(case: Case) {
 #[test]
 fn adversarial_shapes() {
     for (index, shape) in grid(&ROWS, &CHANNELS, &CHANNELS).enumerate() {
-        // The step has no divisor in common with the number of options.
+        // 7 has no divisor in common with the number of options, so successive cases cover all
+        // options.
         check(Case::new(shape, index * 7));
     }
 }

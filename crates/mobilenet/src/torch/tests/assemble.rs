@@ -1,17 +1,17 @@
-//! Builds files by hand, operation by operation.
+//! Builds pickles by hand, operation by operation.
 
-/// A text.
+/// Pushes a text.
 pub(super) fn text(text: &str) -> Vec<u8> {
     let len = (text.len() as u32).to_le_bytes();
     [b"X", &len[..], text.as_bytes()].concat()
 }
 
-/// An integer.
+/// Pushes an integer.
 pub(super) fn whole(number: i64) -> Vec<u8> {
     [b"\x8a\x08", &number.to_le_bytes()[..]].concat()
 }
 
-/// A tuple of integers.
+/// Pushes a tuple of integers.
 pub(super) fn tuple(numbers: &[i64]) -> Vec<u8> {
     let numbers: Vec<u8> = numbers.iter().flat_map(|&n| whole(n)).collect();
     [b"(", &numbers[..], b"t"].concat()
@@ -20,7 +20,7 @@ pub(super) fn tuple(numbers: &[i64]) -> Vec<u8> {
 /// A tensor in the format of `torch.save`.
 pub(super) struct Tensor<'a> {
     pub(super) storage: &'a str,
-    /// Length of its storage.
+    /// Length of the tensor's storage.
     pub(super) len: i64,
     /// The bytes after the length in the persistent id.
     pub(super) view: &'a [u8],
@@ -30,7 +30,7 @@ pub(super) struct Tensor<'a> {
 }
 
 impl Tensor<'_> {
-    /// Six values in storage `0`, in two rows.
+    /// A tensor of six values in storage `0`, in two rows.
     pub(super) const SIX: Self = Tensor {
         storage: "0",
         len: 6,
@@ -59,7 +59,7 @@ impl Tensor<'_> {
     }
 }
 
-/// A dict of texts to values.
+/// Pushes a dict from texts to values.
 pub(super) fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut pickled = b"}(".to_vec();
     for (name, value) in entries {
@@ -70,7 +70,7 @@ pub(super) fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     pickled
 }
 
-/// A file of the format before 1.6, from an object and f32 storages.
+/// A file in the format before PyTorch 1.6, with an object and f32 storages.
 pub(super) fn legacy(object: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
     let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
     file.extend(b"\x80\x02M\xe9\x03.\x80\x02}.\x80\x02");
@@ -87,7 +87,7 @@ pub(super) fn legacy(object: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
     file
 }
 
-/// Such a file with one object, and with six values as storage `0`.
+/// A file in the format before PyTorch 1.6, with one object, and with six values as storage `0`.
 pub(super) fn of_six(object: &[u8]) -> Vec<u8> {
     legacy(object, &[("0", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])])
 }

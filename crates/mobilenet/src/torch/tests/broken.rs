@@ -1,4 +1,4 @@
-//! Valid files, truncated or changed.
+//! Tests that start with a valid file and truncate or change it.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const FILES: [&str; 6] = [
     "checkpoint_zip_4.pt",
 ];
 
-/// Offset of an entry's record in the directory of a zip file.
+/// Offset of an entry's record in the central directory of a zip file.
 fn record(zip: &[u8], name: &str) -> usize {
     let is_record = |at: &usize| {
         zip[*at..].starts_with(b"PK\x01\x02") && zip[at + 46..].starts_with(name.as_bytes())

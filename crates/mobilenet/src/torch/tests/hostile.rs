@@ -34,7 +34,7 @@ fn nesting_is_bounded_and_takes_no_stack() {
     let nested = |depth| (1..depth).fold(dict(&[("a", six())]), |d, _| dict(&[("a", d)]));
     assert_eq!(open(&of_six(&nested(64))).unwrap().names().count(), 1);
     assert!(refusal(&of_six(&nested(65))).contains("more than 64 deep"));
-    // A dict that contains itself.
+    // A dict that contains the same dict.
     let own = [b"}q\x00", &text("a")[..], b"h\x00s"].concat();
     assert!(refusal(&legacy(&own, &[])).contains("more than 64 deep"));
 }
@@ -53,14 +53,14 @@ fn repetition_takes_no_memory() {
     let beside = [&dict(&[("a", six())])[..], &text("b"), &lists, b"h\x32s"].concat();
     assert_eq!(open(&of_six(&beside)).unwrap().names().count(), 1);
     assert!(refusal(&of_six(&dicts)).contains("repeat the same contents too often"));
-    // A long name, found often.
+    // A long name that is used often.
     let long = [&text(&"x".repeat(1 << 20))[..], b"q\x01"].concat();
     let mut often = [b"}q\x00", &long[..], b"}", &text("a"), &six(), b"ss0}"].concat();
     for index in 0..1000 {
         often.extend([&whole(index)[..], b"h\x00s"].concat());
     }
     assert!(refusal(&of_six(&often)).contains("repeat the same contents too often"));
-    // A list of pairs, copied often.
+    // A list of pairs that is copied often.
     let list = [b"](", &b"NN\x86".repeat(1000)[..], b"e\x85q\x00"].concat();
     let copies = b"ccollections\nOrderedDict\nh\x00R".repeat(10_000);
     let copies = [&list[..], &copies].concat();
@@ -178,7 +178,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
     };
     let error = refusal(&of_six(&dict(&[("a", tensor.pickled())])));
     assert!(error.contains("has 65 numbers, at most 64"), "{error}");
-    // Storages of a terabyte and of an overflowing size.
+    // Storages of a terabyte, and of a size that overflows.
     for len in [1 << 38, i64::MAX] {
         let tensor = Tensor {
             len,
@@ -196,7 +196,7 @@ fn tensors_lie_in_their_storages_and_storages_in_the_file() {
         );
         assert!(error.contains(&format!("byte {at}:")), "{error}");
     }
-    // Strides of 0 repeat one stored value: not a tensor of a network.
+    // Strides of 0 repeat one stored value. Tensors of a network are not stored like this.
     let vast = Tensor {
         shape: &[1 << 40, 1 << 40],
         strides: &[0, 0],

@@ -1,4 +1,4 @@
-//! Files written by PyTorch, and files that it would never write.
+//! Tests with files written by PyTorch, and with files that PyTorch would never write.
 
 mod assemble;
 mod broken;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use crate::Result;
 use crate::tensor_file::TensorFile;
 
-/// Most values that a test reads from a tensor.
+/// Maximum number of values that a test reads from a tensor.
 const MOST: usize = 1 << 16;
 
-/// A file written by the generator.
+/// A file that the generator has written.
 fn fixture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/torch");
     folder.join(name)
@@ -26,18 +26,18 @@ fn fixture_bytes(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap()
 }
 
-/// The values of the generator's tensors; the only other copy is in the generator.
+/// The values of the generator's tensors. The formula is the same as in the generator.
 fn formula(salt: usize, count: usize) -> Vec<f32> {
     let number = |i| ((i * 37 + salt * 11) % 128) as f32 - 64.0;
     (0..count).map(|i| number(i) / 8.0).collect()
 }
 
-/// Opens a file of these bytes.
+/// Opens a file with these bytes.
 fn open(bytes: &[u8]) -> Result<TensorFile<Cursor<&[u8]>>> {
     TensorFile::read_from(Path::new("weights"), Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// The error for a file of these bytes.
+/// The error for a file with these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let error = open(bytes).expect_err("a refusal").to_string();
     assert!(error.contains("weights"), "it names the file: {error}");
@@ -51,7 +51,7 @@ fn read<S: Read + Seek>(file: &mut TensorFile<S>, name: &str) -> Vec<f32> {
     values
 }
 
-/// Opens an arbitrary file and reads its tensors; the results do not matter.
+/// Opens an arbitrary file and reads its tensors. The results do not matter.
 fn try_everything(bytes: &[u8]) {
     let Ok(mut file) = open(bytes) else { return };
     let names: Vec<String> = file.names().map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! Accepted and refused names.
+//! Tests of accepted and refused names.
 
 use super::assemble::{Tensor, dict, of_six, text, whole};
 use super::{open, refusal};
@@ -7,7 +7,7 @@ fn six() -> Vec<u8> {
     Tensor::SIX.pickled()
 }
 
-/// The names of the tensors in a dict with this value as `a` and a tensor as `z`.
+/// The names of the tensors in a dict that has this value as `a` and a tensor as `z`.
 fn names(value: &[u8]) -> Vec<String> {
     let bytes = of_six(&dict(&[("a", value.to_vec()), ("z", six())]));
     let file = open(&bytes).unwrap();
@@ -46,7 +46,7 @@ fn no_function_is_called_and_the_error_names_it() {
         let name = name.replace('\n', ".");
         assert!(error.contains(&format!("it asks for {name};")), "{error}");
     }
-    // The name alone is refused, even if its value is dropped.
+    // The name is refused even if the value it stands for is dropped.
     let beside = dict(&[("a", b"cos\nsystem\n0N".to_vec()), ("b", six())]);
     assert!(refusal(&of_six(&beside)).contains("it asks for os.system"));
     assert!(refusal(&of_six(b"(S'ls'\nios\nsystem\n")).contains("operation 0x53"));
@@ -122,7 +122,7 @@ fn tensors_are_found_wherever_they_are() {
     assert_eq!(within(b"\x8f(", b"\x90"), ["a.0", "z"]);
     assert_eq!(within(b"(", b"\x91"), ["a.0", "z"]);
     assert_eq!(within(b"ccollections\ndeque\n)R(", b"e"), ["a.0", "z"]);
-    // An object's arguments, and its state.
+    // Finds tensors in the arguments and in the state of an object.
     assert_eq!(within(b"cargparse\nNamespace\n", b"\x85R"), ["a.0", "z"]);
     let state = dict(&[("weight", six())]);
     let namespace = [b"cargparse\nNamespace\n)\x81", &state[..], b"b"].concat();
@@ -155,10 +155,10 @@ fn a_list_within_itself_is_entered_once() {
     assert_eq!(names(&own), ["a.1", "z"]);
     let own = b"cargparse\nNamespace\n)\x81q\x00}X\x01\0\0\0xh\x00sb";
     assert_eq!(names(own), ["z"]);
-    // If a list is reachable by two paths, the first gives the name.
+    // If a list can be reached by two paths, the first path gives the name.
     let twice = [b"]q\x00", &six()[..], b"a\x85h\x00\x86"].concat();
     assert_eq!(names(&twice), ["a.0.0.0", "z"]);
-    // A dict of weights under two keys gets both names.
+    // A dict of weights under two keys is listed under both.
     let weights = [&dict(&[("w", six())])[..], b"q\x00"].concat();
     let bytes = of_six(&dict(&[("a", weights), ("b", b"h\x00".to_vec())]));
     let file = open(&bytes).unwrap();

@@ -1,9 +1,9 @@
-"""Writes the PyTorch files beside it, with PyTorch itself, and the one in ../safetensors.
+"""Writes the PyTorch files in this folder with PyTorch, and the file in ../safetensors.
 
-    python crates/mobilenet/tests/data/torch/generate.py      # of a Python that has torch, torchvision, numpy and safetensors
+    python crates/mobilenet/tests/data/torch/generate.py      # needs torch, torchvision, numpy and safetensors
 
-Every number is formula(salt, i), of which crates/mobilenet/src/torch/tests/mod.rs has the only other copy: a
-number of eighths between -8 and 8, which every floating point type holds exactly.
+Every number is formula(salt, i): a multiple of 1/8 between -8 and 8, which every floating-point type holds exactly.
+The only other copy of the formula is in crates/mobilenet/src/torch/tests/mod.rs.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def tensor(salt, *shape):
 
 
 def kinds():
-    """Every kind of number and of place in a storage."""
+    """Tensors of every type of number, with every kind of offset and stride in a storage."""
     base = tensor(9, 40)
     shared = tensor(7, 6)
     return {
@@ -53,7 +53,7 @@ def kinds():
 
 
 def checkpoint():
-    """What training scripts write."""
+    """A checkpoint as training scripts write it."""
     weights = collections.OrderedDict([("features.0.0.weight", tensor(1, 2, 3)), ("features.0.0.bias", tensor(2, 2))])
     weights._metadata = collections.OrderedDict([("", {"version": 1})])
     return {
@@ -71,7 +71,7 @@ def checkpoint():
 
 
 def training():
-    """What training scripts keep beside the weights: nothing of it is in the way of those."""
+    """Other objects that training scripts save with the weights. They must not keep the weights from being read."""
     model = torch.nn.Linear(3, 2)
     with torch.no_grad():
         model.weight.copy_(tensor(1, 2, 3))
@@ -113,7 +113,7 @@ def training():
 
 
 def bad_numbers():
-    """A network with numbers that are none, one of each kind in each kind of tensor."""
+    """A network with an unusable number (NaN, infinity or a negative variance) in each kind of tensor."""
     torch.manual_seed(1)
     model = torchvision.models.mobilenet_v3_small(num_classes=2, width_mult=0.05).half()
     weights = model.state_dict()
