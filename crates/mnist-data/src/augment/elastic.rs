@@ -82,8 +82,8 @@ impl ElasticConfig {
         x.into_iter().zip(y).map(|(x, y)| [x, y]).collect()
     }
 
-    /// Scales noise of -1 to 1, `[height, width]`, to a displacement along one axis. In torchvision's coordinates a
-    /// side has the length 2, so the strength is halved.
+    /// Smooths noise of -1 to 1, `[height, width]`, and scales it to a displacement along one axis. In torchvision's
+    /// coordinates a side has the length 2, so the strength is halved.
     pub(crate) fn displacement(&self, noise: &[f32], width: usize, height: usize) -> Vec<f32> {
         let kernel = gaussian(self.sigma);
         let mut field = blur_rows(noise, width, &kernel);

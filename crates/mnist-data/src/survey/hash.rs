@@ -59,8 +59,8 @@ fn part(index: usize, parts: usize, pixels: usize) -> std::ops::Range<usize> {
 /// hashes are nearly equal. A sample without a hash has a group of its own. Names are in natural order: `IMG_9` comes
 /// before `IMG_10`.
 ///
-/// A group with more than 20 samples and more than a tenth of its class is dissolved. In such a class most images look
-/// alike, for example drawings on a white background.
+/// A group of more than half of its class is dissolved. In such a class most images look alike, for example drawings on
+/// a white background.
 #[must_use]
 pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -84,7 +84,7 @@ pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
     groups
 }
 
-/// Splits groups that are too large for a burst into single samples again.
+/// Splits groups of more than half of their class into single samples again.
 fn dissolve(samples: &[Sample], groups: &mut [usize]) {
     let labels = samples.iter().map(|sample| sample.label + 1).max();
     let mut of_class = vec![0_usize; labels.unwrap_or(0)];
