@@ -1,5 +1,5 @@
-//! Writes drawn photographs to ten class folders, for benchmarks: `cargo run --release -p mnist-data --example
-//! make_photos /tmp/photos 2000`.
+//! Writes drawn photographs to ten class folders, for benchmarks:
+//! `cargo run --release -p mnist-data --example make_photos /tmp/photos 2000`.
 
 use std::error::Error;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Draws a small data set to try fine-tuning on: five textures, the same images every time: `cargo run --release -p
-//! mnist-data --example textures photos`.
+//! Draws a small data set to try fine-tuning on: five textures, the same images every time:
+//! `cargo run --release -p mnist-data --example textures photos`.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 

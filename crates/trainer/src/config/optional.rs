@@ -1,7 +1,7 @@
 //! Serialises optional settings in TOML, which has no null.
 //!
-//! A higher layer must be able to switch off a setting of a lower one. So an absent value is written as a word: `limit
-//! = "none"`, `threads = "auto"`.
+//! A higher layer must be able to switch off a setting of a lower one. So an absent value is written as a word:
+//! `limit = "none"`, `threads = "auto"`.
 
 use std::fmt;
 use std::marker::PhantomData;
