@@ -208,7 +208,7 @@ fn the_folder_of_the_photos_may_be_the_working_folder() {
     let bench = Bench::new();
     bench.copy_images("images/train/0", "0", 16);
     bench.copy_images("images/train/1", "1", 16);
-    // Without PHOTOS the photos around would be ignored in favour of MNIST.
+    // Without PHOTOS, the run would train on MNIST and ignore the photos in this folder.
     bench
         .run(&["train"])
         .failure(2, &["holds images", "classify train ."]);
@@ -236,7 +236,7 @@ fn unreadable_images_are_left_out_before_the_division() {
     );
     assert!(run.value("validation accuracy ").starts_with("0."));
     assert!(bench.path("runs/my photos-001/wrong.csv").is_file());
-    // Of a class without a readable image nothing can be learned.
+    // A class without a readable image cannot be learned.
     for file in sorted(&bench.path("my photos/b")) {
         fs::write(file, "").unwrap();
     }

@@ -23,7 +23,7 @@ use clap::Parser;
 use args::{Cli, Command};
 use terminal::Terminal;
 
-/// How a command ended, if without an error.
+/// How a command without an error ended.
 pub(crate) enum Done {
     Completed,
     Interrupted,

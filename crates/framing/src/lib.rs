@@ -108,7 +108,7 @@ impl Orientation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Framing {
-    /// How the image is fitted to other proportions.
+    /// How the image is fitted to a size with other proportions.
     pub fit: Fit,
     /// For [`Fit::Crop`]: the share of the shorter side that is kept, above 0 and at most 1. Other fits ignore it.
     pub crop_pct: f64,

@@ -50,11 +50,11 @@ pub enum Error {
     CountMismatch {
         /// The image file.
         images_path: PathBuf,
-        /// The number of images in it.
+        /// The number of images in the image file.
         images: usize,
         /// The label file.
         labels_path: PathBuf,
-        /// The number of labels in it.
+        /// The number of labels in the label file.
         labels: usize,
     },
 

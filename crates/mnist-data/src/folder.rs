@@ -264,8 +264,8 @@ struct ClassFolders {
     astray: usize,
 }
 
-/// Whether a folder has the name and the contents of training runs, which are written to the working folder even if
-/// that holds the classes.
+/// Whether a folder has the name and the contents of training runs. Runs are written to the working folder, which may
+/// also contain the class folders.
 fn holds_runs(dir: &Path) -> bool {
     let is_run =
         |dir: PathBuf| dir.join("config.toml").is_file() && dir.join("metrics.jsonl").is_file();

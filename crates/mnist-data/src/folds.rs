@@ -78,11 +78,11 @@ pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
     Ok((0..k).map(fold).collect())
 }
 
-/// [`folds`] of samples in groups that stay together, such as copies of an image. Each class is spread as evenly as its
-/// groups allow; the class of a group is that of its first sample.
+/// Divides samples as [`folds`] does, but keeps the samples of a group together, such as copies of an image. Each class
+/// is spread as evenly as its groups allow. The class of a group is the class of its first sample.
 ///
 /// # Errors
-/// As [`folds`], counting groups instead of samples.
+/// The errors of [`folds`], with groups counted instead of samples.
 pub fn folds_of_groups(
     labels: &[usize],
     groups: &[usize],

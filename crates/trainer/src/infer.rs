@@ -203,7 +203,7 @@ pub fn evaluate_images(
     Ok(report(measured, &order))
 }
 
-/// The counts of a network's answers.
+/// The counted answers of a network.
 struct Measured {
     confusion: ConfusionMatrix,
     mistakes: Vec<Mistake>,

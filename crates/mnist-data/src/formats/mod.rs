@@ -53,7 +53,7 @@ pub(crate) fn decode(
         turned(webp::decode(bytes, memory)?, Turn::of_webp)
     } else {
         let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP image";
-        // ISO 14496-12's box of the file type begins HEIC and AVIF files.
+        // HEIC and AVIF files begin with the file-type box of ISO 14496-12.
         Err(match bytes.get(4..8) == Some(b"ftyp") {
             true => Fault::damaged(
                 "it is a HEIC, AVIF or video file, which is not read; convert it to JPEG",

@@ -22,7 +22,7 @@ fn shown(sheet: &RgbImage, row: u32, column: u32) -> Vec<u8> {
 
 #[test]
 fn every_preset_has_a_sheet_that_shows_its_effect() {
-    // The number of images is larger or smaller than the number of rows.
+    // Once there are more images than rows, and once fewer.
     for count in [13, 4] {
         let (_dir, samples) = data_set(count);
         let rows = count.min(ROWS as u32);

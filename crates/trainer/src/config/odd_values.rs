@@ -71,7 +71,7 @@ fn at<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     table.get(name)
 }
 
-/// Whether two values are equal. Whole numbers equal floating-point ones, and f32 rounding is allowed.
+/// Whether two values are equal. A whole number may equal a floating-point one, and f32 rounding is allowed.
 fn same(given: &Value, taken: &Value) -> bool {
     match (given, taken) {
         (Value::Array(given), Value::Array(taken)) => {
