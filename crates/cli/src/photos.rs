@@ -103,7 +103,7 @@ fn first_guess(model: ModelName) -> Recipe {
         train_images: 1000,
         class_counts: Vec::new(),
         sizes: None,
-        // Some networks need weights to be valid at all.
+        // A configuration of some networks is valid only with pretrained weights.
         pretrained: Some(PathBuf::from("pretrained")),
         seconds_an_image: None,
         budget: None,

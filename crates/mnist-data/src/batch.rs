@@ -70,7 +70,7 @@ impl BatchMaker {
         self.views.len()
     }
 
-    /// The batches of some samples, one for each view. `place` is the number of the epoch and of the batch in the
+    /// Makes one batch of these samples for each view. `place` is the number of the epoch and of the batch in the
     /// epoch; `None` switches augmentation and mixing off. `stop` is set when the batches are no longer needed.
     pub(crate) fn make(
         &self,

@@ -92,7 +92,7 @@ impl Image {
         Ok(Self::decode_reusing(Vec::new(), bytes, name, options, None)?.image)
     }
 
-    /// Decodes an image and fits it to this size. Fast decoding ([`Decoding::Fast`]) needs the size.
+    /// Decodes an image and fits it to this size. Fast decoding ([`Decoding::Fast`](crate::Decoding::Fast)) needs the size.
     ///
     /// # Errors
     /// [`Error::BadImage`], as [`Image::read`]; [`Error::Setting`] for a side of 0.

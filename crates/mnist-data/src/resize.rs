@@ -224,7 +224,7 @@ impl Seen {
         }
     }
 
-    /// This part alone, so that the rest is not resized.
+    /// Cuts out this part of the source, so that only these pixels are resized.
     fn part(&self, image: &Image, layout: &Layout) -> Part {
         let span = |from: u32, count: u32, of: u32, side: u32| {
             let scale = f64::from(side) / f64::from(of);

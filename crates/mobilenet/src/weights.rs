@@ -30,7 +30,7 @@ const METADATA_KEY: &str = "classify";
 /// Accepted lengths of an image's sides, in pixels.
 pub const IMAGE_SIZES: RangeInclusive<u32> = 8..=2048;
 
-/// Accepted means of pixel values scaled to 0..1.
+/// Accepted range of the mean of pixel values in 0..1.
 pub const MEANS: RangeInclusive<f32> = 0.0..=1.0;
 
 /// Accepted standard deviations of pixel values scaled to 0..1.

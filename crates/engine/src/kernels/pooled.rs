@@ -245,7 +245,7 @@ pub(crate) struct SqueezeBackward {
     pub(crate) factors: Planes,
     /// The gradient of the averages from which the factors were computed, `[planes][images][16]`.
     pub(crate) averages: Planes,
-    /// Receives the gradient before the activation. May be `d` itself.
+    /// Output: the gradient with respect to the activation's input. May be `d` itself.
     pub(crate) target: Planes,
 }
 

@@ -75,7 +75,7 @@ pub(super) struct Table {
     look: [(u8, u8); 1 << Self::LOOK],
     /// The last code of each length; -1 if a length has no code.
     last: [i32; 17],
-    /// The index of a length's first symbol, minus its first code.
+    /// For each code length: the index of the first symbol with a code of this length, minus this code.
     offset: [i32; 17],
     symbols: [u8; 256],
 }

@@ -13,7 +13,7 @@ use mobilenet::{BadNumbers, Composed, Design, Error, ImageSize, ModelConfig, Net
 use crate::weights::{metadata, saved};
 use crate::{arena, config, images, network, statistics, values};
 
-/// One tensor of each kind, an offset in it, and the same offset as an index.
+/// For each kind of tensor: the name of one, an offset of an element, and this element's index.
 const PLACES: [(&str, usize, &[usize]); 10] = [
     ("features.0.0.weight", 29, &[1, 0, 0, 2]),
     ("features.0.1.weight", 3, &[3]),

@@ -94,7 +94,7 @@ fn with(config: &RunConfig, change: impl FnOnce(&mut RunConfig)) -> Table {
     Table::try_from(config).unwrap()
 }
 
-/// The default of the key for each `type` that has it, or one default if all are the same.
+/// The defaults of a key: one for each `type` with the key, or a single one if these are equal.
 fn default(key: &Key, samples: &[Table]) -> String {
     if key.path.ends_with(".type") {
         let built_in = Table::try_from(RunConfig::default()).unwrap();
