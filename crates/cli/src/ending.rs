@@ -22,15 +22,22 @@ pub(crate) enum Measured {
     Validation,
 }
 
+impl Measured {
+    /// The kind's name in front of "images" or of a score.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Validation => "validation",
+        }
+    }
+}
+
 /// The lines after the scores.
 pub(crate) fn of_scores(scores: &Evaluation, measured: Measured) -> Vec<String> {
     let right = (scores.accuracy * scores.images as f64).round() as u64;
     let (low, high) = interval(right, scores.images);
     let chance = chance(&scores.classes);
-    let kind = match measured {
-        Measured::Test => "test",
-        Measured::Validation => "validation",
-    };
+    let kind = measured.name();
     let mut lines = vec![format!(
         "{:.1} % of {} {kind} images are classified correctly; the true accuracy is probably between {:.1} and {:.1} % \
          (95 % interval). Always answering with the most frequent class gives {:.1} %.",

@@ -149,49 +149,36 @@ fn warnings(survey: &Survey, config: &RunConfig) -> Vec<String> {
 
 /// Classes without an image in a split.
 fn absent_classes(survey: &Survey, split: &SurveyedSplit) -> Option<String> {
-    let absent = survey
-        .classes
-        .iter()
-        .zip(&split.counts)
-        .filter(|&(_, &count)| count == 0);
-    let names: Vec<&str> = absent.map(|(name, _)| name.as_str()).collect();
-    let more = if names.len() > NAMED { ", …" } else { "" };
-    let first = names[..names.len().min(NAMED)].join(", ");
-    (!names.is_empty()).then(|| {
-        format!(
-            "no image in {} of: {first}{more}; its scores say nothing about that class",
-            split.split
-        )
-    })
+    let counted = survey.classes.iter().zip(&split.counts);
+    let absent = counted.filter(|&(_, &count)| count == 0);
+    let names = first_few(absent.map(|(name, _)| name.clone()))?;
+    Some(format!(
+        "no image in {} of: {names}; its scores say nothing about that class",
+        split.split
+    ))
 }
 
 /// Classes with too few images to learn from.
 fn small_classes(survey: &Survey) -> Option<String> {
-    let of = |label: usize| {
-        survey
-            .splits
-            .iter()
-            .map(move |split| split.counts[label])
-            .sum::<usize>()
-    };
-    let small = survey
-        .classes
-        .iter()
-        .enumerate()
-        .filter(|&(label, _)| of(label) < FEW);
-    let named: Vec<String> = small
-        .map(|(label, name)| format!("{name} ({})", of(label)))
-        .collect();
-    let more = if named.len() > NAMED { ", …" } else { "" };
-    let first = named
-        .iter()
-        .take(NAMED)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    (!named.is_empty()).then(|| {
-        format!("too few images to learn a class from or to measure it: {first}{more}; 30 may do, 100 are a good start")
-    })
+    let of =
+        |label: usize| -> usize { survey.splits.iter().map(|split| split.counts[label]).sum() };
+    let counted = survey.classes.iter().enumerate();
+    let counted = counted.map(|(label, name)| (name, of(label)));
+    let small = counted.filter(|&(_, count)| count < FEW);
+    let names = first_few(small.map(|(name, count)| format!("{name} ({count})")))?;
+    Some(format!(
+        "too few images to learn a class from or to measure it: {names}; 30 may do, 100 are a good start"
+    ))
+}
+
+/// The first names in a list, with an ellipsis for more; `None` without any.
+fn first_few(names: impl Iterator<Item = String>) -> Option<String> {
+    let mut names: Vec<String> = names.collect();
+    if names.len() > NAMED {
+        names.truncate(NAMED);
+        names.push("…".to_owned());
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn images(count: usize) -> String {

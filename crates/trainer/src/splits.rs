@@ -155,16 +155,9 @@ impl Splits {
     /// Two parts of one set of images; messages call the set `name`. Both use the cache file `cache`,
     /// since the division differs from run to run.
     pub(crate) fn of_fold(images: &ImageFolder, fold: &Fold, cache: &str, name: &str) -> Self {
-        let part = |places: &[usize]| ImageFolder {
-            samples: places
-                .iter()
-                .map(|&place| images.samples[place].clone())
-                .collect(),
-            classes: images.classes.clone(),
-        };
         Self {
-            train: part(&fold.train),
-            val: part(&fold.val),
+            train: part(images, &fold.train),
+            val: part(images, &fold.val),
             test: None,
             caches: [cache, cache, cache].map(str::to_owned),
             names: ["trained on", "held out", TEST].map(|part| format!("{name} ({part})")),
@@ -238,6 +231,15 @@ impl Splits {
     pub(crate) fn loss(&self, config: &RunConfig, samples: &[Sample]) -> Result<Objective> {
         let classes = self.train.classes.names().len();
         Objective::new(&config.loss, classes, samples.iter().map(|s| s.label))
+    }
+}
+
+/// The images at these indices, with the classes of all.
+fn part(images: &ImageFolder, indices: &[usize]) -> ImageFolder {
+    let samples = indices.iter().map(|&index| images.samples[index].clone());
+    ImageFolder {
+        samples: samples.collect(),
+        classes: images.classes.clone(),
     }
 }
 

@@ -69,8 +69,8 @@ pub struct Shared {
 const SPLITS: [&str; 3] = [mnist_data::TRAIN, mnist_data::VALIDATION, mnist_data::TEST];
 
 impl Survey {
-    /// Surveys the images of a run. Up to 20,000 are decoded. If the configuration allows a disk cache, they are stored
-    /// there for training. Files of equal length are compared by their SHA-256.
+    /// Surveys the images of a run. Up to 20,000 are decoded, small. If the configuration allows a disk cache, the small
+    /// images are stored there for the next survey. Files of equal length are compared by their SHA-256.
     ///
     /// # Errors
     ///
@@ -114,15 +114,9 @@ impl Survey {
             contradicting: copies.contradicting,
         })
     }
-
-    /// The number of training images.
-    #[must_use]
-    pub fn train_images(&self) -> usize {
-        self.splits.first().map_or(0, SurveyedSplit::images)
-    }
 }
 
-/// Decodes the images of each split separately, as in training.
+/// Decodes the images of each split separately.
 fn look_at_each(splits: &Splits, config: &RunConfig, progress: &dyn Progress) -> Result<Looked> {
     let mut all = Looked {
         is_decoded: true,

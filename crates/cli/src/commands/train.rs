@@ -165,10 +165,7 @@ fn evaluate(
 fn print_result(outcome: &Outcome, scores: Option<(&Evaluation, Measured)>) -> std::io::Result<()> {
     let mut out = super::stdout();
     if let Some((scores, measured)) = scores {
-        let kind = match measured {
-            Measured::Test => "test",
-            Measured::Validation => "validation",
-        };
+        let kind = measured.name();
         writeln!(out, "{kind} accuracy {:.4}", scores.accuracy)?;
         writeln!(out, "{kind} macro F1 {:.4}", scores.macro_f1)?;
         writeln!(out, "{kind} loss {:.4}", scores.loss)?;

@@ -9,7 +9,7 @@ use mnist_data::{
     duplicates, partition,
 };
 
-use super::{Splits, loader_options};
+use super::{Splits, loader_options, part};
 use crate::config::RunConfig;
 use crate::table::Table;
 use crate::{Error, Result};
@@ -123,18 +123,14 @@ impl Splits {
             .iter()
             .map(|(path, _)| path.as_path())
             .collect();
-        let readable = |sample: &&Sample| !lost.contains(sample.path.as_path());
-        let kept: Vec<bool> = images
-            .samples
-            .iter()
-            .map(|sample| readable(&sample))
-            .collect();
+        let hashed = images.samples.iter().cloned().zip(looked.hashes);
+        let readable = hashed.filter(|(sample, _)| !lost.contains(sample.path.as_path()));
+        let (samples, hashes) = readable.unzip();
+        looked.hashes = hashes;
         let images = &ImageFolder {
-            samples: images.samples.iter().filter(readable).cloned().collect(),
+            samples,
             classes: images.classes.clone(),
         };
-        let mut kept = kept.into_iter();
-        looked.hashes.retain(|_| kept.next().unwrap_or(true));
         let groups = groups(config, &images.samples, &mut looked);
         let paths = images.samples.iter().map(|sample| sample.path.clone());
         looked.groups = paths.zip(groups.iter().copied()).collect();
@@ -175,18 +171,11 @@ impl Splits {
     }
 
     fn of_parts(images: &ImageFolder, parts: &Partition, place: &Path) -> Self {
-        let part = |places: &[usize]| ImageFolder {
-            samples: places
-                .iter()
-                .map(|&place| images.samples[place].clone())
-                .collect(),
-            classes: images.classes.clone(),
-        };
         let name = place.display();
         Self {
-            train: part(&parts.train),
-            val: part(&parts.val),
-            test: (!parts.test.is_empty()).then(|| part(&parts.test)),
+            train: part(images, &parts.train),
+            val: part(images, &parts.val),
+            test: (!parts.test.is_empty()).then(|| part(images, &parts.test)),
             caches: [TRAIN, TRAIN, TRAIN].map(str::to_owned),
             names: ["trained on", "for validation", "for the test"]
                 .map(|part| format!("{name} ({part})")),
