@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::faults::{Operation, check};
+
 /// The start of the name of every temporary file or folder. [`sweep`](crate::sweep) ignores all
 /// other names.
 pub const PREFIX: &str = ".unfinished-";
@@ -30,6 +32,7 @@ impl Unfinished {
         if path.is_dir() {
             return Err(ErrorKind::IsADirectory.into());
         }
+        check(Operation::Create, path)?;
         loop {
             let file = temporary_in(parent(path))?;
             // Another process may have swept the file before it was locked.
@@ -49,23 +52,53 @@ impl Unfinished {
         self.file.path()
     }
 
-    /// Flushes the file to disk and renames it to its final path, replacing an existing file.
+    /// Flushes the file to disk, renames it to its final path, replacing an existing file, and
+    /// flushes the folder, so that the new name survives a power cut.
     ///
     /// # Errors
-    /// If the flush or the rename fails.
+    /// If the flush or the rename fails. If only the folder's flush fails, the file has its final
+    /// name.
     pub fn finish(self) -> io::Result<()> {
         let (file, temporary): (File, TempPath) = self.file.into_parts();
+        check(Operation::Sync, &self.path)?;
         file.sync_all()?;
         // Windows cannot rename an open file. On other systems the lock is kept until after the
         // rename, so that no other process sweeps the temporary file.
         #[cfg(not(unix))]
         drop(file);
-        temporary.persist(self.path).map_err(|error| error.error)
+        check(Operation::Rename, &self.path)?;
+        let persisted = temporary.persist(&self.path);
+        persisted.map_err(|error| error.error)?;
+        sync_folder(&self.path)
     }
+}
+
+/// Flushes the folder of `path`. Systems and file systems that cannot flush a folder keep names
+/// safe in their own way.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    check(Operation::SyncFolder, path)?;
+    match File::open(parent(path)).and_then(|folder| folder.sync_all()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    check(Operation::SyncFolder, path)
 }
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check(Operation::Write, &self.path)?;
         self.file.as_file_mut().write(bytes)
     }
 

@@ -121,6 +121,15 @@ impl LeftOut {
         self.check(&state, label)
     }
 
+    /// Counts a sample that was left out before, without a warning.
+    pub(crate) fn restore(&self, place: usize, label: usize, reason: String) {
+        let mut state = self.state();
+        if state.images.insert(place, (label, reason)).is_none() {
+            *state.by_label.entry(label).or_default() += 1;
+            state.told += 1;
+        }
+    }
+
     fn check(&self, state: &State, label: usize) -> Result<()> {
         let (count, most) = (state.images.len(), self.limit.most(self.samples));
         let lost = state.by_label.get(&label) == self.of_label.get(label);

@@ -1,11 +1,13 @@
 //! Batches, and how to build them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use framing::{Framing, ImageSize};
 
 use crate::augment::{Augment, Draw, Scratch};
-use crate::error::Result;
+use crate::decode::Image;
+use crate::error::{Error, Result};
 use crate::loader::LoaderOptions;
 use crate::mix::{Mix, MixConfig};
 use crate::resize::Scaler;
@@ -15,6 +17,9 @@ use crate::views::View;
 /// A batch of images and labels in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostBatch {
+    /// The batch's number in its epoch, from 0. Numbers are missing where every image of a batch was left out. The
+    /// views of the same images have the same number.
+    pub number: usize,
     /// The number of images `n`, at least 1.
     pub count: usize,
     /// The height `h` of the images in pixels.
@@ -70,16 +75,17 @@ impl BatchMaker {
         self.views.len()
     }
 
-    /// Makes one batch of these samples for each view. `place` is the number of the epoch and of the batch in the
-    /// epoch; `None` switches augmentation and mixing off. `stop` is set when the batches are no longer needed.
+    /// Makes batch `number` of these samples for each view. `epoch` is the number of the epoch; `None` switches
+    /// augmentation and mixing off. `stop` is set when the batches are no longer needed.
     pub(crate) fn make(
         &self,
         indices: &[usize],
-        place: Option<(u64, u64)>,
+        number: usize,
+        epoch: Option<u64>,
         tools: &mut Tools,
         stop: &AtomicBool,
     ) -> Result<Vec<HostBatch>> {
-        let empty = |_| self.empty(indices.len());
+        let empty = |_| self.empty(number, indices.len());
         let mut batches: Vec<HostBatch> = self.views.iter().map(empty).collect();
         for &index in indices {
             // A stopped epoch discards its unfinished batches.
@@ -87,9 +93,9 @@ impl BatchMaker {
                 break;
             }
             let Tools { scaler, scratch } = tools;
-            let added = self.store.show(index, scaler, |image| {
-                let augmented = match (&self.augment, place) {
-                    (Some(augment), Some((epoch, _))) => {
+            let show = |image: &Image| {
+                let augmented = match (&self.augment, epoch) {
+                    (Some(augment), Some(epoch)) => {
                         let draw = self.draw(epoch, index as u64);
                         Some(augment.apply_with(image, self.image_size, draw, scratch)?)
                     }
@@ -107,7 +113,8 @@ impl BatchMaker {
                     }
                 }
                 Ok(())
-            })?;
+            };
+            let added = self.caught(index, || self.store.show(index, scaler, show))?;
             if added {
                 let sample = &self.store.samples[index];
                 for batch in &mut batches {
@@ -118,12 +125,29 @@ impl BatchMaker {
                 }
             }
         }
-        if let Some((epoch, number)) = place {
+        if let Some(epoch) = epoch {
             for batch in &mut batches {
-                self.mix.apply(batch, self.draw(epoch, number))?;
+                self.mix.apply(batch, self.draw(epoch, number as u64))?;
             }
         }
         Ok(batches)
+    }
+
+    /// Runs the work on one sample. A panic becomes an error that names the sample.
+    fn caught<T>(&self, index: usize, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        // After a panic the epoch ends, so no half-changed buffer is used.
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let sample = self.store.samples.get(index);
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Error::Panic {
+                image: sample.map_or_else(
+                    || format!("image {index}"),
+                    |sample| sample.path.display().to_string(),
+                ),
+                problem: text.unwrap_or_else(|| "a panic".to_owned()),
+            })
+        })
     }
 
     fn draw(&self, epoch: u64, index: u64) -> Draw {
@@ -134,9 +158,10 @@ impl BatchMaker {
         }
     }
 
-    fn empty(&self, count: usize) -> HostBatch {
+    fn empty(&self, number: usize, count: usize) -> HostBatch {
         let [height, width] = self.image_size.sides().map(|side| side as usize);
         HostBatch {
+            number,
             count: 0,
             height,
             width,
@@ -146,5 +171,31 @@ impl BatchMaker {
             ids: Vec::with_capacity(count),
             mix: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::Sample;
+
+    #[test]
+    fn a_panic_names_the_image() {
+        let path = "cats/tom.png";
+        let samples = vec![Sample::new(path.to_owned(), path.into(), 0)];
+        let options = LoaderOptions::default();
+        let maker = BatchMaker::new(Store::new(samples, &options), &options).unwrap();
+        let failed = maker.caught(0, || -> Result<()> { panic!("pixel {} is missing", 7) });
+        let Err(Error::Panic { image, problem }) = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(
+            (image.as_str(), problem.as_str()),
+            (path, "pixel 7 is missing")
+        );
+        // A whole batch ends in the same way.
+        let stop = AtomicBool::new(false);
+        let made = maker.make(&[1], 0, None, &mut Tools::default(), &stop);
+        assert!(matches!(made, Err(Error::Panic { .. })), "{made:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! Computes SHA-256, and copies bytes from streams.
+//! Checksums of files, and copies of streams.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use files::Checksum;
 
 use crate::error::{Error, Result};
 use crate::regular;
@@ -40,27 +40,6 @@ pub fn content_checksum(path: &Path) -> Result<String> {
         Ok(())
     })?;
     Ok(checksum.finish())
-}
-
-/// An unfinished SHA-256.
-#[derive(Default)]
-pub struct Checksum(Sha256);
-
-impl Checksum {
-    /// Hashes more bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The finished SHA-256 in lower-case hexadecimal.
-    #[must_use]
-    pub fn finish(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
 }
 
 #[cfg(test)]

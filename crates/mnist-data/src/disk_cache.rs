@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use files::Stamp;
+
 use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
@@ -14,7 +16,6 @@ use crate::folder::Sample;
 use crate::pixel_file::{Made, PixelFile, PixelWriter};
 use crate::regular;
 use crate::resize::{Scaler, Target};
-use crate::stamp::Stamp;
 
 /// A file with a loader's decoded and resized images, so that later epochs and later runs need not
 /// decode them again.

@@ -21,6 +21,8 @@ pub struct Epoch {
     batches: usize,
     /// The number of views: one worker sends a batch of the same samples for each.
     views: usize,
+    /// The number of the first batch.
+    first: usize,
     next: usize,
     delivered: usize,
     /// Whether it is an error if every image is left out.
@@ -30,16 +32,18 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// `order` holds the sample indices of all batches, one batch after the other. `number` is the epoch's number;
-    /// without one, images are neither augmented nor mixed.
+    /// `order` holds the sample indices of all batches, one batch after the other, of which the first `skipped` are
+    /// not built. `number` is the epoch's number; without one, images are neither augmented nor mixed.
     pub(crate) fn start(
         maker: &Arc<BatchMaker>,
         order: Vec<usize>,
+        skipped: usize,
         number: Option<u64>,
         options: &LoaderOptions,
     ) -> Self {
         let chunks = order.len().div_ceil(options.batch_size);
-        let workers = options.workers.min(chunks);
+        let first = skipped.min(chunks);
+        let workers = options.workers.min(chunks - first);
         let views = maker.views();
         let mut epoch = Self {
             receivers: Vec::new(),
@@ -47,30 +51,32 @@ impl Epoch {
             stop: Arc::default(),
             batches: chunks * views,
             views,
-            next: 0,
+            first,
+            next: first * views,
             delivered: 0,
-            must_deliver: true,
+            // The batches before had images.
+            must_deliver: first == 0,
             failed: None,
         };
         // A channel allocates its slots at once, so it gets at most one per batch.
-        let ahead = options.prefetch.min(epoch.batches);
+        let ahead = options.prefetch.min(epoch.batches - epoch.next);
         let order = Arc::new(order);
         let running = Arc::new(AtomicUsize::new(workers));
-        for first in 0..workers {
+        for index in 0..workers {
             let (sender, receiver) = sync_channel(ahead.div_ceil(workers));
             let worker = Worker {
                 maker: Arc::clone(maker),
                 order: Arc::clone(&order),
                 number,
                 batch_size: options.batch_size,
-                first,
+                first: first + index,
                 step: workers,
                 stop: Arc::clone(&epoch.stop),
                 running: Arc::clone(&running),
                 sender,
             };
             let thread = thread::Builder::new()
-                .name(format!("loader-{first}"))
+                .name(format!("loader-{index}"))
                 .spawn(move || worker.run());
             match thread {
                 Ok(thread) => {
@@ -110,7 +116,8 @@ impl Iterator for Epoch {
             return self.end(error);
         }
         while self.next < self.batches {
-            let receiver = &self.receivers[self.next / self.views % self.receivers.len()];
+            let receiver =
+                &self.receivers[(self.next / self.views - self.first) % self.receivers.len()];
             self.next += 1;
             match receiver.recv() {
                 Ok(Ok(batch)) if batch.count == 0 => {}
@@ -139,7 +146,7 @@ impl Drop for Epoch {
         // Dropping the receivers wakes up workers that wait to send.
         self.receivers.clear();
         for thread in self.threads.drain(..) {
-            // A worker's panic was already reported as a missing batch.
+            // A panic outside of an image was already reported as a missing batch.
             let _ = thread.join();
         }
     }
@@ -172,8 +179,9 @@ impl Worker {
         let mut tools = Tools::default();
         let chunks = self.order.chunks(self.batch_size).enumerate();
         for (batch, indices) in chunks.skip(self.first).step_by(self.step) {
-            let place = self.number.map(|epoch| (epoch, batch as u64));
-            let made = self.maker.make(indices, place, &mut tools, &self.stop);
+            let made = self
+                .maker
+                .make(indices, batch, self.number, &mut tools, &self.stop);
             let (batches, failed) = match made {
                 Ok(batches) => (batches.into_iter().map(Ok).collect(), false),
                 Err(error) => (vec![Err(error)], true),

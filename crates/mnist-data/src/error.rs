@@ -231,6 +231,33 @@ pub enum Error {
         problem: String,
     },
 
+    /// The folder of an image has vanished, or can no longer be read.
+    #[error(
+        "{}: the folder of {image} cannot be read any more ({problem}): is its disk or network share still there? \
+         Restore it, then go on",
+        folder.display()
+    )]
+    Vanished {
+        /// The folder.
+        folder: PathBuf,
+        /// The id of the image that was to be read.
+        image: String,
+        /// The operating system's reason.
+        problem: String,
+    },
+
+    /// The program failed while it worked on an image.
+    #[error(
+        "{image}: the program failed on this image ({problem}); please report this as a bug, with the image; \
+         until it is mended, remove the image"
+    )]
+    Panic {
+        /// The image.
+        image: String,
+        /// The message of the panic.
+        problem: String,
+    },
+
     /// A worker thread ended before its work was done.
     #[error("a loader thread stopped: {problem}; please report this as a bug")]
     Worker {

@@ -9,12 +9,13 @@ use flate2::read::MultiGzDecoder;
 use ureq::Agent;
 
 use crate::catalogue::{Damaged, DatasetName, FileSpec, Plan};
-use crate::checksum::{Checksum, content_checksum, pump};
+use crate::checksum::{content_checksum, pump};
 use crate::download::{self, Failure};
 use crate::error::{Error, Result, with_causes};
 use crate::progress::Progress;
 use crate::published::PublishedWeights;
 use crate::{atomic, idx, package};
+use files::Checksum;
 
 /// The result of [`fetch`] or [`fetch_weights`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

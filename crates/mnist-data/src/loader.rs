@@ -270,7 +270,15 @@ impl Loader {
     /// The iterator ends after an error.
     #[must_use]
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        Epoch::start(&self.maker, self.order(epoch), Some(epoch), &self.options)
+        self.epoch_from(epoch, 0)
+    }
+
+    /// As [`Loader::epoch`], but without the first `batches` batches, which are not built either: the rest of an epoch
+    /// that was interrupted. Batches keep their numbers and so their augmentation.
+    #[must_use]
+    pub fn epoch_from(&self, epoch: u64, batches: usize) -> Epoch {
+        let order = self.order(epoch);
+        Epoch::start(&self.maker, order, batches, Some(epoch), &self.options)
     }
 
     /// Builds batches of the samples at these indices, in this order, as [`Loader::epoch`] does.
@@ -280,13 +288,32 @@ impl Loader {
     #[must_use]
     pub fn batches(&self, mut order: Vec<usize>) -> Epoch {
         order.retain(|&index| index < self.len());
-        Epoch::start(&self.maker, order, None, &self.options).or_none()
+        Epoch::start(&self.maker, order, 0, None, &self.options).or_none()
     }
 
     /// The images left out so far, each with the reason.
     #[must_use]
     pub fn skipped(&self) -> Vec<(PathBuf, String)> {
         self.maker.store.skipped()
+    }
+
+    /// The indices of the images left out so far, each with the reason.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<(usize, String)> {
+        self.maker.store.left_out.images()
+    }
+
+    /// Counts images as left out: those of [`Loader::left_out`] in an earlier process. Unknown indices are ignored.
+    pub fn count_as_left_out(&self, images: impl IntoIterator<Item = (usize, String)>) {
+        let samples = self.samples();
+        for (index, reason) in images {
+            if let Some(sample) = samples.get(index) {
+                self.maker
+                    .store
+                    .left_out
+                    .restore(index, sample.label, reason);
+            }
+        }
     }
 
     /// The number of images of each label left out so far; labels without such images are absent.

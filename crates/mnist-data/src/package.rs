@@ -272,7 +272,7 @@ fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checksum::Checksum;
+    use files::Checksum;
 
     fn spec(name: &str, contents: &[u8]) -> FileSpec {
         let mut checksum = Checksum::default();

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use files::Unfinished;
+use files::{Positioned, Stamp, Unfinished};
 use flate2::Crc;
 use framing::{Framing, ImageSize, Orientation};
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::decode::Image;
 use crate::decode_options::Decoding;
 use crate::error::{Error, Result};
-use crate::positioned::Positioned;
-use crate::stamp::Stamp;
 
 const MAGIC: &[u8; 8] = b"pixels\r\n";
 /// The end of the file: magic, length and checksum of the index.

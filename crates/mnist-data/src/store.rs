@@ -1,19 +1,42 @@
 //! Keeps a loader's decoded images in memory, up to a limit.
 
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use std::{fs, thread};
 
 use crate::bad_image::LeftOut;
 use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::disk_cache::OpenCache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::folder::Sample;
 use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::{Scaler, Target};
+
+/// The pauses before an image is read again after an error that may pass.
+const RETRIES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+
+/// Whether a later attempt may succeed: errors of devices and of network file systems.
+fn may_pass(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if matches!(error.raw_os_error(), Some(libc::EIO)) {
+        return true;
+    }
+    matches!(
+        error.kind(),
+        ErrorKind::StaleNetworkFileHandle
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::ConnectionReset
+    )
+}
 
 /// Samples and their decoded images, shared by all workers.
 pub(crate) struct Store {
@@ -72,13 +95,41 @@ impl Store {
                 Ok(true)
             }
             Err(error) => {
+                self.check_folder(index, &error)?;
                 let label = self.samples[index].label;
                 self.left_out.add(index, label, error).map(|()| false)
             }
         }
     }
 
+    /// An image in a folder that has vanished is no bad image: leaving it out would train on other images than before.
+    fn check_folder(&self, index: usize, error: &Error) -> Result<()> {
+        let sample = &self.samples[index];
+        let (Error::Io { .. }, Some(folder)) = (error, sample.path.parent()) else {
+            return Ok(());
+        };
+        match fs::read_dir(folder) {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(Error::Vanished {
+                folder: folder.to_owned(),
+                image: sample.id.clone(),
+                problem: problem.to_string(),
+            }),
+        }
+    }
+
+    /// Reads an image. An error that may pass, such as one of a network file system, is retried.
     fn read(&self, index: usize, scaler: &mut Scaler) -> Result<Image> {
+        for pause in RETRIES {
+            match self.try_to_read(index, scaler) {
+                Err(Error::Io { source, .. }) if may_pass(&source) => thread::sleep(pause),
+                read => return read,
+            }
+        }
+        self.try_to_read(index, scaler)
+    }
+
+    fn try_to_read(&self, index: usize, scaler: &mut Scaler) -> Result<Image> {
         let sample = &self.samples[index];
         sample.check_name()?;
         let decoded = match &self.disk {

@@ -11,12 +11,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
-use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 use crate::idx::{IdxImages, IdxLabels, read_pair};
 use crate::progress::{Progress, Unit};
 use crate::split::{Validation, split_validation};
 use crate::{atomic, folder};
+use files::Checksum;
 
 /// The sub-folder of the training split.
 pub const TRAIN: &str = "train";

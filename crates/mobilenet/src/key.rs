@@ -1,6 +1,6 @@
 //! A hash that identifies a backbone.
 
-use sha2::{Digest as _, Sha256};
+use files::Checksum;
 
 /// The version of the code that computes features. Other versions may round differently.
 const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", features 1");
@@ -9,23 +9,23 @@ const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", featur
 const PIECE: usize = 4 << 10;
 
 /// An incremental SHA-256 of everything that affects the features of a backbone.
-pub(crate) struct BackboneKey(Sha256);
+pub(crate) struct BackboneKey(Checksum);
 
 impl BackboneKey {
     /// Starts the key of a backbone with this `description`, which `executor` runs.
     pub(crate) fn new(description: &str, executor: &str) -> Self {
-        let mut hash = Sha256::new();
+        let mut hash = Checksum::default();
         for text in [MADE_BY, description, executor] {
-            hash.update(text);
+            hash.update(text.as_bytes());
             // Without the separator, different pairs of texts could give the same hash.
-            hash.update([0]);
+            hash.update(&[0]);
         }
         BackboneKey(hash)
     }
 
     /// Adds some of the backbone's values to the hash.
     pub(crate) fn numbers(&mut self, numbers: &[f32]) {
-        self.0.update((numbers.len() as u64).to_le_bytes());
+        self.0.update(&(numbers.len() as u64).to_le_bytes());
         let mut bytes = Vec::with_capacity(4 * PIECE);
         for piece in numbers.chunks(PIECE) {
             bytes.clear();
@@ -36,7 +36,6 @@ impl BackboneKey {
 
     /// The hash in hexadecimal.
     pub(crate) fn finish(self) -> String {
-        let bytes = self.0.finalize();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.finish()
     }
 }

@@ -11,6 +11,8 @@ use crate::{Error, Mixed, Result, Targets};
 /// A batch on the device: images, labels, weights and ids.
 #[derive(Clone, Debug)]
 pub struct DeviceBatch {
+    /// The batch's number in its epoch; see [`HostBatch::number`].
+    pub number: usize,
     /// The images, `[n, h, w, 3]`, on the device.
     pub images: Images,
     /// The class of each image.
@@ -41,6 +43,7 @@ impl DeviceBatch {
         }
         let pixels = Tensor::from_vec(batch.pixels, shape, device)?;
         Ok(Self {
+            number: batch.number,
             images: Images::bytes(&pixels, Arc::clone(table))?,
             labels: batch.labels,
             weights: batch.weights,
@@ -53,6 +56,8 @@ impl DeviceBatch {
 /// A batch of the training loop: images or their pooled features.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    /// The batch's number in its epoch, from 0.
+    pub(crate) number: usize,
     pub(crate) inputs: Inputs,
     /// The class of each image.
     pub(crate) labels: Vec<u32>,
@@ -97,6 +102,7 @@ pub(crate) enum Inputs {
 impl From<DeviceBatch> for Batch {
     fn from(batch: DeviceBatch) -> Self {
         Self {
+            number: batch.number,
             inputs: Inputs::Images(batch.images),
             labels: batch.labels,
             weights: batch.weights,
@@ -117,6 +123,7 @@ mod tests {
             std: [1.0, 0.5, 0.25],
         };
         let batch = HostBatch {
+            number: 0,
             count: 1,
             height: 1,
             width,

@@ -5,6 +5,7 @@ use super::*;
 /// `count` images of `size` × `size`; the red values of all pixels in the batch differ.
 fn batch(count: usize, size: usize) -> HostBatch {
     HostBatch {
+        number: 0,
         count,
         height: size,
         width: size,

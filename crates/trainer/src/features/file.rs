@@ -9,7 +9,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use mnist_data::{Checksum, Stamp, write_atomically};
+use files::{Checksum, Stamp};
+use mnist_data::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};

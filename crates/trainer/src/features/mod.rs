@@ -8,7 +8,8 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mnist_data::{Checksum, Loader, PIXELS_MADE_BY, TRAIN, VALIDATION};
+use ::files::Checksum;
+use mnist_data::{Loader, PIXELS_MADE_BY, TRAIN, VALIDATION};
 use mobilenet::{ByteTable, Model};
 
 use crate::config::DataConfig;

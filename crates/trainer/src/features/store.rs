@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
-use mnist_data::{Loader, Sample, Stamp, content_checksum};
+use files::Stamp;
+use mnist_data::{Loader, Sample, content_checksum};
 use mobilenet::{ByteTable, Model};
 
 use super::file::{Contents, FeatureFile};
@@ -201,23 +202,24 @@ impl FeatureStore {
         }
     }
 
-    /// Batches of these samples, in this order, with features instead of images.
+    /// Batches of these samples, in this order and without the first `skipped` batches, with features instead of images.
     pub(crate) fn batches(
         self: &Arc<Self>,
         order: Vec<usize>,
+        skipped: usize,
         batch_size: usize,
         device: &Device,
     ) -> impl Iterator<Item = Result<Batch>> + use<> {
         let (store, device) = (Arc::clone(self), device.clone());
-        let starts = (0..order.len()).step_by(batch_size.max(1));
-        starts.filter_map(move |start| {
+        let starts = (0..order.len()).step_by(batch_size.max(1)).enumerate();
+        starts.skip(skipped).filter_map(move |(number, start)| {
             let end = order.len().min(start + batch_size);
-            store.batch(&order[start..end], &device).transpose()
+            store.batch(number, &order[start..end], &device).transpose()
         })
     }
 
     /// `None` if no image of the batch could be read.
-    fn batch(&self, indices: &[usize], device: &Device) -> Result<Option<Batch>> {
+    fn batch(&self, number: usize, indices: &[usize], device: &Device) -> Result<Option<Batch>> {
         let mut features: Vec<f32> = Vec::with_capacity(indices.len() * self.width);
         let mut labels = Vec::with_capacity(indices.len());
         let mut weights = Vec::with_capacity(indices.len());
@@ -233,6 +235,7 @@ impl FeatureStore {
         }
         let features = Tensor::from_vec(features, (labels.len(), self.width), device)?;
         Ok(Some(Batch {
+            number,
             weights,
             labels,
             mix: None,

@@ -100,7 +100,7 @@ impl Session<'_> {
         let interrupt = self.interrupt;
         let known = self.features.as_ref().map(|features| &features.val);
         let batches = self
-            .batches(&self.val, known, 0)
+            .batches(&self.val, known, 0, 0)
             .take_while(|_| !interrupt.load(Ordering::Relaxed));
         let confusion = score(self.network.as_ref(), batches, frozen)?;
         let scores = ValidationScores {
@@ -118,7 +118,7 @@ impl Session<'_> {
             self.network.parameters().restart_statistics();
         }
         let known = self.features.as_ref().map(|features| &features.train);
-        let batches = self.batches(&self.train, known, epoch as u64);
+        let batches = self.batches(&self.train, known, epoch as u64, 0);
         for (index, batch) in batches.enumerate() {
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(None);

@@ -56,22 +56,23 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// The batches of an epoch: images, or their cached features.
+    /// The batches of an epoch without the first `skipped`: images, or their cached features.
     pub(super) fn batches(
         &self,
         loader: &Loader,
         known: Option<&Arc<FeatureStore>>,
         epoch: u64,
+        skipped: usize,
     ) -> Box<dyn Iterator<Item = Result<Batch>>> {
         let device = self.network.device().clone();
         match known {
             Some(store) => {
                 let batch_size = loader.options().batch_size;
-                Box::new(store.batches(loader.order(epoch), batch_size, &device))
+                Box::new(store.batches(loader.order(epoch), skipped, batch_size, &device))
             }
             None => {
                 let table = Arc::clone(&self.table);
-                let batches = loader.epoch(epoch);
+                let batches = loader.epoch_from(epoch, skipped);
                 let moved = move |batch| Ok(DeviceBatch::new(batch?, &table, &device)?.into());
                 Box::new(batches.map(moved))
             }

@@ -160,7 +160,7 @@ pub fn find_learning_rate(
     while curve.points.len() < steps && !curve.diverged() {
         epoch += 1;
         let seen = batch_number;
-        for batch in session.batches(&session.train, None, epoch) {
+        for batch in session.batches(&session.train, None, epoch, 0) {
             if interrupt.load(Ordering::Relaxed) {
                 return Ok(curve);
             }

@@ -26,7 +26,9 @@ impl Session<'_> {
         if self.unsettled || !falls_short(training, validation, classes) {
             return Ok(());
         }
-        let batches = self.batches(&self.train, None, epoch as u64).take(BATCHES);
+        let batches = self
+            .batches(&self.train, None, epoch as u64, 0)
+            .take(BATCHES);
         let batches = batches.map(|batch| {
             let batch = batch?;
             Ok(Batch {

@@ -36,8 +36,9 @@ impl Stamp {
         stamp.is_settled(SystemTime::now()).then_some(stamp)
     }
 
-    /// `None` if the system reports no modification time.
-    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+    /// The stamp of a file with these attributes. `None` if the system reports no modification time.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Option<Self> {
         Some(Self {
             bytes: metadata.len(),
             modified: nanoseconds(metadata.modified().ok()?)?,
@@ -47,7 +48,8 @@ impl Stamp {
 
     /// Whether every later change of the file is sure to change the stamp. A file modified just now may change again
     /// within the same tick.
-    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+    #[must_use]
+    pub fn is_settled(&self, now: SystemTime) -> bool {
         let last = self.modified.max(self.changed);
         let tick = if last % SECOND == 0 {
             COARSE_TICK

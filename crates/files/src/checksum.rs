@@ -1,0 +1,30 @@
+//! SHA-256 of bytes that arrive piece by piece.
+
+use sha2::{Digest, Sha256};
+
+/// An unfinished SHA-256.
+///
+/// ```
+/// let mut checksum = files::Checksum::default();
+/// checksum.update(b"abc");
+/// assert!(checksum.finish().starts_with("ba7816bf"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Checksum(Sha256);
+
+impl Checksum {
+    /// Hashes more bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The finished SHA-256 in lower-case hexadecimal.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.0
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
