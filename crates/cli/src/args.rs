@@ -119,6 +119,7 @@ pub(crate) struct UnpackArgs {
 Examples:
   classify train photos/
   classify train photos/ --time-budget 30m
+  classify train --resume runs/photos-001    go on with a run that was interrupted
   classify train                             MNIST, as configs/mnist.toml says
   classify train --config configs/mnist-224.toml --set data.limit=640 --set train.epochs=1
 
@@ -138,6 +139,10 @@ pub(crate) struct TrainArgs {
     /// Time for the whole run, such as 90s, 10m or 2h: image size and epochs are chosen to fit
     #[arg(long, value_name = "TIME", value_parser = time, requires = "images")]
     pub(crate) time_budget: Option<Duration>,
+    /// Go on with the run in this folder, from its last saved state; Ctrl-C and SIGTERM save the state before the
+    /// program ends. --set may change epochs (unless the schedule depends on them), threads, workers, caches and paths
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["images", "run_dir"])]
+    pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -190,6 +195,9 @@ weights can form an ensemble: classify evaluate --weights A --weights B …")]
 pub(crate) struct CrossValidateArgs {
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Go on with the cross-validation in this folder: finished folds are kept
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "folds", "seed"])]
+    pub(crate) resume: Option<PathBuf>,
     /// Number of folds and runs
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) folds: u16,

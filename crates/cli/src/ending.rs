@@ -108,7 +108,7 @@ pub(crate) fn next(weights: &Path, wrong: Option<&Path>) -> Vec<String> {
 }
 
 /// A path, quoted for a shell if necessary.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     match text.chars().all(plain) {

@@ -1,5 +1,6 @@
-//! Handling of Ctrl-C. During training, Ctrl-C ends the run after the current batch. Before and after training nothing
-//! must be saved, so the process ends at once.
+//! Handling of Ctrl-C, and of the signals to terminate and to hang up. During training the first one ends the run after
+//! the current step, and the state is saved. Before and after training nothing must be saved, so the process ends at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C and for the signal to terminate.
+    /// Listens for Ctrl-C and for the signals to terminate and to hang up.
     pub(crate) fn listen(terminal: &Terminal) -> anyhow::Result<Self> {
         let interrupt = Self::default();
         let (handler, terminal) = (interrupt.clone(), terminal.clone());
@@ -24,7 +25,9 @@ impl Interrupt {
             if handler.ends_at_once() {
                 std::process::exit(130);
             }
-            terminal.line("stopping after this batch; once more to stop at once");
+            terminal.line(
+                "stopping after this step, then the state is saved; once more to stop at once",
+            );
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(interrupt)

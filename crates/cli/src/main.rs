@@ -10,6 +10,7 @@ mod layers;
 mod photos;
 mod pictures;
 mod prepare;
+mod resume;
 mod run;
 mod survey;
 mod terminal;

@@ -87,6 +87,37 @@ impl EventSink for Run<'_> {
                     run_dir.display()
                 ));
             }
+            Event::Resumed {
+                epoch,
+                batch,
+                reports,
+                differences,
+            } => {
+                self.times = EpochTimes::default();
+                if let Some(last) = reports.last() {
+                    self.unreadable.clone_from(&last.unreadable);
+                }
+                if *epoch <= self.epochs {
+                    self.terminal.line(&format!(
+                        "going on with epoch {epoch}/{} after {batch} batches",
+                        self.epochs
+                    ));
+                }
+                if !differences.is_empty() {
+                    self.terminal.line(&format!(
+                        "warning: {}: the results may differ in their last digits from those of a run that was never \
+                         interrupted",
+                        differences.join(", ")
+                    ));
+                }
+            }
+            Event::StateSaved { epoch, batch } => {
+                tracing::debug!("saved the state of epoch {epoch}, batch {batch}");
+            }
+            Event::StateDelayed { path, problem } => self.terminal.line(&format!(
+                "warning: {}: the state could not be saved: {problem}; the next save point tries again",
+                path.display()
+            )),
             Event::PretrainedLoaded(report) => {
                 self.terminal.line(&format!("pretrained weights: {report}"));
             }
@@ -98,8 +129,13 @@ impl EventSink for Run<'_> {
                 (self.is_frozen, self.estimates) = (false, true);
                 self.terminal.line("the whole network learns from here on");
             }
-            Event::EpochStarted { epoch, batches } if self.terminal.is_terminal => {
+            Event::EpochStarted {
+                epoch,
+                batches,
+                done,
+            } if self.terminal.is_terminal => {
                 let bar = self.terminal.bar(Some(*batches as u64), Unit::Items);
+                bar.set_position(*done as u64);
                 self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
             }
             Event::FeaturesComputed { done, images } => {

@@ -48,7 +48,7 @@ pub use fused::Fused;
 pub use images::{ByteTable, Images};
 pub use model::{Model, ModelDescription, ModelName};
 pub use network::Network;
-pub use parameters::{Parameters, Snapshot};
+pub use parameters::{BatchCounts, Parameters, Snapshot, StatisticsSnapshot};
 pub use precision::Precision;
 pub use report::{LoadReport, Mismatch};
 pub use schemes::Scheme;

@@ -1,6 +1,8 @@
 //! The arena: one flat buffer for all parameters, one for all running statistics, and one for the
 //! gradients of all parameters.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use engine::{BatchNormSpec, Plan, Segment, Table};
 
 use crate::slices::{read_slice, write_slice};
 use crate::{Error, Result};
+pub use snapshot::{BatchCounts, Snapshot, StatisticsSnapshot};
 
 /// The layout of a model's buffers.
 #[derive(Debug)]
@@ -81,15 +84,6 @@ impl Values {
             batches_tracked: 0,
         }
     }
-}
-
-/// A copy of all values of a model at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    arena: Tensor,
-    statistics: Tensor,
-    batches_tracked: i64,
-    since_restart: u64,
 }
 
 impl Parameters {
@@ -197,6 +191,11 @@ impl Parameters {
         self.tables.parameters.segments()
     }
 
+    /// Names, shapes and ranges of the running means and variances.
+    pub fn statistics_segments(&self) -> &[Segment] {
+        self.tables.statistics.segments()
+    }
+
     /// Number of trainable parameters.
     pub fn len(&self) -> usize {
         self.tables.parameters.len()
@@ -267,6 +266,15 @@ impl Parameters {
         if !self.gradient.fresh.swap(false, Ordering::AcqRel) {
             return Err(Error::NoGradient);
         }
+        self.read_gradient(f)
+    }
+
+    /// Passes the flat gradient of the last `loss.backward()` to `f`, without taking it; zeros if
+    /// there was none.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn read_gradient<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         let values = &self.gradient.values;
         if self.arena.device().is_cpu() {
             Ok(read_slice(values, f)?)
@@ -304,34 +312,6 @@ impl Parameters {
         }
         let values = self.values()?;
         Ok(f(&values.arena, &values.statistics))
-    }
-
-    /// Copies all values.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot {
-            arena: self.arena.copy()?.detach(),
-            statistics: self.statistics.copy()?.detach(),
-            batches_tracked: self.batches_tracked(),
-            since_restart: self.since_restart.load(Ordering::Relaxed),
-        })
-    }
-
-    /// Restores all values from a snapshot.
-    ///
-    /// # Errors
-    /// If the snapshot belongs to another model.
-    pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        check_length("the snapshot", snapshot.arena.elem_count(), self.len())?;
-        self.arena.set(&snapshot.arena)?;
-        self.statistics.set(&snapshot.statistics)?;
-        self.set_batches_tracked(snapshot.batches_tracked);
-        self.since_restart
-            .store(snapshot.since_restart, Ordering::Relaxed);
-        self.arena_changed();
-        Ok(())
     }
 
     /// Every tensor, with torchvision's name and torch's shape, as in torchvision's `state_dict`.

@@ -103,6 +103,11 @@ impl Ema {
         Ok(())
     }
 
+    /// Number of updates so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
     /// The average so far.
     pub fn average(&self) -> &[f32] {
         &self.average

@@ -168,6 +168,12 @@ impl Optimizer {
         }
     }
 
+    /// Each state buffer with its name, one value per parameter.
+    pub fn buffers(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
+        let names = self.rule.buffer_names().iter();
+        names.copied().zip(self.buffers.iter().map(Vec::as_slice))
+    }
+
     /// A copy of the complete state.
     pub fn state(&self) -> OptimizerState {
         let names = self.rule.buffer_names().iter();

@@ -82,6 +82,17 @@ impl Checkpoints {
         self.kept.as_ref().map(|kept| kept.weights.as_path())
     }
 
+    /// The best epoch whose weights are on disk.
+    pub(crate) fn kept_best(&self) -> Option<&Best> {
+        self.kept.as_ref()
+    }
+
+    /// Goes on where an earlier process stopped. Weights whose file has vanished since are not on disk.
+    pub(crate) fn restore(&mut self, best: Option<Best>, kept: Option<Best>) {
+        self.best = best;
+        self.kept = kept.filter(|kept| kept.weights.is_file());
+    }
+
     /// Compares an epoch's scores with the best so far; see [`Monitor::compare`].
     pub fn compare(&self, scores: &ValidationScores) -> Ordering {
         let best = self.best.as_ref().map(|best| &best.scores);
@@ -211,6 +222,16 @@ impl EarlyStopping {
     /// Stops after `patience` epochs without gain in a row; never, if `None`.
     pub fn new(patience: Option<usize>) -> Self {
         Self { patience, stale: 0 }
+    }
+
+    /// Counts this many epochs without gain before the next one.
+    pub fn after(self, stale: usize) -> Self {
+        Self { stale, ..self }
+    }
+
+    /// The number of epochs without gain in a row.
+    pub fn stale(&self) -> usize {
+        self.stale
     }
 
     /// Records an epoch; returns true if training should stop. A gain is an epoch that compares as

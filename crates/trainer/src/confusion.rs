@@ -34,7 +34,36 @@ pub struct ClassScores {
     pub f1: f64,
 }
 
+/// The saved state of a [`ConfusionMatrix`]: only the counts that are not 0.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counts {
+    cells: Vec<(usize, u64)>,
+    loss_sum: f64,
+    weight_sum: f64,
+}
+
 impl ConfusionMatrix {
+    /// The counts, to be saved.
+    pub(crate) fn state(&self) -> Counts {
+        let cells = self.counts.iter().copied().enumerate();
+        Counts {
+            cells: cells.filter(|&(_, count)| count > 0).collect(),
+            loss_sum: self.loss_sum,
+            weight_sum: self.weight_sum,
+        }
+    }
+
+    /// The matrix of `classes` classes with saved counts. `None` if there are other classes among them.
+    pub(crate) fn with(classes: usize, saved: &Counts) -> Option<Self> {
+        let mut matrix = Self::new(classes);
+        for &(cell, count) in &saved.cells {
+            *matrix.counts.get_mut(cell)? = count;
+        }
+        (matrix.loss_sum, matrix.weight_sum) = (saved.loss_sum, saved.weight_sum);
+        Some(matrix)
+    }
+
     /// An empty confusion matrix of `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self {

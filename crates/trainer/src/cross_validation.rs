@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use files::Checksum;
 use mnist_data::{
     Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, folds_of_groups, write_atomically,
 };
@@ -11,12 +12,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::events::{EventSink, MetricsFile, ValidationScores};
-use crate::fit::{Ending, Outcome, fit};
+use crate::fit::{Ending, Outcome, resume};
 use crate::{Error, Result, RunDir, Splits};
 
-/// The results of all folds.
+/// The division of images into folds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoldsConfig {
+    /// The number of folds, at least 2.
+    pub count: usize,
+    /// The seed of the division.
+    pub seed: u64,
+}
+
+/// The results of the finished folds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossValidation {
+    /// How the images are divided.
+    pub division: FoldsConfig,
+    /// The SHA-256 of the list of images, in hexadecimal.
+    pub images: String,
     /// The result of each fold, in order.
     pub folds: Vec<FoldReport>,
     /// Accuracy: the share of the validation images classified correctly.
@@ -42,7 +56,7 @@ pub struct FoldReport {
     pub scores: ValidationScores,
 }
 
-/// Mean and standard deviation of a score over the folds.
+/// Mean and standard deviation of a score over the folds; 0 if no fold is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The mean over the folds.
@@ -53,7 +67,7 @@ pub struct Spread {
 
 impl Spread {
     fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let count = values.clone().count() as f64;
+        let count = (values.clone().count() as f64).max(1.0);
         let mean = values.clone().sum::<f64>() / count;
         let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
         Self {
@@ -64,7 +78,24 @@ impl Spread {
 }
 
 impl CrossValidation {
-    fn of(folds: Vec<FoldReport>) -> Self {
+    /// Reads the results of a cross-validation that was interrupted, from its folder.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRun`] if there are none.
+    pub fn read(run: &RunDir) -> Result<Self> {
+        let path = run.cross_validation();
+        let no_run = |problem: String| Error::NoRun {
+            path: path.clone(),
+            problem: format!(
+                "{problem}; expected the results of a cross-validation that was interrupted"
+            ),
+        };
+        let json = std::fs::read(&path).map_err(|error| no_run(error.to_string()))?;
+        serde_json::from_slice(&json).map_err(|error| no_run(error.to_string()))
+    }
+
+    fn of(division: FoldsConfig, images: String, folds: Vec<FoldReport>) -> Self {
         let spread = |figure: fn(&ValidationScores) -> f64| {
             Spread::of(folds.iter().map(move |report| figure(&report.scores)))
         };
@@ -72,6 +103,8 @@ impl CrossValidation {
             accuracy: spread(|scores| scores.accuracy),
             macro_f1: spread(|scores| scores.macro_f1),
             loss: spread(|scores| scores.loss),
+            division,
+            images,
             folds,
         }
     }
@@ -88,23 +121,23 @@ impl CrossValidation {
 }
 
 /// Cross-validates on the training and validation images of `splits`; open these by [`Splits::open_for_folds`]. The
-/// images are divided into `count` folds with the same share of each class (scikit-learn's `StratifiedKFold`). For each
-/// fold, a run trains on the other folds and validates on this one. Its folder is `<run>/fold-1` and so on. `seed`
-/// determines the folds.
+/// images are divided into folds with the same share of each class (scikit-learn's `StratifiedKFold`). For each fold, a
+/// run trains on the other folds and validates on this one. Its folder is `<run>/fold-1` and so on.
 ///
 /// After each fold, the results so far are in [`RunDir::cross_validation`], so an interrupted or failed run keeps its
-/// finished folds. If that file cannot be written, a warning reports it, and the folds continue. Returns `None` if
-/// interrupted.
+/// finished folds. With these results as `before`, it goes on with the unfinished folds. If that file cannot be written,
+/// a warning reports it, and the folds continue. Returns `None` if interrupted.
 ///
 /// # Errors
 ///
-/// The errors of [`fit`], and an error for fewer than two folds or too few images.
+/// The errors of [`fit`](crate::fit), and an error for fewer than two folds or too few images. [`Error::Changed`] if the
+/// images are others than before.
 pub fn cross_validate(
     config: &RunConfig,
     splits: &Splits,
-    count: usize,
-    seed: u64,
+    division: &FoldsConfig,
     run: &RunDir,
+    before: Option<CrossValidation>,
     sink: &mut dyn EventSink,
     interrupt: &AtomicBool,
 ) -> Result<Option<CrossValidation>> {
@@ -112,9 +145,56 @@ pub fn cross_validate(
         samples: all_samples(splits),
         classes: splits.train.classes.clone(),
     };
+    let folds = divide(&images, splits, division)?;
+    let checksum = checksum(&images);
+    let mut result = match before {
+        Some(before) if before.images != checksum => {
+            let problem = "the images of a cross-validation have changed".to_owned();
+            return Err(Error::Changed(problem));
+        }
+        Some(before) => before,
+        None => {
+            let none = CrossValidation::of(division.clone(), checksum, Vec::new());
+            none.write(&run.cross_validation())?;
+            let description = config.settled()?.model(images.classes.names().len());
+            run.write_config(&config.settled()?.resolved(&description))?;
+            none
+        }
+    };
+    for (index, fold) in folds.into_iter().enumerate().skip(result.folds.len()) {
+        let name = format!("fold {}", index + 1);
+        let splits = Splits::of_fold(&images, &fold, "folds", &name);
+        let path = run.path().join(format!("fold-{}", index + 1));
+        let own = match path.join("config.toml").is_file() {
+            true => RunDir::reopen(&path)?,
+            false => RunDir::create(&path)?,
+        };
+        let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
+        let outcome = resume(config, &splits, &own, own.state()?, &mut sinks, interrupt);
+        drop(sinks);
+        let is_over = matches!(&outcome, Ok(outcome) if outcome.ending != Ending::Interrupted);
+        if is_over {
+            own.remove_states();
+        }
+        own.remove_if_fruitless();
+        let outcome = outcome?;
+        if !is_over {
+            return Ok(None);
+        }
+        let mut reports = result.folds;
+        reports.push(report(config, &fold, outcome)?);
+        result = CrossValidation::of(result.division, result.images, reports);
+        if let Err(error) = result.write(&run.cross_validation()) {
+            tracing::warn!("{}", mnist_data::with_causes(&error));
+        }
+    }
+    Ok(Some(result))
+}
+
+fn divide(images: &ImageFolder, splits: &Splits, division: &FoldsConfig) -> Result<Vec<Fold>> {
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
-    let mut result = CrossValidation::of(Vec::new());
-    let folds = match &splits.looked {
+    let FoldsConfig { count, seed } = *division;
+    Ok(match &splits.looked {
         Some(looked) => {
             // Copies and near-identical neighbours of an image are validated on together.
             let group = |(index, sample): (usize, &Sample)| {
@@ -124,27 +204,22 @@ pub fn cross_validate(
             folds_of_groups(&labels, &groups, count, seed)?
         }
         None => folds(&labels, count, seed)?,
+    })
+}
+
+/// A checksum of the ids and classes of all images.
+fn checksum(images: &ImageFolder) -> String {
+    let mut checksum = Checksum::default();
+    let mut add = |text: &str| {
+        checksum.update(text.as_bytes());
+        checksum.update(&[0]);
     };
-    for (index, fold) in folds.into_iter().enumerate() {
-        let name = format!("fold {}", index + 1);
-        let splits = Splits::of_fold(&images, &fold, "folds", &name);
-        let own = RunDir::create(&run.path().join(format!("fold-{}", index + 1)))?;
-        let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
-        let outcome = fit(config, &splits, &own, &mut sinks, interrupt);
-        drop(sinks);
-        own.remove_if_fruitless();
-        let outcome = outcome?;
-        if outcome.ending == Ending::Interrupted {
-            return Ok(None);
-        }
-        let mut reports = result.folds;
-        reports.push(report(config, &fold, outcome)?);
-        result = CrossValidation::of(reports);
-        if let Err(error) = result.write(&run.cross_validation()) {
-            tracing::warn!("{}", mnist_data::with_causes(&error));
-        }
+    images.classes.names().iter().for_each(|name| add(name));
+    for sample in &images.samples {
+        add(&sample.id);
+        add(&sample.label.to_string());
     }
-    Ok(Some(result))
+    checksum.finish()
 }
 
 fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldReport> {

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::state::Place;
+
 /// Errors of training, evaluation and prediction.
 ///
 /// Every variant names the file, key or batch, and suggests a remedy.
@@ -142,6 +144,40 @@ pub enum Error {
         /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
+    /// The saved state of a run cannot be used.
+    #[error("{}: the state of this run cannot be used: {problem}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
+    /// The state could not be saved at the end of a run or when it was interrupted, despite earlier attempts.
+    #[error(
+        "{}: the state of this run could not be saved: {problem}{}; {}",
+        path.display(), kept(best), last_state(*last)
+    )]
+    StateUnsaved {
+        /// The folder of the states.
+        path: PathBuf,
+        /// The operating system's reason.
+        problem: String,
+        /// The best weights on disk, if any.
+        best: Option<PathBuf>,
+        /// The place of the last state that was saved.
+        last: Option<Place>,
+    },
+    /// A run cannot be resumed with other images or another teacher.
+    #[error("the run cannot go on: {0}; restore what was there, or start a new run")]
+    Changed(String),
+    /// A folder is not that of a run that can be resumed.
+    #[error("{}: {problem}", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// The problem and a remedy.
+        problem: String,
+    },
     /// No images are left to use.
     #[error("{0}")]
     NoImages(String),
@@ -177,6 +213,16 @@ fn kept(best: &Option<PathBuf>) -> String {
     best.as_ref().map(said).unwrap_or_default()
 }
 
+fn last_state(last: Option<Place>) -> String {
+    match last {
+        Some(place) => format!(
+            "the last saved state is that of epoch {}, batch {}",
+            place.epoch, place.batch
+        ),
+        None => "no state was saved before".to_owned(),
+    }
+}
+
 impl Error {
     /// Whether the caller's arguments or configuration are wrong, even if the error comes from the data, the network or
     /// the optimizer.
@@ -185,6 +231,7 @@ impl Error {
         match self {
             Self::Config(_)
             | Self::ClassCount { .. }
+            | Self::NoRun { .. }
             | Self::UnnamedClasses { .. }
             | Self::ClassOrder { .. } => true,
             Self::Data(error) => error.is_usage(),

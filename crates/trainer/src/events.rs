@@ -118,6 +118,32 @@ pub enum Event {
         /// The number of CPU threads.
         threads: usize,
     },
+    /// The run goes on from a saved state.
+    Resumed {
+        /// The epoch in progress, from 1; after the last epoch, one more.
+        epoch: usize,
+        /// The number of its batches that were trained on.
+        batch: usize,
+        /// The reports of the finished epochs.
+        reports: Vec<EpochReport>,
+        /// Differences from the program and machine that saved the state, in words. If there are any, the weights may
+        /// differ from those of an uninterrupted run.
+        differences: Vec<String>,
+    },
+    /// The state of the run was saved.
+    StateSaved {
+        /// The epoch in progress, from 1.
+        epoch: usize,
+        /// The number of its batches that were trained on.
+        batch: usize,
+    },
+    /// The state could not be saved. The next save point tries again.
+    StateDelayed {
+        /// The folder of the states.
+        path: PathBuf,
+        /// The operating system's reason.
+        problem: String,
+    },
     /// Weights were taken from a pretrained file.
     PretrainedLoaded(LoadReport),
     /// From this epoch on only the head learns.
@@ -150,6 +176,8 @@ pub enum Event {
         epoch: usize,
         /// The expected number of batches.
         batches: usize,
+        /// The number of batches that were trained on before the run was resumed.
+        done: usize,
     },
     /// A batch was trained on.
     BatchDone {
@@ -200,7 +228,7 @@ pub enum Event {
         /// The best epoch.
         best_epoch: usize,
     },
-    /// Training was interrupted.
+    /// Training was interrupted. The state is saved next.
     Interrupted {
         /// The epoch that was interrupted.
         epoch: usize,
@@ -343,12 +371,33 @@ impl MetricsFile {
     }
 }
 
+impl MetricsFile {
+    /// Replaces the lines by those of these epochs: an earlier process may have written more, or a part of a line.
+    fn restore(&mut self, reports: &[EpochReport]) -> Result<()> {
+        let mut lines = Vec::new();
+        for report in reports {
+            lines.extend(self.line(report)?);
+        }
+        files::write(&self.path, |file| file.write_all(&lines)).map_err(Error::io(&self.path))?;
+        *self = Self::append(&self.path)?;
+        Ok(())
+    }
+
+    fn line(&self, report: &EpochReport) -> Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(report).map_err(|e| Error::io(&self.path)(e.into()))?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
 impl EventSink for MetricsFile {
     fn handle(&mut self, event: &Event) -> Result<()> {
+        if let Event::Resumed { reports, .. } = event {
+            self.restore(reports)?;
+        }
         if let Event::EpochFinished(report) = event {
-            let line = serde_json::to_vec(report).map_err(|e| Error::io(&self.path)(e.into()))?;
+            let line = self.line(report)?;
             self.waiting.extend(line);
-            self.waiting.push(b'\n');
             self.write();
         }
         Ok(())

@@ -21,6 +21,7 @@ mod photos;
 mod predictions;
 mod run_dir;
 mod splits;
+mod state;
 mod survey;
 mod table;
 mod timing;
@@ -29,14 +30,14 @@ pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
 pub use confusion::{ClassScores, ConfusionMatrix};
-pub use cross_validation::{CrossValidation, FoldReport, Spread, cross_validate};
+pub use cross_validation::{CrossValidation, FoldReport, FoldsConfig, Spread, cross_validate};
 pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
 pub use events::{
     EpochReport, Event, EventSink, MetricsFile, Recorder, Unreadable, ValidationScores,
 };
-pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit};
+pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
 pub use import::{Imported, import_config};
 pub use infer::{
     ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, evaluate_images, predict,
@@ -47,5 +48,6 @@ pub use photos::{Photos, Recipe, training_speed};
 pub use predictions::PredictionsFile;
 pub use run_dir::RunDir;
 pub use splits::{Listed, Splits};
+pub use state::{Place, RunState};
 pub use survey::{Shared, Survey, SurveyedSplit};
 pub use timing::EpochTimes;

@@ -1,4 +1,4 @@
-//! The folder of a run: `config.toml`, `metrics.jsonl` and the weights.
+//! The folder of a run: `config.toml`, `metrics.jsonl`, the weights and the state.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -7,11 +7,15 @@ use files::Lock;
 use mnist_data::write_atomically;
 
 use crate::config::RunConfig;
-use crate::{Error, Result};
+use crate::state::{StateFolder, has_states};
+use crate::{Error, Result, RunState};
 
 /// The lock file of an active run.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
+const CONFIG: &str = "config.toml";
+/// The folder of the states.
+const STATES: &str = "state";
 
 /// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct RunDir {
     path: PathBuf,
     /// The folders that this run created, innermost first.
     made: Vec<PathBuf>,
+    /// Whether the folder was that of a run before.
+    is_resumed: bool,
     lock: Lock,
 }
 
@@ -73,6 +79,78 @@ impl RunDir {
         }
     }
 
+    /// Claims the folder of a run that was interrupted, to go on with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRun`] if it is not the folder of a run, [`Error::RunInUse`] if another process uses it,
+    /// [`Error::Io`].
+    pub fn reopen(path: &Path) -> Result<Self> {
+        let no_run = |problem: &str| {
+            Err(Error::NoRun {
+                path: path.to_owned(),
+                problem: problem.to_owned(),
+            })
+        };
+        if !path.is_dir() {
+            return no_run(
+                "there is no such folder; expected the folder of a run, such as runs/mnist-001",
+            );
+        }
+        if !path.join(CONFIG).is_file() {
+            return no_run(match path.join("fold-1").is_dir() {
+                true => {
+                    "this is a cross-validation; resume it as one, with the settings it began with"
+                }
+                false => {
+                    "it has no config.toml, so no run has begun in it; expected the folder of a run"
+                }
+            });
+        }
+        let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
+        let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
+        for dir in [path.to_owned(), path.join(STATES)] {
+            files::sweep(&dir).map_err(Error::io(dir))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            made: Vec::new(),
+            is_resumed: true,
+            lock,
+        })
+    }
+
+    /// The newest state from which the run can go on; `None` if none was saved. A warning names each damaged state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if every state is damaged, [`Error::Io`].
+    pub fn state(&self) -> Result<Option<RunState>> {
+        StateFolder::new(self.states()).newest()
+    }
+
+    /// Whether a state was saved from which the run can go on.
+    pub fn has_state(&self) -> bool {
+        has_states(&self.states()).unwrap_or(false)
+    }
+
+    /// Removes all states, so that the run cannot go on. What cannot be removed stays.
+    pub(crate) fn remove_states(&self) {
+        let _ = std::fs::remove_dir_all(self.states());
+    }
+
+    /// The folder of the states.
+    pub(crate) fn states(&self) -> PathBuf {
+        self.path.join(STATES)
+    }
+
+    /// The list of the run's images, below the folder of the run.
+    pub(crate) const IMAGE_LIST: &str = "state/images.csv";
+
+    pub(crate) fn image_list(&self) -> PathBuf {
+        self.path.join(Self::IMAGE_LIST)
+    }
+
     /// Locks an existing folder, and checks that it has no files of another run.
     fn claim(path: &Path, made: Vec<PathBuf>) -> Result<Self> {
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
@@ -82,6 +160,7 @@ impl RunDir {
             true => Ok(Self {
                 path: path.to_owned(),
                 made,
+                is_resumed: false,
                 lock,
             }),
             false => Err(Error::RunExists(path.to_owned())),
@@ -100,7 +179,7 @@ impl RunDir {
 
     /// The path of `config.toml`: the resolved configuration.
     pub fn config(&self) -> PathBuf {
-        self.path.join("config.toml")
+        self.path.join(CONFIG)
     }
 
     /// The path of `cross-validation.json`: the results of the folds.
@@ -108,16 +187,23 @@ impl RunDir {
         self.path.join("cross-validation.json")
     }
 
-    /// Removes the folder if the run has no results: at most a configuration and metrics without an epoch. Empty parent
+    /// Removes the folder if the run has no results: at most a configuration, metrics without an epoch and a list of
+    /// images. The folder of a resumed run is never removed. Empty parent
     /// folders that the run created are removed too. The corrected run can then use the same folder.
     ///
     /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
-        let fruitless = self.is_fruitless().unwrap_or(false);
+        let fruitless = !self.is_resumed && self.is_fruitless().unwrap_or(false);
         if fruitless {
-            for file in [self.config(), self.metrics()] {
+            for file in [
+                self.config(),
+                self.metrics(),
+                self.image_list(),
+                self.cross_validation(),
+            ] {
                 let _ = std::fs::remove_file(file);
             }
+            let _ = std::fs::remove_dir(self.states());
         }
         // The lock file is in the folder, so it is released first.
         drop(self.lock);
@@ -130,7 +216,13 @@ impl RunDir {
     fn is_fruitless(&self) -> std::io::Result<bool> {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
-            if entry.path() != self.config() && !is_nothing(&entry)? {
+            let is_nothing = match entry.path() {
+                path if path == self.config() => true,
+                path if path == self.states() => !has_states(&path)?,
+                path if path == self.cross_validation() => !has_folds(&path)?,
+                _ => is_nothing(&entry)?,
+            };
+            if !is_nothing {
                 return Ok(false);
             }
         }
@@ -150,6 +242,13 @@ impl RunDir {
             file.write_all(text.as_bytes())
         })?)
     }
+}
+
+/// Whether the results of a cross-validation have a finished fold.
+fn has_folds(path: &Path) -> std::io::Result<bool> {
+    let results: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    let folds = results.get("folds").and_then(|folds| folds.as_array());
+    Ok(folds.is_none_or(|folds| !folds.is_empty()))
 }
 
 /// The number of attempts to create a folder while other runs remove its parent.
@@ -317,7 +416,7 @@ mod tests {
         assert_eq!(RunConfig::read(&run.config()).unwrap(), resolved);
         let text = std::fs::read_to_string(run.config()).unwrap();
         for key in [
-            "root = \"data/mnist\"",
+            "/data/mnist\"",
             "classes = 10",
             "limit = \"none\"",
             "batch_norm_momentum = 0.1",

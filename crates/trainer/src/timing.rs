@@ -65,9 +65,14 @@ pub(crate) struct Stopwatch {
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
+        Self::after(EpochTimes::default())
+    }
+
+    /// A stopwatch that goes on after these times.
+    pub(crate) fn after(times: EpochTimes) -> Self {
         Self {
             last: Instant::now(),
-            times: EpochTimes::default(),
+            times,
         }
     }
 

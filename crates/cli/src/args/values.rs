@@ -43,14 +43,7 @@ pub(super) fn at_most<const MOST: usize>(text: &str) -> Result<NonZeroUsize, Str
 
 /// A time such as `90s`, `10m` or `1.5h`.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let units = [("min", 60.0), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let seconds = units.into_iter().find_map(|(unit, seconds)| {
-        let number: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
-        Some(number * seconds)
-    });
-    let time = seconds.filter(|seconds| (1.0..=1e9).contains(seconds));
-    time.map(Duration::from_secs_f64)
-        .ok_or_else(|| "expected a time of at least a second, such as 90s, 10m or 2h".to_owned())
+    trainer::config::parse_time(text)
 }
 
 pub(super) fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {

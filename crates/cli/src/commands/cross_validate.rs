@@ -1,49 +1,98 @@
 use std::io::Write;
 
-use trainer::{CrossValidation, Splits, Spread};
+use trainer::{CrossValidation, FoldsConfig, RunConfig, RunDir, Splits, Spread};
 
 use crate::Done;
 use crate::args::CrossValidateArgs;
 use crate::interrupt::Interrupt;
-use crate::prepare;
 use crate::run::Run;
 use crate::terminal::Terminal;
+use crate::{prepare, resume};
 
 pub(crate) fn cross_validate(
     args: &CrossValidateArgs,
     terminal: &Terminal,
 ) -> anyhow::Result<Done> {
-    let mut config = super::configuration(&args.run)?;
-    super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
+    let Some(dir) = &args.resume else {
+        let config = super::configuration(&args.run)?;
+        let prepared = prepared(config, terminal)?;
+        return super::in_run_dir(&args.run, "folds", |run| {
+            let division = FoldsConfig {
+                count: args.folds.into(),
+                seed: args.seed,
+            };
+            validated(run, &division, None, prepared, &interrupt, terminal)
+        });
+    };
+    let run = RunDir::reopen(dir)?;
+    let before = CrossValidation::read(&run)?;
+    let config = resume::configuration(&run, &args.run, terminal)?;
+    let prepared = prepared(config, terminal)?;
+    let division = before.division.clone();
+    validated(
+        &run,
+        &division,
+        Some(before),
+        prepared,
+        &interrupt,
+        terminal,
+    )
+}
+
+struct Prepared {
+    config: RunConfig,
+    splits: Splits,
+    is_sample: bool,
+}
+
+fn prepared(mut config: RunConfig, terminal: &Terminal) -> anyhow::Result<Prepared> {
+    super::use_threads(config.train.threads())?;
     let is_sample = prepare::images(&mut config, terminal)?;
     let splits = Splits::open_for_folds(&config)?;
-    let done = super::in_run_dir(&args.run, "folds", |run| {
-        let mut sink = Run::new(terminal);
-        let result = interrupt.during(|asked| {
-            let (folds, seed) = (args.folds.into(), args.seed);
-            trainer::cross_validate(&config, &splits, folds, seed, run, &mut sink, asked)
-        });
-        let report = run.cross_validation();
-        if !matches!(result, Ok(Some(_))) && report.is_file() {
-            let report = report.display();
-            terminal.line(&format!("finished folds are in {report}"));
-        }
-        let Some(result) = result? else {
-            return Ok(Done::Interrupted);
-        };
-        let mut out = super::stdout();
-        table(&mut out, &result)?;
-        // The results are written again, in case the write after the last fold failed.
-        result.write(&report)?;
-        writeln!(out, "report {}", report.display())?;
-        out.flush()?;
-        Ok(Done::Completed)
-    })?;
+    Ok(Prepared {
+        config,
+        splits,
+        is_sample,
+    })
+}
+
+fn validated(
+    run: &RunDir,
+    division: &FoldsConfig,
+    before: Option<CrossValidation>,
+    prepared: Prepared,
+    interrupt: &Interrupt,
+    terminal: &Terminal,
+) -> anyhow::Result<Done> {
+    let Prepared {
+        config,
+        splits,
+        is_sample,
+    } = prepared;
+    let mut sink = Run::new(terminal);
+    let result = interrupt.during(|asked| {
+        trainer::cross_validate(&config, &splits, division, run, before, &mut sink, asked)
+    });
+    let report = run.cross_validation();
+    if !matches!(result, Ok(Some(_))) && report.is_file() {
+        let report = report.display();
+        terminal.line(&format!("finished folds are in {report}"));
+        terminal.line(&resume::command(run.path(), "cross-validate"));
+    }
+    let Some(result) = result? else {
+        return Ok(Done::Interrupted);
+    };
+    let mut out = super::stdout();
+    table(&mut out, &result)?;
+    // The results are written again, in case the write after the last fold failed.
+    result.write(&report)?;
+    writeln!(out, "report {}", report.display())?;
+    out.flush()?;
     if is_sample {
         prepare::warn_of_sample(terminal);
     }
-    Ok(done)
+    Ok(Done::Completed)
 }
 
 fn table(out: &mut impl Write, result: &CrossValidation) -> std::io::Result<()> {

@@ -58,6 +58,9 @@ fn configuration(args: &RunArgs) -> anyhow::Result<RunConfig> {
     Ok(config.settled()?)
 }
 
+/// The file of wrong answers in a run's folder.
+pub(crate) const WRONG: &str = "wrong.csv";
+
 /// Runs `work` in the run folder from the arguments, or in the next free one in `runs`. If there are no results, the
 /// folder is removed afterwards.
 fn in_run_dir<T>(

@@ -1,7 +1,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use trainer::{Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, Splits, Survey};
+use trainer::{
+    Best, Ending, Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, RunDir, RunState,
+    Splits, Survey,
+};
 
 use crate::Done;
 use crate::args::TrainArgs;
@@ -10,30 +13,79 @@ use crate::interrupt::Interrupt;
 use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
-use crate::{ending, photos, prepare, survey};
+use crate::{ending, photos, prepare, resume, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let interrupt = Interrupt::listen(terminal)?;
+    let Some(dir) = &args.resume else {
+        let prepared = prepared(args, terminal)?;
+        let name = prepared.name.clone();
+        return super::in_run_dir(&args.run, &name, |run| {
+            trained(run, None, prepared, &interrupt, terminal)
+        });
+    };
+    let run = RunDir::reopen(dir)?;
+    if run.cross_validation().is_file() {
+        anyhow::bail!(
+            "{} is a cross-validation; to go on: classify cross-validate --resume {}",
+            dir.display(),
+            ending::quoted(dir)
+        );
+    }
+    let config = resume::configuration(&run, &args.run, terminal)?;
+    let state = run.state()?;
+    match &state {
+        Some(state) if resume::is_finished(&run, state, &config) => {
+            let best = state.best(run.path());
+            terminal.line(&format!(
+                "{} is complete: nothing is left to train",
+                dir.display()
+            ));
+            print_best(&mut super::stdout(), best.as_ref())?;
+            return Ok(Done::Completed);
+        }
+        Some(_) => {}
+        None => terminal.line("no state was saved yet, so the run begins again"),
+    }
+    let prepared = listed(config, terminal)?;
+    trained(&run, state, prepared, &interrupt, terminal)
+}
+
+/// Trains in the folder of a run, and evaluates.
+fn trained(
+    run: &RunDir,
+    state: Option<RunState>,
+    prepared: Prepared,
+    interrupt: &Interrupt,
+    terminal: &Terminal,
+) -> anyhow::Result<Done> {
     let Prepared {
         config,
         splits,
-        name,
         is_sample,
-    } = prepared(args, terminal)?;
-    let outcome = super::in_run_dir(&args.run, &name, |run| {
-        let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
-        let outcome =
-            interrupt.during(|asked| trainer::fit(&config, &splits, run, &mut sinks, asked))?;
-        if outcome.best.is_some() {
-            splits.write_division(run.path())?;
+        ..
+    } = prepared;
+    let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
+    let outcome =
+        interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
+    drop(sinks);
+    let outcome = outcome.inspect_err(|_| {
+        if run.has_state() {
+            terminal.line("the run can go on from its last state when the cause below is gone");
+            terminal.line(&resume::command(run.path(), "train"));
         }
-        Ok(outcome)
     })?;
-    if interrupt.was_asked() {
+    if outcome.best.is_some() {
+        splits.write_division(run.path())?;
+    }
+    if outcome.ending == Ending::Interrupted || interrupt.was_asked() {
         terminal.line(&match &outcome.best {
             Some(best) => format!("the best weights so far are in {}", best.weights.display()),
             None => "no epoch was completed, so there are no weights".to_owned(),
         });
+        if run.has_state() {
+            terminal.line(&resume::command(run.path(), "train"));
+        }
         return Ok(Done::Interrupted);
     }
     let result = evaluate(&config, &splits, &outcome, terminal);
@@ -59,7 +111,7 @@ fn end(
         return Ok(());
     };
     let run = best.weights.parent().unwrap_or(Path::new(""));
-    let wrong = run.join("wrong.csv");
+    let wrong = run.join(super::WRONG);
     let mut lines = Vec::new();
     if let Some((scores, measured)) = scores {
         Mistake::write_csv(&wrong, &scores.mistakes, &outcome.metadata.class_names)?;
@@ -88,22 +140,13 @@ struct Prepared {
 fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
     let Some(photos) = args.photos.as_ref().or(args.data.as_ref()) else {
         photos::refuse_bystanders(&args.run)?;
-        let mut config = super::configuration(&args.run)?;
+        let config = super::configuration(&args.run)?;
         if config == RunConfig::default() {
             terminal.line(
                 "no PHOTOS are given, so this trains on MNIST; for your own: classify train FOLDER",
             );
         }
-        super::use_threads(config.train.threads())?;
-        let is_sample = prepare::images(&mut config, terminal)?;
-        let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
-        let name = config.data.source.name().to_owned();
-        return Ok(Prepared {
-            config,
-            splits,
-            name,
-            is_sample,
-        });
+        return listed(config, terminal);
     };
     let Chosen {
         config,
@@ -120,6 +163,20 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
         splits,
         name: run_name(photos),
         is_sample: false,
+    })
+}
+
+/// Prepares the images of a configuration.
+fn listed(mut config: RunConfig, terminal: &Terminal) -> anyhow::Result<Prepared> {
+    super::use_threads(config.train.threads())?;
+    let is_sample = prepare::images(&mut config, terminal)?;
+    let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
+    let name = config.data.source.name().to_owned();
+    Ok(Prepared {
+        config,
+        splits,
+        name,
+        is_sample,
     })
 }
 
@@ -173,7 +230,11 @@ fn print_result(outcome: &Outcome, scores: Option<(&Evaluation, Measured)>) -> s
             writeln!(out, "{kind} images skipped {}", scores.skipped)?;
         }
     }
-    if let Some(best) = &outcome.best {
+    print_best(&mut out, outcome.best.as_ref())
+}
+
+fn print_best(out: &mut impl Write, best: Option<&Best>) -> std::io::Result<()> {
+    if let Some(best) = best {
         writeln!(out, "best epoch {}", best.epoch)?;
         writeln!(out, "weights {}", best.weights.display())?;
     }

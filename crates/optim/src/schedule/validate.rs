@@ -33,6 +33,21 @@ impl LrScheduleConfig {
         ]
     }
 
+    /// Whether the rates depend on the number of epochs of the run. If not, a run can be made longer
+    /// or shorter without a change of its rates.
+    #[must_use]
+    pub fn depends_on_length(&self) -> bool {
+        match self {
+            Self::Cosine(_) | Self::OneCycle(_) | Self::Polynomial(_) => true,
+            Self::Constant
+            | Self::Plateau(_)
+            | Self::Step(_)
+            | Self::MultiStep(_)
+            | Self::Exponential(_)
+            | Self::Sgdr(_) => false,
+        }
+    }
+
     /// The name of the schedule in a configuration file, for example `multi_step`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -30,6 +30,16 @@ pub enum ConfigError {
         /// The valid values.
         expected: String,
     },
+    /// A run cannot go on with these settings.
+    #[error(
+        "the run began with other settings, and these cannot change: {changes}{hint}; leave them out, or start a new run"
+    )]
+    Unchangeable {
+        /// Each setting with its former and its new value.
+        changes: String,
+        /// A reason.
+        hint: &'static str,
+    },
     /// A setting of the optimizer or the schedule is out of range.
     #[error("{}", rule(.0))]
     Rule(optim::Error),
@@ -92,7 +102,11 @@ impl ConfigError {
             Self::Rule(optim::Error::Setting { section, key, .. }) => Some(full_key(section, key)),
             Self::Images(mnist_data::Error::Setting { setting, .. }) => Some((*setting).to_owned()),
             Self::Layer { problem, .. } => problem.key(),
-            Self::Rule(_) | Self::Images(_) | Self::Parse { .. } | Self::Read { .. } => None,
+            Self::Rule(_)
+            | Self::Images(_)
+            | Self::Parse { .. }
+            | Self::Read { .. }
+            | Self::Unchangeable { .. } => None,
         }
     }
 }

@@ -17,7 +17,9 @@ use super::derived::{self, ANY, COUNT};
 use super::keys::Kind::{Defaults, List, Number, OneOf, Or, Read, Section, Switch, Text, Whole};
 use super::keys::{Key, Kind};
 use super::words::{networks, words_of};
-use super::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
+use super::{
+    CheckpointPolicy, DataSource, DeviceChoice, Monitor, OnDivergence, PaddingChoice, SaveEvery,
+};
 
 /// The largest whole number in TOML.
 pub(super) const MOST: u64 = i64::MAX as u64;
@@ -141,6 +143,8 @@ keys! { BEFORE_LOSS:
     "train.patience" Or("none", &Whole(1, MOST)); "A number: stop after this many epochs without gain."
     "train.monitor" OneOf(words_of::<Monitor>); "Selects the best epoch: \"val_accuracy\", \"val_macro_f1\" or \"val_loss\"; the lower loss breaks ties."
     "train.checkpoints" OneOf(words_of::<CheckpointPolicy>); "The weights kept on disk: \"best_one\", \"best_all\" or \"every_epoch\"."
+    "train.save_every" Read(save_every); "How often the state is saved, in the run's folder, from which --resume goes on: a time (\"5m\", \"30s\"; less often where saving would take more than a hundredth of the time) or steps (\"200 steps\"), and after each epoch; \"none\": never."
+    "train.on_divergence" OneOf(words_of::<OnDivergence>); "A loss or gradient that is NaN or infinite: \"stop\" (diverged.json says where) or \"skip\" (leave out the batch, at most 10 in a row)."
     "train.drop_last" Switch; "Leave out an epoch's last batch if it is not full."
     "train.accumulate_batches" Whole(1, 65_536); "Batches per step; their gradients are accumulated."
     "train.clip_gradient_norm" Or("none", &ABOVE_0); "A number: gradients are scaled down to this norm."
@@ -213,6 +217,11 @@ fn device(value: &Value) -> Result<(), String> {
     let expected = "one of auto, cpu, cuda, cuda:N, metal";
     read.map(|_: DeviceChoice| ())
         .ok_or_else(|| expected.to_owned())
+}
+
+fn save_every(value: &Value) -> Result<(), String> {
+    let read = value.as_str().unwrap_or_default().parse();
+    read.map(|_: SaveEvery| ())
 }
 
 fn patterns(value: &Value) -> Result<(), String> {

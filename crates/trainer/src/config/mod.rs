@@ -1,5 +1,6 @@
 //! The configuration of a run: typed, with a default for every key, validated once.
 
+mod changes;
 mod choices;
 mod data;
 mod derived;
@@ -12,6 +13,7 @@ mod list;
 #[cfg(test)]
 mod odd_values;
 mod optional;
+mod saving;
 #[cfg(test)]
 mod spellings;
 mod split;
@@ -23,6 +25,7 @@ mod zoo;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mnist_data::{AugmentConfig, MixConfig};
 use mobilenet::weights::Overrides;
@@ -34,6 +37,7 @@ use mobilenet::{
 use optim::{AdamWConfig, EmaConfig, LrScheduleConfig, OneCycleConfig, OptimizerConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
+pub use changes::Change;
 pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
 pub use data::{BAD_IMAGE_LIMIT, DataConfig};
 pub(crate) use derived::{ANY, CLASS_WEIGHTS};
@@ -45,6 +49,7 @@ pub(crate) use keys::shortened;
 pub use keys::{Key, Kind};
 pub use layers::{Layer, MAX_FILE_BYTES};
 pub use list::{KEYS, MAX_BATCH_SIZE, MAX_IMAGE_SIZE, MAX_THREADS, SECTIONS};
+pub use saving::{MAX_SKIPPED, OnDivergence, SaveEvery, parse_time};
 pub use split::SplitConfig;
 pub use validate::check_batch;
 
@@ -160,6 +165,10 @@ pub struct TrainConfig {
     pub monitor: Monitor,
     /// Which weights are kept on disk.
     pub checkpoints: CheckpointPolicy,
+    /// How often the state is saved from which the run can be resumed.
+    pub save_every: SaveEvery,
+    /// What to do if a loss or a gradient is NaN or infinite.
+    pub on_divergence: OnDivergence,
     /// Leave out an epoch's last batch if it is not full.
     pub drop_last: bool,
     /// Number of batches per optimizer step. Their gradients are combined as in one larger batch,
@@ -231,6 +240,8 @@ impl Default for TrainConfig {
             patience: None,
             monitor: Monitor::ValAccuracy,
             checkpoints: CheckpointPolicy::BestOne,
+            save_every: SaveEvery::Time(Duration::from_secs(300)),
+            on_divergence: OnDivergence::Stop,
             drop_last: true,
             accumulate_batches: 1,
             clip_gradient_norm: None,
@@ -298,6 +309,28 @@ impl RunConfig {
         }
     }
 
+    /// Every path that is set.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let data = &mut self.data;
+        let teacher = self
+            .distillation
+            .as_mut()
+            .map(|distillation| &mut distillation.teacher);
+        [
+            data.root.as_mut(),
+            data.idx_dir.as_mut(),
+            data.train.as_mut(),
+            data.val.as_mut(),
+            data.test.as_mut(),
+            data.class_names.as_mut(),
+            data.sample_weights.file.as_mut(),
+            self.model.pretrained.as_mut(),
+            teacher,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     /// The number of decoding threads.
     ///
     /// The default is one per training thread, at most 8. More threads would not speed up training on a CPU, and each
@@ -307,13 +340,19 @@ impl RunConfig {
         self.data.workers.unwrap_or_else(auto)
     }
 
-    /// This configuration with every `"auto"` replaced by its value, as a run writes it to `config.toml`.
+    /// This configuration with every `"auto"` replaced by its value, as a run writes it to `config.toml`. Paths are
+    /// absolute, so that the run can go on from any folder.
     ///
     /// `model` is the configuration of the network as built.
     pub fn resolved(&self, model: &ModelDescription) -> Self {
         let mut resolved = self.clone();
         resolved.data.root = Some(self.data.root());
         resolved.data.idx_dir = Some(self.data.idx_dir());
+        resolved.paths().for_each(|path| {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        });
         resolved.data.workers = Some(self.workers());
         resolved.model.classes = Some(model.classes());
         if let ModelDescription::MobileNet(model) = model {

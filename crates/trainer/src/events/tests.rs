@@ -28,7 +28,11 @@ fn metrics_are_one_object_per_epoch_with_exactly_the_documented_keys() {
     for epoch in 1..=2 {
         let mut sinks = (MetricsFile::append(&path).unwrap(), Recorder::default());
         sinks
-            .handle(&Event::EpochStarted { epoch, batches: 3 })
+            .handle(&Event::EpochStarted {
+                epoch,
+                batches: 3,
+                done: 0,
+            })
             .unwrap();
         sinks.handle(&Event::EpochFinished(report(epoch))).unwrap();
         assert_eq!(sinks.1.epochs().len(), 1);

@@ -2,62 +2,63 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Session;
+use super::{Progress, Session};
 use crate::batch::{Batch, Inputs};
+use crate::config::OnDivergence;
 use crate::events::{EpochReport, Event, ValidationScores};
 use crate::infer::{predicted_classes, score};
+use crate::state::{Border, Place};
 use crate::timing::Stopwatch;
-use crate::{ConfusionMatrix, Error, Result};
-
-/// The result of an epoch's training, before validation.
-struct Trained {
-    confusion: ConfusionMatrix,
-    learning_rate: f64,
-    seconds: f64,
-}
+use crate::{Error, Result};
 
 impl Session<'_> {
-    /// Trains and validates for one epoch. `None` if interrupted.
+    /// Trains and validates for one epoch, or for the rest of an epoch that was interrupted. `None` if interrupted.
     pub(super) fn epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<EpochReport>> {
-        self.clock = Stopwatch::start();
         let batches = self.train.batches_per_epoch();
-        self.sink.handle(&Event::EpochStarted { epoch, batches })?;
+        if self.place.batch == 0 {
+            self.clock = Stopwatch::start();
+            self.progress = Progress::new(self.metadata.model.classes(), &self.stepper);
+        } else {
+            self.clock = Stopwatch::after(self.clock.times());
+        }
+        self.sink.handle(&Event::EpochStarted {
+            epoch,
+            batches,
+            done: self.place.batch,
+        })?;
         self.clock.lap(|times| &mut times.other);
-        if !self.prepare_features(frozen)? {
+        if !self.prepare_features(frozen)? || !self.train_epoch(epoch, frozen)? {
             return Ok(None);
         }
-        let Some(trained) = self.train_epoch(epoch, frozen)? else {
-            return Ok(None);
-        };
         self.check_weights(epoch)?;
-        let own = self.answered(epoch, self.validate(frozen))?;
-        let ema = match &self.average {
-            Some(average) if own.is_some() => {
-                let parameters = self.network.parameters();
-                self.answered(epoch, average.instead(parameters, || self.validate(frozen)))?
-            }
-            _ => None,
-        };
+        let training_seconds = self.clock.times().total();
+        let parameters = self.network.parameters();
+        let scores = self.tracks.each(parameters, || self.validate(frozen));
+        let scores: Option<Vec<_>> = self.answered(epoch, scores)?.into_iter().collect();
+        let trained = &self.progress.confusion;
+        let (train_loss, train_accuracy) = (trained.mean_loss(), trained.accuracy());
+        let images_per_second = trained.total() as f64 / training_seconds;
+        let own = scores.as_ref().and_then(|scores| scores.first().copied());
         if let Some(own) = own.filter(|_| !frozen) {
-            self.check_statistics(epoch, trained.confusion.accuracy(), own.accuracy)?;
+            self.check_statistics(epoch, train_accuracy, own.accuracy)?;
         }
         self.clock.lap(|times| &mut times.validation);
-        let Some(own) = own.filter(|_| !self.interrupt.load(Ordering::Relaxed)) else {
+        let Some(own) = own.filter(|_| !self.is_interrupted()) else {
             return Ok(None);
         };
         let times = self.clock.times();
         let report = EpochReport {
             epoch,
-            train_loss: trained.confusion.mean_loss(),
-            train_accuracy: trained.confusion.accuracy(),
+            train_loss,
+            train_accuracy,
             val_loss: own.loss,
             val_accuracy: own.accuracy,
             val_macro_f1: own.macro_f1,
-            learning_rate: trained.learning_rate,
-            images_per_second: trained.confusion.total() as f64 / trained.seconds,
+            learning_rate: self.progress.learning_rate,
+            images_per_second,
             seconds: times.total(),
             times,
-            ema,
+            ema: scores.and_then(|scores| scores.get(1).copied()),
             loss_scale: self.stepper.loss_scale(),
             unreadable: self.unreadable(),
         };
@@ -67,32 +68,38 @@ impl Session<'_> {
         Ok(Some(report))
     }
 
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
     /// If a step makes weights NaN, the next batch's loss shows it. The epoch's last step has no next batch, so the
     /// weights are checked here before they are validated and saved.
-    fn check_weights(&self, epoch: usize) -> Result<()> {
+    pub(super) fn check_weights(&self, epoch: usize) -> Result<()> {
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         let are_finite = self
             .network
             .parameters()
             .read(|values, statistics| finite(values) && finite(statistics))?;
-        match are_finite {
-            true => Ok(()),
-            false => Err(Error::NonFiniteWeights { epoch, best: None }),
+        if !are_finite {
+            self.write_diverged(None)?;
+            return Err(Error::NonFiniteWeights { epoch, best: None });
         }
+        Ok(())
     }
 
     /// The result of a validation. A logit that is not finite becomes an error that names the epoch.
     fn answered<T>(&self, epoch: usize, outcome: Result<T>) -> Result<T> {
-        outcome.map_err(|error| match error {
-            Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. }) => {
-                Error::NonFiniteValidation {
+        match outcome {
+            Err(Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. })) => {
+                self.write_diverged(None)?;
+                Err(Error::NonFiniteValidation {
                     epoch,
                     logit,
                     best: self.kept(),
-                }
+                })
             }
             other => other,
-        })
+        }
     }
 
     /// Validates the network in its current state; `None` if interrupted.
@@ -111,47 +118,50 @@ impl Session<'_> {
         Ok((!interrupt.load(Ordering::Relaxed)).then_some(scores))
     }
 
-    fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<Option<Trained>> {
-        let mut confusion = ConfusionMatrix::new(self.metadata.model.classes());
-        let mut learning_rate = self.stepper.learning_rate();
-        if self.fresh_statistics {
+    /// Trains on the batches of an epoch that are left. False if interrupted.
+    fn train_epoch(&mut self, epoch: usize, frozen: bool) -> Result<bool> {
+        if self.fresh_statistics && self.place.batch == 0 {
             self.network.parameters().restart_statistics();
         }
         let known = self.features.as_ref().map(|features| &features.train);
-        let batches = self.batches(&self.train, known, epoch as u64, 0);
-        for (index, batch) in batches.enumerate() {
-            if self.interrupt.load(Ordering::Relaxed) {
-                return Ok(None);
+        let mut batches = self.batches(&self.train, known, epoch as u64, self.place.batch);
+        loop {
+            if self.stepper.is_between_steps() {
+                self.save_if_due(Border::Step)?;
+                if self.is_interrupted() {
+                    return Ok(false);
+                }
             }
+            let Some(batch) = batches.next() else {
+                break;
+            };
             let batch = batch?;
             self.clock.lap(|times| &mut times.data);
-            let images = batch.labels.len();
-            if !self.teaches(&batch)? {
-                continue;
+            if self.teaches(&batch)? {
+                self.progress.learning_rate = self.stepper.learning_rate();
+                let loss = self.train_batch(&batch, frozen)?;
+                self.place.batch = batch.number + 1;
+                self.sink.handle(&Event::BatchDone {
+                    epoch,
+                    batch: batch.number + 1,
+                    images: batch.labels.len(),
+                    loss,
+                })?;
+                self.clock.lap(|times| &mut times.other);
             }
-            learning_rate = self.stepper.learning_rate();
-            let loss = self.train_batch(epoch, index + 1, &batch, frozen, &mut confusion)?;
-            self.sink.handle(&Event::BatchDone {
-                epoch,
-                batch: index + 1,
-                images,
-                loss,
-            })?;
-            self.clock.lap(|times| &mut times.other);
+            self.place.batch = batch.number + 1;
         }
+        drop(batches);
         // The time to end the loader's threads and write its disk cache counts as data time.
         self.clock.lap(|times| &mut times.data);
         let stepped = self.stepper.flush(self.network.parameters())?;
-        self.average_in(stepped)?;
+        self.count_step(stepped)?;
+        self.place.batch = self.train.batches_per_epoch();
         self.clock.lap(|times| &mut times.optimizer);
-        if confusion.total() == 0 {
+        if self.progress.confusion.total() == 0 {
             return Err(self.no_batches());
         }
-        Ok(Some(Trained {
-            confusion,
-            learning_rate,
-            seconds: self.clock.times().total(),
-        }))
+        Ok(true)
     }
 
     /// Whether a batch can be trained on.
@@ -168,19 +178,18 @@ impl Session<'_> {
         ))
     }
 
-    /// Trains on one batch; returns its mean loss.
-    pub(super) fn train_batch(
-        &mut self,
-        epoch: usize,
-        index: usize,
-        batch: &Batch,
-        frozen: bool,
-        confusion: &mut ConfusionMatrix,
-    ) -> Result<f64> {
-        let (network, number) = (&mut self.network, self.batches);
+    /// Trains on one batch; returns its mean loss. A batch on which training diverges is an error, or left out if so
+    /// configured: then its loss is not finite.
+    pub(super) fn train_batch(&mut self, batch: &Batch, frozen: bool) -> Result<f64> {
+        let skips = self.config.train.on_divergence == OnDivergence::Skip;
+        let parameters = self.network.parameters();
+        let statistics = skips
+            .then(|| parameters.statistics_snapshot())
+            .transpose()?;
+        let number = self.batches;
         let logits = match &batch.inputs {
-            Inputs::Images(images) => network.forward_train(images, number, frozen)?,
-            Inputs::Features(features) => network.forward_train_head(features, number)?,
+            Inputs::Images(images) => self.network.forward_train(images, number, frozen)?,
+            Inputs::Features(features) => self.network.forward_train_head(features, number)?,
         };
         self.batches += 1;
         let taught = match (&self.teacher, &batch.inputs) {
@@ -193,28 +202,39 @@ impl Session<'_> {
         let loss = self.loss.taught(&logits, &batch.targets(), distillation)?;
         self.clock.lap(|times| &mut times.forward);
         if !loss.mean.is_finite() {
-            return Err(Error::NonFiniteLoss {
-                epoch,
-                batch: index,
-                loss: loss.mean,
-                best: None,
-            });
+            return self.diverged(batch.number, loss.mean, statistics);
         }
-        confusion.add(batch.main_labels(), &predicted_classes(&logits)?)?;
-        confusion.add_loss(loss.mean, loss.weight);
+        let predicted = predicted_classes(&logits)?;
         self.clock.lap(|times| &mut times.other);
         loss.backward_scaled(self.stepper.loss_scale().unwrap_or(1.0))?;
+        self.last_gradient = Some(Place {
+            epoch: self.place.epoch,
+            batch: batch.number + 1,
+        });
         self.clock.lap(|times| &mut times.backward);
+        // A scaled loss may overflow: the stepper handles it.
+        if skips && self.stepper.loss_scale().is_none() && !self.gradient_is_finite()? {
+            return self.diverged(batch.number, f64::INFINITY, statistics);
+        }
+        let confusion = &mut self.progress.confusion;
+        confusion.add(batch.main_labels(), &predicted)?;
+        confusion.add_loss(loss.mean, loss.weight);
+        self.left_out_in_a_row = 0;
         let stepped = self.stepper.take(self.network.parameters(), loss.weight)?;
-        self.average_in(stepped)?;
+        self.count_step(stepped)?;
         self.clock.lap(|times| &mut times.optimizer);
         Ok(loss.mean)
     }
 
-    fn average_in(&mut self, stepped: bool) -> Result<()> {
-        match &mut self.average {
-            Some(average) if stepped => average.update(self.network.parameters()),
-            _ => Ok(()),
+    /// Counts an optimizer step, if one was taken, and adds its weights to the averages.
+    fn count_step(&mut self, stepped: bool) -> Result<()> {
+        if stepped {
+            self.steps += 1;
+            self.tracks.update(self.network.parameters())?;
+            if let Some(saving) = &mut self.saving {
+                saving.stepped();
+            }
         }
+        Ok(())
     }
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Session;
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, OnDivergence, RunConfig};
 use crate::events::{Event, EventSink};
 use crate::table::Table;
-use crate::{ConfusionMatrix, Error, Result, RunDir, Splits};
+use crate::{Error, Result, RunDir, Splits};
 
 /// The range of learning rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -133,7 +133,10 @@ pub fn find_learning_rate(
     interrupt: &AtomicBool,
 ) -> Result<LrCurve> {
     config.validate()?;
-    let config = &config.settled()?;
+    let mut config = config.settled()?;
+    // Where the loss grows without bounds, the test is over.
+    config.train.on_divergence = OnDivergence::Stop;
+    let config = &config;
     let LrRange { from, to, steps } = range;
     let counts = steps > SETTLING && steps <= MAX_STEPS;
     let fits = from > 0.0 && from < to && to.is_finite() && counts;
@@ -145,15 +148,15 @@ pub fn find_learning_rate(
         }
         .into());
     }
-    let mut session = Session::new(config, splits, run, sink, interrupt)?;
+    let mut session = Session::new(config, splits, run, None, sink, interrupt)?;
     let frozen = session.freeze(1)?;
     let mut curve = LrCurve { points: Vec::new() };
-    let mut confusion = ConfusionMatrix::new(session.metadata.model.classes());
     let growth = (to / from).powf(1.0 / (steps - 1) as f64);
     let per_step = config.train.accumulate_batches;
     session.sink.handle(&Event::EpochStarted {
         epoch: 1,
         batches: steps * per_step,
+        done: 0,
     })?;
     let (mut batch_number, mut losses) = (0, Vec::with_capacity(per_step));
     let mut epoch = 0;
@@ -171,7 +174,7 @@ pub fn find_learning_rate(
             let rate = from * growth.powi(curve.points.len() as i32);
             session.stepper.set_learning_rate(rate);
             batch_number += 1;
-            match session.train_batch(1, batch_number, &batch, frozen, &mut confusion) {
+            match session.train_batch(&batch, frozen) {
                 Ok(loss) => losses.push(loss),
                 Err(Error::NonFiniteLoss { .. }) if curve.points.len() > SETTLING => {
                     return Ok(curve);

@@ -1,16 +1,17 @@
 //! The training loop.
 
-mod average;
+mod diverged;
 mod epoch;
 mod figures;
 mod groups;
 mod inputs;
 mod lr_find;
+mod resume;
 mod settled;
 mod step;
 mod teacher;
+mod tracks;
 
-use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +21,7 @@ use mnist_data::Loader;
 use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{ByteTable, ClassOrder, Model, Snapshot};
 use optim::LrSchedule;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
@@ -28,21 +30,23 @@ use crate::events::{EpochReport, Event, EventSink, Unreadable};
 use crate::features::Features;
 use crate::infer::unreadable;
 use crate::model::{Start, start};
+use crate::state::{Border, Place, RunState};
 use crate::timing::Stopwatch;
-use crate::{Error, Objective, Result, RunDir, Splits};
-use average::Average;
+use crate::{ConfusionMatrix, Error, Objective, Result, RunDir, Splits};
 pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 use step::Stepper;
 use teacher::Teacher;
+use tracks::Tracks;
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// Every epoch was trained.
     Completed,
     /// The monitored score did not improve for `patience` epochs.
     StoppedEarly,
-    /// The interrupt flag was set.
+    /// The interrupt flag was set. The run can be resumed.
     Interrupted,
 }
 
@@ -78,15 +82,18 @@ impl Outcome {
 ///
 /// Only the head learns for the first `freeze_epochs`. Each epoch is trained, validated and, if the
 /// policy requires it, saved. At the end the network holds the best weights. Setting `interrupt`
-/// ends the run before its next batch, with the best weights so far on disk. Weights that cannot be
-/// written stay in memory ([`Event::CheckpointDelayed`]); writing is retried after each epoch and
-/// at the end.
+/// ends the run after the current step, with its state and the best weights so far on disk. Weights
+/// that cannot be written stay in memory ([`Event::CheckpointDelayed`]); writing is retried after
+/// each epoch and at the end. The state is saved as [`TrainConfig::save_every`] requires; a save
+/// that fails ([`Event::StateDelayed`]) is followed by the next one.
 ///
 /// # Errors
 ///
 /// Invalid configurations and data are errors before the first batch. A loss that is not finite is
-/// an error; the best weights so far stay on disk. [`Error::WeightsUnwritten`] if the best weights
-/// cannot be written at the end either.
+/// an error; the best weights and the last state so far stay on disk. [`Error::WeightsUnwritten`]
+/// and [`Error::StateUnsaved`] if the best weights or the state cannot be written at the end either.
+///
+/// [`TrainConfig::save_every`]: crate::config::TrainConfig::save_every
 pub fn fit(
     config: &RunConfig,
     splits: &Splits,
@@ -94,12 +101,35 @@ pub fn fit(
     sink: &mut dyn EventSink,
     interrupt: &AtomicBool,
 ) -> Result<Outcome> {
-    config.validate()?;
-    let config = &config.settled()?;
-    Session::new(config, splits, run, sink, interrupt)?.run()
+    resume(config, splits, run, None, sink, interrupt)
 }
 
-/// The state of a run.
+/// As [`fit`], but goes on from the state of an interrupted run; see [`RunDir::state`]. With the same configuration,
+/// number of threads and instruction set, weights and scores equal those of an uninterrupted run bit for bit.
+///
+/// A run that is over trains nothing: the outcome is that of its end.
+///
+/// # Errors
+///
+/// Those of [`fit`]. [`Error::Changed`] if the images are others, and [`Error::State`] if the state does not fit the
+/// configuration. Before, check the configuration by [`RunConfig::changes`].
+pub fn resume(
+    config: &RunConfig,
+    splits: &Splits,
+    run: &RunDir,
+    state: Option<RunState>,
+    sink: &mut dyn EventSink,
+    interrupt: &AtomicBool,
+) -> Result<Outcome> {
+    config.validate()?;
+    let config = &config.settled()?;
+    let mut session = Session::new(config, splits, run, state, sink, interrupt)?;
+    session.is_run = true;
+    session.save_states(run)?;
+    session.run()
+}
+
+/// A run in progress.
 struct Session<'a> {
     config: &'a RunConfig,
     sink: &'a mut dyn EventSink,
@@ -107,8 +137,7 @@ struct Session<'a> {
     network: Box<dyn Model>,
     metadata: WeightsMetadata,
     stepper: Stepper,
-    /// The moving average, if it is configured.
-    average: Option<Average>,
+    tracks: Tracks,
     teacher: Option<Teacher>,
     loss: Objective,
     table: Arc<ByteTable>,
@@ -116,13 +145,24 @@ struct Session<'a> {
     val: Loader,
     /// The cached features, if the backbone is frozen and the features fit into memory.
     features: Option<Features>,
-    checkpoints: Checkpoints,
     /// Measures the parts of the epoch's time.
     clock: Stopwatch,
-    /// A copy of the best weights in memory, restored at the end of the run.
-    best: Option<Snapshot>,
+    place: Place,
+    /// The measurements of the epoch in progress.
+    progress: Progress,
+    /// The reports of the finished epochs.
+    reports: Vec<EpochReport>,
+    stopping: EarlyStopping,
+    /// How the run has ended.
+    ending: Option<Ending>,
     /// The number of batches so far; also the seed of each batch's dropout.
     batches: u64,
+    /// The number of optimizer steps so far.
+    steps: u64,
+    /// The batches in a row that were left out because training diverged.
+    left_out_in_a_row: usize,
+    /// The place after the last batch with a gradient in this process.
+    last_gradient: Option<Place>,
     skipped: usize,
     /// Whether the running statistics come from this run's batches instead of pretrained weights. Then each epoch
     /// restarts them, so that they match the epoch's weights. Otherwise a short run would end before the influence of
@@ -130,6 +170,18 @@ struct Session<'a> {
     fresh_statistics: bool,
     /// Whether the warning about unsettled running statistics was sent.
     unsettled: bool,
+    /// Whether this is a run, whose folder says why it ended, and not a search for a learning rate.
+    is_run: bool,
+    /// Saves the state; `None` if this session saves none.
+    saving: Option<resume::Saving>,
+    run_dir: PathBuf,
+}
+
+/// The measurements of an epoch in progress.
+struct Progress {
+    confusion: ConfusionMatrix,
+    /// The learning rate of the last step.
+    learning_rate: f64,
 }
 
 impl<'a> Session<'a> {
@@ -137,6 +189,7 @@ impl<'a> Session<'a> {
         config: &'a RunConfig,
         splits: &Splits,
         run: &RunDir,
+        state: Option<RunState>,
         sink: &'a mut dyn EventSink,
         interrupt: &'a AtomicBool,
     ) -> Result<Self> {
@@ -160,7 +213,10 @@ impl<'a> Session<'a> {
             loaded,
             training,
             fresh_statistics,
-        } = start(config, &class_names, &device)?;
+        } = match &state {
+            Some(state) => resume::network(config, state, &class_names, &device)?,
+            None => start(config, &class_names, &device)?,
+        };
         let model = network.description();
         network.set_precision(config.train.precision)?;
         run.write_config(&config.resolved(&model))?;
@@ -198,16 +254,12 @@ impl<'a> Session<'a> {
             .transpose()?;
         let (policy, monitor) = (config.train.checkpoints, config.train.monitor);
         let checkpoints = Checkpoints::new(run.path(), policy, monitor);
-        let average = config.ema.as_ref().map(|ema| {
-            let checkpoints = checkpoints.clone().marked("_ema");
-            Average::new(ema, network.parameters(), checkpoints)
-        });
-        Ok(Self {
+        let mut session = Self {
+            tracks: Tracks::new(config.ema.as_ref(), network.parameters(), checkpoints)?,
+            progress: Progress::new(metadata.model.classes(), &stepper),
             stepper,
             teacher,
             table: Arc::new(metadata.normalisation.table()),
-            checkpoints,
-            average: average.transpose()?,
             config,
             sink,
             interrupt,
@@ -218,23 +270,37 @@ impl<'a> Session<'a> {
             val,
             features: None,
             clock: Stopwatch::start(),
-            best: None,
+            place: Place { epoch: 1, batch: 0 },
+            reports: Vec::new(),
+            stopping: EarlyStopping::new(config.train.patience),
+            ending: None,
             batches: 0,
+            steps: 0,
+            left_out_in_a_row: 0,
+            last_gradient: None,
             skipped: 0,
             fresh_statistics,
             unsettled: false,
-        })
+            is_run: false,
+            saving: None,
+            run_dir: run.path().to_owned(),
+        };
+        if let Some(state) = state {
+            session.restore(state)?;
+        }
+        Ok(session)
     }
 
     fn run(mut self) -> Result<Outcome> {
         let trained = self.train();
-        let events = self.retry();
+        let events = self.tracks.retry();
         let handled = self.tell(&events);
-        let (epochs, ending) = trained.map_err(|error| error.keeping(self.kept()))?;
+        let saved = self.last_save(&trained);
+        let ending = trained.map_err(|error| error.keeping(self.kept()))?;
         handled?;
         let best = match self.best() {
             Some((best, snapshot)) => {
-                self.network.parameters().restore(snapshot)?;
+                self.network.parameters().restore(&snapshot)?;
                 self.metadata.epoch = Some(best.epoch);
                 self.metadata.score = Some(best.score);
                 Some(best)
@@ -244,6 +310,7 @@ impl<'a> Session<'a> {
         if let Some(best) = &best {
             self.check_written(best, events)?;
         }
+        saved?;
         self.sink.handle(&Event::Finished {
             best_epoch: best.as_ref().map(|best| best.epoch),
             weights: best.as_ref().map(|best| best.weights.clone()),
@@ -252,35 +319,48 @@ impl<'a> Session<'a> {
             network: Arc::from(self.network),
             metadata: self.metadata,
             best,
-            epochs,
+            epochs: self.reports,
             ending,
         })
     }
 
-    /// Trains all epochs. Returns the reports, and why the run ended.
-    fn train(&mut self) -> Result<(Vec<EpochReport>, Ending)> {
-        let mut stopping = EarlyStopping::new(self.config.train.patience);
-        let mut epochs = Vec::new();
-        for epoch in 1..=self.config.train.epochs {
+    /// Trains the remaining epochs. Returns why the run ended.
+    fn train(&mut self) -> Result<Ending> {
+        // A run that was over can go on only with more epochs.
+        if self.ending == Some(Ending::StoppedEarly) {
+            return Ok(Ending::StoppedEarly);
+        }
+        self.ending = None;
+        while self.place.epoch <= self.config.train.epochs {
+            let epoch = self.place.epoch;
             let frozen = self.freeze(epoch)?;
             let Some(report) = self.epoch(epoch, frozen)? else {
                 self.sink.handle(&Event::Interrupted { epoch })?;
-                return Ok((epochs, Ending::Interrupted));
+                return Ok(Ending::Interrupted);
             };
             let improved = self.checkpoint(&report)?;
-            epochs.push(report);
+            self.reports.push(report);
+            self.place = Place {
+                epoch: epoch + 1,
+                batch: 0,
+            };
             // If the backbone stays frozen for the whole run, early stopping counts these epochs.
             let thaws = self.config.train.freeze_epochs < self.config.train.epochs
                 && self.network.trains_backbone();
             let waiting = frozen && thaws;
-            if stopping.stops(improved, waiting) {
+            if self.stopping.stops(improved, waiting) {
                 let best_epoch = self.best().map_or(epoch, |(best, _)| best.epoch);
                 self.sink
                     .handle(&Event::StoppedEarly { epoch, best_epoch })?;
-                return Ok((epochs, Ending::StoppedEarly));
+                self.ending = Some(Ending::StoppedEarly);
+                return Ok(Ending::StoppedEarly);
+            }
+            if epoch < self.config.train.epochs {
+                self.save_if_due(Border::Epoch)?;
             }
         }
-        Ok((epochs, Ending::Completed))
+        self.ending = Some(Ending::Completed);
+        Ok(Ending::Completed)
     }
 
     /// Freezes or unfreezes the backbone for an epoch; returns whether it is frozen.
@@ -300,44 +380,17 @@ impl<'a> Session<'a> {
     /// Saves the epoch's weights and their average if the policy requires it; returns whether the weights or the
     /// average are the best so far.
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
-        let (epoch, scores) = (report.epoch, report.scores());
         self.metadata.training = self.stepper.state();
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
-        let order = self.checkpoints.compare(&scores);
-        let mut improved = order == Ordering::Greater;
-        if order != Ordering::Less {
-            self.best = Some(network.parameters().snapshot()?);
-        }
-        let mut events = self.checkpoints.record(network, metadata, epoch, &scores)?;
-        if let (Some(mut average), Some(scores)) = (self.average.take(), &report.ema) {
-            let order = average.checkpoints.compare(scores);
-            let mut checkpoints = average.checkpoints.clone();
-            let (more, snapshot) = average.instead(network.parameters(), || {
-                let events = checkpoints.record(network, metadata, epoch, scores)?;
-                let is_best = order != Ordering::Less;
-                let snapshot = is_best.then(|| network.parameters().snapshot());
-                Ok((events, snapshot.transpose()?))
-            })?;
-            average.checkpoints = checkpoints;
-            average.best = snapshot.or(average.best);
-            events.extend(more);
-            improved |= order == Ordering::Greater;
-            self.average = Some(average);
-        }
+        let scores: Vec<_> = [report.scores()].into_iter().chain(report.ema).collect();
+        let tracks = &mut self.tracks;
+        let (improved, events) = tracks.record(network, metadata, report.epoch, &scores)?;
         self.tell(&events)?;
         Ok(improved)
     }
 
     fn tell(&mut self, events: &[Event]) -> Result<()> {
         events.iter().try_for_each(|event| self.sink.handle(event))
-    }
-
-    /// Retries failed writes of weights.
-    fn retry(&mut self) -> Vec<Event> {
-        let mut events = self.checkpoints.retry();
-        let average = self.average.as_mut();
-        events.extend(average.map_or_else(Vec::new, |average| average.checkpoints.retry()));
-        events
     }
 
     /// Returns an error if the last attempt to write the best weights failed. If the file of the best weights was
@@ -367,35 +420,14 @@ impl<'a> Session<'a> {
 
     /// The path of the best weights on disk.
     fn kept(&self) -> Option<PathBuf> {
-        let best = self.best().map(|(best, _)| best.weights);
-        let average = self.average.as_ref();
-        let average = average.and_then(|average| average.checkpoints.kept());
-        let kept = [self.checkpoints.kept(), average];
-        let of_best = kept
-            .iter()
-            .flatten()
-            .find(|path| best.as_deref() == Some(path));
-        let any = of_best.or_else(|| kept.iter().flatten().next());
-        any.map(|path| path.to_path_buf())
+        let best = self.best().map(|(best, _)| best);
+        self.tracks.kept(best.as_ref())
     }
 
     /// The best weights of the run: the network's own or an average.
-    fn best(&self) -> Option<(Best, &Snapshot)> {
-        let own = self.checkpoints.best().zip(self.best.as_ref());
-        let average = self.average.as_ref();
-        let average = average.and_then(|a| a.checkpoints.best().zip(a.best.as_ref()));
-        let monitor = self.config.train.monitor;
-        let images = self.val.len();
-        let (best, snapshot) = match (own, average) {
-            (Some(own), Some(average)) => {
-                match monitor.prefers_average(average.0.score, own.0.score, images) {
-                    true => average,
-                    false => own,
-                }
-            }
-            (own, average) => own.or(average)?,
-        };
-        Some((best.clone(), snapshot))
+    fn best(&self) -> Option<(Best, Arc<Snapshot>)> {
+        let best = self.tracks.best(self.config.train.monitor, self.val.len());
+        best.map(|(best, snapshot)| (best, Arc::clone(snapshot)))
     }
 
     /// The images left out so far.
@@ -411,5 +443,14 @@ impl<'a> Session<'a> {
             self.sink.handle(&Event::ImagesSkipped { count })?;
         }
         Ok(())
+    }
+}
+
+impl Progress {
+    fn new(classes: usize, stepper: &Stepper) -> Self {
+        Self {
+            confusion: ConfusionMatrix::new(classes),
+            learning_rate: stepper.learning_rate(),
+        }
     }
 }

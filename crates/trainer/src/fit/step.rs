@@ -2,8 +2,8 @@
 
 use mobilenet::{Parameters, Precision};
 use optim::{
-    Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, Optimizer,
-    clip_gradient_norm, clip_gradient_value,
+    Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, LrScheduleState,
+    Optimizer, OptimizerState, clip_gradient_norm, clip_gradient_value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,41 @@ impl Stepper {
             tracing::warn!(
                 "the pretrained weights have an invalid loss scale ({problem}); a new one is used"
             );
+        }
+    }
+
+    /// Whether no gradient waits for the rest of its step.
+    pub(super) fn is_between_steps(&self) -> bool {
+        self.gradients.taken == 0
+    }
+
+    /// The optimizer.
+    pub(super) fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// The state of the learning-rate schedule and of the loss scaler.
+    pub(super) fn small_states(&self) -> (LrScheduleState, Option<LossScalerState>) {
+        let scaler = self.gradients.scaler.as_ref();
+        (self.schedule.state(), scaler.map(LossScaler::state))
+    }
+
+    /// Goes on where an earlier process stopped.
+    ///
+    /// # Errors
+    ///
+    /// If a state belongs to other settings.
+    pub(super) fn restore(
+        &mut self,
+        optimizer: OptimizerState,
+        schedule: LrScheduleState,
+        scaler: Option<LossScalerState>,
+    ) -> Result<()> {
+        self.optimizer.load_state(optimizer)?;
+        self.schedule.load_state(schedule)?;
+        match (&mut self.gradients.scaler, scaler) {
+            (Some(own), Some(scaler)) => Ok(own.load_state(scaler)?),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use mnist_data::{ImageFolder, MixConfig, Preset, TtaConfig, WeightPattern};
 use trainer::config::DataSource;
-use trainer::{InferenceOptions, Prediction, RunDir, Splits};
+use trainer::{FoldsConfig, InferenceOptions, Prediction, RunDir, Splits};
 
 use crate::scene::{SIDE, Scene, arena, predictions, stripes, unpack};
 
@@ -142,13 +142,22 @@ fn a_tenth_is_held_out_where_there_is_no_validation_split() {
 
 #[test]
 fn folds_are_trained_one_after_the_other_and_told_together() {
+    let four = FoldsConfig { count: 4, seed: 0 };
     let mut scene = Scene::new();
     scene.config.train.epochs = 2;
     let splits = Splits::open(&scene.config).unwrap();
     let run = RunDir::next(scene.dir.path(), "folds").unwrap();
     let interrupt = AtomicBool::new(false);
-    let result =
-        trainer::cross_validate(&scene.config, &splits, 4, 0, &run, &mut (), &interrupt).unwrap();
+    let result = trainer::cross_validate(
+        &scene.config,
+        &splits,
+        &four,
+        &run,
+        None,
+        &mut (),
+        &interrupt,
+    )
+    .unwrap();
     let result = result.unwrap();
     assert_eq!(result.folds.len(), 4);
     for (index, fold) in result.folds.iter().enumerate() {
@@ -163,7 +172,15 @@ fn folds_are_trained_one_after_the_other_and_told_together() {
     assert!((result.accuracy.mean - accuracies.sum::<f64>() / 4.0).abs() < 1e-12);
     interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
     let run = RunDir::next(scene.dir.path(), "folds").unwrap();
-    let result = trainer::cross_validate(&scene.config, &splits, 4, 0, &run, &mut (), &interrupt);
+    let result = trainer::cross_validate(
+        &scene.config,
+        &splits,
+        &four,
+        &run,
+        None,
+        &mut (),
+        &interrupt,
+    );
     assert_eq!(result.unwrap(), None);
 }
 

@@ -1,0 +1,335 @@
+//! Saves the state of a run, and goes on from it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use candle_core::Device;
+use mnist_data::content_checksum;
+use mobilenet::{ModelDescription, Network};
+
+use super::{Ending, Session};
+use crate::config::RunConfig;
+use crate::device::device_name;
+use crate::events::Event;
+use crate::model::{Start, start};
+use crate::state::{
+    BestRecord, Border, Builder, EpochRecord, ImageList, Origin, Place, Record, RunState, Saver,
+    StateFolder, Unwritten, VERSION,
+};
+use crate::timing::Stopwatch;
+use crate::{ConfusionMatrix, Error, Result, RunDir};
+
+/// Saves states, with the parts of them that never change in a run.
+pub(super) struct Saving {
+    saver: Saver,
+    images: String,
+    files: BTreeMap<String, String>,
+    /// The place of the last state that was saved.
+    last: Option<Place>,
+    /// The place of the state that is being written.
+    writing: Option<Place>,
+}
+
+impl Saving {
+    pub(super) fn stepped(&mut self) {
+        self.saver.stepped();
+    }
+}
+
+/// The network of a state, before its values are restored. A frozen backbone is not part of the state: it comes from
+/// the file of pretrained weights.
+pub(super) fn network(
+    config: &RunConfig,
+    state: &RunState,
+    classes: &[String],
+    device: &Device,
+) -> Result<Start> {
+    match &state.record.model {
+        ModelDescription::MobileNet(model) => Ok(Start {
+            network: Box::new(Network::new(model, config.train.seed, device)?),
+            loaded: None,
+            training: None,
+            fresh_statistics: state.record.fresh_statistics,
+        }),
+        ModelDescription::Zoo(_) => start(config, classes, device),
+    }
+}
+
+/// The checksums of the files, besides images, that training depends on in every step.
+fn files(config: &RunConfig, model: &ModelDescription) -> Result<BTreeMap<String, String>> {
+    let teacher = config
+        .distillation
+        .as_ref()
+        .map(|distillation| &distillation.teacher);
+    let backbone = match model {
+        ModelDescription::MobileNet(_) => None,
+        ModelDescription::Zoo(_) => config.model.pretrained.as_ref(),
+    };
+    let files = [
+        ("distillation.teacher", teacher),
+        ("model.pretrained", backbone),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(key, path)| Some((key, path?)));
+    files
+        .map(|(key, path)| Ok((key.to_owned(), content_checksum(path)?)))
+        .collect()
+}
+
+impl Session<'_> {
+    /// Saves states from now on, in the folder of the run.
+    pub(super) fn save_states(&mut self, run: &RunDir) -> Result<()> {
+        let parameters = self.network.parameters();
+        let buffers = 1 + self.stepper.optimizer().buffers().count();
+        let bytes = 4 * parameters.len() * (buffers + 2 * self.tracks.count());
+        let every = self.config.train.save_every;
+        let saver = Saver::new(every, StateFolder::new(run.states()), bytes);
+        if !saver.is_on() {
+            return Ok(());
+        }
+        let list = self.image_list();
+        let path = run.image_list();
+        if !path.exists() {
+            std::fs::create_dir_all(run.states()).map_err(Error::io(run.states()))?;
+            list.write(&path)?;
+        }
+        self.saving = Some(Saving {
+            saver,
+            images: list.checksum(),
+            files: files(self.config, &self.metadata.model)?,
+            last: None,
+            writing: None,
+        });
+        Ok(())
+    }
+
+    fn image_list(&self) -> ImageList<'_> {
+        ImageList {
+            train: &self.train,
+            val: &self.val,
+            class_names: &self.metadata.class_names,
+        }
+    }
+
+    /// Saves the state in the background, if it is time.
+    pub(super) fn save_if_due(&mut self, border: Border) -> Result<()> {
+        let Some(saving) = &mut self.saving else {
+            return Ok(());
+        };
+        let outcome = saving.saver.poll();
+        self.saved(outcome)?;
+        let due = |saving: &Saving| saving.saver.is_due(border);
+        if !self.saving.as_ref().is_some_and(due) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let state = self.state()?;
+        if let Some(saving) = &mut self.saving {
+            saving.writing = Some(self.place);
+            saving.saver.start(state, start.elapsed());
+        }
+        self.clock.lap(|times| &mut times.other);
+        Ok(())
+    }
+
+    /// Handles the outcome of a save. A failure is no error: the next save point tries again.
+    fn saved(&mut self, outcome: Option<std::io::Result<()>>) -> Result<()> {
+        let (Some(outcome), Some(saving)) = (outcome, &mut self.saving) else {
+            return Ok(());
+        };
+        let place = saving.writing.take();
+        match outcome {
+            Ok(()) => {
+                saving.last = place;
+                let Place { epoch, batch } = place.unwrap_or(self.place);
+                self.sink.handle(&Event::StateSaved { epoch, batch })
+            }
+            Err(error) => self.sink.handle(&Event::StateDelayed {
+                path: saving.saver.path().to_owned(),
+                problem: mnist_data::with_causes(&error),
+            }),
+        }
+    }
+
+    /// Saves the state at the end of a run, unless training has diverged or an image was lost.
+    pub(super) fn last_save(&mut self, trained: &Result<Ending>) -> Result<()> {
+        let Some(saving) = &mut self.saving else {
+            return Ok(());
+        };
+        let outcome = saving.saver.wait();
+        self.saved(outcome)?;
+        // A state in the middle of a step, or with weights that are not finite, is useless. Images that were left out
+        // until there were too many may be readable again when the run is resumed.
+        let is_sound = match trained {
+            Ok(_) => true,
+            Err(
+                Error::NonFiniteLoss { .. }
+                | Error::NonFiniteWeights { .. }
+                | Error::NonFiniteValidation { .. }
+                | Error::Data(mnist_data::Error::TooManyBadImages { .. }),
+            ) => false,
+            Err(_) => self.stepper.is_between_steps(),
+        };
+        if !is_sound {
+            return Ok(());
+        }
+        let state = self.state()?;
+        let (place, best) = (self.place, self.kept());
+        let Some(saving) = &mut self.saving else {
+            return Ok(());
+        };
+        saving.writing = Some(place);
+        match saving.saver.save(state) {
+            Ok(()) => {
+                if self.ending.is_some() {
+                    saving.saver.keep_newest();
+                }
+                self.saved(Some(Ok(())))
+            }
+            Err(error) => Err(Error::StateUnsaved {
+                path: saving.saver.path().to_owned(),
+                problem: mnist_data::with_causes(&error),
+                best,
+                last: saving.last,
+            }),
+        }
+    }
+
+    /// A copy of the state.
+    ///
+    /// # Errors
+    ///
+    /// If the weights are not finite: such a state is never saved.
+    fn state(&mut self) -> Result<Unwritten> {
+        self.check_weights(self.place.epoch)?;
+        let spare = self.saving.as_mut().map(|saving| saving.saver.spare());
+        let mut state = Builder::new(spare.unwrap_or_default());
+        let parameters = self.network.parameters();
+        let segments = parameters.segments();
+        parameters.read(|arena, statistics| {
+            state.copy("weights", segments, arena);
+            state.copy("weights", parameters.statistics_segments(), statistics);
+        })?;
+        for (name, values) in self.stepper.optimizer().buffers() {
+            state.copy(&format!("optimizer.{name}"), segments, values);
+        }
+        self.tracks.copy(parameters, &mut state);
+        self.tracks.share(parameters, &mut state);
+        state.finish(&self.record())
+    }
+
+    fn record(&self) -> Record {
+        let (schedule, loss_scaler) = self.stepper.small_states();
+        let saving = self.saving.as_ref();
+        Record {
+            version: VERSION,
+            origin: self.origin(),
+            place: self.place,
+            ending: self.ending,
+            batches: self.batches,
+            steps: self.steps,
+            left_out_in_a_row: self.left_out_in_a_row,
+            model: self.metadata.model.clone(),
+            counts: self.network.parameters().counts(),
+            fresh_statistics: self.fresh_statistics,
+            unsettled: self.unsettled,
+            epochs_without_gain: self.stopping.stale(),
+            optimizer: self.stepper.optimizer().counters(),
+            schedule,
+            loss_scaler,
+            tracks: self.tracks.records(),
+            best: self.best().map(|(best, _)| BestRecord::of(&best)),
+            epoch: (self.place.batch > 0).then(|| EpochRecord {
+                confusion: self.progress.confusion.state(),
+                learning_rate: self.progress.learning_rate,
+                times: self.clock.times(),
+            }),
+            reports: self.reports.clone(),
+            unreadable: [self.train.left_out(), self.val.left_out()],
+            images: saving
+                .map(|saving| saving.images.clone())
+                .unwrap_or_default(),
+            files: saving
+                .map(|saving| saving.files.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::here(
+            device_name(self.network.device()),
+            self.config.train.threads(),
+        )
+    }
+
+    /// Goes on from a state.
+    pub(super) fn restore(&mut self, mut state: RunState) -> Result<()> {
+        self.check_inputs(&state.record)?;
+        let record = state.record.clone();
+        let parameters = self.network.parameters();
+        let segments = parameters.segments();
+        let arena = state.take("weights", segments)?;
+        let statistics = state.take("weights", parameters.statistics_segments())?;
+        parameters.set(arena, statistics)?;
+        parameters.set_counts(record.counts);
+        let buffers: Vec<&str> = self
+            .stepper
+            .optimizer()
+            .buffers()
+            .map(|(name, _)| name)
+            .collect();
+        let optimizer = state.take_optimizer(&buffers, segments)?;
+        self.stepper
+            .restore(optimizer, record.schedule, record.loss_scaler)?;
+        self.tracks.restore(&mut state, parameters, &self.run_dir)?;
+        for (loader, images) in [&self.train, &self.val].into_iter().zip(record.unreadable) {
+            loader.count_as_left_out(images);
+        }
+        if let Some(epoch) = &record.epoch {
+            let classes = self.metadata.model.classes();
+            let confusion = ConfusionMatrix::with(classes, &epoch.confusion);
+            let confusion =
+                confusion.ok_or_else(|| state.unfit("it has other classes".to_owned()))?;
+            self.progress.confusion = confusion;
+            self.progress.learning_rate = epoch.learning_rate;
+            self.clock = Stopwatch::after(epoch.times);
+        }
+        self.stopping = self.stopping.after(record.epochs_without_gain);
+        (self.place, self.ending) = (record.place, record.ending);
+        (self.batches, self.steps) = (record.batches, record.steps);
+        self.left_out_in_a_row = record.left_out_in_a_row;
+        self.unsettled = record.unsettled;
+        self.skipped = self.unreadable().total();
+        self.reports = record.reports;
+        self.sink.handle(&Event::Resumed {
+            epoch: self.place.epoch,
+            batch: self.place.batch,
+            reports: self.reports.clone(),
+            differences: self.origin().differences(&record.origin),
+        })
+    }
+
+    /// Refuses other images, classes or files than those at the start of the run.
+    fn check_inputs(&self, record: &Record) -> Result<()> {
+        let list = self.image_list();
+        if list.checksum() != record.images {
+            let path = self.run_dir.join(RunDir::IMAGE_LIST);
+            let problem = list.difference(&path);
+            return Err(Error::Changed(format!(
+                "its images have changed: {problem}"
+            )));
+        }
+        let now = files(self.config, &self.metadata.model)?;
+        match record
+            .files
+            .iter()
+            .find(|(key, checksum)| now.get(*key) != Some(checksum))
+        {
+            Some((key, _)) => Err(Error::Changed(format!(
+                "the contents of the file of `{key}` have changed"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
