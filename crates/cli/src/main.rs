@@ -12,6 +12,7 @@ mod pictures;
 mod prepare;
 mod resume;
 mod run;
+mod screen;
 mod survey;
 mod terminal;
 mod weights_cache;

@@ -98,10 +98,12 @@ impl EventSink for Run<'_> {
                     self.unreadable.clone_from(&last.unreadable);
                 }
                 if *epoch <= self.epochs {
-                    self.terminal.line(&format!(
-                        "going on with epoch {epoch}/{} after {batch} batches",
-                        self.epochs
-                    ));
+                    let done = match batch {
+                        0 => String::new(),
+                        batch => format!(" after {batch} of its batches"),
+                    };
+                    self.terminal
+                        .line(&format!("going on with epoch {epoch}/{}{done}", self.epochs));
                 }
                 if !differences.is_empty() {
                     self.terminal.line(&format!(

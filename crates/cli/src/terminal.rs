@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mnist_data::{Progress, Unit};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -12,6 +12,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::escape::{escaped, escaped_except};
+use crate::screen::Screen;
+
+/// How often bars are drawn per second.
+const REFRESH_RATE: u8 = 20;
 
 /// The output to stderr.
 #[derive(Clone)]
@@ -23,9 +27,14 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new() -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let target = match is_terminal {
+            true => ProgressDrawTarget::term_like_with_hz(Box::new(Screen::stderr()), REFRESH_RATE),
+            false => ProgressDrawTarget::hidden(),
+        };
         Self {
-            bars: MultiProgress::new(),
-            is_terminal: io::stderr().is_terminal(),
+            bars: MultiProgress::with_draw_target(target),
+            is_terminal,
         }
     }
 
@@ -107,14 +116,14 @@ impl Write for LogWriter {
         let line = String::from_utf8_lossy(bytes);
         // Escape characters here are only the subscriber's own colours: it has escaped those in messages.
         let line = escaped_except(&line, |c| matches!(c, '\n' | '\x1b'));
-        self.0
-            .bars
-            .suspend(|| io::stderr().write_all(line.as_bytes()))?;
+        // If stderr is closed, the line is lost, which is no error. The subscriber would report one on stderr, and panic.
+        let write = || io::stderr().write_all(line.as_bytes());
+        let _ = self.0.bars.suspend(write);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
