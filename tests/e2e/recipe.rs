@@ -118,7 +118,7 @@ fn an_interrupted_range_test_ends_with_130() {
         "lr-find", "--from", "1e-12", "--to", "1e-10", "--steps", "1000000",
     ];
     let mut command = bench.command(&[&arguments[..], &SMALL].concat());
-    let run = interrupted(&mut command, "training ").failure(130, &["stopping after this batch"]);
+    let run = interrupted(&mut command, "training ").failure(130, &["stopping after this step"]);
     // The curve file exists unless the search was interrupted before its first step.
     let folder = bench.path("runs/lr-find-001");
     assert_eq!(

@@ -22,7 +22,7 @@ fn a_run_learns_and_leaves_the_documented_files() {
         .collect();
     assert_eq!(names[..2], ["config.toml", "metrics.jsonl"]);
     assert!(names[2].starts_with("mobilenet_v3_small_e") && names[2].ends_with(".safetensors"));
-    assert_eq!(names[3..], ["wrong.csv"]);
+    assert_eq!(names[3..], ["state", "wrong.csv"]);
     let metrics = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 4);
     let config = std::fs::read_to_string(dir.join("config.toml")).unwrap();
@@ -187,7 +187,7 @@ fn of_runs_started_together_one_has_the_folder() {
     weights_in(&bench.path("run"));
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 1);
-    assert_eq!(sorted(&bench.path("run")).len(), 4);
+    assert_eq!(sorted(&bench.path("run")).len(), 5);
 }
 
 /// Simulates a disk with space for small files but not for weights.
@@ -219,8 +219,9 @@ fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
     assert_eq!(run.stdout, "");
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);
-    // The folder has no weights, temporaries or lock.
-    assert_eq!(sorted(&bench.path("run")).len(), 2);
+    // The folder has no weights, temporaries or lock, and no state.
+    assert_eq!(sorted(&bench.path("run")).len(), 3);
+    assert_eq!(sorted(&bench.path("run/state")).len(), 1);
 }
 
 /// If MNIST is unavailable, the run uses the sample and reports it.

@@ -25,9 +25,7 @@ impl Interrupt {
             if handler.ends_at_once() {
                 std::process::exit(130);
             }
-            terminal.line(
-                "stopping after this step, then the state is saved; once more to stop at once",
-            );
+            terminal.line("stopping after this step; once more to stop at once");
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(interrupt)

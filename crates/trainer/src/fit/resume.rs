@@ -169,7 +169,14 @@ impl Session<'_> {
                 | Error::NonFiniteValidation { .. }
                 | Error::Data(mnist_data::Error::TooManyBadImages { .. }),
             ) => false,
-            Err(_) => self.stepper.is_between_steps(),
+            // The folder of a run that fails at its beginning is removed.
+            Err(_) => {
+                let saved = self
+                    .saving
+                    .as_ref()
+                    .is_some_and(|saving| saving.last.is_some());
+                self.stepper.is_between_steps() && (saved || !self.reports.is_empty())
+            }
         };
         if !is_sound {
             return Ok(());
