@@ -114,7 +114,7 @@ impl BatchMaker {
                     batch.count += 1;
                     batch.labels.push(sample.label as u32);
                     batch.weights.push(sample.weight);
-                    batch.ids.push(sample.id.clone());
+                    batch.ids.push(sample.id().to_owned());
                 }
             }
         }

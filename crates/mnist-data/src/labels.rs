@@ -6,11 +6,13 @@ use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::classes::{Classes, composed, same_but_composition, unusable};
 use crate::csv_table::{Row, Table};
 use crate::error::{Result, first_few};
-use crate::folder::{ImageFolder, Sample};
+use crate::folder::ImageFolder;
+use crate::sample::Sample;
 
 impl ImageFolder {
     /// The images that a CSV file lists, with a header and the columns `path`, `label` and optionally `weight`; any
@@ -36,7 +38,7 @@ impl ImageFolder {
     /// std::fs::write(&file, "path,label,weight\n1.png,dog,1\n2.png,cat,0.5\n")?;
     /// let training = ImageFolder::from_csv(&file, None, None)?;
     /// assert_eq!(training.classes.names(), ["cat", "dog"]);
-    /// assert_eq!((training.samples[0].id.as_str(), training.samples[0].weight), ("2.png", 0.5));
+    /// assert_eq!((training.samples[0].id(), training.samples[0].weight), ("2.png", 0.5));
     /// # std::fs::remove_dir_all(&dir)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -48,6 +50,7 @@ impl ImageFolder {
             None => classes_of(&table)?,
         };
         let root = root.or_else(|| file.parent()).unwrap_or(Path::new(""));
+        let root: Arc<Path> = root.into();
         let mut samples = Vec::with_capacity(table.rows.len());
         let mut missing = Vec::new();
         let mut listed = Listed::default();
@@ -69,10 +72,9 @@ impl ImageFolder {
                 );
                 return Err(table.at(row.line, problem));
             }
-            samples.push(Sample {
-                weight: row.weight,
-                ..Sample::new(row.id(), path, label)
-            });
+            let mut sample = Sample::below(&root, &row.id(), label);
+            sample.weight = row.weight;
+            samples.push(sample);
         }
         if let Some(&(line, _)) = missing.first() {
             let names = missing
@@ -86,8 +88,11 @@ impl ImageFolder {
             );
             return Err(table.at(line, problem));
         }
-        samples.sort_by(|a, b| (a.label, &a.id).cmp(&(b.label, &b.id)));
-        let folder = Self { classes, samples };
+        samples.sort_by(|a, b| (a.label, a.id()).cmp(&(b.label, b.id())));
+        let folder = Self {
+            classes,
+            samples: samples.into(),
+        };
         if given {
             folder.warn_of_empty_classes(file);
         }

@@ -3,26 +3,26 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::bad_image::LeftOut;
 use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::disk_cache::OpenCache;
 use crate::error::Result;
-use crate::folder::Sample;
 use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::{Scaler, Target};
+use crate::sample::Sample;
 
 /// Samples and their decoded images, shared by all workers.
 pub(crate) struct Store {
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Arc<[Sample]>,
     /// The size and framing of the stored images.
     target: Target,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
-    /// The stored images, one slot per sample.
+    /// The stored images of the first samples: as many slots as there may be gray images in memory.
     cached: Vec<OnceLock<Image>>,
     /// The remaining bytes of memory for images.
     budget: AtomicUsize,
@@ -39,15 +39,17 @@ struct Truncated {
 }
 
 impl Store {
-    pub(crate) fn new(samples: Vec<Sample>, options: &LoaderOptions) -> Self {
+    pub(crate) fn new(samples: Arc<[Sample]>, options: &LoaderOptions) -> Self {
         let disk = options.disk_cache.clone();
         let target = options.stored();
+        let gray = usize::try_from(target.size.pixels()).unwrap_or(usize::MAX);
+        let slots = (options.cache_bytes / gray.max(1)).min(samples.len());
         Self {
             target,
             left_out: LeftOut::new(options.on_bad_image, options.bad_images.clone(), &samples),
             decode: options.decode,
             disk: disk.map(|disk| OpenCache::new(disk, target, options.decode)),
-            cached: samples.iter().map(|_| OnceLock::new()).collect(),
+            cached: (0..slots).map(|_| OnceLock::new()).collect(),
             budget: AtomicUsize::new(options.cache_bytes),
             truncated: Mutex::default(),
             samples,
@@ -62,7 +64,7 @@ impl Store {
         scaler: &mut Scaler,
         show: impl FnOnce(&Image) -> Result<()>,
     ) -> Result<bool> {
-        if let Some(image) = self.cached[index].get() {
+        if let Some(image) = self.cached.get(index).and_then(OnceLock::get) {
             return show(image).map(|()| true);
         }
         match self.read(index, scaler) {
@@ -82,10 +84,11 @@ impl Store {
         let sample = &self.samples[index];
         sample.check_name()?;
         let decoded = match &self.disk {
-            Some(disk) => disk.image(sample, &self.samples, scaler)?,
+            Some(disk) => disk.image(index, &self.samples, scaler)?,
             None => {
-                let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
-                scaler.read(file, &sample.path, self.target, self.decode)?
+                let path = sample.path();
+                let (file, _) = regular::open(&path, MAX_BYTES)?;
+                scaler.read(file, &path, self.target, self.decode)?
             }
         };
         let Decoded {
@@ -119,7 +122,8 @@ impl Store {
         if count > truncated.told
             && let Some(&first) = truncated.samples.first()
         {
-            let first = self.samples[first].path.display();
+            let first = self.samples[first].path();
+            let first = first.display();
             match count {
                 1 => tracing::warn!("1 image lacks data at its end and is used anyway: {first}"),
                 _ => tracing::warn!(
@@ -136,11 +140,14 @@ impl Store {
         let paths = truncated
             .samples
             .iter()
-            .map(|&index| self.samples[index].path.clone());
+            .map(|&index| self.samples[index].path());
         paths.collect()
     }
 
     fn keep(&self, index: usize, image: Image) {
+        let Some(slot) = self.cached.get(index) else {
+            return;
+        };
         let bytes = image.pixels().len();
         let take = |budget: usize| budget.checked_sub(bytes);
         if self
@@ -149,7 +156,7 @@ impl Store {
             .is_ok()
         {
             // If another epoch stored the image first, it is the same image.
-            let _ = self.cached[index].set(image);
+            let _ = slot.set(image);
         }
     }
 
@@ -157,7 +164,7 @@ impl Store {
     pub(crate) fn skipped(&self) -> Vec<(PathBuf, String)> {
         let skipped = self.left_out.images().into_iter();
         skipped
-            .map(|(index, reason)| (self.samples[index].path.clone(), reason))
+            .map(|(index, reason)| (self.samples[index].path(), reason))
             .collect()
     }
 }

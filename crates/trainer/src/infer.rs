@@ -1,7 +1,8 @@
 //! Evaluation and prediction with a trained network.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use classifier::{Answers, Classifier, check_answers};
@@ -58,7 +59,7 @@ impl Default for InferenceOptions {
 impl InferenceOptions {
     fn loader(
         self,
-        samples: Vec<Sample>,
+        samples: Arc<[Sample]>,
         metadata: &WeightsMetadata,
         bad_images: BadImageLimit,
     ) -> Result<Loader> {
@@ -349,8 +350,8 @@ fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Predicts images, each named by an id. Predictions come in the images' order, batch by batch, so
-/// memory does not grow with their number.
+/// Predicts images, such as those of [`Listing::images`]. Their labels do not matter. Predictions come in the images'
+/// order, batch by batch, so memory grows with the list of images alone.
 ///
 /// # Errors
 ///
@@ -358,16 +359,12 @@ fn largest(row: &[f32]) -> usize {
 /// is unreadable and the options do not allow leaving it out.
 pub fn predict<'c>(
     classifier: &'c Classifier,
-    images: Vec<(String, PathBuf)>,
+    images: Vec<Sample>,
     options: InferenceOptions,
     progress: &'c dyn Progress,
 ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-    let samples = images
-        .into_iter()
-        .map(|(id, path)| Sample::new(id, path, 0))
-        .collect();
     let any = BadImageLimit::default();
-    let loader = options.loader(samples, classifier.metadata(), any)?;
+    let loader = options.loader(images.into(), classifier.metadata(), any)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
     let progress = Started(progress);
     let answers = classifier.answers(&loader);

@@ -25,7 +25,8 @@ fn folders(counts: &[(&str, usize)]) -> (tempfile::TempDir, RunConfig) {
 /// Lists the images of a split's folders in its CSV file, with paths that begin with the split.
 fn list_in_csv(dir: &Path, split: &str) {
     let images = mnist_data::list_images(&dir.join(split)).unwrap();
-    let rows = images.iter().map(|(id, _)| {
+    let rows = images.iter().map(|image| {
+        let id = image.id();
         let class = id.split('/').next().unwrap();
         format!("{split}/{id},{class}\n")
     });
