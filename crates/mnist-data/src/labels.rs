@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,24 +131,25 @@ fn classes_of(table: &Table) -> Result<Classes> {
 struct Listed<'a> {
     /// The rows so far, by the folder's real path and the file name. A link to a file counts as another image, as in a
     /// class folder.
-    rows: HashMap<(PathBuf, OsString), &'a Row>,
+    rows: HashMap<(Arc<Path>, &'a OsStr), &'a Row>,
     /// The real paths of folders by their spelling, so that each is resolved once.
-    folders: HashMap<PathBuf, PathBuf>,
+    folders: HashMap<PathBuf, Arc<Path>>,
 }
 
 impl<'a> Listed<'a> {
     /// The earlier row that named this file, if any. If the folder cannot be resolved, the file counts as new.
     fn before(&mut self, path: &Path, row: &'a Row) -> Option<&'a Row> {
-        let (folder, name) = (path.parent()?, path.file_name()?);
+        let (folder, name) = (path.parent()?, Path::new(&row.path).file_name()?);
         let folder = match self.folders.get(folder) {
-            Some(real) => real.clone(),
+            Some(real) => Arc::clone(real),
             None => {
                 // A bare file name has an empty folder path, which means the current folder.
                 let real = fs::canonicalize(Path::new(".").join(folder)).ok()?;
-                self.folders.insert(folder.into(), real.clone());
+                let real: Arc<Path> = real.into();
+                self.folders.insert(folder.into(), Arc::clone(&real));
                 real
             }
         };
-        self.rows.insert((folder, name.into()), row)
+        self.rows.insert((folder, name), row)
     }
 }

@@ -59,7 +59,7 @@ pub use epoch::Epoch;
 pub use error::{Error, Result, with_causes};
 pub use fetch::{FetchReport, fetch, fetch_weights};
 pub use folder::{ImageFolder, Listing, list_images};
-pub use folds::{Fold, folds, folds_of_groups};
+pub use folds::{Fold, first_fold, folds, folds_of_groups};
 pub use framing::{Fit, Framing, ImageSize, Interpolation, Orientation};
 pub use idx::{Compression, IdxImages, IdxLabels, read_pair};
 pub use loader::{Loader, LoaderOptions, draw_samples};

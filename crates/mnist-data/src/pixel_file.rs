@@ -230,8 +230,11 @@ fn read_index(
     if !records.is_multiple_of(RECORD as u64) {
         return Err("its index has a broken record".into());
     }
-    let entries = (0..records / RECORD as u64).map(|_| Entry::read(&mut index));
-    let entries = entries.collect::<io::Result<_>>().map_err(unreadable)?;
+    let count = records as usize / RECORD;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        entries.push(Entry::read(&mut index).map_err(unreadable)?);
+    }
     match index.into_inner().crc.sum() == index_crc {
         true => Ok((entries, index_at)),
         false => Err("its index is damaged".into()),

@@ -37,6 +37,8 @@ pub struct InferenceOptions {
     pub decode: DecodeOptions,
     /// The views of each image; their probabilities are averaged.
     pub tta: TtaConfig,
+    /// Whether [`Evaluation::mistakes`] lists the wrong answers, which takes about 100 bytes each.
+    pub mistakes: bool,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
     /// and [`kept_images`](crate::kept_images).
     pub disk_cache: Option<DiskCache>,
@@ -51,6 +53,7 @@ impl Default for InferenceOptions {
             bad_image_limit: BAD_IMAGE_LIMIT,
             decode: DecodeOptions::default(),
             tta: TtaConfig::None,
+            mistakes: true,
             disk_cache: None,
         }
     }
@@ -111,7 +114,7 @@ pub struct Evaluation {
     pub classes: Vec<ClassReport>,
     /// The confusion matrix: one row per true class, one column per predicted class.
     pub confusion: Vec<Vec<u64>>,
-    /// Images with a wrong answer, in order.
+    /// Images with a wrong answer, in order; empty without [`InferenceOptions::mistakes`].
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
 }
@@ -225,18 +228,17 @@ fn measure(
         split: name.to_owned(),
         is_quiet: false,
     };
+    let lists_mistakes = options.mistakes;
     let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let mut mistakes = Vec::new();
     let answers = classifier.answers(&loader).map(|answer| {
         let answers = answer?;
-        let rows = answers.probabilities()?;
-        let Answers {
-            logits,
-            labels,
-            ids,
-        } = answers;
-        mistakes.extend(Mistake::among(&ids, &labels, &rows));
+        if lists_mistakes {
+            let rows = answers.probabilities()?;
+            mistakes.extend(Mistake::among(&answers.ids, &answers.labels, &rows));
+        }
+        let Answers { logits, labels, .. } = answers;
         progress.advance(labels.len() as u64);
         Ok((logits, labels))
     });

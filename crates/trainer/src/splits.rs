@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use mnist_data::{
     BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
-    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
+    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, first_fold,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -427,7 +427,7 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
         )));
     }
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
-    let fold = folds(&labels, PARTS, data.validation.seed)?.swap_remove(0);
+    let fold = first_fold(&labels, PARTS, data.validation.seed)?;
     tracing::info!(
         "there is no validation split: {} of the {} training images are held out for it",
         fold.val.len(),

@@ -23,7 +23,8 @@ const LOOK_SIZE: u32 = 32;
 /// The results of decoding every image of a set once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
-    /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded.
+    /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded. Empty if no
+    /// image was decoded.
     pub(crate) hashes: Vec<Option<u64>>,
     /// Images that could not be decoded, with the reason.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
@@ -49,10 +50,7 @@ pub(crate) fn look(
 ) -> Result<Looked> {
     let samples = &images.samples;
     if samples.len() > MAX_DECODED {
-        return Ok(Looked {
-            hashes: vec![None; samples.len()],
-            ..Looked::default()
-        });
+        return Ok(Looked::default());
     }
     let mut fixed = config.clone();
     (fixed.data.decode, fixed.data.orientation) = (Decoding::Fast, Orientation::Apply);
@@ -139,6 +137,8 @@ impl Splits {
         }
         let images = &images;
         let groups = groups(config, &images.samples, &mut looked);
+        // No one needs the hashes any more.
+        looked.hashes = Vec::new();
         if for_folds {
             let paths = images.samples.iter().map(Sample::path);
             looked.groups = paths.zip(groups.iter().copied()).collect();
@@ -201,14 +201,15 @@ fn groups(config: &RunConfig, samples: &[Sample], looked: &mut Looked) -> Vec<us
         true => bursts(samples, &looked.hashes),
         false => (0..samples.len()).collect(),
     };
-    let mut sizes: HashMap<usize, usize> = HashMap::new();
+    // A group's number is the index of one of its samples.
+    let mut sizes = vec![0; groups.len()];
     for &group in &groups {
-        *sizes.entry(group).or_default() += 1;
+        sizes[group] += 1;
     }
-    looked.in_bursts = sizes.into_values().filter(|&size| size > 1).sum();
+    looked.in_bursts = sizes.into_iter().filter(|&size| size > 1).sum();
     let all: Vec<&Sample> = samples.iter().collect();
     for equal in duplicates(&all) {
-        // A group's number is the index of one of its samples; that sample's entry is its own index.
+        // The entry of the sample that numbers its group is its own index.
         let first = root(&groups, equal[0]);
         for place in &equal[1..] {
             let other = root(&groups, *place);

@@ -88,6 +88,21 @@ fn a_tenth_is_held_out_only_of_classes_that_can_spare_it() {
 }
 
 #[test]
+fn loaders_share_the_samples_of_the_splits() {
+    let (_dir, mut config) = folders(&[("train/cats", 20), ("train/dogs", 20)]);
+    config.train.drop_last = false;
+    let splits = Splits::open(&config).unwrap();
+    for _ in 0..2 {
+        let train = splits.train_loader(&config).unwrap();
+        let val = splits.val_loader(&config).unwrap();
+        assert!(std::ptr::eq(train.samples(), &*splits.train.samples));
+        assert!(std::ptr::eq(val.samples(), &*splits.val.samples));
+        // A limit that leaves nothing out needs no list of its own.
+        (config.data.limit, config.data.val_limit) = (Some(36), Some(100));
+    }
+}
+
+#[test]
 fn weights_hold_for_the_images_of_both_splits_where_folds_are_made() {
     let (dir, mut config) = folders(&[
         ("train/cats", 2),
