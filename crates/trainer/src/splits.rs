@@ -89,7 +89,7 @@ impl Splits {
             ..
         } = Listed::open(config)?;
         if places.is_whole {
-            weigh(config, &mut train)?;
+            (config.data.sample_weights).apply(Arc::make_mut(&mut train.samples))?;
             return Self::divided(config, &places.train, &train, true, &NoProgress);
         }
         let mut val = val.unwrap_or_else(|| ImageFolder {
@@ -235,12 +235,6 @@ impl Splits {
     }
 }
 
-/// Sets the configured weights.
-fn weigh(config: &RunConfig, images: &mut ImageFolder) -> Result<()> {
-    let samples = Arc::make_mut(&mut images.samples);
-    Ok(config.data.sample_weights.apply(samples)?)
-}
-
 /// The images at these indices, with the classes of all.
 fn part(images: &ImageFolder, indices: &[usize]) -> ImageFolder {
     let samples = indices.iter().map(|&index| images.samples[index].clone());
@@ -328,7 +322,7 @@ impl Listed {
             val,
             test,
         } = self;
-        weigh(config, &mut train)?;
+        (config.data.sample_weights).apply(Arc::make_mut(&mut train.samples))?;
         if places.is_whole {
             return Splits::divided(config, &places.train, &train, false, progress);
         }

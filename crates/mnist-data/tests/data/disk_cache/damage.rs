@@ -5,9 +5,8 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{
-    CHANNELS, COUNT, CRC, KEY, OFFSET, SIZE, STAMP, Scene, forge, invert, inverted, parts,
-};
+use super::index::{CHANNELS, CRC, KEY, OFFSET, STAMP, forge, invert, parts};
+use super::{COUNT, SIZE, Scene, inverted};
 
 #[test]
 fn a_file_of_another_version_is_rebuilt() {
