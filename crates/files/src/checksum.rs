@@ -21,10 +21,15 @@ impl Checksum {
     /// The finished SHA-256 in lower-case hexadecimal.
     #[must_use]
     pub fn finish(self) -> String {
-        self.0
-            .finalize()
+        self.finish_bytes()
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+
+    /// The finished SHA-256.
+    #[must_use]
+    pub fn finish_bytes(self) -> [u8; 32] {
+        self.0.finalize().into()
     }
 }

@@ -26,6 +26,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp as bytes, for comparisons: length, modification time and change time, each little-endian.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.modified.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.changed.to_le_bytes());
+        bytes
+    }
+
     /// The stamp of a file, if every later change of the file is sure to change the stamp.
     ///
     /// `None` if the file is unreadable, was modified just now, or is on a system without modification times. In these

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classes::Classes;
 use crate::error::{Error, NAMED, Result, with_causes};
-use crate::folder::Sample;
+use crate::sample::Sample;
 
 /// Treatment of an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

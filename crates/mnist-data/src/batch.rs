@@ -121,7 +121,7 @@ impl BatchMaker {
                     batch.count += 1;
                     batch.labels.push(sample.label as u32);
                     batch.weights.push(sample.weight);
-                    batch.ids.push(sample.id.clone());
+                    batch.ids.push(sample.id().to_owned());
                 }
             }
         }
@@ -143,7 +143,7 @@ impl BatchMaker {
             Err(Error::Panic {
                 image: sample.map_or_else(
                     || format!("image {index}"),
-                    |sample| sample.path.display().to_string(),
+                    |sample| sample.path().display().to_string(),
                 ),
                 problem: text.unwrap_or_else(|| "a panic".to_owned()),
             })
@@ -177,14 +177,14 @@ impl BatchMaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::Sample;
+    use crate::sample::Sample;
 
     #[test]
     fn a_panic_names_the_image() {
         let path = "cats/tom.png";
         let samples = vec![Sample::new(path.to_owned(), path.into(), 0)];
         let options = LoaderOptions::default();
-        let maker = BatchMaker::new(Store::new(samples, &options), &options).unwrap();
+        let maker = BatchMaker::new(Store::new(samples.into(), &options), &options).unwrap();
         let failed = maker.caught(0, || -> Result<()> { panic!("pixel {} is missing", 7) });
         let Err(Error::Panic { image, problem }) = failed else {
             panic!("{failed:?}");

@@ -1,8 +1,7 @@
 //! Stores decoded images on disk for later runs: see [`DiskCache`].
 
-use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -12,10 +11,10 @@ use files::Stamp;
 use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result, with_causes};
-use crate::folder::Sample;
-use crate::pixel_file::{Made, PixelFile, PixelWriter};
+use crate::pixel_file::{Entry, Key, Made, PixelFile, PixelWriter};
 use crate::regular;
 use crate::resize::{Scaler, Target};
+use crate::sample::Sample;
 
 /// A file with a loader's decoded and resized images, so that later epochs and later runs need not
 /// decode them again.
@@ -63,8 +62,8 @@ enum Recording {
 /// The next cache file, being written.
 struct Successor {
     writer: PixelWriter,
-    /// The ids of the samples in the next file.
-    recorded: HashSet<String>,
+    /// Whether each sample is in the next file.
+    recorded: Vec<bool>,
     /// The bytes of pixels that still fit.
     room: u64,
 }
@@ -87,40 +86,45 @@ impl OpenCache {
         cache
     }
 
-    /// The image of a sample, from the file or by decoding it.
+    /// The image of sample `index`, from the file or by decoding it.
     pub(crate) fn image(
         &self,
-        sample: &Sample,
+        index: usize,
         samples: &[Sample],
         scaler: &mut Scaler,
     ) -> Result<Decoded> {
-        if let Some(image) = self.known(sample) {
+        let sample = &samples[index];
+        let (path, key) = (sample.path(), Key::of(sample.id()));
+        if let Some(image) = self.known(&path, &key) {
             return Ok(Decoded {
                 image,
                 is_truncated: false,
             });
         }
-        let (file, metadata) = regular::open(&sample.path, MAX_BYTES)?;
+        let (file, metadata) = regular::open(&path, MAX_BYTES)?;
         // The stamp is taken before the contents are read, so that a later write changes it.
         let stamp = Stamp::of(&metadata);
-        let decoded = scaler.read(file, &sample.path, self.target, self.decode)?;
+        let decoded = scaler.read(file, &path, self.target, self.decode)?;
         // Truncated images are not cached, since a later run may refuse them.
         let stamp =
             stamp.filter(|stamp| !decoded.is_truncated && stamp.is_settled(SystemTime::now()));
         if let Some(stamp) = stamp {
-            self.record(sample, samples, stamp, &decoded.image);
+            self.record(index, key, samples, stamp, &decoded.image);
         }
         Ok(decoded)
     }
 
-    fn known(&self, sample: &Sample) -> Option<Image> {
+    /// The image of the file at `path`, if the cache has it.
+    fn known(&self, path: &Path, key: &Key) -> Option<Image> {
         let current = self.current()?;
-        let stamp = Stamp::of(&fs::metadata(&sample.path).ok()?)?;
-        current.image(&sample.id, stamp).unwrap_or_else(|problem| {
+        let stamp = Stamp::of(&fs::metadata(path).ok()?)?;
+        current.image(key, stamp).unwrap_or_else(|problem| {
             // Only the first damaged image is reported, since a bad disk may damage thousands.
             if !self.damage_told.swap(true, Ordering::Relaxed) {
-                let path = self.options.path.display();
-                tracing::warn!("{path}: {problem}; damaged images are decoded again");
+                let (cache, path) = (self.options.path.display(), path.display());
+                tracing::warn!(
+                    "{cache}: the pixels of {path}: {problem}; damaged images are decoded again"
+                );
             }
             None
         })
@@ -153,7 +157,7 @@ impl OpenCache {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = opened.map(Arc::new);
     }
 
-    fn record(&self, sample: &Sample, samples: &[Sample], stamp: Stamp, image: &Image) {
+    fn record(&self, index: usize, key: Key, samples: &[Sample], stamp: Stamp, image: &Image) {
         let mut recording = self.recording();
         if matches!(*recording, Recording::Idle) {
             *recording = self.start(samples);
@@ -163,17 +167,17 @@ impl OpenCache {
         };
         // The replaced image makes room for this one.
         let replaced = self.current().and_then(|current| {
-            let entry = current.entry(&sample.id)?;
+            let entry = current.entry(&key)?;
             Some(entry.bytes(self.target.size))
         });
         next.room = next.room.saturating_add(replaced.unwrap_or(0));
         let bytes = image.pixels().len() as u64;
         // Two epochs of one loader may reach a sample at the same time.
-        if bytes > next.room || !next.recorded.insert(sample.id.clone()) {
+        if bytes > next.room || std::mem::replace(&mut next.recorded[index], true) {
             return;
         }
         next.room -= bytes;
-        if let Err(error) = next.writer.push(&sample.id, stamp, image) {
+        if let Err(error) = next.writer.push(key, stamp.to_bytes(), image) {
             *recording = self.give_up(&error);
         }
     }
@@ -182,13 +186,13 @@ impl OpenCache {
         let taken: u64 = self.current().map_or(0, |current| {
             let known = samples
                 .iter()
-                .filter_map(|sample| current.entry(&sample.id));
+                .filter_map(|sample| current.entry(&Key::of(sample.id())));
             known.map(|entry| entry.bytes(self.target.size)).sum()
         });
         match PixelWriter::create(&self.options.path, self.made()) {
             Ok(writer) => Recording::Open(Box::new(Successor {
                 writer,
-                recorded: HashSet::new(),
+                recorded: vec![false; samples.len()],
                 room: self.options.max_bytes.saturating_sub(taken),
             })),
             Err(error) => self.give_up(&error),
@@ -213,7 +217,7 @@ impl OpenCache {
                 return;
             }
         };
-        if next.recorded.is_empty() {
+        if next.writer.written() == 0 {
             return;
         }
         // The old file is opened again, because another process may have replaced it meanwhile.
@@ -234,12 +238,15 @@ impl OpenCache {
     /// Copies images of `old` that the new file lacks, up to the limit. Images of this loader's samples are copied
     /// first.
     fn take_over(&self, next: &mut Successor, old: &PixelFile, samples: &[Sample]) -> Result<()> {
-        let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();
-        let (first, second): (Vec<_>, Vec<_>) = old
+        let mut ours: Vec<Key> = samples.iter().map(|sample| Key::of(sample.id())).collect();
+        let mut recorded = next.writer.keys();
+        ours.sort_unstable();
+        recorded.sort_unstable();
+        let (first, second): (Vec<&Entry>, Vec<&Entry>) = old
             .entries()
             .into_iter()
-            .filter(|entry| !next.recorded.contains(&entry.id))
-            .partition(|entry| ours.contains(entry.id.as_str()));
+            .filter(|entry| recorded.binary_search(&entry.key).is_err())
+            .partition(|entry| ours.binary_search(&entry.key).is_ok());
         for entry in first.into_iter().chain(second) {
             if next.writer.written() + entry.bytes(self.target.size) <= self.options.max_bytes {
                 next.writer.copy(old, entry)?;

@@ -4,49 +4,15 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bad_image::BadImage;
 use crate::classes::{Classes, composed, same_but_composition, unusable};
 use crate::error::{Error, Result, first_few};
 use crate::regular::special;
+use crate::sample::Sample;
 use crate::unread::{Kind, Unread};
 use crate::walk::{Entity, IMAGE_EXTENSIONS, Walk, is_image, text, visible};
-
-/// One image of a data set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// The image's path relative to the split's folder, with `/` as separator: unique, and the same on every machine.
-    pub id: String,
-    /// The file's path.
-    pub path: PathBuf,
-    /// The index of the image's class in [`Classes`].
-    pub label: usize,
-    /// The sample's weight in the loss, at least 0. A sample of weight 2 counts as much as two of weight 1.
-    pub weight: f32,
-}
-
-impl Sample {
-    /// A sample of weight 1.
-    #[must_use]
-    pub fn new(id: String, path: PathBuf, label: usize) -> Self {
-        Self {
-            id,
-            path,
-            label,
-            weight: 1.0,
-        }
-    }
-
-    /// Refuses a file name that is not UTF-8, since its id would differ from the name.
-    pub(crate) fn check_name(&self) -> Result<()> {
-        let path = self.path.as_os_str().as_encoded_bytes();
-        if self.id.contains(char::REPLACEMENT_CHARACTER) && !path.ends_with(self.id.as_bytes()) {
-            let path = self.path.as_os_str().to_os_string();
-            return text(path, &self.path).map(drop);
-        }
-        Ok(())
-    }
-}
 
 /// The images of one split, ordered by class, then by name.
 ///
@@ -60,8 +26,8 @@ impl Sample {
 pub struct ImageFolder {
     /// The classes that the labels index.
     pub classes: Classes,
-    /// The images.
-    pub samples: Vec<Sample>,
+    /// The images. Clones share them.
+    pub samples: Arc<[Sample]>,
 }
 
 /// Options for searching folders for images.
@@ -85,9 +51,8 @@ impl Listing {
         let classes = Classes::among(names, dir, &unread)?;
         classes.warn_of_formulas();
         let mut walk = Walk::of_classes(dir, self.on_bad_name)?;
-        let mut samples = Vec::new();
         for (label, name) in classes.names().iter().enumerate() {
-            let found = add_class(&mut walk, dir, name, label, &mut samples)?;
+            let found = add_class(&mut walk, dir, name, label)?;
             if found == 0 {
                 return Err(Error::EmptyClass {
                     path: dir.join(name),
@@ -98,6 +63,7 @@ impl Listing {
             unread.extend(std::mem::take(&mut walk.unread));
         }
         unread.warn(dir);
+        let samples = walk.images.into();
         Ok(ImageFolder { classes, samples })
     }
 
@@ -126,12 +92,11 @@ impl Listing {
         }
         labelled.sort();
         let mut walk = Walk::of_classes(dir, self.on_bad_name)?;
-        let mut samples = Vec::new();
         for (label, name) in &labelled {
-            add_class(&mut walk, dir, name, *label, &mut samples)?;
+            add_class(&mut walk, dir, name, *label)?;
         }
         unread.extend(walk.unread);
-        if samples.is_empty() {
+        if walk.images.is_empty() {
             return Err(no_images(
                 dir,
                 "expected images in one sub-folder per class, found none",
@@ -141,19 +106,19 @@ impl Listing {
         unread.warn(dir);
         let folder = ImageFolder {
             classes: classes.clone(),
-            samples,
+            samples: walk.images.into(),
         };
         folder.warn_of_empty_classes(dir);
         Ok(folder)
     }
 
-    /// The images at `input`, each with its id. A file is listed with any extension, and its id is its
-    /// name. A folder lists all images below it, sorted by relative path; that path is the id.
+    /// The images at `input`, with label 0. A file is listed with any extension, and its id is its name. A folder lists
+    /// all images below it, sorted by relative path; that path is the id.
     ///
     /// # Errors
     /// [`Error::NoImages`] for a folder without images; [`Error::NotRegular`] for an input that is neither a folder
     /// nor a regular file; [`Error::Io`].
-    pub fn images(self, input: &Path) -> Result<Vec<(String, PathBuf)>> {
+    pub fn images(self, input: &Path) -> Result<Vec<Sample>> {
         let kind = fs::metadata(input).map_err(Error::io("find", input))?;
         if !kind.is_dir() {
             if let Some(kind) = special(kind.file_type()) {
@@ -161,9 +126,10 @@ impl Listing {
                 return Err(Error::NotRegular { path, kind });
             }
             let name = input.file_name().unwrap_or(input.as_os_str());
-            return Ok(vec![(text(name.to_os_string(), input)?, input.into())]);
+            let id = text(name.to_os_string(), input)?;
+            return Ok(vec![Sample::new(id, input.into(), 0)]);
         }
-        let mut walk = Walk::new(self.on_bad_name);
+        let mut walk = Walk::new(input, self.on_bad_name);
         walk.search(input, "")?;
         if walk.images.is_empty() {
             return Err(no_images(
@@ -173,7 +139,7 @@ impl Listing {
             ));
         }
         walk.unread.warn(input);
-        walk.images.sort();
+        sort_by_id(&mut walk.images);
         Ok(walk.images)
     }
 }
@@ -199,7 +165,7 @@ impl ImageFolder {
     #[must_use]
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        for sample in &self.samples {
+        for sample in self.samples.iter() {
             counts[sample.label] += 1;
         }
         counts
@@ -229,7 +195,7 @@ impl ImageFolder {
 ///
 /// # Errors
 /// Those of `Listing::images`.
-pub fn list_images(input: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub fn list_images(input: &Path) -> Result<Vec<Sample>> {
     Listing::default().images(input)
 }
 
@@ -327,21 +293,22 @@ impl ClassFolders {
     }
 }
 
-/// Adds the images of a class to `samples`, sorted by id; returns their number.
-fn add_class(
-    walk: &mut Walk,
-    dir: &Path,
-    name: &str,
-    label: usize,
-    samples: &mut Vec<Sample>,
-) -> Result<usize> {
+/// Adds the images of a class to those of `walk`, sorted by id; returns their number.
+fn add_class(walk: &mut Walk, dir: &Path, name: &str, label: usize) -> Result<usize> {
+    let before = walk.images.len();
     walk.search(&dir.join(name), &format!("{name}/"))?;
-    let mut found = std::mem::take(&mut walk.images);
-    found.sort();
-    let count = found.len();
-    let found = found.into_iter();
-    samples.extend(found.map(|(id, path)| Sample::new(id, path, label)));
-    Ok(count)
+    let found = &mut walk.images[before..];
+    sort_by_id(found);
+    found.iter_mut().for_each(|sample| sample.label = label);
+    Ok(found.len())
+}
+
+/// Sorts samples by id; names that are not UTF-8 may have the same id.
+fn sort_by_id(samples: &mut [Sample]) {
+    samples.sort_unstable_by(|a, b| {
+        let by_id = a.id().cmp(b.id());
+        by_id.then_with(|| a.path().cmp(&b.path()))
+    });
 }
 
 /// The names in a folder, sorted.

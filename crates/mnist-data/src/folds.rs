@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
+use crate::partition::by_group;
 use crate::shuffle::shuffle;
 
 /// One fold: the samples for training and for validation, as indices.
@@ -33,6 +34,28 @@ pub struct Fold {
 /// # Ok::<(), mnist_data::Error>(())
 /// ```
 pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
+    let fold_of = deal(labels, k, seed)?;
+    Ok((0..k).map(|number| Fold::of(&fold_of, number)).collect())
+}
+
+/// The first of the [`folds`] of these samples, without the memory of the others: one part of `k` is held out.
+///
+/// # Errors
+/// Those of `folds`.
+pub fn first_fold(labels: &[usize], k: usize, seed: u64) -> Result<Fold> {
+    Ok(Fold::of(&deal(labels, k, seed)?, 0))
+}
+
+impl Fold {
+    fn of(fold_of: &[usize], number: usize) -> Self {
+        let places = 0..fold_of.len();
+        let (val, train) = places.partition(|&place| fold_of[place] == number);
+        Self { train, val }
+    }
+}
+
+/// The number of the fold that each sample is validated in.
+fn deal(labels: &[usize], k: usize, seed: u64) -> Result<Vec<usize>> {
     let refuse = |problem| {
         Err(Error::Setting {
             setting: "folds",
@@ -71,11 +94,7 @@ pub fn folds(labels: &[usize], k: usize, seed: u64) -> Result<Vec<Fold>> {
             next = (next + 1) % k;
         }
     }
-    let fold = |number| {
-        let (val, train) = (0..labels.len()).partition(|&place| fold_of[place] == number);
-        Fold { train, val }
-    };
-    Ok((0..k).map(fold).collect())
+    Ok(fold_of)
 }
 
 /// Divides samples as [`folds`] does, but keeps the samples of a group together, such as copies of an image. Each class
@@ -89,18 +108,16 @@ pub fn folds_of_groups(
     k: usize,
     seed: u64,
 ) -> Result<Vec<Fold>> {
-    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (index, &group) in groups.iter().enumerate() {
-        members.entry(group).or_default().push(index);
-    }
-    let groups: Vec<Vec<usize>> = members.into_values().collect();
+    let places = by_group(groups);
+    let groups = places.chunk_by(|&one, &other| groups[one] == groups[other]);
+    let groups: Vec<&[usize]> = groups.collect();
     let labels_of_groups: Vec<usize> = groups.iter().map(|group| labels[group[0]]).collect();
     let of_groups = folds(&labels_of_groups, k, seed)?;
     let fold = |fold: &Fold| {
         let mut val: Vec<usize> = fold
             .val
             .iter()
-            .flat_map(|&group| groups[group].clone())
+            .flat_map(|&group| groups[group].iter().copied())
             .collect();
         val.sort_unstable();
         let train = (0..labels.len()).filter(|index| val.binary_search(index).is_err());

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::classes::{Classes, composed, same_but_composition, unusable};
 use crate::csv_table::{Row, Table};
 use crate::error::{Result, first_few};
-use crate::folder::{ImageFolder, Sample};
+use crate::folder::ImageFolder;
+use crate::sample::Sample;
 
 impl ImageFolder {
     /// The images that a CSV file lists, with a header and the columns `path`, `label` and optionally `weight`; any
@@ -36,7 +38,7 @@ impl ImageFolder {
     /// std::fs::write(&file, "path,label,weight\n1.png,dog,1\n2.png,cat,0.5\n")?;
     /// let training = ImageFolder::from_csv(&file, None, None)?;
     /// assert_eq!(training.classes.names(), ["cat", "dog"]);
-    /// assert_eq!((training.samples[0].id.as_str(), training.samples[0].weight), ("2.png", 0.5));
+    /// assert_eq!((training.samples[0].id(), training.samples[0].weight), ("2.png", 0.5));
     /// # std::fs::remove_dir_all(&dir)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -48,6 +50,7 @@ impl ImageFolder {
             None => classes_of(&table)?,
         };
         let root = root.or_else(|| file.parent()).unwrap_or(Path::new(""));
+        let root: Arc<Path> = root.into();
         let mut samples = Vec::with_capacity(table.rows.len());
         let mut missing = Vec::new();
         let mut listed = Listed::default();
@@ -69,10 +72,9 @@ impl ImageFolder {
                 );
                 return Err(table.at(row.line, problem));
             }
-            samples.push(Sample {
-                weight: row.weight,
-                ..Sample::new(row.id(), path, label)
-            });
+            let mut sample = Sample::below(&root, &row.id(), label);
+            sample.weight = row.weight;
+            samples.push(sample);
         }
         if let Some(&(line, _)) = missing.first() {
             let names = missing
@@ -86,8 +88,11 @@ impl ImageFolder {
             );
             return Err(table.at(line, problem));
         }
-        samples.sort_by(|a, b| (a.label, &a.id).cmp(&(b.label, &b.id)));
-        let folder = Self { classes, samples };
+        samples.sort_by(|a, b| (a.label, a.id()).cmp(&(b.label, b.id())));
+        let folder = Self {
+            classes,
+            samples: samples.into(),
+        };
         if given {
             folder.warn_of_empty_classes(file);
         }
@@ -126,24 +131,25 @@ fn classes_of(table: &Table) -> Result<Classes> {
 struct Listed<'a> {
     /// The rows so far, by the folder's real path and the file name. A link to a file counts as another image, as in a
     /// class folder.
-    rows: HashMap<(PathBuf, OsString), &'a Row>,
+    rows: HashMap<(Arc<Path>, &'a OsStr), &'a Row>,
     /// The real paths of folders by their spelling, so that each is resolved once.
-    folders: HashMap<PathBuf, PathBuf>,
+    folders: HashMap<PathBuf, Arc<Path>>,
 }
 
 impl<'a> Listed<'a> {
     /// The earlier row that named this file, if any. If the folder cannot be resolved, the file counts as new.
     fn before(&mut self, path: &Path, row: &'a Row) -> Option<&'a Row> {
-        let (folder, name) = (path.parent()?, path.file_name()?);
+        let (folder, name) = (path.parent()?, Path::new(&row.path).file_name()?);
         let folder = match self.folders.get(folder) {
-            Some(real) => real.clone(),
+            Some(real) => Arc::clone(real),
             None => {
                 // A bare file name has an empty folder path, which means the current folder.
                 let real = fs::canonicalize(Path::new(".").join(folder)).ok()?;
-                self.folders.insert(folder.into(), real.clone());
+                let real: Arc<Path> = real.into();
+                self.folders.insert(folder.into(), Arc::clone(&real));
                 real
             }
         };
-        self.rows.insert((folder, name.into()), row)
+        self.rows.insert((folder, name), row)
     }
 }

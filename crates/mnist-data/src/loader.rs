@@ -15,9 +15,9 @@ use crate::decode_options::DecodeOptions;
 use crate::disk_cache::DiskCache;
 use crate::epoch::Epoch;
 use crate::error::{Error, Result};
-use crate::folder::Sample;
 use crate::mix::MixConfig;
 use crate::resize::Target;
+use crate::sample::Sample;
 use crate::shuffle::shuffle;
 use crate::store::Store;
 use crate::views::TtaConfig;
@@ -161,7 +161,11 @@ impl Loader {
     /// [`Error::Setting`] if an option that must be at least 1 is 0, a batch is larger than 4 GiB, there are no
     /// samples, there are fewer samples than a batch with `drop_last`, or `tta` is combined with `augment` or `mix`;
     /// also the errors of [`AugmentConfig::validate`] and [`MixConfig::validate`].
-    pub fn new(mut samples: Vec<Sample>, options: LoaderOptions) -> Result<Self> {
+    pub fn new(samples: impl Into<Arc<[Sample]>>, options: LoaderOptions) -> Result<Self> {
+        Self::of(samples.into(), options)
+    }
+
+    fn of(mut samples: Arc<[Sample]>, options: LoaderOptions) -> Result<Self> {
         let at_least_one = [
             ("batch_size", options.batch_size),
             ("image_size.height", options.image_size.height as usize),
@@ -197,11 +201,15 @@ impl Loader {
         {
             return refuse(
                 "samples",
-                format!("{}: label {} does not fit 32 bits", sample.id, sample.label),
+                format!(
+                    "{}: label {} does not fit 32 bits",
+                    sample.id(),
+                    sample.label
+                ),
             );
         }
         if let Some(limit) = options.limit {
-            samples = draw_samples(samples, limit, options.seed());
+            samples = draw_samples(&samples, limit, options.seed());
         }
         if options.drop_last && samples.len() < options.batch_size {
             let problem = format!(
@@ -331,15 +339,14 @@ impl Loader {
 
 /// The first `limit` samples of a shuffle by `seed`, in their original order, as for [`LoaderOptions::limit`].
 #[must_use]
-pub fn draw_samples(samples: Vec<Sample>, limit: usize, seed: u64) -> Vec<Sample> {
+pub fn draw_samples(samples: &Arc<[Sample]>, limit: usize, seed: u64) -> Arc<[Sample]> {
+    if limit >= samples.len() {
+        return Arc::clone(samples);
+    }
     let mut chosen: Vec<usize> = (0..samples.len()).collect();
     shuffle(&mut chosen, seed, LIMIT_STREAM);
     chosen.truncate(limit);
     chosen.sort_unstable();
-    let mut chosen = chosen.into_iter().peekable();
-    let samples = samples.into_iter().enumerate();
-    samples
-        .filter(|(index, _)| chosen.next_if_eq(index).is_some())
-        .map(|(_, sample)| sample)
-        .collect()
+    let chosen = chosen.into_iter();
+    chosen.map(|index| samples[index].clone()).collect()
 }

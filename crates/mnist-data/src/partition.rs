@@ -31,12 +31,9 @@ pub struct Partition {
 /// ```
 #[must_use]
 pub fn partition(labels: &[usize], groups: &[usize], val: f64, test: f64, seed: u64) -> Partition {
-    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (place, &group) in groups.iter().enumerate() {
-        members.entry(group).or_default().push(place);
-    }
-    let mut classes: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
-    for group in members.into_values() {
+    let places = by_group(groups);
+    let mut classes: BTreeMap<usize, Vec<&[usize]>> = BTreeMap::new();
+    for group in places.chunk_by(|&one, &other| groups[one] == groups[other]) {
         classes.entry(labels[group[0]]).or_default().push(group);
     }
     let mut parts = Partition::default();
@@ -50,9 +47,16 @@ pub fn partition(labels: &[usize], groups: &[usize], val: f64, test: f64, seed: 
     parts
 }
 
+/// The indices of samples with these groups, ordered by group, then ascending.
+pub(crate) fn by_group(groups: &[usize]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..groups.len()).collect();
+    places.sort_unstable_by_key(|&place| (groups[place], place));
+    places
+}
+
 /// Divides the groups of one class. `shares` are the shares of test and validation.
-fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
-    let samples: usize = groups.iter().map(Vec::len).sum();
+fn divide(groups: Vec<&[usize]>, shares: [f64; 2], parts: &mut Partition) {
+    let samples: usize = groups.iter().map(|group| group.len()).sum();
     let most = groups.len();
     // With too few groups for both, validation takes precedence over the test.
     let wanted = [(shares[0], most > 2), (shares[1], most > 1)].map(|(share, has)| {
@@ -85,7 +89,7 @@ fn divide(groups: Vec<Vec<usize>>, shares: [f64; 2], parts: &mut Partition) {
         }
         left = others;
     }
-    parts.train.extend(left.into_iter().flatten());
+    parts.train.extend(left.concat());
 }
 
 #[cfg(test)]

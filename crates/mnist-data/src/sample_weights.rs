@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::csv_table::{Table, is_weight};
 use crate::error::{Error, Result};
-use crate::folder::Sample;
+use crate::sample::Sample;
 
 /// Patterns match as in a shell: `*` and `?` do not match `/`, but `**` does. A leading dot is not special.
 const MATCHING: MatchOptions = MatchOptions {
@@ -75,7 +75,7 @@ impl WeightsConfig {
                 Pattern::new(&entry.pattern).map_err(|error| refuse(error.to_string()))?;
             let mut matched = false;
             for sample in samples.iter_mut() {
-                if pattern.matches_with(&sample.id, MATCHING) {
+                if pattern.matches_with(sample.id(), MATCHING) {
                     sample.weight = entry.weight;
                     matched = true;
                 }
@@ -83,26 +83,29 @@ impl WeightsConfig {
             if let (false, Some(example)) = (matched, samples.first()) {
                 return Err(refuse(format!(
                     "matches no sample; they are named like {:?}",
-                    example.id
+                    example.id()
                 )));
             }
         }
         if let Some(file) = &self.file {
             let table = Table::read(file, &["path", "weight"])?;
             let places = samples.iter().enumerate();
-            let places: HashMap<String, usize> = places
-                .map(|(place, sample)| (sample.id.clone(), place))
-                .collect();
+            let places: HashMap<&str, usize> =
+                places.map(|(place, sample)| (sample.id(), place)).collect();
+            let mut weights = Vec::with_capacity(table.rows.len());
             for row in &table.rows {
-                let place = places.get(&row.id()).ok_or_else(|| {
-                    let example = samples.first().map_or("", |sample| &sample.id);
+                let place = places.get(row.id().as_str()).ok_or_else(|| {
+                    let example = samples.first().map_or("", Sample::id);
                     let problem = format!(
                         "no sample is named {:?}; they are named like {example:?}",
                         row.path
                     );
                     table.at(row.line, problem)
                 })?;
-                samples[*place].weight = row.weight;
+                weights.push((*place, row.weight));
+            }
+            for (place, weight) in weights {
+                samples[place].weight = weight;
             }
         }
         if !samples.is_empty() && samples.iter().all(|sample| sample.weight == 0.0) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -13,10 +13,10 @@ use crate::decode::{Decoded, Image, MAX_BYTES};
 use crate::decode_options::DecodeOptions;
 use crate::disk_cache::OpenCache;
 use crate::error::{Error, Result};
-use crate::folder::Sample;
 use crate::loader::LoaderOptions;
 use crate::regular;
 use crate::resize::{Scaler, Target};
+use crate::sample::Sample;
 
 /// The pauses before an image is read again after an error that may pass.
 const RETRIES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
@@ -40,12 +40,12 @@ fn may_pass(error: &io::Error) -> bool {
 
 /// Samples and their decoded images, shared by all workers.
 pub(crate) struct Store {
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Arc<[Sample]>,
     /// The size and framing of the stored images.
     target: Target,
     pub(crate) left_out: LeftOut,
     decode: DecodeOptions,
-    /// The stored images, one slot per sample.
+    /// The stored images of the first samples: as many slots as there may be gray images in memory.
     cached: Vec<OnceLock<Image>>,
     /// The remaining bytes of memory for images.
     budget: AtomicUsize,
@@ -62,15 +62,17 @@ struct Truncated {
 }
 
 impl Store {
-    pub(crate) fn new(samples: Vec<Sample>, options: &LoaderOptions) -> Self {
+    pub(crate) fn new(samples: Arc<[Sample]>, options: &LoaderOptions) -> Self {
         let disk = options.disk_cache.clone();
         let target = options.stored();
+        let gray = usize::try_from(target.size.pixels()).unwrap_or(usize::MAX);
+        let slots = (options.cache_bytes / gray.max(1)).min(samples.len());
         Self {
             target,
             left_out: LeftOut::new(options.on_bad_image, options.bad_images.clone(), &samples),
             decode: options.decode,
             disk: disk.map(|disk| OpenCache::new(disk, target, options.decode)),
-            cached: samples.iter().map(|_| OnceLock::new()).collect(),
+            cached: (0..slots).map(|_| OnceLock::new()).collect(),
             budget: AtomicUsize::new(options.cache_bytes),
             truncated: Mutex::default(),
             samples,
@@ -85,7 +87,7 @@ impl Store {
         scaler: &mut Scaler,
         show: impl FnOnce(&Image) -> Result<()>,
     ) -> Result<bool> {
-        if let Some(image) = self.cached[index].get() {
+        if let Some(image) = self.cached.get(index).and_then(OnceLock::get) {
             return show(image).map(|()| true);
         }
         match self.read(index, scaler) {
@@ -105,14 +107,15 @@ impl Store {
     /// An image in a folder that has vanished is no bad image: leaving it out would train on other images than before.
     fn check_folder(&self, index: usize, error: &Error) -> Result<()> {
         let sample = &self.samples[index];
-        let (Error::Io { .. }, Some(folder)) = (error, sample.path.parent()) else {
+        let path = sample.path();
+        let (Error::Io { .. }, Some(folder)) = (error, path.parent()) else {
             return Ok(());
         };
         match fs::read_dir(folder) {
             Ok(_) => Ok(()),
             Err(problem) => Err(Error::Vanished {
                 folder: folder.to_owned(),
-                image: sample.id.clone(),
+                image: sample.id().to_owned(),
                 problem: problem.to_string(),
             }),
         }
@@ -133,10 +136,11 @@ impl Store {
         let sample = &self.samples[index];
         sample.check_name()?;
         let decoded = match &self.disk {
-            Some(disk) => disk.image(sample, &self.samples, scaler)?,
+            Some(disk) => disk.image(index, &self.samples, scaler)?,
             None => {
-                let (file, _) = regular::open(&sample.path, MAX_BYTES)?;
-                scaler.read(file, &sample.path, self.target, self.decode)?
+                let path = sample.path();
+                let (file, _) = regular::open(&path, MAX_BYTES)?;
+                scaler.read(file, &path, self.target, self.decode)?
             }
         };
         let Decoded {
@@ -170,7 +174,8 @@ impl Store {
         if count > truncated.told
             && let Some(&first) = truncated.samples.first()
         {
-            let first = self.samples[first].path.display();
+            let first = self.samples[first].path();
+            let first = first.display();
             match count {
                 1 => tracing::warn!("1 image lacks data at its end and is used anyway: {first}"),
                 _ => tracing::warn!(
@@ -187,11 +192,14 @@ impl Store {
         let paths = truncated
             .samples
             .iter()
-            .map(|&index| self.samples[index].path.clone());
+            .map(|&index| self.samples[index].path());
         paths.collect()
     }
 
     fn keep(&self, index: usize, image: Image) {
+        let Some(slot) = self.cached.get(index) else {
+            return;
+        };
         let bytes = image.pixels().len();
         let take = |budget: usize| budget.checked_sub(bytes);
         if self
@@ -200,7 +208,7 @@ impl Store {
             .is_ok()
         {
             // If another epoch stored the image first, it is the same image.
-            let _ = self.cached[index].set(image);
+            let _ = slot.set(image);
         }
     }
 
@@ -208,7 +216,7 @@ impl Store {
     pub(crate) fn skipped(&self) -> Vec<(PathBuf, String)> {
         let skipped = self.left_out.images().into_iter();
         skipped
-            .map(|(index, reason)| (self.samples[index].path.clone(), reason))
+            .map(|(index, reason)| (self.samples[index].path(), reason))
             .collect()
     }
 }

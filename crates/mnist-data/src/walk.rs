@@ -5,10 +5,12 @@ use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bad_image::BadImage;
 use crate::error::{Error, Result};
 use crate::regular::special;
+use crate::sample::Sample;
 use crate::unread::{Kind, Unread};
 
 /// The extensions of image files, in any letter case.
@@ -83,6 +85,8 @@ pub(crate) fn text(name: OsString, path: &Path) -> Result<String> {
 
 /// A search for images. Links are followed, but no folder is entered twice.
 pub(crate) struct Walk {
+    /// The folder to which ids are relative.
+    base: Arc<Path>,
     on_bad_name: BadImage,
     /// Whether the search is for labelled images, so that a wrong link would give an image a wrong label.
     classes: bool,
@@ -92,16 +96,17 @@ pub(crate) struct Walk {
     searches: usize,
     /// The real paths of the current folder and the folders above it, up to the root.
     trail: Vec<PathBuf>,
-    /// The images found: id and path.
-    pub(crate) images: Vec<(String, PathBuf)>,
+    /// The images found, with label 0.
+    pub(crate) images: Vec<Sample>,
     /// The entries found that are not images.
     pub(crate) unread: Unread,
 }
 
 impl Walk {
-    /// A search for images without labels.
-    pub(crate) fn new(on_bad_name: BadImage) -> Self {
+    /// A search for images without labels, with ids relative to `base`.
+    pub(crate) fn new(base: &Path, on_bad_name: BadImage) -> Self {
         Self {
+            base: base.into(),
             on_bad_name,
             classes: false,
             entered: HashMap::new(),
@@ -117,11 +122,11 @@ impl Walk {
         Ok(Self {
             classes: true,
             trail: vec![real(split)?],
-            ..Self::new(on_bad_name)
+            ..Self::new(split, on_bad_name)
         })
     }
 
-    /// Searches `dir` recursively; ids begin with `prefix`.
+    /// Searches `dir` recursively. Ids begin with `prefix`, the path of `dir` below the base, with a `/` at its end.
     pub(crate) fn search(&mut self, dir: &Path, prefix: &str) -> Result<()> {
         self.searches += 1;
         self.enter(dir, prefix)
@@ -170,20 +175,29 @@ impl Walk {
 
     fn list(&mut self, dir: &Path, prefix: &str) -> Result<()> {
         for (name, entity) in visible(dir)? {
-            let path = dir.join(&name);
             let id = format!("{prefix}{}", name.to_string_lossy());
+            let file = Path::new(&name);
             match entity {
-                Entity::Other(kind) if !is_image(&path) => self.unread.add(kind, || id),
-                Entity::File if !is_image(&path) => self.unread.add(Kind::of_name(&path), || id),
+                Entity::Other(kind) if !is_image(file) => self.unread.add(kind, || id),
+                Entity::File if !is_image(file) => self.unread.add(Kind::of_name(file), || id),
                 // Entries that cannot be named or read are listed too. The loader counts them as bad images.
                 _ if name.to_str().is_none() && self.on_bad_name == BadImage::Fail => {
+                    let path = dir.join(&name);
                     return text(name, &path).map(drop);
                 }
-                Entity::File | Entity::Other(_) => self.images.push((id, path)),
-                Entity::Folder => self.enter(&path, &format!("{id}/"))?,
+                Entity::File | Entity::Other(_) => self.images.push(self.sample(dir, file, id)),
+                Entity::Folder => self.enter(&dir.join(file), &format!("{id}/"))?,
             }
         }
         Ok(())
+    }
+
+    fn sample(&self, dir: &Path, name: &Path, id: String) -> Sample {
+        // Only such an id may differ from the path.
+        match id.contains(char::REPLACEMENT_CHARACTER) {
+            true => Sample::new(id, dir.join(name), 0),
+            false => Sample::below(&self.base, &id, 0),
+        }
     }
 }
 

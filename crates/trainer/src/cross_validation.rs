@@ -142,7 +142,7 @@ pub fn cross_validate(
     interrupt: &AtomicBool,
 ) -> Result<Option<CrossValidation>> {
     let images = ImageFolder {
-        samples: all_samples(splits),
+        samples: all_samples(splits).into(),
         classes: splits.train.classes.clone(),
     };
     let folds = divide(&images, splits, division)?;
@@ -198,7 +198,7 @@ fn divide(images: &ImageFolder, splits: &Splits, division: &FoldsConfig) -> Resu
         Some(looked) => {
             // Copies and near-identical neighbours of an image are validated on together.
             let group = |(index, sample): (usize, &Sample)| {
-                *looked.groups.get(&sample.path).unwrap_or(&index)
+                *looked.groups.get(&sample.path()).unwrap_or(&index)
             };
             let groups: Vec<usize> = images.samples.iter().enumerate().map(group).collect();
             folds_of_groups(&labels, &groups, count, seed)?
@@ -215,8 +215,8 @@ fn checksum(images: &ImageFolder) -> String {
         checksum.update(&[0]);
     };
     images.classes.names().iter().for_each(|name| add(name));
-    for sample in &images.samples {
-        add(&sample.id);
+    for sample in images.samples.iter() {
+        add(sample.id());
         add(&sample.label.to_string());
     }
     checksum.finish()
@@ -239,13 +239,10 @@ fn report(config: &RunConfig, fold: &Fold, outcome: Outcome) -> Result<FoldRepor
 
 /// The images of both splits; ids begin with the split.
 fn all_samples(splits: &Splits) -> Vec<Sample> {
-    let named = |split: &str, folder: &ImageFolder| {
+    let named = |split: &str, folder: &ImageFolder| -> Vec<Sample> {
         let samples = folder.samples.iter().cloned();
-        let named = samples.map(|sample| Sample {
-            id: format!("{split}/{}", sample.id),
-            ..sample
-        });
-        named.collect::<Vec<_>>()
+        let prefix = format!("{split}/");
+        samples.map(|sample| sample.prefixed(&prefix)).collect()
     };
     let mut samples = named(TRAIN, &splits.train);
     samples.extend(named(VALIDATION, &splits.val));

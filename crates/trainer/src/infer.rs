@@ -1,7 +1,8 @@
 //! Evaluation and prediction with a trained network.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use classifier::{Answers, Classifier, check_answers};
@@ -36,6 +37,8 @@ pub struct InferenceOptions {
     pub decode: DecodeOptions,
     /// The views of each image; their probabilities are averaged.
     pub tta: TtaConfig,
+    /// Whether [`Evaluation::mistakes`] lists the wrong answers, which takes about 100 bytes each.
+    pub mistakes: bool,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
     /// and [`kept_images`](crate::kept_images).
     pub disk_cache: Option<DiskCache>,
@@ -50,6 +53,7 @@ impl Default for InferenceOptions {
             bad_image_limit: BAD_IMAGE_LIMIT,
             decode: DecodeOptions::default(),
             tta: TtaConfig::None,
+            mistakes: true,
             disk_cache: None,
         }
     }
@@ -58,7 +62,7 @@ impl Default for InferenceOptions {
 impl InferenceOptions {
     fn loader(
         self,
-        samples: Vec<Sample>,
+        samples: Arc<[Sample]>,
         metadata: &WeightsMetadata,
         bad_images: BadImageLimit,
     ) -> Result<Loader> {
@@ -110,7 +114,7 @@ pub struct Evaluation {
     pub classes: Vec<ClassReport>,
     /// The confusion matrix: one row per true class, one column per predicted class.
     pub confusion: Vec<Vec<u64>>,
-    /// Images with a wrong answer, in order.
+    /// Images with a wrong answer, in order; empty without [`InferenceOptions::mistakes`].
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
 }
@@ -224,18 +228,17 @@ fn measure(
         split: name.to_owned(),
         is_quiet: false,
     };
+    let lists_mistakes = options.mistakes;
     let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let mut mistakes = Vec::new();
     let answers = classifier.answers(&loader).map(|answer| {
         let answers = answer?;
-        let rows = answers.probabilities()?;
-        let Answers {
-            logits,
-            labels,
-            ids,
-        } = answers;
-        mistakes.extend(Mistake::among(&ids, &labels, &rows));
+        if lists_mistakes {
+            let rows = answers.probabilities()?;
+            mistakes.extend(Mistake::among(&answers.ids, &answers.labels, &rows));
+        }
+        let Answers { logits, labels, .. } = answers;
         progress.advance(labels.len() as u64);
         Ok((logits, labels))
     });
@@ -349,8 +352,8 @@ fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Predicts images, each named by an id. Predictions come in the images' order, batch by batch, so
-/// memory does not grow with their number.
+/// Predicts images, such as those of [`Listing::images`]. Their labels do not matter. Predictions come in the images'
+/// order, batch by batch, so memory grows with the list of images alone.
 ///
 /// # Errors
 ///
@@ -358,16 +361,12 @@ fn largest(row: &[f32]) -> usize {
 /// is unreadable and the options do not allow leaving it out.
 pub fn predict<'c>(
     classifier: &'c Classifier,
-    images: Vec<(String, PathBuf)>,
+    images: Vec<Sample>,
     options: InferenceOptions,
     progress: &'c dyn Progress,
 ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-    let samples = images
-        .into_iter()
-        .map(|(id, path)| Sample::new(id, path, 0))
-        .collect();
     let any = BadImageLimit::default();
-    let loader = options.loader(samples, classifier.metadata(), any)?;
+    let loader = options.loader(images.into(), classifier.metadata(), any)?;
     progress.start("predict", Some(loader.len() as u64), Unit::Items);
     let progress = Started(progress);
     let answers = classifier.answers(&loader);

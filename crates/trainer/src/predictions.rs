@@ -111,6 +111,45 @@ mod tests {
     }
 
     #[test]
+    fn rows_go_to_the_disk_at_once_and_the_file_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("predictions.csv");
+        std::fs::write(&path, "old").unwrap();
+        let lengths = || -> Vec<u64> {
+            let others = std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+            let others = others.filter(|entry| entry.path() != path);
+            others
+                .map(|entry| entry.metadata().unwrap().len())
+                .collect()
+        };
+        let names = ["cat".to_owned()];
+        let mut expected = "image_id,label,probability\n".to_owned();
+        for is_finished in [false, true] {
+            let mut file = PredictionsFile::create(&path, &names).unwrap();
+            for number in 0..10_000 {
+                let id = format!("{number}.png");
+                file.write(&row(&id, 0, vec![1.0])).unwrap();
+                if is_finished {
+                    expected += &format!("{id},cat,1.000000\n");
+                }
+            }
+            // All rows but the last few kilobytes are in the temporary file.
+            let written = lengths();
+            assert!(
+                matches!(written[..], [bytes] if bytes > 200_000),
+                "{written:?}"
+            );
+            assert_eq!(std::fs::read(&path).unwrap(), b"old");
+            match is_finished {
+                true => file.finish().unwrap(),
+                false => drop(file),
+            }
+            assert_eq!(lengths(), [0; 0]);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
     fn a_formula_is_told_by_its_beginning() {
         for text in ["=1", "+1", "-1", "@a", "\ta", "\ra"] {
             assert!(begins_as_formula(text), "{text:?}");

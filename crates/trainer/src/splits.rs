@@ -7,10 +7,11 @@ mod tests;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mnist_data::{
     BadImageLimit, Classes, Fold, ImageFolder, ImageSizes, Listing, Loader, LoaderOptions,
-    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, folds,
+    NoProgress, Progress, Sample, TEST, TRAIN, VALIDATION, draw_samples, first_fold,
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
@@ -88,23 +89,23 @@ impl Splits {
             ..
         } = Listed::open(config)?;
         if places.is_whole {
-            config.data.sample_weights.apply(&mut train.samples)?;
-            return Self::divided(config, &places.train, &train, &NoProgress);
+            (config.data.sample_weights).apply(Arc::make_mut(&mut train.samples))?;
+            return Self::divided(config, &places.train, &train, true, &NoProgress);
         }
         let mut val = val.unwrap_or_else(|| ImageFolder {
             classes: train.classes.clone(),
-            samples: Vec::new(),
+            samples: Arc::new([]),
         });
-        let weigh = |own: &[Sample], others: &[Sample]| -> Result<Vec<Sample>> {
+        let weigh = |own: &[Sample], others: &[Sample]| -> Result<Arc<[Sample]>> {
             // The weights are applied to each split separately, so that an image in both splits is
             // weighted in each.
-            let known: HashSet<&str> = own.iter().map(|sample| sample.id.as_str()).collect();
+            let known: HashSet<&str> = own.iter().map(Sample::id).collect();
             let others = others.iter();
-            let others = others.filter(|other| !known.contains(other.id.as_str()));
+            let others = others.filter(|other| !known.contains(other.id()));
             let mut all: Vec<Sample> = own.iter().chain(others).cloned().collect();
             config.data.sample_weights.apply(&mut all)?;
             all.truncate(own.len());
-            Ok(all)
+            Ok(all.into())
         };
         (train.samples, val.samples) = (
             weigh(&train.samples, &val.samples)?,
@@ -203,7 +204,7 @@ impl Splits {
             return self.loader(1, &self.val, config, options);
         };
         let drawn = ImageFolder {
-            samples: draw_samples(self.val.samples.clone(), limit, config.train.seed),
+            samples: draw_samples(&self.val.samples, limit, config.train.seed),
             classes: self.val.classes.clone(),
         };
         self.loader(1, &drawn, config, options)
@@ -224,7 +225,7 @@ impl Splits {
             split: self.names[split].clone(),
             is_quiet: false,
         };
-        Ok(Loader::new(images.samples.clone(), options)?)
+        Ok(Loader::new(Arc::clone(&images.samples), options)?)
     }
 
     /// The configured loss; `samples` are the training samples, for balancing classes.
@@ -321,9 +322,9 @@ impl Listed {
             val,
             test,
         } = self;
-        config.data.sample_weights.apply(&mut train.samples)?;
+        (config.data.sample_weights).apply(Arc::make_mut(&mut train.samples))?;
         if places.is_whole {
-            return Splits::divided(config, &places.train, &train, progress);
+            return Splits::divided(config, &places.train, &train, false, progress);
         }
         let mut splits = match val {
             Some(val) => Splits::of_places(&places, train, val),
@@ -360,8 +361,8 @@ impl Listed {
         let samples = splits
             .into_iter()
             .flatten()
-            .flat_map(|images| &images.samples);
-        mnist_data::image_sizes(samples.map(|sample| sample.path.as_path()))
+            .flat_map(|images| images.samples.iter());
+        mnist_data::image_sizes(samples.map(Sample::path))
     }
 }
 
@@ -420,7 +421,7 @@ fn hold_out(data: &DataConfig, place: &Path, images: &ImageFolder) -> Result<Spl
         )));
     }
     let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
-    let fold = folds(&labels, PARTS, data.validation.seed)?.swap_remove(0);
+    let fold = first_fold(&labels, PARTS, data.validation.seed)?;
     tracing::info!(
         "there is no validation split: {} of the {} training images are held out for it",
         fold.val.len(),

@@ -1,7 +1,7 @@
 //! Surveys the images of a run before its first epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mnist_data::{ImageSizes, Progress, Sample, duplicates, image_sizes};
 
@@ -85,14 +85,10 @@ impl Survey {
             .enumerate()
             .flat_map(|(split, images)| images.samples.iter().map(move |sample| (split, sample)))
             .collect();
-        let lost: BTreeSet<&Path> = looked
-            .unreadable
-            .iter()
-            .map(|(path, _)| path.as_path())
-            .collect();
+        let lost = looked.lost();
         let readable = samples
             .iter()
-            .filter(|(_, sample)| !lost.contains(sample.path.as_path()));
+            .filter(|(_, sample)| !lost.contains(&*sample.path()));
         let copies = Copies::among(&readable.copied().collect::<Vec<_>>());
         let surveyed = SPLITS.into_iter().zip(splits.each());
         Ok(Self {
@@ -104,7 +100,7 @@ impl Survey {
                     counts: images.class_counts(),
                 })
                 .collect(),
-            sizes: image_sizes(samples.iter().map(|(_, sample)| sample.path.as_path())),
+            sizes: image_sizes(samples.iter().map(|(_, sample)| sample.path())),
             unreadable: looked.unreadable,
             is_decoded: looked.is_decoded,
             in_bursts: looked.in_bursts,
@@ -160,8 +156,7 @@ impl Copies {
         self.repeated += equal.len() - known.len();
         let (_, first) = equal[0];
         if let Some((_, other)) = equal.iter().find(|(_, sample)| sample.label != first.label) {
-            self.contradicting
-                .push((first.path.clone(), other.path.clone()));
+            self.contradicting.push((first.path(), other.path()));
         }
         for one in 0..SPLITS.len() {
             for other in one + 1..SPLITS.len() {
@@ -172,7 +167,7 @@ impl Copies {
                 let shared = self.shared.entry((one, other)).or_insert_with(|| Shared {
                     splits: (one, other),
                     images: 0,
-                    example: (a.path.clone(), b.path.clone()),
+                    example: (a.path(), b.path()),
                 });
                 shared.images += of(other).count();
             }

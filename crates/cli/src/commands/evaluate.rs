@@ -25,6 +25,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata()),
         bad_image_limit: args.bad_image_limit,
+        mistakes: args.wrong.is_some(),
         ..options
     };
     let progress = Work::new(terminal);

@@ -1,8 +1,8 @@
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use mnist_data::{BadImage, Listing};
+use mnist_data::{BadImage, Listing, Sample};
 use trainer::PredictionsFile;
 
 use super::{Opened, on_bad_image};
@@ -38,22 +38,26 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
 
 /// Lists the images of all inputs. With several inputs, ids begin with the input's path, so that equal names stay
 /// distinct.
-fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<(String, PathBuf)>> {
+fn images(inputs: &[PathBuf], on_bad_name: BadImage) -> anyhow::Result<Vec<Sample>> {
+    let list = |input: &PathBuf| Listing { on_bad_name }.images(input);
+    if let [input] = inputs {
+        return Ok(list(input)?);
+    }
     let mut images = Vec::new();
     for input in inputs {
-        let found = Listing { on_bad_name }.images(input)?;
-        images.extend(found.into_iter().map(|(id, path)| match inputs {
-            [_] => (id, path),
-            _ => (prefixed(input, &path, id), path),
-        }));
+        let name = input.display().to_string();
+        if input.is_dir() {
+            let prefix = format!("{}/", name.trim_end_matches('/'));
+            images.extend(
+                list(input)?
+                    .into_iter()
+                    .map(|sample| sample.prefixed(&prefix)),
+            );
+        } else {
+            // The id of a single file is its name, which the path already contains.
+            let found = list(input)?.into_iter();
+            images.extend(found.map(|sample| Sample::new(name.clone(), sample.path(), 0)));
+        }
     }
     Ok(images)
-}
-
-fn prefixed(input: &Path, path: &Path, id: String) -> String {
-    // The id of a single file is its name, which the path already contains.
-    if input == path {
-        return input.display().to_string();
-    }
-    format!("{}/{id}", input.display().to_string().trim_end_matches('/'))
 }

@@ -1,6 +1,7 @@
 //! Draws a sheet of augmented images, for an example and its test.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use image::RgbImage;
 use mnist_data::{AugmentConfig, ImageSize, Loader, LoaderOptions, Sample};
@@ -15,7 +16,7 @@ pub(crate) const GAP: u32 = 2;
 /// Draws images of `size` × `size` pixels. A row begins with the unchanged image and continues with its augmented
 /// versions in several epochs.
 pub(crate) fn draw(
-    samples: Vec<Sample>,
+    samples: Arc<[Sample]>,
     augment: AugmentConfig,
     size: u32,
 ) -> Result<RgbImage, Box<dyn Error>> {

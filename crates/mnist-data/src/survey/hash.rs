@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::folder::Sample;
+use crate::sample::Sample;
 
 /// Columns and rows of the reduced image that the hash compares.
 const COLUMNS: usize = 9;
@@ -63,16 +63,18 @@ fn part(index: usize, parts: usize, pixels: usize) -> std::ops::Range<usize> {
 /// a white background.
 #[must_use]
 pub fn bursts(samples: &[Sample], hashes: &[Option<u64>]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..samples.len()).collect();
+    let mut groups: Vec<usize> = (0..samples.len()).collect();
+    if hashes.iter().all(Option::is_none) {
+        return groups;
+    }
+    let folder = |index: usize| samples[index].path().parent().map(Path::to_owned);
+    let mut order = groups.clone();
     order.sort_by_cached_key(|&index| {
         let sample = &samples[index];
-        let folder = sample.path.parent().map(Path::to_owned);
-        (sample.label, folder, natural(&sample.id))
+        (sample.label, folder(index), natural(sample.id()))
     });
-    let mut groups: Vec<usize> = (0..samples.len()).collect();
     for pair in order.windows(2) {
         let (one, next) = (pair[0], pair[1]);
-        let folder = |index: usize| samples[index].path.parent();
         let near = samples[one].label == samples[next].label && folder(one) == folder(next);
         let alike = |(a, b): (u64, u64)| (a ^ b).count_ones() <= MAX_DISTANCE;
         let hash = |index: usize| hashes.get(index).copied().flatten();

@@ -23,13 +23,13 @@ pub struct ImageSizes {
 
 /// Reads the sizes of images from their headers. Files without a readable header are left out. `None` if no file has
 /// one.
-pub fn image_sizes<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Option<ImageSizes> {
+pub fn image_sizes(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<ImageSizes> {
     let size = |path: &Path| {
         // Only a regular file is read: a pipe would block.
         let (file, _) = regular::open(path, MAX_BYTES).ok()?;
         imagesize::reader_size(BufReader::new(file)).ok()
     };
-    let sides = paths.into_iter().filter_map(size);
+    let sides = paths.into_iter().filter_map(|path| size(path.as_ref()));
     let sides = sides.filter_map(|size| {
         let side = |side: usize| {
             u32::try_from(side)
@@ -76,7 +76,7 @@ mod tests {
             pnm("d.pgm", "P7"),
             dir.path().join("missing.pgm"),
         ];
-        let sizes = image_sizes(files.iter().map(PathBuf::as_path)).unwrap();
+        let sizes = image_sizes(&files).unwrap();
         assert_eq!(
             sizes,
             ImageSizes {
@@ -87,6 +87,6 @@ mod tests {
                 images: 3,
             }
         );
-        assert_eq!(image_sizes(files[3..].iter().map(PathBuf::as_path)), None);
+        assert_eq!(image_sizes(&files[3..]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests augmentation in a loader.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mnist_data::{
     AugmentConfig, DiskCache, Framing, HostBatch, ImageFolder, ImageSize, Loader, LoaderOptions,
@@ -12,7 +13,7 @@ use crate::util::folder;
 
 /// `count` images of 12 × 12 pixels in three classes: brightness slopes in two directions, alternately gray and
 /// coloured.
-pub(crate) fn data_set(count: u32) -> (TempDir, Vec<Sample>) {
+pub(crate) fn data_set(count: u32) -> (TempDir, Arc<[Sample]>) {
     let dir = folder();
     for index in 0..count {
         let class = dir.path().join((index % 3).to_string());

@@ -1,7 +1,8 @@
 //! Tests the disk cache: what it saves, and that its images equal freshly decoded ones.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +10,15 @@ use mnist_data::{
     DecodeOptions, DiskCache, Fit, Framing, HostBatch, ImageFolder, ImageSize, Loader,
     LoaderOptions, Orientation, Sample,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::util::{files, folder, png};
+use index::{invert, is_of, parts};
 
 mod damage;
 mod decoding;
+mod index;
 
 const SIZE: usize = 3;
 const COUNT: usize = 10;
@@ -23,7 +26,7 @@ const COUNT: usize = 10;
 /// Images of three classes, each with one gray level, and a path for a cache file.
 struct Scene {
     dir: TempDir,
-    samples: Vec<Sample>,
+    samples: Arc<[Sample]>,
 }
 
 impl Scene {
@@ -95,43 +98,6 @@ fn inverted(pixels: &[Vec<u8>]) -> Vec<Vec<u8>> {
     pixels.iter().map(invert).collect()
 }
 
-/// A cache file's pixels and index.
-fn parts(path: &Path) -> (Vec<u8>, Value) {
-    let bytes = fs::read(path).unwrap();
-    let tail = &bytes[bytes.len() - 20..];
-    let length = u64::from_le_bytes(tail[8..16].try_into().unwrap()) as usize;
-    let (pixels, index) = bytes[..bytes.len() - 20].split_at(bytes.len() - 20 - length);
-    (pixels.to_vec(), serde_json::from_slice(index).unwrap())
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
-}
-
-/// A cache file with valid checksums and the given index.
-fn forge(path: &Path, pixels: &[u8], index: &[u8]) {
-    let mut bytes = pixels.to_vec();
-    bytes.extend(index);
-    bytes.extend(b"pixels\r\n");
-    bytes.extend((index.len() as u64).to_le_bytes());
-    bytes.extend(crc(index).to_le_bytes());
-    fs::write(path, bytes).unwrap();
-}
-
-/// Inverts every image of a cache, so that images from the cache can be recognised.
-fn invert(path: &Path) {
-    let (pixels, mut index) = parts(path);
-    let pixels: Vec<u8> = pixels.iter().map(|byte| !byte).collect();
-    for entry in index["entries"].as_array_mut().unwrap() {
-        let start = entry["offset"].as_u64().unwrap() as usize;
-        let length = SIZE * SIZE * entry["channels"].as_u64().unwrap() as usize;
-        entry["crc"] = json!(crc(&pixels[start..start + length]));
-    }
-    forge(path, &pixels, &serde_json::to_vec(&index).unwrap());
-}
-
 #[test]
 fn a_second_run_and_a_second_epoch_do_not_decode() {
     let scene = Scene::new();
@@ -161,7 +127,7 @@ fn a_second_run_and_a_second_epoch_do_not_decode() {
 #[test]
 fn colours_are_kept() {
     let scene = Scene::new();
-    let path = &scene.samples[1].path;
+    let path = &scene.samples[1].path();
     let orange = image::RgbImage::from_pixel(2, 2, image::Rgb([250, 120, 10]));
     orange
         .save_with_format(path, image::ImageFormat::Png)
@@ -179,7 +145,7 @@ fn a_changed_image_is_decoded_again_alone() {
     let scene = Scene::new();
     let before = scene.run(scene.options());
     invert(&scene.cache());
-    let path = &scene.samples[2].path;
+    let path = &scene.samples[2].path();
     let old = fs::metadata(path).unwrap();
     png(path, 77);
     // The file is restored as far as a program can do it.
@@ -202,7 +168,7 @@ fn a_changed_image_is_decoded_again_alone() {
 fn an_image_that_may_still_change_unseen_is_not_kept() {
     let scene = Scene::new();
     let later = SystemTime::now() + Duration::from_secs(3600);
-    File::open(&scene.samples[2].path)
+    File::open(scene.samples[2].path())
         .unwrap()
         .set_modified(later)
         .unwrap();
@@ -228,7 +194,7 @@ fn another_image_size_rebuilds_it() {
     assert_eq!(scene.run(larger()), scene.run(uncached));
     let (stored, index) = parts(&scene.cache());
     assert_eq!(
-        (stored.len(), &index["image_size"]),
+        (stored.len(), &index.header["image_size"]),
         (COUNT * 25, &json!(5))
     );
     assert_eq!(scene.run(scene.options()), scene.decoded());
@@ -272,11 +238,14 @@ fn another_framing_or_orientation_makes_it_anew() {
         assert_eq!(scene.run(options.clone()), scene.run(uncached));
         let (stored, index) = parts(&scene.cache());
         assert_eq!(
-            (stored.len(), &index["image_size"]),
+            (stored.len(), &index.header["image_size"]),
             (COUNT * 15, &json!([3, 5]))
         );
-        assert_eq!(index["framing"]["fit"], options.framing.fit.name());
-        assert_eq!(index["orientation"], options.decode.orientation.name());
+        assert_eq!(index.header["framing"]["fit"], options.framing.fit.name());
+        assert_eq!(
+            index.header["orientation"],
+            options.decode.orientation.name()
+        );
     }
 }
 
@@ -296,7 +265,10 @@ fn several_runs_at_once_share_it() {
                         ..scene.options()
                     });
                     let chosen = loader.samples().iter().map(|sample| {
-                        let place = scene.samples.iter().position(|other| other.id == sample.id);
+                        let place = scene
+                            .samples
+                            .iter()
+                            .position(|other| other.id() == sample.id());
                         expected[place.unwrap()].clone()
                     });
                     assert_eq!(pixels(&loader), chosen.collect::<Vec<_>>());
@@ -358,10 +330,10 @@ fn it_holds_no_more_than_it_may() {
     assert_eq!(scene.run(four()), expected);
     assert_eq!(parts(&scene.cache()).1, first);
     // A changed image replaces its old version.
-    let id = first["entries"][0]["id"].as_str().unwrap();
-    let place = scene.samples.iter().position(|sample| sample.id == id);
+    let mut samples = scene.samples.iter();
+    let place = samples.position(|sample| is_of(&first.records[0], sample.id()));
     let place = place.unwrap();
-    png(&scene.samples[place].path, 99);
+    png(&scene.samples[place].path(), 99);
     settle();
     expected[place] = vec![99; SIZE * SIZE * 3];
     assert_eq!(scene.run(four()), expected);
@@ -389,7 +361,7 @@ fn a_file_that_is_only_read_stays_as_it_is() {
 
     scene.run(scene.options());
     invert(&scene.cache());
-    png(&scene.samples[2].path, 77);
+    png(&scene.samples[2].path(), 77);
     settle();
     let mut expected = inverted(&expected);
     expected[2] = vec![77; SIZE * SIZE * 3];
@@ -410,7 +382,7 @@ fn a_part_of_the_samples_adds_to_it() {
         shuffle: Some(seed),
         ..scene.options()
     };
-    let held = || parts(&scene.cache()).1["entries"].as_array().unwrap().len();
+    let held = || parts(&scene.cache()).1.records.len();
     scene.run(limited(0));
     assert_eq!(held(), 4);
     scene.run(scene.options());

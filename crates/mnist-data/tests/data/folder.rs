@@ -29,7 +29,7 @@ fn classes_are_the_sorted_folders_of_training() {
     let ids: Vec<(&str, usize)> = training
         .samples
         .iter()
-        .map(|sample| (sample.id.as_str(), sample.label))
+        .map(|sample| (sample.id(), sample.label))
         .collect();
     assert_eq!(
         ids,
@@ -44,7 +44,12 @@ fn classes_are_the_sorted_folders_of_training() {
         ]
     );
     assert_eq!(training.class_counts(), [3, 2, 2]);
-    assert!(training.samples.iter().all(|sample| sample.path.is_file()));
+    assert!(
+        training
+            .samples
+            .iter()
+            .all(|sample| sample.path().is_file())
+    );
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn another_split_keeps_the_labels_of_training() {
     assert_eq!(split.class_counts(), [1, 0, 1]);
     // Class names may be in any order, for example that of a weights file.
     let split = ImageFolder::with_classes(dir.path(), &classes(&["c", "a"])).unwrap();
-    assert_eq!(split.samples[0].id, "c/1.png");
+    assert_eq!(split.samples[0].id(), "c/1.png");
     assert_eq!(split.samples[0].label, 0);
 }
 
@@ -157,7 +162,7 @@ fn images_are_listed_by_path_below_the_input() {
         list_images(input)
             .unwrap()
             .into_iter()
-            .map(|(id, _)| id)
+            .map(|sample| sample.id().to_owned())
             .collect::<Vec<_>>()
     };
     assert_eq!(ids(dir.path()), ["0.png", "a/1.png", "a/2.png", "b/1.png"]);
@@ -181,10 +186,6 @@ fn links_are_followed() {
     symlink("1.png", dir.path().join("a/0.png")).unwrap();
     let training = ImageFolder::training(dir.path()).unwrap();
     assert_eq!(training.classes.names(), ["a", "b"]);
-    let ids: Vec<&str> = training
-        .samples
-        .iter()
-        .map(|sample| sample.id.as_str())
-        .collect();
+    let ids: Vec<&str> = training.samples.iter().map(|sample| sample.id()).collect();
     assert_eq!(ids, ["a/0.png", "a/1.png", "b/2.png"]);
 }

@@ -44,10 +44,10 @@ fn a_table_equals_a_folder_and_weights_reach_the_batch() {
     ];
     for (sample, (id, label, weight)) in training.samples.iter().zip(expected) {
         assert_eq!(
-            (sample.id.as_str(), sample.label, sample.weight),
+            (sample.id(), sample.label, sample.weight),
             (id, label, weight)
         );
-        assert_eq!(sample.path, dir.path().join(id));
+        assert_eq!(sample.path(), dir.path().join(id));
     }
     let options = LoaderOptions {
         image_size: ImageSize::square(2),
@@ -75,16 +75,12 @@ fn columns_may_come_in_any_order_and_roots_anywhere() {
     let root = dir.path().join("images");
     let training = ImageFolder::from_csv(&file, Some(&root), None).unwrap();
     assert_eq!(training.classes.names(), ["a", "a, or b", "b"]);
-    let ids: Vec<&str> = training
-        .samples
-        .iter()
-        .map(|sample| sample.id.as_str())
-        .collect();
+    let ids: Vec<&str> = training.samples.iter().map(|sample| sample.id()).collect();
     assert_eq!(
         ids,
         ["../images/2.png", absolute.to_str().unwrap(), "1.png"]
     );
-    assert_eq!(training.samples[1].path, absolute);
+    assert_eq!(training.samples[1].path(), absolute);
     assert!(training.samples.iter().all(|sample| sample.weight == 1.0));
 }
 
@@ -98,7 +94,7 @@ fn white_space_around_values_does_not_count() {
     let found: Vec<(&str, usize, f32)> = training
         .samples
         .iter()
-        .map(|sample| (sample.id.as_str(), sample.label, sample.weight))
+        .map(|sample| (sample.id(), sample.label, sample.weight))
         .collect();
     let expected = [
         ("images/3.png", 0, 1.0),
@@ -106,7 +102,7 @@ fn white_space_around_values_does_not_count() {
         ("images/2.png", 1, 3.0),
     ];
     assert_eq!(found, expected);
-    assert_eq!(training.samples[2].path, dir.path().join("images/2.png"));
+    assert_eq!(training.samples[2].path(), dir.path().join("images/2.png"));
 }
 
 #[test]

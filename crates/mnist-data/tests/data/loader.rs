@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::util::{folder, png};
 
 /// `count` images of three classes; image `i` has the gray level `i`.
-fn data_set(count: usize) -> (TempDir, Vec<Sample>) {
+fn data_set(count: usize) -> (TempDir, Arc<[Sample]>) {
     let dir = folder();
     for index in 0..count {
         png(
@@ -48,7 +48,7 @@ fn ids(loader: &Loader, epoch: u64) -> Vec<String> {
         .collect()
 }
 
-fn refusal(samples: Vec<Sample>, options: LoaderOptions) -> String {
+fn refusal(samples: Arc<[Sample]>, options: LoaderOptions) -> String {
     Loader::new(samples, options).unwrap_err().to_string()
 }
 
@@ -70,8 +70,8 @@ fn batches_hold_resized_rgb_with_labels_and_ids() {
         for (place, id) in batch.ids.iter().enumerate() {
             let sample = expected.next().unwrap();
             assert_eq!(
-                (id, batch.labels[place] as usize),
-                (&sample.id, sample.label)
+                (id.as_str(), batch.labels[place] as usize),
+                (sample.id(), sample.label)
             );
             let shade: u8 = id[2..5].parse().unwrap();
             assert_eq!(batch.pixels[place * 27..][..27], [shade; 27]);
@@ -288,7 +288,7 @@ fn batches_of_bad_images_alone_are_left_out() {
             .collect::<Vec<_>>(),
         [4, 1]
     );
-    let none = loader(samples[..3].to_vec());
+    let none = loader(samples[..3].into());
     let results: Vec<_> = none.epoch(0).collect();
     assert_eq!(results.len(), 1);
     assert!(
@@ -400,7 +400,7 @@ fn impossible_options_are_refused_by_name() {
         let error = refusal(samples.clone(), options);
         assert!(error.contains(name), "{error}");
     }
-    let error = refusal(Vec::new(), options());
+    let error = refusal(Arc::new([]), options());
     assert!(error.contains("samples"), "{error}");
 }
 
@@ -426,7 +426,7 @@ fn an_order_of_ones_own_gives_its_batches() {
         .collect::<Result<_, _>>()
         .unwrap();
     let ids: Vec<&String> = some.iter().flat_map(|batch| &batch.ids).collect();
-    let [first, last] = [0, 9].map(|place| &loader.samples()[place].id);
+    let [first, last] = [0, 9].map(|place| loader.samples()[place].id());
     assert_eq!(ids, [last, first, last]);
     assert_eq!(loader.batches(Vec::new()).count(), 0);
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use mnist_data::{Classes, Error, ImageFolder, ImageSize, list_images};
+use mnist_data::{Classes, Error, ImageFolder, ImageSize, Sample, list_images};
 
 use crate::util::{folder, png};
 
@@ -12,8 +12,8 @@ fn classes(names: &[&str]) -> Classes {
     Classes::new(names.iter().map(|&name| name.into()).collect()).unwrap()
 }
 
-fn ids(samples: &[mnist_data::Sample]) -> Vec<&str> {
-    samples.iter().map(|sample| sample.id.as_str()).collect()
+fn ids(samples: &[Sample]) -> Vec<&str> {
+    samples.iter().map(Sample::id).collect()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_class_is_the_same_however_its_accents_are_composed() {
         let split = ImageFolder::with_classes(dir.path(), &classes).unwrap();
         assert_eq!(split.samples[0].label, 1);
         // Files keep their names on disk.
-        assert_eq!(split.samples[0].id, format!("{DECOMPOSED}/1.png"));
+        assert_eq!(split.samples[0].id(), format!("{DECOMPOSED}/1.png"));
         assert_eq!(split.classes, classes);
     }
     let table = dir.path().join("labels.csv");

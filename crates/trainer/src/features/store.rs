@@ -87,13 +87,13 @@ impl FeatureStore {
     /// otherwise they are compared by SHA-256.
     fn look_up(&mut self, index: usize, sample: &Sample, file: &FeatureFile) {
         // The loader reports unreadable images, since it has to decode them.
-        let Some(stamp) = Stamp::settled(&sample.path) else {
+        let Some(stamp) = Stamp::settled(&sample.path()) else {
             return;
         };
-        let unchanged = file.contents(&sample.id).filter(|of| of.stamp == stamp);
+        let unchanged = file.contents(sample.id()).filter(|of| of.stamp == stamp);
         let contents = match unchanged {
             Some(contents) => contents.clone(),
-            None => match content_checksum(&sample.path) {
+            None => match content_checksum(&sample.path()) {
                 Ok(checksum) => Contents { stamp, checksum },
                 Err(_) => return,
             },
@@ -138,7 +138,7 @@ impl FeatureStore {
             let features = network.features(&batch.images)?.to_vec2::<f32>()?;
             for (id, row) in batch.ids.iter().zip(&features) {
                 // Unreadable images are missing from the batches.
-                let found = places.find(|&place| loader.samples()[place].id == *id);
+                let found = places.find(|&place| loader.samples()[place].id() == id);
                 let place = found.ok_or_else(|| {
                     Error::Shape(format!("{id} is out of order among the images"))
                 })?;
@@ -153,7 +153,7 @@ impl FeatureStore {
         }
         // An image that changed while it was read may not match its checksum.
         for index in missing {
-            let path = &loader.samples()[index].path;
+            let path = &loader.samples()[index].path();
             if self.contents[index].as_ref().map(|of| of.stamp) != Stamp::settled(path) {
                 self.contents[index] = None;
             }
@@ -174,10 +174,10 @@ impl FeatureStore {
             if let (Some(contents), Some(row)) = (&self.contents[index], self.row(index))
                 && (file.len() as u64) < room
             {
-                file.push(&sample.id, contents, row);
+                file.push(sample.id(), contents, row);
             }
         }
-        let ours: HashSet<&str> = samples.iter().map(|sample| sample.id.as_str()).collect();
+        let ours: HashSet<&str> = samples.iter().map(Sample::id).collect();
         for (id, contents, row) in self.file().rows() {
             if !ours.contains(id) && (file.len() as u64) < room {
                 file.push(id, contents, row);

@@ -123,7 +123,7 @@ impl Session<'_> {
             .unwrap_or_default();
         let readable = batch.iter().filter(|index| !unreadable.contains(index));
         readable
-            .map(|&index| self.train.samples()[index].id.clone())
+            .map(|&index| self.train.samples()[index].id().to_owned())
             .collect()
     }
 

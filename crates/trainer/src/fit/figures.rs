@@ -10,7 +10,7 @@ pub(super) fn check(data: &DataConfig, samples: &[Sample]) {
     if !files || data.normalisation() != MNIST {
         return;
     }
-    let image = samples.first().map(|sample| Image::read(&sample.path));
+    let image = samples.first().map(|sample| Image::read(&sample.path()));
     // If the image cannot be read, the loader reports it.
     if let Some(Ok(image)) = image
         && is_coloured(&image)

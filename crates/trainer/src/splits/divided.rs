@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mnist_data::{
     BadImageLimit, Decoding, Framing, ImageFolder, ImageSize, Loader, LoaderOptions, Orientation,
@@ -22,13 +23,14 @@ const LOOK_SIZE: u32 = 32;
 /// The results of decoding every image of a set once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
-    /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded.
+    /// The difference hash of each image, in the order of the samples; `None` if it could not be decoded. Empty if no
+    /// image was decoded.
     pub(crate) hashes: Vec<Option<u64>>,
     /// Images that could not be decoded, with the reason.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
     /// Number of images that stay together because they are near-identical neighbours.
     pub(crate) in_bursts: usize,
-    /// The group of each image by its path; images of a group stay together.
+    /// The group of each image by its path, for folds; images of a group stay together.
     pub(crate) groups: HashMap<PathBuf, usize>,
     /// Whether the images were decoded; larger sets are not.
     pub(crate) is_decoded: bool,
@@ -48,10 +50,7 @@ pub(crate) fn look(
 ) -> Result<Looked> {
     let samples = &images.samples;
     if samples.len() > MAX_DECODED {
-        return Ok(Looked {
-            hashes: vec![None; samples.len()],
-            ..Looked::default()
-        });
+        return Ok(Looked::default());
     }
     let mut fixed = config.clone();
     (fixed.data.decode, fixed.data.orientation) = (Decoding::Fast, Orientation::Apply);
@@ -72,11 +71,11 @@ pub(crate) fn look(
         },
         ..loader_options(&fixed)
     };
-    let loader = Loader::new(samples.clone(), options)?;
+    let loader = Loader::new(Arc::clone(samples), options)?;
     let places: HashMap<&str, usize> = samples
         .iter()
         .enumerate()
-        .map(|(place, s)| (s.id.as_str(), place))
+        .map(|(place, sample)| (sample.id(), place))
         .collect();
     let mut hashes = vec![None; samples.len()];
     progress.start(
@@ -107,33 +106,43 @@ pub(crate) fn look(
     })
 }
 
+impl Looked {
+    /// The paths of the images that could not be decoded.
+    pub(crate) fn lost(&self) -> HashSet<&Path> {
+        let lost = self.unreadable.iter();
+        lost.map(|(path, _)| path.as_path()).collect()
+    }
+}
+
 impl Splits {
-    /// Divides one set of images as configured in `data.split`.
+    /// Divides one set of images as configured in `data.split`. With `for_folds`, the groups of the images are kept.
     pub(super) fn divided(
         config: &RunConfig,
         place: &Path,
         images: &ImageFolder,
+        for_folds: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let name = place.display().to_string();
         let mut looked = look(config, (images, &name, TRAIN), progress)?;
         // An unreadable image must not be counted in any part.
-        let lost: HashSet<&Path> = looked
-            .unreadable
-            .iter()
-            .map(|(path, _)| path.as_path())
-            .collect();
-        let hashed = images.samples.iter().cloned().zip(looked.hashes);
-        let readable = hashed.filter(|(sample, _)| !lost.contains(sample.path.as_path()));
-        let (samples, hashes) = readable.unzip();
-        looked.hashes = hashes;
-        let images = &ImageFolder {
-            samples,
-            classes: images.classes.clone(),
-        };
+        let mut images = images.clone();
+        if !looked.unreadable.is_empty() {
+            let lost = looked.lost();
+            let hashed = images.samples.iter().zip(&looked.hashes);
+            let readable = hashed.filter(|(sample, _)| !lost.contains(&*sample.path()));
+            let readable = readable.map(|(sample, hash)| (sample.clone(), *hash));
+            let (samples, hashes): (Vec<_>, _) = readable.unzip();
+            (images.samples, looked.hashes) = (samples.into(), hashes);
+        }
+        let images = &images;
         let groups = groups(config, &images.samples, &mut looked);
-        let paths = images.samples.iter().map(|sample| sample.path.clone());
-        looked.groups = paths.zip(groups.iter().copied()).collect();
+        // No one needs the hashes any more.
+        looked.hashes = Vec::new();
+        if for_folds {
+            let paths = images.samples.iter().map(Sample::path);
+            looked.groups = paths.zip(groups.iter().copied()).collect();
+        }
         let labels: Vec<usize> = images.samples.iter().map(|sample| sample.label).collect();
         let split = &config.data.split;
         let parts = partition(&labels, &groups, split.val, split.test, split.seed);
@@ -160,8 +169,9 @@ impl Splits {
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         for ((images, _, _), split) in self.each().zip([TRAIN, VALIDATION, TEST]) {
             let mut table = Table::create(&folder.join(format!("{split}.csv")), ["path", "label"])?;
-            for sample in &images.samples {
-                let path = std::path::absolute(&sample.path).map_err(Error::io(&sample.path))?;
+            for sample in images.samples.iter() {
+                let path = sample.path();
+                let path = std::path::absolute(&path).map_err(Error::io(&path))?;
                 let label = &images.classes.names()[sample.label];
                 table.row([&path.to_string_lossy(), label])?;
             }
@@ -191,14 +201,15 @@ fn groups(config: &RunConfig, samples: &[Sample], looked: &mut Looked) -> Vec<us
         true => bursts(samples, &looked.hashes),
         false => (0..samples.len()).collect(),
     };
-    let mut sizes: HashMap<usize, usize> = HashMap::new();
+    // A group's number is the index of one of its samples.
+    let mut sizes = vec![0; groups.len()];
     for &group in &groups {
-        *sizes.entry(group).or_default() += 1;
+        sizes[group] += 1;
     }
-    looked.in_bursts = sizes.into_values().filter(|&size| size > 1).sum();
+    looked.in_bursts = sizes.into_iter().filter(|&size| size > 1).sum();
     let all: Vec<&Sample> = samples.iter().collect();
     for equal in duplicates(&all) {
-        // A group's number is the index of one of its samples; that sample's entry is its own index.
+        // The entry of the sample that numbers its group is its own index.
         let first = root(&groups, equal[0]);
         for place in &equal[1..] {
             let other = root(&groups, *place);

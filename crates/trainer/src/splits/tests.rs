@@ -25,7 +25,8 @@ fn folders(counts: &[(&str, usize)]) -> (tempfile::TempDir, RunConfig) {
 /// Lists the images of a split's folders in its CSV file, with paths that begin with the split.
 fn list_in_csv(dir: &Path, split: &str) {
     let images = mnist_data::list_images(&dir.join(split)).unwrap();
-    let rows = images.iter().map(|(id, _)| {
+    let rows = images.iter().map(|image| {
+        let id = image.id();
         let class = id.split('/').next().unwrap();
         format!("{split}/{id},{class}\n")
     });
@@ -84,6 +85,21 @@ fn a_tenth_is_held_out_only_of_classes_that_can_spare_it() {
         error,
         Error::Data(mnist_data::Error::MissingSplit { .. })
     ));
+}
+
+#[test]
+fn loaders_share_the_samples_of_the_splits() {
+    let (_dir, mut config) = folders(&[("train/cats", 20), ("train/dogs", 20)]);
+    config.train.drop_last = false;
+    let splits = Splits::open(&config).unwrap();
+    for _ in 0..2 {
+        let train = splits.train_loader(&config).unwrap();
+        let val = splits.val_loader(&config).unwrap();
+        assert!(std::ptr::eq(train.samples(), &*splits.train.samples));
+        assert!(std::ptr::eq(val.samples(), &*splits.val.samples));
+        // A limit that leaves nothing out needs no list of its own.
+        (config.data.limit, config.data.val_limit) = (Some(36), Some(100));
+    }
 }
 
 #[test]

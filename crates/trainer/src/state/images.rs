@@ -86,7 +86,7 @@ impl ImageList<'_> {
                 [
                     split.to_owned(),
                     class,
-                    sample.id.clone(),
+                    sample.id().to_owned(),
                     sample.weight.to_string(),
                 ]
             };

@@ -1,9 +1,7 @@
 //! Tests that a classifier gives the same results for bytes as for images from a folder.
 
-use std::path::PathBuf;
-
 use classifier::Classifier;
-use mnist_data::{NoProgress, TtaConfig};
+use mnist_data::{NoProgress, Sample, TtaConfig};
 use trainer::InferenceOptions;
 
 use crate::scene::{Scene, predictions};
@@ -18,16 +16,12 @@ fn options(tta: TtaConfig) -> InferenceOptions {
 }
 
 /// The probabilities for images on disk, from a loader and from their bytes.
-fn both_ways(
-    classifier: &Classifier,
-    images: &[(String, PathBuf)],
-    tta: TtaConfig,
-) -> [Vec<Vec<u32>>; 2] {
+fn both_ways(classifier: &Classifier, images: &[Sample], tta: TtaConfig) -> [Vec<Vec<u32>>; 2] {
     let bits = |row: Vec<f32>| row.into_iter().map(f32::to_bits).collect();
     let loaded = predictions(classifier, images.to_vec(), options(tta)).into_iter();
     let bytes: Vec<Vec<u8>> = images
         .iter()
-        .map(|(_, path)| std::fs::read(path).unwrap())
+        .map(|image| std::fs::read(image.path()).unwrap())
         .collect();
     let asked = classifier
         .clone()
@@ -77,15 +71,17 @@ fn bytes_give_the_bits_that_a_folder_gives() {
     let evaluation =
         trainer::evaluate(&read, &test, options(TtaConfig::None), &NoProgress).unwrap();
     let mut confusion = vec![vec![0; 10]; 10];
-    for (id, path) in &images {
-        let (class, _) = read.classify(&std::fs::read(path).unwrap()).unwrap()[0];
+    for image in &images {
+        let (class, _) = read
+            .classify(&std::fs::read(image.path()).unwrap())
+            .unwrap()[0];
         let place = |name: &str| {
             read.class_names()
                 .iter()
                 .position(|class| class == name)
                 .unwrap()
         };
-        confusion[place(id.split('/').next().unwrap())][place(class)] += 1;
+        confusion[place(image.id().split('/').next().unwrap())][place(class)] += 1;
     }
     assert_eq!(evaluation.confusion, confusion);
 }

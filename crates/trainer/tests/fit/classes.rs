@@ -156,7 +156,8 @@ fn outputs_without_names_are_the_classes_sorted_as_text() {
     let rows = list_images(&known.data())
         .unwrap()
         .into_iter()
-        .map(|(id, _)| {
+        .map(|image| {
+            let id = image.id();
             let class = id.split('/').next().unwrap().to_owned();
             format!("test/{id},{class}\n")
         });

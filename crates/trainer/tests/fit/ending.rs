@@ -313,7 +313,7 @@ fn wrong_folders_are_errors_before_the_first_batch() {
         .iter()
         .skip(9)
     {
-        std::fs::remove_file(&image.1).unwrap();
+        std::fs::remove_file(image.path()).unwrap();
     }
     assert!(scene.error().to_string().contains("val"));
 

@@ -80,7 +80,8 @@ fn labels_come_from_csv_files_as_from_folders() {
     let root = scene.root();
     for split in ["train", "val", "test"] {
         let images = mnist_data::list_images(&root.join(split)).unwrap();
-        let rows = images.iter().map(|(id, _)| {
+        let rows = images.iter().map(|image| {
+            let id = image.id();
             let class = id.split('/').next().unwrap();
             format!("{split}/{id},{class}\n")
         });
@@ -129,7 +130,7 @@ fn a_tenth_is_held_out_where_there_is_no_validation_split() {
         images
             .samples
             .iter()
-            .map(|sample| sample.id.clone())
+            .map(|sample| sample.id().to_owned())
             .collect()
     };
     assert!(

@@ -310,7 +310,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
     let (outcome, _) = scene.run();
     let test = scene.root().join("test");
     let images = mnist_data::list_images(&test).unwrap();
-    let ids: Vec<String> = images.iter().map(|(id, _)| id.clone()).collect();
+    let ids: Vec<String> = images.iter().map(|image| image.id().to_owned()).collect();
     let predict = |batch_size| {
         let options = InferenceOptions {
             batch_size,
@@ -331,7 +331,7 @@ fn predictions_keep_the_order_of_the_images_and_sum_to_one() {
 
     // Predictions are returned while images are still being read, so a bad image at the end does not lose the earlier
     // predictions.
-    std::fs::write(&images[ids.len() - 1].1, "no image").unwrap();
+    std::fs::write(images[ids.len() - 1].path(), "no image").unwrap();
     let options = InferenceOptions {
         batch_size: 1,
         on_bad_image: BadImage::Fail,

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use classifier::Classifier;
-use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
+use mnist_data::{
+    Compression, IdxImages, IdxLabels, NoProgress, Sample, UnpackOptions, Validation,
+};
 use trainer::{
     Error, EventSink, InferenceOptions, Outcome, Prediction, Recorder, RunConfig, RunDir, Splits,
 };
@@ -150,7 +152,7 @@ pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
 /// All predictions of a classifier for images.
 pub(crate) fn predictions(
     classifier: &Classifier,
-    images: Vec<(String, PathBuf)>,
+    images: Vec<Sample>,
     options: InferenceOptions,
 ) -> Vec<Prediction> {
     let predictions = trainer::predict(classifier, images, options, &NoProgress).unwrap();

@@ -46,8 +46,8 @@ fn check_images(inputs: &[PathBuf], metadata: &WeightsMetadata) -> anyhow::Resul
         ..DecodeOptions::default()
     };
     let mut pixels = Vec::new();
-    for (_, path) in found.iter().step_by(step) {
-        let picture = Image::read_with(path, decode)?.fitted(size, metadata.framing)?;
+    for sample in found.iter().step_by(step) {
+        let picture = Image::read_with(&sample.path(), decode)?.fitted(size, metadata.framing)?;
         let shape = (1, height, width, 3);
         pixels.push(Tensor::from_vec(picture.to_rgb(), shape, &Device::Cpu)?);
     }

@@ -3,9 +3,10 @@
 use std::fs;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{COUNT, SIZE, Scene, forge, invert, inverted, parts};
+use super::index::{CHANNELS, CRC, KEY, OFFSET, STAMP, forge, invert, parts};
+use super::{COUNT, SIZE, Scene, inverted};
 
 #[test]
 fn a_file_of_another_version_is_rebuilt() {
@@ -13,15 +14,20 @@ fn a_file_of_another_version_is_rebuilt() {
     let expected = scene.run(scene.options());
     invert(&scene.cache());
     let (pixels, mut index) = parts(&scene.cache());
-    index["made_by"] = json!("mnist-data 0.0.0");
-    forge(
-        &scene.cache(),
-        &pixels,
-        &serde_json::to_vec(&index).unwrap(),
-    );
-    assert_eq!(scene.run(scene.options()), expected);
-    let (_, index) = parts(&scene.cache());
-    assert_ne!(index["made_by"], json!("mnist-data 0.0.0"));
+    let other = json!("mnist-data 0.0.0");
+    index.header["made_by"] = other.clone();
+    // Earlier versions had an index of JSON alone.
+    let mut early = index.header.clone();
+    early["entries"] = json!([{ "id": "0/000.png", "offset": 0, "channels": 1, "crc": 0 }]);
+    let mut long = early.clone();
+    long["entries"] = json!(vec![early["entries"][0].clone(); 2000]);
+    let early = [early, long].map(|index| serde_json::to_vec(&index).unwrap());
+    for index in [&[index.bytes()][..], &early].concat() {
+        forge(&scene.cache(), &pixels, &index);
+        assert_eq!(scene.run(scene.options()), expected);
+        let (_, index) = parts(&scene.cache());
+        assert_ne!(index.header["made_by"], other);
+    }
 }
 
 #[test]
@@ -37,8 +43,8 @@ fn truncated_and_damaged_files_are_rebuilt() {
         fs::write(scene.cache(), bytes).unwrap();
         assert_eq!(scene.run(scene.options()), expected);
         let (pixels, index) = parts(&scene.cache());
-        let entries = index["entries"].as_array().unwrap().len();
-        assert_eq!((pixels.len(), entries), (COUNT * SIZE * SIZE, COUNT));
+        let records = index.records.len();
+        assert_eq!((pixels.len(), records), (COUNT * SIZE * SIZE, COUNT));
     }
     // One image is damaged in an otherwise intact file.
     let mut bytes = whole.clone();
@@ -54,42 +60,38 @@ fn a_wrong_index_does_no_harm() {
     let scene = Scene::new();
     let expected = scene.run(scene.options());
     let (pixels, index) = parts(&scene.cache());
+    let end = (COUNT * SIZE * SIZE) as u64;
     let lies = [
-        ("offset", json!(u64::MAX)),
-        ("offset", json!(COUNT * SIZE * SIZE)),
-        ("offset", json!(1)),
-        ("offset", json!(-1)),
-        ("channels", json!(0)),
-        ("channels", json!(3)),
-        ("channels", json!(255)),
-        ("crc", json!(0)),
-        ("id", json!("")),
-        ("id", json!(7)),
-        (
-            "stamp",
-            json!({ "bytes": 0, "modified": i64::MIN, "changed": i64::MAX }),
-        ),
-        ("stamp", Value::Null),
+        (OFFSET, u64::MAX.to_le_bytes().to_vec()),
+        (OFFSET, end.to_le_bytes().to_vec()),
+        (OFFSET, 1_u64.to_le_bytes().to_vec()),
+        (CHANNELS, vec![0]),
+        (CHANNELS, vec![3]),
+        (CHANNELS, vec![255]),
+        (CRC, vec![0; 4]),
+        (KEY, vec![0; 16]),
+        (STAMP, vec![0; 24]),
     ];
-    for (key, lie) in lies {
+    for (field, lie) in lies {
         let mut index = index.clone();
-        index["entries"][3][key] = lie.clone();
-        forge(
-            &scene.cache(),
-            &pixels,
-            &serde_json::to_vec(&index).unwrap(),
-        );
-        assert_eq!(scene.run(scene.options()), expected, "{key} {lie}");
+        index.records[3][field.clone()].copy_from_slice(&lie);
+        forge(&scene.cache(), &pixels, &index.bytes());
+        assert_eq!(scene.run(scene.options()), expected, "{field:?} {lie:?}");
     }
+    let mut half = index.bytes();
+    half.truncate(half.len() - 20);
     for index in [
-        "",
-        "{}",
-        "null",
-        "[[[[",
-        "{\"made_by\": \"\", \"image_size\": 0, \"entries\": []}",
+        &half,
+        &b""[..],
+        b"\n",
+        b"{}\n",
+        b"null\n",
+        b"[[[[",
+        b"{\"made_by\": \"\", \"image_size\": 0}\n",
     ] {
-        forge(&scene.cache(), &pixels, index.as_bytes());
-        assert_eq!(scene.run(scene.options()), expected, "{index}");
+        forge(&scene.cache(), &pixels, index);
+        let shown = String::from_utf8_lossy(index);
+        assert_eq!(scene.run(scene.options()), expected, "{shown}");
     }
 }
 
