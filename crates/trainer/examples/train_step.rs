@@ -134,6 +134,7 @@ fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
         .collect();
     let pixels = Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?;
     Ok(DeviceBatch {
+        number: 0,
         images: Images::normalised(&pixels)?,
         labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
         weights: vec![1.0; batch],

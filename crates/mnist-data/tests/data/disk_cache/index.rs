@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use mnist_data::Checksum;
+use files::Checksum;
 use serde_json::Value;
 
 use super::SIZE;
