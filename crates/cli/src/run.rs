@@ -97,7 +97,8 @@ impl EventSink for Run<'_> {
                 if let Some(last) = reports.last() {
                     self.unreadable.clone_from(&last.unreadable);
                 }
-                if *epoch <= self.epochs {
+                let is_again = (*epoch, *batch) == (1, 0);
+                if *epoch <= self.epochs && !is_again {
                     self.terminal.line(&format!(
                         "going on with epoch {epoch}/{} after {batch} batches",
                         self.epochs

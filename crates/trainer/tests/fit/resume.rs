@@ -240,11 +240,13 @@ fn without_saves_there_is_no_state() {
     let dir = scene.dir.path().join("run");
     assert_eq!(run(&config, &dir, 3).unwrap().ending, Ending::Interrupted);
     assert!(!dir.join("state").exists());
-    // The run begins again.
-    assert_eq!(
-        run(&config, &dir, usize::MAX).unwrap().ending,
-        Ending::Completed
-    );
+    // It had finished an epoch before it was killed, and begins again.
+    fs::write(dir.join("metrics.jsonl"), "{\"epoch\":1}\n{\"epo").unwrap();
+    let again = run(&config, &dir, usize::MAX).unwrap();
+    assert_eq!(again.ending, Ending::Completed);
+    let whole = scene.dir.path().join("whole");
+    run(&config, &whole, usize::MAX).unwrap();
+    assert_eq!(files(&dir), files(&whole));
 }
 
 #[test]
