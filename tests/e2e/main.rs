@@ -4,6 +4,8 @@
 
 mod bad_numbers;
 mod bench;
+#[cfg(unix)]
+mod crash;
 mod data;
 mod export;
 mod inputs;
@@ -11,6 +13,8 @@ mod messages;
 mod photos;
 mod published;
 mod recipe;
+#[cfg(unix)]
+mod resume;
 mod run;
 mod shell;
 mod use_weights;

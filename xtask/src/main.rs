@@ -10,6 +10,7 @@ mod bench;
 mod build_cost;
 mod check;
 mod consumers;
+mod crash;
 mod data;
 mod golden;
 mod programs;
@@ -63,6 +64,8 @@ enum Command {
     /// Run benchmarks, compared with other programs if they are installed
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Kill training runs at any moment, resume them, and compare their ends with those of undisturbed runs
+    Crash(crash::Options),
     /// Pack a release into target/dist; nothing is uploaded
     Release,
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Consumers => consumers::run_all(),
         Command::BuildCost => build_cost::measure(),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Crash(options) => crash::run(&options),
         Command::Release => release::release(),
     };
     match done {

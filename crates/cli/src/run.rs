@@ -97,7 +97,8 @@ impl EventSink for Run<'_> {
                 if let Some(last) = reports.last() {
                     self.unreadable.clone_from(&last.unreadable);
                 }
-                if *epoch <= self.epochs {
+                let is_again = (*epoch, *batch) == (1, 0);
+                if *epoch <= self.epochs && !is_again {
                     let done = match batch {
                         0 => String::new(),
                         batch => format!(" after {batch} of its batches"),

@@ -87,10 +87,15 @@ impl Checkpoints {
         self.kept.as_ref()
     }
 
-    /// Goes on where an earlier process stopped. Weights whose file has vanished since are not on disk.
+    /// Goes on where an earlier process stopped. Weights whose file has vanished since are not on disk. The best weights
+    /// may be on disk although `kept` is another epoch: a process writes missing ones at its end, after the state.
     pub(crate) fn restore(&mut self, best: Option<Best>, kept: Option<Best>) {
-        self.best = best;
-        self.kept = kept.filter(|kept| kept.weights.is_file());
+        let is_on_disk = |weights: &Best| weights.weights.is_file();
+        self.kept = kept.filter(is_on_disk);
+        self.best.clone_from(&best);
+        if let Some(best) = best.filter(is_on_disk) {
+            self.keep(best);
+        }
     }
 
     /// Compares an epoch's scores with the best so far; see [`Monitor::compare`].
@@ -192,8 +197,13 @@ impl Checkpoints {
         if !new.was_best || new.file.epoch < newest {
             return;
         }
-        let path = new.file.weights.clone();
-        let former = self.kept.replace(new.file);
+        self.keep(new.file);
+    }
+
+    /// Records the best weights on disk, and removes the former ones if the policy requires it.
+    fn keep(&mut self, new: Best) {
+        let path = new.weights.clone();
+        let former = self.kept.replace(new);
         let former = former.filter(|former| former.weights != path);
         if let (Some(former), CheckpointPolicy::BestOne) = (former, self.policy) {
             remove(&former.weights);

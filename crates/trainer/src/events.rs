@@ -118,7 +118,7 @@ pub enum Event {
         /// The number of CPU threads.
         threads: usize,
     },
-    /// The run goes on from a saved state.
+    /// The run goes on from a saved state, or begins again if none was saved.
     Resumed {
         /// The epoch in progress, from 1; after the last epoch, one more.
         epoch: usize,

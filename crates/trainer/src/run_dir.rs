@@ -129,6 +129,11 @@ impl RunDir {
         StateFolder::new(self.states()).newest()
     }
 
+    /// Whether the folder was that of a run before; see [`RunDir::reopen`].
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
     /// Whether a state was saved from which the run can go on.
     pub fn has_state(&self) -> bool {
         has_states(&self.states()).unwrap_or(false)

@@ -285,8 +285,10 @@ impl<'a> Session<'a> {
             saving: None,
             run_dir: run.path().to_owned(),
         };
-        if let Some(state) = state {
-            session.restore(state)?;
+        match state {
+            Some(state) => session.restore(state)?,
+            None if run.is_resumed() => session.begin_again()?,
+            None => {}
         }
         Ok(session)
     }

@@ -317,6 +317,16 @@ impl Session<'_> {
         })
     }
 
+    /// Begins again in the folder of a run of which no state was saved. Its metrics may have lines of finished epochs.
+    pub(super) fn begin_again(&mut self) -> Result<()> {
+        self.sink.handle(&Event::Resumed {
+            epoch: self.place.epoch,
+            batch: self.place.batch,
+            reports: Vec::new(),
+            differences: Vec::new(),
+        })
+    }
+
     /// Refuses other images, classes or files than those at the start of the run.
     fn check_inputs(&self, record: &Record) -> Result<()> {
         let list = self.image_list();

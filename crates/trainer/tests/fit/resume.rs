@@ -233,6 +233,26 @@ fn a_finished_run_can_be_made_longer() {
 }
 
 #[test]
+fn weights_that_are_written_again_are_replaced_later() {
+    let scene = Scene::new();
+    let mut config = scene.config.clone();
+    config.train.save_every = SaveEvery::Steps(1);
+    let [whole, dir] = ["whole", "run"].map(|name| scene.dir.path().join(name));
+    run(&config, &whole, usize::MAX).unwrap();
+    // A process that was killed right after a better epoch has removed the best weights of its last state.
+    let first = run(&config, &dir, 10).unwrap();
+    let best = first.best.unwrap();
+    assert_eq!((best.epoch, first.ending), (1, Ending::Interrupted));
+    fs::remove_file(&best.weights).unwrap();
+    // The next one is interrupted before that epoch, and writes them again.
+    assert_eq!(run(&config, &dir, 0).unwrap().ending, Ending::Interrupted);
+    assert!(best.weights.is_file());
+    let last = run(&config, &dir, usize::MAX).unwrap();
+    assert!(last.best.unwrap().epoch > 1);
+    assert_eq!(files(&dir), files(&whole));
+}
+
+#[test]
 fn without_saves_there_is_no_state() {
     let scene = Scene::new();
     let mut config = scene.config.clone();
@@ -240,11 +260,13 @@ fn without_saves_there_is_no_state() {
     let dir = scene.dir.path().join("run");
     assert_eq!(run(&config, &dir, 3).unwrap().ending, Ending::Interrupted);
     assert!(!dir.join("state").exists());
-    // The run begins again.
-    assert_eq!(
-        run(&config, &dir, usize::MAX).unwrap().ending,
-        Ending::Completed
-    );
+    // It had finished an epoch before it was killed, and begins again.
+    fs::write(dir.join("metrics.jsonl"), "{\"epoch\":1}\n{\"epo").unwrap();
+    let again = run(&config, &dir, usize::MAX).unwrap();
+    assert_eq!(again.ending, Ending::Completed);
+    let whole = scene.dir.path().join("whole");
+    run(&config, &whole, usize::MAX).unwrap();
+    assert_eq!(files(&dir), files(&whole));
 }
 
 #[test]
