@@ -114,6 +114,13 @@ fn a_complete_run_is_left_as_it_is() {
     assert!(!again.stderr.contains("epoch "), "{}", again.stderr);
     assert_eq!(again.value("weights"), first.value("weights"));
     assert_eq!(contents(&scene.0.path("run")), before);
+    // Without its state it could only be trained again from the beginning, over its results.
+    std::fs::remove_dir_all(scene.0.path("run/state")).unwrap();
+    let refused = scene
+        .resume("run", &[])
+        .failure(1, &["is over", "start a new run"]);
+    assert_eq!(refused.stdout, "");
+    assert_eq!(contents(&scene.0.path("run")), before);
 }
 
 /// All files of a run's folder.

@@ -24,14 +24,57 @@ pub(crate) fn configuration(
     for Change { key, from, to, .. } in &changes {
         terminal.line(&format!("changed: {key} from {from} to {to}"));
     }
-    // Only the teacher is read again: the state has the weights themselves.
-    if changes
-        .iter()
-        .any(|change| change.key == "distillation.teacher")
-    {
+    // The names of fetched weights are replaced by their files. Unchanged ones are paths already, and a network's own
+    // weights need not exist any more.
+    let names_weights =
+        |change: &Change| ["distillation.teacher", "model.pretrained"].contains(&&*change.key);
+    if changes.iter().any(names_weights) {
         weights_cache::resolve_all(&mut config)?;
     }
     Ok(config)
+}
+
+/// Refuses the folder of a cross-validation or of one of its folds.
+pub(crate) fn refuse_cross_validation(dir: &Path) -> anyhow::Result<()> {
+    for folds in [dir, files::parent(dir)] {
+        if folds.join("cross-validation.json").is_file() {
+            anyhow::bail!(
+                "{} belongs to a cross-validation; {}",
+                dir.display(),
+                command(folds, "cross-validate")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a run that is over and has no state: it would be trained again from its beginning.
+pub(crate) fn refuse_finished(run: &RunDir, config: &RunConfig) -> anyhow::Result<()> {
+    let metrics = std::fs::read_to_string(run.metrics()).unwrap_or_default();
+    let is_over = run.path().join(crate::commands::WRONG).is_file()
+        || metrics.lines().count() >= config.train.epochs;
+    if is_over {
+        anyhow::bail!(
+            "{} is over, and no state is left from which it could go on; start a new run",
+            run.path().display()
+        );
+    }
+    Ok(())
+}
+
+/// How to go on after an error.
+pub(crate) fn after(error: &trainer::Error, run: &Path) -> String {
+    match error.is_divergence() {
+        true => format!(
+            "the state before is kept; start a new run with other settings, or leave out such batches:\n  \
+             classify train --resume {} --set train.on_divergence=skip",
+            quoted(run)
+        ),
+        false => format!(
+            "the run can go on from its last state when the cause below is gone\n{}",
+            command(run, "train")
+        ),
+    }
 }
 
 /// The line about the command that goes on with a run. `command` is `train` or `cross-validate`.

@@ -69,14 +69,17 @@ impl Unfinished {
         check(Operation::Rename, &self.path)?;
         let persisted = temporary.persist(&self.path);
         persisted.map_err(|error| error.error)?;
-        sync_folder(&self.path)
+        sync_parent(&self.path)
     }
 }
 
-/// Flushes the folder of `path`. Systems and file systems that cannot flush a folder keep names
-/// safe in their own way.
+/// Flushes the folder of `path`, so that a new file or folder at `path` survives a power cut.
+/// Systems and file systems that cannot flush a folder keep names safe in their own way.
+///
+/// # Errors
+/// If the flush fails.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_parent(path: &Path) -> io::Result<()> {
     check(Operation::SyncFolder, path)?;
     match File::open(parent(path)).and_then(|folder| folder.sync_all()) {
         Err(error)
@@ -91,8 +94,12 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Flushes the folder of `path`. This system keeps names safe in its own way.
+///
+/// # Errors
+/// None on this system.
 #[cfg(not(unix))]
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_parent(path: &Path) -> io::Result<()> {
     check(Operation::SyncFolder, path)
 }
 

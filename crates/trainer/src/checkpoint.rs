@@ -52,6 +52,26 @@ struct Waiting {
     bytes: Arc<Vec<u8>>,
 }
 
+impl Waiting {
+    fn of(
+        file: Best,
+        was_best: bool,
+        network: &dyn Model,
+        metadata: &WeightsMetadata,
+    ) -> Result<Self> {
+        let metadata = WeightsMetadata {
+            epoch: Some(file.epoch),
+            score: Some(file.score),
+            ..metadata.clone()
+        };
+        Ok(Self {
+            bytes: Arc::new(weights::to_bytes(&file.weights, network, &metadata)?),
+            file,
+            was_best,
+        })
+    }
+}
+
 impl Checkpoints {
     /// A writer that has written nothing yet.
     pub fn new(dir: &Path, policy: CheckpointPolicy, monitor: Monitor) -> Self {
@@ -133,17 +153,19 @@ impl Checkpoints {
                 scores: *scores,
                 weights: self.dir.join(name),
             };
-            let metadata = WeightsMetadata {
-                epoch: Some(epoch),
-                score: Some(score),
-                ..metadata.clone()
-            };
-            let bytes = Arc::new(weights::to_bytes(&file.weights, network, &metadata)?);
-            self.enqueue(Waiting {
-                file,
-                was_best,
-                bytes,
-            });
+            self.enqueue(Waiting::of(file, was_best, network, metadata)?);
+        }
+        Ok(self.retry())
+    }
+
+    /// Writes the file of the best epoch, whose weights are in the network.
+    pub(crate) fn write_best(
+        &mut self,
+        network: &dyn Model,
+        metadata: &WeightsMetadata,
+    ) -> Result<Vec<Event>> {
+        if let Some(best) = self.best.clone() {
+            self.enqueue(Waiting::of(best, true, network, metadata)?);
         }
         Ok(self.retry())
     }
@@ -174,6 +196,7 @@ impl Checkpoints {
             match files::write(&path, |file| file.write_all(&next.bytes)) {
                 Ok(()) => {
                     let score = next.file.score;
+                    self.remove_twins(&next.file);
                     self.written(next);
                     events.push(Event::CheckpointWritten { path, epoch, score });
                 }
@@ -189,6 +212,30 @@ impl Checkpoints {
             }
         }
         events
+    }
+
+    /// Removes other weights of the same epoch: a process that was killed after it wrote them had other bits, for
+    /// example another number of threads.
+    fn remove_twins(&self, of: &Best) {
+        let name = of.weights.file_name().unwrap_or_default().to_string_lossy();
+        // Names end in `_e<epoch>_<score>.safetensors`.
+        let Some((prefix, _)) = name.rsplit_once('_') else {
+            return;
+        };
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let other = entry.file_name();
+            let other = other.to_string_lossy();
+            let rest = other
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_prefix('_'));
+            let is_score = |rest: &str| {
+                let score = rest.strip_suffix(".safetensors");
+                score.is_some_and(|score| score.parse::<f64>().is_ok())
+            };
+            if rest.is_some_and(is_score) && other != name {
+                remove(&entry.path());
+            }
+        }
     }
 
     /// Records a checkpoint that is now on disk. After a retry it may be worse than the best.

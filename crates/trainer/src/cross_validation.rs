@@ -156,11 +156,15 @@ pub fn cross_validate(
         None => {
             let none = CrossValidation::of(division.clone(), checksum, Vec::new());
             none.write(&run.cross_validation())?;
-            let description = config.settled()?.model(images.classes.names().len());
-            run.write_config(&config.settled()?.resolved(&description))?;
             none
         }
     };
+    // Each fold resolves what depends on the file of pretrained weights.
+    let settled = config.settled()?;
+    let mut resolved = settled.resolved(&settled.model(images.classes.names().len()));
+    resolved.model.padding = settled.model.padding;
+    resolved.model.batch_norm_epsilon = settled.model.batch_norm_epsilon;
+    run.write_config(&resolved)?;
     for (index, fold) in folds.into_iter().enumerate().skip(result.folds.len()) {
         let name = format!("fold {}", index + 1);
         let splits = Splits::of_fold(&images, &fold, "folds", &name);
@@ -172,20 +176,20 @@ pub fn cross_validate(
         let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
         let outcome = resume(config, &splits, &own, own.state()?, &mut sinks, interrupt);
         drop(sinks);
-        let is_over = matches!(&outcome, Ok(outcome) if outcome.ending != Ending::Interrupted);
-        if is_over {
-            own.remove_states();
-        }
-        own.remove_if_fruitless();
-        let outcome = outcome?;
-        if !is_over {
-            return Ok(None);
-        }
+        let outcome = match outcome {
+            Ok(outcome) if outcome.ending != Ending::Interrupted => outcome,
+            other => {
+                own.remove_if_fruitless();
+                return other.map(|_| None);
+            }
+        };
         let mut reports = result.folds;
         reports.push(report(config, &fold, outcome)?);
         result = CrossValidation::of(result.division, result.images, reports);
-        if let Err(error) = result.write(&run.cross_validation()) {
-            tracing::warn!("{}", mnist_data::with_causes(&error));
+        match result.write(&run.cross_validation()) {
+            // Without its result, the fold would be trained again.
+            Ok(()) => own.remove_states(),
+            Err(error) => tracing::warn!("{}", mnist_data::with_causes(&error)),
         }
     }
     Ok(Some(result))

@@ -42,7 +42,7 @@ pub enum Error {
     RunExists(PathBuf),
     /// Another active run uses the folder.
     #[error(
-        "run folder {} belongs to another run, which is still running; choose another folder",
+        "run folder {} belongs to another run, which is still running; wait for its end, or choose another folder",
         .0.display()
     )]
     RunInUse(PathBuf),
@@ -101,6 +101,20 @@ pub enum Error {
         batch: usize,
         /// The loss.
         loss: f64,
+        /// The best weights on disk, if any.
+        best: Option<PathBuf>,
+    },
+    /// A gradient is not finite.
+    #[error(
+        "epoch {epoch}, batch {batch}: the gradient is not finite; lower train.learning_rate, set \
+         train.clip_gradient_norm = 1.0, or check the input images{}",
+        kept(best)
+    )]
+    NonFiniteGradient {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Batch within the epoch, counted from 1.
+        batch: usize,
         /// The best weights on disk, if any.
         best: Option<PathBuf>,
     },
@@ -242,6 +256,18 @@ impl Error {
         }
     }
 
+    /// Whether training diverged: a loss, a gradient, a weight or a logit is not finite.
+    #[must_use]
+    pub fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            Self::NonFiniteLoss { .. }
+                | Self::NonFiniteGradient { .. }
+                | Self::NonFiniteWeights { .. }
+                | Self::NonFiniteValidation { .. }
+        )
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
@@ -249,7 +275,10 @@ impl Error {
 
     /// This error with the path of the best weights on disk, if its variant has such a field.
     pub(crate) fn keeping(mut self, kept: Option<PathBuf>) -> Self {
-        if let Self::NonFiniteLoss { best, .. } | Self::NonFiniteWeights { best, .. } = &mut self {
+        if let Self::NonFiniteLoss { best, .. }
+        | Self::NonFiniteGradient { best, .. }
+        | Self::NonFiniteWeights { best, .. } = &mut self
+        {
             *best = kept;
         }
         self

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use mobilenet::LoadReport;
@@ -312,7 +312,8 @@ impl EventSink for Recorder {
 #[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
-    file: File,
+    /// The open file. It is closed while it is replaced, as Windows requires.
+    file: Option<File>,
     /// Bytes of complete lines in the file.
     length: u64,
     /// Lines not in the file yet.
@@ -335,7 +336,7 @@ impl MetricsFile {
         let (length, file) = open().map_err(Error::io(path))?;
         Ok(Self {
             path: path.to_owned(),
-            file,
+            file: Some(file),
             length,
             waiting: Vec::new(),
             torn: false,
@@ -364,10 +365,13 @@ impl MetricsFile {
     }
 
     fn try_to_write(&mut self) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(ErrorKind::NotFound.into());
+        };
         if self.torn {
-            self.file.set_len(self.length)?;
+            file.set_len(self.length)?;
         }
-        self.file.write_all(&self.waiting)
+        file.write_all(&self.waiting)
     }
 }
 
@@ -378,6 +382,7 @@ impl MetricsFile {
         for report in reports {
             lines.extend(self.line(report)?);
         }
+        self.file = None;
         files::write(&self.path, |file| file.write_all(&lines)).map_err(Error::io(&self.path))?;
         *self = Self::append(&self.path)?;
         Ok(())
@@ -392,6 +397,10 @@ impl MetricsFile {
 
 impl EventSink for MetricsFile {
     fn handle(&mut self, event: &Event) -> Result<()> {
+        if let (Event::Finished { .. }, Some(file)) = (event, &self.file) {
+            // The last lines must survive a power cut as the weights do.
+            let _ = file.sync_data();
+        }
         if let Event::Resumed { reports, .. } = event {
             self.restore(reports)?;
         }

@@ -14,8 +14,7 @@ use crate::{Error, Result, RunState};
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 const CONFIG: &str = "config.toml";
-/// The folder of the states.
-const STATES: &str = "state";
+const FOLDS: &str = "cross-validation.json";
 
 /// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
@@ -109,7 +108,7 @@ impl RunDir {
         }
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
-        for dir in [path.to_owned(), path.join(STATES)] {
+        for dir in [path.to_owned(), path.join(Self::STATES)] {
             files::sweep(&dir).map_err(Error::io(dir))?;
         }
         Ok(Self {
@@ -141,13 +140,16 @@ impl RunDir {
 
     /// Removes all states, so that the run cannot go on. What cannot be removed stays.
     pub(crate) fn remove_states(&self) {
-        let _ = std::fs::remove_dir_all(self.states());
+        StateFolder::new(self.states()).remove();
     }
 
     /// The folder of the states.
     pub(crate) fn states(&self) -> PathBuf {
-        self.path.join(STATES)
+        self.path.join(Self::STATES)
     }
+
+    /// The folder of the states, below the folder of the run.
+    pub(crate) const STATES: &str = "state";
 
     /// The list of the run's images, below the folder of the run.
     pub(crate) const IMAGE_LIST: &str = "state/images.csv";
@@ -189,7 +191,7 @@ impl RunDir {
 
     /// The path of `cross-validation.json`: the results of the folds.
     pub fn cross_validation(&self) -> PathBuf {
-        self.path.join("cross-validation.json")
+        self.path.join(FOLDS)
     }
 
     /// Removes the folder if the run has no results: at most a configuration, metrics without an epoch and a list of
@@ -281,6 +283,7 @@ fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
         let entry = entry?;
         let is_nothing = match entry.file_type()?.is_dir() {
             true => holds_nothing(&entry.path())?,
+            false if entry.file_name() == FOLDS => !has_folds(&entry.path())?,
             false => is_nothing(&entry)?,
         };
         if !is_nothing {

@@ -25,13 +25,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         });
     };
     let run = RunDir::reopen(dir)?;
-    if run.cross_validation().is_file() {
-        anyhow::bail!(
-            "{} is a cross-validation; to go on: classify cross-validate --resume {}",
-            dir.display(),
-            ending::quoted(dir)
-        );
-    }
+    resume::refuse_cross_validation(dir)?;
     let config = resume::configuration(&run, &args.run, terminal)?;
     let state = run.state()?;
     match &state {
@@ -45,7 +39,10 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
             return Ok(Done::Completed);
         }
         Some(_) => {}
-        None => terminal.line("no state was saved yet, so the run begins again"),
+        None => {
+            resume::refuse_finished(&run, &config)?;
+            terminal.line("no state was saved yet, so the run begins again");
+        }
     }
     let prepared = listed(config, terminal)?;
     trained(&run, state, prepared, &interrupt, terminal)
@@ -69,10 +66,9 @@ fn trained(
     let outcome =
         interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
     drop(sinks);
-    let outcome = outcome.inspect_err(|_| {
+    let outcome = outcome.inspect_err(|error| {
         if run.has_state() {
-            terminal.line("the run can go on from its last state when the cause below is gone");
-            terminal.line(&resume::command(run.path(), "train"));
+            terminal.line(&resume::after(error, run.path()));
         }
     })?;
     if outcome.best.is_some() {

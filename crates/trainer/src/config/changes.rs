@@ -4,8 +4,8 @@ use toml::{Table, Value};
 
 use super::{ConfigError, RunConfig};
 
-/// Keys that affect neither the weights nor the scores of a run: speed, memory, output, and the places of files with
-/// the same contents. The state of a run identifies the images and the teacher by their contents.
+/// Keys that do not affect the weights of a run that goes well: speed, memory, output, when a run ends with an error, and
+/// the places of files. The state of a run identifies the images by their names, and the teacher by its contents.
 const MAY_CHANGE: [&str; 18] = [
     "data.root",
     "data.idx_dir",
@@ -16,6 +16,7 @@ const MAY_CHANGE: [&str; 18] = [
     "data.sample_weights",
     "data.workers",
     "data.prefetch",
+    "data.bad_image_limit",
     "data.cache_mb",
     "data.disk_cache_mb",
     "model.pretrained",
@@ -23,7 +24,6 @@ const MAY_CHANGE: [&str; 18] = [
     "train.checkpoints",
     "train.save_every",
     "train.on_divergence",
-    "train.threads",
     "distillation.teacher",
 ];
 

@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 pub enum SaveEvery {
     /// Neither during an epoch nor after it: the run cannot be resumed.
     Never,
-    /// After this many optimizer steps and after each epoch.
+    /// After this many optimizer steps, once the save before is done, and after each epoch.
     Steps(u64),
-    /// After this time and after each epoch. A save is put off if saving would cost more than a hundredth of the
-    /// time since the last one.
+    /// After this time and after each epoch. A save is put off if it would cost more than a hundredth of the time since
+    /// the last one.
     Time(Duration),
 }
 

@@ -43,17 +43,35 @@ struct Largest {
     images: Vec<String>,
 }
 
+/// The number of a batch that is not finite.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NonFinite {
+    /// The loss, or a logit.
+    Loss(f64),
+    /// The gradient. The loss is finite.
+    Gradient { loss: f64 },
+}
+
+impl NonFinite {
+    fn loss(self) -> f64 {
+        match self {
+            Self::Loss(loss) | Self::Gradient { loss } => loss,
+        }
+    }
+}
+
 impl Session<'_> {
     /// Handles a batch, numbered from 0, whose loss or gradient is not finite: leaves it out, or ends the run. Returns
-    /// `loss`, which is the loss, or infinite for a gradient.
+    /// its loss.
     pub(super) fn diverged(
         &mut self,
         number: usize,
-        loss: f64,
+        cause: NonFinite,
         statistics: Option<StatisticsSnapshot>,
     ) -> Result<f64> {
         let (epoch, batch) = (self.place.epoch, number + 1);
         self.left_out_in_a_row += 1;
+        self.last_divergence = Some(cause);
         let skips = self.config.train.on_divergence == OnDivergence::Skip;
         if skips && self.left_out_in_a_row <= MAX_SKIPPED {
             // The forward pass may have put NaN into the running statistics.
@@ -63,16 +81,31 @@ impl Session<'_> {
             tracing::warn!(
                 "epoch {epoch}, batch {batch}: its loss or gradient is not finite; the batch is left out"
             );
-            return Ok(loss);
+            return Ok(cause.loss());
         }
         self.place.batch = batch;
-        self.write_diverged(Some(loss))?;
-        Err(Error::NonFiniteLoss {
-            epoch,
-            batch,
-            loss,
-            best: None,
-        })
+        Err(self.divergence(cause))
+    }
+
+    /// The error for a batch that is not finite, the last one before the place of the run.
+    pub(super) fn divergence(&self, cause: NonFinite) -> Error {
+        let Place { epoch, batch } = self.place;
+        if let Err(error) = self.write_diverged(Some(cause.loss())) {
+            return error;
+        }
+        match cause {
+            NonFinite::Loss(loss) => Error::NonFiniteLoss {
+                epoch,
+                batch,
+                loss,
+                best: None,
+            },
+            NonFinite::Gradient { .. } => Error::NonFiniteGradient {
+                epoch,
+                batch,
+                best: None,
+            },
+        }
     }
 
     /// Writes `diverged.json` into the folder of a run. If it cannot be written, a warning says so.

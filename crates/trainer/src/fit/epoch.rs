@@ -2,6 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use mobilenet::StatisticsSnapshot;
+
+use super::diverged::NonFinite;
 use super::{Progress, Session};
 use crate::batch::{Batch, Inputs};
 use crate::config::OnDivergence;
@@ -62,6 +65,8 @@ impl Session<'_> {
             loss_scale: self.stepper.loss_scale(),
             unreadable: self.unreadable(),
         };
+        // Until the next epoch is the current one, the schedule is ahead of the place.
+        self.torn = true;
         self.stepper.epoch_end(self.config.train.monitor.of(&own));
         self.sink.handle(&Event::EpochFinished(report.clone()))?;
         self.report_skipped(report.unreadable.total())?;
@@ -154,12 +159,17 @@ impl Session<'_> {
         drop(batches);
         // The time to end the loader's threads and write its disk cache counts as data time.
         self.clock.lap(|times| &mut times.data);
+        self.torn = true;
         let stepped = self.stepper.flush(self.network.parameters())?;
         self.count_step(stepped)?;
         self.place.batch = self.train.batches_per_epoch();
+        self.torn = false;
         self.clock.lap(|times| &mut times.optimizer);
         if self.progress.confusion.total() == 0 {
-            return Err(self.no_batches());
+            return Err(match self.last_divergence {
+                Some(cause) if self.left_out_in_a_row > 0 => self.divergence(cause),
+                _ => self.no_batches(),
+            });
         }
         Ok(true)
     }
@@ -181,6 +191,8 @@ impl Session<'_> {
     /// Trains on one batch; returns its mean loss. A batch on which training diverges is an error, or left out if so
     /// configured: then its loss is not finite.
     pub(super) fn train_batch(&mut self, batch: &Batch, frozen: bool) -> Result<f64> {
+        // Until the batch is done, the statistics and the step may not belong together.
+        self.torn = true;
         let skips = self.config.train.on_divergence == OnDivergence::Skip;
         let parameters = self.network.parameters();
         let statistics = skips
@@ -202,9 +214,14 @@ impl Session<'_> {
         let loss = self.loss.taught(&logits, &batch.targets(), distillation)?;
         self.clock.lap(|times| &mut times.forward);
         if !loss.mean.is_finite() {
-            return self.diverged(batch.number, loss.mean, statistics);
+            return self.left_out(batch, NonFinite::Loss(loss.mean), statistics);
         }
-        let predicted = predicted_classes(&logits)?;
+        let predicted = match predicted_classes(&logits) {
+            Err(Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. })) => {
+                return self.left_out(batch, NonFinite::Loss(logit.into()), statistics);
+            }
+            predicted => predicted?,
+        };
         self.clock.lap(|times| &mut times.other);
         loss.backward_scaled(self.stepper.loss_scale().unwrap_or(1.0))?;
         self.last_gradient = Some(Place {
@@ -212,18 +229,40 @@ impl Session<'_> {
             batch: batch.number + 1,
         });
         self.clock.lap(|times| &mut times.backward);
-        // A scaled loss may overflow: the stepper handles it.
-        if skips && self.stepper.loss_scale().is_none() && !self.gradient_is_finite()? {
-            return self.diverged(batch.number, f64::INFINITY, statistics);
+        // Otherwise the weights or the next loss show it. A scaled loss may overflow: the stepper handles it.
+        let checks = skips || self.stepper.hides_infinity();
+        let cause = NonFinite::Gradient { loss: loss.mean };
+        if checks && self.stepper.loss_scale().is_none() && !self.gradient_is_finite()? {
+            return self.left_out(batch, cause, statistics);
         }
         let confusion = &mut self.progress.confusion;
         confusion.add(batch.main_labels(), &predicted)?;
         confusion.add_loss(loss.mean, loss.weight);
         self.left_out_in_a_row = 0;
-        let stepped = self.stepper.take(self.network.parameters(), loss.weight)?;
+        let stepped = match self.stepper.take(self.network.parameters(), loss.weight) {
+            // The smallest scale of the loss has not helped.
+            Err(Error::Optim(optim::Error::NotFinite { .. })) => {
+                self.place.batch = batch.number + 1;
+                return Err(self.divergence(cause));
+            }
+            stepped => stepped?,
+        };
         self.count_step(stepped)?;
         self.clock.lap(|times| &mut times.optimizer);
+        self.torn = false;
         Ok(loss.mean)
+    }
+
+    /// Leaves out a batch, or ends the run.
+    fn left_out(
+        &mut self,
+        batch: &Batch,
+        cause: NonFinite,
+        statistics: Option<StatisticsSnapshot>,
+    ) -> Result<f64> {
+        let loss = self.diverged(batch.number, cause, statistics)?;
+        self.torn = false;
+        Ok(loss)
     }
 
     /// Counts an optimizer step, if one was taken, and adds its weights to the averages.

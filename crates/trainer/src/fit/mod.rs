@@ -6,6 +6,7 @@ mod figures;
 mod groups;
 mod inputs;
 mod lr_find;
+mod results;
 mod resume;
 mod settled;
 mod step;
@@ -18,21 +19,20 @@ use std::sync::atomic::AtomicBool;
 
 use classifier::Classifier;
 use mnist_data::Loader;
-use mobilenet::weights::{self, WeightsMetadata};
-use mobilenet::{ByteTable, ClassOrder, Model, Snapshot};
+use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ByteTable, ClassOrder, Model};
 use optim::LrSchedule;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
 use crate::device::{device_name, open_device};
-use crate::events::{EpochReport, Event, EventSink, Unreadable};
+use crate::events::{EpochReport, Event, EventSink};
 use crate::features::Features;
-use crate::infer::unreadable;
 use crate::model::{Start, start};
 use crate::state::{Border, Place, RunState};
 use crate::timing::Stopwatch;
-use crate::{ConfusionMatrix, Error, Objective, Result, RunDir, Splits};
+use crate::{ConfusionMatrix, Objective, Result, RunDir, Splits};
 pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 use step::Stepper;
 use teacher::Teacher;
@@ -161,6 +161,11 @@ struct Session<'a> {
     steps: u64,
     /// The batches in a row that were left out because training diverged.
     left_out_in_a_row: usize,
+    last_divergence: Option<diverged::NonFinite>,
+    /// Whether the session is in the middle of a change, so that no state can be saved.
+    torn: bool,
+    /// The place of the state from which the run goes on.
+    resumed_at: Option<Place>,
     /// The place after the last batch with a gradient in this process.
     last_gradient: Option<Place>,
     skipped: usize,
@@ -219,7 +224,6 @@ impl<'a> Session<'a> {
         };
         let model = network.description();
         network.set_precision(config.train.precision)?;
-        run.write_config(&config.resolved(&model))?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
             model: model.name().to_string(),
@@ -277,6 +281,9 @@ impl<'a> Session<'a> {
             batches: 0,
             steps: 0,
             left_out_in_a_row: 0,
+            last_divergence: None,
+            torn: false,
+            resumed_at: None,
             last_gradient: None,
             skipped: 0,
             fresh_statistics,
@@ -290,6 +297,8 @@ impl<'a> Session<'a> {
             None if run.is_resumed() => session.begin_again()?,
             None => {}
         }
+        // After the check of the inputs, so that a refused change of a path is not kept.
+        run.write_config(&config.resolved(&session.metadata.model))?;
         Ok(session)
     }
 
@@ -346,6 +355,7 @@ impl<'a> Session<'a> {
                 epoch: epoch + 1,
                 batch: 0,
             };
+            self.torn = false;
             // If the backbone stays frozen for the whole run, early stopping counts these epochs.
             let thaws = self.config.train.freeze_epochs < self.config.train.epochs
                 && self.network.trains_backbone();
@@ -393,58 +403,6 @@ impl<'a> Session<'a> {
 
     fn tell(&mut self, events: &[Event]) -> Result<()> {
         events.iter().try_for_each(|event| self.sink.handle(event))
-    }
-
-    /// Returns an error if the last attempt to write the best weights failed. If the file of the best weights was
-    /// deleted meanwhile, it is written again.
-    fn check_written(&self, best: &Best, last_try: Vec<Event>) -> Result<()> {
-        let delayed = last_try.into_iter().find_map(|event| match event {
-            Event::CheckpointDelayed { path, problem, .. } if path == best.weights => Some(problem),
-            _ => None,
-        });
-        let again = || weights::save(&best.weights, self.network.as_ref(), &self.metadata).err();
-        let removed = (delayed.is_none() && !best.weights.exists())
-            .then(again)
-            .flatten();
-        let removed = removed.map(|error| {
-            let error = mnist_data::with_causes(&error);
-            format!("it was removed during the run, and could not be written again ({error})")
-        });
-        delayed.or(removed).map_or(Ok(()), |problem| {
-            Err(Error::WeightsUnwritten {
-                path: best.weights.clone(),
-                epoch: best.epoch,
-                problem,
-                best: self.kept(),
-            })
-        })
-    }
-
-    /// The path of the best weights on disk.
-    fn kept(&self) -> Option<PathBuf> {
-        let best = self.best().map(|(best, _)| best);
-        self.tracks.kept(best.as_ref())
-    }
-
-    /// The best weights of the run: the network's own or an average.
-    fn best(&self) -> Option<(Best, Arc<Snapshot>)> {
-        let best = self.tracks.best(self.config.train.monitor, self.val.len());
-        best.map(|(best, snapshot)| (best, Arc::clone(snapshot)))
-    }
-
-    /// The images left out so far.
-    fn unreadable(&self) -> Unreadable {
-        let names = &self.metadata.class_names;
-        let [train, val] = [&self.train, &self.val].map(|loader| unreadable(loader, names));
-        Unreadable { train, val }
-    }
-
-    fn report_skipped(&mut self, count: usize) -> Result<()> {
-        if count > self.skipped {
-            self.skipped = count;
-            self.sink.handle(&Event::ImagesSkipped { count })?;
-        }
-        Ok(())
     }
 }
 

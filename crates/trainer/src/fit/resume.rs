@@ -84,14 +84,18 @@ impl Session<'_> {
         let buffers = 1 + self.stepper.optimizer().buffers().count();
         let bytes = 4 * parameters.len() * (buffers + 2 * self.tracks.count());
         let every = self.config.train.save_every;
-        let saver = Saver::new(every, StateFolder::new(run.states()), bytes);
+        let mut folder = StateFolder::new(run.states());
+        folder.forget_after(self.resumed_at);
+        let saver = Saver::new(every, folder, bytes);
         if !saver.is_on() {
             return Ok(());
         }
         let list = self.image_list();
         let path = run.image_list();
-        if !path.exists() {
-            std::fs::create_dir_all(run.states()).map_err(Error::io(run.states()))?;
+        if self.resumed_at.is_none() || !path.exists() {
+            let made = std::fs::create_dir_all(run.states());
+            made.and_then(|()| files::sync_parent(&run.states()))
+                .map_err(Error::io(run.states()))?;
             list.write(&path)?;
         }
         self.saving = Some(Saving {
@@ -155,6 +159,10 @@ impl Session<'_> {
     /// Saves the state at the end of a run, unless training has diverged or an image was lost.
     pub(super) fn last_save(&mut self, trained: &Result<Ending>) -> Result<()> {
         let Some(saving) = &mut self.saving else {
+            if self.is_run && self.ending.is_some() {
+                // States of an earlier process would look like the end of this run.
+                StateFolder::new(self.run_dir.join(RunDir::STATES)).remove();
+            }
             return Ok(());
         };
         let outcome = saving.saver.wait();
@@ -163,12 +171,8 @@ impl Session<'_> {
         // until there were too many may be readable again when the run is resumed.
         let is_sound = match trained {
             Ok(_) => true,
-            Err(
-                Error::NonFiniteLoss { .. }
-                | Error::NonFiniteWeights { .. }
-                | Error::NonFiniteValidation { .. }
-                | Error::Data(mnist_data::Error::TooManyBadImages { .. }),
-            ) => false,
+            Err(Error::Data(mnist_data::Error::TooManyBadImages { .. })) => false,
+            Err(error) if error.is_divergence() || self.torn => false,
             // The folder of a run that fails at its beginning is removed.
             Err(_) => {
                 let saved = self
@@ -304,6 +308,7 @@ impl Session<'_> {
         }
         self.stopping = self.stopping.after(record.epochs_without_gain);
         (self.place, self.ending) = (record.place, record.ending);
+        self.resumed_at = Some(record.place);
         (self.batches, self.steps) = (record.batches, record.steps);
         self.left_out_in_a_row = record.left_out_in_a_row;
         self.unsettled = record.unsettled;
@@ -314,7 +319,11 @@ impl Session<'_> {
             batch: self.place.batch,
             reports: self.reports.clone(),
             differences: self.origin().differences(&record.origin),
-        })
+        })?;
+        let events = self
+            .tracks
+            .write_missing(self.network.as_ref(), &self.metadata)?;
+        self.tell(&events)
     }
 
     /// Begins again in the folder of a run of which no state was saved. Its metrics may have lines of finished epochs.

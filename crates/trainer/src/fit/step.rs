@@ -3,7 +3,7 @@
 use mobilenet::{Parameters, Precision};
 use optim::{
     Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, LrScheduleState,
-    Optimizer, OptimizerState, clip_gradient_norm, clip_gradient_value,
+    Optimizer, OptimizerConfig, OptimizerState, clip_gradient_norm, clip_gradient_value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ struct Training {
 pub(super) struct Stepper {
     optimizer: Optimizer,
     schedule: LrSchedule,
+    /// Whether a step can make a finite weight of a gradient that is not finite.
+    hides_infinity: bool,
     /// A fixed learning rate that overrides the schedule.
     set_rate: Option<f64>,
     /// The names of the backbone's groups.
@@ -42,6 +44,8 @@ impl Stepper {
             backbone: names.filter(|name| name.starts_with(BACKBONE)).collect(),
             optimizer: Optimizer::new(&config.optimizer, parameters.len(), groups)?
                 .with_matrices(&matrices(parameters))?,
+            hides_infinity: config.train.clip_gradient_value.is_some()
+                || matches!(config.optimizer, OptimizerConfig::Lion(_)),
             schedule,
             set_rate: None,
             gradients: Gradients::new(&config.train)?,
@@ -91,6 +95,11 @@ impl Stepper {
     /// Whether no gradient waits for the rest of its step.
     pub(super) fn is_between_steps(&self) -> bool {
         self.gradients.taken == 0
+    }
+
+    /// Whether a step can make a finite weight of a gradient that is not finite: by clamping, or by its sign.
+    pub(super) fn hides_infinity(&self) -> bool {
+        self.hides_infinity
     }
 
     /// The optimizer.

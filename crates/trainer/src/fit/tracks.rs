@@ -105,6 +105,31 @@ impl Tracks {
         Ok((improved, events))
     }
 
+    /// Writes the best weights whose files are missing: a process was killed before it wrote them, or after it removed
+    /// them for better ones that its last state lacks.
+    pub(super) fn write_missing(
+        &mut self,
+        network: &dyn Model,
+        metadata: &WeightsMetadata,
+    ) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        for track in &mut self.0 {
+            let is_missing = |best: &Best| !best.weights.is_file();
+            if let (true, Some(snapshot)) = (
+                track.checkpoints.best().is_some_and(is_missing),
+                &track.best,
+            ) {
+                let parameters = network.parameters();
+                let own = parameters.snapshot()?;
+                parameters.restore(snapshot)?;
+                let written = track.checkpoints.write_best(network, metadata);
+                parameters.restore(&own)?;
+                events.extend(written?);
+            }
+        }
+        Ok(events)
+    }
+
     /// Retries failed writes of weights.
     pub(super) fn retry(&mut self) -> Vec<Event> {
         let tracks = self.0.iter_mut();

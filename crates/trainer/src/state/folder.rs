@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::writing::Unwritten;
-use super::{Place, RunState};
+use super::{Place, RunState, Unreadable};
 use crate::{Error, Result};
 
 const ENDING: &str = ".safetensors";
@@ -40,14 +40,19 @@ impl StateFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the folder cannot be listed, [`Error::State`] if every state is damaged.
+    /// [`Error::Io`] if the folder cannot be listed. [`Error::State`] if every state is damaged, or if the newest is of
+    /// another version or cannot be read.
     pub(crate) fn newest(&mut self) -> Result<Option<RunState>> {
         let mut damaged = None;
         has_states(&self.path).map_err(Error::io(&self.path))?;
         while let Some(path) = self.sound.last() {
             match RunState::read(path) {
                 Ok(state) => return Ok(Some(state)),
-                Err(problem) => {
+                Err(Unreadable::Refused(problem)) => {
+                    let path = path.clone();
+                    return Err(Error::State { path, problem });
+                }
+                Err(Unreadable::Damaged(problem)) => {
                     let path = self.sound.pop().unwrap_or_default();
                     let shown = path.display();
                     tracing::warn!(
@@ -67,11 +72,25 @@ impl StateFolder {
         let path = self
             .path
             .join(format!("epoch-{epoch}-batch-{batch}{ENDING}"));
-        let busy = state.write(&path)?;
         self.sound.retain(|former| *former != path);
+        let busy = state.write(&path)?;
         self.sound.push(path);
         self.keep(KEPT);
         Ok(busy)
+    }
+
+    /// Forgets the states after the one from which a run goes on: they are damaged. Without one, all are.
+    pub(crate) fn forget_after(&mut self, place: Option<Place>) {
+        let is_before = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.and_then(self::place) <= place
+        };
+        self.sound.retain(is_before);
+    }
+
+    /// Removes all states. What cannot be removed stays.
+    pub(crate) fn remove(self) {
+        let _ = fs::remove_dir_all(self.path);
     }
 
     /// Removes all states but the newest, after the end of a run.
@@ -120,4 +139,68 @@ fn place(name: &str) -> Option<Place> {
 /// Whether a folder contains states.
 pub(crate) fn has_states(dir: &Path) -> io::Result<bool> {
     Ok(!places(dir)?.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use files::Checksum;
+
+    use super::super::file;
+    use super::*;
+
+    /// Writes a state with this JSON.
+    fn write(dir: &Path, name: &str, json: &str) -> PathBuf {
+        let mut header = file::header(&[], json).unwrap();
+        let mut checksum = Checksum::default();
+        checksum.update(&header);
+        file::seal(&mut header, checksum);
+        let path = dir.join(format!("{name}{ENDING}"));
+        fs::write(&path, header).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_state_of_another_version_is_refused_and_a_damaged_one_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let foreign = write(dir.path(), "epoch-2-batch-10", r#"{"version":99,"more":1}"#);
+        let damaged = write(dir.path(), "epoch-2-batch-9", r#"{"version":1}"#);
+        let newest = || StateFolder::new(dir.path().to_owned()).newest();
+        let Err(Error::State { path, problem }) = newest() else {
+            panic!("it was accepted");
+        };
+        assert_eq!(path, foreign);
+        assert!(problem.contains("version 99"), "{problem}");
+        // Batch 10 is after batch 9, although its name sorts before.
+        fs::write(&foreign, "cut").unwrap();
+        let Err(Error::State { path, .. }) = newest() else {
+            panic!("it was accepted");
+        };
+        assert_eq!(path, damaged);
+        fs::remove_file(&foreign).unwrap();
+        fs::remove_file(&damaged).unwrap();
+        fs::write(dir.path().join("images.csv"), "").unwrap();
+        assert!(newest().unwrap().is_none() && !has_states(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn states_after_the_one_that_was_read_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["epoch-1-batch-5", "epoch-1-batch-12", "epoch-2-batch-0"] {
+            write(dir.path(), name, "{}");
+        }
+        let left = |place| {
+            let mut folder = StateFolder::new(dir.path().to_owned());
+            folder.forget_after(place);
+            folder.sound.len()
+        };
+        assert_eq!(
+            left(Some(Place {
+                epoch: 1,
+                batch: 12
+            })),
+            2
+        );
+        assert_eq!(left(Some(Place { epoch: 2, batch: 0 })), 3);
+        assert_eq!(left(None), 0);
+    }
 }

@@ -18,15 +18,17 @@ pub(crate) struct ImageList<'a> {
 }
 
 impl ImageList<'_> {
-    /// A checksum of the ids, labels and weights of all images.
+    /// A checksum of the classes and of the ids, labels and weights of all images.
     pub(crate) fn checksum(&self) -> String {
         let mut checksum = Checksum::default();
-        for row in self.rows() {
-            for text in row {
-                checksum.update(text.as_bytes());
-                checksum.update(&[0]);
-            }
-        }
+        let mut add = |text: &str| {
+            checksum.update(text.as_bytes());
+            checksum.update(&[0]);
+        };
+        // The rows do not show the order of the classes, which is that of the labels.
+        self.class_names.iter().for_each(|name| add(name));
+        self.rows()
+            .for_each(|row| row.iter().for_each(|text| add(text)));
         checksum.finish()
     }
 
@@ -71,7 +73,7 @@ impl ImageList<'_> {
                 (None, Some(now)) => {
                     return format!("{} is new", words(&now.each_ref().map(String::as_str)));
                 }
-                (None, None) => return unknown(),
+                (None, None) => return "the order of the classes is another one".to_owned(),
             }
         }
     }

@@ -190,20 +190,22 @@ impl RunState {
         best.map(|best| best.in_folder(run))
     }
 
-    /// Reads the state in a file. The error describes the problem.
-    fn read(path: &Path) -> Result<Self, String> {
-        let file::Contents { state, tensors } = file::read(path)?;
-        let version: Version = serde_json::from_str(&state).map_err(|error| error.to_string())?;
+    /// Reads the state in a file.
+    fn read(path: &Path) -> Result<Self, Unreadable> {
+        let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
+        let bytes = std::fs::read(path).map_err(|error| Unreadable::Refused(error.to_string()))?;
+        let file::Contents { state, tensors } = file::parse(&bytes).map_err(Unreadable::Damaged)?;
+        let version: Version = serde_json::from_str(&state).map_err(damaged)?;
         if version.version != VERSION {
-            return Err(format!(
+            return Err(Unreadable::Refused(format!(
                 "it has version {} of the format, this program reads version {VERSION}: resume with the program that \
                  began the run",
                 version.version
-            ));
+            )));
         }
         Ok(Self {
             path: path.to_owned(),
-            record: serde_json::from_str(&state).map_err(|error| error.to_string())?,
+            record: serde_json::from_str(&state).map_err(damaged)?,
             tensors,
         })
     }
@@ -253,6 +255,14 @@ impl RunState {
             problem,
         }
     }
+}
+
+/// Why a state cannot be used.
+enum Unreadable {
+    /// The file is not what was written: an older state may be sound.
+    Damaged(String),
+    /// The file may be sound, but this program or the system cannot read it.
+    Refused(String),
 }
 
 #[derive(Deserialize)]

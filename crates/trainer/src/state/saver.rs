@@ -107,6 +107,8 @@ impl Saver {
         };
         let thread = thread::Builder::new().name("state".to_owned()).spawn(work);
         self.writing = thread.ok();
+        // If no thread could be started, the next save point tries again.
+        self.last = Instant::now();
     }
 
     /// The outcome of a save on the other thread, once it is over.

@@ -236,6 +236,70 @@ fn changed_images_are_refused_by_name() {
 }
 
 #[test]
+fn classes_in_another_order_are_refused() {
+    let scene = Scene::new();
+    let names = scene.dir.path().join("names.txt");
+    fs::write(&names, "0\n1\n").unwrap();
+    let root = scene.root();
+    for split in ["train", "val"] {
+        let mut text = "path,label\n".to_owned();
+        for class in ["0", "1"] {
+            for entry in fs::read_dir(root.join(split).join(class)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                text.push_str(&format!("{split}/{class}/{name},{class}\n"));
+            }
+        }
+        fs::write(root.join(format!("{split}.csv")), text).unwrap();
+    }
+    let mut config = scene.config.clone();
+    config.data.source = trainer::config::DataSource::Csv;
+    config.data.class_names = Some(names.clone());
+    let dir = scene.dir.path().join("run");
+    run(&config, &dir, 3).unwrap();
+    fs::write(&names, "1\n0\n").unwrap();
+    let error = run(&config, &dir, usize::MAX).err().unwrap();
+    assert!(matches!(error, Error::Changed(_)), "{error}");
+    fs::write(&names, "0\n1\n").unwrap();
+    let outcome = run(&config, &dir, usize::MAX).unwrap();
+    assert_eq!(outcome.ending, Ending::Completed);
+}
+
+#[test]
+fn a_refused_change_of_a_path_is_not_kept() {
+    let scene = Scene::new();
+    let dir = scene.dir.path().join("run");
+    run(&scene.config, &dir, 3).unwrap();
+    let before = fs::read(dir.join("config.toml")).unwrap();
+    let mut config = scene.config.clone();
+    let other = scene.dir.path().join("other");
+    copy(&scene.root(), &other);
+    fs::remove_dir_all(other.join("train/1")).unwrap();
+    copy(&other.join("train/0"), &other.join("train/1"));
+    config.data.root = Some(other);
+    let error = run(&config, &dir, usize::MAX).err().unwrap();
+    assert!(matches!(error, Error::Changed(_)), "{error}");
+    assert_eq!(fs::read(dir.join("config.toml")).unwrap(), before);
+}
+
+#[test]
+fn an_infinite_gradient_is_noticed_where_a_step_would_hide_it() {
+    let scene = Scene::new();
+    let mut config = careful(&scene);
+    // The loss is finite, and the gradient of the huge weights is not.
+    config.train.learning_rate = 1e18;
+    config.train.clip_gradient_value = Some(1.0);
+    config.optimizer = scene_sgd();
+    let dir = scene.dir.path().join("run");
+    let error = run(&config, &dir, usize::MAX).err().unwrap();
+    assert!(error.is_divergence(), "{error}");
+    assert!(dir.join("diverged.json").is_file());
+}
+
+fn scene_sgd() -> optim::OptimizerConfig {
+    optim::OptimizerConfig::Sgd(optim::SgdConfig::default())
+}
+
+#[test]
 fn divergence_is_described_and_never_saved() {
     let scene = Scene::new();
     let mut config = careful(&scene);

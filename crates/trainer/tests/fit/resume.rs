@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use trainer::config::{Layer, SaveEvery};
+use trainer::config::{CheckpointPolicy, Layer, SaveEvery};
 use trainer::{
     CrossValidation, Ending, Event, EventSink, FoldsConfig, MetricsFile, Outcome, RunConfig,
     RunDir, Splits,
@@ -249,6 +249,23 @@ fn weights_that_are_written_again_are_replaced_later() {
     assert!(best.weights.is_file());
     let last = run(&config, &dir, usize::MAX).unwrap();
     assert!(last.best.unwrap().epoch > 1);
+    assert_eq!(files(&dir), files(&whole));
+}
+
+#[test]
+fn weights_of_an_epoch_that_is_trained_again_with_other_bits_are_replaced() {
+    let scene = Scene::new();
+    let mut config = scene.config.clone();
+    config.train.checkpoints = CheckpointPolicy::EveryEpoch;
+    let [whole, dir] = ["whole", "run"].map(|name| scene.dir.path().join(name));
+    run(&config, &whole, usize::MAX).unwrap();
+    run(&config, &dir, 9).unwrap();
+    // Another processor was killed after it wrote the weights of epoch 2 and before it saved the state.
+    fs::write(dir.join("mobilenet_v3_small_e2_0.12345.safetensors"), "").unwrap();
+    let kept = dir.join("mobilenet_v3_small_e2_mine.safetensors");
+    fs::write(&kept, "").unwrap();
+    run(&config, &dir, usize::MAX).unwrap();
+    fs::remove_file(kept).unwrap();
     assert_eq!(files(&dir), files(&whole));
 }
 
