@@ -1,15 +1,9 @@
-//! The readers of weight files, without the rest of the crate.
+//! Weights files.
 
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-#[allow(dead_code, reason = "the crate uses more of it than is tried here")]
-#[path = "../../src/tensor_file/mod.rs"]
-mod tensor_file;
-#[path = "../../src/torch/mod.rs"]
-mod torch;
-
-use tensor_file::TensorFile;
+use crate::tensor_file::TensorFile;
 
 /// Number of values in the largest tensor that is read.
 const MOST: usize = 1 << 16;
@@ -39,14 +33,14 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    fn file(path: &Path) -> impl Fn(std::io::Error) -> Self {
+    pub(crate) fn file(path: &Path) -> impl Fn(std::io::Error) -> Self {
         move |source| Error::File {
             path: path.into(),
             source,
         }
     }
 
-    fn format(path: &Path, reason: impl Into<String>) -> Self {
+    pub(crate) fn format(path: &Path, reason: impl Into<String>) -> Self {
         Error::Format {
             path: path.into(),
             reason: reason.into(),
@@ -54,21 +48,18 @@ impl Error {
     }
 }
 
-/// Opens a file with these bytes and reads every tensor of at most 65,536 values. Returns the
-/// number of tensors.
-///
-/// # Errors
-/// If the file is refused. A tensor that is not numeric is not an error here.
-pub fn read_bytes(bytes: &[u8]) -> Result<usize> {
+/// Opens a file with these bytes and reads every tensor of at most 65,536 values. Returns whether
+/// the file was accepted. A tensor that is not numeric does not matter here.
+pub(crate) fn weights(bytes: &[u8]) -> bool {
     let source = Cursor::new(bytes);
-    let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64)?;
-    Ok(read_all(file))
+    let file = TensorFile::read_from(Path::new("weights"), source, bytes.len() as u64);
+    file.map(read_all).is_ok()
 }
 
-/// As [`read_bytes`], but reads the file at `path`.
+/// As [`weights`], but reads the file at `path`. Returns the number of tensors.
 ///
 /// # Errors
-/// As [`read_bytes`].
+/// If the file is refused.
 pub fn read_path(path: &Path) -> Result<usize> {
     TensorFile::open(path).map(read_all)
 }

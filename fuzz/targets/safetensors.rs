@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = mobilenet_fuzz::read_bytes(bytes);
+    fuzz::read_all("safetensors", bytes);
 });

@@ -11,6 +11,7 @@ mod build_cost;
 mod check;
 mod consumers;
 mod data;
+mod fuzz;
 mod golden;
 mod programs;
 mod release;
@@ -58,6 +59,8 @@ enum Command {
     Test,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
+    /// Run libFuzzer on the readers of files, or measure them on mutated files
+    Fuzz(fuzz::Fuzz),
     /// Measure the cost of a build from scratch, then run the README's first command on the sample
     BuildCost,
     /// Run benchmarks, compared with other programs if they are installed
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Test => check::test(),
         Command::Consumers => consumers::run_all(),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::BuildCost => build_cost::measure(),
         Command::Bench(bench) => bench::run(&bench),
         Command::Release => release::release(),

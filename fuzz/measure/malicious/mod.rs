@@ -1,60 +1,38 @@
-//! Measures time and memory of the readers on malicious files.
-//!
-//!     cargo run --release --bin measure            # the built-in files
-//!     cargo run --release --bin measure FILE...    # these files
-//!
-//! Each file is read in a separate process with 512 MB of address space. The exit status is zero if
-//! each process ends within a second without being killed.
+//! Measures the readers of weights files on malicious files, which take as much time or memory as possible. Each file is
+//! read in a separate process with 512 MB of address space.
 
-#[path = "../../src/torch/tests/assemble.rs"]
+#[path = "../../../crates/mobilenet/src/torch/tests/assemble.rs"]
 #[allow(dead_code, reason = "the unit tests use more of it")]
 mod assemble;
 mod cases;
 
 use std::error::Error;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+
+use super::TIME;
 
 /// Address space of a process that reads a file, in kB.
 const MEMORY: u64 = 512 << 10;
 
-/// Time limit in seconds.
-const TIME: f64 = 1.0;
-
 /// The argument that makes this program read one file.
-const CHILD: &str = "--child";
+pub(super) const CHILD: &str = "--malicious";
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    if let [first, path] = &arguments[..]
-        && first.as_os_str() == OsStr::new(CHILD)
-    {
-        return child(path);
-    }
-    println!("{:>8} {:>8}  file: outcome", "seconds", "peak MB");
-    let mut good = true;
-    for path in &arguments {
-        good &= measure(&path.display().to_string(), path)?;
-    }
-    if arguments.is_empty() {
-        let path = std::env::temp_dir().join(format!("measure-{}", std::process::id()));
-        for (name, make) in cases::CASES {
-            make(&path)?;
-            good &= measure(name, &path)?;
-            std::fs::remove_file(&path)?;
-        }
-    }
+/// Measures every file. Returns whether all stayed within the limits.
+pub(super) fn measure_all() -> Result<bool, Box<dyn Error>> {
     println!(
-        "{}",
-        if good {
-            "all within bounds"
-        } else {
-            "NOT within bounds"
-        }
+        "{:>8} {:>8}  malicious weights file: outcome",
+        "seconds", "peak MB"
     );
-    Ok(ExitCode::from(u8::from(!good)))
+    let path = std::env::temp_dir().join(format!("measure-{}", std::process::id()));
+    let mut good = true;
+    for (name, make) in cases::CASES {
+        make(&path)?;
+        good &= measure(name, &path)?;
+        std::fs::remove_file(&path)?;
+    }
+    Ok(good)
 }
 
 /// Reads a file in a new process. Returns whether the process stayed within the limits.
@@ -79,9 +57,10 @@ fn measure(name: &str, path: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(seconds <= TIME)
 }
 
-fn child(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
+/// Reads one file and prints the result.
+pub(super) fn child(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
-    let outcome = mobilenet_fuzz::read_path(path);
+    let outcome = fuzz::read_path(path);
     let seconds = start.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -92,8 +71,8 @@ fn child(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let outcome = match outcome {
         Ok(count) => format!("{count} tensors"),
         Err(error) => match error {
-            mobilenet_fuzz::Error::File { source, .. } => source.to_string(),
-            mobilenet_fuzz::Error::Format { reason, .. } => reason,
+            fuzz::Error::File { source, .. } => source.to_string(),
+            fuzz::Error::Format { reason, .. } => reason,
         },
     };
     println!("{seconds}\t{}\t{outcome}", kilobytes >> 10);
