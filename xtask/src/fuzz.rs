@@ -120,3 +120,31 @@ fn run_target(name: &str, seeds: &[PathBuf], host: &str, minutes: u64) -> Result
     ]);
     run(&mut target).with_context(|| format!("{name}: the input is in {}", found.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_has_a_program_and_valid_files() {
+        let folder = root().unwrap().join("fuzz");
+        let mut programs: Vec<_> = fs::read_dir(folder.join("targets"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        programs.sort();
+        let targets = targets().unwrap();
+        let names: Vec<_> = targets
+            .iter()
+            .map(|(name, _)| format!("{name}.rs"))
+            .collect();
+        assert_eq!(programs, names);
+        for seeds in targets.iter().flat_map(|(_, seeds)| seeds) {
+            assert!(
+                fs::read_dir(seeds).unwrap().count() > 0,
+                "{}",
+                seeds.display()
+            );
+        }
+    }
+}
