@@ -93,6 +93,7 @@ def main():
     save("bmp_palette", palette, "bmp")
     save("tiff", rgb, "tiff", compression="tiff_lzw")
     save("tif_gray", gray, "tif")
+    save("tif_big_palette", palette, "tif", big_tiff=True)
     save("webp_lossless", with_alpha, "webp", lossless=True, exact=True)
     save_frame_of_another_size("webp_frame_of_another_size", with_alpha)
     save_frame_of_another_size("webp_lossless_frame_of_another_size", rgb, lossless=True)
