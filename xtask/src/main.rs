@@ -12,6 +12,7 @@ mod check;
 mod consumers;
 mod crash;
 mod data;
+mod fuzz;
 mod golden;
 mod programs;
 mod release;
@@ -59,6 +60,8 @@ enum Command {
     Test,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
+    /// Run libFuzzer on the readers of files, or measure them on mutated files
+    Fuzz(fuzz::Fuzz),
     /// Measure the cost of a build from scratch, then run the README's first command on the sample
     BuildCost,
     /// Run benchmarks, compared with other programs if they are installed
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(),
         Command::Test => check::test(),
         Command::Consumers => consumers::run_all(),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::BuildCost => build_cost::measure(),
         Command::Bench(bench) => bench::run(&bench),
         Command::Crash(options) => crash::run(&options),

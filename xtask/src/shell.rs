@@ -1,6 +1,7 @@
 //! Runs other programs, and finds the workspace.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +24,13 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
 
 /// A command for the cargo that runs this program, in the root of the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    command(cargo, arguments)
+}
+
+/// A command for a program that builds, in the root of the workspace.
+pub(crate) fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(root()?);
     // cargo sets variables that describe this package. Some build scripts depend on them. They
     // would run again whenever xtask and a direct call of cargo alternate.

@@ -5,7 +5,7 @@
 //! has none.
 
 use super::bytes::Bytes;
-use super::png;
+use super::{png, webp};
 use crate::augment::{flip_horizontally, flip_vertically};
 use crate::decode::Image;
 use crate::fault::{Fault, check_memory};
@@ -51,7 +51,7 @@ impl Turn {
         let mut bytes = Bytes::new(file);
         bytes.seek(12);
         let mut is_announced = false;
-        while let Ok((name, data)) = webp_chunk(&mut bytes) {
+        while let Ok((name, data)) = webp::chunk(&mut bytes) {
             match &name {
                 b"VP8X" => is_announced = data.first().is_some_and(|flags| flags & 8 != 0),
                 b"EXIF" if is_announced => return Self::of(data),
@@ -117,16 +117,6 @@ fn png_chunk<'a>(bytes: &mut Bytes<'a>) -> Result<([u8; 4], &'a [u8]), Fault> {
     let length = bytes.u32_be()? as usize;
     let name = bytes.array()?;
     Ok((name, bytes.take(length)?))
-}
-
-/// The name and the data of a WebP's next chunk.
-fn webp_chunk<'a>(bytes: &mut Bytes<'a>) -> Result<([u8; 4], &'a [u8]), Fault> {
-    let name = bytes.array()?;
-    let length = bytes.u32_le()? as usize;
-    let data = bytes.take(length)?;
-    // Chunks are padded to an even length.
-    bytes.up_to(length % 2);
-    Ok((name, data))
 }
 
 /// The first value of a whole-number tag in the first directory of a TIFF file. EXIF data are a TIFF file.

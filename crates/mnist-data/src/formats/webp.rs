@@ -17,6 +17,9 @@ pub(super) fn is_webp(bytes: &[u8]) -> bool {
 /// Decodes into the buffer `pixels`, whose old contents are ignored.
 pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
     check_chunks(bytes)?;
+    let suited = with_frame_size(bytes);
+    let copy = suited.as_ref().map_or(0, Vec::len);
+    let bytes = suited.as_deref().unwrap_or(bytes);
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(refused)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (side(width)?, side(height)?);
@@ -31,7 +34,7 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
         (false, true, false) => 6,
         (false, false, _) => 8,
     };
-    let needed = bytes.len() as u64 + bytes_a_pixel * (width * height) as u64;
+    let needed = (bytes.len() + copy) as u64 + bytes_a_pixel * (width * height) as u64;
     check_memory(width as u64, height as u64, Some(needed))?;
     decoder.set_memory_limit(MAX_BYTES as usize);
     if decoder.is_animated() {
@@ -71,6 +74,69 @@ fn check_chunks(file: &[u8]) -> Result<(), Fault> {
         bytes.up_to(length % 2);
     }
     Ok(())
+}
+
+/// The name and the data of the next chunk.
+pub(super) fn chunk<'a>(bytes: &mut Bytes<'a>) -> Result<([u8; 4], &'a [u8]), Fault> {
+    let (name, length) = chunk_header(bytes)?;
+    let data = bytes.take(length)?;
+    // Chunks are padded to an even length.
+    bytes.up_to(length % 2);
+    Ok((name, data))
+}
+
+fn chunk_header(bytes: &mut Bytes) -> Result<([u8; 4], usize), Fault> {
+    Ok((bytes.array()?, bytes.u32_le()? as usize))
+}
+
+/// The file with the true size of the first frame in that frame's header; `None` if the header is right, or there are no
+/// frames. libwebp reads the size from the compressed pixels. `image-webp` refuses a header with another size, or
+/// panics.
+fn with_frame_size(file: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Bytes::new(file);
+    bytes.seek(12);
+    let start = loop {
+        let start = bytes.at() + 8;
+        if chunk(&mut bytes).ok()?.0 == *b"ANMF" {
+            break start;
+        }
+    };
+    let [width, height] = frame_size(file, start + 16).ok()?;
+    let size = [width, height].map(|side| (side.wrapping_sub(1)).to_le_bytes());
+    let size = [&size[0][..3], &size[1][..3]].concat();
+    // The size follows the frame's place, two numbers of three bytes.
+    let place = start + 6..start + 12;
+    if file.get(place.clone())? == size {
+        return None;
+    }
+    let mut file = file.to_vec();
+    file[place].copy_from_slice(&size);
+    Some(file)
+}
+
+/// Width and height of the compressed pixels in the frame whose chunks begin at `start`.
+fn frame_size(file: &[u8], start: usize) -> Result<[u32; 2], Fault> {
+    let mut bytes = Bytes::new(file);
+    bytes.seek(start);
+    let (mut name, length) = chunk_header(&mut bytes)?;
+    if &name == b"ALPH" {
+        bytes.seek(bytes.at() + length.next_multiple_of(2));
+        chunk_header(&mut bytes)?;
+        // Only lossy pixels have a separate alpha channel.
+        name = *b"VP8 ";
+    }
+    match &name {
+        b"VP8L" => {
+            bytes.u8()?;
+            let size = bytes.u32_le()?;
+            Ok([size, size >> 14].map(|side| (side & 0x3FFF) + 1))
+        }
+        _ => {
+            let [_, _, _, _, _, _, size @ ..]: [u8; 10] = bytes.array()?;
+            let size = u32::from_le_bytes(size);
+            Ok([size, size >> 16].map(|side| side & 0x3FFF))
+        }
+    }
 }
 
 fn refused(error: DecodingError) -> Fault {

@@ -155,17 +155,21 @@ impl Scan {
             });
         }
         let (first, last, shifts) = (reader.byte()?, reader.byte()?, reader.byte()?);
-        let blocks: usize = parts.iter().map(|part| part.wide * part.high).sum();
-        if blocks > MAX_BLOCKS {
-            return Err(Fault::damaged("an MCU has more than ten blocks"));
-        }
-        Ok(Self {
+        let scan = Self {
             parts,
             first,
             last,
             high: shifts >> 4,
             low: shifts & 15,
-        })
+        };
+        match scan.blocks_of_mcu() > MAX_BLOCKS {
+            true => Err(Fault::damaged("an MCU has more than ten blocks")),
+            false => Ok(scan),
+        }
+    }
+
+    fn blocks_of_mcu(&self) -> usize {
+        self.parts.iter().map(|part| part.wide * part.high).sum()
     }
 
     /// The number of MCUs in a row of this scan, and the number of rows.
@@ -177,5 +181,11 @@ impl Scan {
             }
             _ => (frame.mcus_wide(), frame.mcus_high()),
         }
+    }
+
+    /// The number of blocks in this scan.
+    pub(super) fn blocks(&self, frame: &Frame) -> usize {
+        let (wide, high) = self.mcus(frame);
+        wide * high * self.blocks_of_mcu()
     }
 }

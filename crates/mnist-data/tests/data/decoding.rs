@@ -95,6 +95,27 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
     assert_eq!(whole, Image::decode(&file, name).unwrap());
 }
 
+/// Each scan takes time in proportion to the image's size, even without data.
+#[test]
+fn a_large_jpeg_of_many_empty_scans_is_refused() {
+    let mut file = fs::read(golden("jpeg_progressive.jpg")).unwrap();
+    let last = file.windows(2).rposition(|marker| marker == [0xFF, 0xDA]);
+    let last = last.unwrap();
+    let scan = b"\xFF\xDA\0\x08\x01\x01\0\x01\x3F\x10";
+    file.splice(last..last, scan.repeat(100));
+    let accept = DecodeOptions {
+        truncated: TruncatedImages::Accept,
+        ..DecodeOptions::default()
+    };
+    let decode = |file: &[u8]| Image::decode_with(file, Path::new("x.jpg"), accept);
+    assert_eq!(decode(&file).unwrap().width(), 13);
+    let frame = file.windows(2).position(|marker| marker == [0xFF, 0xC2]);
+    let size = frame.unwrap() + 5;
+    file[size..size + 4].copy_from_slice(&[0x17, 0x70, 0x17, 0x70]);
+    let text = decode(&file).unwrap_err().to_string();
+    assert!(text.contains("too many scans"), "{text}");
+}
+
 /// Headers that declare 30,000 × 30,000 pixels, for every format that allows this size.
 #[test]
 fn images_too_large_for_memory_are_refused_by_their_header() {

@@ -61,6 +61,18 @@ def save_png16(name, samples, colour_type):
     (FOLDER / f"{name}.rgb").write_bytes(expected)
 
 
+def save_frame_of_another_size(name, image, **options):
+    """The header of the frame gives a smaller size than its pixels have. Pillow takes the pixels' size."""
+    save(name, image, "webp", save_all=True, append_images=[image.rotate(180)], **options)
+    path = FOLDER / f"{name}.webp"
+    file = bytearray(path.read_bytes())
+    at = file.index(b"ANMF") + 14
+    file[at], file[at + 3] = WIDTH - 3, HEIGHT - 3
+    path.write_bytes(file)
+    with Image.open(path) as again:
+        (FOLDER / f"{name}.rgb").write_bytes(again.convert("RGB").tobytes())
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
     rgb, gray = picture(), picture().convert("L")
@@ -81,7 +93,10 @@ def main():
     save("bmp_palette", palette, "bmp")
     save("tiff", rgb, "tiff", compression="tiff_lzw")
     save("tif_gray", gray, "tif")
+    save("tif_big_palette", palette, "tif", big_tiff=True)
     save("webp_lossless", with_alpha, "webp", lossless=True, exact=True)
+    save_frame_of_another_size("webp_frame_of_another_size", with_alpha)
+    save_frame_of_another_size("webp_lossless_frame_of_another_size", rgb, lossless=True)
     save("jpeg", rgb, "jpeg", quality=95, subsampling=0)
     save("jpeg_gray", gray, "jpg", quality=95)
     save("jpeg_progressive", rgb, "jpg", quality=95, subsampling=0, progressive=True)

@@ -20,8 +20,8 @@
 //! **Limits.** Sizes in a file are checked against the length of the file before they are used.
 //! These are limited: the bytes of pickles and of a zip file's records, the number of operations,
 //! the depth, and the size of the table of tensors. A zip file's checksums are ignored, because
-//! values are read in place and most are never read. `fuzz/measure` measures the resulting time and
-//! memory.
+//! values are read in place and most are never read. `cargo xtask fuzz --measure` measures the
+//! resulting time and memory.
 
 mod archive;
 mod fault;

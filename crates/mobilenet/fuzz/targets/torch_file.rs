@@ -1,9 +1,0 @@
-//! Reads arbitrary bytes as a weights file. The corpus starts with files from torch.save.
-
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    let _ = mobilenet_fuzz::read_bytes(bytes);
-});
