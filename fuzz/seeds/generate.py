@@ -1,8 +1,11 @@
-"""Writes the valid files of the folders image, idx and gzip_idx, which `cargo xtask fuzz` mutates. Needs pillow and
+"""Writes the valid files of the folders image, idx, gzip_idx and state, which `cargo xtask fuzz` mutates. Needs pillow and
 numpy."""
 
 import gzip
+import hashlib
 import io
+import json
+import math
 import random
 import struct
 import sys
@@ -60,6 +63,66 @@ def idx_files():
     yield "no_labels", struct.pack(">II", 0x801, 0)
 
 
+def states():
+    """States of a run in the middle of an epoch and at its end, with a few small tensors."""
+    scores = {"loss": 0.5, "accuracy": 0.9, "macro_f1": 0.875}
+    best = {"epoch": 1, "score": 0.9, "scores": scores, "file": "mobilenet_v3_small_e1_0.90000.safetensors"}
+    times = dict.fromkeys(["data", "forward", "backward", "optimizer", "validation", "other"], 0.25)
+    report = {
+        "epoch": 1, "train_loss": 2.5, "train_accuracy": 0.25, "val_loss": 0.5, "val_accuracy": 0.9,
+        "val_macro_f1": 0.875, "learning_rate": 0.001, "images_per_second": 100.0, "seconds": 1.5, "times": times,
+        "ema": scores, "unreadable": {"train": {"cat": 1}},
+    }
+    counts = {"tracked": 10, "since_restart": 5}
+    record = {
+        "version": 1,
+        "origin": {"version": "0.1.0", "device": "cpu", "instructions": "avx2", "threads": 2},
+        "place": {"epoch": 2, "batch": 3}, "ending": None, "batches": 13, "steps": 13, "left_out_in_a_row": 0,
+        "model": {
+            "name": "mobilenet_v3_small", "classes": 2, "width": 0.25, "head": "torchvision", "dropout": 0.2,
+            "batch_norm_momentum": 0.1, "batch_norm_epsilon": 0.001, "stem_stride": 2, "padding": "symmetric",
+            "design": "torchvision",
+        },
+        "counts": counts, "fresh_statistics": True, "unsettled": False, "epochs_without_gain": 0,
+        "optimizer": {"optimizer": "adamw", "groups": [{"name": "head", "steps": 13, "frozen": False}]},
+        "schedule": {
+            "epoch": 1, "step": 3,
+            "plateau": {"learning_rate": 0.001, "best": 0.9, "num_bad_epochs": 0, "cooldown_counter": 0},
+        },
+        "loss_scaler": {"scale": 65536.0, "good_steps": 13},
+        "tracks": [
+            {"updates": None, "best": best, "kept": best, "counts": counts},
+            {"updates": [13, 13], "best": best, "kept": None, "counts": counts},
+        ],
+        "best": best,
+        "epoch": {
+            "confusion": {"cells": [[0, 5], [3, 7]], "loss_sum": 6.5, "weight_sum": 12.0},
+            "learning_rate": 0.001, "times": times,
+        },
+        "reports": [report], "unreadable": [[[3, "it is cut off"]], []], "images": "0" * 64,
+        "files": {"distillation.teacher": "f" * 64},
+    }
+    yield "within_an_epoch", state(record)
+    end = {"place": {"epoch": 3, "batch": 0}, "ending": "completed", "epoch": None, "loss_scaler": None}
+    yield "at_the_end", state(record | end)
+
+
+def state(record):
+    """The file of a state, as in the module `state::file` of the trainer."""
+    shapes = {"weights/features.0.0.weight": [2, 3, 3, 3], "weights/classifier.3.bias": [2], "best.0/classifier.3.bias": [2]}
+    header, offset = {"__metadata__": {"checksum": "0" * 64, "state": json.dumps(record, separators=(",", ":"))}}, 0
+    for name, shape in shapes.items():
+        end = offset + 4 * math.prod(shape)
+        header[name] = {"data_offsets": [offset, end], "dtype": "F32", "shape": shape}
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    numbers = struct.pack(f"<{offset // 4}f", *(index / 8 for index in range(offset // 4)))
+    file = struct.pack("<Q", len(text)) + text + numbers
+    checksum = hashlib.sha256(file).hexdigest()
+    return file.replace(b"0" * 64, checksum.encode(), 1)
+
+
 def compressed(file, level):
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=level, mtime=0) as stream:
@@ -71,6 +134,9 @@ def main():
     for name, file in image_files():
         (HERE / "image").mkdir(exist_ok=True)
         (HERE / "image" / name).write_bytes(file)
+    (HERE / "state").mkdir(exist_ok=True)
+    for name, file in states():
+        (HERE / "state" / f"{name}.safetensors").write_bytes(file)
     for folder in ["idx", "gzip_idx"]:
         (HERE / folder).mkdir(exist_ok=True)
     for name, file in idx_files():

@@ -89,7 +89,7 @@ fn name() -> &'static Path {
 
 /// A PNG with the right checksum in every chunk, since wrong ones end the reading early. `None` for other files, and if the
 /// checksums are right already.
-pub fn with_checksums(file: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn with_checksums(file: &[u8]) -> Option<Vec<u8>> {
     let mut file = file.to_vec();
     let mut at = file.starts_with(b"\x89PNG\r\n\x1a\n").then_some(8)?;
     let mut is_changed = false;

@@ -6,6 +6,7 @@
 mod configuration;
 mod idx;
 mod image;
+mod state;
 mod table;
 mod weights;
 
@@ -19,8 +20,13 @@ mod torch;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use image::with_checksums;
 pub use weights::{Error, Result, read_path};
+
+/// A file with the right checksums, since wrong ones end the reading early. `None` if they are right already, and for
+/// files without any.
+pub fn with_checksums(file: &[u8]) -> Option<Vec<u8>> {
+    image::with_checksums(file).or_else(|| state::sealed(file))
+}
 
 /// Reads a file's bytes. Returns whether they were accepted.
 pub type Read = fn(&[u8]) -> bool;
@@ -38,7 +44,7 @@ pub struct Kind {
 }
 
 /// Every kind of files.
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 16] = [
     kind("IDX", "idx", any, &[idx::idx]),
     kind("gzip IDX", "gzip_idx", any, &[idx::idx]),
     kind("PNG", "image", |file| file.starts_with(b"\x89PNG"), IMAGE),
@@ -65,6 +71,7 @@ pub const KINDS: [Kind; 15] = [
         any,
         &[configuration::file, configuration::assignments],
     ),
+    kind("state of a run", "state", any, &[state::state]),
     kind(
         "import-config",
         "import_config",

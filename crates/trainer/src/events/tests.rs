@@ -100,7 +100,7 @@ fn a_line_that_cannot_be_written_comes_with_the_next() {
     };
     finish(&mut metrics, 1);
     // A read-only handle.
-    let works = std::mem::replace(&mut metrics.file, Some(File::open(&path).unwrap()));
+    let works = metrics.file.replace(File::open(&path).unwrap());
     finish(&mut metrics, 2);
     assert_eq!(epochs(), [1]);
     metrics.file = works;
@@ -113,7 +113,7 @@ fn a_line_that_cannot_be_written_comes_with_the_next() {
         .unwrap();
     finish(&mut metrics, 3);
     assert_eq!(epochs(), [1, 2, 3]);
-    let works = std::mem::replace(&mut metrics.file, Some(File::open(&path).unwrap()));
+    let works = metrics.file.replace(File::open(&path).unwrap());
     finish(&mut metrics, 4);
     metrics.file = works;
     drop(metrics);

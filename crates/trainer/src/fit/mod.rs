@@ -69,7 +69,7 @@ impl Outcome {
     ///
     /// # Errors
     ///
-    /// [`Error::Classifier`] if the metadata was changed and no longer fits the network.
+    /// [`Error::Classifier`](crate::Error::Classifier) if the metadata was changed and no longer fits the network.
     pub fn classifier(&self) -> Result<Classifier> {
         Ok(Classifier::new(
             Arc::clone(&self.network),
@@ -90,8 +90,8 @@ impl Outcome {
 /// # Errors
 ///
 /// Invalid configurations and data are errors before the first batch. A loss that is not finite is
-/// an error; the best weights and the last state so far stay on disk. [`Error::WeightsUnwritten`]
-/// and [`Error::StateUnsaved`] if the best weights or the state cannot be written at the end either.
+/// an error; the best weights and the last state so far stay on disk. [`Error::WeightsUnwritten`](crate::Error::WeightsUnwritten)
+/// and [`Error::StateUnsaved`](crate::Error::StateUnsaved) if the best weights or the state cannot be written at the end either.
 ///
 /// [`TrainConfig::save_every`]: crate::config::TrainConfig::save_every
 pub fn fit(
@@ -111,7 +111,7 @@ pub fn fit(
 ///
 /// # Errors
 ///
-/// Those of [`fit`]. [`Error::Changed`] if the images are others, and [`Error::State`] if the state does not fit the
+/// Those of [`fit`]. [`Error::Changed`](crate::Error::Changed) if the images are others, and [`Error::State`](crate::Error::State) if the state does not fit the
 /// configuration. Before, check the configuration by [`RunConfig::changes`].
 pub fn resume(
     config: &RunConfig,
