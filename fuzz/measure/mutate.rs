@@ -104,17 +104,14 @@ impl Mutator {
     }
 
     /// Writes mutated file `index` to `file`; call it with 0, 1, 2, …. Every third file has a single number changed, so
-    /// that each place in a header gets most numbers. The others have one or a few changes of any kind.
+    /// that every place in the header of every valid file gets some. The others have one or a few changes of any kind.
     pub(super) fn next(&mut self, index: u64, file: &mut Vec<u8>) {
         file.clear();
         if index % 3 == 0 {
             let turn = (index / 3) as usize;
             file.extend(&self.seeds[turn % self.seeds.len()]);
-            let place = turn / self.seeds.len();
-            let places = file.len().clamp(1, HEADER);
-            // Each round over the places takes another number and size of field.
-            let (round, place) = (place / places, place % places);
-            let number = NUMBERS[round % NUMBERS.len()];
+            let place = turn / self.seeds.len() % file.len().clamp(1, HEADER);
+            let number = NUMBERS[self.rng.usize(..NUMBERS.len())];
             self.number(file, place, number);
         } else {
             let seed = self.rng.usize(..self.seeds.len());

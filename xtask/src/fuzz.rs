@@ -21,7 +21,7 @@ pub(crate) struct Fuzz {
     /// Only this target; otherwise all of them, one after the other
     target: Option<String>,
     /// Minutes for each target
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// Instead read 100,000 mutated files of every kind and measure time and memory; needs no nightly compiler
     #[arg(long, conflicts_with_all = ["target", "minutes"])]

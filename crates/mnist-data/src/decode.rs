@@ -27,8 +27,8 @@ pub(crate) const MAX_BYTES: u64 = if cfg!(fuzzing) { 8 << 20 } else { 512 << 20 
 /// batch needs three.
 ///
 /// Three things differ from PIL. 16-bit gray is scaled; PIL clips it. A JPEG that lacks only its
-/// end marker is accepted. Lossless and arithmetic JPEGs, and TIFF files with floating-point or
-/// YCbCr samples, are refused.
+/// end marker is accepted. Lossless and arithmetic JPEGs, large JPEGs with far more scans than
+/// usual, and TIFF files with floating-point or YCbCr samples are refused.
 ///
 /// No side may be longer than 32,768 pixels, and decoding an image takes at most 512 MiB, its file
 /// and pixels included. Larger images are refused before memory is allocated.

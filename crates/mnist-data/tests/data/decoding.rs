@@ -116,6 +116,43 @@ fn a_large_jpeg_of_many_empty_scans_is_refused() {
     assert!(text.contains("too many scans"), "{text}");
 }
 
+/// A TIFF of one strip of 96 × `rows` pixels, which is this JPEG.
+fn tiff_of(jpeg: &[u8], rows: u16) -> Vec<u8> {
+    let entries = [
+        (256, 96),
+        (257, rows),
+        (258, 8),
+        (259, 7),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, rows),
+        (279, jpeg.len() as u16),
+    ];
+    let directory = 8 + jpeg.len() as u32;
+    let mut file = [b"II*\0", &directory.to_le_bytes()[..], jpeg].concat();
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, value) in entries {
+        file.extend([tag, 3, 1, 0, value, 0].map(u16::to_le_bytes).concat());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+#[test]
+fn a_jpeg_larger_than_its_strip_of_a_tiff_is_refused() {
+    let mut jpeg = Vec::new();
+    let encoder = Encoder::new(&mut jpeg, 95);
+    encoder
+        .encode(&[77; 96 * 64], 96, 64, ColorType::Luma)
+        .unwrap();
+    let decode = |rows| Image::decode(&tiff_of(&jpeg, rows), Path::new("x.tif"));
+    let image = decode(64).unwrap();
+    assert!(image.pixels().iter().all(|&gray| gray.abs_diff(77) <= 1));
+    let text = decode(56).unwrap_err().to_string();
+    assert!(text.contains("larger than its strip"), "{text}");
+}
+
 /// Headers that declare 30,000 × 30,000 pixels, for every format that allows this size.
 #[test]
 fn images_too_large_for_memory_are_refused_by_their_header() {
