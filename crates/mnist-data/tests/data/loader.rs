@@ -203,9 +203,28 @@ fn the_cache_keeps_to_its_budget() {
     };
     let loader = Loader::new(samples, options).unwrap();
     batches(&loader, 0);
-    fs::remove_dir_all(dir.path()).unwrap();
+    let paths: Vec<_> = loader
+        .samples()
+        .iter()
+        .map(|sample| sample.path())
+        .collect();
+    paths.iter().for_each(|path| fs::remove_file(path).unwrap());
     assert_eq!(ids(&loader, 1).len(), 5);
     assert_eq!(loader.skipped().len(), 7);
+}
+
+#[test]
+fn a_folder_that_vanishes_is_no_bad_image() {
+    let (dir, samples) = data_set(12);
+    let options = LoaderOptions {
+        on_bad_image: BadImage::Skip,
+        ..options()
+    };
+    let loader = Loader::new(samples, options).unwrap();
+    fs::remove_dir_all(dir.path()).unwrap();
+    let error = loader.epoch(0).find_map(Result::err).unwrap();
+    assert!(matches!(error, Error::Vanished { .. }), "{error:?}");
+    assert_eq!(loader.skipped(), []);
 }
 
 fn spoil(path: &Path) {
