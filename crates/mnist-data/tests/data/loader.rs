@@ -194,7 +194,7 @@ fn cached_images_are_not_read_again() {
 
 #[test]
 fn the_cache_keeps_to_its_budget() {
-    let (dir, samples) = data_set(12);
+    let (_dir, samples) = data_set(12);
     // The memory is enough for 5 gray images of 3 × 3 pixels.
     let options = LoaderOptions {
         cache_bytes: 5 * 9 + 8,
