@@ -216,10 +216,8 @@ fn the_cache_keeps_to_its_budget() {
 #[test]
 fn a_folder_that_vanishes_is_no_bad_image() {
     let (dir, samples) = data_set(12);
-    let options = LoaderOptions {
-        on_bad_image: BadImage::Skip,
-        ..options()
-    };
+    let mut options = options();
+    options.on_bad_image = BadImage::Skip;
     let loader = Loader::new(samples, options).unwrap();
     fs::remove_dir_all(dir.path()).unwrap();
     let error = loader.epoch(0).find_map(Result::err).unwrap();
