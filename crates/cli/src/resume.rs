@@ -37,7 +37,7 @@ pub(crate) fn configuration(
 /// Refuses the folder of a cross-validation or of one of its folds.
 pub(crate) fn refuse_cross_validation(dir: &Path) -> anyhow::Result<()> {
     for folds in [dir, files::parent(dir)] {
-        if folds.join("cross-validation.json").is_file() {
+        if folds.join(RunDir::CROSS_VALIDATION).is_file() {
             anyhow::bail!(
                 "{} belongs to a cross-validation; {}",
                 dir.display(),

@@ -18,6 +18,12 @@ impl Checksum {
         self.0.update(bytes);
     }
 
+    /// Hashes a text and its end, so that a list of texts has another hash than the same text divided elsewhere.
+    pub fn text(&mut self, text: &str) {
+        self.update(text.as_bytes());
+        self.update(&[0]);
+    }
+
     /// The finished SHA-256 in lower-case hexadecimal.
     #[must_use]
     pub fn finish(self) -> String {

@@ -16,9 +16,7 @@ impl BackboneKey {
     pub(crate) fn new(description: &str, executor: &str) -> Self {
         let mut hash = Checksum::default();
         for text in [MADE_BY, description, executor] {
-            hash.update(text.as_bytes());
-            // Without the separator, different pairs of texts could give the same hash.
-            hash.update(&[0]);
+            hash.text(text);
         }
         BackboneKey(hash)
     }

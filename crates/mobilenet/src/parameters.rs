@@ -37,6 +37,21 @@ impl From<&Plan> for Tables {
     }
 }
 
+impl Tables {
+    fn check(&self, arena: &[f32], statistics: &[f32]) -> Result<()> {
+        check_length(
+            "the buffer of parameters",
+            arena.len(),
+            self.parameters.len(),
+        )?;
+        check_length(
+            "the buffer of statistics",
+            statistics.len(),
+            self.statistics.len(),
+        )
+    }
+}
+
 /// All values of a model, on the model's device.
 ///
 /// After `loss.backward()` on the logits of [`forward_train`](crate::Network::forward_train),
@@ -89,13 +104,8 @@ impl Values {
 impl Parameters {
     /// Creates parameters with these values.
     pub(crate) fn new(tables: Tables, values: Values, device: &Device) -> Result<Self> {
+        tables.check(&values.arena, &values.statistics)?;
         let (len, statistics_len) = (tables.parameters.len(), tables.statistics.len());
-        check_length("the buffer of parameters", values.arena.len(), len)?;
-        check_length(
-            "the buffer of statistics",
-            values.statistics.len(),
-            statistics_len,
-        )?;
         let gradient = Gradient {
             values: Var::zeros(len, DType::F32, device)?,
             root: Var::zeros(1, DType::F32, device)?,
@@ -174,9 +184,8 @@ impl Parameters {
     /// # Errors
     /// If a length differs from the model's.
     pub fn set(&self, arena: Vec<f32>, statistics: Vec<f32>) -> Result<()> {
-        check_length("the buffer of parameters", arena.len(), self.len())?;
+        self.tables.check(&arena, &statistics)?;
         let expected = self.tables.statistics.len();
-        check_length("the buffer of statistics", statistics.len(), expected)?;
         let device = self.arena.device();
         self.arena
             .set(&Tensor::from_vec(arena, self.len(), device)?)?;
@@ -305,13 +314,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
-        if self.arena.device().is_cpu() {
-            return Ok(read_slice(&self.arena, |arena| {
-                read_slice(&self.statistics, |statistics| f(arena, statistics))
-            })??);
-        }
-        let values = self.values()?;
-        Ok(f(&values.arena, &values.statistics))
+        read_both(&self.arena, &self.statistics, f)
     }
 
     /// Every tensor, with torchvision's name and torch's shape, as in torchvision's `state_dict`.
@@ -352,6 +355,21 @@ impl Parameters {
         self.set_batches_tracked(values.batches_tracked);
         Ok(())
     }
+}
+
+/// Passes the values of two flat buffers to `f`. On the CPU, nothing is copied.
+fn read_both<R>(
+    arena: &Tensor,
+    statistics: &Tensor,
+    f: impl FnOnce(&[f32], &[f32]) -> R,
+) -> Result<R> {
+    if arena.device().is_cpu() {
+        return Ok(read_slice(arena, |arena| {
+            read_slice(statistics, |statistics| f(arena, statistics))
+        })??);
+    }
+    let (arena, statistics) = (arena.to_vec1()?, statistics.to_vec1()?);
+    Ok(f(&arena, &statistics))
 }
 
 /// The names of the batch counters. torch keeps one beside each running mean.

@@ -176,12 +176,11 @@ impl Optimizer {
 
     /// A copy of the complete state.
     pub fn state(&self) -> OptimizerState {
-        let names = self.rule.buffer_names().iter();
-        let buffers = names.zip(&self.buffers);
+        let buffers = self.buffers();
         OptimizerState {
             counters: self.counters(),
             buffers: buffers
-                .map(|(name, values)| ((*name).to_owned(), values.clone()))
+                .map(|(name, values)| (name.to_owned(), values.to_vec()))
                 .collect(),
         }
     }

@@ -1,18 +1,16 @@
 //! Stratified k-fold cross-validation: one run per fold, and summary statistics.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use files::Checksum;
-use mnist_data::{
-    Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, folds_of_groups, write_atomically,
-};
+use mnist_data::{Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, folds_of_groups};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::events::{EventSink, MetricsFile, ValidationScores};
 use crate::fit::{Ending, Outcome, resume};
+use crate::table::write_json;
 use crate::{Error, Result, RunDir, Splits};
 
 /// The division of images into folds.
@@ -115,8 +113,7 @@ impl CrossValidation {
     ///
     /// [`Error::Data`] naming the file.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::io(path)(e.into()))?;
-        Ok(write_atomically(path, |file| file.write_all(&json))?)
+        write_json(path, self)
     }
 }
 
@@ -169,10 +166,7 @@ pub fn cross_validate(
         let name = format!("fold {}", index + 1);
         let splits = Splits::of_fold(&images, &fold, "folds", &name);
         let path = run.path().join(format!("fold-{}", index + 1));
-        let own = match path.join("config.toml").is_file() {
-            true => RunDir::reopen(&path)?,
-            false => RunDir::create(&path)?,
-        };
+        let own = RunDir::reopen_or_create(&path)?;
         let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
         let outcome = resume(config, &splits, &own, own.state()?, &mut sinks, interrupt);
         drop(sinks);
@@ -214,14 +208,11 @@ fn divide(images: &ImageFolder, splits: &Splits, division: &FoldsConfig) -> Resu
 /// A checksum of the ids and classes of all images.
 fn checksum(images: &ImageFolder) -> String {
     let mut checksum = Checksum::default();
-    let mut add = |text: &str| {
-        checksum.update(text.as_bytes());
-        checksum.update(&[0]);
-    };
-    images.classes.names().iter().for_each(|name| add(name));
+    let names = images.classes.names().iter();
+    names.for_each(|name| checksum.text(name));
     for sample in images.samples.iter() {
-        add(sample.id());
-        add(&sample.label.to_string());
+        checksum.text(sample.id());
+        checksum.text(&sample.label.to_string());
     }
     checksum.finish()
 }

@@ -14,7 +14,6 @@ use crate::{Error, Result, RunState};
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 const CONFIG: &str = "config.toml";
-const FOLDS: &str = "cross-validation.json";
 
 /// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
@@ -97,14 +96,9 @@ impl RunDir {
             );
         }
         if !path.join(CONFIG).is_file() {
-            return no_run(match path.join("fold-1").is_dir() {
-                true => {
-                    "this is a cross-validation; resume it as one, with the settings it began with"
-                }
-                false => {
-                    "it has no config.toml, so no run has begun in it; expected the folder of a run"
-                }
-            });
+            return no_run(
+                "it has no config.toml, so no run has begun in it; expected the folder of a run",
+            );
         }
         let lock = Lock::take(&path.join(LOCK)).map_err(Error::io(path))?;
         let lock = lock.ok_or_else(|| Error::RunInUse(path.to_owned()))?;
@@ -119,11 +113,24 @@ impl RunDir {
         })
     }
 
+    /// Claims the folder of a run that was interrupted, or else a folder for a new run.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reopen`](Self::reopen) and [`create`](Self::create).
+    pub fn reopen_or_create(path: &Path) -> Result<Self> {
+        match path.join(CONFIG).is_file() {
+            true => Self::reopen(path),
+            false => Self::create(path),
+        }
+    }
+
     /// The newest state from which the run can go on; `None` if none was saved. A warning names each damaged state.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if every state is damaged, [`Error::Io`].
+    /// [`Error::State`] if every state is damaged, or if the newest is of another version or cannot be read;
+    /// [`Error::Io`].
     pub fn state(&self) -> Result<Option<RunState>> {
         StateFolder::new(self.states()).newest()
     }
@@ -189,14 +196,17 @@ impl RunDir {
         self.path.join(CONFIG)
     }
 
+    /// The name of the file with the results of a cross-validation, in its folder.
+    pub const CROSS_VALIDATION: &str = "cross-validation.json";
+
     /// The path of `cross-validation.json`: the results of the folds.
     pub fn cross_validation(&self) -> PathBuf {
-        self.path.join(FOLDS)
+        self.path.join(Self::CROSS_VALIDATION)
     }
 
     /// Removes the folder if the run has no results: at most a configuration, metrics without an epoch and a list of
-    /// images. The folder of a resumed run is never removed. Empty parent
-    /// folders that the run created are removed too. The corrected run can then use the same folder.
+    /// images. Empty parent folders that the run created are removed too. The corrected run can then use the same folder.
+    /// The folder of a resumed run is never removed.
     ///
     /// Files that cannot be removed stay; the next run in this folder will report them.
     pub fn remove_if_fruitless(self) {
@@ -283,7 +293,7 @@ fn holds_nothing(dir: &Path) -> std::io::Result<bool> {
         let entry = entry?;
         let is_nothing = match entry.file_type()?.is_dir() {
             true => holds_nothing(&entry.path())?,
-            false if entry.file_name() == FOLDS => !has_folds(&entry.path())?,
+            false if entry.file_name() == RunDir::CROSS_VALIDATION => !has_folds(&entry.path())?,
             false => is_nothing(&entry)?,
         };
         if !is_nothing {

@@ -1,8 +1,11 @@
-//! Writes CSV files.
+//! Writes CSV and JSON files.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use files::Unfinished;
+use mnist_data::write_atomically;
+use serde::Serialize;
 
 use crate::{Error, Result};
 
@@ -46,4 +49,14 @@ impl<const N: usize> Table<N> {
         file.and_then(Unfinished::finish)
             .map_err(Error::io(self.path))
     }
+}
+
+/// Writes a value as indented JSON. The file appears only when it is complete.
+///
+/// # Errors
+///
+/// [`Error::Data`] naming the file.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_vec_pretty(value).map_err(|e| Error::io(path)(e.into()))?;
+    Ok(write_atomically(path, |file| file.write_all(&json))?)
 }

@@ -47,8 +47,7 @@ struct Prepared {
 }
 
 fn prepared(mut config: RunConfig, terminal: &Terminal) -> anyhow::Result<Prepared> {
-    super::use_threads(config.train.threads())?;
-    let is_sample = prepare::images(&mut config, terminal)?;
+    let is_sample = super::ready(&mut config, terminal)?;
     let splits = Splits::open_for_folds(&config)?;
     Ok(Prepared {
         config,

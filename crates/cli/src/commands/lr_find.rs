@@ -11,9 +11,8 @@ use crate::{pictures, prepare};
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let mut config = super::configuration(&args.run)?;
-    super::use_threads(config.train.threads())?;
     let interrupt = Interrupt::listen(terminal)?;
-    let is_sample = prepare::images(&mut config, terminal)?;
+    let is_sample = super::ready(&mut config, terminal)?;
     let splits = Splits::open(&config)?;
     let range = LrRange {
         from: args.from,

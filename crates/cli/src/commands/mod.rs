@@ -27,7 +27,7 @@ use trainer::{InferenceOptions, RunConfig, RunDir};
 
 use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
-use crate::{layers, weights_cache};
+use crate::{layers, prepare, weights_cache};
 
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
@@ -48,6 +48,13 @@ pub(crate) fn use_threads(threads: usize) -> anyhow::Result<()> {
         .num_threads(threads)
         .build_global()
         .with_context(|| format!("cannot start {threads} threads"))
+}
+
+/// Starts the configured threads, and fetches and unpacks missing images. Returns whether the sample digits replace MNIST;
+/// see [`prepare::images`].
+fn ready(config: &mut RunConfig, terminal: &Terminal) -> anyhow::Result<bool> {
+    use_threads(config.train.threads())?;
+    prepare::images(config, terminal)
 }
 
 /// The configuration of a run, with names of fetched weights replaced by their files.

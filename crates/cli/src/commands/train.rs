@@ -164,8 +164,7 @@ fn prepared(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Prepared> {
 
 /// Prepares the images of a configuration.
 fn listed(mut config: RunConfig, terminal: &Terminal) -> anyhow::Result<Prepared> {
-    super::use_threads(config.train.threads())?;
-    let is_sample = prepare::images(&mut config, terminal)?;
+    let is_sample = super::ready(&mut config, terminal)?;
     let splits = Listed::open(&config)?.split(&config, &Work::new(terminal))?;
     let name = config.data.source.name().to_owned();
     Ok(Prepared {

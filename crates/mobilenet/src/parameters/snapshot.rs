@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Parameters, check_length};
+use super::{Parameters, check_length, read_both};
 use crate::Result;
-use crate::slices::read_slice;
 
 /// Counts of training batches, on which later running statistics depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +37,7 @@ impl Snapshot {
     /// # Errors
     /// If the device fails.
     pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
-        if self.arena.device().is_cpu() {
-            return Ok(read_slice(&self.arena, |arena| {
-                read_slice(&self.statistics, |statistics| f(arena, statistics))
-            })??);
-        }
-        let (arena, statistics) = (self.arena.to_vec1()?, self.statistics.to_vec1()?);
-        Ok(f(&arena, &statistics))
+        read_both(&self.arena, &self.statistics, f)
     }
 }
 
@@ -95,9 +88,8 @@ impl Parameters {
         statistics: Vec<f32>,
         counts: BatchCounts,
     ) -> Result<Snapshot> {
-        check_length("the buffer of parameters", arena.len(), self.len())?;
+        self.tables.check(&arena, &statistics)?;
         let expected = self.tables.statistics.len();
-        check_length("the buffer of statistics", statistics.len(), expected)?;
         let device = self.arena.device();
         Ok(Snapshot {
             arena: Tensor::from_vec(arena, self.len(), device)?,

@@ -1,13 +1,12 @@
 //! Losses and gradients that are not finite.
 
-use std::io::Write as _;
-
 use mobilenet::StatisticsSnapshot;
 use serde::Serialize;
 
 use super::Session;
 use crate::config::{MAX_SKIPPED, OnDivergence};
 use crate::state::Place;
+use crate::table::write_json;
 use crate::{Error, Result};
 
 /// The file in the folder of the run.
@@ -60,6 +59,10 @@ impl NonFinite {
     }
 }
 
+pub(super) fn are_finite(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite())
+}
+
 impl Session<'_> {
     /// Handles a batch, numbered from 0, whose loss or gradient is not finite: leaves it out, or ends the run. Returns
     /// its loss.
@@ -81,6 +84,7 @@ impl Session<'_> {
             tracing::warn!(
                 "epoch {epoch}, batch {batch}: its loss or gradient is not finite; the batch is left out"
             );
+            self.torn = false;
             return Ok(cause.loss());
         }
         self.place.batch = batch;
@@ -133,9 +137,8 @@ impl Session<'_> {
             largest_gradient,
         };
         let path = self.run_dir.join(FILE);
-        let json = serde_json::to_vec_pretty(&diverged).map_err(|e| Error::io(&path)(e.into()))?;
-        if let Err(error) = files::write(&path, |file| file.write_all(&json)) {
-            tracing::warn!("{}: {error}", path.display());
+        if let Err(error) = write_json(&path, &diverged) {
+            tracing::warn!("{}", mnist_data::with_causes(&error));
         }
         Ok(())
     }
@@ -161,8 +164,7 @@ impl Session<'_> {
     }
 
     pub(super) fn gradient_is_finite(&self) -> Result<bool> {
-        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        Ok(self.network.parameters().read_gradient(finite)?)
+        Ok(self.network.parameters().read_gradient(are_finite)?)
     }
 
     /// The parameter with the largest gradient of the last backward pass. NaN is larger than any number.

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use mobilenet::StatisticsSnapshot;
-
-use super::diverged::NonFinite;
+use super::diverged::{NonFinite, are_finite};
 use super::{Progress, Session};
 use crate::batch::{Batch, Inputs};
 use crate::config::OnDivergence;
@@ -80,12 +78,9 @@ impl Session<'_> {
     /// If a step makes weights NaN, the next batch's loss shows it. The epoch's last step has no next batch, so the
     /// weights are checked here before they are validated and saved.
     pub(super) fn check_weights(&self, epoch: usize) -> Result<()> {
-        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        let are_finite = self
-            .network
-            .parameters()
-            .read(|values, statistics| finite(values) && finite(statistics))?;
-        if !are_finite {
+        let all_are =
+            |values: &[f32], statistics: &[f32]| are_finite(values) && are_finite(statistics);
+        if !self.network.parameters().read(all_are)? {
             self.write_diverged(None)?;
             return Err(Error::NonFiniteWeights { epoch, best: None });
         }
@@ -109,18 +104,17 @@ impl Session<'_> {
 
     /// Validates the network in its current state; `None` if interrupted.
     fn validate(&self, frozen: bool) -> Result<Option<ValidationScores>> {
-        let interrupt = self.interrupt;
         let known = self.features.as_ref().map(|features| &features.val);
         let batches = self
             .batches(&self.val, known, 0, 0)
-            .take_while(|_| !interrupt.load(Ordering::Relaxed));
+            .take_while(|_| !self.is_interrupted());
         let confusion = score(self.network.as_ref(), batches, frozen)?;
         let scores = ValidationScores {
             loss: confusion.mean_loss(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_scores().f1,
         };
-        Ok((!interrupt.load(Ordering::Relaxed)).then_some(scores))
+        Ok((!self.is_interrupted()).then_some(scores))
     }
 
     /// Trains on the batches of an epoch that are left. False if interrupted.
@@ -142,19 +136,23 @@ impl Session<'_> {
             };
             let batch = batch?;
             self.clock.lap(|times| &mut times.data);
-            if self.teaches(&batch)? {
-                self.progress.learning_rate = self.stepper.learning_rate();
-                let loss = self.train_batch(&batch, frozen)?;
-                self.place.batch = batch.number + 1;
+            let loss = match self.teaches(&batch)? {
+                true => {
+                    self.progress.learning_rate = self.stepper.learning_rate();
+                    Some(self.train_batch(&batch, frozen)?)
+                }
+                false => None,
+            };
+            self.place.batch = batch.number + 1;
+            if let Some(loss) = loss {
                 self.sink.handle(&Event::BatchDone {
                     epoch,
-                    batch: batch.number + 1,
+                    batch: self.place.batch,
                     images: batch.labels.len(),
                     loss,
                 })?;
                 self.clock.lap(|times| &mut times.other);
             }
-            self.place.batch = batch.number + 1;
         }
         drop(batches);
         // The time to end the loader's threads and write its disk cache counts as data time.
@@ -188,8 +186,8 @@ impl Session<'_> {
         ))
     }
 
-    /// Trains on one batch; returns its mean loss. A batch on which training diverges is an error, or left out if so
-    /// configured: then its loss is not finite.
+    /// Trains on one batch; returns its mean loss. A batch whose loss or gradient is not finite is an error, or left out
+    /// if so configured.
     pub(super) fn train_batch(&mut self, batch: &Batch, frozen: bool) -> Result<f64> {
         // Until the batch is done, the statistics and the step may not belong together.
         self.torn = true;
@@ -214,11 +212,11 @@ impl Session<'_> {
         let loss = self.loss.taught(&logits, &batch.targets(), distillation)?;
         self.clock.lap(|times| &mut times.forward);
         if !loss.mean.is_finite() {
-            return self.left_out(batch, NonFinite::Loss(loss.mean), statistics);
+            return self.diverged(batch.number, NonFinite::Loss(loss.mean), statistics);
         }
         let predicted = match predicted_classes(&logits) {
             Err(Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. })) => {
-                return self.left_out(batch, NonFinite::Loss(logit.into()), statistics);
+                return self.diverged(batch.number, NonFinite::Loss(logit.into()), statistics);
             }
             predicted => predicted?,
         };
@@ -233,7 +231,7 @@ impl Session<'_> {
         let checks = skips || self.stepper.hides_infinity();
         let cause = NonFinite::Gradient { loss: loss.mean };
         if checks && self.stepper.loss_scale().is_none() && !self.gradient_is_finite()? {
-            return self.left_out(batch, cause, statistics);
+            return self.diverged(batch.number, cause, statistics);
         }
         let confusion = &mut self.progress.confusion;
         confusion.add(batch.main_labels(), &predicted)?;
@@ -251,18 +249,6 @@ impl Session<'_> {
         self.clock.lap(|times| &mut times.optimizer);
         self.torn = false;
         Ok(loss.mean)
-    }
-
-    /// Leaves out a batch, or ends the run.
-    fn left_out(
-        &mut self,
-        batch: &Batch,
-        cause: NonFinite,
-        statistics: Option<StatisticsSnapshot>,
-    ) -> Result<f64> {
-        let loss = self.diverged(batch.number, cause, statistics)?;
-        self.torn = false;
-        Ok(loss)
     }
 
     /// Counts an optimizer step, if one was taken, and adds its weights to the averages.

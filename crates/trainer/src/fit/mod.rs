@@ -90,9 +90,11 @@ impl Outcome {
 /// # Errors
 ///
 /// Invalid configurations and data are errors before the first batch. A loss that is not finite is
-/// an error; the best weights and the last state so far stay on disk. [`Error::WeightsUnwritten`](crate::Error::WeightsUnwritten)
-/// and [`Error::StateUnsaved`](crate::Error::StateUnsaved) if the best weights or the state cannot be written at the end either.
+/// an error; the best weights and the last state so far stay on disk. [`Error::WeightsUnwritten`]
+/// and [`Error::StateUnsaved`] if the best weights or the state cannot be written at the end either.
 ///
+/// [`Error::WeightsUnwritten`]: crate::Error::WeightsUnwritten
+/// [`Error::StateUnsaved`]: crate::Error::StateUnsaved
 /// [`TrainConfig::save_every`]: crate::config::TrainConfig::save_every
 pub fn fit(
     config: &RunConfig,
@@ -111,8 +113,11 @@ pub fn fit(
 ///
 /// # Errors
 ///
-/// Those of [`fit`]. [`Error::Changed`](crate::Error::Changed) if the images are others, and [`Error::State`](crate::Error::State) if the state does not fit the
+/// Those of [`fit`]. [`Error::Changed`] if the images are others, and [`Error::State`] if the state does not fit the
 /// configuration. Before, check the configuration by [`RunConfig::changes`].
+///
+/// [`Error::Changed`]: crate::Error::Changed
+/// [`Error::State`]: crate::Error::State
 pub fn resume(
     config: &RunConfig,
     splits: &Splits,
@@ -177,6 +182,8 @@ struct Session<'a> {
     unsettled: bool,
     /// Whether this is a run, whose folder says why it ended, and not a search for a learning rate.
     is_run: bool,
+    /// The checksums of the inputs, if the run was resumed and saves no states yet.
+    inputs: Option<resume::Inputs>,
     /// Saves the state; `None` if this session saves none.
     saving: Option<resume::Saving>,
     run_dir: PathBuf,
@@ -289,6 +296,7 @@ impl<'a> Session<'a> {
             fresh_statistics,
             unsettled: false,
             is_run: false,
+            inputs: None,
             saving: None,
             run_dir: run.path().to_owned(),
         };

@@ -22,12 +22,19 @@ use crate::{ConfusionMatrix, Error, Result, RunDir};
 /// Saves states, with the parts of them that never change in a run.
 pub(super) struct Saving {
     saver: Saver,
-    images: String,
-    files: BTreeMap<String, String>,
+    inputs: Inputs,
     /// The place of the last state that was saved.
     last: Option<Place>,
     /// The place of the state that is being written.
     writing: Option<Place>,
+}
+
+/// What a run must not change: by checksums.
+pub(super) struct Inputs {
+    /// Of the list of images.
+    images: String,
+    /// Of other files, by key.
+    files: BTreeMap<String, String>,
 }
 
 impl Saving {
@@ -98,14 +105,24 @@ impl Session<'_> {
                 .map_err(Error::io(run.states()))?;
             list.write(&path)?;
         }
+        let inputs = match self.inputs.take() {
+            Some(inputs) => inputs,
+            None => self.read_inputs()?,
+        };
         self.saving = Some(Saving {
             saver,
-            images: list.checksum(),
-            files: files(self.config, &self.metadata.model)?,
+            inputs,
             last: None,
             writing: None,
         });
         Ok(())
+    }
+
+    fn read_inputs(&self) -> Result<Inputs> {
+        Ok(Inputs {
+            images: self.image_list().checksum(),
+            files: files(self.config, &self.metadata.model)?,
+        })
     }
 
     fn image_list(&self) -> ImageList<'_> {
@@ -118,28 +135,30 @@ impl Session<'_> {
 
     /// Saves the state in the background, if it is time.
     pub(super) fn save_if_due(&mut self, border: Border) -> Result<()> {
-        let Some(saving) = &mut self.saving else {
+        let Some(mut saving) = self.saving.take() else {
             return Ok(());
         };
+        let saved = self.save_with(&mut saving, border);
+        self.saving = Some(saving);
+        saved
+    }
+
+    fn save_with(&mut self, saving: &mut Saving, border: Border) -> Result<()> {
         let outcome = saving.saver.poll();
-        self.saved(outcome)?;
-        let due = |saving: &Saving| saving.saver.is_due(border);
-        if !self.saving.as_ref().is_some_and(due) {
-            return Ok(());
-        }
-        let start = Instant::now();
-        let state = self.state()?;
-        if let Some(saving) = &mut self.saving {
+        self.saved(saving, outcome)?;
+        if saving.saver.is_due(border) {
+            let start = Instant::now();
+            let state = self.state(saving)?;
             saving.writing = Some(self.place);
             saving.saver.start(state, start.elapsed());
+            self.clock.lap(|times| &mut times.other);
         }
-        self.clock.lap(|times| &mut times.other);
         Ok(())
     }
 
     /// Handles the outcome of a save. A failure is no error: the next save point tries again.
-    fn saved(&mut self, outcome: Option<std::io::Result<()>>) -> Result<()> {
-        let (Some(outcome), Some(saving)) = (outcome, &mut self.saving) else {
+    fn saved(&mut self, saving: &mut Saving, outcome: Option<std::io::Result<()>>) -> Result<()> {
+        let Some(outcome) = outcome else {
             return Ok(());
         };
         let place = saving.writing.take();
@@ -158,7 +177,7 @@ impl Session<'_> {
 
     /// Saves the state at the end of a run, unless training has diverged or an image was lost.
     pub(super) fn last_save(&mut self, trained: &Result<Ending>) -> Result<()> {
-        let Some(saving) = &mut self.saving else {
+        let Some(mut saving) = self.saving.take() else {
             if self.is_run && self.ending.is_some() {
                 // States of an earlier process would look like the end of this run.
                 StateFolder::new(self.run_dir.join(RunDir::STATES)).remove();
@@ -166,7 +185,7 @@ impl Session<'_> {
             return Ok(());
         };
         let outcome = saving.saver.wait();
-        self.saved(outcome)?;
+        self.saved(&mut saving, outcome)?;
         // A state in the middle of a step, or with weights that are not finite, is useless. Images that were left out
         // until there were too many may be readable again when the run is resumed.
         let is_sound = match trained {
@@ -175,33 +194,26 @@ impl Session<'_> {
             Err(error) if error.is_divergence() || self.torn => false,
             // The folder of a run that fails at its beginning is removed.
             Err(_) => {
-                let saved = self
-                    .saving
-                    .as_ref()
-                    .is_some_and(|saving| saving.last.is_some());
-                self.stepper.is_between_steps() && (saved || !self.reports.is_empty())
+                let has_results = saving.last.is_some() || !self.reports.is_empty();
+                self.stepper.is_between_steps() && has_results
             }
         };
         if !is_sound {
             return Ok(());
         }
-        let state = self.state()?;
-        let (place, best) = (self.place, self.kept());
-        let Some(saving) = &mut self.saving else {
-            return Ok(());
-        };
-        saving.writing = Some(place);
+        let state = self.state(&mut saving)?;
+        saving.writing = Some(self.place);
         match saving.saver.save(state) {
             Ok(()) => {
                 if self.ending.is_some() {
                     saving.saver.keep_newest();
                 }
-                self.saved(Some(Ok(())))
+                self.saved(&mut saving, Some(Ok(())))
             }
             Err(error) => Err(Error::StateUnsaved {
                 path: saving.saver.path().to_owned(),
                 problem: mnist_data::with_causes(&error),
-                best,
+                best: self.kept(),
                 last: saving.last,
             }),
         }
@@ -212,10 +224,10 @@ impl Session<'_> {
     /// # Errors
     ///
     /// If the weights are not finite: such a state is never saved.
-    fn state(&mut self) -> Result<Unwritten> {
+    fn state(&self, saving: &mut Saving) -> Result<Unwritten> {
         self.check_weights(self.place.epoch)?;
-        let spare = self.saving.as_mut().map(|saving| saving.saver.spare());
-        let mut state = Builder::new(spare.unwrap_or_default());
+        let spare = saving.saver.spare();
+        let mut state = Builder::new(spare);
         let parameters = self.network.parameters();
         let segments = parameters.segments();
         parameters.read(|arena, statistics| {
@@ -227,12 +239,11 @@ impl Session<'_> {
         }
         self.tracks.copy(parameters, &mut state);
         self.tracks.share(parameters, &mut state);
-        state.finish(&self.record())
+        state.finish(&self.record(&saving.inputs))
     }
 
-    fn record(&self) -> Record {
+    fn record(&self, inputs: &Inputs) -> Record {
         let (schedule, loss_scaler) = self.stepper.small_states();
-        let saving = self.saving.as_ref();
         Record {
             version: VERSION,
             origin: self.origin(),
@@ -258,12 +269,8 @@ impl Session<'_> {
             }),
             reports: self.reports.clone(),
             unreadable: [self.train.left_out(), self.val.left_out()],
-            images: saving
-                .map(|saving| saving.images.clone())
-                .unwrap_or_default(),
-            files: saving
-                .map(|saving| saving.files.clone())
-                .unwrap_or_default(),
+            images: inputs.images.clone(),
+            files: inputs.files.clone(),
         }
     }
 
@@ -276,7 +283,7 @@ impl Session<'_> {
 
     /// Goes on from a state.
     pub(super) fn restore(&mut self, mut state: RunState) -> Result<()> {
-        self.check_inputs(&state.record)?;
+        self.inputs = Some(self.check_inputs(&state.record)?);
         let record = state.record.clone();
         let parameters = self.network.parameters();
         let segments = parameters.segments();
@@ -314,12 +321,7 @@ impl Session<'_> {
         self.unsettled = record.unsettled;
         self.skipped = self.unreadable().total();
         self.reports = record.reports;
-        self.sink.handle(&Event::Resumed {
-            epoch: self.place.epoch,
-            batch: self.place.batch,
-            reports: self.reports.clone(),
-            differences: self.origin().differences(&record.origin),
-        })?;
+        self.resumed(self.origin().differences(&record.origin))?;
         let events = self
             .tracks
             .write_missing(self.network.as_ref(), &self.metadata)?;
@@ -328,34 +330,37 @@ impl Session<'_> {
 
     /// Begins again in the folder of a run of which no state was saved. Its metrics may have lines of finished epochs.
     pub(super) fn begin_again(&mut self) -> Result<()> {
+        self.resumed(Vec::new())
+    }
+
+    fn resumed(&mut self, differences: Vec<String>) -> Result<()> {
         self.sink.handle(&Event::Resumed {
             epoch: self.place.epoch,
             batch: self.place.batch,
-            reports: Vec::new(),
-            differences: Vec::new(),
+            reports: self.reports.clone(),
+            differences,
         })
     }
 
-    /// Refuses other images, classes or files than those at the start of the run.
-    fn check_inputs(&self, record: &Record) -> Result<()> {
-        let list = self.image_list();
-        if list.checksum() != record.images {
+    /// Refuses other images, classes or files than those at the start of the run; returns their checksums.
+    fn check_inputs(&self, record: &Record) -> Result<Inputs> {
+        let now = self.read_inputs()?;
+        if now.images != record.images {
             let path = self.run_dir.join(RunDir::IMAGE_LIST);
-            let problem = list.difference(&path);
+            let problem = self.image_list().difference(&path);
             return Err(Error::Changed(format!(
                 "its images have changed: {problem}"
             )));
         }
-        let now = files(self.config, &self.metadata.model)?;
         match record
             .files
             .iter()
-            .find(|(key, checksum)| now.get(*key) != Some(checksum))
+            .find(|(key, checksum)| now.files.get(*key) != Some(checksum))
         {
             Some((key, _)) => Err(Error::Changed(format!(
                 "the contents of the file of `{key}` have changed"
             ))),
-            None => Ok(()),
+            None => Ok(now),
         }
     }
 }

@@ -21,14 +21,11 @@ impl ImageList<'_> {
     /// A checksum of the classes and of the ids, labels and weights of all images.
     pub(crate) fn checksum(&self) -> String {
         let mut checksum = Checksum::default();
-        let mut add = |text: &str| {
-            checksum.update(text.as_bytes());
-            checksum.update(&[0]);
-        };
         // The rows do not show the order of the classes, which is that of the labels.
-        self.class_names.iter().for_each(|name| add(name));
-        self.rows()
-            .for_each(|row| row.iter().for_each(|text| add(text)));
+        self.class_names.iter().for_each(|name| checksum.text(name));
+        for text in self.rows().flatten() {
+            checksum.text(&text);
+        }
         checksum.finish()
     }
 

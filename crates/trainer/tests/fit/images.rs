@@ -149,17 +149,11 @@ fn folds_are_trained_one_after_the_other_and_told_together() {
     let splits = Splits::open(&scene.config).unwrap();
     let run = RunDir::next(scene.dir.path(), "folds").unwrap();
     let interrupt = AtomicBool::new(false);
-    let result = trainer::cross_validate(
-        &scene.config,
-        &splits,
-        &four,
-        &run,
-        None,
-        &mut (),
-        &interrupt,
-    )
-    .unwrap();
-    let result = result.unwrap();
+    let validate = |run: &RunDir| {
+        let (config, sink) = (&scene.config, &mut ());
+        trainer::cross_validate(config, &splits, &four, run, None, sink, &interrupt).unwrap()
+    };
+    let result = validate(&run).unwrap();
     assert_eq!(result.folds.len(), 4);
     for (index, fold) in result.folds.iter().enumerate() {
         assert_eq!((fold.train_images, fold.val_images), (42, 14));
@@ -173,16 +167,7 @@ fn folds_are_trained_one_after_the_other_and_told_together() {
     assert!((result.accuracy.mean - accuracies.sum::<f64>() / 4.0).abs() < 1e-12);
     interrupt.store(true, std::sync::atomic::Ordering::Relaxed);
     let run = RunDir::next(scene.dir.path(), "folds").unwrap();
-    let result = trainer::cross_validate(
-        &scene.config,
-        &splits,
-        &four,
-        &run,
-        None,
-        &mut (),
-        &interrupt,
-    );
-    assert_eq!(result.unwrap(), None);
+    assert_eq!(validate(&run), None);
 }
 
 #[test]
