@@ -19,7 +19,7 @@ use crate::shell::{cargo, root, run, target_dir};
 /// Maximum CPU time of the build, as a multiple of candle-core's.
 const LIMIT: f64 = 13.0;
 /// Maximum size of the binary in bytes.
-const LARGEST_BINARY: u64 = 21_000_000;
+const LARGEST_BINARY: u64 = 20_000_000;
 const YARDSTICK: &str = "candle_core";
 
 /// Environment variable with the path of the log file for CPU times. If it is set, this program
