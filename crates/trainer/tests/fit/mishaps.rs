@@ -329,7 +329,9 @@ fn divergence_is_described_and_never_saved() {
         "{text}"
     );
     let state = RunDir::reopen(&dir).unwrap().state().unwrap().unwrap();
-    assert_eq!((state.place().epoch, state.ending()), (2, None));
+    // On a slow disk the save after epoch 1 may be skipped, since an earlier one is still being written.
+    assert!((1..=2).contains(&state.place().epoch), "{state:?}");
+    assert_eq!(state.ending(), None);
 
     // Left out are ten batches in a row, then the run ends. The weights stay what they were.
     config.train.on_divergence = OnDivergence::Skip;
