@@ -1,6 +1,6 @@
 //! Going on with a run that was interrupted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trainer::config::{Change, Layer};
 use trainer::{Ending, RunConfig, RunDir, RunState};
@@ -48,12 +48,18 @@ pub(crate) fn refuse_cross_validation(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a run that is over and has no state: it would be trained again from its beginning.
+/// Refuses a run that is over and has weights, but no state: it would be trained again from its beginning. Without
+/// weights there is nothing to lose.
 pub(crate) fn refuse_finished(run: &RunDir, config: &RunConfig) -> anyhow::Result<()> {
     let metrics = std::fs::read_to_string(run.metrics()).unwrap_or_default();
     let is_over = run.path().join(crate::commands::WRONG).is_file()
         || metrics.lines().count() >= config.train.epochs;
-    if is_over {
+    let is_weights = |path: PathBuf| path.extension().is_some_and(|kind| kind == "safetensors");
+    let has_weights = || -> std::io::Result<bool> {
+        let mut entries = std::fs::read_dir(run.path())?;
+        entries.try_fold(false, |any, entry| Ok(any || is_weights(entry?.path())))
+    };
+    if is_over && has_weights()? {
         anyhow::bail!(
             "{} is over, and no state is left from which it could go on; start a new run",
             run.path().display()
