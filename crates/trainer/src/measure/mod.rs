@@ -4,6 +4,7 @@ mod answers;
 mod confusion;
 mod evaluation;
 mod record;
+mod temperature;
 
 pub use answers::{Answer, AnswersFile};
 pub(crate) use confusion::Counts;
@@ -12,3 +13,4 @@ pub use evaluation::{
     Bin, Calibration, ClassCurves, ClassReport, Evaluation, Interval, Measured, TopK,
 };
 pub use record::{RunRecord, SplitRecord, read_metrics};
+pub use temperature::TemperatureFit;
