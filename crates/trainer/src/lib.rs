@@ -34,7 +34,7 @@ pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
 pub use events::{
-    EpochReport, Event, EventSink, MetricsFile, Recorder, Unreadable, ValidationScores,
+    EpochReport, Event, EventSink, MetricsFile, Recorder, TensorBoard, Unreadable, ValidationScores,
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
 pub use import::{Imported, import_config};

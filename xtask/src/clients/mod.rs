@@ -128,6 +128,6 @@ fn tensorboard(dir: &Path, trained: &Trained) -> Result<()> {
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TENSORBOARD]))?;
     run(Command::new(&python)
         .arg("-B")
-        .arg(root()?.join("xtask/clients/tensorboard.py"))
+        .arg(root()?.join("xtask/clients/event_files.py"))
         .arg(&trained.run))
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use trainer::{
     Best, Ending, Evaluation, Listed, Measured, MetricsFile, Mistake, Outcome, RunConfig, RunDir,
-    RunState, Splits, Survey,
+    RunState, Splits, Survey, TensorBoard,
 };
 
 use crate::Done;
@@ -61,7 +61,9 @@ fn trained(
         is_sample,
         ..
     } = prepared;
-    let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
+    let board = TensorBoard::create(run.path(), &config, &splits)?;
+    let metrics = MetricsFile::append(&run.metrics())?;
+    let mut sinks = (Run::new(terminal), (metrics, board));
     let outcome =
         interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
     drop(sinks);
