@@ -59,36 +59,6 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     assert_eq!(predict("again"), csv);
 }
 
-#[test]
-fn probabilities_are_calibrated_on_request() {
-    let bench = Bench::new();
-    let (weights, test) = (trained_weights(), trained().path("images/test"));
-    let test = test.to_str().unwrap();
-    let evaluate = |options: &[&str]| {
-        let command = ["evaluate", "--weights", &weights, "--data", test, "--json"];
-        let run = bench.run(&[&command, options].concat()).success();
-        serde_json::from_str::<serde_json::Value>(&run.stdout).unwrap()
-    };
-    let (plain, calibrated) = (evaluate(&[]), evaluate(&["--calibrated"]));
-    assert!(plain["temperature"].is_null());
-    assert!(calibrated["temperature"].as_f64().unwrap() > 0.0);
-    assert_eq!(plain["accuracy"], calibrated["accuracy"]);
-    assert_ne!(plain["loss"], calibrated["loss"]);
-
-    // The files of other projects have no temperature.
-    let bare = bare(&bench);
-    let run = bench.run(&[
-        "predict",
-        "--weights",
-        &bare,
-        "--out",
-        "out",
-        test,
-        "--calibrated",
-    ]);
-    run.failure(2, &["--calibrated", "no temperature"]);
-}
-
 /// The test after training writes a disk cache, as training does. `evaluate` never writes a cache, and reports an
 /// unusable one.
 #[test]

@@ -37,8 +37,6 @@ struct Member {
     network: Arc<dyn Model>,
     metadata: Arc<WeightsMetadata>,
     table: Arc<ByteTable>,
-    /// Divides the logits, if the probabilities are to be calibrated.
-    temperature: Option<f64>,
     /// Assumptions about metadata that the weights file lacks.
     assumed: Vec<String>,
 }
@@ -95,7 +93,6 @@ impl Classifier {
             table: Arc::new(metadata.normalisation.table()),
             network,
             metadata: Arc::new(metadata),
-            temperature: None,
             assumed: Vec::new(),
         };
         Ok(Self {
@@ -148,25 +145,6 @@ impl Classifier {
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
-    }
-
-    /// The same classifier with calibrated probabilities: the logits of each network are divided by the temperature in its
-    /// metadata, before probabilities of several networks or views are averaged. The predicted class of a single network
-    /// and view stays the same.
-    ///
-    /// # Errors
-    /// [`Error::NoTemperature`] if the metadata of a network has no temperature.
-    pub fn calibrated(mut self) -> Result<Self> {
-        for member in &mut self.members {
-            let temperature = member.metadata.temperature.ok_or(Error::NoTemperature)?;
-            member.temperature = Some(temperature);
-        }
-        Ok(self)
-    }
-
-    /// The temperature that divides the logits of the first network, after [`calibrated`](Self::calibrated).
-    pub fn temperature(&self) -> Option<f64> {
-        self.members[0].temperature
     }
 
     /// The metadata of the first network's weights. Classes, image size, framing and orientation are the same for all
@@ -352,14 +330,10 @@ impl Classifier {
 }
 
 impl Member {
-    /// The logits of the network, which normalises the bytes with its own table, divided by the temperature.
+    /// The logits of the network, which normalises the bytes with its own table.
     fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = pixels.to_device(self.network.device())?;
         let images = Images::bytes(&pixels, Arc::clone(&self.table))?;
-        let logits = self.network.infer(&images)?;
-        Ok(match self.temperature {
-            Some(temperature) => (logits / temperature)?,
-            None => logits,
-        })
+        Ok(self.network.infer(&images)?)
     }
 }

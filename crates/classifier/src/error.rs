@@ -46,11 +46,6 @@ pub enum Error {
         "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
     )]
     Ensemble(String),
-    /// The weights contain no temperature.
-    #[error(
-        "the weights contain no temperature, so their probabilities cannot be calibrated; expected weights that the trainer saved after a validation"
-    )]
-    NoTemperature,
     /// A logit of an image is not finite.
     #[error(
         "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
@@ -72,7 +67,7 @@ impl Error {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Image { .. } | Self::Pixels { .. } | Self::NoTemperature => true,
+            Self::Image { .. } | Self::Pixels { .. } => true,
             Self::Network(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
             _ => false,

@@ -39,7 +39,6 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
-        temperature: None,
         training: None,
     };
     (network, metadata)
@@ -391,46 +390,6 @@ fn threads_that_ask_at_once_get_the_same_bits() {
         .install(|| classifier(4).probabilities(&images))
         .unwrap();
     assert_eq!(bits(&inside), expected);
-}
-
-#[test]
-fn calibration_divides_the_logits_of_each_network_by_its_temperature() {
-    let with = |seed, temperature| {
-        let (network, metadata) = network(seed);
-        let metadata = WeightsMetadata {
-            temperature,
-            ..metadata
-        };
-        Classifier::new(Arc::new(network), metadata).unwrap()
-    };
-    let image = [noise(1, 40, 30)];
-    // The logarithms of probabilities are logits too.
-    let softened = |seed, temperature: f32| {
-        let row = &with(seed, None).probabilities(&image).unwrap()[0];
-        let powers: Vec<f32> = row.iter().map(|p| p.powf(1.0 / temperature)).collect();
-        let sum: f32 = powers.iter().sum();
-        powers.iter().map(|power| power / sum).collect::<Vec<_>>()
-    };
-    let close = |ours: &[f32], expected: &[f32]| {
-        for (ours, expected) in ours.iter().zip(expected) {
-            assert!((ours - expected).abs() < 1e-5, "{ours} {expected}");
-        }
-    };
-    let one = with(1, Some(2.0)).calibrated().unwrap();
-    assert_eq!(one.temperature(), Some(2.0));
-    let (first, second) = (softened(1, 2.0), softened(2, 5.0));
-    close(&one.probabilities(&image).unwrap()[0], &first);
-    let two = with(1, Some(2.0)).with(with(2, Some(5.0))).unwrap();
-    let mean: Vec<f32> = first
-        .iter()
-        .zip(&second)
-        .map(|(a, b)| (a + b) / 2.0)
-        .collect();
-    let two = two.calibrated().unwrap();
-    close(&two.probabilities(&image).unwrap()[0], &mean);
-
-    let one_lacks = with(1, Some(2.0)).with(with(2, None)).unwrap();
-    assert!(matches!(one_lacks.calibrated(), Err(Error::NoTemperature)));
 }
 
 proptest! {

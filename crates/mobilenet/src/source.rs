@@ -332,7 +332,6 @@ impl Source {
                 normalisation: Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
-                temperature: None,
                 training: None,
             },
         };

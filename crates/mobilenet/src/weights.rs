@@ -103,9 +103,6 @@ pub struct WeightsMetadata {
     pub epoch: Option<usize>,
     /// The monitored score after that epoch.
     pub score: Option<f64>,
-    /// The temperature by which logits are divided to calibrate their probabilities (Guo et al., 2017), if it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
     /// Data of the trainer, for continuing the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
@@ -132,12 +129,6 @@ impl WeightsMetadata {
             "a share above 0 and at most 1",
         )?;
         self.normalisation.check()?;
-        require(
-            self.temperature.is_none_or(|t| t.is_finite() && t > 0.0),
-            "temperature",
-            self.temperature,
-            "a number above 0",
-        )?;
         match &self.model {
             ModelDescription::MobileNet(model) => model.check(),
             ModelDescription::Zoo(model) => model.check(),

@@ -62,7 +62,6 @@ impl Waiting {
         let metadata = WeightsMetadata {
             epoch: Some(file.epoch),
             score: Some(file.score),
-            temperature: file.scores.temperature,
             ..metadata.clone()
         };
         Ok(Self {

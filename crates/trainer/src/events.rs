@@ -31,9 +31,6 @@ pub struct EpochReport {
     pub val_accuracy: f64,
     /// F1 averaged over the classes that occur in validation; see [`ConfusionMatrix::macro_scores`](crate::ConfusionMatrix::macro_scores).
     pub val_macro_f1: f64,
-    /// The temperature that the validation images suggest; see [`TemperatureFit`](crate::TemperatureFit).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub val_temperature: Option<f64>,
     /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
     /// Training images per second; validation time is not counted.
@@ -84,7 +81,6 @@ impl EpochReport {
             loss: self.val_loss,
             accuracy: self.val_accuracy,
             macro_f1: self.val_macro_f1,
-            temperature: self.val_temperature,
         }
     }
 }
@@ -98,9 +94,6 @@ pub struct ValidationScores {
     pub accuracy: f64,
     /// F1 averaged over the classes that occur.
     pub macro_f1: f64,
-    /// The temperature that these images suggest; see [`TemperatureFit`](crate::TemperatureFit).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
 }
 
 /// An event of a run.

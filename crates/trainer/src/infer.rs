@@ -134,10 +134,7 @@ pub fn evaluate(
     let name = data.display().to_string();
     let measured = measure(classifier, images, &name, options, progress)?;
     order.check(&measured.confusion, data)?;
-    Ok(Evaluation {
-        temperature: classifier.temperature(),
-        ..report(measured, &order)
-    })
+    Ok(report(measured, &order))
 }
 
 /// Evaluates a network whose weights contain the class names of `images`. Messages call the images `name`.
@@ -157,10 +154,7 @@ pub fn evaluate_images(
         known: ClassOrder::Named,
     };
     let measured = measure(classifier, images.clone(), name, options, progress)?;
-    Ok(Evaluation {
-        temperature: classifier.temperature(),
-        ..report(measured, &order)
-    })
+    Ok(report(measured, &order))
 }
 
 /// The counted answers of a network.
@@ -264,12 +258,11 @@ fn report(measured: Measured, order: &Order) -> Evaluation {
 }
 
 /// Scores the images of some batches in evaluation mode. With `by_features`, images are computed in the same way as
-/// cached features, so both give the same bits. `see` gets the logits and labels of each batch.
+/// cached features, so both give the same bits.
 pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
     by_features: bool,
-    mut see: impl FnMut(&[Vec<f32>], &[u32]) -> Result<()>,
 ) -> Result<ConfusionMatrix> {
     let answers = batches.map(|batch| {
         let batch = batch?;
@@ -280,7 +273,6 @@ pub(crate) fn score(
             }
             Inputs::Images(images) => network.infer(images)?,
         };
-        see(&logits.to_vec2()?, &batch.labels)?;
         Ok((logits, batch.labels))
     });
     count(network.description().classes(), answers)

@@ -109,9 +109,6 @@ pub(crate) struct InferenceArgs {
     /// Average the predictions for several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none", ignore_case = true)]
     pub(crate) tta: Views,
-    /// Calibrate the probabilities with the weights' temperature, which was fitted on the validation images
-    #[arg(long)]
-    pub(crate) calibrated: bool,
     /// Fail on an unreadable image, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
@@ -182,9 +179,6 @@ pub(crate) struct ExportArgs {
     /// ONNX: return probabilities instead of logits
     #[arg(long)]
     pub(crate) softmax: bool,
-    /// ONNX, with --softmax: calibrate the probabilities with the weights' temperature
-    #[arg(long, requires = "softmax")]
-    pub(crate) calibrated: bool,
     /// ONNX: fold batch normalisations into their convolutions
     #[arg(long)]
     pub(crate) fold_batch_norm: bool,

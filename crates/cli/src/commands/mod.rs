@@ -108,17 +108,7 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         } = loaded;
         check_batch(args.batch_size.get(), metadata.image_size)?;
         network.set_precision(args.precision)?;
-        let classifier = Classifier::new(Arc::from(network), metadata)?;
-        if !args.calibrated {
-            return Ok(classifier);
-        }
-        let calibrated = classifier.calibrated();
-        calibrated.with_context(|| {
-            format!(
-                "{}: --calibrated needs weights of a training run of this program",
-                weights.display()
-            )
-        })
+        Ok(Classifier::new(Arc::from(network), metadata)?)
     });
     // The argument parser requires at least one file.
     let first = classifiers.next().context("no weights are given")??;

@@ -60,13 +60,10 @@ pub fn check(
         let logits = network.infer(&images)?.to_vec2::<f32>()?;
         let mut outputs = vec![(LOGITS, logits.concat())];
         if options.softmax {
-            let temperature = match options.calibrated {
-                true => super::temperature(metadata)? as f32,
-                false => 1.0,
-            };
-            let rows = logits.iter();
-            let rows = rows.flat_map(|row| softmax(row, temperature));
-            outputs.push((PROBABILITIES, rows.collect()));
+            outputs.push((
+                PROBABILITIES,
+                logits.iter().flat_map(|row| softmax(row)).collect(),
+            ));
         }
         let input = if options.preprocess {
             value::<u8>(images.pixels())
@@ -170,10 +167,9 @@ where
     Value::from_shape(tensor.dims(), numbers).map_err(|error| Error::OnnxCheck(error.to_string()))
 }
 
-fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
+fn softmax(logits: &[f32]) -> Vec<f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let power = |logit: &f32| ((logit - largest) / temperature).exp();
-    let powers: Vec<f32> = logits.iter().map(power).collect();
+    let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
 }

@@ -62,8 +62,6 @@ const IMAGES: &str = "images";
 const LOGITS: &str = "logits";
 /// Name of the softmax's output.
 const PROBABILITIES: &str = "probabilities";
-/// Name of the softmax's input if the probabilities are calibrated.
-const CALIBRATED: &str = "calibrated_logits";
 
 /// Options of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +70,6 @@ pub struct OnnxOptions {
     pub preprocess: bool,
     /// Whether the output is probabilities instead of logits.
     pub softmax: bool,
-    /// With [`softmax`](Self::softmax), whether to divide the logits by the metadata's temperature before.
-    pub calibrated: bool,
     /// Whether to fold each batch normalisation into the preceding convolution.
     pub fold_batch_norm: bool,
 }
@@ -101,16 +97,6 @@ pub fn export(
             source: Box::new(source),
         })
     })
-}
-
-/// The metadata's temperature.
-fn temperature(metadata: &WeightsMetadata) -> Result<f64> {
-    let missing = || Error::Setting {
-        key: "temperature",
-        found: "none in the weights".to_owned(),
-        expected: "weights that were validated, or no calibration",
-    };
-    metadata.temperature.ok_or_else(missing)
 }
 
 /// Encodes the network as an ONNX file, without checking it.
@@ -145,14 +131,7 @@ pub fn to_bytes(
     let mut output = LOGITS;
     if options.softmax {
         output = PROBABILITIES;
-        let mut logits = LOGITS;
-        if options.calibrated {
-            let temperature = temperature(metadata)? as f32;
-            let temperature = graph.tensor("temperature", &[], &[temperature]);
-            logits = CALIBRATED;
-            graph.node("Div", logits, &[LOGITS, &temperature], Vec::new());
-        }
-        graph.node("Softmax", output, &[logits], vec![graph::int("axis", -1)]);
+        graph.node("Softmax", output, &[LOGITS], vec![graph::int("axis", -1)]);
     }
     let shape = [batch, Dimension::Of(network.plan().spec.head.classes)];
     let output = value(output, DataType::FLOAT, &shape);

@@ -60,7 +60,6 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
-        temperature: Some(1.7),
         training: None,
     }
 }

@@ -8,7 +8,6 @@ fn scores(accuracy: f64, loss: f64) -> ValidationScores {
         loss,
         accuracy,
         macro_f1: accuracy,
-        temperature: Some(1.0 + loss),
     }
 }
 
@@ -107,7 +106,6 @@ impl Recording {
                 normalisation: mobilenet::weights::Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
-                temperature: None,
                 training: None,
             },
             checkpoints: Checkpoints::new(&dir.path().join("run"), policy, Monitor::ValAccuracy),

@@ -249,7 +249,6 @@ mod tests {
             loss,
             accuracy,
             macro_f1: accuracy,
-            temperature: None,
         };
         let nan = f64::NAN;
         for (monitor, candidate, best, expected) in [

@@ -8,7 +8,6 @@ pub(crate) fn report(epoch: usize) -> EpochReport {
         val_loss: 0.4,
         val_accuracy: 0.9,
         val_macro_f1: 0.85,
-        val_temperature: Some(1.5),
         learning_rate: 1e-3,
         images_per_second: 600.0,
         seconds: 12.0,
@@ -64,8 +63,7 @@ fn metrics_are_one_object_per_epoch_with_exactly_the_documented_keys() {
             "train_loss",
             "val_accuracy",
             "val_loss",
-            "val_macro_f1",
-            "val_temperature"
+            "val_macro_f1"
         ]
     );
 }

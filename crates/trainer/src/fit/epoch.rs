@@ -10,7 +10,7 @@ use crate::events::{EpochReport, Event, ValidationScores};
 use crate::infer::{predicted_classes, score};
 use crate::state::{Border, Place};
 use crate::timing::Stopwatch;
-use crate::{Error, Result, TemperatureFit};
+use crate::{Error, Result};
 
 impl Session<'_> {
     /// Trains and validates for one epoch, or for the rest of an epoch that was interrupted. `None` if interrupted.
@@ -55,7 +55,6 @@ impl Session<'_> {
             val_loss: own.loss,
             val_accuracy: own.accuracy,
             val_macro_f1: own.macro_f1,
-            val_temperature: own.temperature,
             learning_rate: self.progress.learning_rate,
             images_per_second,
             seconds: times.total(),
@@ -109,14 +108,11 @@ impl Session<'_> {
         let batches = self
             .batches(&self.val, known, 0, 0)
             .take_while(|_| !self.is_interrupted());
-        let mut fit = TemperatureFit::new(self.metadata.model.classes(), self.val.len());
-        let see = |logits: &[Vec<f32>], labels: &[u32]| fit.add(logits, labels);
-        let confusion = score(self.network.as_ref(), batches, frozen, see)?;
+        let confusion = score(self.network.as_ref(), batches, frozen)?;
         let scores = ValidationScores {
             loss: confusion.mean_loss(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_scores().f1,
-            temperature: fit.temperature(),
         };
         Ok((!self.is_interrupted()).then_some(scores))
     }

@@ -255,7 +255,6 @@ impl<'a> Session<'a> {
             normalisation: config.data.normalisation(),
             epoch: None,
             score: None,
-            temperature: None,
             training: None,
         };
         let mut stepper = Stepper::new(config, network.parameters(), schedule)?;
@@ -323,7 +322,6 @@ impl<'a> Session<'a> {
                 self.network.parameters().restore(&snapshot)?;
                 self.metadata.epoch = Some(best.epoch);
                 self.metadata.score = Some(best.score);
-                self.metadata.temperature = best.scores.temperature;
                 Some(best)
             }
             None => None,

@@ -4,7 +4,6 @@ mod answers;
 mod confusion;
 mod evaluation;
 mod record;
-mod temperature;
 
 pub use answers::{Answer, AnswersFile};
 pub(crate) use confusion::Counts;
@@ -13,4 +12,3 @@ pub use evaluation::{
     Bin, Calibration, ClassCurves, ClassReport, Evaluation, Interval, Measured, TopK,
 };
 pub use record::{RunRecord, SplitRecord, read_metrics};
-pub use temperature::TemperatureFit;

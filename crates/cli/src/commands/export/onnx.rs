@@ -21,7 +21,6 @@ pub(super) fn export(
     let options = OnnxOptions {
         preprocess: args.preprocess,
         softmax: args.softmax,
-        calibrated: args.calibrated,
         fold_batch_norm: args.fold_batch_norm,
     };
     let pictures = check_images(&args.check_images, metadata)?;
