@@ -4,6 +4,7 @@
 
 mod bad_numbers;
 mod bench;
+mod calibration;
 #[cfg(unix)]
 mod crash;
 mod data;

@@ -20,9 +20,11 @@ fn a_run_learns_and_leaves_the_documented_files() {
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names[..2], ["config.toml", "metrics.jsonl"]);
-    assert!(names[2].starts_with("mobilenet_v3_small_e") && names[2].ends_with(".safetensors"));
-    assert_eq!(names[3..], ["state", "wrong.csv"]);
+    let before = ["config.toml", "evaluation-test.json", "metrics.jsonl"];
+    assert_eq!(names[..3], before);
+    assert!(names[3].starts_with("mobilenet_v3_small_e") && names[3].ends_with(".safetensors"));
+    let after = ["predictions-test.csv", "run.json", "state", "wrong.csv"];
+    assert_eq!(names[4..], after);
     let metrics = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 4);
     let config = std::fs::read_to_string(dir.join("config.toml")).unwrap();
