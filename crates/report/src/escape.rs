@@ -1,6 +1,7 @@
 //! Escaping of text from files for HTML and XML.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 /// The text with `& < > " '` and control characters replaced, for contents and quoted attributes of HTML and XML.
 ///
@@ -62,6 +63,17 @@ pub(crate) fn markdown(text: &str) -> String {
     out
 }
 
+/// A path, quoted for a shell if necessary.
+#[must_use]
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +93,11 @@ mod tests {
     fn long_names_end_in_an_ellipsis() {
         assert_eq!(shortened("käfer", 5), "käfer");
         assert_eq!(shortened("käfers", 5), "käfe…");
+    }
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(quoted(Path::new("runs/a-1/b.safetensors")), "runs/a-1/b.safetensors");
+        assert_eq!(quoted(Path::new("my runs/l'été")), r"'my runs/l'\''été'");
     }
 }

@@ -68,6 +68,10 @@ impl Svg {
         self.height
     }
 
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
     /// The description: the picture's contents in words.
     #[must_use]
     pub fn description(&self) -> &str {
