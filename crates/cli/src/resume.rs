@@ -6,7 +6,7 @@ use trainer::config::{Change, Layer};
 use trainer::{Ending, RunConfig, RunDir, RunState};
 
 use crate::args::RunArgs;
-use crate::ending::quoted;
+use report::quoted;
 use crate::terminal::Terminal;
 use crate::{layers, weights_cache};
 

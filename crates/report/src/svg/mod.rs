@@ -78,10 +78,6 @@ impl Svg {
         &self.description
     }
 
-    pub(crate) fn set_height(&mut self, height: f64) {
-        self.height = height;
-    }
-
     pub(crate) fn raw(&mut self, element: std::fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.body.write_fmt(element);
