@@ -98,9 +98,9 @@ fn draw(svg: &mut Svg, item: &SheetItem, [left, top]: [f64; 2]) -> Result<()> {
         Some(false) => "✗ ",
     };
     let percent = format!("{:.1} %", 100.0 * item.probability);
-    let name = shortened(&item.predicted, FITTING - percent.len() - mark.chars().count());
+    let name = shortened(&item.predicted, FITTING - 2 - percent.len() - mark.chars().count());
     let line = top + PICTURE + 8.0 + 12.0;
-    svg.text("", [centre, line], Anchor::Middle, &format!("{mark}{name} {percent}"));
+    svg.text("", [centre, line], Anchor::Middle, &format!("{mark}{name} ({percent})"));
     if let (Some(false), Some(truth)) = (item.is_right(), &item.truth) {
         let name = shortened(truth, FITTING - "true: ".len());
         svg.text("m", [centre, line + LINE], Anchor::Middle, &format!("true: {name}"));
@@ -141,7 +141,7 @@ mod tests {
         let items = [item("a", Some("a")), item("<b>", Some("a")), item("c", None)];
         let svg = sheet(&items, 2).unwrap();
         let text = svg.to_file();
-        assert!(text.contains("✓ a 50.0 %") && text.contains("✗ &lt;b&gt; 50.0 %"));
+        assert!(text.contains("✓ a (50.0 %)") && text.contains("✗ &lt;b&gt; (50.0 %)"));
         assert!(text.contains("true: a") && !text.contains("<b>"));
         assert!(text.contains("frame-right") && text.contains("frame-wrong"));
         assert!(svg.description().contains("<b> with 50.0 %, wrong: it is a"));

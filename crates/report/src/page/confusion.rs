@@ -14,7 +14,7 @@ use crate::escape::escaped;
 use crate::picture::{png, png_uri};
 
 /// The most pairs of classes in the list.
-const PAIRS: usize = 15;
+const PAIRS: usize = 10;
 /// The pairs with pictures beside them.
 const PICTURED: usize = 6;
 
@@ -23,17 +23,20 @@ pub(super) fn section(context: &Context) -> Result<Option<String>> {
     let Some((scores, _)) = context.scores() else {
         return Ok(None);
     };
-    let mut body = match scores.classes.len() <= NUMBERED {
+    let map = match scores.classes.len() <= NUMBERED {
         true => matrix(context, scores),
         false => heat(scores)?,
     };
+    let confused = confused(context, scores);
+    let mut body = format!("<div class=\"side\"><div>{map}</div><div>{confused}</div></div>\n");
     body += "<div id=\"cell-images\" role=\"region\" aria-live=\"polite\" aria-label=\"Images of the chosen cell\"><p class=\"note\">Choose \
              an underlined number to see images behind it.</p></div>\n";
-    body += &confused(context, scores);
+    body += &pictured(context, scores);
     Ok(Some(wrapped(
         "confusion",
         "Confusion",
-        "Which classes are taken for which. A row is a true class, a column a predicted class; the diagonal is right.",
+        "Which classes are taken for which. A row is a true class, a column a predicted class; the diagonal is right, and everything else is \
+         an error.",
         &body,
     )))
 }
@@ -41,8 +44,7 @@ pub(super) fn section(context: &Context) -> Result<Option<String>> {
 fn matrix(context: &Context, scores: &Evaluation) -> String {
     let shades = Shades::of(&scores.confusion);
     let mut out = String::from(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Confusion matrix\"><table class=\"matrix\"><caption>Number of images by true \
-         class (rows) and predicted class (columns). Blue: right. Orange: wrong.</caption><thead><tr><td></td>",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Confusion matrix\"><table class=\"matrix\"><caption>Number of images</caption><thead><tr><td></td>",
     );
     for class in &scores.classes {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(&class.name));
@@ -119,15 +121,17 @@ fn confused(context: &Context, scores: &Evaluation) -> String {
     };
     let rows: Vec<Vec<String>> = pairs.iter().map(row).collect();
     let head = ["true class", "taken for", "images", "share of the class"];
-    let mut out = format!(
-        "<h3>Most confused pairs</h3>\n{}",
-        table("The most frequent errors", &head, &rows)
-    );
-    let pictured: String = pairs.iter().take(PICTURED).map(|pair| pair_pictures(context, pair)).collect();
-    if !pictured.is_empty() {
-        out += &details("Pictures of the most confused pairs", &pictured);
+    table("Most confused pairs", &head, &rows)
+}
+
+/// Pictures of the most confused pairs, also for readers without the page's script.
+fn pictured(context: &Context, scores: &Evaluation) -> String {
+    let pairs = pairs(&scores.confusion, PICTURED);
+    let pictured: String = pairs.iter().map(|pair| pair_pictures(context, pair)).collect();
+    match pictured.is_empty() {
+        true => String::new(),
+        false => details("Pictures of the most confused pairs", &pictured),
     }
-    out
 }
 
 fn pair_pictures(context: &Context, pair: &Pair) -> String {
@@ -173,7 +177,7 @@ pub(super) fn cells(context: &Context) -> String {
         let rows: Vec<Value> = rows
             .map(|shown| {
                 let number = context.thumbs.get(&shown.id).map(|thumb| thumb.number);
-                let text = format!("{} {:.1}\u{a0}%", context.name(predicted), 100.0 * shown.probability);
+                let text = format!("{} ({:.1}\u{a0}%)", context.name(predicted), 100.0 * shown.probability);
                 json!([number, text, shown.id])
             })
             .collect();

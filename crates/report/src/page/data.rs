@@ -70,14 +70,14 @@ fn pictures(context: &Context) -> String {
     let mut out = String::from("<h3>Training images of each class</h3>\n<p class=\"note\">As the network sees them.</p>\n");
     for class in &all {
         let name = escaped(&names[class.label]);
-        let _ = write!(out, "<h4 class=\"class\">{name}</h4><div class=\"row\">");
+        let _ = write!(out, "<div class=\"class\"><h4>{name}</h4><div class=\"row\">");
         for (id, uri) in &class.pictures {
             out += &match uri {
                 Some(uri) => format!("<img class=\"thumb\" src=\"{uri}\" alt=\"{name}: {}\">", escaped(id)),
                 None => "<span class=\"thumb gone\">not found</span>".to_owned(),
             };
         }
-        out.push_str("</div>\n");
+        out.push_str("</div></div>\n");
     }
     if names.len() > CLASSES {
         let _ = writeln!(out, "<p class=\"note\">The first {CLASSES} of {} classes are shown.</p>", names.len());

@@ -16,7 +16,11 @@ pub(super) fn curves(context: &Context) -> Option<String> {
             let plots = drawn::apart(epochs, context.material.best_epoch());
             let plots = plots.iter().enumerate();
             let charts: String = plots.map(|(index, plot)| chart(plot, &format!("curve{index}"), "")).collect();
-            format!("<div class=\"charts\">{charts}</div>\n{}", numbers(context))
+            let average = match epochs.iter().any(|report| report.ema.is_some()) {
+                true => "<p class=\"note\">Average: validation with the moving average of the weights.</p>\n",
+                false => "",
+            };
+            format!("<div class=\"charts\">{charts}</div>\n{average}{}", numbers(context))
         }
     };
     Some(wrapped(

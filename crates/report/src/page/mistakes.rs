@@ -101,7 +101,7 @@ pub(super) fn picture(context: &Context, answer: &Shown, kind: &str) -> String {
 fn caption(context: &Context, answer: &Shown) -> String {
     let percent = |value: f32| format!("{:.1}\u{a0}%", 100.0 * value);
     let mut out = format!(
-        "{} <strong>{}</strong> {}",
+        "{} <strong>{}</strong> ({})",
         if answer.is_right() { "✓" } else { "✗" },
         escaped(context.name(answer.predicted)),
         percent(answer.probability)
@@ -112,9 +112,9 @@ fn caption(context: &Context, answer: &Shown) -> String {
     if let Some((second, probability)) = answer.second
         && (answer.is_right() || second != answer.label)
     {
-        let _ = write!(out, "<br>second: {} {}", escaped(context.name(second)), percent(probability));
+        let _ = write!(out, "<br>second: {} ({})", escaped(context.name(second)), percent(probability));
     } else if let Some((_, probability)) = answer.second {
-        let _ = write!(out, " {}", percent(probability));
+        let _ = write!(out, " ({})", percent(probability));
     }
     let _ = write!(out, "<br><span class=\"id\">{}</span>", escaped(&answer.id));
     out
