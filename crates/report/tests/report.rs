@@ -108,7 +108,7 @@ fn id(index: u32) -> String {
 /// The files of a run, and its images.
 fn run(dir: &Path, classes: usize, each: u32) -> (Material, ImageFolder) {
     let names = names(classes);
-    std::fs::write(dir.join("config.toml"), "[augment]\nhorizontal_flip = 0.5\n").unwrap();
+    std::fs::write(dir.join("config.toml"), "[augment]\nhorizontal_flip = true\n").unwrap();
     std::fs::write(
         dir.join("metrics.jsonl"),
         [1, 2, 3].map(|e| serde_json::to_string(&epoch(e)).unwrap() + "\n").concat(),
