@@ -4,6 +4,7 @@
 
 mod bad_numbers;
 mod bench;
+mod calibration;
 #[cfg(unix)]
 mod crash;
 mod data;
@@ -13,6 +14,7 @@ mod messages;
 mod photos;
 mod published;
 mod recipe;
+mod report;
 #[cfg(unix)]
 mod resume;
 mod run;

@@ -42,7 +42,7 @@ pub use infer::{InferenceOptions, Prediction, evaluate, evaluate_images, predict
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
 pub use measure::{
     Answer, AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ClassScores, ConfusionMatrix,
-    Evaluation, Interval, Measured, RunRecord, SplitRecord, TopK, read_metrics,
+    Evaluation, Interval, Measured, RunRecord, SplitRecord, TEMPERATURES, TopK, read_metrics,
 };
 pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};

@@ -1,9 +1,17 @@
 //! Measures of a network: scores of its answers, and the files of a run that hold them.
 
 mod answers;
+mod calibration;
 mod confusion;
 mod evaluation;
+mod intervals;
+mod places;
+mod ranking;
 mod record;
+mod scores;
+mod temperature;
+#[cfg(test)]
+mod tests;
 
 pub use answers::{Answer, AnswersFile};
 pub(crate) use confusion::Counts;
@@ -12,3 +20,6 @@ pub use evaluation::{
     Bin, Calibration, ClassCurves, ClassReport, Evaluation, Interval, Measured, TopK,
 };
 pub use record::{RunRecord, SplitRecord, read_metrics};
+pub(crate) use scores::Scores;
+pub(crate) use temperature::Logits;
+pub use temperature::TEMPERATURES;
