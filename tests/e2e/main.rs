@@ -14,6 +14,7 @@ mod messages;
 mod photos;
 mod published;
 mod recipe;
+mod report;
 #[cfg(unix)]
 mod resume;
 mod run;

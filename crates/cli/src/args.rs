@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use training::{CrossValidateArgs, LrFindArgs, RunArgs, TrainArgs};
 pub(crate) use using::{
     EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs, PredictArgs,
+    ReportArgs,
 };
 use values::dataset;
 
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     LrFind(LrFindArgs),
     CrossValidate(CrossValidateArgs),
     Evaluate(EvaluateArgs),
+    Report(ReportArgs),
     Predict(PredictArgs),
     Inspect(InspectArgs),
     Export(ExportArgs),

@@ -8,7 +8,6 @@ mod exit;
 mod interrupt;
 mod layers;
 mod photos;
-mod pictures;
 mod prepare;
 mod resume;
 mod run;
@@ -55,6 +54,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::CrossValidate(args) => return commands::cross_validate(&args, terminal),
         Command::LrFind(args) => return commands::lr_find(&args, terminal),
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
+        Command::Report(args) => commands::report(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,

@@ -106,7 +106,9 @@ pub(super) fn results(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
             let contents = match name.as_str() {
                 "config.toml" => without_saving(&fs::read_to_string(&path)?),
                 "metrics.jsonl" => without_times(&fs::read_to_string(&path)?)?,
-                name if name == "run.json" || name.starts_with("state/epoch-") => Vec::new(),
+                // They contain times.
+                "report.html" | "metrics.csv" | "MODEL_CARD.md" | "run.json" => Vec::new(),
+                name if name.starts_with("state/epoch-") => Vec::new(),
                 _ => fs::read(&path)?,
             };
             results.insert(name, contents);

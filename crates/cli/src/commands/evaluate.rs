@@ -4,7 +4,7 @@ use anyhow::bail;
 use mobilenet::ClassOrder;
 use trainer::{Error, Evaluation, InferenceOptions, Interval, Measured, Mistake, Splits};
 
-use super::Opened;
+use super::{Opened, report};
 use crate::args::EvaluateArgs;
 use crate::ending;
 use crate::escape::escaped;
@@ -22,12 +22,22 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
             split.display()
         );
     }
+    if let Some(path) = &args.report
+        && report::answers_beside(path) == *path
+    {
+        bail!(
+            "--report {}: the answers would replace the report; expected a name such as report.html",
+            path.display()
+        );
+    }
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata()),
         bad_image_limit: args.bad_image_limit,
         mistakes: args.wrong.is_some(),
+        answers: args.report.as_deref().map(report::answers_beside),
         ..options
     };
+    let decode = options.decode;
     let progress = Work::new(terminal);
     let result = trainer::evaluate(&classifier, &args.data, options, &progress);
     let result = result.map_err(with_remedy)?;
@@ -63,6 +73,11 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     }
     if let Some(path) = &args.wrong {
         terminal.line(&format!("wrong answers are in {}", path.display()));
+    }
+    if let Some(path) = &args.report {
+        let images = (&*args.data, classifier.metadata());
+        report::of_evaluation(path, &result, images, (&args.weights, decode))?;
+        terminal.line(&format!("report, to open in a browser: {}", path.display()));
     }
     Ok(())
 }
