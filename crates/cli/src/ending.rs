@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trainer::{ClassReport, EpochReport, Evaluation};
+use trainer::{ClassReport, EpochReport, Evaluation, Measured};
 
 /// Fewer images allow no verdict.
 const FEW: u64 = 20;
@@ -12,25 +12,6 @@ const WEAK: f64 = 0.05;
 const NAMED: usize = 3;
 /// If training accuracy exceeds validation accuracy by this much, the run overfits.
 const OVERFITTED: f64 = 0.15;
-
-/// The kind of images that were measured.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Measured {
-    /// A test split, or images that the network has not seen.
-    Test,
-    /// The validation split, which has chosen the epoch.
-    Validation,
-}
-
-impl Measured {
-    /// The kind's name in front of "images" or of a score.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Validation => "validation",
-        }
-    }
-}
 
 /// The lines after the scores.
 pub(crate) fn of_scores(scores: &Evaluation, measured: Measured) -> Vec<String> {
@@ -170,31 +151,22 @@ mod tests {
     fn test(confusion: Vec<Vec<u64>>) -> Evaluation {
         let names = ["cat", "dog", "emu"];
         let support = |label: usize| confusion[label].iter().sum::<u64>();
-        let images = (0..3).map(support).sum();
+        let images: u64 = (0..3).map(support).sum();
         let right: u64 = (0..3).map(|label| confusion[label][label]).sum();
-        Evaluation {
-            images,
-            skipped: 0,
-            accuracy: right as f64 / images as f64,
-            loss: 1.0,
-            macro_precision: 0.5,
-            macro_recall: 0.5,
-            macro_f1: 0.5,
-            classes_left_out: Vec::new(),
-            class_order: Default::default(),
-            classes: (0..3)
-                .map(|label| ClassReport {
-                    name: names[label].to_owned(),
-                    support: support(label),
-                    skipped: 0,
-                    precision: 0.5,
-                    recall: confusion[label][label] as f64 / support(label) as f64,
-                    f1: 0.5,
+        let classes: Vec<_> = (0..3)
+            .map(|label| {
+                serde_json::json!({
+                    "name": names[label], "support": support(label), "precision": 0.5, "f1": 0.5,
+                    "recall": confusion[label][label] as f64 / support(label) as f64,
                 })
-                .collect(),
-            confusion,
-            mistakes: Vec::new(),
-        }
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "images": images, "skipped": 0, "accuracy": right as f64 / images as f64, "loss": 1.0,
+            "macro_precision": 0.5, "macro_recall": 0.5, "macro_f1": 0.5,
+            "classes": classes, "confusion": confusion,
+        }))
+        .unwrap()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
 use crate::mistakes::Mistake;
-use crate::{ConfusionMatrix, Objective, Result, Targets};
+use crate::{ClassReport, ConfusionMatrix, Evaluation, Interval, Objective, Result, Targets};
 
 /// Input options of evaluation and prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,56 +85,6 @@ impl InferenceOptions {
         };
         Ok(Loader::new(samples, options)?)
     }
-}
-
-/// The scores of a network on labelled images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// The number of images evaluated.
-    pub images: u64,
-    /// The number of unreadable images left out.
-    pub skipped: usize,
-    /// Accuracy: the share of images classified correctly.
-    pub accuracy: f64,
-    /// Mean cross-entropy.
-    pub loss: f64,
-    /// Precision averaged over the classes that occur; see [`ConfusionMatrix::macro_scores`].
-    pub macro_precision: f64,
-    /// Recall averaged over the same classes.
-    pub macro_recall: f64,
-    /// F1 averaged over the same classes.
-    pub macro_f1: f64,
-    /// Classes that have no image and no prediction. The averages leave these classes out.
-    #[serde(default)]
-    pub classes_left_out: Vec<String>,
-    /// Whether the class order is from the weights file or assumed.
-    #[serde(default)]
-    pub class_order: ClassOrder,
-    /// The scores of each class, in label order.
-    pub classes: Vec<ClassReport>,
-    /// The confusion matrix: one row per true class, one column per predicted class.
-    pub confusion: Vec<Vec<u64>>,
-    /// Images with a wrong answer, in order; empty without [`InferenceOptions::mistakes`].
-    #[serde(skip)]
-    pub mistakes: Vec<Mistake>,
-}
-
-/// The scores of one class in an [`Evaluation`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassReport {
-    /// The class's name.
-    pub name: String,
-    /// The number of evaluated images of the class.
-    pub support: u64,
-    /// The number of unreadable images of the class.
-    #[serde(default)]
-    pub skipped: usize,
-    /// Precision: the share of the class's images among those predicted as this class.
-    pub precision: f64,
-    /// Recall: the share of the class's images that are predicted as this class.
-    pub recall: f64,
-    /// F1: the harmonic mean of precision and recall.
-    pub f1: f64,
 }
 
 /// A network's prediction for one image.
@@ -273,10 +223,19 @@ fn report(measured: Measured, order: &Order) -> Evaluation {
         images: confusion.total(),
         skipped: skipped.values().sum(),
         accuracy: confusion.accuracy(),
+        accuracy_interval: Interval::default(),
         loss: confusion.mean_loss(),
         macro_precision: averages.precision,
         macro_recall: averages.recall,
         macro_f1: averages.f1,
+        macro_f1_interval: Interval::default(),
+        balanced_accuracy: None,
+        cohen_kappa: None,
+        top_k: Vec::new(),
+        macro_roc_auc: None,
+        macro_average_precision: None,
+        calibration: None,
+        temperature: None,
         classes_left_out: left_out.map(|class| names[class].clone()).collect(),
         class_order: order.known,
         classes: classes
@@ -287,9 +246,13 @@ fn report(measured: Measured, order: &Order) -> Evaluation {
                 precision: scores.precision,
                 recall: scores.recall,
                 f1: scores.f1,
+                specificity: None,
+                roc_auc: None,
+                average_precision: None,
             })
             .collect(),
         confusion: confusion.confusion(),
+        curves: Vec::new(),
         mistakes,
     }
 }

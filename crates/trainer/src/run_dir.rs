@@ -8,12 +8,13 @@ use mnist_data::write_atomically;
 
 use crate::config::RunConfig;
 use crate::state::{StateFolder, has_states};
-use crate::{Error, Result, RunState};
+use crate::{Error, Measured, Result, RunState};
 
 /// The lock file of an active run.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 const CONFIG: &str = "config.toml";
+const RECORD: &str = "run.json";
 
 /// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
@@ -204,6 +205,23 @@ impl RunDir {
         self.path.join(Self::CROSS_VALIDATION)
     }
 
+    /// The path of `run.json`, the record of a run, in its folder.
+    pub fn record(run: &Path) -> PathBuf {
+        run.join(RECORD)
+    }
+
+    /// The path of `evaluation-test.json` or `evaluation-validation.json` in the folder of a run: the scores of the
+    /// best weights.
+    pub fn evaluation(run: &Path, measured: Measured) -> PathBuf {
+        run.join(format!("evaluation-{}.json", measured.name()))
+    }
+
+    /// The path of `predictions-test.csv` or `predictions-validation.csv` in the folder of a run: the answers of the
+    /// best weights for each image.
+    pub fn answers(run: &Path, measured: Measured) -> PathBuf {
+        run.join(format!("predictions-{}.csv", measured.name()))
+    }
+
     /// Removes the folder if the run has no results: at most a configuration, metrics without an epoch and a list of
     /// images. Empty parent folders that the run created are removed too. The corrected run can then use the same folder.
     /// The folder of a resumed run is never removed.
@@ -215,6 +233,7 @@ impl RunDir {
             for file in [
                 self.config(),
                 self.metrics(),
+                Self::record(&self.path),
                 self.image_list(),
                 self.cross_validation(),
             ] {
@@ -234,7 +253,7 @@ impl RunDir {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let is_nothing = match entry.path() {
-                path if path == self.config() => true,
+                path if path == self.config() || path == Self::record(&self.path) => true,
                 path if path == self.states() => !has_states(&path)?,
                 path if path == self.cross_validation() => !has_folds(&path)?,
                 _ => is_nothing(&entry)?,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use files::Unfinished;
 use mnist_data::write_atomically;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
@@ -59,4 +60,29 @@ impl<const N: usize> Table<N> {
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_vec_pretty(value).map_err(|e| Error::io(path)(e.into()))?;
     Ok(write_atomically(path, |file| file.write_all(&json))?)
+}
+
+/// Writes a value as JSON on one line. The file appears only when it is complete.
+///
+/// # Errors
+///
+/// [`Error::Data`] naming the file.
+pub(crate) fn write_compact_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut json = serde_json::to_vec(value).map_err(|e| Error::io(path)(e.into()))?;
+    json.push(b'\n');
+    Ok(write_atomically(path, |file| file.write_all(&json))?)
+}
+
+/// Reads a value from JSON. `expected` describes the contents of such a file in messages.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be read, and [`Error::BadFile`] if it has other contents.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::BadFile {
+        path: path.to_owned(),
+        problem: error.to_string(),
+        expected,
+    })
 }

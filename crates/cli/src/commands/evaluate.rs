@@ -2,11 +2,11 @@ use std::io::Write;
 
 use anyhow::bail;
 use mobilenet::ClassOrder;
-use trainer::{Error, Evaluation, InferenceOptions, Mistake, Splits};
+use trainer::{Error, Evaluation, InferenceOptions, Measured, Mistake, Splits};
 
 use super::Opened;
 use crate::args::EvaluateArgs;
-use crate::ending::{self, Measured};
+use crate::ending;
 use crate::escape::escaped;
 use crate::terminal::{Terminal, Work};
 

@@ -2,13 +2,12 @@ use std::io::Write;
 use std::path::Path;
 
 use trainer::{
-    Best, Ending, Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, RunDir, RunState,
-    Splits, Survey,
+    Best, Ending, Evaluation, Listed, Measured, MetricsFile, Mistake, Outcome, RunConfig, RunDir,
+    RunState, Splits, Survey,
 };
 
 use crate::Done;
 use crate::args::TrainArgs;
-use crate::ending::Measured;
 use crate::interrupt::Interrupt;
 use crate::photos::Chosen;
 use crate::run::Run;

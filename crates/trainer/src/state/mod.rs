@@ -14,8 +14,8 @@ use optim::{LossScalerState, LrScheduleState, OptimizerCounters, OptimizerState}
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Best;
-use crate::confusion::Counts;
 use crate::fit::Ending;
+use crate::measure::Counts;
 use crate::{EpochReport, EpochTimes, Error, Result, ValidationScores};
 pub(crate) use folder::{StateFolder, has_states};
 pub(crate) use images::ImageList;

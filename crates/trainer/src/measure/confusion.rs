@@ -226,7 +226,7 @@ mod tests {
     /// The expected scores are scikit-learn's, from `tests/golden/generate_scores.py`.
     #[test]
     fn scores_are_those_of_scikit_learn() {
-        let golden = include_str!("../tests/golden/scores.json");
+        let golden = include_str!("../../tests/golden/scores.json");
         let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
         assert!(cases.len() > 5);
         for case in cases {

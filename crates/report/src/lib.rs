@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod answers;
+mod card;
+mod chart;
+mod error;
+mod escape;
+mod material;
+mod metrics;
+mod page;
+mod picture;
+mod sheet;
+mod svg;
+mod thumbs;
+mod write;
+
+pub use chart::learning_rates;
+pub use error::{Error, Result};
+pub use escape::quoted;
+pub use material::{Images, Material, View};
+pub use sheet::{SheetItem, sheet};
+pub use svg::{Fonts, Svg, rasterise};
+pub use write::{PAGE, write_page, write_run};
