@@ -46,6 +46,11 @@ pub enum Error {
         "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
     )]
     Ensemble(String),
+    /// An ensemble has no explanations.
+    #[error(
+        "an explanation is of one network, and these are several; give the weights of one of them"
+    )]
+    ExplainEnsemble,
     /// A logit of an image is not finite.
     #[error(
         "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
@@ -67,7 +72,7 @@ impl Error {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Image { .. } | Self::Pixels { .. } => true,
+            Self::Image { .. } | Self::Pixels { .. } | Self::ExplainEnsemble => true,
             Self::Network(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
             _ => false,

@@ -5,6 +5,7 @@ mod commands;
 mod ending;
 mod escape;
 mod exit;
+mod explain;
 mod interrupt;
 mod layers;
 mod photos;

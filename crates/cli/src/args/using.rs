@@ -52,6 +52,11 @@ pub(crate) struct PredictArgs {
     /// Folder for predictions.csv
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Draw where in each image the network looked for the predicted class (Grad-CAM): a PNG per
+    /// image in DIR, and DIR/index.csv with class, layer, and row and column of the maximum as
+    /// fractions of the image
+    #[arg(long, value_name = "DIR")]
+    pub(crate) explain: Option<PathBuf>,
     /// Images, or folders to search for images
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,

@@ -7,6 +7,7 @@ use trainer::PredictionsFile;
 
 use super::{Opened, on_bad_image};
 use crate::args::PredictArgs;
+use crate::explain::Explainer;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
@@ -23,15 +24,33 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     files::sweep(&args.out).with_context(|| format!("cannot list {}", args.out.display()))?;
     let path = args.out.join("predictions.csv");
     let mut file = PredictionsFile::create(&path, &classifier.metadata().class_names)?;
+    let explaining = classifier.clone().with_decoding(options.decode);
+    let mut explainer = match &args.explain {
+        Some(_) if args.weights.len() > 1 => return Err(classifier::Error::ExplainEnsemble.into()),
+        Some(folder) => Some(Explainer::create(folder, &explaining, options.batch_size, true)?),
+        None => None,
+    };
     let progress = Work::new(terminal);
     let mut rows = 0;
+    let listed = images.clone();
+    let mut listed = listed.iter();
     for prediction in trainer::predict(&classifier, images, options, &progress)? {
-        file.write(&prediction?)?;
+        let prediction = prediction?;
+        file.write(&prediction)?;
         rows += 1;
+        if let Some(explainer) = &mut explainer {
+            // Predictions come in the order of the images; unreadable images have none.
+            let sample = listed.find(|sample| sample.id() == prediction.id);
+            let sample = sample.context("a prediction belongs to no image")?;
+            explainer.add(sample, prediction.label, prediction.probability())?;
+        }
     }
     file.finish()?;
     let mut out = super::stdout();
     writeln!(out, "{}\t{rows} rows", path.display())?;
+    if let Some(explainer) = explainer {
+        writeln!(out, "{}", explainer.finish()?)?;
+    }
     out.flush()?;
     Ok(())
 }
