@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod drawing;
 mod ending;
 mod escape;
 mod exit;
@@ -56,6 +57,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::LrFind(args) => return commands::lr_find(&args, terminal),
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
+        Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,
