@@ -91,19 +91,36 @@ fn draw(svg: &mut Svg, item: &SheetItem, [left, top]: [f64; 2]) -> Result<()> {
         Some(true) => "frame-right",
         Some(false) => "frame-wrong",
     };
-    svg.rect(frame, [at[0] - 1.5, at[1] - 1.5], [size[0] + 3.0, size[1] + 3.0]);
+    svg.rect(
+        frame,
+        [at[0] - 1.5, at[1] - 1.5],
+        [size[0] + 3.0, size[1] + 3.0],
+    );
     let mark = match item.is_right() {
         None => "",
         Some(true) => "✓ ",
         Some(false) => "✗ ",
     };
     let percent = format!("{:.1} %", 100.0 * item.probability);
-    let name = shortened(&item.predicted, FITTING - 2 - percent.len() - mark.chars().count());
+    let name = shortened(
+        &item.predicted,
+        FITTING - 2 - percent.len() - mark.chars().count(),
+    );
     let line = top + PICTURE + 8.0 + 12.0;
-    svg.text("", [centre, line], Anchor::Middle, &format!("{mark}{name} ({percent})"));
+    svg.text(
+        "",
+        [centre, line],
+        Anchor::Middle,
+        &format!("{mark}{name} ({percent})"),
+    );
     if let (Some(false), Some(truth)) = (item.is_right(), &item.truth) {
         let name = shortened(truth, FITTING - "true: ".len());
-        svg.text("m", [centre, line + LINE], Anchor::Middle, &format!("true: {name}"));
+        svg.text(
+            "m",
+            [centre, line + LINE],
+            Anchor::Middle,
+            &format!("true: {name}"),
+        );
     }
     Ok(())
 }
@@ -138,13 +155,20 @@ mod tests {
 
     #[test]
     fn right_and_wrong_differ_by_more_than_colour() {
-        let items = [item("a", Some("a")), item("<b>", Some("a")), item("c", None)];
+        let items = [
+            item("a", Some("a")),
+            item("<b>", Some("a")),
+            item("c", None),
+        ];
         let svg = sheet(&items, 2).unwrap();
         let text = svg.to_file();
         assert!(text.contains("✓ a (50.0 %)") && text.contains("✗ &lt;b&gt; (50.0 %)"));
         assert!(text.contains("true: a") && !text.contains("<b>"));
         assert!(text.contains("frame-right") && text.contains("frame-wrong"));
-        assert!(svg.description().contains("<b> with 50.0 %, wrong: it is a"));
+        assert!(
+            svg.description()
+                .contains("<b> with 50.0 %, wrong: it is a")
+        );
         let two_columns = 2.0 * MARGIN + 2.0 * CELL;
         assert_eq!(svg.width(), two_columns);
         let png = rasterise(&svg, 1.0, &Fonts::embedded()).unwrap();

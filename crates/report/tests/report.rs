@@ -6,8 +6,8 @@ use mnist_data::{Classes, Image, ImageFolder, Sample};
 use report::{Images, Material, View, write_page, write_run};
 use resvg::usvg;
 use trainer::{
-    AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ConfusionMatrix, EpochReport, Evaluation, Interval, Measured,
-    RunConfig, RunRecord, SplitRecord, TopK,
+    AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ConfusionMatrix, EpochReport,
+    Evaluation, Interval, Measured, RunConfig, RunRecord, SplitRecord, TopK,
 };
 
 /// A name that would break an unescaped page, picture or card.
@@ -35,20 +35,35 @@ fn evaluation(names: &[String], each: u32) -> Evaluation {
         images: confusion.total(),
         skipped: 0,
         accuracy: confusion.accuracy(),
-        accuracy_interval: Interval { low: 0.7123456789, high: 0.8234567891 },
+        accuracy_interval: Interval {
+            low: 0.7123456789,
+            high: 0.8234567891,
+        },
         loss: 0.123_456_789,
         macro_precision: average.precision,
         macro_recall: average.recall,
         macro_f1: average.f1,
-        macro_f1_interval: Interval { low: 0.7, high: 0.85 },
+        macro_f1_interval: Interval {
+            low: 0.7,
+            high: 0.85,
+        },
         balanced_accuracy: Some(0.8),
         cohen_kappa: None,
-        top_k: vec![TopK { k: 2, accuracy: 0.912_345 }],
+        top_k: vec![TopK {
+            k: 2,
+            accuracy: 0.912_345,
+        }],
         macro_roc_auc: Some(0.95),
         macro_average_precision: Some(0.9),
         calibration: Some(Calibration {
             expected_error: 0.034_567,
-            bins: vec![Bin { low: 0.0, high: 1.0, images: labels.len() as u64, confidence: 0.75, accuracy: 0.8 }],
+            bins: vec![Bin {
+                low: 0.0,
+                high: 1.0,
+                images: labels.len() as u64,
+                confidence: 0.75,
+                accuracy: 0.8,
+            }],
         }),
         temperature: None,
         classes_left_out: Vec::new(),
@@ -108,10 +123,16 @@ fn id(index: u32) -> String {
 /// The files of a run, and its images.
 fn run(dir: &Path, classes: usize, each: u32) -> (Material, ImageFolder) {
     let names = names(classes);
-    std::fs::write(dir.join("config.toml"), "[augment]\nhorizontal_flip = true\n").unwrap();
+    std::fs::write(
+        dir.join("config.toml"),
+        "[augment]\nhorizontal_flip = true\n",
+    )
+    .unwrap();
     std::fs::write(
         dir.join("metrics.jsonl"),
-        [1, 2, 3].map(|e| serde_json::to_string(&epoch(e)).unwrap() + "\n").concat(),
+        [1, 2, 3]
+            .map(|e| serde_json::to_string(&epoch(e)).unwrap() + "\n")
+            .concat(),
     )
     .unwrap();
     let split = |name: &str| SplitRecord {
@@ -141,21 +162,34 @@ fn run(dir: &Path, classes: usize, each: u32) -> (Material, ImageFolder) {
     .write(dir)
     .unwrap();
     let scores = evaluation(&names, each);
-    scores.write(&trainer::RunDir::evaluation(dir, Measured::Test)).unwrap();
+    scores
+        .write(&trainer::RunDir::evaluation(dir, Measured::Test))
+        .unwrap();
     answers(&trainer::RunDir::answers(dir, Measured::Test), &names, each);
     let mut samples = Vec::new();
     for index in 0..each * classes as u32 {
         let path = dir.join(format!("image{}.pgm", index % 7));
-        std::fs::write(&path, [b"P5 2 2 255\n".as_slice(), &[index as u8 % 7, 90, 180, 255]].concat()).unwrap();
+        std::fs::write(
+            &path,
+            [b"P5 2 2 255\n".as_slice(), &[index as u8 % 7, 90, 180, 255]].concat(),
+        )
+        .unwrap();
         samples.push(Sample::new(id(index), path, (index / each) as usize));
     }
-    let images = ImageFolder { classes: Classes::new(names).unwrap(), samples: samples.into() };
+    let images = ImageFolder {
+        classes: Classes::new(names).unwrap(),
+        samples: samples.into(),
+    };
     (Material::of_run(dir).unwrap(), images)
 }
 
 fn shown(images: &ImageFolder, material: &Material) -> Images<'static> {
     let images: &'static ImageFolder = Box::leak(Box::new(images.clone()));
-    Images { training: Some(images), measured: Some(images), view: material.view() }
+    Images {
+        training: Some(images),
+        measured: Some(images),
+        view: material.view(),
+    }
 }
 
 /// Every `<data value data-figure>` of a page: pointer and value.
@@ -183,7 +217,14 @@ fn every_number_of_the_page_is_that_of_the_evaluation() {
         assert_eq!(Some(*value), expected, "{pointer}");
     }
     let has = |pointer: &str| figures.iter().any(|(found, _)| found == pointer);
-    for pointer in ["/accuracy", "/accuracy_interval/low", "/macro_f1", "/top_k/0/accuracy", "/calibration/expected_error", "/loss"] {
+    for pointer in [
+        "/accuracy",
+        "/accuracy_interval/low",
+        "/macro_f1",
+        "/top_k/0/accuracy",
+        "/calibration/expected_error",
+        "/loss",
+    ] {
         assert!(has(pointer), "{pointer}");
     }
     for class in 0..4 {
@@ -191,7 +232,9 @@ fn every_number_of_the_page_is_that_of_the_evaluation() {
         assert!((0..4).all(|other| has(&format!("/confusion/{class}/{other}"))));
     }
     // Undefined scores are not numbers.
-    assert!(!has("/cohen_kappa") && !has("/classes/0/average_precision") && page.contains("undefined"));
+    assert!(
+        !has("/cohen_kappa") && !has("/classes/0/average_precision") && page.contains("undefined")
+    );
 }
 
 #[test]
@@ -211,7 +254,9 @@ fn names_and_ids_are_text_everywhere() {
         assert!(!svg.contains("<script"), "{file}");
     }
     let card = std::fs::read_to_string(dir.path().join("MODEL_CARD.md")).unwrap();
-    assert!(card.starts_with("---\n") && card.contains("model-index") && !card.contains("<script>"));
+    assert!(
+        card.starts_with("---\n") && card.contains("model-index") && !card.contains("<script>")
+    );
 }
 
 #[test]
@@ -223,7 +268,11 @@ fn the_page_needs_no_other_file() {
     assert!(page.contains("default-src 'none'") && !page.contains("unsafe-inline"));
     for attribute in ["src=\"", "href=\""] {
         for part in page.split(attribute).skip(1) {
-            assert!(part.starts_with("data:") || part.starts_with('#'), "{}", &part[..40]);
+            assert!(
+                part.starts_with("data:") || part.starts_with('#'),
+                "{}",
+                &part[..40]
+            );
         }
     }
     // The policy would refuse them.
@@ -240,11 +289,17 @@ fn pictures_have_text_without_fonts_of_the_system() {
     write_run(dir.path(), &material, &shown(&images, &material)).unwrap();
     for file in ["curves.png", "confusion.png", "predictions.png"] {
         let image = Image::read(&dir.path().join(file)).unwrap();
-        let dark = image.to_rgb().chunks(3).filter(|pixel| pixel.iter().all(|&c| c < 80)).count();
+        let dark = image
+            .to_rgb()
+            .chunks(3)
+            .filter(|pixel| pixel.iter().all(|&c| c < 80))
+            .count();
         assert!(dark > 500, "{file} has {dark} dark pixels");
     }
     // The gray levels of the images are on the sheet.
-    let sheet = Image::read(&dir.path().join("predictions.png")).unwrap().to_rgb();
+    let sheet = Image::read(&dir.path().join("predictions.png"))
+        .unwrap()
+        .to_rgb();
     assert!(sheet.chunks(3).filter(|pixel| *pixel == [180; 3]).count() > 1000);
 }
 
@@ -264,7 +319,10 @@ fn missing_images_are_placeholders() {
 #[test]
 fn an_interrupted_run_says_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(Material::of_run(dir.path()), Err(report::Error::NoRun { .. })));
+    assert!(matches!(
+        Material::of_run(dir.path()),
+        Err(report::Error::NoRun { .. })
+    ));
     std::fs::write(dir.path().join("config.toml"), "").unwrap();
     let material = Material::of_run(dir.path()).unwrap();
     assert_eq!(material.config.as_ref().unwrap().0, RunConfig::default());
@@ -272,7 +330,9 @@ fn an_interrupted_run_says_what_is_missing() {
     let page = std::fs::read_to_string(path).unwrap();
     assert!(page.contains("There are no scores yet") && page.contains("classify train --resume"));
     assert!(page.contains("has no run.json"));
-    assert!(!dir.path().join("confusion.svg").exists() && !dir.path().join("MODEL_CARD.md").exists());
+    assert!(
+        !dir.path().join("confusion.svg").exists() && !dir.path().join("MODEL_CARD.md").exists()
+    );
 }
 
 #[test]
@@ -295,11 +355,24 @@ fn an_evaluation_alone_has_a_page() {
 fn a_thousand_classes_have_a_small_page() {
     let dir = tempfile::tempdir().unwrap();
     let (material, images) = run(dir.path(), 1000, 5);
-    let view = material.view().map(|view| View { size: framing::ImageSize::square(4), ..view });
-    let path = write_run(dir.path(), &material, &Images { view, ..shown(&images, &material) }).unwrap();
+    let view = material.view().map(|view| View {
+        size: framing::ImageSize::square(4),
+        ..view
+    });
+    let path = write_run(
+        dir.path(),
+        &material,
+        &Images {
+            view,
+            ..shown(&images, &material)
+        },
+    )
+    .unwrap();
     let page = std::fs::read_to_string(path).unwrap();
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
     assert!(page.contains("data-cell=\"") && page.contains("class=\"heat\""));
-    let svg = std::fs::metadata(dir.path().join("confusion.svg")).unwrap().len();
+    let svg = std::fs::metadata(dir.path().join("confusion.svg"))
+        .unwrap()
+        .len();
     assert!(svg < 1_000_000, "{svg} bytes");
 }

@@ -5,9 +5,9 @@ use trainer::{LrCurve, LrRange, RunDir, Splits};
 use crate::Done;
 use crate::args::LrFindArgs;
 use crate::interrupt::Interrupt;
+use crate::prepare;
 use crate::run::Run;
 use crate::terminal::Terminal;
-use crate::prepare;
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let mut config = super::configuration(&args.run)?;

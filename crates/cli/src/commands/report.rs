@@ -18,7 +18,10 @@ pub(crate) fn report(args: &ReportArgs, terminal: &Terminal) -> anyhow::Result<(
     let measured = material.scores.as_ref().map(|(_, measured)| *measured);
     let images = Images {
         training: listed.as_ref().map(Listed::training),
-        measured: listed.as_ref().zip(measured).map(|(listed, measured)| listed.measured(measured)),
+        measured: listed
+            .as_ref()
+            .zip(measured)
+            .map(|(listed, measured)| listed.measured(measured)),
         view: material.view(),
     };
     let path = report::write_run(&args.run, &material, &images)?;
@@ -33,7 +36,9 @@ fn listed(material: &Material, terminal: &Terminal) -> Option<Listed> {
     let listed = Listed::open(config);
     if let Err(error) = &listed {
         let error = mnist_data::with_causes(error);
-        terminal.line(&format!("the images of the run are not found, so the report does not show them: {error}"));
+        terminal.line(&format!(
+            "the images of the run are not found, so the report does not show them: {error}"
+        ));
     }
     listed.ok()
 }

@@ -18,7 +18,12 @@ pub(crate) fn shares(title: &str, unit: &str, parts: &[(&str, f64)]) -> Option<S
         .collect();
     let (left, right) = (86.0, 120.0);
     let height = 30.0 + ROW * shown.len() as f64;
-    let mut svg = Svg::new(WIDTH, height, title, &format!("{title}: {}.", words.join("; ")));
+    let mut svg = Svg::new(
+        WIDTH,
+        height,
+        title,
+        &format!("{title}: {}.", words.join("; ")),
+    );
     svg.text("h", [0.0, 16.0], Anchor::Start, title);
     for (index, (name, value)) in shown.iter().enumerate() {
         let y = 28.0 + ROW * index as f64;

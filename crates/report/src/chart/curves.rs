@@ -44,9 +44,13 @@ pub(crate) fn apart(epochs: &[EpochReport], best: Option<usize>) -> Vec<Svg> {
         losses.push(line("average", 2, &|report| Some(report.ema?.loss)));
         accuracies.push(line("average", 2, &|report| Some(report.ema?.accuracy)));
     }
-    let rates = vec![line("at the end of the epoch", 3, &|report| Some(report.learning_rate))];
+    let rates = vec![line("at the end of the epoch", 3, &|report| {
+        Some(report.learning_rate)
+    })];
     let of = |title, unit, series: Vec<Series>| {
-        let values = series.iter().flat_map(|series| series.points.iter().map(|point| point[1]));
+        let values = series
+            .iter()
+            .flat_map(|series| series.points.iter().map(|point| point[1]));
         let description = in_words(title, &series, best);
         Plot {
             title,
