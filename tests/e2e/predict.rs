@@ -44,26 +44,50 @@ fn a_table_and_json_lines_tell_the_same() {
     let csv = std::fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
     let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
     let first = ["image_id", "label", "probability"];
-    let second = ["label_2", "probability_2", "label_3", "probability_3", "p_0"];
+    let second = [
+        "label_2",
+        "probability_2",
+        "label_3",
+        "probability_3",
+        "p_0",
+    ];
     assert_eq!(header[..8], [&first[..], &second].concat());
     assert_eq!((header.len(), header[16]), (17, "p_9"));
-    assert!(run.stderr.contains("out/predictions.csv\t3 rows"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("out/predictions.csv\t3 rows"),
+        "{}",
+        run.stderr
+    );
 
-    let objects = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+    let objects = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
     let objects: Vec<serde_json::Value> = objects.collect();
     assert_eq!(objects.len(), 3);
     for (object, line) in objects.iter().zip(csv.lines().skip(1)) {
         let cells: Vec<&str> = line.split(',').collect();
-        assert_eq!((&object["image_id"], &object["label"]), (&cells[0].into(), &cells[1].into()));
+        assert_eq!(
+            (&object["image_id"], &object["label"]),
+            (&cells[0].into(), &cells[1].into())
+        );
         let number = |value: &serde_json::Value| value.as_f64().unwrap();
         let cell = |index: usize| cells[index].parse::<f64>().unwrap();
         let close = |value: &serde_json::Value, index| (number(value) - cell(index)).abs() < 1e-6;
         assert!(close(&object["probability"], 2), "{object}\n{line}");
         let top = object["top_k"].as_array().unwrap();
         assert_eq!((top.len(), &top[0]["label"]), (3, &object["label"]));
-        assert_eq!((&top[1]["label"], &top[2]["label"]), (&cells[3].into(), &cells[5].into()));
+        assert_eq!(
+            (&top[1]["label"], &top[2]["label"]),
+            (&cells[3].into(), &cells[5].into())
+        );
         assert!(close(&top[2]["probability"], 6), "{object}\n{line}");
-        let sum: f64 = object["probabilities"].as_object().unwrap().values().map(number).sum();
+        let sum: f64 = object["probabilities"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(number)
+            .sum();
         assert!((sum - 1.0).abs() < 1e-5, "{object}");
         assert!(close(&object["probabilities"]["9"], 16), "{object}\n{line}");
     }
@@ -71,7 +95,8 @@ fn a_table_and_json_lines_tell_the_same() {
     // Without --out, nothing is written.
     let run = predict(&bench, &["--json", "a"]).success();
     assert_eq!(run.stdout.lines().count(), 3);
-    let object: serde_json::Value = serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
+    let object: serde_json::Value =
+        serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(object.as_object().unwrap().len(), 3);
     assert_eq!(sorted(&bench.path("")).len(), 2);
 
@@ -99,18 +124,32 @@ fn images_are_sorted_into_folders_and_never_overwritten() {
     assert!(run.stdout.contains("sorted\t6 images\n"), "{}", run.stdout);
     assert!(run.stderr.contains("broken.png"), "{}", run.stderr);
     let csv = std::fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
-    let mut expected: Vec<String> = labels(&csv).iter().map(|(id, label)| format!("{label}/{id}")).collect();
+    let mut expected: Vec<String> = labels(&csv)
+        .iter()
+        .map(|(id, label)| format!("{label}/{id}"))
+        .collect();
     expected.sort();
-    assert_eq!((files_below(&bench.path("sorted")), expected.len()), (expected.clone(), 6));
+    assert_eq!(
+        (files_below(&bench.path("sorted")), expected.len()),
+        (expected.clone(), 6)
+    );
     for (id, label) in labels(&csv) {
         let read = |path: String| std::fs::read(bench.path(&path)).unwrap();
-        assert_eq!(read(format!("in/{id}")), read(format!("sorted/{label}/{id}")));
+        assert_eq!(
+            read(format!("in/{id}")),
+            read(format!("sorted/{label}/{id}"))
+        );
     }
     assert_eq!(files_below(&bench.path("in")), before);
 
     // The same images are left; another file is not replaced.
     let run = sort().success();
-    assert!(run.stdout.contains("sorted\t0 images, 6 were there already"), "{}", run.stdout);
+    assert!(
+        run.stdout
+            .contains("sorted\t0 images, 6 were there already"),
+        "{}",
+        run.stdout
+    );
     let taken = bench.path("sorted").join(&expected[0]);
     std::fs::write(&taken, "mine").unwrap();
     let run = sort().failure(1, &[&expected[0], "nothing was overwritten"]);
@@ -118,9 +157,16 @@ fn images_are_sorted_into_folders_and_never_overwritten() {
     assert_eq!(std::fs::read(&taken).unwrap(), b"mine");
 
     // A second run must not classify its own output.
-    for (into, input) in [("in/sorted", "in"), ("in", "in"), ("sorted", "sorted"), (".", "in"), ("sorted", "sorted/3")] {
+    for (into, input) in [
+        ("in/sorted", "in"),
+        ("in", "in"),
+        ("sorted", "sorted"),
+        (".", "in"),
+        ("sorted", "sorted/3"),
+    ] {
         if bench.path(input).is_dir() {
-            predict(&bench, &["--sort-into", into, input]).failure(1, &["--sort-into", "folder apart"]);
+            predict(&bench, &["--sort-into", into, input])
+                .failure(1, &["--sort-into", "folder apart"]);
         }
     }
     assert_eq!(files_below(&bench.path("in")), before);
@@ -146,13 +192,19 @@ fn images_can_be_linked() {
     let inode = |path: &Path| std::fs::symlink_metadata(path).unwrap().ino();
     assert_ne!(inode(&copy), inode(&image));
     assert_eq!(inode(&hard), inode(&image));
-    assert_eq!(std::fs::read_link(&soft).unwrap(), std::fs::canonicalize(&image).unwrap());
+    assert_eq!(
+        std::fs::read_link(&soft).unwrap(),
+        std::fs::canonicalize(&image).unwrap()
+    );
 
     // A link that leads nowhere is a file in the way.
     std::fs::remove_file(&soft).unwrap();
     std::os::unix::fs::symlink("nowhere", &soft).unwrap();
-    predict(&bench, &["--sort-into", "by-symlink", "--sort-by", "symlink", "a"])
-        .failure(1, &["by-symlink", "nothing was overwritten"]);
+    predict(
+        &bench,
+        &["--sort-into", "by-symlink", "--sort-by", "symlink", "a"],
+    )
+    .failure(1, &["by-symlink", "nothing was overwritten"]);
     predict(&bench, &["--json", "--sort-by", "symlink", "a"]).failure(2, &["--sort-into"]);
 }
 
@@ -162,11 +214,20 @@ fn class_names_lead_nowhere_else() {
     bench.copy_images("images/test/3", "deep/in", 4);
     let names: String = (0..10).map(|class| format!("../{class}/x\n")).collect();
     std::fs::write(bench.path("names.txt"), names).unwrap();
-    let sort = ["--sort-into", "deep/sorted", "--classes", "names.txt", "deep/in"];
+    let sort = [
+        "--sort-into",
+        "deep/sorted",
+        "--classes",
+        "names.txt",
+        "deep/in",
+    ];
     predict(&bench, &sort).success();
     let files = files_below(&bench.path("deep/sorted"));
     assert_eq!(files.len(), 4);
-    assert!(files.iter().all(|file| file.starts_with("%2E.%2F")), "{files:?}");
+    assert!(
+        files.iter().all(|file| file.starts_with("%2E.%2F")),
+        "{files:?}"
+    );
     assert_eq!(sorted(&bench.path("deep")).len(), 2);
     assert_eq!(sorted(&bench.path("")).len(), 2);
 }
@@ -195,7 +256,10 @@ fn a_sheet_shows_images_with_their_predictions() {
     bench.copy_images("images/test/7", "in/1", 5);
     let svg = |arguments: &[&str]| {
         let run = predict(&bench, &[&["--sheet", "sheet.svg"], arguments].concat()).success();
-        (std::fs::read_to_string(bench.path("sheet.svg")).unwrap(), run.stdout)
+        (
+            std::fs::read_to_string(bench.path("sheet.svg")).unwrap(),
+            run.stdout,
+        )
     };
     let (drawn, said) = svg(&["in"]);
     assert_eq!(drawn.matches("<image").count(), 4);
@@ -208,16 +272,28 @@ fn a_sheet_shows_images_with_their_predictions() {
 
     let (wrong, said) = svg(&["--count", "30", "--wrong", "in"]);
     let count = wrong.matches("<image").count();
-    assert_eq!((count, wrong.matches("true: ").count()), (all.matches('✗').count(), count));
-    assert!(!wrong.contains('✓') && said.contains(&format!("{count} of {count} wrong answers")), "{said}");
+    assert_eq!(
+        (count, wrong.matches("true: ").count()),
+        (all.matches('✗').count(), count)
+    );
+    assert!(
+        !wrong.contains('✓') && said.contains(&format!("{count} of {count} wrong answers")),
+        "{said}"
+    );
 
     // A table has labels too; without any, there is neither right nor wrong.
-    let table: String = files_below(&bench.path("in")).iter().map(|file| format!("in/{file},5\n")).collect();
+    let table: String = files_below(&bench.path("in"))
+        .iter()
+        .map(|file| format!("in/{file},5\n"))
+        .collect();
     std::fs::write(bench.path("labels.csv"), format!("path,label\n{table}")).unwrap();
     assert!(svg(&["labels.csv"]).0.contains("true: 5"));
     bench.copy_images("images/test/3", "unsorted", 2);
     let (unknown, _) = svg(&["unsorted"]);
-    assert!(!unknown.contains('✓') && !unknown.contains('✗'), "{unknown}");
+    assert!(
+        !unknown.contains('✓') && !unknown.contains('✗'),
+        "{unknown}"
+    );
     predict(&bench, &["--sheet", "wrong.png", "--wrong", "unsorted"])
         .failure(1, &["--wrong", "none is known"]);
     assert!(!bench.path("wrong.png").exists());

@@ -14,7 +14,7 @@ pub(crate) use compare::CompareArgs;
 pub(crate) use predict::{PredictArgs, SheetArgs, SortBy};
 pub(crate) use training::{CrossValidateArgs, LrFindArgs, RunArgs, TrainArgs};
 pub(crate) use using::{
-    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs,
+    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs, ReportArgs,
 };
 use values::dataset;
 pub(crate) use values::{PictureFile, PictureFormat};
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     LrFind(LrFindArgs),
     CrossValidate(CrossValidateArgs),
     Evaluate(EvaluateArgs),
+    Report(ReportArgs),
     Predict(PredictArgs),
     Compare(CompareArgs),
     Inspect(InspectArgs),

@@ -9,7 +9,6 @@ mod exit;
 mod interrupt;
 mod layers;
 mod photos;
-mod pictures;
 mod prepare;
 mod resume;
 mod run;
@@ -56,6 +55,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::CrossValidate(args) => return commands::cross_validate(&args, terminal),
         Command::LrFind(args) => return commands::lr_find(&args, terminal),
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
+        Command::Report(args) => commands::report(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
         Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,

@@ -88,7 +88,10 @@ mod tests {
         let mut counts = [0_u32; 10];
         for seed in 0..4000 {
             let items = drawn(3, 10, seed);
-            assert!(items.len() == 3 && items.is_sorted_by(|a, b| a < b), "{items:?}");
+            assert!(
+                items.len() == 3 && items.is_sorted_by(|a, b| a < b),
+                "{items:?}"
+            );
             items.iter().for_each(|&item| counts[item as usize] += 1);
         }
         // Expected are 1200; the bounds are six standard deviations, sqrt(4000 · 0.3 · 0.7) = 29 each.

@@ -67,7 +67,11 @@ pub fn sheet(items: &[SheetItem], columns: usize) -> Result<Svg> {
     let rows = items.len().div_ceil(columns);
     let captions: Vec<Vec<String>> = items.iter().map(caption).collect();
     let lines = captions.iter().map(Vec::len).max().unwrap_or(0);
-    let longest = captions.iter().flatten().map(|line| line.chars().count()).max();
+    let longest = captions
+        .iter()
+        .flatten()
+        .map(|line| line.chars().count())
+        .max();
     let cell = [
         PICTURE.max(CHARACTER * longest.unwrap_or(0) as f64) + GAP,
         PICTURE + 8.0 + LINE * lines as f64 + GAP / 2.0,
@@ -132,7 +136,11 @@ fn draw(svg: &mut Svg, item: &SheetItem, [centre, top]: [f64; 2]) -> Result<()> 
         Some(true) => "frame-right",
         Some(false) => "frame-wrong",
     };
-    svg.rect(frame, [at[0] - 2.0, at[1] - 2.0], [size[0] + 4.0, size[1] + 4.0]);
+    svg.rect(
+        frame,
+        [at[0] - 2.0, at[1] - 2.0],
+        [size[0] + 4.0, size[1] + 4.0],
+    );
     Ok(())
 }
 
@@ -166,13 +174,20 @@ mod tests {
 
     #[test]
     fn right_and_wrong_differ_by_more_than_colour() {
-        let items = [item("a", Some("a")), item("<b>", Some("a")), item("c", None)];
+        let items = [
+            item("a", Some("a")),
+            item("<b>", Some("a")),
+            item("c", None),
+        ];
         let svg = sheet(&items, 2).unwrap();
         let text = svg.to_file();
         assert!(text.contains("✓ a (50.0 %)") && text.contains("✗ &lt;b&gt; (50.0 %)"));
         assert!(text.contains("true: a") && !text.contains("<b>"));
         assert!(text.contains("frame-right") && text.contains("frame-wrong"));
-        assert!(svg.description().contains("<b> with 50.0 %, wrong: it is a"));
+        assert!(
+            svg.description()
+                .contains("<b> with 50.0 %, wrong: it is a")
+        );
         let two_columns = 2.0 * MARGIN + 2.0 * (PICTURE + GAP);
         assert_eq!(svg.width(), two_columns);
         let png = rasterise(&svg, 1.0, &Fonts::embedded()).unwrap();

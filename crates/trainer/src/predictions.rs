@@ -92,7 +92,9 @@ impl PredictionColumns {
     /// The names of the columns of a table. `label_2` and `probability_2` belong to the second most probable class. The
     /// column `p_NAME` has the probability of the class `NAME`, so no class has the name of another column.
     fn header(self, class_names: &[String]) -> Vec<String> {
-        let mut header = ["image_id", "label", "probability"].map(str::to_owned).to_vec();
+        let mut header = ["image_id", "label", "probability"]
+            .map(str::to_owned)
+            .to_vec();
         for place in 2..=self.top_k.unwrap_or(1).min(class_names.len()) {
             header.push(format!("label_{place}"));
             header.push(format!("probability_{place}"));
@@ -183,7 +185,10 @@ impl PredictionsFile {
         }
         let name = |class: usize| self.class_names[class].as_str();
         let digits = |probability: f32| format!("{probability:.6}");
-        let mut numbers = vec![(Some(name(prediction.label)), digits(prediction.probability()))];
+        let mut numbers = vec![(
+            Some(name(prediction.label)),
+            digits(prediction.probability()),
+        )];
         if let Some(k @ 2..) = self.columns.top_k {
             let others = prediction.top(k).into_iter().skip(1);
             numbers.extend(others.map(|(class, value)| (Some(name(class)), digits(value))));
@@ -195,7 +200,8 @@ impl PredictionsFile {
         let cells = numbers
             .iter()
             .flat_map(|(name, digits)| name.iter().copied().chain([digits.as_str()]));
-        self.rows.row([prediction.id.as_str()].into_iter().chain(cells))
+        self.rows
+            .row([prediction.id.as_str()].into_iter().chain(cells))
     }
 
     /// Renames the file to its final name, replacing the old one.
@@ -232,7 +238,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("predictions.csv");
         let names = ["=cat".to_owned(), "dog".to_owned()];
-        let mut file = PredictionsFile::create(&path, &names, PredictionColumns::default()).unwrap();
+        let mut file =
+            PredictionsFile::create(&path, &names, PredictionColumns::default()).unwrap();
         file.write(&row("b/1.png", 1, vec![0.25, 0.75])).unwrap();
         file.write(&row("a, b/1.png", 0, vec![1.0, 0.0])).unwrap();
         file.write(&row("=1+2.png", 1, vec![0.0, 1.0])).unwrap();
@@ -263,7 +270,8 @@ mod tests {
         let names = ["cat".to_owned()];
         let mut expected = "image_id,label,probability\n".to_owned();
         for is_finished in [false, true] {
-            let mut file = PredictionsFile::create(&path, &names, PredictionColumns::default()).unwrap();
+            let mut file =
+                PredictionsFile::create(&path, &names, PredictionColumns::default()).unwrap();
             for number in 0..10_000 {
                 let id = format!("{number}.png");
                 file.write(&row(&id, 0, vec![1.0])).unwrap();

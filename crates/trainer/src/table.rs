@@ -23,7 +23,10 @@ impl Rows {
     /// # Errors
     ///
     /// [`Error::Io`] naming the file, if it cannot be created there.
-    pub(crate) fn create<'a>(path: &Path, header: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+    pub(crate) fn create<'a>(
+        path: &Path,
+        header: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
         let file = Unfinished::create(path).map_err(Error::io(path))?;
         let mut rows = Self {
             path: path.to_owned(),

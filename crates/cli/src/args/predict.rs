@@ -66,7 +66,13 @@ pub(crate) struct SortArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) sort_into: Option<PathBuf>,
     /// How --sort-into makes the files
-    #[arg(long, value_name = "HOW", default_value = "copy", requires = "sort_into", ignore_case = true)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "copy",
+        requires = "sort_into",
+        ignore_case = true
+    )]
     pub(crate) sort_by: SortBy,
 }
 

@@ -27,12 +27,31 @@ pub(crate) struct EvaluateArgs {
     /// Write the wrong answers to this CSV file, each with its second choice
     #[arg(long, value_name = "FILE")]
     pub(crate) wrong: Option<PathBuf>,
+    /// Write a report, one HTML file that needs no other, and beside it the answer for each image as
+    /// a CSV file of the same name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Largest share of unreadable images to leave out; one image may always be left out unless
     /// this is 0; no class may lose all its images
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]
     pub(crate) bad_image_limit: f64,
     #[command(flatten)]
     pub(crate) inference: InferenceArgs,
+}
+
+/// Make report.html and the pictures of a finished or interrupted run anew.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  classify report runs/mnist-001
+
+Writes into the folder of the run: report.html, one page that needs no other file; for a paper
+curves.svg, confusion.svg, roc.svg, reliability.svg, curves.png, confusion.png, predictions.png,
+metrics.csv and MODEL_CARD.md. It reads the run's files and the images, not the network.")]
+pub(crate) struct ReportArgs {
+    /// Folder of the run, such as runs/mnist-001
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
 }
 
 /// Overrides for metadata that a weights file lacks.

@@ -42,7 +42,8 @@ fn tables(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
             rows.push(vec!["settings that differ".to_owned()]);
             rows.extend(settings.iter().map(|setting| {
                 let values = setting.values.iter();
-                let values = values.map(|value| value.as_deref().map_or(NONE.to_owned(), shortened));
+                let values =
+                    values.map(|value| value.as_deref().map_or(NONE.to_owned(), shortened));
                 [setting.key.clone()].into_iter().chain(values).collect()
             }));
         }
@@ -54,7 +55,10 @@ fn tables(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
         }
     }
     writeln!(out)?;
-    comparison.tests.iter().try_for_each(|test| tested(out, test))
+    comparison
+        .tests
+        .iter()
+        .try_for_each(|test| tested(out, test))
 }
 
 fn figures(runs: &[RunSummary]) -> Vec<Vec<String>> {
@@ -64,10 +68,18 @@ fn figures(runs: &[RunSummary]) -> Vec<Vec<String>> {
         row("parameters", runs, |run| Some(run.parameters?.to_string())),
         row("epochs", runs, |run| Some(run.epochs.to_string())),
         row("best epoch", runs, |run| Some(run.best_epoch?.to_string())),
-        row("validation accuracy", runs, |run| Some(four(run.validation?.accuracy))),
-        row("validation macro F1", runs, |run| Some(four(run.validation?.macro_f1))),
-        row("validation loss", runs, |run| Some(four(run.validation?.loss))),
-        row("test images", runs, |run| Some(run.test?.images.to_string())),
+        row("validation accuracy", runs, |run| {
+            Some(four(run.validation?.accuracy))
+        }),
+        row("validation macro F1", runs, |run| {
+            Some(four(run.validation?.macro_f1))
+        }),
+        row("validation loss", runs, |run| {
+            Some(four(run.validation?.loss))
+        }),
+        row("test images", runs, |run| {
+            Some(run.test?.images.to_string())
+        }),
         row("test accuracy", runs, |run| Some(four(run.test?.accuracy))),
         row("  95 % interval", runs, |run| {
             let interval = run.test?.accuracy_interval;
@@ -75,8 +87,12 @@ fn figures(runs: &[RunSummary]) -> Vec<Vec<String>> {
         }),
         row("test macro F1", runs, |run| Some(four(run.test?.macro_f1))),
         row("test loss", runs, |run| Some(four(run.test?.loss))),
-        row("seconds per epoch", runs, |run| Some(format!("{:.1}", run.seconds_per_epoch?))),
-        row("images per second", runs, |run| Some(format!("{:.0}", run.images_per_second?))),
+        row("seconds per epoch", runs, |run| {
+            Some(format!("{:.1}", run.seconds_per_epoch?))
+        }),
+        row("images per second", runs, |run| {
+            Some(format!("{:.0}", run.images_per_second?))
+        }),
     ]
 }
 
@@ -85,7 +101,9 @@ fn row(
     runs: &[RunSummary],
     value: impl Fn(&RunSummary) -> Option<String>,
 ) -> Vec<String> {
-    let values = runs.iter().map(|run| value(run).unwrap_or_else(|| NONE.to_owned()));
+    let values = runs
+        .iter()
+        .map(|run| value(run).unwrap_or_else(|| NONE.to_owned()));
     [name.to_owned()].into_iter().chain(values).collect()
 }
 
@@ -102,7 +120,9 @@ fn columns(out: &mut impl Write, rows: Vec<Vec<String>>) -> io::Result<()> {
     }
     for row in &rows {
         let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells.map(|(cell, &width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> = cells
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
         writeln!(out, "{}", line.join("  ").trim_end())?;
     }
     Ok(())

@@ -81,6 +81,10 @@ fn trained(
         if run.has_state() {
             terminal.line(&resume::command(run.path(), "train"));
         }
+        // A report would keep the folder of a run without results.
+        if outcome.best.is_some() || run.has_state() {
+            super::report::of_training(run.path(), &splits, terminal);
+        }
         return Ok(Done::Interrupted);
     }
     let result = evaluate(&config, &splits, &outcome, terminal);
@@ -88,6 +92,7 @@ fn trained(
     let scores = scores.map(|(scores, measured)| (scores, *measured));
     print_result(&outcome, scores)?;
     end(&splits, &outcome, scores, terminal)?;
+    super::report::of_training(run.path(), &splits, terminal);
     result?;
     if is_sample {
         prepare::warn_of_sample(terminal);

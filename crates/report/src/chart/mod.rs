@@ -5,8 +5,8 @@ pub(crate) mod confusion;
 pub(crate) mod curves;
 mod lr_find;
 mod plot;
-pub(crate) mod reliability;
 pub(crate) mod ranking;
+pub(crate) mod reliability;
 mod runs;
 
 pub use lr_find::learning_rates;

@@ -17,8 +17,12 @@ pub(crate) struct Curves<'a> {
 pub(crate) fn of_runs(runs: &[Curves]) -> Svg {
     let of = |report: &EpochReport| report.ema.unwrap_or_else(|| report.scores());
     let plots = [
-        plot(runs, "Validation loss", "cross-entropy", &|report| of(report).loss),
-        plot(runs, "Validation accuracy", "share of images", &|report| of(report).accuracy),
+        plot(runs, "Validation loss", "cross-entropy", &|report| {
+            of(report).loss
+        }),
+        plot(runs, "Validation accuracy", "share of images", &|report| {
+            of(report).accuracy
+        }),
     ];
     let height = plots.iter().map(Svg::height).fold(0.0, f64::max);
     let width = plots.iter().map(Svg::width).sum();
@@ -35,7 +39,11 @@ pub(crate) fn of_runs(runs: &[Curves]) -> Svg {
 fn plot(runs: &[Curves], title: &str, unit: &str, value: &dyn Fn(&EpochReport) -> f64) -> Svg {
     let line = |(style, run): (usize, &Curves)| Series {
         name: run.name.to_owned(),
-        points: run.epochs.iter().map(|report| [report.epoch as f64, value(report)]).collect(),
+        points: run
+            .epochs
+            .iter()
+            .map(|report| [report.epoch as f64, value(report)])
+            .collect(),
         style,
         markers: true,
         is_faint: false,
@@ -47,8 +55,8 @@ fn plot(runs: &[Curves], title: &str, unit: &str, value: &dyn Fn(&EpochReport) -
         (low.min(epoch), high.max(epoch))
     });
     let across = match first < last {
-        true => Scale::linear(first, last),
-        false => Scale::linear(last - 1.0, last + 1.0),
+        true => Scale::linear(first, last).whole(),
+        false => Scale::linear(last - 1.0, last + 1.0).whole(),
     };
     Plot {
         title,
@@ -69,5 +77,8 @@ fn in_words(title: &str, series: &[Series]) -> String {
         let [epoch, value] = series.points.last()?;
         Some(format!("{}: {value:.4} after epoch {epoch}", series.name))
     });
-    format!("{title} of each run. {}.", last.collect::<Vec<_>>().join("; "))
+    format!(
+        "{title} of each run. {}.",
+        last.collect::<Vec<_>>().join("; ")
+    )
 }

@@ -92,7 +92,10 @@ impl Comparison {
                 .collect(),
             settings: settings::differences(&materials)?,
             tests,
-            epochs: materials.into_iter().map(|material| material.epochs).collect(),
+            epochs: materials
+                .into_iter()
+                .map(|material| material.epochs)
+                .collect(),
         })
     }
 
@@ -112,7 +115,10 @@ impl Comparison {
 
 /// Replaces names that occur twice by the folders as given, which are different.
 fn name_apart(materials: &mut [Material], folders: &[PathBuf]) {
-    let names: Vec<String> = materials.iter().map(|material| material.name.clone()).collect();
+    let names: Vec<String> = materials
+        .iter()
+        .map(|material| material.name.clone())
+        .collect();
     for ((material, name), folder) in materials.iter_mut().zip(&names).zip(folders) {
         if names.iter().filter(|other| *other == name).count() > 1 {
             material.name = folder.display().to_string();
@@ -124,7 +130,10 @@ fn summary(material: &Material, path: PathBuf) -> RunSummary {
     let Material { record, epochs, .. } = material;
     let mut missing = Vec::new();
     if record.is_none() {
-        missing.push("no run.json, so the parameters are not known: an older version wrote the run".to_owned());
+        missing.push(
+            "no run.json, so the parameters are not known: an older version wrote the run"
+                .to_owned(),
+        );
     }
     if epochs.is_empty() {
         missing.push("no epoch in metrics.jsonl: the run ended before the first".to_owned());
@@ -137,7 +146,11 @@ fn summary(material: &Material, path: PathBuf) -> RunSummary {
         }
         None => {
             let file = RunDir::evaluation(&path, Measured::Test);
-            let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let file = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             missing.push(format!(
                 "no test scores: the run was interrupted, or an older version wrote it, so it has no {file}"
             ));

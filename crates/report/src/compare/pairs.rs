@@ -35,7 +35,10 @@ pub(super) fn against(first: &Material, others: &[Material]) -> Result<Vec<Paire
         true => read(first)?,
         false => HashMap::new(),
     };
-    others.iter().map(|other| pair(first, other, &known)).collect()
+    others
+        .iter()
+        .map(|other| pair(first, other, &known))
+        .collect()
 }
 
 fn pair(first: &Material, other: &Material, known: &HashMap<String, Known>) -> Result<Paired> {
@@ -69,7 +72,9 @@ fn pair(first: &Material, other: &Material, known: &HashMap<String, Known>) -> R
         }
     }
     if relabelled > 0 {
-        paired.notes.push(format!("{relabelled} images with another label are left out"));
+        paired.notes.push(format!(
+            "{relabelled} images with another label are left out"
+        ));
     }
     let count = known.len() as u64;
     if paired.images + relabelled < all.max(count) {
@@ -89,16 +94,25 @@ fn pair(first: &Material, other: &Material, known: &HashMap<String, Known>) -> R
 fn obstacle(first: &Material, other: &Material) -> Option<String> {
     for run in [first, other] {
         if run.answers.is_none() {
-            return Some(format!("{} has no predictions-test.csv, the answers for each image", run.name));
+            return Some(format!(
+                "{} has no predictions-test.csv, the answers for each image",
+                run.name
+            ));
         }
     }
     let measured = |run: &Material| run.scores.as_ref().map(|(_, measured)| *measured);
     if measured(first) != measured(other) {
-        return Some("one run was measured on test images, the other on validation images".to_owned());
+        return Some(
+            "one run was measured on test images, the other on validation images".to_owned(),
+        );
     }
     let classes = |run: &Material| -> Option<Vec<String>> {
         let (scores, _) = run.scores.as_ref()?;
-        let mut names: Vec<_> = scores.classes.iter().map(|class| class.name.clone()).collect();
+        let mut names: Vec<_> = scores
+            .classes
+            .iter()
+            .map(|class| class.name.clone())
+            .collect();
         names.sort_unstable();
         Some(names)
     };
@@ -116,7 +130,10 @@ fn doubts(first: &Material, other: &Material) -> Vec<String> {
         Some((config.data.folder(), config.data.test.clone()))
     };
     if places(first) != places(other) {
-        doubts.push("the images come from different folders; equal names are taken for equal images".to_owned());
+        doubts.push(
+            "the images come from different folders; equal names are taken for equal images"
+                .to_owned(),
+        );
     }
     doubts
 }
@@ -125,7 +142,9 @@ fn read(run: &Material) -> Result<HashMap<String, Known>> {
     let known = answers(run)?.map(|answer| {
         let answer = answer?;
         let is_right = is_right(&answer);
-        let Answer { image_id, label, .. } = answer;
+        let Answer {
+            image_id, label, ..
+        } = answer;
         Ok((image_id, Known { label, is_right }))
     });
     known.collect()

@@ -31,7 +31,11 @@ pub(super) fn differences(materials: &[Material]) -> Result<Vec<Setting>> {
 
 /// Adds the differences of some values below `path`.
 fn add(path: &str, values: &[Option<&Value>], found: &mut Vec<Setting>) {
-    let tables: Vec<&Table> = values.iter().flatten().filter_map(|value| value.as_table()).collect();
+    let tables: Vec<&Table> = values
+        .iter()
+        .flatten()
+        .filter_map(|value| value.as_table())
+        .collect();
     if tables.is_empty() || tables.len() < values.iter().flatten().count() {
         let is_equal = values.iter().all(|value| *value == values[0]);
         if !is_equal {
@@ -76,11 +80,15 @@ mod tests {
     use super::*;
 
     fn found(texts: &[&str]) -> Vec<(String, Vec<String>)> {
-        let tables: Vec<Value> = texts.iter().map(|text| Value::Table(text.parse().unwrap())).collect();
+        let tables: Vec<Value> = texts
+            .iter()
+            .map(|text| Value::Table(text.parse().unwrap()))
+            .collect();
         let mut found = Vec::new();
         add("", &tables.iter().map(Some).collect::<Vec<_>>(), &mut found);
         let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        let setting = |setting: Setting| (setting.key, setting.values.into_iter().map(shown).collect());
+        let setting =
+            |setting: Setting| (setting.key, setting.values.into_iter().map(shown).collect());
         found.into_iter().map(setting).collect()
     }
 
@@ -88,10 +96,20 @@ mod tests {
     fn only_differences_are_listed() {
         assert_eq!(found(&["a.b = 1\na.c = 'x'", "a.b = 1\na.c = 'x'"]), []);
         let expected = |key: &str, values: &[&str]| {
-            (key.to_owned(), values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>())
+            (
+                key.to_owned(),
+                values
+                    .iter()
+                    .map(|value| (*value).to_owned())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(
-            found(&["a.b = 1\na.c = 'x'\nd = 1", "a.b = 2\na.c = 'x'", "a.b = 1\na.c = 'y'\nd = 1"]),
+            found(&[
+                "a.b = 1\na.c = 'x'\nd = 1",
+                "a.b = 2\na.c = 'x'",
+                "a.b = 1\na.c = 'y'\nd = 1"
+            ]),
             [
                 expected("a.b", &["1", "2", "1"]),
                 expected("a.c", &["\"x\"", "\"x\"", "\"y\""]),
@@ -100,7 +118,10 @@ mod tests {
         );
         // The momentum of the only run with that type says nothing.
         assert_eq!(
-            found(&["o = { type = 'sgd', momentum = 0.9 }", "o = { type = 'adam' }"]),
+            found(&[
+                "o = { type = 'sgd', momentum = 0.9 }",
+                "o = { type = 'adam' }"
+            ]),
             [expected("o.type", &["\"sgd\"", "\"adam\""])]
         );
         assert_eq!(

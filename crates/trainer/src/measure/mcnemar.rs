@@ -82,10 +82,17 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(golden).unwrap();
         assert!(cases.iter().any(|case| case.is_exact) && cases.iter().any(|case| !case.is_exact));
         for case in cases {
-            let Case { only_first, only_second, .. } = case;
+            let Case {
+                only_first,
+                only_second,
+                ..
+            } = case;
             let test = McNemar::of(only_first, only_second);
             let error = (test.p_value - case.p_value).abs();
-            let name = format!("{only_first} and {only_second}: {} instead of {}", test.p_value, case.p_value);
+            let name = format!(
+                "{only_first} and {only_second}: {} instead of {}",
+                test.p_value, case.p_value
+            );
             assert!(error <= 1e-12 * case.p_value, "{name}");
             assert_eq!(test.is_exact, case.is_exact, "{name}");
             assert_eq!(McNemar::of(only_second, only_first).p_value, test.p_value);

@@ -145,7 +145,12 @@ impl Found<'_> {
                 Component::ParentDir => place.push("%2E%2E"),
                 Component::RootDir => place.push("%2F"),
                 Component::Prefix(drive) => {
-                    place.push(drive.as_os_str().to_string_lossy().replace([':', '\\', '?'], "%"));
+                    place.push(
+                        drive
+                            .as_os_str()
+                            .to_string_lossy()
+                            .replace([':', '\\', '?'], "%"),
+                    );
                 }
                 Component::CurDir => {}
             }
@@ -230,8 +235,21 @@ mod tests {
     fn truth_comes_from_folders_and_tables() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        touch(dir, &["a/cat/dog/1.png", "a/x/dog/2.png", "a/x/3.png", "cat/4.png", "cat/dog/5.png"]);
-        std::fs::write(dir.join("t.csv"), "path,label\na/x/3.png,emu\ncat/4.png,dog\n").unwrap();
+        touch(
+            dir,
+            &[
+                "a/cat/dog/1.png",
+                "a/x/dog/2.png",
+                "a/x/3.png",
+                "cat/4.png",
+                "cat/dog/5.png",
+            ],
+        );
+        std::fs::write(
+            dir.join("t.csv"),
+            "path,label\na/x/3.png,emu\ncat/4.png,dog\n",
+        )
+        .unwrap();
         let classes = Classes::new(["cat", "dog"].map(str::to_owned).to_vec()).unwrap();
         let truths = |inputs: &[&str]| -> Vec<String> {
             let truths = of(&listed(dir, inputs), |found| found.truth(&classes));
@@ -248,12 +266,18 @@ mod tests {
     fn places_differ() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        touch(dir, &["a/p/1.png", "a/q/1.png", "b/p/1.png", "b/1.png", "t/x/../y"]);
+        touch(
+            dir,
+            &["a/p/1.png", "a/q/1.png", "b/p/1.png", "b/1.png", "t/x/../y"],
+        );
         let csv = "path,label\n../a/p/1.png,x\n../b/1.png,x\n";
         std::fs::write(dir.join("t/t.csv"), csv).unwrap();
         let places = |inputs: &[&str]| -> Vec<String> {
             let places = of(&listed(dir, inputs), Found::place);
-            places.iter().map(|place| place.display().to_string().replace('\\', "/")).collect()
+            places
+                .iter()
+                .map(|place| place.display().to_string().replace('\\', "/"))
+                .collect()
         };
         assert_eq!(places(&["a"]), ["p/1.png", "q/1.png"]);
         assert_eq!(places(&["a/p", "b/p"]), ["p/1.png", "p-2/1.png"]);
@@ -265,7 +289,12 @@ mod tests {
         assert_eq!(places(&["t/t.csv"]), ["%2E%2E/a/p/1.png", "%2E%2E/b/1.png"]);
         assert_eq!(
             places(&["t/t.csv", "b"]),
-            ["t.csv/%2E%2E/a/p/1.png", "t.csv/%2E%2E/b/1.png", "b/1.png", "b/p/1.png"]
+            [
+                "t.csv/%2E%2E/a/p/1.png",
+                "t.csv/%2E%2E/b/1.png",
+                "b/1.png",
+                "b/p/1.png"
+            ]
         );
     }
 }

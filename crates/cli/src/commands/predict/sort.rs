@@ -49,7 +49,9 @@ impl Sorted {
         Ok(Self {
             root: root.to_owned(),
             by,
-            folders: folders.map(|(label, name)| folder_name(name, label)).collect(),
+            folders: folders
+                .map(|(label, name)| folder_name(name, label))
+                .collect(),
             ready: HashSet::new(),
             added: 0,
             left: 0,
@@ -85,7 +87,9 @@ impl Sorted {
 
     /// The number of images, in words.
     pub(super) fn summary(&self) -> String {
-        let Self { root, added, left, .. } = self;
+        let Self {
+            root, added, left, ..
+        } = self;
         let before = match left {
             0 => String::new(),
             left => format!(", {left} were there already"),
@@ -120,12 +124,14 @@ impl Sorted {
     fn explained(&self, error: io::Error, source: &Path, target: &Path) -> anyhow::Error {
         let (verb, hint) = match (self.by, error.kind()) {
             (SortBy::Copy, _) => ("copy", ""),
-            (_, ErrorKind::CrossesDevices) => {
-                ("link", ": it is on another file system; use --sort-by copy or symlink")
-            }
-            (_, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                ("link", ": the file system may have no such links; --sort-by copy needs none")
-            }
+            (_, ErrorKind::CrossesDevices) => (
+                "link",
+                ": it is on another file system; use --sort-by copy or symlink",
+            ),
+            (_, ErrorKind::Unsupported | ErrorKind::PermissionDenied) => (
+                "link",
+                ": the file system may have no such links; --sort-by copy needs none",
+            ),
             _ => ("link", ""),
         };
         let (source, target) = (source.display(), target.display());
@@ -149,7 +155,8 @@ fn is_same(source: &Path, target: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         found => found.with_context(|| format!("cannot read {}", target.display()))?,
     };
-    let expected = fs::metadata(source).with_context(|| format!("cannot read {}", source.display()))?;
+    let expected =
+        fs::metadata(source).with_context(|| format!("cannot read {}", source.display()))?;
     if !found.is_file() || found.len() != expected.len() {
         return Ok(false);
     }
@@ -161,7 +168,8 @@ fn is_same(source: &Path, target: &Path) -> anyhow::Result<bool> {
 fn check_apart(root: &Path, inputs: &Inputs) -> anyhow::Result<()> {
     let real = real(root).with_context(|| format!("cannot find {}", root.display()))?;
     for input in inputs.folders() {
-        let folder = fs::canonicalize(input).with_context(|| format!("cannot find {}", input.display()))?;
+        let folder =
+            fs::canonicalize(input).with_context(|| format!("cannot find {}", input.display()))?;
         if real.starts_with(&folder) {
             bail!(
                 "--sort-into {} is within the input {}, so its images would be classified again; choose a folder apart",
