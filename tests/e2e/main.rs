@@ -4,6 +4,7 @@
 
 mod bad_numbers;
 mod bench;
+mod compare;
 #[cfg(unix)]
 mod crash;
 mod data;
@@ -11,6 +12,7 @@ mod export;
 mod inputs;
 mod messages;
 mod photos;
+mod predict;
 mod published;
 mod recipe;
 #[cfg(unix)]

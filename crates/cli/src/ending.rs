@@ -83,19 +83,9 @@ pub(crate) fn next(weights: &Path, wrong: Option<&Path>) -> Vec<String> {
     }
     lines.push(format!(
         "To classify other images:\n  classify predict --weights {} --out predictions FOLDER",
-        quoted(weights)
+        report::quoted(weights)
     ));
     lines
-}
-
-/// A path, quoted for a shell if necessary.
-pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    match text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
 
 /// The accuracy of always guessing the most frequent class.
@@ -236,14 +226,5 @@ mod tests {
         assert!(overfitting(&epochs, 2, 50).unwrap().contains("(99 %)"));
         assert_eq!(overfitting(&epochs, 3, 50), None);
         assert_eq!(overfitting(&epochs, 2, 5), None);
-    }
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_split_it() {
-        assert_eq!(
-            quoted(Path::new("runs/a-1/b.safetensors")),
-            "runs/a-1/b.safetensors"
-        );
-        assert_eq!(quoted(Path::new("my runs/l'été")), r"'my runs/l'\''été'");
     }
 }

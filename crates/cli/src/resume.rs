@@ -6,9 +6,9 @@ use trainer::config::{Change, Layer};
 use trainer::{Ending, RunConfig, RunDir, RunState};
 
 use crate::args::RunArgs;
-use crate::ending::quoted;
 use crate::terminal::Terminal;
 use crate::{layers, weights_cache};
+use report::quoted;
 
 /// The configuration of an earlier run with the user's changes. Changed settings are listed.
 pub(crate) fn configuration(

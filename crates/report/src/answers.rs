@@ -44,12 +44,15 @@ impl Chosen {
     /// Those of [`AnswersFile::read`]. Rows of unknown classes are left out.
     pub(crate) fn read(path: &Path, scores: &Evaluation) -> Result<Self> {
         let names = scores.classes.iter().enumerate();
-        let labels: HashMap<&str, usize> = names.map(|(label, class)| (&class.name[..], label)).collect();
+        let labels: HashMap<&str, usize> = names
+            .map(|(label, class)| (&class.name[..], label))
+            .collect();
         let mut chosen = Self::default();
         for answer in AnswersFile::read(path)? {
             let answer = answer?;
             let label = |name: &str| labels.get(name).copied();
-            if let (Some(truth), Some(predicted)) = (label(&answer.label), label(&answer.predicted)) {
+            if let (Some(truth), Some(predicted)) = (label(&answer.label), label(&answer.predicted))
+            {
                 chosen.add(Shown {
                     id: answer.image_id,
                     label: truth,
@@ -63,8 +66,15 @@ impl Chosen {
     }
 
     fn add(&mut self, shown: Shown) {
-        let cell = self.cells.entry((shown.label, shown.predicted)).or_default();
-        let order = if shown.is_right() { least_sure } else { most_sure };
+        let cell = self
+            .cells
+            .entry((shown.label, shown.predicted))
+            .or_default();
+        let order = if shown.is_right() {
+            least_sure
+        } else {
+            most_sure
+        };
         keep(cell, &shown, PER_CELL, order);
         match shown.is_right() {
             true => keep(&mut self.unsure, &shown, UNSURE, least_sure),
@@ -77,12 +87,25 @@ impl Chosen {
     pub(crate) fn ids(&self, confusion: &[Vec<u64>], most: usize) -> Vec<&str> {
         let mut cells: Vec<(&(usize, usize), &Vec<Shown>)> = self.cells.iter().collect();
         let count = |&(label, predicted): &(usize, usize)| {
-            confusion.get(label).and_then(|row| row.get(predicted)).copied().unwrap_or(0)
+            confusion
+                .get(label)
+                .and_then(|row| row.get(predicted))
+                .copied()
+                .unwrap_or(0)
         };
         // Errors come first, and of right answers three images are enough.
-        cells.sort_by_key(|((label, predicted), _)| (label == predicted, std::cmp::Reverse(count(&(*label, *predicted)))));
+        cells.sort_by_key(|((label, predicted), _)| {
+            (
+                label == predicted,
+                std::cmp::Reverse(count(&(*label, *predicted))),
+            )
+        });
         let of_cells = cells.iter().flat_map(|((label, predicted), shown)| {
-            let most = if label == predicted { PER_CELL / 2 } else { PER_CELL };
+            let most = if label == predicted {
+                PER_CELL / 2
+            } else {
+                PER_CELL
+            };
             shown.iter().take(most)
         });
         let all = self.mistakes.iter().chain(&self.unsure).chain(of_cells);
@@ -99,11 +122,15 @@ impl Shown {
 }
 
 fn least_sure(a: &Shown, b: &Shown) -> Ordering {
-    a.probability.total_cmp(&b.probability).then_with(|| a.id.cmp(&b.id))
+    a.probability
+        .total_cmp(&b.probability)
+        .then_with(|| a.id.cmp(&b.id))
 }
 
 fn most_sure(a: &Shown, b: &Shown) -> Ordering {
-    b.probability.total_cmp(&a.probability).then_with(|| a.id.cmp(&b.id))
+    b.probability
+        .total_cmp(&a.probability)
+        .then_with(|| a.id.cmp(&b.id))
 }
 
 /// Inserts an answer into a sorted list of at most `most`.
@@ -132,11 +159,18 @@ mod tests {
                 second: None,
             });
         }
-        let ids = |list: &[Shown]| list.iter().map(|shown| shown.id.clone()).collect::<Vec<_>>();
+        let ids = |list: &[Shown]| {
+            list.iter()
+                .map(|shown| shown.id.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(ids(&chosen.mistakes)[..3], ["49", "47", "45"]);
         assert_eq!(chosen.mistakes.len(), MISTAKES);
         assert_eq!(ids(&chosen.unsure)[..3], ["00", "02", "04"]);
-        assert_eq!(ids(&chosen.cells[&(1, 0)]), ["49", "47", "45", "43", "41", "39"]);
+        assert_eq!(
+            ids(&chosen.cells[&(1, 0)]),
+            ["49", "47", "45", "43", "41", "39"]
+        );
         let confusion = vec![vec![25, 0], vec![25, 0]];
         let all = chosen.ids(&confusion, 1000);
         assert_eq!(all.len(), MISTAKES + UNSURE);

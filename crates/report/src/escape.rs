@@ -97,7 +97,10 @@ mod tests {
 
     #[test]
     fn a_path_is_quoted_where_a_shell_would_split_it() {
-        assert_eq!(quoted(Path::new("runs/a-1/b.safetensors")), "runs/a-1/b.safetensors");
+        assert_eq!(
+            quoted(Path::new("runs/a-1/b.safetensors")),
+            "runs/a-1/b.safetensors"
+        );
         assert_eq!(quoted(Path::new("my runs/l'été")), r"'my runs/l'\''été'");
     }
 }

@@ -63,20 +63,27 @@ impl Material {
         if !path.is_file() {
             return Err(Error::NoRun {
                 path: run.to_owned(),
-                problem: "it has no config.toml; expected the folder of a run, such as runs/mnist-001".to_owned(),
+                problem:
+                    "it has no config.toml; expected the folder of a run, such as runs/mnist-001"
+                        .to_owned(),
             });
         }
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let config = RunConfig::from_toml(&text, &path.display().to_string()).map_err(trainer::Error::from)?;
+        let config = RunConfig::from_toml(&text, &path.display().to_string())
+            .map_err(trainer::Error::from)?;
         let metrics = run.join("metrics.jsonl");
         let epochs = match metrics.is_file() {
             true => read_metrics(&metrics)?,
             false => Vec::new(),
         };
         let scores = Evaluation::of_run(run)?;
-        let answers = scores.as_ref().map(|(_, measured)| RunDir::answers(run, *measured));
+        let answers = scores
+            .as_ref()
+            .map(|(_, measured)| RunDir::answers(run, *measured));
         let real = std::fs::canonicalize(run).unwrap_or_else(|_| run.to_owned());
-        let name = real.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = real
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         Ok(Self {
             name: name.unwrap_or_else(|| "run".to_owned()),
             run: Some(run.to_owned()),
@@ -85,7 +92,8 @@ impl Material {
             epochs,
             scores,
             answers: answers.filter(|path| path.is_file()),
-            explanations: Some(run.join("explanations")).filter(|path| path.join("index.csv").is_file()),
+            explanations: Some(run.join("explanations"))
+                .filter(|path| path.join("index.csv").is_file()),
         })
     }
 

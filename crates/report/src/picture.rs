@@ -26,14 +26,24 @@ pub(crate) fn png(image: &Image) -> Result<Vec<u8>> {
     };
     let mut bytes = Cursor::new(Vec::new());
     let (width, height) = (image.width(), image.height());
-    image::write_buffer_with_format(&mut bytes, image.pixels(), width, height, colour, ImageFormat::Png)
-        .map_err(|error| Error::Picture { problem: error.to_string() })?;
+    image::write_buffer_with_format(
+        &mut bytes,
+        image.pixels(),
+        width,
+        height,
+        colour,
+        ImageFormat::Png,
+    )
+    .map_err(|error| Error::Picture {
+        problem: error.to_string(),
+    })?;
     Ok(bytes.into_inner())
 }
 
 fn jpeg(image: &Image) -> Result<Vec<u8>> {
     let problem = |problem: String| Error::Picture { problem };
-    let side = |side: u32| u16::try_from(side).map_err(|_| problem(format!("a side of {side} pixels")));
+    let side =
+        |side: u32| u16::try_from(side).map_err(|_| problem(format!("a side of {side} pixels")));
     let (width, height) = (side(image.width())?, side(image.height())?);
     let colour = match image.channels() {
         1 => jpeg_encoder::ColorType::Luma,
@@ -54,7 +64,10 @@ fn jpeg(image: &Image) -> Result<Vec<u8>> {
 pub(crate) fn data_uri(image: &Image) -> Result<String> {
     match image.width().max(image.height()) <= LOSSLESS {
         true => Ok(png_uri(&png(image)?)),
-        false => Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg(image)?))),
+        false => Ok(format!(
+            "data:image/jpeg;base64,{}",
+            STANDARD.encode(jpeg(image)?)
+        )),
     }
 }
 
@@ -68,16 +81,21 @@ pub(crate) fn png_uri(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// [`Error::Picture`].
-pub(crate) fn within(image: Image, side: u32) -> Result<Image> {
+pub fn within(image: Image, side: u32) -> Result<Image> {
     let longer = image.width().max(image.height());
     if longer <= side {
         return Ok(image);
     }
     let scaled = |of: u32| (u64::from(of) * u64::from(side) / u64::from(longer)).max(1) as u32;
-    let size = framing::ImageSize { height: scaled(image.height()), width: scaled(image.width()) };
+    let size = framing::ImageSize {
+        height: scaled(image.height()),
+        width: scaled(image.width()),
+    };
     image
         .fitted(size, framing::Framing::default())
-        .map_err(|error| Error::Picture { problem: error.to_string() })
+        .map_err(|error| Error::Picture {
+            problem: error.to_string(),
+        })
 }
 
 #[cfg(test)]
@@ -90,7 +108,11 @@ mod tests {
         let image = Image::from_rgb(2, 2, pixels).unwrap();
         let bytes = png(&image).unwrap();
         assert_eq!(Image::decode(&bytes, "a.png".as_ref()).unwrap(), image);
-        assert!(data_uri(&image).unwrap().starts_with("data:image/png;base64,iVBOR"));
+        assert!(
+            data_uri(&image)
+                .unwrap()
+                .starts_with("data:image/png;base64,iVBOR")
+        );
         let photo = Image::from_rgb(300, 200, vec![90; 300 * 200 * 3]).unwrap();
         let small = within(photo, 96).unwrap();
         assert_eq!((small.width(), small.height()), (96, 64));

@@ -35,7 +35,10 @@ pub(crate) struct Thumbs {
 impl Thumbs {
     /// Makes the pictures of these ids.
     pub(crate) fn of(ids: &[&str], images: &Images) -> Self {
-        let mut thumbs = Self { by_id: HashMap::new(), wanted: ids.len() };
+        let mut thumbs = Self {
+            by_id: HashMap::new(),
+            wanted: ids.len(),
+        };
         let (Some(measured), Some(view)) = (images.measured, &images.view) else {
             return thumbs;
         };
@@ -84,7 +87,12 @@ pub(crate) struct Samples {
 }
 
 /// Up to `each` training images of the first `classes` classes, evenly spread over the list.
-pub(crate) fn samples(training: &ImageFolder, view: &View, classes: usize, each: usize) -> Vec<Samples> {
+pub(crate) fn samples(
+    training: &ImageFolder,
+    view: &View,
+    classes: usize,
+    each: usize,
+) -> Vec<Samples> {
     let shown = training.classes.names().len().min(classes);
     let mut lists: Vec<Vec<&Sample>> = vec![Vec::new(); shown];
     for sample in training.samples.iter() {
@@ -109,7 +117,9 @@ pub(crate) fn samples(training: &ImageFolder, view: &View, classes: usize, each:
 /// Up to `most` items at equal distances.
 fn spread<'a, T>(list: &[&'a T], most: usize) -> Vec<&'a T> {
     let most = most.min(list.len());
-    (0..most).map(|index| list[index * list.len() / most]).collect()
+    (0..most)
+        .map(|index| list[index * list.len() / most])
+        .collect()
 }
 
 /// An image before augmentation and after some draws.
@@ -132,11 +142,23 @@ pub(crate) fn augmented(
     (images, epochs): (usize, u64),
 ) -> Result<Vec<Augmented>> {
     let augment = Augment::new(config).map_err(trainer::Error::from)?;
-    let first = |label| training.samples.iter().enumerate().find(move |(_, sample)| sample.label == label);
-    let chosen = (0..training.classes.names().len()).filter_map(first).take(images);
+    let first = |label| {
+        training
+            .samples
+            .iter()
+            .enumerate()
+            .find(move |(_, sample)| sample.label == label)
+    };
+    let chosen = (0..training.classes.names().len())
+        .filter_map(first)
+        .take(images);
     let of = |(index, sample): (usize, &Sample)| {
         let image = decoded(sample.path(), view)?;
-        let draw = |epoch| Draw { seed, epoch, index: index as u64 };
+        let draw = |epoch| Draw {
+            seed,
+            epoch,
+            index: index as u64,
+        };
         let after = (1..=epochs).map(|epoch| {
             let changed = augment.apply(&image, view.size, draw(epoch)).ok()?;
             data_uri(&within(changed, SIDE).ok()?).ok()

@@ -36,11 +36,20 @@ pub fn write_run(run: &Path, material: &Material, images: &Images) -> Result<Pat
     write_chosen(&path, material, images, &chosen)?;
     let both = |name: &str, svg: &Svg| -> Result<()> {
         write(&run.join(format!("{name}.svg")), svg.to_file().as_bytes())?;
-        write(&run.join(format!("{name}.png")), &rasterise(svg, SCALE, &Fonts::embedded())?)
+        write(
+            &run.join(format!("{name}.png")),
+            &rasterise(svg, SCALE, &Fonts::embedded())?,
+        )
     };
     if !material.epochs.is_empty() {
-        both("curves", &chart::curves::together(&material.epochs, material.best_epoch()))?;
-        write(&run.join("metrics.csv"), &crate::metrics::table(&material.epochs)?)?;
+        both(
+            "curves",
+            &chart::curves::together(&material.epochs, material.best_epoch()),
+        )?;
+        write(
+            &run.join("metrics.csv"),
+            &crate::metrics::table(&material.epochs)?,
+        )?;
     }
     if let Some((scores, _)) = &material.scores {
         both("confusion", &chart::confusion::draw(scores)?)?;
@@ -54,7 +63,10 @@ pub fn write_run(run: &Path, material: &Material, images: &Images) -> Result<Pat
         let items = on_sheet(material, images, &chosen);
         if !items.is_empty() {
             let svg = sheet(&items, COLUMNS)?;
-            write(&run.join("predictions.png"), &rasterise(&svg, SCALE, &Fonts::embedded())?)?;
+            write(
+                &run.join("predictions.png"),
+                &rasterise(&svg, SCALE, &Fonts::embedded())?,
+            )?;
         }
     }
     if let Some(card) = crate::card::card(material) {
@@ -80,7 +92,10 @@ fn chosen(material: &Material) -> Result<Chosen> {
 }
 
 fn write_chosen(path: &Path, material: &Material, images: &Images, chosen: &Chosen) -> Result<()> {
-    let confusion = material.scores.as_ref().map_or(&[][..], |(scores, _)| &scores.confusion);
+    let confusion = material
+        .scores
+        .as_ref()
+        .map_or(&[][..], |(scores, _)| &scores.confusion);
     let thumbs = Thumbs::of(&chosen.ids(confusion, MOST), images);
     let context = Context {
         material,
@@ -98,16 +113,29 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Half mistakes and half right answers, if there are enough of both. The right ones come from as many classes as possible.
 fn on_sheet(material: &Material, images: &Images, chosen: &Chosen) -> Vec<SheetItem> {
-    let (Some((scores, _)), Some(measured), Some(view)) = (&material.scores, images.measured, &images.view) else {
+    let (Some((scores, _)), Some(measured), Some(view)) =
+        (&material.scores, images.measured, &images.view)
+    else {
         return Vec::new();
     };
-    let rights: Vec<&Vec<Shown>> = chosen.cells.iter().filter(|((a, b), _)| a == b).map(|(_, shown)| shown).collect();
+    let rights: Vec<&Vec<Shown>> = chosen
+        .cells
+        .iter()
+        .filter(|((a, b), _)| a == b)
+        .map(|(_, shown)| shown)
+        .collect();
     let rounds = (0..crate::answers::PER_CELL).rev();
     let right = rounds.flat_map(|index| rights.iter().filter_map(move |shown| shown.get(index)));
     let half = ON_SHEET / 2;
     let wrong = chosen.mistakes.iter().take(half);
     let taken: Vec<&Shown> = wrong.chain(right).take(ON_SHEET).collect();
-    let name = |label: usize| scores.classes.get(label).map_or("", |class| &class.name).to_owned();
+    let name = |label: usize| {
+        scores
+            .classes
+            .get(label)
+            .map_or("", |class| &class.name)
+            .to_owned()
+    };
     let item = |shown: &Shown| {
         Some(SheetItem {
             image: decoded(path_of(measured, &shown.id)?, view)?,
@@ -120,5 +148,9 @@ fn on_sheet(material: &Material, images: &Images, chosen: &Chosen) -> Vec<SheetI
 }
 
 fn path_of(images: &ImageFolder, id: &str) -> Option<PathBuf> {
-    images.samples.iter().find(|sample| sample.id() == id).map(mnist_data::Sample::path)
+    images
+        .samples
+        .iter()
+        .find(|sample| sample.id() == id)
+        .map(mnist_data::Sample::path)
 }

@@ -105,6 +105,8 @@ pub(super) fn results(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
             let contents = match name.as_str() {
                 "config.toml" => without_saving(&fs::read_to_string(&path)?),
                 "metrics.jsonl" => without_times(&fs::read_to_string(&path)?)?,
+                // They contain times.
+                "report.html" | "metrics.csv" | "MODEL_CARD.md" => Vec::new(),
                 name if name.starts_with("state/epoch-") => Vec::new(),
                 _ => fs::read(&path)?,
             };

@@ -66,7 +66,15 @@ const LIBRARIES: &[&str] = &[
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
-        &["engine", "files", "framing", "mnist-data", "optim", "report", "xtask"],
+        &[
+            "engine",
+            "files",
+            "framing",
+            "mnist-data",
+            "optim",
+            "report",
+            "xtask",
+        ],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
     ("clap", LIBRARIES, "a library does not own a command line"),

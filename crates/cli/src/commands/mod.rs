@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod compare;
 mod cross_validate;
 mod evaluate;
 mod export;
@@ -8,6 +9,7 @@ mod import_config;
 mod inspect;
 mod lr_find;
 mod predict;
+mod report;
 mod shell;
 mod train;
 mod unpack;
@@ -29,6 +31,7 @@ use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
 use crate::{layers, prepare, weights_cache};
 
+pub(crate) use compare::compare;
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
 pub(crate) use export::export;
@@ -37,6 +40,7 @@ pub(crate) use import_config::import_config;
 pub(crate) use inspect::inspect;
 pub(crate) use lr_find::lr_find;
 pub(crate) use predict::predict;
+pub(crate) use report::report;
 pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;

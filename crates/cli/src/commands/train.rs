@@ -81,6 +81,10 @@ fn trained(
         if run.has_state() {
             terminal.line(&resume::command(run.path(), "train"));
         }
+        // A report would keep the folder of a run without results.
+        if outcome.best.is_some() || run.has_state() {
+            super::report::of_training(run.path(), &splits, terminal);
+        }
         return Ok(Done::Interrupted);
     }
     let result = evaluate(&config, &splits, &outcome, terminal);
@@ -97,6 +101,7 @@ fn trained(
         let classifier = classifier.map(|it| it.with_decoding(config.data.decode_options()));
         explain::mistakes(run.path(), classifier, images, scores, terminal);
     }
+    super::report::of_training(run.path(), &splits, terminal);
     result?;
     if is_sample {
         prepare::warn_of_sample(terminal);

@@ -2,7 +2,7 @@
 
 use crate::svg::{Anchor, Svg, fill_class};
 
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 440.0;
 const ROW: f64 = 24.0;
 
 /// Named shares of a whole as bars beneath each other. Parts of zero are left out.
@@ -16,9 +16,14 @@ pub(crate) fn shares(title: &str, unit: &str, parts: &[(&str, f64)]) -> Option<S
         .iter()
         .map(|(name, value)| format!("{name} {value:.1} {unit}, {:.0} %", 100.0 * value / total))
         .collect();
-    let (left, right) = (100.0, 130.0);
+    let (left, right) = (86.0, 120.0);
     let height = 30.0 + ROW * shown.len() as f64;
-    let mut svg = Svg::new(WIDTH, height, title, &format!("{title}: {}.", words.join("; ")));
+    let mut svg = Svg::new(
+        WIDTH,
+        height,
+        title,
+        &format!("{title}: {}.", words.join("; ")),
+    );
     svg.text("h", [0.0, 16.0], Anchor::Start, title);
     for (index, (name, value)) in shown.iter().enumerate() {
         let y = 28.0 + ROW * index as f64;

@@ -24,10 +24,15 @@ impl Shades {
         let rows = confusion.iter().enumerate();
         let shares = rows.flat_map(|(label, row)| {
             let all = row.iter().sum::<u64>().max(1) as f64;
-            let others = row.iter().enumerate().filter(move |(other, _)| *other != label);
+            let others = row
+                .iter()
+                .enumerate()
+                .filter(move |(other, _)| *other != label);
             others.map(move |(_, count)| *count as f64 / all)
         });
-        Self { worst: shares.fold(0.0, f64::max) }
+        Self {
+            worst: shares.fold(0.0, f64::max),
+        }
     }
 
     /// The shade from 0 to 1 of a cell with this share of its row.
@@ -63,8 +68,16 @@ pub(crate) fn draw(scores: &Evaluation) -> Result<Svg> {
 fn numbered(scores: &Evaluation) -> Svg {
     let classes = scores.classes.len();
     let cell = if classes > 12 { 38.0 } else { 44.0 };
-    let names: Vec<String> = scores.classes.iter().map(|class| shortened(&class.name, 16).into_owned()).collect();
-    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1) as f64;
+    let names: Vec<String> = scores
+        .classes
+        .iter()
+        .map(|class| shortened(&class.name, 16).into_owned())
+        .collect();
+    let longest = names
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(1) as f64;
     let room = longest * super::plot::CHARACTER + 14.0;
     let is_short = longest * super::plot::CHARACTER <= cell - 4.0;
     let (left, top) = (room + 26.0, 30.0);
@@ -80,7 +93,12 @@ fn numbered(scores: &Evaluation) -> Svg {
     let shades = Shades::of(&scores.confusion);
     for (label, row) in scores.confusion.iter().enumerate() {
         let y = top + cell * label as f64;
-        svg.text("", [left - 8.0, y + cell / 2.0 + 4.0], Anchor::End, &names[label]);
+        svg.text(
+            "",
+            [left - 8.0, y + cell / 2.0 + 4.0],
+            Anchor::End,
+            &names[label],
+        );
         let all: u64 = row.iter().sum();
         for (other, &count) in row.iter().enumerate() {
             let x = left + cell * other as f64;
@@ -90,7 +108,12 @@ fn numbered(scores: &Evaluation) -> Svg {
                 svg.rect("box", [x + 1.0, y + 1.0], [cell - 2.0, cell - 2.0]);
             }
             if count > 0 {
-                svg.text(&format!("{class} n"), [x + cell / 2.0, y + cell / 2.0 + 4.0], Anchor::Middle, &count.to_string());
+                svg.text(
+                    &format!("{class} n"),
+                    [x + cell / 2.0, y + cell / 2.0 + 4.0],
+                    Anchor::Middle,
+                    &count.to_string(),
+                );
             }
         }
     }
@@ -103,7 +126,12 @@ fn numbered(scores: &Evaluation) -> Svg {
     }
     svg.rect("box", [left, top], [side, side]);
     svg.turned_text("m", [14.0, top + side / 2.0], -90, "true class");
-    svg.text("m", [left + side / 2.0, top + side + below + 14.0], Anchor::Middle, "predicted class");
+    svg.text(
+        "m",
+        [left + side / 2.0, top + side + below + 14.0],
+        Anchor::Middle,
+        "predicted class",
+    );
     svg
 }
 
@@ -133,15 +161,37 @@ pub(crate) fn pixels(confusion: &[Vec<u64>]) -> (usize, Vec<u8>) {
 
 fn heat(scores: &Evaluation) -> Result<Svg> {
     let (side, bytes) = pixels(&scores.confusion);
-    let failed = |error: mnist_data::Error| crate::Error::Picture { problem: error.to_string() };
+    let failed = |error: mnist_data::Error| crate::Error::Picture {
+        problem: error.to_string(),
+    };
     let image = mnist_data::Image::from_rgb(side as u32, side as u32, bytes).map_err(failed)?;
     let (left, top, edge) = (40.0, 30.0, 600.0);
-    let mut svg = Svg::new(left + edge + 16.0, top + edge + 44.0, "Confusion matrix", &in_words(scores));
-    svg.text("h", [left, 16.0], Anchor::Start, &format!("Confusion matrix of {} classes", scores.classes.len()));
+    let mut svg = Svg::new(
+        left + edge + 16.0,
+        top + edge + 44.0,
+        "Confusion matrix",
+        &in_words(scores),
+    );
+    svg.text(
+        "h",
+        [left, 16.0],
+        Anchor::Start,
+        &format!("Confusion matrix of {} classes", scores.classes.len()),
+    );
     svg.image([left, top], [edge, edge], &png_uri(&png(&image)?));
     svg.rect("box", [left, top], [edge, edge]);
-    svg.turned_text("m", [22.0, top + edge / 2.0], -90, "true class, in the order of the classes");
-    svg.text("m", [left + edge / 2.0, top + edge + 20.0], Anchor::Middle, "predicted class");
+    svg.turned_text(
+        "m",
+        [22.0, top + edge / 2.0],
+        -90,
+        "true class, in the order of the classes",
+    );
+    svg.text(
+        "m",
+        [left + edge / 2.0, top + edge + 20.0],
+        Anchor::Middle,
+        "predicted class",
+    );
     Ok(svg)
 }
 
@@ -159,27 +209,52 @@ pub(crate) fn pairs(confusion: &[Vec<u64>], most: usize) -> Vec<Pair> {
         .flat_map(|(label, row)| {
             let cells = row.iter().enumerate();
             let errors = cells.filter(move |&(predicted, &count)| count > 0 && predicted != label);
-            errors.map(move |(predicted, &count)| Pair { label, predicted, count })
+            errors.map(move |(predicted, &count)| Pair {
+                label,
+                predicted,
+                count,
+            })
         })
         .collect();
-    pairs.sort_by(|a, b| b.count.cmp(&a.count).then((a.label, a.predicted).cmp(&(b.label, b.predicted))));
+    pairs.sort_by(|a, b| {
+        b.count
+            .cmp(&a.count)
+            .then((a.label, a.predicted).cmp(&(b.label, b.predicted)))
+    });
     pairs.truncate(most);
     pairs
 }
 
 /// The matrix in words: the right answers, and the most frequent errors.
 fn in_words(scores: &Evaluation) -> String {
-    let name = |class: usize| scores.classes.get(class).map_or("", |class| &class.name[..]);
-    let right: u64 = (0..scores.confusion.len()).map(|class| scores.confusion[class][class]).sum();
+    let name = |class: usize| {
+        scores
+            .classes
+            .get(class)
+            .map_or("", |class| &class.name[..])
+    };
+    let right: u64 = (0..scores.confusion.len())
+        .map(|class| scores.confusion[class][class])
+        .sum();
     let pairs: Vec<String> = pairs(&scores.confusion, 5)
         .iter()
-        .map(|pair| format!("{} taken for {}: {}", name(pair.label), name(pair.predicted), pair.count))
+        .map(|pair| {
+            format!(
+                "{} taken for {}: {}",
+                name(pair.label),
+                name(pair.predicted),
+                pair.count
+            )
+        })
         .collect();
     let errors = match pairs.is_empty() {
         true => "There are no errors.".to_owned(),
         false => format!("The most frequent errors: {}.", pairs.join("; ")),
     };
-    format!("{right} of {} images are on the diagonal, which is right. {errors}", scores.images)
+    format!(
+        "{right} of {} images are on the diagonal, which is right. {errors}",
+        scores.images
+    )
 }
 
 #[cfg(test)]
@@ -189,7 +264,10 @@ mod tests {
     #[test]
     fn pairs_are_the_errors_by_number() {
         let confusion = vec![vec![5, 2, 0], vec![2, 9, 4], vec![0, 0, 1]];
-        let found: Vec<_> = pairs(&confusion, 2).iter().map(|p| (p.label, p.predicted, p.count)).collect();
+        let found: Vec<_> = pairs(&confusion, 2)
+            .iter()
+            .map(|p| (p.label, p.predicted, p.count))
+            .collect();
         assert_eq!(found, [(1, 2, 4), (0, 1, 2)]);
     }
 
@@ -201,7 +279,9 @@ mod tests {
         confusion[2499][0] = 3;
         let (side, bytes) = pixels(&confusion);
         assert!(side <= MAX_SIDE && bytes.len() == side * side * 3);
-        let coloured: Vec<usize> = (0..side * side).filter(|p| bytes[3 * p..][..3] != [255; 3]).collect();
+        let coloured: Vec<usize> = (0..side * side)
+            .filter(|p| bytes[3 * p..][..3] != [255; 3])
+            .collect();
         assert_eq!(coloured, [0, (side - 1) * side]);
     }
 }

@@ -41,12 +41,16 @@ pub(crate) fn apart(epochs: &[EpochReport], best: Option<usize>) -> Vec<Svg> {
         line("validation", 1, &|report| Some(report.val_accuracy)),
     ];
     if epochs.iter().any(|report| report.ema.is_some()) {
-        losses.push(line("averaged weights", 2, &|report| Some(report.ema?.loss)));
-        accuracies.push(line("averaged weights", 2, &|report| Some(report.ema?.accuracy)));
+        losses.push(line("average", 2, &|report| Some(report.ema?.loss)));
+        accuracies.push(line("average", 2, &|report| Some(report.ema?.accuracy)));
     }
-    let rates = vec![line("", 3, &|report| Some(report.learning_rate))];
+    let rates = vec![line("at the end of the epoch", 3, &|report| {
+        Some(report.learning_rate)
+    })];
     let of = |title, unit, series: Vec<Series>| {
-        let values = series.iter().flat_map(|series| series.points.iter().map(|point| point[1]));
+        let values = series
+            .iter()
+            .flat_map(|series| series.points.iter().map(|point| point[1]));
         let description = in_words(title, &series, best);
         Plot {
             title,
@@ -66,7 +70,7 @@ pub(crate) fn apart(epochs: &[EpochReport], best: Option<usize>) -> Vec<Svg> {
     vec![
         of("Loss", "cross-entropy", losses),
         of("Accuracy", "share of images", accuracies),
-        of("Learning rate", "at the epoch's end", rates),
+        of("Learning rate", "learning rate", rates),
     ]
 }
 
@@ -74,8 +78,8 @@ fn across(epochs: &[EpochReport]) -> Scale {
     let first = epochs.first().map_or(0.0, |report| report.epoch as f64);
     let last = epochs.last().map_or(1.0, |report| report.epoch as f64);
     match first < last {
-        true => Scale::linear(first, last),
-        false => Scale::linear(first - 1.0, first + 1.0),
+        true => Scale::linear(first, last).whole(),
+        false => Scale::linear(first - 1.0, first + 1.0).whole(),
     }
 }
 
@@ -84,12 +88,9 @@ fn in_words(title: &str, series: &[Series], best: Option<usize>) -> String {
     let mut text = format!("{title} over the epochs.");
     for series in series {
         if let (Some(first), Some(last)) = (series.points.first(), series.points.last()) {
-            let name = match &series.name[..] {
-                "" => String::new(),
-                name => format!("{name}: "),
-            };
             text += &format!(
-                " {name}{} in epoch {}, {} in epoch {}.",
+                " {}: {} in epoch {}, {} in epoch {}.",
+                series.name,
                 figures(first[1]),
                 first[0],
                 figures(last[1]),

@@ -15,7 +15,9 @@ use crate::{Error, Result};
 pub fn learning_rates(curve: &LrCurve) -> Result<Svg> {
     let points = &curve.points;
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return Err(Error::Picture { problem: "the curve has no points".to_owned() });
+        return Err(Error::Picture {
+            problem: "the curve has no points".to_owned(),
+        });
     };
     // The axis is scaled to the average, so losses of single batches may be cut off.
     let smoothed = points.iter().map(|point| point.smoothed);
@@ -24,7 +26,10 @@ pub fn learning_rates(curve: &LrCurve) -> Result<Svg> {
     });
     let line = |name: &str, is_faint, value: &dyn Fn(&trainer::LrPoint) -> f64| Series {
         name: name.to_owned(),
-        points: points.iter().map(|point| [point.learning_rate, value(point)]).collect(),
+        points: points
+            .iter()
+            .map(|point| [point.learning_rate, value(point)])
+            .collect(),
         style: 0,
         markers: false,
         is_faint,
@@ -36,13 +41,19 @@ pub fn learning_rates(curve: &LrCurve) -> Result<Svg> {
     Ok(Plot {
         title: "Loss over the learning rate",
         description: &description,
-        x: (Scale::log(first.learning_rate, last.learning_rate), "learning rate"),
+        x: (
+            Scale::log(first.learning_rate, last.learning_rate),
+            "learning rate",
+        ),
         y: (Scale::linear(low * 0.9, high * 1.1 + 1e-9), "loss"),
         series: vec![
             line("each batch", true, &|point| point.loss),
             line("moving average", false, &|point| point.smoothed),
         ],
-        mark: curve.suggestion().map(|x| Mark { x, label: format!("suggested: {x:.1e}") }),
+        mark: curve.suggestion().map(|x| Mark {
+            x,
+            label: format!("suggested: {x:.1e}"),
+        }),
         diagonal: false,
         size: [800.0, 500.0],
     }
@@ -62,9 +73,14 @@ mod tests {
             loss: 2.0 / f64::from(step + 1),
             smoothed: 2.0 / f64::from(step + 1),
         };
-        let curve = LrCurve { points: (0..20).map(point).collect() };
+        let curve = LrCurve {
+            points: (0..20).map(point).collect(),
+        };
         let svg = learning_rates(&curve).unwrap().to_file();
-        assert!(svg.contains("learning rate") && svg.contains("<polyline"), "{svg}");
+        assert!(
+            svg.contains("learning rate") && svg.contains("<polyline"),
+            "{svg}"
+        );
         assert!(learning_rates(&LrCurve { points: Vec::new() }).is_err());
     }
 }

@@ -62,7 +62,11 @@ impl Plot<'_> {
         self.axes(&mut svg, &frame, height);
         if self.diagonal {
             let (x, y) = (self.x.0, self.y.0);
-            svg.line("mark", frame.at(&x, &y, [x.low, y.low]), frame.at(&x, &y, [x.high, y.high]));
+            svg.line(
+                "mark",
+                frame.at(&x, &y, [x.low, y.low]),
+                frame.at(&x, &y, [x.high, y.high]),
+            );
         }
         for series in &self.series {
             self.line(&mut svg, &frame, series);
@@ -115,14 +119,26 @@ impl Plot<'_> {
             svg.line("axis", at, [at[0], at[1] + 4.0]);
             svg.text("m n", [at[0], at[1] + 16.0], Anchor::Middle, &label);
         }
-        svg.line("axis", [frame.left, bottom], [frame.left + frame.width, bottom]);
-        svg.text("m", [frame.left + frame.width / 2.0, height - 6.0], Anchor::Middle, self.x.1);
+        svg.line(
+            "axis",
+            [frame.left, bottom],
+            [frame.left + frame.width, bottom],
+        );
+        svg.text(
+            "m",
+            [frame.left + frame.width / 2.0, height - 6.0],
+            Anchor::Middle,
+            self.x.1,
+        );
         svg.turned_text("m", [14.0, frame.top + frame.height / 2.0], -90, self.y.1);
     }
 
     fn line(&self, svg: &mut Svg, frame: &Frame, series: &Series) {
         let (x, y) = (self.x.0, self.y.0);
-        let finite = series.points.iter().filter(|point| point.iter().all(|v| v.is_finite()));
+        let finite = series
+            .points
+            .iter()
+            .filter(|point| point.iter().all(|v| v.is_finite()));
         let points: Vec<[f64; 2]> = finite
             .map(|point| frame.at(&x, &y, [point[0], point[1].clamp(y.low, y.high)]))
             .collect();

@@ -11,15 +11,30 @@ const LINES: usize = 10;
 
 /// The ROC curves of the classes, one against the rest. `None` without curves.
 pub(crate) fn roc(scores: &Evaluation) -> Option<Svg> {
-    let lines = lines(scores, "AUC", |class| scores.classes.get(class)?.roc_auc, |curves| &curves.roc);
-    draw(lines, "ROC curves", ("false positive rate", "true positive rate"), true)
+    let lines = lines(
+        scores,
+        "AUC",
+        |class| scores.classes.get(class)?.roc_auc,
+        |curves| &curves.roc,
+    );
+    draw(
+        lines,
+        "ROC curves",
+        ("false positive rate", "true positive rate"),
+        true,
+    )
 }
 
 /// The precision–recall curves of the classes, one against the rest. `None` without curves.
 pub(crate) fn precision_recall(scores: &Evaluation) -> Option<Svg> {
     let average = |class: usize| scores.classes.get(class)?.average_precision;
     let lines = lines(scores, "AP", average, |curves| &curves.precision_recall);
-    draw(lines, "Precision–recall curves", ("recall", "precision"), false)
+    draw(
+        lines,
+        "Precision–recall curves",
+        ("recall", "precision"),
+        false,
+    )
 }
 
 /// Whether the plots leave out classes.
@@ -34,15 +49,23 @@ fn lines(
     area: impl Fn(usize) -> Option<f64>,
     points: impl Fn(&trainer::ClassCurves) -> &Vec<[f64; 2]>,
 ) -> Vec<Series> {
-    let mut curves: Vec<_> = scores.curves.iter().filter(|curves| !points(curves).is_empty()).collect();
+    let mut curves: Vec<_> = scores
+        .curves
+        .iter()
+        .filter(|curves| !points(curves).is_empty())
+        .collect();
     if curves.len() > LINES {
         let key = |class| area(class).unwrap_or(2.0);
         curves.sort_by(|a, b| key(a.class).total_cmp(&key(b.class)));
         curves.truncate(LINES);
     }
     let line = |(style, curves): (usize, &&trainer::ClassCurves)| {
-        let name = scores.classes.get(curves.class).map_or("", |class| &class.name[..]);
-        let area = area(curves.class).map_or(String::new(), |area| format!(" ({area_name} {area:.3})"));
+        let name = scores
+            .classes
+            .get(curves.class)
+            .map_or("", |class| &class.name[..]);
+        let area =
+            area(curves.class).map_or(String::new(), |area| format!(" ({area_name} {area:.3})"));
         Series {
             name: format!("{}{area}", crate::escape::shortened(name, 16)),
             points: points(curves).clone(),

@@ -13,7 +13,12 @@ const COUNTS: f64 = 70.0;
 /// The accuracy in each bin of confidence, and beneath it the number of images in the bin.
 pub(crate) fn draw(calibration: &Calibration) -> Svg {
     let description = in_words(calibration);
-    let mut svg = Svg::new(LEFT + SIDE + 20.0, TOP + SIDE + COUNTS + 60.0, "Reliability", &description);
+    let mut svg = Svg::new(
+        LEFT + SIDE + 20.0,
+        TOP + SIDE + COUNTS + 60.0,
+        "Reliability",
+        &description,
+    );
     svg.text("h", [LEFT, 16.0], Anchor::Start, "Accuracy over confidence");
     let scale = Scale::linear(0.0, 1.0);
     for (value, label) in scale.ticks(5) {
@@ -21,7 +26,13 @@ pub(crate) fn draw(calibration: &Calibration) -> Svg {
         svg.line("grid", [LEFT, y], [LEFT + SIDE, y]);
         svg.text("m n", [LEFT - 6.0, y + 4.0], Anchor::End, &label);
     }
-    let most = calibration.bins.iter().map(|bin| bin.images).max().unwrap_or(0).max(1);
+    let most = calibration
+        .bins
+        .iter()
+        .map(|bin| bin.images)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     let base = TOP + SIDE + 14.0 + COUNTS;
     for bin in &calibration.bins {
         let left = LEFT + SIDE * bin.low + 1.0;
@@ -34,20 +45,39 @@ pub(crate) fn draw(calibration: &Calibration) -> Svg {
             svg.line("ink", [left - 1.0, y], [left + width + 1.0, y]);
         }
         let share = bin.images as f64 / most as f64;
-        let height = if bin.images > 0 { (COUNTS * share).max(1.0) } else { 0.0 };
+        let height = if bin.images > 0 {
+            (COUNTS * share).max(1.0)
+        } else {
+            0.0
+        };
         svg.rect("f3", [left, base - height], [width, height]);
     }
     svg.line("mark", [LEFT, TOP + SIDE], [LEFT + SIDE, TOP]);
     svg.line("axis", [LEFT, TOP + SIDE], [LEFT + SIDE, TOP + SIDE]);
     svg.line("axis", [LEFT, base], [LEFT + SIDE, base]);
-    svg.text("m n", [LEFT - 6.0, base - COUNTS + 10.0], Anchor::End, &most.to_string());
+    svg.text(
+        "m n",
+        [LEFT - 6.0, base - COUNTS + 10.0],
+        Anchor::End,
+        &most.to_string(),
+    );
     svg.text("m n", [LEFT - 6.0, base + 4.0], Anchor::End, "0");
     for (value, label) in scale.ticks(5) {
-        svg.text("m n", [LEFT + SIDE * value, base + 16.0], Anchor::Middle, &label);
+        svg.text(
+            "m n",
+            [LEFT + SIDE * value, base + 16.0],
+            Anchor::Middle,
+            &label,
+        );
     }
     svg.turned_text("m", [14.0, TOP + SIDE / 2.0], -90, "accuracy");
     svg.turned_text("m", [14.0, base - COUNTS / 2.0], -90, "images");
-    svg.text("m", [LEFT + SIDE / 2.0, base + 36.0], Anchor::Middle, "confidence: the largest probability");
+    svg.text(
+        "m",
+        [LEFT + SIDE / 2.0, base + 36.0],
+        Anchor::Middle,
+        "confidence: the largest probability",
+    );
     svg
 }
 

@@ -11,7 +11,16 @@ const OPEN: usize = 50;
 /// `None` without scores.
 pub(super) fn section(context: &Context) -> Option<String> {
     let (scores, _) = context.scores()?;
-    let head = ["class", "images", "precision", "recall", "F1", "specificity", "average precision", "ROC AUC"];
+    let head = [
+        "class",
+        "images",
+        "precision",
+        "recall",
+        "F1",
+        "specificity",
+        "average precision",
+        "ROC AUC",
+    ];
     let rows = scores.classes.iter().enumerate().map(|(label, class)| {
         let at = |name: &str| format!("/classes/{label}/{name}");
         vec![
@@ -45,8 +54,16 @@ pub(super) fn ranking(context: &Context) -> Option<String> {
     let (roc, precision) = (ranked::roc(scores)?, ranked::precision_recall(scores)?);
     let mut body = format!(
         "<div class=\"charts\">{}{}</div>\n",
-        chart(&roc, "roc", "Nearer to the upper left corner is better. The dashed diagonal is guessing."),
-        chart(&precision, "pr", "Nearer to the upper right corner is better.")
+        chart(
+            &roc,
+            "roc",
+            "Nearer to the upper left corner is better. The dashed diagonal is guessing."
+        ),
+        chart(
+            &precision,
+            "pr",
+            "Nearer to the upper right corner is better."
+        )
     );
     if ranked::is_partial(scores) {
         body += "<p class=\"note\">Only the classes with the smallest areas are drawn.</p>\n";
@@ -68,7 +85,11 @@ pub(super) fn reliability(context: &Context) -> Option<String> {
     let error = calibration.expected_error;
     let mut body = format!(
         "<p>Expected calibration error: {}. On average, the stated probability and the share of right answers differ by so much.</p>\n",
-        figure("/calibration/expected_error", error, format_args!("{error:.4}"))
+        figure(
+            "/calibration/expected_error",
+            error,
+            format_args!("{error:.4}")
+        )
     );
     body += &chart(
         &calibrated::draw(calibration),
@@ -76,7 +97,11 @@ pub(super) fn reliability(context: &Context) -> Option<String> {
         "Bars: share of right answers among the images with this confidence. Short lines: their mean confidence. A bar below its \
          line is overconfident. Beneath: the number of images.",
     );
-    let rows = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.images > 0);
+    let rows = calibration
+        .bins
+        .iter()
+        .enumerate()
+        .filter(|(_, bin)| bin.images > 0);
     let rows = rows.map(|(index, bin)| {
         let at = |name: &str| format!("/calibration/bins/{index}/{name}");
         vec![
@@ -87,7 +112,10 @@ pub(super) fn reliability(context: &Context) -> Option<String> {
         ]
     });
     let head = ["confidence", "images", "mean confidence", "accuracy"];
-    body += &details("The diagram as a table", &table("Accuracy by confidence", &head, &rows.collect::<Vec<_>>()));
+    body += &details(
+        "The diagram as a table",
+        &table("Accuracy by confidence", &head, &rows.collect::<Vec<_>>()),
+    );
     Some(wrapped(
         "reliability",
         "Reliability",

@@ -11,12 +11,26 @@ pub(super) fn curves(context: &Context) -> Option<String> {
     context.material.run.as_ref()?;
     let epochs = &context.material.epochs;
     let body = match epochs.is_empty() {
-        true => missing("No epoch was completed, so there are no curves. To go on:", context.resume().as_deref()),
+        true => missing(
+            "No epoch was completed, so there are no curves. To go on:",
+            context.resume().as_deref(),
+        ),
         false => {
             let plots = drawn::apart(epochs, context.material.best_epoch());
             let plots = plots.iter().enumerate();
-            let charts: String = plots.map(|(index, plot)| chart(plot, &format!("curve{index}"), "")).collect();
-            format!("<div class=\"charts\">{charts}</div>\n{}", numbers(context))
+            let charts: String = plots
+                .map(|(index, plot)| chart(plot, &format!("curve{index}"), ""))
+                .collect();
+            let average = match epochs.iter().any(|report| report.ema.is_some()) {
+                true => {
+                    "<p class=\"note\">Average: validation with the moving average of the weights.</p>\n"
+                }
+                false => "",
+            };
+            format!(
+                "<div class=\"charts\">{charts}</div>\n{average}{}",
+                numbers(context)
+            )
         }
     };
     Some(wrapped(
@@ -58,12 +72,27 @@ fn numbers(context: &Context) -> String {
         row.push(format!("{:.2e}", report.learning_rate));
         if with_average {
             let none = String::new;
-            row.push(report.ema.map_or_else(none, |ema| format!("{:.4}", ema.loss)));
-            row.push(report.ema.map_or_else(none, |ema| format!("{:.4}", ema.accuracy)));
+            row.push(
+                report
+                    .ema
+                    .map_or_else(none, |ema| format!("{:.4}", ema.loss)),
+            );
+            row.push(
+                report
+                    .ema
+                    .map_or_else(none, |ema| format!("{:.4}", ema.accuracy)),
+            );
         }
         row
     });
-    details("The curves as a table", &table("Measurements of each epoch", &head, &rows.collect::<Vec<_>>()))
+    details(
+        "The curves as a table",
+        &table(
+            "Measurements of each epoch",
+            &head,
+            &rows.collect::<Vec<_>>(),
+        ),
+    )
 }
 
 /// `None` without epochs.
@@ -75,7 +104,10 @@ pub(super) fn time(context: &Context) -> Option<String> {
     let mut times = EpochTimes::default();
     epochs.iter().for_each(|report| times += report.times);
     let seconds: f64 = epochs.iter().map(|report| report.seconds).sum();
-    let mut speeds: Vec<f64> = epochs.iter().map(|report| report.images_per_second).collect();
+    let mut speeds: Vec<f64> = epochs
+        .iter()
+        .map(|report| report.images_per_second)
+        .collect();
     speeds.sort_by(f64::total_cmp);
     let median = speeds[speeds.len() / 2];
     let mut body = format!(
@@ -91,7 +123,10 @@ pub(super) fn time(context: &Context) -> Option<String> {
             .map(|(name, value)| vec![(*name).to_owned(), format!("{value:.1}")])
             .collect();
         body += &chart(&bars, "times", "");
-        body += &details("The parts as a table", &table("Parts of the training time", &["part", "seconds"], &rows));
+        body += &details(
+            "The parts as a table",
+            &table("Parts of the training time", &["part", "seconds"], &rows),
+        );
     }
     Some(wrapped(
         "time",

@@ -3,7 +3,9 @@
 use trainer::{Ending, Evaluation, Interval, Measured, RunRecord};
 
 use super::Context;
-use super::html::{count, facts, figure, grouped, missing, percent, score, score_or_none, section as wrapped};
+use super::html::{
+    count, facts, figure, grouped, missing, percent, score, score_or_none, section as wrapped,
+};
 use crate::escape::escaped;
 
 pub(super) fn subtitle(context: &Context) -> String {
@@ -45,14 +47,21 @@ fn unfinished(context: &Context) -> Option<String> {
         Some(Ending::Interrupted) => Some(
             "This run was interrupted, so it has not been trained to its end. To go on:".to_owned(),
         ),
-        None => Some("This run is still active, or it was ended by force. If it has ended, go on with:".to_owned()),
+        None => Some(
+            "This run is still active, or it was ended by force. If it has ended, go on with:"
+                .to_owned(),
+        ),
         Some(Ending::Completed | Ending::StoppedEarly) => None,
     }
 }
 
 fn without_scores(context: &Context) -> String {
     let material = context.material;
-    let weights = material.record.as_ref().and_then(|record| record.weights.as_ref()).zip(material.run.as_ref());
+    let weights = material
+        .record
+        .as_ref()
+        .and_then(|record| record.weights.as_ref())
+        .zip(material.run.as_ref());
     match weights {
         Some((weights, run)) => missing(
             "The weights of this run were not evaluated. To evaluate them, with a report of its own:",
@@ -83,10 +92,25 @@ fn shown(scores: &Evaluation, measured: Measured) -> String {
         score("/macro_f1_interval/high", f1.high)
     );
     let mut cards = vec![
-        card("Accuracy", &percent("/accuracy", scores.accuracy), &interval("accuracy_interval", &scores.accuracy_interval)),
-        card("Macro F1", &score("/macro_f1", scores.macro_f1), &f1_interval),
         card(
-            &format!("{} images", if measured == Measured::Test { "Test" } else { "Validation" }),
+            "Accuracy",
+            &percent("/accuracy", scores.accuracy),
+            &interval("accuracy_interval", &scores.accuracy_interval),
+        ),
+        card(
+            "Macro F1",
+            &score("/macro_f1", scores.macro_f1),
+            &f1_interval,
+        ),
+        card(
+            &format!(
+                "{} images",
+                if measured == Measured::Test {
+                    "Test"
+                } else {
+                    "Validation"
+                }
+            ),
             &count("/images", scores.images),
             &match scores.skipped {
                 0 => "all could be read".to_owned(),
@@ -106,7 +130,12 @@ fn shown(scores: &Evaluation, measured: Measured) -> String {
     out += &sentence(scores, measured);
     out += &facts(&rest(scores));
     if !scores.classes_left_out.is_empty() {
-        let names: Vec<_> = scores.classes_left_out.iter().take(20).map(|name| escaped(name)).collect();
+        let names: Vec<_> = scores
+            .classes_left_out
+            .iter()
+            .take(20)
+            .map(|name| escaped(name))
+            .collect();
         out += &format!(
             "<p class=\"note\">Left out of the averages, without images or predictions: {}.</p>\n",
             names.join(", ")
@@ -116,12 +145,20 @@ fn shown(scores: &Evaluation, measured: Measured) -> String {
 }
 
 fn card(name: &str, value: &str, more: &str) -> String {
-    format!("<div><dt>{}</dt><dd><span class=\"value\">{value}</span><br><span class=\"more\">{more}</span></dd></div>", escaped(name))
+    format!(
+        "<div><dt>{}</dt><dd><span class=\"value\">{value}</span><br><span class=\"more\">{more}</span></dd></div>",
+        escaped(name)
+    )
 }
 
 fn sentence(scores: &Evaluation, measured: Measured) -> String {
     let all: u64 = scores.classes.iter().map(|class| class.support).sum();
-    let most = scores.classes.iter().map(|class| class.support).max().unwrap_or(0);
+    let most = scores
+        .classes
+        .iter()
+        .map(|class| class.support)
+        .max()
+        .unwrap_or(0);
     let chance = 100.0 * most as f64 / all.max(1) as f64;
     let mut out = format!(
         "<p>If the network saw many more images of this kind, its accuracy would probably lie within the interval. Always \
@@ -143,19 +180,44 @@ fn rest(scores: &Evaluation) -> Vec<(&'static str, String)> {
             3 => "Top-3 accuracy",
             _ => "Top-5 accuracy",
         };
-        rest.push((name, percent(&format!("/top_k/{index}/accuracy"), top.accuracy)));
+        rest.push((
+            name,
+            percent(&format!("/top_k/{index}/accuracy"), top.accuracy),
+        ));
     }
     rest.extend([
-        ("Balanced accuracy: mean recall of the classes", score_or_none("/balanced_accuracy", scores.balanced_accuracy)),
-        ("Cohen's kappa: agreement beyond chance", score_or_none("/cohen_kappa", scores.cohen_kappa)),
-        ("Macro precision", score("/macro_precision", scores.macro_precision)),
+        (
+            "Balanced accuracy: mean recall of the classes",
+            score_or_none("/balanced_accuracy", scores.balanced_accuracy),
+        ),
+        (
+            "Cohen's kappa: agreement beyond chance",
+            score_or_none("/cohen_kappa", scores.cohen_kappa),
+        ),
+        (
+            "Macro precision",
+            score("/macro_precision", scores.macro_precision),
+        ),
         ("Macro recall", score("/macro_recall", scores.macro_recall)),
-        ("Mean area under the ROC curves", score_or_none("/macro_roc_auc", scores.macro_roc_auc)),
-        ("Mean average precision", score_or_none("/macro_average_precision", scores.macro_average_precision)),
-        ("Loss: mean cross-entropy", figure("/loss", scores.loss, format_args!("{:.4}", scores.loss))),
+        (
+            "Mean area under the ROC curves",
+            score_or_none("/macro_roc_auc", scores.macro_roc_auc),
+        ),
+        (
+            "Mean average precision",
+            score_or_none("/macro_average_precision", scores.macro_average_precision),
+        ),
+        (
+            "Loss: mean cross-entropy",
+            figure("/loss", scores.loss, format_args!("{:.4}", scores.loss)),
+        ),
     ]);
     if let Some(temperature) = scores.temperature {
-        let text = figure("/temperature", temperature, format_args!("{temperature:.3}"));
+        let text = figure(
+            "/temperature",
+            temperature,
+            format_args!("{temperature:.3}"),
+        );
         rest.push(("Temperature of the probabilities", text));
     }
     rest
@@ -182,7 +244,8 @@ fn chosen_epoch(context: &Context) -> String {
          wins.{}</p>\n",
         escaped(&monitored(record)),
         match record.ending {
-            Some(Ending::StoppedEarly) => " Training stopped early, since later epochs were not better.",
+            Some(Ending::StoppedEarly) =>
+                " Training stopped early, since later epochs were not better.",
             _ => "",
         }
     )

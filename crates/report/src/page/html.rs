@@ -12,7 +12,10 @@ pub(crate) fn figure(pointer: &str, value: f64, text: impl Display) -> String {
 
 /// A number of images.
 pub(crate) fn count(pointer: &str, value: u64) -> String {
-    format!(r#"<data value="{value}" data-figure="{pointer}">{}</data>"#, grouped(value))
+    format!(
+        r#"<data value="{value}" data-figure="{pointer}">{}</data>"#,
+        grouped(value)
+    )
 }
 
 /// A share with one decimal in percent.
@@ -57,8 +60,13 @@ pub(crate) fn section(id: &str, heading: &str, meaning: &str, body: &str) -> Str
 
 /// A part that is missing, and the remedy.
 pub(crate) fn missing(text: &str, command: Option<&str>) -> String {
-    let command = command.map_or(String::new(), |command| format!("<pre><code>{}</code></pre>", escaped(command)));
-    format!("<div class=\"missing\"><p>{}</p>{command}</div>\n", escaped(text))
+    let command = command.map_or(String::new(), |command| {
+        format!("<pre><code>{}</code></pre>", escaped(command))
+    });
+    format!(
+        "<div class=\"missing\"><p>{}</p>{command}</div>\n",
+        escaped(text)
+    )
 }
 
 /// A chart with a caption.
@@ -76,7 +84,10 @@ pub(crate) fn chart(svg: &Svg, id: &str, caption: &str) -> String {
 
 /// A table with a caption. The first column is the heading of its row. Cells are HTML.
 pub(crate) fn table(caption: &str, head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut out = format!("<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\"><table><caption>{0}</caption><thead><tr>", escaped(caption));
+    let mut out = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{0}\"><table><caption>{0}</caption><thead><tr>",
+        escaped(caption)
+    );
     for cell in head {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(cell));
     }
@@ -97,7 +108,10 @@ pub(crate) fn table(caption: &str, head: &[&str], rows: &[Vec<String>]) -> Strin
 
 /// A part that opens on demand.
 pub(crate) fn details(summary: &str, body: &str) -> String {
-    format!("<details><summary>{}</summary>\n{body}</details>\n", escaped(summary))
+    format!(
+        "<details><summary>{}</summary>\n{body}</details>\n",
+        escaped(summary)
+    )
 }
 
 /// Names and values. Values are HTML.

@@ -16,14 +16,28 @@ use crate::picture::{data_uri, within};
 pub(super) fn section(context: &Context) -> Option<String> {
     let (scores, measured) = context.scores()?;
     if context.material.answers.is_none() {
-        let command = context.material.run.as_ref().map(|run| format!("classify report {}", crate::quoted(run)));
+        let command = context
+            .material
+            .run
+            .as_ref()
+            .map(|run| format!("classify report {}", crate::quoted(run)));
         let text = format!(
             "The answers for each image (predictions-{}.csv) are missing, so no pictures can be shown. Train or evaluate again, then:",
             measured.name()
         );
-        return Some(wrapped("mistakes", "Mistakes", "Images on which the network is wrong.", &missing(&text, command.as_deref())));
+        return Some(wrapped(
+            "mistakes",
+            "Mistakes",
+            "Images on which the network is wrong.",
+            &missing(&text, command.as_deref()),
+        ));
     }
-    let explanations = context.material.explanations.as_deref().map(Explanations::read).unwrap_or_default();
+    let explanations = context
+        .material
+        .explanations
+        .as_deref()
+        .map(Explanations::read)
+        .unwrap_or_default();
     let mut body = String::new();
     if context.thumbs.missing() > 0 {
         body += &missing(
@@ -63,7 +77,12 @@ fn gallery(context: &Context, answers: &[Shown], explanations: &Explanations) ->
     let mut out = String::from("<ul class=\"gallery\">\n");
     for answer in answers {
         let kind = if answer.is_right() { "right" } else { "wrong" };
-        let _ = write!(out, "<li>{}{}", picture(context, answer, kind), caption(context, answer));
+        let _ = write!(
+            out,
+            "<li>{}{}",
+            picture(context, answer, kind),
+            caption(context, answer)
+        );
         if let Some((uri, layer, class)) = explanations.of(&answer.id) {
             let _ = write!(
                 out,
@@ -101,20 +120,29 @@ pub(super) fn picture(context: &Context, answer: &Shown, kind: &str) -> String {
 fn caption(context: &Context, answer: &Shown) -> String {
     let percent = |value: f32| format!("{:.1}\u{a0}%", 100.0 * value);
     let mut out = format!(
-        "{} <strong>{}</strong> {}",
+        "{} <strong>{}</strong> ({})",
         if answer.is_right() { "✓" } else { "✗" },
         escaped(context.name(answer.predicted)),
         percent(answer.probability)
     );
     if !answer.is_right() {
-        let _ = write!(out, "<br>true: <strong>{}</strong>", escaped(context.name(answer.label)));
+        let _ = write!(
+            out,
+            "<br>true: <strong>{}</strong>",
+            escaped(context.name(answer.label))
+        );
     }
     if let Some((second, probability)) = answer.second
         && (answer.is_right() || second != answer.label)
     {
-        let _ = write!(out, "<br>second: {} {}", escaped(context.name(second)), percent(probability));
+        let _ = write!(
+            out,
+            "<br>second: {} ({})",
+            escaped(context.name(second)),
+            percent(probability)
+        );
     } else if let Some((_, probability)) = answer.second {
-        let _ = write!(out, " {}", percent(probability));
+        let _ = write!(out, " ({})", percent(probability));
     }
     let _ = write!(out, "<br><span class=\"id\">{}</span>", escaped(&answer.id));
     out
@@ -132,7 +160,8 @@ impl Explanations {
         };
         let rows = reader.records().filter_map(std::result::Result::ok);
         let of = |row: csv::StringRecord| {
-            let [id, file, layer, class] = std::array::from_fn(|column| row.get(column).map(str::to_owned));
+            let [id, file, layer, class] =
+                std::array::from_fn(|column| row.get(column).map(str::to_owned));
             // Only names of files within the folder are accepted.
             let file = Path::new(&file?).file_name()?.to_owned();
             let image = Image::read(&folder.join(file)).ok()?;

@@ -45,7 +45,10 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The scores, and the images they belong to.
     fn scores(&self) -> Option<(&Evaluation, Measured)> {
-        self.material.scores.as_ref().map(|(scores, measured)| (scores, *measured))
+        self.material
+            .scores
+            .as_ref()
+            .map(|(scores, measured)| (scores, *measured))
     }
 
     /// The name of a class.
@@ -76,13 +79,23 @@ pub(crate) fn page(context: &Context) -> Result<String> {
         ("confusion", "Confusion", confusion::section(context)?),
         ("mistakes", "Mistakes", mistakes::section(context)),
         ("classes", "Classes", classes::section(context)),
-        ("ranking", "ROC and precision–recall", classes::ranking(context)),
+        (
+            "ranking",
+            "ROC and precision–recall",
+            classes::ranking(context),
+        ),
         ("reliability", "Reliability", classes::reliability(context)),
         ("time", "Time", epochs::time(context)),
         ("settings", "Settings", Some(settings::section(context))),
     ];
-    let present = || sections.iter().filter_map(|(id, name, body)| Some((id, name, body.as_ref()?)));
-    let links: String = present().map(|(id, name, _)| format!("<li><a href=\"#{id}\">{name}</a></li>")).collect();
+    let present = || {
+        sections
+            .iter()
+            .filter_map(|(id, name, body)| Some((id, name, body.as_ref()?)))
+    };
+    let links: String = present()
+        .map(|(id, name, _)| format!("<li><a href=\"#{id}\">{name}</a></li>"))
+        .collect();
     let bodies: String = present().map(|(_, _, body)| &body[..]).collect();
     let title = match material.run.is_some() {
         true => format!("Training run {}", material.name),
@@ -115,5 +128,8 @@ pub(crate) fn page(context: &Context) -> Result<String> {
 
 /// A source expression of the Content Security Policy.
 fn hash(text: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(text.as_bytes())))
+    format!(
+        "sha256-{}",
+        STANDARD.encode(Sha256::digest(text.as_bytes()))
+    )
 }

@@ -6,6 +6,8 @@ pub(crate) struct Scale {
     pub(crate) low: f64,
     pub(crate) high: f64,
     is_log: bool,
+    /// The smallest distance of two ticks.
+    least_step: f64,
 }
 
 impl Scale {
@@ -17,14 +19,32 @@ impl Scale {
             (false, true) => (low - 0.5, low + 0.5),
             (false, false) => (0.0, 1.0),
         };
-        Self { low, high, is_log: false }
+        Self {
+            low,
+            high,
+            is_log: false,
+            least_step: 0.0,
+        }
     }
 
     /// A logarithmic scale of positive values.
     pub(crate) fn log(low: f64, high: f64) -> Self {
-        let low = if low > 0.0 && low.is_finite() { low } else { 1e-12 };
-        let high = if high.is_finite() { high.max(low * 1.01) } else { low * 10.0 };
-        Self { low, high, is_log: true }
+        let low = if low > 0.0 && low.is_finite() {
+            low
+        } else {
+            1e-12
+        };
+        let high = if high.is_finite() {
+            high.max(low * 1.01)
+        } else {
+            low * 10.0
+        };
+        Self {
+            low,
+            high,
+            is_log: true,
+            least_step: 0.0,
+        }
     }
 
     /// A linear scale that holds all these values, with some room, and ends at ticks.
@@ -39,6 +59,15 @@ impl Scale {
             low: (scale.low / step).floor() * step,
             high: (scale.high / step).ceil() * step,
             is_log: false,
+            least_step: 0.0,
+        }
+    }
+
+    /// The same scale with ticks at whole numbers only.
+    pub(crate) fn whole(self) -> Self {
+        Self {
+            least_step: 1.0,
+            ..self
         }
     }
 
@@ -59,7 +88,7 @@ impl Scale {
     }
 
     fn linear_ticks(&self, most: usize) -> Vec<(f64, String)> {
-        let step = step((self.high - self.low) / most.max(1) as f64);
+        let step = step((self.high - self.low) / most.max(1) as f64).max(self.least_step);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         let digits = (-step.log10().floor()).max(0.0) as usize;
@@ -71,10 +100,15 @@ impl Scale {
     }
 
     fn log_ticks(&self, most: usize) -> Vec<(f64, String)> {
-        let (first, last) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
+        let (first, last) = (
+            self.low.log10().ceil() as i32,
+            self.high.log10().floor() as i32,
+        );
         let every = ((last - first + 1) as usize).div_ceil(most.max(1)).max(1);
         let powers = (first..=last).step_by(every);
-        powers.map(|power| (10f64.powi(power), format!("1e{power}"))).collect()
+        powers
+            .map(|power| (10f64.powi(power), format!("1e{power}")))
+            .collect()
     }
 }
 
@@ -88,10 +122,17 @@ fn number(value: f64, digits: usize) -> String {
 
 /// The smallest of 1, 2 and 5 times a power of ten that is at least this large.
 fn step(least: f64) -> f64 {
-    let least = if least > 0.0 && least.is_finite() { least } else { 1.0 };
+    let least = if least > 0.0 && least.is_finite() {
+        least
+    } else {
+        1.0
+    };
     let power = 10f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
-    steps.into_iter().find(|step| *step >= least * 0.999_999).unwrap_or(10.0 * power)
+    steps
+        .into_iter()
+        .find(|step| *step >= least * 0.999_999)
+        .unwrap_or(10.0 * power)
 }
 
 #[cfg(test)]
@@ -103,10 +144,23 @@ mod tests {
         let labels = |scale: Scale| -> Vec<String> {
             scale.ticks(5).into_iter().map(|(_, label)| label).collect()
         };
-        assert_eq!(labels(Scale::linear(0.0, 1.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(labels(Scale::linear(1.0, 6.0)), ["1", "2", "3", "4", "5", "6"]);
-        assert_eq!(labels(Scale::log(1e-5, 0.1)), ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]);
-        assert_eq!(labels(Scale::around([0.03, 0.41].into_iter())), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
+        assert_eq!(
+            labels(Scale::linear(0.0, 1.0)),
+            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+        );
+        assert_eq!(
+            labels(Scale::linear(1.0, 6.0)),
+            ["1", "2", "3", "4", "5", "6"]
+        );
+        assert_eq!(labels(Scale::linear(1.0, 3.0).whole()), ["1", "2", "3"]);
+        assert_eq!(
+            labels(Scale::log(1e-5, 0.1)),
+            ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]
+        );
+        assert_eq!(
+            labels(Scale::around([0.03, 0.41].into_iter())),
+            ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::fmt::{Display, Write as _};
 use crate::escape::escaped;
 
 pub use raster::{Fonts, rasterise};
-pub(crate) use style::{fill_class, level, line_class, page_rules, shade};
 use style::FONT_FAMILY;
+pub(crate) use style::{fill_class, level, line_class, page_rules, shade};
 
 /// The horizontal anchor of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +78,6 @@ impl Svg {
         &self.description
     }
 
-    pub(crate) fn set_height(&mut self, height: f64) {
-        self.height = height;
-    }
-
     pub(crate) fn raw(&mut self, element: std::fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.body.write_fmt(element);
@@ -145,7 +141,13 @@ impl Svg {
                 ));
                 return;
             }
-            1 => [[x - r, y - r], [x + r, y - r], [x + r, y + r], [x - r, y + r]].to_vec(),
+            1 => [
+                [x - r, y - r],
+                [x + r, y - r],
+                [x + r, y + r],
+                [x - r, y + r],
+            ]
+            .to_vec(),
             2 => [[x, y - 1.2 * r], [x + 1.2 * r, y + r], [x - 1.2 * r, y + r]].to_vec(),
             _ => [
                 [x, y - 1.4 * r],

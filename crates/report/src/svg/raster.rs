@@ -43,9 +43,13 @@ pub fn rasterise(svg: &Svg, scale: f32, fonts: &Fonts) -> Result<Vec<u8>> {
         fontdb: Arc::clone(&fonts.0),
         ..Options::default()
     };
-    let tree = Tree::from_str(&svg.to_file(), &options).map_err(|error| problem(error.to_string()))?;
+    let tree =
+        Tree::from_str(&svg.to_file(), &options).map_err(|error| problem(error.to_string()))?;
     let size = tree.size();
-    let (width, height) = ((size.width() * scale).ceil(), (size.height() * scale).ceil());
+    let (width, height) = (
+        (size.width() * scale).ceil(),
+        (size.height() * scale).ceil(),
+    );
     if width.max(height) > MAX_SIDE {
         return Err(problem(format!(
             "it would have {width} × {height} pixels; expected at most {MAX_SIDE} a side"
@@ -53,6 +57,12 @@ pub fn rasterise(svg: &Svg, scale: f32, fonts: &Fonts) -> Result<Vec<u8>> {
     }
     let mut pixels = Pixmap::new(width as u32, height as u32)
         .ok_or_else(|| problem(format!("it has {width} × {height} pixels")))?;
-    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
-    pixels.encode_png().map_err(|error| problem(error.to_string()))
+    resvg::render(
+        &tree,
+        Transform::from_scale(scale, scale),
+        &mut pixels.as_mut(),
+    );
+    pixels
+        .encode_png()
+        .map_err(|error| problem(error.to_string()))
 }

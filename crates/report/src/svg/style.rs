@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 /// Fonts of charts. The first is embedded in the program; readers without it see their own.
-pub(crate) const FONT_FAMILY: &str = "'DejaVu Sans', system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+pub(crate) const FONT_FAMILY: &str =
+    "'DejaVu Sans', system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 
 struct Colours {
     ink: &'static str,
@@ -36,7 +37,11 @@ const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
 /// The class of a line: a colour and a dash pattern, so that no line is told by its colour alone.
 pub(crate) fn line_class(series: usize) -> String {
     let colours = LIGHT.series.len();
-    format!("l s{} d{}", series % colours, (series + series / colours) % DASHES.len())
+    format!(
+        "l s{} d{}",
+        series % colours,
+        (series + series / colours) % DASHES.len()
+    )
 }
 
 /// The class of a filled shape in a series' colour.
@@ -45,7 +50,13 @@ pub(crate) fn fill_class(series: usize) -> String {
 }
 
 fn colours(out: &mut String, colours: &Colours) {
-    let Colours { ink, muted, grid, paper, .. } = colours;
+    let Colours {
+        ink,
+        muted,
+        grid,
+        paper,
+        ..
+    } = colours;
     let _ = write!(
         out,
         "text{{fill:{ink}}}text.m{{fill:{muted}}}.grid{{stroke:{grid}}}.axis{{stroke:{muted}}}.paper{{fill:{paper}}}\
@@ -54,7 +65,10 @@ fn colours(out: &mut String, colours: &Colours) {
         colours.series[2], colours.series[1]
     );
     for (index, colour) in colours.series.iter().enumerate() {
-        let _ = write!(out, ".s{index}{{stroke:{colour}}}.f{index}{{fill:{colour}}}");
+        let _ = write!(
+            out,
+            ".s{index}{{stroke:{colour}}}.f{index}{{fill:{colour}}}"
+        );
     }
 }
 
@@ -190,7 +204,11 @@ mod tests {
             for (_, end) in SHADES {
                 for level in 0..=LEVELS {
                     let colour = mixed(paper, end, level as f64 / LEVELS as f64);
-                    let text = if text_on(colour) == "#000" { [0; 3] } else { [255; 3] };
+                    let text = if text_on(colour) == "#000" {
+                        [0; 3]
+                    } else {
+                        [255; 3]
+                    };
                     assert!(contrast(colour, text) >= 4.5, "level {level}");
                 }
             }

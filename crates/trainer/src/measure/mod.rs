@@ -3,6 +3,7 @@
 mod answers;
 mod confusion;
 mod evaluation;
+mod mcnemar;
 mod record;
 
 pub use answers::{Answer, AnswersFile};
@@ -11,4 +12,5 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use evaluation::{
     Bin, Calibration, ClassCurves, ClassReport, Evaluation, Interval, Measured, TopK,
 };
+pub use mcnemar::McNemar;
 pub use record::{RunRecord, SplitRecord, read_metrics};
