@@ -5,6 +5,7 @@
 mod bad_numbers;
 mod bench;
 mod calibration;
+mod compare;
 #[cfg(unix)]
 mod crash;
 mod data;
@@ -12,6 +13,7 @@ mod export;
 mod inputs;
 mod messages;
 mod photos;
+mod predict;
 mod published;
 mod recipe;
 mod report;

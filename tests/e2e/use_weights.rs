@@ -346,6 +346,7 @@ fn every_command_explains_itself_with_an_example() {
         "cross-validate",
         "evaluate",
         "predict",
+        "compare",
         "inspect",
         "export",
         "import-config",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use mnist_data::{DecodeOptions, HostBatch, Image, Loader, Orientation, TtaConfig};
 use mobilenet::weights::{self, Overrides, WeightsMetadata};
-use mobilenet::{ByteTable, Images, Model};
+use mobilenet::{ByteTable, GradCam, Images, Model};
 use rayon::prelude::*;
 
 use crate::answers::{Answers, check_answers, mean, probabilities};
@@ -303,6 +303,24 @@ impl Classifier {
                 Err(error) => Err(error.into()),
             })
         })
+    }
+
+    /// Images as the networks see them: decoded, and fitted to their size.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for the first image that cannot be decoded.
+    pub fn fitted(&self, images: &[Input<'_>]) -> Result<Vec<Image>> {
+        self.decoded(images, 0, images.len())
+    }
+
+    /// Grad-CAM maps of images of the network's size.
+    pub(crate) fn grad_cam(&self, images: &[Image], classes: Option<&[usize]>) -> Result<GradCam> {
+        let [member] = &self.members[..] else {
+            return Err(Error::ExplainEnsemble);
+        };
+        let pixels = self.tensor(images.iter().cloned())?;
+        let images = Images::bytes(&pixels, Arc::clone(&member.table))?;
+        Ok(member.network.grad_cam(&images, classes)?)
     }
 
     /// The images at the networks' size. For errors, `first` is the index of the first image among all `count` images.

@@ -54,6 +54,11 @@ pub enum Error {
     /// A temperature is not a finite number above 0.
     #[error("a temperature of {0}; expected a finite number above 0")]
     Temperature(f64),
+    /// An ensemble has no explanations.
+    #[error(
+        "an explanation is of one network, and these are several; give the weights of one of them"
+    )]
+    ExplainEnsemble,
     /// A logit of an image is not finite.
     #[error(
         "a logit of {image} is {logit}, not a finite number: the weights are too large, as after diverged training; use other weights, or precision f32"
@@ -78,7 +83,8 @@ impl Error {
             Self::Image { .. }
             | Self::Pixels { .. }
             | Self::NoTemperature
-            | Self::Temperature(_) => true,
+            | Self::Temperature(_)
+            | Self::ExplainEnsemble => true,
             Self::Network(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
             _ => false,

@@ -2,9 +2,11 @@
 
 mod args;
 mod commands;
+mod drawing;
 mod ending;
 mod escape;
 mod exit;
+mod explain;
 mod interrupt;
 mod layers;
 mod photos;
@@ -56,6 +58,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
         Command::Report(args) => commands::report(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
+        Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,

@@ -81,7 +81,7 @@ pub(crate) fn png_uri(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// [`Error::Picture`].
-pub(crate) fn within(image: Image, side: u32) -> Result<Image> {
+pub fn within(image: Image, side: u32) -> Result<Image> {
     let longer = image.width().max(image.height());
     if longer <= side {
         return Ok(image);

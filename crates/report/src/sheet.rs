@@ -3,6 +3,7 @@
 use mnist_data::Image;
 
 use crate::Result;
+use crate::chart::CHARACTER;
 use crate::escape::shortened;
 use crate::picture::{png, png_uri, within};
 use crate::svg::{Anchor, Svg};
@@ -28,12 +29,14 @@ impl SheetItem {
     }
 }
 
-const CELL: f64 = 140.0;
-const PICTURE: f64 = 112.0;
-const MARGIN: f64 = 12.0;
+/// The side of the square that an image is fitted into.
+const PICTURE: f64 = 128.0;
+const MARGIN: f64 = 14.0;
+/// The space between an image and the next one.
+const GAP: f64 = 24.0;
 const LINE: f64 = 16.0;
-/// Characters that fit beneath an image.
-const FITTING: usize = 19;
+/// The most characters in a line beneath an image.
+const MOST: usize = 30;
 /// The most pixels of a side that are kept.
 const MAX_SIDE: u32 = 256;
 
@@ -62,24 +65,66 @@ const MAX_SIDE: u32 = 256;
 pub fn sheet(items: &[SheetItem], columns: usize) -> Result<Svg> {
     let columns = columns.clamp(1, items.len().max(1));
     let rows = items.len().div_ceil(columns);
-    let known = items.iter().any(|item| item.truth.is_some());
-    let height = PICTURE + 8.0 + LINE * if known { 2.0 } else { 1.0 } + 14.0;
+    let captions: Vec<Vec<String>> = items.iter().map(caption).collect();
+    let lines = captions.iter().map(Vec::len).max().unwrap_or(0);
+    let longest = captions
+        .iter()
+        .flatten()
+        .map(|line| line.chars().count())
+        .max();
+    let cell = [
+        PICTURE.max(CHARACTER * longest.unwrap_or(0) as f64) + GAP,
+        PICTURE + 8.0 + LINE * lines as f64 + GAP / 2.0,
+    ];
     let mut svg = Svg::new(
-        2.0 * MARGIN + CELL * columns as f64,
-        2.0 * MARGIN + height * rows as f64,
+        2.0 * MARGIN + cell[0] * columns as f64,
+        2.0 * MARGIN + (cell[1] * rows as f64).max(LINE),
         "Predictions",
         &description(items),
     );
-    for (index, item) in items.iter().enumerate() {
+    for (index, (item, caption)) in items.iter().zip(&captions).enumerate() {
         let (row, column) = (index / columns, index % columns);
-        let at = [MARGIN + CELL * column as f64, MARGIN + height * row as f64];
-        draw(&mut svg, item, at)?;
+        let centre = MARGIN + cell[0] * (column as f64 + 0.5);
+        let top = MARGIN + cell[1] * row as f64;
+        draw(&mut svg, item, [centre, top])?;
+        for (number, line) in caption.iter().enumerate() {
+            let at = [centre, top + PICTURE + 20.0 + LINE * number as f64];
+            let class = if number == 0 { "" } else { "m" };
+            svg.text(class, at, Anchor::Middle, line);
+        }
+    }
+    if items.is_empty() {
+        svg.text("m", [MARGIN, MARGIN + 12.0], Anchor::Start, "No images.");
     }
     Ok(svg)
 }
 
-fn draw(svg: &mut Svg, item: &SheetItem, [left, top]: [f64; 2]) -> Result<()> {
-    let centre = left + CELL / 2.0;
+/// The lines beneath an image: the predicted class with its probability, which stands on a line of its own if the class
+/// has a long name, and the true class if it is another one.
+fn caption(item: &SheetItem) -> Vec<String> {
+    let mark = match item.is_right() {
+        None => "",
+        Some(true) => "✓ ",
+        Some(false) => "✗ ",
+    };
+    let percent = format!("({:.1} %)", 100.0 * item.probability);
+    let whole = format!("{mark}{} {percent}", item.predicted);
+    let mut lines = match whole.chars().count() <= MOST {
+        true => vec![whole],
+        false => {
+            let name = shortened(&item.predicted, MOST - mark.chars().count());
+            vec![format!("{mark}{name}"), percent]
+        }
+    };
+    if let (Some(false), Some(truth)) = (item.is_right(), &item.truth) {
+        const TRUE: &str = "true: ";
+        lines.push(format!("{TRUE}{}", shortened(truth, MOST - TRUE.len())));
+    }
+    lines
+}
+
+/// Draws an image with its frame.
+fn draw(svg: &mut Svg, item: &SheetItem, [centre, top]: [f64; 2]) -> Result<()> {
     let image = within(item.image.clone(), MAX_SIDE)?;
     let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     let scale = PICTURE / width.max(height);
@@ -93,35 +138,9 @@ fn draw(svg: &mut Svg, item: &SheetItem, [left, top]: [f64; 2]) -> Result<()> {
     };
     svg.rect(
         frame,
-        [at[0] - 1.5, at[1] - 1.5],
-        [size[0] + 3.0, size[1] + 3.0],
+        [at[0] - 2.0, at[1] - 2.0],
+        [size[0] + 4.0, size[1] + 4.0],
     );
-    let mark = match item.is_right() {
-        None => "",
-        Some(true) => "✓ ",
-        Some(false) => "✗ ",
-    };
-    let percent = format!("{:.1} %", 100.0 * item.probability);
-    let name = shortened(
-        &item.predicted,
-        FITTING - 2 - percent.len() - mark.chars().count(),
-    );
-    let line = top + PICTURE + 8.0 + 12.0;
-    svg.text(
-        "",
-        [centre, line],
-        Anchor::Middle,
-        &format!("{mark}{name} ({percent})"),
-    );
-    if let (Some(false), Some(truth)) = (item.is_right(), &item.truth) {
-        let name = shortened(truth, FITTING - "true: ".len());
-        svg.text(
-            "m",
-            [centre, line + LINE],
-            Anchor::Middle,
-            &format!("true: {name}"),
-        );
-    }
     Ok(())
 }
 
@@ -169,11 +188,28 @@ mod tests {
             svg.description()
                 .contains("<b> with 50.0 %, wrong: it is a")
         );
-        let two_columns = 2.0 * MARGIN + 2.0 * CELL;
+        let two_columns = 2.0 * MARGIN + 2.0 * (PICTURE + GAP);
         assert_eq!(svg.width(), two_columns);
         let png = rasterise(&svg, 1.0, &Fonts::embedded()).unwrap();
         let drawn = Image::decode(&png, "sheet.png".as_ref()).unwrap();
         assert_eq!(f64::from(drawn.width()), two_columns);
-        assert!(sheet(&[], 4).unwrap().height() > 0.0);
+        assert!(sheet(&[], 4).unwrap().to_file().contains("No images."));
+    }
+
+    #[test]
+    fn long_names_take_more_room_and_are_cut_in_the_end() {
+        let of = |name: &str, truth| {
+            let item = item(name, Some(truth));
+            (caption(&item), sheet(&[item], 1).unwrap().width())
+        };
+        let (short, narrow) = of("dog", "dog");
+        assert_eq!(short, ["✓ dog (50.0 %)"]);
+        let (long, wide) = of("golden retriever", "a");
+        assert_eq!(long, ["✗ golden retriever (50.0 %)", "true: a"]);
+        assert!(wide > narrow, "{wide} {narrow}");
+        let name = "Cypripedium calceolus subspecies";
+        let (cut, _) = of(name, name);
+        assert_eq!(cut, ["✓ Cypripedium calceolus subsp…", "(50.0 %)"]);
+        assert_eq!(of("a", name).0[1], "true: Cypripedium calceolus s…");
     }
 }

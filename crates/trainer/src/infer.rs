@@ -12,14 +12,13 @@ use mnist_data::{
 };
 use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ClassOrder, Model};
-use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
 use crate::measure::{Logits, Scores};
 use crate::mistakes::Mistake;
-use crate::{AnswersFile, ConfusionMatrix, Evaluation, Objective, Result, Targets};
+use crate::{AnswersFile, ConfusionMatrix, Evaluation, Objective, Prediction, Result, Targets};
 
 /// Input options of evaluation and prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,24 +87,6 @@ impl InferenceOptions {
             ..LoaderOptions::default()
         };
         Ok(Loader::new(samples, options)?)
-    }
-}
-
-/// A network's prediction for one image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// The image's path relative to its input.
-    pub id: String,
-    /// The most probable class.
-    pub label: usize,
-    /// Probability of each class, in label order; they sum to 1.
-    pub probabilities: Vec<f32>,
-}
-
-impl Prediction {
-    /// The probability of the most probable class.
-    pub fn probability(&self) -> f32 {
-        self.probabilities.get(self.label).copied().unwrap_or(0.0)
     }
 }
 
@@ -311,7 +292,7 @@ fn largest(row: &[f32]) -> usize {
 /// is unreadable and the options do not allow leaving it out.
 pub fn predict<'c>(
     classifier: &'c Classifier,
-    images: Vec<Sample>,
+    images: impl Into<Arc<[Sample]>>,
     options: InferenceOptions,
     progress: &'c dyn Progress,
 ) -> Result<impl Iterator<Item = Result<Prediction>>> {

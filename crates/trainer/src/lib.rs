@@ -38,15 +38,16 @@ pub use events::{
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
 pub use import::{Imported, import_config};
-pub use infer::{InferenceOptions, Prediction, evaluate, evaluate_images, predict};
+pub use infer::{InferenceOptions, evaluate, evaluate_images, predict};
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
 pub use measure::{
     Answer, AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ClassScores, ConfusionMatrix,
-    Evaluation, Interval, Measured, RunRecord, SplitRecord, TEMPERATURES, TopK, read_metrics,
+    Evaluation, Interval, McNemar, Measured, RunRecord, SplitRecord, TEMPERATURES, TopK,
+    read_metrics,
 };
 pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};
-pub use predictions::PredictionsFile;
+pub use predictions::{Prediction, PredictionColumns, PredictionObject, PredictionsFile};
 pub use run_dir::RunDir;
 pub use splits::{Listed, Splits};
 pub use state::{Place, RunState};

@@ -10,32 +10,36 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// A CSV file of `N` columns, written row by row. The file appears only when it is complete.
-pub(crate) struct Table<const N: usize> {
+/// A CSV file, written row by row. All rows have as many columns as the header. The file appears only when it is
+/// complete.
+pub(crate) struct Rows {
     path: PathBuf,
     csv: csv::Writer<Unfinished>,
 }
 
-impl<const N: usize> Table<N> {
+impl Rows {
     /// Creates a temporary file beside the final path, and writes the header.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] naming the file, if it cannot be created there.
-    pub(crate) fn create(path: &Path, header: [&str; N]) -> Result<Self> {
+    pub(crate) fn create<'a>(
+        path: &Path,
+        header: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
         let file = Unfinished::create(path).map_err(Error::io(path))?;
-        let mut table = Self {
+        let mut rows = Self {
             path: path.to_owned(),
             csv: csv::Writer::from_writer(file),
         };
-        table.row(header)?;
-        Ok(table)
+        rows.row(header)?;
+        Ok(rows)
     }
 
     /// # Errors
     ///
     /// [`Error::Io`] naming the file.
-    pub(crate) fn row(&mut self, row: [&str; N]) -> Result<()> {
+    pub(crate) fn row<'a>(&mut self, row: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let written = self.csv.write_record(row);
         written.map_err(|e| Error::io(&self.path)(e.into()))
     }
@@ -49,6 +53,32 @@ impl<const N: usize> Table<N> {
         let file = self.csv.into_inner().map_err(|e| e.into_error());
         file.and_then(Unfinished::finish)
             .map_err(Error::io(self.path))
+    }
+}
+
+/// [`Rows`] of `N` columns.
+pub(crate) struct Table<const N: usize>(Rows);
+
+impl<const N: usize> Table<N> {
+    /// # Errors
+    ///
+    /// As [`Rows::create`].
+    pub(crate) fn create(path: &Path, header: [&str; N]) -> Result<Self> {
+        Rows::create(path, header).map(Self)
+    }
+
+    /// # Errors
+    ///
+    /// As [`Rows::row`].
+    pub(crate) fn row(&mut self, row: [&str; N]) -> Result<()> {
+        self.0.row(row)
+    }
+
+    /// # Errors
+    ///
+    /// As [`Rows::finish`].
+    pub(crate) fn finish(self) -> Result<()> {
+        self.0.finish()
     }
 }
 

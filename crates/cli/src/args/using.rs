@@ -54,30 +54,6 @@ pub(crate) struct ReportArgs {
     pub(crate) run: PathBuf,
 }
 
-/// Classify images and write predictions.csv.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  classify predict --weights W --out out photos/
-
-Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
-to its input; with several inputs, it begins with the input. Ids and class names are written
-unchanged: import them into a spreadsheet as text, since it may take one for a formula.")]
-pub(crate) struct PredictArgs {
-    /// Weights file, of any origin, or the name of fetched weights; several form an ensemble that
-    /// averages their probabilities
-    #[arg(long, required = true, value_name = "FILE")]
-    pub(crate) weights: Vec<PathBuf>,
-    /// Folder for predictions.csv
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Images, or folders to search for images
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) inference: InferenceArgs,
-}
-
 /// Overrides for metadata that a weights file lacks.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {

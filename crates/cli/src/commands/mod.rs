@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod compare;
 mod cross_validate;
 mod evaluate;
 mod export;
@@ -30,6 +31,7 @@ use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
 use crate::{layers, prepare, weights_cache};
 
+pub(crate) use compare::compare;
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
 pub(crate) use export::export;

@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
-use crate::{ending, photos, prepare, resume, survey};
+use crate::{ending, explain, photos, prepare, resume, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let interrupt = Interrupt::listen(terminal)?;
@@ -94,6 +94,15 @@ fn trained(
     let scores = scores.map(|(scores, measured)| (scores, *measured));
     print_result(&outcome, scores)?;
     end(&splits, &outcome, scores, terminal)?;
+    if let Some((scores, measured)) = scores {
+        let (images, _) = match (measured, splits.test()) {
+            (Measured::Test, Some(test)) => test,
+            _ => splits.validation(),
+        };
+        let classifier = outcome.classifier();
+        let classifier = classifier.map(|it| it.with_decoding(config.data.decode_options()));
+        explain::mistakes(run.path(), classifier, images, scores, terminal);
+    }
     super::report::of_training(run.path(), &splits, terminal);
     result?;
     if is_sample {

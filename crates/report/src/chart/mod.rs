@@ -7,5 +7,8 @@ mod lr_find;
 mod plot;
 pub(crate) mod ranking;
 pub(crate) mod reliability;
+mod runs;
 
 pub use lr_find::learning_rates;
+pub(crate) use plot::CHARACTER;
+pub(crate) use runs::{Curves, of_runs};

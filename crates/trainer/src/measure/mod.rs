@@ -5,6 +5,7 @@ mod calibration;
 mod confusion;
 mod evaluation;
 mod intervals;
+mod mcnemar;
 mod places;
 mod ranking;
 mod record;
@@ -19,6 +20,7 @@ pub use confusion::{ClassScores, ConfusionMatrix};
 pub use evaluation::{
     Bin, Calibration, ClassCurves, ClassReport, Evaluation, Interval, Measured, TopK,
 };
+pub use mcnemar::McNemar;
 pub use record::{RunRecord, SplitRecord, read_metrics};
 pub(crate) use scores::Scores;
 pub(crate) use temperature::Logits;
