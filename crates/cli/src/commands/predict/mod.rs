@@ -43,7 +43,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
         is_json: args.json,
         table: None,
         sorted: None,
-        sheet: Sheet::new(&args.sheet, options.decode),
+        sheet: Sheet::new(&args.sheet, options.decode)?,
         rows: 0,
     };
     if let Some(folder) = &args.out {
@@ -127,7 +127,9 @@ impl Outputs<'_> {
             lines.push(sheet.finish(self.classes)?);
         }
         if self.is_json {
-            lines.iter().for_each(|line| terminal.line(line));
+            for line in lines {
+                terminal.line(&line.replace('\t', ": "));
+            }
             return Ok(());
         }
         let mut out = super::stdout();
