@@ -207,8 +207,8 @@ pub(crate) fn assert_equal(
     assert_eq!(of(found), of(expected));
     assert_eq!(
         of(expected).len(),
-        4,
-        "weights, their average, metrics, mistakes"
+        6,
+        "weights, their average, metrics, scores, answers, mistakes"
     );
     for (name, bytes) in expected {
         assert!(found[name] == *bytes, "{name} differs");

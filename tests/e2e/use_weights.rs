@@ -58,10 +58,12 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     // The run has written the same scores, and the answers that they come from.
     let run = trained().path("run");
     let written = std::fs::read_to_string(run.join("evaluation-test.json")).unwrap();
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&written).unwrap(),
-        result
-    );
+    let mut written: serde_json::Value = serde_json::from_str(&written).unwrap();
+    // The batches were others, and so is the order of the loss's sum.
+    let losses = [&written, &result].map(|scores| scores["loss"].as_f64().unwrap());
+    assert!((losses[0] - losses[1]).abs() < 1e-9, "{losses:?}");
+    written["loss"] = result["loss"].clone();
+    assert!(written == result);
     let answers = std::fs::read_to_string(run.join("predictions-test.csv")).unwrap();
     let answers = answers
         .lines()
