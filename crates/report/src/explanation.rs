@@ -299,7 +299,10 @@ mod tests {
                 peak,
             };
             explanations.add(row, &explained).unwrap();
-            assert!(Image::read(&dir.path().join(file)).unwrap().height() > 224);
+            let drawn = Image::read(&dir.path().join(file)).unwrap();
+            assert_eq!((drawn.width(), drawn.height()), (224, 268));
+            // The picture is in it: its middle is not the paper's white.
+            assert!(drawn.to_rgb()[(100 * 224 + 100) * 3 + 2] < 200);
         }
         explanations.draw_bare("3.png", &explained).unwrap();
         assert_eq!(
