@@ -228,10 +228,9 @@ cases = [case(name, *rest, rows_for(rest[2], rest[0], 512), 512) for name, rest 
 for given in [
     drawn("two classes", 2, 30, 4096, 1.5),
     drawn("two classes with many ties", 2, 24, 4, 1.0),
-    drawn("six classes with ties", 6, 14, 16, 2.0),
+    drawn("six classes with ties", 6, 10, 16, 2.0),
     drawn("six classes without ties", 6, 14, 1 << 20, 2.0),
     drawn("nine classes, of which four have images", 9, 10, 512, 3.0, [1, 2, 7, 8]),
-    drawn("four classes, guessing", 4, 16, 256, 0.0),
 ]:
     cases.append(case(*given))
 everywhere = [[1, 1, 1, 1]] * 6
