@@ -36,7 +36,7 @@ warnings.simplefilter("ignore")
 HERE = pathlib.Path(__file__).parent
 BOOTSTRAP_SAMPLES = 20_000
 random = np.random.default_rng(0)
-mixed = random.integers(0, 7, 60)
+mixed = random.integers(0, 7, 20)
 COUNTED = {
     # Each case: name, number of classes, labels, predictions.
     "all right, one class neither among the images nor predicted": (3, [0, 0, 1, 1], [0, 0, 1, 1]),
@@ -49,7 +49,7 @@ COUNTED = {
     "one class alone": (5, [2, 2, 2], [2, 2, 2]),
     "all wrong": (3, [0, 0], [1, 1]),
     "two classes, of which none is the positive one": (2, [0, 0, 0, 1], [0, 0, 0, 0]),
-    "every class occurs": (7, mixed.tolist(), np.where(random.random(60) < 0.6, mixed, (mixed + 3) % 7).tolist()),
+    "every class occurs": (7, mixed.tolist(), np.where(random.random(20) < 0.6, mixed, (mixed + 3) % 7).tolist()),
     "one image, right": (4, [1], [1]),
     "one image, wrong": (2, [0], [1]),
     "one class among the images, several predicted": (3, [1, 1, 1, 1], [1, 0, 2, 1]),
@@ -157,7 +157,7 @@ def case(name, classes, labels, predictions, rows, scale):
         "expected_error": expected_calibration_error(truth, probabilities),
         "macro_roc_auc": macro_auc,
         "macro_average_precision": mean(entry["average_precision"] for entry in each),
-        "each": each,
+        "each": {score: [entry[score] for entry in each] for score in each[0]},
         "average": scores(labels, predictions, average="macro"),
         "macro_f1_interval": bootstrap(truth, predicted, classes),
     }
@@ -206,49 +206,57 @@ def of_network(images, classes, sureness, error):
     labels = random.integers(0, classes, images)
     answers = np.where(random.random(images) < error, random.integers(0, classes, images), labels)
     logits = random.normal(size=(images, classes)) + sureness * np.eye(classes)[answers]
-    return labels, np.round(logits, 3)
+    return labels, np.round(logits, 2)
+
+
+def shortened(value):
+    """The value with floats of 11 decimals."""
+    if isinstance(value, dict):
+        return {key: shortened(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [shortened(entry) for entry in value]
+    return round(float(value), 11) if isinstance(value, float) else value
 
 
 def write(name, cases):
+    cases = [shortened(case) for case in cases]
     text = "[\n" + ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases) + "\n]\n"
     (HERE / name).write_text(text)
 
 
 cases = [case(name, *rest, rows_for(rest[2], rest[0], 512), 512) for name, rest in COUNTED.items()]
 for given in [
-    drawn("two classes", 2, 80, 4096, 1.5),
-    drawn("two classes with many ties", 2, 60, 4, 1.0),
-    drawn("six classes with ties", 6, 70, 16, 2.0),
-    drawn("six classes without ties", 6, 70, 1 << 20, 2.0),
-    drawn("twelve classes, of which four have images", 12, 50, 1024, 3.0, [1, 2, 7, 11]),
-    drawn("ten classes, sure answers", 10, 90, 1 << 16, 30.0),
-    drawn("four classes, guessing", 4, 60, 256, 0.0),
+    drawn("two classes", 2, 30, 4096, 1.5),
+    drawn("two classes with many ties", 2, 24, 4, 1.0),
+    drawn("six classes with ties", 6, 10, 16, 2.0),
+    drawn("six classes without ties", 6, 14, 1 << 20, 2.0),
+    drawn("nine classes, of which four have images", 9, 10, 512, 3.0, [1, 2, 7, 8]),
 ]:
     cases.append(case(*given))
 everywhere = [[1, 1, 1, 1]] * 6
 cases.append(case("every probability equal", 4, [0, 1, 2, 3, 3, 0], [0] * 6, everywhere, 4))
 write("scores.json", cases)
 
-few = random.integers(0, 2, 30)
+few = random.integers(0, 2, 16)
 write(
     "curves.json",
     [
-        curve(few, random.multinomial(1, [0.5, 0.5], 30)[:, 0] * 2 + few, 4),
-        curve(few, np.clip(random.integers(0, 3000, 30) + 900 * few, 0, 4096), 4096),
+        curve(few, random.multinomial(1, [0.5, 0.5], 16)[:, 0] * 2 + few, 4),
+        curve(few, np.clip(random.integers(0, 3000, 16) + 900 * few, 0, 4096), 4096),
         curve([1, 0], [3, 3], 4),
     ],
 )
-right = random.integers(0, 5, 12)
+right = random.integers(0, 3, 8)
 write(
     "temperature.json",
     [
-        temperature("too sure", *of_network(60, 10, 9, 0.2)),
-        temperature("not sure enough", *of_network(60, 10, 2.5, 0.0)),
-        temperature("two classes", *of_network(50, 2, 4, 0.3)),
-        temperature("much too sure", *of_network(40, 4, 60, 0.4)),
-        temperature("all right", right, np.eye(5)[right] * 3),
-        temperature("all wrong", (right + 1) % 5, np.eye(5)[right] * 3),
+        temperature("too sure", *of_network(24, 5, 9, 0.2)),
+        temperature("not sure enough", *of_network(20, 5, 2.5, 0.0)),
+        temperature("two classes", *of_network(24, 2, 4, 0.3)),
+        temperature("much too sure", *of_network(16, 4, 60, 0.4)),
+        temperature("all right", right, np.eye(3)[right] * 3),
+        temperature("all wrong", (right + 1) % 3, np.eye(3)[right] * 3),
         temperature("one image, right", [1], [[0.25, 0.5, 0.0]]),
-        temperature("small logits", right, np.round(np.eye(5)[(right + random.integers(0, 2, 12)) % 5] * 0.02, 3)),
+        temperature("small logits", right, np.round(np.eye(3)[(right + random.integers(0, 2, 8)) % 3] * 0.02, 3)),
     ],
 )
