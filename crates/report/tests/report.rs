@@ -1,5 +1,7 @@
 //! The report of a run that is made up: its page, its pictures, and what they do with odd names and missing files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 
 use mnist_data::{Classes, Image, ImageFolder, Sample};

@@ -40,7 +40,7 @@ pub(crate) fn line_class(series: usize) -> String {
     format!(
         "l s{} d{}",
         series % colours,
-        (series + series / colours) % DASHES.len()
+        (series % colours + series / colours) % DASHES.len()
     )
 }
 
