@@ -120,8 +120,12 @@ impl<'a> Explainer<'a> {
             }
         };
         let draw = |index: usize| match self.is_captioned {
-            true => self.explanations.draw(&wanted[index].file, &explained(index)),
-            false => self.explanations.draw_bare(&wanted[index].file, &explained(index)),
+            true => self
+                .explanations
+                .draw(&wanted[index].file, &explained(index)),
+            false => self
+                .explanations
+                .draw_bare(&wanted[index].file, &explained(index)),
         };
         (0..wanted.len()).into_par_iter().try_for_each(draw)?;
         for (index, wanted) in wanted.iter().enumerate() {
@@ -175,7 +179,9 @@ pub(crate) fn mistakes(
         Ok(()) => {}
         // Such a backbone is no fault of the run.
         Err(error) if is_without_maps(&error) => {}
-        Err(error) => terminal.line(&format!("warning: the mistakes are not explained: {error:#}")),
+        Err(error) => terminal.line(&format!(
+            "warning: the mistakes are not explained: {error:#}"
+        )),
     }
 }
 
@@ -204,7 +210,10 @@ fn write_mistakes(
     progress.start("explain", Some(worst.len() as u64), Unit::Items);
     let mut explainer = Explainer::create(&run.join(FOLDER), classifier, MOST_MISTAKES, false)?;
     for (number, mistake) in worst.into_iter().enumerate() {
-        let sample = images.samples.iter().find(|sample| sample.id() == mistake.id);
+        let sample = images
+            .samples
+            .iter()
+            .find(|sample| sample.id() == mistake.id);
         let Some(sample) = sample else { continue };
         let file = format!("{:03}.png", number + 1);
         explainer.add_as(file, sample, mistake.first.0, mistake.first.1)?;

@@ -83,11 +83,7 @@ pub(crate) fn grad_cam(
     }
 }
 
-fn of_some(
-    stages: &mut dyn Stages,
-    images: &Tensor,
-    classes: Option<&[usize]>,
-) -> Result<GradCam> {
+fn of_some(stages: &mut dyn Stages, images: &Tensor, classes: Option<&[usize]>) -> Result<GradCam> {
     let (chosen, map) = chosen(stages, images)?;
     let map = Var::from_tensor(&map.detach())?;
     let mut x = map.as_tensor().clone();

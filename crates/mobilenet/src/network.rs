@@ -12,8 +12,8 @@ use crate::fused::Fused;
 use crate::key::BackboneKey;
 use crate::parameters::{Tables, Values};
 use crate::{
-    Error, FusedOptions, GradCam, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription, Parameters,
-    Precision, Result, initialise,
+    Error, FusedOptions, GradCam, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription,
+    Parameters, Precision, Result, initialise,
 };
 
 /// A MobileNet on a device.

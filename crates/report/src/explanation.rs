@@ -59,9 +59,16 @@ pub fn explanation(explained: &Explained<'_>) -> Result<Svg> {
         true => format!("no place speaks for it ({})", explained.layer),
         false => format!("{}, {rows} × {columns} places", explained.layer),
     };
-    let description = format!("Where the network looked for {}: {percent}; {source}.", explained.class);
+    let description = format!(
+        "Where the network looked for {}: {percent}; {source}.",
+        explained.class
+    );
     let mut svg = Svg::new(whole, height + STRIP, "Explanation", &description);
-    svg.image([(whole - width) / 2.0, 0.0], [width, height], &png_uri(&png(&picture)?));
+    svg.image(
+        [(whole - width) / 2.0, 0.0],
+        [width, height],
+        &png_uri(&png(&picture)?),
+    );
     let line = |svg: &mut Svg, class: &str, below: f64, text: &str| {
         svg.text(class, [MARGIN, height + below], Anchor::Start, text);
     };
@@ -107,7 +114,15 @@ impl Explanations {
             path,
             index: csv::Writer::from_writer(file),
         };
-        let header = ["image_id", "file", "layer", "class", "probability", "row", "column"];
+        let header = [
+            "image_id",
+            "file",
+            "layer",
+            "class",
+            "probability",
+            "row",
+            "column",
+        ];
         explanations.record(&header)?;
         Ok(explanations)
     }
@@ -118,7 +133,10 @@ impl Explanations {
     ///
     /// [`Error::Io`] and [`Error::Picture`].
     pub fn draw(&self, file: &str, explained: &Explained<'_>) -> Result<()> {
-        self.write(file, &rasterise(&explanation(explained)?, 1.0, &Fonts::embedded())?)
+        self.write(
+            file,
+            &rasterise(&explanation(explained)?, 1.0, &Fonts::embedded())?,
+        )
     }
 
     /// Writes the picture of an explanation without a caption, for a page that has one.
@@ -127,7 +145,10 @@ impl Explanations {
     ///
     /// As [`draw`](Self::draw).
     pub fn draw_bare(&self, file: &str, explained: &Explained<'_>) -> Result<()> {
-        self.write(file, &png(&overlay(explained.image, explained.places, explained.map)?)?)
+        self.write(
+            file,
+            &png(&overlay(explained.image, explained.places, explained.map)?)?,
+        )
     }
 
     fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
@@ -143,7 +164,10 @@ impl Explanations {
     ///
     /// [`Error::Io`].
     pub fn add(&mut self, row: IndexRow<'_>, explained: &Explained<'_>) -> Result<()> {
-        let at = |axis: usize| row.peak.map_or(String::new(), |peak| format!("{:.4}", peak[axis]));
+        let at = |axis: usize| {
+            row.peak
+                .map_or(String::new(), |peak| format!("{:.4}", peak[axis]))
+        };
         let probability = format!("{:.6}", explained.probability);
         let (layer, class) = (explained.layer, explained.class);
         self.record(&[row.id, row.file, layer, class, &probability, &at(0), &at(1)])
@@ -161,7 +185,8 @@ impl Explanations {
     /// [`Error::Io`].
     pub fn finish(self) -> Result<PathBuf> {
         let file = self.index.into_inner().map_err(|error| error.into_error());
-        file.and_then(Unfinished::finish).map_err(Error::io(&self.path))?;
+        file.and_then(Unfinished::finish)
+            .map_err(Error::io(&self.path))?;
         Ok(self.path)
     }
 }
@@ -199,7 +224,9 @@ fn part(name: &str) -> String {
     if safe.len() > LONGEST {
         let mut checksum = files::Checksum::default();
         checksum.text(name);
-        let end = (0..=LONGEST - 33).rev().find(|&end| safe.is_char_boundary(end));
+        let end = (0..=LONGEST - 33)
+            .rev()
+            .find(|&end| safe.is_char_boundary(end));
         safe.truncate(end.unwrap_or(0));
         safe += &format!("%{}", &checksum.finish()[..32]);
     }
@@ -227,7 +254,10 @@ mod tests {
         };
         let text = explanation(&explained).unwrap().to_file();
         assert!(text.contains("&lt;seven&gt; 98.7 %") && text.contains("features.3, 1 × 2 places"));
-        let blank = Explained { map: &[0.0; 2], ..explained };
+        let blank = Explained {
+            map: &[0.0; 2],
+            ..explained
+        };
         let text = explanation(&blank).unwrap().to_file();
         assert!(text.contains("no place speaks for it"), "{text}");
     }
@@ -263,7 +293,11 @@ mod tests {
         };
         for (file, peak) in [("x/1.png", Some([0.25, 0.5])), ("2.png", None)] {
             explanations.draw(file, &explained).unwrap();
-            let row = IndexRow { id: file, file, peak };
+            let row = IndexRow {
+                id: file,
+                file,
+                peak,
+            };
             explanations.add(row, &explained).unwrap();
             let drawn = Image::read(&dir.path().join(file)).unwrap();
             assert_eq!((drawn.width(), drawn.height()), (224, 268));
@@ -271,7 +305,10 @@ mod tests {
             assert!(drawn.to_rgb()[(100 * 224 + 100) * 3 + 2] < 200);
         }
         explanations.draw_bare("3.png", &explained).unwrap();
-        assert_eq!(Image::read(&dir.path().join("3.png")).unwrap().height(), 224);
+        assert_eq!(
+            Image::read(&dir.path().join("3.png")).unwrap().height(),
+            224
+        );
         let text = std::fs::read_to_string(explanations.finish().unwrap()).unwrap();
         assert_eq!(
             text,

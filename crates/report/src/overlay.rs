@@ -57,7 +57,9 @@ pub fn overlay(image: &Image, places: [usize; 2], map: &[f32]) -> Result<Image> 
     let [rows, columns] = places;
     if rows * columns != map.len() || map.is_empty() {
         let found = map.len();
-        return Err(problem(format!("a map of {rows} × {columns} places has {found} numbers")));
+        return Err(problem(format!(
+            "a map of {rows} × {columns} places has {found} numbers"
+        )));
     }
     let factor = LEAST_SIDE.div_ceil(image.width().max(image.height()).max(1));
     let (width, height) = (image.width() * factor, image.height() * factor);
@@ -138,7 +140,8 @@ mod tests {
         assert_eq!((picture.width(), picture.height()), (224, 224));
         let pixels = picture.to_rgb();
         let at = |row: usize, column: usize| lightness(&pixels[(row * 224 + column) * 3..][..3]);
-        let lightest = (0..224 * 224).max_by(|&a, &b| at(a / 224, a % 224).total_cmp(&at(b / 224, b % 224)));
+        let lightest =
+            (0..224 * 224).max_by(|&a, &b| at(a / 224, a % 224).total_cmp(&at(b / 224, b % 224)));
         let lightest = lightest.unwrap();
         assert!((lightest / 224).abs_diff(84) <= 2 && (lightest % 224).abs_diff(140) <= 2);
         assert!(at(84, 140) > at(84, 120) && at(84, 120) > at(84, 100));

@@ -38,7 +38,12 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     let explaining = classifier.clone().with_decoding(options.decode);
     let explainer = match &args.explain {
         Some(_) if args.weights.len() > 1 => return Err(classifier::Error::ExplainEnsemble.into()),
-        Some(folder) => Some(Explainer::create(folder, &explaining, options.batch_size, true)?),
+        Some(folder) => Some(Explainer::create(
+            folder,
+            &explaining,
+            options.batch_size,
+            true,
+        )?),
         None => None,
     };
     let mut outputs = Outputs {
