@@ -300,3 +300,49 @@ fn a_sheet_shows_images_with_their_predictions() {
     assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
     predict(&bench, &["--sheet", "sheet.gif", "in"]).failure(2, &["sheet.gif", ".png or .svg"]);
 }
+
+#[test]
+fn explanations_are_pictures_with_an_index() {
+    let bench = Bench::new();
+    bench.copy_images("images/test/3", "in/3", 3);
+    bench.copy_images("images/test/7", "in/7", 2);
+    let run = predict(&bench, &["--out", "out", "--explain", "why", "in"]).success();
+    assert!(run.stdout.contains("index.csv\t5 rows"), "{}", run.stdout);
+    let table = std::fs::read_to_string(bench.path("out/predictions.csv")).unwrap();
+    let index = std::fs::read_to_string(bench.path("why/index.csv")).unwrap();
+    let mut lines = index.lines();
+    assert_eq!(
+        lines.next(),
+        Some("image_id,file,layer,class,probability,row,column")
+    );
+    let mut files = vec!["index.csv".to_owned()];
+    for (line, (id, label)) in lines.zip(labels(&table)) {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!((cells[0], cells[3]), (&id[..], &label[..]));
+        assert_eq!(cells[1], format!("{id}.png"));
+        assert!(cells[2].starts_with("features."), "{line}");
+        for place in &cells[5..] {
+            assert!(place.is_empty() || (0.0..1.0).contains(&place.parse::<f64>().unwrap()));
+        }
+        files.push(cells[1].to_owned());
+    }
+    files.sort();
+    assert_eq!(files.len(), 6);
+    assert_eq!(files_below(&bench.path("why")), files);
+
+    let weights = trained_weights();
+    let several = ["predict", "--weights", &weights, "--weights", &weights];
+    let refused = bench.run(&[&several[..], &["--explain", "no", "in"]].concat());
+    refused.failure(2, &["an explanation is of one network"]);
+    assert!(!bench.path("no").exists());
+}
+
+#[test]
+fn the_mistakes_of_a_run_are_explained() {
+    let folder = trained().path("run").join("explanations");
+    let index = std::fs::read_to_string(folder.join("index.csv")).unwrap();
+    let rows = index.lines().count() - 1;
+    assert!(rows <= 12, "{index}");
+    let files = files_below(&folder);
+    assert_eq!(files.len(), rows + 1, "{files:?}");
+}
