@@ -6,6 +6,7 @@ mod drawing;
 mod ending;
 mod escape;
 mod exit;
+mod explain;
 mod interrupt;
 mod layers;
 mod photos;

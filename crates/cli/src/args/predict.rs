@@ -10,15 +10,16 @@ use super::values::{PictureFile, at_most, picture};
 
 /// Classify images: write predictions.csv, print JSON, sort the images into folders, or draw some with their predictions.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("outputs").args(["out", "json", "sort_into", "sheet"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("outputs").args(["out", "json", "sort_into", "sheet", "explain"]).required(true).multiple(true)))]
 #[command(after_help = "\
 Examples:
   classify predict --weights W --out out photos/
   classify predict --weights W --json --top-k 3 photos/
   classify predict --weights W --sort-into sorted photos/
+  classify predict --weights W --explain why photos/
   classify predict --weights W --sheet wrong.png --count 30 --wrong photos/test
 
-At least one output is needed: --out, --json, --sort-into or --sheet.
+At least one output is needed: --out, --json, --sort-into, --sheet or --explain.
 
 --out writes DIR/predictions.csv: image_id,label,probability; with --top-k then
 label_2,probability_2 and so on; with --probabilities then p_NAME for each class NAME.
@@ -50,6 +51,11 @@ pub(crate) struct PredictArgs {
     pub(crate) sort: SortArgs,
     #[command(flatten)]
     pub(crate) sheet: SheetArgs,
+    /// Draw where in each image the network looked for the predicted class (Grad-CAM): a PNG per
+    /// image in DIR, and DIR/index.csv with layer, class, probability, and row and column of the
+    /// maximum as fractions of the image; needs a single weights file
+    #[arg(long, value_name = "DIR")]
+    pub(crate) explain: Option<PathBuf>,
     /// Images, folders to search for images, or CSV files with the columns path and label
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,

@@ -16,6 +16,7 @@ use self::sheet::Sheet;
 use self::sort::Sorted;
 use super::{Opened, on_bad_image};
 use crate::args::PredictArgs;
+use crate::explain::Explainer;
 use crate::terminal::{Terminal, Work};
 
 pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result<()> {
@@ -34,6 +35,17 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
     if args.sheet.wrong {
         inputs::check_known(&inputs, &classes)?;
     }
+    let explaining = classifier.clone().with_decoding(options.decode);
+    let explainer = match &args.explain {
+        Some(_) if args.weights.len() > 1 => return Err(classifier::Error::ExplainEnsemble.into()),
+        Some(folder) => Some(Explainer::create(
+            folder,
+            &explaining,
+            options.batch_size,
+            true,
+        )?),
+        None => None,
+    };
     let mut outputs = Outputs {
         columns: PredictionColumns {
             top_k: args.top_k.map(usize::from),
@@ -44,6 +56,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
         table: None,
         sorted: None,
         sheet: Sheet::new(&args.sheet, options.decode)?,
+        explainer,
         rows: 0,
     };
     if let Some(folder) = &args.out {
@@ -89,6 +102,7 @@ struct Outputs<'a> {
     table: Option<(PathBuf, PredictionsFile)>,
     sorted: Option<Sorted>,
     sheet: Option<Sheet<'a>>,
+    explainer: Option<Explainer<'a>>,
     rows: usize,
 }
 
@@ -103,6 +117,9 @@ impl Outputs<'_> {
         }
         if let Some(sheet) = &mut self.sheet {
             sheet.offer(prediction, found, self.classes);
+        }
+        if let Some(explainer) = &mut self.explainer {
+            explainer.add(found.sample, prediction.label, prediction.probability())?;
         }
         if self.is_json {
             let object = prediction.object(self.classes.names(), self.columns)?;
@@ -125,6 +142,9 @@ impl Outputs<'_> {
         }
         if let Some(sheet) = self.sheet {
             lines.push(sheet.finish(self.classes)?);
+        }
+        if let Some(explainer) = self.explainer {
+            lines.push(explainer.finish()?);
         }
         if self.is_json {
             for line in lines {
