@@ -6,7 +6,9 @@ mod ending;
 mod escape;
 mod exit;
 mod interrupt;
+mod json_log;
 mod layers;
+mod pace;
 mod photos;
 mod pictures;
 mod prepare;
@@ -15,6 +17,7 @@ mod run;
 mod screen;
 mod survey;
 mod terminal;
+mod tui;
 mod weights_cache;
 
 use std::io;
