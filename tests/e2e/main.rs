@@ -4,6 +4,8 @@
 
 mod bad_numbers;
 mod bench;
+mod calibration;
+mod compare;
 #[cfg(unix)]
 mod crash;
 mod data;
@@ -11,8 +13,10 @@ mod export;
 mod inputs;
 mod messages;
 mod photos;
+mod predict;
 mod published;
 mod recipe;
+mod report;
 #[cfg(unix)]
 mod resume;
 mod run;

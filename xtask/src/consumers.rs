@@ -37,7 +37,7 @@ struct Input {
     file: (&'static str, &'static str),
 }
 
-const CONSUMERS: [Consumer; 8] = [
+const CONSUMERS: [Consumer; 9] = [
     Consumer {
         name: "files",
         crates: &["files"],
@@ -97,6 +97,13 @@ const CONSUMERS: [Consumer; 8] = [
     Consumer {
         name: "trainer",
         crates: &["trainer", "mnist-data"],
+        registry: &[],
+        without: &["clap", "indicatif"],
+        input: None,
+    },
+    Consumer {
+        name: "report",
+        crates: &["report", "mnist-data"],
         registry: &[],
         without: &["clap", "indicatif"],
         input: None,

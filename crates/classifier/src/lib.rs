@@ -3,11 +3,13 @@
 mod answers;
 mod classifier;
 mod error;
+mod explain;
 mod input;
 
 pub use answers::{Answers, check_answers};
 pub use classifier::{Classifier, Ranked};
 pub use error::{Error, Result};
+pub use explain::Explanation;
 pub use input::Input;
 
 // The types that this crate's functions take and return.

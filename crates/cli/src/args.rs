@@ -1,5 +1,7 @@
 //! The definition of the command line. Values are not interpreted here.
 
+mod compare;
+mod predict;
 mod training;
 mod using;
 mod values;
@@ -8,11 +10,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use compare::CompareArgs;
+pub(crate) use predict::{PredictArgs, SheetArgs, SortBy};
 pub(crate) use training::{CrossValidateArgs, LrFindArgs, RunArgs, TrainArgs};
 pub(crate) use using::{
-    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs, PredictArgs,
+    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs, ReportArgs,
 };
 use values::dataset;
+pub(crate) use values::{PictureFile, PictureFormat};
 
 /// Train, evaluate and use MobileNetV3 image classifiers.
 #[derive(Debug, Parser)]
@@ -33,7 +38,9 @@ pub(crate) enum Command {
     LrFind(LrFindArgs),
     CrossValidate(CrossValidateArgs),
     Evaluate(EvaluateArgs),
+    Report(ReportArgs),
     Predict(PredictArgs),
+    Compare(CompareArgs),
     Inspect(InspectArgs),
     Export(ExportArgs),
     ImportConfig(ImportConfigArgs),

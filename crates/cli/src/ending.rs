@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trainer::{ClassReport, EpochReport, Evaluation};
+use trainer::{ClassReport, EpochReport, Evaluation, Interval, Measured};
 
 /// Fewer images allow no verdict.
 const FEW: u64 = 20;
@@ -13,29 +13,9 @@ const NAMED: usize = 3;
 /// If training accuracy exceeds validation accuracy by this much, the run overfits.
 const OVERFITTED: f64 = 0.15;
 
-/// The kind of images that were measured.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Measured {
-    /// A test split, or images that the network has not seen.
-    Test,
-    /// The validation split, which has chosen the epoch.
-    Validation,
-}
-
-impl Measured {
-    /// The kind's name in front of "images" or of a score.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Validation => "validation",
-        }
-    }
-}
-
 /// The lines after the scores.
 pub(crate) fn of_scores(scores: &Evaluation, measured: Measured) -> Vec<String> {
-    let right = (scores.accuracy * scores.images as f64).round() as u64;
-    let (low, high) = interval(right, scores.images);
+    let Interval { low, high } = scores.accuracy_interval;
     let chance = chance(&scores.classes);
     let kind = measured.name();
     let mut lines = vec![format!(
@@ -102,19 +82,9 @@ pub(crate) fn next(weights: &Path, wrong: Option<&Path>) -> Vec<String> {
     }
     lines.push(format!(
         "To classify other images:\n  classify predict --weights {} --out predictions FOLDER",
-        quoted(weights)
+        report::quoted(weights)
     ));
     lines
-}
-
-/// A path, quoted for a shell if necessary.
-pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    match text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
 }
 
 /// The accuracy of always guessing the most frequent class.
@@ -122,22 +92,6 @@ fn chance(classes: &[ClassReport]) -> f64 {
     let all: u64 = classes.iter().map(|class| class.support).sum();
     let most = classes.iter().map(|class| class.support).max();
     most.unwrap_or(0) as f64 / all.max(1) as f64
-}
-
-/// Wilson's 95 % interval of a share (Wilson, 1927).
-fn interval(right: u64, all: u64) -> (f64, f64) {
-    if all == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, z) = (all as f64, 1.959_963_984_540_054);
-    let share = right as f64 / n;
-    let centre = share + z * z / (2.0 * n);
-    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    (
-        ((centre - spread) / scale).max(0.0),
-        ((centre + spread) / scale).min(1.0),
-    )
 }
 
 fn weak_classes(test: &Evaluation) -> Option<String> {
@@ -170,49 +124,23 @@ mod tests {
     fn test(confusion: Vec<Vec<u64>>) -> Evaluation {
         let names = ["cat", "dog", "emu"];
         let support = |label: usize| confusion[label].iter().sum::<u64>();
-        let images = (0..3).map(support).sum();
+        let images: u64 = (0..3).map(support).sum();
         let right: u64 = (0..3).map(|label| confusion[label][label]).sum();
-        Evaluation {
-            images,
-            skipped: 0,
-            accuracy: right as f64 / images as f64,
-            loss: 1.0,
-            macro_precision: 0.5,
-            macro_recall: 0.5,
-            macro_f1: 0.5,
-            classes_left_out: Vec::new(),
-            class_order: Default::default(),
-            classes: (0..3)
-                .map(|label| ClassReport {
-                    name: names[label].to_owned(),
-                    support: support(label),
-                    skipped: 0,
-                    precision: 0.5,
-                    recall: confusion[label][label] as f64 / support(label) as f64,
-                    f1: 0.5,
+        let classes: Vec<_> = (0..3)
+            .map(|label| {
+                serde_json::json!({
+                    "name": names[label], "support": support(label), "precision": 0.5, "f1": 0.5,
+                    "recall": confusion[label][label] as f64 / support(label) as f64,
                 })
-                .collect(),
-            confusion,
-            mistakes: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn the_interval_is_wilsons() {
-        // scipy.stats.binomtest(right, all).proportion_ci(method="wilson").
-        for (right, all, low, high) in [
-            (8, 10, 0.490_162, 0.943_318),
-            (4650, 6000, 0.764_260, 0.785_388),
-            (0, 5, 0.0, 0.434_482),
-            (5, 5, 0.565_518, 1.0),
-        ] {
-            let found = interval(right, all);
-            assert!(
-                (found.0 - low).abs() < 1e-5 && (found.1 - high).abs() < 1e-5,
-                "{right}/{all}: {found:?}"
-            );
-        }
-        assert_eq!(interval(0, 0), (0.0, 1.0));
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({
+            "images": images, "skipped": 0, "accuracy": right as f64 / images as f64, "loss": 1.0,
+            "accuracy_interval": Interval::wilson(right, images),
+            "macro_precision": 0.5, "macro_recall": 0.5, "macro_f1": 0.5,
+            "classes": classes, "confusion": confusion,
+        }))
+        .unwrap()
     }
 
     #[test]
@@ -264,14 +192,5 @@ mod tests {
         assert!(overfitting(&epochs, 2, 50).unwrap().contains("(99 %)"));
         assert_eq!(overfitting(&epochs, 3, 50), None);
         assert_eq!(overfitting(&epochs, 2, 5), None);
-    }
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_split_it() {
-        assert_eq!(
-            quoted(Path::new("runs/a-1/b.safetensors")),
-            "runs/a-1/b.safetensors"
-        );
-        assert_eq!(quoted(Path::new("my runs/l'été")), r"'my runs/l'\''été'");
     }
 }

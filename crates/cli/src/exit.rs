@@ -18,6 +18,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || of(error, optim::Error::is_usage)
         || of(error, classifier::Error::is_usage)
         || of(error, trainer::Error::is_usage)
+        || of(error, report::Error::is_usage)
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 
 mod args;
 mod commands;
+mod drawing;
 mod ending;
 mod escape;
 mod exit;
+mod explain;
 mod interrupt;
 mod json_log;
 mod layers;
 mod pace;
 mod photos;
-mod pictures;
 mod prepare;
 mod resume;
 mod run;
@@ -58,7 +59,9 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::CrossValidate(args) => return commands::cross_validate(&args, terminal),
         Command::LrFind(args) => return commands::lr_find(&args, terminal),
         Command::Evaluate(args) => commands::evaluate(&args, terminal)?,
+        Command::Report(args) => commands::report(&args, terminal)?,
         Command::Predict(args) => commands::predict(&args, terminal)?,
+        Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,

@@ -21,7 +21,7 @@ pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
 };
 pub use isa::{Isa, NoBf16, UnknownIsa};
-pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite};
+pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite, Stage};
 pub use spec::{
     Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Padding, SpecError,
     SqueezeSpec, Zeros,

@@ -60,6 +60,8 @@ pub struct Linear {
 /// One inverted residual block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
+    /// torchvision's name of the block, for example `features.1`.
+    pub name: String,
     /// The block's spec.
     pub spec: BlockSpec,
     /// The 1×1 convolution to the expanded channels, if any.
@@ -70,6 +72,25 @@ pub struct Block {
     pub squeeze: Option<SqueezeExcite>,
     /// The 1×1 convolution to the output channels, without activation.
     pub project: ConvNorm,
+}
+
+/// A part of the backbone that turns one map into the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stage<'a> {
+    /// A convolution on its own: the first or the last one.
+    Convolution(&'a ConvNorm),
+    /// An inverted residual block.
+    Block(&'a Block),
+}
+
+impl<'a> Stage<'a> {
+    /// torchvision's name of the stage, for example `features.1`.
+    pub fn name(self) -> &'a str {
+        match self {
+            Stage::Convolution(layer) => &layer.name,
+            Stage::Block(block) => &block.name,
+        }
+    }
 }
 
 /// A network with the parameter indices of every layer.
@@ -156,6 +177,17 @@ impl Plan {
             statistics,
             backbone,
             head,
+        })
+    }
+
+    /// The stages of the backbone, in order. The features are the averages of the last one's map.
+    pub fn stages(&self) -> impl ExactSizeIterator<Item = Stage<'_>> {
+        (0..self.blocks.len() + 2).map(|index| match index.checked_sub(1) {
+            None => Stage::Convolution(&self.stem),
+            Some(block) => match self.blocks.get(block) {
+                Some(block) => Stage::Block(block),
+                None => Stage::Convolution(&self.last),
+            },
         })
     }
 
@@ -252,14 +284,15 @@ impl Tables {
     }
 
     fn block(&mut self, naming: Naming, index: usize, spec: &BlockSpec) -> Block {
-        let name = match naming {
-            Naming::MobileNetV3 => format!("features.{index}.block"),
-            Naming::MobileNetV2 => format!("features.{index}.conv"),
+        let name = format!("features.{index}");
+        let layer = match naming {
+            Naming::MobileNetV3 => "block",
+            Naming::MobileNetV2 => "conv",
         };
         let mut layers = 0;
         let mut next = || {
             layers += 1;
-            format!("{name}.{}", layers - 1)
+            format!("{name}.{layer}.{}", layers - 1)
         };
         let BlockSpec {
             in_channels,
@@ -290,15 +323,16 @@ impl Tables {
         });
         let channels = (expanded, out_channels);
         let (geometry, none) = ((1, 1, false), Activation::Identity);
-        let name = next();
+        let first = next();
         let project = match naming {
-            Naming::MobileNetV3 => self.conv_norm(name, channels, geometry, none),
+            Naming::MobileNetV3 => self.conv_norm(first, channels, geometry, none),
             Naming::MobileNetV2 => {
-                let parts = [name.clone(), next()];
-                self.named_conv_norm(name, parts, channels, geometry, none)
+                let parts = [first.clone(), next()];
+                self.named_conv_norm(first, parts, channels, geometry, none)
             }
         };
         Block {
+            name,
             spec: *spec,
             expand,
             depthwise,

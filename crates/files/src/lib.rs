@@ -19,4 +19,6 @@ pub use lock::Lock;
 pub use positioned::Positioned;
 pub use stamp::Stamp;
 pub use sweep::sweep;
-pub use unfinished::{PREFIX, Unfinished, parent, sync_parent, write, write_unsynced};
+pub use unfinished::{
+    PREFIX, Unfinished, parent, sync_parent, write, write_new_unsynced, write_unsynced,
+};

@@ -140,6 +140,21 @@ pub fn write_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.into_temp_path().persist(path).map_err(|e| e.error)
 }
 
+/// Writes a new file atomically, without flushing it to disk. Never replaces a file, a link or a folder.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] if something is at `path`; if the file cannot be written.
+pub fn write_new_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    let mut file = Unfinished::create(path)?;
+    file.write_all(bytes)?;
+    check(Operation::Rename, path)?;
+    let persisted = file.file.persist_noclobber(path);
+    persisted.map(drop).map_err(|error| error.error)
+}
+
 /// A temporary file with the permissions of a normal new file. `tempfile`'s default is private.
 fn temporary_in(dir: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
@@ -200,6 +215,33 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read(dir.path().join("small")).unwrap(), b"contents");
         assert_eq!(names(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_new_file_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_new_unsynced(&path, b"first").unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        for taken in [&path, &dir.path().join("folder")] {
+            let error = write_new_unsynced(taken, b"second").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()).len(), 2);
+        let nowhere = write_new_unsynced(&dir.path().join("no/file"), b"");
+        assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nothing", &link).unwrap();
+        let error = write_new_unsynced(&link, b"bytes").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]

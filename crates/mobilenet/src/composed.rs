@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor, Var};
-use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite};
+use engine::{Activation, Block, ConvNorm, Linear, Plan, Segment, SqueezeExcite, Stage};
 
 use crate::dropout::dropout_mask;
 use crate::executor::{Executor, Tape, TrainingStep};
+use crate::grad_cam::{GradCam, Stages, grad_cam};
 use crate::operators::{
     Normalised, activate, affine, average, batch_norm, depthwise, hardsigmoid, patches, scale,
 };
@@ -78,6 +79,18 @@ impl Composed {
 }
 
 impl Composed {
+    /// Grad-CAM maps of images in inference. `classes` has a class for each image; without it,
+    /// each image's own prediction is explained.
+    pub(crate) fn grad_cam(
+        &self,
+        parameters: &Parameters,
+        images: &Images,
+        classes: Option<&[usize]>,
+    ) -> Result<GradCam> {
+        let mut pass = self.pass(parameters, None)?;
+        grad_cam(&mut pass, &images.values()?, classes)
+    }
+
     fn recorded(&self, logits: Tensor, leaves: Vec<Option<Var>>) -> (Tensor, Box<dyn Tape>) {
         let tape = GraphTape::new(&logits, self.plan.parameters.segments(), leaves);
         (logits, Box::new(tape))
@@ -228,16 +241,44 @@ struct Pass<'a> {
     found: Vec<Tensor>,
 }
 
+impl Stages for Pass<'_> {
+    fn count(&self) -> usize {
+        self.plan.stages().len()
+    }
+
+    fn name(&self, stage: usize) -> String {
+        let stage = self.plan.stages().nth(stage);
+        stage.map_or("", Stage::name).to_owned()
+    }
+
+    fn run(&mut self, stage: usize, map: &Tensor) -> Result<Tensor> {
+        match self.plan.stages().nth(stage) {
+            Some(stage) => self.stage(stage, map),
+            None => Ok(map.clone()),
+        }
+    }
+
+    fn logits(&mut self, map: &Tensor) -> Result<Tensor> {
+        Pass::logits(self, &average(map)?, None)
+    }
+}
+
 impl Pass<'_> {
     /// Pooled features `[n, features]` of images `[n, h, w, 3]`.
     fn features(&mut self, images: &Tensor) -> Result<Tensor> {
         let plan = self.plan;
-        let mut x = self.conv_norm(&plan.stem, images)?;
-        for block in &plan.blocks {
-            x = self.block(block, &x)?;
+        let mut x = images.clone();
+        for stage in plan.stages() {
+            x = self.stage(stage, &x)?;
         }
-        let x = self.conv_norm(&plan.last, &x)?;
         Ok(average(&x)?)
+    }
+
+    fn stage(&mut self, stage: Stage<'_>, x: &Tensor) -> Result<Tensor> {
+        match stage {
+            Stage::Convolution(layer) => self.conv_norm(layer, x),
+            Stage::Block(block) => self.block(block, x),
+        }
     }
 
     fn logits(&self, features: &Tensor, step: Option<TrainingStep>) -> Result<Tensor> {

@@ -115,6 +115,21 @@ pub enum Error {
     /// A frozen backbone cannot be trained.
     #[error("the backbone of {0} is frozen; only its head can be trained")]
     Frozen(crate::zoo::Backbone),
+    /// A backbone gives only pooled features, so Grad-CAM has no map.
+    #[error(
+        "{0} gives only pooled features, so there is no map of places to explain its answers by; \
+         explanations need a MobileNetV2, a MobileNetV3 or an EfficientNet"
+    )]
+    NoMap(crate::zoo::Backbone),
+    /// A Grad-CAM map has a value that is not finite.
+    #[error(
+        "the map of {layer} has values that are not finite numbers: the weights are too large, as \
+         after diverged training; use other weights"
+    )]
+    MapNotFinite {
+        /// Name of the layer.
+        layer: String,
+    },
     /// A model does not support this precision.
     #[error("{0} computes in f32, not in {1}")]
     OnlyF32(crate::zoo::Backbone, crate::Precision),
@@ -137,13 +152,18 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the error comes from arguments or settings (an unsupported precision or an invalid network), not from a
+    /// Whether the error comes from arguments or settings (an unsupported precision, a backbone without maps
+    /// or an invalid network), not from a
     /// file or from this crate.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Precision(_) | Self::NoBf16(_) | Self::OnlyF32(..) | Self::Width(_)
+            Self::Precision(_)
+                | Self::NoBf16(_)
+                | Self::OnlyF32(..)
+                | Self::NoMap(_)
+                | Self::Width(_)
         )
     }
 

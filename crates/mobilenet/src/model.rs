@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::zoo::{Backbone, ZooConfig};
-use crate::{Images, ModelConfig, Parameters, Precision, Result, Variant};
+use crate::{GradCam, Images, ModelConfig, Parameters, Precision, Result, Variant};
 
 /// A backbone and a head that can be trained, saved and run.
 ///
@@ -45,6 +45,18 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// If the device fails.
     fn features(&self, images: &Images) -> Result<Tensor>;
+
+    /// Grad-CAM maps of images: the places that speak for a class. `classes` has a class for each image; without it,
+    /// each image's own prediction is explained.
+    ///
+    /// A map is that of the layer that global pooling reads. If it has fewer than 7 rows or columns, it is that of the
+    /// last layer with at least 7 of both. It is computed in f32 whatever the precision, as in inference.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`](crate::Error::NoMap) if the backbone gives only pooled features;
+    /// [`Error::Setting`](crate::Error::Setting) for a class that the model lacks;
+    /// [`Error::MapNotFinite`](crate::Error::MapNotFinite). If the device fails.
+    fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam>;
 
     /// Number of pooled features per image.
     fn feature_count(&self) -> usize;

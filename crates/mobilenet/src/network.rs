@@ -12,8 +12,8 @@ use crate::fused::Fused;
 use crate::key::BackboneKey;
 use crate::parameters::{Tables, Values};
 use crate::{
-    Error, FusedOptions, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription, Parameters,
-    Precision, Result, initialise,
+    Error, FusedOptions, GradCam, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription,
+    Parameters, Precision, Result, initialise,
 };
 
 /// A MobileNet on a device.
@@ -174,6 +174,14 @@ impl Network {
         differentiable(&self.parameters, logits, tape)
     }
 
+    /// Grad-CAM maps of images; see [`Model::grad_cam`].
+    ///
+    /// # Errors
+    /// As [`Model::grad_cam`].
+    pub fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
+        Composed::new(Arc::clone(&self.plan)).grad_cam(&self.parameters, images, classes)
+    }
+
     /// Number of pooled features per image.
     pub fn feature_count(&self) -> usize {
         self.plan.spec.features
@@ -228,6 +236,10 @@ impl Model for Network {
 
     fn features(&self, images: &Images) -> Result<Tensor> {
         self.features(images)
+    }
+
+    fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
+        self.grad_cam(images, classes)
     }
 
     fn feature_count(&self) -> usize {

@@ -192,6 +192,16 @@ pub enum Error {
         /// The problem and a remedy.
         problem: String,
     },
+    /// A file of results cannot be understood.
+    #[error("{}: {problem}; expected {expected}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The problem, with its line.
+        problem: String,
+        /// The contents of such a file.
+        expected: &'static str,
+    },
     /// No images are left to use.
     #[error("{0}")]
     NoImages(String),

@@ -1,6 +1,7 @@
 //! Events of a run, and the sinks that receive them.
 
 mod metrics;
+mod tensorboard;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EpochTimes, Result};
 pub use metrics::MetricsFile;
+pub use tensorboard::TensorBoard;
 
 /// One line of `metrics.jsonl`: the results of an epoch.
 ///

@@ -4,7 +4,6 @@ mod batch;
 mod checkpoint;
 mod class_order;
 pub mod config;
-mod confusion;
 mod cross_validation;
 mod device;
 mod disk_cache;
@@ -15,6 +14,7 @@ mod fit;
 mod import;
 mod infer;
 mod loss;
+mod measure;
 mod mistakes;
 mod model;
 mod photos;
@@ -29,23 +29,25 @@ mod timing;
 pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
-pub use confusion::{ClassScores, ConfusionMatrix};
 pub use cross_validation::{CrossValidation, FoldReport, FoldsConfig, Spread, cross_validate};
 pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
 pub use events::{
-    EpochReport, Event, EventSink, MetricsFile, Recorder, Unreadable, ValidationScores,
+    EpochReport, Event, EventSink, MetricsFile, Recorder, TensorBoard, Unreadable, ValidationScores,
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
 pub use import::{Imported, import_config};
-pub use infer::{
-    ClassReport, Evaluation, InferenceOptions, Prediction, evaluate, evaluate_images, predict,
-};
+pub use infer::{InferenceOptions, evaluate, evaluate_images, predict};
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
+pub use measure::{
+    Answer, AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ClassScores, ConfusionMatrix,
+    Evaluation, Interval, McNemar, Measured, RunRecord, SplitRecord, TEMPERATURES, TopK,
+    read_metrics,
+};
 pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};
-pub use predictions::PredictionsFile;
+pub use predictions::{Prediction, PredictionColumns, PredictionObject, PredictionsFile};
 pub use run_dir::RunDir;
 pub use splits::{Listed, Splits};
 pub use state::{Place, RunState};

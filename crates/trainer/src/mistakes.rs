@@ -28,8 +28,9 @@ impl Mistake {
         let images = ids.iter().zip(labels).zip(probabilities);
         images.filter_map(|((id, &label), row)| {
             let label = label as usize;
-            let first = largest(row, None)?;
-            let second = largest(row, Some(first.0))?;
+            let [Some(first), Some(second)] = two_largest(row) else {
+                return None;
+            };
             (first.0 != label).then(|| Self {
                 id: id.clone(),
                 label,
@@ -76,6 +77,16 @@ impl Mistake {
         }
         table.finish()
     }
+}
+
+/// The most probable class of a row and the second most probable one, with their probabilities. Of equal
+/// probabilities, the first counts.
+pub(crate) fn two_largest(row: &[f32]) -> [Option<(usize, f32)>; 2] {
+    let first = largest(row, None);
+    [
+        first,
+        first.and_then(|(class, _)| largest(row, Some(class))),
+    ]
 }
 
 /// The most probable class of a row, apart from the class `without`, and its probability. Of equal probabilities, the

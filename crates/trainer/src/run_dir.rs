@@ -215,6 +215,7 @@ impl RunDir {
             for file in [
                 self.config(),
                 self.metrics(),
+                Self::record(&self.path),
                 self.image_list(),
                 self.cross_validation(),
             ] {
@@ -234,7 +235,7 @@ impl RunDir {
         for entry in std::fs::read_dir(&self.path)? {
             let entry = entry?;
             let is_nothing = match entry.path() {
-                path if path == self.config() => true,
+                path if path == self.config() || path == Self::record(&self.path) => true,
                 path if path == self.states() => !has_states(&path)?,
                 path if path == self.cross_validation() => !has_folds(&path)?,
                 _ => is_nothing(&entry)?,

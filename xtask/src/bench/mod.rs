@@ -5,6 +5,7 @@
 mod case;
 mod contention;
 mod data;
+mod explain;
 mod gemm;
 mod infer;
 mod measure;
@@ -38,6 +39,8 @@ pub(crate) enum Bench {
     Gemm(Options),
     /// Growth of time and memory with batch, image size, width and threads
     Scaling(Options),
+    /// Whether explanations point at digits that lie somewhere on a larger canvas
+    Explain(explain::Options),
     /// Print files written by --json as lines of a Markdown table
     Report {
         #[arg(required = true, value_name = "FILE")]
@@ -94,6 +97,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Contention(options) => compare("contention", options, contention::cases(options)?),
         Bench::Gemm(options) => compare("gemm", options, gemm::cases(options)?),
         Bench::Scaling(options) => scaling::run(options),
+        Bench::Explain(options) => explain::measure(options),
         Bench::Report { files } => report::print(files),
     }
 }

@@ -7,9 +7,9 @@ use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Dependencies go in one direction:
 /// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`, `{mnist-data, mobilenet} -> classifier`,
-/// `{classifier, optim} -> trainer -> cli`. So every crate can be used without the crates after it. Every new crate
+/// `{classifier, optim} -> trainer -> report -> cli`. So every crate can be used without the crates after it. Every new crate
 /// needs a line here.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("files", &[]),
     ("framing", &[]),
     ("engine", &[]),
@@ -28,6 +28,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "optim",
         ],
     ),
+    ("report", &["files", "framing", "mnist-data", "trainer"]),
     (
         "cli",
         &[
@@ -37,6 +38,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "mnist-data",
             "mobilenet",
             "optim",
+            "report",
             "trainer",
         ],
     ),
@@ -56,6 +58,7 @@ const LIBRARIES: &[&str] = &[
     "mnist-data",
     "mobilenet",
     "optim",
+    "report",
     "trainer",
 ];
 
@@ -63,7 +66,15 @@ const LIBRARIES: &[&str] = &[
 const BARRED: [(&str, &[&str], &str); 3] = [
     (
         "candle",
-        &["engine", "files", "framing", "mnist-data", "optim", "xtask"],
+        &[
+            "engine",
+            "files",
+            "framing",
+            "mnist-data",
+            "optim",
+            "report",
+            "xtask",
+        ],
         "these work on bytes and slices, for projects with another tensor library, and build in seconds",
     ),
     ("clap", LIBRARIES, "a library does not own a command line"),

@@ -27,6 +27,10 @@ pub(crate) struct EvaluateArgs {
     /// Write the wrong answers to this CSV file, each with its second choice
     #[arg(long, value_name = "FILE")]
     pub(crate) wrong: Option<PathBuf>,
+    /// Write a report, one HTML file that needs no other, and beside it the answer for each image as
+    /// a CSV file of the same name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Largest share of unreadable images to leave out; one image may always be left out unless
     /// this is 0; no class may lose all its images
     #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = trainer::config::BAD_IMAGE_LIMIT)]
@@ -35,28 +39,19 @@ pub(crate) struct EvaluateArgs {
     pub(crate) inference: InferenceArgs,
 }
 
-/// Classify images and write predictions.csv.
+/// Make report.html and the pictures of a finished or interrupted run anew.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  classify predict --weights W --out out photos/
+  classify report runs/mnist-001
 
-Writes out/predictions.csv: image_id,label,probability. An id is the image's path relative
-to its input; with several inputs, it begins with the input. Ids and class names are written
-unchanged: import them into a spreadsheet as text, since it may take one for a formula.")]
-pub(crate) struct PredictArgs {
-    /// Weights file, of any origin, or the name of fetched weights; several form an ensemble that
-    /// averages their probabilities
-    #[arg(long, required = true, value_name = "FILE")]
-    pub(crate) weights: Vec<PathBuf>,
-    /// Folder for predictions.csv
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Images, or folders to search for images
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) inference: InferenceArgs,
+Writes into the folder of the run: report.html, one page that needs no other file; for a paper
+curves.svg, confusion.svg, roc.svg, reliability.svg, curves.png, confusion.png, predictions.png,
+metrics.csv and MODEL_CARD.md. It reads the run's files and the images, not the network.")]
+pub(crate) struct ReportArgs {
+    /// Folder of the run, such as runs/mnist-001
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
 }
 
 /// Overrides for metadata that a weights file lacks.
@@ -109,6 +104,10 @@ pub(crate) struct InferenceArgs {
     /// Average the predictions for several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none", ignore_case = true)]
     pub(crate) tta: Views,
+    /// Divide the logits by the temperature that training has fitted on the validation images, so that probabilities
+    /// are right as often as they say
+    #[arg(long)]
+    pub(crate) calibrated: bool,
     /// Fail on an unreadable image, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
@@ -179,6 +178,10 @@ pub(crate) struct ExportArgs {
     /// ONNX: return probabilities instead of logits
     #[arg(long)]
     pub(crate) softmax: bool,
+    /// ONNX: with --softmax, divide the logits by the temperature that training has fitted on the validation images,
+    /// so that probabilities are right as often as they say
+    #[arg(long, requires = "softmax")]
+    pub(crate) calibrated: bool,
     /// ONNX: fold batch normalisations into their convolutions
     #[arg(long)]
     pub(crate) fold_batch_norm: bool,

@@ -1,6 +1,7 @@
 //! Parsers that check the values of arguments.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use framing::{Framing, ImageSize, NoSize};
@@ -48,4 +49,31 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 pub(super) fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {
     name.parse()
+}
+
+/// A picture to write.
+#[derive(Clone, Debug)]
+pub(crate) struct PictureFile {
+    pub(crate) path: PathBuf,
+    pub(crate) format: PictureFormat,
+}
+
+/// The format of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PictureFormat {
+    Png,
+    Svg,
+}
+
+/// A picture's path, which ends in `.png` or `.svg`.
+pub(super) fn picture(text: &str) -> Result<PictureFile, String> {
+    let path = Path::new(text);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let format = match ending.map(str::to_ascii_lowercase).as_deref() {
+        Some("png") => PictureFormat::Png,
+        Some("svg") => PictureFormat::Svg,
+        _ => return Err("expected a file name that ends in .png or .svg".to_owned()),
+    };
+    let path = path.to_owned();
+    Ok(PictureFile { path, format })
 }

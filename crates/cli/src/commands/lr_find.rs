@@ -5,9 +5,9 @@ use trainer::{LrCurve, LrRange, RunDir, Splits};
 use crate::Done;
 use crate::args::LrFindArgs;
 use crate::interrupt::Interrupt;
+use crate::prepare;
 use crate::run::Run;
 use crate::terminal::Terminal;
-use crate::{pictures, prepare};
 
 pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let mut config = super::configuration(&args.run)?;
@@ -59,7 +59,8 @@ fn write(run: &RunDir, curve: &LrCurve) -> anyhow::Result<()> {
     }
     out.flush()?;
     curve.write_csv(&csv)?;
-    pictures::learning_rates(&svg, curve)?;
+    let plot = report::learning_rates(curve)?.to_file();
+    mnist_data::write_atomically(&svg, |file| file.write_all(plot.as_bytes()))?;
     writeln!(out, "curve {}", csv.display())?;
     writeln!(out, "plot {}", svg.display())?;
     Ok(out.flush()?)

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod compare;
 mod cross_validate;
 mod evaluate;
 mod export;
@@ -8,6 +9,7 @@ mod import_config;
 mod inspect;
 mod lr_find;
 mod predict;
+mod report;
 mod shell;
 mod train;
 mod unpack;
@@ -29,6 +31,7 @@ use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
 use crate::{layers, prepare, weights_cache};
 
+pub(crate) use compare::compare;
 pub(crate) use cross_validate::cross_validate;
 pub(crate) use evaluate::evaluate;
 pub(crate) use export::export;
@@ -37,6 +40,7 @@ pub(crate) use import_config::import_config;
 pub(crate) use inspect::inspect;
 pub(crate) use lr_find::lr_find;
 pub(crate) use predict::predict;
+pub(crate) use report::report;
 pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
@@ -108,7 +112,11 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         } = loaded;
         check_batch(args.batch_size.get(), metadata.image_size)?;
         network.set_precision(args.precision)?;
-        Ok(Classifier::new(Arc::from(network), metadata)?)
+        let classifier = Classifier::new(Arc::from(network), metadata)?;
+        match args.calibrated {
+            true => calibrated(classifier, weights, terminal),
+            false => Ok(classifier),
+        }
     });
     // The argument parser requires at least one file.
     let first = classifiers.next().context("no weights are given")??;
@@ -131,6 +139,39 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         classifier,
         options,
     })
+}
+
+/// A classifier of one network with calibrated probabilities.
+fn calibrated(
+    classifier: Classifier,
+    weights: &Path,
+    terminal: &Terminal,
+) -> anyhow::Result<Classifier> {
+    let Ok(classifier) = classifier.calibrated() else {
+        return Err(without_temperature(weights));
+    };
+    if let Some(temperature) = classifier.temperature() {
+        let bounds = trainer::TEMPERATURES;
+        let at_end = match temperature {
+            _ if temperature <= *bounds.start() => {
+                "; the smallest that is fitted, as if every validation image was classified correctly"
+            }
+            _ if temperature >= *bounds.end() => "; the largest that is fitted",
+            _ => "",
+        };
+        let weights = weights.display();
+        terminal.line(&format!("{weights}: temperature {temperature:.4}{at_end}"));
+    }
+    Ok(classifier)
+}
+
+/// The error for weights that cannot be calibrated.
+fn without_temperature(weights: &Path) -> anyhow::Error {
+    anyhow::Error::from(classifier::Error::NoTemperature).context(format!(
+        "{}: --calibrated needs weights that `classify train` has written since version 0.1.0; train again, or leave it \
+         out",
+        weights.display()
+    ))
 }
 
 /// What the arguments say about unreadable images.

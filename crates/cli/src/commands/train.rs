@@ -3,20 +3,19 @@ use std::path::Path;
 
 use trainer::config::SaveEvery;
 use trainer::{
-    Best, Ending, Evaluation, Listed, MetricsFile, Mistake, Outcome, RunConfig, RunDir, RunState,
-    Splits, Survey,
+    Best, Ending, Evaluation, InferenceOptions, Listed, Measured, MetricsFile, Mistake, Outcome,
+    RunConfig, RunDir, RunState, Splits, Survey, TensorBoard,
 };
 
 use crate::Done;
 use crate::args::TrainArgs;
-use crate::ending::Measured;
 use crate::interrupt::Interrupt;
 use crate::json_log::{Ending as Last, JsonLog, RunResult};
 use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
 use crate::tui::{NoTerminal, Tui};
-use crate::{ending, photos, prepare, resume, survey};
+use crate::{ending, explain, photos, prepare, resume, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
     let mut log = JsonLog::on_stdout(args.json_log);
@@ -100,13 +99,14 @@ fn trained(
         is_sample,
         ..
     } = prepared;
-    let files = MetricsFile::append(&run.metrics())?;
+    let board = TensorBoard::create(run.path(), &config, &splits)?;
+    let metrics = MetricsFile::append(&run.metrics())?;
     let can_save = config.train.save_every != SaveEvery::Never;
     // The view takes the terminal first, so that it receives the lines.
     let tui = tui
         .then(|| Tui::start(terminal, interrupt, can_save))
         .transpose()?;
-    let mut sinks = ((Run::new(terminal), tui), (files, log.as_mut()));
+    let mut sinks = ((Run::new(terminal), tui), (metrics, (board, log.as_mut())));
     let outcome =
         interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
     drop(sinks);
@@ -126,13 +126,27 @@ fn trained(
         if run.has_state() {
             terminal.line(&resume::command(run.path(), "train"));
         }
+        // A report would keep the folder of a run without results.
+        if outcome.best.is_some() || run.has_state() {
+            super::report::of_training(run.path(), &splits, terminal);
+        }
         return Ok(Done::Interrupted);
     }
-    let result = evaluate(&config, &splits, &outcome, terminal);
+    let result = evaluate(run, &config, &splits, &outcome, terminal);
     let scores = result.as_ref().ok().and_then(Option::as_ref);
     let scores = scores.map(|(scores, measured)| (scores, *measured));
     print_result(log, outcome.best.as_ref(), scores)?;
     end(&splits, &outcome, scores, terminal)?;
+    if let Some((scores, measured)) = scores {
+        let (images, _) = match (measured, splits.test()) {
+            (Measured::Test, Some(test)) => test,
+            _ => splits.validation(),
+        };
+        let classifier = outcome.classifier();
+        let classifier = classifier.map(|it| it.with_decoding(config.data.decode_options()));
+        explain::mistakes(run.path(), classifier, images, scores, terminal);
+    }
+    super::report::of_training(run.path(), &splits, terminal);
     result?;
     if is_sample {
         prepare::warn_of_sample(terminal);
@@ -236,8 +250,10 @@ fn run_name(photos: &Path) -> String {
     name
 }
 
-/// Measures the network on the test images, or else on the validation images; `None` if no epoch was completed.
+/// Measures the network on the test images, or else on the validation images, and writes its scores and answers into
+/// the folder of the run; `None` if no epoch was completed.
 fn evaluate(
+    run: &RunDir,
     config: &RunConfig,
     splits: &Splits,
     outcome: &Outcome,
@@ -251,9 +267,13 @@ fn evaluate(
         Some(test) => (test, Measured::Test),
         None => (splits.validation(), Measured::Validation),
     };
-    let options = splits.options(config, measured == Measured::Test);
+    let options = InferenceOptions {
+        answers: Some(RunDir::answers(run.path(), measured)),
+        ..splits.options(config, measured == Measured::Test)
+    };
     let progress = Work::new(terminal);
     let scores = trainer::evaluate_images(&classifier, split.0, split.1, options, &progress)?;
+    scores.write(&RunDir::evaluation(run.path(), measured))?;
     Ok(Some((scores, measured)))
 }
 

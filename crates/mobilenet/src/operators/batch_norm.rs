@@ -63,14 +63,15 @@ fn stock(
     })
 }
 
-/// `activation(x * scale + shift)` for `x` `[rows, c]`. On the CPU it has no gradient.
+/// `activation(x * scale + shift)` for `x` `[rows, c]`. The kernel has no gradient, so candle's operators compute `x` that
+/// is part of a graph.
 pub(crate) fn affine(
     x: &Tensor,
     scale: &Tensor,
     shift: &Tensor,
     activation: Activation,
 ) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !x.device().is_cpu() || x.track_op() {
         return activate(activation, &x.broadcast_mul(scale)?.broadcast_add(shift)?);
     }
     let mut output = vec![0.0; x.elem_count()];
@@ -150,6 +151,16 @@ impl CustomOp3 for BatchNorm {
 mod tests {
     use super::*;
     use crate::operators::test_support::{assert_near, assert_same, numbers};
+
+    #[test]
+    fn affine_has_the_same_values_with_and_without_a_gradient() {
+        let (x, scale) = (numbers(&[70, 9], 1), numbers(&[9], 2));
+        let x = (x * 4.0).unwrap();
+        let run = |x: &Tensor| affine(x, &scale, &scale, Activation::Hardswish).unwrap();
+        let tracked = run(candle_core::Var::from_tensor(&x).unwrap().as_tensor());
+        assert!(tracked.track_op());
+        assert_near(&tracked, &run(&x), "value");
+    }
 
     #[test]
     fn kernel_and_stock_operators_agree() {

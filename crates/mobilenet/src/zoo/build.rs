@@ -42,4 +42,13 @@ impl Extractor {
             }
         }
     }
+
+    /// The backbone with its maps, if it has them.
+    pub(super) fn stages(&self) -> Option<&EfficientNet> {
+        match self {
+            Extractor::EfficientNet(model) => Some(model),
+            #[cfg(feature = "zoo")]
+            Extractor::Candle(_) => None,
+        }
+    }
 }

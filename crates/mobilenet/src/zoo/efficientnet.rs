@@ -44,6 +44,8 @@ pub(super) struct EfficientNet {
 }
 
 struct Block {
+    /// torchvision's name, such as `features.1.0`.
+    name: String,
     expand: Option<ConvNorm>,
     depthwise: ConvNorm,
     squeeze: [Linear; 2],
@@ -79,11 +81,39 @@ impl EfficientNet {
 
     /// Pooled features `[n, features]` of images `[n, h, w, 3]`.
     pub(super) fn features(&self, images: &Tensor) -> Result<Tensor> {
-        let mut x = self.stem.run(images)?.silu()?;
-        for block in &self.blocks {
-            x = block.run(&x)?;
+        let mut x = images.clone();
+        for stage in 0..self.stages() {
+            x = self.stage(stage, &x)?;
         }
-        average(&self.last.run(&x)?.silu()?)
+        average(&x)
+    }
+
+    /// Number of stages: the first convolution, the blocks and the last convolution.
+    pub(super) fn stages(&self) -> usize {
+        self.blocks.len() + 2
+    }
+
+    /// torchvision's name of a stage.
+    pub(super) fn stage_name(&self, stage: usize) -> String {
+        match self.block_of(stage) {
+            Some(block) => block.name.clone(),
+            None if stage == 0 => "features.0".to_owned(),
+            None => format!("features.{}", STAGES.len() + 1),
+        }
+    }
+
+    /// The map `[n, h, w, c]` of a stage, from that of the previous one or from the images.
+    pub(super) fn stage(&self, stage: usize, x: &Tensor) -> Result<Tensor> {
+        match self.block_of(stage) {
+            Some(block) => block.run(x),
+            None if stage == 0 => self.stem.run(x)?.silu(),
+            None => self.last.run(x)?.silu(),
+        }
+    }
+
+    /// The block that is this stage, if it is one.
+    fn block_of(&self, stage: usize) -> Option<&Block> {
+        self.blocks.get(stage.checked_sub(1)?)
     }
 }
 
@@ -93,7 +123,7 @@ impl Block {
         (kernel, stride): (usize, usize),
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let vb = vb.pp("block");
+        let (name, vb) = (vb.prefix(), vb.pp("block"));
         let expanded = make_divisible((inputs * expansion) as f64);
         let expand = (expanded != inputs)
             .then(|| ConvNorm::new((inputs, expanded), (1, 1), Kind::Full, &vb.pp(0)))
@@ -103,6 +133,7 @@ impl Block {
         let squeezed = (inputs / 4).max(1);
         let squeeze = vb.pp(next + 1);
         Ok(Block {
+            name,
             expand,
             depthwise: ConvNorm::new((1, expanded), filter, Kind::Depthwise, &vb.pp(next))?,
             squeeze: [

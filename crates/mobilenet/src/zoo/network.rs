@@ -8,12 +8,15 @@ use engine::{Role, Segment, Table};
 
 use super::ZooConfig;
 use super::build::Extractor;
+use super::efficientnet::EfficientNet;
 use super::source::{Opened, counter, open};
 use crate::classes::Classifier;
 use crate::composed::GraphTape;
 use crate::dropout::dropout_mask;
 use crate::executor::{Tape, TrainingStep, differentiable};
+use crate::grad_cam::{GradCam, Stages, grad_cam};
 use crate::key::BackboneKey;
+use crate::operators::average;
 use crate::parameters::{Tables, Values, check_length, view};
 use crate::tensor_file::TensorFile;
 use crate::weights::{WeightsMetadata, metadata};
@@ -231,6 +234,31 @@ fn head(
     Ok(values)
 }
 
+/// A backbone with stages, and its head.
+struct Staged<'a> {
+    model: &'a EfficientNet,
+    head: [Tensor; 2],
+}
+
+impl Stages for Staged<'_> {
+    fn count(&self) -> usize {
+        self.model.stages()
+    }
+
+    fn name(&self, stage: usize) -> String {
+        self.model.stage_name(stage)
+    }
+
+    fn run(&mut self, stage: usize, map: &Tensor) -> Result<Tensor> {
+        Ok(self.model.stage(stage, map)?)
+    }
+
+    fn logits(&mut self, map: &Tensor) -> Result<Tensor> {
+        let [weight, bias] = &self.head;
+        Ok(linear(&average(map)?, [weight, bias])?)
+    }
+}
+
 fn key(config: &ZooConfig, backbone: &BTreeMap<String, Tensor>) -> Result<String> {
     let mut key = BackboneKey::new(config.name.name(), "candle");
     for tensor in backbone.values() {
@@ -276,6 +304,14 @@ impl Model for ZooNetwork {
             features.push(self.extractor.features(&some)?);
         }
         Ok(Tensor::cat(&features, 0)?.detach())
+    }
+
+    fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
+        let Some(model) = self.extractor.stages() else {
+            return Err(Error::NoMap(self.config.name));
+        };
+        let head = self.head()?;
+        grad_cam(&mut Staged { model, head }, &images.values()?, classes)
     }
 
     fn feature_count(&self) -> usize {

@@ -5,6 +5,7 @@
 
 mod fill;
 mod formula;
+mod grad_cam;
 mod schemes;
 mod shapes;
 

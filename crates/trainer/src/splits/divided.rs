@@ -10,10 +10,10 @@ use mnist_data::{
     duplicates, partition,
 };
 
-use super::{Splits, loader_options, part};
+use super::{Listed, Splits, loader_options, part};
 use crate::config::RunConfig;
 use crate::table::Table;
-use crate::{Error, Result};
+use crate::{Error, Measured, Result};
 
 /// Larger sets are not decoded before training.
 const MAX_DECODED: usize = 20_000;
@@ -192,6 +192,22 @@ impl Splits {
             looked: None,
             is_as_listed: false,
         }
+    }
+}
+
+impl Listed {
+    /// The listed images of the training split. If they are divided later, these are all images.
+    pub fn training(&self) -> &ImageFolder {
+        &self.train
+    }
+
+    /// The listed images among which are those of the test or validation split: those of training, if it is divided.
+    pub fn measured(&self, measured: Measured) -> &ImageFolder {
+        let split = match measured {
+            Measured::Test => &self.test,
+            Measured::Validation => &self.val,
+        };
+        split.as_ref().unwrap_or(&self.train)
     }
 }
 
