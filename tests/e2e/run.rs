@@ -291,3 +291,55 @@ fn an_interrupted_run_ends_with_130_and_its_best_weights() {
     let weights = weights_in(&bench.path("run")).display().to_string();
     bench.run(&["inspect", &weights]).success();
 }
+
+#[test]
+fn the_log_of_events_is_json_lines_with_the_result() {
+    let bench = Bench::new();
+    bench.two_classes();
+    let run = bench.train_folder(&["--json-log"]).success();
+    let lines = run.stdout.lines();
+    let lines: Vec<serde_json::Value> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
+    let named = |name: &str| lines.iter().filter(|l| l["event"] == name).count();
+    assert_eq!(lines[0]["event"], "run_started");
+    assert_eq!(lines[0]["train_images"], 24);
+    let epochs = named("epoch_started");
+    assert!(epochs > 0);
+    assert_eq!(
+        (named("epoch_finished"), named("validation_started")),
+        (epochs, epochs)
+    );
+    let batches = lines.iter().filter(|l| l["event"] == "batch_done");
+    let last = batches.last().unwrap();
+    let report = lines
+        .iter()
+        .rfind(|l| l["event"] == "epoch_finished")
+        .unwrap();
+    assert_eq!(last["running_loss"], report["train_loss"]);
+    assert_eq!(last["running_accuracy"], report["train_accuracy"]);
+    let result = lines.last().unwrap();
+    assert_eq!(
+        (&result["event"], &result["split"]),
+        (&"result".into(), &"validation".into())
+    );
+    assert!(result["accuracy"].as_f64().is_some());
+    assert!(bench.path(result["weights"].as_str().unwrap()).is_file());
+    // Lines for people are on stderr.
+    assert!(run.stderr.contains("epoch 1/"), "{}", run.stderr);
+    // An error is the last line.
+    let run = bench.train_folder(&["--json-log", "--set", "data.root=missing"]);
+    let last: serde_json::Value = serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "failed");
+    assert!(
+        last["error"].as_str().unwrap().contains("missing"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_full_screen_view_needs_a_terminal() {
+    let bench = Bench::new();
+    bench
+        .run(&["train", "--tui"])
+        .failure(2, &["--tui", "not a terminal"]);
+    assert!(!bench.path("runs").exists());
+}

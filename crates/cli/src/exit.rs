@@ -12,6 +12,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
     }
     error.is::<ConfigError>()
         || error.is::<mobilenet::UnknownIsa>()
+        || error.is::<crate::tui::NoTerminal>()
         || of(error, mnist_data::Error::is_usage)
         || of(error, mobilenet::Error::is_usage)
         || of(error, optim::Error::is_usage)
@@ -92,6 +93,7 @@ mod tests {
                     .into(),
                 true,
             ),
+            (crate::tui::NoTerminal.into(), true),
             (anyhow::anyhow!("anything"), false),
         ] {
             assert_eq!(is_usage(&error), expected, "{error:?}");

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use crate::terminal::Terminal;
+use crate::tui;
 
 /// Two flags shared by the signal handler's thread and the run.
 #[derive(Clone, Default)]
@@ -22,13 +23,19 @@ impl Interrupt {
         let interrupt = Self::default();
         let (handler, terminal) = (interrupt.clone(), terminal.clone());
         ctrlc::set_handler(move || {
-            if handler.ends_at_once() {
-                std::process::exit(130);
-            }
-            terminal.line("stopping after this step; once more to stop at once");
+            handler.signal(&terminal);
         })
         .context("cannot listen for Ctrl-C")?;
         Ok(interrupt)
+    }
+
+    /// Handles a signal, or a key that means the same: requests a stop, or ends the process.
+    pub(crate) fn signal(&self, terminal: &Terminal) {
+        if self.ends_at_once() {
+            tui::restore();
+            std::process::exit(130);
+        }
+        terminal.line("stopping after this step; once more to stop at once");
     }
 
     /// Runs the training, which checks the flag between batches.

@@ -8,7 +8,9 @@ mod escape;
 mod exit;
 mod explain;
 mod interrupt;
+mod json_log;
 mod layers;
+mod pace;
 mod photos;
 mod prepare;
 mod resume;
@@ -16,6 +18,7 @@ mod run;
 mod screen;
 mod survey;
 mod terminal;
+mod tui;
 mod weights_cache;
 
 use std::io;

@@ -2,24 +2,31 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use mnist_data::Unit;
 use trainer::{EpochReport, EpochTimes, Event, EventSink, Unreadable};
 
+use crate::pace::{Pace, about};
 use crate::terminal::Terminal;
 
-/// Shows a run: a line per epoch, and a progress bar within it.
+/// Shows a run: a line per epoch, and on a terminal a bar for the epoch and one for the run.
 pub(crate) struct Run<'a> {
     terminal: &'a Terminal,
+    /// The bar of the epoch.
     bar: Option<ProgressBar>,
+    /// The bar of the run.
+    whole: Option<ProgressBar>,
+    /// Whether the events are those of a run of epochs, and not of a search for a learning rate.
+    is_run: bool,
     epochs: usize,
+    pace: Pace,
+    start: Instant,
     /// The sums of the epochs' times so far.
     times: EpochTimes,
     /// The numbers of unreadable images left out so far.
     unreadable: Unreadable,
-    /// Whether only the head learns at present.
-    is_frozen: bool,
     /// Whether to estimate the remaining time after this epoch.
     estimates: bool,
 }
@@ -29,17 +36,63 @@ impl<'a> Run<'a> {
         Self {
             terminal,
             bar: None,
+            whole: None,
+            is_run: true,
             epochs: 0,
+            pace: Pace::default(),
+            start: Instant::now(),
             times: EpochTimes::default(),
             unreadable: Unreadable::default(),
-            is_frozen: false,
             estimates: true,
+        }
+    }
+
+    /// Shows a search for a learning rate, which has steps but no epochs.
+    pub(crate) fn of_steps(terminal: &'a Terminal) -> Self {
+        Self {
+            is_run: false,
+            ..Self::new(terminal)
         }
     }
 
     fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+    }
+
+    fn clear_all(&mut self) {
+        self.clear();
+        if let Some(bar) = self.whole.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Seconds since the start.
+    fn now(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Begins the bars of an epoch.
+    fn begin(&mut self, epoch: usize, batches: usize, done: usize) {
+        let bar = self.terminal.bar(Some(batches as u64), Unit::Items);
+        bar.set_position(done as u64);
+        self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
+        if self.is_run && self.whole.is_none() {
+            self.whole = Some(self.terminal.run_bar());
+        }
+        self.draw_whole();
+    }
+
+    fn draw_whole(&self) {
+        if let Some(bar) = &self.whole {
+            bar.set_position((self.pace.share() * Terminal::RUN_BAR as f64) as u64);
+            let speed = self.pace.images_per_second();
+            let speed = speed.map(|speed| format!("{speed:.0} images/s"));
+            let left = self.pace.left(self.now());
+            let left = left.map(|left| format!("{} to go", about(left)));
+            let parts: Vec<String> = speed.into_iter().chain(left).collect();
+            bar.set_message(parts.join(", "));
         }
     }
 
@@ -68,6 +121,7 @@ impl<'a> Run<'a> {
 
 impl EventSink for Run<'_> {
     fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+        self.pace.handle(event, self.now());
         match event {
             Event::RunStarted {
                 run_dir,
@@ -79,6 +133,7 @@ impl EventSink for Run<'_> {
                 epochs,
                 device,
                 threads,
+                ..
             } => {
                 self.epochs = *epochs;
                 self.terminal.line(&format!(
@@ -124,22 +179,17 @@ impl EventSink for Run<'_> {
             Event::PretrainedLoaded(report) => {
                 self.terminal.line(&format!("pretrained weights: {report}"));
             }
-            Event::Frozen { .. } => {
-                self.is_frozen = true;
-                self.terminal.line("only the head learns for now");
-            }
+            Event::Frozen { .. } => self.terminal.line("only the head learns for now"),
             Event::Unfrozen { .. } => {
-                (self.is_frozen, self.estimates) = (false, true);
+                self.estimates = true;
                 self.terminal.line("the whole network learns from here on");
             }
             Event::EpochStarted {
                 epoch,
                 batches,
                 done,
-            } if self.terminal.is_terminal => {
-                let bar = self.terminal.bar(Some(*batches as u64), Unit::Items);
-                bar.set_position(*done as u64);
-                self.bar = Some(bar.with_message(format!("epoch {epoch}/{}", self.epochs)));
+            } if self.terminal.has_bars() => {
+                self.begin(*epoch, *batches, *done);
             }
             Event::FeaturesComputed { done, images } => {
                 if let Some(bar) = &self.bar {
@@ -150,24 +200,41 @@ impl EventSink for Run<'_> {
                 "features of {images} images: {computed} computed, {} found on disk",
                 images - computed
             )),
-            Event::BatchDone { epoch, loss, .. } => {
+            Event::BatchDone {
+                epoch,
+                batch,
+                running_loss,
+                running_accuracy,
+                ..
+            } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_message(format!("epoch {epoch}/{}, loss {loss:.4}", self.epochs));
-                    bar.inc(1);
+                    bar.set_message(format!(
+                        "epoch {epoch}/{}, loss {running_loss:.4}, accuracy {running_accuracy:.4}",
+                        self.epochs
+                    ));
+                    bar.set_position(*batch as u64);
                 }
+                self.draw_whole();
+            }
+            Event::ValidationStarted { epoch, images } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!(
+                        "epoch {epoch}/{}, validating on {images} images",
+                        self.epochs
+                    ));
+                }
+                self.draw_whole();
             }
             Event::EpochFinished(report) => {
                 self.clear();
                 self.times += report.times;
                 self.unreadable.clone_from(&report.unreadable);
                 self.terminal.line(&self.epoch_line(report));
-                let left = self.epochs.saturating_sub(report.epoch);
-                if std::mem::take(&mut self.estimates) && left > 0 {
-                    // The backward pass through a backbone takes about twice as long as the forward pass, so unfrozen
-                    // epochs take longer.
-                    let factor = if self.is_frozen { 3.0 } else { 1.0 };
-                    let seconds = report.seconds * factor * left as f64;
-                    self.terminal.line(&format!("{} to go", about(seconds)));
+                self.draw_whole();
+                if std::mem::take(&mut self.estimates) && report.epoch < self.epochs {
+                    if let Some(left) = self.pace.left(self.now()) {
+                        self.terminal.line(&format!("{} to go", about(left)));
+                    }
                 }
             }
             Event::StatisticsUnsettled {
@@ -190,7 +257,7 @@ impl EventSink for Run<'_> {
                 "stopped after epoch {epoch}: no further gain; the best epoch is {best_epoch}"
             )),
             Event::Interrupted { epoch } => {
-                self.clear();
+                self.clear_all();
                 self.terminal.line(&format!("interrupted in epoch {epoch}"));
             }
             Event::ImagesSkipped { count } => {
@@ -199,6 +266,7 @@ impl EventSink for Run<'_> {
                     .line(&format!("left out {count} image{s} that could not be read"));
             }
             Event::Finished { .. } => {
+                self.clear_all();
                 if self.times.total() > 0.0 {
                     self.terminal.line(&time_line(&self.times));
                 }
@@ -209,15 +277,6 @@ impl EventSink for Run<'_> {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// An estimated time in words, rounded coarsely.
-fn about(seconds: f64) -> String {
-    match seconds {
-        ..90.0 => format!("about {:.0} s", (seconds / 5.0).ceil() * 5.0),
-        ..5400.0 => format!("about {:.0} min", seconds / 60.0),
-        _ => format!("about {:.1} h", seconds / 3600.0),
     }
 }
 
@@ -297,21 +356,6 @@ mod tests {
             lines[0]
                 .ends_with("22 (00 2, 01 2, 02 2, 03 2, 04 2, 05 2, 06 2, 07 2, 08 2, 09 2, …)"),
             "{lines:?}"
-        );
-    }
-
-    #[test]
-    fn estimates_are_rounded() {
-        let times = [3.0, 61.0, 100.0, 5000.0, 9000.0].map(about);
-        assert_eq!(
-            times,
-            [
-                "about 5 s",
-                "about 65 s",
-                "about 2 min",
-                "about 83 min",
-                "about 2.5 h"
-            ]
         );
     }
 

@@ -1,7 +1,7 @@
 //! Progress output on stderr: bars on a terminal, plain lines in a pipe or a file.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mnist_data::{Progress, Unit};
@@ -17,12 +17,17 @@ use crate::screen::Screen;
 /// How often bars are drawn per second.
 const REFRESH_RATE: u8 = 20;
 
+/// Receives the lines instead of stderr.
+type LineReceiver = Box<dyn Fn(String) + Send>;
+
 /// The output to stderr.
 #[derive(Clone)]
 pub(crate) struct Terminal {
     /// The progress bars; they draw only if stderr is a terminal.
     bars: MultiProgress,
     pub(crate) is_terminal: bool,
+    /// The full-screen view, while there is one.
+    receiver: Arc<Mutex<Option<LineReceiver>>>,
 }
 
 impl Terminal {
@@ -35,6 +40,7 @@ impl Terminal {
         Self {
             bars: MultiProgress::with_draw_target(target),
             is_terminal,
+            receiver: Arc::default(),
         }
     }
 
@@ -73,8 +79,34 @@ impl Terminal {
     /// Prints a line to stderr.
     pub(crate) fn line(&self, text: &str) {
         let text = escaped_except(text, |c| c == '\n');
+        if self.send(&text) {
+            return;
+        }
         // If stderr is closed, the line is lost, which is no error.
         let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
+    }
+
+    /// Sends all further lines to a receiver, or to stderr again. Progress bars are not shown meanwhile.
+    pub(crate) fn send_lines_to(&self, receiver: Option<LineReceiver>) {
+        *self.receiver.lock().unwrap_or_else(PoisonError::into_inner) = receiver;
+    }
+
+    /// Whether bars can be drawn: on a terminal without a full-screen view.
+    pub(crate) fn has_bars(&self) -> bool {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_terminal && receiver.is_none()
+    }
+
+    /// Sends a line to the receiver; false if there is none.
+    fn send(&self, line: &str) -> bool {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*receiver {
+            Some(receiver) => {
+                receiver(line.to_owned());
+                true
+            }
+            None => false,
+        }
     }
 
     /// Prints an error with its causes.
@@ -100,6 +132,20 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// The length of the bar of a whole run.
+    pub(crate) const RUN_BAR: u64 = 1000;
+
+    /// A bar for the share of a whole run; its message has speed and remaining time.
+    pub(crate) fn run_bar(&self) -> ProgressBar {
+        let bar = ProgressBar::new(Self::RUN_BAR);
+        if let Ok(style) = ProgressStyle::with_template("run {wide_bar} {percent} % {msg}") {
+            bar.set_style(style);
+        }
+        self.bars.add(bar)
+    }
+}
+
 impl<'a> MakeWriter<'a> for Terminal {
     type Writer = LogWriter;
 
@@ -117,6 +163,9 @@ impl Write for LogWriter {
         // Escape characters here are only the subscriber's own colours: it has escaped those in messages.
         let line = escaped_except(&line, |c| matches!(c, '\n' | '\x1b'));
         // If stderr is closed, the line is lost, which is no error. The subscriber would report one on stderr, and panic.
+        if self.0.send(&console::strip_ansi_codes(&line)) {
+            return Ok(bytes.len());
+        }
         let write = || io::stderr().write_all(line.as_bytes());
         let _ = self.0.bars.suspend(write);
         Ok(bytes.len())

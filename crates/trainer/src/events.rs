@@ -1,16 +1,17 @@
 //! Events of a run, and the sinks that receive them.
 
+mod metrics;
 mod tensorboard;
+mod texts;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mobilenet::LoadReport;
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochTimes, Error, Result};
+use crate::{EpochTimes, Result};
+pub use metrics::MetricsFile;
 pub use tensorboard::TensorBoard;
 
 /// One line of `metrics.jsonl`: the results of an epoch.
@@ -97,12 +98,16 @@ pub struct ValidationScores {
 }
 
 /// An event of a run.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Serialised, it is a map with the variant's name in snake_case under `event`, and the variant's fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// Everything is set up and the first epoch begins next.
     RunStarted {
         /// The folder of the run.
+        #[serde(serialize_with = "texts::path")]
         run_dir: PathBuf,
         /// The network's name.
         model: String,
@@ -116,6 +121,8 @@ pub enum Event {
         val_images: usize,
         /// The configured number of epochs.
         epochs: usize,
+        /// The number of first epochs in which only the head learns.
+        frozen_epochs: usize,
         /// The device's name.
         device: String,
         /// The number of CPU threads.
@@ -143,12 +150,13 @@ pub enum Event {
     /// The state could not be saved. The next save point tries again.
     StateDelayed {
         /// The folder of the states.
+        #[serde(serialize_with = "texts::path")]
         path: PathBuf,
         /// The operating system's reason.
         problem: String,
     },
     /// Weights were taken from a pretrained file.
-    PretrainedLoaded(LoadReport),
+    PretrainedLoaded(#[serde(serialize_with = "texts::loaded")] LoadReport),
     /// From this epoch on only the head learns.
     Frozen {
         /// The number of the epoch, from 1.
@@ -192,6 +200,21 @@ pub enum Event {
         images: usize,
         /// The mean loss of the batch.
         loss: f64,
+        /// The number of images of the epoch that were trained on so far.
+        images_done: u64,
+        /// The mean loss of these images.
+        running_loss: f64,
+        /// The share of these images that were classified correctly.
+        running_accuracy: f64,
+        /// The learning rate of the batch.
+        learning_rate: f64,
+    },
+    /// The training images of the epoch are done, and validation begins.
+    ValidationStarted {
+        /// The number of the epoch, from 1.
+        epoch: usize,
+        /// The number of validation images.
+        images: usize,
     },
     /// An epoch was trained and validated.
     EpochFinished(EpochReport),
@@ -208,6 +231,7 @@ pub enum Event {
     /// Weights were written.
     CheckpointWritten {
         /// The file.
+        #[serde(serialize_with = "texts::path")]
         path: PathBuf,
         /// The number of the epoch, from 1.
         epoch: usize,
@@ -218,6 +242,7 @@ pub enum Event {
     /// and at the end of the run.
     CheckpointDelayed {
         /// The file.
+        #[serde(serialize_with = "texts::path")]
         path: PathBuf,
         /// The number of the epoch, from 1.
         epoch: usize,
@@ -246,6 +271,7 @@ pub enum Event {
         /// The best epoch, if one was completed.
         best_epoch: Option<usize>,
         /// The best weights on disk.
+        #[serde(serialize_with = "texts::some_path")]
         weights: Option<PathBuf>,
     },
 }
@@ -258,6 +284,13 @@ pub trait EventSink {
     ///
     /// An error of a sink (such as a full disk) ends the run.
     fn handle(&mut self, event: &Event) -> Result<()>;
+
+    /// Whether the state should be saved now. A run asks this after every step, and a request counts once. The event
+    /// [`StateSaved`](Event::StateSaved) follows. If the run saves no states (`train.save_every` is `none`), a request
+    /// has no effect.
+    fn takes_save_request(&mut self) -> bool {
+        false
+    }
 }
 
 /// Ignores all events.
@@ -273,18 +306,31 @@ impl<A: EventSink, B: EventSink> EventSink for (A, B) {
         self.0.handle(event)?;
         self.1.handle(event)
     }
-}
 
-/// Passes events to the sink, if there is one.
-impl<S: EventSink> EventSink for Option<S> {
-    fn handle(&mut self, event: &Event) -> Result<()> {
-        self.as_mut().map_or(Ok(()), |sink| sink.handle(event))
+    fn takes_save_request(&mut self) -> bool {
+        // Both are asked: each may have a request.
+        self.0.takes_save_request() | self.1.takes_save_request()
     }
 }
 
 impl<S: EventSink + ?Sized> EventSink for &mut S {
     fn handle(&mut self, event: &Event) -> Result<()> {
         (**self).handle(event)
+    }
+
+    fn takes_save_request(&mut self) -> bool {
+        (**self).takes_save_request()
+    }
+}
+
+/// Passes events on, if there is a sink.
+impl<S: EventSink> EventSink for Option<S> {
+    fn handle(&mut self, event: &Event) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |sink| sink.handle(event))
+    }
+
+    fn takes_save_request(&mut self) -> bool {
+        self.as_mut().is_some_and(EventSink::takes_save_request)
     }
 }
 
@@ -312,120 +358,6 @@ impl EventSink for Recorder {
     fn handle(&mut self, event: &Event) -> Result<()> {
         self.events.push(event.clone());
         Ok(())
-    }
-}
-
-/// Appends one JSON object per epoch to a file, one per line. Only whole lines are written.
-///
-/// A failed write does not end the run: a warning reports it, and the line is written with the next
-/// one or on drop.
-#[derive(Debug)]
-pub struct MetricsFile {
-    path: PathBuf,
-    /// The open file. It is closed while it is replaced, as Windows requires.
-    file: Option<File>,
-    /// Bytes of complete lines in the file.
-    length: u64,
-    /// Lines not in the file yet.
-    waiting: Vec<u8>,
-    /// Whether a failed write may have left a part of `waiting` in the file.
-    torn: bool,
-}
-
-impl MetricsFile {
-    /// Opens `path` for appending, creating it if necessary.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] naming the file.
-    pub fn append(path: &Path) -> Result<Self> {
-        let open = || {
-            let file = File::options().create(true).append(true).open(path)?;
-            Ok((file.metadata()?.len(), file))
-        };
-        let (length, file) = open().map_err(Error::io(path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: Some(file),
-            length,
-            waiting: Vec::new(),
-            torn: false,
-        })
-    }
-
-    fn write(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        match self.try_to_write() {
-            Ok(()) => {
-                self.length += self.waiting.len() as u64;
-                self.waiting.clear();
-                self.torn = false;
-            }
-            Err(error) => {
-                self.torn = true;
-                let lines = self.waiting.iter().filter(|byte| **byte == b'\n').count();
-                tracing::warn!(
-                    "{}: {error}; the last {lines} epochs are missing in it",
-                    self.path.display()
-                );
-            }
-        }
-    }
-
-    fn try_to_write(&mut self) -> std::io::Result<()> {
-        let Some(file) = &mut self.file else {
-            return Err(ErrorKind::NotFound.into());
-        };
-        if self.torn {
-            file.set_len(self.length)?;
-        }
-        file.write_all(&self.waiting)
-    }
-}
-
-impl MetricsFile {
-    /// Replaces the lines by those of these epochs: an earlier process may have written more, or a part of a line.
-    fn restore(&mut self, reports: &[EpochReport]) -> Result<()> {
-        let mut lines = Vec::new();
-        for report in reports {
-            lines.extend(self.line(report)?);
-        }
-        self.file = None;
-        files::write(&self.path, |file| file.write_all(&lines)).map_err(Error::io(&self.path))?;
-        *self = Self::append(&self.path)?;
-        Ok(())
-    }
-
-    fn line(&self, report: &EpochReport) -> Result<Vec<u8>> {
-        let mut line = serde_json::to_vec(report).map_err(|e| Error::io(&self.path)(e.into()))?;
-        line.push(b'\n');
-        Ok(line)
-    }
-}
-
-impl EventSink for MetricsFile {
-    fn handle(&mut self, event: &Event) -> Result<()> {
-        if let (Event::Finished { .. }, Some(file)) = (event, &self.file) {
-            // The last lines must survive a power cut as the weights do.
-            let _ = file.sync_data();
-        }
-        if let Event::Resumed { reports, .. } = event {
-            self.restore(reports)?;
-        }
-        if let Event::EpochFinished(report) = event {
-            let line = self.line(report)?;
-            self.waiting.extend(line);
-            self.write();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for MetricsFile {
-    fn drop(&mut self) {
-        self.write();
     }
 }
 

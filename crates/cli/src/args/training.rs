@@ -37,6 +37,12 @@ pub(crate) struct TrainArgs {
     /// program ends. --set may change epochs (unless the schedule depends on them), threads, workers, caches and paths
     #[arg(long, value_name = "RUN", conflicts_with_all = ["images", "run_dir"])]
     pub(crate) resume: Option<PathBuf>,
+    /// Write the run's events to stdout, one JSON object per line; docs/events.md lists them
+    #[arg(long)]
+    pub(crate) json_log: bool,
+    /// Show the run full-screen, with curves; keys: s saves the state, q stops, ? shows help
+    #[arg(long, conflicts_with = "json_log")]
+    pub(crate) tui: bool,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }
@@ -98,4 +104,7 @@ pub(crate) struct CrossValidateArgs {
     /// Seed of the division into folds
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Write the events of all folds to stdout, one JSON object per line; docs/events.md lists them
+    #[arg(long)]
+    pub(crate) json_log: bool,
 }

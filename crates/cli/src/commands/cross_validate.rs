@@ -5,12 +5,27 @@ use trainer::{CrossValidation, FoldsConfig, RunConfig, RunDir, Splits, Spread};
 use crate::Done;
 use crate::args::CrossValidateArgs;
 use crate::interrupt::Interrupt;
+use crate::json_log::{Ending, JsonLog};
 use crate::run::Run;
 use crate::terminal::Terminal;
 use crate::{prepare, resume};
 
 pub(crate) fn cross_validate(
     args: &CrossValidateArgs,
+    terminal: &Terminal,
+) -> anyhow::Result<Done> {
+    let mut log = JsonLog::on_stdout(args.json_log);
+    let done = with_log(args, &mut log, terminal);
+    if let (Err(error), Some(log)) = (&done, &mut log) {
+        let error = format!("{error:#}");
+        log.write(&Ending::Failed { error });
+    }
+    done
+}
+
+fn with_log(
+    args: &CrossValidateArgs,
+    log: &mut Option<JsonLog>,
     terminal: &Terminal,
 ) -> anyhow::Result<Done> {
     let interrupt = Interrupt::listen(terminal)?;
@@ -22,7 +37,7 @@ pub(crate) fn cross_validate(
                 count: args.folds.into(),
                 seed: args.seed,
             };
-            validated(run, &division, None, prepared, &interrupt, terminal)
+            validated(run, &division, None, prepared, &interrupt, log, terminal)
         });
     };
     let run = RunDir::reopen(dir)?;
@@ -36,6 +51,7 @@ pub(crate) fn cross_validate(
         Some(before),
         prepared,
         &interrupt,
+        log,
         terminal,
     )
 }
@@ -62,6 +78,7 @@ fn validated(
     before: Option<CrossValidation>,
     prepared: Prepared,
     interrupt: &Interrupt,
+    log: &mut Option<JsonLog>,
     terminal: &Terminal,
 ) -> anyhow::Result<Done> {
     let Prepared {
@@ -69,7 +86,7 @@ fn validated(
         splits,
         is_sample,
     } = prepared;
-    let mut sink = Run::new(terminal);
+    let mut sink = (Run::new(terminal), log.as_mut());
     let result = interrupt.during(|asked| {
         trainer::cross_validate(&config, &splits, division, run, before, &mut sink, asked)
     });
@@ -82,12 +99,26 @@ fn validated(
     let Some(result) = result? else {
         return Ok(Done::Interrupted);
     };
-    let mut out = super::stdout();
-    table(&mut out, &result)?;
-    // The results are written again, in case the write after the last fold failed.
-    result.write(&report)?;
-    writeln!(out, "report {}", report.display())?;
-    out.flush()?;
+    if let Some(log) = log {
+        result.write(&report)?;
+        log.write(&Ending::CrossValidation {
+            folds: result.folds.len(),
+            accuracy: result.accuracy.mean,
+            accuracy_std: result.accuracy.std,
+            macro_f1: result.macro_f1.mean,
+            macro_f1_std: result.macro_f1.std,
+            loss: result.loss.mean,
+            loss_std: result.loss.std,
+            report: report.display().to_string(),
+        });
+    } else {
+        let mut out = super::stdout();
+        table(&mut out, &result)?;
+        // The results are written again, in case the write after the last fold failed.
+        result.write(&report)?;
+        writeln!(out, "report {}", report.display())?;
+        out.flush()?;
+    }
     if is_sample {
         prepare::warn_of_sample(terminal);
     }

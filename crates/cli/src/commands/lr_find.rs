@@ -20,7 +20,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, terminal: &Terminal) -> anyhow::Result<
         steps: args.steps,
     };
     super::in_run_dir(&args.run, "lr-find", |run| {
-        let mut sink = Run::new(terminal);
+        let mut sink = Run::of_steps(terminal);
         let curve = interrupt.during(|asked| {
             trainer::find_learning_rate(&config, range, &splits, run, &mut sink, asked)
         })?;

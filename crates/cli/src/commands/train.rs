@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use trainer::config::SaveEvery;
 use trainer::{
     Best, Ending, Evaluation, InferenceOptions, Listed, Measured, MetricsFile, Mistake, Outcome,
     RunConfig, RunDir, RunState, Splits, Survey, TensorBoard,
@@ -9,18 +10,42 @@ use trainer::{
 use crate::Done;
 use crate::args::TrainArgs;
 use crate::interrupt::Interrupt;
+use crate::json_log::{Ending as Last, JsonLog, RunResult};
 use crate::photos::Chosen;
 use crate::run::Run;
 use crate::terminal::{Terminal, Work};
+use crate::tui::{NoTerminal, Tui};
 use crate::{ending, explain, photos, prepare, resume, survey};
 
 pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Done> {
+    let mut log = JsonLog::on_stdout(args.json_log);
+    let done = with_log(args, &mut log, terminal);
+    if let (Err(error), Some(log)) = (&done, &mut log) {
+        let error = format!("{error:#}");
+        log.write(&Last::Failed { error });
+    }
+    done
+}
+
+fn with_log(
+    args: &TrainArgs,
+    log: &mut Option<JsonLog>,
+    terminal: &Terminal,
+) -> anyhow::Result<Done> {
+    if args.tui && !terminal.is_terminal {
+        return Err(NoTerminal.into());
+    }
     let interrupt = Interrupt::listen(terminal)?;
     let Some(dir) = &args.resume else {
         let prepared = prepared(args, terminal)?;
         let name = prepared.name.clone();
         return super::in_run_dir(&args.run, &name, |run| {
-            trained(run, None, prepared, &interrupt, terminal)
+            let output = Output {
+                log,
+                tui: args.tui,
+                terminal,
+            };
+            trained(run, None, prepared, &interrupt, output)
         });
     };
     let run = RunDir::reopen(dir)?;
@@ -34,7 +59,7 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
                 "{} is complete: nothing is left to train",
                 dir.display()
             ));
-            print_best(&mut super::stdout(), best.as_ref())?;
+            print_result(log, best.as_ref(), None)?;
             return Ok(Done::Completed);
         }
         Some(_) => {}
@@ -44,7 +69,19 @@ pub(crate) fn train(args: &TrainArgs, terminal: &Terminal) -> anyhow::Result<Don
         }
     }
     let prepared = listed(config, terminal)?;
-    trained(&run, state, prepared, &interrupt, terminal)
+    let output = Output {
+        log,
+        tui: args.tui,
+        terminal,
+    };
+    trained(&run, state, prepared, &interrupt, output)
+}
+
+/// Where a run is shown.
+struct Output<'a> {
+    log: &'a mut Option<JsonLog>,
+    tui: bool,
+    terminal: &'a Terminal,
 }
 
 /// Trains in the folder of a run, and evaluates.
@@ -53,8 +90,9 @@ fn trained(
     state: Option<RunState>,
     prepared: Prepared,
     interrupt: &Interrupt,
-    terminal: &Terminal,
+    output: Output,
 ) -> anyhow::Result<Done> {
+    let Output { log, tui, terminal } = output;
     let Prepared {
         config,
         splits,
@@ -63,7 +101,12 @@ fn trained(
     } = prepared;
     let board = TensorBoard::create(run.path(), &config, &splits)?;
     let metrics = MetricsFile::append(&run.metrics())?;
-    let mut sinks = (Run::new(terminal), (metrics, board));
+    let can_save = config.train.save_every != SaveEvery::Never;
+    // The view takes the terminal first, so that it receives the lines.
+    let tui = tui
+        .then(|| Tui::start(terminal, interrupt, can_save))
+        .transpose()?;
+    let mut sinks = ((Run::new(terminal), tui), (metrics, (board, log.as_mut())));
     let outcome =
         interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
     drop(sinks);
@@ -92,7 +135,7 @@ fn trained(
     let result = evaluate(run, &config, &splits, &outcome, terminal);
     let scores = result.as_ref().ok().and_then(Option::as_ref);
     let scores = scores.map(|(scores, measured)| (scores, *measured));
-    print_result(&outcome, scores)?;
+    print_result(log, outcome.best.as_ref(), scores)?;
     end(&splits, &outcome, scores, terminal)?;
     if let Some((scores, measured)) = scores {
         let (images, _) = match (measured, splits.test()) {
@@ -234,8 +277,26 @@ fn evaluate(
     Ok(Some((scores, measured)))
 }
 
-/// Prints the weights' path even if the test failed.
-fn print_result(outcome: &Outcome, scores: Option<(&Evaluation, Measured)>) -> std::io::Result<()> {
+/// Prints the weights' path even if the test failed; with a log of events, as its last line.
+fn print_result(
+    log: &mut Option<JsonLog>,
+    best: Option<&Best>,
+    scores: Option<(&Evaluation, Measured)>,
+) -> std::io::Result<()> {
+    if let Some(log) = log {
+        let evaluation = scores.map(|(evaluation, _)| evaluation);
+        log.write(&Last::Result(RunResult {
+            split: scores.map(|(_, measured)| measured.name()),
+            images: evaluation.map(|scores| scores.images),
+            skipped: evaluation.map(|scores| scores.skipped as u64),
+            accuracy: evaluation.map(|scores| scores.accuracy),
+            macro_f1: evaluation.map(|scores| scores.macro_f1),
+            loss: evaluation.map(|scores| scores.loss),
+            best_epoch: best.map(|best| best.epoch),
+            weights: best.map(|best| best.weights.as_path()),
+        }));
+        return Ok(());
+    }
     let mut out = super::stdout();
     if let Some((scores, measured)) = scores {
         let kind = measured.name();
@@ -246,10 +307,6 @@ fn print_result(outcome: &Outcome, scores: Option<(&Evaluation, Measured)>) -> s
             writeln!(out, "{kind} images skipped {}", scores.skipped)?;
         }
     }
-    print_best(&mut out, outcome.best.as_ref())
-}
-
-fn print_best(out: &mut impl Write, best: Option<&Best>) -> std::io::Result<()> {
     if let Some(best) = best {
         writeln!(out, "best epoch {}", best.epoch)?;
         writeln!(out, "weights {}", best.weights.display())?;

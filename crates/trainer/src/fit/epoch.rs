@@ -34,6 +34,10 @@ impl Session<'_> {
         }
         self.check_weights(epoch)?;
         let training_seconds = self.clock.times().total();
+        self.sink.handle(&Event::ValidationStarted {
+            epoch,
+            images: self.val.len(),
+        })?;
         let parameters = self.network.parameters();
         let scores = self.tracks.each(parameters, || self.validate(frozen));
         let scores: Option<Vec<_>> = self.answered(epoch, scores)?.into_iter().collect();
@@ -164,6 +168,10 @@ impl Session<'_> {
                     batch: self.place.batch,
                     images: batch.labels.len(),
                     loss,
+                    images_done: self.progress.confusion.total(),
+                    running_loss: self.progress.confusion.mean_loss(),
+                    running_accuracy: self.progress.confusion.accuracy(),
+                    learning_rate: self.progress.learning_rate,
                 })?;
                 self.clock.lap(|times| &mut times.other);
             }

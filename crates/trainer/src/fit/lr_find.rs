@@ -186,6 +186,10 @@ pub fn find_learning_rate(
                 batch: batch_number,
                 images: batch.labels.len(),
                 loss: losses[losses.len() - 1],
+                images_done: session.progress.confusion.total(),
+                running_loss: session.progress.confusion.mean_loss(),
+                running_accuracy: session.progress.confusion.accuracy(),
+                learning_rate: rate,
             })?;
             if losses.len() == per_step {
                 curve.push(rate, losses.iter().sum::<f64>() / per_step as f64);

@@ -245,6 +245,10 @@ impl<'a> Session<'a> {
             train_images: train.len(),
             val_images: val.len(),
             epochs: config.train.epochs,
+            frozen_epochs: match network.trains_backbone() {
+                true => config.train.freeze_epochs.min(config.train.epochs),
+                false => config.train.epochs,
+            },
             device: device_name(&device).to_owned(),
             threads: config.train.threads(),
         })?;

@@ -27,6 +27,8 @@ pub(super) struct Saving {
     last: Option<Place>,
     /// The place of the state that is being written.
     writing: Option<Place>,
+    /// Whether a sink has asked for a save that has not begun.
+    is_asked: bool,
 }
 
 /// What a run must not change: by checksums.
@@ -114,6 +116,7 @@ impl Session<'_> {
             inputs,
             last: None,
             writing: None,
+            is_asked: false,
         });
         Ok(())
     }
@@ -146,7 +149,9 @@ impl Session<'_> {
     fn save_with(&mut self, saving: &mut Saving, border: Border) -> Result<()> {
         let outcome = saving.saver.poll();
         self.saved(saving, outcome)?;
-        if saving.saver.is_due(border) {
+        saving.is_asked |= self.sink.takes_save_request();
+        if saving.saver.is_due(border) || (saving.is_asked && saving.saver.is_free()) {
+            saving.is_asked = false;
             let start = Instant::now();
             let state = self.state(saving)?;
             saving.writing = Some(self.place);

@@ -83,7 +83,12 @@ impl Saver {
     /// Whether a state should be saved now. Never while another one is being written.
     pub(crate) fn is_due(&self, border: Border) -> bool {
         let passed = self.last.elapsed();
-        self.writing.is_none() && is_due(self.every, border, self.steps, passed, self.cost)
+        self.is_free() && is_due(self.every, border, self.steps, passed, self.cost)
+    }
+
+    /// Whether no state is being written.
+    pub(crate) fn is_free(&self) -> bool {
+        self.writing.is_none()
     }
 
     /// Memory for the copy of a state.

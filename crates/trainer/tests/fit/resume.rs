@@ -333,3 +333,40 @@ fn a_cross_validation_goes_on_with_the_unfinished_folds() {
         found
     );
 }
+
+/// Asks for a save once, after the first batch.
+#[derive(Default)]
+struct Asks {
+    asks: bool,
+    saved: Vec<(usize, usize)>,
+}
+
+impl EventSink for Asks {
+    fn handle(&mut self, event: &Event) -> trainer::Result<()> {
+        match event {
+            Event::BatchDone {
+                epoch: 1, batch: 1, ..
+            } => self.asks = true,
+            Event::StateSaved { epoch, batch } => self.saved.push((*epoch, *batch)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn takes_save_request(&mut self) -> bool {
+        std::mem::take(&mut self.asks)
+    }
+}
+
+#[test]
+fn a_sink_can_ask_for_a_save_between_the_save_points() {
+    let mut scene = Scene::new();
+    // No save point but those between epochs.
+    scene.config.train.save_every = "1000 steps".parse().unwrap();
+    scene.config.train.epochs = 1;
+    let mut asks = Asks::default();
+    // Requests pass through pairs and options.
+    let mut sink = ((), Some(&mut asks));
+    scene.run_with(&mut sink, &AtomicBool::new(false)).unwrap();
+    assert_eq!(asks.saved.first(), Some(&(1, 1)));
+}
