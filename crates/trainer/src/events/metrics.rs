@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct MetricsFile {
     path: PathBuf,
     /// The open file. It is closed while it is replaced, as Windows requires.
-    file: Option<File>,
+    pub(super) file: Option<File>,
     /// Bytes of complete lines in the file.
     length: u64,
     /// Lines not in the file yet.

@@ -1,3 +1,6 @@
+use std::fs::File;
+use std::io::Write as _;
+
 use super::*;
 
 pub(crate) fn report(epoch: usize) -> EpochReport {
