@@ -11,7 +11,7 @@ const MAX_LINES: usize = 450;
 
 /// Maximum size of all golden data, so that cloning the repository stays fast. Only results are
 /// stored, because the tests and the generators both compute the inputs.
-const MAX_GOLDEN_BYTES: u64 = 3_000_000;
+const MAX_GOLDEN_BYTES: u64 = 3_100_000;
 
 /// Words that promise later work. They are split here, so that this file passes the check.
 const PROMISES: [&str; 2] = [concat!("TO", "DO"), concat!("FIX", "ME")];
