@@ -231,10 +231,11 @@ impl EventSink for Run<'_> {
                 self.unreadable.clone_from(&report.unreadable);
                 self.terminal.line(&self.epoch_line(report));
                 self.draw_whole();
-                if std::mem::take(&mut self.estimates) && report.epoch < self.epochs {
-                    if let Some(left) = self.pace.left(self.now()) {
-                        self.terminal.line(&format!("{} to go", about(left)));
-                    }
+                if std::mem::take(&mut self.estimates)
+                    && report.epoch < self.epochs
+                    && let Some(left) = self.pace.left(self.now())
+                {
+                    self.terminal.line(&format!("{} to go", about(left)));
                 }
             }
             Event::StatisticsUnsettled {

@@ -211,7 +211,7 @@ fn crates_and_golden_data_are_documented() {
         &[("tests/golden/generate_b.py", "x = 1\n")],
         &["names generate_b.py"],
     );
-    let large = "x".repeat(3_000_001);
+    let large = "x".repeat(3_100_001);
     caught(&[("tests/golden/a.bin", &large)], &["the most is 3100000"]);
     let own = [
         (

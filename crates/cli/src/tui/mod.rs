@@ -155,10 +155,10 @@ fn show(mut guard: Guard, receiver: &Receiver<Message>, keys: &Keys) -> Vec<Stri
     loop {
         let is_open = receive(receiver, &mut view, start);
         while let Ok(true) = event::poll(Duration::ZERO) {
-            if let Ok(Input::Key(key)) = event::read() {
-                if key.kind == KeyEventKind::Press {
-                    keys.press(key.code, key.modifiers, &mut view);
-                }
+            if let Ok(Input::Key(key)) = event::read()
+                && key.kind == KeyEventKind::Press
+            {
+                keys.press(key.code, key.modifiers, &mut view);
             }
         }
         let now = start.elapsed().as_secs_f64();
