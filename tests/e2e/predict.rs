@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::bench::{Bench, Run, sorted, trained_weights};
+use crate::bench::{Bench, Run, sorted, trained, trained_weights};
 
 /// Runs `classify predict` with the trained weights.
 fn predict(bench: &Bench, arguments: &[&str]) -> Run {
