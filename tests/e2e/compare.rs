@@ -12,8 +12,8 @@ fn runs_are_compared_by_settings_figures_and_answers() {
     }
     let train = |run: &str, seed: &str| {
         let seed = format!("train.seed={seed}");
-        let sets = SMALL_FOLDER_RUN.iter().chain([&seed.as_str()]);
-        let sets: Vec<&str> = sets.flat_map(|set| ["--set", *set]).collect();
+        let sets = SMALL_FOLDER_RUN.iter().copied().chain([&*seed]);
+        let sets: Vec<&str> = sets.flat_map(|set| ["--set", set]).collect();
         bench
             .run(&[&["train", "--run-dir", run][..], &sets].concat())
             .success();

@@ -1,6 +1,7 @@
 //! Runs that are killed, run twice or interrupted, and resumed. `cargo xtask crash` does the same hundreds of times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -151,19 +152,20 @@ impl Drop for Process {
     }
 }
 
-/// The weights and the metrics of a run by file name. Times, which differ, are left out.
+/// The weights, scores, answers and metrics of a run by file name. Times, which differ, are left out.
 fn results(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut results = BTreeMap::new();
     for path in sorted(run) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if path.extension().is_some_and(|e| e == "safetensors") || name == "wrong.csv" {
+        let is_compared = ["safetensors", "csv", "json"].map(OsStr::new);
+        if name != "run.json" && path.extension().is_some_and(|e| is_compared.contains(&e)) {
             results.insert(name, std::fs::read(&path).unwrap());
         } else if name == "metrics.jsonl" {
             let lines = std::fs::read_to_string(&path).unwrap();
             let lines: String = lines.lines().map(without_times).collect();
             results.insert(name, lines.into_bytes());
         } else {
-            let known = ["config.toml", "state", ".lock"].contains(&name.as_str());
+            let known = ["config.toml", "run.json", "state", ".lock"].contains(&name.as_str());
             assert!(known, "{name} was left behind");
         }
     }
@@ -205,8 +207,8 @@ pub(crate) fn assert_equal(
     assert_eq!(of(found), of(expected));
     assert_eq!(
         of(expected).len(),
-        4,
-        "weights, their average, metrics, mistakes"
+        6,
+        "weights, their average, metrics, scores, answers, mistakes"
     );
     for (name, bytes) in expected {
         assert!(found[name] == *bytes, "{name} differs");

@@ -4,6 +4,7 @@
 
 mod bad_numbers;
 mod bench;
+mod calibration;
 mod compare;
 #[cfg(unix)]
 mod crash;
@@ -15,6 +16,7 @@ mod photos;
 mod predict;
 mod published;
 mod recipe;
+mod report;
 #[cfg(unix)]
 mod resume;
 mod run;

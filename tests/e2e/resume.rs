@@ -114,6 +114,26 @@ fn a_complete_run_is_left_as_it_is() {
     assert!(!again.stderr.contains("epoch "), "{}", again.stderr);
     assert_eq!(again.value("weights"), first.value("weights"));
     assert_eq!(contents(&scene.0.path("run")), before);
+    // A run of an earlier version has no scores in its folder: they are measured now.
+    let scores = ["evaluation-test.json", "evaluation-validation.json"]
+        .map(|name| scene.0.path("run").join(name));
+    let scores = scores.iter().find(|path| path.is_file()).unwrap();
+    std::fs::remove_file(scores).unwrap();
+    let measured = scene.resume("run", &[]).success();
+    assert!(
+        !measured.stderr.contains("is complete"),
+        "{}",
+        measured.stderr
+    );
+    assert!(scores.is_file());
+    let is_record = |(name, _): &(String, Vec<u8>)| name == "run.json";
+    let others = |mut files: Vec<(String, Vec<u8>)>| {
+        files.retain(|file| !is_record(file));
+        files
+    };
+    let after = contents(&scene.0.path("run"));
+    assert!(others(after.clone()) == others(before));
+    let before = after;
     // Without its state it could only be trained again from the beginning, over its results.
     std::fs::remove_dir_all(scene.0.path("run/state")).unwrap();
     let refused = scene

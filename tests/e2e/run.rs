@@ -20,9 +20,29 @@ fn a_run_learns_and_leaves_the_documented_files() {
         .iter()
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names[..2], ["config.toml", "metrics.jsonl"]);
-    assert!(names[2].starts_with("mobilenet_v3_small_e") && names[2].ends_with(".safetensors"));
-    assert_eq!(names[3..], ["state", "wrong.csv"]);
+    let (weights, others): (Vec<_>, Vec<_>) =
+        (names.iter().map(String::as_str)).partition(|name| name.ends_with(".safetensors"));
+    assert!(matches!(&weights[..], [name] if name.starts_with("mobilenet_v3_small_e")));
+    let expected = [
+        "MODEL_CARD.md",
+        "config.toml",
+        "confusion.png",
+        "confusion.svg",
+        "curves.png",
+        "curves.svg",
+        "evaluation-test.json",
+        "metrics.csv",
+        "metrics.jsonl",
+        "predictions-test.csv",
+        "predictions.png",
+        "reliability.svg",
+        "report.html",
+        "roc.svg",
+        "run.json",
+        "state",
+        "wrong.csv",
+    ];
+    assert_eq!(others, expected);
     let metrics = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 4);
     let config = std::fs::read_to_string(dir.join("config.toml")).unwrap();

@@ -31,7 +31,46 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     let table = bench
         .run(&["evaluate", "--weights", &weights, "--data", test])
         .success();
-    assert_eq!(table.value("accuracy"), format!("{accuracy:.4}"));
+    let interval = ["low", "high"].map(|end| result["accuracy_interval"][end].as_f64().unwrap());
+    assert_eq!(
+        table.value("accuracy"),
+        format!(
+            "{accuracy:.4} (95 % interval {:.4} to {:.4})",
+            interval[0], interval[1]
+        )
+    );
+    for (line, score) in [
+        ("balanced accuracy", &result["balanced_accuracy"]),
+        ("Cohen's kappa", &result["cohen_kappa"]),
+        ("top-3 accuracy", &result["top_k"][1]["accuracy"]),
+        ("macro ROC AUC", &result["macro_roc_auc"]),
+        (
+            "macro average precision",
+            &result["macro_average_precision"],
+        ),
+        (
+            "expected calibration error",
+            &result["calibration"]["expected_error"],
+        ),
+    ] {
+        assert_eq!(table.value(line), format!("{:.4}", score.as_f64().unwrap()));
+    }
+    // The run has written the same scores, and the answers that they come from.
+    let run = trained().path("run");
+    let written = std::fs::read_to_string(run.join("evaluation-test.json")).unwrap();
+    let mut written: serde_json::Value = serde_json::from_str(&written).unwrap();
+    // The batches were others, and so is the order of the loss's sum.
+    let losses = [&written, &result].map(|scores| scores["loss"].as_f64().unwrap());
+    assert!((losses[0] - losses[1]).abs() < 1e-9, "{losses:?}");
+    written["loss"] = result["loss"].clone();
+    assert!(written == result);
+    let answers = std::fs::read_to_string(run.join("predictions-test.csv")).unwrap();
+    let answers = answers
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    let right = answers.clone().filter(|row| row[1] == row[2]).count();
+    assert_eq!((right as f64 / 400.0, answers.count()), (accuracy, 400));
     assert!(table.stdout.contains("macro average"), "{}", table.stdout);
 
     let predict = |out: &str| {

@@ -9,6 +9,7 @@
 mod bench;
 mod build_cost;
 mod check;
+mod clients;
 mod consumers;
 mod crash;
 mod data;
@@ -58,6 +59,8 @@ enum Command {
     Check,
     /// Every test of the workspace, then the consumers
     Test,
+    /// Check a run's report in a browser with axe-core, and its event files with TensorBoard
+    Clients,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
     /// Run libFuzzer on the readers of files, or measure them on mutated files
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
         Command::Test => check::test(),
+        Command::Clients => clients::check(),
         Command::Consumers => consumers::run_all(),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::BuildCost => build_cost::measure(),

@@ -23,6 +23,7 @@ fn main() -> Result<(), mobilenet::Error> {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     weights::save(Path::new("weights.safetensors"), &network, &metadata)

@@ -37,6 +37,8 @@ struct Member {
     network: Arc<dyn Model>,
     metadata: Arc<WeightsMetadata>,
     table: Arc<ByteTable>,
+    /// The number that divides the logits.
+    temperature: Option<f64>,
     /// Assumptions about metadata that the weights file lacks.
     assumed: Vec<String>,
 }
@@ -93,6 +95,7 @@ impl Classifier {
             table: Arc::new(metadata.normalisation.table()),
             network,
             metadata: Arc::new(metadata),
+            temperature: None,
             assumed: Vec::new(),
         };
         Ok(Self {
@@ -145,6 +148,44 @@ impl Classifier {
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
+    }
+
+    /// The same classifier with calibrated probabilities: each network's logits are divided by the temperature in its
+    /// weights, which training has fitted on its validation images (Guo et al., 2017). The largest probability does not
+    /// change its place for a single network and a single view.
+    ///
+    /// The logits of each network and view are divided before the probabilities are averaged. So an ensemble averages
+    /// calibrated probabilities. The average itself is usually less sure than its members.
+    ///
+    /// # Errors
+    /// [`Error::NoTemperature`] if the weights of a network have no temperature.
+    pub fn calibrated(mut self) -> Result<Self> {
+        for member in &mut self.members {
+            let temperature = member.metadata.temperature;
+            member.temperature = Some(temperature.ok_or(Error::NoTemperature)?);
+        }
+        Ok(self)
+    }
+
+    /// The same classifier, with the logits of all its networks divided by this temperature; 1 changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Temperature`] unless it is a finite number above 0.
+    pub fn with_temperature(mut self, temperature: f64) -> Result<Self> {
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(Error::Temperature(temperature));
+        }
+        for member in &mut self.members {
+            member.temperature = Some(temperature);
+        }
+        Ok(self)
+    }
+
+    /// The temperature that divides the logits. `None` without one, and for networks with different temperatures.
+    pub fn temperature(&self) -> Option<f64> {
+        let first = self.members[0].temperature;
+        let is_same = |member: &Member| member.temperature == first;
+        first.filter(|_| self.members.iter().all(is_same))
     }
 
     /// The metadata of the first network's weights. Classes, image size, framing and orientation are the same for all
@@ -352,6 +393,10 @@ impl Member {
     fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = pixels.to_device(self.network.device())?;
         let images = Images::bytes(&pixels, Arc::clone(&self.table))?;
-        Ok(self.network.infer(&images)?)
+        let logits = self.network.infer(&images)?;
+        Ok(match self.temperature {
+            Some(temperature) => (logits / temperature)?,
+            None => logits,
+        })
     }
 }

@@ -46,6 +46,14 @@ pub enum Error {
         "these weights cannot form an ensemble: {0}; expected networks for the same classes and images"
     )]
     Ensemble(String),
+    /// Calibrated probabilities need a temperature, and the weights have none.
+    #[error(
+        "the weights have no temperature, so their probabilities cannot be calibrated; weights that are saved in training have one, fitted on the validation images"
+    )]
+    NoTemperature,
+    /// A temperature is not a finite number above 0.
+    #[error("a temperature of {0}; expected a finite number above 0")]
+    Temperature(f64),
     /// An ensemble has no explanations.
     #[error(
         "an explanation is of one network, and these are several; give the weights of one of them"
@@ -67,12 +75,16 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the caller's input is wrong (an image, pixels or a setting), rather than the weights, the network or the
+    /// Whether the caller's input is wrong (an image, pixels or a setting such as the temperature), rather than the weights, the network or the
     /// device. A server would answer such an error with status 400.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Image { .. } | Self::Pixels { .. } | Self::ExplainEnsemble => true,
+            Self::Image { .. }
+            | Self::Pixels { .. }
+            | Self::NoTemperature
+            | Self::Temperature(_)
+            | Self::ExplainEnsemble => true,
             Self::Network(error) => error.is_usage(),
             Self::Data(error) => error.is_usage(),
             _ => false,

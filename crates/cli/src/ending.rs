@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use trainer::{ClassReport, EpochReport, Evaluation, Measured};
+use trainer::{ClassReport, EpochReport, Evaluation, Interval, Measured};
 
 /// Fewer images allow no verdict.
 const FEW: u64 = 20;
@@ -15,8 +15,7 @@ const OVERFITTED: f64 = 0.15;
 
 /// The lines after the scores.
 pub(crate) fn of_scores(scores: &Evaluation, measured: Measured) -> Vec<String> {
-    let right = (scores.accuracy * scores.images as f64).round() as u64;
-    let (low, high) = interval(right, scores.images);
+    let Interval { low, high } = scores.accuracy_interval;
     let chance = chance(&scores.classes);
     let kind = measured.name();
     let mut lines = vec![format!(
@@ -95,22 +94,6 @@ fn chance(classes: &[ClassReport]) -> f64 {
     most.unwrap_or(0) as f64 / all.max(1) as f64
 }
 
-/// Wilson's 95 % interval of a share (Wilson, 1927).
-fn interval(right: u64, all: u64) -> (f64, f64) {
-    if all == 0 {
-        return (0.0, 1.0);
-    }
-    let (n, z) = (all as f64, 1.959_963_984_540_054);
-    let share = right as f64 / n;
-    let centre = share + z * z / (2.0 * n);
-    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + z * z / n;
-    (
-        ((centre - spread) / scale).max(0.0),
-        ((centre + spread) / scale).min(1.0),
-    )
-}
-
 fn weak_classes(test: &Evaluation) -> Option<String> {
     let occurring = test.classes.iter().enumerate();
     let mut weak: Vec<(usize, &ClassReport)> = occurring
@@ -153,28 +136,11 @@ mod tests {
             .collect();
         serde_json::from_value(serde_json::json!({
             "images": images, "skipped": 0, "accuracy": right as f64 / images as f64, "loss": 1.0,
+            "accuracy_interval": Interval::wilson(right, images),
             "macro_precision": 0.5, "macro_recall": 0.5, "macro_f1": 0.5,
             "classes": classes, "confusion": confusion,
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn the_interval_is_wilsons() {
-        // scipy.stats.binomtest(right, all).proportion_ci(method="wilson").
-        for (right, all, low, high) in [
-            (8, 10, 0.490_162, 0.943_318),
-            (4650, 6000, 0.764_260, 0.785_388),
-            (0, 5, 0.0, 0.434_482),
-            (5, 5, 0.565_518, 1.0),
-        ] {
-            let found = interval(right, all);
-            assert!(
-                (found.0 - low).abs() < 1e-5 && (found.1 - high).abs() < 1e-5,
-                "{right}/{all}: {found:?}"
-            );
-        }
-        assert_eq!(interval(0, 0), (0.0, 1.0));
     }
 
     #[test]

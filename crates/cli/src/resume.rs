@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use trainer::config::{Change, Layer};
-use trainer::{Ending, RunConfig, RunDir, RunState};
+use trainer::{Ending, Measured, RunConfig, RunDir, RunState};
 
 use crate::args::RunArgs;
 use crate::terminal::Terminal;
@@ -88,7 +88,8 @@ pub(crate) fn command(run: &Path, command: &str) -> String {
     format!("to go on:\n  classify {command} --resume {}", quoted(run))
 }
 
-/// Whether all work of a run is done: its epochs are trained, its weights are there, and its wrong answers are written.
+/// Whether all work of a run is done: its epochs are trained, its weights are there, and its scores and wrong answers are
+/// written.
 pub(crate) fn is_finished(run: &RunDir, state: &RunState, config: &RunConfig) -> bool {
     let is_over = match state.ending() {
         Some(Ending::StoppedEarly) => true,
@@ -99,4 +100,13 @@ pub(crate) fn is_finished(run: &RunDir, state: &RunState, config: &RunConfig) ->
     is_over
         && best.is_some_and(|best| best.weights.is_file())
         && run.path().join(crate::commands::WRONG).is_file()
+        && [Measured::Test, Measured::Validation]
+            .into_iter()
+            .any(|measured| is_evaluated(run, measured))
+}
+
+/// Whether the scores and the answers of a run's best weights are written.
+fn is_evaluated(run: &RunDir, measured: Measured) -> bool {
+    RunDir::evaluation(run.path(), measured).is_file()
+        && RunDir::answers(run.path(), measured).is_file()
 }

@@ -332,6 +332,7 @@ impl Source {
                 normalisation: Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
+                temperature: None,
                 training: None,
             },
         };

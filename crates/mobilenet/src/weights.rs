@@ -103,13 +103,17 @@ pub struct WeightsMetadata {
     pub epoch: Option<usize>,
     /// The monitored score after that epoch.
     pub score: Option<f64>,
+    /// The temperature that calibrates the probabilities: `softmax(logits / temperature)`. Training fits it on the
+    /// validation images (Guo et al., 2017). `None` if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Data of the trainer, for continuing the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<serde_json::Value>,
 }
 
 impl WeightsMetadata {
-    /// Refuses an invalid image size, framing or normalisation.
+    /// Refuses an invalid image size, framing, normalisation or temperature.
     ///
     /// # Errors
     /// [`Error::Setting`].
@@ -129,6 +133,13 @@ impl WeightsMetadata {
             "a share above 0 and at most 1",
         )?;
         self.normalisation.check()?;
+        let temperature = self.temperature.unwrap_or(1.0);
+        require(
+            temperature.is_finite() && temperature > 0.0,
+            "temperature",
+            temperature,
+            "a finite number above 0",
+        )?;
         match &self.model {
             ModelDescription::MobileNet(model) => model.check(),
             ModelDescription::Zoo(model) => model.check(),

@@ -24,6 +24,9 @@ pub struct Best {
     pub score: f64,
     /// All validation scores of the epoch.
     pub scores: ValidationScores,
+    /// The temperature that calibrates the weights; see
+    /// [`WeightsMetadata::temperature`](mobilenet::weights::WeightsMetadata::temperature).
+    pub temperature: Option<f64>,
     /// The file with the weights of the epoch.
     pub weights: PathBuf,
 }
@@ -62,6 +65,7 @@ impl Waiting {
         let metadata = WeightsMetadata {
             epoch: Some(file.epoch),
             score: Some(file.score),
+            temperature: file.temperature,
             ..metadata.clone()
         };
         Ok(Self {
@@ -124,7 +128,7 @@ impl Checkpoints {
         self.monitor.compare(scores, best)
     }
 
-    /// Records an epoch's scores. Writes its weights if the policy requires it, and earlier weights
+    /// Records an epoch's scores, and the temperature in `metadata`. Writes its weights if the policy requires it, and earlier weights
     /// that could not be written. Returns the outcome of each attempt. Of two equal epochs, the
     /// later one is the best.
     ///
@@ -151,6 +155,7 @@ impl Checkpoints {
                 epoch,
                 score,
                 scores: *scores,
+                temperature: metadata.temperature,
                 weights: self.dir.join(name),
             };
             self.enqueue(Waiting::of(file, was_best, network, metadata)?);

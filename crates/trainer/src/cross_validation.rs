@@ -8,7 +8,7 @@ use mnist_data::{Fold, ImageFolder, Sample, TRAIN, VALIDATION, folds, folds_of_g
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
-use crate::events::{EventSink, MetricsFile, ValidationScores};
+use crate::events::{EventSink, MetricsFile, TensorBoard, ValidationScores};
 use crate::fit::{Ending, Outcome, resume};
 use crate::table::write_json;
 use crate::{Error, Result, RunDir, Splits};
@@ -167,7 +167,8 @@ pub fn cross_validate(
         let splits = Splits::of_fold(&images, &fold, "folds", &name);
         let path = run.path().join(format!("fold-{}", index + 1));
         let own = RunDir::reopen_or_create(&path)?;
-        let mut sinks = (MetricsFile::append(&own.metrics())?, &mut *sink);
+        let board = TensorBoard::create(own.path(), config, &splits)?;
+        let mut sinks = (MetricsFile::append(&own.metrics())?, (board, &mut *sink));
         let outcome = resume(config, &splits, &own, own.state()?, &mut sinks, interrupt);
         drop(sinks);
         let outcome = match outcome {

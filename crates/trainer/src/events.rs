@@ -1,5 +1,7 @@
 //! Events of a run, and the sinks that receive them.
 
+mod tensorboard;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -9,6 +11,7 @@ use mobilenet::LoadReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{EpochTimes, Error, Result};
+pub use tensorboard::TensorBoard;
 
 /// One line of `metrics.jsonl`: the results of an epoch.
 ///
@@ -269,6 +272,13 @@ impl<A: EventSink, B: EventSink> EventSink for (A, B) {
     fn handle(&mut self, event: &Event) -> Result<()> {
         self.0.handle(event)?;
         self.1.handle(event)
+    }
+}
+
+/// Passes events to the sink, if there is one.
+impl<S: EventSink> EventSink for Option<S> {
+    fn handle(&mut self, event: &Event) -> Result<()> {
+        self.as_mut().map_or(Ok(()), |sink| sink.handle(event))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Evaluation and prediction with a trained network.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -16,10 +16,9 @@ use mobilenet::{ClassOrder, Model};
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
+use crate::measure::{Logits, Scores};
 use crate::mistakes::Mistake;
-use crate::{
-    ClassReport, ConfusionMatrix, Evaluation, Interval, Objective, Prediction, Result, Targets,
-};
+use crate::{AnswersFile, ConfusionMatrix, Evaluation, Objective, Prediction, Result, Targets};
 
 /// Input options of evaluation and prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +39,8 @@ pub struct InferenceOptions {
     pub tta: TtaConfig,
     /// Whether [`Evaluation::mistakes`] lists the wrong answers, which takes about 100 bytes each.
     pub mistakes: bool,
+    /// A file for the answers to all images of an evaluation; see [`AnswersFile`].
+    pub answers: Option<PathBuf>,
     /// A file of decoded images; see [`DataConfig::disk_cache`](crate::config::DataConfig::disk_cache)
     /// and [`kept_images`](crate::kept_images).
     pub disk_cache: Option<DiskCache>,
@@ -55,6 +56,7 @@ impl Default for InferenceOptions {
             decode: DecodeOptions::default(),
             tta: TtaConfig::None,
             mistakes: true,
+            answers: None,
             disk_cache: None,
         }
     }
@@ -116,8 +118,8 @@ pub fn evaluate(
     };
     let name = data.display().to_string();
     let measured = measure(classifier, images, &name, options, progress)?;
-    order.check(&measured.confusion, data)?;
-    Ok(report(measured, &order))
+    order.check(measured.scores.confusion(), data)?;
+    measured.finish(classifier, &order)
 }
 
 /// Evaluates a network whose weights contain the class names of `images`. Messages call the images `name`.
@@ -137,15 +139,30 @@ pub fn evaluate_images(
         known: ClassOrder::Named,
     };
     let measured = measure(classifier, images.clone(), name, options, progress)?;
-    Ok(report(measured, &order))
+    measured.finish(classifier, &order)
 }
 
-/// The counted answers of a network.
+/// The answers of a network.
 struct Measured {
-    confusion: ConfusionMatrix,
+    scores: Scores,
     mistakes: Vec<Mistake>,
+    /// All answers, if a file of them is wanted.
+    answers: Option<AnswersFile>,
     /// The number of unreadable images of each label.
     skipped: BTreeMap<usize, usize>,
+}
+
+impl Measured {
+    fn finish(self, classifier: &Classifier, order: &Order) -> Result<Evaluation> {
+        let (names, scores) = (order.classes.names(), &self.scores);
+        let evaluation = scores.evaluation(names, order.known, &self.skipped);
+        self.answers.map_or(Ok(()), AnswersFile::finish)?;
+        Ok(Evaluation {
+            temperature: classifier.temperature(),
+            mistakes: self.mistakes,
+            ..evaluation
+        })
+    }
 }
 
 fn measure(
@@ -155,6 +172,9 @@ fn measure(
     options: InferenceOptions,
     progress: &dyn Progress,
 ) -> Result<Measured> {
+    let names = images.classes.names();
+    let create = |path: &PathBuf| AnswersFile::create(path, names);
+    let mut all = options.answers.as_ref().map(create).transpose()?;
     let bad_images = BadImageLimit {
         share: options.bad_image_limit,
         classes: Some(images.classes),
@@ -164,22 +184,36 @@ fn measure(
     let lists_mistakes = options.mistakes;
     let loader = options.loader(images.samples, classifier.metadata(), bad_images)?;
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
+    let progress = Started(progress);
+    let classes = classifier.class_names().len();
+    let loss = Objective::cross_entropy(classes);
+    let mut scores = Scores::new(classes, loader.len());
     let mut mistakes = Vec::new();
-    let answers = classifier.answers(&loader).map(|answer| {
-        let answers = answer?;
+    for answers in classifier.answers(&loader) {
+        let answers = answers?;
+        let rows = answers.probabilities()?;
+        let Answers {
+            logits,
+            labels,
+            ids,
+        } = answers;
+        scores.add(&labels, &rows)?;
+        let mean = loss.apply(&logits, &Targets::of(&labels, &vec![1.0; labels.len()]))?;
+        scores.add_loss(mean.mean, mean.weight);
         if lists_mistakes {
-            let rows = answers.probabilities()?;
-            mistakes.extend(Mistake::among(&answers.ids, &answers.labels, &rows));
+            mistakes.extend(Mistake::among(&ids, &labels, &rows));
         }
-        let Answers { logits, labels, .. } = answers;
-        progress.advance(labels.len() as u64);
-        Ok((logits, labels))
-    });
-    let confusion = count(classifier.class_names().len(), answers);
-    progress.finish();
+        if let Some(all) = &mut all {
+            for ((id, &label), row) in ids.iter().zip(&labels).zip(&rows) {
+                all.write(id, label as usize, row)?;
+            }
+        }
+        progress.0.advance(labels.len() as u64);
+    }
     Ok(Measured {
-        confusion: confusion?,
+        scores,
         mistakes,
+        answers: all,
         skipped: loader.skipped_by_label(),
     })
 }
@@ -191,89 +225,34 @@ pub(crate) fn unreadable(loader: &Loader, class_names: &[String]) -> BTreeMap<St
     counts.filter_map(named).collect()
 }
 
-fn report(measured: Measured, order: &Order) -> Evaluation {
-    let Measured {
-        confusion,
-        mistakes,
-        skipped,
-    } = measured;
-    let averages = confusion.macro_scores();
-    let scores = confusion.class_scores();
-    let names = order.classes.names();
-    let left_out = (0..names.len()).filter(|class| !confusion.occurs(*class));
-    let classes = names.iter().zip(scores).enumerate();
-    Evaluation {
-        images: confusion.total(),
-        skipped: skipped.values().sum(),
-        accuracy: confusion.accuracy(),
-        accuracy_interval: Interval::default(),
-        loss: confusion.mean_loss(),
-        macro_precision: averages.precision,
-        macro_recall: averages.recall,
-        macro_f1: averages.f1,
-        macro_f1_interval: Interval::default(),
-        balanced_accuracy: None,
-        cohen_kappa: None,
-        top_k: Vec::new(),
-        macro_roc_auc: None,
-        macro_average_precision: None,
-        calibration: None,
-        temperature: None,
-        classes_left_out: left_out.map(|class| names[class].clone()).collect(),
-        class_order: order.known,
-        classes: classes
-            .map(|(label, (name, scores))| ClassReport {
-                name: name.clone(),
-                support: confusion.support(label),
-                skipped: skipped.get(&label).copied().unwrap_or(0),
-                precision: scores.precision,
-                recall: scores.recall,
-                f1: scores.f1,
-                specificity: None,
-                roc_auc: None,
-                average_precision: None,
-            })
-            .collect(),
-        confusion: confusion.confusion(),
-        curves: Vec::new(),
-        mistakes,
-    }
-}
-
-/// Scores the images of some batches in evaluation mode. With `by_features`, images are computed in the same way as
-/// cached features, so both give the same bits.
+/// Scores the images of some batches in evaluation mode. Also collects their logits, if `collected` is given. With
+/// `by_features`, images are computed in the same way as cached features, so both give the same bits.
 pub(crate) fn score(
     network: &dyn Model,
     batches: impl Iterator<Item = Result<Batch>>,
     by_features: bool,
+    mut collected: Option<&mut Logits>,
 ) -> Result<ConfusionMatrix> {
-    let answers = batches.map(|batch| {
-        let batch = batch?;
-        let logits = match &batch.inputs {
+    let classes = network.description().classes();
+    let loss = Objective::cross_entropy(classes);
+    let mut confusion = ConfusionMatrix::new(classes);
+    for batch in batches {
+        let Batch { inputs, labels, .. } = batch?;
+        let logits = match &inputs {
             Inputs::Features(features) => network.infer_head(features)?,
             Inputs::Images(images) if by_features => {
                 network.infer_head(&network.features(images)?)?
             }
             Inputs::Images(images) => network.infer(images)?,
         };
-        Ok((logits, batch.labels))
-    });
-    count(network.description().classes(), answers)
-}
-
-/// Counts the predictions of logits by true label.
-fn count(
-    classes: usize,
-    answers: impl Iterator<Item = Result<(Tensor, Vec<u32>)>>,
-) -> Result<ConfusionMatrix> {
-    let loss = Objective::cross_entropy(classes);
-    let mut confusion = ConfusionMatrix::new(classes);
-    for answer in answers {
-        let (logits, labels) = answer?;
-        let weights = vec![1.0; labels.len()];
-        let mean = loss.apply(&logits, &Targets::of(&labels, &weights))?;
-        confusion.add(&labels, &predicted_classes(&logits)?)?;
+        let rows = finite_rows(&logits)?;
+        let mean = loss.apply(&logits, &Targets::of(&labels, &vec![1.0; labels.len()]))?;
+        let predicted: Vec<u32> = rows.iter().map(|row| largest(row) as u32).collect();
+        confusion.add(&labels, &predicted)?;
         confusion.add_loss(mean.mean, mean.weight);
+        if let Some(collected) = &mut collected {
+            collected.add(&labels, &rows);
+        }
     }
     Ok(confusion)
 }
@@ -283,9 +262,15 @@ fn count(
 /// # Errors
 /// [`NonFiniteAnswer`](classifier::Error::NonFiniteAnswer).
 pub(crate) fn predicted_classes(logits: &Tensor) -> Result<Vec<u32>> {
+    let rows = finite_rows(logits)?;
+    Ok(rows.iter().map(|row| largest(row) as u32).collect())
+}
+
+/// The rows of logits, which must be finite.
+fn finite_rows(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     let rows = logits.to_vec2::<f32>()?;
     check_answers(&rows, |row| format!("image {} of a batch", row + 1))?;
-    Ok(rows.iter().map(|row| largest(row) as u32).collect())
+    Ok(rows)
 }
 
 fn largest(row: &[f32]) -> usize {

@@ -34,7 +34,7 @@ pub use device::{cpu_threads, device_name, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
 pub use events::{
-    EpochReport, Event, EventSink, MetricsFile, Recorder, Unreadable, ValidationScores,
+    EpochReport, Event, EventSink, MetricsFile, Recorder, TensorBoard, Unreadable, ValidationScores,
 };
 pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
 pub use import::{Imported, import_config};
@@ -42,7 +42,8 @@ pub use infer::{InferenceOptions, evaluate, evaluate_images, predict};
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};
 pub use measure::{
     Answer, AnswersFile, Bin, Calibration, ClassCurves, ClassReport, ClassScores, ConfusionMatrix,
-    Evaluation, Interval, McNemar, Measured, RunRecord, SplitRecord, TopK, read_metrics,
+    Evaluation, Interval, McNemar, Measured, RunRecord, SplitRecord, TEMPERATURES, TopK,
+    read_metrics,
 };
 pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};

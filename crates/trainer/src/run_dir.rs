@@ -8,13 +8,12 @@ use mnist_data::write_atomically;
 
 use crate::config::RunConfig;
 use crate::state::{StateFolder, has_states};
-use crate::{Error, Measured, Result, RunState};
+use crate::{Error, Result, RunState};
 
 /// The lock file of an active run.
 const LOCK: &str = ".lock";
 const METRICS: &str = "metrics.jsonl";
 const CONFIG: &str = "config.toml";
-const RECORD: &str = "run.json";
 
 /// The folder of one run, locked against other processes. The lock is released on drop, and if the process is killed.
 #[derive(Debug)]
@@ -203,23 +202,6 @@ impl RunDir {
     /// The path of `cross-validation.json`: the results of the folds.
     pub fn cross_validation(&self) -> PathBuf {
         self.path.join(Self::CROSS_VALIDATION)
-    }
-
-    /// The path of `run.json`, the record of a run, in its folder.
-    pub fn record(run: &Path) -> PathBuf {
-        run.join(RECORD)
-    }
-
-    /// The path of `evaluation-test.json` or `evaluation-validation.json` in the folder of a run: the scores of the
-    /// best weights.
-    pub fn evaluation(run: &Path, measured: Measured) -> PathBuf {
-        run.join(format!("evaluation-{}.json", measured.name()))
-    }
-
-    /// The path of `predictions-test.csv` or `predictions-validation.csv` in the folder of a run: the answers of the
-    /// best weights for each image.
-    pub fn answers(run: &Path, measured: Measured) -> PathBuf {
-        run.join(format!("predictions-{}.csv", measured.name()))
     }
 
     /// Removes the folder if the run has no results: at most a configuration, metrics without an epoch and a list of

@@ -91,7 +91,8 @@ pub(super) fn check_state(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The results of a run by file name. Times are left out. States contain times, so only their names count.
+/// The results of a run by file name. Times are left out. States and the record of the run contain times, so only their
+/// names count.
 pub(super) fn results(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut results = BTreeMap::new();
     for dir in [run.to_owned(), run.join("state")] {
@@ -106,7 +107,7 @@ pub(super) fn results(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
                 "config.toml" => without_saving(&fs::read_to_string(&path)?),
                 "metrics.jsonl" => without_times(&fs::read_to_string(&path)?)?,
                 // They contain times.
-                "report.html" | "metrics.csv" | "MODEL_CARD.md" => Vec::new(),
+                "report.html" | "metrics.csv" | "MODEL_CARD.md" | "run.json" => Vec::new(),
                 name if name.starts_with("state/epoch-") => Vec::new(),
                 _ => fs::read(&path)?,
             };

@@ -3,13 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::InferenceArgs;
 use super::values::{PictureFile, at_most, picture};
 
 /// Classify images: write predictions.csv, print JSON, sort the images into folders, or draw some with their predictions.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("outputs").args(["out", "json", "sort_into", "sheet", "explain"]).required(true).multiple(true)))]
 #[command(after_help = "\
 Examples:
   classify predict --weights W --out out photos/
@@ -34,7 +35,7 @@ pub(crate) struct PredictArgs {
     #[arg(long, required = true, value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Folder for predictions.csv
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["json", "sort_into", "sheet", "explain"])]
+    #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Print one JSON object a line for each image: image_id, label and probability; with --top-k
     /// top_k, a list of label and probability; with --probabilities an object of them by class

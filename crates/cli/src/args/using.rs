@@ -104,6 +104,10 @@ pub(crate) struct InferenceArgs {
     /// Average the predictions for several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none", ignore_case = true)]
     pub(crate) tta: Views,
+    /// Divide the logits by the temperature that training has fitted on the validation images, so that probabilities
+    /// are right as often as they say
+    #[arg(long)]
+    pub(crate) calibrated: bool,
     /// Fail on an unreadable image, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,
@@ -174,6 +178,10 @@ pub(crate) struct ExportArgs {
     /// ONNX: return probabilities instead of logits
     #[arg(long)]
     pub(crate) softmax: bool,
+    /// ONNX: with --softmax, divide the logits by the temperature that training has fitted on the validation images,
+    /// so that probabilities are right as often as they say
+    #[arg(long, requires = "softmax")]
+    pub(crate) calibrated: bool,
     /// ONNX: fold batch normalisations into their convolutions
     #[arg(long)]
     pub(crate) fold_batch_norm: bool,

@@ -2,9 +2,9 @@ use std::io::Write;
 
 use anyhow::bail;
 use mobilenet::ClassOrder;
-use trainer::{Error, Evaluation, InferenceOptions, Measured, Mistake, Splits};
+use trainer::{Error, Evaluation, InferenceOptions, Interval, Measured, Mistake, Splits};
 
-use super::Opened;
+use super::{Opened, report};
 use crate::args::EvaluateArgs;
 use crate::ending;
 use crate::escape::escaped;
@@ -22,17 +22,33 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
             split.display()
         );
     }
+    if let Some(path) = &args.report
+        && report::answers_beside(path) == *path
+    {
+        bail!(
+            "--report {}: the answers would replace the report; expected a name such as report.html",
+            path.display()
+        );
+    }
     let options = InferenceOptions {
         disk_cache: trainer::kept_images(&args.data, classifier.metadata()),
         bad_image_limit: args.bad_image_limit,
         mistakes: args.wrong.is_some(),
+        answers: args.report.as_deref().map(report::answers_beside),
         ..options
     };
+    let decode = options.decode;
     let progress = Work::new(terminal);
     let result = trainer::evaluate(&classifier, &args.data, options, &progress);
     let result = result.map_err(with_remedy)?;
     if let Some(assumed) = assumed(&result) {
         terminal.line(&assumed);
+    }
+    if result.leaves_out_rankings() {
+        terminal.line(
+            "ROC AUC, average precision and curves are left out: with so many images and classes they would need too \
+             much memory",
+        );
     }
     if let Some(path) = &args.wrong {
         let names: Vec<String> = result
@@ -57,6 +73,11 @@ pub(crate) fn evaluate(args: &EvaluateArgs, terminal: &Terminal) -> anyhow::Resu
     }
     if let Some(path) = &args.wrong {
         terminal.line(&format!("wrong answers are in {}", path.display()));
+    }
+    if let Some(path) = &args.report {
+        let images = (&*args.data, classifier.metadata());
+        report::of_evaluation(path, &result, images, (&args.weights, decode))?;
+        terminal.line(&format!("report, to open in a browser: {}", path.display()));
     }
     Ok(())
 }
@@ -100,6 +121,37 @@ fn with_remedy(error: trainer::Error) -> anyhow::Error {
     anyhow::Error::from(error).context(remedy)
 }
 
+/// The scores of all classes together, one a line: the name, the value, and perhaps a remark.
+fn scores(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
+    let between =
+        |Interval { low, high }: Interval| format!("(95 % interval {low:.4} to {high:.4})");
+    let accuracy = between(result.accuracy_interval);
+    writeln!(out, "accuracy {:.4} {accuracy}", result.accuracy)?;
+    for top in &result.top_k {
+        writeln!(out, "top-{} accuracy {:.4}", top.k, top.accuracy)?;
+    }
+    let f1 = between(result.macro_f1_interval);
+    writeln!(out, "macro F1 {:.4} {f1}", result.macro_f1)?;
+    let calibration = result.calibration.as_ref();
+    for (name, score) in [
+        ("balanced accuracy", result.balanced_accuracy),
+        ("Cohen's kappa", result.cohen_kappa),
+        ("macro ROC AUC", result.macro_roc_auc),
+        ("macro average precision", result.macro_average_precision),
+        ("loss", Some(result.loss)),
+        (
+            "expected calibration error",
+            calibration.map(|found| found.expected_error),
+        ),
+        ("temperature", result.temperature),
+    ] {
+        if let Some(score) = score {
+            writeln!(out, "{name} {score:.4}")?;
+        }
+    }
+    Ok(())
+}
+
 fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
     writeln!(out, "images {}", result.images)?;
     if result.skipped > 0 {
@@ -108,8 +160,7 @@ fn table(out: &mut impl Write, result: &Evaluation) -> std::io::Result<()> {
             writeln!(out, "skipped of {} {}", escaped(&class.name), class.skipped)?;
         }
     }
-    writeln!(out, "accuracy {:.4}", result.accuracy)?;
-    writeln!(out, "loss {:.4}", result.loss)?;
+    scores(out, result)?;
     let names: Vec<_> = result
         .classes
         .iter()

@@ -42,6 +42,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         writeln!(out, "epoch               {epoch}")?;
         writeln!(out, "score               {score:.5}")?;
     }
+    if let Some(temperature) = metadata.temperature {
+        writeln!(out, "temperature         {temperature:.4}")?;
+    }
     let names = metadata.class_names.iter().map(|name| escaped(name));
     let names: Vec<_> = names.collect();
     let unnamed = match metadata.class_order.is_named() {

@@ -112,7 +112,11 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         } = loaded;
         check_batch(args.batch_size.get(), metadata.image_size)?;
         network.set_precision(args.precision)?;
-        Ok(Classifier::new(Arc::from(network), metadata)?)
+        let classifier = Classifier::new(Arc::from(network), metadata)?;
+        match args.calibrated {
+            true => calibrated(classifier, weights, terminal),
+            false => Ok(classifier),
+        }
     });
     // The argument parser requires at least one file.
     let first = classifiers.next().context("no weights are given")??;
@@ -135,6 +139,39 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         classifier,
         options,
     })
+}
+
+/// A classifier of one network with calibrated probabilities.
+fn calibrated(
+    classifier: Classifier,
+    weights: &Path,
+    terminal: &Terminal,
+) -> anyhow::Result<Classifier> {
+    let Ok(classifier) = classifier.calibrated() else {
+        return Err(without_temperature(weights));
+    };
+    if let Some(temperature) = classifier.temperature() {
+        let bounds = trainer::TEMPERATURES;
+        let at_end = match temperature {
+            _ if temperature <= *bounds.start() => {
+                "; the smallest that is fitted, as if every validation image was classified correctly"
+            }
+            _ if temperature >= *bounds.end() => "; the largest that is fitted",
+            _ => "",
+        };
+        let weights = weights.display();
+        terminal.line(&format!("{weights}: temperature {temperature:.4}{at_end}"));
+    }
+    Ok(classifier)
+}
+
+/// The error for weights that cannot be calibrated.
+fn without_temperature(weights: &Path) -> anyhow::Error {
+    anyhow::Error::from(classifier::Error::NoTemperature).context(format!(
+        "{}: --calibrated needs weights that `classify train` has written since version 0.1.0; train again, or leave it \
+         out",
+        weights.display()
+    ))
 }
 
 /// What the arguments say about unreadable images.

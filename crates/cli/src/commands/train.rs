@@ -2,8 +2,8 @@ use std::io::Write;
 use std::path::Path;
 
 use trainer::{
-    Best, Ending, Evaluation, Listed, Measured, MetricsFile, Mistake, Outcome, RunConfig, RunDir,
-    RunState, Splits, Survey,
+    Best, Ending, Evaluation, InferenceOptions, Listed, Measured, MetricsFile, Mistake, Outcome,
+    RunConfig, RunDir, RunState, Splits, Survey, TensorBoard,
 };
 
 use crate::Done;
@@ -61,7 +61,9 @@ fn trained(
         is_sample,
         ..
     } = prepared;
-    let mut sinks = (Run::new(terminal), MetricsFile::append(&run.metrics())?);
+    let board = TensorBoard::create(run.path(), &config, &splits)?;
+    let metrics = MetricsFile::append(&run.metrics())?;
+    let mut sinks = (Run::new(terminal), (metrics, board));
     let outcome =
         interrupt.during(|asked| trainer::resume(&config, &splits, run, state, &mut sinks, asked));
     drop(sinks);
@@ -87,7 +89,7 @@ fn trained(
         }
         return Ok(Done::Interrupted);
     }
-    let result = evaluate(&config, &splits, &outcome, terminal);
+    let result = evaluate(run, &config, &splits, &outcome, terminal);
     let scores = result.as_ref().ok().and_then(Option::as_ref);
     let scores = scores.map(|(scores, measured)| (scores, *measured));
     print_result(&outcome, scores)?;
@@ -205,8 +207,10 @@ fn run_name(photos: &Path) -> String {
     name
 }
 
-/// Measures the network on the test images, or else on the validation images; `None` if no epoch was completed.
+/// Measures the network on the test images, or else on the validation images, and writes its scores and answers into
+/// the folder of the run; `None` if no epoch was completed.
 fn evaluate(
+    run: &RunDir,
     config: &RunConfig,
     splits: &Splits,
     outcome: &Outcome,
@@ -220,9 +224,13 @@ fn evaluate(
         Some(test) => (test, Measured::Test),
         None => (splits.validation(), Measured::Validation),
     };
-    let options = splits.options(config, measured == Measured::Test);
+    let options = InferenceOptions {
+        answers: Some(RunDir::answers(run.path(), measured)),
+        ..splits.options(config, measured == Measured::Test)
+    };
     let progress = Work::new(terminal);
     let scores = trainer::evaluate_images(&classifier, split.0, split.1, options, &progress)?;
+    scores.write(&RunDir::evaluation(run.path(), measured))?;
     Ok(Some((scores, measured)))
 }
 

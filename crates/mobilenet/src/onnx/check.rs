@@ -13,7 +13,8 @@ use crate::weights::WeightsMetadata;
 use crate::{Error, Images, Network, Result};
 
 /// Largest accepted difference of a logit or probability. If the largest of these values is above
-/// 1, the limit is relative to it.
+/// 1, the limit is relative to it. A temperature below 1 enlarges differences of logits, so the limit of probabilities
+/// is divided by it.
 pub const TOLERANCE: f32 = 1e-5;
 
 /// Result of comparing a file with its network.
@@ -58,24 +59,24 @@ pub fn check(
     for pixels in pictures {
         let images = Images::bytes(&pixels.to_device(network.device())?, Arc::clone(&table))?;
         let logits = network.infer(&images)?.to_vec2::<f32>()?;
-        let mut outputs = vec![(LOGITS, logits.concat())];
+        let mut outputs = vec![(LOGITS, logits.concat(), 1.0)];
         if options.softmax {
-            outputs.push((
-                PROBABILITIES,
-                logits.iter().flat_map(|row| softmax(row)).collect(),
-            ));
+            let temperature = super::temperature(metadata, options)?.unwrap_or(1.0);
+            let probabilities = |row: &Vec<f32>| softmax(row, temperature);
+            let probabilities = logits.iter().flat_map(probabilities).collect();
+            outputs.push((PROBABILITIES, probabilities, temperature.min(1.0)));
         }
         let input = if options.preprocess {
             value::<u8>(images.pixels())
         } else {
             value::<f32>(&images.values()?.permute((0, 3, 1, 2))?)
         }?;
-        let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = outputs.iter().map(|(name, ..)| *name).collect();
         let found = run(&model, input, &names).map_err(|error| cannot_run(&error))?;
-        for ((name, expected), found) in outputs.iter().zip(found) {
+        for ((name, expected, divisor), found) in outputs.iter().zip(found) {
             let difference = largest_difference(expected, &found);
             let largest = expected.iter().fold(1.0, |a: f32, b| a.max(b.abs()));
-            let most = TOLERANCE * largest;
+            let most = TOLERANCE * largest / divisor;
             if difference.is_nan() || difference > most {
                 return Err(Error::OnnxCheck(format!(
                     "for images {:?} rten's {name} differ from the network's by \
@@ -167,7 +168,8 @@ where
     Value::from_shape(tensor.dims(), numbers).map_err(|error| Error::OnnxCheck(error.to_string()))
 }
 
-fn softmax(logits: &[f32]) -> Vec<f32> {
+fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let logits: Vec<f32> = logits.iter().map(|logit| logit / temperature).collect();
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();

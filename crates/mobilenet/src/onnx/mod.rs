@@ -25,6 +25,7 @@
 //! | `crop_pct` | a number, used by `crop` only |
 //! | `interpolation` | `bilinear` or `bicubic`, both antialiased as in Pillow |
 //! | `orientation` | `apply`: turn the image upright by its EXIF data first; `ignore`: do not |
+//! | `temperature` | a number, if the weights have one: `softmax(logits / temperature)` is calibrated. With [`calibrated`](OnnxOptions::calibrated) the graph has divided already |
 //! | `mean`, `std` | JSON arrays of three numbers, red, green, blue: a pixel value `v` in 0..1 becomes `(v - mean) / std` |
 //!
 //! The producer is `classify`, with the version of this crate.
@@ -60,6 +61,10 @@ const IR_VERSION: i64 = 8;
 const IMAGES: &str = "images";
 /// Name of the output. With a softmax, name of the softmax's input.
 const LOGITS: &str = "logits";
+/// Name of the logits divided by the temperature.
+const CALIBRATED: &str = "calibrated_logits";
+/// Name of the tensor with the temperature.
+const TEMPERATURE: &str = "temperature";
 /// Name of the softmax's output.
 const PROBABILITIES: &str = "probabilities";
 
@@ -70,6 +75,8 @@ pub struct OnnxOptions {
     pub preprocess: bool,
     /// Whether the output is probabilities instead of logits.
     pub softmax: bool,
+    /// With a softmax, whether to divide the logits by the temperature of the weights first.
+    pub calibrated: bool,
     /// Whether to fold each batch normalisation into the preceding convolution.
     pub fold_batch_norm: bool,
 }
@@ -102,7 +109,7 @@ pub fn export(
 /// Encodes the network as an ONNX file, without checking it.
 ///
 /// # Errors
-/// [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] if the network cannot be encoded.
+/// [`Error::OnnxWrite`] if calibrated probabilities are wanted and the weights have no temperature. [`Error::Tensor`] if the device fails, and [`Error::OnnxWrite`] if the network cannot be encoded.
 pub fn to_bytes(
     network: &Network,
     metadata: &WeightsMetadata,
@@ -129,9 +136,15 @@ pub fn to_bytes(
     let features = layers.features(&images);
     layers.logits(&features, LOGITS);
     let mut output = LOGITS;
+    if let Some(temperature) = temperature(metadata, options)? {
+        graph.tensor(TEMPERATURE, &[], &[temperature]);
+        output = CALIBRATED;
+        graph.node("Div", output, &[LOGITS, TEMPERATURE], vec![]);
+    }
     if options.softmax {
+        let input = output;
         output = PROBABILITIES;
-        graph.node("Softmax", output, &[LOGITS], vec![graph::int("axis", -1)]);
+        graph.node("Softmax", output, &[input], vec![graph::int("axis", -1)]);
     }
     let shape = [batch, Dimension::Of(network.plan().spec.head.classes)];
     let output = value(output, DataType::FLOAT, &shape);
@@ -149,6 +162,17 @@ pub fn to_bytes(
     let graph = graph.finish(input, output);
     encode::encode(&model, &network.plan().spec.name, &graph)
         .map_err(|error| Error::OnnxWrite(error.to_string()))
+}
+
+/// The temperature that divides the logits before the softmax, if any.
+fn temperature(metadata: &WeightsMetadata, options: OnnxOptions) -> Result<Option<f32>> {
+    if !(options.softmax && options.calibrated) {
+        return Ok(None);
+    }
+    let missing = || Error::OnnxWrite("the weights have no temperature to calibrate with".into());
+    metadata
+        .temperature
+        .map_or_else(|| Err(missing()), |found| Ok(Some(found as f32)))
 }
 
 /// The metadata listed in the module documentation.
@@ -171,9 +195,12 @@ fn properties(metadata: &WeightsMetadata) -> Vec<StringStringEntryProto> {
         ("mean", serde_json::json!(normalisation.mean).to_string()),
         ("std", serde_json::json!(normalisation.std).to_string()),
     ];
+    let temperature = metadata
+        .temperature
+        .map(|found| ("temperature", found.to_string()));
     let entry = |(key, value): (&str, String)| StringStringEntryProto {
         key: Some(key.into()),
         value: Some(value),
     };
-    entries.into_iter().map(entry).collect()
+    entries.into_iter().chain(temperature).map(entry).collect()
 }

@@ -179,6 +179,7 @@ fn a_network_of_other_constants_is_not_filled() {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     save_as(&timm, &trained, &metadata, Scheme::Timm).unwrap();

@@ -49,6 +49,7 @@ impl Trained {
             normalisation: Normalisation::IMAGENET,
             epoch: None,
             score: None,
+            temperature: None,
             training: None,
         };
         save_as(&path, &network, &metadata, scheme).unwrap();

@@ -20,6 +20,7 @@ pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
+        temperature: None,
         training: Some(serde_json::json!({ "loss_scaler": { "scale": 0.5 } })),
     }
 }

@@ -76,6 +76,7 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     save(path, &network, &metadata).unwrap();

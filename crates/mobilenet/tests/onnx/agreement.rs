@@ -15,10 +15,11 @@ use crate::{metadata, network, pictures};
 
 /// Every combination of options.
 fn all_options() -> impl Iterator<Item = OnnxOptions> {
-    (0..8).map(|bits| OnnxOptions {
+    (0..16).map(|bits| OnnxOptions {
         preprocess: bits & 1 != 0,
         softmax: bits & 2 != 0,
         fold_batch_norm: bits & 4 != 0,
+        calibrated: bits & 8 != 0,
     })
 }
 

@@ -70,7 +70,45 @@ fn the_metadata_come_back() {
     assert_eq!(Normalisation { mean, std }, expected.normalisation);
     let framing = ["fit", "crop_pct", "interpolation", "orientation"].map(|key| properties[key]);
     assert_eq!(framing, ["squash", "0.875", "bilinear", "ignore"]);
-    assert_eq!(properties.len(), 9);
+    assert_eq!(properties["temperature"], "0.4");
+    assert_eq!(properties.len(), 10);
+}
+
+/// Only calibrated probabilities are divided by the temperature: `check` compares their values with the network's.
+#[test]
+fn a_temperature_divides_the_logits_before_the_softmax() {
+    for bits in 0..4 {
+        let options = OnnxOptions {
+            softmax: bits & 1 != 0,
+            calibrated: bits & 2 != 0,
+            ..OnnxOptions::default()
+        };
+        let graph = written(options).graph.unwrap();
+        let divisors = graph.initializer.iter();
+        let divisor = divisors.filter(|tensor| tensor.name.as_deref() == Some("temperature"));
+        let divides = graph.node.iter().any(|node| {
+            node.op_type.as_deref() == Some("Div") && node.input.iter().any(|i| i == "temperature")
+        });
+        assert_eq!(
+            (divisor.count(), divides),
+            (usize::from(bits == 3), bits == 3)
+        );
+    }
+    let network = mobilenet::Network::new(&narrow(), 0, &candle_core::Device::Cpu).unwrap();
+    let without = mobilenet::weights::WeightsMetadata {
+        temperature: None,
+        ..metadata(&narrow(), 64)
+    };
+    let options = OnnxOptions {
+        softmax: true,
+        calibrated: true,
+        ..OnnxOptions::default()
+    };
+    let refused = mobilenet::onnx::to_bytes(&network, &without, options);
+    assert!(
+        matches!(refused, Err(mobilenet::Error::OnnxWrite(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
+        temperature: Some(0.4),
         training: None,
     }
 }

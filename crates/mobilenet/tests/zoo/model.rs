@@ -114,6 +114,7 @@ fn a_saved_model_is_complete_and_has_metadata() {
         normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
         score: Some(0.5),
+        temperature: None,
         training: None,
     };
     weights::save(&path, &network, &metadata).unwrap();
@@ -204,6 +205,7 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     weights::save(&path, &trained, &metadata).unwrap();

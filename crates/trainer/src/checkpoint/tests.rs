@@ -106,6 +106,7 @@ impl Recording {
                 normalisation: mobilenet::weights::Normalisation::IMAGENET,
                 epoch: None,
                 score: None,
+                temperature: None,
                 training: None,
             },
             checkpoints: Checkpoints::new(&dir.path().join("run"), policy, Monitor::ValAccuracy),

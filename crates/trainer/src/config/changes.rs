@@ -6,7 +6,7 @@ use super::{ConfigError, RunConfig};
 
 /// Keys that do not affect the weights of a run that goes well: speed, memory, output, when a run ends with an error, and
 /// the places of files. The state of a run identifies the images by their names, and the teacher by its contents.
-const MAY_CHANGE: [&str; 18] = [
+const MAY_CHANGE: [&str; 19] = [
     "data.root",
     "data.idx_dir",
     "data.class_names",
@@ -23,6 +23,7 @@ const MAY_CHANGE: [&str; 18] = [
     "train.cache_features",
     "train.checkpoints",
     "train.save_every",
+    "train.tensorboard",
     "train.on_divergence",
     "distillation.teacher",
 ];

@@ -98,6 +98,15 @@ pub enum Monitor {
 }
 
 impl Monitor {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ValAccuracy => "val_accuracy",
+            Self::ValMacroF1 => "val_macro_f1",
+            Self::ValLoss => "val_loss",
+        }
+    }
+
     /// The value of the monitored score.
     pub fn of(self, scores: &ValidationScores) -> f64 {
         match self {

@@ -263,6 +263,7 @@ mod tests {
             normalisation: half,
             epoch: None,
             score: None,
+            temperature: None,
             training: None,
         };
         weights::save(&path, &network, &metadata).unwrap();

@@ -144,6 +144,7 @@ keys! { BEFORE_LOSS:
     "train.monitor" OneOf(words_of::<Monitor>); "Selects the best epoch: \"val_accuracy\", \"val_macro_f1\" or \"val_loss\"; the lower loss breaks ties."
     "train.checkpoints" OneOf(words_of::<CheckpointPolicy>); "The weights kept on disk: \"best_one\", \"best_all\" or \"every_epoch\"."
     "train.save_every" Read(save_every); "How often the state is saved, in the run's folder, from which --resume goes on: a time (\"5m\", \"30s\"; less often where saving would take more than a hundredth of the time) or steps (\"200 steps\"), and after each epoch; \"none\": never."
+    "train.tensorboard" Switch; "Write event files for TensorBoard into the run's folder."
     "train.on_divergence" OneOf(words_of::<OnDivergence>); "A loss or gradient that is NaN or infinite: \"stop\" (diverged.json says where) or \"skip\" (leave out the batch, at most 10 in a row)."
     "train.drop_last" Switch; "Leave out an epoch's last batch if it is not full."
     "train.accumulate_batches" Whole(1, 65_536); "Batches per step; their gradients are accumulated."

@@ -167,6 +167,8 @@ pub struct TrainConfig {
     pub checkpoints: CheckpointPolicy,
     /// How often the state is saved from which the run can be resumed.
     pub save_every: SaveEvery,
+    /// Whether to write event files for TensorBoard; see [`TensorBoard`](crate::TensorBoard).
+    pub tensorboard: bool,
     /// What to do if a loss or a gradient is NaN or infinite.
     pub on_divergence: OnDivergence,
     /// Leave out an epoch's last batch if it is not full.
@@ -241,6 +243,7 @@ impl Default for TrainConfig {
             monitor: Monitor::ValAccuracy,
             checkpoints: CheckpointPolicy::BestOne,
             save_every: SaveEvery::Time(Duration::from_secs(300)),
+            tensorboard: false,
             on_divergence: OnDivergence::Stop,
             drop_last: true,
             accumulate_batches: 1,

@@ -8,6 +8,7 @@ use crate::batch::{Batch, Inputs};
 use crate::config::OnDivergence;
 use crate::events::{EpochReport, Event, ValidationScores};
 use crate::infer::{predicted_classes, score};
+use crate::measure::Logits;
 use crate::state::{Border, Place};
 use crate::timing::Stopwatch;
 use crate::{Error, Result};
@@ -36,6 +37,14 @@ impl Session<'_> {
         let parameters = self.network.parameters();
         let scores = self.tracks.each(parameters, || self.validate(frozen));
         let scores: Option<Vec<_>> = self.answered(epoch, scores)?.into_iter().collect();
+        let (scores, temperatures): (Option<Vec<_>>, _) = match scores {
+            Some(validated) => {
+                let (scores, temperatures) = validated.into_iter().unzip();
+                (Some(scores), temperatures)
+            }
+            None => (None, Vec::new()),
+        };
+        self.progress.temperatures = temperatures;
         let trained = &self.progress.confusion;
         let (train_loss, train_accuracy) = (trained.mean_loss(), trained.accuracy());
         let images_per_second = trained.total() as f64 / training_seconds;
@@ -102,19 +111,24 @@ impl Session<'_> {
         }
     }
 
-    /// Validates the network in its current state; `None` if interrupted.
-    fn validate(&self, frozen: bool) -> Result<Option<ValidationScores>> {
+    /// Validates the network in its current state. Returns its scores and the temperature that calibrates it; `None` if
+    /// interrupted.
+    fn validate(&self, frozen: bool) -> Result<Option<(ValidationScores, Option<f64>)>> {
         let known = self.features.as_ref().map(|features| &features.val);
         let batches = self
             .batches(&self.val, known, 0, 0)
             .take_while(|_| !self.is_interrupted());
-        let confusion = score(self.network.as_ref(), batches, frozen)?;
+        let mut logits = Logits::new(self.metadata.model.classes(), self.val.len());
+        let confusion = score(self.network.as_ref(), batches, frozen, Some(&mut logits))?;
         let scores = ValidationScores {
             loss: confusion.mean_loss(),
             accuracy: confusion.accuracy(),
             macro_f1: confusion.macro_scores().f1,
         };
-        Ok((!self.is_interrupted()).then_some(scores))
+        if self.is_interrupted() {
+            return Ok(None);
+        }
+        Ok(Some((scores, logits.temperature())))
     }
 
     /// Trains on the batches of an epoch that are left. False if interrupted.

@@ -6,6 +6,7 @@ mod figures;
 mod groups;
 mod inputs;
 mod lr_find;
+mod record;
 mod results;
 mod resume;
 mod settled;
@@ -130,8 +131,11 @@ pub fn resume(
     let config = &config.settled()?;
     let mut session = Session::new(config, splits, run, state, sink, interrupt)?;
     session.is_run = true;
+    let record = record::Open::begin(&session, splits, run)?;
     session.save_states(run)?;
-    session.run()
+    let outcome = session.run();
+    record.finish(run, outcome.as_ref().ok());
+    outcome
 }
 
 /// A run in progress.
@@ -194,6 +198,8 @@ struct Progress {
     confusion: ConfusionMatrix,
     /// The learning rate of the last step.
     learning_rate: f64,
+    /// After validation, the temperature that calibrates each track.
+    temperatures: Vec<Option<f64>>,
 }
 
 impl<'a> Session<'a> {
@@ -255,6 +261,7 @@ impl<'a> Session<'a> {
             normalisation: config.data.normalisation(),
             epoch: None,
             score: None,
+            temperature: None,
             training: None,
         };
         let mut stepper = Stepper::new(config, network.parameters(), schedule)?;
@@ -322,6 +329,7 @@ impl<'a> Session<'a> {
                 self.network.parameters().restore(&snapshot)?;
                 self.metadata.epoch = Some(best.epoch);
                 self.metadata.score = Some(best.score);
+                self.metadata.temperature = best.temperature;
                 Some(best)
             }
             None => None,
@@ -402,9 +410,11 @@ impl<'a> Session<'a> {
     fn checkpoint(&mut self, report: &EpochReport) -> Result<bool> {
         self.metadata.training = self.stepper.state();
         let (network, metadata) = (self.network.as_ref(), &self.metadata);
-        let scores: Vec<_> = [report.scores()].into_iter().chain(report.ema).collect();
+        let scores = [report.scores()].into_iter().chain(report.ema);
+        let temperatures = self.progress.temperatures.iter().copied();
+        let validated: Vec<_> = scores.zip(temperatures).collect();
         let tracks = &mut self.tracks;
-        let (improved, events) = tracks.record(network, metadata, report.epoch, &scores)?;
+        let (improved, events) = tracks.record(network, metadata, report.epoch, &validated)?;
         self.tell(&events)?;
         Ok(improved)
     }
@@ -419,6 +429,7 @@ impl Progress {
         Self {
             confusion: ConfusionMatrix::new(classes),
             learning_rate: stepper.learning_rate(),
+            temperatures: Vec::new(),
         }
     }
 }

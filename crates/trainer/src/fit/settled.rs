@@ -36,7 +36,7 @@ impl Session<'_> {
                 ..batch
             })
         });
-        let inference = match score(self.network.as_ref(), batches, false) {
+        let inference = match score(self.network.as_ref(), batches, false, None) {
             Ok(confusion) => confusion.accuracy(),
             Err(Error::Classifier(classifier::Error::NonFiniteAnswer { .. })) => 0.0,
             // This check must not fail the epoch.

@@ -348,6 +348,7 @@ mod tests {
             normalisation: Normalisation::IMAGENET,
             epoch: None,
             score: None,
+            temperature: None,
             training: stepper.state(),
         };
         weights::save(&path, &network, &metadata).unwrap();

@@ -78,17 +78,21 @@ impl Tracks {
             .collect()
     }
 
-    /// Saves an epoch's weights if the policy requires it. `scores` are those of the tracks. Returns whether any track
-    /// is the best so far, and the outcome of each write.
+    /// Saves an epoch's weights if the policy requires it. `validated` has the scores and the temperature of each track.
+    /// Returns whether any track is the best so far, and the outcome of each write.
     pub(super) fn record(
         &mut self,
         network: &dyn Model,
         metadata: &WeightsMetadata,
         epoch: usize,
-        scores: &[ValidationScores],
+        validated: &[(ValidationScores, Option<f64>)],
     ) -> Result<(bool, Vec<Event>)> {
         let (mut improved, mut events) = (false, Vec::new());
-        for (track, scores) in self.0.iter_mut().zip(scores) {
+        for (track, (scores, temperature)) in self.0.iter_mut().zip(validated) {
+            let metadata = &WeightsMetadata {
+                temperature: *temperature,
+                ..metadata.clone()
+            };
             let order = track.checkpoints.compare(scores);
             improved |= order == Ordering::Greater;
             let mut checkpoints = track.checkpoints.clone();

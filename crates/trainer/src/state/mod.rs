@@ -135,6 +135,8 @@ pub(crate) struct BestRecord {
     epoch: usize,
     score: f64,
     scores: ValidationScores,
+    #[serde(default)]
+    temperature: Option<f64>,
     file: String,
 }
 
@@ -145,6 +147,7 @@ impl BestRecord {
             epoch: best.epoch,
             score: best.score,
             scores: best.scores,
+            temperature: best.temperature,
             file: file.to_string_lossy().into_owned(),
         }
     }
@@ -154,6 +157,7 @@ impl BestRecord {
             epoch: self.epoch,
             score: self.score,
             scores: self.scores,
+            temperature: self.temperature,
             // A file name only: a state that was tampered with must not make the run delete other files.
             weights: run.join(Path::new(&self.file).file_name().unwrap_or_default()),
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod asked;
+mod calibration;
 mod classes;
 mod distillation;
 mod ending;
@@ -13,6 +14,7 @@ mod learning;
 mod matrix;
 mod mishaps;
 mod recipe;
+mod record;
 mod resume;
 mod scene;
 mod short;

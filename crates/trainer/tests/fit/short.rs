@@ -98,6 +98,7 @@ fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     weights::save(path, &network, &metadata).unwrap();

@@ -21,8 +21,12 @@ pub(super) fn export(
     let options = OnnxOptions {
         preprocess: args.preprocess,
         softmax: args.softmax,
+        calibrated: args.calibrated,
         fold_batch_norm: args.fold_batch_norm,
     };
+    if args.calibrated && metadata.temperature.is_none() {
+        return Err(super::super::without_temperature(&args.weights));
+    }
     let pictures = check_images(&args.check_images, metadata)?;
     let agreement = onnx::export(&args.out, network, metadata, options, &pictures)?;
     Ok(format!(

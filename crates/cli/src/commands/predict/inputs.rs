@@ -273,7 +273,7 @@ mod tests {
         let csv = "path,label\n../a/p/1.png,x\n../b/1.png,x\n";
         std::fs::write(dir.join("t/t.csv"), csv).unwrap();
         let places = |inputs: &[&str]| -> Vec<String> {
-            let places = of(&listed(dir, inputs), Found::place);
+            let places = of(&listed(dir, inputs), |found| found.place());
             places
                 .iter()
                 .map(|place| place.display().to_string().replace('\\', "/"))

@@ -55,7 +55,7 @@ pub(crate) fn predict(args: &PredictArgs, terminal: &Terminal) -> anyhow::Result
         is_json: args.json,
         table: None,
         sorted: None,
-        sheet: Sheet::new(&args.sheet, options.decode),
+        sheet: Sheet::new(&args.sheet, options.decode)?,
         explainer,
         rows: 0,
     };
@@ -147,7 +147,9 @@ impl Outputs<'_> {
             lines.push(explainer.finish()?);
         }
         if self.is_json {
-            lines.iter().for_each(|line| terminal.line(line));
+            for line in lines {
+                terminal.line(&line.replace('\t', ": "));
+            }
             return Ok(());
         }
         let mut out = super::stdout();

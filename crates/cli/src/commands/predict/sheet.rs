@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use mnist_data::{Classes, DecodeOptions, Image, Orientation, Reservoir};
 use report::SheetItem;
 use trainer::Prediction;
@@ -30,9 +31,17 @@ struct Chosen {
 
 impl<'a> Sheet<'a> {
     /// An empty sheet, if one is requested.
-    pub(super) fn new(args: &'a SheetArgs, decode: DecodeOptions) -> Option<Self> {
-        Some(Self {
-            file: args.sheet.as_ref()?,
+    ///
+    /// # Errors
+    /// If the picture could not be written there, so that it shows before the images are classified.
+    pub(super) fn new(args: &'a SheetArgs, decode: DecodeOptions) -> anyhow::Result<Option<Self>> {
+        let Some(file) = &args.sheet else {
+            return Ok(None);
+        };
+        let trial = files::Unfinished::create(&file.path);
+        trial.with_context(|| format!("cannot write {}", file.path.display()))?;
+        Ok(Some(Self {
+            file,
             drawn: Reservoir::new(args.count.get(), args.seed),
             is_wrong_only: args.wrong,
             // People look at the sheet, so the images are upright even if the network sees them otherwise.
@@ -40,7 +49,7 @@ impl<'a> Sheet<'a> {
                 orientation: Orientation::Apply,
                 ..decode
             },
-        })
+        }))
     }
 
     pub(super) fn offer(&mut self, prediction: &Prediction, found: &Found, classes: &Classes) {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod calibrated;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
         normalisation: Normalisation::IMAGENET,
         epoch: None,
         score: None,
+        temperature: None,
         training: None,
     };
     (network, metadata)

@@ -1,0 +1,93 @@
+//! Writes the record of a run.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use files::Checksum;
+use mnist_data::{Sample, TEST, TRAIN, VALIDATION};
+
+use super::{Outcome, Session};
+use crate::device::device_name;
+use crate::{Result, RunDir, RunRecord, SplitRecord, Splits};
+
+/// The record of a run that is active.
+pub(super) struct Open(RunRecord);
+
+impl Open {
+    /// Writes the record of a run that begins or goes on.
+    pub(super) fn begin(session: &Session<'_>, splits: &Splits, run: &RunDir) -> Result<Self> {
+        // A record that cannot be read is replaced.
+        let before = RunRecord::read(run.path()).ok().flatten();
+        let metadata = &session.metadata;
+        let classes = metadata.class_names.len();
+        let mut images = vec![
+            of_split(TRAIN, session.train.samples(), classes),
+            of_split(VALIDATION, session.val.samples(), classes),
+        ];
+        if let Some((test, _)) = splits.test() {
+            images.push(of_split(TEST, &test.samples, classes));
+        }
+        let record = RunRecord {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: metadata.model.name().to_string(),
+            parameters: session.network.parameters().len(),
+            device: device_name(session.network.device()).to_owned(),
+            processor: mobilenet::Isa::best().to_string(),
+            threads: session.config.train.threads(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            started: before.map_or_else(now, |before| before.started),
+            finished: None,
+            classes: metadata.class_names.clone(),
+            splits: images,
+            monitor: session.config.train.monitor.name().to_owned(),
+            ending: None,
+            best_epoch: None,
+            best_score: None,
+            weights: None,
+        };
+        record.write(run.path())?;
+        Ok(Self(record))
+    }
+
+    /// Writes the record of a run that has ended; `None` if it has failed. A record that cannot be written does not
+    /// fail the run.
+    pub(super) fn finish(self, run: &RunDir, outcome: Option<&Outcome>) {
+        let best = outcome.and_then(|outcome| outcome.best.as_ref());
+        let name = |weights: &Path| weights.file_name()?.to_str().map(str::to_owned);
+        let record = RunRecord {
+            finished: Some(now()),
+            ending: outcome.map(|outcome| outcome.ending),
+            best_epoch: best.map(|best| best.epoch),
+            best_score: best.map(|best| best.score),
+            weights: best.and_then(|best| name(&best.weights)),
+            ..self.0
+        };
+        if let Err(error) = record.write(run.path()) {
+            tracing::warn!("{}", mnist_data::with_causes(&error));
+        }
+    }
+}
+
+/// Seconds since 1970 (UTC); 0 if the clock is before.
+fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| elapsed.as_secs())
+}
+
+fn of_split(name: &str, samples: &[Sample], classes: usize) -> SplitRecord {
+    let mut per_class = vec![0; classes];
+    let mut checksum = Checksum::default();
+    for sample in samples {
+        if let Some(count) = per_class.get_mut(sample.label) {
+            *count += 1;
+        }
+        checksum.text(sample.id());
+        checksum.text(&sample.label.to_string());
+    }
+    SplitRecord {
+        name: name.to_owned(),
+        images: samples.len() as u64,
+        per_class,
+        fingerprint: checksum.finish(),
+    }
+}

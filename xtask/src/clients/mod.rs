@@ -1,0 +1,133 @@
+//! Checks the results of a training run with programs of other projects: a browser with axe-core, and TensorBoard.
+//!
+//! npm and pip install what the checks need into `target/clients`. Chromium, its driver, Node.js and Python come from
+//! the system.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::check::EVERYTHING;
+use crate::programs::executable;
+use crate::shell::{cargo, output, root, run, target_dir};
+
+/// The programs that the checks take from the system, and Debian's packages with them.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("npm", "npm"),
+    ("python3", "python3-venv"),
+    ("tmux", "tmux"),
+];
+/// TensorBoard, whose reader of event files is compared with ours.
+const TENSORBOARD: &str = "tensorboard==2.21.0";
+
+/// `cargo xtask clients`: trains on MNIST, then runs every check.
+pub(crate) fn check() -> Result<()> {
+    let missing: Vec<&str> = PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| package)
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "programs are missing; install them, as with: apt-get install {}",
+            missing.join(" ")
+        );
+    }
+    let dir = target_dir()?.join("clients");
+    let classify = built()?;
+    let trained = trained(&dir, &classify)?;
+    report(&dir, &trained)?;
+    tensorboard(&dir, &trained)
+}
+
+/// A run to check, and the evaluation of its weights.
+struct Trained {
+    run: PathBuf,
+    evaluation: PathBuf,
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
+}
+
+/// Builds `classify` as the tests do, so that nothing is built twice.
+fn built() -> Result<PathBuf> {
+    run(cargo(&["build"])?.args(EVERYTHING))?;
+    Ok(target_dir()?.join("debug").join(executable("classify")))
+}
+
+fn trained(dir: &Path, classify: &Path) -> Result<Trained> {
+    let path = dir.join("run");
+    if path.exists() {
+        fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let mut train = Command::new(classify);
+    train
+        .current_dir(root()?)
+        .args(["train", "--run-dir"])
+        .arg(&path)
+        .args(["--set", "train.epochs=2", "--set", "train.tensorboard=true"]);
+    run(&mut train)?;
+    let record = fs::read(path.join("run.json")).context("the run has no run.json")?;
+    let record: serde_json::Value = serde_json::from_slice(&record)?;
+    let weights = record["weights"]
+        .as_str()
+        .context("run.json names no weights")?;
+    let config = fs::read_to_string(path.join("config.toml"))?;
+    let config: toml::Table = config.parse()?;
+    let data = config["data"]["root"]
+        .as_str()
+        .context("config.toml names no data")?;
+    let mut evaluate = Command::new(classify);
+    evaluate
+        .current_dir(root()?)
+        .args(["evaluate", "--json", "--weights"])
+        .arg(path.join(weights))
+        .arg("--data")
+        .arg(Path::new(data).join("test"));
+    let evaluation = dir.join("evaluation.json");
+    fs::write(&evaluation, output(&mut evaluate)?)?;
+    Ok(Trained {
+        run: path,
+        evaluation,
+    })
+}
+
+/// Opens the report in a browser.
+fn report(dir: &Path, trained: &Trained) -> Result<()> {
+    let node = dir.join("node");
+    fs::create_dir_all(&node)?;
+    for file in ["package.json", "package-lock.json", "report.mjs"] {
+        let from = root()?.join("xtask/clients").join(file);
+        fs::copy(&from, node.join(file))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+    run(Command::new("npm").args(install).current_dir(&node))?;
+    run(Command::new("node")
+        .arg("report.mjs")
+        .arg(trained.run.join("report.html"))
+        .arg(&trained.evaluation)
+        .arg(dir.join("screenshots"))
+        .current_dir(&node))
+}
+
+/// Reads the event files of a run with TensorBoard.
+fn tensorboard(dir: &Path, trained: &Trained) -> Result<()> {
+    let python = dir.join("venv/bin/python");
+    if !python.is_file() {
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(dir.join("venv")))?;
+    }
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TENSORBOARD]))?;
+    run(Command::new(&python)
+        .arg("-B")
+        .arg(root()?.join("xtask/clients/event_files.py"))
+        .arg(&trained.run))
+}
