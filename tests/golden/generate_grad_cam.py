@@ -17,6 +17,7 @@ from generate import HERE, VARIANTS, images, network
 
 IMAGES = 2
 CLASSES = 10
+EXPLAINED = 3  # the first classes
 LEAST_SIDE = 7
 
 
@@ -32,7 +33,7 @@ def explained_layer(model, x):
 
 
 def grad_cam(model, layer, x):
-    """The logits, and the sums before ReLU [class, image, row, column]. Hooks catch the map and its gradient."""
+    """The logits, and the sums before ReLU of the first classes [class, image, row, column]. Hooks catch the map and its gradient."""
     caught = {}
 
     def keep(_module, _inputs, output):
@@ -41,7 +42,7 @@ def grad_cam(model, layer, x):
 
     hook = model.features[layer].register_forward_hook(keep)
     sums = []
-    for label in range(CLASSES):
+    for label in range(EXPLAINED):
         logits = model(x)
         logits[:, label].sum().backward()
         a, gradient = caught["map"], caught["map"].grad
@@ -81,7 +82,7 @@ def write_case(variant, side):
     (HERE / file).chmod(0o644)
     shape = " x ".join(str(size) for size in maps.shape[2:])
     spread = float(maps.std(dim=(2, 3)).mean())
-    print(f"| `{file}` | `features.{layer}` | {shape} | {blank} of {IMAGES * CLASSES} | {spread:.2f} | {error:.1e} |")
+    print(f"| `{file}` | `features.{layer}` | {shape} | {blank} of {IMAGES * EXPLAINED} | {spread:.2f} | {error:.1e} |")
 
 
 def main():

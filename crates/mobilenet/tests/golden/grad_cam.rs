@@ -27,7 +27,7 @@ fn check(variant: Variant, side: usize) {
 
     let logits: Vec<Vec<f32>> = answers["logits"].to_vec2().unwrap();
     let (mut maps, mut largest) = (0, 0_f32);
-    for class in 0..CLASSES {
+    for class in 0..answers["maps"].dim(0).unwrap() {
         let found = network.grad_cam(&images, Some(&[class; 2])).unwrap();
         let expected = answers["maps"].get(class).unwrap();
         assert_eq!(case["layer"], found.layer);
