@@ -308,8 +308,8 @@ fn the_log_of_events_is_json_lines_with_the_result() {
         (named("epoch_finished"), named("validation_started")),
         (epochs, epochs)
     );
-    let batches = lines.iter().filter(|l| l["event"] == "batch_done");
-    let last = batches.last().unwrap();
+    let mut batches = lines.iter().filter(|l| l["event"] == "batch_done");
+    let last = batches.next_back().unwrap();
     let report = lines
         .iter()
         .rfind(|l| l["event"] == "epoch_finished")

@@ -36,7 +36,7 @@ is_restored() {
 # Starts a run and waits for its curves.
 begin() {
     tmux -L "$session" send-keys -t "$session" "clear; $classify train --tui --run-dir $1 $2 --set data.source=folder \
---set data.root=$images --set model.width=0.25 --set data.image_size=32 --set train.epochs=500; echo code=\$?" Enter
+--set data.root=$images --set data.limit=400 --set data.val_limit=100 --set model.width=0.25 --set data.image_size=32 --set train.epochs=500; echo code=\$?" Enter
     shows 's save  q stop'
     shows 'loss: + train'
     shows 'epoch 2/500'

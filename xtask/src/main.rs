@@ -59,7 +59,7 @@ enum Command {
     Check,
     /// Every test of the workspace, then the consumers
     Test,
-    /// Check a run's report in a browser with axe-core, and its event files with TensorBoard
+    /// Check a run: its report in a browser with axe-core, its event files with TensorBoard, --tui in tmux
     Clients,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
