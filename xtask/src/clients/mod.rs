@@ -1,4 +1,4 @@
-//! Checks the results of a training run with programs of other projects: a browser with axe-core, and TensorBoard.
+//! Checks the results of a training run with programs of other projects: a browser with axe-core, TensorBoard and tmux.
 //!
 //! npm and pip install what the checks need into `target/clients`. Chromium, its driver, Node.js and Python come from
 //! the system.
@@ -41,13 +41,18 @@ pub(crate) fn check() -> Result<()> {
     let classify = built()?;
     let trained = trained(&dir, &classify)?;
     report(&dir, &trained)?;
-    tensorboard(&dir, &trained)
+    tensorboard(&dir, &trained)?;
+    run(Command::new("sh")
+        .arg(root()?.join("xtask/clients/tui.sh"))
+        .args([&classify, &trained.data]))
 }
 
 /// A run to check, and the evaluation of its weights.
 struct Trained {
     run: PathBuf,
     evaluation: PathBuf,
+    /// The folder of the splits.
+    data: PathBuf,
 }
 
 fn is_installed(program: &str) -> bool {
@@ -95,6 +100,7 @@ fn trained(dir: &Path, classify: &Path) -> Result<Trained> {
     Ok(Trained {
         run: path,
         evaluation,
+        data: root()?.join(data),
     })
 }
 
