@@ -180,7 +180,7 @@ fn place(index: u64, used: Use) -> [usize; 2] {
     loop {
         draw = mixed(draw);
         let number = (draw % (PLACES * PLACES) as u64) as usize;
-        let is_kept = mixed(number as u64 + 1) % KEPT == 0;
+        let is_kept = mixed(number as u64 + 1).is_multiple_of(KEPT);
         if is_kept == (used == Use::Test) {
             return [number / PLACES, number % PLACES];
         }
