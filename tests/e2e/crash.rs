@@ -157,15 +157,20 @@ fn results(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut results = BTreeMap::new();
     for path in sorted(run) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let is_compared = ["safetensors", "csv", "json"].map(OsStr::new);
-        if name != "run.json" && path.extension().is_some_and(|e| is_compared.contains(&e)) {
+        let is_compared = ["safetensors", "csv", "json", "svg", "png"].map(OsStr::new);
+        // These contain times.
+        let has_times = ["run.json", "metrics.csv", "MODEL_CARD.md", "report.html"];
+        if !has_times.contains(&name.as_str())
+            && path.extension().is_some_and(|e| is_compared.contains(&e))
+        {
             results.insert(name, std::fs::read(&path).unwrap());
         } else if name == "metrics.jsonl" {
             let lines = std::fs::read_to_string(&path).unwrap();
             let lines: String = lines.lines().map(without_times).collect();
             results.insert(name, lines.into_bytes());
         } else {
-            let known = ["config.toml", "run.json", "state", ".lock"].contains(&name.as_str());
+            let others = ["config.toml", "state", ".lock", "explanations"];
+            let known = others.iter().chain(&has_times).any(|known| *known == name);
             assert!(known, "{name} was left behind");
         }
     }

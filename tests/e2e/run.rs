@@ -31,6 +31,7 @@ fn a_run_learns_and_leaves_the_documented_files() {
         "curves.png",
         "curves.svg",
         "evaluation-test.json",
+        "explanations",
         "metrics.csv",
         "metrics.jsonl",
         "predictions-test.csv",
@@ -207,7 +208,26 @@ fn of_runs_started_together_one_has_the_folder() {
     weights_in(&bench.path("run"));
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 1);
-    assert_eq!(sorted(&bench.path("run")).len(), 5);
+    // The refused runs have left nothing in the folder.
+    let files = sorted(&bench.path("run"));
+    let extensions = files.iter().filter_map(|path| path.extension()?.to_str());
+    let others: Vec<_> = extensions
+        .filter(|e| {
+            ![
+                "csv",
+                "html",
+                "json",
+                "jsonl",
+                "md",
+                "png",
+                "safetensors",
+                "svg",
+                "toml",
+            ]
+            .contains(e)
+        })
+        .collect();
+    assert!(others.is_empty(), "{files:?}");
 }
 
 /// Simulates a disk with space for small files but not for weights.
@@ -239,8 +259,8 @@ fn a_disk_without_room_for_weights_ends_the_run_when_it_is_over() {
     assert_eq!(run.stdout, "");
     let metrics = std::fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);
-    // The folder has no weights, temporaries or lock, and no state.
-    assert_eq!(sorted(&bench.path("run")).len(), 3);
+    // The folder has the configuration, the metrics and the record; no weights, temporaries or lock, and no state.
+    assert_eq!(sorted(&bench.path("run")).len(), 4);
     assert_eq!(sorted(&bench.path("run/state")).len(), 1);
 }
 
