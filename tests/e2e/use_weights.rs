@@ -12,6 +12,10 @@ fn evaluation_prediction_and_training_tell_the_same_accuracy() {
     let run = bench
         .run(&["evaluate", "--weights", &weights, "--data", test, "--json"])
         .success();
+    // No score depends on the size of the batches.
+    let command = ["evaluate", "--weights", &weights, "--data", test, "--json"];
+    let other = bench.run(&[&command[..], &["--batch-size", "7"]].concat());
+    assert_eq!(other.success().stdout, run.stdout);
     let result: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let accuracy = result["accuracy"].as_f64().unwrap();
     assert_eq!(format!("{accuracy:.4}"), training().value("test accuracy"));

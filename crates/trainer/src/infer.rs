@@ -16,6 +16,7 @@ use mobilenet::{ClassOrder, Model};
 use crate::batch::{Batch, Inputs};
 use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
+use crate::loss::cross_entropy;
 use crate::measure::{Logits, Scores};
 use crate::mistakes::Mistake;
 use crate::{AnswersFile, ConfusionMatrix, Evaluation, Objective, Prediction, Result, Targets};
@@ -186,7 +187,6 @@ fn measure(
     progress.start("evaluate", Some(loader.len() as u64), Unit::Items);
     let progress = Started(progress);
     let classes = classifier.class_names().len();
-    let loss = Objective::cross_entropy(classes);
     let mut scores = Scores::new(classes, loader.len());
     let mut mistakes = Vec::new();
     for answers in classifier.answers(&loader) {
@@ -198,8 +198,10 @@ fn measure(
             ids,
         } = answers;
         scores.add(&labels, &rows)?;
-        let mean = loss.apply(&logits, &Targets::of(&labels, &vec![1.0; labels.len()]))?;
-        scores.add_loss(mean.mean, mean.weight);
+        // One by one, so that the sum does not depend on the size of the batches.
+        for (row, &label) in logits.to_vec2::<f32>()?.iter().zip(&labels) {
+            scores.add_loss(cross_entropy(row, label));
+        }
         if lists_mistakes {
             mistakes.extend(Mistake::among(&ids, &labels, &rows));
         }

@@ -14,6 +14,7 @@ pub use config::ClassWeights;
 pub use cross_entropy::CrossEntropyConfig;
 pub use focal::FocalConfig;
 
+pub(crate) use softmax::cross_entropy;
 use softmax::{Softmax, divergence};
 use table::Row;
 

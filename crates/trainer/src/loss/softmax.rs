@@ -21,6 +21,11 @@ impl Softmax {
     }
 }
 
+/// The cross-entropy of one image: `-ln softmax(logits)[label]`.
+pub(crate) fn cross_entropy(logits: &[f32], label: u32) -> f64 {
+    -Softmax::of(logits, 1.0).log[label as usize]
+}
+
 /// The distillation loss `T² KL(teacher || student)`, of softmaxes at temperature T. Returns `weight` times the loss,
 /// and adds `weight` times its gradient with respect to the student's logits to `gradient`.
 pub(super) fn divergence(

@@ -89,9 +89,9 @@ impl Scores {
         Ok(())
     }
 
-    /// Adds the mean loss of a batch with its number of images.
-    pub(crate) fn add_loss(&mut self, mean: f64, weight: f64) {
-        self.confusion.add_loss(mean, weight);
+    /// Adds the loss of an image.
+    pub(crate) fn add_loss(&mut self, loss: f64) {
+        self.confusion.add_loss(loss, 1.0);
     }
 
     /// The counts of the answers.
