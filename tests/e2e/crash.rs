@@ -212,8 +212,8 @@ pub(crate) fn assert_equal(
     assert_eq!(of(found), of(expected));
     assert_eq!(
         of(expected).len(),
-        6,
-        "weights, their average, metrics, scores, answers, mistakes"
+        13,
+        "weights, their average, metrics, scores, answers, mistakes, 7 pictures"
     );
     for (name, bytes) in expected {
         assert!(found[name] == *bytes, "{name} differs");
