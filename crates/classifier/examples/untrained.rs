@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use classifier::{Device, WeightsMetadata};
-use mobilenet::weights::{self, Normalisation};
-use mobilenet::{ClassOrder, Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
+use mobilenet::weights::{self};
+use mobilenet::{ImageSize, ModelConfig, Network, Variant};
 
 fn main() -> Result<(), mobilenet::Error> {
     let config = ModelConfig {
@@ -13,18 +13,10 @@ fn main() -> Result<(), mobilenet::Error> {
         ..ModelConfig::new(Variant::Small, 2)
     };
     let network = Network::new(&config, 0, &Device::Cpu)?;
-    let metadata = WeightsMetadata {
-        model: config.into(),
-        class_names: vec!["cat".to_owned(), "dog".to_owned()],
-        class_order: ClassOrder::Named,
-        image_size: ImageSize::square(32),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        config.into(),
+        vec!["cat".to_owned(), "dog".to_owned()],
+        ImageSize::square(32),
+    );
     weights::save(Path::new("weights.safetensors"), &network, &metadata)
 }

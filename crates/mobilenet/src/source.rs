@@ -15,7 +15,7 @@ use crate::overrides::Overrides;
 use crate::parameters::Values;
 use crate::schemes::{Origin, TensorName, recognise};
 use crate::tensor_file::TensorFile;
-use crate::weights::{Normalisation, WeightsMetadata, metadata};
+use crate::weights::{WeightsMetadata, metadata};
 use crate::{
     ClassOrder, Error, LoadReport, ModelConfig, ModelDescription, Network, Result, Scheme,
     TORCHVISION_MOMENTUM,
@@ -323,17 +323,14 @@ impl Source {
                 ..metadata.clone()
             },
             None => WeightsMetadata {
-                model: model.clone().into(),
-                class_names: (0..model.classes).map(|class| class.to_string()).collect(),
                 class_order: ClassOrder::Numbered,
-                image_size: IMAGE_SIZE,
                 framing: self.scheme().framing(),
                 orientation: Orientation::Ignore,
-                normalisation: Normalisation::IMAGENET,
-                epoch: None,
-                score: None,
-                temperature: None,
-                training: None,
+                ..WeightsMetadata::new(
+                    model.clone().into(),
+                    (0..model.classes).map(|class| class.to_string()).collect(),
+                    IMAGE_SIZE,
+                )
             },
         };
         self.overrides.clone().over(described, self.file.path())

@@ -113,6 +113,25 @@ pub struct WeightsMetadata {
 }
 
 impl WeightsMetadata {
+    /// The metadata of a network that was not trained yet: real class names, the default framing and orientation, ImageNet's
+    /// normalisation.
+    #[must_use]
+    pub fn new(model: ModelDescription, class_names: Vec<String>, image_size: ImageSize) -> Self {
+        Self {
+            model,
+            class_names,
+            class_order: ClassOrder::Named,
+            image_size,
+            framing: Framing::default(),
+            orientation: Orientation::default(),
+            normalisation: Normalisation::IMAGENET,
+            epoch: None,
+            score: None,
+            temperature: None,
+            training: None,
+        }
+    }
+
     /// Refuses an invalid image size, framing, normalisation or temperature.
     ///
     /// # Errors

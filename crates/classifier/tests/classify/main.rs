@@ -10,7 +10,7 @@ use std::sync::Arc;
 use classifier::{
     Classifier, DecodeOptions, Device, Error, Image, Overrides, TtaConfig, WeightsMetadata,
 };
-use mnist_data::{Framing, ImageSize, Orientation};
+use mnist_data::ImageSize;
 use mobilenet::weights::{self, Normalisation};
 use mobilenet::{ModelConfig, Network, Variant};
 use proptest::prelude::*;
@@ -31,19 +31,11 @@ fn network(seed: u64) -> (Network, WeightsMetadata) {
             .for_each(|value| *value *= 2000.0)
     };
     network.parameters().change(enlarge).unwrap();
-    let metadata = WeightsMetadata {
-        model: config.into(),
-        class_names: ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
-        class_order: Default::default(),
-        image_size: ImageSize::square(SIZE as u32),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        config.into(),
+        ["cat", "dog", "emu"].map(str::to_owned).to_vec(),
+        ImageSize::square(SIZE as u32),
+    );
     (network, metadata)
 }
 

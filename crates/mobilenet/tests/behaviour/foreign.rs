@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use mobilenet::weights::{Loaded, Normalisation, Overrides, Source, WeightsMetadata, save_as};
-use mobilenet::{
-    Error, Fit, Framing, HeadKind, ImageSize, ModelConfig, Network, Orientation, Scheme, Variant,
-};
+use mobilenet::{Error, Fit, Framing, HeadKind, ImageSize, ModelConfig, Network, Scheme, Variant};
 use tempfile::TempDir;
 
 use crate::{arena, config, network};
@@ -169,19 +167,11 @@ fn a_network_of_other_constants_is_not_filled() {
     let trained = network(&config);
     let (folder, path) = saved(&tensors(&trained));
     let timm = folder.path().join("timm.safetensors");
-    let metadata = WeightsMetadata {
-        model: config.clone().into(),
-        class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
-        class_order: mobilenet::ClassOrder::Named,
-        image_size: ImageSize::square(64),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        config.clone().into(),
+        ["a", "b", "c"].map(str::to_owned).to_vec(),
+        ImageSize::square(64),
+    );
     save_as(&timm, &trained, &metadata, Scheme::Timm).unwrap();
     let bare = safetensors::load(&timm, &Device::Cpu).unwrap();
     safetensors::save(&bare, &timm).unwrap();

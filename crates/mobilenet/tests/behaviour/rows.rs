@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use mobilenet::weights::{Normalisation, Overrides, Source, WeightsMetadata, save_as};
+use mobilenet::weights::{Overrides, Source, WeightsMetadata, save_as};
 use mobilenet::{
-    ClassOrder, ClassRows, Error, Framing, HeadKind, ImageSize, LoadReport, ModelConfig, Network,
-    Orientation, Scheme, Variant,
+    ClassOrder, ClassRows, Error, HeadKind, ImageSize, LoadReport, ModelConfig, Network, Scheme,
+    Variant,
 };
 use tempfile::TempDir;
 
@@ -37,20 +37,15 @@ impl Trained {
         };
         network.parameters().change(ordinals).unwrap();
         let metadata = WeightsMetadata {
-            model: config.clone().into(),
-            class_names: match order {
-                ClassOrder::Named => names(&PETS),
-                _ => names(&["0", "1", "2"]),
-            },
             class_order: order,
-            image_size: ImageSize::square(64),
-            framing: Framing::default(),
-            orientation: Orientation::default(),
-            normalisation: Normalisation::IMAGENET,
-            epoch: None,
-            score: None,
-            temperature: None,
-            training: None,
+            ..WeightsMetadata::new(
+                config.clone().into(),
+                match order {
+                    ClassOrder::Named => names(&PETS),
+                    _ => names(&["0", "1", "2"]),
+                },
+                ImageSize::square(64),
+            )
         };
         save_as(&path, &network, &metadata, scheme).unwrap();
         Self {

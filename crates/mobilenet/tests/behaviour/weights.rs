@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{Normalisation, WeightsMetadata, describe, load, load_pretrained, save};
+use mobilenet::weights::{WeightsMetadata, describe, load, load_pretrained, save};
 use mobilenet::{Error, Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
 use tempfile::TempDir;
 
@@ -9,19 +9,16 @@ use crate::{arena, config, images, network, statistics, values};
 
 pub(crate) fn metadata(model: &ModelConfig) -> WeightsMetadata {
     WeightsMetadata {
-        model: model.clone().into(),
-        class_names: (0..model.classes)
-            .map(|class| format!("class {class}"))
-            .collect(),
-        class_order: mobilenet::ClassOrder::Named,
-        image_size: ImageSize::square(64),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
-        temperature: None,
         training: Some(serde_json::json!({ "loss_scaler": { "scale": 0.5 } })),
+        ..WeightsMetadata::new(
+            model.clone().into(),
+            (0..model.classes)
+                .map(|class| format!("class {class}"))
+                .collect(),
+            ImageSize::square(64),
+        )
     }
 }
 

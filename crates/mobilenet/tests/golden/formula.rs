@@ -4,8 +4,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use engine::{Role, Segment};
-use mobilenet::weights::{Normalisation, WeightsMetadata, load, save};
-use mobilenet::{Framing, ImageSize, ModelConfig, Network, Orientation, Variant};
+use mobilenet::weights::{WeightsMetadata, load, save};
+use mobilenet::{ImageSize, ModelConfig, Network, Variant};
 
 use crate::fill::{around, fnv1a, hash};
 
@@ -66,19 +66,11 @@ pub(crate) fn network(config: &ModelConfig, side: usize) -> Network {
     network.parameters().set(arena, statistics).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path: &Path = &folder.path().join("formula.safetensors");
-    let metadata = WeightsMetadata {
-        model: config.clone().into(),
-        class_names: (0..config.classes).map(|class| class.to_string()).collect(),
-        class_order: mobilenet::ClassOrder::Named,
-        image_size: ImageSize::square(side as u32),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        config.clone().into(),
+        (0..config.classes).map(|class| class.to_string()).collect(),
+        ImageSize::square(side as u32),
+    );
     save(path, &network, &metadata).unwrap();
     let (loaded, found) = load(path, &Device::Cpu).unwrap();
     assert_eq!(found, metadata);

@@ -7,8 +7,8 @@ mod agreement;
 mod contents;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{Normalisation, WeightsMetadata};
-use mobilenet::{Framing, ImageSize, ModelConfig, Network, Orientation};
+use mobilenet::weights::WeightsMetadata;
+use mobilenet::{ImageSize, ModelConfig, Network};
 
 /// A network with running statistics that differ from the initial ones. So a missing or misplaced
 /// batch normalisation changes the results.
@@ -49,19 +49,16 @@ fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
 
 fn metadata(model: &ModelConfig, image_size: usize) -> WeightsMetadata {
     WeightsMetadata {
-        model: model.clone().into(),
-        class_names: (0..model.classes)
-            .map(|class| format!("\"{class}\" é"))
-            .collect(),
-        class_order: mobilenet::ClassOrder::Named,
-        image_size: ImageSize::square(image_size as u32),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
         epoch: Some(3),
         score: Some(0.98765),
         temperature: Some(0.4),
-        training: None,
+        ..WeightsMetadata::new(
+            model.clone().into(),
+            (0..model.classes)
+                .map(|class| format!("\"{class}\" é"))
+                .collect(),
+            ImageSize::square(image_size as u32),
+        )
     }
 }
 

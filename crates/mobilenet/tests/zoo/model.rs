@@ -4,12 +4,9 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use mobilenet::weights::{self, Normalisation, Overrides, WeightsMetadata};
+use mobilenet::weights::{self, Overrides, WeightsMetadata};
 use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
-use mobilenet::{
-    ClassOrder, Error, Framing, ImageSize, Images, Model, ModelConfig, Network, Orientation,
-    Precision, Variant,
-};
+use mobilenet::{Error, ImageSize, Images, Model, ModelConfig, Network, Precision, Variant};
 use tempfile::TempDir;
 
 use crate::fill::images;
@@ -105,17 +102,13 @@ fn a_saved_model_is_complete_and_has_metadata() {
     let (folder, network) = network(3);
     let path = folder.path().join("saved.safetensors");
     let metadata = WeightsMetadata {
-        model: network.description(),
-        class_names: ["a", "b", "c"].map(String::from).to_vec(),
-        class_order: ClassOrder::Named,
-        image_size: ImageSize::square(64),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
         epoch: Some(1),
         score: Some(0.5),
-        temperature: None,
-        training: None,
+        ..WeightsMetadata::new(
+            network.description(),
+            ["a", "b", "c"].map(String::from).to_vec(),
+            ImageSize::square(64),
+        )
     };
     weights::save(&path, &network, &metadata).unwrap();
     let weights::Loaded {
@@ -195,19 +188,11 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
     let (folder, trained) = network(3);
     let path = folder.path().join("saved.safetensors");
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
-    let metadata = WeightsMetadata {
-        model: trained.description(),
-        class_names: names(&["bear", "cat", "dog"]),
-        class_order: ClassOrder::Named,
-        image_size: ImageSize::square(64),
-        framing: Framing::default(),
-        orientation: Orientation::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        trained.description(),
+        names(&["bear", "cat", "dog"]),
+        ImageSize::square(64),
+    );
     weights::save(&path, &trained, &metadata).unwrap();
     let rows = |network: &ZooNetwork| -> Vec<Vec<f32>> {
         let arena = values(network.parameters().arena());

@@ -96,19 +96,11 @@ impl Recording {
         };
         Self {
             network: Network::new(&model, 1, &Device::Cpu).unwrap(),
-            metadata: WeightsMetadata {
-                model: model.into(),
-                class_names: ["a", "b"].map(str::to_owned).to_vec(),
-                class_order: mobilenet::ClassOrder::Named,
-                image_size: mobilenet::ImageSize::square(16),
-                framing: Default::default(),
-                orientation: Default::default(),
-                normalisation: mobilenet::weights::Normalisation::IMAGENET,
-                epoch: None,
-                score: None,
-                temperature: None,
-                training: None,
-            },
+            metadata: WeightsMetadata::new(
+                model.into(),
+                ["a", "b"].map(str::to_owned).to_vec(),
+                mobilenet::ImageSize::square(16),
+            ),
             checkpoints: Checkpoints::new(&dir.path().join("run"), policy, Monitor::ValAccuracy),
             dir,
         }

@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 use classifier::Classifier;
 use mnist_data::Loader;
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{ByteTable, ClassOrder, Model};
+use mobilenet::{ByteTable, Model};
 use optim::LrSchedule;
 use serde::{Deserialize, Serialize};
 
@@ -256,17 +256,10 @@ impl<'a> Session<'a> {
             sink.handle(&Event::PretrainedLoaded(report))?;
         }
         let metadata = WeightsMetadata {
-            model,
-            class_names,
-            class_order: ClassOrder::Named,
-            image_size: config.data.image_size,
             framing: config.data.framing(),
             orientation: config.data.orientation,
             normalisation: config.data.normalisation(),
-            epoch: None,
-            score: None,
-            temperature: None,
-            training: None,
+            ..WeightsMetadata::new(model, class_names, config.data.image_size)
         };
         let mut stepper = Stepper::new(config, network.parameters(), schedule)?;
         stepper.go_on_from(training);

@@ -253,7 +253,7 @@ mod tests {
     use std::sync::Arc;
 
     use candle_core::{Device, Tensor};
-    use mobilenet::weights::{self, Normalisation, WeightsMetadata};
+    use mobilenet::weights::{self, WeightsMetadata};
     use mobilenet::{Composed, Images, ModelConfig, Network, Variant};
 
     use super::*;
@@ -339,17 +339,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("w.safetensors");
         let metadata = WeightsMetadata {
-            model: network.config().clone().into(),
-            class_names: vec!["dark".to_owned(), "bright".to_owned()],
-            class_order: mobilenet::ClassOrder::Named,
-            image_size: mobilenet::ImageSize::square(16),
-            framing: Default::default(),
-            orientation: Default::default(),
-            normalisation: Normalisation::IMAGENET,
-            epoch: None,
-            score: None,
-            temperature: None,
             training: stepper.state(),
+            ..WeightsMetadata::new(
+                network.config().clone().into(),
+                vec!["dark".to_owned(), "bright".to_owned()],
+                mobilenet::ImageSize::square(16),
+            )
         };
         weights::save(&path, &network, &metadata).unwrap();
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use mnist_data::{Compression, IdxImages, IdxLabels, NoProgress, UnpackOptions, Validation};
-use mobilenet::weights::{self, Normalisation, WeightsMetadata};
+use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{Model, ModelDescription, Network};
 use trainer::{Event, Recorder, RunConfig};
 
@@ -88,19 +88,11 @@ fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
         panic!("no MobileNet")
     };
     let network = Network::new(&model, 1, &Device::Cpu).unwrap();
-    let metadata = WeightsMetadata {
-        model: model.into(),
-        class_names: vec!["0".to_owned(), "1".to_owned()],
-        class_order: Default::default(),
-        image_size: mobilenet::ImageSize::square(16),
-        framing: Default::default(),
-        orientation: Default::default(),
-        normalisation: Normalisation::IMAGENET,
-        epoch: None,
-        score: None,
-        temperature: None,
-        training: None,
-    };
+    let metadata = WeightsMetadata::new(
+        model.into(),
+        vec!["0".to_owned(), "1".to_owned()],
+        mobilenet::ImageSize::square(16),
+    );
     weights::save(path, &network, &metadata).unwrap();
     statistics(&network)
 }
