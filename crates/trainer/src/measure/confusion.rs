@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u64>,
+    /// The sum of `counts`, and of its diagonal. They are read after each batch, and there may be a million counts.
+    total: u64,
+    right: u64,
     loss_sum: f64,
     weight_sum: f64,
 }
@@ -59,6 +62,11 @@ impl ConfusionMatrix {
         let mut matrix = Self::new(classes);
         for &(cell, count) in &saved.cells {
             *matrix.counts.get_mut(cell)? = count;
+            matrix.total += count;
+            let [label, prediction] = matrix.place(cell);
+            if label == prediction {
+                matrix.right += count;
+            }
         }
         (matrix.loss_sum, matrix.weight_sum) = (saved.loss_sum, saved.weight_sum);
         Some(matrix)
@@ -69,6 +77,8 @@ impl ConfusionMatrix {
         Self {
             classes,
             counts: vec![0; classes * classes],
+            total: 0,
+            right: 0,
             loss_sum: 0.0,
             weight_sum: 0.0,
         }
@@ -82,10 +92,14 @@ impl ConfusionMatrix {
     /// The cells that are not empty: true class and predicted class, and the number of images.
     pub(crate) fn cells(&self) -> impl Iterator<Item = ([usize; 2], u64)> {
         let cells = self.counts.iter().copied().enumerate();
-        let place = |cell| [cell / self.classes, cell % self.classes];
         cells
             .filter(|&(_, count)| count > 0)
-            .map(move |(cell, count)| (place(cell), count))
+            .map(|(cell, count)| (self.place(cell), count))
+    }
+
+    /// The true class and the predicted class of a cell.
+    fn place(&self, cell: usize) -> [usize; 2] {
+        [cell / self.classes, cell % self.classes]
     }
 
     /// Adds images by their true and predicted classes.
@@ -114,7 +128,9 @@ impl ConfusionMatrix {
         }
         for (label, prediction) in labels.iter().zip(predictions) {
             self.counts[*label as usize * self.classes + *prediction as usize] += 1;
+            self.right += u64::from(label == prediction);
         }
+        self.total += labels.len() as u64;
         Ok(())
     }
 
@@ -126,7 +142,7 @@ impl ConfusionMatrix {
 
     /// Number of images counted.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.total
     }
 
     /// The mean loss over the images (not over the batches); 0 without images.
@@ -141,9 +157,7 @@ impl ConfusionMatrix {
 
     /// The number of images predicted correctly.
     pub fn right(&self) -> u64 {
-        (0..self.classes)
-            .map(|class| self.count(class, class))
-            .sum()
+        self.right
     }
 
     /// Recall averaged over the classes with images: scikit-learn's `balanced_accuracy_score`. `None` without images.
