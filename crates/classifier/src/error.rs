@@ -75,8 +75,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the caller's input is wrong (an image, pixels or a setting such as the temperature), rather than the weights, the network or the
-    /// device. A server would answer such an error with status 400.
+    /// Whether the caller's input is wrong (an image, pixels or a setting such as the temperature), rather than the weights,
+    /// the network or the device. A server would answer such an error with status 400.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use classifier::{Classifier, Explanation, Image, Input};
-use mnist_data::{ImageFolder, Progress, Sample, Unit, read_regular};
+use mnist_data::{ImageFolder, MAX_IMAGE_BYTES, Progress, Sample, Unit, read_regular};
 use rayon::prelude::*;
 use report::{Explained, Explanations, IndexRow, explanation_file};
 use trainer::{Evaluation, Mistake};
@@ -15,8 +15,6 @@ use crate::terminal::{Terminal, Work};
 const FOLDER: &str = "explanations";
 /// The most mistakes of a run that are explained.
 const MOST_MISTAKES: usize = 12;
-/// The longest file that is read: 1 GiB.
-const MAX_BYTES: u64 = 1 << 30;
 
 /// An image to explain.
 struct Wanted {
@@ -144,7 +142,7 @@ impl<'a> Explainer<'a> {
     /// The image as the network sees it.
     fn image(&self, path: &Path) -> anyhow::Result<Image> {
         let cannot = || format!("cannot explain {}", path.display());
-        let bytes = read_regular(path, MAX_BYTES).with_context(cannot)?;
+        let bytes = read_regular(path, MAX_IMAGE_BYTES).with_context(cannot)?;
         let mut images = self
             .classifier
             .fitted(&[Input::Bytes(&bytes)])
@@ -200,11 +198,7 @@ fn write_mistakes(
     scores: &Evaluation,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let mut worst: Vec<&Mistake> = scores.mistakes.iter().collect();
-    worst.sort_by(|a, b| {
-        let (a, b) = ((-a.first.1, &a.id), (-b.first.1, &b.id));
-        a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1))
-    });
+    let mut worst = Mistake::by_confidence(&scores.mistakes);
     worst.truncate(MOST_MISTAKES);
     let progress = Work::new(terminal);
     progress.start("explain", Some(worst.len() as u64), Unit::Items);

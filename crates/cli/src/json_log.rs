@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use trainer::{Event, EventSink};
+use trainer::{Event, EventSink, unix_time};
 
 /// Writes a line per event to stdout, and flushes it.
 ///
@@ -86,8 +85,7 @@ impl<W: Write> JsonLog<W> {
         if self.is_closed {
             return;
         }
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time = time.map_or(0.0, |time| time.as_secs_f64());
+        let time = unix_time();
         let line = serde_json::to_vec(&Line { time, event });
         let written = line.map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');

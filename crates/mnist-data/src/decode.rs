@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use framing::{Framing, ImageSize};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
 
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
@@ -15,7 +17,7 @@ pub(crate) const MAX_SIDE: u32 = 1 << 15;
 /// The most memory for decoding one image, and the longest accepted file: 512 MiB. A small file that declares a
 /// larger image is refused before any allocation. libFuzzer's instrumentation makes large images too slow.
 #[allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
-pub(crate) const MAX_BYTES: u64 = if cfg!(fuzzing) { 8 << 20 } else { 512 << 20 };
+pub const MAX_BYTES: u64 = if cfg!(fuzzing) { 8 << 20 } else { 512 << 20 };
 
 /// A decoded image: `[height, width, channels]` u8, row by row.
 ///
@@ -206,6 +208,22 @@ impl Image {
         let mut rgb = Vec::new();
         self.append_rgb(&mut rgb);
         rgb
+    }
+
+    /// The image as a PNG file.
+    ///
+    /// # Errors
+    /// If the encoder fails.
+    pub fn to_png(&self) -> std::io::Result<Vec<u8>> {
+        let colour = match self.channels {
+            1 => ExtendedColorType::L8,
+            _ => ExtendedColorType::Rgb8,
+        };
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png)
+            .write_image(&self.pixels, self.width, self.height, colour)
+            .map_err(std::io::Error::other)?;
+        Ok(png)
     }
 
     /// Appends the pixels as RGB, `[height, width, 3]`, to a batch.

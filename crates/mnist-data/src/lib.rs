@@ -51,7 +51,7 @@ pub use batch::HostBatch;
 pub use catalogue::{DatasetName, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 pub use checksum::content_checksum;
 pub use classes::{Classes, begins_as_formula};
-pub use decode::Image;
+pub use decode::{Image, MAX_BYTES as MAX_IMAGE_BYTES};
 pub use decode_options::{DecodeOptions, Decoding, TruncatedImages};
 pub use disk_cache::DiskCache;
 pub use epoch::Epoch;

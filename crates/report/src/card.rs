@@ -15,10 +15,7 @@ const OPEN: &str = "**To be filled in by the author:**";
 /// The card. `None` without a record of the run.
 pub(crate) fn card(material: &Material) -> Option<String> {
     let record = material.record.as_ref()?;
-    let scores = material
-        .scores
-        .as_ref()
-        .map(|(scores, measured)| (scores, *measured));
+    let scores = material.scores();
     let mut card = front_matter(material, scores);
     let name = markdown(&material.name);
     let (config, _) = material.config.as_ref()?;

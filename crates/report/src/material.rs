@@ -97,6 +97,12 @@ impl Material {
         })
     }
 
+    /// The scores, and the images they belong to.
+    pub(crate) fn scores(&self) -> Option<(&Evaluation, Measured)> {
+        let (scores, measured) = self.scores.as_ref()?;
+        Some((scores, *measured))
+    }
+
     /// The view of the run's images; `None` without a configuration.
     #[must_use]
     pub fn view(&self) -> Option<View> {

@@ -1,10 +1,7 @@
 //! Images as data URIs.
 
-use std::io::Cursor;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::ImageFormat;
 use mnist_data::Image;
 
 use crate::{Error, Result};
@@ -20,24 +17,9 @@ const QUALITY: u8 = 82;
 ///
 /// [`Error::Picture`].
 pub(crate) fn png(image: &Image) -> Result<Vec<u8>> {
-    let colour = match image.channels() {
-        1 => image::ExtendedColorType::L8,
-        _ => image::ExtendedColorType::Rgb8,
-    };
-    let mut bytes = Cursor::new(Vec::new());
-    let (width, height) = (image.width(), image.height());
-    image::write_buffer_with_format(
-        &mut bytes,
-        image.pixels(),
-        width,
-        height,
-        colour,
-        ImageFormat::Png,
-    )
-    .map_err(|error| Error::Picture {
+    image.to_png().map_err(|error| Error::Picture {
         problem: error.to_string(),
-    })?;
-    Ok(bytes.into_inner())
+    })
 }
 
 fn jpeg(image: &Image) -> Result<Vec<u8>> {

@@ -128,9 +128,9 @@ impl Checkpoints {
         self.monitor.compare(scores, best)
     }
 
-    /// Records an epoch's scores, and the temperature in `metadata`. Writes its weights if the policy requires it, and earlier weights
-    /// that could not be written. Returns the outcome of each attempt. Of two equal epochs, the
-    /// later one is the best.
+    /// Records an epoch's scores, and the temperature in `metadata`. Writes its weights if the policy requires it, and
+    /// earlier weights that could not be written. Returns the outcome of each attempt. Of two equal epochs, the later one
+    /// is the best.
     ///
     /// The file is named `<model>_e<epoch>_<score>.safetensors`. Under [`CheckpointPolicy::BestOne`] the old best file
     /// is deleted only after the new one is complete.

@@ -18,7 +18,7 @@ use crate::class_order::Order;
 use crate::config::BAD_IMAGE_LIMIT;
 use crate::loss::cross_entropy;
 use crate::measure::{Logits, Scores};
-use crate::mistakes::Mistake;
+use crate::mistakes::{self, Mistake};
 use crate::{AnswersFile, ConfusionMatrix, Evaluation, Objective, Prediction, Result, Targets};
 
 /// Input options of evaluation and prediction.
@@ -144,7 +144,7 @@ pub fn evaluate_images(
 }
 
 /// The answers of a network.
-struct Measured {
+struct Answered {
     scores: Scores,
     mistakes: Vec<Mistake>,
     /// All answers, if a file of them is wanted.
@@ -153,7 +153,7 @@ struct Measured {
     skipped: BTreeMap<usize, usize>,
 }
 
-impl Measured {
+impl Answered {
     fn finish(self, classifier: &Classifier, order: &Order) -> Result<Evaluation> {
         let (names, scores) = (order.classes.names(), &self.scores);
         let evaluation = scores.evaluation(names, order.known, &self.skipped);
@@ -172,7 +172,7 @@ fn measure(
     name: &str,
     options: InferenceOptions,
     progress: &dyn Progress,
-) -> Result<Measured> {
+) -> Result<Answered> {
     let names = images.classes.names();
     let create = |path: &PathBuf| AnswersFile::create(path, names);
     let mut all = options.answers.as_ref().map(create).transpose()?;
@@ -212,7 +212,7 @@ fn measure(
         }
         progress.0.advance(labels.len() as u64);
     }
-    Ok(Measured {
+    Ok(Answered {
         scores,
         mistakes,
         answers: all,
@@ -276,13 +276,7 @@ fn finite_rows(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
 }
 
 fn largest(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = index;
-        }
-    }
-    best
+    mistakes::largest(row, None).map_or(0, |(class, _)| class)
 }
 
 /// Predicts images, such as those of [`Listing::images`]. Their labels do not matter. Predictions come in the images'

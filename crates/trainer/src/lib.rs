@@ -52,4 +52,4 @@ pub use run_dir::RunDir;
 pub use splits::{Listed, Splits};
 pub use state::{Place, RunState};
 pub use survey::{Shared, Survey, SurveyedSplit};
-pub use timing::EpochTimes;
+pub use timing::{EpochTimes, unix_time};

@@ -40,6 +40,18 @@ impl Mistake {
         })
     }
 
+    /// The mistakes, the most confident first.
+    pub fn by_confidence(mistakes: &[Self]) -> Vec<&Self> {
+        let mut sorted: Vec<&Self> = mistakes.iter().collect();
+        sorted.sort_by(|a, b| {
+            b.first
+                .1
+                .total_cmp(&a.first.1)
+                .then_with(|| a.id.cmp(&b.id))
+        });
+        sorted
+    }
+
     /// Writes `image_id,label,predicted,probability,second,second_probability`: one row for each mistake, the most
     /// confident first. The file appears only when it is complete.
     ///
@@ -56,15 +68,8 @@ impl Mistake {
             "second_probability",
         ];
         let mut table = Table::create(path, header)?;
-        let mut sorted: Vec<&Self> = mistakes.iter().collect();
-        sorted.sort_by(|a, b| {
-            b.first
-                .1
-                .total_cmp(&a.first.1)
-                .then_with(|| a.id.cmp(&b.id))
-        });
         let name = |label: usize| class_names.get(label).map_or("", String::as_str);
-        for mistake in sorted {
+        for mistake in Self::by_confidence(mistakes) {
             let [first, second] = [mistake.first, mistake.second];
             table.row([
                 &mistake.id,
@@ -91,7 +96,7 @@ pub(crate) fn two_largest(row: &[f32]) -> [Option<(usize, f32)>; 2] {
 
 /// The most probable class of a row, apart from the class `without`, and its probability. Of equal probabilities, the
 /// first counts.
-fn largest(row: &[f32], without: Option<usize>) -> Option<(usize, f32)> {
+pub(crate) fn largest(row: &[f32], without: Option<usize>) -> Option<(usize, f32)> {
     let classes = row.iter().copied().enumerate();
     let others = classes.filter(|&(class, _)| Some(class) != without);
     others.reduce(|best, next| if next.1 > best.1 { next } else { best })

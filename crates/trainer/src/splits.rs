@@ -15,7 +15,7 @@ use mnist_data::{
 };
 
 use crate::config::{ConfigError, DataConfig, DataSource, RunConfig};
-use crate::{Error, InferenceOptions, Objective, Result};
+use crate::{Error, InferenceOptions, Measured, Objective, Result};
 pub(crate) use divided::{Looked, look};
 use places::{Places, canonical};
 
@@ -126,17 +126,21 @@ impl Splits {
         Some((self.test.as_ref()?, &self.names[2]))
     }
 
-    /// The validation images and their name in messages.
-    pub fn validation(&self) -> (&ImageFolder, &str) {
-        (&self.val, &self.names[1])
+    /// The images of the test split or of the validation split, and their name in messages. Without a test split, those
+    /// of the validation split.
+    pub fn measured(&self, measured: Measured) -> (&ImageFolder, &str) {
+        match (measured, self.test()) {
+            (Measured::Test, Some(test)) => test,
+            _ => (&self.val, &self.names[1]),
+        }
     }
 
     /// The options for the evaluation at the end of a run: as configured, with the disk cache of the test split or of
     /// the validation split.
-    pub fn options(&self, config: &RunConfig, is_test: bool) -> InferenceOptions {
-        let cache = match is_test {
-            true => &self.caches[2],
-            false => &self.caches[1],
+    pub fn options(&self, config: &RunConfig, measured: Measured) -> InferenceOptions {
+        let cache = match measured {
+            Measured::Test => &self.caches[2],
+            Measured::Validation => &self.caches[1],
         };
         InferenceOptions {
             batch_size: config.data.batch_size,

@@ -1,9 +1,15 @@
 //! The parts of an epoch's wall time.
 
 use std::ops::AddAssign;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+/// Seconds since 1970 (UTC); 0 if the clock is before.
+pub fn unix_time() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
 
 /// The parts of an epoch's wall time, in seconds.
 ///

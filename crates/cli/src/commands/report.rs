@@ -47,13 +47,11 @@ fn listed(material: &Material, terminal: &Terminal) -> Option<Listed> {
 pub(super) fn of_training(run: &Path, splits: &Splits, terminal: &Terminal) {
     let write = || -> report::Result<PathBuf> {
         let material = Material::of_run(run)?;
-        let measured = match &material.scores {
-            Some((_, Measured::Test)) => splits.test().map(|(images, _)| images),
-            _ => Some(splits.validation().0),
-        };
+        let scores = material.scores.as_ref();
+        let measured = scores.map_or(Measured::Validation, |(_, measured)| *measured);
         let images = Images {
             training: Some(&splits.train),
-            measured,
+            measured: Some(splits.measured(measured).0),
             view: material.view(),
         };
         report::write_run(run, &material, &images)

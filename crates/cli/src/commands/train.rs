@@ -36,15 +36,15 @@ fn with_log(
         return Err(NoTerminal.into());
     }
     let interrupt = Interrupt::listen(terminal)?;
+    let output = Output {
+        log,
+        tui: args.tui,
+        terminal,
+    };
     let Some(dir) = &args.resume else {
         let prepared = prepared(args, terminal)?;
         let name = prepared.name.clone();
         return super::in_run_dir(&args.run, &name, |run| {
-            let output = Output {
-                log,
-                tui: args.tui,
-                terminal,
-            };
             trained(run, None, prepared, &interrupt, output)
         });
     };
@@ -59,7 +59,7 @@ fn with_log(
                 "{} is complete: nothing is left to train",
                 dir.display()
             ));
-            print_result(log, best.as_ref(), None)?;
+            print_result(output.log, best.as_ref(), None)?;
             return Ok(Done::Completed);
         }
         Some(_) => {}
@@ -69,11 +69,6 @@ fn with_log(
         }
     }
     let prepared = listed(config, terminal)?;
-    let output = Output {
-        log,
-        tui: args.tui,
-        terminal,
-    };
     trained(&run, state, prepared, &interrupt, output)
 }
 
@@ -138,10 +133,7 @@ fn trained(
     print_result(log, outcome.best.as_ref(), scores)?;
     end(&splits, &outcome, scores, terminal)?;
     if let Some((scores, measured)) = scores {
-        let (images, _) = match (measured, splits.test()) {
-            (Measured::Test, Some(test)) => test,
-            _ => splits.validation(),
-        };
+        let (images, _) = splits.measured(measured);
         let classifier = outcome.classifier();
         let classifier = classifier.map(|it| it.with_decoding(config.data.decode_options()));
         explain::mistakes(run.path(), classifier, images, scores, terminal);
@@ -263,16 +255,17 @@ fn evaluate(
         return Ok(None);
     }
     let classifier = outcome.classifier()?;
-    let (split, measured) = match splits.test() {
-        Some(test) => (test, Measured::Test),
-        None => (splits.validation(), Measured::Validation),
+    let measured = match splits.test() {
+        Some(_) => Measured::Test,
+        None => Measured::Validation,
     };
+    let (images, name) = splits.measured(measured);
     let options = InferenceOptions {
         answers: Some(RunDir::answers(run.path(), measured)),
-        ..splits.options(config, measured == Measured::Test)
+        ..splits.options(config, measured)
     };
     let progress = Work::new(terminal);
-    let scores = trainer::evaluate_images(&classifier, split.0, split.1, options, &progress)?;
+    let scores = trainer::evaluate_images(&classifier, images, name, options, &progress)?;
     scores.write(&RunDir::evaluation(run.path(), measured))?;
     Ok(Some((scores, measured)))
 }

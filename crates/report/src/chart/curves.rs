@@ -8,17 +8,7 @@ use crate::svg::axis::Scale;
 
 /// The three plots of a run, side by side, as one picture.
 pub(crate) fn together(epochs: &[EpochReport], best: Option<usize>) -> Svg {
-    let plots = apart(epochs, best);
-    let height = plots.iter().map(Svg::height).fold(0.0, f64::max);
-    let width: f64 = plots.iter().map(Svg::width).sum();
-    let words: Vec<&str> = plots.iter().map(Svg::description).collect();
-    let mut all = Svg::new(width, height, "Learning curves", &words.join(" "));
-    let mut left = 0.0;
-    for plot in &plots {
-        all.add([left, 0.0], plot);
-        left += plot.width();
-    }
-    all
+    Svg::side_by_side("Learning curves", &apart(epochs, best))
 }
 
 /// The plots of the loss, of the accuracy and of the learning rate.
@@ -77,10 +67,7 @@ pub(crate) fn apart(epochs: &[EpochReport], best: Option<usize>) -> Vec<Svg> {
 fn across(epochs: &[EpochReport]) -> Scale {
     let first = epochs.first().map_or(0.0, |report| report.epoch as f64);
     let last = epochs.last().map_or(1.0, |report| report.epoch as f64);
-    match first < last {
-        true => Scale::linear(first, last).whole(),
-        false => Scale::linear(first - 1.0, first + 1.0).whole(),
-    }
+    Scale::epochs(first, last)
 }
 
 /// The first and last values, for readers who cannot see the plot.

@@ -24,16 +24,7 @@ pub(crate) fn of_runs(runs: &[Curves]) -> Svg {
             of(report).accuracy
         }),
     ];
-    let height = plots.iter().map(Svg::height).fold(0.0, f64::max);
-    let width = plots.iter().map(Svg::width).sum();
-    let words: Vec<&str> = plots.iter().map(Svg::description).collect();
-    let mut all = Svg::new(width, height, "Curves of the runs", &words.join(" "));
-    let mut left = 0.0;
-    for plot in &plots {
-        all.add([left, 0.0], plot);
-        left += plot.width();
-    }
-    all
+    Svg::side_by_side("Curves of the runs", &plots)
 }
 
 fn plot(runs: &[Curves], title: &str, unit: &str, value: &dyn Fn(&EpochReport) -> f64) -> Svg {
@@ -54,14 +45,10 @@ fn plot(runs: &[Curves], title: &str, unit: &str, value: &dyn Fn(&EpochReport) -
     let (first, last) = epochs.fold((f64::INFINITY, 0.0_f64), |(low, high), epoch| {
         (low.min(epoch), high.max(epoch))
     });
-    let across = match first < last {
-        true => Scale::linear(first, last).whole(),
-        false => Scale::linear(last - 1.0, last + 1.0).whole(),
-    };
     Plot {
         title,
         description: &in_words(title, &series),
-        x: (across, "epoch"),
+        x: (Scale::epochs(first, last), "epoch"),
         y: (Scale::around(points().map(|point| point[1])), unit),
         mark: None,
         diagonal: false,

@@ -100,7 +100,7 @@ fn obstacle(first: &Material, other: &Material) -> Option<String> {
             ));
         }
     }
-    let measured = |run: &Material| run.scores.as_ref().map(|(_, measured)| *measured);
+    let measured = |run: &Material| run.scores().map(|(_, measured)| measured);
     if measured(first) != measured(other) {
         return Some(
             "one run was measured on test images, the other on validation images".to_owned(),

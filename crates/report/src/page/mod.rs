@@ -45,16 +45,14 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The scores, and the images they belong to.
     fn scores(&self) -> Option<(&Evaluation, Measured)> {
-        self.material
-            .scores
-            .as_ref()
-            .map(|(scores, measured)| (scores, *measured))
+        self.material.scores()
     }
 
     /// The name of a class.
     fn name(&self, label: usize) -> &str {
-        let scores = self.material.scores.as_ref();
-        let class = scores.and_then(|(scores, _)| scores.classes.get(label));
+        let class = self
+            .scores()
+            .and_then(|(scores, _)| scores.classes.get(label));
         class.map_or("?", |class| &class.name)
     }
 

@@ -63,11 +63,15 @@ impl Scale {
         }
     }
 
-    /// The same scale with ticks at whole numbers only.
-    pub(crate) fn whole(self) -> Self {
+    /// A scale of epochs, with ticks at whole numbers only. A single epoch stands in the middle.
+    pub(crate) fn epochs(first: f64, last: f64) -> Self {
+        let scale = match first < last {
+            true => Self::linear(first, last),
+            false => Self::linear(last - 1.0, last + 1.0),
+        };
         Self {
             least_step: 1.0,
-            ..self
+            ..scale
         }
     }
 
@@ -152,7 +156,7 @@ mod tests {
             labels(Scale::linear(1.0, 6.0)),
             ["1", "2", "3", "4", "5", "6"]
         );
-        assert_eq!(labels(Scale::linear(1.0, 3.0).whole()), ["1", "2", "3"]);
+        assert_eq!(labels(Scale::epochs(1.0, 3.0)), ["1", "2", "3"]);
         assert_eq!(
             labels(Scale::log(1e-5, 0.1)),
             ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]

@@ -175,8 +175,22 @@ impl Svg {
         ));
     }
 
+    /// Pictures side by side as one.
+    pub(crate) fn side_by_side(title: &str, pictures: &[Self]) -> Self {
+        let height = pictures.iter().map(Self::height).fold(0.0, f64::max);
+        let width = pictures.iter().map(Self::width).sum();
+        let words: Vec<&str> = pictures.iter().map(Self::description).collect();
+        let mut all = Self::new(width, height, title, &words.join(" "));
+        let mut left = 0.0;
+        for picture in pictures {
+            all.add([left, 0.0], picture);
+            left += picture.width();
+        }
+        all
+    }
+
     /// Adds another picture's elements, moved by `at`.
-    pub(crate) fn add(&mut self, at: [f64; 2], other: &Self) {
+    fn add(&mut self, at: [f64; 2], other: &Self) {
         let [x, y] = at.map(short);
         self.raw(format_args!(r#"<g transform="translate({x} {y})">"#));
         self.body.push_str(&other.body);

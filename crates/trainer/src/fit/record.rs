@@ -1,14 +1,13 @@
 //! Writes the record of a run.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use files::Checksum;
 use mnist_data::{Sample, TEST, TRAIN, VALIDATION};
 
 use super::{Outcome, Session};
 use crate::device::device_name;
-use crate::{Result, RunDir, RunRecord, SplitRecord, Splits};
+use crate::{Result, RunDir, RunRecord, SplitRecord, Splits, unix_time};
 
 /// The record of a run that is active.
 pub(super) struct Open(RunRecord);
@@ -35,7 +34,7 @@ impl Open {
             processor: mobilenet::Isa::best().to_string(),
             threads: session.config.train.threads(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            started: before.map_or_else(now, |before| before.started),
+            started: before.map_or_else(|| unix_time() as u64, |before| before.started),
             finished: None,
             classes: metadata.class_names.clone(),
             splits: images,
@@ -55,7 +54,7 @@ impl Open {
         let best = outcome.and_then(|outcome| outcome.best.as_ref());
         let name = |weights: &Path| weights.file_name()?.to_str().map(str::to_owned);
         let record = RunRecord {
-            finished: Some(now()),
+            finished: Some(unix_time() as u64),
             ending: outcome.map(|outcome| outcome.ending),
             best_epoch: best.map(|best| best.epoch),
             best_score: best.map(|best| best.score),
@@ -66,12 +65,6 @@ impl Open {
             tracing::warn!("{}", mnist_data::with_causes(&error));
         }
     }
-}
-
-/// Seconds since 1970 (UTC); 0 if the clock is before.
-fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.map_or(0, |elapsed| elapsed.as_secs())
 }
 
 fn of_split(name: &str, samples: &[Sample], classes: usize) -> SplitRecord {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::calibration::Confidences;
 use super::ranking::Ranking;
 use super::{ClassCurves, ClassReport, ConfusionMatrix, Evaluation, Interval, TopK};
-use crate::mistakes::two_largest;
+use crate::mistakes::largest;
 use crate::{Error, Result};
 
 /// The most probabilities that are kept, 256 MB. Of more, neither ROC AUC nor average precision nor curves are computed.
@@ -67,7 +67,7 @@ impl Scores {
                 row.len()
             )));
         }
-        let first = |row: &Vec<f32>| two_largest(row)[0].unwrap_or_default();
+        let first = |row: &Vec<f32>| largest(row, None).unwrap_or_default();
         let firsts: Vec<(usize, f32)> = rows.iter().map(first).collect();
         let predicted: Vec<u32> = firsts.iter().map(|&(class, _)| class as u32).collect();
         self.confusion.add(labels, &predicted)?;

@@ -9,7 +9,7 @@ use crate::scene::{Scene, named};
 /// The scores on the validation images with this temperature.
 fn scores(scene: &Scene, classifier: Classifier) -> Evaluation {
     let splits = Splits::open(&scene.config).unwrap();
-    let (images, name) = splits.validation();
+    let (images, name) = splits.measured(trainer::Measured::Validation);
     let options = InferenceOptions::default();
     trainer::evaluate_images(&classifier, images, name, options, &NoProgress).unwrap()
 }

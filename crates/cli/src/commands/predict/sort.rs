@@ -7,12 +7,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use mnist_data::MAX_IMAGE_BYTES;
 
 use super::inputs::{Found, Inputs};
 use crate::args::SortBy;
 
-/// The longest image file, in bytes. Longer ones are refused when they are decoded.
-const MAX_BYTES: u64 = 512 << 20;
 /// The longest name of a folder, in bytes. File systems allow 255.
 const MAX_NAME: usize = 200;
 
@@ -112,7 +111,7 @@ impl Sorted {
     fn make(&self, source: &Path, target: &Path) -> io::Result<()> {
         match self.by {
             SortBy::Copy => {
-                let bytes = mnist_data::read_regular(source, MAX_BYTES);
+                let bytes = mnist_data::read_regular(source, MAX_IMAGE_BYTES);
                 files::write_new_unsynced(target, &bytes.map_err(io::Error::other)?)
             }
             // A link to a link would break with it.
@@ -160,7 +159,7 @@ fn is_same(source: &Path, target: &Path) -> anyhow::Result<bool> {
     if !found.is_file() || found.len() != expected.len() {
         return Ok(false);
     }
-    let [one, other] = [source, target].map(|path| mnist_data::read_regular(path, MAX_BYTES));
+    let [one, other] = [source, target].map(|path| mnist_data::read_regular(path, MAX_IMAGE_BYTES));
     Ok(one? == other?)
 }
 

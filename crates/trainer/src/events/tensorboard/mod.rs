@@ -5,14 +5,11 @@ mod record;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder as _};
-use mnist_data::HostBatch;
+use mnist_data::{HostBatch, Image, Loader};
 
 use super::{EpochReport, Event, EventSink};
-use crate::{Error, Result, RunConfig, Splits};
+use crate::{Error, Result, RunConfig, Splits, unix_time};
 use record::{Content, Value, record};
 
 /// The most images in the picture of training images, in each direction.
@@ -28,8 +25,8 @@ pub struct TensorBoard {
     path: PathBuf,
     /// `None` after a failed write.
     file: Option<File>,
-    /// The images of the first batch, until they are written.
-    images: Option<HostBatch>,
+    /// Loads the training images, until some of them are written.
+    images: Option<Loader>,
 }
 
 impl TensorBoard {
@@ -37,13 +34,12 @@ impl TensorBoard {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] naming the file; the errors of a training split that cannot be read.
+    /// [`Error::Io`] naming the file; a configuration that does not fit the training images.
     pub fn create(run: &Path, config: &RunConfig, splits: &Splits) -> Result<Option<Self>> {
         if !config.train.tensorboard {
             return Ok(None);
         }
-        let mut first = splits.train_loader(config)?.epoch(1);
-        let images = first.next().transpose()?;
+        let images = Some(splits.train_loader(config)?);
         let path = Self::free_path(run);
         let file = File::create_new(&path).map_err(Error::io(&path))?;
         let mut board = Self {
@@ -57,7 +53,7 @@ impl TensorBoard {
 
     /// TensorBoard reads the files of a folder in the order of their names, which contain the time.
     fn free_path(run: &Path) -> PathBuf {
-        let seconds = now() as u64;
+        let seconds = unix_time() as u64;
         let process = std::process::id();
         let path = |number: u32| {
             run.join(format!(
@@ -72,29 +68,30 @@ impl TensorBoard {
         let Some(file) = &mut self.file else {
             return;
         };
-        if let Err(error) = file.write_all(&record(now(), step, content)) {
+        if let Err(error) = file.write_all(&record(unix_time(), step, content)) {
             let path = self.path.display();
             tracing::warn!("{path}: {error}; TensorBoard misses the rest of the run");
             self.file = None;
         }
     }
 
-    fn write_images(&mut self) {
-        let Some(batch) = self.images.take() else {
-            return;
+    fn write_images(&mut self) -> Result<()> {
+        let Some(loader) = self.images.take() else {
+            return Ok(());
         };
-        match grid(&batch) {
-            Ok((width, height, png)) => {
-                let bytes = &png;
-                let image = Value::Png {
-                    height,
-                    width,
-                    bytes,
-                };
-                self.write(0, &Content::Summary(&[("images/train", image)]));
-            }
-            Err(error) => tracing::warn!("TensorBoard misses the training images: {error}"),
-        }
+        let Some(batch) = loader.epoch(1).next().transpose()? else {
+            return Ok(());
+        };
+        let image = grid(&batch)?;
+        let (height, width) = (image.height(), image.width());
+        let bytes = &image.to_png().map_err(Error::io(&self.path))?;
+        let image = Value::Png {
+            height,
+            width,
+            bytes,
+        };
+        self.write(0, &Content::Summary(&[("images/train", image)]));
+        Ok(())
     }
 
     fn write_epoch(&mut self, report: &EpochReport) {
@@ -131,8 +128,8 @@ fn scalars(report: &EpochReport) -> Vec<(&'static str, f64)> {
     scalars
 }
 
-/// The first images of a batch side by side as a PNG, with its width and height.
-fn grid(batch: &HostBatch) -> std::result::Result<(u32, u32, Vec<u8>), image::ImageError> {
+/// The first images of a batch side by side.
+fn grid(batch: &HostBatch) -> Result<Image> {
     let columns = batch.count.min(GRID);
     let rows = (batch.count / columns).min(GRID);
     let line = batch.width * 3;
@@ -147,15 +144,7 @@ fn grid(batch: &HostBatch) -> std::result::Result<(u32, u32, Vec<u8>), image::Im
         }
     }
     let [width, height] = [columns * batch.width, rows * batch.height].map(|side| side as u32);
-    let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(&pixels, width, height, ExtendedColorType::Rgb8)?;
-    Ok((width, height, png))
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0.0, |since| since.as_secs_f64())
+    Ok(Image::from_rgb(width, height, pixels)?)
 }
 
 impl EventSink for TensorBoard {
@@ -169,7 +158,7 @@ impl EventSink for TensorBoard {
                     self.images = None;
                 }
             }
-            Event::EpochStarted { .. } => self.write_images(),
+            Event::EpochStarted { .. } => self.write_images()?,
             Event::EpochFinished(report) => self.write_epoch(report),
             _ => {}
         }
@@ -194,9 +183,9 @@ mod tests {
             ids: vec![String::new(); 9],
             mix: None,
         };
-        let (width, height, png) = grid(&batch).unwrap();
-        assert_eq!((width, height), (8, 2));
-        let read = image::load_from_memory(&png).unwrap();
-        assert_eq!(read.into_rgb8().into_raw(), (0..48).collect::<Vec<u8>>());
+        let image = grid(&batch).unwrap();
+        assert_eq!((image.width(), image.height()), (8, 2));
+        let read = Image::decode(&image.to_png().unwrap(), "grid.png".as_ref()).unwrap();
+        assert_eq!(read.to_rgb(), (0..48).collect::<Vec<u8>>());
     }
 }
