@@ -114,6 +114,15 @@ fn a_complete_run_is_left_as_it_is() {
     assert!(!again.stderr.contains("epoch "), "{}", again.stderr);
     assert_eq!(again.value("weights"), first.value("weights"));
     assert_eq!(contents(&scene.0.path("run")), before);
+    // The wrong answers come last, so a run that was killed before has its report made anew.
+    let files = ["wrong.csv", "report.html", "MODEL_CARD.md"];
+    let [wrong, report, card] = files.map(|name| scene.0.path("run").join(name));
+    let modified = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+    assert!(modified(&wrong) >= modified(&report).max(modified(&card)));
+    std::fs::remove_file(&wrong).unwrap();
+    std::fs::remove_file(&card).unwrap();
+    scene.resume("run", &[]).success();
+    assert!(wrong.is_file() && card.is_file());
     // A run of an earlier version has no scores in its folder: they are measured now.
     let scores = ["evaluation-test.json", "evaluation-validation.json"]
         .map(|name| scene.0.path("run").join(name));

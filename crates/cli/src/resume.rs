@@ -89,7 +89,7 @@ pub(crate) fn command(run: &Path, command: &str) -> String {
 }
 
 /// Whether all work of a run is done: its epochs are trained, its weights are there, and its scores and wrong answers are
-/// written.
+/// written. The wrong answers are written last, after the report.
 pub(crate) fn is_finished(run: &RunDir, state: &RunState, config: &RunConfig) -> bool {
     let is_over = match state.ending() {
         Some(Ending::StoppedEarly) => true,

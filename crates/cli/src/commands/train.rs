@@ -131,7 +131,7 @@ fn trained(
     let scores = result.as_ref().ok().and_then(Option::as_ref);
     let scores = scores.map(|(scores, measured)| (scores, *measured));
     print_result(log, outcome.best.as_ref(), scores)?;
-    end(&splits, &outcome, scores, terminal)?;
+    end(&splits, &outcome, scores, terminal);
     if let Some((scores, measured)) = scores {
         let (images, _) = splits.measured(measured);
         let classifier = outcome.classifier();
@@ -139,6 +139,11 @@ fn trained(
         explain::mistakes(run.path(), classifier, images, scores, terminal);
     }
     super::report::of_training(run.path(), &splits, terminal);
+    if let Some((scores, _)) = scores {
+        // The last file: a run without it is not complete, and `--resume` makes the others anew.
+        let wrong = run.path().join(super::WRONG);
+        Mistake::write_csv(&wrong, &scores.mistakes, &outcome.metadata.class_names)?;
+    }
     result?;
     if is_sample {
         prepare::warn_of_sample(terminal);
@@ -152,15 +157,14 @@ fn end(
     outcome: &Outcome,
     scores: Option<(&Evaluation, Measured)>,
     terminal: &Terminal,
-) -> anyhow::Result<()> {
+) {
     let Some(best) = &outcome.best else {
-        return Ok(());
+        return;
     };
     let run = best.weights.parent().unwrap_or(Path::new(""));
     let wrong = run.join(super::WRONG);
     let mut lines = Vec::new();
     if let Some((scores, measured)) = scores {
-        Mistake::write_csv(&wrong, &scores.mistakes, &outcome.metadata.class_names)?;
         lines.extend(ending::of_scores(scores, measured));
     }
     lines.extend(ending::overfitting(
@@ -170,7 +174,6 @@ fn end(
     ));
     lines.extend(ending::next(&best.weights, scores.map(|_| wrong.as_path())));
     lines.iter().for_each(|line| terminal.line(line));
-    Ok(())
 }
 
 /// A run that is ready to begin.
