@@ -81,6 +81,7 @@ const LENIENT: DecodeOptions = DecodeOptions {
     decoding: Decoding::Exact,
     truncated: TruncatedImages::Accept,
     orientation: Orientation::Apply,
+    max_bytes: mnist_data::MAX_IMAGE_BYTES,
 };
 
 fn name() -> &'static Path {

@@ -27,7 +27,18 @@ impl Answers {
 }
 
 pub(crate) fn probabilities(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
-    Ok(candle_nn::ops::softmax(logits, D::Minus1)?.to_vec2::<f32>()?)
+    let rows = logits.to_vec2::<f32>()?;
+    Ok(rows.iter().map(|row| softmax(row)).collect())
+}
+
+/// The probabilities of an image's logits; they sum to 1. The same as torch's `softmax`.
+#[must_use]
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shares = logits.iter().map(|logit| (logit - largest).exp());
+    let shares: Vec<f32> = shares.collect();
+    let sum: f32 = shares.iter().sum();
+    shares.into_iter().map(|share| share / sum).collect()
 }
 
 /// Refuses logits that are not finite, since they have no largest class. `image` gives the name of a row's image.

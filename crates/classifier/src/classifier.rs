@@ -27,18 +27,18 @@ pub type Ranked<'c> = Vec<(&'c str, f32)>;
 /// in the caller's thread pool or else in the global one.
 #[derive(Clone)]
 pub struct Classifier {
-    members: Vec<Member>,
-    views: TtaConfig,
+    pub(crate) members: Vec<Member>,
+    pub(crate) views: TtaConfig,
     decode: DecodeOptions,
 }
 
 #[derive(Clone)]
-struct Member {
-    network: Arc<dyn Model>,
-    metadata: Arc<WeightsMetadata>,
+pub(crate) struct Member {
+    pub(crate) network: Arc<dyn Model>,
+    pub(crate) metadata: Arc<WeightsMetadata>,
     table: Arc<ByteTable>,
     /// The number that divides the logits.
-    temperature: Option<f64>,
+    pub(crate) temperature: Option<f64>,
     /// Assumptions about metadata that the weights file lacks.
     assumed: Vec<String>,
 }
@@ -148,6 +148,12 @@ impl Classifier {
     #[must_use]
     pub fn with_decoding(self, decode: DecodeOptions) -> Self {
         Self { decode, ..self }
+    }
+
+    /// The options for decoding bytes; the orientation comes from the weights.
+    #[must_use]
+    pub fn decoding(&self) -> DecodeOptions {
+        self.decode
     }
 
     /// The same classifier with calibrated probabilities: each network's logits are divided by the temperature in its
@@ -263,11 +269,9 @@ impl Classifier {
         let images: Vec<Input<'i>> = images.into_iter().map(Into::into).collect();
         let mut rows = Vec::with_capacity(images.len());
         for batch in images.chunks(BATCH) {
-            let name = |row: usize, done: usize| image_name(done + row, images.len());
             let decoded = self.decoded(batch, rows.len(), images.len())?;
-            let views = self.views.views().iter();
-            let views = views.map(|view| self.tensor(decoded.iter().map(|image| view.of(image))));
-            let logits = self.logits(views, |row| name(row, rows.len()))?;
+            let name = |row: usize| image_name(rows.len() + row, images.len());
+            let logits = self.logits_of_views(&decoded, name)?;
             rows.extend(probabilities(&logits)?);
         }
         Ok(rows)
@@ -305,7 +309,20 @@ impl Classifier {
         })
     }
 
-    /// Images as the networks see them: decoded, and fitted to their size.
+    /// An image as the networks see it: decoded, and fitted to their size. It is decoded on the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the image cannot be decoded.
+    pub fn fit<'i>(&self, image: impl Into<Input<'i>>) -> Result<Image> {
+        let fitted = image.into().prepared(self.metadata(), self.decode);
+        fitted.map_err(|problem| Error::Image {
+            index: 0,
+            count: 1,
+            problem,
+        })
+    }
+
+    /// Images as the networks see them: decoded by rayon's threads, and fitted to their size.
     ///
     /// # Errors
     /// [`Error::Image`] for the first image that cannot be decoded.
@@ -339,6 +356,17 @@ impl Classifier {
                 })
             })
             .collect()
+    }
+
+    /// Finite logits `[n, classes]` of images of the networks' size, averaged over this classifier's views.
+    pub(crate) fn logits_of_views(
+        &self,
+        images: &[Image],
+        name: impl Fn(usize) -> String,
+    ) -> Result<Tensor> {
+        let views = self.views.views().iter();
+        let views = views.map(|view| self.tensor(images.iter().map(|image| view.of(image))));
+        self.logits(views, name)
     }
 
     /// Images of the networks' size as u8 `[n, height, width, 3]` on the first one's device.
@@ -392,8 +420,12 @@ impl Member {
     /// The logits of the network, which normalises the bytes with its own table.
     fn logits(&self, pixels: &Tensor) -> Result<Tensor> {
         let pixels = pixels.to_device(self.network.device())?;
-        let images = Images::bytes(&pixels, Arc::clone(&self.table))?;
-        let logits = self.network.infer(&images)?;
+        self.calibrated_logits(&Images::bytes(&pixels, Arc::clone(&self.table))?)
+    }
+
+    /// The logits of the network, divided by the temperature if there is one.
+    pub(crate) fn calibrated_logits(&self, images: &Images) -> Result<Tensor> {
+        let logits = self.network.infer(images)?;
         Ok(match self.temperature {
             Some(temperature) => (logits / temperature)?,
             None => logits,

@@ -31,6 +31,14 @@ pub enum Error {
         /// The shape that was given.
         shape: [usize; 4],
     },
+    /// The number of normalised values does not match the shape.
+    #[error("{found} values for the shape {shape:?}, [n, 3, height, width]")]
+    Values {
+        /// The number of values.
+        found: usize,
+        /// The shape that was given.
+        shape: [usize; 4],
+    },
     /// The number of class names differs from the number of outputs.
     #[error(
         "the metadata names {names} classes and the network has {outputs} outputs; give a name for each output"
@@ -82,6 +90,7 @@ impl Error {
         match self {
             Self::Image { .. }
             | Self::Pixels { .. }
+            | Self::Values { .. }
             | Self::NoTemperature
             | Self::Temperature(_)
             | Self::ExplainEnsemble => true,

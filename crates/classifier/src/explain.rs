@@ -77,6 +77,15 @@ impl Classifier {
         images: &[Image],
         classes: Option<&[usize]>,
     ) -> Result<Vec<Explanation>> {
+        self.check_sizes(images)?;
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        explanations(self.grad_cam(images, classes)?)
+    }
+
+    /// Refuses images of another size than the networks'.
+    pub(crate) fn check_sizes(&self, images: &[Image]) -> Result<()> {
         let [height, width] = self.metadata().image_size.sides();
         for (index, image) in images.iter().enumerate() {
             if [image.height(), image.width()] != [height, width] {
@@ -91,10 +100,7 @@ impl Classifier {
                 });
             }
         }
-        if images.is_empty() {
-            return Ok(Vec::new());
-        }
-        explanations(self.grad_cam(images, classes)?)
+        Ok(())
     }
 }
 

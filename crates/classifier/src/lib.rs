@@ -4,9 +4,11 @@ mod answers;
 mod classifier;
 mod error;
 mod explain;
+mod fingerprint;
 mod input;
+mod logits;
 
-pub use answers::{Answers, check_answers};
+pub use answers::{Answers, check_answers, softmax};
 pub use classifier::{Classifier, Ranked};
 pub use error::{Error, Result};
 pub use explain::Explanation;

@@ -14,7 +14,7 @@ use crate::resize::Target;
 
 /// The longest accepted side, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
-/// The most memory for decoding one image, and the longest accepted file: 512 MiB. A small file that declares a
+/// The default of the most memory for decoding one image, and the longest accepted file: 512 MiB. A small file that declares a
 /// larger image is refused before any allocation. libFuzzer's instrumentation makes large images too slow.
 #[allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
 pub const MAX_BYTES: u64 = if cfg!(fuzzing) { 8 << 20 } else { 512 << 20 };
@@ -32,8 +32,8 @@ pub const MAX_BYTES: u64 = if cfg!(fuzzing) { 8 << 20 } else { 512 << 20 };
 /// end marker is accepted. Lossless and arithmetic JPEGs, large JPEGs with far more scans than
 /// usual, and TIFF files with floating-point or YCbCr samples are refused.
 ///
-/// No side may be longer than 32,768 pixels, and decoding an image takes at most 512 MiB, its file
-/// and pixels included. Larger images are refused before memory is allocated.
+/// No side may be longer than 32,768 pixels, and decoding an image takes at most 512 MiB or
+/// [`DecodeOptions::max_bytes`], its file and pixels included. Larger images are refused before memory is allocated.
 ///
 /// ```
 /// use mnist_data::Image;

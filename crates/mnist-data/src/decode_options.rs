@@ -3,8 +3,10 @@
 use framing::Orientation;
 use serde::{Deserialize, Serialize};
 
+use crate::decode::MAX_BYTES;
+
 /// How an image file becomes pixels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DecodeOptions {
     /// How the pixels are computed.
     pub decoding: Decoding,
@@ -13,6 +15,21 @@ pub struct DecodeOptions {
     /// Whether the EXIF orientation of JPEG, PNG and WebP files is applied. The orientation of a TIFF file is always
     /// applied, as in Pillow.
     pub orientation: Orientation,
+    /// The most memory in bytes for decoding one image, its file and pixels included. Larger images are refused before
+    /// memory is allocated. The default is [`MAX_IMAGE_BYTES`](crate::MAX_IMAGE_BYTES); a program that decodes the
+    /// images of strangers wants less.
+    pub max_bytes: u64,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self {
+            decoding: Decoding::default(),
+            truncated: TruncatedImages::default(),
+            orientation: Orientation::default(),
+            max_bytes: MAX_BYTES,
+        }
+    }
 }
 
 /// How the pixels of an image are computed.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod calibrated;
+mod logits;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use super::bytes::Bytes;
 use super::png::samples;
 use super::{Palette, finished, side};
 use crate::decode::Decoded;
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
 /// Compression methods.
 const RAW: u32 = 0;
@@ -57,13 +57,14 @@ pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
     accept_truncated: bool,
+    limit: Limit,
 ) -> Result<Decoded, Fault> {
     let bitmap = Bitmap::read(bytes)?;
     let (width, height, channels) = (bitmap.width, bitmap.height, bitmap.layout.channels());
     let is_rle = matches!(bitmap.compression, RLE8 | RLE4);
     let length = width * height * channels;
     let unpacked = if is_rle { width * height } else { 0 };
-    check_memory(
+    limit.check(
         width as u64,
         height as u64,
         Some((bytes.len() + length + unpacked) as u64),

@@ -8,7 +8,7 @@ use super::bytes::Bytes;
 use super::{png, webp};
 use crate::augment::{flip_horizontally, flip_vertically};
 use crate::decode::Image;
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
 /// The prefix of EXIF data: always in a JPEG, sometimes in other formats.
 const NAME: &[u8] = b"Exif\0\0";
@@ -72,11 +72,11 @@ impl Turn {
     }
 
     /// Turns the image upright. `file` is the size in bytes of the image file, which is in memory too.
-    pub(super) fn apply(self, mut image: Image, file: usize) -> Result<Image, Fault> {
+    pub(super) fn apply(self, mut image: Image, file: usize, limit: Limit) -> Result<Image, Fault> {
         if matches!(self.0, 5..=8) {
             let (width, height) = (u64::from(image.width()), u64::from(image.height()));
             let needed = 2 * image.pixels().len() as u64 + file as u64;
-            check_memory(width, height, Some(needed))?;
+            limit.check(width, height, Some(needed))?;
             image = transposed(&image)?;
         }
         if matches!(self.0, 2 | 3 | 6 | 7) {

@@ -5,7 +5,7 @@
 use super::bytes::Bytes;
 use super::{Palette, finished, palette_of, side};
 use crate::decode::Decoded;
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
 /// The largest number of codes: codes have at most 12 bits.
 const TABLE: usize = 1 << 12;
@@ -36,13 +36,14 @@ pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
     accept_truncated: bool,
+    limit: Limit,
 ) -> Result<Decoded, Fault> {
     let frame = Frame::read(bytes)?;
     let (width, height) = (frame.width, frame.height);
     let channels = if frame.palette.is_some() { 3 } else { 1 };
     let length = width * height * channels;
     let [.., columns, _] = frame.place;
-    check_memory(
+    limit.check(
         width as u64,
         height as u64,
         Some((bytes.len() + length + columns + (1 << 16)) as u64),

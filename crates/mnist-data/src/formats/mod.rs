@@ -11,9 +11,9 @@ mod webp;
 
 use framing::Orientation;
 
-use crate::decode::{Decoded, Image, MAX_SIDE};
+use crate::decode::{Decoded, Image};
 use crate::decode_options::{DecodeOptions, TruncatedImages};
-use crate::fault::Fault;
+use crate::fault::{Fault, Limit, side};
 use crate::jpeg;
 use exif::Turn;
 
@@ -29,28 +29,29 @@ pub(crate) fn decode(
     size: Option<u32>,
 ) -> Result<Decoded, Fault> {
     let accept_truncated = options.truncated == TruncatedImages::Accept;
+    let limit = Limit(options.max_bytes);
     let turned = |decoded: Decoded, turn: fn(&[u8]) -> Turn| match options.orientation {
         Orientation::Ignore => Ok(decoded),
         Orientation::Apply => Ok(Decoded {
-            image: turn(bytes).apply(decoded.image, bytes.len())?,
+            image: turn(bytes).apply(decoded.image, bytes.len(), limit)?,
             ..decoded
         }),
     };
     if jpeg::is_jpeg(bytes) {
         turned(jpeg::decode(bytes, memory, options, size)?, Turn::of_jpeg)
     } else if bytes.starts_with(png::MAGIC) {
-        let decoded = png::decode(bytes, memory, accept_truncated)?;
+        let decoded = png::decode(bytes, memory, accept_truncated, limit)?;
         turned(decoded, Turn::of_png)
     } else if gif::is_gif(bytes) {
-        gif::decode(bytes, memory, accept_truncated)
+        gif::decode(bytes, memory, accept_truncated, limit)
     } else if bytes.starts_with(b"BM") {
-        bmp::decode(bytes, memory, accept_truncated)
+        bmp::decode(bytes, memory, accept_truncated, limit)
     } else if pnm::is_pnm(bytes) {
-        pnm::decode(bytes, memory, accept_truncated)
+        pnm::decode(bytes, memory, accept_truncated, limit)
     } else if tiff::is_tiff(bytes) {
-        tiff::decode(bytes, memory)
+        tiff::decode(bytes, memory, limit)
     } else if webp::is_webp(bytes) {
-        turned(webp::decode(bytes, memory)?, Turn::of_webp)
+        turned(webp::decode(bytes, memory, limit)?, Turn::of_webp)
     } else {
         let known = "it is no JPEG, PNG, GIF, BMP, PNM, TIFF or WebP image";
         // HEIC and AVIF files begin with the file-type box of ISO 14496-12.
@@ -60,17 +61,6 @@ pub(crate) fn decode(
             ),
             false => Fault::damaged(known),
         })
-    }
-}
-
-/// Checks the length of a side in pixels.
-fn side(length: u32) -> Result<usize, Fault> {
-    match length {
-        0 => Err(Fault::damaged("its size is zero")),
-        length if length > MAX_SIDE => Err(Fault::Damaged(format!(
-            "a side of {length} pixels is beyond the limit of {MAX_SIDE}"
-        ))),
-        length => Ok(length as usize),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::bytes::Bytes;
 use super::{finished, side};
 use crate::decode::Decoded;
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
 /// The most digits that a number may have.
 const MAX_TOKEN: usize = 10;
@@ -24,6 +24,7 @@ pub(super) fn decode(
     file: &[u8],
     mut pixels: Vec<u8>,
     accept_truncated: bool,
+    limit: Limit,
 ) -> Result<Decoded, Fault> {
     let mut bytes = Bytes::new(file);
     bytes.seek(3);
@@ -37,7 +38,7 @@ pub(super) fn decode(
     let max = u16::try_from(max).ok().filter(|&max| max > 0);
     let max = max.ok_or_else(|| Fault::damaged("its largest value is not from 1 to 65535"))?;
     let length = width * height * channels;
-    check_memory(
+    limit.check(
         width as u64,
         height as u64,
         Some((file.len() + length) as u64),

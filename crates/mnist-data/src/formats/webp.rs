@@ -6,8 +6,8 @@ use image_webp::{DecodingError, WebPDecoder};
 
 use super::bytes::Bytes;
 use super::{finished, side};
-use crate::decode::{Decoded, MAX_BYTES};
-use crate::fault::{Fault, check_memory};
+use crate::decode::Decoded;
+use crate::fault::{Fault, Limit};
 
 /// Whether a file begins like a WebP.
 pub(super) fn is_webp(bytes: &[u8]) -> bool {
@@ -15,7 +15,7 @@ pub(super) fn is_webp(bytes: &[u8]) -> bool {
 }
 
 /// Decodes into the buffer `pixels`, whose old contents are ignored.
-pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
+pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>, limit: Limit) -> Result<Decoded, Fault> {
     check_chunks(bytes)?;
     let suited = with_frame_size(bytes);
     let copy = suited.as_ref().map_or(0, Vec::len);
@@ -35,8 +35,8 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
         (false, false, _) => 8,
     };
     let needed = (bytes.len() + copy) as u64 + bytes_a_pixel * (width * height) as u64;
-    check_memory(width as u64, height as u64, Some(needed))?;
-    decoder.set_memory_limit(MAX_BYTES as usize);
+    limit.check(width as u64, height as u64, Some(needed))?;
+    decoder.set_memory_limit(limit.0 as usize);
     if decoder.is_animated() {
         decoder.set_background_color([0; 4]).map_err(refused)?;
     }

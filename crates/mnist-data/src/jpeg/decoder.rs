@@ -10,11 +10,12 @@ use super::markers::{Next, Tables};
 use super::output::{Colours, Output, Shape};
 use super::reader::Reader;
 use crate::decode::{Decoded, Image};
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
-/// The most blocks that all scans of an image may read together. The largest accepted image may have each colour in twelve
-/// scans; usual files have up to six. Without the limit, a small file with thousands of empty scans takes minutes.
-const MAX_BLOCKS: usize = 1 << 25;
+/// The bytes of the memory limit for each block that all scans of an image may read together. So the largest accepted
+/// image may have each colour in twelve scans; usual files have up to six. Without the limit, a small file with thousands
+/// of empty scans takes minutes.
+const BYTES_A_BLOCK: u64 = 16;
 
 /// Decodes a file into the buffer `pixels`, whose old contents are ignored. Gray stays one byte per pixel. With
 /// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that will
@@ -24,6 +25,7 @@ pub(super) fn decode(
     pixels: Vec<u8>,
     accept_truncated: bool,
     size: Option<u32>,
+    limit: Limit,
 ) -> Result<Decoded, Fault> {
     let mut reader = Reader::new(bytes);
     let mut tables = Tables::default();
@@ -45,7 +47,7 @@ pub(super) fn decode(
     } else {
         Coefficients::memory(&frame)
     };
-    check_memory(
+    limit.check(
         frame.width as u64,
         frame.height as u64,
         Some(bytes.len() as u64 + length + stored + shape.memory()),
@@ -58,6 +60,7 @@ pub(super) fn decode(
         colours,
         factors: vec![None; frame.components.len()],
         accept_truncated,
+        most_blocks: (limit.0 / BYTES_A_BLOCK) as usize,
     };
     let mut pixels = pixels;
     pixels.clear();
@@ -103,6 +106,8 @@ struct Decoder<'a> {
     /// The quantisation table of each colour, as it was at the colour's first scan.
     factors: Vec<Option<Block>>,
     accept_truncated: bool,
+    /// The most blocks that all scans may read together.
+    most_blocks: usize,
 }
 
 impl Decoder<'_> {
@@ -193,7 +198,7 @@ impl Decoder<'_> {
         let mut blocks = 0;
         loop {
             blocks += scan.blocks(self.frame);
-            if blocks > MAX_BLOCKS {
+            if blocks > self.most_blocks {
                 return Err(Fault::damaged("it has too many scans"));
             }
             self.pass(&scan, &mut coefficients)?;

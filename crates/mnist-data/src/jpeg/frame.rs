@@ -1,8 +1,7 @@
 //! Frame and scan headers.
 
 use super::reader::Reader;
-use crate::decode::MAX_SIDE;
-use crate::fault::Fault;
+use crate::fault::{Fault, side};
 
 /// The most blocks an MCU may have.
 const MAX_BLOCKS: usize = 10;
@@ -45,13 +44,8 @@ impl Frame {
                 format!("{count} colours of {precision} bits; 1, 3 or 4 of 8 bits are supported");
             return Err(Fault::Damaged(problem));
         }
-        if width == 0 || height == 0 {
-            return Err(Fault::damaged("its size is zero"));
-        }
-        if width.max(height) > MAX_SIDE as usize {
-            let (width, height) = (width as u64, height as u64);
-            return Err(Fault::TooLarge { width, height });
-        }
+        side(width as u32)?;
+        side(height as u32)?;
         let mut components = Vec::new();
         for _ in 0..count {
             let (id, sampling, quantisation) = (reader.byte()?, reader.byte()?, reader.byte()?);

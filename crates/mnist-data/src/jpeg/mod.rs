@@ -14,7 +14,7 @@ mod smooth;
 
 use crate::decode::Decoded;
 use crate::decode_options::{DecodeOptions, Decoding, TruncatedImages};
-use crate::fault::Fault;
+use crate::fault::{Fault, Limit};
 
 /// Whether a file's contents begin like a JPEG.
 pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
@@ -32,5 +32,6 @@ pub(crate) fn decode(
     pillow::check_headers(bytes)?;
     let accept_truncated = options.truncated == TruncatedImages::Accept;
     let size = size.filter(|_| options.decoding == Decoding::Fast);
-    decoder::decode(bytes, pixels, accept_truncated, size)
+    let limit = Limit(options.max_bytes);
+    decoder::decode(bytes, pixels, accept_truncated, size, limit)
 }

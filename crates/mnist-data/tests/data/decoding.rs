@@ -185,3 +185,38 @@ fn images_too_large_for_memory_are_refused_by_their_header() {
         assert!(text.contains(name) && text.contains("512 MiB"), "{text}");
     }
 }
+
+/// A program that decodes the images of strangers gives less memory to each.
+#[test]
+fn a_limit_of_memory_holds_for_every_format() {
+    let names = [
+        "jpeg.jpeg",
+        "jpeg_progressive.jpg",
+        "rgb.png",
+        "bmp.bmp",
+        "tiff.tiff",
+        "webp_lossless.webp",
+    ];
+    let mut files = names.map(|name| fs::read(golden(name)).unwrap()).to_vec();
+    files.push([&b"P6 3 1 255\n"[..], &[7; 9]].concat());
+    // A palette of two colours, and a frame of one pixel.
+    let mut gif = b"GIF89a\x60\0\x40\0\x80\0\0\x09\x09\x09\xC8\x01\x01".to_vec();
+    gif.extend([b',', 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0, b';']);
+    files.push(gif);
+    for file in files {
+        let name = Path::new("x");
+        let with = |max_bytes| {
+            let options = DecodeOptions {
+                max_bytes,
+                ..DecodeOptions::default()
+            };
+            Image::decode_with(&file, name, options)
+        };
+        let image = Image::decode(&file, name).unwrap();
+        assert_eq!(with(8 << 20).unwrap(), image);
+        let limit = (file.len() + image.pixels().len()) as u64 - 1;
+        let text = with(limit).unwrap_err().to_string();
+        let problem = format!("decoding them takes more than {limit} bytes");
+        assert!(text.contains(&problem), "{text}");
+    }
+}

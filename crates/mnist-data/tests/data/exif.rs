@@ -10,6 +10,7 @@ const UPRIGHT: DecodeOptions = DecodeOptions {
     decoding: Decoding::Exact,
     truncated: mnist_data::TruncatedImages::Refuse,
     orientation: Orientation::Apply,
+    max_bytes: mnist_data::MAX_IMAGE_BYTES,
 };
 
 fn golden(name: &str) -> PathBuf {

@@ -132,6 +132,7 @@ impl DataConfig {
             decoding: self.decode,
             truncated: self.truncated_images,
             orientation: self.orientation,
+            ..DecodeOptions::default()
         }
     }
 

@@ -16,7 +16,7 @@ use rows::{Filter, Placer};
 use super::bytes::Bytes;
 use super::{finished, side};
 use crate::decode::Decoded;
-use crate::fault::{Fault, check_memory};
+use crate::fault::{Fault, Limit};
 
 /// The first bytes of a PNG file.
 pub(super) const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -138,6 +138,7 @@ pub(super) fn decode(
     bytes: &[u8],
     mut pixels: Vec<u8>,
     accept_truncated: bool,
+    limit: Limit,
 ) -> Result<Decoded, Fault> {
     let chunks = Chunks::read(bytes)?;
     let header = chunks.header;
@@ -145,7 +146,7 @@ pub(super) fn decode(
     let length = width * height * header.colour.channels();
     let rows = Inflater::memory(&header) + 2 * header.row_bytes(width);
     let needed = (bytes.len() + length + rows) as u64;
-    check_memory(width as u64, height as u64, Some(needed))?;
+    limit.check(width as u64, height as u64, Some(needed))?;
     pixels.clear();
     pixels.resize(length, 0);
     let is_complete = decode_rows(&chunks, &mut pixels)?;

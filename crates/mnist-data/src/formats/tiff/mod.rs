@@ -12,8 +12,8 @@ use tiff::tags::Tag;
 use suited::Suited;
 
 use super::{Palette, finished, side};
-use crate::decode::{Decoded, MAX_BYTES};
-use crate::fault::{Fault, check_memory};
+use crate::decode::Decoded;
+use crate::fault::{Fault, Limit};
 
 /// The memory in bytes that the `tiff` crate needs besides the samples.
 const BUFFERS: usize = 4 << 20;
@@ -58,7 +58,7 @@ impl Colour {
 }
 
 /// Decodes into the buffer `pixels`, whose old contents are ignored.
-pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault> {
+pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>, limit: Limit) -> Result<Decoded, Fault> {
     let suited = Suited::new(bytes);
     let bytes = suited.file.as_deref().unwrap_or(bytes);
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(refused)?;
@@ -82,10 +82,10 @@ pub(super) fn decode(bytes: &[u8], mut pixels: Vec<u8>) -> Result<Decoded, Fault
     let copy = suited.file.as_ref().map_or(0, Vec::len);
     let jpegs = jpegs::check(&mut decoder, bytes)?;
     let needed = bytes.len() + copy + stored + length + jpegs + BUFFERS;
-    check_memory(width as u64, height as u64, Some(needed as u64))?;
+    limit.check(width as u64, height as u64, Some(needed as u64))?;
     let mut limits = Limits::default();
     limits.decoding_buffer_size = stored;
-    limits.intermediate_buffer_size = (MAX_BYTES as usize).saturating_sub(needed);
+    limits.intermediate_buffer_size = (limit.0 as usize).saturating_sub(needed);
     let mut decoder = decoder.with_limits(limits);
     let mut image = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut image).map_err(refused)?;
