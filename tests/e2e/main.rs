@@ -20,5 +20,6 @@ mod report;
 #[cfg(unix)]
 mod resume;
 mod run;
+mod serve;
 mod shell;
 mod use_weights;

@@ -29,7 +29,7 @@ struct Consumer {
 }
 
 struct Input {
-    /// A program in the library's `examples`. It writes the files to the working folder.
+    /// An example of a workspace crate, by path. It writes the files to the working folder.
     program: &'static str,
     /// Workspace crates that this program depends on and the example does not.
     crates: &'static [&'static str],
@@ -37,7 +37,7 @@ struct Input {
     file: (&'static str, &'static str),
 }
 
-const CONSUMERS: [Consumer; 9] = [
+const CONSUMERS: [Consumer; 10] = [
     Consumer {
         name: "files",
         crates: &["files"],
@@ -86,8 +86,22 @@ const CONSUMERS: [Consumer; 9] = [
         registry: &[],
         without: &["optim", "rten", "clap", "indicatif", "toml"],
         input: Some(Input {
-            program: "untrained",
+            program: "crates/classifier/examples/untrained.rs",
             crates: &["mobilenet"],
+            file: (
+                "crates/mnist-data/tests/golden/decode/jpeg.jpeg",
+                "photo.jpg",
+            ),
+        }),
+    },
+    Consumer {
+        name: "serve",
+        crates: &["serve", "classifier"],
+        registry: &["tokio"],
+        without: &["optim", "rten", "clap", "indicatif"],
+        input: Some(Input {
+            program: "crates/classifier/examples/untrained.rs",
+            crates: &["classifier", "mobilenet"],
             file: (
                 "crates/mnist-data/tests/golden/decode/jpeg.jpeg",
                 "photo.jpg",
@@ -183,10 +197,7 @@ fn write(root: &Path, workspace: &Table, dir: &Path, consumer: &Consumer) -> Res
     let example = example(&readme).with_context(|| readme_path.display().to_string())?;
     fs::write(dir.join("src/main.rs"), example)?;
     if let Some(input) = &consumer.input {
-        let program = library
-            .join("examples")
-            .join(input.program)
-            .with_extension("rs");
+        let program = root.join(input.program);
         let copy = dir
             .join("examples")
             .join(consumer.package())

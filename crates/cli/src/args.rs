@@ -2,6 +2,7 @@
 
 mod compare;
 mod predict;
+mod serve;
 mod training;
 mod using;
 mod values;
@@ -12,9 +13,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use compare::CompareArgs;
 pub(crate) use predict::{PredictArgs, SheetArgs, SortBy};
+pub(crate) use serve::{NamedWeights, ServeArgs};
 pub(crate) use training::{CrossValidateArgs, LrFindArgs, RunArgs, TrainArgs};
 pub(crate) use using::{
-    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, OverrideArgs, ReportArgs,
+    EvaluateArgs, ExportArgs, ExportFormat, InferenceArgs, InspectArgs, NetworkArgs, OverrideArgs,
+    ReportArgs,
 };
 use values::dataset;
 pub(crate) use values::{PictureFile, PictureFormat};
@@ -43,6 +46,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Inspect(InspectArgs),
     Export(ExportArgs),
+    Serve(ServeArgs),
     ImportConfig(ImportConfigArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

@@ -19,6 +19,7 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
         || of(error, classifier::Error::is_usage)
         || of(error, trainer::Error::is_usage)
         || of(error, report::Error::is_usage)
+        || of(error, serve::Error::is_usage)
 }
 
 #[cfg(test)]

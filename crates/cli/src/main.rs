@@ -64,6 +64,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
         Command::Export(args) => commands::export(&args)?,
+        Command::Serve(args) => commands::serve(args, terminal)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,
         Command::Completions(args) => commands::completions(&args)?,
         Command::Man(args) => commands::man(&args)?,

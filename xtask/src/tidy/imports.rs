@@ -7,16 +7,16 @@ use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Dependencies go in one direction:
 /// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`, `{mnist-data, mobilenet} -> classifier`,
-/// `{classifier, optim} -> trainer -> report -> cli`. So every crate can be used without the crates after it. Every new crate
+/// `{classifier, optim} -> trainer -> report -> cli`, `classifier -> serve -> cli`. So every crate can be used without the crates after it. Every new crate
 /// needs a line here.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("files", &[]),
     ("framing", &[]),
     ("engine", &[]),
     ("mnist-data", &["files", "framing"]),
     ("optim", &[]),
     ("mobilenet", &["engine", "files", "framing"]),
-    ("classifier", &["mnist-data", "mobilenet"]),
+    ("classifier", &["files", "mnist-data", "mobilenet"]),
     (
         "trainer",
         &[
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("report", &["files", "framing", "mnist-data", "trainer"]),
+    ("serve", &["classifier", "mnist-data"]),
     (
         "cli",
         &[
@@ -39,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "mobilenet",
             "optim",
             "report",
+            "serve",
             "trainer",
         ],
     ),
@@ -47,7 +49,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Further dependencies that are allowed only in a crate's examples and tests.
-const TEST_ARROWS: [(&str, &[&str]); 1] = [("mobilenet", &["optim"])];
+const TEST_ARROWS: [(&str, &[&str]); 2] = [("mobilenet", &["optim"]), ("serve", &["mobilenet"])];
 
 /// The crates that other projects can use.
 const LIBRARIES: &[&str] = &[
@@ -59,6 +61,7 @@ const LIBRARIES: &[&str] = &[
     "mobilenet",
     "optim",
     "report",
+    "serve",
     "trainer",
 ];
 

@@ -17,7 +17,9 @@ const SKIPPED: [&str; 4] = ["target", "runs", "__pycache__", "node_modules"];
 const HIDDEN: [&str; 2] = [".ci", ".cargo"];
 
 /// Endings of paths that mark files as written by hand.
-const WRITTEN: [&str; 6] = [".rs", ".toml", ".md", ".py", ".sh", ".ci/run"];
+const WRITTEN: [&str; 10] = [
+    ".rs", ".toml", ".md", ".py", ".sh", ".js", ".mjs", ".css", ".html", ".ci/run",
+];
 
 /// A file. Its path is relative to the root, with `/` between the parts.
 struct File {

@@ -84,9 +84,9 @@ pub(crate) struct OverrideArgs {
     pub(crate) tensorflow: bool,
 }
 
-/// Options for running a trained network.
+/// Options for loading a trained network.
 #[derive(Debug, Args)]
-pub(crate) struct InferenceArgs {
+pub(crate) struct NetworkArgs {
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
     /// auto, cpu, cuda, cuda:N or metal
@@ -98,16 +98,23 @@ pub(crate) struct InferenceArgs {
     /// CPU threads [default: one per physical core]
     #[arg(long, value_parser = at_most::<MAX_THREADS>)]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Divide the logits by the temperature that training has fitted on the validation images, so that probabilities
+    /// are right as often as they say
+    #[arg(long)]
+    pub(crate) calibrated: bool,
+}
+
+/// Options for running a trained network on lists of images.
+#[derive(Debug, Args)]
+pub(crate) struct InferenceArgs {
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     /// Images per batch
     #[arg(long, default_value = "64", value_parser = at_most::<MAX_BATCH_SIZE>)]
     pub(crate) batch_size: NonZeroUsize,
     /// Average the predictions for several views of each image
     #[arg(long, value_name = "VIEWS", default_value = "none", ignore_case = true)]
     pub(crate) tta: Views,
-    /// Divide the logits by the temperature that training has fitted on the validation images, so that probabilities
-    /// are right as often as they say
-    #[arg(long)]
-    pub(crate) calibrated: bool,
     /// Fail on an unreadable image, instead of leaving it out with a warning
     #[arg(long)]
     pub(crate) strict: bool,

@@ -47,6 +47,34 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     trainer::config::parse_time(text)
 }
 
+/// Milliseconds, such as `2` or `0.5`.
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
+    let time = text.parse().ok();
+    let time = time.filter(|time| (0.0..=MOST_MILLISECONDS).contains(time));
+    time.map(|time| Duration::from_secs_f64(time / 1e3))
+        .ok_or_else(|| format!("expected milliseconds, from 0 to {MOST_MILLISECONDS}"))
+}
+
+const MOST_MILLISECONDS: f64 = 60_000.0;
+
+/// A number of bytes, such as `5000`, `512KiB` or `16MiB`.
+pub(super) fn bytes(text: &str) -> Result<NonZeroUsize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        _ => None,
+    };
+    let number: Option<usize> = digits.trim_end().parse().ok();
+    let number = number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(1 << unit));
+    let number = number.and_then(NonZeroUsize::new);
+    number.ok_or_else(|| "expected a number of bytes, such as 5000, 512KiB or 16MiB".to_owned())
+}
+
 pub(super) fn dataset(name: &str) -> Result<mnist_data::DatasetName, mnist_data::Error> {
     name.parse()
 }
@@ -76,4 +104,24 @@ pub(super) fn picture(text: &str) -> Result<PictureFile, String> {
     };
     let path = path.to_owned();
     Ok(PictureFile { path, format })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        let size = |text| bytes(text).map(NonZeroUsize::get).ok();
+        assert_eq!(size("5000"), Some(5000));
+        assert_eq!(size("3KiB"), Some(3072));
+        assert_eq!(size("16 MiB"), Some(16 << 20));
+        for wrong in ["0", "", "MiB", "16MB", "-1", "1.5MiB", "99999999999GiB"] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+        assert_eq!(milliseconds("0.5"), Ok(Duration::from_micros(500)));
+        for wrong in ["-1", "nan", "inf", "2ms", "60001"] {
+            assert!(milliseconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod inspect;
 mod lr_find;
 mod predict;
 mod report;
+mod serve;
 mod shell;
 mod train;
 mod unpack;
@@ -27,7 +28,7 @@ use mobilenet::weights::{self, Loaded, Overrides};
 use trainer::config::check_batch;
 use trainer::{InferenceOptions, RunConfig, RunDir};
 
-use crate::args::{InferenceArgs, OverrideArgs, RunArgs};
+use crate::args::{InferenceArgs, NetworkArgs, OverrideArgs, RunArgs};
 use crate::terminal::Terminal;
 use crate::{layers, prepare, weights_cache};
 
@@ -41,6 +42,7 @@ pub(crate) use inspect::inspect;
 pub(crate) use lr_find::lr_find;
 pub(crate) use predict::predict;
 pub(crate) use report::report;
+pub(crate) use serve::serve;
 pub(crate) use shell::{completions, man};
 pub(crate) use train::train;
 pub(crate) use unpack::unpack;
@@ -95,28 +97,11 @@ struct Opened {
 }
 
 fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyhow::Result<Opened> {
-    let threads = trainer::cpu_threads(args.threads);
-    use_threads(threads)?;
-    let device = trainer::open_device(args.device)?;
+    let Started { threads, device } = start(&args.network)?;
     let mut classifiers = weights.iter().map(|weights| -> anyhow::Result<Classifier> {
-        let weights = &weights_cache::resolve(weights)?;
-        let loaded = load(weights, &args.overrides, &device)?;
-        // A file with complete metadata needs no report.
-        if !loaded.report.assumed.is_empty() {
-            terminal.line(&format!("{}: {}", weights.display(), loaded.report));
-        }
-        let Loaded {
-            mut network,
-            metadata,
-            ..
-        } = loaded;
-        check_batch(args.batch_size.get(), metadata.image_size)?;
-        network.set_precision(args.precision)?;
-        let classifier = Classifier::new(Arc::from(network), metadata)?;
-        match args.calibrated {
-            true => calibrated(classifier, weights, terminal),
-            false => Ok(classifier),
-        }
+        let classifier = classifier(weights, &args.network, &device, terminal)?;
+        check_batch(args.batch_size.get(), classifier.metadata().image_size)?;
+        Ok(classifier)
     });
     // The argument parser requires at least one file.
     let first = classifiers.next().context("no weights are given")??;
@@ -139,6 +124,45 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
         classifier,
         options,
     })
+}
+
+/// The CPU threads, which are started once per process, and the device.
+struct Started {
+    threads: usize,
+    device: Device,
+}
+
+fn start(args: &NetworkArgs) -> anyhow::Result<Started> {
+    let threads = trainer::cpu_threads(args.threads);
+    use_threads(threads)?;
+    let device = trainer::open_device(args.device)?;
+    Ok(Started { threads, device })
+}
+
+/// Loads one network.
+fn classifier(
+    weights: &Path,
+    args: &NetworkArgs,
+    device: &Device,
+    terminal: &Terminal,
+) -> anyhow::Result<Classifier> {
+    let weights = &weights_cache::resolve(weights)?;
+    let loaded = load(weights, &args.overrides, device)?;
+    // A file with complete metadata needs no report.
+    if !loaded.report.assumed.is_empty() {
+        terminal.line(&format!("{}: {}", weights.display(), loaded.report));
+    }
+    let Loaded {
+        mut network,
+        metadata,
+        ..
+    } = loaded;
+    network.set_precision(args.precision)?;
+    let classifier = Classifier::new(Arc::from(network), metadata)?;
+    match args.calibrated {
+        true => calibrated(classifier, weights, terminal),
+        false => Ok(classifier),
+    }
 }
 
 /// A classifier of one network with calibrated probabilities.
