@@ -3,32 +3,17 @@
 // of the confusion matrix.
 //
 // usage: node report.mjs REPORT.html EVALUATION.json SCREENSHOTS
-import { createRequire } from "node:module";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { Builder, By, Key, logging } from "selenium-webdriver";
-import chrome from "selenium-webdriver/chrome.js";
+import { By, Key } from "selenium-webdriver";
+import {
+  VIEWS, checkLayout, checkLogs, finish, problems, setView, startBrowser, takePicture, viewName,
+} from "./browser.mjs";
 
 const [reportFile, evaluationFile, screenshots] = process.argv.slice(2);
 const url = pathToFileURL(path.resolve(reportFile)).href;
 const evaluation = JSON.parse(readFileSync(evaluationFile, "utf8"));
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const problems = [];
-mkdirSync(screenshots, { recursive: true });
-
-function startBrowser() {
-  const options = new chrome.Options();
-  options.setChromeBinaryPath(process.env.CHROMIUM ?? "/usr/bin/chromium");
-  // The sandbox needs rights that containers lack, and /dev/shm is small in them.
-  options.addArguments("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars");
-  const logs = new logging.Preferences();
-  logs.setLevel(logging.Type.BROWSER, logging.Level.ALL);
-  logs.setLevel(logging.Type.PERFORMANCE, logging.Level.ALL);
-  options.setLoggingPrefs(logs);
-  const service = new chrome.ServiceBuilder(process.env.CHROMEDRIVER ?? "/usr/bin/chromedriver");
-  return new Builder().forBrowser("chrome").setChromeOptions(options).setChromeService(service).build();
-}
 
 // The value at a JSON pointer (RFC 6901).
 function at(document, pointer) {
@@ -78,40 +63,15 @@ async function checkFigures(driver) {
   return figures.length;
 }
 
-async function checkView(driver, theme, width) {
-  const view = `${theme}, ${width} px`;
-  await driver.sendDevToolsCommand("Emulation.setEmulatedMedia", {
-    features: [{ name: "prefers-color-scheme", value: theme }],
-  });
-  await driver.sendDevToolsCommand("Emulation.setDeviceMetricsOverride", {
-    width, height: 900, deviceScaleFactor: 1, mobile: false,
-  });
+async function checkView(driver, view) {
+  await setView(driver, view);
   await driver.get(url);
-  const wide = await driver.executeScript(() => document.documentElement.scrollWidth - window.innerWidth);
-  if (wide > 0) problems.push(`${view}: the page is ${wide} px wider than the window`);
-  await driver.executeScript(axe);
-  const found = await driver.executeAsyncScript((done) =>
-    axe.run(document, { resultTypes: ["violations"] }).then((result) => done(result.violations), (error) =>
-      done([{ id: String(error), impact: "critical", nodes: [] }])));
-  for (const { id, impact, nodes } of found) {
-    const line = `${view}: axe: ${id} (${impact}) at ${nodes.slice(0, 3).map((node) => node.target.join(" ")).join("; ")}`;
-    if (["serious", "critical"].includes(impact)) problems.push(line);
-    else console.log(line);
-  }
+  await checkLayout(driver, viewName(view));
   const sections = await driver.findElements(By.css("main section"));
   if (sections.length === 0) problems.push("the page has no sections");
   for (const [index, section] of sections.entries()) {
     const name = (await section.getAttribute("id")) || String(index);
-    // A section may be higher than the window, so the browser itself takes the picture.
-    const box = await driver.executeScript((element) => {
-      const { x, y, width, height } = element.getBoundingClientRect();
-      return { x: x + window.scrollX, y: y + window.scrollY, width, height };
-    }, section);
-    if (box.width === 0 || box.height === 0) continue;
-    const shot = await driver.sendAndGetDevToolsCommand("Page.captureScreenshot", {
-      captureBeyondViewport: true, clip: { ...box, scale: 1 },
-    });
-    writeFileSync(path.join(screenshots, `${theme}-${width}-${index}-${name}.png`), Buffer.from(shot.data, "base64"));
+    await takePicture(driver, section, path.join(screenshots, `${viewName(view)}-${index}-${name}.png`));
   }
 }
 
@@ -130,29 +90,14 @@ async function checkCells(driver) {
   }
 }
 
-async function checkLogs(driver) {
-  for (const entry of await driver.manage().logs().get(logging.Type.BROWSER)) {
-    problems.push(`console: ${entry.level.name}: ${entry.message}`);
-  }
-  for (const entry of await driver.manage().logs().get(logging.Type.PERFORMANCE)) {
-    const { method, params } = JSON.parse(entry.message).message;
-    if (method !== "Network.requestWillBeSent") continue;
-    const target = params.request.url;
-    if (target.split("#")[0] !== url && !target.startsWith("data:")) problems.push(`request: ${target}`);
-  }
-}
-
 const driver = await startBrowser();
 try {
-  for (const theme of ["light", "dark"]) {
-    for (const width of [1280, 360]) await checkView(driver, theme, width);
-  }
+  for (const view of VIEWS) await checkView(driver, view);
   const figures = await checkFigures(driver);
   await checkCells(driver);
-  await checkLogs(driver);
+  await checkLogs(driver, { isRequestAllowed: (target) => target.split("#")[0] === url });
   console.log(`${figures} figures compared; screenshots are in ${screenshots}`);
 } finally {
   await driver.quit();
 }
-for (const problem of problems) console.error(problem);
-process.exitCode = problems.length > 0 ? 1 : 0;
+finish();

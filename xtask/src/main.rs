@@ -8,6 +8,7 @@
 
 mod bench;
 mod build_cost;
+mod chance;
 mod check;
 mod clients;
 mod consumers;
@@ -17,7 +18,10 @@ mod fuzz;
 mod golden;
 mod programs;
 mod release;
+mod server;
 mod shell;
+mod siege;
+mod strokes;
 mod tidy;
 
 use std::path::PathBuf;
@@ -43,6 +47,8 @@ enum Command {
     },
     /// Make the embedded sample data/sample from MNIST, which is fetched first
     Sample,
+    /// Trace MNIST test digits into xtask/clients/strokes.json, which the check of the server's page draws
+    Strokes,
     /// Draw a small folder of images to try fine-tuning on
     Photos {
         /// Target folder
@@ -59,7 +65,8 @@ enum Command {
     Check,
     /// Every test of the workspace, then the consumers
     Test,
-    /// Check a run: its report in a browser with axe-core, its event files with TensorBoard, --tui in tmux
+    /// Check a run: its report and the server's page in a browser with axe-core, its event files with TensorBoard,
+    /// --tui in tmux
     Clients,
     /// Build and run the libraries' README examples outside the workspace
     Consumers,
@@ -72,6 +79,8 @@ enum Command {
     Bench(bench::Bench),
     /// Kill training runs at any moment, resume them, and compare their ends with those of undisturbed runs
     Crash(crash::Options),
+    /// Attack a server, and send it signals under load
+    Siege(siege::Options),
     /// Pack a release into target/dist; nothing is uploaded
     Release,
 }
@@ -85,6 +94,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Fetch { names } => data::fetch(&names),
         Command::Sample => data::sample(),
+        Command::Strokes => strokes::write(),
         Command::Photos { dir } => data::photos(&dir),
         Command::Golden { python } => golden::generate(&python),
         Command::Check => check::check(),
@@ -95,6 +105,7 @@ fn main() -> ExitCode {
         Command::BuildCost => build_cost::measure(),
         Command::Bench(bench) => bench::run(&bench),
         Command::Crash(options) => crash::run(&options),
+        Command::Siege(options) => siege::run(&options),
         Command::Release => release::release(),
     };
     match done {

@@ -11,10 +11,16 @@ use crate::shell::{cargo, root, run, target_dir};
 
 /// Builds an example of this project in release mode and returns its path.
 pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let (_, example) = classify_and_example(package, name)?;
+    Ok(example)
+}
+
+/// Builds `classify` and an example in release mode and returns their paths.
+pub(crate) fn classify_and_example(package: &str, name: &str) -> Result<(PathBuf, PathBuf)> {
     build(&["-p", package, "--example", name])?;
-    Ok(target_dir()?
-        .join("release/examples")
-        .join(executable(name)))
+    let release = target_dir()?.join("release");
+    let example = release.join("examples").join(executable(name));
+    Ok((release.join(executable("classify")), example))
 }
 
 /// Builds `classify` in release mode and returns its path.

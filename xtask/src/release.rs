@@ -25,6 +25,9 @@ const PACKED: [&str; 6] = [
     "data/",
 ];
 
+/// Flags of rustc that link the C library into the program.
+pub(crate) const STATIC: &str = "-C target-feature=+crt-static";
+
 pub(crate) fn release() -> Result<()> {
     let root = root()?;
     let changes = output(
@@ -81,10 +84,7 @@ fn build(host: &str) -> Result<PathBuf> {
     build.args(["--target", host]);
     if is_static {
         let variable = host.to_uppercase().replace('-', "_");
-        build.env(
-            format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
-            "-C target-feature=+crt-static",
-        );
+        build.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), STATIC);
     }
     run(&mut build)?;
     let release = target_dir()?.join(host).join("release");

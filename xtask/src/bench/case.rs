@@ -62,6 +62,14 @@ pub(super) enum Unit {
     ImagesPerSecond,
     #[serde(rename = "GFLOP/s")]
     GigaflopsPerSecond,
+    #[serde(rename = "requests/s")]
+    RequestsPerSecond,
+    /// Time of a request; half of them take less.
+    #[serde(rename = "ms p50")]
+    MedianMilliseconds,
+    /// Time of a request; 99 of 100 take less.
+    #[serde(rename = "ms p99")]
+    SlowMilliseconds,
     /// Time of one step.
     #[serde(rename = "ms")]
     Milliseconds,
@@ -71,17 +79,27 @@ pub(super) enum Unit {
     /// Peak memory of a process.
     #[serde(rename = "MB")]
     Megabytes,
+    /// Memory of several processes; a page that they share counts once.
+    #[serde(rename = "MB PSS")]
+    ProportionalMegabytes,
 }
 
 impl Unit {
     pub(super) fn more_is_better(self) -> bool {
-        matches!(self, Unit::ImagesPerSecond | Unit::GigaflopsPerSecond)
+        matches!(
+            self,
+            Unit::ImagesPerSecond | Unit::GigaflopsPerSecond | Unit::RequestsPerSecond
+        )
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Unit::ImagesPerSecond => "images/s",
             Unit::GigaflopsPerSecond => "GFLOP/s",
+            Unit::RequestsPerSecond => "requests/s",
+            Unit::MedianMilliseconds => "ms p50",
+            Unit::SlowMilliseconds => "ms p99",
+            Unit::ProportionalMegabytes => "MB PSS",
             Unit::Milliseconds => "ms",
             Unit::Seconds => "s",
             Unit::Megabytes => "MB",
@@ -206,6 +224,10 @@ mod tests {
         for unit in [
             Unit::ImagesPerSecond,
             Unit::GigaflopsPerSecond,
+            Unit::RequestsPerSecond,
+            Unit::MedianMilliseconds,
+            Unit::SlowMilliseconds,
+            Unit::ProportionalMegabytes,
             Unit::Milliseconds,
             Unit::Seconds,
             Unit::Megabytes,

@@ -83,6 +83,12 @@ impl Contestant {
                     Unit::Milliseconds => 1e3 * seconds / *steps as f64,
                     Unit::Seconds => seconds,
                     Unit::Megabytes => runner.peak_megabytes()?,
+                    Unit::RequestsPerSecond
+                    | Unit::MedianMilliseconds
+                    | Unit::SlowMilliseconds
+                    | Unit::ProportionalMegabytes => {
+                        bail!("{} is a figure of servers, not of steps", unit.name())
+                    }
                 })
             }
         }

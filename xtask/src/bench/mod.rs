@@ -12,6 +12,7 @@ mod measure;
 mod report;
 mod runner;
 mod scaling;
+mod serve;
 mod startup;
 mod statistics;
 mod train;
@@ -33,6 +34,8 @@ pub(crate) enum Bench {
     Data(Options),
     /// A new process up to its first prediction, against Python with onnxruntime
     Startup(Options),
+    /// The server under load, against FastAPI with onnxruntime; above capacity; its start
+    Serve(serve::Serve),
     /// Training steps while another process keeps a core busy
     Contention(Options),
     /// Training steps relative to the machine's own matrix product
@@ -51,7 +54,7 @@ pub(crate) enum Bench {
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// A Python with packages to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
-    /// openvino; missing ones are skipped
+    /// openvino, fastapi with uvicorn and pillow; missing ones are skipped
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     /// Write the results to this file
@@ -94,6 +97,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Infer(options) => compare("infer", options, infer::cases(options)?),
         Bench::Data(options) => compare("data", options, data::cases(options)?),
         Bench::Startup(options) => compare("startup", options, startup::cases(options)?),
+        Bench::Serve(options) => serve::run(options),
         Bench::Contention(options) => compare("contention", options, contention::cases(options)?),
         Bench::Gemm(options) => compare("gemm", options, gemm::cases(options)?),
         Bench::Scaling(options) => scaling::run(options),

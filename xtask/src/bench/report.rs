@@ -18,6 +18,16 @@ pub(super) struct Figure {
     pub(super) peak_megabytes: Option<f64>,
 }
 
+impl Figure {
+    pub(super) fn of(side: &str, value: Option<f64>) -> Self {
+        Self {
+            side: side.to_owned(),
+            value,
+            peak_megabytes: None,
+        }
+    }
+}
+
 /// The results of one case. In JSON, each result is an entry with the name of its side. It is
 /// `null` if the side did not run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,13 +61,25 @@ struct Written {
 
 impl Row {
     pub(super) fn new(case: &Case, figures: Vec<Figure>) -> Self {
-        let ratio = ratio(case.unit, &figures);
+        Self::compared(case, case.unit, figures)
+    }
+
+    /// Results of a case in this unit, with the ratio of the first to the best of the others.
+    pub(super) fn compared(case: &Case, unit: Unit, figures: Vec<Figure>) -> Self {
+        Self {
+            ratio: ratio(unit, &figures),
+            ..Self::plain(case, unit, figures)
+        }
+    }
+
+    /// Results without a ratio.
+    pub(super) fn plain(case: &Case, unit: Unit, figures: Vec<Figure>) -> Self {
         Self {
             case: case.name.clone(),
             work: case.work.clone(),
-            unit: case.unit,
+            unit,
             figures,
-            ratio,
+            ratio: None,
             exponent: None,
         }
     }

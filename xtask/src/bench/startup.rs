@@ -16,7 +16,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     let program = classify()?;
     let sides = move |work: &Work| {
         let dir = scratch("startup")?;
-        let (weights, image) = (weights(&program, &dir, work)?, image(&dir)?);
+        let (weights, image) = (weights(&program, &dir, work.image_size)?, image(&dir)?);
         let threads = options.threads.to_string();
         let mut ours = Command::new(&program);
         ours.args(["predict", "--threads", &threads, "--weights"]);
@@ -45,8 +45,8 @@ fn process(name: &str, mut command: Command, image: &Path) -> Side {
     }
 }
 
-/// Trains briefly on the sample digits to get a weights file of this network.
-fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
+/// Trains briefly on the sample digits to get weights of the small network for images of this size.
+pub(super) fn weights(classify: &Path, dir: &Path, image_size: usize) -> Result<PathBuf> {
     let run_dir = dir.join("run");
     if let Some(found) = first_with_extension(&run_dir, "safetensors")? {
         return Ok(found);
@@ -57,7 +57,7 @@ fn weights(classify: &Path, dir: &Path, work: &Work) -> Result<PathBuf> {
     command.arg(&run_dir);
     for setting in [
         format!("data.root={}", digits(dir).display()),
-        format!("data.image_size={}", work.image_size),
+        format!("data.image_size={image_size}"),
         "model.width=1.0".to_owned(),
         "train.epochs=1".to_owned(),
     ] {
@@ -74,15 +74,30 @@ fn image(dir: &Path) -> Result<PathBuf> {
     first_with_extension(&class, "png")?.with_context(|| format!("no image in {}", class.display()))
 }
 
+/// The images of the test digits that the training has unpacked.
+pub(super) fn images(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for class in 0..10 {
+        let class = digits(dir).join("test").join(class.to_string());
+        found.extend(with_extension(&class, "png")?);
+    }
+    Ok(found)
+}
+
 fn digits(dir: &Path) -> PathBuf {
     dir.join("digits")
 }
 
 /// The first file by name in a folder that has this extension; `None` if the folder is missing.
 fn first_with_extension(dir: &Path, extension: &str) -> Result<Option<PathBuf>> {
-    if !dir.is_dir() {
-        return Ok(None);
+    match dir.is_dir() {
+        true => Ok(with_extension(dir, extension)?.into_iter().next()),
+        false => Ok(None),
     }
+}
+
+/// The files in a folder that have this extension, by name.
+fn with_extension(dir: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let path = entry?.path();
@@ -90,7 +105,8 @@ fn first_with_extension(dir: &Path, extension: &str) -> Result<Option<PathBuf>> 
             found.push(path);
         }
     }
-    Ok(found.into_iter().min())
+    found.sort();
+    Ok(found)
 }
 
 #[cfg(test)]

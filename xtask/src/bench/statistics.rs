@@ -8,6 +8,12 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
+/// The smallest value of an ascending list that this percentage of the values does not exceed.
+pub(super) fn percentile(ascending: &[f64], percentage: f64) -> Option<f64> {
+    let rank = (ascending.len() as f64 * percentage / 100.0).ceil() as usize;
+    ascending.get(rank.max(1) - 1).copied()
+}
+
 /// Fits the exponent `b` of `y = a x^b` by least squares of the logarithms. `None` if there are
 /// fewer than two different `x`.
 pub(super) fn exponent(points: &[(f64, f64)]) -> Option<f64> {
@@ -34,6 +40,16 @@ mod tests {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(vec![]), None);
+    }
+
+    #[test]
+    fn percentiles() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        for (percentage, expected) in [(0.0, 1.0), (50.0, 100.0), (99.0, 198.0), (100.0, 200.0)] {
+            assert_eq!(percentile(&values, percentage), Some(expected));
+        }
+        assert_eq!(percentile(&[3.0], 99.0), Some(3.0));
+        assert_eq!(percentile(&[], 50.0), None);
     }
 
     #[test]

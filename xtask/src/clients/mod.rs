@@ -1,7 +1,14 @@
 //! Checks the results of a training run with programs of other projects: a browser with axe-core, TensorBoard and tmux.
+//! The weights are served. The protocols are checked with Triton's client and schemathesis, and so are the server's page,
+//! its documentation and the files in `deploy/`.
 //!
 //! npm and pip install what the checks need into `target/clients`. Chromium, its driver, Node.js and Python come from
 //! the system.
+
+mod browser;
+mod deploy;
+mod docs;
+mod protocols;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +16,21 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use browser::Node;
+
 use crate::check::EVERYTHING;
 use crate::programs::executable;
 use crate::shell::{cargo, output, root, run, target_dir};
+use crate::siege;
 
 /// The programs that the checks take from the system, and Debian's packages with them.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("curl", "curl"),
     ("npm", "npm"),
     ("python3", "python3-venv"),
+    ("systemd-analyze", "systemd"),
     ("tmux", "tmux"),
 ];
 /// TensorBoard, whose reader of event files is compared with ours.
@@ -40,8 +52,15 @@ pub(crate) fn check() -> Result<()> {
     let dir = target_dir()?.join("clients");
     let classify = built()?;
     let trained = trained(&dir, &classify)?;
-    report(&dir, &trained)?;
-    tensorboard(&dir, &trained)?;
+    let node = Node::install(&dir)?;
+    browser::report(&dir, &node, &trained)?;
+    browser::page(&dir, &node, &classify, &trained)?;
+    let python = python(&dir)?;
+    tensorboard(&python, &trained)?;
+    protocols::check(&dir, &classify, &trained)?;
+    docs::check(&dir, &classify, &trained.weights, &trained.data)?;
+    deploy::check(&dir, &python, &classify, &trained.weights)?;
+    siege::short(&classify, &trained.weights)?;
     run(Command::new("sh")
         .arg(root()?.join("xtask/clients/tui.sh"))
         .args([&classify, &trained.data]))
@@ -50,6 +69,7 @@ pub(crate) fn check() -> Result<()> {
 /// A run to check, and the evaluation of its weights.
 struct Trained {
     run: PathBuf,
+    weights: PathBuf,
     evaluation: PathBuf,
     /// The folder of the splits.
     data: PathBuf,
@@ -60,9 +80,9 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
 }
 
-/// Builds `classify` as the tests do, so that nothing is built twice.
+/// Builds `classify` as the tests do, with the same features of the dependencies, so that nothing is built twice.
 fn built() -> Result<PathBuf> {
-    run(cargo(&["build"])?.args(EVERYTHING))?;
+    run(cargo(&["build", "--tests"])?.args(EVERYTHING))?;
     Ok(target_dir()?.join("debug").join(executable("classify")))
 }
 
@@ -83,6 +103,7 @@ fn trained(dir: &Path, classify: &Path) -> Result<Trained> {
     let weights = record["weights"]
         .as_str()
         .context("run.json names no weights")?;
+    let weights = path.join(weights);
     let config = fs::read_to_string(path.join("config.toml"))?;
     let config: toml::Table = config.parse()?;
     let data = config["data"]["root"]
@@ -92,47 +113,34 @@ fn trained(dir: &Path, classify: &Path) -> Result<Trained> {
     evaluate
         .current_dir(root()?)
         .args(["evaluate", "--json", "--weights"])
-        .arg(path.join(weights))
+        .arg(&weights)
         .arg("--data")
         .arg(Path::new(data).join("test"));
     let evaluation = dir.join("evaluation.json");
     fs::write(&evaluation, output(&mut evaluate)?)?;
     Ok(Trained {
         run: path,
+        weights,
         evaluation,
         data: root()?.join(data),
     })
 }
 
-/// Opens the report in a browser.
-fn report(dir: &Path, trained: &Trained) -> Result<()> {
-    let node = dir.join("node");
-    fs::create_dir_all(&node)?;
-    for file in ["package.json", "package-lock.json", "report.mjs"] {
-        let from = root()?.join("xtask/clients").join(file);
-        fs::copy(&from, node.join(file))
-            .with_context(|| format!("cannot copy {}", from.display()))?;
-    }
-    let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-    run(Command::new("npm").args(install).current_dir(&node))?;
-    run(Command::new("node")
-        .arg("report.mjs")
-        .arg(trained.run.join("report.html"))
-        .arg(&trained.evaluation)
-        .arg(dir.join("screenshots"))
-        .current_dir(&node))
-}
-
-/// Reads the event files of a run with TensorBoard.
-fn tensorboard(dir: &Path, trained: &Trained) -> Result<()> {
+/// A Python environment of its own for the checks.
+fn python(dir: &Path) -> Result<PathBuf> {
     let python = dir.join("venv/bin/python");
     if !python.is_file() {
         run(Command::new("python3")
             .args(["-m", "venv"])
             .arg(dir.join("venv")))?;
     }
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", TENSORBOARD]))?;
-    run(Command::new(&python)
+    Ok(python)
+}
+
+/// Reads the event files of a run with TensorBoard.
+fn tensorboard(python: &Path, trained: &Trained) -> Result<()> {
+    run(Command::new(python).args(["-m", "pip", "install", "--quiet", TENSORBOARD]))?;
+    run(Command::new(python)
         .arg("-B")
         .arg(root()?.join("xtask/clients/event_files.py"))
         .arg(&trained.run))

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::chance::Chance;
 use crate::programs::classify;
 use crate::shell::target_dir;
-use aim::Chance;
 use lab::Lab;
 use scenario::{Scenario, has_bf16, scenarios};
 use table::Table;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
-use super::aim::{Aim, Chance, End, shoot, signal, wait};
+use super::aim::{Aim, End, shoot, signal, wait};
 use super::folder::{self, Temporary};
 use super::lab::Lab;
 use super::table::Tally;
+use crate::chance::Chance;
 
 const OPTIMIZERS: [&str; 7] = [
     "sgd",
