@@ -16,9 +16,9 @@ use anyhow::{Context, Result, ensure};
 use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
-/// Maximum CPU time of the build, as a multiple of candle-core's. Reports take a fifth of it: mostly resvg with its
-/// fonts and text shaping, which draws SVG as PNG. The server takes a tenth: tokio, hyper, axum and its own code.
-const LIMIT: f64 = 15.5;
+/// Maximum CPU time of the build, as a multiple of candle-core's. Reports take a quarter of it: mostly resvg with its
+/// fonts and text shaping, which draws SVG as PNG. The server takes a twentieth: tokio, hyper, axum and its own code.
+const LIMIT: f64 = 14.5;
 /// Maximum size of the binary in bytes.
 const LARGEST_BINARY: u64 = 26_500_000;
 const YARDSTICK: &str = "candle_core";

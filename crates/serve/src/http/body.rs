@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::json::Object;
 use super::kind::Kind;
-use super::problem::Problem;
+use super::problem::{Problem, innermost};
 use crate::{Server, Settings};
 
 /// JSON of more bytes is parsed on another thread, so that other connections do not wait.
@@ -186,7 +186,7 @@ impl Account {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         known.unwrap_or_else(|| {
-            let error = mnist_data::with_causes(error);
+            let error = innermost(error);
             Problem::bad_request(format!(
                 "the body cannot be read: {error}; send it again, whole"
             ))

@@ -87,3 +87,12 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+/// The text of the innermost cause of an error. Errors of axum and multer repeat the texts of their causes.
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}

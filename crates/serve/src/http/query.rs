@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::problem::{Problem, innermost};
 
 /// The parameters of the query string. Those of `T` that are unknown or doubled are refused.
 pub(super) struct Query<T>(pub(super) T);
@@ -17,7 +17,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(error) => Err(Problem::bad_request(format!(
                 "the query string is not as expected: {}",
-                mnist_data::with_causes(&error)
+                innermost(&error)
             ))),
         }
     }
