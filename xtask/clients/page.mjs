@@ -6,7 +6,7 @@
 //
 // PICTURES is a folder of PNG files whose names begin with their class: 3-1.png. The server at GUARDED_URL asks
 // for TOKEN, and has the models "first" and "second".
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { By, Key } from "selenium-webdriver";
@@ -171,7 +171,9 @@ async function checkTable(work, found, odd) {
   await driver.sendDevToolsCommand("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: work });
   await byId("csv").click();
   const file = path.join(work, "predictions.csv");
-  await until(() => readdirSync(work).includes("predictions.csv"), "the table is not downloaded");
+  // Chromium makes an empty file of this name first, and replaces it by the whole one.
+  const isWhole = () => existsSync(file) && statSync(file).size > 0;
+  await until(isWhole, "the table is not downloaded");
   const lines = readFileSync(file, "utf8").trimEnd().split("\r\n");
   expect(lines[0].startsWith("name,label,score,label_1,score_1,"), `the table begins with ${lines[0]}`);
   expect(lines.length === found.length + 1, `the table has ${lines.length} lines`);
