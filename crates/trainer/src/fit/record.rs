@@ -10,7 +10,11 @@ use crate::device::device_name;
 use crate::{Result, RunDir, RunRecord, SplitRecord, Splits, unix_time};
 
 /// The record of a run that is active.
-pub(super) struct Open(RunRecord);
+pub(super) struct Open {
+    record: RunRecord,
+    /// If the run was complete before: the time of its end, and its number of epochs.
+    ended: Option<(u64, usize)>,
+}
 
 impl Open {
     /// Writes the record of a run that begins or goes on.
@@ -34,7 +38,7 @@ impl Open {
             processor: mobilenet::Isa::best().to_string(),
             threads: session.config.train.threads(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            started: before.map_or_else(|| unix_time() as u64, |before| before.started),
+            started: (before.as_ref()).map_or_else(|| unix_time() as u64, |before| before.started),
             finished: None,
             classes: metadata.class_names.clone(),
             splits: images,
@@ -45,21 +49,29 @@ impl Open {
             weights: None,
         };
         record.write(run.path())?;
-        Ok(Self(record))
+        let finished = before.and_then(|before| before.finished);
+        let ended = session.ending.and(finished);
+        Ok(Self {
+            record,
+            ended: ended.map(|at| (at, session.reports.len())),
+        })
     }
 
-    /// Writes the record of a run that has ended; `None` if it has failed. A record that cannot be written does not
-    /// fail the run.
+    /// Writes the record of a run that has ended; `None` if it has failed. A complete run that was only measured again
+    /// keeps the time of its end. A record that cannot be written does not fail the run.
     pub(super) fn finish(self, run: &RunDir, outcome: Option<&Outcome>) {
         let best = outcome.and_then(|outcome| outcome.best.as_ref());
         let name = |weights: &Path| weights.file_name()?.to_str().map(str::to_owned);
+        let epochs = outcome.map(|outcome| outcome.epochs.len());
+        let is_same = |&(_, before): &(u64, usize)| epochs == Some(before);
+        let finished = self.ended.filter(is_same).map(|(at, _)| at);
         let record = RunRecord {
-            finished: Some(unix_time() as u64),
+            finished: Some(finished.unwrap_or_else(|| unix_time() as u64)),
             ending: outcome.map(|outcome| outcome.ending),
             best_epoch: best.map(|best| best.epoch),
             best_score: best.map(|best| best.score),
             weights: best.and_then(|best| name(&best.weights)),
-            ..self.0
+            ..self.record
         };
         if let Err(error) = record.write(run.path()) {
             tracing::warn!("{}", mnist_data::with_causes(&error));
