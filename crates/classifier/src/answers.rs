@@ -41,6 +41,14 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
     shares.into_iter().map(|share| share / sum).collect()
 }
 
+/// Outputs in the order of these values, the largest first. Of equal values, the first comes first.
+#[must_use]
+pub fn ranked(values: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    order
+}
+
 /// Refuses logits that are not finite, since they have no largest class. `image` gives the name of a row's image.
 ///
 /// # Errors

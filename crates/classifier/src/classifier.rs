@@ -10,7 +10,7 @@ use mobilenet::weights::{self, Overrides, WeightsMetadata};
 use mobilenet::{ByteTable, GradCam, Images, Model};
 use rayon::prelude::*;
 
-use crate::answers::{Answers, check_answers, mean, probabilities};
+use crate::answers::{Answers, check_answers, mean, probabilities, ranked};
 use crate::error::image_name;
 use crate::{Error, Input, Result};
 
@@ -409,10 +409,9 @@ impl Classifier {
     }
 
     fn ranked(&self, row: &[f32]) -> Ranked<'_> {
-        let names = self.class_names().iter().map(String::as_str);
-        let mut ranked: Ranked<'_> = names.zip(row.iter().copied()).collect();
-        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        ranked
+        let names = self.class_names();
+        let order = ranked(row).into_iter();
+        order.map(|class| (&*names[class], row[class])).collect()
     }
 }
 

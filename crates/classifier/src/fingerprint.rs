@@ -5,9 +5,6 @@ use files::Checksum;
 
 use crate::{Classifier, Result};
 
-/// Number of values that are hashed at a time.
-const PIECE: usize = 4 << 10;
-
 impl Classifier {
     /// A SHA-256, in hexadecimal, of everything in the weights that affects an answer: tensors, class names, image size,
     /// framing, normalisation and the temperature that is used. Equal weights have equal fingerprints, wherever they were
@@ -33,10 +30,7 @@ impl Classifier {
                 checksum.text(&name);
                 checksum.text(&format!("{:?}", tensor.dims()));
                 let values = tensor.to_dtype(DType::F32)?.flatten_all()?;
-                for piece in values.to_vec1::<f32>()?.chunks(PIECE) {
-                    let bytes = piece.iter().flat_map(|value| value.to_le_bytes());
-                    checksum.update(&bytes.collect::<Vec<u8>>());
-                }
+                checksum.numbers(&values.to_vec1()?);
             }
         }
         Ok(checksum.finish())

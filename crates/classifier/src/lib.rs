@@ -8,7 +8,7 @@ mod fingerprint;
 mod input;
 mod logits;
 
-pub use answers::{Answers, check_answers, softmax};
+pub use answers::{Answers, check_answers, ranked, softmax};
 pub use classifier::{Classifier, Ranked};
 pub use error::{Error, Result};
 pub use explain::Explanation;

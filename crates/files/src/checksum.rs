@@ -2,6 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+/// The count of numbers that become bytes at a time.
+const PIECE: usize = 4096;
+
 /// An unfinished SHA-256.
 ///
 /// ```
@@ -22,6 +25,16 @@ impl Checksum {
     pub fn text(&mut self, text: &str) {
         self.update(text.as_bytes());
         self.update(&[0]);
+    }
+
+    /// Hashes numbers by their bytes, the lowest first.
+    pub fn numbers(&mut self, numbers: &[f32]) {
+        let mut bytes = Vec::with_capacity(4 * PIECE.min(numbers.len()));
+        for piece in numbers.chunks(PIECE) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|number| number.to_le_bytes()));
+            self.update(&bytes);
+        }
     }
 
     /// The finished SHA-256 in lower-case hexadecimal.

@@ -5,9 +5,6 @@ use files::Checksum;
 /// The version of the code that computes features. Other versions may round differently.
 const MADE_BY: &str = concat!("mobilenet ", env!("CARGO_PKG_VERSION"), ", features 1");
 
-/// Number of values that are hashed at a time.
-const PIECE: usize = 4 << 10;
-
 /// An incremental SHA-256 of everything that affects the features of a backbone.
 pub(crate) struct BackboneKey(Checksum);
 
@@ -24,12 +21,7 @@ impl BackboneKey {
     /// Adds some of the backbone's values to the hash.
     pub(crate) fn numbers(&mut self, numbers: &[f32]) {
         self.0.update(&(numbers.len() as u64).to_le_bytes());
-        let mut bytes = Vec::with_capacity(4 * PIECE);
-        for piece in numbers.chunks(PIECE) {
-            bytes.clear();
-            bytes.extend(piece.iter().flat_map(|number| number.to_le_bytes()));
-            self.0.update(&bytes);
-        }
+        self.0.numbers(numbers);
     }
 
     /// The hash in hexadecimal.

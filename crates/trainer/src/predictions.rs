@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use classifier::ranked;
 use mnist_data::begins_as_formula;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -28,10 +29,8 @@ impl Prediction {
     /// The `k` most probable classes with their probabilities, the most probable first; all classes if there are fewer.
     /// Of equal probabilities, the first class counts more.
     pub fn top(&self, k: usize) -> Vec<(usize, f32)> {
-        let mut ranked: Vec<_> = self.probabilities.iter().copied().enumerate().collect();
-        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        ranked.truncate(k);
-        ranked
+        let best = ranked(&self.probabilities).into_iter().take(k);
+        best.map(|class| (class, self.of(class))).collect()
     }
 
     /// The prediction as an object for JSON, with `image_id`, `label` and `probability`, and further members by

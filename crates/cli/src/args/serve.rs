@@ -105,9 +105,9 @@ fn named_weights(text: OsString) -> Result<NamedWeights, String> {
     };
     // A folder's name may contain an equals sign.
     match named.filter(|(name, _)| !name.contains(['/', '\\'])) {
-        Some((name, _)) if name != plain_word(name) => Err(format!(
+        Some((name, _)) if name != url_word(name) => Err(format!(
             "{name:?} is no name for a model; expected letters, digits, '-', '_' and '.', such as {}=FILE",
-            plain_word(name)
+            url_word(name)
         )),
         Some((_, "")) => Err("expected a file after the equals sign".to_owned()),
         Some((name, file)) => Ok(NamedWeights {
@@ -118,7 +118,7 @@ fn named_weights(text: OsString) -> Result<NamedWeights, String> {
             let file = PathBuf::from(text);
             let stem = file.file_stem().unwrap_or_default();
             Ok(NamedWeights {
-                name: plain_word(&stem.to_string_lossy()),
+                name: url_word(&stem.to_string_lossy()),
                 file,
             })
         }
@@ -126,7 +126,7 @@ fn named_weights(text: OsString) -> Result<NamedWeights, String> {
 }
 
 /// A name that needs no escapes in a URL: letters and digits of ASCII, `-`, `_` and `.`; not empty, and no dot first.
-fn plain_word(text: &str) -> String {
+fn url_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let plain = |c| if is_plain(c) { c } else { '-' };
     let word: String = text.trim_start_matches('.').chars().map(plain).collect();

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use classifier::softmax;
+use classifier::{ranked, softmax};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
@@ -66,13 +66,6 @@ impl Serialize for Scores<'_> {
         }
         map.end()
     }
-}
-
-/// Indices of the values, the largest value first. Of equal values, the first comes first.
-pub(super) fn ranked(values: &[f32]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    order
 }
 
 /// The model of this name. Without a name, and for `default` if no model is called so, the first one.

@@ -3,11 +3,11 @@
 use axum::body::Bytes;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
+use classifier::ranked;
 use serde::Serialize;
 
 use super::LOGITS;
 use super::request::Form;
-use crate::http::answer::ranked;
 use crate::http::problem::Problem;
 use crate::room::Model;
 
