@@ -16,6 +16,7 @@ mod crash;
 mod data;
 mod fuzz;
 mod golden;
+mod http;
 mod programs;
 mod release;
 mod server;

@@ -164,8 +164,8 @@ fn parent(stat: &str) -> Option<u32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// An entry of a file of /proc that is given in kB.
-fn megabytes(text: &str, entry: &str) -> Option<f64> {
+/// An entry of a file of /proc that is given in kB, in megabytes (10^6 bytes).
+pub(crate) fn megabytes(text: &str, entry: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(entry))?;
     let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024.0 / 1e6)

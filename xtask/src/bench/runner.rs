@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::server::megabytes;
+
 pub(super) struct Runner {
     child: Child,
     commands: ChildStdin,
@@ -84,11 +86,7 @@ impl Runner {
 
 /// The peak of resident memory, from the text of /proc/PID/status.
 fn peak_megabytes(status: &str) -> Option<f64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024.0 / 1e6)
+    megabytes(status, "VmHWM:")
 }
 
 /// Kills the process, so that it does not keep computing after an error.

@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::http::{Answer, read_answer};
+
 /// An honest server answers within this time.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -98,31 +100,8 @@ impl Open {
         self.0.write_all(bytes)
     }
 
-    /// Reads one answer. Returns its status, and whether the server closes the connection.
-    pub(super) fn answer(&mut self) -> io::Result<(u16, bool)> {
-        let mut bytes = Vec::new();
-        let mut space = [0; 4096];
-        loop {
-            let read = match self.0.read(&mut space) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            bytes.extend_from_slice(&space[..read]);
-            let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-                continue;
-            };
-            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
-            if bytes.len() >= end + 4 + length {
-                let status = status(&bytes).ok_or(ErrorKind::InvalidData)?;
-                return Ok((status, head.contains("connection: close")));
-            }
-        }
+    /// Reads one answer.
+    pub(super) fn answer(&mut self) -> io::Result<Answer> {
+        read_answer(&mut self.0)
     }
 }

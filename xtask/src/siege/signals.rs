@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow};
 use super::client::Open;
 use super::picture;
 use super::target::{Answers, Report, Target};
+use crate::http::Answer;
 
 pub(super) const TERM: &str = "SIGTERM under load";
 pub(super) const HUP: &str = "SIGHUP under load";
@@ -113,11 +114,15 @@ fn load(target: &Target, usage: Use, over: &AtomicBool) -> Answers {
             continue;
         }
         match connection.answer() {
-            Ok((200, closes)) => {
+            Ok(Answer {
+                status: 200,
+                closes,
+                ..
+            }) => {
                 answers.count("200");
                 open = (!closes && usage == Use::Again).then_some(connection);
             }
-            Ok((status, _)) => {
+            Ok(Answer { status, .. }) => {
                 answers.count(status.to_string());
                 answers.failures.push(format!("status {status}"));
             }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::load::{ask, post};
+use super::load::ask;
 use crate::bench::startup;
+use crate::http::post;
 use crate::programs::{python_peer, scratch};
 use crate::server::{Server, free_address};
 use crate::shell::run;
