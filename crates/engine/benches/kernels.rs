@@ -6,21 +6,33 @@
 #![allow(unsafe_code, unreachable_pub, missing_docs, dead_code)]
 #![allow(unused_imports, unused_macros)]
 
+#[path = "../src/fused/mod.rs"]
+mod fused;
 #[path = "../src/isa.rs"]
 mod isa;
 #[path = "../src/kernels/mod.rs"]
 mod kernels;
+#[path = "../src/layered/mod.rs"]
+mod layered;
 #[path = "../src/memory.rs"]
 mod memory;
+#[path = "../src/network/mod.rs"]
+mod network;
+#[path = "../src/sigmoid.rs"]
+mod sigmoid;
 #[path = "../src/simd/mod.rs"]
 mod simd;
 #[path = "../src/spec.rs"]
 mod spec;
+#[path = "../src/team.rs"]
+mod team;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use isa::Isa;
 use kernels::*;
+use layered::conv::{ConvBackward, ConvForward, ConvShape, Scratch, conv_backward, conv_forward};
 use memory::{Buffer, Planes, Src, Tensor, padded, planes};
+use network::{Conv, Window};
 use simd::LANES;
 use spec::{Activation, Padding};
 
@@ -373,6 +385,58 @@ fn stem(criterion: &mut Criterion) {
     });
 }
 
+/// 3×3 convolutions of one image: of ResNet-50, and in groups of 8 of RegNet.
+fn convolutions(criterion: &mut Criterion) {
+    for (channels, groups) in [(256, 1), (208, 26)] {
+        let conv = Conv {
+            in_channels: channels,
+            out_channels: channels,
+            window: Window::new(3),
+            groups,
+            weight: 0,
+            bias: None,
+        };
+        let name = format!("14 x 14 x {channels}, {groups} groups");
+        let weights = 9 * channels * channels / groups;
+        let work = 196 * weights;
+        let [z, y] = [(); 2].map(|()| Tensor::new(channels, 196));
+        // In groups, 8 of the 16 weights of a channel are 0.
+        let [packed, gradient] = [2 * weights, weights].map(Buffer::new);
+        let (d, mut scratch) = (y.planes(), Scratch::default());
+        let behind = Behind {
+            d,
+            z: d,
+            norm: None,
+        };
+        each_isa(criterion, &format!("conv {name}"), work, |isa| {
+            let operands = ConvForward {
+                shape: &ConvShape::new(isa, &conv, 14, 14),
+                images: 1,
+                source: Reading::plain(z.planes()),
+                weights: packed.src(),
+                target: y.planes(),
+                bias: None,
+                addend: None,
+                activation: Activation::Identity,
+                part: None,
+            };
+            unsafe { conv_forward(isa, &operands, &mut scratch, None) };
+        });
+        each_isa(criterion, &format!("conv weights {name}"), work, |isa| {
+            let operands = ConvBackward {
+                shape: &ConvShape::new(isa, &conv, 14, 14),
+                images: 1,
+                source: Reading::plain(z.planes()),
+                behind,
+                weights: packed.src(),
+                gradient: gradient.dst(),
+                target: None,
+            };
+            unsafe { conv_backward(isa, &operands, &mut scratch, None) };
+        });
+    }
+}
+
 criterion_group!(
     benches,
     products,
@@ -380,6 +444,7 @@ criterion_group!(
     pooled,
     depthwise,
     depthwise_small,
-    stem
+    stem,
+    convolutions
 );
 criterion_main!(benches);

@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use crate::isa::{Isa, dispatch, multiply_add};
+use crate::sigmoid::{sigmoid, silu_slope};
 use crate::spec::Activation;
 
 /// Number of rows that are summed in f32 before the sum is added to an f64 total. A constant, so that the result does
@@ -86,6 +87,8 @@ pub fn apply(
             Activation::Relu => apply_relu(isa, values, scale, shift, output),
             Activation::Relu6 => apply_relu6(isa, values, scale, shift, output),
             Activation::Hardswish => apply_hardswish(isa, values, scale, shift, output),
+            Activation::Silu => apply_silu(isa, values, scale, shift, output),
+            other => unreachable!("no kernel computes {other:?}"),
         });
 }
 
@@ -137,6 +140,8 @@ pub fn backward(
                 Activation::Relu => sums_relu,
                 Activation::Relu6 => sums_relu6,
                 Activation::Hardswish => sums_hardswish,
+                Activation::Silu => sums_silu,
+                other => unreachable!("no kernel computes {other:?}"),
             };
             run(
                 isa, values, gradient, &scale, &shift, mean, out, plain, centred,
@@ -274,7 +279,7 @@ macro_rules! activation_kernels {
                 for (((output, value), scale), shift) in
                     output.iter_mut().zip(values).zip(scale).zip(shift)
                 {
-                    *output = $value(multiply_add::<FMA>(*value, *scale, *shift));
+                    *output = ($value)(multiply_add::<FMA>(*value, *scale, *shift));
                 }
             }
         }
@@ -345,4 +350,12 @@ activation_kernels!(
     } else {
         1.0
     }
+);
+activation_kernels!(
+    apply_silu,
+    apply_silu_kernel,
+    sums_silu,
+    sums_silu_kernel,
+    |x: f32| x * sigmoid::<FMA>(x),
+    |x: f32| silu_slope::<FMA>(x)
 );

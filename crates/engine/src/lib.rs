@@ -6,24 +6,28 @@
 mod fused;
 mod isa;
 mod kernels;
+mod layered;
 mod memory;
-mod plan;
+mod network;
+mod sigmoid;
 mod simd;
 mod spec;
-mod table;
 mod team;
 
+pub mod activation;
 pub mod batch_norm;
 pub mod depthwise;
+pub mod layer_norm;
 pub mod pool;
 
 pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
 };
 pub use isa::{Isa, NoBf16, UnknownIsa};
-pub use plan::{Block, ConvNorm, Linear, Plan, SqueezeExcite, Stage};
-pub use spec::{
-    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Padding, SpecError,
-    SqueezeSpec, Zeros,
+pub use layered::{Layered, LayeredRecord, LayeredWeights};
+pub use network::{
+    Attention, BatchNorm, Block, BlockSpec, Builder, Chain, Conv, ConvNorm, ConvSpec, HeadSpec,
+    Layer, LayerNorm, Linear, Naming, NetworkSpec, Op, Pad, Plan, RandomLayer, Role, Segment,
+    Shape, SpecError, SqueezeExcite, SqueezeSpec, Table, Window,
 };
-pub use table::{Role, Segment, Table};
+pub use spec::{Activation, BatchNormSpec, Padding, Zeros};

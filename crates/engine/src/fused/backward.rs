@@ -2,18 +2,20 @@
 
 use super::Fused;
 use super::context::Context;
-use super::forward::{block_input, depthwise_input, stem_of};
+use super::forward::{depthwise_input, stem_of};
 use super::head;
-use super::layout::Layout;
+use super::input::block_input;
+use super::layout::{BlockLayout, Layout};
 use super::norm::Norm;
 use super::pointwise::{Behind, Filtered, InputGradient, expand_backward, project_backward};
 use super::squeeze::squeeze_gradient;
-use super::workspace::Workspace;
+use super::workspace::{BlockSpace, Side, Workspace};
 use crate::kernels::{
-    ActivationBackward, DepthwiseBackward, Pixels, TAPS, activation_backward, average_backward,
-    channel_sums, depthwise_backward, ring_length, stem_backward,
+    ActivationBackward, DepthwiseBackward, DropRowsBackward, Pixels, TAPS, activation_backward,
+    average_backward, channel_sums, depthwise_backward, drop_rows_backward, ring_length,
+    stem_backward,
 };
-use crate::memory::{Dst, Planes, padded, planes};
+use crate::memory::{Buffer, Dst, Planes, Src, padded, planes};
 use crate::simd::LANES;
 
 impl Fused {
@@ -22,20 +24,19 @@ impl Fused {
         workspace: &mut Workspace,
         parameters: &[f32],
         pixels: Pixels<'_>,
-        dropout: Option<&[f32]>,
+        masks: &[Vec<f32>],
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) {
         let layout = &self.layout;
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
-        let context = self.context(space, parameters);
+        let context = self.context(space, parameters, masks);
         head::logits_backward(
             &context,
             layout,
             &space.head,
             space.images,
-            dropout,
             logits_gradient,
             gradient,
             true,
@@ -85,7 +86,7 @@ impl Fused {
         let input_gradient = InputGradient {
             target: d_output,
             residual: None,
-            with: projected(space, count),
+            with: projected(&context, layout, space, count),
         };
         expand_backward(
             &context,
@@ -101,8 +102,9 @@ impl Fused {
             let memory = &space.blocks[index];
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             let rows = |pixels: usize| space.images * pixels;
-            // Uses the sums that were computed together with the gradient of this block's output.
             let (matrix, norm) = &block.project;
+            let d_projected = drop_path(&context, space, block, memory, after, d_output);
+            // Uses the sums that were computed together with the gradient of this block's output.
             normalise(&mut norms, *norm, after.pixels());
             let mut filtered = Filtered {
                 z: memory.filtered.planes(),
@@ -116,7 +118,7 @@ impl Fused {
                 pixels: after.pixels(),
             };
             let behind = Behind {
-                d: d_output,
+                d: d_projected,
                 z: memory.projected.planes(),
                 norm: &norms[*norm],
             };
@@ -128,16 +130,9 @@ impl Fused {
             project_backward(
                 &context, matrix, &behind, &filtered, gradient, d_filtered, factors,
             );
-            if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
+            if let (Some(layer), Some(memory)) = (&block.squeeze, &memory.squeeze) {
                 filtered.factors = None;
-                squeeze_gradient(
-                    &context,
-                    (reduce, expand),
-                    &filtered,
-                    memory,
-                    d_filtered,
-                    gradient,
-                );
+                squeeze_gradient(&context, layer, &filtered, memory, d_filtered, gradient);
             }
             normalise(&mut norms, block.depthwise.1, after.pixels());
 
@@ -158,7 +153,7 @@ impl Fused {
                 let input_gradient = InputGradient {
                     target: d_input,
                     residual,
-                    with: projected(space, index),
+                    with: projected(&context, layout, space, index),
                 };
                 expand_backward(
                     &context,
@@ -173,7 +168,7 @@ impl Fused {
                 self.depthwise_backward(
                     &context, space, &norms, index, d_filtered, residual, d_input, gradient,
                 );
-                if let Some(z) = projected(space, index) {
+                if let Some(z) = projected(&context, layout, space, index) {
                     input_sums(&context, before.pixels(), block.in_channels, d_input, z);
                 }
             }
@@ -294,10 +289,52 @@ impl Fused {
     }
 }
 
-/// The output of the previous block's projection; `None` for the first block.
-fn projected(space: &Workspace, index: usize) -> Option<Planes> {
+/// The output of the previous block's projection, if its normalisation takes its sums from the gradient of this block's
+/// input. `None` for the first block, and after stochastic depth, which computes them.
+fn projected(
+    context: &Context<'_>,
+    layout: &Layout,
+    space: &Workspace,
+    index: usize,
+) -> Option<Planes> {
     let before = index.checked_sub(1)?;
-    Some(space.blocks[before].projected.planes())
+    let dropped = context.mask(layout.blocks[before].drop_path);
+    (dropped.is_none()).then(|| space.blocks[before].projected.planes())
+}
+
+/// The gradient of a projection's normalised output, from the gradient `d` of the block's output. With stochastic
+/// depth, also computes the sums for that normalisation.
+fn drop_path(
+    context: &Context<'_>,
+    space: &Workspace,
+    block: &BlockLayout,
+    memory: &BlockSpace,
+    side: Side,
+    d: Planes,
+) -> Planes {
+    let (Some(factors), Some(target)) = (context.mask(block.drop_path), &space.dropped) else {
+        return d;
+    };
+    let pixels = side.pixels();
+    let target = target.reshaped(block.out_channels, space.images * pixels);
+    let z = memory.projected.planes();
+    context.each_group(block.out_channels, |group, _, sums| {
+        let row = group.rows(pixels).start;
+        // SAFETY: a group writes its own rows.
+        unsafe {
+            let operands = DropRowsBackward {
+                images: group.images.len(),
+                pixels,
+                planes: planes(block.out_channels),
+                factors: Src::of(&factors[group.images.clone()]),
+                d: d.row(row),
+                z: z.row(row),
+                target: target.row(row),
+            };
+            drop_rows_backward(context.isa, &operands, sums);
+        }
+    });
+    target
 }
 
 /// Computes the sums for the normalisation before a block that has no expansion.
@@ -316,20 +353,29 @@ fn input_sums(context: &Context<'_>, pixels: usize, channels: usize, d: Planes, 
 /// layout.
 fn taps_gradient(space: &Workspace, taps: &super::layout::KernelWeights, gradient: Dst) {
     let groups = &space.tap_gradients[..space.groups.len()];
-    let length = taps.channels * taps.size;
     // SAFETY: the gradient holds these weights; no thread writes to them.
-    let target =
-        unsafe { std::slice::from_raw_parts_mut(gradient.pointer(taps.weight, length), length) };
-    for (plane, target) in target.chunks_mut(LANES * taps.size).enumerate() {
-        for tap in 0..taps.size {
-            let at = (plane * taps.size + tap) * LANES;
+    unsafe { sum_taps(groups, taps.channels, taps.size, gradient.at(taps.weight)) }
+}
+
+/// Adds up the parts of a gradient of kernel weights, `[plane][size][16]` each, and stores the sum as
+/// `[channels][size]`.
+///
+/// # Safety
+/// The gradient must have space for the weights, and no thread may use it.
+pub(crate) unsafe fn sum_taps(groups: &[Buffer], channels: usize, size: usize, gradient: Dst) {
+    let length = channels * size;
+    // SAFETY: as promised by the caller.
+    let target = unsafe { std::slice::from_raw_parts_mut(gradient.pointer(0, length), length) };
+    for (plane, target) in target.chunks_mut(LANES * size).enumerate() {
+        for tap in 0..size {
+            let at = (plane * size + tap) * LANES;
             let mut sums = [0.0; LANES];
             for group in groups {
                 for (sum, value) in sums.iter_mut().zip(&group.as_slice()[at..at + LANES]) {
                     *sum += value;
                 }
             }
-            for (target, sum) in target[tap..].iter_mut().step_by(taps.size).zip(sums) {
+            for (target, sum) in target[tap..].iter_mut().step_by(size).zip(sums) {
                 *target = sum;
             }
         }

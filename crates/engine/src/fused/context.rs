@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::layout::StepWeights;
 use crate::isa::Isa;
 use crate::kernels::Sums;
+use crate::layered::conv;
 use crate::memory::{Buffer, Dst, Planes, padded};
 use crate::simd::LANES;
 use crate::team::Team;
@@ -21,14 +22,14 @@ const STREAM: usize = 640 * 1024;
 
 /// Number of rows in a block, for `rows` rows in total. `channels` is the total row length of all
 /// operands. The result is a multiple of every tile's height where possible.
-pub(super) fn block_rows(rows: usize, channels: usize) -> usize {
+pub(crate) fn block_rows(rows: usize, channels: usize) -> usize {
     let most = (BLOCK / channels / 24 * 24).clamp(48, 192);
     let blocks = rows.div_ceil(most).max(1);
     rows.div_ceil(blocks).next_multiple_of(24).min(rows)
 }
 
 /// Splits a range of rows into blocks.
-pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
     let step = block_rows(rows.len(), channels).max(1);
     let end = rows.end;
     rows.step_by(step)
@@ -37,16 +38,18 @@ pub(super) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item 
 
 /// Scratch memory of one thread.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     blocks: [Option<Buffer>; 3],
     ring: Option<Buffer>,
     sums: Option<Buffer>,
+    /// Memory of convolutions of any shape.
+    pub(crate) conv: conv::Scratch,
 }
 
 impl Scratch {
     /// Block buffer `index` (0 to 2), for `rows` pixels of `channels` channels. Each pixel of a
     /// plane takes `pixel` values.
-    pub(super) fn block(
+    pub(crate) fn block(
         &mut self,
         index: usize,
         rows: usize,
@@ -63,12 +66,12 @@ impl Scratch {
         }
     }
 
-    pub(super) fn ring(&mut self, length: usize) -> Dst {
+    pub(crate) fn ring(&mut self, length: usize) -> Dst {
         at_least(&mut self.ring, length)
     }
 
     /// Two zeroed vectors of sums over `channels`.
-    pub(super) fn sums(&mut self, channels: usize) -> [Dst; 2] {
+    pub(crate) fn sums(&mut self, channels: usize) -> [Dst; 2] {
         let length = padded(channels);
         let start = at_least(&mut self.sums, 2 * length);
         // SAFETY: both are within the buffer.
@@ -80,7 +83,7 @@ impl Scratch {
 }
 
 /// A buffer of at least `length` values. If it grows, its contents are lost.
-pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
+pub(crate) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
     match buffer {
         Some(buffer) if buffer.len() >= length => buffer.dst(),
         _ => buffer.insert(Buffer::new(length)).dst(),
@@ -91,7 +94,7 @@ pub(super) fn at_least(buffer: &mut Option<Buffer>, length: usize) -> Dst {
 ///
 /// # Safety
 /// Both f32 buffers must have at least as many values as `sums`.
-pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
+pub(crate) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
     for (from, to) in [(first, &mut sums.first), (second, &mut sums.second)] {
         for (at, sum) in to.iter_mut().enumerate() {
             // SAFETY: as promised by the caller.
@@ -105,21 +108,21 @@ pub(super) unsafe fn flush([first, second]: [Dst; 2], sums: &mut Sums) {
 /// A range of the batch's images. One thread processes it. Sums are computed group by group, so
 /// that they are reproducible.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) index: usize,
-    pub(super) images: Range<usize>,
+pub(crate) struct Group {
+    pub(crate) index: usize,
+    pub(crate) images: Range<usize>,
 }
 
 impl Group {
     /// The rows of the group, if each image has `pixels` pixels.
-    pub(super) fn rows(&self, pixels: usize) -> Range<usize> {
+    pub(crate) fn rows(&self, pixels: usize) -> Range<usize> {
         self.images.start * pixels..self.images.end * pixels
     }
 }
 
 /// Splits a batch into one group per thread, or one per image if there are fewer images than
 /// threads.
-pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
+pub(crate) fn groups(images: usize, threads: usize) -> Vec<Group> {
     let count = threads.min(images).max(1);
     (0..count)
         .map(|index| Group {
@@ -130,24 +133,31 @@ pub(super) fn groups(images: usize, threads: usize) -> Vec<Group> {
 }
 
 /// State that all phases of a step share.
-pub(super) struct Context<'a> {
-    pub(super) isa: Isa,
-    pub(super) team: &'a Team,
-    pub(super) groups: &'a [Group],
+pub(crate) struct Context<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) team: &'a Team,
+    pub(crate) groups: &'a [Group],
     /// One scratch memory per thread.
-    pub(super) scratch: &'a [Mutex<Scratch>],
+    pub(crate) scratch: &'a [Mutex<Scratch>],
     /// One set of sums per group.
-    pub(super) sums: &'a [Mutex<Sums>],
+    pub(crate) sums: &'a [Mutex<Sums>],
     /// Weight gradients of every group except the first. Each has one buffer for the current layer
     /// and one for the previous layer.
-    pub(super) partials: &'a [[Buffer; 2]],
-    pub(super) pending: Mutex<Pending>,
-    pub(super) weights: StepWeights<'a>,
+    pub(crate) partials: &'a [[Buffer; 2]],
+    pub(crate) pending: Mutex<Pending>,
+    pub(crate) weights: StepWeights<'a>,
+    /// The factors of each random layer, in the plan's order; empty if none are applied.
+    pub(crate) masks: &'a [Vec<f32>],
 }
 
 impl Context<'_> {
+    /// The factors of a random layer, if they are applied.
+    pub(crate) fn mask(&self, index: Option<usize>) -> Option<&[f32]> {
+        self.masks.get(index?).map(Vec::as_slice)
+    }
+
     /// Runs `work` on each group. The group's sums over `channels` start at zero.
-    pub(super) fn each_group(
+    pub(crate) fn each_group(
         &self,
         channels: usize,
         work: impl Fn(&Group, &mut Scratch, &mut Sums) + Sync,
@@ -169,7 +179,7 @@ impl Context<'_> {
 
     /// Scratch planes that a weight gradient needs for `rows` pixels of `channels` channels; `None`
     /// if it needs none.
-    pub(super) fn ranks(
+    pub(crate) fn ranks(
         &self,
         scratch: &mut Scratch,
         rows: usize,
@@ -181,13 +191,13 @@ impl Context<'_> {
 
     /// Whether planes are so long that their start has left the caches by the time their end is
     /// written.
-    pub(super) fn streams(&self, planes: Planes) -> bool {
+    pub(crate) fn streams(&self, planes: Planes) -> bool {
         planes.stride >= STREAM
     }
 
     /// Adds both sums of all groups, in the groups' order, and passes the totals to `f`. The next
     /// phase starts with new sums.
-    pub(super) fn with_totals(&self, channels: usize, f: impl FnOnce([&[f64]; 2])) {
+    pub(crate) fn with_totals(&self, channels: usize, f: impl FnOnce([&[f64]; 2])) {
         let mut groups = self.sums[..self.groups.len()].iter();
         let Some(mut totals) = groups.next().map(lock) else {
             return;
@@ -205,7 +215,7 @@ impl Context<'_> {
     }
 
     /// The buffer for one group's part of a weight gradient.
-    pub(super) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
+    pub(crate) fn partial(&self, group: &Group, gradient: Dst) -> Dst {
         match group.index.checked_sub(1) {
             None => gradient,
             Some(index) => self.partials[index][lock(&self.pending).turn].dst(),
@@ -214,7 +224,7 @@ impl Context<'_> {
 
     /// Adds the other groups' parts of a gradient of `length` values to the first group's part. The
     /// next phase does this addition: a separate phase would take longer than the addition itself.
-    pub(super) fn add_partials(&self, gradient: Dst, length: usize) {
+    pub(crate) fn add_partials(&self, gradient: Dst, length: usize) {
         if !self.partials.is_empty() {
             let mut pending = lock(&self.pending);
             // The next phase writes its parts of a gradient to the other buffer.
@@ -245,13 +255,13 @@ impl Context<'_> {
 
 /// An addition of the groups' parts of a gradient that is deferred to the next phase.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     sum: Option<(Dst, usize)>,
     /// Index of the buffer that the current phase writes its parts to.
     turn: usize,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic leaves scratch and sums usable: they are written before they are read.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,8 +2,9 @@
 
 use super::context::Context;
 use super::head;
+use super::input::{Input, block_input, input};
 use super::layout::{BlockLayout, Layout};
-use super::pointwise::{Filtered, Input, expand, project};
+use super::pointwise::{Filtered, expand, project};
 use super::squeeze::squeeze;
 use super::workspace::Workspace;
 use super::{Fused, RunningStatistics};
@@ -22,18 +23,18 @@ impl Fused {
         parameters: &[f32],
         statistics: RunningStatistics<'_>,
         pixels: Pixels<'_>,
-        dropout: Option<&[f32]>,
+        masks: &[Vec<f32>],
         logits: &mut [f32],
     ) {
         let layout = &self.layout;
         // The norms change between phases. Everything else is shared by the phases.
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;
-        let context = self.context(space, parameters);
+        let context = self.context(space, parameters, masks);
         pack(&context, layout, parameters, space);
         let constants = BatchNormSpec {
             momentum: statistics.momentum,
-            ..self.plan.spec.batch_norm
+            ..self.plan.batch_norm
         };
         let mut normalise = |norms: &mut Vec<super::norm::Norm>, index: usize, pixels| {
             norms[index].forward(
@@ -73,10 +74,12 @@ impl Fused {
             let memory = &space.blocks[index];
             let (before, after) = (space.sides.blocks[index], space.sides.blocks[index + 1]);
             if let (Some((matrix, norm)), Some(z)) = (&block.expand, &memory.expanded) {
-                let input = input(layout, space, &norms, index);
+                let input = input(&context, layout, space, &norms, index);
                 expand(&context, matrix, before.pixels(), input, z.planes());
                 normalise(&mut norms, *norm, before.pixels());
-            } else if let input @ Input::Projected { .. } = input(layout, space, &norms, index) {
+            } else if let input @ Input::Projected { .. } =
+                input(&context, layout, space, &norms, index)
+            {
                 context.each_group(0, |group, _, _| {
                     // SAFETY: a group writes its own rows.
                     unsafe {
@@ -94,8 +97,8 @@ impl Fused {
                 squeeze_first: block.squeeze_first,
                 pixels: after.pixels(),
             };
-            if let (Some((reduce, expand)), Some(memory)) = (&block.squeeze, &memory.squeeze) {
-                squeeze(&context, (reduce, expand), &filtered, memory);
+            if let (Some(layer), Some(memory)) = (&block.squeeze, &memory.squeeze) {
+                squeeze(&context, layer, &filtered, memory);
                 filtered.factors = Some(memory.factors.planes());
             }
             let (matrix, norm) = &block.project;
@@ -105,7 +108,7 @@ impl Fused {
 
         let pixels = space.sides.last().pixels();
         let (matrix, norm) = &layout.last;
-        let input = input(layout, space, &norms, layout.blocks.len());
+        let input = input(&context, layout, space, &norms, layout.blocks.len());
         expand(&context, matrix, pixels, input, space.last.planes());
         normalise(&mut norms, *norm, pixels);
         context.each_group(0, |group, _, _| {
@@ -124,35 +127,8 @@ impl Fused {
                 );
             }
         });
-        head::logits(&context, layout, &space.head, space.images, dropout, logits);
+        head::logits(&context, layout, &space.head, space.images, logits);
         workspace.norms = norms;
-    }
-}
-
-/// The input of block `index`. After the last block: the input of the last convolution.
-pub(super) fn input<'a>(
-    layout: &Layout,
-    space: &Workspace,
-    norms: &'a [super::norm::Norm],
-    index: usize,
-) -> Input<'a> {
-    let Some(before) = index.checked_sub(1) else {
-        return Input::Ready(space.stem_output.planes());
-    };
-    let block = &layout.blocks[before];
-    Input::Projected {
-        z: space.blocks[before].projected.planes(),
-        norm: &norms[block.project.1],
-        residual: block.residual.then(|| block_input(space, before)),
-        output: space.blocks[before].output.planes(),
-    }
-}
-
-/// The buffer that holds the input of block `index`.
-pub(super) fn block_input(space: &Workspace, index: usize) -> Planes {
-    match index.checked_sub(1) {
-        None => space.stem_output.planes(),
-        Some(before) => space.blocks[before].output.planes(),
     }
 }
 

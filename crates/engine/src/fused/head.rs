@@ -15,16 +15,16 @@ use crate::simd::LANES;
 /// Number of planes in a task: whole panels on every instruction set.
 const TASK_PLANES: usize = 6;
 
-/// Computes the logits `[images][classes]` from the pooled features. `dropout`,
-/// `[images][features]`, multiplies the classifier's input.
+/// Computes the logits `[images][classes]` from the pooled features. The factors of the dropout,
+/// `[images][features]`, multiply the classifier's input.
 pub(super) fn logits(
     context: &Context<'_>,
     layout: &Layout,
     space: &HeadSpace,
     images: usize,
-    dropout: Option<&[f32]>,
     logits: &mut [f32],
 ) {
+    let dropout = context.mask(layout.dropout);
     let features = space.features.planes();
     let mut source = space.pooled.planes();
     if let (Some(matrix), Some(hidden)) = (&layout.hidden, &space.hidden) {
@@ -164,11 +164,11 @@ pub(super) fn logits_backward(
     layout: &Layout,
     space: &HeadSpace,
     images: usize,
-    dropout: Option<&[f32]>,
     logits_gradient: &[f32],
     gradient: &mut [f32],
     pooled_wanted: bool,
 ) {
+    let dropout = context.mask(layout.dropout);
     let classifier = &layout.classifier;
     let d = space.logits.planes();
     for plane in 0..planes(classifier.outputs) {

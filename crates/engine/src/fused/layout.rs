@@ -3,10 +3,9 @@
 use crate::isa::Isa;
 use crate::kernels::{TAPS, Weights, packed_length};
 use crate::memory::{Buffer, Src, padded};
-use crate::plan::{ConvNorm, Linear, Plan};
+use crate::network::{Chain, ConvNorm, Linear, Plan, Table};
 use crate::simd::LANES;
 use crate::spec::{Activation, Padding};
-use crate::table::Table;
 
 /// A matrix of weights, `[outputs][inputs]` in the arena.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +40,7 @@ pub(super) struct KernelWeights {
 
 /// A batch normalisation.
 #[derive(Clone, Debug)]
-pub(super) struct NormPlace {
+pub(crate) struct NormPlace {
     /// Name of the preceding convolution.
     pub(super) name: String,
     pub(super) channels: usize,
@@ -65,11 +64,23 @@ pub(super) struct BlockLayout {
     pub(super) out_channels: usize,
     pub(super) expand: Option<(Matrix, usize)>,
     pub(super) depthwise: (KernelWeights, usize),
-    /// The reducing and the expanding layer of squeeze-excite.
-    pub(super) squeeze: Option<(Matrix, Matrix)>,
+    pub(super) squeeze: Option<SqueezeLayout>,
     /// Whether squeeze-excite, if present, comes before the activation.
     pub(super) squeeze_first: bool,
     pub(super) project: (Matrix, usize),
+    /// Index of the stochastic depth's factors among the masks of a step.
+    pub(super) drop_path: Option<usize>,
+}
+
+/// The layers of squeeze-excite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SqueezeLayout {
+    pub(super) reduce: Matrix,
+    /// ReLU or SiLU.
+    pub(super) activation: Activation,
+    pub(super) expand: Matrix,
+    /// Hardsigmoid or Sigmoid.
+    pub(super) gate: Activation,
 }
 
 /// All layers.
@@ -85,6 +96,8 @@ pub(super) struct Layout {
     pub(super) last: (Matrix, usize),
     pub(super) hidden: Option<Matrix>,
     pub(super) classifier: Matrix,
+    /// Index of the dropout's factors among the masks of a step.
+    pub(super) dropout: Option<usize>,
     pub(super) norms: Vec<NormPlace>,
     /// All matrices of weights.
     pub(super) matrices: Vec<Matrix>,
@@ -95,7 +108,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(plan: &Plan, isa: Isa) -> Self {
+    pub(super) fn new(plan: &Plan, chain: &Chain, isa: Isa) -> Self {
         let mut places = Places {
             isa,
             parameters: &plan.parameters,
@@ -105,39 +118,45 @@ impl Layout {
             taps: Vec::new(),
             packed: 0,
         };
-        let stem = places.taps(&plan.stem);
-        let blocks = plan
+        let stem = places.taps(&chain.stem);
+        let blocks = chain
             .blocks
             .iter()
             .map(|block| BlockLayout {
-                kernel: block.spec.kernel,
-                stride: block.spec.stride,
-                activation: block.spec.activation,
-                residual: block.spec.is_residual(),
-                in_channels: block.spec.in_channels,
-                expanded: block.spec.expanded,
-                out_channels: block.spec.out_channels,
+                kernel: block.depthwise.kernel,
+                stride: block.depthwise.stride,
+                activation: block.depthwise.activation,
+                residual: block.residual,
+                in_channels: block.in_channels(),
+                expanded: block.depthwise.out_channels,
+                out_channels: block.project.out_channels,
                 expand: block.expand.as_ref().map(|layer| places.convolution(layer)),
                 depthwise: places.taps(&block.depthwise),
-                squeeze: (block.squeeze.as_ref())
-                    .map(|layer| (places.linear(&layer.reduce), places.linear(&layer.expand))),
+                squeeze: block.squeeze.as_ref().map(|layer| SqueezeLayout {
+                    reduce: places.linear(&layer.reduce),
+                    activation: layer.activation,
+                    expand: places.linear(&layer.expand),
+                    gate: layer.gate,
+                }),
                 squeeze_first: (block.squeeze.as_ref())
                     .is_some_and(|layer| layer.before_activation),
                 project: places.convolution(&block.project),
+                drop_path: block.drop_path,
             })
             .collect();
-        let last = places.convolution(&plan.last);
-        let hidden = plan.hidden.as_ref().map(|layer| places.linear(layer));
-        let classifier = places.linear(&plan.classifier);
+        let last = places.convolution(&chain.last);
+        let hidden = chain.hidden.as_ref().map(|layer| places.linear(layer));
+        let classifier = places.linear(&chain.classifier);
         Layout {
             stem,
-            stem_stride: plan.stem.stride,
-            padding: plan.spec.padding,
-            activation: plan.spec.activation,
+            stem_stride: chain.stem.stride,
+            padding: chain.stem.padding,
+            activation: chain.stem.activation,
             blocks,
             last,
             hidden,
             classifier,
+            dropout: chain.dropout,
             norms: places.norms,
             matrices: places.matrices,
             taps: places.taps,
@@ -153,7 +172,7 @@ impl Layout {
             .blocks
             .iter()
             .filter_map(|block| block.squeeze.as_ref());
-        let pairs = squeezes.map(|(reduce, expand)| {
+        let pairs = squeezes.map(|SqueezeLayout { reduce, expand, .. }| {
             2 * reduce.outputs * reduce.inputs + reduce.outputs + expand.outputs
         });
         let matrices = self.matrices.iter().map(|m| m.outputs * m.inputs);
@@ -171,9 +190,9 @@ impl Layout {
 
 /// The weights that a training step reads.
 #[derive(Clone, Copy)]
-pub(super) struct StepWeights<'a> {
-    pub(super) arena: &'a [f32],
-    pub(super) packed: &'a Buffer,
+pub(crate) struct StepWeights<'a> {
+    pub(crate) arena: &'a [f32],
+    pub(crate) packed: &'a Buffer,
 }
 
 impl StepWeights<'_> {

@@ -6,12 +6,13 @@
 //! pass: its sums are computed together with its input, and it is applied when its output is read.
 
 mod backward;
-mod context;
+pub(crate) mod context;
 mod forward;
 mod head;
 mod infer;
-mod layout;
-mod norm;
+mod input;
+pub(crate) mod layout;
+pub(crate) mod norm;
 mod pointwise;
 mod squeeze;
 mod workspace;
@@ -20,8 +21,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::isa::Isa;
 use crate::kernels::Pixels;
-use crate::plan::Plan;
+use crate::network::{Chain, Plan};
 use crate::team::Team;
+pub(crate) use backward::sum_taps;
 use context::{Context, lock};
 pub use infer::Folded;
 use infer::Memories;
@@ -49,6 +51,28 @@ pub enum FusedError {
     OneValuePerChannel {
         /// Name of the preceding convolution.
         layer: String,
+    },
+    /// The images are so small that a layer has no pixels.
+    #[error("{layer}: images of {height}x{width} pixels are too small; use larger images")]
+    NoPixels {
+        /// Name of the layer.
+        layer: String,
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
+    },
+    /// A layer joins maps that have different sizes for images of this size.
+    #[error(
+        "{layer}: with images of {height}x{width} pixels, it joins maps of different sizes; use images with other sides"
+    )]
+    Sizes {
+        /// Name of the layer.
+        layer: String,
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
     },
     /// A buffer has the wrong length.
     #[error("{what} has {found} numbers, expected {expected}")]
@@ -85,14 +109,14 @@ pub enum ImagePixels<'a> {
 }
 
 impl<'a> Images<'a> {
-    fn pixels(&self) -> Pixels<'a> {
+    pub(crate) fn pixels(&self) -> Pixels<'a> {
         match self.pixels {
             ImagePixels::F32(values) => Pixels::F32(values),
             ImagePixels::U8(bytes, table) => Pixels::U8(bytes, table),
         }
     }
 
-    fn check(&self) -> Result<(), FusedError> {
+    pub(crate) fn check(&self) -> Result<(), FusedError> {
         let found = match self.pixels {
             ImagePixels::F32(values) => values.len(),
             ImagePixels::U8(bytes, _) => bytes.len(),
@@ -109,7 +133,7 @@ impl<'a> Images<'a> {
     }
 }
 
-fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedError> {
+pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedError> {
     if found == expected {
         return Ok(());
     }
@@ -118,6 +142,28 @@ fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedE
         found,
         expected,
     })
+}
+
+/// Checks the factors of a plan's random layers.
+pub(crate) fn check_masks(
+    plan: &Plan,
+    masks: &[Vec<f32>],
+    images: usize,
+) -> Result<(), FusedError> {
+    if masks.is_empty() {
+        return Ok(());
+    }
+    let layers = plan.random_layers().count();
+    check("the list of masks", masks.len(), layers)?;
+    for (random, mask) in plan.random_layers().zip(masks) {
+        let width = if random.per_image {
+            1
+        } else {
+            plan.channels[random.layer]
+        };
+        check("a mask", mask.len(), images * width)?;
+    }
+    Ok(())
 }
 
 /// The running statistics of a network, and the momentum of their update.
@@ -132,6 +178,7 @@ pub struct RunningStatistics<'a> {
 /// An engine for one network. It keeps its threads and the memory of its last batches.
 pub struct Fused {
     plan: Arc<Plan>,
+    chain: Chain,
     layout: Layout,
     isa: Isa,
     team: Team,
@@ -167,23 +214,30 @@ impl Drop for Record {
 }
 
 impl Fused {
-    /// Creates an engine for `plan`.
-    pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Self {
+    /// Creates an engine for `plan`. `None` if the network is not a [`Chain`].
+    pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
+        let chain = Chain::find(&plan)?;
         let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
         let isa = options.isa.unwrap_or_else(Isa::best);
-        Fused {
-            layout: Layout::new(&plan, isa),
+        Some(Fused {
+            layout: Layout::new(&plan, &chain, isa),
+            chain,
             isa,
             team: Team::new(threads),
             idle: Arc::default(),
             memories: Memories::default(),
             plan,
-        }
+        })
     }
 
     /// The instruction set that this engine uses.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The network's layers, as this engine runs them.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Number of threads, including the caller's.
@@ -193,8 +247,9 @@ impl Fused {
 
     /// The forward pass of a training step, as `model.train()(images)` in torch.
     ///
-    /// Writes the logits `[n][classes]` and updates the running `statistics`. `dropout`, `[n][features]`,
-    /// multiplies the classifier's input. Parameters have the layout of the plan's table.
+    /// Writes the logits `[n][classes]` and updates the running `statistics`. `masks` are the factors of the plan's
+    /// [random layers](Plan::random_layers), in order: one for each image, or `[n][channels]`. If `masks` is empty,
+    /// these layers change nothing. Parameters have the layout of the plan's table.
     ///
     /// # Errors
     /// If a batch normalisation would have only one value per channel, or a buffer has the wrong length. In both cases
@@ -204,7 +259,7 @@ impl Fused {
         parameters: &[f32],
         statistics: RunningStatistics<'_>,
         images: Images<'_>,
-        dropout: Option<&[f32]>,
+        masks: &[Vec<f32>],
         logits: &mut [f32],
     ) -> Result<Record, FusedError> {
         images.check()?;
@@ -213,10 +268,7 @@ impl Fused {
         check("statistics", statistics.values.len(), expected)?;
         let classes = self.layout.classifier.outputs;
         check("logits", logits.len(), images.count * classes)?;
-        if let Some(dropout) = dropout {
-            let features = self.layout.classifier.inputs;
-            check("the dropout mask", dropout.len(), images.count * features)?;
-        }
+        check_masks(&self.plan, masks, images.count)?;
         self.check_counts(&images)?;
         let mut workspace = self.workspace(&images);
         self.forward_pass(
@@ -224,7 +276,7 @@ impl Fused {
             parameters,
             statistics,
             images.pixels(),
-            dropout,
+            masks,
             logits,
         );
         Ok(Record {
@@ -234,7 +286,7 @@ impl Fused {
     }
 
     /// The backward pass. It computes the gradient of every parameter from the gradient of the logits, and overwrites
-    /// `gradient`. `parameters`, `images` and `dropout` must be those of the forward pass.
+    /// `gradient`. `parameters`, `images` and `masks` must be those of the forward pass.
     ///
     /// # Errors
     /// If a buffer has the wrong length.
@@ -243,7 +295,7 @@ impl Fused {
         mut record: Record,
         parameters: &[f32],
         images: Images<'_>,
-        dropout: Option<&[f32]>,
+        masks: &[Vec<f32>],
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) -> Result<(), FusedError> {
@@ -258,11 +310,12 @@ impl Fused {
         )?;
         if let Some(workspace) = &mut record.workspace {
             check("images", images.count, workspace.images)?;
+            check_masks(&self.plan, masks, images.count)?;
             self.backward_pass(
                 workspace,
                 parameters,
                 images.pixels(),
-                dropout,
+                masks,
                 logits_gradient,
                 gradient,
             );
@@ -286,7 +339,12 @@ impl Fused {
         }
     }
 
-    fn context<'a>(&'a self, workspace: &'a Workspace, arena: &'a [f32]) -> Context<'a> {
+    fn context<'a>(
+        &'a self,
+        workspace: &'a Workspace,
+        arena: &'a [f32],
+        masks: &'a [Vec<f32>],
+    ) -> Context<'a> {
         Context {
             isa: self.isa,
             team: &self.team,
@@ -299,6 +357,7 @@ impl Fused {
                 arena,
                 packed: &workspace.packed,
             },
+            masks,
         }
     }
 

@@ -3,13 +3,13 @@
 
 use super::context::Context;
 use super::layout::NormPlace;
-use crate::isa::dispatch;
+use crate::isa::{Isa, dispatch};
 use crate::kernels::{Affine, NormBackward};
 use crate::memory::{Dst, Src, padded};
 use crate::spec::BatchNormSpec;
 
 /// A batch normalisation within a step: its coefficients, padded to whole planes.
-pub(super) struct Norm {
+pub(crate) struct Norm {
     scale: Vec<f32>,
     shift: Vec<f32>,
     a: Vec<f32>,
@@ -21,7 +21,7 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn new(channels: usize) -> Self {
+    pub(crate) fn new(channels: usize) -> Self {
         let zeros = || vec![0.0; padded(channels)];
         Norm {
             scale: zeros(),
@@ -36,7 +36,7 @@ impl Norm {
 
     /// Computes scale and shift from the batch's sums in the context, with `count` values per
     /// channel. Updates the running statistics with the unbiased variance, as torch does.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         context: &Context<'_>,
         place: &NormPlace,
@@ -67,10 +67,50 @@ impl Norm {
         });
     }
 
+    /// Computes scale and shift from running statistics.
+    pub(crate) fn set_running(
+        &mut self,
+        epsilon: f64,
+        [weights, biases]: [&[f32]; 2],
+        [means, variances]: [&[f32]; 2],
+    ) {
+        for channel in 0..weights.len() {
+            let std = (f64::from(variances[channel]) + epsilon).sqrt();
+            let scale = f64::from(weights[channel]) / std;
+            self.scale[channel] = scale as f32;
+            let shift = f64::from(biases[channel]) - f64::from(means[channel]) * scale;
+            self.shift[channel] = shift as f32;
+        }
+    }
+
+    /// As [`Norm::forward`], from the sums of the input and of its squares.
+    pub(crate) fn set_forward(
+        &mut self,
+        isa: Isa,
+        totals: [&[f64]; 2],
+        count: f64,
+        constants: BatchNormSpec,
+        parameters: [&[f32]; 2],
+        running: [&mut [f32]; 2],
+    ) {
+        forward(isa, self, totals, count, constants, parameters, running);
+    }
+
+    /// As [`Norm::backward`], from the sums of the gradient and of its products with the input.
+    pub(crate) fn set_backward(
+        &mut self,
+        isa: Isa,
+        totals: [&[f64]; 2],
+        count: f64,
+        gradients: [&mut [f32]; 2],
+    ) {
+        backward(isa, self, totals, count, gradients);
+    }
+
     /// Computes the gradients of weight and bias, and the coefficients for the gradient of the
     /// input. The context must hold two sums: the sum of `d`, which is the gradient of the
     /// normalisation's output, and the sum of `d * z`.
-    pub(super) fn backward(
+    pub(crate) fn backward(
         &mut self,
         context: &Context<'_>,
         place: &NormPlace,
@@ -87,7 +127,7 @@ impl Norm {
         });
     }
 
-    pub(super) fn affine(&self) -> Affine {
+    pub(crate) fn affine(&self) -> Affine {
         Affine {
             scale: Src::of(&self.scale),
             shift: Src::of(&self.shift),
@@ -95,19 +135,24 @@ impl Norm {
     }
 
     /// Scale and shift of the plane that starts at `channel`.
-    pub(super) fn affine_at(&self, channel: usize) -> Affine {
+    pub(crate) fn affine_at(&self, channel: usize) -> Affine {
         Affine {
             scale: Src::of(&self.scale[channel..]),
             shift: Src::of(&self.shift[channel..]),
         }
     }
 
-    pub(super) fn gradient(&self) -> NormBackward {
+    /// The coefficients of the input and the constants of the backward pass.
+    pub(crate) fn slopes(&self) -> [&[f32]; 2] {
+        [&self.b, &self.c]
+    }
+
+    pub(crate) fn gradient(&self) -> NormBackward {
         self.gradient_at(0)
     }
 
     /// Coefficients of the plane that starts at `channel`.
-    pub(super) fn gradient_at(&self, channel: usize) -> NormBackward {
+    pub(crate) fn gradient_at(&self, channel: usize) -> NormBackward {
         NormBackward {
             a: Src::of(&self.a[channel..]),
             b: Src::of(&self.b[channel..]),

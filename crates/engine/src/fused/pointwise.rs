@@ -1,72 +1,16 @@
 //! 1×1 convolutions in training: matrix products, and the sums for batch normalisation.
 
 use super::context::{Context, blocks, flush};
+use super::input::Input;
 use super::layout::Matrix;
 use super::norm::Norm;
 use crate::kernels::{
-    ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, NormaliseRows, Product,
-    ProductSums, WeightGradient, activate_rows, combine, factor_gradient, factored_backward,
-    normalise_rows, product, weight_gradient,
+    ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, Product, ProductSums,
+    WeightGradient, activate_rows, combine, factor_gradient, factored_backward, product,
+    weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
-
-/// Input of a block's expansion or of the last convolution. It is the output of the previous block.
-#[derive(Clone, Copy)]
-pub(super) enum Input<'a> {
-    /// The input is already computed.
-    Ready(Planes),
-    /// To be computed from the normalised projection plus the residual, and then kept in `output`.
-    Projected {
-        z: Planes,
-        norm: &'a Norm,
-        residual: Option<Planes>,
-        output: Planes,
-    },
-}
-
-impl Input<'_> {
-    pub(super) fn output(&self) -> Planes {
-        match *self {
-            Input::Ready(output) | Input::Projected { output, .. } => output,
-        }
-    }
-
-    /// Computes these rows of the input, unless they are already computed.
-    ///
-    /// # Safety
-    /// The rows must belong to the caller's group.
-    pub(super) unsafe fn make(
-        &self,
-        context: &Context<'_>,
-        rows: std::ops::Range<usize>,
-        channels: usize,
-    ) {
-        if let Input::Projected {
-            z,
-            norm,
-            residual,
-            output,
-        } = *self
-        {
-            let start = rows.start;
-            // SAFETY: all tensors have these rows, which the caller owns.
-            unsafe {
-                normalise_rows(
-                    context.isa,
-                    &NormaliseRows {
-                        rows: rows.len(),
-                        planes: planes(channels),
-                        z: z.row(start),
-                        norm: norm.affine(),
-                        residual: residual.map(|residual| residual.row(start)),
-                        target: output.row(start),
-                    },
-                );
-            }
-        }
-    }
-}
 
 /// Computes `z = input * weights`, and the sums for the normalisation of `z`.
 pub(super) fn expand(

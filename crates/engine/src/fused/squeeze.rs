@@ -2,24 +2,26 @@
 //! image. The images of a group form one block of rows.
 
 use super::context::Context;
-use super::layout::Matrix;
+use super::layout::{Matrix, SqueezeLayout};
 use super::pointwise::Filtered;
 use super::workspace::SqueezeSpace;
 use crate::kernels::{
-    Epilogue, Product, SqueezeBackward, WeightGradient, average, hardsigmoid, product,
+    Epilogue, Product, SqueezeBackward, WeightGradient, activate_values, average, product,
     squeeze_backward, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
+use crate::sigmoid::{sigmoid, silu_slope};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
 /// Computes the factors from the averages, for every image.
 pub(super) fn squeeze(
     context: &Context<'_>,
-    (reduce, expand): (&Matrix, &Matrix),
+    layer: &SqueezeLayout,
     input: &Filtered<'_>,
     space: &SqueezeSpace,
 ) {
+    let SqueezeLayout { reduce, expand, .. } = layer;
     context.each_group(0, |group, _, _| {
         let (first, count) = (group.images.start, group.images.len());
         // SAFETY: tensors and packed weights have the layer's shape; a group writes its
@@ -38,11 +40,19 @@ pub(super) fn squeeze(
                 input.squeezed(),
                 averages,
             );
-            let relu = Activation::Relu;
-            linear(context, reduce, count, averages, hidden, relu);
             let none = Activation::Identity;
+            if let Some(before) = &space.before {
+                let before = before.planes().row(first);
+                linear(context, reduce, count, averages, before, none);
+                each_with(hidden, before, reduce.outputs, count, |_, x| {
+                    x * sigmoid::<false>(x)
+                });
+            } else {
+                linear(context, reduce, count, averages, hidden, layer.activation);
+            }
             linear(context, expand, count, hidden, factors, none);
-            hardsigmoid(expand.isa, count, planes(expand.outputs), factors);
+            let all = planes(expand.outputs);
+            activate_values(expand.isa, count, all, layer.gate, factors);
         }
     });
 }
@@ -121,12 +131,13 @@ pub(super) unsafe fn slice_mut<'a>(x: Planes, plane: usize, rows: usize) -> &'a 
 /// normalisation's output. The sums for that normalisation are computed as well.
 pub(super) fn squeeze_gradient(
     context: &Context<'_>,
-    (reduce, expand): (&Matrix, &Matrix),
+    layer: &SqueezeLayout,
     input: &Filtered<'_>,
     space: &SqueezeSpace,
     d: Planes,
     gradient: Dst,
 ) {
+    let SqueezeLayout { reduce, expand, .. } = layer;
     // The weights and biases of both layers are adjacent in the arena.
     let end = expand
         .bias
@@ -144,14 +155,20 @@ pub(super) fn squeeze_gradient(
             let factors = space.factors.planes().row(first);
             let wide = space.gradient.planes().row(first);
             let narrow = space.hidden_gradient.planes().row(first);
-            // The slope of hardsigmoid is zero where its value is 0 or 1.
-            each_with(wide, factors, expand.outputs, count, |d, factor| {
-                if factor > 0.0 && factor < 1.0 {
-                    d / 6.0
-                } else {
-                    0.0
-                }
-            });
+            if layer.gate == Activation::Sigmoid {
+                each_with(wide, factors, expand.outputs, count, |d, factor| {
+                    d * factor * (1.0 - factor)
+                });
+            } else {
+                // The slope of hardsigmoid is zero where its value is 0 or 1.
+                each_with(wide, factors, expand.outputs, count, |d, factor| {
+                    if factor > 0.0 && factor < 1.0 {
+                        d / 6.0
+                    } else {
+                        0.0
+                    }
+                });
+            }
             let operands = LinearGradient {
                 count,
                 a: hidden,
@@ -159,9 +176,16 @@ pub(super) fn squeeze_gradient(
             };
             operands.weights(expand, at(expand.weight), expand.bias.map(|b| at(b.0)));
             linear_backward(context, expand, count, wide, narrow);
-            each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
-                if hidden > 0.0 { d } else { 0.0 }
-            });
+            if let Some(before) = &space.before {
+                let before = before.planes().row(first);
+                each_with(narrow, before, reduce.outputs, count, |d, x| {
+                    d * silu_slope::<false>(x)
+                });
+            } else {
+                each_with(narrow, hidden, reduce.outputs, count, |d, hidden| {
+                    if hidden > 0.0 { d } else { 0.0 }
+                });
+            }
             let operands = LinearGradient {
                 count,
                 a: averages,

@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 
 use super::context::{Group, Scratch, groups};
-use super::layout::Layout;
+use super::layout::{Layout, SqueezeLayout};
 use super::norm::Norm;
 use crate::kernels::Sums;
 use crate::memory::{Buffer, Tensor, plane_stride, planes};
-use crate::spec::{Padding, Zeros};
+use crate::spec::{Activation, Padding, Zeros};
 
 /// Height and width of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +63,28 @@ impl Sides {
 /// Squeeze-excite of one block. All tensors are `[planes][images][16]`.
 pub(super) struct SqueezeSpace {
     pub(super) averages: Tensor,
-    /// The hidden layer, after ReLU.
+    /// The hidden layer, after its activation.
     pub(super) hidden: Tensor,
+    /// The hidden layer, before its activation, if that is SiLU.
+    pub(super) before: Option<Tensor>,
     pub(super) factors: Tensor,
     /// Gradient of `factors`, later overwritten with the gradient of `averages`.
     pub(super) gradient: Tensor,
     pub(super) hidden_gradient: Tensor,
+}
+
+impl SqueezeSpace {
+    fn new(layer: &SqueezeLayout, images: usize) -> Self {
+        let (narrow, wide) = (layer.reduce.outputs, layer.expand.outputs);
+        SqueezeSpace {
+            averages: Tensor::new(wide, images),
+            hidden: Tensor::new(narrow, images),
+            before: (layer.activation == Activation::Silu).then(|| Tensor::new(narrow, images)),
+            factors: Tensor::new(wide, images),
+            gradient: Tensor::new(wide, images),
+            hidden_gradient: Tensor::new(narrow, images),
+        }
+    }
 }
 
 /// Activations of one block. Each `z` is a convolution's output before normalisation.
@@ -115,6 +131,8 @@ pub(super) struct Workspace {
     /// outputs (`narrow`), used in turn.
     pub(super) wide: [Tensor; 2],
     pub(super) narrow: [Tensor; 2],
+    /// The gradient of a projection before stochastic depth, if the network has that.
+    pub(super) dropped: Option<Tensor>,
 }
 
 impl Workspace {
@@ -143,13 +161,7 @@ impl Workspace {
             blocks.push(BlockSpace {
                 expanded: (block.expand.as_ref()).map(|_| tensor(block.expanded, before)),
                 filtered: tensor(block.expanded, after),
-                squeeze: block.squeeze.as_ref().map(|(reduce, _)| SqueezeSpace {
-                    averages: Tensor::new(block.expanded, images),
-                    hidden: Tensor::new(reduce.outputs, images),
-                    factors: Tensor::new(block.expanded, images),
-                    gradient: Tensor::new(block.expanded, images),
-                    hidden_gradient: Tensor::new(reduce.outputs, images),
-                }),
+                squeeze: (block.squeeze.as_ref()).map(|layer| SqueezeSpace::new(layer, images)),
                 projected: tensor(block.out_channels, after),
                 output: tensor(block.out_channels, after),
             });
@@ -194,6 +206,9 @@ impl Workspace {
                 .collect(),
             wide: wide.pair(),
             narrow: narrow.pair(),
+            dropped: (layout.blocks.iter())
+                .any(|block| block.drop_path.is_some())
+                .then(|| narrow.tensor()),
             groups,
             sides,
         }
@@ -234,7 +249,11 @@ impl Largest {
         }
     }
 
+    fn tensor(&self) -> Tensor {
+        Tensor::of(self.channels, self.rows, self.pixel)
+    }
+
     fn pair(&self) -> [Tensor; 2] {
-        [(); 2].map(|()| Tensor::of(self.channels, self.rows, self.pixel))
+        [(); 2].map(|()| self.tensor())
     }
 }

@@ -7,7 +7,9 @@
 //! the convolution is applied, and the sums for the normalisation before that activation are
 //! computed.
 
-use super::activation::{activate, derive, for_activation};
+use std::mem::MaybeUninit;
+
+use super::activation::{activate, derive, for_short_activation, silu_with_slopes};
 use super::depthwise_forward::{MARGIN, RING_ROWS, clear_margins, ring_stride};
 use super::{Affine, NormBackward, Sums, entry};
 use crate::memory::{Dst, Src};
@@ -240,12 +242,25 @@ unsafe fn tile<
     let place = |column: usize, phase: usize| (x + column) * STRIDE + phase;
     let mut inputs = [[s.zero(); PHASES]; WIDTH];
     let mut sums = [[s.zero(); PHASES]; WIDTH];
-    for_activation!(o.activation, A => for (column, inputs) in inputs.iter_mut().enumerate() {
+    // SiLU and its slope share most of their work, so the slopes are kept until the gradients are known. The loops of
+    // the identity do the rest.
+    let mut slopes = MaybeUninit::<[[S::Vector; PHASES]; WIDTH]>::uninit();
+    let activation = match o.activation {
+        Activation::Silu => Activation::Identity,
+        short => short,
+    };
+    for_short_activation!(activation, A => for (column, inputs) in inputs.iter_mut().enumerate() {
         for (phase, input) in inputs.iter_mut().enumerate() {
             let y = s.mul_add(s.load_pixel(row.source, place(column, phase)), scale, shift);
             *input = activate::<S, A>(s, y);
         }
     });
+    if o.activation == Activation::Silu {
+        // A copy, so that tiles with other activations stay in registers.
+        let mut values = inputs;
+        silu_with_slopes(s, values.as_flattened_mut(), slopes.as_mut_ptr().cast());
+        inputs = values;
+    }
     for tap_row in 0..K {
         let Some(gradient) = row.gradients[tap_row] else {
             continue;
@@ -263,7 +278,15 @@ unsafe fn tile<
             taps.add::<S, K, STRIDE, LEFT, WIDTH, PHASES, 4>(s, &inputs, &mut sums);
         }
     }
-    for_activation!(o.activation, A => for (column, sums) in sums.iter().enumerate() {
+    if o.activation == Activation::Silu {
+        let slopes = slopes.assume_init_ref();
+        for (sums, slopes) in sums.iter_mut().zip(slopes) {
+            for (sum, slope) in sums.iter_mut().zip(slopes) {
+                *sum = s.mul(*sum, *slope);
+            }
+        }
+    }
+    for_short_activation!(activation, A => for (column, sums) in sums.iter().enumerate() {
         for (phase, &sum) in sums.iter().enumerate() {
             let at = place(column, phase);
             let value = s.load_pixel(row.source, at);

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::activation::{activate, for_activation};
+use super::activation::{activate, activate_tile, for_activation};
 use super::image_rows::inside;
 use super::{Affine, Sums, entry};
 use crate::memory::{Dst, Src};
@@ -254,9 +254,7 @@ unsafe fn tile<S: Simd, const K: usize, const STRIDE: usize, const WIDTH: usize>
     for sum in &mut sums {
         *sum = s.add(*sum, row.bias);
     }
-    for_activation!(row.activation, A => for sum in &mut sums {
-        *sum = activate::<S, A>(s, *sum);
-    });
+    activate_tile(s, row.activation, &mut sums);
     for (column, &sum) in sums.iter().enumerate() {
         if row.stream {
             s.stream_pixel(row.target, x + column, sum);

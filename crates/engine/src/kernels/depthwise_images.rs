@@ -4,7 +4,7 @@
 //! skipped, and no padding is needed. On a 2×2 image, each pixel uses only four of the 25 weights
 //! of a 5×5 kernel.
 
-use super::activation::{activate, for_activation};
+use super::activation::activate_tile;
 use super::entry;
 use super::image_rows::inside;
 use crate::memory::{Dst, Planes, Src};
@@ -121,10 +121,13 @@ unsafe fn tile_of<S: Simd, const IMAGES: usize, const WIDE: bool>(
                 }
             }
             let pixel = y * columns + x;
-            for_activation!(o.activation, A => for image in 0..IMAGES {
-                let value = activate::<S, A>(s, s.add(sums[image], bias));
-                s.store_pixel(target, pixel + image * to, value);
-            });
+            for image in 0..IMAGES {
+                sums[image] = s.add(sums[image], bias);
+            }
+            activate_tile(s, o.activation, &mut sums);
+            for image in 0..IMAGES {
+                s.store_pixel(target, pixel + image * to, sums[image]);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Squeeze-excite and pooling: averages over an image, and multiplication of an image's channels by
 //! factors.
 
-use super::activation::{self, activate, for_activation};
+use super::activation::{activate, for_activation, for_any_activation};
 use super::image_rows::Images;
 use super::{entry, put};
 use crate::memory::Planes;
@@ -52,21 +52,28 @@ unsafe fn image_averages_kernel<S: Simd>(
 }
 
 entry! {
-    /// `factors = hardsigmoid(factors)`, `min(max(x + 3, 0), 6) / 6`.
+    /// `values = activation(values)`.
     ///
     /// # Safety
-    /// `factors` must have `planes` planes of `rows` rows.
-    fn hardsigmoid(rows: usize, planes: usize, factors: Planes) => hardsigmoid_kernel
+    /// `values` must have `planes` planes of `rows` rows.
+    fn activate_values(rows: usize, planes: usize, activation: Activation, values: Planes)
+        => activate_values_kernel
 }
 
 #[inline(always)]
-unsafe fn hardsigmoid_kernel<S: Simd>(s: S, rows: usize, planes: usize, factors: Planes) {
+unsafe fn activate_values_kernel<S: Simd>(
+    s: S,
+    rows: usize,
+    planes: usize,
+    activation: Activation,
+    values: Planes,
+) {
     for plane in 0..planes {
-        let values = factors.plane(plane).start;
-        for row in 0..rows {
-            let gate = activation::hardsigmoid(s, s.load_pixel(values.src(), row));
-            s.store_pixel(values, row, gate);
-        }
+        let values = values.plane(plane).start;
+        for_any_activation!(activation, A => for row in 0..rows {
+            let value = activate::<S, A>(s, s.load_pixel(values.src(), row));
+            s.store_pixel(values, row, value);
+        });
     }
 }
 

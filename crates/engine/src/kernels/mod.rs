@@ -15,38 +15,58 @@
 )]
 
 mod activation;
+mod conv;
 mod depthwise_backward;
 mod depthwise_forward;
 mod depthwise_images;
 mod depthwise_row;
+mod drop_path;
 mod elementwise;
+mod gather;
 mod image_factors;
 mod image_rows;
+mod join;
 mod pack;
 mod panels;
 mod pooled;
+mod pooling;
 mod product;
+mod reading;
 mod stem;
 mod stem_rows;
 mod weight_gradient;
 
+pub(crate) use activation::is_for_maps;
+pub(crate) use conv::{
+    ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, Packing, Place,
+    conv_gradient, conv_tiles, fill, fill_behind, image_conv, image_conv_gradient, pack_image_taps,
+    pack_panel, unpack_gradient, unpack_image_taps,
+};
 pub(crate) use depthwise_backward::{DepthwiseBackward, depthwise_backward};
 pub(crate) use depthwise_forward::{DepthwiseForward, depthwise_forward, ring_length};
 pub(crate) use depthwise_images::{DepthwiseImages, depthwise_images};
 pub(crate) use depthwise_row::{DepthwiseRow, Ring, depthwise_row};
+pub(crate) use drop_path::{DropRows, DropRowsBackward, drop_rows, drop_rows_backward};
 pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, Factors, NormaliseRows, activate_rows, activation_backward,
     channel_sums, combine, normalise_rows, widen_rows,
 };
-pub(crate) use image_factors::{hardsigmoid, image_averages, multiply_rows};
+pub(crate) use gather::{Gather, gather_channels};
+pub(crate) use image_factors::{activate_values, image_averages, multiply_rows};
 pub(crate) use image_rows::Images;
+pub(crate) use join::{
+    AccumulateRows, JoinBackward, JoinRows, ReadingBackward, accumulate_rows, join_backward,
+    join_rows, reading_backward,
+};
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
 pub(crate) use panels::panel_planes;
 pub(crate) use pooled::{
     FactoredBackward, SqueezeBackward, average, average_backward, factor_gradient,
     factored_backward, squeeze_backward,
 };
+pub(crate) use pooling::{Pool, average_pool, average_pool_backward, max_pool, max_pool_backward};
 pub(crate) use product::{Before, Epilogue, Product, ProductSums, Weights, product};
+pub(crate) use reading::{Behind, Reading};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
 pub(crate) use stem_rows::stem_rows;
 pub(crate) use weight_gradient::{WeightGradient, weight_gradient};
@@ -58,6 +78,9 @@ use crate::simd::{LANES, Simd};
 /// compiled for `isa`.
 macro_rules! entry {
     ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
+        crate::kernels::entry! { @ true, $(#[$attribute])* fn $name($($argument: $type),*) => $kernel }
+    };
+    (@ $bf16:literal, $(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
         $(#[$attribute])*
         pub(crate) unsafe fn $name(isa: crate::isa::Isa, $($argument: $type),*) {
             use crate::isa::Level;
@@ -67,7 +90,7 @@ macro_rules! entry {
                 // the operands.
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512Bf16 => {
-                    let s = crate::simd::Avx512::<true>::new();
+                    let s = crate::simd::Avx512::<$bf16>::new();
                     s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
                 }
                 #[cfg(target_arch = "x86_64")]
@@ -89,6 +112,14 @@ macro_rules! entry {
     };
 }
 pub(crate) use entry;
+
+/// As [`entry`], for kernels whose activations are always f32.
+macro_rules! entry_f32 {
+    ($($definition:tt)*) => {
+        crate::kernels::entry! { @ false, $($definition)* }
+    };
+}
+pub(crate) use entry_f32;
 
 /// Per-channel sums over pixels, in f64, padded to whole planes. The forward pass sums a batch
 /// normalisation's input and its squares. The backward pass sums gradients and their products with

@@ -5,7 +5,7 @@
 //! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied before the tile
 //! is stored.
 
-use super::activation::{activate, derive, for_activation};
+use super::activation::{activate_tile, derive, for_short_activation, silu_gradients};
 use super::{Affine, entry, put};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
@@ -54,8 +54,13 @@ pub(crate) struct Epilogue {
     pub(crate) activation: Activation,
     /// Multiplies by the derivative of this activation, so that `c` becomes the gradient before the activation.
     pub(crate) before: Option<Before>,
+    /// A factor for each channel. With it, the sums are computed first, then the product is multiplied by it, and the
+    /// addend is added.
+    pub(crate) scale: Option<Src>,
     /// Activations that are added to the product.
     pub(crate) addend: Option<Planes>,
+    /// An activation after the addend.
+    pub(crate) last: Activation,
     pub(crate) sums: Option<ProductSums>,
     /// Whether stores to `c` bypass the caches. If so, its pixels must have the size of other activations.
     pub(crate) stream: bool,
@@ -83,7 +88,9 @@ impl Epilogue {
         bias: None,
         activation: Activation::Identity,
         before: None,
+        scale: None,
         addend: None,
+        last: Activation::Identity,
         sums: None,
         stream: false,
     };
@@ -239,7 +246,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
 
 /// Takes the same vector of every row.
 #[inline(always)]
-fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
+pub(super) fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
     sums: &[[S::Vector; WIDTH]; ROWS],
     vector: usize,
 ) -> [S::Vector; ROWS] {
@@ -250,11 +257,11 @@ fn column<S: Simd, const ROWS: usize, const WIDTH: usize>(
     column
 }
 
-const UNROLL: usize = 4;
+pub(super) const UNROLL: usize = 4;
 
 /// `STEPS` ranks of the product, from rank `k` of the plane `a` on.
 #[inline(always)]
-unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usize>(
+pub(super) unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const STEPS: usize>(
     s: S,
     sums: &mut [[S::Vector; WIDTH]; ROWS],
     a: Src,
@@ -285,25 +292,33 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
 ) {
     let epilogue = operands.epilogue;
     let plane = operands.plane + vector;
-    for_activation!(epilogue.activation, A => {
-        for row in 0..ROWS {
-            column[row] = activate::<S, A>(s, column[row]);
-        }
-    });
+    activate_tile(s, epilogue.activation, &mut column);
     if let Some(before) = epilogue.before {
         let (scale, shift) = before.norm.at(s, plane * LANES);
         let z = before.z.plane(plane).row(operands.row).src();
-        for_activation!(before.activation, A => {
-            for row in 0..ROWS {
+        if before.activation == Activation::Silu {
+            let mut gradients = column;
+            silu_gradients(s, z, 1, &[scale, shift], &mut gradients);
+            column = gradients;
+        } else {
+            for_short_activation!(before.activation, A => for row in 0..ROWS {
                 let y = s.mul_add(s.load_pixel(z, row), scale, shift);
                 column[row] = derive::<S, A>(s, y, column[row]);
-            }
-        });
+            });
+        }
     }
-    if let Some(addend) = epilogue.addend {
-        let addend = addend.plane(plane).row(operands.row).src();
-        for row in 0..ROWS {
-            column[row] = s.add(column[row], s.load_pixel(addend, row));
+    let addend = epilogue.addend.map(
+        #[inline(always)]
+        |addend| addend.plane(plane).row(operands.row).src(),
+    );
+    if epilogue.scale.is_none() {
+        if let Some(addend) = addend {
+            for row in 0..ROWS {
+                column[row] = s.add(column[row], s.load_pixel(addend, row));
+            }
+        }
+        if epilogue.last != Activation::Identity {
+            activate_tile(s, epilogue.last, &mut column);
         }
     }
     if let Some(sums) = epilogue.sums {
@@ -324,6 +339,16 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
         }
         s.store(sums.first, plane * LANES, first);
         s.store(sums.second, plane * LANES, second);
+    }
+    if let Some(scale) = epilogue.scale {
+        let scale = s.load(scale, plane * LANES);
+        for row in 0..ROWS {
+            let addend = match addend {
+                Some(addend) => s.load_pixel(addend, row),
+                None => s.zero(),
+            };
+            column[row] = s.mul_add(column[row], scale, addend);
+        }
     }
     let c = operands.c.plane(vector);
     if epilogue.stream {

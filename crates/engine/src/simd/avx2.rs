@@ -18,6 +18,9 @@ const HALF: usize = LANES / 2;
 // (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
 impl Simd for Avx2 {
     type Vector = Pair;
+    /// For each half of the result: lanes within a half, a mask of the lanes from the second half, and a mask of the
+    /// lanes that are not 0.
+    type Order = [(__m256i, __m256, __m256); 2];
     const TILE_ROWS: [usize; 3] = [6, 0, 0];
     const GRADIENT_ROWS: [usize; 3] = [4, 0, 0];
 
@@ -62,6 +65,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn scale(self, x: Pair, n: Pair) -> Pair {
+        // Adds to the exponents. NaN becomes the integer -2^31, which leaves no bit in the exponent.
+        let scale = |x: __m256, n: __m256| unsafe {
+            let exponent = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
+        };
+        Pair(scale(x.0, n.0), scale(x.1, n.1))
+    }
+
+    #[inline(always)]
+    fn reciprocal(self, x: Pair) -> Pair {
+        let one = unsafe { _mm256_set1_ps(1.0) };
+        unsafe { Pair(_mm256_div_ps(one, x.0), _mm256_div_ps(one, x.1)) }
+    }
+
+    #[inline(always)]
     fn min(self, a: Pair, b: Pair) -> Pair {
         unsafe { Pair(_mm256_min_ps(a.0, b.0), _mm256_min_ps(a.1, b.1)) }
     }
@@ -79,6 +98,31 @@ impl Simd for Avx2 {
                 _mm256_blendv_ps(otherwise.1, then.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1)),
             )
         }
+    }
+
+    #[inline(always)]
+    fn order(self, lanes: &[u32; LANES]) -> Self::Order {
+        [0, HALF].map(|start| unsafe {
+            let order = _mm256_loadu_si256(lanes.as_ptr().add(start).cast());
+            let from = |count: usize| {
+                let last = _mm256_set1_epi32(count as i32 - 1);
+                _mm256_castsi256_ps(_mm256_cmpgt_epi32(order, last))
+            };
+            let none = from(LANES);
+            let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+            (order, from(HALF), _mm256_xor_ps(none, ones))
+        })
+    }
+
+    #[inline(always)]
+    fn permute(self, value: Pair, order: Self::Order) -> Pair {
+        let [first, second] = order.map(|(lanes, upper, kept)| unsafe {
+            // The instruction uses the lowest three bits of each number.
+            let low = _mm256_permutevar8x32_ps(value.0, lanes);
+            let high = _mm256_permutevar8x32_ps(value.1, lanes);
+            _mm256_and_ps(_mm256_blendv_ps(low, high, upper), kept)
+        });
+        Pair(first, second)
     }
 
     #[inline(always)]

@@ -26,6 +26,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector of [`LANES`] f32.
     type Vector: Copy;
+    /// An order of lanes, see [`Simd::permute`].
+    type Order: Copy;
 
     /// Number of f32-sized values that store a pixel of 16 channels: 16 for f32, 8 for bf16.
     /// Arithmetic is always f32.
@@ -51,6 +53,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `x * 2^n` for whole numbers `n`. Neither `x` nor the result may be denormal. NaN stays NaN.
+    fn scale(self, x: Self::Vector, n: Self::Vector) -> Self::Vector;
+    /// `1 / x`, with a relative error of at most 1e-7. Neither `x` nor the result may be denormal or infinite.
+    fn reciprocal(self, x: Self::Vector) -> Self::Vector;
     /// `a < b ? a : b`, lane by lane; `b` if either is NaN.
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a > b ? a : b`, lane by lane; `b` if either is NaN.
@@ -129,6 +135,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_ranks(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         self.mul_add(a, b, c)
     }
+
+    /// The order in which lane `i` becomes lane `lanes[i]`, or 0 if `lanes[i]` is [`LANES`].
+    fn order(self, lanes: &[u32; LANES]) -> Self::Order;
+    /// Rearranges lanes.
+    fn permute(self, value: Self::Vector, order: Self::Order) -> Self::Vector;
 
     /// Lane `i` of vector `j` becomes lane `j` of vector `i`.
     fn transpose(self, rows: [Self::Vector; LANES]) -> [Self::Vector; LANES];

@@ -3,6 +3,7 @@
 use super::{LANES, Simd};
 use crate::isa::multiply_add;
 use crate::memory::{Dst, Src};
+use crate::sigmoid;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
@@ -23,6 +24,7 @@ fn map(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
 
 impl Simd for Portable {
     type Vector = Lanes;
+    type Order = [u32; LANES];
     const TILE_ROWS: [usize; 3] = [TILE, 0, 0];
     const GRADIENT_ROWS: [usize; 3] = [if TILE > 4 { 4 } else { 2 }, 0, 0];
 
@@ -62,6 +64,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn scale(self, x: Lanes, n: Lanes) -> Lanes {
+        map(x, n, sigmoid::scale)
+    }
+
+    #[inline(always)]
+    fn reciprocal(self, x: Lanes) -> Lanes {
+        map(x, x, |x, _| 1.0 / x)
+    }
+
+    #[inline(always)]
     fn min(self, a: Lanes, b: Lanes) -> Lanes {
         map(a, b, |a, b| if a < b { a } else { b })
     }
@@ -80,6 +92,16 @@ impl Simd for Portable {
             }
         }
         result
+    }
+
+    #[inline(always)]
+    fn order(self, lanes: &[u32; LANES]) -> [u32; LANES] {
+        *lanes
+    }
+
+    #[inline(always)]
+    fn permute(self, value: Lanes, order: [u32; LANES]) -> Lanes {
+        order.map(|lane| value.get(lane as usize).copied().unwrap_or(0.0))
     }
 
     #[inline(always)]

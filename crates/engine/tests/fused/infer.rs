@@ -3,7 +3,7 @@
 use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
 use crate::reference::{Map, Mode, Numbers, forward};
-use crate::{Bytes, Case, Random, assert_close, distance, images, isas, random_spec};
+use crate::{Bytes, Case, Random, assert_close, distance, images, isas, random_plan};
 
 /// Tolerance of f32 compared with f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
@@ -13,13 +13,13 @@ const TOLERANCE: f64 = 2e-5;
 const BF16_TOLERANCE: (f64, f64) = (1e-2, 4.0);
 
 fn logits(fused: &Fused, folded: &Folded, case: &Case, images: Images<'_>) -> Vec<f32> {
-    let mut logits = vec![f32::NAN; images.count * case.plan.spec.head.classes];
+    let mut logits = vec![f32::NAN; images.count * case.plan.classes()];
     fused.infer(folded, images, &mut logits).unwrap();
     logits
 }
 
 fn features(fused: &Fused, folded: &Folded, case: &Case, images: Images<'_>) -> Vec<f32> {
-    let mut features = vec![f32::NAN; images.count * case.plan.spec.features];
+    let mut features = vec![f32::NAN; images.count * case.plan.feature_count()];
     fused.features(folded, images, &mut features).unwrap();
     features
 }
@@ -33,8 +33,7 @@ fn random_pixels(random: &mut Random, (count, height, width): (usize, usize, usi
 /// Compares logits and features of one random network and batch, for every instruction set,
 /// with 1, 2 and 3 threads.
 fn check(random: &mut Random, shape: (usize, usize, usize)) {
-    let spec = random_spec(random);
-    let case = Case::new(&spec, random);
+    let case = Case::new(random_plan(random), random);
     let pixels = random_pixels(random, shape);
     let map = Map {
         images: shape.0,
@@ -46,15 +45,7 @@ fn check(random: &mut Random, shape: (usize, usize, usize)) {
     let parameters = &case.parameters;
     let reference = |numbers| {
         let (plan, statistics) = (&case.plan, &case.statistics);
-        forward(
-            plan,
-            parameters,
-            statistics,
-            &map,
-            Mode::Eval,
-            None,
-            numbers,
-        )
+        forward(plan, parameters, statistics, &map, Mode::Eval, &[], numbers)
     };
     let (expected, rounded) = (reference(Numbers::Exact), reference(Numbers::Bf16));
     let of_bf16 = |rounded: &[f64], expected: &[f64]| {
@@ -68,7 +59,10 @@ fn check(random: &mut Random, shape: (usize, usize, usize)) {
     for (isa, [logits_off, features_off]) in isas([TOLERANCE; 2], near) {
         let mut first = None;
         for threads in 1..=3 {
-            let what = format!("{isa}, {threads} threads, {shape:?}, {spec:?}");
+            let what = format!(
+                "{isa}, {threads} threads, {shape:?}, {:?}",
+                case.plan.layers
+            );
             let fused = case.engine(isa, threads);
             let folded = fused.fold(parameters, &case.statistics).unwrap();
             let batch = images(shape, &pixels);
@@ -115,11 +109,11 @@ fn one_pixel() {
 fn an_image_does_not_see_its_batch() {
     let mut random = Random(4);
     for (height, width) in [(12, 12), (5, 9), (33, 40), (64, 64)] {
-        let case = Case::new(&random_spec(&mut random), &mut random);
+        let case = Case::new(random_plan(&mut random), &mut random);
         let count = 37;
         let pixels = random_pixels(&mut random, (count, height, width));
         let per_image = height * width * 3;
-        let classes = case.plan.spec.head.classes;
+        let classes = case.plan.classes();
         for isa in Isa::available() {
             let fused = case.engine(isa, 2);
             let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
@@ -142,7 +136,7 @@ fn an_image_does_not_see_its_batch() {
 #[test]
 fn bytes_act_as_their_table_values() {
     let mut random = Random(5);
-    let case = Case::new(&random_spec(&mut random), &mut random);
+    let case = Case::new(random_plan(&mut random), &mut random);
     let shape = (3, 11, 14);
     let Bytes {
         bytes,
@@ -167,7 +161,7 @@ fn bytes_act_as_their_table_values() {
 fn memory_is_used_again() {
     let mut random = Random(6);
     let cases: Vec<Case> = (0..3)
-        .map(|_| Case::new(&random_spec(&mut random), &mut random))
+        .map(|_| Case::new(random_plan(&mut random), &mut random))
         .collect();
     let fused = cases[0].engine(Isa::best(), 2);
     for shape in [(2, 8, 8), (9, 30, 31), (1, 4, 4), (16, 9, 9), (1, 40, 40)] {
@@ -186,7 +180,7 @@ fn memory_is_used_again() {
 #[test]
 fn wrong_lengths_are_errors() {
     let mut random = Random(7);
-    let case = Case::new(&random_spec(&mut random), &mut random);
+    let case = Case::new(random_plan(&mut random), &mut random);
     let fused = case.engine(Isa::best(), 1);
     let (parameters, statistics) = (&case.parameters[..], &case.statistics[..]);
     let folded = fused.fold(parameters, statistics).unwrap();
@@ -201,8 +195,7 @@ fn wrong_lengths_are_errors() {
     let error = fused.fold(parameters, &[]).unwrap_err();
     assert_eq!(error, length("statistics", 0, statistics.len()));
     let pixels = vec![0.0; 2 * 4 * 4 * 3];
-    let spec = &case.plan.spec;
-    let mut output = vec![0.0; 2 * spec.head.classes + 1];
+    let mut output = vec![0.0; 2 * case.plan.classes() + 1];
     let error = fused
         .infer(&folded, images((2, 4, 4), &pixels), &mut output)
         .unwrap_err();
@@ -215,7 +208,7 @@ fn wrong_lengths_are_errors() {
         .infer(&folded, images((0, 4, 5), &[]), &mut [])
         .unwrap_err();
     assert_eq!(error, length("images", 0, 1));
-    let mut output = vec![0.0; 2 * spec.features - 1];
+    let mut output = vec![0.0; 2 * case.plan.feature_count() - 1];
     let error = fused
         .features(&folded, images((2, 4, 4), &pixels), &mut output)
         .unwrap_err();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod efficient;
 mod infer;
 mod nan;
 mod reference;
@@ -43,7 +44,7 @@ impl Random {
 const ACTIVATIONS: [Activation; 3] = [Activation::Relu, Activation::Relu6, Activation::Hardswish];
 
 /// A small network with blocks of every kind.
-pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
+fn random_spec(random: &mut Random) -> NetworkSpec {
     let stem_channels = random.in_range(1..=20);
     let mut channels = stem_channels;
     let blocks = (0..random.in_range(1..=5))
@@ -100,6 +101,15 @@ pub(crate) fn random_spec(random: &mut Random) -> NetworkSpec {
     }
 }
 
+/// A small network of this kind, or one of the kind of EfficientNet.
+pub(crate) fn random_plan(random: &mut Random) -> Plan {
+    if random.one_of(&[true, false]) {
+        random_spec(random).plan().unwrap()
+    } else {
+        efficient::plan(random)
+    }
+}
+
 /// A network with random values for all parameters and statistics.
 pub(crate) struct Case {
     pub(crate) plan: Arc<Plan>,
@@ -108,8 +118,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new(spec: &NetworkSpec, random: &mut Random) -> Self {
-        let plan = Plan::new(spec).unwrap();
+    pub(crate) fn new(plan: Plan, random: &mut Random) -> Self {
         let mut parameters = vec![0.0; plan.parameters.len()];
         for segment in plan.parameters.segments() {
             let inputs: usize = segment.shape[1..].iter().product();
@@ -142,7 +151,7 @@ impl Case {
             threads: Some(threads),
             isa: Some(isa),
         };
-        Fused::new(Arc::clone(&self.plan), options)
+        Fused::new(Arc::clone(&self.plan), options).unwrap()
     }
 }
 

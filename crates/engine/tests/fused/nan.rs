@@ -2,7 +2,7 @@
 
 use engine::{Role, RunningStatistics};
 
-use crate::{Case, Random, images, isas, random_spec};
+use crate::{Case, Random, images, isas, random_plan};
 
 /// Sets each tensor of a random network to NaN in turn. Every image must get a NaN logit, in
 /// inference and in training.
@@ -10,14 +10,14 @@ use crate::{Case, Random, images, isas, random_spec};
 fn nan_in_any_tensor_reaches_every_image() {
     let mut random = Random(21);
     for round in 0..8 {
-        let spec = random_spec(&mut random);
-        let mut case = Case::new(&spec, &mut random);
+        let plan = random_plan(&mut random);
+        let mut case = Case::new(plan, &mut random);
         let shape = (3, random.in_range(5..=20), random.in_range(5..=20));
         let (count, height, width) = shape;
         let pixels: Vec<f32> = (0..count * height * width * 3)
             .map(|_| random.number())
             .collect();
-        let classes = spec.head.classes;
+        let classes = case.plan.classes();
         let is_nan = |logits: &[f32]| {
             let mut rows = logits.chunks(classes);
             rows.all(|row| row.iter().any(|logit| logit.is_nan()))
@@ -31,7 +31,7 @@ fn nan_in_any_tensor_reaches_every_image() {
                 let taps: usize = segment.shape.iter().skip(2).product();
                 let at = segment.range.start + taps / 2;
                 let sound = std::mem::replace(&mut case.parameters[at], f32::NAN);
-                let what = format!("{isa}, {} of {spec:?}", segment.name);
+                let what = format!("{isa}, {} of {:?}", segment.name, plan.layers);
                 let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
                 fused
                     .infer(&folded, images(shape, &pixels), &mut logits)
@@ -45,7 +45,7 @@ fn nan_in_any_tensor_reaches_every_image() {
                 };
                 let images = images(shape, &pixels);
                 fused
-                    .forward(&case.parameters, running, images, None, &mut logits)
+                    .forward(&case.parameters, running, images, &[], &mut logits)
                     .unwrap();
                 assert!(is_nan(&logits), "training, {what}");
                 case.parameters[at] = sound;
@@ -61,7 +61,8 @@ fn nan_in_any_tensor_reaches_every_image() {
                 fused
                     .infer(&folded, images(shape, &pixels), &mut logits)
                     .unwrap();
-                assert!(is_nan(&logits), "{isa}, {} of {spec:?}", segment.name);
+                let what = format!("{isa}, {} of {:?}", segment.name, plan.layers);
+                assert!(is_nan(&logits), "{what}");
                 case.statistics[at] = sound;
             }
         }

@@ -1,7 +1,7 @@
 //! A whole network in double precision: every layer is a plain loop, channels last. Slow, but easy
 //! to verify.
 
-use engine::{Activation, Block, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
+use engine::{Activation, Block, Chain, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
 
 /// Activations, `[images][height][width][channels]`.
 #[derive(Clone)]
@@ -72,15 +72,14 @@ pub(crate) struct Output {
     pub(crate) statistics: Vec<f64>,
 }
 
-/// `images` is `[n][height][width][3]`; `dropout`, `[n][inputs of the classifier]`, multiplies the
-/// classifier's input.
+/// `images` is `[n][height][width][3]`; `masks` are the factors of the random layers, if any are applied.
 pub(crate) fn forward(
     plan: &Plan,
     parameters: &[f32],
     statistics: &[f32],
     images: &Map,
     mode: Mode,
-    dropout: Option<&[f32]>,
+    masks: &[Vec<f32>],
     numbers: Numbers,
 ) -> Output {
     let mut network = Network {
@@ -89,26 +88,28 @@ pub(crate) fn forward(
         statistics: statistics.iter().copied().map(f64::from).collect(),
         mode,
         numbers,
+        masks,
     };
-    let mut x = network.conv_norm(&plan.stem, images);
-    for block in &plan.blocks {
+    let chain = Chain::find(plan).unwrap();
+    let mut x = network.conv_norm(&chain.stem, images);
+    for block in &chain.blocks {
         x = network.block(block, &x);
     }
-    x = network.conv_norm(&plan.last, &x);
+    x = network.conv_norm(&chain.last, &x);
     let features = averages(&x).values;
     let mut rows = features.clone();
-    if let Some(hidden) = &plan.hidden {
+    if let Some(hidden) = &chain.hidden {
         rows = network.linear(hidden, &rows);
         rows.iter_mut()
             .for_each(|x| *x = activate(Activation::Hardswish, *x));
     }
-    if let Some(dropout) = dropout {
+    if let Some(dropout) = network.mask(chain.dropout) {
         for (x, mask) in rows.iter_mut().zip(dropout) {
             *x *= f64::from(*mask);
         }
     }
     Output {
-        logits: network.linear(&plan.classifier, &rows),
+        logits: network.linear(&chain.classifier, &rows),
         features,
         statistics: network.statistics,
     }
@@ -120,9 +121,14 @@ struct Network<'a> {
     statistics: Vec<f64>,
     mode: Mode,
     numbers: Numbers,
+    masks: &'a [Vec<f32>],
 }
 
-impl Network<'_> {
+impl<'a> Network<'a> {
+    fn mask(&self, index: Option<usize>) -> Option<&'a [f32]> {
+        self.masks.get(index?).map(Vec::as_slice)
+    }
+
     fn parameter(&self, index: usize) -> Vec<f64> {
         let range = self.plan.parameters.segments()[index].range.clone();
         self.parameters[range]
@@ -148,7 +154,13 @@ impl Network<'_> {
         }
         x.values.iter_mut().for_each(|x| *x = activate(late, *x));
         x = self.conv_norm(&block.project, &x);
-        if block.spec.is_residual() {
+        if let Some(factors) = self.mask(block.drop_path) {
+            let image = x.height * x.width * x.channels;
+            for (values, factor) in x.values.chunks_exact_mut(image).zip(factors) {
+                values.iter_mut().for_each(|x| *x *= f64::from(*factor));
+            }
+        }
+        if block.residual {
             for (x, input) in x.values.iter_mut().zip(&input.values) {
                 *x += input;
             }
@@ -171,7 +183,7 @@ impl Network<'_> {
 
     fn normalise(&mut self, layer: &ConvNorm, x: &mut Map) {
         let (gamma, beta) = (self.parameter(layer.norm), self.parameter(layer.norm + 1));
-        let constants = self.plan.spec.batch_norm;
+        let constants = self.plan.batch_norm;
         let segments = self.plan.statistics.segments();
         let means = segments[layer.statistics].range.start;
         let variances = segments[layer.statistics + 1].range.start;
@@ -204,13 +216,13 @@ impl Network<'_> {
 
     fn squeeze(&self, layer: &SqueezeExcite, x: &mut Map) {
         let mut hidden = self.linear(&layer.reduce, &averages(x).values);
-        hidden.iter_mut().for_each(|x| *x = x.max(0.0));
+        (hidden.iter_mut()).for_each(|x| *x = activate(layer.activation, *x));
         let factors = self.linear(&layer.expand, &hidden);
         let pixels = x.height * x.width;
         for (index, value) in x.values.iter_mut().enumerate() {
             let image = index / (pixels * x.channels);
             let factor = factors[image * x.channels + index % x.channels];
-            *value *= (factor + 3.0).clamp(0.0, 6.0) / 6.0;
+            *value *= activate(layer.gate, factor);
         }
     }
 
@@ -296,5 +308,9 @@ fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Hardsigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Activation::Gelu => unreachable!("no chain has GELU"),
     }
 }

@@ -1,10 +1,10 @@
 //! Compares training with the reference: the logits, the running statistics, and the gradient. The
 //! length of the gradient must equal the slope of the loss in its direction.
 
-use engine::{Fused, ImagePixels, Images, NetworkSpec, RunningStatistics};
+use engine::{Fused, ImagePixels, Images, RunningStatistics};
 
 use crate::reference::{Map, Mode, Numbers, Output, forward};
-use crate::{Bytes, Case, Random, assert_close, images, isas, random_spec};
+use crate::{Bytes, Case, Random, assert_close, images, isas, random_plan};
 
 fn numbers(random: &mut Random, count: usize, scale: f32) -> Vec<f32> {
     (0..count).map(|_| scale * random.number()).collect()
@@ -13,7 +13,7 @@ fn numbers(random: &mut Random, count: usize, scale: f32) -> Vec<f32> {
 struct Batch {
     shape: (usize, usize, usize),
     pixels: Vec<f32>,
-    dropout: Vec<f32>,
+    masks: Vec<Vec<f32>>,
     /// The gradient of the loss with respect to the logits.
     slopes: Vec<f32>,
 }
@@ -37,15 +37,21 @@ impl Batch {
         pixels: Vec<f32>,
     ) -> Self {
         let count = shape.0;
-        let masks = numbers(random, count * case.plan.classifier.in_features, 1.0);
+        let masks = case.plan.random_layers().map(|layer| {
+            let width = if layer.per_image {
+                1
+            } else {
+                case.plan.channels[layer.layer]
+            };
+            let numbers = numbers(random, count * width, 1.0);
+            let mask = numbers.iter().map(|m| if *m < -0.6 { 0.0 } else { 1.25 });
+            mask.collect()
+        });
         Batch {
             shape,
             pixels,
-            dropout: masks
-                .into_iter()
-                .map(|m| if m < -0.6 { 0.0 } else { 1.25 })
-                .collect(),
-            slopes: numbers(random, count * case.plan.spec.head.classes, 1.0),
+            masks: masks.collect(),
+            slopes: numbers(random, count * case.plan.classes(), 1.0),
         }
     }
 
@@ -57,20 +63,20 @@ impl Batch {
     /// gradient.
     fn step(&self, case: &Case, fused: &Fused, images: Images<'_>) -> [Vec<f32>; 3] {
         let parameters = &case.parameters;
-        let dropout = Some(self.dropout.as_slice());
+        let masks = &self.masks;
         let mut statistics = case.statistics.clone();
         let mut logits = vec![f32::NAN; self.slopes.len()];
         let mut gradient = vec![f32::NAN; parameters.len()];
         let running = RunningStatistics {
             values: &mut statistics,
-            momentum: case.plan.spec.batch_norm.momentum,
+            momentum: case.plan.batch_norm.momentum,
         };
         let record = fused
-            .forward(parameters, running, images, dropout, &mut logits)
+            .forward(parameters, running, images, masks, &mut logits)
             .unwrap();
         let slopes = &self.slopes;
         fused
-            .backward(record, parameters, images, dropout, slopes, &mut gradient)
+            .backward(record, parameters, images, masks, slopes, &mut gradient)
             .unwrap();
         [logits, statistics, gradient]
     }
@@ -83,7 +89,6 @@ impl Batch {
             channels: 3,
             values: self.pixels.iter().copied().map(f64::from).collect(),
         };
-        let dropout = Some(self.dropout.as_slice());
         let statistics = &case.statistics;
         forward(
             &case.plan,
@@ -91,7 +96,7 @@ impl Batch {
             statistics,
             &map,
             Mode::Train,
-            dropout,
+            &self.masks,
             Numbers::Exact,
         )
     }
@@ -100,14 +105,17 @@ impl Batch {
 const F32: [f64; 3] = [1e-3, 1e-4, 0.02];
 const BF16: [f64; 3] = [0.1, 0.02, 0.3];
 
-fn check(spec: &NetworkSpec, random: &mut Random) {
-    let case = Case::new(spec, random);
+fn check(random: &mut Random) {
+    let case = Case::new(random_plan(random), random);
     let batch = Batch::new(&case, random);
     let expected = batch.reference(&case, &case.parameters);
     // Tolerances of the logits, the statistics and the gradient's length.
     for (isa, [logits_off, statistics_off, slope_off]) in isas(F32, BF16) {
         for threads in [1, 2, 5] {
-            let what = format!("{isa}, {threads} threads, {:?}, {spec:?}", batch.shape);
+            let what = format!(
+                "{isa}, {threads} threads, {:?}, {:?}",
+                batch.shape, case.plan.layers
+            );
             let fused = case.engine(isa, threads);
             let [logits, statistics, gradient] = batch.step(&case, &fused, batch.images());
             assert_close(&logits, &expected.logits, logits_off, &what);
@@ -142,9 +150,8 @@ fn slope(case: &Case, batch: &Batch, gradient: &[f32]) -> f64 {
 #[test]
 fn a_training_step_is_the_references() {
     let mut random = Random(11);
-    for _ in 0..15 {
-        let spec = random_spec(&mut random);
-        check(&spec, &mut random);
+    for _ in 0..25 {
+        check(&mut random);
     }
 }
 
@@ -153,7 +160,7 @@ fn a_training_step_is_the_references() {
 fn a_step_on_bytes_equals_the_step_on_their_values() {
     let mut random = Random(12);
     for shape in [(3, 33, 33), (5, 9, 14), (4, 16, 16), (2, 31, 10)] {
-        let case = Case::new(&random_spec(&mut random), &mut random);
+        let case = Case::new(random_plan(&mut random), &mut random);
         let Bytes {
             bytes,
             table,

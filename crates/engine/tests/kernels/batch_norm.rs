@@ -3,11 +3,12 @@ use engine::{Activation, Isa};
 
 use crate::{assert_close, numbers};
 
-const ACTIVATIONS: [Activation; 4] = [
+const ACTIVATIONS: [Activation; 5] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu6,
     Activation::Hardswish,
+    Activation::Silu,
 ];
 const EPSILON: f64 = 1e-3;
 
@@ -17,6 +18,8 @@ fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        other => unreachable!("{other:?}"),
     }
 }
 

@@ -1,5 +1,5 @@
 use engine::{
-    Activation, BatchNormSpec, BlockSpec, HeadSpec, Naming, NetworkSpec, Padding, Plan, Role,
+    Activation, BatchNormSpec, BlockSpec, Chain, HeadSpec, Naming, NetworkSpec, Padding, Role,
     SpecError, SqueezeSpec,
 };
 
@@ -48,7 +48,7 @@ fn tiny() -> NetworkSpec {
 
 #[test]
 fn names_follow_torchvision_and_segments_have_no_gaps() {
-    let plan = Plan::new(&tiny()).unwrap();
+    let plan = tiny().plan().unwrap();
     let names: Vec<&str> = plan
         .parameters
         .segments()
@@ -70,7 +70,8 @@ fn names_follow_torchvision_and_segments_have_no_gaps() {
     }
     assert_eq!((plan.backbone.start, plan.head.end), (0, end));
     assert_eq!(plan.backbone.end, plan.head.start);
-    let depthwise = &plan.blocks[1].depthwise;
+    let chain = Chain::find(&plan).unwrap();
+    let depthwise = &chain.blocks[1].depthwise;
     assert_eq!(
         plan.parameters.segments()[depthwise.weight].shape,
         [16, 1, 5, 5]
@@ -88,7 +89,7 @@ fn mobilenet_v2_names_a_projection_and_its_norm_one_after_the_other() {
     spec.blocks[1].squeeze = None;
     // An expansion to the same number of channels is still an expansion.
     spec.blocks[1].expanded = 8;
-    let plan = Plan::new(&spec).unwrap();
+    let plan = spec.plan().unwrap();
     let names: Vec<&str> = (plan
         .parameters
         .segments()
@@ -152,7 +153,7 @@ fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.blocks[1].in_channels = 9;
     assert_eq!(
-        Plan::new(&spec),
+        spec.plan(),
         Err(SpecError::Chain {
             block: 1,
             takes: 9,
@@ -162,7 +163,7 @@ fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.blocks[0].expanded = 9;
     assert_eq!(
-        Plan::new(&spec),
+        spec.plan(),
         Err(SpecError::NoExpansion {
             block: 0,
             takes: 8,
@@ -172,7 +173,7 @@ fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.head.classes = 0;
     assert!(
-        Plan::new(&spec)
+        spec.plan()
             .unwrap_err()
             .to_string()
             .contains("classes is 0")
@@ -180,7 +181,7 @@ fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.head.dropout = 1.0;
     assert!(
-        Plan::new(&spec)
+        spec.plan()
             .unwrap_err()
             .to_string()
             .contains("dropout is 1")
@@ -188,7 +189,7 @@ fn impossible_networks_are_refused_by_name() {
     let mut spec = tiny();
     spec.blocks[0].kernel = 4;
     assert!(
-        Plan::new(&spec)
+        spec.plan()
             .unwrap_err()
             .to_string()
             .contains("block 0: kernel is 4")

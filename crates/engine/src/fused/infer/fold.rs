@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::isa::Isa;
 use crate::kernels::{pack_outputs, pack_taps, packed_length};
 use crate::memory::{Buffer, Dst, Src, padded};
-use crate::plan::{ConvNorm, Linear, Plan};
+use crate::network::{ConvNorm, Linear, Plan};
 use crate::team::Team;
 
 /// Assigns offsets to folded weights and records their sources.
@@ -140,7 +140,7 @@ impl<'a> Places<'a> {
         statistics: &[f32],
     ) -> Buffer {
         let buffer = Buffer::new(self.length);
-        let epsilon = self.plan.spec.batch_norm.epsilon;
+        let epsilon = self.plan.batch_norm.epsilon;
         team.run(self.pieces.len(), |index, _| {
             let piece = &self.pieces[index];
             let target = buffer.dst();

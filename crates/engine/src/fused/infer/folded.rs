@@ -7,7 +7,7 @@ use crate::fused::workspace::Side;
 use crate::isa::Isa;
 use crate::kernels::{Epilogue, Product, TAPS, Weights, panel_planes, product};
 use crate::memory::{Buffer, Planes, Src, planes};
-use crate::plan::{Block, ConvNorm, Linear, Plan};
+use crate::network::{Block, Chain, ConvNorm, Linear, Plan};
 use crate::simd::LANES;
 use crate::spec::{Activation, Padding, Zeros};
 use crate::team::Team;
@@ -67,34 +67,42 @@ pub(super) struct FoldedBlock {
     /// Ranges of planes that the depthwise convolution computes together: the panels of the
     /// expansion.
     pub(super) panels: Vec<Range<usize>>,
-    /// The reducing and the expanding layer of squeeze-excite.
-    pub(super) squeeze: Option<(Pointwise, Pointwise)>,
+    pub(super) squeeze: Option<FoldedSqueeze>,
     /// The activation after the multiplication by squeeze-excite's factors.
     pub(super) squeezed: Activation,
     pub(super) project: Pointwise,
     pub(super) residual: bool,
 }
 
+/// The layers of squeeze-excite.
+pub(super) struct FoldedSqueeze {
+    pub(super) reduce: Pointwise,
+    pub(super) expand: Pointwise,
+    /// The activation that makes the factors. Products do not compute it.
+    pub(super) gate: Activation,
+}
+
 impl Folded {
     /// Folds `parameters` and running `statistics`, both in the layout of the plan's tables.
     pub(super) fn new(
         plan: &Plan,
+        chain: &Chain,
         isa: Isa,
         team: &Team,
         parameters: &[f32],
         statistics: &[f32],
     ) -> Self {
         let mut places = Places::new(plan);
-        let stem = Filter::new(&mut places, &plan.stem, TAPS);
-        let blocks = (plan.blocks.iter())
+        let stem = Filter::new(&mut places, &chain.stem, TAPS);
+        let blocks = (chain.blocks.iter())
             .map(|block| FoldedBlock::new(&mut places, isa, block))
             .collect();
-        let last = Pointwise::convolution(&mut places, isa, &plan.last);
-        let hidden = plan.hidden.as_ref();
+        let last = Pointwise::convolution(&mut places, isa, &chain.last);
+        let hidden = chain.hidden.as_ref();
         let hidden =
             hidden.map(|layer| Pointwise::linear(&mut places, isa, layer, Activation::Hardswish));
         let identity = Activation::Identity;
-        let classifier = Pointwise::linear(&mut places, isa, &plan.classifier, identity);
+        let classifier = Pointwise::linear(&mut places, isa, &chain.classifier, identity);
         Folded {
             isa,
             weights: places.fold(isa, team, parameters, statistics),
@@ -156,10 +164,8 @@ impl Folded {
             let epilogue = Epilogue {
                 bias: Some(weights.at(layer.bias + first)),
                 activation: layer.activation,
-                before: None,
                 addend,
-                sums: None,
-                stream: false,
+                ..Epilogue::NONE
             };
             product(self.isa, &operands, &epilogue);
         }
@@ -229,7 +235,7 @@ impl Pointwise {
 impl FoldedBlock {
     fn new(places: &mut Places<'_>, isa: Isa, block: &Block) -> Self {
         let expand = block.expand.as_ref();
-        let kernel = block.spec.kernel;
+        let kernel = block.depthwise.kernel;
         let mut depthwise = Filter::new(places, &block.depthwise, kernel * kernel);
         let mut squeezed = Activation::Identity;
         if (block.squeeze.as_ref()).is_some_and(|layer| layer.before_activation) {
@@ -240,15 +246,14 @@ impl FoldedBlock {
             expand: expand.map(|layer| Pointwise::convolution(places, isa, layer)),
             depthwise,
             squeezed,
-            panels: panel_planes(isa, planes(block.spec.expanded)),
-            squeeze: block.squeeze.as_ref().map(|layer| {
-                (
-                    Pointwise::linear(places, isa, &layer.reduce, Activation::Relu),
-                    Pointwise::linear(places, isa, &layer.expand, Activation::Identity),
-                )
+            panels: panel_planes(isa, planes(block.depthwise.out_channels)),
+            squeeze: block.squeeze.as_ref().map(|layer| FoldedSqueeze {
+                reduce: Pointwise::linear(places, isa, &layer.reduce, layer.activation),
+                expand: Pointwise::linear(places, isa, &layer.expand, Activation::Identity),
+                gate: layer.gate,
             }),
             project: Pointwise::convolution(places, isa, &block.project),
-            residual: block.spec.is_residual(),
+            residual: block.residual,
         }
     }
 }

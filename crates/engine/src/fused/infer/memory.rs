@@ -167,9 +167,9 @@ impl Space {
             side = side.strided(block.depthwise.stride);
             channels = block.project.outputs;
             filtered = filtered.max(length(expanded, count(index) * side.pixels()));
-            if let Some((reduce, _)) = &block.squeeze {
+            if let Some(layer) = &block.squeeze {
                 wide = wide.max(length(expanded, images));
-                narrow = narrow.max(length(reduce.outputs, images));
+                narrow = narrow.max(length(layer.reduce.outputs, images));
             }
         }
         between(folded.blocks.len(), channels, side);

@@ -31,7 +31,12 @@ impl Fused {
         check("parameters", parameters.len(), self.plan.parameters.len())?;
         check("statistics", statistics.len(), self.plan.statistics.len())?;
         Ok(Folded::new(
-            &self.plan, self.isa, &self.team, parameters, statistics,
+            &self.plan,
+            &self.chain,
+            self.isa,
+            &self.team,
+            parameters,
+            statistics,
         ))
     }
 

@@ -5,10 +5,12 @@ use std::ops::Range;
 use super::super::context::{Scratch, blocks};
 use super::crew::Crew;
 use super::filter;
-use super::folded::{Folded, FoldedBlock, Pointwise};
+use super::folded::{Folded, FoldedBlock, FoldedSqueeze, Pointwise};
 use super::memory::Areas;
 use crate::fused::workspace::Side;
-use crate::kernels::{Images, Pixels, Stem, hardsigmoid, image_averages, multiply_rows, stem_rows};
+use crate::kernels::{
+    Images, Pixels, Stem, activate_values, image_averages, multiply_rows, stem_rows,
+};
 use crate::memory::Planes;
 use crate::simd::LANES;
 
@@ -121,7 +123,7 @@ impl Group<'_> {
                 };
                 operands.run(&self.crew);
                 let factors = (block.squeeze.as_ref())
-                    .map(|layers| self.squeeze(layers, images.len(), averages));
+                    .map(|layer| self.squeeze(layer, images.len(), averages));
                 self.project(block, images.len(), after, filtered, factors, input, output);
             }
             side = after;
@@ -130,12 +132,7 @@ impl Group<'_> {
     }
 
     /// Computes the factors of squeeze-excite from the averages.
-    unsafe fn squeeze(
-        &self,
-        (reduce, expand): &(Pointwise, Pointwise),
-        images: usize,
-        averages: Planes,
-    ) -> Planes {
+    unsafe fn squeeze(&self, layer: &FoldedSqueeze, images: usize, averages: Planes) -> Planes {
         let hidden = self.areas.hidden.planes(images);
         let factors = self.areas.factors.planes(images);
         // SAFETY: as promised by the caller.
@@ -143,7 +140,7 @@ impl Group<'_> {
             linear(
                 &self.crew,
                 self.folded,
-                reduce,
+                &layer.reduce,
                 images,
                 averages,
                 hidden,
@@ -153,13 +150,13 @@ impl Group<'_> {
             linear(
                 &self.crew,
                 self.folded,
-                expand,
+                &layer.expand,
                 images,
                 hidden,
                 factors,
                 |outputs, rows| {
                     let factors = factors.plane(outputs.start).row(rows.start);
-                    hardsigmoid(isa, rows.len(), outputs.len(), factors);
+                    activate_values(isa, rows.len(), outputs.len(), layer.gate, factors);
                 },
             );
         }

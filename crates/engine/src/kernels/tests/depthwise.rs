@@ -121,14 +121,14 @@ struct Way {
 }
 
 /// The number of different options.
-const WAYS: usize = 16;
+const WAYS: usize = 4 * ACTIVATIONS.len();
 
 impl Way {
     fn new(index: usize) -> Self {
         Way {
             norm: index % 2 == 1,
             residual: index / 2 % 2 == 1,
-            activation: ACTIVATIONS[index / 4 % 4],
+            activation: ACTIVATIONS[index / 4 % ACTIVATIONS.len()],
         }
     }
 }

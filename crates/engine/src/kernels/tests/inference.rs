@@ -6,15 +6,16 @@ use super::depthwise::{self, KERNELS};
 use super::elementwise::activated;
 use super::operand::{Matrix, NOTHING, Operand, per_channel};
 use super::pooled::{averaged, multiplied};
-use super::real::{Noise, Real};
+use super::real::Noise;
 use super::stem::{self, StemImages, in_planes, with_stem};
 use super::{ACTIVATIONS, CHANNELS, grid, isas, layouts, properties};
 use crate::isa::Isa;
 use crate::kernels::{
-    DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, depthwise_images, depthwise_row,
-    hardsigmoid, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows, widen_rows,
+    DepthwiseImages, DepthwiseRow, Images, Ring, TAPS, activate_values, depthwise_images,
+    depthwise_row, image_averages, multiply_rows, pack_taps, panel_planes, stem_rows, widen_rows,
 };
-use crate::memory::{Dst, Src, padded, planes};
+use crate::memory::{Buffer, Dst, Planes, Src, padded, planes};
+use crate::simd::LANES;
 use crate::spec::{Activation, Padding};
 
 /// A depthwise convolution with bias and activation, and its expected output.
@@ -136,7 +137,8 @@ fn check_depthwise([images, height, width]: [usize; 3], index: usize) {
             stride,
             padding,
         };
-        let (channels, activation) = ([17, 16, 8][index % 3], ACTIVATIONS[index / 3 % 4]);
+        let activation = ACTIVATIONS[index / 3 % ACTIVATIONS.len()];
+        let channels = [17, 16, 8][index % 3];
         Depthwise::noise(geometry, channels, activation).check_images();
         let one = depthwise::Geometry {
             images: 1,
@@ -211,7 +213,7 @@ fn stem_rows_from_any_row() {
                 channels: [16, 17, 8][index % 3],
             };
             for first in 0..height.div_ceil(stride) {
-                let activation = ACTIVATIONS[(index / 2 + first) % 4];
+                let activation = ACTIVATIONS[(index / 2 + first) % ACTIVATIONS.len()];
                 check_stem_rows(geometry, first, (index + first) % 2 == 1, activation);
             }
         }
@@ -222,13 +224,6 @@ fn check_factors(images: usize, pixels: usize, channels: usize, activation: Acti
     let mut noise = Noise((images * 1000 + pixels * 50 + channels) as u64);
     let y = Matrix::noise(&mut noise, images * pixels, channels);
     let factors = Matrix::noise(&mut noise, images, channels);
-    let gates = Matrix::from_fn(images, channels, |image, c| {
-        let x = factors[(image, c)].value;
-        Real {
-            value: (x + 3.0).clamp(0.0, 6.0) / 6.0,
-            size: 1.0,
-        }
-    });
     let averages = averaged(&y, images);
     let product = multiplied(&y, &factors);
     // A block that starts within the first image.
@@ -258,10 +253,15 @@ fn check_factors(images: usize, pixels: usize, channels: usize, activation: Acti
         unsafe {
             let (factors, values) = (given.planes(), values.planes());
             multiply_rows(isa, rows, count, block, factors, activation, values);
-            hardsigmoid(isa, images, count, given.planes());
         }
         values.assert_near(&expected, &what);
-        given.assert_near(&gates, &what);
+        for activation in [Activation::Sigmoid, Activation::Hardsigmoid, activation] {
+            let values = Operand::of(isa, &factors);
+            // SAFETY: the operand has the shape that the kernel requires.
+            unsafe { activate_values(isa, images, count, activation, values.planes()) };
+            let gates = activated(&factors, activation);
+            values.assert_near(&gates, &format!("{what}, {activation:?}"));
+        }
     }
 }
 
@@ -269,7 +269,83 @@ fn check_factors(images: usize, pixels: usize, channels: usize, activation: Acti
 fn averages_and_factors_of_every_shape() {
     let channels = [&CHANNELS[..], &[1280]].concat();
     for [images, pixels, channels] in grid(&[1, 2, 3], &[1, 2, 3, 4, 7, 49], &channels) {
-        check_factors(images, pixels, channels, ACTIVATIONS[(images + pixels) % 4]);
+        check_factors(
+            images,
+            pixels,
+            channels,
+            ACTIVATIONS[(images + pixels) % ACTIVATIONS.len()],
+        );
+    }
+}
+
+/// The activation of some numbers, on one instruction set.
+fn activated_on(isa: Isa, activation: Activation, values: &[f32]) -> Vec<f32> {
+    let rows = values.len().div_ceil(LANES);
+    let all = Buffer::new(rows * LANES);
+    let planes = Planes {
+        start: all.dst(),
+        stride: rows * LANES,
+        pixel: LANES,
+    };
+    // SAFETY: the buffer has this many rows of one plane.
+    unsafe {
+        let place = all.dst().pointer(0, values.len());
+        std::ptr::copy_nonoverlapping(values.as_ptr(), place, values.len());
+        activate_values(isa, rows, 1, activation, planes);
+    }
+    all.as_slice()[..values.len()].to_vec()
+}
+
+#[test]
+fn sigmoid_and_silu_have_a_small_relative_error() {
+    let step = if cfg!(miri) { 4.0 } else { 1.0 / 512.0 };
+    let count = (172.0 / step) as usize;
+    let values: Vec<f32> = (0..count).map(|at| at as f32 * step - 86.0).collect();
+    for isa in Isa::available() {
+        for activation in [Activation::Sigmoid, Activation::Silu] {
+            let results = activated_on(isa, activation, &values);
+            for (&x, result) in values.iter().zip(results) {
+                let sigmoid = 1.0 / (1.0 + (-f64::from(x)).exp());
+                let exact = if activation == Activation::Silu {
+                    f64::from(x) * sigmoid
+                } else {
+                    sigmoid
+                };
+                let off = (f64::from(result) - exact).abs();
+                assert!(
+                    off <= 1e-6 * exact.abs(),
+                    "{isa} {activation:?}({x}): {result}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sigmoid_and_silu_of_extreme_numbers() {
+    let nan = [0x7FC0_0000, 0x7FFF_FFFF, 0xFF80_0001].map(f32::from_bits);
+    for isa in Isa::available() {
+        let sigmoid = activated_on(isa, Activation::Sigmoid, &[1e30, f32::INFINITY, -1e30, 0.0]);
+        assert_eq!(
+            [sigmoid[0], sigmoid[1], sigmoid[3]],
+            [1.0, 1.0, 0.5],
+            "{isa}"
+        );
+        assert!((0.0..1e-37).contains(&sigmoid[2]), "{isa}: {sigmoid:?}");
+        let silu = activated_on(isa, Activation::Silu, &[1e30, f32::INFINITY, -100.0, 0.0]);
+        assert_eq!(silu[..2], [1e30, f32::INFINITY], "{isa}");
+        assert!(silu[2].abs() < 1e-35 && silu[3] == 0.0, "{isa}: {silu:?}");
+        for activation in [
+            Activation::Sigmoid,
+            Activation::Silu,
+            Activation::Hardsigmoid,
+        ] {
+            let values = activated_on(isa, activation, &nan);
+            assert!(
+                values.iter().all(|x| x.is_nan()),
+                "{isa} {activation:?}: {values:?}"
+            );
+        }
     }
 }
 
@@ -294,6 +370,6 @@ proptest! {
         channels in 1usize..50,
     ) {
         check_depthwise([images, height, width], channels);
-        check_factors(images, height * width, channels, ACTIVATIONS[width % 4]);
+        check_factors(images, height * width, channels, ACTIVATIONS[width % ACTIVATIONS.len()]);
     }
 }

@@ -8,13 +8,18 @@
 //! For activations in bf16, the references use values rounded to bf16. Kernels may round once more
 //! when they store.
 
+mod conv;
+mod conv_images;
 mod depthwise;
 mod differences;
+mod drop_path;
 mod elementwise;
+mod gather;
 mod inference;
 mod operand;
 mod pack;
 mod pooled;
+mod pooling;
 mod product;
 mod ranks;
 mod real;
@@ -29,11 +34,13 @@ use proptest::prelude::ProptestConfig;
 use crate::isa::Isa;
 use crate::spec::Activation;
 
-const ACTIVATIONS: [Activation; 4] = [
+/// The activations of maps.
+const ACTIVATIONS: [Activation; 5] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu6,
     Activation::Hardswish,
+    Activation::Silu,
 ];
 
 /// The instruction sets to test. Miri, an interpreter, runs the portable kernels only. A processor

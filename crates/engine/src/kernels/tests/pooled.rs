@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
             images,
             pixels,
             channels,
-            activation: ACTIVATIONS[index % 4],
+            activation: ACTIVATIONS[index % ACTIVATIONS.len()],
         })
         .collect()
 }
@@ -343,7 +343,7 @@ proptest! {
         images in 1usize..5,
         pixels in 1usize..40,
         channels in 1usize..70,
-        kind in 0usize..4,
+        kind in 0..ACTIVATIONS.len(),
     ) {
         let case = Case { images, pixels, channels, activation: ACTIVATIONS[kind] };
         check_average(case);

@@ -68,6 +68,20 @@ impl Real {
                 value: x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
                 size: 2.0 * self.size,
             },
+            // The slope of SiLU is at most 1.1.
+            Activation::Silu => Real {
+                value: x * sigmoid(x),
+                size: 2.0 * self.size,
+            },
+            Activation::Sigmoid => Real {
+                value: sigmoid(x),
+                size: sigmoid(x) + self.size,
+            },
+            Activation::Hardsigmoid => Real {
+                value: (x + 3.0).clamp(0.0, 6.0) / 6.0,
+                size: 1.0 + self.size,
+            },
+            Activation::Gelu => unreachable!("no kernel computes GELU"),
         }
     }
 
@@ -81,6 +95,10 @@ impl Real {
             Activation::Hardswish if x <= -3.0 => 0.0,
             Activation::Hardswish if x < 3.0 => x / 3.0 + 0.5,
             Activation::Hardswish => 1.0,
+            Activation::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+            Activation::Sigmoid => sigmoid(x) * (1.0 - sigmoid(x)),
+            Activation::Hardsigmoid => f64::from(u8::from(x > -3.0 && x < 3.0)) / 6.0,
+            Activation::Gelu => unreachable!("no kernel computes GELU"),
         };
         Real { value, size: 2.0 }
     }
@@ -105,6 +123,10 @@ impl Real {
         let near = (actual - self.value).abs() <= bound;
         assert!(near, "{}: {actual} instead of {self:?}", what());
     }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 /// Rounds to the nearest bf16, ties to even. NaN is not supported.

@@ -11,10 +11,14 @@ pub enum Role {
     LinearWeight,
     /// Bias of a convolution or of a fully connected layer.
     Bias,
-    /// Weight of a batch normalisation (gamma).
+    /// Weight of a normalisation (gamma).
     NormWeight,
-    /// Bias of a batch normalisation (beta).
+    /// Bias of a normalisation (beta).
     NormBias,
+    /// Factors of channels (ConvNeXt's `layer_scale`).
+    Scale,
+    /// Biases of relative positions in attention.
+    PositionBias,
     /// Running mean of a batch normalisation.
     RunningMean,
     /// Running (unbiased) variance of a batch normalisation.

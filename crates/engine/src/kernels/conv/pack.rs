@@ -1,0 +1,127 @@
+//! Weights of a convolution, between torch's layout and the layouts of the kernels.
+//!
+//! Torch stores `[outputs][inputs / groups][taps]`. Weights between different groups do not exist; where a panel
+//! needs them, they are 0.
+
+use crate::kernels::entry_f32;
+use crate::memory::{Dst, Src};
+use crate::simd::{LANES, Simd};
+
+/// The weights of a convolution, and the part of them that a panel needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Packing<'a> {
+    /// Inputs and outputs of a group.
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) groups: usize,
+    /// Number of weights between an input and an output.
+    pub(crate) taps: usize,
+    /// For each tap, its place in the panel.
+    pub(crate) order: &'a [usize],
+    /// Whether the panel's columns are inputs, for the gradient of the input. Otherwise they are outputs.
+    pub(crate) transposed: bool,
+    /// The panel's first plane of columns.
+    pub(crate) plane: usize,
+    /// The panel's number of planes.
+    pub(crate) width: usize,
+    /// The range of channels that the panel reads.
+    pub(crate) channels: (usize, usize),
+}
+
+impl Packing<'_> {
+    /// The range of inputs that an output reads.
+    #[inline(always)]
+    fn group(&self, output: usize) -> (usize, usize) {
+        let group = output / self.outputs;
+        (group * self.inputs, (group + 1) * self.inputs)
+    }
+
+    /// The place of the weights between an output and an input, if they belong to one group.
+    #[inline(always)]
+    fn place(&self, output: usize, input: usize) -> Option<usize> {
+        let group = output / self.outputs;
+        let exists = group < self.groups && input / self.inputs == group;
+        exists.then(|| (output * self.inputs + input % self.inputs) * self.taps)
+    }
+}
+
+entry_f32! {
+    /// Packs the weights of a panel, `[taps][channels][width * 16]`.
+    ///
+    /// # Safety
+    /// `weights` holds all weights in torch's layout, and `target` has space for the panel.
+    fn pack_panel(operands: &Packing<'_>, weights: Src, target: Dst) => pack_panel_kernel
+}
+
+#[inline(always)]
+unsafe fn pack_panel_kernel<S: Simd>(s: S, o: &Packing<'_>, weights: Src, target: Dst) {
+    let (start, end) = o.channels;
+    for channel in start..end {
+        for vector in 0..o.width {
+            for tap in (0..o.taps).step_by(LANES) {
+                let count = LANES.min(o.taps - tap);
+                let mut rows = [s.zero(); LANES];
+                for (lane, row) in rows.iter_mut().enumerate() {
+                    let column = (o.plane + vector) * LANES + lane;
+                    let place = if o.transposed {
+                        o.place(channel, column)
+                    } else {
+                        o.place(column, channel)
+                    };
+                    if let Some(place) = place {
+                        *row = s.load_first(count, weights, place + tap);
+                    }
+                }
+                let columns = s.transpose(rows);
+                for (index, &value) in columns.iter().enumerate().take(count) {
+                    let row = o.order[tap + index] * (end - start) + channel - start;
+                    s.store(target, (row * o.width + vector) * LANES, value);
+                }
+            }
+        }
+    }
+}
+
+entry_f32! {
+    /// Stores a panel's gradient, `[outputs][planes][taps][16]`, in torch's layout. The planes are those of the
+    /// panel's channels. The order of taps is torch's.
+    ///
+    /// # Safety
+    /// `panel` and `target` hold all their values.
+    fn unpack_gradient(operands: &Packing<'_>, panel: Src, target: Dst) => unpack_gradient_kernel
+}
+
+#[inline(always)]
+unsafe fn unpack_gradient_kernel<S: Simd>(s: S, o: &Packing<'_>, panel: Src, target: Dst) {
+    let (from, to) = (o.channels.0 / LANES, o.channels.1.div_ceil(LANES));
+    let first = o.plane * LANES;
+    let last = (first + o.width * LANES).min(o.outputs * o.groups);
+    for output in first..last {
+        if o.taps == 1 {
+            let (start, end) = o.group(output);
+            let row = (output - first) * (to - from) * LANES;
+            for channel in (start..end).step_by(LANES) {
+                let count = LANES.min(end - channel);
+                let value = s.load_first(count, panel, row + channel - from * LANES);
+                s.store_first(count, target, output * o.inputs + channel - start, value);
+            }
+            continue;
+        }
+        for plane in from..to {
+            let at = ((output - first) * (to - from) + plane - from) * o.taps * LANES;
+            for tap in (0..o.taps).step_by(LANES) {
+                let count = LANES.min(o.taps - tap);
+                let mut rows = [s.zero(); LANES];
+                for (index, row) in rows.iter_mut().enumerate().take(count) {
+                    *row = s.load(panel, at + (tap + index) * LANES);
+                }
+                let columns = s.transpose(rows);
+                for (lane, &value) in columns.iter().enumerate() {
+                    if let Some(place) = o.place(output, plane * LANES + lane) {
+                        s.store_first(count, target, place + tap, value);
+                    }
+                }
+            }
+        }
+    }
+}

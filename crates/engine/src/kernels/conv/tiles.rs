@@ -1,0 +1,279 @@
+//! Tiles of outputs of a convolution.
+
+use crate::kernels::activation::{activate_tile, derive, for_short_activation, silu_gradients};
+use crate::kernels::product::{UNROLL, column, steps};
+use crate::kernels::{Before, Frame, Sums, entry_f32};
+use crate::memory::{Dst, Planes, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// One panel of a convolution over a frame.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvTiles<'a> {
+    pub(crate) frame: Frame,
+    /// For each tap, the distance in values from the frame's first pixel to the pixel that the tap reads for the
+    /// first output.
+    pub(crate) taps: &'a [usize],
+    /// Distance in rows of the frame from one output row to the next.
+    pub(crate) step: usize,
+    /// The range of the frame's channels that the panel reads.
+    pub(crate) channels: (usize, usize),
+    /// `[taps][channels][width * 16]`
+    pub(crate) weights: Src,
+    /// The panel's first plane of outputs.
+    pub(crate) plane: usize,
+    /// Number of planes of outputs: 1 to 3.
+    pub(crate) width: usize,
+    /// Output rows of each image.
+    pub(crate) rows: usize,
+    /// Outputs of each row.
+    pub(crate) columns: usize,
+    pub(crate) target: Planes,
+    pub(crate) place: Place,
+}
+
+/// The pixels of a target that receive outputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The first output's pixel.
+    pub(crate) first: usize,
+    /// Distances in pixels between images, rows and columns of the output.
+    pub(crate) image: usize,
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+/// The operations on outputs before they are stored, in this order. Operands have the shape of the target.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvEpilogue {
+    /// A bias for each channel, padded to whole planes.
+    pub(crate) bias: Option<Src>,
+    /// Added before the activation.
+    pub(crate) shortcut: Option<Planes>,
+    pub(crate) activation: Activation,
+    /// Multiplies by the derivative of this activation.
+    pub(crate) before: Option<Before>,
+    /// Added last.
+    pub(crate) addend: Option<Planes>,
+    /// The second sum adds up the products with these values. With `None` it adds up squares.
+    pub(crate) sums_with: Option<Planes>,
+}
+
+impl ConvEpilogue {
+    pub(crate) const NONE: ConvEpilogue = ConvEpilogue {
+        bias: None,
+        shortcut: None,
+        activation: Activation::Identity,
+        before: None,
+        addend: None,
+        sums_with: None,
+    };
+}
+
+entry_f32! {
+    /// Computes one panel's outputs for all images of the frame. Adds the outputs and their squares, or products, to
+    /// the sums.
+    ///
+    /// # Safety
+    /// The frame holds all pixels that the taps read. The target and the epilogue's operands hold all pixels of the
+    /// place, in the panel's planes.
+    fn conv_tiles(operands: &ConvTiles<'_>, epilogue: &ConvEpilogue, sums: Option<&mut Sums>)
+        => conv_tiles_kernel
+}
+
+/// Sums over a row of outputs, of one panel: three planes of values, and three of products.
+type Totals = [f32; 6 * LANES];
+
+#[inline(always)]
+unsafe fn conv_tiles_kernel<S: Simd>(
+    s: S,
+    o: &ConvTiles<'_>,
+    epilogue: &ConvEpilogue,
+    mut sums: Option<&mut Sums>,
+) {
+    let tiles = match o.width {
+        1 => &Tiles::<S, 1>::TABLE,
+        2 => &Tiles::<S, 2>::TABLE,
+        _ => &Tiles::<S, 3>::TABLE,
+    };
+    let blocks = o.columns.div_ceil(S::TILE_ROWS[o.width - 1]);
+    let start = o.frame.start.src();
+    for image in 0..o.frame.images {
+        for y in 0..o.rows {
+            let a = start.at(image * o.frame.image() + y * o.step * o.frame.pitch());
+            let first = o.place.first + image * o.place.image + y * o.place.row;
+            let mut totals: Totals = [0.0; 6 * LANES];
+            let mut x = 0;
+            for block in 1..=blocks {
+                let end = o.columns * block / blocks;
+                tiles[end - x - 1](&Tile {
+                    conv: o,
+                    epilogue,
+                    a: a.at(x * LANES),
+                    pixel: first + x * o.place.column,
+                    totals: sums.is_some().then(|| Dst::of(&mut totals)),
+                });
+                x = end;
+            }
+            if let Some(sums) = &mut sums {
+                // Each row is summed separately first, so that rounding errors do not grow with the image.
+                let totals = Src::of(&totals);
+                for vector in 0..o.width {
+                    let first = s.load(totals, vector * LANES);
+                    let second = s.load(totals, (3 + vector) * LANES);
+                    sums.add(s, (o.plane + vector) * LANES, first, second);
+                }
+            }
+        }
+    }
+}
+
+struct Tile<'a> {
+    conv: &'a ConvTiles<'a>,
+    epilogue: &'a ConvEpilogue,
+    a: Src,
+    /// The pixel of the first output.
+    pixel: usize,
+    totals: Option<Dst>,
+}
+
+type TileKernel = unsafe fn(&Tile<'_>);
+
+struct Tiles<S, const WIDTH: usize>(S);
+
+impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
+    const TABLE: [TileKernel; 14] = [
+        tile::<S, 1, WIDTH>,
+        tile::<S, 2, WIDTH>,
+        tile::<S, 3, WIDTH>,
+        tile::<S, 4, WIDTH>,
+        tile::<S, 5, WIDTH>,
+        tile::<S, 6, WIDTH>,
+        tile::<S, 7, WIDTH>,
+        tile::<S, 8, WIDTH>,
+        tile::<S, 9, WIDTH>,
+        tile::<S, 10, WIDTH>,
+        tile::<S, 11, WIDTH>,
+        tile::<S, 12, WIDTH>,
+        tile::<S, 13, WIDTH>,
+        tile::<S, 14, WIDTH>,
+    ];
+}
+
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
+    // Tiles that do not fit this instruction set's registers are never requested.
+    if ROWS <= S::TILE_ROWS[WIDTH - 1] {
+        let s = S::new();
+        s.vectorize(
+            #[inline(always)]
+            || tile_kernel::<S, ROWS, WIDTH>(s, operands),
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
+    let conv = tile.conv;
+    let mut first = [s.zero(); WIDTH];
+    if let Some(bias) = tile.epilogue.bias {
+        for vector in 0..WIDTH {
+            first[vector] = s.load(bias, (conv.plane + vector) * LANES);
+        }
+    }
+    let mut sums = [first; ROWS];
+    let stride = conv.frame.stride();
+    let (start, end) = conv.channels;
+    let pitch = WIDTH * LANES;
+    let mut b = conv.weights;
+    for &tap in conv.taps {
+        let mut channel = start;
+        while channel < end {
+            let mut k = channel % LANES;
+            let count = (LANES - k).min(end - channel);
+            let a = tile.a.at(tap + channel / LANES * stride);
+            channel += count;
+            let last = k + count;
+            while k + UNROLL <= last {
+                steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, k, b, pitch);
+                b = b.at(UNROLL * pitch);
+                k += UNROLL;
+            }
+            while k < last {
+                steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b, pitch);
+                b = b.at(pitch);
+                k += 1;
+            }
+        }
+    }
+    // The sums stay in registers only if every index into them is a constant.
+    finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), tile, 0);
+    if WIDTH > 1 {
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), tile, 1);
+    }
+    if WIDTH > 2 {
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), tile, 2);
+    }
+}
+
+#[inline(always)]
+unsafe fn finish<S: Simd, const ROWS: usize>(
+    s: S,
+    mut column: [S::Vector; ROWS],
+    tile: &Tile<'_>,
+    vector: usize,
+) {
+    let epilogue = tile.epilogue;
+    let plane = tile.conv.plane + vector;
+    let step = tile.conv.place.column;
+    if let Some(shortcut) = epilogue.shortcut {
+        let shortcut = shortcut.plane(plane).row(tile.pixel).src();
+        for row in 0..ROWS {
+            column[row] = s.add(column[row], s.load_pixel(shortcut, row * step));
+        }
+    }
+    activate_tile(s, epilogue.activation, &mut column);
+    if let Some(before) = epilogue.before {
+        let (scale, shift) = before.norm.at(s, plane * LANES);
+        let z = before.z.plane(plane).row(tile.pixel).src();
+        if before.activation == Activation::Silu {
+            let mut gradients = column;
+            silu_gradients(s, z, step, &[scale, shift], &mut gradients);
+            column = gradients;
+        } else {
+            for_short_activation!(before.activation, A => for row in 0..ROWS {
+                let y = s.mul_add(s.load_pixel(z, row * step), scale, shift);
+                column[row] = derive::<S, A>(s, y, column[row]);
+            });
+        }
+    }
+    if let Some(addend) = epilogue.addend {
+        let addend = addend.plane(plane).row(tile.pixel).src();
+        for row in 0..ROWS {
+            column[row] = s.add(column[row], s.load_pixel(addend, row * step));
+        }
+    }
+    if let Some(totals) = tile.totals {
+        let (at, behind) = (vector * LANES, (3 + vector) * LANES);
+        let mut first = s.load(totals.src(), at);
+        let mut second = s.load(totals.src(), behind);
+        for row in 0..ROWS {
+            first = s.add(first, column[row]);
+        }
+        if let Some(with) = epilogue.sums_with {
+            let with = with.plane(plane).row(tile.pixel).src();
+            for row in 0..ROWS {
+                second = s.mul_add(column[row], s.load_pixel(with, row * step), second);
+            }
+        } else {
+            for row in 0..ROWS {
+                second = s.mul_add(column[row], column[row], second);
+            }
+        }
+        s.store(totals, at, first);
+        s.store(totals, behind, second);
+    }
+    let target = tile.conv.target.plane(plane).row(tile.pixel).start;
+    for row in 0..ROWS {
+        s.store_pixel(target, row * step, column[row]);
+    }
+}
