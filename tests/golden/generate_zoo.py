@@ -1,6 +1,6 @@
-"""Writes the features of other backbones: tests/golden/zoo_*.safetensors.
+"""Writes the features of the backbones of candle-transformers: tests/golden/zoo_*.safetensors.
 
-    cargo xtask golden --python PYTHON      # PYTHON has torch, torchvision and timm
+    cargo xtask golden --python PYTHON      # PYTHON has torch and timm
 
 As in generate.py, this script and the Rust tests compute weights and images, and only results are
 stored, computed in float64 and rounded once. README.md says how tensors are filled. A backbone's file
@@ -16,7 +16,6 @@ import sys
 
 import timm
 import torch
-import torchvision
 from safetensors.numpy import save_file
 
 from generate import around, images
@@ -24,10 +23,6 @@ from generate import around, images
 HERE = pathlib.Path(__file__).resolve().parent
 # One backbone of each family.
 NAMES = (
-    "resnet18",
-    "efficientnet_b0",
-    "mobilenetv4_conv_small",
-    "convnext_atto",
     "mobileone_s1",
     "repvgg_a0",
     "fastvit_t8",
@@ -38,14 +33,7 @@ WANTED = 1.0  # the approximate std of the features
 
 def build(name):
     """The backbone without its classifier: it returns the classifier's input."""
-    if name.startswith("resnet"):
-        model = getattr(torchvision.models, name)(weights=None)
-        model.fc = torch.nn.Identity()
-    elif name.startswith("efficientnet"):
-        model = getattr(torchvision.models, name)(weights=None)
-        model.classifier = torch.nn.Identity()
-    else:
-        model = timm.create_model(name, num_classes=0)
+    model = timm.create_model(name, num_classes=0)
     return model.eval()
 
 
@@ -98,7 +86,6 @@ def write(folder, name):
         "gain": gain,
         "tensors": [[key, shape] for key, shape in shapes.items()],
         "torch": torch.__version__.split("+")[0],
-        "torchvision": torchvision.__version__.split("+")[0],
         "timm": timm.__version__,
     }
     path = folder / f"zoo_{name}.safetensors"

@@ -47,6 +47,18 @@ pub enum Error {
         /// The expected type.
         expected: &'static str,
     },
+    /// Images are smaller than the windows of a layer.
+    #[error(
+        "images of {}×{} pixels are too small for this network: nothing is left of them after \
+         {layer}; use larger images",
+        found.0, found.1
+    )]
+    ImagesTooSmall {
+        /// Height and width.
+        found: (usize, usize),
+        /// Name of the layer.
+        layer: String,
+    },
     /// A file could not be read or written.
     #[error("cannot access {path}")]
     File {
@@ -95,9 +107,18 @@ pub enum Error {
     /// An ONNX file gives other results than the network.
     #[error("the ONNX file is not this network: {0}")]
     OnnxCheck(String),
+    /// The gradient of the logits has another shape than the logits.
+    #[error("the gradient of logits {expected:?} has the shape {found:?}")]
+    GradientShape {
+        /// Shape of the gradient.
+        found: Vec<usize>,
+        /// Shape of the logits.
+        expected: Vec<usize>,
+    },
     /// An update was requested, but no gradient is available.
     #[error(
-        "no gradient to update by: call `backward()` on a loss of `forward_train`'s logits first"
+        "no gradient to update by: call `backward` on a forward pass, or on a loss of \
+         `forward_train`'s logits, first"
     )]
     NoGradient,
     /// This processor does not support bf16.
@@ -163,6 +184,7 @@ impl Error {
                 | Self::NoBf16(_)
                 | Self::OnlyF32(..)
                 | Self::NoMap(_)
+                | Self::ImagesTooSmall { .. }
                 | Self::Width(_)
         )
     }
@@ -188,6 +210,14 @@ impl From<engine::FusedError> for Error {
     fn from(error: engine::FusedError) -> Self {
         match error {
             engine::FusedError::OneValuePerChannel { layer } => Error::OneValuePerChannel { layer },
+            engine::FusedError::NoPixels {
+                layer,
+                height,
+                width,
+            } => Error::ImagesTooSmall {
+                found: (height, width),
+                layer,
+            },
             other => Error::Engine(other),
         }
     }

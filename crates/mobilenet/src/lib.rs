@@ -1,57 +1,34 @@
 #![doc = include_str!("../README.md")]
 
-mod atomic;
-mod classes;
-mod composed;
-mod config;
-mod design;
-mod dropout;
 mod error;
-mod executor;
-mod fused;
-mod grad_cam;
-mod images;
-mod initialise;
-mod key;
-mod load;
+mod families;
 mod model;
-mod nearest;
-mod network;
-mod operators;
-mod overrides;
-mod parameters;
-mod precision;
-mod report;
-mod schemes;
-mod slices;
-mod source;
-mod tables;
-mod tensor_file;
-mod torch;
+mod run;
 
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod weights;
 pub mod zoo;
 
-pub use classes::{ClassOrder, ClassRows};
-pub use composed::Composed;
-pub use config::{
-    HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, Variant, is_dropout,
-    is_epsilon, is_momentum,
-};
-pub use design::Design;
 pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};
 pub use error::{Error, Result};
-pub use executor::{Executor, Tape, TrainingStep};
+pub use families::config::{
+    HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, is_dropout,
+    is_epsilon, is_momentum,
+};
+pub use families::design::Design;
+pub use families::variant::Variant;
 pub use framing::{Fit, Framing, ImageSize, Interpolation, Orientation};
-pub use fused::Fused;
-pub use grad_cam::GradCam;
-pub use images::{ByteTable, Images};
 pub use model::{Model, ModelDescription, ModelName};
-pub use network::Network;
-pub use parameters::{BatchCounts, Parameters, Snapshot, StatisticsSnapshot};
-pub use precision::Precision;
-pub use report::{LoadReport, Mismatch};
-pub use schemes::Scheme;
-pub use tensor_file::BadNumbers;
+pub use run::composed::Composed;
+pub use run::executor::{Executor, ForwardPass, Tape, TrainingStep};
+pub use run::grad_cam::GradCam;
+pub use run::images::{ByteTable, Images};
+pub use run::native::{Fused, Layered, Native};
+pub use run::network::Network;
+pub use run::parameters::{BatchCounts, Parameters, Snapshot, StatisticsSnapshot};
+pub use run::precision::Precision;
+pub use weights::classes::{ClassOrder, ClassRows};
+pub use weights::report::{LoadReport, Mismatch};
+pub use weights::schemes::Scheme;
+pub use weights::tensor_file::BadNumbers;

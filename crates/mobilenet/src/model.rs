@@ -8,7 +8,10 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::zoo::{Backbone, ZooConfig};
-use crate::{GradCam, Images, ModelConfig, Parameters, Precision, Result, Variant};
+use crate::{
+    ForwardPass, GradCam, HeadKind, Images, ModelConfig, Parameters, Precision, Result,
+    TORCHVISION_MOMENTUM, Variant,
+};
 
 /// A backbone and a head that can be trained, saved and run.
 ///
@@ -26,6 +29,9 @@ pub trait Model: Send + Sync {
 
     /// Whether the backbone can be trained.
     fn trains_backbone(&self) -> bool;
+
+    /// The name of the code that runs the model: `fused`, `layered`, `composed` or `candle`.
+    fn executor(&self) -> &'static str;
 
     /// Changes the precision. A new model computes in f32.
     ///
@@ -75,28 +81,50 @@ pub trait Model: Send + Sync {
     /// If the width of the features differs from the model's, or the device fails.
     fn infer_head(&self, features: &Tensor) -> Result<Tensor>;
 
-    /// Logits `[n, classes]` of a training step, as `model.train()(images)` in torch. The logits
-    /// are part of candle's graph: `loss.backward()` writes the gradient to
-    /// [`Parameters::gradient`]. With `freeze_backbone`, only the head is trained. Each `step` has
-    /// a different dropout mask.
+    /// The forward pass of a training step, as `model.train()(images)` in torch. Its backward pass
+    /// writes the gradient to [`Parameters::gradient`]. With `freeze_backbone`, only the head is
+    /// trained. Each `step` has a different dropout mask.
     ///
     /// # Errors
     /// If the backbone should be trained but cannot be, if a batch normalisation would have a
     /// single value per channel, or if the device fails.
+    fn forward_step(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<ForwardPass>;
+
+    /// The forward pass of a training step of the head only, from features `[n, features]`. For the
+    /// features of some images, its logits are bit-identical to those of [`Model::forward_step`] on
+    /// those images with `freeze_backbone`.
+    ///
+    /// # Errors
+    /// If the width of the features differs from the model's, or the device fails.
+    fn forward_head_step(&mut self, features: &Tensor, step: u64) -> Result<ForwardPass>;
+
+    /// Logits `[n, classes]` of [`Model::forward_step`] as a part of candle's graph, for losses that
+    /// candle differentiates: `loss.backward()` writes [`Parameters::gradient`].
+    ///
+    /// # Errors
+    /// As [`Model::forward_step`].
     fn forward_train(
         &mut self,
         images: &Images,
         step: u64,
         freeze_backbone: bool,
-    ) -> Result<Tensor>;
+    ) -> Result<Tensor> {
+        self.forward_step(images, step, freeze_backbone)?
+            .into_graph()
+    }
 
-    /// Logits `[n, classes]` of a training step of the head only, from features `[n, features]`.
-    /// For the features of some images, they are bit-identical to the logits of
-    /// [`Model::forward_train`] on those images with `freeze_backbone`.
+    /// Logits `[n, classes]` of [`Model::forward_head_step`] as a part of candle's graph.
     ///
     /// # Errors
-    /// If the width of the features differs from the model's, or the device fails.
-    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor>;
+    /// As [`Model::forward_head_step`].
+    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        self.forward_head_step(features, step)?.into_graph()
+    }
 
     /// Every tensor of backbone and head, with the name and shape it has in torch.
     ///
@@ -109,7 +137,7 @@ pub trait Model: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ModelName {
-    /// A MobileNet.
+    /// A network of [`Variant::all`].
     MobileNet(Variant),
     /// A frozen backbone of the zoo.
     Zoo(Backbone),
@@ -158,7 +186,7 @@ impl From<ModelName> for String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum ModelDescription {
-    /// A MobileNet.
+    /// A network of [`Variant::all`].
     MobileNet(ModelConfig),
     /// A model of the zoo.
     Zoo(ZooConfig),
@@ -199,9 +227,32 @@ impl TryFrom<serde_json::Value> for ModelDescription {
 
     fn try_from(value: serde_json::Value) -> Result<Self, serde_json::Error> {
         let name = value.get("name").and_then(serde_json::Value::as_str);
-        match name.and_then(|name| name.parse::<Backbone>().ok()) {
-            Some(_) => serde_json::from_value(value).map(ModelDescription::Zoo),
-            None => serde_json::from_value(value).map(ModelDescription::MobileNet),
+        if name.is_some_and(|name| name.parse::<Backbone>().is_ok()) {
+            return serde_json::from_value(value).map(ModelDescription::Zoo);
+        }
+        if let Ok(former) = serde_json::from_value::<Former>(value.clone()) {
+            return Ok(ModelDescription::MobileNet(former.into()));
+        }
+        serde_json::from_value(value).map(ModelDescription::MobileNet)
+    }
+}
+
+/// A network that was once in the zoo, as files of that time describe it: a frozen backbone with a linear head.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Former {
+    name: Variant,
+    classes: usize,
+    dropout: f64,
+}
+
+impl From<Former> for ModelConfig {
+    fn from(former: Former) -> ModelConfig {
+        ModelConfig {
+            head: HeadKind::Linear,
+            dropout: former.dropout,
+            batch_norm_momentum: TORCHVISION_MOMENTUM,
+            ..ModelConfig::new(former.name, former.classes)
         }
     }
 }

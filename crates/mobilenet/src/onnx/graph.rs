@@ -57,6 +57,19 @@ impl Graph {
         name.into()
     }
 
+    /// Adds a tensor of whole numbers under this name, and returns the name.
+    pub(super) fn whole(&mut self, name: &str, shape: &[usize], values: &[i64]) -> String {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.tensors.push(TensorProto {
+            name: Some(name.into()),
+            dims: shape.iter().map(|&length| length as i64).collect(),
+            data_type: Some(DataType::INT64),
+            raw_data: Some(RefCell::new(bytes)),
+            ..TensorProto::default()
+        });
+        name.into()
+    }
+
     pub(super) fn finish(self, input: ValueInfoProto, output: ValueInfoProto) -> GraphProto {
         GraphProto {
             node: self.nodes,

@@ -9,9 +9,10 @@
 //! | output | `logits` | f32 `[batch, classes]` |
 //! | output, with [`softmax`](OnnxOptions::softmax) | `probabilities` | f32 `[batch, classes]`, rows sum to 1 |
 //!
-//! Batch, height and width are free; the metadata contain the image size used in training. The graph never contains the
-//! resize, even with [`preprocess`](OnnxOptions::preprocess): the caller must fit images to the image size as `fit`,
-//! `crop_pct` and `interpolation` describe. Weights have torchvision's names. A layer's output has the name of the
+//! Batch, height and width are free; the metadata contain the image size used in training. A network with windows of
+//! attention (Swin) has a fixed height and width: the metadata's image size. The graph never contains the resize, even
+//! with [`preprocess`](OnnxOptions::preprocess): the caller must fit images to the image size as `fit`, `crop_pct` and
+//! `interpolation` describe. Weights have the names of the network's own project. A layer's output has the name of the
 //! layer's module. A layer's node has the module's name and the operator's: `features.0.0/Conv`.
 //!
 //! The file's metadata (`metadata_props`) describe the model, as text:
@@ -32,12 +33,17 @@
 //!
 //! [`export`] keeps a file only if rten, an independent ONNX runtime, gets the network's results from it.
 
+mod activation;
 mod check;
+mod convolution;
 mod encode;
 mod fold;
 mod graph;
 mod layers;
 mod pictures;
+#[cfg(test)]
+mod tests;
+mod windows;
 
 use std::path::Path;
 
@@ -45,7 +51,8 @@ use candle_core::Tensor;
 use rten_onnx::onnx::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 
 use crate::weights::WeightsMetadata;
-use crate::{Error, Network, Result, atomic};
+use crate::weights::atomic;
+use crate::{Error, Network, Result};
 
 pub use check::{Agreement, TOLERANCE, check};
 
@@ -95,7 +102,8 @@ pub fn export(
     pictures: &[Tensor],
 ) -> Result<Agreement> {
     let bytes = to_bytes(network, metadata, options)?;
-    let mut all = pictures::made_up(metadata.image_size)?;
+    let is_fixed = layers::has_fixed_size(network.plan());
+    let mut all = pictures::made_up(metadata.image_size, is_fixed)?;
     all.extend_from_slice(pictures);
     atomic::write(path, &bytes, |written| {
         let bytes = std::fs::read(written).map_err(Error::file(written))?;
@@ -116,7 +124,13 @@ pub fn to_bytes(
     options: OnnxOptions,
 ) -> Result<Vec<u8>> {
     let mut graph = Graph::default();
-    let [height, width] = ["height", "width"].map(Dimension::Any);
+    let sides = metadata.image_size.sides().map(|side| side as usize);
+    let is_fixed = layers::has_fixed_size(network.plan());
+    let size = is_fixed.then_some((sides[0], sides[1]));
+    let [height, width] = match size {
+        Some(_) => sides.map(Dimension::Of),
+        None => ["height", "width"].map(Dimension::Any),
+    };
     let (batch, colours) = (Dimension::Any("batch"), Dimension::Of(3));
     let (input, images) = if options.preprocess {
         let shape = [batch, height, width, colours];
@@ -127,14 +141,8 @@ pub fn to_bytes(
         (value(IMAGES, DataType::FLOAT, &shape), IMAGES.to_owned())
     };
     let values = network.parameters().values()?;
-    let mut layers = Layers {
-        plan: network.plan(),
-        values: &values,
-        fold: options.fold_batch_norm,
-        graph: &mut graph,
-    };
-    let features = layers.features(&images);
-    layers.logits(&features, LOGITS);
+    let fold = options.fold_batch_norm;
+    Layers::new(network.plan(), &values, fold, &mut graph, size, LOGITS).convert(&images);
     let mut output = LOGITS;
     if let Some(temperature) = temperature(metadata, options)? {
         graph.tensor(TEMPERATURE, &[], &[temperature]);
@@ -146,7 +154,7 @@ pub fn to_bytes(
         output = PROBABILITIES;
         graph.node("Softmax", output, &[input], vec![graph::int("axis", -1)]);
     }
-    let shape = [batch, Dimension::Of(network.plan().spec.head.classes)];
+    let shape = [batch, Dimension::Of(network.plan().classes())];
     let output = value(output, DataType::FLOAT, &shape);
     let model = ModelProto {
         ir_version: Some(IR_VERSION),
@@ -160,7 +168,7 @@ pub fn to_bytes(
         metadata_props: properties(metadata),
     };
     let graph = graph.finish(input, output);
-    encode::encode(&model, &network.plan().spec.name, &graph)
+    encode::encode(&model, &network.plan().name, &graph)
         .map_err(|error| Error::OnnxWrite(error.to_string()))
 }
 

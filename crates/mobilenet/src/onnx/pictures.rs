@@ -12,10 +12,13 @@ use crate::Result;
 /// Two batches of generated images, u8 `[n, h, w, 3]`. The first is one image of slow waves, in the
 /// size that the network was trained for. The second is three images with odd and unequal sides:
 /// noise, in which neighbouring pixels are independent, and waves, which pass through a network
-/// better.
-pub(super) fn made_up(image_size: ImageSize) -> Result<Vec<Tensor>> {
+/// better. If the size is fixed, these images have it too.
+pub(super) fn made_up(image_size: ImageSize, is_fixed: bool) -> Result<Vec<Tensor>> {
     let [own_height, own_width] = image_size.sides().map(|side| side as usize);
-    let (height, width) = ((own_height + 8) | 1, (own_width + 20) | 1);
+    let (height, width) = match is_fixed {
+        true => (own_height, own_width),
+        false => ((own_height + 8) | 1, (own_width + 20) | 1),
+    };
     let batches = [
         (own_height, own_width, &[waves as Painter][..]),
         (height, width, &[noise, waves, waves]),

@@ -10,13 +10,11 @@ struct Row {
     name: &'static str,
     features: usize,
     image_size: usize,
-    classifier: &'static str,
 }
 
 macro_rules! backbones {
-    ($($variant:ident: $name:literal, $features:literal, $image_size:literal, $classifier:literal;)*) => {
-        /// A backbone of the zoo. The names of ResNet and EfficientNet are torchvision's. All other
-        /// names are timm's.
+    ($($variant:ident: $name:literal, $features:literal, $image_size:literal;)*) => {
+        /// A backbone of the zoo. The names are timm's.
         #[allow(missing_docs, reason = "each is its name")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -34,7 +32,6 @@ macro_rules! backbones {
                         name: $name,
                         features: $features,
                         image_size: $image_size,
-                        classifier: $classifier,
                     },)*
                 }
             }
@@ -45,43 +42,25 @@ macro_rules! backbones {
 // Models are left out if candle-transformers computes them differently from timm: MobileOne-S0,
 // which lacks one of its identity branches there, and the FastViT models with attention.
 //
-// Each row: name, features, image size of the published weights, and name of the classifier.
+// Each row: name, features, and image size of the published weights.
 backbones! {
-    EfficientNetB0: "efficientnet_b0", 1280, 224, "classifier.1";
-    EfficientNetB1: "efficientnet_b1", 1280, 240, "classifier.1";
-    EfficientNetB2: "efficientnet_b2", 1408, 288, "classifier.1";
-    EfficientNetB3: "efficientnet_b3", 1536, 300, "classifier.1";
-    EfficientNetB4: "efficientnet_b4", 1792, 380, "classifier.1";
-    ResNet18: "resnet18", 512, 224, "fc";
-    ResNet34: "resnet34", 512, 224, "fc";
-    ResNet50: "resnet50", 2048, 224, "fc";
-    MobileNetV4Small: "mobilenetv4_conv_small", 1280, 224, "classifier";
-    MobileNetV4Medium: "mobilenetv4_conv_medium", 1280, 256, "classifier";
-    MobileNetV4Large: "mobilenetv4_conv_large", 1280, 384, "classifier";
-    ConvNextAtto: "convnext_atto", 320, 224, "head.fc";
-    ConvNextFemto: "convnext_femto", 384, 224, "head.fc";
-    ConvNextPico: "convnext_pico", 512, 224, "head.fc";
-    ConvNextNano: "convnext_nano", 640, 224, "head.fc";
-    ConvNextTiny: "convnext_tiny", 768, 224, "head.fc";
-    ConvNextSmall: "convnext_small", 768, 224, "head.fc";
-    ConvNextBase: "convnext_base", 1024, 224, "head.fc";
-    MobileOneS1: "mobileone_s1", 1280, 224, "head.fc";
-    MobileOneS2: "mobileone_s2", 2048, 224, "head.fc";
-    MobileOneS3: "mobileone_s3", 2048, 224, "head.fc";
-    MobileOneS4: "mobileone_s4", 2048, 224, "head.fc";
-    RepVggA0: "repvgg_a0", 1280, 224, "head.fc";
-    RepVggA1: "repvgg_a1", 1280, 224, "head.fc";
-    RepVggA2: "repvgg_a2", 1408, 224, "head.fc";
-    RepVggB0: "repvgg_b0", 1280, 224, "head.fc";
-    RepVggB1: "repvgg_b1", 2048, 224, "head.fc";
-    RepVggB1G4: "repvgg_b1g4", 2048, 224, "head.fc";
-    RepVggB2: "repvgg_b2", 2560, 224, "head.fc";
-    RepVggB2G4: "repvgg_b2g4", 2560, 224, "head.fc";
-    RepVggB3: "repvgg_b3", 2560, 224, "head.fc";
-    RepVggB3G4: "repvgg_b3g4", 2560, 224, "head.fc";
-    FastVitT8: "fastvit_t8", 768, 256, "head.fc";
-    FastVitT12: "fastvit_t12", 1024, 256, "head.fc";
-    FastVitS12: "fastvit_s12", 1024, 256, "head.fc";
+    MobileOneS1: "mobileone_s1", 1280, 224;
+    MobileOneS2: "mobileone_s2", 2048, 224;
+    MobileOneS3: "mobileone_s3", 2048, 224;
+    MobileOneS4: "mobileone_s4", 2048, 224;
+    RepVggA0: "repvgg_a0", 1280, 224;
+    RepVggA1: "repvgg_a1", 1280, 224;
+    RepVggA2: "repvgg_a2", 1408, 224;
+    RepVggB0: "repvgg_b0", 1280, 224;
+    RepVggB1: "repvgg_b1", 2048, 224;
+    RepVggB1G4: "repvgg_b1g4", 2048, 224;
+    RepVggB2: "repvgg_b2", 2560, 224;
+    RepVggB2G4: "repvgg_b2g4", 2560, 224;
+    RepVggB3: "repvgg_b3", 2560, 224;
+    RepVggB3G4: "repvgg_b3g4", 2560, 224;
+    FastVitT8: "fastvit_t8", 768, 256;
+    FastVitT12: "fastvit_t12", 1024, 256;
+    FastVitS12: "fastvit_s12", 1024, 256;
 }
 
 impl Backbone {
@@ -102,23 +81,14 @@ impl Backbone {
         self.row().image_size
     }
 
-    /// Whether this build includes the backbone. EfficientNet is always included. The others need
-    /// the cargo feature `zoo`.
+    /// Whether this build includes the backbone: they need the cargo feature `zoo`.
     pub fn is_built(self) -> bool {
-        let ours = matches!(
-            self,
-            Backbone::EfficientNetB0
-                | Backbone::EfficientNetB1
-                | Backbone::EfficientNetB2
-                | Backbone::EfficientNetB3
-                | Backbone::EfficientNetB4
-        );
-        ours || cfg!(feature = "zoo")
+        cfg!(feature = "zoo")
     }
 
-    /// The prefix of the original classifier's weight and bias, such as `fc`.
+    /// The prefix of the original classifier's weight and bias.
     pub fn classifier(self) -> &'static str {
-        self.row().classifier
+        "head.fc"
     }
 }
 
@@ -167,9 +137,9 @@ mod tests {
                 Some(place)
             );
         }
-        let error = "resnet17".parse::<Backbone>().unwrap_err();
+        let error = "repvgg_a7".parse::<Backbone>().unwrap_err();
         assert!(
-            error.contains("resnet17") && error.contains("resnet18"),
+            error.contains("repvgg_a7") && error.contains("repvgg_a0"),
             "{error}"
         );
     }

@@ -1,8 +1,8 @@
 //! Builds a model of candle-transformers from its name.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 use candle_nn::{Func, VarBuilder};
-use candle_transformers::models::{convnext, fastvit, mobilenetv4, mobileone, repvgg, resnet};
+use candle_transformers::models::{fastvit, mobileone, repvgg};
 
 use super::Backbone;
 
@@ -15,24 +15,6 @@ pub(super) fn model(backbone: Backbone, vb: VarBuilder<'static>) -> Result<Func<
     use Backbone as B;
     let n = backbone.features();
     match backbone {
-        B::EfficientNetB0
-        | B::EfficientNetB1
-        | B::EfficientNetB2
-        | B::EfficientNetB3
-        | B::EfficientNetB4 => bail!("{backbone} is made of our own operators"),
-        B::ResNet18 => resnet::resnet18(n, vb),
-        B::ResNet34 => resnet::resnet34(n, vb),
-        B::ResNet50 => resnet::resnet50(n, vb),
-        B::MobileNetV4Small => mobilenetv4::mobilenetv4(&mobilenetv4::Config::small(), n, vb),
-        B::MobileNetV4Medium => mobilenetv4::mobilenetv4(&mobilenetv4::Config::medium(), n, vb),
-        B::MobileNetV4Large => mobilenetv4::mobilenetv4(&mobilenetv4::Config::large(), n, vb),
-        B::ConvNextAtto => convnext::convnext(&convnext::Config::atto(), n, vb),
-        B::ConvNextFemto => convnext::convnext(&convnext::Config::femto(), n, vb),
-        B::ConvNextPico => convnext::convnext(&convnext::Config::pico(), n, vb),
-        B::ConvNextNano => convnext::convnext(&convnext::Config::nano(), n, vb),
-        B::ConvNextTiny => convnext::convnext(&convnext::Config::tiny(), n, vb),
-        B::ConvNextSmall => convnext::convnext(&convnext::Config::small(), n, vb),
-        B::ConvNextBase => convnext::convnext(&convnext::Config::base(), n, vb),
         B::MobileOneS1 => mobileone::mobileone(&mobileone::Config::s1(), n, vb),
         B::MobileOneS2 => mobileone::mobileone(&mobileone::Config::s2(), n, vb),
         B::MobileOneS3 => mobileone::mobileone(&mobileone::Config::s3(), n, vb),

@@ -1,13 +1,10 @@
-//! Backbones of other families as frozen feature extractors, with a trainable linear head.
+//! Backbones that only candle-transformers has, as frozen feature extractors with a trainable linear head.
 //!
-//! EfficientNet is always available. The other backbones come from candle-transformers and need the
-//! cargo feature `zoo`. Their names and properties are known even without that feature.
+//! They need the cargo feature `zoo`. Their names and properties are known even without it.
 
 mod backbone;
-mod build;
 #[cfg(feature = "zoo")]
 mod candle;
-mod efficientnet;
 mod network;
 mod source;
 
@@ -34,6 +31,6 @@ impl ZooConfig {
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for such a dropout.
     pub fn check(&self) -> crate::Result<()> {
-        crate::config::check_dropout(self.dropout)
+        crate::families::config::check_dropout(self.dropout)
     }
 }

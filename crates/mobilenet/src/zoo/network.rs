@@ -4,25 +4,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
+use candle_nn::{Func, Module as _};
 use engine::{Role, Segment, Table};
 
 use super::ZooConfig;
-use super::build::Extractor;
-use super::efficientnet::EfficientNet;
 use super::source::{Opened, counter, open};
-use crate::classes::Classifier;
-use crate::composed::GraphTape;
-use crate::dropout::dropout_mask;
-use crate::executor::{Tape, TrainingStep, differentiable};
-use crate::grad_cam::{GradCam, Stages, grad_cam};
-use crate::key::BackboneKey;
-use crate::operators::average;
-use crate::parameters::{Tables, Values, check_length, view};
-use crate::tensor_file::TensorFile;
-use crate::weights::{WeightsMetadata, metadata};
+use crate::run::composed::GraphTape;
+use crate::run::dropout::dropout_mask;
+use crate::run::executor::{ForwardPass, TrainingStep};
+use crate::run::initialise;
+use crate::run::key::BackboneKey;
+use crate::run::parameters::{Tables, Values, check_length, view};
+use crate::weights::classes::Classifier;
+use crate::weights::metadata::{WeightsMetadata, metadata};
+use crate::weights::tensor_file::TensorFile;
 use crate::{
-    Error, Images, LoadReport, Mismatch, Model, ModelDescription, Parameters, Precision, Result,
-    initialise,
+    Error, GradCam, Images, LoadReport, Mismatch, Model, ModelDescription, Parameters, Precision,
+    Result,
 };
 
 /// Number of images that a backbone processes at once. Its convolutions copy every window of their
@@ -36,7 +34,7 @@ const TOGETHER: usize = 8;
 /// model.
 pub struct ZooNetwork {
     config: ZooConfig,
-    extractor: Extractor,
+    extractor: Func<'static>,
     /// The backbone's tensors from the file, including torch's batch counters.
     backbone: BTreeMap<String, Tensor>,
     key: String,
@@ -45,7 +43,7 @@ pub struct ZooNetwork {
 }
 
 impl ZooNetwork {
-    /// Loads a backbone from a file (safetensors or from `torch.save`) with torchvision's or timm's
+    /// Loads a backbone from a file (safetensors or from `torch.save`) with timm's
     /// names, and adds a new head. `seed` is the seed of the head and of its dropout. The file's
     /// classifier is used if it has the same number of classes.
     ///
@@ -183,6 +181,7 @@ fn tables(config: &ZooConfig) -> Tables {
     Tables {
         backbone: 0..0,
         head: 0..parameters.len(),
+        depths: vec![0; parameters.segments().len()],
         parameters,
         statistics: Table::default(),
     }
@@ -198,7 +197,7 @@ fn head(
     report: &mut LoadReport,
 ) -> Result<Vec<f32>> {
     let segments = tables.parameters.segments();
-    let mut values = initialise::parameters(segments, seed);
+    let mut values = initialise::head(segments, seed);
     let fits = |segment: &Segment| file.shape(&segment.name) == Some(&segment.shape);
     let whole = segments.iter().all(fits);
     for segment in segments {
@@ -234,31 +233,6 @@ fn head(
     Ok(values)
 }
 
-/// A backbone with stages, and its head.
-struct Staged<'a> {
-    model: &'a EfficientNet,
-    head: [Tensor; 2],
-}
-
-impl Stages for Staged<'_> {
-    fn count(&self) -> usize {
-        self.model.stages()
-    }
-
-    fn name(&self, stage: usize) -> String {
-        self.model.stage_name(stage)
-    }
-
-    fn run(&mut self, stage: usize, map: &Tensor) -> Result<Tensor> {
-        Ok(self.model.stage(stage, map)?)
-    }
-
-    fn logits(&mut self, map: &Tensor) -> Result<Tensor> {
-        let [weight, bias] = &self.head;
-        Ok(linear(&average(map)?, [weight, bias])?)
-    }
-}
-
 fn key(config: &ZooConfig, backbone: &BTreeMap<String, Tensor>) -> Result<String> {
     let mut key = BackboneKey::new(config.name.name(), "candle");
     for tensor in backbone.values() {
@@ -284,6 +258,10 @@ impl Model for ZooNetwork {
         false
     }
 
+    fn executor(&self) -> &'static str {
+        "candle"
+    }
+
     fn set_precision(&mut self, precision: Precision) -> Result<()> {
         match precision {
             Precision::F32 => Ok(()),
@@ -301,17 +279,14 @@ impl Model for ZooNetwork {
         let mut features = Vec::with_capacity(count.div_ceil(TOGETHER));
         for first in (0..count).step_by(TOGETHER) {
             let some = images.narrow(0, first, TOGETHER.min(count - first))?;
-            features.push(self.extractor.features(&some)?);
+            let some = some.permute((0, 3, 1, 2))?.contiguous()?;
+            features.push(self.extractor.forward(&some)?);
         }
         Ok(Tensor::cat(&features, 0)?.detach())
     }
 
-    fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
-        let Some(model) = self.extractor.stages() else {
-            return Err(Error::NoMap(self.config.name));
-        };
-        let head = self.head()?;
-        grad_cam(&mut Staged { model, head }, &images.values()?, classes)
+    fn grad_cam(&self, _: &Images, _: Option<&[usize]>) -> Result<GradCam> {
+        Err(Error::NoMap(self.config.name))
     }
 
     fn feature_count(&self) -> usize {
@@ -327,19 +302,19 @@ impl Model for ZooNetwork {
         Ok(linear(features, [&weight, &bias])?)
     }
 
-    fn forward_train(
+    fn forward_step(
         &mut self,
         images: &Images,
         step: u64,
         freeze_backbone: bool,
-    ) -> Result<Tensor> {
+    ) -> Result<ForwardPass> {
         if !freeze_backbone {
             return Err(Error::Frozen(self.config.name));
         }
-        self.forward_train_head(&self.features(images)?, step)
+        self.forward_head_step(&self.features(images)?, step)
     }
 
-    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+    fn forward_head_step(&mut self, features: &Tensor, step: u64) -> Result<ForwardPass> {
         let step = TrainingStep {
             dropout_seed: self.seed,
             step,
@@ -354,9 +329,8 @@ impl Model for ZooNetwork {
         }
         let logits = linear(&x, [leaves[0].as_tensor(), leaves[1].as_tensor()])?;
         let leaves = leaves.into_iter().map(Some).collect();
-        let tape: Box<dyn Tape> =
-            Box::new(GraphTape::new(&logits, self.parameters.segments(), leaves));
-        differentiable(&self.parameters, logits, tape)
+        let tape = GraphTape::new(&logits, self.parameters.segments(), leaves);
+        Ok(ForwardPass::new(&self.parameters, (logits, Box::new(tape))))
     }
 
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -5,20 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use candle_nn::{Func, Init, VarBuilder};
 
 use super::Backbone;
-use super::build::Extractor;
-use crate::nearest::nearest;
-use crate::tensor_file::TensorFile;
+#[cfg(feature = "zoo")]
+use super::candle::model;
+use crate::weights::nearest::nearest;
+use crate::weights::tensor_file::TensorFile;
 use crate::{Error, Result};
 
 /// The name of the batch counter that torch keeps beside each running mean. No model here uses it.
 const COUNTER: &str = "num_batches_tracked";
 
+/// The project with the names of the tensors.
+const PROJECT: &str = "timm (before its branches are fused)";
+
 /// A backbone built from a file's tensors.
 pub(super) struct Opened {
-    pub(super) extractor: Extractor,
+    /// Computes features `[n, features]` of normalised images `[n, 3, h, w]`.
+    pub(super) extractor: Func<'static>,
     /// The backbone's tensors, with the names in the file.
     pub(super) tensors: BTreeMap<String, Tensor>,
     pub(super) file: TensorFile,
@@ -45,7 +50,7 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
     });
     let backend: Box<dyn SimpleBackend> = Box::new(Shared(Arc::clone(&source)));
     let builder = VarBuilder::from_backend(backend, DType::F32, device.clone());
-    let built = Extractor::new(backbone, builder);
+    let built = model(backbone, builder);
     let Some(source) = Arc::into_inner(source) else {
         return Err(Error::format(&path, format!("{backbone} keeps its source")));
     };
@@ -67,6 +72,11 @@ pub(super) fn open(backbone: Backbone, file: TensorFile, device: &Device) -> Res
         tensors: taken,
         file,
     })
+}
+
+#[cfg(not(feature = "zoo"))]
+fn model(backbone: Backbone, _: VarBuilder<'static>) -> candle_core::Result<Func<'static>> {
+    candle_core::bail!("{backbone} is not built")
 }
 
 /// Whether a tensor belongs to the backbone's original classifier.
@@ -91,20 +101,11 @@ fn check_leftovers(
         file.path(),
         format!(
             "{} of its tensors have no place in {backbone}, among them {first} {:?}; expected the \
-             tensors of that model alone, under the names of {}",
+             tensors of that model alone, under the names of {PROJECT}",
             left.len(),
             file.shape(first).unwrap_or_default(),
-            origin(backbone)
         ),
     ))
-}
-
-/// The project that defines a backbone's names and weights.
-fn origin(backbone: Backbone) -> &'static str {
-    match backbone.classifier() {
-        "fc" | "classifier.1" => "torchvision",
-        _ => "timm (before its branches are fused)",
-    }
 }
 
 /// A tensor that a model requested but the file lacks.
@@ -130,8 +131,7 @@ impl Refused {
                 let nearest = nearest(name, names, 3);
                 format!(
                     "there is no {name} of shape {shape:?} for {backbone}, whose names are those \
-                     of {}; the nearest are {}",
-                    origin(backbone),
+                     of {PROJECT}; the nearest are {}",
                     nearest.join(", ")
                 )
             }

@@ -256,8 +256,8 @@ fn invalid_metadata_are_refused() {
 #[test]
 fn candles_operators_do_not_make_a_number_of_nan() {
     for (name, design) in [
-        (Variant::Small, Design::Torchvision),
-        (Variant::Small, Design::KuanWang),
+        (Variant::SMALL, Design::Torchvision),
+        (Variant::SMALL, Design::KuanWang),
         (Variant::V2, Design::Torchvision),
     ] {
         let config = ModelConfig {

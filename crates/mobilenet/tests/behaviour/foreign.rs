@@ -40,9 +40,9 @@ fn refusal<T>(result: mobilenet::Result<T>) -> String {
 #[test]
 fn width_classes_and_head_are_found_from_shapes() {
     for (name, width, head, classes) in [
-        (Variant::Small, 1.0, HeadKind::Torchvision, 3),
-        (Variant::Small, 0.35, HeadKind::Linear, 1),
-        (Variant::Large, 0.75, HeadKind::Torchvision, 11),
+        (Variant::SMALL, 1.0, HeadKind::Torchvision, 3),
+        (Variant::SMALL, 0.35, HeadKind::Linear, 1),
+        (Variant::LARGE, 0.75, HeadKind::Torchvision, 11),
         (Variant::V2, 0.5, HeadKind::Torchvision, 2),
     ] {
         let config = ModelConfig {
@@ -72,7 +72,7 @@ fn each_project_fits_images_in_its_own_way() {
         (Scheme::Timm, "crop 0.875, bicubic"),
         (Scheme::EasyClassification, "squash, bilinear"),
     ] {
-        assert_eq!(scheme.framing().to_string(), expected);
+        assert_eq!(scheme.framing(Variant::V2).to_string(), expected);
     }
 }
 
@@ -90,7 +90,8 @@ fn overrides_replace_assumptions() {
         ..Overrides::tensorflow()
     };
     let loaded = load(&path, given).unwrap();
-    assert!(loaded.report.assumed.is_empty());
+    let assumed = "mean [0.5, 0.5, 0.5] and standard deviation [0.5, 0.5, 0.5]";
+    assert_eq!(loaded.report.assumed, [assumed]);
     assert_eq!(loaded.metadata.class_names, names);
     assert_eq!(loaded.metadata.image_size, ImageSize::square(96));
     assert_eq!(loaded.metadata.framing.to_string(), "letterbox, bilinear");
@@ -129,15 +130,16 @@ fn other_tensors_of_a_checkpoint_are_ignored() {
 
 #[test]
 fn unknown_names_are_refused_with_examples() {
-    let names = ["layer1.0.conv1.weight", "layer1.0.bn1.weight"];
+    let names = ["encoder.0.first.weight", "encoder.0.norm.weight"];
     let tensor = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
     let (_folder, path) = saved(&names.map(|name| (name.to_owned(), tensor.clone())).into());
     let error = refusal(load(&path, Overrides::default()));
     assert!(
-        error.contains("its 2 tensors (layer1.0.bn1.weight, "),
+        error.contains("its 2 tensors (encoder.0.first.weight, "),
         "{error}"
     );
-    assert!(error.contains("timm (conv_stem.weight)"), "{error}");
+    assert!(error.contains("MobileNetV3, MobileNetV2"), "{error}");
+    assert!(error.contains("torchvision, timm"), "{error}");
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn too_few_matches_are_refused_with_the_nearest_names() {
 #[test]
 fn a_network_of_other_constants_is_not_filled() {
     // At other widths the shapes in timm are different.
-    let config = ModelConfig::new(Variant::Small, 3);
+    let config = ModelConfig::new(Variant::SMALL, 3);
     let trained = network(&config);
     let (folder, path) = saved(&tensors(&trained));
     let timm = folder.path().join("timm.safetensors");
@@ -183,7 +185,7 @@ fn a_network_of_other_constants_is_not_filled() {
     assert!(source.load_into(&mut fits).unwrap().is_complete());
     assert_eq!(arena(&fits), arena(&trained));
 
-    let large = ModelConfig::new(Variant::Large, 3);
+    let large = ModelConfig::new(Variant::LARGE, 3);
     let source = Source::open(&path, Overrides::default()).unwrap();
     let error = refusal(source.adapt(&large));
     assert!(error.contains("it holds mobilenet_v3_small"), "{error}");

@@ -35,7 +35,7 @@ fn executors(network: &Network) -> Vec<Box<dyn Executor>> {
             threads: Some(threads),
             isa: None,
         };
-        Box::new(Fused::new(Arc::clone(&plan), options))
+        Box::new(Fused::new(Arc::clone(&plan), options).unwrap())
     };
     vec![
         Box::new(Composed::new(Arc::clone(&plan))),

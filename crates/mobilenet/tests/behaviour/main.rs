@@ -4,6 +4,8 @@
 
 mod bad_numbers;
 mod executors;
+mod explanations;
+mod families;
 mod features;
 mod foreign;
 mod images;
@@ -18,7 +20,7 @@ use mobilenet::{Images, ModelConfig, Network, Variant};
 fn config() -> ModelConfig {
     ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     }
 }
 

@@ -298,6 +298,44 @@ fn an_update_needs_a_new_gradient() {
 }
 
 #[test]
+fn a_known_gradient_of_the_logits_is_as_good_as_a_loss() {
+    for (composed, freeze) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut networks = [network(&config()), network(&config())];
+        if composed {
+            for network in &mut networks {
+                let plan = Arc::new(network.plan().clone());
+                network.set_executor(Box::new(Composed::new(plan)));
+            }
+        }
+        let [one, other] = &mut networks;
+        let images = images(4, 64);
+        let expected = gradient(one, &images, 3, freeze);
+        let pass = other.forward_step(&images, 3, freeze).unwrap();
+        // The gradient of the mean cross-entropy.
+        let probabilities = candle_nn::ops::softmax(pass.logits(), 1).unwrap();
+        let mut slope = probabilities.to_vec2::<f32>().unwrap();
+        for (row, label) in slope.iter_mut().zip([0, 1, 2, 0]) {
+            row[label] -= 1.0;
+            row.iter_mut().for_each(|value| *value /= 4.0);
+        }
+        let slope = Tensor::new(slope, &Device::Cpu).unwrap();
+        pass.backward(&slope).unwrap();
+        let found = values(other.parameters().gradient());
+        let norm =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
+        let off = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+        let length = norm(&mut expected.iter().copied());
+        assert!(length > 0.0 && off < 1e-5 * length, "{off:e} of {length:e}");
+        let changed = other.parameters().update(|_, gradient| gradient.len());
+        assert_eq!(changed.unwrap(), expected.len());
+
+        let pass = other.forward_step(&images, 3, freeze).unwrap();
+        let error = pass.backward(&slope.t().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::GradientShape { .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_second_backward_pass_is_an_error() {
     let mut network = network(&config());
     let logits = network.forward_train(&images(4, 64), 0, false).unwrap();

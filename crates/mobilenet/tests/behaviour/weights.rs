@@ -99,7 +99,7 @@ fn damaged_and_foreign_files_are_refused_by_name() {
 fn a_file_that_contradicts_itself_is_refused() {
     let (_folder, path, network) = saved(&config());
     let large = ModelConfig {
-        name: Variant::Large,
+        name: Variant::LARGE,
         ..config()
     };
     save(&path, &network, &metadata(&large)).unwrap();

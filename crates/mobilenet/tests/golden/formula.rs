@@ -15,12 +15,13 @@ type Norm = [(f64, f64); 3];
 /// The gain of the convolutions, and the fills of the batch normalisations.
 fn constants(variant: Variant, side: usize) -> (f64, Norm) {
     match (variant, side == 32) {
-        (Variant::Large, true) => (4.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
-        (Variant::Small, true) => (5.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
+        (Variant::LARGE, true) => (4.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
+        (Variant::SMALL, true) => (5.75, [(1.0, 0.2), (0.0, 0.2), (1.0, 0.5)]),
         (Variant::V2, true) => (6.0, [(1.5, 0.3), (2.0, 0.5), (2.25, 1.1)]),
-        (Variant::Large, false) => (3.5, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
-        (Variant::Small, false) => (4.0, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
-        (Variant::V2, false) => (6.0, [(0.8, 0.16), (3.0, 0.16), (0.64, 0.32)]),
+        (Variant::LARGE, false) => (3.5, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
+        (Variant::SMALL, false) => (4.0, [(0.3, 0.06), (0.9, 0.06), (0.09, 0.045)]),
+        (_, true) => unreachable!("{variant} has no golden files here"),
+        (_, false) => (6.0, [(0.8, 0.16), (3.0, 0.16), (0.64, 0.32)]),
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn tensor(
         Role::NormBias => bias,
         Role::RunningMean => (0.0, 0.2),
         Role::RunningVariance => variance,
+        Role::Scale | Role::PositionBias => unreachable!("MobileNets have none"),
     };
     around(centre, spread, name, shape.iter().product())
 }

@@ -66,17 +66,17 @@ macro_rules! parity {
 }
 
 parity! {
-    large_224: Large, 224;
-    large_32: Large, 32;
-    small_224: Small, 224;
-    small_32: Small, 32;
+    large_224: LARGE, 224;
+    large_32: LARGE, 32;
+    small_224: SMALL, 224;
+    small_32: SMALL, 32;
     v2_224: V2, 224;
     v2_32: V2, 32;
 }
 
 #[test]
 fn every_width_head_and_stem_has_maps() {
-    for variant in Variant::ALL {
+    for variant in crate::MOBILENETS {
         for (width, head, stem_stride) in [
             (0.35, HeadKind::Linear, 2),
             (0.5, HeadKind::Torchvision, 1),

@@ -36,9 +36,9 @@ struct Foreign {
 
 fn size(variant: Variant) -> &'static str {
     match variant {
-        Variant::Large => "large",
-        Variant::Small => "small",
-        Variant::V2 => panic!("there is one size of MobileNetV2"),
+        Variant::LARGE => "large",
+        Variant::SMALL => "small",
+        _ => panic!("there is one size of MobileNetV2"),
     }
 }
 
@@ -101,7 +101,7 @@ fn filled(Entry(_, kind, shape, source): &Entry, variant: Variant) -> Tensor {
 }
 
 fn check(scheme: Scheme, file: &str, given: &Overrides, prefix: &str) {
-    for variant in [Variant::Large, Variant::Small] {
+    for variant in [Variant::LARGE, Variant::SMALL] {
         let what = format!("{file} {variant}");
         let foreign = Foreign::read(file, variant);
         let folder = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ fn easy_classifications_names() {
 
 #[test]
 fn a_round_trip_changes_no_bit() {
-    let foreign = Foreign::read("torchvision", Variant::Large);
+    let foreign = Foreign::read("torchvision", Variant::LARGE);
     let folder = tempfile::tempdir().unwrap();
     let path = foreign.save(folder.path(), "");
     let first = Source::open(&path, Overrides::default()).unwrap();

@@ -60,7 +60,7 @@ fn small_with_either_head() {
         agrees(
             &ModelConfig {
                 head,
-                ..ModelConfig::new(Variant::Small, 7)
+                ..ModelConfig::new(Variant::SMALL, 7)
             },
             32,
         );
@@ -73,7 +73,7 @@ fn large_with_either_head() {
         agrees(
             &ModelConfig {
                 head,
-                ..ModelConfig::new(Variant::Large, 7)
+                ..ModelConfig::new(Variant::LARGE, 7)
             },
             32,
         );
@@ -86,7 +86,7 @@ fn a_narrow_network_with_a_stem_of_stride_1_on_odd_sides() {
         width: 0.35,
         stem_stride: 1,
         batch_norm_epsilon: 1e-2,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     agrees(&config, 45);
 }
@@ -100,7 +100,7 @@ fn mobilenet_v2() {
 fn tensorflows_padding_on_odd_and_even_sides() {
     let config = ModelConfig {
         padding: Padding::Same,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     agrees(&config, 64);
 }
@@ -110,7 +110,7 @@ fn squeeze_excite_before_the_activation() {
     for design in [Design::KuanWang, Design::DLi14] {
         let config = ModelConfig {
             design,
-            ..ModelConfig::new(Variant::Small, 3)
+            ..ModelConfig::new(Variant::SMALL, 3)
         };
         agrees(&config, 32);
     }
@@ -120,7 +120,7 @@ fn squeeze_excite_before_the_activation() {
 fn an_export_checks_itself_and_leaves_one_file() {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let (network, metadata) = (network(&config), metadata(&config, 40));
     let folder = tempfile::tempdir().unwrap();
@@ -160,7 +160,7 @@ fn an_export_checks_itself_and_leaves_one_file() {
 fn a_changed_weight_is_found() {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let (network, metadata) = (network(&config), metadata(&config, 32));
     let shown = [pictures(2, 32, 32)];
@@ -191,7 +191,7 @@ fn a_changed_weight_is_found() {
 fn a_file_with_one_weight_changed_is_refused() {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let (network, metadata) = (network(&config), metadata(&config, 32));
     let options = OnnxOptions::default();
@@ -236,7 +236,7 @@ fn change(parameters: &Parameters, name: &str) {
 fn foreign_graphs_are_refused() {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let (network, metadata) = (network(&config), metadata(&config, 32));
     let options = OnnxOptions::default();
@@ -294,7 +294,7 @@ impl Executor for Astray {
 fn a_file_that_says_something_else_is_not_kept() {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let (mut ours, metadata) = (network(&config), metadata(&config, 32));
     let other = network(&config);

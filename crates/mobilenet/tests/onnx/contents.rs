@@ -14,7 +14,7 @@ fn narrow() -> ModelConfig {
     ModelConfig {
         width: 0.25,
         head: HeadKind::Linear,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     }
 }
 

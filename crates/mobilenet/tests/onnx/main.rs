@@ -5,6 +5,7 @@
 
 mod agreement;
 mod contents;
+mod families;
 
 use candle_core::{Device, Tensor};
 use mobilenet::weights::WeightsMetadata;
@@ -33,6 +34,8 @@ fn fill(segment: &engine::Segment) -> impl Iterator<Item = f32> {
         Role::NormWeight => (1.0, 0.2),
         Role::NormBias => (0.0, 0.2),
         Role::RunningMean => (0.0, 0.2),
+        Role::Scale => (0.5, 0.3),
+        Role::PositionBias => (0.0, 1.0),
         Role::RunningVariance => (1.0, 0.5),
     };
     // A different sequence for each tensor.

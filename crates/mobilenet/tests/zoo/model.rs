@@ -14,17 +14,17 @@ use crate::written::{Case, golden, read};
 
 fn config(classes: usize) -> ZooConfig {
     ZooConfig {
-        name: Backbone::EfficientNetB0,
+        name: Backbone::RepVggA0,
         classes,
         dropout: 0.5,
     }
 }
 
-/// A file with torchvision's tensors for EfficientNet-B0, changed by `change`.
+/// A file with timm's tensors for RepVGG-A0, changed by `change`.
 fn file(change: impl FnOnce(&mut Vec<(String, Tensor)>)) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("efficientnet_b0.safetensors");
-    let (case, _): (Case, _) = read(&golden("efficientnet_b0"));
+    let path = folder.path().join("repvgg_a0.safetensors");
+    let (case, _): (Case, _) = read(&golden("repvgg_a0"));
     let mut tensors = case.tensors();
     change(&mut tensors);
     candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
@@ -58,7 +58,7 @@ fn the_head_learns_and_the_backbone_does_not() {
     );
     let error = network.forward_train(&images, 0, false).unwrap_err();
     assert!(
-        matches!(error, Error::Frozen(Backbone::EfficientNetB0)),
+        matches!(error, Error::Frozen(Backbone::RepVggA0)),
         "{error}"
     );
     let mut step = |from_images: bool| {
@@ -124,12 +124,12 @@ fn a_saved_model_is_complete_and_has_metadata() {
     let images = images(2, 64);
     let logits = |model: &dyn Model, images: &Images| values(&model.infer(images).unwrap());
     assert_eq!(logits(loaded.as_ref(), &images), logits(&network, &images));
-    // All tensors have torchvision's names, including the batch counters.
+    // All tensors have timm's names, including the batch counters.
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    assert_eq!(tensors.len(), 360);
-    assert_eq!(tensors["classifier.1.weight"].dims(), [3, 1280]);
+    assert_eq!(tensors.len(), 351);
+    assert_eq!(tensors["head.fc.weight"].dims(), [3, 1280]);
     assert_eq!(
-        tensors["features.0.1.num_batches_tracked"].dims(),
+        tensors["stem.conv_kxk.bn.num_batches_tracked"].dims(),
         [0usize; 0]
     );
     // The file is not a MobileNet. The metadata identify its kind.
@@ -137,10 +137,10 @@ fn a_saved_model_is_complete_and_has_metadata() {
         .err()
         .unwrap()
         .to_string();
-    assert!(error.contains("holds a efficientnet_b0"), "{error}");
+    assert!(error.contains("repvgg_a0"), "{error}");
     let small = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let mobilenet = Network::new(&small, 0, &Device::Cpu).unwrap();
     let metadata = WeightsMetadata {
@@ -161,8 +161,8 @@ fn a_saved_model_is_complete_and_has_metadata() {
 fn a_classifier_is_taken_where_it_fits() {
     let classifier = |tensors: &mut Vec<(String, Tensor)>| {
         let ones = |shape: &[usize]| Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu);
-        tensors.push(("classifier.1.weight".into(), ones(&[3, 1280]).unwrap()));
-        tensors.push(("classifier.1.bias".into(), ones(&[3]).unwrap()));
+        tensors.push(("head.fc.weight".into(), ones(&[3, 1280]).unwrap()));
+        tensors.push(("head.fc.bias".into(), ones(&[3]).unwrap()));
     };
     let (_folder, path) = file(classifier);
     let load = |classes| ZooNetwork::pretrained(&config(classes), &path, 1, &Device::Cpu).unwrap();
@@ -237,34 +237,37 @@ fn files_of_other_models_are_refused_with_the_nearest_names() {
     let missing = refusal(|tensors| {
         let place = tensors
             .iter()
-            .position(|(name, _)| name == "features.2.0.block.0.0.weight");
-        tensors[place.unwrap()].0 = "features.2.0.block.0.0_weight".into();
+            .position(|(name, _)| name == "stages.0.0.conv_kxk.conv.weight");
+        tensors[place.unwrap()].0 = "stages.0.0.conv_kxk.conv_weight".into();
     });
     assert!(
-        missing.contains("there is no features.2.0.block.0.0.weight of shape [96, 16, 1, 1]"),
+        missing.contains("there is no stages.0.0.conv_kxk.conv.weight of shape [48, 48, 3, 3]"),
         "{missing}"
     );
     assert!(
-        missing.contains("nearest are features.2.0.block.0.0_weight"),
+        missing.contains("nearest are stages.0.0.conv_kxk.conv_weight"),
         "{missing}"
     );
-    assert!(missing.contains("torchvision"), "{missing}");
+    assert!(missing.contains("timm"), "{missing}");
     let shape = refusal(|tensors| {
         let conv = tensors
             .iter_mut()
-            .find(|(name, _)| name == "features.0.0.weight")
+            .find(|(name, _)| name == "stem.conv_kxk.conv.weight")
             .unwrap();
         conv.1 = conv.1.narrow(1, 0, 1).unwrap().contiguous().unwrap();
     });
     assert!(
-        shape.contains("features.0.0.weight has the shape [32, 1, 3, 3]"),
+        shape.contains("stem.conv_kxk.conv.weight has the shape [48, 1, 3, 3]"),
         "{shape}"
     );
     let unexpected = refusal(|tensors| {
         let norm = tensors[1].1.clone();
-        tensors.push(("features.9.1.weight".into(), norm));
+        tensors.push(("stages.9.0.identity.weight".into(), norm));
     });
-    assert!(unexpected.contains("features.9.1.weight"), "{unexpected}");
+    assert!(
+        unexpected.contains("stages.9.0.identity.weight"),
+        "{unexpected}"
+    );
 }
 
 #[test]
@@ -277,26 +280,10 @@ fn a_backbone_has_a_key_of_its_own() {
     let other = |tensors: &mut Vec<(String, Tensor)>| {
         let mean = tensors
             .iter_mut()
-            .find(|(name, _)| name == "features.0.1.running_mean")
+            .find(|(name, _)| name == "stem.conv_kxk.bn.running_mean")
             .unwrap();
         mean.1 = (&mean.1 + 1e-3).unwrap();
     };
     assert_eq!(key(|_| ()), key(|_| ()));
     assert_ne!(key(|_| ()), key(other));
-}
-
-#[cfg(not(feature = "zoo"))]
-#[test]
-fn a_backbone_of_another_build_is_refused_with_the_way_to_it() {
-    let (_folder, path) = file(|_| ());
-    let config = ZooConfig {
-        name: Backbone::ResNet18,
-        ..config(3)
-    };
-    let loaded = ZooNetwork::pretrained(&config, &path, 0, &Device::Cpu);
-    let error = loaded.err().expect("a refusal").to_string();
-    assert!(
-        error.contains("resnet18") && error.contains("--features zoo"),
-        "{error}"
-    );
 }

@@ -1,4 +1,4 @@
-//! Compares every feature with torchvision's or timm's.
+//! Compares every feature with timm's.
 
 use candle_core::Device;
 use mobilenet::Model as _;
@@ -48,14 +48,6 @@ macro_rules! parity {
 }
 
 parity! {
-    efficientnet_b0
-}
-
-#[cfg(feature = "zoo")]
-parity! {
-    resnet18
-    mobilenetv4_conv_small
-    convnext_atto
     mobileone_s1
     repvgg_a0
     fastvit_t8

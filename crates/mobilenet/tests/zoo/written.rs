@@ -18,7 +18,7 @@ pub(crate) struct Case {
     tensors: Vec<(String, Vec<usize>)>,
 }
 
-/// Reads the case in a file, and the features `[n, features]` from torchvision or timm.
+/// Reads the case in a file, and the features `[n, features]` from timm.
 pub(crate) fn read(path: &Path) -> (Case, Tensor) {
     let bytes = std::fs::read(path).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();

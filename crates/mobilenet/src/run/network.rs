@@ -1,0 +1,340 @@
+//! A model: its configuration, its values and its executor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use engine::Plan;
+
+use crate::run::composed::Composed;
+use crate::run::executor::{Executor, ForwardPass, TrainingStep};
+use crate::run::initialise;
+use crate::run::key::BackboneKey;
+use crate::run::native::{Fused, Layered};
+use crate::run::parameters::{Tables, Values};
+use crate::weights::constants;
+use crate::{
+    Error, FusedOptions, GradCam, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription,
+    Parameters, Precision, Result,
+};
+
+/// A network on a device.
+pub struct Network {
+    config: ModelConfig,
+    plan: Arc<Plan>,
+    parameters: Parameters,
+    executor: Box<dyn Executor>,
+    /// The precision of `executor`; `None` for a custom executor.
+    precision: Option<Precision>,
+    seed: u64,
+}
+
+impl Network {
+    /// Creates a network with the random initialisation of its family's own project. `seed` is also
+    /// the seed of its dropout.
+    ///
+    /// # Errors
+    /// If the configuration is invalid, or the device lacks memory.
+    pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Network> {
+        let plan = config.plan()?;
+        let values = initialise::values(&plan, config.name.of().0.initial, seed);
+        Network::with_values(config, plan, values, seed, device)
+    }
+
+    /// Creates a network with these values. `plan` must belong to `config`.
+    pub(crate) fn with_values(
+        config: &ModelConfig,
+        plan: Plan,
+        values: Values,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Network> {
+        let plan = Arc::new(plan);
+        let parameters = Parameters::new(Tables::from(&*plan), values, device)?;
+        let precision = Precision::F32;
+        let executor = executor(&plan, device, precision)?;
+        Ok(Network {
+            config: config.clone(),
+            plan,
+            parameters,
+            executor,
+            precision: Some(precision),
+            seed,
+        })
+    }
+
+    /// The network's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The layers of the network.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The device of the network's values.
+    pub fn device(&self) -> &Device {
+        self.parameters.arena().device()
+    }
+
+    /// The parameters and statistics.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The name of the executor that a new network of this configuration has on a CPU.
+    ///
+    /// # Errors
+    /// If the configuration is invalid.
+    pub fn executor_of(config: &ModelConfig) -> Result<&'static str> {
+        let plan = Arc::new(config.plan()?);
+        Ok(executor(&plan, &Device::Cpu, Precision::F32)?.name())
+    }
+
+    /// The name of the executor.
+    pub fn executor(&self) -> &'static str {
+        self.executor.name()
+    }
+
+    /// Changes the executor.
+    pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
+        self.executor = executor;
+        self.precision = None;
+    }
+
+    /// Changes the precision. A new network computes in f32.
+    ///
+    /// # Errors
+    /// If the device or this processor does not support the precision.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        if self.precision != Some(precision) {
+            self.executor = executor(&self.plan, self.device(), precision)?;
+            self.precision = Some(precision);
+        }
+        Ok(())
+    }
+
+    /// Logits `[n, classes]` of images `[n, h, w, 3]`, as `model.eval()(images)` in torch. They are
+    /// not part of a graph.
+    ///
+    /// # Errors
+    /// If the images are on another device, or the device fails.
+    pub fn infer(&self, images: &Images) -> Result<Tensor> {
+        self.executor.infer(&self.parameters, images)
+    }
+
+    /// The forward pass of a training step, as `model.train()(images)` in torch: normalised with the
+    /// batch's statistics, with dropout. Updates the running statistics.
+    ///
+    /// [`ForwardPass::backward`] writes the gradient of every parameter to the flat tensor
+    /// [`Parameters::gradient`], and [`Parameters::update`] passes this gradient to an optimizer. With
+    /// `freeze_backbone`, everything except the head runs as in [`Network::infer`] and gets a zero
+    /// gradient. Each `step` has a different dropout mask.
+    ///
+    /// # Errors
+    /// If a batch normalisation would have a single value per channel, if the images are on another
+    /// device, or if the device fails.
+    pub fn forward_step(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<ForwardPass> {
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone,
+        };
+        let recorded = self.executor.forward(&self.parameters, images, step)?;
+        Ok(ForwardPass::new(&self.parameters, recorded))
+    }
+
+    /// Logits `[n, classes]` of [`Network::forward_step`] as a part of candle's graph, for losses that
+    /// candle differentiates: `loss.backward()` writes [`Parameters::gradient`].
+    ///
+    /// # Errors
+    /// As [`Network::forward_step`].
+    pub fn forward_train(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<Tensor> {
+        self.forward_step(images, step, freeze_backbone)?
+            .into_graph()
+    }
+
+    /// Pooled features `[n, features]` of images `[n, h, w, 3]`. They are the head's input, in
+    /// inference and in training with a frozen backbone. They are not part of a graph.
+    ///
+    /// # Errors
+    /// If the images are on another device, or the device fails.
+    pub fn features(&self, images: &Images) -> Result<Tensor> {
+        self.executor.features(&self.parameters, images)
+    }
+
+    /// Logits `[n, classes]` in inference, from features `[n, features]`. They may differ from
+    /// [`Network::infer`]'s by rounding.
+    ///
+    /// # Errors
+    /// If the width of the features differs from the network's, or the device fails.
+    pub fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.executor.infer_head(&self.parameters, features)
+    }
+
+    /// The forward pass of a training step of the head only, from features `[n, features]`. For the
+    /// features of some images, its logits are bit-identical to those of [`Network::forward_step`] on
+    /// those images with `freeze_backbone`.
+    ///
+    /// # Errors
+    /// If the width of the features differs from the network's, or the device fails.
+    pub fn forward_head_step(&mut self, features: &Tensor, step: u64) -> Result<ForwardPass> {
+        let step = TrainingStep {
+            dropout_seed: self.seed,
+            step,
+            freeze_backbone: true,
+        };
+        let recorded = (self.executor).forward_head(&self.parameters, features, step)?;
+        Ok(ForwardPass::new(&self.parameters, recorded))
+    }
+
+    /// Logits `[n, classes]` of [`Network::forward_head_step`] as a part of candle's graph.
+    ///
+    /// # Errors
+    /// As [`Network::forward_head_step`].
+    pub fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
+        self.forward_head_step(features, step)?.into_graph()
+    }
+
+    /// Grad-CAM maps of images; see [`Model::grad_cam`].
+    ///
+    /// # Errors
+    /// As [`Model::grad_cam`].
+    pub fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
+        Composed::new(Arc::clone(&self.plan)).grad_cam(&self.parameters, images, classes)
+    }
+
+    /// Number of pooled features per image.
+    pub fn feature_count(&self) -> usize {
+        self.plan.feature_count()
+    }
+
+    /// A SHA-256, in hexadecimal, that identifies the backbone. It covers everything that affects
+    /// [`Network::features`] to the last bit, except the images.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn backbone_key(&self) -> Result<String> {
+        // The key does not depend on settings that affect only the head or only training.
+        let config = ModelConfig {
+            classes: 2,
+            dropout: 0.0,
+            batch_norm_momentum: 0.0,
+            head: HeadKind::Linear,
+            ..self.config.clone()
+        };
+        let values = self.parameters.values()?;
+        let mut key = BackboneKey::new(&format!("{config:?}"), &self.executor.kind());
+        key.numbers(&values.arena[self.parameters.backbone()]);
+        key.numbers(&values.statistics);
+        Ok(key.finish())
+    }
+}
+
+impl Model for Network {
+    fn description(&self) -> ModelDescription {
+        self.config.clone().into()
+    }
+
+    fn device(&self) -> &Device {
+        self.device()
+    }
+
+    fn parameters(&self) -> &Parameters {
+        self.parameters()
+    }
+
+    fn trains_backbone(&self) -> bool {
+        true
+    }
+
+    fn executor(&self) -> &'static str {
+        self.executor()
+    }
+
+    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        self.set_precision(precision)
+    }
+
+    fn infer(&self, images: &Images) -> Result<Tensor> {
+        self.infer(images)
+    }
+
+    fn features(&self, images: &Images) -> Result<Tensor> {
+        self.features(images)
+    }
+
+    fn grad_cam(&self, images: &Images, classes: Option<&[usize]>) -> Result<GradCam> {
+        self.grad_cam(images, classes)
+    }
+
+    fn feature_count(&self) -> usize {
+        self.feature_count()
+    }
+
+    fn backbone_key(&self) -> Result<String> {
+        self.backbone_key()
+    }
+
+    fn infer_head(&self, features: &Tensor) -> Result<Tensor> {
+        self.infer_head(features)
+    }
+
+    fn forward_step(
+        &mut self,
+        images: &Images,
+        step: u64,
+        freeze_backbone: bool,
+    ) -> Result<ForwardPass> {
+        self.forward_step(images, step, freeze_backbone)
+    }
+
+    fn forward_head_step(&mut self, features: &Tensor, step: u64) -> Result<ForwardPass> {
+        self.forward_head_step(features, step)
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = self.parameters.named()?;
+        tensors.extend(constants(&self.plan)?);
+        Ok(tensors)
+    }
+}
+
+/// The default executor of a network on `device`.
+fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<Box<dyn Executor>> {
+    let plan = Arc::clone(plan);
+    Ok(match (device, precision) {
+        (Device::Cpu, Precision::F32) => {
+            let options = FusedOptions::default();
+            if let Some(fused) = Fused::new(Arc::clone(&plan), options) {
+                Box::new(fused)
+            } else if let Some(layered) = Layered::new(Arc::clone(&plan), options) {
+                Box::new(layered)
+            } else {
+                Box::new(Composed::new(plan))
+            }
+        }
+        (Device::Cpu, Precision::Bf16) => {
+            let options = FusedOptions {
+                isa: Some(Isa::best().with_bf16()?),
+                ..FusedOptions::default()
+            };
+            let fused = Fused::new(plan, options).ok_or(Error::Precision(precision))?;
+            Box::new(fused)
+        }
+        (_, Precision::F32) => Box::new(Composed::new(plan)),
+        (Device::Cuda(_), Precision::F16) => Box::new(Composed::new(plan).with_f16()),
+        _ => return Err(Error::Precision(precision)),
+    })
+}
