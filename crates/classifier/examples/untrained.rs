@@ -10,7 +10,7 @@ use mobilenet::{ImageSize, ModelConfig, Network, Variant};
 fn main() -> Result<(), mobilenet::Error> {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 2)
+        ..ModelConfig::new(Variant::SMALL, 2)
     };
     let network = Network::new(&config, 0, &Device::Cpu)?;
     let metadata = WeightsMetadata::new(

@@ -41,8 +41,8 @@ const fn of(model: &'static str, file: &'static str, mib: u64) -> PublishedWeigh
 }
 
 impl PublishedWeights {
-    /// All known weights, `IMAGENET1K_V1` first for each model. The list is from torchvision's
-    /// `models/{mobilenetv2,mobilenetv3,efficientnet,resnet}.py`.
+    /// All known weights, `IMAGENET1K_V1` first for each model. The list is from torchvision's `models/*.py`; it has the
+    /// networks that `mobilenet` builds.
     #[rustfmt::skip]
     pub const ALL: &[Self] = &[
         of("mobilenet_v3_small", "mobilenet_v3_small-047dcff4.pth", 10),
@@ -56,10 +56,56 @@ impl PublishedWeights {
         of("efficientnet_b2", "efficientnet_b2_rwightman-c35c1473.pth", 36),
         of("efficientnet_b3", "efficientnet_b3_rwightman-b3899882.pth", 48),
         of("efficientnet_b4", "efficientnet_b4_rwightman-23ab8bcd.pth", 75),
+        of("efficientnet_b5", "efficientnet_b5_lukemelas-1a07897c.pth", 117),
+        of("efficientnet_b6", "efficientnet_b6_lukemelas-24a108a5.pth", 166),
+        of("efficientnet_b7", "efficientnet_b7_lukemelas-c5b4e57e.pth", 255),
+        of("efficientnet_v2_s", "efficientnet_v2_s-dd5fe13b.pth", 83),
         of("resnet18", "resnet18-f37072fd.pth", 45),
         of("resnet34", "resnet34-b627a593.pth", 84),
         of("resnet50", "resnet50-0676ba61.pth", 98),
         of("resnet50", "resnet50-11ad3fa6.pth", 98),
+        of("resnet101", "resnet101-63fe2227.pth", 171),
+        of("resnet101", "resnet101-cd907fc2.pth", 171),
+        of("resnet152", "resnet152-394f9c45.pth", 231),
+        of("resnet152", "resnet152-f82ba261.pth", 231),
+        of("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", 96),
+        of("resnext50_32x4d", "resnext50_32x4d-1a0047aa.pth", 96),
+        of("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", 340),
+        of("resnext101_32x8d", "resnext101_32x8d-110c445d.pth", 340),
+        of("shufflenet_v2_x0_5", "shufflenetv2_x0.5-f707e7126e.pth", 6),
+        of("shufflenet_v2_x1_0", "shufflenetv2_x1-5666bf0f80.pth", 9),
+        of("shufflenet_v2_x1_5", "shufflenetv2_x1_5-3c479a10.pth", 14),
+        of("shufflenet_v2_x2_0", "shufflenetv2_x2_0-8be3c8ee.pth", 29),
+        of("regnet_x_400mf", "regnet_x_400mf-adf1edd5.pth", 22),
+        of("regnet_x_400mf", "regnet_x_400mf-62229a5f.pth", 22),
+        of("regnet_x_800mf", "regnet_x_800mf-ad17e45c.pth", 28),
+        of("regnet_x_800mf", "regnet_x_800mf-94a99ebd.pth", 28),
+        of("regnet_x_1_6gf", "regnet_x_1_6gf-e3633e7f.pth", 36),
+        of("regnet_x_1_6gf", "regnet_x_1_6gf-a12f2b72.pth", 36),
+        of("regnet_x_3_2gf", "regnet_x_3_2gf-f342aeae.pth", 59),
+        of("regnet_x_3_2gf", "regnet_x_3_2gf-7071aa85.pth", 59),
+        of("regnet_x_8gf", "regnet_x_8gf-03ceed89.pth", 152),
+        of("regnet_x_8gf", "regnet_x_8gf-2b70d774.pth", 152),
+        of("regnet_y_400mf", "regnet_y_400mf-c65dace8.pth", 17),
+        of("regnet_y_400mf", "regnet_y_400mf-e6988f5f.pth", 17),
+        of("regnet_y_800mf", "regnet_y_800mf-1b27b58c.pth", 25),
+        of("regnet_y_800mf", "regnet_y_800mf-58fc7688.pth", 25),
+        of("regnet_y_1_6gf", "regnet_y_1_6gf-b11a554e.pth", 44),
+        of("regnet_y_1_6gf", "regnet_y_1_6gf-0d7bc02a.pth", 44),
+        of("regnet_y_3_2gf", "regnet_y_3_2gf-b5a9779c.pth", 75),
+        of("regnet_y_3_2gf", "regnet_y_3_2gf-9180c971.pth", 75),
+        of("regnet_y_8gf", "regnet_y_8gf-d0d0e4a8.pth", 151),
+        of("regnet_y_8gf", "regnet_y_8gf-dc2b1b54.pth", 151),
+        of("densenet121", "densenet121-a639ec97.pth", 31),
+        of("densenet169", "densenet169-b2777c0a.pth", 55),
+        of("densenet201", "densenet201-c1103571.pth", 78),
+        of("convnext_tiny", "convnext_tiny-983f1562.pth", 110),
+        of("convnext_small", "convnext_small-0c510722.pth", 192),
+        of("convnext_base", "convnext_base-6075fbad.pth", 339),
+        of("convnext_large", "convnext_large-ea097f82.pth", 755),
+        of("swin_t", "swin_t-704ceda3.pth", 109),
+        of("swin_s", "swin_s-5e29d889.pth", 190),
+        of("swin_b", "swin_b-68c6b09e.pth", 336),
     ];
 
     /// The name of the model that these weights are for.
@@ -171,8 +217,14 @@ mod tests {
                 assert_eq!(name.parse::<PublishedWeights>().unwrap(), *weights);
             }
             let digits = weights.sha256();
-            assert!(digits.len() == 8 && digits.chars().all(|c| c.is_ascii_hexdigit()));
-            assert!(file.starts_with(weights.model()), "{file}");
+            assert!(
+                matches!(digits.len(), 8 | 10) && digits.chars().all(|c| c.is_ascii_hexdigit())
+            );
+            let letters = |text: &str| plain_word(text).replace(['_', '.'], "");
+            let family = letters(weights.model())
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_owned();
+            assert!(letters(file).starts_with(&family), "{file}");
         }
         for (name, file) in [
             ("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth"),

@@ -111,17 +111,15 @@ impl Training {
     }
 
     fn step(&mut self, batch: &DeviceBatch) -> Result<(), Box<dyn Error>> {
-        let logits = self
-            .network
-            .forward_train(&batch.images, self.steps, false)?;
+        let network = &mut self.network;
+        let pass = network.forward_step(&batch.images, self.steps, false)?;
         let targets = Targets::of(&batch.labels, &batch.weights);
-        self.loss.apply(&logits, &targets)?.backward()?;
+        let loss = self.loss.apply(pass.logits(), &targets)?;
+        loss.backward(pass)?;
         let optimizer = &mut self.optimizer;
-        let mut outcome = Ok(());
-        self.network.parameters().update(|values, gradients| {
-            outcome = optimizer.step(values, gradients, LEARNING_RATE);
-        })?;
-        outcome?;
+        network
+            .parameters()
+            .update(|values, gradients| optimizer.step(values, gradients, LEARNING_RATE))??;
         self.steps += 1;
         Ok(())
     }

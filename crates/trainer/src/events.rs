@@ -127,6 +127,8 @@ pub enum Event {
         device: String,
         /// The number of CPU threads.
         threads: usize,
+        /// The code that runs the network; see [`Model::executor`](mobilenet::Model::executor).
+        executor: &'static str,
     },
     /// The run goes on from a saved state, or begins again if none was saved.
     Resumed {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use trainer::config::LossConfig;
 use trainer::{Distillation, Mixed, Objective, Targets};
@@ -70,7 +70,7 @@ fn every_loss_and_its_gradient_are_torchs() {
 }
 
 fn ours(batch: &Batch, case: &Case) -> (f64, Vec<Vec<f32>>) {
-    let logits = Var::new(batch.logits.clone(), &Device::Cpu).unwrap();
+    let logits = Tensor::new(batch.logits.clone(), &Device::Cpu).unwrap();
     let mut before = batch.labels.clone();
     before.rotate_right(1);
     let weights = case.image_weights.clone().unwrap_or_else(|| vec![1.0; 7]);
@@ -99,7 +99,5 @@ fn ours(batch: &Batch, case: &Case) -> (f64, Vec<Vec<f32>>) {
         .unwrap()
         .taught(&logits, &targets, distillation)
         .unwrap();
-    let gradients = loss.surrogate().backward().unwrap();
-    let gradient = gradients.get(&logits).unwrap().to_vec2().unwrap();
-    (loss.mean, gradient)
+    (loss.mean, loss.gradient().to_vec2().unwrap())
 }

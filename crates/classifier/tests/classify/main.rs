@@ -21,7 +21,7 @@ const SIZE: usize = 32;
 fn network(seed: u64) -> (Network, WeightsMetadata) {
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     };
     let network = Network::new(&config, seed, &Device::Cpu).unwrap();
     // An untrained head would give each class a probability of a third.

@@ -20,7 +20,7 @@ static CLASSIFIER: LazyLock<Classifier> = LazyLock::new(|| {
     let names = ["zero", "one", "two", "three", "four", "five", "six"];
     let config = ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, names.len())
+        ..ModelConfig::new(Variant::SMALL, names.len())
     };
     let network = Network::new(&config, 0, &Device::Cpu).unwrap();
     let metadata = WeightsMetadata::new(

@@ -7,7 +7,8 @@ use mobilenet::{Network, Variant};
 use crate::protocol::Arguments;
 
 impl Arguments {
-    /// Builds the network of `--model`, after setting `--threads`.
+    /// The network of `--model`, after setting `--threads`. `small` and `large` are MobileNetV3, `v2` is
+    /// MobileNetV2.
     pub(crate) fn variant(&self) -> Result<Variant, Box<dyn Error>> {
         if let Some(threads) = self.get("--threads")? {
             rayon::ThreadPoolBuilder::new()
@@ -16,8 +17,11 @@ impl Arguments {
         }
         Ok(match self.get::<String>("--model")? {
             Some(name) if name == "v2" => Variant::V2,
-            Some(name) => format!("mobilenet_v3_{name}").parse()?,
-            None => Variant::Small,
+            Some(name) if name == "small" || name == "large" => {
+                format!("mobilenet_v3_{name}").parse()?
+            }
+            Some(name) => name.parse()?,
+            None => Variant::SMALL,
         })
     }
 

@@ -92,7 +92,7 @@ impl Recording {
         let dir = tempfile::tempdir().unwrap();
         let model = ModelConfig {
             width: 0.25,
-            ..ModelConfig::new(Variant::Small, 2)
+            ..ModelConfig::new(Variant::SMALL, 2)
         };
         Self {
             network: Network::new(&model, 1, &Device::Cpu).unwrap(),

@@ -2,6 +2,7 @@
 //! replaces their `"auto"` by values.
 
 use mnist_data::{DatasetName, DecodeOptions, DiskCache, Fit, Framing, ImageSize, Orientation};
+use mobilenet::ModelName;
 use mobilenet::weights::{self, Normalisation, WeightsMetadata};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -97,12 +98,16 @@ impl<'de> Deserialize<'de> for NormalisationChoice {
 }
 
 impl DataSource {
-    /// The default mean and standard deviation of this source; ImageNet's for a folder or CSV files.
-    fn normalisation(self) -> Normalisation {
+    /// The default mean and standard deviation of this source; for a folder or CSV files ImageNet's, or those of the
+    /// network's published weights, if the network is given.
+    fn normalisation(self, network: Option<ModelName>) -> Normalisation {
         match (self, self.dataset()) {
             (_, Some(DatasetName::FashionMnist)) => FASHION_MNIST,
             (Self::Mnist | Self::FashionMnist | Self::Idx, _) => MNIST,
-            (Self::Folder | Self::Csv, _) => Normalisation::IMAGENET,
+            (Self::Folder | Self::Csv, _) => match network {
+                Some(ModelName::MobileNet(variant)) => variant.normalisation(),
+                _ => Normalisation::IMAGENET,
+            },
         }
     }
 }
@@ -123,7 +128,7 @@ impl DataConfig {
     /// Mean and standard deviation of the pixels. `"auto"` gives the defaults without pretrained weights: the source's
     /// values.
     pub fn normalisation(&self) -> Normalisation {
-        self.normalisation.over(self.source.normalisation())
+        self.normalisation.over(self.source.normalisation(None))
     }
 
     /// The options for decoding images.
@@ -156,7 +161,7 @@ impl DataConfig {
 impl RunConfig {
     /// The same configuration with `"auto"` replaced in [`framing`](DataConfig::framing) and
     /// [`normalisation`](DataConfig::normalisation). The values are those of `model.pretrained`; if that
-    /// file lacks metadata, the normalisation is ImageNet's. A run does this once, before it begins.
+    /// file lacks metadata, the normalisation is that of the network's published weights, mostly ImageNet's. A run does this once, before it begins.
     ///
     /// # Errors
     ///
@@ -185,8 +190,8 @@ impl RunConfig {
         data.interpolation.get_or_insert(own.interpolation);
         let figures = |file: &WeightsMetadata| file.normalisation;
         let source = || match pretrained {
-            Some(_) => Normalisation::IMAGENET,
-            None => self.data.source.normalisation(),
+            Some(_) => DataSource::Folder.normalisation(Some(self.model.name)),
+            None => self.data.source.normalisation(Some(self.model.name)),
         };
         let auto = file.as_ref().map_or_else(source, figures);
         data.normalisation = data.normalisation.over(auto).into();
@@ -229,6 +234,8 @@ mod tests {
         assert_eq!(data.framing().to_string(), "crop 1, bicubic");
         let given = "data.normalisation = { mean = [0, 0, 0], std = [1, 1, 1] }";
         assert_eq!(settled(given).normalisation().std, [1.0; 3]);
+        let half = settled("data = { source = 'folder', root = 'x' }\nmodel.name = 'xception'");
+        assert_eq!(half.normalisation(), Normalisation::HALF);
         // If only mean or standard deviation is set, the other one stays automatic.
         let mean = "data = { source = 'folder', root = 'x', normalisation = { mean = [0, 0, 0] } }";
         let found = settled(mean).normalisation();
@@ -244,7 +251,7 @@ mod tests {
         let path = dir.path().join("w.safetensors");
         let model = ModelConfig {
             width: 0.25,
-            ..ModelConfig::new(Variant::Small, 2)
+            ..ModelConfig::new(Variant::SMALL, 2)
         };
         let network = Network::new(&model, 1, &Device::Cpu).unwrap();
         let half = Normalisation {

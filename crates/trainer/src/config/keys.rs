@@ -12,6 +12,9 @@ use super::words::{meant, suggestion};
 /// section.
 const TAGGED: [&str; 3] = ["optimizer", "schedule", "loss"];
 
+/// The most words that a message lists.
+const LISTED: usize = 30;
+
 /// The most characters of a value in a message.
 const SHOWN: usize = 60;
 
@@ -128,7 +131,10 @@ impl fmt::Display for Kind {
             }
             Self::Number(words, _) => f.write_str(words),
             Self::Text => f.write_str("text that is not empty, in quotes"),
-            Self::OneOf(words) => write!(f, "one of {}", words().join(", ")),
+            Self::OneOf(words) => match words() {
+                words if words.len() <= LISTED => write!(f, "one of {}", words.join(", ")),
+                words => write!(f, "one of {}, …", words[..3].join(", ")),
+            },
             Self::List(Some(length), kind) => write!(f, "a list of {length}, each {kind}"),
             Self::List(None, kind) => write!(f, "a list, each {kind}"),
             Self::Section => f.write_str("a table of its keys"),

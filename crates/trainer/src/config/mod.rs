@@ -57,6 +57,9 @@ pub use crate::loss::*;
 
 use crate::device::cpu_threads;
 
+/// The default dropout in front of a frozen backbone's classifier.
+const ZOO_DROPOUT: f64 = 0.2;
+
 /// All settings of a run.
 ///
 /// The default is the recipe of `configs/mnist.toml`. [`RunConfig::validate`] checks a configuration once; later code
@@ -103,7 +106,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// The network: a MobileNet, or a backbone of the zoo, which stays frozen.
+    /// The network; `classify models` lists them. A backbone of the zoo stays frozen.
     pub name: ModelName,
     /// Number of classes; auto: the number in the training split.
     #[serde(with = "optional::auto")]
@@ -112,8 +115,13 @@ pub struct NetworkConfig {
     pub width: f64,
     /// The kind of classifier after the backbone.
     pub head: HeadKind,
-    /// Dropout probability in the classifier.
-    pub dropout: f64,
+    /// Dropout probability in the classifier; auto: the published network's.
+    #[serde(with = "optional::auto")]
+    pub dropout: Option<f64>,
+    /// Stochastic depth: the share of images that skip the last residual block in training. It grows evenly over the
+    /// blocks. auto: the published network's.
+    #[serde(with = "optional::auto")]
+    pub drop_path: Option<f64>,
     /// Weights to start from: safetensors or PyTorch's, under any names that
     /// [`Source`](mobilenet::weights::Source) recognises. For a backbone of the zoo: its weights
     /// under torchvision's or timm's names.
@@ -214,11 +222,12 @@ impl Default for RunConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
-            name: ModelName::MobileNet(Variant::Small),
+            name: ModelName::MobileNet(Variant::SMALL),
             classes: None,
             width: 1.0,
             head: HeadKind::Torchvision,
-            dropout: 0.2,
+            dropout: None,
+            drop_path: None,
             pretrained: None,
             batch_norm_momentum: None,
             batch_norm_epsilon: None,
@@ -271,7 +280,7 @@ impl RunConfig {
             ModelName::Zoo(name) => ModelDescription::Zoo(ZooConfig {
                 name,
                 classes,
-                dropout: self.model.dropout,
+                dropout: self.model.dropout.unwrap_or(ZOO_DROPOUT),
             }),
         }
     }
@@ -281,7 +290,8 @@ impl RunConfig {
         let mut model = ModelConfig::new(variant, classes);
         model.width = section.width;
         model.head = section.head;
-        model.dropout = section.dropout;
+        model.dropout = section.dropout.unwrap_or(model.dropout);
+        model.drop_path = section.drop_path.unwrap_or(model.drop_path);
         model.stem_stride = section.stem_stride;
         model.batch_norm_momentum =
             section
@@ -359,6 +369,8 @@ impl RunConfig {
         resolved.data.workers = Some(self.workers());
         resolved.model.classes = Some(model.classes());
         if let ModelDescription::MobileNet(model) = model {
+            resolved.model.dropout = Some(model.dropout);
+            resolved.model.drop_path = Some(model.drop_path);
             resolved.model.batch_norm_momentum = Some(model.batch_norm_momentum);
             resolved.model.batch_norm_epsilon = Some(model.batch_norm_epsilon);
             resolved.model.padding = model.padding.into();

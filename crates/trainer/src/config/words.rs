@@ -23,7 +23,7 @@ pub(super) fn words_of<T: for<'de> Deserialize<'de>>() -> Vec<String> {
 
 /// The names of all networks.
 pub(super) fn networks() -> Vec<String> {
-    let ours = Variant::ALL.into_iter().map(ModelName::MobileNet);
+    let ours = Variant::all().map(ModelName::MobileNet);
     let zoo = Backbone::ALL.iter().copied().map(ModelName::Zoo);
     ours.chain(zoo).map(|name| name.to_string()).collect()
 }

@@ -219,9 +219,9 @@ impl Session<'_> {
             .then(|| parameters.statistics_snapshot())
             .transpose()?;
         let number = self.batches;
-        let logits = match &batch.inputs {
-            Inputs::Images(images) => self.network.forward_train(images, number, frozen)?,
-            Inputs::Features(features) => self.network.forward_train_head(features, number)?,
+        let pass = match &batch.inputs {
+            Inputs::Images(images) => self.network.forward_step(images, number, frozen)?,
+            Inputs::Features(features) => self.network.forward_head_step(features, number)?,
         };
         self.batches += 1;
         let taught = match (&self.teacher, &batch.inputs) {
@@ -231,19 +231,19 @@ impl Session<'_> {
         let distillation = taught
             .as_ref()
             .map(|(teacher, logits)| teacher.distillation(logits));
-        let loss = self.loss.taught(&logits, &batch.targets(), distillation)?;
+        let loss = (self.loss).taught(pass.logits(), &batch.targets(), distillation)?;
         self.clock.lap(|times| &mut times.forward);
         if !loss.mean.is_finite() {
             return self.diverged(batch.number, NonFinite::Loss(loss.mean), statistics);
         }
-        let predicted = match predicted_classes(&logits) {
+        let predicted = match predicted_classes(pass.logits()) {
             Err(Error::Classifier(classifier::Error::NonFiniteAnswer { logit, .. })) => {
                 return self.diverged(batch.number, NonFinite::Loss(logit.into()), statistics);
             }
             predicted => predicted?,
         };
         self.clock.lap(|times| &mut times.other);
-        loss.backward_scaled(self.stepper.loss_scale().unwrap_or(1.0))?;
+        loss.backward_scaled(pass, self.stepper.loss_scale().unwrap_or(1.0))?;
         self.last_gradient = Some(Place {
             epoch: self.place.epoch,
             batch: batch.number + 1,

@@ -15,12 +15,13 @@ pub(super) const BACKBONE: &str = "backbone";
 pub(super) fn groups(parameters: &Parameters, config: &TrainConfig) -> Vec<ParameterGroup> {
     let head = parameters.head();
     let is_head = |segment: &Segment| head.contains(&segment.range.start);
-    let blocks = parameters.segments().iter().filter(|s| !is_head(s));
-    let depth = blocks.filter_map(block).max().map_or(0, |last| last + 1);
+    let segments = || parameters.segments().iter().zip(parameters.depths());
+    let backbone = segments().filter(|(segment, _)| !is_head(segment));
+    let blocks = backbone.map(|(_, block)| block + 1).max().unwrap_or(0);
     let mut groups = BTreeMap::new();
-    for segment in parameters.segments() {
-        let behind = match block(segment).filter(|_| !is_head(segment)) {
-            Some(block) if config.layer_decay != 1.0 => depth - block,
+    for (segment, block) in segments() {
+        let behind = match is_head(segment) {
+            false if config.layer_decay != 1.0 => blocks - block,
             _ => 0,
         };
         let spared = !config.decay_norm_and_bias && is_norm_or_bias(segment.role);
@@ -53,16 +54,11 @@ fn group((is_head, behind, spared): (bool, usize, bool), config: &TrainConfig) -
     }
 }
 
-/// The block's number in a name such as `features.<number>.…`; the stem is 0.
-fn block(segment: &Segment) -> Option<usize> {
-    let rest = segment.name.strip_prefix("features.")?;
-    rest.split('.').next()?.parse().ok()
-}
-
 /// The weights of convolutions and of fully connected layers, one row per output.
 pub(super) fn matrices(parameters: &Parameters) -> Vec<Matrix> {
     let segments = parameters.segments().iter();
-    let matrices = segments.filter(|segment| segment.shape.len() > 1);
+    let is_weight = |role| matches!(role, Role::ConvWeight | Role::LinearWeight);
+    let matrices = segments.filter(|segment| is_weight(segment.role));
     matrices
         .map(|segment| Matrix {
             range: segment.range.clone(),
@@ -73,7 +69,10 @@ pub(super) fn matrices(parameters: &Parameters) -> Vec<Matrix> {
 }
 
 fn is_norm_or_bias(role: Role) -> bool {
-    matches!(role, Role::Bias | Role::NormWeight | Role::NormBias)
+    matches!(
+        role,
+        Role::Bias | Role::NormWeight | Role::NormBias | Role::Scale | Role::PositionBias
+    )
 }
 
 #[cfg(test)]
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     fn of(change: impl FnOnce(&mut TrainConfig)) -> (Network, Vec<ParameterGroup>) {
-        let network = Network::new(&ModelConfig::new(Variant::Small, 3), 1, &Device::Cpu).unwrap();
+        let network = Network::new(&ModelConfig::new(Variant::SMALL, 3), 1, &Device::Cpu).unwrap();
         let mut config = TrainConfig::default();
         change(&mut config);
         let groups = groups(network.parameters(), &config);
@@ -143,6 +142,30 @@ mod tests {
         assert_eq!(find(&groups, "backbone.1").learning_rate_multiplier, 0.05);
         let stem = find(&groups, "backbone.13").learning_rate_multiplier;
         assert!((stem - 0.1 * 0.5f64.powi(13)).abs() < 1e-18);
+    }
+
+    #[test]
+    fn every_family_has_a_group_for_each_block() {
+        for (name, blocks) in [
+            ("resnet18", 9),
+            ("shufflenet_v2_x0_5", 18),
+            ("convnext_atto", 16),
+        ] {
+            let mut model = ModelConfig::new(name.parse().unwrap(), 3);
+            model.drop_path = 0.0;
+            let network = Network::new(&model, 1, &Device::Cpu).unwrap();
+            let config = TrainConfig {
+                layer_decay: 0.5,
+                ..TrainConfig::default()
+            };
+            let groups = groups(network.parameters(), &config);
+            assert_eq!(groups.len(), blocks + 1, "{name}");
+            // The stem comes first in the arena, and has the smallest rate.
+            let stem = find(&groups, &format!("backbone.{blocks}"));
+            assert_eq!(stem.ranges[0].start, 0, "{name}");
+            let rate = stem.learning_rate_multiplier;
+            assert_eq!(rate, 0.5f64.powi(blocks as i32), "{name}");
+        }
     }
 
     #[test]

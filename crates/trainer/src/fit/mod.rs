@@ -251,6 +251,7 @@ impl<'a> Session<'a> {
             },
             device: device_name(&device).to_owned(),
             threads: config.train.threads(),
+            executor: network.executor(),
         })?;
         if let Some(report) = loaded {
             sink.handle(&Event::PretrainedLoaded(report))?;

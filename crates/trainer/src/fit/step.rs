@@ -151,11 +151,7 @@ impl Stepper {
         if self.gradients.is_plain() {
             let rate = self.learning_rate();
             let optimizer = &mut self.optimizer;
-            let mut outcome = Ok(());
-            parameters.update(|values, gradient| {
-                outcome = optimizer.step(values, gradient, rate);
-            })?;
-            outcome?;
+            parameters.update(|values, gradient| optimizer.step(values, gradient, rate))??;
             self.schedule.step();
             return Ok(true);
         }
@@ -178,9 +174,7 @@ impl Stepper {
             return Ok(false);
         };
         let optimizer = &mut self.optimizer;
-        let mut outcome = Ok(());
-        parameters.change(|values| outcome = optimizer.step(values, gradient, rate))?;
-        outcome?;
+        parameters.change(|values| optimizer.step(values, gradient, rate))??;
         Ok(true)
     }
 }
@@ -266,7 +260,7 @@ mod tests {
     fn scene(settings: &str) -> (Network, Stepper) {
         let config = ModelConfig {
             width: 0.25,
-            ..ModelConfig::new(Variant::Small, 2)
+            ..ModelConfig::new(Variant::SMALL, 2)
         };
         let mut network = Network::new(&config, 1, &Device::Cpu).unwrap();
         let plan = Arc::new(network.plan().clone());
@@ -286,12 +280,12 @@ mod tests {
             .collect();
         let pixels = Tensor::from_vec(pixels, (8, 16, 16, 3), &Device::Cpu).unwrap();
         let images = Images::normalised(&pixels).unwrap();
-        let logits = network.forward_train(&images, step as u64, false).unwrap();
+        let pass = network.forward_step(&images, step as u64, false).unwrap();
         let targets = Targets::of(&labels, &[1.0; 8]);
         let loss = Objective::cross_entropy(2)
-            .apply(&logits, &targets)
+            .apply(pass.logits(), &targets)
             .unwrap();
-        loss.backward_scaled(scale).unwrap();
+        loss.backward_scaled(pass, scale).unwrap();
         loss.mean
     }
 

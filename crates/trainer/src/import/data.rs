@@ -66,5 +66,5 @@ pub(super) fn image_size(value: &Value, to: &mut Settings) -> Outcome {
         "image_size",
         Toml::Array(vec![height.into(), width.into()]),
     );
-    Ok(Meaning::Noted(SWAPPED))
+    Ok(Meaning::Noted(SWAPPED.to_owned()))
 }

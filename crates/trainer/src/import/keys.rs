@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mobilenet::Variant;
+use mobilenet::weights::Normalisation;
 use toml::{Table, Value as Toml};
 
 use super::data::{image_size, split};
+use super::networks::{Found, network};
 use super::python::Value;
 
 /// How a key is translated.
@@ -15,7 +18,7 @@ pub(super) enum Meaning {
     /// The key has an equivalent here, but had no effect in its project, for this reason.
     Awake(&'static str),
     /// The key has an equivalent here, with a remark.
-    Noted(&'static str),
+    Noted(String),
     /// The key has no equivalent here and had no effect in its project, for this reason.
     Dead(&'static str),
     /// The key is not part of a configuration here. The text names its replacement.
@@ -27,9 +30,10 @@ pub(super) enum Meaning {
 pub(super) type Outcome = Result<Meaning, String>;
 
 /// The translated settings so far, by section. Other fields hold values that are combined at the end.
-#[derive(Default)]
 pub(super) struct Settings {
     sections: Table,
+    /// Mean and standard deviation of the network's pixels.
+    normalisation: Normalisation,
     /// The folder of each split: train, val, test.
     pub(super) splits: BTreeMap<&'static str, PathBuf>,
     optimizer: Option<&'static str>,
@@ -39,6 +43,23 @@ pub(super) struct Settings {
     loss: Option<Toml>,
     best_only: Option<bool>,
     one_only: Option<bool>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            sections: Table::new(),
+            normalisation: Normalisation::IMAGENET,
+            splits: BTreeMap::new(),
+            optimizer: None,
+            weight_decay: 0.0,
+            label_smoothing: 0.0,
+            class_weights: None,
+            loss: None,
+            best_only: None,
+            one_only: None,
+        }
+    }
 }
 
 impl Settings {
@@ -59,11 +80,11 @@ impl Settings {
         self.set("data", "source", "folder");
         self.set_splits();
         self.set("data", "fit", "squash");
-        let normalisation = [
-            ("mean", [0.485, 0.456, 0.406]),
-            ("std", [0.229, 0.224, 0.225]),
-        ];
-        let figures = normalisation.map(|(key, figures)| (key.to_owned(), list(figures)));
+        let Normalisation { mean, std } = self.normalisation;
+        let figures = [("mean", mean), ("std", std)];
+        // Written as text, an f32 has few digits.
+        let exact = |figure: f32| figure.to_string().parse().unwrap_or_default();
+        let figures = figures.map(|(key, figures)| (key.to_owned(), list(figures.map(exact))));
         self.set("data", "normalisation", Table::from_iter(figures));
         let optimizer = self.optimizer.unwrap_or("adam");
         self.set("optimizer", "type", optimizer);
@@ -268,18 +289,13 @@ fn set_text(to: &mut Settings, section: &str, key: &str, text: &str, absent: &st
 }
 
 fn model(name: &str, to: &mut Settings) -> Outcome {
-    let ours = match name {
-        "mobilenetv3" => "mobilenet_v3_large".to_owned(),
-        "mobilenetv2" => "mobilenet_v2".to_owned(),
-        _ => name.replace("adv-", "").replace('-', "_"),
-    };
-    if let Err(known) = ours.parse::<mobilenet::ModelName>() {
-        return Err(format!(
-            "expected mobilenetv3, mobilenetv2 or one of ours: {known}"
-        ));
-    }
+    let Found { ours, remark } = network(name)?;
     to.set("model", "head", "linear");
-    set(to, "model", "name", ours)
+    if let Ok(variant) = ours.parse::<Variant>() {
+        to.normalisation = variant.normalisation();
+    }
+    to.set("model", "name", ours);
+    Ok(remark.map_or(Meaning::Setting, Meaning::Noted))
 }
 
 fn optimizer(name: &str, to: &mut Settings) -> Outcome {

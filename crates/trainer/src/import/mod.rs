@@ -2,6 +2,7 @@
 
 mod data;
 mod keys;
+mod networks;
 mod python;
 
 use std::collections::HashMap;
@@ -93,9 +94,8 @@ fn translate(entries: &[&Entry], origin: &str) -> Result<(String, Vec<String>), 
             Ok(Meaning::Dead(why)) => {
                 remarks.push(format!("{place} never did anything there ({why})"));
             }
-            Ok(Meaning::Noted(what) | Meaning::Foreign(what)) => {
-                remarks.push(format!("{place}: {what}"))
-            }
+            Ok(Meaning::Foreign(what)) => remarks.push(format!("{place}: {what}")),
+            Ok(Meaning::Noted(what)) => remarks.push(format!("{place}: {what}")),
             Ok(Meaning::Unknown) => {
                 remarks.push(format!("{place}: this key is unknown and was left out"));
             }

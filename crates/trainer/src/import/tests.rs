@@ -57,7 +57,10 @@ fn the_reference_configuration_becomes_ours() {
     let config = RunConfig::from_toml(&imported.toml, "a.toml").unwrap();
     assert_eq!(config.model.name.to_string(), "mobilenet_v3_large");
     assert_eq!(config.model.classes, Some(10));
-    assert_eq!((config.model.dropout, config.train.epochs), (0.5, 100));
+    assert_eq!(
+        (config.model.dropout, config.train.epochs),
+        (Some(0.5), 100)
+    );
     assert_eq!(config.data.root(), std::path::Path::new("./data"));
     assert_eq!(
         (config.data.image_size.sides(), config.data.batch_size),

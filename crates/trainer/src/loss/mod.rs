@@ -8,6 +8,7 @@ mod softmax;
 mod table;
 
 use candle_core::Tensor;
+use mobilenet::ForwardPass;
 
 pub use binary_cross_entropy::BinaryCrossEntropyConfig;
 pub use config::ClassWeights;
@@ -128,22 +129,22 @@ pub struct Loss {
     /// The total weight of the batch: the number of images if all weights are 1. With a teacher, the total weights for
     /// labels and teacher are averaged by their shares.
     pub weight: f64,
-    surrogate: Tensor,
+    gradient: Tensor,
 }
 
 impl Loss {
-    /// A scalar tensor with the same gradient with respect to the logits as [`Loss::mean`]. Its value has no meaning.
-    pub fn surrogate(&self) -> &Tensor {
-        &self.surrogate
+    /// The gradient of [`Loss::mean`] with respect to the logits, `[n, classes]`.
+    pub fn gradient(&self) -> &Tensor {
+        &self.gradient
     }
 
-    /// Backpropagates the gradient of the mean through the graph of the logits.
+    /// Runs the backward pass of the network, whose logits the loss belongs to.
     ///
     /// # Errors
     ///
     /// If the device fails.
-    pub fn backward(&self) -> Result<()> {
-        self.backward_scaled(1.0)
+    pub fn backward(&self, pass: ForwardPass) -> Result<()> {
+        self.backward_scaled(pass, 1.0)
     }
 
     /// [`Loss::backward`] with the gradient of the mean times `scale`: see [`optim::LossScaler`].
@@ -151,9 +152,8 @@ impl Loss {
     /// # Errors
     ///
     /// If the device fails.
-    pub fn backward_scaled(&self, scale: f32) -> Result<()> {
-        (&self.surrogate * f64::from(scale))?.backward()?;
-        Ok(())
+    pub fn backward_scaled(&self, pass: ForwardPass, scale: f32) -> Result<()> {
+        Ok(pass.backward(&(&self.gradient * f64::from(scale))?)?)
     }
 }
 
@@ -297,11 +297,10 @@ impl Objective {
             }
             gradients.extend(gradient.iter().map(|&g| g as f32));
         }
-        let gradients = Tensor::from_vec(gradients, (images, classes), logits.device())?;
         Ok(Loss {
             mean,
             weight: own * weight + taught * images_weight,
-            surrogate: (logits * gradients)?.sum_all()?,
+            gradient: Tensor::from_vec(gradients, (images, classes), logits.device())?,
         })
     }
 }

@@ -99,15 +99,11 @@ fn each_gradient_is_that_of_its_loss() {
     for config in LossConfig::all() {
         let loss = Objective::new(&config, 3, []).unwrap();
         let mean = |logits: [[f32; 3]; 2]| {
-            let logits = candle_core::Var::new(&logits, &Device::Cpu).unwrap();
+            let logits = Tensor::new(&logits, &Device::Cpu).unwrap();
             let loss = loss
                 .apply(&logits, &Targets::of(&[0, 2], &[1.0, 0.5]))
                 .unwrap();
-            let gradients = loss.surrogate().backward().unwrap();
-            (
-                loss.mean,
-                gradients.get(&logits).unwrap().to_vec2::<f32>().unwrap(),
-            )
+            (loss.mean, loss.gradient().to_vec2::<f32>().unwrap())
         };
         let logits = [[0.5f32, -1.0, 0.25], [1.5, 0.0, -0.75]];
         let (_, gradient) = mean(logits);

@@ -12,7 +12,7 @@ use crate::config::{ConfigError, Layer};
 
 /// The image size for measuring the speed, in pixels per side.
 pub(super) const REFERENCE_SIZE: u32 = 96;
-/// The image sizes to choose from, in pixels per side.
+/// The image sizes to choose from besides the network's own, in pixels per side.
 const SIZES: [u32; 6] = [64, 96, 128, 160, 192, 224];
 /// Photos are enlarged at most by this factor. Pretrained networks gain from enlarged small photos, up to a point.
 const MAX_ENLARGEMENT: u32 = 3;
@@ -124,12 +124,20 @@ impl Photos {
         self.seconds_an_image.unwrap_or(0.0) * scale * images * OVERHEAD
     }
 
-    /// The sizes, in rising order, up to the largest that is useful for these photos; at least one.
-    fn useful_sizes(&self) -> &'static [u32] {
+    /// The sizes, in rising order, up to that of the network's published weights and the largest that is useful for
+    /// these photos; at least one.
+    fn useful_sizes(&self) -> Vec<u32> {
         let side = self.sizes.map_or(u32::MAX, |sizes| sizes.shorter_side);
+        let own = match self.model {
+            ModelName::MobileNet(variant) => variant.image_size(),
+            ModelName::Zoo(backbone) => backbone.image_size() as u32,
+        };
+        let smaller = SIZES.into_iter().filter(|&size| size < own);
         let largest = side.saturating_mul(MAX_ENLARGEMENT);
-        let count = SIZES.iter().filter(|&&size| size <= largest).count();
-        &SIZES[..count.max(1)]
+        let mut sizes: Vec<u32> = smaller.chain([own]).collect();
+        let count = sizes.iter().filter(|&&size| size <= largest).count();
+        sizes.truncate(count.max(1));
+        sizes
     }
 
     fn is_balanced(&self) -> bool {
@@ -270,6 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_size_is_that_of_the_published_weights() {
+        let of = |name: &str| {
+            let photos = Photos {
+                model: name.parse().unwrap(),
+                seconds_an_image: None,
+                ..photos(1600, 500)
+            };
+            photos.recipe().image_size
+        };
+        assert_eq!(of("xception"), 299);
+        assert_eq!(of("mobilenetv4_conv_medium"), 256);
+        assert_eq!(of("mobilenet_v2"), 224);
+    }
+
+    #[test]
     fn a_size_or_a_number_of_epochs_that_is_set_is_kept() {
         let budget = Some(Duration::from_secs(60));
         let of = |image_size, epochs| {
@@ -318,8 +341,9 @@ mod tests {
             budget: Some(Duration::from_millis(1)),
             ..photos(9, 300)
         };
+        #[cfg(feature = "zoo")]
         let zoo = Photos {
-            model: "efficientnet_b0".parse().unwrap(),
+            model: "repvgg_a0".parse().unwrap(),
             ..photos(900, 300)
         };
         for photos in [
@@ -328,6 +352,7 @@ mod tests {
             uneven,
             scratch,
             rushed,
+            #[cfg(feature = "zoo")]
             zoo,
         ] {
             let recipe = photos.recipe();

@@ -40,9 +40,9 @@ pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
     let mut fastest = f64::INFINITY;
     for step in 0..=STEPS {
         let start = Instant::now();
-        let logits = network.forward_train(&images, step as u64, false)?;
-        loss.apply(&logits, &Targets::of(&labels, &[1.0; BATCH]))?
-            .backward()?;
+        let pass = network.forward_step(&images, step as u64, false)?;
+        let targets = Targets::of(&labels, &[1.0; BATCH]);
+        loss.apply(pass.logits(), &targets)?.backward(pass)?;
         if step > 0 {
             fastest = fastest.min(start.elapsed().as_secs_f64());
         }

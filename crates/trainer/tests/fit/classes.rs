@@ -104,7 +104,7 @@ fn knowing(images: &[u8], count: usize) -> Network {
     let config = ModelConfig {
         width: 0.25,
         head: HeadKind::Linear,
-        ..ModelConfig::new(Variant::Small, count)
+        ..ModelConfig::new(Variant::SMALL, count)
     };
     let network = Network::new(&config, 3, &Device::Cpu).unwrap();
     let pixels: Vec<u8> = images.iter().flat_map(|&grey| [grey; 3]).collect();

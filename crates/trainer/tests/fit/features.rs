@@ -124,7 +124,7 @@ fn another_backbone_and_other_pixels_have_features_of_their_own() {
     let mut scene = scene();
     let first = run(&scene).0;
     // Settings of the head and the loop change no feature.
-    scene.config.model.dropout = 0.5;
+    scene.config.model.dropout = Some(0.5);
     scene.config.train.learning_rate = 0.01;
     assert_eq!(run(&scene).1, 0);
     scene.config.train.seed += 1;

@@ -7,6 +7,7 @@ mod calibration;
 mod classes;
 mod distillation;
 mod ending;
+mod families;
 mod features;
 mod framing;
 mod images;
@@ -18,4 +19,5 @@ mod record;
 mod resume;
 mod scene;
 mod short;
+#[cfg(feature = "zoo")]
 mod zoo;

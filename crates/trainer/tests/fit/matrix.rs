@@ -9,7 +9,7 @@ use crate::scene::{Scene, named};
 
 /// The precisions that this machine supports. `learning` tests the messages about unsupported ones.
 fn precisions() -> Vec<Precision> {
-    let config = ModelConfig::new(Variant::Small, 2);
+    let config = ModelConfig::new(Variant::SMALL, 2);
     let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();
     let all = Precision::ALL.into_iter();
     all.filter(|&precision| network.set_precision(precision).is_ok())

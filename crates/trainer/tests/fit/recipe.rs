@@ -18,7 +18,7 @@ fn small_batches_that_accumulate_are_one_large_batch() {
     scene.config.model.pretrained = Some(pretrained);
     scene.config.train.epochs = 1;
     scene.config.train.freeze_epochs = 1;
-    scene.config.model.dropout = 0.0;
+    scene.config.model.dropout = Some(0.0);
     scene.config.optimizer = named(r#"{ "type": "sgd" }"#);
     scene.config.data.batch_size = 20;
     let large = arena(scene.run().0.network.as_ref());

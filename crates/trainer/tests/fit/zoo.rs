@@ -1,4 +1,4 @@
-//! Tests a frozen backbone of another family.
+//! Tests a frozen backbone of candle-transformers.
 
 use classifier::Classifier;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use trainer::{Ending, Event, InferenceOptions, RunConfig};
 
 use crate::scene::{Scene, arena};
 
-/// A file of EfficientNet-B0's tensors, with shapes from the golden data and numbers that
+/// A file of RepVGG-A0's tensors, with shapes from the golden data and numbers that
 /// distinguish the images.
 fn backbone(folder: &Path) -> PathBuf {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/golden/zoo_efficientnet_b0.safetensors");
+    let golden =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/zoo_repvgg_a0.safetensors");
     let bytes = std::fs::read(golden).unwrap();
     let (length, rest) = bytes.split_first_chunk().unwrap();
     let header = &rest[..u64::from_le_bytes(*length) as usize];
@@ -40,7 +40,7 @@ fn backbone(folder: &Path) -> PathBuf {
         let values: Vec<f32> = (0..count).map(|_| centre + spread * uniform()).collect();
         (name, Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
     });
-    let path = folder.join("efficientnet_b0.safetensors");
+    let path = folder.join("repvgg_a0.safetensors");
     candle_core::safetensors::save(&filled.collect(), &path).unwrap();
     path
 }
@@ -54,7 +54,7 @@ fn scene() -> Scene {
         data.batch_size = 8
         data.image_size = 64
         data.normalisation = {{ mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }}
-        model = {{ name = 'efficientnet_b0', head = 'linear', dropout = 0.0, pretrained = '{}' }}
+        model = {{ name = 'repvgg_a0', head = 'linear', dropout = 0.0, pretrained = '{}' }}
         train.epochs = 12
         train.learning_rate = 0.03
         schedule.type = 'constant'
@@ -84,7 +84,7 @@ fn a_run_with_a_frozen_backbone_learns_and_leaves_a_whole_model() {
     assert!(recorder.events.contains(&ready(56)));
     let best = outcome.best.unwrap();
     let name = best.weights.file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with("efficientnet_b0_e"), "{name}");
+    assert!(name.starts_with("repvgg_a0_e"), "{name}");
     // The weights file needs no other information.
     let classifier = Classifier::open(&best.weights).unwrap();
     let val = scene.root().join("val");
@@ -140,13 +140,13 @@ fn weights_of_another_model_are_refused_by_name() {
     let mut scene = scene();
     let path = scene.dir.path().join("other.safetensors");
     let tensor = Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap();
-    let one = [("features.0.0.weights".to_owned(), tensor)];
+    let one = [("stem.conv_kxk.conv.weights".to_owned(), tensor)];
     candle_core::safetensors::save(&one.into_iter().collect(), &path).unwrap();
     scene.config.model.pretrained = Some(path);
     let error = scene.error().to_string();
     assert!(error.contains("other.safetensors"), "{error}");
     assert!(
-        error.contains("nearest are features.0.0.weights"),
+        error.contains("nearest are stem.conv_kxk.conv.weights"),
         "{error}"
     );
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use candle_core::Tensor;
 use classifier::{Classifier, Device, Image, WeightsMetadata};
 use mobilenet::{
-    GradCam, ImageSize, Images, Model, ModelConfig, ModelDescription, Network, Parameters,
-    Precision, Result, Variant,
+    ForwardPass, GradCam, ImageSize, Images, Model, ModelConfig, ModelDescription, Network,
+    Parameters, Precision, Result, Variant,
 };
 
 /// The pixels' side.
@@ -80,7 +80,7 @@ impl Drop for Scripted {
 fn config() -> ModelConfig {
     ModelConfig {
         width: 0.25,
-        ..ModelConfig::new(Variant::Small, 3)
+        ..ModelConfig::new(Variant::SMALL, 3)
     }
 }
 
@@ -120,6 +120,10 @@ impl Model for Scripted {
             true => Ok((logits / 0.0)?),
             false => Ok(logits),
         }
+    }
+
+    fn executor(&self) -> &'static str {
+        self.network.executor()
     }
 
     fn description(&self) -> ModelDescription {
@@ -162,12 +166,12 @@ impl Model for Scripted {
         self.network.infer_head(features)
     }
 
-    fn forward_train(&mut self, images: &Images, step: u64, freeze: bool) -> Result<Tensor> {
-        self.network.forward_train(images, step, freeze)
+    fn forward_step(&mut self, images: &Images, step: u64, freeze: bool) -> Result<ForwardPass> {
+        self.network.forward_step(images, step, freeze)
     }
 
-    fn forward_train_head(&mut self, features: &Tensor, step: u64) -> Result<Tensor> {
-        self.network.forward_train_head(features, step)
+    fn forward_head_step(&mut self, features: &Tensor, step: u64) -> Result<ForwardPass> {
+        self.network.forward_head_step(features, step)
     }
 
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
