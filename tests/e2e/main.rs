@@ -12,6 +12,7 @@ mod data;
 mod export;
 mod inputs;
 mod messages;
+mod models;
 mod photos;
 mod predict;
 mod published;

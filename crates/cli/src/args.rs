@@ -1,6 +1,7 @@
 //! The definition of the command line. Values are not interpreted here.
 
 mod compare;
+mod models;
 mod predict;
 mod serve;
 mod training;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use compare::CompareArgs;
+pub(crate) use models::ModelsArgs;
 pub(crate) use predict::{PredictArgs, SheetArgs, SortBy};
 pub(crate) use serve::{NamedWeights, ServeArgs};
 pub(crate) use training::{CrossValidateArgs, LrFindArgs, RunArgs, TrainArgs};
@@ -22,7 +24,7 @@ pub(crate) use using::{
 use values::dataset;
 pub(crate) use values::{PictureFile, PictureFormat};
 
-/// Train, evaluate and use MobileNetV3 image classifiers.
+/// Train, evaluate and use image classifiers.
 #[derive(Debug, Parser)]
 #[command(name = "classify", version, propagate_version = true, after_help = ROOT_EXAMPLE)]
 pub(crate) struct Cli {
@@ -45,6 +47,7 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     Compare(CompareArgs),
     Inspect(InspectArgs),
+    Models(ModelsArgs),
     Export(ExportArgs),
     Serve(ServeArgs),
     ImportConfig(ImportConfigArgs),

@@ -63,6 +63,7 @@ fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Done> {
         Command::Predict(args) => commands::predict(&args, terminal)?,
         Command::Compare(args) => commands::compare(&args, terminal)?,
         Command::Inspect(args) => commands::inspect(&args)?,
+        Command::Models(args) => commands::models(&args)?,
         Command::Export(args) => commands::export(&args)?,
         Command::Serve(args) => commands::serve(args, terminal)?,
         Command::ImportConfig(args) => commands::import_config(&args, terminal)?,

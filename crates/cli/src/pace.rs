@@ -164,6 +164,7 @@ pub(crate) mod tests {
             frozen_epochs,
             device: "cpu".to_owned(),
             threads: 2,
+            executor: "fused",
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{layers, weights_cache};
 /// The network for photos.
 const NETWORK: ModelName = ModelName::MobileNet(Variant::V2);
 /// Any network with a frozen backbone.
-const FROZEN: ModelName = ModelName::Zoo(Backbone::EfficientNetB0);
+const FROZEN: ModelName = ModelName::Zoo(Backbone::RepVggA0);
 
 /// The settings chosen for a folder of images.
 pub(crate) struct Chosen {

@@ -133,11 +133,12 @@ impl EventSink for Run<'_> {
                 epochs,
                 device,
                 threads,
+                executor,
                 ..
             } => {
                 self.epochs = *epochs;
                 self.terminal.line(&format!(
-                    "training {model} ({parameters} parameters, {} classes) on {train_images} images, validating on {val_images}; {device}, {threads} threads; run {}",
+                    "training {model} ({parameters} parameters, {} classes) on {train_images} images, validating on {val_images}; {device}, {threads} threads, {executor} executor; run {}",
                     classes.len(),
                     run_dir.display()
                 ));

@@ -79,7 +79,7 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) classes: Option<PathBuf>,
     /// The weights come from TensorFlow, like timm's tf_ models: "same" padding, epsilon 0.001,
-    /// mean and standard deviation 0.5
+    /// the normalisation of TensorFlow's network of this name
     #[arg(long)]
     pub(crate) tensorflow: bool,
 }

@@ -26,6 +26,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
             let padding = format!("{:?}", model.padding).to_lowercase();
             writeln!(out, "padding             {padding}")?;
             writeln!(out, "batch-norm epsilon  {}", model.batch_norm_epsilon)?;
+            writeln!(out, "drop path           {}", model.drop_path)?;
         }
         ModelDescription::Zoo(_) => writeln!(out, "head                linear")?,
     }
@@ -58,6 +59,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         names.join(", ")
     )?;
     writeln!(out, "parameters          {}", network.parameters().len())?;
+    writeln!(out, "executor            {}", network.executor())?;
     let report = loaded.report.to_string();
     let report: Vec<_> = report.lines().map(escaped).collect();
     let report = report.join("\n                    ");
