@@ -10,17 +10,10 @@ mod state;
 mod table;
 mod weights;
 
-// The readers of weights files are private in `mobilenet`, so they are compiled from their source.
-#[allow(dead_code, reason = "the crate uses more of it than is tried here")]
-#[path = "../../crates/mobilenet/src/tensor_file/mod.rs"]
-mod tensor_file;
-#[path = "../../crates/mobilenet/src/torch/mod.rs"]
-mod torch;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use weights::{Error, Result, read_path};
+pub use weights::{Error, Result, read_path, recognise_path};
 
 /// A file with the right checksums, since wrong ones end the reading early. `None` if they are right already, and for
 /// files without any.

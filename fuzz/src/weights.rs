@@ -1,9 +1,18 @@
 //! Weights files.
 
+// The readers of weights files are private in `mobilenet`, so they are compiled from their source.
+#[allow(dead_code, reason = "the crate uses more of it than is tried here")]
+#[path = "../../crates/mobilenet/src/weights/tensor_file/mod.rs"]
+pub(crate) mod tensor_file;
+#[path = "../../crates/mobilenet/src/weights/torch/mod.rs"]
+pub(crate) mod torch;
+
 use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use crate::tensor_file::TensorFile;
+use mobilenet::weights::{Overrides, Source};
+
+use self::tensor_file::TensorFile;
 
 /// Number of values in the largest tensor that is read.
 const MOST: usize = 1 << 16;
@@ -62,6 +71,11 @@ pub(crate) fn weights(bytes: &[u8]) -> bool {
 /// If the file is refused.
 pub fn read_path(path: &Path) -> Result<usize> {
     TensorFile::open(path).map(read_all)
+}
+
+/// Recognises the network of the weights file at `path` by its tensors' names and shapes. Returns whether it is known.
+pub fn recognise_path(path: &Path) -> bool {
+    Source::open(path, Overrides::default()).is_ok()
 }
 
 fn read_all<S: Read + Seek>(mut file: TensorFile<S>) -> usize {

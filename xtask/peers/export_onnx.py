@@ -4,12 +4,12 @@ import os
 
 import torch
 import torchvision
-from protocol import arguments
+from protocol import arguments, network
 
 options = arguments("model", "image_size", "batch", "threads", "out")
 torch.manual_seed(0)
 torch.set_num_threads(options.threads)
-build = getattr(torchvision.models, f"mobilenet_v3_{options.model}")
+build = getattr(torchvision.models, network(options.model))
 model = build(weights=None, num_classes=10).eval()
 images = torch.randn(options.batch, 3, options.image_size, options.image_size)
 unfinished = options.out + ".unfinished"

@@ -20,6 +20,11 @@ def arguments(*names, **flags):
     return parser.parse_args()
 
 
+def network(model):
+    """The name in torchvision of a model: `small` and `large` are MobileNetV3."""
+    return f"mobilenet_v3_{model}" if model in ("small", "large") else model
+
+
 def serve(steps):
     """Answers commands until `quit`. `steps(count)` must take that many steps."""
     print("ready", flush=True)

@@ -2,12 +2,12 @@
 
 import torch
 import torchvision
-from protocol import arguments, serve
+from protocol import arguments, network, serve
 
 options = arguments("model", "image_size", "batch", "threads")
 torch.manual_seed(0)
 torch.set_num_threads(options.threads)
-build = getattr(torchvision.models, f"mobilenet_v3_{options.model}")
+build = getattr(torchvision.models, network(options.model))
 model = build(weights=None, num_classes=10).eval().to(memory_format=torch.channels_last)
 images = torch.randn(options.batch, 3, options.image_size, options.image_size)
 images = images.contiguous(memory_format=torch.channels_last)

@@ -6,14 +6,14 @@ float32, the fastest eager setting of PyTorch on a CPU. `--compile` adds torch.c
 
 import torch
 import torchvision
-from protocol import arguments, serve
+from protocol import arguments, network, serve
 
 options = arguments(
     "model", "image_size", "batch", "threads", compile="compile the network with torch.compile"
 )
 torch.manual_seed(0)
 torch.set_num_threads(options.threads)
-build = getattr(torchvision.models, f"mobilenet_v3_{options.model}")
+build = getattr(torchvision.models, network(options.model))
 model = build(weights=None, num_classes=10).train().to(memory_format=torch.channels_last)
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 images = torch.randn(options.batch, 3, options.image_size, options.image_size)

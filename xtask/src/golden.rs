@@ -1,10 +1,11 @@
-//! Runs the programs that generate golden data.
+//! Runs the programs that generate golden data, and the tests that need minutes.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::check::EVERYTHING;
 use crate::shell;
 use crate::tidy::files;
 
@@ -26,6 +27,19 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
         shell::run(&mut command)?;
     }
     Ok(())
+}
+
+/// `cargo xtask golden-check`: compares all networks, or those of one name, with their projects' results. `cargo xtask
+/// test` compares only the smallest network of each family.
+pub(crate) fn check(family: Option<&str>) -> Result<()> {
+    let mut test = shell::cargo(&["test"])?;
+    test.args(EVERYTHING)
+        .args(["--test", "families", "--", "--nocapture"])
+        .env("EVERY_NETWORK", "1");
+    if let Some(family) = family {
+        test.env("FAMILY", family);
+    }
+    shell::run(&mut test)
 }
 
 /// Whether a path, relative to the root, is a program that generates golden data.

@@ -58,9 +58,14 @@ enum Command {
     },
     /// Run every committed golden-data generator
     Golden {
-        /// A Python with torch, torchvision and safetensors
+        /// A Python with the packages that tests/golden/README.md names
         #[arg(long, value_name = "PYTHON")]
         python: PathBuf,
+    },
+    /// Compare every network with its own project's, by the committed golden data; takes minutes
+    GoldenCheck {
+        /// The name of one network or family; without it, all
+        family: Option<String>,
     },
     /// Formatting, tidy, clippy and docs, with warnings denied
     Check,
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
         Command::Strokes => strokes::write(),
         Command::Photos { dir } => data::photos(&dir),
         Command::Golden { python } => golden::generate(&python),
+        Command::GoldenCheck { family } => golden::check(family.as_deref()),
         Command::Check => check::check(),
         Command::Test => check::test(),
         Command::Clients => clients::check(),

@@ -15,7 +15,7 @@ const MANY: usize = (2 << 20) + 1000;
 /// Slightly more than the length of a pickle that a reader accepts.
 const LONG: usize = 65 << 20;
 
-pub(crate) const CASES: [Case; 32] = [
+pub(crate) const CASES: [Case; 35] = [
     ("operations: None", |p| pickle(p, &[b'N'; MANY])),
     ("operations: lists", |p| pickle(p, &[b']'; MANY])),
     ("operations: dicts", |p| {
@@ -162,6 +162,30 @@ pub(crate) const CASES: [Case; 32] = [
         };
         header(p, &(0..130_000).map(entry).collect::<Vec<_>>().join(","))
     }),
+    ("safetensors: a network behind many prefixes", |p| {
+        named(p, (0..80_000).map(|i| format!("{i}.layer1.0.conv1.weight")))
+    }),
+    ("safetensors: long names of many parts", |p| {
+        let parts = "a.".repeat(100);
+        named(p, (0..28_000).map(|i| format!("{parts}{i}.fc.weight")))
+    }),
+    ("safetensors: names of many networks", |p| {
+        let modules = [
+            "layer1.0.conv1",
+            "features.0.0",
+            "conv_stem",
+            "s1.b1.f.a",
+            "stem.0",
+        ];
+        let leaves = ["weight", "bias", "running_mean", "running_var"];
+        named(
+            p,
+            (0..80_000).map(|i| {
+                let (module, leaf) = (modules[i % 5], leaves[i / 5 % 4]);
+                format!("m{}.{module}.{leaf}", i / 20)
+            }),
+        )
+    }),
     ("safetensors: many texts", |p| {
         let texts = (0..500_000)
             .map(|i| format!("\"{i}\":\"\""))
@@ -262,6 +286,23 @@ fn zip(path: &Path, entries: &[(&str, &[u8])]) -> io::Result<()> {
         .concat(),
     )?;
     file.flush()
+}
+
+/// Writes a safetensors file with tensors of these names, of one byte each; the last has the other bytes.
+fn named(path: &Path, names: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut count = 0;
+    let mut entries: Vec<String> = names
+        .map(|name| {
+            count += 1;
+            let (start, end) = (count - 1, count);
+            format!("\"{name}\":{{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[{start},{end}]}}")
+        })
+        .collect();
+    let rest = 130_000 - count;
+    entries.push(format!(
+        "\"rest\":{{\"dtype\":\"U8\",\"shape\":[{rest}],\"data_offsets\":[{count},130000]}}"
+    ));
+    header(path, &entries.join(","))
 }
 
 /// Writes a safetensors file: a header with these `entries`, and then the data bytes that

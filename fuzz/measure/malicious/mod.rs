@@ -1,7 +1,7 @@
 //! Measures the readers of weights files on malicious files, which take as much time or memory as possible. Each file is
 //! read in a separate process with 512 MB of address space.
 
-#[path = "../../../crates/mobilenet/src/torch/tests/assemble.rs"]
+#[path = "../../../crates/mobilenet/src/weights/torch/tests/assemble.rs"]
 #[allow(dead_code, reason = "the unit tests use more of it")]
 mod assemble;
 mod cases;
@@ -57,10 +57,15 @@ fn measure(name: &str, path: &Path) -> Result<bool, Box<dyn Error>> {
     Ok(seconds <= TIME)
 }
 
-/// Reads one file and prints the result.
+/// Reads one file, recognises its network, and prints the result.
 pub(super) fn child(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
     let outcome = fuzz::read_path(path);
+    let known = if fuzz::recognise_path(path) {
+        " of a known network"
+    } else {
+        ""
+    };
     let seconds = start.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -69,7 +74,7 @@ pub(super) fn child(path: &Path) -> Result<ExitCode, Box<dyn Error>> {
         .unwrap_or("0")
         .parse()?;
     let outcome = match outcome {
-        Ok(count) => format!("{count} tensors"),
+        Ok(count) => format!("{count} tensors{known}"),
         Err(error) => match error {
             fuzz::Error::File { source, .. } => source.to_string(),
             fuzz::Error::Format { reason, .. } => reason,

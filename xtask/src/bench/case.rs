@@ -5,6 +5,15 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+/// Networks of other families than MobileNet, with torchvision's names.
+pub(super) const NETWORKS: [&str; 5] = [
+    "resnet50",
+    "shufflenet_v2_x1_0",
+    "efficientnet_b0",
+    "densenet121",
+    "regnet_y_400mf",
+];
+
 /// The work of a case. It is part of the results.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Work {

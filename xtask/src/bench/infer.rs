@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Options;
-use super::case::{Case, Side, Unit, Work};
+use super::case::{Case, NETWORKS, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer, rust_peer, scratch};
 use crate::shell::run;
 
@@ -43,6 +43,11 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
     for (size, batch) in SIZES {
         for model in ["large", "small"] {
             case("", Work::new(model, size, batch), f32_peers);
+        }
+    }
+    for model in NETWORKS {
+        for batch in [1, 32] {
+            case("", Work::new(model, 224, batch), f32_peers);
         }
     }
     for (model, size, batch) in BF16 {
@@ -131,7 +136,12 @@ mod tests {
         let cases = list(Path::new("infer_step"), None, 2);
         let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), cases.len());
-        for name in ["large-224-1", "small-32-256-bf16", "large-224-1-rust"] {
+        for name in [
+            "large-224-1",
+            "resnet50-224-32",
+            "small-32-256-bf16",
+            "large-224-1-rust",
+        ] {
             assert!(names.contains(name), "{name}");
         }
         for case in &cases {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Options;
-use super::case::{Case, Side, Unit, Work};
+use super::case::{Case, NETWORKS, Side, Unit, Work};
 use crate::programs::{example, ours, python_peer};
 
 /// 224 px is the image size of ImageNet, 32 px that of MNIST.
@@ -93,6 +93,11 @@ fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<
         let (name, work) = (format!("{model}-{size}"), Work::new(model, size, batch));
         cases.push(case(name, Unit::ImagesPerSecond, work, &[false, true]));
     }
+    for model in NETWORKS {
+        let work = Work::new(model, 224, 16);
+        let name = format!("{model}-224");
+        cases.push(case(name, Unit::ImagesPerSecond, work, &[false, true]));
+    }
     let work = Work::new("large", 224, 64);
     cases.push(case(
         "large-224-memory".into(),
@@ -105,6 +110,16 @@ fn against_torch<'a>(program: &TrainStep, python: Option<&'a Path>) -> Vec<Case<
 
 fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     let mut cases = Vec::new();
+    let work = Work::new("efficientnet_b0", 224, 16).with_precision("bf16");
+    let ours = program.clone();
+    let name = "efficientnet_b0-224-bf16";
+    cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+        let f32 = work.clone().with_precision("f32");
+        Ok(vec![
+            ours.side("ours_bf16", work),
+            ours.side("ours", &f32).required(),
+        ])
+    }));
     for (model, size, batch) in [WORK[0], WORK[3]] {
         // The variant comes first, so that the ratio shows how much faster it is.
         let mut case = |what: &str, work, first: fn(&TrainStep, &Work) -> [Side; 2]| {
@@ -170,6 +185,8 @@ mod tests {
             "small-32-threads",
             "large-224-avx2",
             "large-224-memory",
+            "resnet50-224",
+            "efficientnet_b0-224-bf16",
         ] {
             assert!(names.contains(name), "{name}");
         }
