@@ -39,6 +39,20 @@ fn the_list_has_every_network_with_the_figures_of_its_project() {
         assert_eq!(row["image_size"], size, "{name}");
         assert!(!row["schemes"].as_array().unwrap().is_empty(), "{name}");
     }
+    let schemes = |name: &str| {
+        let row = all.iter().find(|row| row["name"] == name).unwrap();
+        let schemes = row["schemes"].as_array().unwrap().clone();
+        schemes
+            .iter()
+            .map(|s| s.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let others = ["easy-classification", "timm", "kuan-wang", "d-li14"];
+    assert_eq!(schemes("mobilenet_v3_small")[1..], others);
+    assert_eq!(
+        schemes("efficientnet_b0")[1..],
+        ["timm", "efficientnet-pytorch"]
+    );
     let fused = |name: &str| {
         let row = all.iter().find(|row| row["name"] == name);
         row.unwrap()["fused"] == true

@@ -83,6 +83,9 @@ def check(classify, case, gain, folder):
         session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
         found["onnxruntime" + " folded" * len(fold)] = session.run(["logits"], {"images": x.numpy()})[0]
     for project in ("torchvision", "timm"):
+        # timm's Swin takes images of one size.
+        if project == "timm" and case.variant.startswith("swin_") and case.side != 224:
+            continue
         text = export(classify, case, weights, project, folder / f"{project}.safetensors")
         model = None if text is None else python_model(text)
         # TensorFlow's padding is a remark of torchvision's code, not a part of it.

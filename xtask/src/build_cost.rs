@@ -17,10 +17,11 @@ use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
 /// Maximum CPU time of the build, as a multiple of candle-core's. Reports take a quarter of it: mostly resvg with its
-/// fonts and text shaping, which draws SVG as PNG. The server takes a twentieth: tokio, hyper, axum and its own code.
-const LIMIT: f64 = 14.5;
+/// fonts and text shaping, which draws SVG as PNG. The server takes a twentieth: tokio, hyper, axum and its own code. So do
+/// the layers of networks other than MobileNets: their kernels, families and names.
+const LIMIT: f64 = 14.9;
 /// Maximum size of the binary in bytes.
-const LARGEST_BINARY: u64 = 26_500_000;
+const LARGEST_BINARY: u64 = 28_300_000;
 const YARDSTICK: &str = "candle_core";
 
 /// Environment variable with the path of the log file for CPU times. If it is set, this program

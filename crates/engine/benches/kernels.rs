@@ -8,6 +8,8 @@
 
 #[path = "../src/fused/mod.rs"]
 mod fused;
+#[path = "../src/interface.rs"]
+mod interface;
 #[path = "../src/isa.rs"]
 mod isa;
 #[path = "../src/kernels/mod.rs"]

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod fused;
+mod interface;
 mod isa;
 mod kernels;
 mod layered;
@@ -23,6 +24,7 @@ pub mod pool;
 pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
 };
+pub use interface::Engine;
 pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use layered::{Layered, LayeredRecord, LayeredWeights};
 pub use network::{

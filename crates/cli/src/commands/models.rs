@@ -118,7 +118,7 @@ fn row(variant: Variant, args: &ModelsArgs) -> anyhow::Result<Row> {
         std,
         executor,
         fused: executor == "fused",
-        schemes: (variant.schemes(&plan).iter().map(ToString::to_string)).collect(),
+        schemes: (variant.schemes().iter().map(ToString::to_string)).collect(),
         speed: match args.measure {
             true => Some(measure(&config, image_size, args.batch_size.get())?),
             false => None,

@@ -19,12 +19,13 @@ mod workspace;
 
 use std::sync::{Arc, Mutex};
 
+use crate::interface::{Engine, Idle, Leased, check_backward, check_forward};
 use crate::isa::Isa;
 use crate::kernels::Pixels;
 use crate::network::{Chain, Plan};
 use crate::team::Team;
 pub(crate) use backward::sum_taps;
-use context::{Context, lock};
+use context::Context;
 pub use infer::Folded;
 use infer::Memories;
 use layout::{Layout, StepWeights};
@@ -144,28 +145,6 @@ pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result
     })
 }
 
-/// Checks the factors of a plan's random layers.
-pub(crate) fn check_masks(
-    plan: &Plan,
-    masks: &[Vec<f32>],
-    images: usize,
-) -> Result<(), FusedError> {
-    if masks.is_empty() {
-        return Ok(());
-    }
-    let layers = plan.random_layers().count();
-    check("the list of masks", masks.len(), layers)?;
-    for (random, mask) in plan.random_layers().zip(masks) {
-        let width = if random.per_image {
-            1
-        } else {
-            plan.channels[random.layer]
-        };
-        check("a mask", mask.len(), images * width)?;
-    }
-    Ok(())
-}
-
 /// The running statistics of a network, and the momentum of their update.
 pub struct RunningStatistics<'a> {
     /// Means and variances, in the layout of the plan's table.
@@ -182,8 +161,7 @@ pub struct Fused {
     layout: Layout,
     isa: Isa,
     team: Team,
-    /// Workspaces that no step is using.
-    idle: Arc<Mutex<Vec<Workspace>>>,
+    idle: Idle<Workspace>,
     /// Memory for inference, reused between calls.
     memories: Memories,
 }
@@ -198,24 +176,15 @@ impl std::fmt::Debug for Fused {
 }
 
 /// The state of a forward pass, for the backward pass that may follow.
-pub struct Record {
-    /// `None` only during drop.
-    workspace: Option<Workspace>,
-    idle: Arc<Mutex<Vec<Workspace>>>,
-}
+pub struct Record(Leased<Workspace>);
 
-impl Drop for Record {
-    fn drop(&mut self) {
-        // Keeps one workspace for the next step; more would waste memory.
-        let mut idle = lock(&self.idle);
-        idle.clear();
-        idle.extend(self.workspace.take());
-    }
-}
+impl Engine for Fused {
+    const NAME: &'static str = "fused";
+    type Folded = Folded;
+    type Record = Record;
 
-impl Fused {
     /// Creates an engine for `plan`. `None` if the network is not a [`Chain`].
-    pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
+    fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let chain = Chain::find(&plan)?;
         let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
         let isa = options.isa.unwrap_or_else(Isa::best);
@@ -224,37 +193,43 @@ impl Fused {
             chain,
             isa,
             team: Team::new(threads),
-            idle: Arc::default(),
+            idle: Idle::default(),
             memories: Memories::default(),
             plan,
         })
     }
 
-    /// The instruction set that this engine uses.
-    pub fn isa(&self) -> Isa {
+    fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// The network's layers, as this engine runs them.
-    pub fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
-    /// Number of threads, including the caller's.
-    pub fn threads(&self) -> usize {
+    fn threads(&self) -> usize {
         self.team.size()
     }
 
-    /// The forward pass of a training step, as `model.train()(images)` in torch.
-    ///
-    /// Writes the logits `[n][classes]` and updates the running `statistics`. `masks` are the factors of the plan's
-    /// [random layers](Plan::random_layers), in order: one for each image, or `[n][channels]`. If `masks` is empty,
-    /// these layers change nothing. Parameters have the layout of the plan's table.
-    ///
-    /// # Errors
-    /// If a batch normalisation would have only one value per channel, or a buffer has the wrong length. In both cases
-    /// nothing has changed.
-    pub fn forward(
+    fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Folded, FusedError> {
+        self.folded(parameters, statistics)
+    }
+
+    fn infer(
+        &self,
+        folded: &Folded,
+        images: Images<'_>,
+        logits: &mut [f32],
+    ) -> Result<(), FusedError> {
+        self.write_logits(folded, images, logits)
+    }
+
+    fn features(
+        &self,
+        folded: &Folded,
+        images: Images<'_>,
+        features: &mut [f32],
+    ) -> Result<(), FusedError> {
+        self.write_features(folded, images, features)
+    }
+
+    fn forward(
         &self,
         parameters: &[f32],
         statistics: RunningStatistics<'_>,
@@ -262,35 +237,29 @@ impl Fused {
         masks: &[Vec<f32>],
         logits: &mut [f32],
     ) -> Result<Record, FusedError> {
-        images.check()?;
-        check("parameters", parameters.len(), self.plan.parameters.len())?;
-        let expected = self.plan.statistics.len();
-        check("statistics", statistics.values.len(), expected)?;
-        let classes = self.layout.classifier.outputs;
-        check("logits", logits.len(), images.count * classes)?;
-        check_masks(&self.plan, masks, images.count)?;
+        let values = &*statistics.values;
+        check_forward(&self.plan, parameters, values, &images, masks, logits)?;
         self.check_counts(&images)?;
-        let mut workspace = self.workspace(&images);
+        let (count, side) = (images.count, images.side());
+        let mut leased = self.idle.lease(
+            |workspace| workspace.fits(count, side),
+            || {
+                let threads = self.team.size();
+                Workspace::new(&self.layout, count, side, threads, self.isa.pixel())
+            },
+        );
         self.forward_pass(
-            &mut workspace,
+            leased.get(),
             parameters,
             statistics,
             images.pixels(),
             masks,
             logits,
         );
-        Ok(Record {
-            workspace: Some(workspace),
-            idle: Arc::clone(&self.idle),
-        })
+        Ok(Record(leased))
     }
 
-    /// The backward pass. It computes the gradient of every parameter from the gradient of the logits, and overwrites
-    /// `gradient`. `parameters`, `images` and `masks` must be those of the forward pass.
-    ///
-    /// # Errors
-    /// If a buffer has the wrong length.
-    pub fn backward(
+    fn backward(
         &self,
         mut record: Record,
         parameters: &[f32],
@@ -299,44 +268,26 @@ impl Fused {
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) -> Result<(), FusedError> {
-        images.check()?;
-        check("parameters", parameters.len(), self.plan.parameters.len())?;
-        check("the gradient", gradient.len(), self.plan.parameters.len())?;
-        let classes = self.layout.classifier.outputs;
-        check(
-            "the gradient of the logits",
-            logits_gradient.len(),
-            images.count * classes,
-        )?;
-        if let Some(workspace) = &mut record.workspace {
-            check("images", images.count, workspace.images)?;
-            check_masks(&self.plan, masks, images.count)?;
-            self.backward_pass(
-                workspace,
-                parameters,
-                images.pixels(),
-                masks,
-                logits_gradient,
-                gradient,
-            );
-        }
+        let workspace = record.0.get();
+        let (plan, count) = (&self.plan, workspace.images);
+        let gradients = (logits_gradient, &*gradient);
+        check_backward(plan, parameters, &images, count, masks, gradients)?;
+        self.backward_pass(
+            workspace,
+            parameters,
+            images.pixels(),
+            masks,
+            logits_gradient,
+            gradient,
+        );
         Ok(())
     }
+}
 
-    /// A workspace for images of this shape: a reused one or a new one.
-    fn workspace(&self, images: &Images<'_>) -> Workspace {
-        let mut idle = lock(&self.idle);
-        let fits = |w: &Workspace| w.fits(images.count, images.side());
-        match idle.iter().position(fits) {
-            Some(index) => idle.swap_remove(index),
-            None => {
-                idle.clear();
-                drop(idle);
-                let threads = self.team.size();
-                let (layout, side) = (&self.layout, images.side());
-                Workspace::new(layout, images.count, side, threads, self.isa.pixel())
-            }
-        }
+impl Fused {
+    /// The network's layers, as this engine runs them.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     fn context<'a>(

@@ -176,7 +176,7 @@ pub(super) fn activate_tile<S: Simd, const N: usize>(
     if activation == Activation::Silu {
         // A copy, so that tiles with other activations stay in registers.
         let mut values = *tile;
-        silu(s, &mut values);
+        activate_values(s, activation, &mut values);
         *tile = values;
         return;
     }
@@ -185,16 +185,16 @@ pub(super) fn activate_tile<S: Simd, const N: usize>(
     });
 }
 
-/// Replaces values by their SiLU. SiLU takes so many instructions that unrolled tiles would fill the instruction cache,
-/// so this is one loop, which all tiles call; and so are the next functions.
+/// `activation` on every value. SiLU takes so many instructions that unrolled tiles would fill the instruction cache, so
+/// this is one loop, which all tiles call; and so are the next functions.
 #[inline(never)]
-fn silu<S: Simd>(s: S, values: &mut [S::Vector]) {
+pub(super) fn activate_values<S: Simd>(s: S, activation: Activation, values: &mut [S::Vector]) {
     s.vectorize(
         #[inline(always)]
         || {
-            for value in values {
-                *value = activate::<S, SILU>(s, *value);
-            }
+            for_activation!(activation, A => for value in values {
+                *value = activate::<S, A>(s, *value);
+            });
         },
     );
 }

@@ -5,7 +5,9 @@
 //! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied before the tile
 //! is stored.
 
-use super::activation::{activate_tile, derive, for_short_activation, silu_gradients};
+use super::activation::{
+    activate_tile, activate_values, derive, for_short_activation, silu_gradients,
+};
 use super::{Affine, entry, put};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
@@ -72,6 +74,64 @@ pub(crate) struct Before {
     pub(crate) z: Planes,
     pub(crate) norm: Affine,
     pub(crate) activation: Activation,
+}
+
+impl Before {
+    /// Converts the gradients of the activation's output, at every `step`-th pixel from `pixel` on, to those of its
+    /// input.
+    #[inline(always)]
+    pub(super) unsafe fn derived<S: Simd, const ROWS: usize>(
+        &self,
+        s: S,
+        plane: usize,
+        pixel: usize,
+        step: usize,
+        mut column: [S::Vector; ROWS],
+    ) -> [S::Vector; ROWS] {
+        let (scale, shift) = self.norm.at(s, plane * LANES);
+        let z = self.z.plane(plane).row(pixel).src();
+        if self.activation == Activation::Silu {
+            // A copy, so that tiles with other activations stay in registers.
+            let mut gradients = column;
+            silu_gradients(s, z, step, &[scale, shift], &mut gradients);
+            return gradients;
+        }
+        for_short_activation!(self.activation, A => for row in 0..ROWS {
+            let y = s.mul_add(s.load_pixel(z, row * step), scale, shift);
+            column[row] = derive::<S, A>(s, y, column[row]);
+        });
+        column
+    }
+}
+
+/// Adds the sum of a column to the first vector of totals, and to the second the sum of its products with every
+/// `step`-th pixel of `with`, or of its squares.
+#[inline(always)]
+pub(super) unsafe fn add_sums<S: Simd, const ROWS: usize>(
+    s: S,
+    totals: [Dst; 2],
+    with: Option<Src>,
+    step: usize,
+    column: &[S::Vector; ROWS],
+) {
+    let [mut first, mut second] = totals.map(
+        #[inline(always)]
+        |total| s.load(total.src(), 0),
+    );
+    for row in 0..ROWS {
+        first = s.add(first, column[row]);
+    }
+    if let Some(with) = with {
+        for row in 0..ROWS {
+            second = s.mul_add(column[row], s.load_pixel(with, row * step), second);
+        }
+    } else {
+        for row in 0..ROWS {
+            second = s.mul_add(column[row], column[row], second);
+        }
+    }
+    s.store(totals[0], 0, first);
+    s.store(totals[1], 0, second);
 }
 
 /// Per-channel sums over the rows, added to the existing values.
@@ -173,39 +233,46 @@ struct Tile<'a> {
     epilogue: &'a Epilogue,
 }
 
-type TileKernel = unsafe fn(&Tile<'_>);
+/// Defines the table `Tiles`, which has the kernel `tile_kernel` compiled for each number of rows of a `Tile`.
+macro_rules! tiles {
+    () => {
+        type TileKernel = unsafe fn(&Tile<'_>);
 
-struct Tiles<S, const WIDTH: usize>(S);
+        struct Tiles<S, const WIDTH: usize>(S);
 
-impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
-    const TABLE: [TileKernel; 14] = [
-        tile::<S, 1, WIDTH>,
-        tile::<S, 2, WIDTH>,
-        tile::<S, 3, WIDTH>,
-        tile::<S, 4, WIDTH>,
-        tile::<S, 5, WIDTH>,
-        tile::<S, 6, WIDTH>,
-        tile::<S, 7, WIDTH>,
-        tile::<S, 8, WIDTH>,
-        tile::<S, 9, WIDTH>,
-        tile::<S, 10, WIDTH>,
-        tile::<S, 11, WIDTH>,
-        tile::<S, 12, WIDTH>,
-        tile::<S, 13, WIDTH>,
-        tile::<S, 14, WIDTH>,
-    ];
+        impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
+            const TABLE: [TileKernel; 14] = [
+                tile::<S, 1, WIDTH>,
+                tile::<S, 2, WIDTH>,
+                tile::<S, 3, WIDTH>,
+                tile::<S, 4, WIDTH>,
+                tile::<S, 5, WIDTH>,
+                tile::<S, 6, WIDTH>,
+                tile::<S, 7, WIDTH>,
+                tile::<S, 8, WIDTH>,
+                tile::<S, 9, WIDTH>,
+                tile::<S, 10, WIDTH>,
+                tile::<S, 11, WIDTH>,
+                tile::<S, 12, WIDTH>,
+                tile::<S, 13, WIDTH>,
+                tile::<S, 14, WIDTH>,
+            ];
+        }
+
+        unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
+            // Tiles that do not fit this instruction set's registers are never requested.
+            if ROWS <= S::TILE_ROWS[WIDTH - 1] {
+                let s = S::new();
+                s.vectorize(
+                    #[inline(always)]
+                    || tile_kernel::<S, ROWS, WIDTH>(s, operands),
+                );
+            }
+        }
+    };
 }
-
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
-    // Tiles that do not fit this instruction set's registers are never requested.
-    if ROWS <= S::TILE_ROWS[WIDTH - 1] {
-        let s = S::new();
-        s.vectorize(
-            #[inline(always)]
-            || tile_kernel::<S, ROWS, WIDTH>(s, operands),
-        );
-    }
-}
+pub(super) use tiles;
+tiles!();
 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile<'_>) {
@@ -294,18 +361,7 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
     let plane = operands.plane + vector;
     activate_tile(s, epilogue.activation, &mut column);
     if let Some(before) = epilogue.before {
-        let (scale, shift) = before.norm.at(s, plane * LANES);
-        let z = before.z.plane(plane).row(operands.row).src();
-        if before.activation == Activation::Silu {
-            let mut gradients = column;
-            silu_gradients(s, z, 1, &[scale, shift], &mut gradients);
-            column = gradients;
-        } else {
-            for_short_activation!(before.activation, A => for row in 0..ROWS {
-                let y = s.mul_add(s.load_pixel(z, row), scale, shift);
-                column[row] = derive::<S, A>(s, y, column[row]);
-            });
-        }
+        column = before.derived(s, plane, operands.row, 1, column);
     }
     let addend = epilogue.addend.map(
         #[inline(always)]
@@ -318,27 +374,19 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
             }
         }
         if epilogue.last != Activation::Identity {
-            activate_tile(s, epilogue.last, &mut column);
+            // A copy, so that other tiles stay in registers.
+            let mut values = column;
+            activate_values(s, epilogue.last, &mut values);
+            column = values;
         }
     }
     if let Some(sums) = epilogue.sums {
-        let mut first = s.load(sums.first.src(), plane * LANES);
-        let mut second = s.load(sums.second.src(), plane * LANES);
-        for row in 0..ROWS {
-            first = s.add(first, column[row]);
-        }
-        if let Some(with) = sums.with {
-            let with = with.plane(plane).row(operands.row).src();
-            for row in 0..ROWS {
-                second = s.mul_add(column[row], s.load_pixel(with, row), second);
-            }
-        } else {
-            for row in 0..ROWS {
-                second = s.mul_add(column[row], column[row], second);
-            }
-        }
-        s.store(sums.first, plane * LANES, first);
-        s.store(sums.second, plane * LANES, second);
+        let with = sums.with.map(
+            #[inline(always)]
+            |with| with.plane(plane).row(operands.row).src(),
+        );
+        let totals = [sums.first.at(plane * LANES), sums.second.at(plane * LANES)];
+        add_sums(s, totals, with, 1, &column);
     }
     if let Some(scale) = epilogue.scale {
         let scale = s.load(scale, plane * LANES);

@@ -11,16 +11,16 @@ use super::steps::{ConvStep, Step};
 use crate::fused::context::lock;
 use crate::fused::norm::Norm;
 use crate::fused::{FusedError, Images, check};
+use crate::interface::check_fold;
 use crate::kernels::Sums;
 use crate::memory::{Buffer, Dst, Src};
 use crate::network::BatchNorm;
 
 /// Number of pixels of the images that a thread runs at once. More would need more memory than the caches have; fewer
-/// would read the weights more often. Chosen by measurement.
+/// would read the weights more often.
 const PIXELS: usize = 64 * 1024;
 
-/// A network's weights, ready for [`Layered::infer`]: packed, and with normalisations folded in. Later changes to the
-/// weights do not affect it.
+/// A network's weights, ready for [`Engine::infer`](crate::Engine::infer): packed, and with normalisations folded in.
 pub struct LayeredWeights {
     packed: Arc<Buffer>,
     /// The normalisations that are not folded, by layer.
@@ -36,18 +36,13 @@ impl std::fmt::Debug for LayeredWeights {
 }
 
 impl Layered {
-    /// Folds the batch normalisations into the weights.
-    ///
-    /// # Errors
-    /// If a buffer has the wrong length.
-    pub fn fold(
+    pub(super) fn folded(
         &self,
         parameters: &[f32],
         statistics: &[f32],
     ) -> Result<LayeredWeights, FusedError> {
         let plan = &*self.plan;
-        check("parameters", parameters.len(), plan.parameters.len())?;
-        check("statistics", statistics.len(), plan.statistics.len())?;
+        check_fold(plan, parameters, statistics)?;
         // Packed weights do not depend on the size of the images.
         let side = (256, 256);
         let batch = Batch {
@@ -136,35 +131,8 @@ impl Layered {
         }
     }
 
-    /// Logits `[n][classes]` in inference, as `model.eval()(images)` in torch. The weights must be this network's.
-    ///
-    /// # Errors
-    /// If a layer would have no pixels, or a buffer has the wrong length.
-    pub fn infer(
-        &self,
-        weights: &LayeredWeights,
-        images: Images<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), FusedError> {
-        let last = self.plan.layers.len() - 1;
-        self.evaluate(weights, images, last, "logits", logits)
-    }
-
-    /// Pooled features `[n][features]` in inference.
-    ///
-    /// # Errors
-    /// As [`Layered::infer`].
-    pub fn features(
-        &self,
-        weights: &LayeredWeights,
-        images: Images<'_>,
-        features: &mut [f32],
-    ) -> Result<(), FusedError> {
-        self.evaluate(weights, images, self.plan.features, "features", features)
-    }
-
     /// Computes a layer's values `[n][channels]`.
-    fn evaluate(
+    pub(super) fn evaluate(
         &self,
         weights: &LayeredWeights,
         images: Images<'_>,

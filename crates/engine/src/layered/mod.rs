@@ -21,9 +21,10 @@ mod values;
 
 use std::sync::{Arc, Mutex};
 
-use crate::fused::context::{Context, lock};
+use crate::fused::context::Context;
 use crate::fused::layout::StepWeights;
-use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics, check, check_masks};
+use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics};
+use crate::interface::{Engine, Idle, Leased, check_backward, check_forward};
 use crate::isa::Isa;
 use crate::kernels::Pixels;
 use crate::memory::Dst;
@@ -45,8 +46,7 @@ pub struct Layered {
     folding: Folding,
     isa: Isa,
     team: Team,
-    /// Workspaces that no step is using.
-    idle: Arc<Mutex<Vec<Workspace>>>,
+    idle: Idle<Workspace>,
     /// Memory of inference that no call is using.
     rooms: Mutex<Vec<Workspace>>,
 }
@@ -62,25 +62,16 @@ impl std::fmt::Debug for Layered {
 }
 
 /// The state of a forward pass, for the backward pass that may follow.
-pub struct LayeredRecord {
-    /// `None` only during drop.
-    workspace: Option<Workspace>,
-    idle: Arc<Mutex<Vec<Workspace>>>,
-}
+pub struct LayeredRecord(Leased<Workspace>);
 
-impl Drop for LayeredRecord {
-    fn drop(&mut self) {
-        // Keeps one workspace for the next step; more would waste memory.
-        let mut idle = lock(&self.idle);
-        idle.clear();
-        idle.extend(self.workspace.take());
-    }
-}
+impl Engine for Layered {
+    const NAME: &'static str = "layered";
+    type Folded = LayeredWeights;
+    type Record = LayeredRecord;
 
-impl Layered {
     /// Creates an engine for `plan`. `None` if the plan has an operation that the engine lacks: layer normalisation,
     /// attention, patch merging, channel scales; or if the instruction set computes in bf16.
-    pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
+    fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let isa = options.isa.unwrap_or_else(Isa::best);
         if isa != isa.with_f32() {
             return None;
@@ -92,32 +83,44 @@ impl Layered {
             program,
             isa,
             team: Team::new(threads),
-            idle: Arc::default(),
+            idle: Idle::default(),
             rooms: Mutex::default(),
             plan,
         })
     }
 
-    /// The instruction set that this engine uses.
-    pub fn isa(&self) -> Isa {
+    fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Number of threads, including the caller's.
-    pub fn threads(&self) -> usize {
+    fn threads(&self) -> usize {
         self.team.size()
     }
 
-    /// The forward pass of a training step, as `model.train()(images)` in torch.
-    ///
-    /// Writes the logits `[n][classes]` and updates the running `statistics`. `masks` are the factors of the plan's
-    /// [random layers](Plan::random_layers), in order: one for each image, or `[n][channels]`. If `masks` is empty,
-    /// these layers change nothing. Parameters have the layout of the plan's table.
-    ///
-    /// # Errors
-    /// If a batch normalisation would have only one value per channel, a layer no pixels, or a buffer the wrong
-    /// length. In all cases nothing has changed.
-    pub fn forward(
+    fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<LayeredWeights, FusedError> {
+        self.folded(parameters, statistics)
+    }
+
+    fn infer(
+        &self,
+        weights: &LayeredWeights,
+        images: Images<'_>,
+        logits: &mut [f32],
+    ) -> Result<(), FusedError> {
+        let last = self.plan.layers.len() - 1;
+        self.evaluate(weights, images, last, "logits", logits)
+    }
+
+    fn features(
+        &self,
+        weights: &LayeredWeights,
+        images: Images<'_>,
+        features: &mut [f32],
+    ) -> Result<(), FusedError> {
+        self.evaluate(weights, images, self.plan.features, "features", features)
+    }
+
+    fn forward(
         &self,
         parameters: &[f32],
         statistics: RunningStatistics<'_>,
@@ -125,39 +128,27 @@ impl Layered {
         masks: &[Vec<f32>],
         logits: &mut [f32],
     ) -> Result<LayeredRecord, FusedError> {
-        images.check()?;
-        check("parameters", parameters.len(), self.plan.parameters.len())?;
-        let expected = self.plan.statistics.len();
-        check("statistics", statistics.values.len(), expected)?;
-        let classes = self.plan.classes();
-        check("logits", logits.len(), images.count * classes)?;
-        check_masks(&self.plan, masks, images.count)?;
+        let values = &*statistics.values;
+        check_forward(&self.plan, parameters, values, &images, masks, logits)?;
         let batch = self.batch(&images)?;
         self.check_counts(&batch)?;
-        let mut workspace = self.workspace(batch);
-        self.set_masks(&workspace, masks);
-        let norms = std::mem::take(&mut workspace.norms);
+        let (count, side) = (batch.images, batch.side);
+        let mut leased = (self.idle).lease(
+            |workspace| workspace.fits(count, side),
+            || Workspace::new(self, batch),
+        );
+        let workspace = leased.get();
+        self.set_masks(workspace, masks);
         // SAFETY: nothing is written through this pointer.
         let gradient = unsafe { Dst::new(std::ptr::null_mut(), 0) };
-        let norms = Norms::Own(norms);
-        let mut pass = self.pass(&workspace, norms, parameters, images.pixels(), gradient);
-        pass.forward(statistics.values, statistics.momentum);
-        pass.logits(logits);
-        if let Norms::Own(norms) = pass.norms {
-            workspace.norms = norms;
-        }
-        Ok(LayeredRecord {
-            workspace: Some(workspace),
-            idle: Arc::clone(&self.idle),
-        })
+        self.train(workspace, parameters, images.pixels(), gradient, |pass| {
+            pass.forward(statistics.values, statistics.momentum);
+            pass.logits(logits);
+        });
+        Ok(LayeredRecord(leased))
     }
 
-    /// The backward pass. It computes the gradient of every parameter from the gradient of the logits, and overwrites
-    /// `gradient`. `parameters`, `images` and `masks` must be those of the forward pass.
-    ///
-    /// # Errors
-    /// If a buffer has the wrong length.
-    pub fn backward(
+    fn backward(
         &self,
         mut record: LayeredRecord,
         parameters: &[f32],
@@ -166,28 +157,34 @@ impl Layered {
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) -> Result<(), FusedError> {
-        images.check()?;
-        check("parameters", parameters.len(), self.plan.parameters.len())?;
-        check("the gradient", gradient.len(), self.plan.parameters.len())?;
-        let expected = images.count * self.plan.classes();
-        check(
-            "the gradient of the logits",
-            logits_gradient.len(),
-            expected,
-        )?;
-        if let Some(workspace) = &mut record.workspace {
-            check("images", images.count, workspace.batch.images)?;
-            check_masks(&self.plan, masks, images.count)?;
-            let norms = std::mem::take(&mut workspace.norms);
-            let target = Dst::of(gradient);
-            let norms = Norms::Own(norms);
-            let mut pass = self.pass(workspace, norms, parameters, images.pixels(), target);
+        let workspace = record.0.get();
+        let (plan, count) = (&self.plan, workspace.batch.images);
+        let gradients = (logits_gradient, &*gradient);
+        check_backward(plan, parameters, &images, count, masks, gradients)?;
+        let target = Dst::of(gradient);
+        self.train(workspace, parameters, images.pixels(), target, |pass| {
             pass.backward(logits_gradient);
-            if let Norms::Own(norms) = pass.norms {
-                workspace.norms = norms;
-            }
-        }
+        });
         Ok(())
+    }
+}
+
+impl Layered {
+    /// Runs a pass of training. It may change the workspace's norms.
+    fn train(
+        &self,
+        workspace: &mut Workspace,
+        parameters: &[f32],
+        pixels: Pixels<'_>,
+        gradient: Dst,
+        run: impl FnOnce(&mut Pass<'_>),
+    ) {
+        let norms = Norms::Own(std::mem::take(&mut workspace.norms));
+        let mut pass = self.pass(workspace, norms, parameters, pixels, gradient);
+        run(&mut pass);
+        if let Norms::Own(norms) = pass.norms {
+            workspace.norms = norms;
+        }
     }
 
     fn pass<'a>(
@@ -275,20 +272,6 @@ impl Layered {
         Ok(())
     }
 
-    /// A workspace for batches of this shape: a reused one or a new one.
-    fn workspace(&self, batch: Batch) -> Workspace {
-        let mut idle = lock(&self.idle);
-        let fits = |w: &Workspace| w.fits(batch.images, batch.side);
-        match idle.iter().position(fits) {
-            Some(index) => idle.swap_remove(index),
-            None => {
-                idle.clear();
-                drop(idle);
-                Workspace::new(self, batch)
-            }
-        }
-    }
-
     /// Copies the masks to the workspace, one factor for each channel.
     fn set_masks(&self, workspace: &Workspace, masks: &[Vec<f32>]) {
         let images = workspace.batch.images;
@@ -296,7 +279,7 @@ impl Layered {
             let channels = self.plan.channels[random.layer];
             let rows: Vec<f32> = match masks.get(index) {
                 None => vec![1.0; images * channels],
-                Some(mask) if random.per_image => (mask.iter())
+                Some(mask) if random.width < channels => (mask.iter())
                     .flat_map(|&value| std::iter::repeat_n(value, channels))
                     .collect(),
                 Some(mask) => mask.clone(),

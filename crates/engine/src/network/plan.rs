@@ -58,8 +58,8 @@ pub struct RandomLayer {
     pub layer: usize,
     /// Fraction of factors that are 0. The others are `1 / (1 - rate)`.
     pub rate: f64,
-    /// Whether there is one factor for each image, or one for each value.
-    pub per_image: bool,
+    /// Number of factors for each image: one, or one for each channel.
+    pub width: usize,
 }
 
 impl Plan {
@@ -97,18 +97,13 @@ impl Plan {
     /// The layers that use random numbers in training, in order.
     pub fn random_layers(&self) -> impl Iterator<Item = RandomLayer> + '_ {
         let layers = self.layers.iter().enumerate();
-        layers.filter_map(|(layer, description)| match description.op {
-            Op::Dropout { rate } => Some(RandomLayer {
-                layer,
-                rate,
-                per_image: false,
-            }),
-            Op::DropPath { rate } => Some(RandomLayer {
-                layer,
-                rate,
-                per_image: true,
-            }),
-            _ => None,
+        layers.filter_map(|(layer, description)| {
+            let (rate, width) = match description.op {
+                Op::Dropout { rate } => (rate, self.channels[layer]),
+                Op::DropPath { rate } => (rate, 1),
+                _ => return None,
+            };
+            Some(RandomLayer { layer, rate, width })
         })
     }
 

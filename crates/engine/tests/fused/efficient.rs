@@ -2,7 +2,7 @@
 
 use engine::{Activation, BatchNormSpec, Builder, ConvSpec, Pad, Plan};
 
-use crate::Random;
+use crate::common::Random;
 
 /// A small network with blocks of every kind.
 pub(crate) fn plan(random: &mut Random) -> Plan {

@@ -1,9 +1,10 @@
 //! Compares inference with the reference, and tests its invariants.
 
-use engine::{Folded, Fused, FusedError, ImagePixels, Images, Isa};
+use engine::{Engine as _, Folded, Fused, FusedError, ImagePixels, Images, Isa};
 
-use crate::reference::{Map, Mode, Numbers, forward};
-use crate::{Bytes, Case, Random, assert_close, distance, images, isas, random_plan};
+use crate::common::{Case, Map, Random, assert_close, distance};
+use crate::reference::{Mode, Numbers, forward};
+use crate::{Bytes, images, isas, random_plan};
 
 /// Tolerance of f32 compared with f64, through up to seventeen layers.
 const TOLERANCE: f64 = 2e-5;
@@ -63,7 +64,7 @@ fn check(random: &mut Random, shape: (usize, usize, usize)) {
                 "{isa}, {threads} threads, {shape:?}, {:?}",
                 case.plan.layers
             );
-            let fused = case.engine(isa, threads);
+            let fused = case.engine::<Fused>(isa, threads);
             let folded = fused.fold(parameters, &case.statistics).unwrap();
             let batch = images(shape, &pixels);
             let logits = logits(&fused, &folded, &case, batch);
@@ -115,7 +116,7 @@ fn an_image_does_not_see_its_batch() {
         let per_image = height * width * 3;
         let classes = case.plan.classes();
         for isa in Isa::available() {
-            let fused = case.engine(isa, 2);
+            let fused = case.engine::<Fused>(isa, 2);
             let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
             let shape = (count, height, width);
             let all = logits(&fused, &folded, &case, images(shape, &pixels));
@@ -144,7 +145,7 @@ fn bytes_act_as_their_table_values() {
         values,
     } = Bytes::new(&mut random, shape);
     for (isa, ()) in isas((), ()) {
-        let fused = case.engine(isa, 2);
+        let fused = case.engine::<Fused>(isa, 2);
         let folded = fused.fold(&case.parameters, &case.statistics).unwrap();
         let f32 = images(shape, &values);
         let u8 = Images {
@@ -163,12 +164,12 @@ fn memory_is_used_again() {
     let cases: Vec<Case> = (0..3)
         .map(|_| Case::new(random_plan(&mut random), &mut random))
         .collect();
-    let fused = cases[0].engine(Isa::best(), 2);
+    let fused = cases[0].engine::<Fused>(Isa::best(), 2);
     for shape in [(2, 8, 8), (9, 30, 31), (1, 4, 4), (16, 9, 9), (1, 40, 40)] {
         let pixels = random_pixels(&mut random, shape);
         for case in &cases {
             // An engine can run folded weights of any network, because they contain the layers.
-            let fresh = case.engine(Isa::best(), 3);
+            let fresh = case.engine::<Fused>(Isa::best(), 3);
             let folded = fresh.fold(&case.parameters, &case.statistics).unwrap();
             let expected = logits(&fresh, &folded, case, images(shape, &pixels));
             let actual = logits(&fused, &folded, case, images(shape, &pixels));
@@ -181,7 +182,7 @@ fn memory_is_used_again() {
 fn wrong_lengths_are_errors() {
     let mut random = Random(7);
     let case = Case::new(random_plan(&mut random), &mut random);
-    let fused = case.engine(Isa::best(), 1);
+    let fused = case.engine::<Fused>(Isa::best(), 1);
     let (parameters, statistics) = (&case.parameters[..], &case.statistics[..]);
     let folded = fused.fold(parameters, statistics).unwrap();
     let length = |what: &'static str, found: usize, expected: usize| FusedError::Length {

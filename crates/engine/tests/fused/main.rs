@@ -2,30 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod efficient;
 mod infer;
 mod nan;
 mod reference;
 mod train;
 
-use std::sync::Arc;
-
 use engine::{
-    Activation, BatchNormSpec, BlockSpec, Fused, FusedOptions, HeadSpec, ImagePixels, Images, Isa,
-    Naming, NetworkSpec, Padding, Plan, Role, SqueezeSpec,
+    Activation, BatchNormSpec, BlockSpec, HeadSpec, ImagePixels, Images, Isa, Naming, NetworkSpec,
+    Padding, Plan, SqueezeSpec,
 };
 
-/// Reproducible random numbers (Steele et al. 2014, SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
+use common::Random;
 
 impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
     /// A random number in the range.
     pub(crate) fn in_range(&mut self, range: std::ops::RangeInclusive<usize>) -> usize {
         range.start() + (self.bits() % (range.end() - range.start() + 1) as u64) as usize
@@ -33,11 +25,6 @@ impl Random {
 
     pub(crate) fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.in_range(0..=values.len() - 1)]
-    }
-
-    /// A random number in [-1, 1).
-    pub(crate) fn number(&mut self) -> f32 {
-        (self.bits() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 }
 
@@ -110,51 +97,6 @@ pub(crate) fn random_plan(random: &mut Random) -> Plan {
     }
 }
 
-/// A network with random values for all parameters and statistics.
-pub(crate) struct Case {
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) parameters: Vec<f32>,
-    pub(crate) statistics: Vec<f32>,
-}
-
-impl Case {
-    pub(crate) fn new(plan: Plan, random: &mut Random) -> Self {
-        let mut parameters = vec![0.0; plan.parameters.len()];
-        for segment in plan.parameters.segments() {
-            let inputs: usize = segment.shape[1..].iter().product();
-            for value in &mut parameters[segment.range.clone()] {
-                *value = match segment.role {
-                    Role::NormWeight => 1.0 + 0.3 * random.number(),
-                    Role::NormBias | Role::Bias => 0.3 * random.number(),
-                    _ => random.number() * (6.0 / inputs as f32).sqrt(),
-                };
-            }
-        }
-        let mut statistics = vec![0.0; plan.statistics.len()];
-        for segment in plan.statistics.segments() {
-            for value in &mut statistics[segment.range.clone()] {
-                *value = match segment.role {
-                    Role::RunningVariance => 1.0 + 0.6 * random.number(),
-                    _ => 0.3 * random.number(),
-                };
-            }
-        }
-        Case {
-            plan: Arc::new(plan),
-            parameters,
-            statistics,
-        }
-    }
-
-    pub(crate) fn engine(&self, isa: Isa, threads: usize) -> Fused {
-        let options = FusedOptions {
-            threads: Some(threads),
-            isa: Some(isa),
-        };
-        Fused::new(Arc::clone(&self.plan), options).unwrap()
-    }
-}
-
 /// Every instruction set of this processor, paired with `exact`. If it has a bf16 variant, that one is included too,
 /// paired with `near`.
 pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
@@ -197,21 +139,4 @@ pub(crate) fn images((count, height, width): (usize, usize, usize), pixels: &[f3
         width,
         pixels: ImagePixels::F32(pixels),
     }
-}
-
-/// Asserts that the distance between both vectors is small relative to the length of the expected one.
-pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(actual.len(), expected.len(), "{what}");
-    let relative = distance(actual.iter().copied().map(f64::from), expected);
-    assert!(
-        relative <= tolerance,
-        "{what}: off by {relative:e} of its length, more than {tolerance:e}"
-    );
-}
-
-/// The distance of two vectors, relative to the length of the second.
-pub(crate) fn distance(actual: impl Iterator<Item = f64>, expected: &[f64]) -> f64 {
-    let squares = actual.zip(expected).map(|(a, e)| (a - e).powi(2));
-    let length: f64 = expected.iter().map(|e| e.powi(2)).sum();
-    (squares.sum::<f64>() / length.max(1e-30)).sqrt()
 }

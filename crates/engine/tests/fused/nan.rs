@@ -1,8 +1,9 @@
 //! Tests that NaN propagates to the logits, as in torch.
 
-use engine::{Role, RunningStatistics};
+use engine::{Engine as _, Fused, Role, RunningStatistics};
 
-use crate::{Case, Random, images, isas, random_plan};
+use crate::common::{Case, Random};
+use crate::{images, isas, random_plan};
 
 /// Sets each tensor of a random network to NaN in turn. Every image must get a NaN logit, in
 /// inference and in training.
@@ -23,7 +24,7 @@ fn nan_in_any_tensor_reaches_every_image() {
             rows.all(|row| row.iter().any(|logit| logit.is_nan()))
         };
         for (isa, ()) in isas((), ()) {
-            let fused = case.engine(isa, 1 + round % 3);
+            let fused = case.engine::<Fused>(isa, 1 + round % 3);
             let plan = case.plan.clone();
             let mut logits = vec![0.0; count * classes];
             for segment in plan.parameters.segments() {

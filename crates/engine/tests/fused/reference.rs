@@ -3,32 +3,7 @@
 
 use engine::{Activation, Block, Chain, ConvNorm, Linear, Padding, Plan, SqueezeExcite};
 
-/// Activations, `[images][height][width][channels]`.
-#[derive(Clone)]
-pub(crate) struct Map {
-    pub(crate) images: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) channels: usize,
-    pub(crate) values: Vec<f64>,
-}
-
-impl Map {
-    fn zeros(images: usize, height: usize, width: usize, channels: usize) -> Self {
-        let values = vec![0.0; images * height * width * channels];
-        Map {
-            images,
-            height,
-            width,
-            channels,
-            values,
-        }
-    }
-
-    fn at(&self, image: usize, y: usize, x: usize, channel: usize) -> usize {
-        ((image * self.height + y) * self.width + x) * self.channels + channel
-    }
-}
+use crate::common::{Map, Output};
 
 /// Whether batch normalisation uses the running statistics or the statistics of the batch.
 #[derive(Clone, Copy, PartialEq)]
@@ -59,17 +34,6 @@ fn bf16(x: f64) -> f64 {
     let bits = (x as f32).to_bits();
     let up = 0x7FFF + (bits >> 16 & 1);
     f64::from(f32::from_bits((bits + up) & 0xFFFF_0000))
-}
-
-/// The results of a forward pass.
-pub(crate) struct Output {
-    /// The logits, `[n][classes]`.
-    pub(crate) logits: Vec<f64>,
-    /// Pooled features, `[n][features]`.
-    pub(crate) features: Vec<f64>,
-    /// The values of all running statistics after the pass: updated in training, unchanged in
-    /// evaluation.
-    pub(crate) statistics: Vec<f64>,
 }
 
 /// `images` is `[n][height][width][3]`; `masks` are the factors of the random layers, if any are applied.
@@ -247,7 +211,7 @@ impl<'a> Network<'a> {
 fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
     let (kernel, stride) = (layer.kernel, layer.stride);
     let (height, width) = (input.height.div_ceil(stride), input.width.div_ceil(stride));
-    let mut output = Map::zeros(input.images, height, width, layer.out_channels);
+    let mut output = Map::zeros(input.images, (height, width), layer.out_channels);
     let inputs = if layer.depthwise {
         1
     } else {
@@ -293,7 +257,7 @@ fn convolve(layer: &ConvNorm, weights: &[f64], input: &Map) -> Map {
 
 /// Averages over each image and channel, `[n][1][1][channels]`.
 fn averages(x: &Map) -> Map {
-    let mut result = Map::zeros(x.images, 1, 1, x.channels);
+    let mut result = Map::zeros(x.images, (1, 1), x.channels);
     let pixels = x.height * x.width;
     for (index, value) in x.values.iter().enumerate() {
         let image = index / (pixels * x.channels);

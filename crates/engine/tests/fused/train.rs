@@ -1,14 +1,11 @@
 //! Compares training with the reference: the logits, the running statistics, and the gradient. The
 //! length of the gradient must equal the slope of the loss in its direction.
 
-use engine::{Fused, ImagePixels, Images, RunningStatistics};
+use engine::{Engine as _, Fused, ImagePixels, Images, RunningStatistics};
 
-use crate::reference::{Map, Mode, Numbers, Output, forward};
-use crate::{Bytes, Case, Random, assert_close, images, isas, random_plan};
-
-fn numbers(random: &mut Random, count: usize, scale: f32) -> Vec<f32> {
-    (0..count).map(|_| scale * random.number()).collect()
-}
+use crate::common::{Case, Map, Output, Random, assert_close};
+use crate::reference::{Mode, Numbers, forward};
+use crate::{Bytes, images, isas, random_plan};
 
 struct Batch {
     shape: (usize, usize, usize),
@@ -26,7 +23,7 @@ impl Batch {
             random.in_range(9..=25),
         );
         let (count, height, width) = shape;
-        let pixels = numbers(random, count * height * width * 3, 2.0);
+        let pixels = random.numbers(count * height * width * 3, 2.0);
         Batch::with_pixels(case, random, shape, pixels)
     }
 
@@ -38,12 +35,7 @@ impl Batch {
     ) -> Self {
         let count = shape.0;
         let masks = case.plan.random_layers().map(|layer| {
-            let width = if layer.per_image {
-                1
-            } else {
-                case.plan.channels[layer.layer]
-            };
-            let numbers = numbers(random, count * width, 1.0);
+            let numbers = random.numbers(count * layer.width, 1.0);
             let mask = numbers.iter().map(|m| if *m < -0.6 { 0.0 } else { 1.25 });
             mask.collect()
         });
@@ -51,7 +43,7 @@ impl Batch {
             shape,
             pixels,
             masks: masks.collect(),
-            slopes: numbers(random, count * case.plan.classes(), 1.0),
+            slopes: random.numbers(count * case.plan.classes(), 1.0),
         }
     }
 
@@ -116,7 +108,7 @@ fn check(random: &mut Random) {
                 "{isa}, {threads} threads, {:?}, {:?}",
                 batch.shape, case.plan.layers
             );
-            let fused = case.engine(isa, threads);
+            let fused = case.engine::<Fused>(isa, threads);
             let [logits, statistics, gradient] = batch.step(&case, &fused, batch.images());
             assert_close(&logits, &expected.logits, logits_off, &what);
             assert_close(&statistics, &expected.statistics, statistics_off, &what);
@@ -169,7 +161,7 @@ fn a_step_on_bytes_equals_the_step_on_their_values() {
         let batch = Batch::with_pixels(&case, &mut random, shape, values);
         for (isa, ()) in isas((), ()) {
             for threads in [1, 3] {
-                let fused = case.engine(isa, threads);
+                let fused = case.engine::<Fused>(isa, threads);
                 let u8 = Images {
                     pixels: ImagePixels::U8(&bytes, &table),
                     ..batch.images()

@@ -1,10 +1,10 @@
 //! Compares inference with the reference: logits and features, for few and for many images.
 
-use engine::{FusedError, ImagePixels, Images, Isa};
+use engine::{Engine as _, FusedError, ImagePixels, Images, Isa, Layered};
 
+use crate::common::{Case, Map, Random, assert_close};
 use crate::networks;
-use crate::reference::{Map, Network};
-use crate::{Case, Random, assert_close};
+use crate::reference::Network;
 
 #[test]
 fn inference_is_the_references() {
@@ -30,7 +30,7 @@ fn inference_is_the_references() {
         });
         for isa in Isa::available() {
             for threads in [1, 2, 5] {
-                let engine = case.engine(isa, threads);
+                let engine = case.engine::<Layered>(isa, threads);
                 let weights = engine.fold(&case.parameters, &case.statistics).unwrap();
                 for count in [count, 1, 3] {
                     let what = format!("{}, {isa}, {threads} threads, {count}", case.plan.name);
@@ -58,7 +58,7 @@ fn inference_is_the_references() {
 fn buffers_of_other_lengths_are_refused() {
     let mut random = Random(32);
     let case = Case::new(networks::all().remove(0), &mut random);
-    let engine = case.engine(Isa::best(), 2);
+    let engine = case.engine::<Layered>(Isa::best(), 2);
     let length = |found: FusedError| matches!(found, FusedError::Length { .. });
     assert!(
         engine

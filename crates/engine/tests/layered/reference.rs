@@ -2,32 +2,9 @@
 
 use engine::{Activation, BatchNorm, Conv, Op, Plan, Window};
 
-/// Activations, `[images][height][width][channels]`.
-#[derive(Clone)]
-pub(crate) struct Map {
-    pub(crate) images: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-    pub(crate) channels: usize,
-    pub(crate) values: Vec<f64>,
-}
+use crate::common::{Map, Output};
 
 impl Map {
-    fn zeros(images: usize, (height, width): (usize, usize), channels: usize) -> Map {
-        let values = vec![0.0; images * height * width * channels];
-        Map {
-            images,
-            height,
-            width,
-            channels,
-            values,
-        }
-    }
-
-    fn at(&self, image: usize, y: usize, x: usize, channel: usize) -> usize {
-        ((image * self.height + y) * self.width + x) * self.channels + channel
-    }
-
     fn map(mut self, f: impl Fn(f64) -> f64) -> Map {
         self.values.iter_mut().for_each(|x| *x = f(*x));
         self
@@ -38,16 +15,6 @@ impl Map {
         let (length, channels) = (self.values.len() / self.images, self.channels);
         (0..self.values.len()).map(move |index| (index / length, index % channels))
     }
-}
-
-/// The results of a forward pass.
-pub(crate) struct Output {
-    /// The logits, `[n][classes]`.
-    pub(crate) logits: Vec<f64>,
-    /// Pooled features, `[n][features]`.
-    pub(crate) features: Vec<f64>,
-    /// The running statistics after the pass.
-    pub(crate) statistics: Vec<f64>,
 }
 
 /// One forward pass. In training, batch normalisation uses the batch's statistics, and `masks` has one list of factors

@@ -1,11 +1,11 @@
 //! Compares training with the reference: the logits, the running statistics, and the gradient. The gradient of each
 //! parameter, times a random direction, must be the slope of the loss in that direction.
 
-use engine::{FusedError, ImagePixels, Images, Isa, Layered, RunningStatistics};
+use engine::{Engine as _, FusedError, ImagePixels, Images, Isa, Layered, RunningStatistics};
 
+use crate::common::{Case, Map, Output, Random, assert_close};
 use crate::networks;
-use crate::reference::{Map, Network, Output};
-use crate::{Case, Random, assert_close};
+use crate::reference::Network;
 
 struct Batch {
     shape: (usize, usize, usize),
@@ -20,12 +20,7 @@ impl Batch {
         let (count, height, width) = shape;
         let keep = |m: f32| if m < -0.4 { 0.0 } else { 1.5 };
         let masks = case.plan.random_layers().map(|layer| {
-            let width = if layer.per_image {
-                1
-            } else {
-                case.plan.channels[layer.layer]
-            };
-            let factors = random.numbers(count * width, 1.0).into_iter();
+            let factors = random.numbers(count * layer.width, 1.0).into_iter();
             factors.map(keep).collect()
         });
         let masks = masks.collect();
@@ -133,7 +128,7 @@ fn a_training_step_is_the_references() {
         for isa in Isa::available() {
             for threads in [1, 2, 5] {
                 let what = format!("{}, {isa}, {threads} threads", case.plan.name);
-                let engine = case.engine(isa, threads);
+                let engine = case.engine::<Layered>(isa, threads);
                 // The second step uses the memory of the first.
                 let first = batch.step(&case, &engine, batch.images());
                 let [logits, statistics, gradient] = batch.step(&case, &engine, batch.images());
@@ -175,7 +170,7 @@ fn a_step_on_bytes_equals_the_step_on_their_values() {
         for (index, value) in batch.pixels.iter_mut().enumerate() {
             *value = table[index % 3][usize::from(bytes[index])];
         }
-        let engine = case.engine(Isa::best(), 2);
+        let engine = case.engine::<Layered>(Isa::best(), 2);
         let images = Images {
             pixels: ImagePixels::U8(&bytes, &table),
             ..batch.images()
@@ -189,7 +184,7 @@ fn a_step_on_bytes_equals_the_step_on_their_values() {
 fn impossible_batches_are_refused() {
     let mut random = Random(23);
     let case = Case::new(networks::all().remove(0), &mut random);
-    let engine = case.engine(Isa::best(), 2);
+    let engine = case.engine::<Layered>(Isa::best(), 2);
     let refused = |shape: (usize, usize, usize)| {
         let batch = Batch::new(&case, &mut Random(1), shape);
         let mut statistics = case.statistics.clone();

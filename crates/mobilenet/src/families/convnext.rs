@@ -5,7 +5,7 @@ use engine::{Activation, Builder, ConvSpec, Pad, Plan};
 
 use framing::Interpolation::{Bicubic, Bilinear};
 
-use super::{Entry, Family, Naming, head, staged};
+use super::{Entry, Family, Naming, growing, head, staged};
 use crate::run::initialise::{Draw, Initial};
 use crate::weights::schemes::rename::{Rule, renamed_tensors, replaced};
 use crate::weights::schemes::{Scheme, TensorName};
@@ -139,7 +139,7 @@ fn build(config: &ModelConfig) -> Result<Plan> {
         for place in 0..blocks {
             let name = format!("features.{}.{place}", 2 * stage + 1);
             b.block(&name);
-            let drop_path = config.drop_path * before as f64 / (count - 1) as f64;
+            let drop_path = growing(config.drop_path, before, count);
             x = block(&mut b, &name, drop_path, x);
             before += 1;
         }

@@ -5,7 +5,7 @@ use engine::{Activation, Builder, ConvSpec, Pad, Plan};
 
 use framing::Interpolation::Bicubic;
 
-use super::{Entry, Family, Naming, head, staged};
+use super::{Entry, Family, Naming, growing, head, staged};
 use crate::run::initialise::{Draw, Initial};
 use crate::weights::schemes::rename::{Rule, renamed, replaced};
 use crate::weights::schemes::{Scheme, TensorName, constants};
@@ -113,7 +113,7 @@ fn build(config: &ModelConfig) -> Result<Plan> {
                 name: format!("features.{}.{place}", 2 * stage + 1),
                 heads,
                 shift: if place % 2 == 0 { 0 } else { WINDOW / 2 },
-                drop_path: config.drop_path * before as f64 / (count - 1) as f64,
+                drop_path: growing(config.drop_path, before, count),
             };
             b.block(&block.name);
             x = block.layers(&mut b, x);

@@ -10,6 +10,7 @@ use super::{Entry, FAMILIES, Family};
 use crate::weights::Normalisation;
 use crate::weights::nearest::nearest;
 use crate::weights::schemes::{Scheme, TensorName};
+use crate::{Design, HeadKind, ModelConfig};
 
 /// A network that this crate builds, by its name.
 ///
@@ -65,11 +66,21 @@ impl Variant {
         self.entry().normalisation
     }
 
-    /// The projects whose weights files this network loads: that of its own names first. `plan` is the network.
-    pub fn schemes(self, plan: &Plan) -> Vec<Scheme> {
+    /// The projects whose weights files this network loads: that of its own names first. Some publish the network in a
+    /// [design](ModelConfig::design) or with a [head](ModelConfig::head) of their own.
+    pub fn schemes(self) -> Vec<Scheme> {
         let family = self.of().0;
-        let others = family.schemes.iter();
-        let others = others.filter(|naming| (naming.names)(self, plan).is_some());
+        let others = family.schemes.iter().filter(|naming| {
+            let mut config = ModelConfig::new(self, 1000);
+            config.design = Design::of(naming.scheme);
+            [HeadKind::Torchvision, HeadKind::Linear]
+                .into_iter()
+                .any(|head| {
+                    config.head = head;
+                    let plan = config.plan();
+                    plan.is_ok_and(|plan| (naming.names)(self, &plan).is_some())
+                })
+        });
         let others = others.map(|naming| naming.scheme);
         [family.native].into_iter().chain(others).collect()
     }

@@ -2,7 +2,6 @@
 
 pub(crate) mod composed;
 pub(crate) mod dropout;
-pub(crate) mod engines;
 pub(crate) mod executor;
 pub(crate) mod grad_cam;
 pub(crate) mod images;

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, TensorId, Var, bail};
 use engine::{
-    FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan, RunningStatistics,
+    Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan, RunningStatistics,
 };
 
 use crate::run::composed::Composed;
 use crate::run::dropout::layer_mask;
-use crate::run::engines::Engine;
 use crate::run::executor::{Executor, Tape, TrainingStep};
 use crate::run::slices::{read_slice, write_slice};
 use crate::{Images, Parameters, Result};
@@ -38,7 +37,7 @@ type State = (TensorId, [u64; 2]);
 impl<E: Engine> Native<E> {
     /// Creates an executor for `plan`. `None` if the engine cannot run the network.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
-        let engine = E::create(Arc::clone(&plan), options)?;
+        let engine = E::new(Arc::clone(&plan), options)?;
         Some(Native {
             engine: Arc::new(engine),
             composed: Composed::new(Arc::clone(&plan)),
@@ -103,14 +102,8 @@ fn with_images<R>(
 
 /// The factors of a plan's random layers in a step, for `count` images.
 fn masks(plan: &Plan, count: usize, step: TrainingStep) -> Vec<Vec<f32>> {
-    let masks = plan.random_layers().map(|random| {
-        let width = if random.per_image {
-            1
-        } else {
-            plan.channels[random.layer]
-        };
-        layer_mask(plan, random.layer, count * width, random.rate, step)
-    });
+    let masks = (plan.random_layers())
+        .map(|random| layer_mask(plan, random.layer, count * random.width, random.rate, step));
     masks.collect()
 }
 

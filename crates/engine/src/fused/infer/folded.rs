@@ -12,7 +12,7 @@ use crate::simd::LANES;
 use crate::spec::{Activation, Padding, Zeros};
 use crate::team::Team;
 
-/// A network's weights, ready for [`Fused::infer`](crate::Fused::infer).
+/// A network's weights, ready for [`Engine::infer`](crate::Engine::infer).
 ///
 /// Each batch normalisation is folded into the convolution before it: the weights are multiplied by
 /// `gamma / sqrt(running variance + epsilon)`, and the remaining constant becomes a bias. The

@@ -14,6 +14,7 @@ mod network;
 
 use super::context::lock;
 use super::{Fused, FusedError, Images, check};
+use crate::interface::{Engine as _, check_fold};
 use crate::memory::{Dst, Planes};
 use crew::Crew;
 pub use folded::Folded;
@@ -22,14 +23,12 @@ use memory::Memory;
 use network::{Group, linear, unpack};
 
 impl Fused {
-    /// Folds batch normalisation with its running `statistics` into the weights, and packs them.
-    /// Parameters and statistics have the layout of the plan's tables.
-    ///
-    /// # Errors
-    /// If a buffer length does not match the plan.
-    pub fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Folded, FusedError> {
-        check("parameters", parameters.len(), self.plan.parameters.len())?;
-        check("statistics", statistics.len(), self.plan.statistics.len())?;
+    pub(super) fn folded(
+        &self,
+        parameters: &[f32],
+        statistics: &[f32],
+    ) -> Result<Folded, FusedError> {
+        check_fold(&self.plan, parameters, statistics)?;
         Ok(Folded::new(
             &self.plan,
             &self.chain,
@@ -40,13 +39,7 @@ impl Fused {
         ))
     }
 
-    /// The logits `[n][classes]` of images, as `model.eval()(images)` in torch.
-    ///
-    /// An image's logits depend neither on the other images nor on the number of threads.
-    ///
-    /// # Errors
-    /// If a buffer length does not match the plan.
-    pub fn infer(
+    pub(super) fn write_logits(
         &self,
         folded: &Folded,
         images: Images<'_>,
@@ -96,11 +89,7 @@ impl Fused {
         Ok(())
     }
 
-    /// The pooled features `[n][features]` of images: the input of the head.
-    ///
-    /// # Errors
-    /// If a buffer length does not match the plan.
-    pub fn features(
+    pub(super) fn write_features(
         &self,
         folded: &Folded,
         images: Images<'_>,

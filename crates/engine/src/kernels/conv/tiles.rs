@@ -1,7 +1,7 @@
 //! Tiles of outputs of a convolution.
 
-use crate::kernels::activation::{activate_tile, derive, for_short_activation, silu_gradients};
-use crate::kernels::product::{UNROLL, column, steps};
+use crate::kernels::activation::activate_tile;
+use crate::kernels::product::{UNROLL, add_sums, column, steps, tiles};
 use crate::kernels::{Before, Frame, Sums, entry_f32};
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
@@ -137,39 +137,7 @@ struct Tile<'a> {
     totals: Option<Dst>,
 }
 
-type TileKernel = unsafe fn(&Tile<'_>);
-
-struct Tiles<S, const WIDTH: usize>(S);
-
-impl<S: Simd, const WIDTH: usize> Tiles<S, WIDTH> {
-    const TABLE: [TileKernel; 14] = [
-        tile::<S, 1, WIDTH>,
-        tile::<S, 2, WIDTH>,
-        tile::<S, 3, WIDTH>,
-        tile::<S, 4, WIDTH>,
-        tile::<S, 5, WIDTH>,
-        tile::<S, 6, WIDTH>,
-        tile::<S, 7, WIDTH>,
-        tile::<S, 8, WIDTH>,
-        tile::<S, 9, WIDTH>,
-        tile::<S, 10, WIDTH>,
-        tile::<S, 11, WIDTH>,
-        tile::<S, 12, WIDTH>,
-        tile::<S, 13, WIDTH>,
-        tile::<S, 14, WIDTH>,
-    ];
-}
-
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
-    // Tiles that do not fit this instruction set's registers are never requested.
-    if ROWS <= S::TILE_ROWS[WIDTH - 1] {
-        let s = S::new();
-        s.vectorize(
-            #[inline(always)]
-            || tile_kernel::<S, ROWS, WIDTH>(s, operands),
-        );
-    }
-}
+tiles!();
 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
@@ -206,17 +174,32 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
         }
     }
     // The sums stay in registers only if every index into them is a constant.
-    finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), tile, 0);
+    finish::<S, ROWS>(&column::<S, ROWS, WIDTH>(&sums, 0), tile, 0);
     if WIDTH > 1 {
-        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), tile, 1);
+        finish::<S, ROWS>(&column::<S, ROWS, WIDTH>(&sums, 1), tile, 1);
     }
     if WIDTH > 2 {
-        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), tile, 2);
+        finish::<S, ROWS>(&column::<S, ROWS, WIDTH>(&sums, 2), tile, 2);
     }
 }
 
-#[inline(always)]
+/// Stores a column of a tile. The tiles of all widths share it: a column has the depth of many pixels, so a call costs
+/// nothing in comparison.
+#[inline(never)]
 unsafe fn finish<S: Simd, const ROWS: usize>(
+    column: &[S::Vector; ROWS],
+    tile: &Tile<'_>,
+    vector: usize,
+) {
+    let s = S::new();
+    s.vectorize(
+        #[inline(always)]
+        || finish_kernel::<S, ROWS>(s, *column, tile, vector),
+    );
+}
+
+#[inline(always)]
+unsafe fn finish_kernel<S: Simd, const ROWS: usize>(
     s: S,
     mut column: [S::Vector; ROWS],
     tile: &Tile<'_>,
@@ -233,18 +216,7 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
     }
     activate_tile(s, epilogue.activation, &mut column);
     if let Some(before) = epilogue.before {
-        let (scale, shift) = before.norm.at(s, plane * LANES);
-        let z = before.z.plane(plane).row(tile.pixel).src();
-        if before.activation == Activation::Silu {
-            let mut gradients = column;
-            silu_gradients(s, z, step, &[scale, shift], &mut gradients);
-            column = gradients;
-        } else {
-            for_short_activation!(before.activation, A => for row in 0..ROWS {
-                let y = s.mul_add(s.load_pixel(z, row * step), scale, shift);
-                column[row] = derive::<S, A>(s, y, column[row]);
-            });
-        }
+        column = before.derived(s, plane, tile.pixel, step, column);
     }
     if let Some(addend) = epilogue.addend {
         let addend = addend.plane(plane).row(tile.pixel).src();
@@ -253,24 +225,15 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
         }
     }
     if let Some(totals) = tile.totals {
-        let (at, behind) = (vector * LANES, (3 + vector) * LANES);
-        let mut first = s.load(totals.src(), at);
-        let mut second = s.load(totals.src(), behind);
-        for row in 0..ROWS {
-            first = s.add(first, column[row]);
-        }
-        if let Some(with) = epilogue.sums_with {
-            let with = with.plane(plane).row(tile.pixel).src();
-            for row in 0..ROWS {
-                second = s.mul_add(column[row], s.load_pixel(with, row * step), second);
-            }
-        } else {
-            for row in 0..ROWS {
-                second = s.mul_add(column[row], column[row], second);
-            }
-        }
-        s.store(totals, at, first);
-        s.store(totals, behind, second);
+        let with = epilogue.sums_with.map(
+            #[inline(always)]
+            |with| with.plane(plane).row(tile.pixel).src(),
+        );
+        let totals = [vector, 3 + vector].map(
+            #[inline(always)]
+            |vector| totals.at(vector * LANES),
+        );
+        add_sums(s, totals, with, step, &column);
     }
     let target = tile.conv.target.plane(plane).row(tile.pixel).start;
     for row in 0..ROWS {
