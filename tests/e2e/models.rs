@@ -51,7 +51,7 @@ fn the_list_has_every_network_with_the_figures_of_its_project() {
     assert_eq!(schemes("mobilenet_v3_small")[1..], others);
     assert_eq!(
         schemes("efficientnet_b0")[1..],
-        ["timm", "efficientnet-pytorch"]
+        ["timm", "efficientnet-pytorch", "pycls"]
     );
     let fused = |name: &str| {
         let row = all.iter().find(|row| row["name"] == name);
@@ -60,6 +60,17 @@ fn the_list_has_every_network_with_the_figures_of_its_project() {
     assert!(fused("mobilenet_v3_small") && fused("mobilenet_v2") && !fused("swin_t"));
     let table = Bench::new().run(&["models"]).success();
     assert!(table.stdout.lines().count() > all.len());
+    for (name, fetch, mark) in [
+        ("mobilenet_v2", true, "yes"),
+        ("mobilenetv4_conv_small", false, "-"),
+    ] {
+        let row = all.iter().find(|row| row["name"] == name).unwrap();
+        assert_eq!(row["fetch"], fetch, "{name}");
+        let mut lines = table.stdout.lines();
+        let line = lines.find(|line| line.split_whitespace().next() == Some(name));
+        let mut words = line.unwrap().split_whitespace();
+        assert!(words.any(|word| word == mark), "{line:?}");
+    }
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask golden-check`: compares all networks, or those of one name, with their projects' results. `cargo xtask
-/// test` compares only the smallest network of each family.
+/// `cargo xtask golden-check`: compares all networks, or those of one name, with their projects' results. The tests fail
+/// if nothing has the name, and list the names. `cargo xtask test` compares only the smallest network of each family.
 pub(crate) fn check(family: Option<&str>) -> Result<()> {
     let mut test = shell::cargo(&["test"])?;
     test.args(EVERYTHING)

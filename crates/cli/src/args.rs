@@ -99,8 +99,7 @@ means that file. The cache is classify/weights in XDG_CACHE_HOME [default: ~/.ca
 ~/Library/Caches, on Windows %LOCALAPPDATA%]. model.pretrained, --weights and inspect find files
 there by either name. Nothing that is there is overwritten.")]
 pub(crate) struct FetchWeightsArgs {
-    /// Name of a model or of a file: mobilenet_v3_small, mobilenet_v3_large, mobilenet_v2,
-    /// efficientnet_b0 to b4, resnet18, resnet34, resnet50
+    /// Name of a model or of a file; `classify models` marks the models that can be fetched
     #[arg(value_name = "NAME")]
     pub(crate) name: mnist_data::PublishedWeights,
     /// Folder for the file [default: the cache]

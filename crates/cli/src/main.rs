@@ -1,4 +1,4 @@
-//! `classify`: trains, evaluates and uses MobileNetV3 image classifiers.
+//! `classify`: trains, evaluates and uses image classifiers.
 
 mod args;
 mod commands;

@@ -163,7 +163,8 @@ fn pretrained(config: &RunConfig, terminal: &Terminal) -> Option<PathBuf> {
         Ok(published) => published,
         Err(_) => {
             tracing::warn!(
-                "there are no published weights of {name} to fetch: training from scratch"
+                "there are no published weights of {name} to fetch: training from scratch; \
+                 --set model.pretrained=FILE takes a file that you have"
             );
             return None;
         }

@@ -3,8 +3,7 @@
 //!
 //! The kernels are private, so their modules are compiled in here.
 
-#![allow(unsafe_code, unreachable_pub, missing_docs, dead_code)]
-#![allow(unused_imports, unused_macros)]
+#![allow(unsafe_code, unreachable_pub, missing_docs, unused)]
 
 #[path = "../src/fused/mod.rs"]
 mod fused;
@@ -40,8 +39,7 @@ use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
 
-/// Measures `run` on every instruction set. `work` is the number of multiplications, or of values
-/// that `run` writes.
+/// Measures `run` on every instruction set. `work` is the number of multiplications, or of values that `run` writes.
 fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(work as u64));

@@ -129,6 +129,12 @@ pub enum Error {
         "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
     )]
     Precision(crate::Precision),
+    /// bf16 was requested for a network that the fused executor does not run.
+    #[error(
+        "bf16 runs only in the fused executor, which has no {0}: use f32, or a MobileNetV2, \
+         MobileNetV3 or EfficientNet-B0 to B8"
+    )]
+    OnlyFused(String),
     /// A model of the zoo was requested in a build without it; see
     /// [`Backbone::is_built`](crate::zoo::Backbone::is_built).
     #[error("{0} is a model of the zoo, which this build leaves out; build with --features zoo")]
@@ -139,7 +145,7 @@ pub enum Error {
     /// A backbone gives only pooled features, so Grad-CAM has no map.
     #[error(
         "{0} gives only pooled features, so there is no map of places to explain its answers by; \
-         explanations need a MobileNetV2, a MobileNetV3 or an EfficientNet"
+         explanations need a network that is not of the zoo"
     )]
     NoMap(crate::zoo::Backbone),
     /// A Grad-CAM map has a value that is not finite.
@@ -174,13 +180,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the error comes from arguments or settings (an unsupported precision, a backbone without maps
-    /// or an invalid network), not from a
-    /// file or from this crate.
+    /// or an invalid network), not from a file or from this crate.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Precision(_)
+            Self::Setting { .. }
+                | Self::Spec(_)
+                | Self::Precision(_)
+                | Self::OnlyFused(_)
                 | Self::NoBf16(_)
                 | Self::OnlyF32(..)
                 | Self::NoMap(_)

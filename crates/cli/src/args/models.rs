@@ -17,7 +17,8 @@ Examples:
 
 Parameters are for 1000 classes. GFLOP are billions of multiply-adds for an image of the network's size, as in papers.
 The executor is the code that runs the network on a CPU: fused (whole blocks in one pass), layered (layer by layer with
-this project's kernels) or composed (candle's operators, slower).")]
+this project's kernels) or composed (candle's operators, slower). `classify fetch weights NAME` downloads ImageNet weights
+of the networks with a yes under fetch.")]
 pub(crate) struct ModelsArgs {
     /// Networks to list, by name or part of a name or family [default: all]
     #[arg(value_name = "NAME")]

@@ -57,17 +57,17 @@ pub(crate) struct ReportArgs {
 /// Overrides for metadata that a weights file lacks.
 #[derive(Debug, Args)]
 pub(crate) struct OverrideArgs {
-    /// Image size: PIXELS on each side, or HEIGHTxWIDTH [default: from the weights, else 224]
+    /// Image size: PIXELS on each side, or HEIGHTxWIDTH [default: from the weights, else the network's own]
     #[arg(long, value_name = "PIXELS", value_parser = image_size)]
     pub(crate) image_size: Option<ImageSize>,
     /// How images are fitted to the size: squash (change the proportions), crop (the center, as in torchvision and
-    /// timm) or letterbox (add a gray border) [default: from the weights, else crop]
+    /// timm) or letterbox (add a gray border) [default: from the weights, else the network's own]
     #[arg(long)]
     pub(crate) fit: Option<Fit>,
-    /// With crop, the share of the shorter side that is kept [default: from the weights, else 0.875]
+    /// With crop, the share of the shorter side that is kept [default: from the weights, else the network's own]
     #[arg(long, value_name = "SHARE", value_parser = crop_share)]
     pub(crate) crop_pct: Option<f64>,
-    /// bilinear or bicubic [default: from the weights, else bicubic for timm's files and bilinear for others]
+    /// bilinear or bicubic [default: from the weights, else the network's own]
     #[arg(long)]
     pub(crate) interpolation: Option<Interpolation>,
     /// EXIF orientation: apply (turn images upright) or ignore [default: from the weights, else ignore]
@@ -92,7 +92,7 @@ pub(crate) struct NetworkArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// f32, bf16 (CPUs with AVX-512 BF16) or f16 (CUDA GPUs)
+    /// f32, bf16 (networks of the fused executor, on CPUs with AVX-512 BF16) or f16 (CUDA GPUs)
     #[arg(long, default_value = "f32")]
     pub(crate) precision: Precision,
     /// CPU threads [default: one per physical core]

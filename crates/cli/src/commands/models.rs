@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use candle_core::{DType, Device, Tensor};
+use mnist_data::PublishedWeights;
 use mobilenet::weights::Normalisation;
 use mobilenet::zoo::Backbone;
 use mobilenet::{ImageSize, Images, ModelConfig, Network, Variant};
@@ -30,6 +31,8 @@ struct Row {
     executor: &'static str,
     /// Whether whole blocks run in one pass.
     fused: bool,
+    /// Whether `classify fetch weights` knows the name.
+    fetch: bool,
     schemes: Vec<String>,
     #[serde(flatten)]
     speed: Option<Speed>,
@@ -118,6 +121,7 @@ fn row(variant: Variant, args: &ModelsArgs) -> anyhow::Result<Row> {
         std,
         executor,
         fused: executor == "fused",
+        fetch: variant.name().parse::<PublishedWeights>().is_ok(),
         schemes: (variant.schemes().iter().map(ToString::to_string)).collect(),
         speed: match args.measure {
             true => Some(measure(&config, image_size, args.batch_size.get())?),
@@ -167,8 +171,8 @@ fn header(args: &ModelsArgs) -> String {
         false => String::new(),
     };
     format!(
-        "{:24} {:>11} {:>7} {:>9}  {:9} {:9} {speed}{}",
-        "name", "parameters", "GFLOP", "size", "pixels", "executor", "weights of"
+        "{:24} {:>11} {:>7} {:>9}  {:9} {:9} {:6} {speed}{}",
+        "name", "parameters", "GFLOP", "size", "pixels", "executor", "fetch", "weights of"
     )
 }
 
@@ -182,12 +186,13 @@ fn line(row: &Row) -> String {
         _ => "other",
     };
     let mut line = format!(
-        "{:24} {:>11} {:>7.2} {:>9}  {pixels:9} {:9} ",
+        "{:24} {:>11} {:>7.2} {:>9}  {pixels:9} {:9} {:6} ",
         row.name,
         row.parameters,
         row.gflop,
         row.image_size.to_string(),
-        row.executor
+        row.executor,
+        if row.fetch { "yes" } else { "-" }
     );
     if let Some(speed) = &row.speed {
         // Writing to a string cannot fail.

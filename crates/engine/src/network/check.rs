@@ -4,8 +4,18 @@ use super::layer::{Conv, Op};
 use super::plan::Plan;
 use super::spec::{SpecError, value};
 
-/// Refuses the first layer that cannot be computed.
+/// The largest number of parameters: as many as any memory can hold.
+const MOST_PARAMETERS: usize = isize::MAX as usize / size_of::<f32>();
+
+/// Refuses too many parameters, and the first layer that cannot be computed.
 pub(super) fn check(plan: &Plan) -> Result<(), SpecError> {
+    let count = plan.parameters.len();
+    value(
+        count <= MOST_PARAMETERS,
+        "number of parameters",
+        count as f64,
+        "at most as many as memory can hold: use fewer classes or channels",
+    )?;
     let constants = plan.batch_norm;
     value(
         constants.epsilon > 0.0 && constants.epsilon < 1.0,
@@ -75,12 +85,16 @@ pub(super) fn check(plan: &Plan) -> Result<(), SpecError> {
                 let expected = "a divisor of the channels";
                 value(divides, &of("heads"), attention.heads as f64, expected)?;
             }
-            Op::Dropout { rate } | Op::DropPath { rate } => {
-                let expected = "0 or more, and below 1";
-                value((0.0..1.0).contains(rate), &of("dropout"), *rate, expected)?;
-            }
+            Op::Dropout { rate } => fraction(&of("dropout"), *rate)?,
+            Op::DropPath { rate } => fraction(&of("drop path"), *rate)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Refuses a value that is not a fraction below 1.
+fn fraction(what: &str, found: f64) -> Result<(), SpecError> {
+    let expected = "0 or more, and below 1";
+    value((0.0..1.0).contains(&found), what, found, expected)
 }

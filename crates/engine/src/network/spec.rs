@@ -88,6 +88,9 @@ pub struct NetworkSpec {
     pub features: usize,
     /// The classifier.
     pub head: HeadSpec,
+    /// Stochastic depth: fraction of images that skip the last block in training, if it is residual. It grows evenly from
+    /// 0 at the first block.
+    pub drop_path: f64,
     /// The constants of batch normalisation.
     pub batch_norm: BatchNormSpec,
 }
@@ -227,6 +230,12 @@ impl NetworkSpec {
         b.finish(logits)
     }
 
+    /// The drop path of block `index`, counted from 1.
+    fn drop_path_of(&self, index: usize) -> f64 {
+        let last = self.blocks.len().max(2) - 1;
+        self.drop_path * (index - 1) as f64 / last as f64
+    }
+
     /// A convolution with the network's padding.
     fn conv(&self, out_channels: usize, kernel: usize) -> ConvSpec {
         let pad = match self.padding {
@@ -284,6 +293,7 @@ impl NetworkSpec {
         let project = self.conv(spec.out_channels, 1);
         x = conv_norm(b, names, x, project, Activation::Identity);
         if spec.is_residual() {
+            x = b.drop_path(x, self.drop_path_of(index));
             b.add(x, input)
         } else {
             x

@@ -61,10 +61,14 @@ impl Table {
         self.segments.is_empty()
     }
 
-    /// Appends a segment and returns its index.
+    /// Appends a segment and returns its index. The length of the buffer saturates; [`Builder::finish`](crate::Builder)
+    /// refuses such a network.
     pub fn push(&mut self, name: String, shape: Vec<usize>, role: Role) -> usize {
         let start = self.len();
-        let end = start + shape.iter().product::<usize>();
+        let count = shape
+            .iter()
+            .fold(1, |n: usize, &side| n.saturating_mul(side));
+        let end = start.saturating_add(count);
         self.segments.push(Segment {
             name,
             shape,

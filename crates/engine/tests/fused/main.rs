@@ -81,6 +81,7 @@ fn random_spec(random: &mut Random) -> NetworkSpec {
             dropout: 0.2,
             classes: random.in_range(1..=20),
         },
+        drop_path: 0.0,
         batch_norm: BatchNormSpec {
             epsilon: 1e-3,
             momentum: 0.01,

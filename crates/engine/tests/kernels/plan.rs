@@ -39,6 +39,7 @@ fn tiny() -> NetworkSpec {
             dropout: 0.2,
             classes: 3,
         },
+        drop_path: 0.0,
         batch_norm: BatchNormSpec {
             epsilon: 1e-3,
             momentum: 0.01,
@@ -187,6 +188,22 @@ fn impossible_networks_are_refused_by_name() {
             .contains("dropout is 1")
     );
     let mut spec = tiny();
+    spec.drop_path = 1.0;
+    assert!(
+        spec.plan()
+            .unwrap_err()
+            .to_string()
+            .contains("drop path is 1")
+    );
+    let mut spec = tiny();
+    spec.head.classes = usize::MAX / 16;
+    assert!(
+        spec.plan()
+            .unwrap_err()
+            .to_string()
+            .contains("number of parameters is ")
+    );
+    let mut spec = tiny();
     spec.blocks[0].kernel = 4;
     assert!(
         spec.plan()
@@ -194,6 +211,31 @@ fn impossible_networks_are_refused_by_name() {
             .to_string()
             .contains("block 0: kernel is 4")
     );
+}
+
+#[test]
+fn drop_path_grows_over_the_residual_blocks() {
+    let mut spec = tiny();
+    spec.blocks.push(spec.blocks[1]);
+    let without = Chain::find(&spec.plan().unwrap()).unwrap();
+    assert!(without.blocks.iter().all(|block| block.drop_path.is_none()));
+    assert_eq!(without.dropout, Some(0));
+    spec.drop_path = 0.2;
+    let plan = spec.plan().unwrap();
+    // The last one is the dropout of the head.
+    let rates: Vec<f64> = plan.random_layers().map(|layer| layer.rate).collect();
+    assert_eq!(rates, [0.1, 0.2, 0.2]);
+    let chain = Chain::find(&plan).unwrap();
+    let places: Vec<_> = chain.blocks.iter().map(|block| block.drop_path).collect();
+    assert_eq!(places, [None, Some(0), Some(1)]);
+    assert_eq!(chain.dropout, Some(2));
+
+    // A block that is not residual has none.
+    spec.blocks[1].stride = 2;
+    let plan = spec.plan().unwrap();
+    let rates: Vec<f64> = plan.random_layers().map(|layer| layer.rate).collect();
+    assert_eq!(rates, [0.2, 0.2]);
+    assert!(Chain::find(&plan).is_some());
 }
 
 #[test]

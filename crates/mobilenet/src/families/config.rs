@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use engine::{BatchNormSpec, Builder, ConvSpec, Pad, Padding};
+use engine::{BatchNormSpec, Builder, ConvSpec, Op, Pad, Padding, Plan};
 use serde::{Deserialize, Serialize};
 
+use super::{Entry, Family};
 use crate::error::require;
 use crate::{Design, Error, Result, Variant};
 
@@ -67,27 +68,28 @@ pub struct ModelConfig {
     pub name: Variant,
     /// Number of classes.
     pub classes: usize,
-    /// Multiplier of every channel count.
+    /// Multiplier of every channel count. It is 1 in networks that have one width.
     pub width: f64,
     /// The classifier.
     pub head: HeadKind,
     /// Fraction of the head's features that are set to zero in training.
     pub dropout: f64,
-    /// Stochastic depth: fraction of images that skip the last block in training. It grows linearly over the blocks.
-    /// Networks without residual blocks ignore it.
+    /// Stochastic depth: fraction of images that skip the last block in training. It grows linearly over the blocks. It is
+    /// 0 in networks without residual blocks.
     #[serde(default)]
     pub drop_path: f64,
     /// Weight of each new batch in the running statistics of batch normalisation.
     pub batch_norm_momentum: f64,
-    /// Constant that batch normalisation adds to the variance; see [`Design::batch_norm_epsilon`].
+    /// Constant that batch normalisation adds to the variance.
     pub batch_norm_epsilon: f64,
     /// Stride of the first convolution; 1 keeps resolution on small images, with the same weights.
     pub stem_stride: usize,
-    /// Padding of the first convolution and of the depthwise convolutions. The default, for files
-    /// without this key, is torch's.
+    /// Padding of the convolutions, in families with networks from TensorFlow. Other families have only torch's. The
+    /// default, for files without this key, is torch's.
     #[serde(default, with = "PaddingWord")]
     pub padding: Padding,
-    /// The MobileNetV3 implementation. The default, for files without this key, is torchvision's.
+    /// The implementation, in families whose implementations differ. The default, for files without this key, is
+    /// torchvision's.
     #[serde(default)]
     pub design: Design,
 }
@@ -104,7 +106,7 @@ impl ModelConfig {
             dropout: name.entry().dropout,
             drop_path: name.entry().drop_path,
             batch_norm_momentum: SCRATCH_MOMENTUM,
-            batch_norm_epsilon: Design::Torchvision.batch_norm_epsilon(name),
+            batch_norm_epsilon: name.entry().epsilon,
             stem_stride: 2,
             padding: name.entry().padding,
             design: Design::Torchvision,
@@ -117,6 +119,7 @@ impl ModelConfig {
     /// [`Error::Setting`] if a value is invalid.
     pub fn check(&self) -> Result<()> {
         check_dropout(self.dropout)?;
+        check_probability("drop_path", self.drop_path)?;
         let momentum = self.batch_norm_momentum;
         let expected = "a share above 0 and at most 1";
         require(
@@ -133,14 +136,55 @@ impl ModelConfig {
     /// The network's layers, with the range of every parameter.
     ///
     /// # Errors
-    /// If a value is invalid; the error contains it.
-    pub fn plan(&self) -> Result<engine::Plan> {
-        let (family, _) = self.name.of();
-        let has_width = self.width > 0.0 && self.width <= MAX_WIDTH;
-        if !has_width || (!family.has_width && self.width != 1.0) {
-            return Err(Error::Width(self.width));
+    /// If a value is invalid, or the network has no layer that depends on it; the error contains the value.
+    pub fn plan(&self) -> Result<Plan> {
+        let (family, entry) = self.name.of();
+        self.check_width(family)?;
+        let plan = (family.build)(self)?;
+        self.check_effects(family, entry, &plan)?;
+        Ok(plan)
+    }
+
+    fn check_width(&self, family: &Family) -> Result<()> {
+        if !family.has_width {
+            let expected =
+                "1: this network has one width; only MobileNetV2 and MobileNetV3 have others";
+            return require(self.width == 1.0, "width", self.width, expected);
         }
-        (family.build)(self)
+        let is_valid = self.width > 0.0 && self.width <= MAX_WIDTH;
+        match is_valid {
+            true => Ok(()),
+            false => Err(Error::Width(self.width)),
+        }
+    }
+
+    /// Refuses values that no layer of the network depends on. `plan` is that of this configuration.
+    fn check_effects(&self, family: &Family, entry: &Entry, plan: &Plan) -> Result<()> {
+        let mut layers = plan.layers.iter();
+        let drops_paths = layers.any(|layer| matches!(layer.op, Op::DropPath { .. }));
+        let expected = "0: this network has no layers that drop paths";
+        require(
+            drops_paths || self.drop_path == 0.0,
+            "drop_path",
+            self.drop_path,
+            expected,
+        )?;
+        if self.padding == entry.padding {
+            return Ok(());
+        }
+        let own = ModelConfig {
+            padding: entry.padding,
+            ..self.clone()
+        };
+        let depends = (family.build)(&own)?.layers != plan.layers;
+        let expected = match entry.padding {
+            Padding::Symmetric => {
+                "\"symmetric\": this network has only torch's padding, so it has no weights from TensorFlow"
+            }
+            Padding::Same => "\"same\": this network has only TensorFlow's padding",
+        };
+        let found = format!("{:?}", self.padding).to_lowercase();
+        require(depends, "padding", found, expected)
     }
 
     /// A network of this name without layers.
@@ -194,12 +238,12 @@ pub fn is_epsilon(epsilon: f64) -> bool {
 }
 
 pub(crate) fn check_dropout(dropout: f64) -> Result<()> {
-    require(
-        is_dropout(dropout),
-        "dropout",
-        dropout,
-        "a probability from 0 to below 1",
-    )
+    check_probability("dropout", dropout)
+}
+
+fn check_probability(key: &'static str, found: f64) -> Result<()> {
+    let expected = "a probability from 0 to below 1";
+    require(is_dropout(found), key, found, expected)
 }
 
 #[cfg(test)]
@@ -304,6 +348,93 @@ mod tests {
                 ..ModelConfig::new(Variant::SMALL, 2)
             };
             assert!(matches!(config.plan(), Err(Error::Width(_))));
+        }
+    }
+
+    fn config(name: &str) -> ModelConfig {
+        ModelConfig::new(name.parse().unwrap(), 2)
+    }
+
+    #[test]
+    fn values_that_a_network_does_not_depend_on_are_refused() {
+        let refused = |config: &ModelConfig| match config.plan() {
+            Err(error @ Error::Setting { .. }) => {
+                assert!(error.is_usage());
+                error.to_string()
+            }
+            Err(error) => panic!("another refusal: {error}"),
+            Ok(_) => String::new(),
+        };
+        for (name, padded, dropped) in [
+            ("mobilenet_v2", true, true),
+            ("mobilenet_v3_small", true, true),
+            ("efficientnet_b0", true, true),
+            ("efficientnet_v2_s", true, true),
+            ("mobilenetv4_conv_small", true, true),
+            ("resnet18", false, true),
+            ("regnet_y_400mf", false, true),
+            ("xception", false, true),
+            ("convnext_atto", false, true),
+            ("swin_t", false, true),
+            ("densenet121", false, false),
+            ("shufflenet_v2_x0_5", false, false),
+        ] {
+            let padding = Padding::Same;
+            let same = refused(&ModelConfig {
+                padding,
+                ..config(name)
+            });
+            assert_eq!(same.is_empty(), padded, "{name}: {same}");
+            let says = "`padding` is \"same\"; expected \"symmetric\"";
+            assert!(padded || same.starts_with(says), "{name}: {same}");
+            let drop_path = 0.1;
+            let drops = refused(&ModelConfig {
+                drop_path,
+                ..config(name)
+            });
+            assert_eq!(drops.is_empty(), dropped, "{name}: {drops}");
+            let says = "`drop_path` is 0.1; expected 0";
+            assert!(dropped || drops.starts_with(says), "{name}: {drops}");
+        }
+        // A network from TensorFlow may have torch's padding.
+        let torch = ModelConfig {
+            padding: Padding::Symmetric,
+            ..config("efficientnet_b8")
+        };
+        assert!(torch.plan().is_ok());
+        let narrow = ModelConfig {
+            width: 0.5,
+            ..config("resnet18")
+        };
+        assert!(refused(&narrow).starts_with("`width` is 0.5; expected 1: "));
+    }
+
+    #[test]
+    fn drop_path_is_a_probability() {
+        for drop_path in [-0.1, 1.0, f64::NAN] {
+            let wrong = ModelConfig {
+                drop_path,
+                ..config("resnet18")
+            };
+            let key = "drop_path";
+            assert!(
+                matches!(wrong.check(), Err(Error::Setting { key: found, .. }) if found == key)
+            );
+        }
+    }
+
+    #[test]
+    fn mobilenets_with_drop_path_are_still_fused() {
+        for name in ["mobilenet_v2", "mobilenet_v3_large"] {
+            let config = ModelConfig {
+                drop_path: 0.2,
+                dropout: 0.5,
+                ..config(name)
+            };
+            let plan = config.plan().unwrap();
+            let rates: Vec<f64> = plan.random_layers().map(|layer| layer.rate).collect();
+            assert!(rates.len() > 5 && rates.is_sorted(), "{name}: {rates:?}");
+            assert!(engine::Chain::find(&plan).is_some(), "{name}");
         }
     }
 }

@@ -1,19 +1,18 @@
-//! The implementations of MobileNetV3.
+//! The implementations of networks that projects build differently.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Variant;
 use crate::weights::schemes::Scheme;
 
-/// A MobileNetV3 implementation. Implementations differ in the rounding of channels at widths other than 1, in the
-/// position of squeeze-excite, and in constants. Weights work only in the design they were trained with. All
-/// implementations have the same MobileNetV2.
+/// The implementation of a network. Those of MobileNetV3 differ in the rounding of channels at widths other than 1, in the
+/// position of squeeze-excite, and in constants. Those of RegNet differ in the rounding of widths, those of SE-ResNeXt in
+/// pooling. Other families are the same in all. Weights work only in the design they were trained with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Design {
-    /// torchvision's `mobilenetv3.py`.
+    /// torchvision's `mobilenetv3.py`, or the network of the family's own project.
     #[default]
     Torchvision,
     /// timm's `mobilenetv3.py` (`mobilenetv3_large_100` and similar). The number of expanded channels is a multiple of
@@ -39,22 +38,13 @@ impl Design {
         Design::DLi14,
     ];
 
-    /// The design of the MobileNets of the project with these names.
+    /// The design of the networks of the project with these names.
     pub(crate) fn of(scheme: Scheme) -> Design {
         match scheme {
             Scheme::Timm | Scheme::Pycls => Design::Timm,
             Scheme::KuanWang => Design::KuanWang,
             Scheme::DLi14 => Design::DLi14,
             _ => Design::Torchvision,
-        }
-    }
-
-    /// The epsilon that batch normalisation adds to the variance.
-    pub fn batch_norm_epsilon(self, variant: Variant) -> f64 {
-        match self {
-            Design::Torchvision => variant.entry().epsilon,
-            // torch's default.
-            Design::Timm | Design::KuanWang | Design::DLi14 => 1e-5,
         }
     }
 }

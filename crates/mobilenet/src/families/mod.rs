@@ -208,6 +208,7 @@ impl Backbone {
                 dropout: config.dropout,
                 classes: config.classes,
             },
+            drop_path: config.drop_path,
             batch_norm: config.batch_norm(),
         };
         Ok(network.plan()?)

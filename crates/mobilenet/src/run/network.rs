@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use engine::Plan;
+use engine::{Chain, Plan};
 
 use crate::run::composed::Composed;
 use crate::run::executor::{Executor, ForwardPass, TrainingStep};
@@ -230,6 +230,7 @@ impl Network {
         let config = ModelConfig {
             classes: 2,
             dropout: 0.0,
+            drop_path: 0.0,
             batch_norm_momentum: 0.0,
             head: HeadKind::Linear,
             ..self.config.clone()
@@ -326,6 +327,9 @@ fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<B
             }
         }
         (Device::Cpu, Precision::Bf16) => {
+            if Chain::find(&plan).is_none() {
+                return Err(Error::OnlyFused(plan.name.clone()));
+            }
             let options = FusedOptions {
                 isa: Some(Isa::best().with_bf16()?),
                 ..FusedOptions::default()

@@ -311,7 +311,7 @@ impl Parameters {
         read_both(&self.arena, &self.statistics, f)
     }
 
-    /// Every tensor, with torchvision's name and torch's shape, as in torchvision's `state_dict`.
+    /// Every tensor, with torch's shape and the name of the network's own project, as in its `state_dict`.
     /// Running statistics and `num_batches_tracked` are included.
     ///
     /// # Errors

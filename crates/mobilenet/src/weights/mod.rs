@@ -1,4 +1,4 @@
-//! Weights files: safetensors with torchvision's names and with this project's metadata.
+//! Weights files: safetensors with the names of the network's own project and with this program's metadata.
 //!
 //! The header's `__metadata__` has one entry, `classify`. It is a JSON object with everything that
 //! evaluation and prediction need. A single entry is used because safetensors writes several

@@ -18,7 +18,8 @@ pub struct Mismatch {
 
 /// The result of loading a file into a model.
 ///
-/// Tensors of the model have torchvision's names. Other tensors have the file's names. All lists are sorted.
+/// Tensors of the model have the names of the network's own project, in most families torchvision's. Other tensors have
+/// the file's names. All lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadReport {
     /// The naming scheme of the file.

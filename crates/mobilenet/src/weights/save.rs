@@ -15,7 +15,7 @@ use crate::weights::schemes::{Content, Scheme, TensorName};
 use crate::weights::usage::Usage;
 use crate::{Error, Model, ModelConfig, Network, Result};
 
-/// Writes the network's weights to `path` with torchvision's names. The weights are first written
+/// Writes the network's weights to `path` with the names of the network's own project. The weights are first written
 /// to a temporary file next to `path`. That file is renamed once it is complete and on disk.
 ///
 /// # Errors
@@ -55,10 +55,13 @@ pub fn save_as(
             .is_ok_and(|theirs| theirs.layers == plan.layers)
     });
     let names = names.ok_or_else(|| {
-        let reason = format!(
-            "{scheme} has no such {}: this one is of {} design, width {}, with the {} head",
-            model.name, model.design, model.width, model.head
-        );
+        let reason = match model.name.schemes().contains(&scheme) {
+            true => format!(
+                "{scheme} has no such {}: this one is of {} design, width {}, with the {} head",
+                model.name, model.design, model.width, model.head
+            ),
+            false => format!("{scheme} has no such network as {}", model.name),
+        };
         Error::format(path, reason)
     })?;
     let mut own = network.parameters().named()?;

@@ -1,6 +1,8 @@
 //! Opens a weights file from any project, recognises its network, and loads it.
 
 mod assumed;
+mod design;
+mod other;
 mod rows;
 
 use std::collections::HashSet;
@@ -10,23 +12,19 @@ use candle_core::Device;
 use engine::Plan;
 use framing::Orientation;
 
-use crate::families::FAMILIES;
 use crate::run::parameters::Values;
 use crate::weights::load::{Names, compare, fill};
 use crate::weights::metadata::{WeightsMetadata, metadata};
-use crate::weights::nearest::nearest;
 use crate::weights::overrides::Overrides;
 use crate::weights::recognise::{Origin, recognise};
 use crate::weights::schemes::TensorName;
 use crate::weights::tensor_file::TensorFile;
 use crate::weights::usage::Usage;
 use crate::{
-    ClassOrder, Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result, Scheme,
-    TORCHVISION_MOMENTUM, Variant,
+    ClassOrder, Design, Error, LoadReport, ModelConfig, ModelDescription, Network, Padding, Result,
+    Scheme, TORCHVISION_MOMENTUM, Variant,
 };
-
-/// Maximum number of missing tensors for which an error suggests similar names.
-const HINTS: usize = 3;
+use other::{backbone, fits_too_little, unknown};
 
 /// A network from a file.
 pub struct Loaded<M = Network> {
@@ -55,6 +53,8 @@ pub struct Source {
     /// The network's configuration and the metadata, if the file contains them.
     metadata: Option<(ModelConfig, WeightsMetadata)>,
     origin: Origin,
+    /// The design of the file's network.
+    design: Design,
     overrides: Overrides,
 }
 
@@ -85,10 +85,15 @@ impl Source {
             Some((model, _)) => Origin::of(model, |name| file.shape(name).is_some())?,
             None => recognise(file.tensors()).ok_or_else(|| unknown(&file))?,
         };
+        let design = match &metadata {
+            Some((model, _)) => model.design,
+            None => design::find(&origin, &file),
+        };
         Ok(Source {
             file,
             metadata,
             origin,
+            design,
             overrides,
         })
     }
@@ -123,7 +128,7 @@ impl Source {
                 let usage = Usage::of(scheme, name);
                 ModelConfig {
                     head,
-                    design: usage.design,
+                    design: self.design,
                     padding: usage.padding,
                     batch_norm_epsilon: usage.epsilon,
                     batch_norm_momentum: TORCHVISION_MOMENTUM,
@@ -172,9 +177,10 @@ impl Source {
     /// The report lists them.
     ///
     /// # Errors
-    /// If fewer than nine tenths of the backbone's tensors fit, or if the network's configuration differs from the one
-    /// that [`Source::adapt`] returns. [`Error::BadNumbers`] if a tensor has unusable values. In all cases the network
-    /// is unchanged.
+    /// [`Error::OtherModel`] if fewer than nine tenths of the backbone's tensors fit, or no tensor of one kind, or if the
+    /// file has more tensors inside the backbone's modules. Also if the network's configuration differs from the one that
+    /// [`Source::adapt`] returns. [`Error::BadNumbers`] if a tensor has unusable values. In all cases the network is
+    /// unchanged.
     pub fn load_into(&mut self, network: &mut Network) -> Result<LoadReport> {
         self.fill(network, None)
     }
@@ -204,15 +210,8 @@ impl Source {
         if let Some(classifier) = &classifier {
             classifier.claim(theirs.is_some(), &mut report);
         }
-        let head = head(plan);
-        let in_backbone = |tensor: &&TensorName| !head.contains(tensor.native.as_str());
-        let backbone = tensors.iter().filter(|tensor| tensor.is_required());
-        let backbone = backbone.filter(in_backbone);
-        let all = backbone.clone().count();
-        let is_matched =
-            |tensor: &&TensorName| report.matched.binary_search(&tensor.native).is_ok();
-        let matched = backbone.filter(is_matched).count();
-        if matched * 10 < all * 9 {
+        let backbone = backbone(&tensors, plan);
+        if fits_too_little(&report, &backbone) || self.has_other_parts(&report, &backbone) {
             return Err(self.other_model(report, &tensors));
         }
         let mut values = network.parameters().values()?;
@@ -229,8 +228,8 @@ impl Source {
     /// Loads the network in the file, with every tensor.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape, or if the overrides do not fit the file. [`Error::BadNumbers`] if a
-    /// tensor has unusable values.
+    /// [`Error::OtherModel`] if a tensor is missing or has another shape, or if the file has more tensors inside the
+    /// backbone's modules. Also if the overrides do not fit the file. [`Error::BadNumbers`] if a tensor has unusable values.
     pub fn load(self, device: &Device) -> Result<Loaded> {
         let path = self.file.path().to_owned();
         let loaded = self.load_unchecked(device)?;
@@ -249,10 +248,11 @@ impl Source {
         };
         let mut report = compare(&names, &self.file);
         let own = self.metadata.is_some();
-        if !report.missing.is_empty()
-            || !report.mismatched.is_empty()
-            || (own && !report.unexpected.is_empty())
-        {
+        let has_others = match own {
+            true => !report.unexpected.is_empty(),
+            false => self.has_other_parts(&report, &backbone(&tensors, &plan)),
+        };
+        if !report.missing.is_empty() || !report.mismatched.is_empty() || has_others {
             return Err(self.other_model(report, &tensors));
         }
         let metadata = self.described(&model)?;
@@ -307,8 +307,10 @@ impl Source {
             let report = compare(&names, &self.file);
             let classifier = &plan.parameters.segments()[plan.classifier().weight];
             let other = report.mismatched.iter().find(|m| m.name == classifier.name);
+            // An empty tensor says nothing about the classes.
             if let Some(other) = other
                 && let Some(&classes) = other.file.first()
+                && !other.file.contains(&0)
             {
                 model.classes = classes;
             }
@@ -364,27 +366,6 @@ impl Source {
     fn format(&self, reason: String) -> Error {
         Error::format(self.file.path(), reason)
     }
-
-    fn other_model(&self, report: LoadReport, tensors: &[TensorName]) -> Error {
-        let in_file = |tensor: &TensorName| self.origin.in_file(tensor);
-        let is_matched = |tensor: &&TensorName| report.matched.contains(&tensor.native);
-        let matched: HashSet<String> = (tensors.iter().filter(is_matched))
-            .filter_map(in_file)
-            .collect();
-        let missing = |tensor: &&TensorName| report.missing.contains(&tensor.native);
-        let wanted = tensors.iter().filter(missing).take(HINTS);
-        let wanted = wanted.filter_map(in_file);
-        let pairs = wanted.filter_map(|wanted| {
-            let left = self.file.names().filter(|name| !matched.contains(*name));
-            let near = (*nearest(&wanted, left, 1).first()?).to_owned();
-            Some((wanted, near))
-        });
-        Error::OtherModel {
-            path: self.file.path().into(),
-            nearest: pairs.collect(),
-            report: Box::new(report),
-        }
-    }
 }
 
 /// The names of the parameters of the head.
@@ -392,21 +373,4 @@ fn head(plan: &Plan) -> HashSet<&str> {
     let segments = plan.parameters.segments().iter();
     let head = segments.filter(|segment| segment.range.start >= plan.head.start);
     head.map(|segment| segment.name.as_str()).collect()
-}
-
-fn unknown(file: &TensorFile) -> Error {
-    let some: Vec<&str> = file.names().take(4).collect();
-    let families: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-    let schemes = Scheme::ALL.map(|scheme| scheme.to_string());
-    Error::format(
-        file.path(),
-        format!(
-            "the names of its {} tensors ({}, ...) are of no network known here: expected {}, as these projects name \
-             them, behind any prefix: {}",
-            file.names().count(),
-            some.join(", "),
-            families.join(", "),
-            schemes.join(", ")
-        ),
-    )
 }

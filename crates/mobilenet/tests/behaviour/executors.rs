@@ -95,6 +95,19 @@ proptest! {
     }
 }
 
+#[test]
+fn networks_that_are_not_fused_refuse_bf16_by_name() {
+    let config = ModelConfig::new("shufflenet_v2_x0_5".parse().unwrap(), 3);
+    let mut network = Network::new(&config, 3, &candle_core::Device::Cpu).unwrap();
+    let error = network.set_precision(Precision::Bf16).unwrap_err();
+    assert!(error.is_usage());
+    let error = error.to_string();
+    assert!(
+        error.contains("has no shufflenet_v2_x0_5: use f32"),
+        "{error}"
+    );
+}
+
 /// On a processor without bf16 instructions, the error is tested instead.
 #[test]
 fn bf16_is_near_f32() {

@@ -203,6 +203,27 @@ fn the_first_names_of_densenets_are_read_and_written() {
 }
 
 #[test]
+fn projects_without_a_network_are_named() {
+    let trained = Trained::new(&ModelConfig::new(variant("mobilenetv4_conv_small"), 3));
+    let path = trained.path("bare.safetensors");
+    let saved = save_as(
+        &path,
+        &trained.network,
+        &trained.metadata,
+        Scheme::Torchvision,
+    );
+    let error = saved.unwrap_err().to_string();
+    let says = "torchvision has no such network as mobilenetv4_conv_small";
+    assert!(error.ends_with(says), "{error}");
+    for (name, expected) in [("efficientnet_b5", true), ("efficientnet_b6", false)] {
+        let schemes = variant(name).schemes();
+        assert_eq!(schemes.contains(&Scheme::Pycls), expected, "{name}");
+    }
+    let adversarial = variant("adv-efficientnet_b0").schemes();
+    assert!(!adversarial.contains(&Scheme::Pycls));
+}
+
+#[test]
 fn networks_that_differ_in_their_images_alone_are_told_apart_by_the_model() {
     let adversarial = ModelConfig::new(variant("adv-efficientnet_b0"), 3);
     let trained = Trained::new(&adversarial);

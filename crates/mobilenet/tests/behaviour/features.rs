@@ -73,6 +73,7 @@ fn a_backbone_is_known_by_all_that_decides_its_features() {
     let other_head = ModelConfig {
         classes: 9,
         dropout: 0.7,
+        drop_path: 0.3,
         ..config()
     };
     let same_backbone = network(&other_head);

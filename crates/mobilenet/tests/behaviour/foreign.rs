@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use crate::{arena, config, network};
 
-type Tensors = HashMap<String, Tensor>;
+pub(crate) type Tensors = HashMap<String, Tensor>;
 
 /// The tensors of a network, without metadata.
-fn tensors(network: &Network) -> Tensors {
+pub(crate) fn tensors(network: &Network) -> Tensors {
     network.parameters().named().unwrap().into_iter().collect()
 }
 
@@ -22,7 +22,7 @@ fn renamed(tensors: Tensors, name: impl Fn(&str) -> String) -> Tensors {
     tensors.map(|(old, tensor)| (name(&old), tensor)).collect()
 }
 
-fn saved(tensors: &Tensors) -> (TempDir, PathBuf) {
+pub(crate) fn saved(tensors: &Tensors) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bare.safetensors");
     safetensors::save(tensors, &path).unwrap();

@@ -9,6 +9,7 @@ mod families;
 mod features;
 mod foreign;
 mod images;
+mod others;
 mod rows;
 mod training;
 mod weights;

@@ -35,9 +35,31 @@ fn run<T: Sync>(cases: &[T], check: impl Fn(&T) -> Result<(), String> + Sync) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The part of the cases that the variable `FAMILY` selects, by the name of a network or family.
-fn selected(golden: &[Golden]) -> Vec<(&Golden, usize)> {
+/// The name of a network or family that the variable `FAMILY` selects. Empty for all of them.
+fn wanted(golden: &[Golden]) -> String {
     let wanted = std::env::var("FAMILY").unwrap_or_default();
+    require(golden, &wanted);
+    wanted
+}
+
+/// Panics if no family and no network has this name, so that a wrong name does not pass.
+fn require(golden: &[Golden], wanted: &str) {
+    let families: Vec<&str> = golden.iter().map(|golden| golden.family.as_str()).collect();
+    let cases = golden.iter().flat_map(|golden| &golden.cases);
+    let mut networks: Vec<&str> = cases.map(|case| case.variant.as_str()).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    assert!(
+        wanted.is_empty() || families.contains(&wanted) || networks.contains(&wanted),
+        "no case has the name {wanted:?}; expected a family: {}; or a network: {}",
+        families.join(", "),
+        networks.join(", ")
+    );
+}
+
+/// The part of the cases that the variable `FAMILY` selects.
+fn selected(golden: &[Golden]) -> Vec<(&Golden, usize)> {
+    let wanted = wanted(golden);
     let all = golden
         .iter()
         .flat_map(|golden| (0..golden.cases.len()).map(move |case| (golden, case)));
@@ -45,6 +67,12 @@ fn selected(golden: &[Golden]) -> Vec<(&Golden, usize)> {
         wanted.is_empty() || golden.family == wanted || golden.cases[*case].variant == wanted
     })
     .collect()
+}
+
+#[test]
+#[should_panic(expected = "no case has the name \"resnet5O\"")]
+fn a_name_without_a_case_is_refused() {
+    require(&all(), "resnet5O");
 }
 
 /// The smallest network of each family; with the variable `EVERY_NETWORK`, which `cargo xtask golden-check` sets, all.
@@ -61,7 +89,8 @@ fn networks_answer_as_their_projects() {
 #[test]
 fn the_smallest_networks_train_as_their_projects() {
     let golden = all();
-    let wanted = std::env::var("FAMILY").unwrap_or_default();
+    // None may be left: only the smallest networks have trainings.
+    let wanted = wanted(&golden);
     let trainings: Vec<_> = golden
         .iter()
         .flat_map(|golden| (0..golden.trainings.len()).map(move |index| (golden, index)))

@@ -56,7 +56,7 @@ impl DataSource {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PaddingChoice {
-    /// The padding in the metadata of the pretrained weights, or else torch's.
+    /// The padding in the metadata of the pretrained weights, or else the network's own.
     #[default]
     Auto,
     /// torch's padding: the same on both sides.

@@ -30,14 +30,15 @@ const UNBUILT: &[(&str, &str)] = &[
     ("regnet", "regnet_y_400mf"),
 ];
 
-/// Beginnings of the names of networks that are not offered, with the nearest network.
+/// Beginnings of the names of networks that are not offered, with `_` for `-`, and the nearest network.
 const NOT_OFFERED: &[(&str, &str)] = &[
     ("micronet", "shufflenet_v2_x0_5"),
     ("mobileformer", "mobilenet_v3_large"),
-    ("mobile-former", "mobilenet_v3_large"),
+    ("mobile_former", "mobilenet_v3_large"),
     ("eca_nfnet_l0", "resnet50"),
     ("resnest50d", "resnet50"),
     ("resnest", "resnet101"),
+    ("convnext_xlarge", "convnext_large"),
     ("convnextv2_atto", "convnext_atto"),
     ("convnextv2_femto", "convnext_femto"),
     ("convnextv2_pico", "convnext_pico"),
@@ -46,6 +47,11 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("convnextv2_base", "convnext_base"),
     ("convnextv2_large", "convnext_large"),
     ("convnextv2", "convnext_tiny"),
+    ("swinv2_small", "swin_s"),
+    ("swinv2_base", "swin_b"),
+    ("swinv2_large", "swin_l"),
+    ("swinv2", "swin_t"),
+    ("shufflenetv2", "shufflenet_v2_x1_0"),
     // Its project builds the extra large network.
     ("efficientnet_v2", "efficientnet_v2_s"),
     ("resnext101_32x4d", "resnext101_32x8d"),
@@ -62,6 +68,22 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("vit_tiny", "swin_t"),
 ];
 
+/// Swin transformers by their size.
+const SWINS: [(&str, &str); 4] = [
+    ("swin_tiny", "swin_t"),
+    ("swin_small", "swin_s"),
+    ("swin_base", "swin_b"),
+    ("swin_large", "swin_l"),
+];
+
+/// Words of a Swin's name that describe all of ours.
+const OUR_WINDOWS: [&str; 2] = ["patch4", "window7"];
+
+/// Words for the training of published weights, behind the network's name. `ap` is AdvProp.
+const TRAININGS: [&str; 11] = [
+    "ns", "ap", "aa", "1k", "22k", "22kto1k", "in1k", "in21k", "in22k", "in21ft1k", "in22ft1k",
+];
+
 /// Our network for a name of theirs.
 ///
 /// The error lists the nearest names.
@@ -71,6 +93,10 @@ pub(super) fn network(name: &str) -> Result<Found, String> {
         ours: ours.to_owned(),
         remark: None,
     };
+    let instead = |ours: &str, remark: String| Found {
+        remark: Some(remark),
+        ..same(ours)
+    };
     if let Some((_, ours)) = NAMES.iter().find(|(theirs, _)| *theirs == plain) {
         return Ok(same(ours));
     }
@@ -79,24 +105,21 @@ pub(super) fn network(name: &str) -> Result<Found, String> {
     }
     if let Some((_, ours)) = UNBUILT.iter().find(|(theirs, _)| *theirs == plain) {
         let remark = format!("its project builds no network of this name; here it is {ours}");
-        return Ok(Found {
-            remark: Some(remark),
-            ..same(ours)
-        });
+        return Ok(instead(ours, remark));
     }
-    let begins = |(theirs, _): &&(&str, &str)| plain.starts_with(theirs);
-    if let Some((_, ours)) = NOT_OFFERED.iter().find(begins) {
+    let words = plain.replace('-', "_");
+    let begins = |(theirs, _): &&(&str, &str)| words.starts_with(theirs);
+    let near = NOT_OFFERED.iter().find(begins);
+    let near = near.map(|(_, ours)| (*ours).to_owned());
+    if let Some(ours) = near.or_else(|| sized(&plain).map(|(ours, _)| ours)) {
         let remark =
             format!("this network is not offered; the nearest is {ours}, which stands here");
-        return Ok(Found {
-            remark: Some(remark),
-            ..same(ours)
-        });
+        return Ok(instead(&ours, remark));
     }
     match plain.parse::<mobilenet::ModelName>() {
         Ok(ours) => Ok(same(&ours.to_string())),
         Err(known) => Err(format!(
-            "expected mobilenetv3, mobilenetv2 or one of ours: {known}"
+            "expected a network of its project, such as mobilenetv3, or one that `classify models` lists: {known}"
         )),
     }
 }
@@ -110,24 +133,13 @@ fn spelled(name: &str) -> Option<String> {
         pycls(name),
         // timm: tf_efficientnet_b4_ns, tf_efficientnetv2_b0.
         timm(name),
-        // Microsoft's and timm's: swin_small_patch4_window7_224; the first project looks for the size in the name.
-        sized(
-            name,
-            "swin",
-            &[("tiny", "t"), ("small", "s"), ("base", "b"), ("large", "l")],
-        ),
-        sized(
-            name,
-            "convnext",
-            &[
-                "atto", "femto", "pico", "nano", "tiny", "small", "base", "large",
-            ]
-            .map(|s| (s, s)),
-        ),
-        match name.contains("shufflenetv2") {
-            true => "shufflenet_v2_x1_0".to_owned(),
-            false => String::new(),
+        // Microsoft's and timm's: swin_small_patch4_window7_224.
+        match sized(name) {
+            Some((ours, true)) => ours,
+            _ => String::new(),
         },
+        name.replace("shufflenetv2", "shufflenet_v2")
+            .replace('.', "_"),
     ];
     let mut known = candidates
         .into_iter()
@@ -150,20 +162,36 @@ fn timm(name: &str) -> String {
     let name = name
         .replace("seresnext", "se_resnext")
         .replace("legacy_", "");
-    // The training of the weights follows the name.
-    let ends = ["_ns", "_ap", "_aa", "_in1k", "_in21k", "_in21ft1k"];
-    let end = ends.iter().filter_map(|end| name.find(end)).min();
-    let name = &name[..end.unwrap_or(name.len())];
-    name.split('.').next().unwrap_or(name).to_owned()
+    // The training of the weights follows the name, in newer names behind a dot.
+    let (name, training) = name.split_once('.').unwrap_or((name.as_str(), ""));
+    let words: Vec<&str> = name.split('_').collect();
+    let is_training = |word: &&str| TRAININGS.contains(word);
+    let end = words.iter().position(is_training).unwrap_or(words.len());
+    let (network, trainings) = words.split_at(end);
+    let mut trainings = trainings.iter().copied().chain(training.split('_'));
+    match trainings.any(|word| word == "ap") {
+        true => format!("adv-{}", network.join("_")),
+        false => network.join("_"),
+    }
 }
 
-/// The network of a family with the first of these words in its name.
-fn sized(name: &str, family: &str, sizes: &[(&str, &str)]) -> String {
-    if !name.starts_with(family) || name.starts_with("convnextv2") {
-        return String::new();
-    }
-    let size = sizes.iter().find(|(theirs, _)| name.contains(theirs));
-    size.map_or_else(String::new, |(_, ours)| format!("{family}_{ours}"))
+/// The Swin or ConvNeXt of the size in this name, and whether the name asks for nothing else, such as other windows.
+fn sized(name: &str) -> Option<(String, bool)> {
+    // timm's words for the training follow a dot.
+    let name = name.split('.').next().unwrap_or(name);
+    let mut words = name.split(['_', '-']);
+    let theirs = format!("{}_{}", words.next()?, words.next()?);
+    let ours = match SWINS.iter().find(|(swin, _)| *swin == theirs) {
+        Some((_, ours)) => (*ours).to_owned(),
+        None if theirs.starts_with("convnext_") => theirs,
+        None => return None,
+    };
+    // A number is the size of the images.
+    let is_usual = |word: &str| {
+        OUR_WINDOWS.contains(&word) || TRAININGS.contains(&word) || word.parse::<u32>().is_ok()
+    };
+    let is_known = ours.parse::<Variant>().is_ok();
+    is_known.then(|| (ours, words.all(is_usual)))
 }
 
 #[cfg(test)]
@@ -206,6 +234,17 @@ mod tests {
             ("tf_efficientnetv2_b0", "efficientnet_v2_b0"),
             ("efficientnet_v2_s", "efficientnet_v2_s"),
             ("legacy_seresnext50_32x4d", "se_resnext50_32x4d"),
+            ("tf_efficientnet_b4_ap", "adv-efficientnet_b4"),
+            ("tf_efficientnet_b4.ap_in1k", "adv-efficientnet_b4"),
+            ("tf_efficientnet_b4.ns_jft_in1k", "efficientnet_b4"),
+            ("tf_efficientnetv2_s_in21ft1k", "efficientnet_v2_s"),
+            ("shufflenetv2_x0_5", "shufflenet_v2_x0_5"),
+            ("shufflenetv2_x1_0", "shufflenet_v2_x1_0"),
+            ("shufflenetv2_x1_5", "shufflenet_v2_x1_5"),
+            ("ShuffleNetV2_x2.0", "shufflenet_v2_x2_0"),
+            ("swin_large_patch4_window7_224.ms_in22k", "swin_l"),
+            ("swin_base_patch4_window7_224_22kto1k", "swin_b"),
+            ("convnext_tiny_22k_1k_384", "convnext_tiny"),
         ] {
             let found = network(theirs).unwrap_or_else(|problem| panic!("{theirs}: {problem}"));
             assert_eq!(
@@ -228,6 +267,14 @@ mod tests {
             ("se_resnet50", "se_resnext50_32x4d"),
             ("swin", "swin_t"),
             ("RegNet", "regnet_y_400mf"),
+            ("swinv2_tiny_window8_256", "swin_t"),
+            ("swinv2-base_window16_256", "swin_b"),
+            ("swin_base_patch4_window12_384", "swin_b"),
+            ("swin_large_patch4_window12_384.ms_in22k", "swin_l"),
+            ("convnext_xlarge", "convnext_large"),
+            ("convnext_atto_ols", "convnext_atto"),
+            ("shufflenetv2_x3_0", "shufflenet_v2_x1_0"),
+            ("mobile-former-508", "mobilenet_v3_large"),
         ] {
             let found = network(theirs).unwrap_or_else(|problem| panic!("{theirs}: {problem}"));
             let remark = found.remark.unwrap_or_default();
@@ -239,7 +286,10 @@ mod tests {
         for (_, ours) in NAMES.iter().chain(UNBUILT).chain(NOT_OFFERED) {
             assert!(ours.parse::<Variant>().is_ok(), "{ours}");
         }
-        let problem = network("vgg16").err().unwrap();
-        assert!(problem.contains("nearest"), "{problem}");
+        // No part of a word counts as a size.
+        for name in ["vgg16", "swin_s3_tiny_224", "convnext_smallish"] {
+            let problem = network(name).err().unwrap();
+            assert!(problem.contains("nearest"), "{name}: {problem}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mnist_data::ImageSizes;
-use mobilenet::ModelName;
+use mobilenet::{ModelConfig, ModelName};
 use toml::Value;
 
 use crate::config::{ConfigError, Layer};
@@ -30,6 +30,9 @@ const SECONDS_AN_IMAGE: f64 = 0.025;
 const OVERHEAD: f64 = 1.2;
 /// Share of a time budget for training; the rest is for surveying the images and for the test.
 const TRAINING_SHARE: f64 = 0.8;
+/// The largest drop path for training from pretrained weights. That of training on ImageNet is too strong for a few
+/// epochs.
+const FINE_TUNING_DROP_PATH: f64 = 0.1;
 /// Classes count as balanced if the largest one has at most this many times the images of the smallest.
 const BALANCED: usize = 3;
 
@@ -78,7 +81,8 @@ pub struct Recipe {
 
 impl Photos {
     /// Chooses the settings. The image size is the largest one for which the fewest useful epochs fit into the time.
-    /// Then the number of epochs is the largest that fits.
+    /// Then the number of epochs is the largest that fits. Without a budget, a slow network gets the time for the fewest
+    /// useful epochs of images of 96 pixels.
     #[must_use]
     pub fn recipe(&self) -> Recipe {
         let images = self.train_images.max(1);
@@ -88,16 +92,22 @@ impl Photos {
         };
         let wanted = shown.div_ceil(images).clamp(fewest, most);
         let fewest = self.epochs.unwrap_or((wanted / 2).max(fewest));
+        let epoch = |size: u32| self.epoch_seconds(size);
+        let sizes = self.useful_sizes();
         let seconds = match self.budget {
             Some(budget) => budget.as_secs_f64() * TRAINING_SHARE,
-            None => BASE_SECONDS + SECONDS_AN_IMAGE * images as f64,
+            None => {
+                let small = sizes.iter().copied().rfind(|&size| size <= REFERENCE_SIZE);
+                let size = self.image_size.or(small).unwrap_or(sizes[0]);
+                let usual = BASE_SECONDS + SECONDS_AN_IMAGE * images as f64;
+                usual.max(epoch(size) * fewest as f64)
+            }
         };
-        let epoch = |size: u32| self.epoch_seconds(size);
         let fits = |&size: &u32| epoch(size) * fewest as f64 <= seconds;
-        let sizes = self.useful_sizes();
         let size = sizes.iter().copied().rev().find(fits);
         let image_size = self.image_size.or(size).unwrap_or(sizes[0]);
-        let fitting = (seconds / epoch(image_size).max(f64::MIN_POSITIVE)) as usize;
+        // The factor covers rounding, where the time is a number of epochs.
+        let fitting = (1.000_001 * seconds / epoch(image_size).max(f64::MIN_POSITIVE)) as usize;
         // With a budget, a small set is shown more often than it has to be.
         let most = if self.budget.is_some() { most } else { wanted };
         let epochs = self.epochs.unwrap_or(fitting.clamp(1, most));
@@ -161,6 +171,31 @@ fn batch_size(images: usize) -> usize {
 }
 
 impl Recipe {
+    /// The default of `model.drop_path`, which is that of training on ImageNet.
+    fn drop_path(&self) -> f64 {
+        match self.model {
+            ModelName::MobileNet(variant) => ModelConfig::new(variant, 2).drop_path,
+            ModelName::Zoo(_) => 0.0,
+        }
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let has_batch_norm = match self.model {
+            ModelName::MobileNet(variant) => {
+                let plan = ModelConfig::new(variant, 2).plan();
+                plan.is_ok_and(|plan| !plan.statistics.is_empty())
+            }
+            ModelName::Zoo(_) => true,
+        };
+        match (self.pretrained.is_some(), has_batch_norm) {
+            (true, true) => 0.0005,
+            (false, true) => 0.003,
+            // ConvNeXt and Swin, whose layer normalisations stand fewer changes at once.
+            (true, false) => 0.0001,
+            (false, false) => 0.0005,
+        }
+    }
+
     /// The settings as TOML: only those that differ from the defaults, without the path of the images.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -183,14 +218,13 @@ impl Recipe {
         if is_zoo {
             line(format_args!("head = \"linear\""));
         }
+        if self.pretrained.is_some() && self.drop_path() > FINE_TUNING_DROP_PATH {
+            line(format_args!("drop_path = {FINE_TUNING_DROP_PATH}"));
+        }
         line(format_args!("\n[train]"));
         line(format_args!("epochs = {}", self.epochs));
         line(format_args!("freeze_epochs = {}", self.freeze_epochs));
-        let rate = match self.pretrained {
-            Some(_) => 0.0005,
-            None => 0.003,
-        };
-        line(format_args!("learning_rate = {rate}"));
+        line(format_args!("learning_rate = {}", self.learning_rate()));
         line(format_args!("patience = {}", (self.epochs / 2).max(5)));
         line(format_args!("drop_last = false"));
         if !self.is_balanced {
@@ -275,6 +309,40 @@ mod tests {
             (short.image_size, short.epochs, short.is_rushed),
             (64, 1, true)
         );
+    }
+
+    #[test]
+    fn a_slow_network_gets_more_time_instead_of_tiny_images() {
+        let slow = Photos {
+            seconds_an_image: Some(0.05),
+            ..photos(1600, 500)
+        };
+        let recipe = slow.recipe();
+        assert_eq!((recipe.image_size, recipe.epochs), (96, 7));
+        assert!(recipe.seconds > 600.0 && !recipe.is_rushed, "{recipe:?}");
+        let large = Photos {
+            image_size: Some(224),
+            ..slow
+        };
+        assert_eq!(large.recipe().epochs, 7);
+    }
+
+    #[test]
+    fn networks_with_layer_normalisation_learn_more_slowly() {
+        let of = |name: &str, pretrained: Option<PathBuf>| {
+            let photos = Photos {
+                model: name.parse().unwrap(),
+                pretrained,
+                ..photos(1600, 500)
+            };
+            photos.recipe().to_toml()
+        };
+        let swin = of("swin_b", Some("w.pth".into()));
+        assert!(swin.contains("learning_rate = 0.0001\n") && swin.contains("drop_path = 0.1\n"));
+        let scratch = of("swin_b", None);
+        assert!(scratch.contains("learning_rate = 0.0005\n") && !scratch.contains("drop_path"));
+        let resnet = of("resnet50", Some("w.pth".into()));
+        assert!(resnet.contains("learning_rate = 0.0005\n") && !resnet.contains("drop_path"));
     }
 
     #[test]

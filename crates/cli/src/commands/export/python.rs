@@ -24,8 +24,7 @@ pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
             model.dropout, model.classes
         ));
     }
-    let published = ModelConfig::new(model.name, model.classes);
-    if model.batch_norm_epsilon != published.batch_norm_epsilon {
+    if model.batch_norm_epsilon != torchvision_epsilon(model) {
         lines.extend(epsilon(model.batch_norm_epsilon));
     }
     stem(model, &mut lines);
@@ -35,11 +34,22 @@ pub(super) fn torchvision(model: &ModelConfig, file: &Path) -> String {
     finish(lines, file)
 }
 
+/// The name of the network. AdvProp's networks have the layers, and so the name, of the plain ones.
+fn plain_name(model: &ModelConfig) -> &'static str {
+    let name = model.name.name();
+    name.strip_prefix("adv-").unwrap_or(name)
+}
+
+/// The constant of batch normalisations in torchvision's network of this name.
+fn torchvision_epsilon(model: &ModelConfig) -> f64 {
+    let plain: Variant = plain_name(model).parse().unwrap_or(model.name);
+    ModelConfig::new(plain, model.classes).batch_norm_epsilon
+}
+
 /// The call that builds the network.
 fn torchvision_builder(model: &ModelConfig) -> Option<String> {
     let classes = model.classes;
-    let name = model.name.name();
-    let name = name.strip_prefix("adv-").unwrap_or(name);
+    let name = plain_name(model);
     let convnext = |width: usize, depth: usize| {
         let stages = [2, 2, depth, 2].map(|blocks| blocks.to_string());
         let widths = [width, 2 * width, 4 * width, 8 * width].map(|width| width.to_string());
@@ -89,14 +99,15 @@ const REGNETS: [&str; 5] = ["_400mf", "_800mf", "_1_6gf", "_3_2gf", "_8gf"];
 /// The code for timm.
 pub(super) fn timm(model: &ModelConfig, file: &Path) -> String {
     let name = timm_name(model);
-    let tensorflow = match (model.padding, name.contains("efficientnet")) {
-        (Padding::Same, _) => ", pad_type='same'",
-        (Padding::Symmetric, true) => ", pad_type=''",
-        (Padding::Symmetric, false) => "",
+    let is_efficientnet = name.contains("efficientnet");
+    // Functions of these modules of timm take the padding, and the constants of batch normalisations.
+    let takes_constants = is_efficientnet || name.contains("mobilenet");
+    let tensorflow = match model.padding {
+        Padding::Same if takes_constants => ", pad_type='same'",
+        Padding::Symmetric if is_efficientnet => ", pad_type=''",
+        _ => "",
     };
-    // Functions of one module of timm take the constants of batch normalisations.
-    let takes_epsilon = name.contains("mobilenet") || name.contains("efficientnet");
-    let constants = match takes_epsilon {
+    let constants = match takes_constants {
         true => format!(", bn_eps={}", model.batch_norm_epsilon),
         false => String::new(),
     };
@@ -108,7 +119,7 @@ pub(super) fn timm(model: &ModelConfig, file: &Path) -> String {
             width(model, "channel_multiplier")
         ),
     ];
-    if !takes_epsilon && model.batch_norm_epsilon != 1e-5 {
+    if !takes_constants && model.batch_norm_epsilon != 1e-5 {
         lines.extend(epsilon(model.batch_norm_epsilon));
     }
     stem(model, &mut lines);
@@ -117,8 +128,7 @@ pub(super) fn timm(model: &ModelConfig, file: &Path) -> String {
 
 /// timm's name of the network.
 fn timm_name(model: &ModelConfig) -> String {
-    let name = model.name.name();
-    let name = name.strip_prefix("adv-").unwrap_or(name);
+    let name = plain_name(model);
     let is_tensorflow = model.padding == Padding::Same;
     if let Some(size) = name.strip_prefix("regnet_") {
         return format!("regnet{}", regnet(size));
@@ -224,6 +234,35 @@ mod tests {
         let lines = ["torchvision.models.resnet50(num_classes=7)", "load_state"];
         assert!(lines.iter().all(|line| text.contains(line)), "{text}");
         assert!(!text.contains("eps"), "{text}");
+    }
+
+    #[test]
+    fn constants_are_said_where_the_project_has_others() {
+        let with = |name: &str, padding, batch_norm_epsilon| ModelConfig {
+            padding,
+            batch_norm_epsilon,
+            ..of(name)
+        };
+        for (name, epsilon, said) in [
+            ("adv-efficientnet_b0", 1e-3, true),
+            ("adv-efficientnet_b0", 1e-5, false),
+            ("adv-efficientnet_b7", 1e-3, false),
+            ("adv-efficientnet_b7", 1e-5, true),
+            ("efficientnet_v2_s", 1e-3, false),
+            ("mobilenet_v3_small", 1e-3, false),
+        ] {
+            let model = with(name, Padding::Symmetric, epsilon);
+            let text = torchvision(&model, Path::new("w"));
+            assert_eq!(text.contains("eps = "), said, "{name}, {epsilon}: {text}");
+        }
+        for (name, said) in [
+            ("efficientnet_b0", true),
+            ("mobilenet_v2", true),
+            ("resnet18", false),
+        ] {
+            let text = timm(&with(name, Padding::Same, 1e-5), Path::new("w"));
+            assert_eq!(text.contains("pad_type='same'"), said, "{text}");
+        }
     }
 
     #[test]

@@ -17,8 +17,12 @@ pub(super) fn efficientnet_pytorch(variant: Variant, plan: &Plan) -> Option<Vec<
     renamed(plan, place).filter(|_| !is_v2(variant))
 }
 
+/// pycls has EN-B0 to EN-B5.
 pub(super) fn pycls(variant: Variant, plan: &Plan) -> Option<Vec<TensorName>> {
-    by_rules(plan, PYCLS).filter(|_| !is_v2(variant))
+    let number = variant.name().strip_prefix("efficientnet_b");
+    let is_theirs =
+        number.is_some_and(|number| matches!(number, "0" | "1" | "2" | "3" | "4" | "5"));
+    by_rules(plan, PYCLS).filter(|_| is_theirs)
 }
 
 /// timm's names of the layers that V1 alone has.

@@ -22,7 +22,7 @@ use constants::Constant;
 /// A project with its own names for the tensors of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
-    /// `features.1.block.0.0.weight`; also used by this crate's own files.
+    /// `features.1.block.0.0.weight`: the names of most networks in this crate's own files.
     #[default]
     Torchvision,
     /// `blocks.0.0.conv_dw.weight`.
@@ -100,7 +100,7 @@ impl Scheme {
 /// A tensor of a network, and its name in a scheme.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorName {
-    /// torchvision's name, as in the plan.
+    /// The name in the plan, which is that of the network's own project.
     pub(crate) native: String,
     /// The scheme's name, without the prefix in the file. `None` if the scheme has no such tensor;
     /// the tensor is then zero.
@@ -123,7 +123,7 @@ pub(crate) enum Content {
 }
 
 impl TensorName {
-    /// Every tensor of a network (parameters, statistics, counters, constants), under torchvision's name.
+    /// Every tensor of a network (parameters, statistics, counters, constants), under its name in the plan.
     pub(crate) fn all(plan: &Plan) -> impl Iterator<Item = TensorName> {
         let tables = [&plan.parameters, &plan.statistics];
         let segments = tables.into_iter().flat_map(|table| table.segments());
