@@ -22,6 +22,7 @@ mod depthwise_images;
 mod depthwise_row;
 mod drop_path;
 mod elementwise;
+mod epilogue;
 mod gather;
 mod image_factors;
 mod image_rows;
@@ -51,6 +52,7 @@ pub(crate) use elementwise::{
     ActivateRows, ActivationBackward, Factors, NormaliseRows, activate_rows, activation_backward,
     channel_sums, combine, normalise_rows, widen_rows,
 };
+pub(crate) use epilogue::{Before, Epilogue, ProductSums};
 pub(crate) use gather::{Gather, gather_channels};
 pub(crate) use image_factors::{activate_values, image_averages, multiply_rows};
 pub(crate) use image_rows::Images;
@@ -65,7 +67,7 @@ pub(crate) use pooled::{
     factored_backward, squeeze_backward,
 };
 pub(crate) use pooling::{Pool, average_pool, average_pool_backward, max_pool, max_pool_backward};
-pub(crate) use product::{Before, Epilogue, Product, ProductSums, Weights, product};
+pub(crate) use product::{Product, Weights, product};
 pub(crate) use reading::{Behind, Reading};
 pub(crate) use stem::{Pixels, Stem, TAPS, stem_backward, stem_forward};
 pub(crate) use stem_rows::stem_rows;

@@ -5,11 +5,10 @@
 //! vectors stays in registers over the whole depth. Bias, activation, addend and statistics are applied before the tile
 //! is stored.
 
-use super::activation::{
-    activate_tile, activate_values, derive, for_short_activation, silu_gradients,
-};
-use super::{Affine, entry, put};
-use crate::memory::{Dst, Planes, Src, planes};
+use super::activation::{activate, activate_tile, activate_values, for_short_activation};
+use super::epilogue::{Epilogue, add_sums};
+use super::{entry, put};
+use crate::memory::{Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
 
@@ -48,114 +47,6 @@ impl Weights {
     }
 }
 
-/// The operations on a tile before it is stored, in this order.
-#[derive(Clone, Copy)]
-pub(crate) struct Epilogue {
-    /// A bias for each channel, padded to whole planes.
-    pub(crate) bias: Option<Src>,
-    pub(crate) activation: Activation,
-    /// Multiplies by the derivative of this activation, so that `c` becomes the gradient before the activation.
-    pub(crate) before: Option<Before>,
-    /// A factor for each channel. With it, the sums are computed first, then the product is multiplied by it, and the
-    /// addend is added.
-    pub(crate) scale: Option<Src>,
-    /// Activations that are added to the product.
-    pub(crate) addend: Option<Planes>,
-    /// An activation after the addend.
-    pub(crate) last: Activation,
-    pub(crate) sums: Option<ProductSums>,
-    /// Whether stores to `c` bypass the caches. If so, its pixels must have the size of other activations.
-    pub(crate) stream: bool,
-}
-
-/// An activation that the forward pass applied after a normalisation of `z`.
-#[derive(Clone, Copy)]
-pub(crate) struct Before {
-    pub(crate) z: Planes,
-    pub(crate) norm: Affine,
-    pub(crate) activation: Activation,
-}
-
-impl Before {
-    /// Converts the gradients of the activation's output, at every `step`-th pixel from `pixel` on, to those of its
-    /// input.
-    #[inline(always)]
-    pub(super) unsafe fn derived<S: Simd, const ROWS: usize>(
-        &self,
-        s: S,
-        plane: usize,
-        pixel: usize,
-        step: usize,
-        mut column: [S::Vector; ROWS],
-    ) -> [S::Vector; ROWS] {
-        let (scale, shift) = self.norm.at(s, plane * LANES);
-        let z = self.z.plane(plane).row(pixel).src();
-        if self.activation == Activation::Silu {
-            // A copy, so that tiles with other activations stay in registers.
-            let mut gradients = column;
-            silu_gradients(s, z, step, &[scale, shift], &mut gradients);
-            return gradients;
-        }
-        for_short_activation!(self.activation, A => for row in 0..ROWS {
-            let y = s.mul_add(s.load_pixel(z, row * step), scale, shift);
-            column[row] = derive::<S, A>(s, y, column[row]);
-        });
-        column
-    }
-}
-
-/// Adds the sum of a column to the first vector of totals, and to the second the sum of its products with every
-/// `step`-th pixel of `with`, or of its squares.
-#[inline(always)]
-pub(super) unsafe fn add_sums<S: Simd, const ROWS: usize>(
-    s: S,
-    totals: [Dst; 2],
-    with: Option<Src>,
-    step: usize,
-    column: &[S::Vector; ROWS],
-) {
-    let [mut first, mut second] = totals.map(
-        #[inline(always)]
-        |total| s.load(total.src(), 0),
-    );
-    for row in 0..ROWS {
-        first = s.add(first, column[row]);
-    }
-    if let Some(with) = with {
-        for row in 0..ROWS {
-            second = s.mul_add(column[row], s.load_pixel(with, row * step), second);
-        }
-    } else {
-        for row in 0..ROWS {
-            second = s.mul_add(column[row], column[row], second);
-        }
-    }
-    s.store(totals[0], 0, first);
-    s.store(totals[1], 0, second);
-}
-
-/// Per-channel sums over the rows, added to the existing values.
-#[derive(Clone, Copy)]
-pub(crate) struct ProductSums {
-    pub(crate) first: Dst,
-    pub(crate) second: Dst,
-    /// The second sum adds up the products with these values. With `None` it adds up squares.
-    pub(crate) with: Option<Planes>,
-}
-
-impl Epilogue {
-    pub(crate) const NONE: Epilogue = Epilogue {
-        bias: None,
-        activation: Activation::Identity,
-        before: None,
-        scale: None,
-        addend: None,
-        last: Activation::Identity,
-        sums: None,
-        stream: false,
-    };
-}
-
 /// The widths of a matrix's panels, in vectors. The matrix has `vectors` vectors in total.
 #[inline(always)]
 pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -188,6 +79,7 @@ entry! {
 #[inline(always)]
 unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue) {
     let &Product { rows, depth, .. } = operands;
+    let is_short = epilogue.is_short();
     for (plane, width) in panels::<S>(planes(operands.columns)) {
         let tiles = match width {
             1 => &Tiles::<S, 1>::TABLE,
@@ -212,6 +104,7 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
                 pitch,
                 c: operands.c.plane(plane).row(row),
                 epilogue,
+                is_short,
             });
             row = end;
         }
@@ -231,6 +124,7 @@ struct Tile<'a> {
     pitch: usize,
     c: Planes,
     epilogue: &'a Epilogue,
+    is_short: bool,
 }
 
 /// Defines the table `Tiles`, which has the kernel `tile_kernel` compiled for each number of rows of a `Tile`.
@@ -350,45 +244,81 @@ pub(super) unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const
     }
 }
 
+/// Applies the epilogue to a column of a tile, and stores it.
 #[inline(always)]
 unsafe fn finish<S: Simd, const ROWS: usize>(
     s: S,
-    mut column: [S::Vector; ROWS],
-    operands: &Tile<'_>,
+    column: [S::Vector; ROWS],
+    tile: &Tile<'_>,
     vector: usize,
 ) {
-    let epilogue = operands.epilogue;
-    let plane = operands.plane + vector;
-    activate_tile(s, epilogue.activation, &mut column);
+    if tile.is_short {
+        finish_kernel::<S, ROWS, true>(s, column, tile, vector);
+    } else {
+        // A copy, so that short epilogues stay in registers.
+        let values = column;
+        finish_long::<S, ROWS>(&values, tile, vector);
+    }
+}
+
+#[inline(never)]
+unsafe fn finish_long<S: Simd, const ROWS: usize>(
+    column: &[S::Vector; ROWS],
+    tile: &Tile<'_>,
+    vector: usize,
+) {
+    let s = S::new();
+    s.vectorize(
+        #[inline(always)]
+        || finish_kernel::<S, ROWS, false>(s, *column, tile, vector),
+    );
+}
+
+#[inline(always)]
+unsafe fn finish_kernel<S: Simd, const ROWS: usize, const SHORT: bool>(
+    s: S,
+    mut column: [S::Vector; ROWS],
+    tile: &Tile<'_>,
+    vector: usize,
+) {
+    let epilogue = tile.epilogue;
+    let plane = tile.plane + vector;
+    if SHORT {
+        for_short_activation!(epilogue.activation, A => for row in 0..ROWS {
+            column[row] = activate::<S, A>(s, column[row]);
+        });
+    } else {
+        activate_tile(s, epilogue.activation, &mut column);
+    }
     if let Some(before) = epilogue.before {
-        column = before.derived(s, plane, operands.row, 1, column);
+        column = match SHORT {
+            true => before.derived_shortly(s, plane, tile.row, 1, column),
+            false => before.derived(s, plane, tile.row, 1, column),
+        };
     }
     let addend = epilogue.addend.map(
         #[inline(always)]
-        |addend| addend.plane(plane).row(operands.row).src(),
+        |addend| addend.plane(plane).row(tile.row).src(),
     );
-    if epilogue.scale.is_none() {
+    if SHORT || epilogue.scale.is_none() {
         if let Some(addend) = addend {
             for row in 0..ROWS {
                 column[row] = s.add(column[row], s.load_pixel(addend, row));
             }
         }
-        if epilogue.last != Activation::Identity {
-            // A copy, so that other tiles stay in registers.
-            let mut values = column;
-            activate_values(s, epilogue.last, &mut values);
-            column = values;
+        if !SHORT && epilogue.last != Activation::Identity {
+            activate_values(s, epilogue.last, &mut column);
         }
     }
     if let Some(sums) = epilogue.sums {
         let with = sums.with.map(
             #[inline(always)]
-            |with| with.plane(plane).row(operands.row).src(),
+            |with| with.plane(plane).row(tile.row).src(),
         );
         let totals = [sums.first.at(plane * LANES), sums.second.at(plane * LANES)];
         add_sums(s, totals, with, 1, &column);
     }
-    if let Some(scale) = epilogue.scale {
+    if let (false, Some(scale)) = (SHORT, epilogue.scale) {
         let scale = s.load(scale, plane * LANES);
         for row in 0..ROWS {
             let addend = match addend {
@@ -398,7 +328,7 @@ unsafe fn finish<S: Simd, const ROWS: usize>(
             column[row] = s.mul_add(column[row], scale, addend);
         }
     }
-    let c = operands.c.plane(vector);
+    let c = tile.c.plane(vector);
     if epilogue.stream {
         for row in 0..ROWS {
             s.stream_pixel(c.start, row, column[row]);

@@ -1,7 +1,8 @@
 //! Tiles of outputs of a convolution.
 
 use crate::kernels::activation::activate_tile;
-use crate::kernels::product::{UNROLL, add_sums, column, steps, tiles};
+use crate::kernels::epilogue::add_sums;
+use crate::kernels::product::{UNROLL, column, steps, tiles};
 use crate::kernels::{Before, Frame, Sums, entry_f32};
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
