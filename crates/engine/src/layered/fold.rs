@@ -77,7 +77,11 @@ fn skip_masks(program: &mut Program) {
                 Step::Norm { z, .. } => *z == layer,
                 Step::Gate { factors, .. } => *factors == layer,
                 _ => step.inputs().iter().any(|value| {
-                    value.z == layer && !plain && value.activation != Activation::Identity
+                    // Convolutions alone apply an activation to what they read.
+                    let applies = matches!(step, Step::Conv(_));
+                    let twice = !plain && value.activation != Activation::Identity;
+                    let ignored = !applies && input.activation != Activation::Identity;
+                    value.z == layer && (twice || ignored)
                 }),
             });
         if needed {

@@ -215,9 +215,27 @@ fn inverted() -> Plan {
     b.finish(x).unwrap()
 }
 
+/// Sums of activated values, with and without stochastic depth, as in EfficientNetV2.
+fn summed() -> Plan {
+    let mut b = builder("summed");
+    let stem = ConvSpec::new(24, 3).stride(2);
+    let mut x = conv_norm(&mut b, 0, stem, Activation::Silu);
+    for drop_path in [0.0, 0.2, 0.3] {
+        let y = conv_norm(&mut b, x, ConvSpec::new(24, 3), Activation::Silu);
+        let y = b.drop_path(y, drop_path);
+        x = b.add(y, x);
+    }
+    let y = conv_norm(&mut b, x, ConvSpec::new(50, 3), Activation::Silu);
+    let y = conv_norm(&mut b, y, ConvSpec::new(24, 1), NONE);
+    let y = b.drop_path(y, 0.4);
+    x = b.add(y, x);
+    head(b, x, 0.0, 5)
+}
+
 pub(crate) fn all() -> Vec<Plan> {
     vec![
         residual(),
+        summed(),
         shuffled(),
         dense(16),
         dense(12),
