@@ -10,7 +10,7 @@ use engine::{Activation, Builder, ConvSpec, Padding, Plan};
 
 use framing::Interpolation::{Bicubic, Bilinear};
 
-use super::{Entry, Family, Naming, conv_norm, head, make_divisible};
+use super::{Entry, Family, Naming, conv_norm, head, make_divisible, pair};
 use crate::run::initialise::{Draw, Initial};
 use crate::weights::Normalisation;
 use crate::weights::schemes::Scheme;
@@ -228,7 +228,7 @@ fn build(config: &ModelConfig) -> Result<Plan> {
     b.block("features.0");
     let image = b.image();
     let stem = config.conv(stem_channels, 3).stride(config.stem_stride);
-    let mut x = conv_norm(&mut b, parts("features.0"), image, stem, Activation::Silu);
+    let mut x = conv_norm(&mut b, pair("features.0", 0), image, stem, Activation::Silu);
     let count: usize = stages.iter().map(|stage| stage.blocks).sum();
     let mut before = 0;
     for (index, stage) in (1..).zip(&stages) {
@@ -249,15 +249,10 @@ fn build(config: &ModelConfig) -> Result<Plan> {
     let last = format!("features.{}", stages.len() + 1);
     b.block(&last);
     let spec = config.conv(features, 1);
-    x = conv_norm(&mut b, parts(&last), x, spec, Activation::Silu);
+    x = conv_norm(&mut b, pair(&last, 0), x, spec, Activation::Silu);
     x = b.global_average(x);
     let logits = head(&mut b, config, "classifier.1", x);
     Ok(b.finish(logits)?)
-}
-
-/// The names of a convolution and of its normalisation.
-fn parts(name: &str) -> [String; 2] {
-    [0, 1].map(|part| format!("{name}.{part}"))
 }
 
 struct Block<'a> {
@@ -302,10 +297,10 @@ impl Block<'_> {
         let mut x = input;
         if expansion > 1 {
             let expand = self.conv(expanded, 1);
-            x = conv_norm(b, parts(&next()), x, expand, Activation::Silu);
+            x = conv_norm(b, pair(&next(), 0), x, expand, Activation::Silu);
         }
         let depthwise = self.conv(expanded, kernel).stride(stride).groups(expanded);
-        x = conv_norm(b, parts(&next()), x, depthwise, Activation::Silu);
+        x = conv_norm(b, pair(&next(), 0), x, depthwise, Activation::Silu);
         let squeeze = next();
         let hidden = (b.channels(input) / 4).max(1);
         let mut factors = b.global_average(x);
@@ -315,7 +310,7 @@ impl Block<'_> {
         factors = b.activate(factors, Activation::Sigmoid);
         x = b.gate(x, factors);
         let project = self.conv(out_channels, 1);
-        conv_norm(b, parts(&next()), x, project, Activation::Identity)
+        conv_norm(b, pair(&next(), 0), x, project, Activation::Identity)
     }
 
     fn fused(&self, b: &mut Builder, name: &str, input: usize) -> usize {
@@ -326,7 +321,7 @@ impl Block<'_> {
             out_channels,
             ..
         } = self.stage;
-        let first = parts(&format!("{name}.block.0"));
+        let first = pair(&format!("{name}.block.0"), 0);
         if expansion == 1 {
             let only = self.conv(out_channels, kernel).stride(stride);
             return conv_norm(b, first, input, only, Activation::Silu);
@@ -334,7 +329,7 @@ impl Block<'_> {
         let expand = self.conv(b.channels(input) * expansion, kernel);
         let x = conv_norm(b, first, input, expand.stride(stride), Activation::Silu);
         let project = self.conv(out_channels, 1);
-        let second = parts(&format!("{name}.block.1"));
+        let second = pair(&format!("{name}.block.1"), 0);
         conv_norm(b, second, x, project, Activation::Identity)
     }
 }

@@ -149,6 +149,11 @@ pub(crate) fn conv_norm(
     b.activate(x, activation)
 }
 
+/// The names of a convolution and of its normalisation: two modules of a sequence, from this index on.
+pub(crate) fn pair(sequence: &str, first: usize) -> [String; 2] {
+    [first, first + 1].map(|part| format!("{sequence}.{part}"))
+}
+
 /// The drop-path rate of a block: it grows evenly from 0 at the first block to `last` at the last one.
 pub(crate) fn growing(last: f64, block: usize, blocks: usize) -> f64 {
     last * block as f64 / (blocks - 1) as f64

@@ -3,7 +3,7 @@
 
 use engine::{Activation, Builder, ConvSpec, Plan};
 
-use super::{Entry, Family, Naming, conv_norm, growing, head};
+use super::{Entry, Family, Naming, conv_norm, growing, head, pair};
 use crate::run::initialise::{Draw, Initial};
 use crate::weights::schemes::Scheme;
 use crate::weights::schemes::rename::{Rule, renamed, replaced};
@@ -132,7 +132,7 @@ fn build(config: &ModelConfig) -> Result<Plan> {
     b.block("stem");
     let image = b.image();
     let stem = ConvSpec::new(32, 3).stride(config.stem_stride);
-    let mut x = conv_norm(&mut b, pair("stem"), image, stem, Activation::Relu);
+    let mut x = conv_norm(&mut b, pair("stem", 0), image, stem, Activation::Relu);
     let all: usize = stages.iter().map(|stage| stage.blocks).sum();
     let mut before = 0;
     for (number, stage) in (1..).zip(&stages) {
@@ -155,11 +155,6 @@ fn build(config: &ModelConfig) -> Result<Plan> {
     Ok(b.finish(logits)?)
 }
 
-/// The names of a convolution and of its normalisation.
-fn pair(name: &str) -> [String; 2] {
-    [0, 1].map(|part| format!("{name}.{part}"))
-}
-
 struct Block<'a> {
     name: String,
     stage: &'a Stage,
@@ -176,12 +171,12 @@ impl Block<'_> {
         let mut skip = input;
         if self.stride > 1 || b.channels(input) != width {
             let spec = pointwise.stride(self.stride);
-            skip = conv_norm(b, pair(&name("proj")), input, spec, Activation::Identity);
+            skip = conv_norm(b, pair(&name("proj"), 0), input, spec, Activation::Identity);
         }
-        let mut x = conv_norm(b, pair(&name("f.a")), input, pointwise, Activation::Relu);
+        let mut x = conv_norm(b, pair(&name("f.a"), 0), input, pointwise, Activation::Relu);
         let middle = ConvSpec::new(width, 3).stride(self.stride);
         let middle = middle.groups(width / group);
-        x = conv_norm(b, pair(&name("f.b")), x, middle, Activation::Relu);
+        x = conv_norm(b, pair(&name("f.b"), 0), x, middle, Activation::Relu);
         if self.squeezes {
             // A quarter of the block's inputs, not of the channels here.
             let squeezed = (b.channels(input) as f64 / 4.0).round_ties_even() as usize;
@@ -192,7 +187,7 @@ impl Block<'_> {
             factors = b.activate(factors, Activation::Sigmoid);
             x = b.gate(x, factors);
         }
-        x = conv_norm(b, pair(&name("f.c")), x, pointwise, Activation::Identity);
+        x = conv_norm(b, pair(&name("f.c"), 0), x, pointwise, Activation::Identity);
         x = b.drop_path(x, self.drop_path);
         x = b.add(skip, x);
         b.activate(x, Activation::Relu)

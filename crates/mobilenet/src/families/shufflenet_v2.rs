@@ -4,7 +4,7 @@ use engine::{Activation, Builder, ConvSpec, Plan, Window};
 
 use framing::Interpolation::Bilinear;
 
-use super::{Entry, Family, conv_norm, head};
+use super::{Entry, Family, conv_norm, head, pair};
 use crate::run::initialise::Initial;
 use crate::weights::schemes::Scheme;
 use crate::{ModelConfig, Result};
@@ -62,11 +62,6 @@ fn build(config: &ModelConfig) -> Result<Plan> {
     x = b.global_average(x);
     let logits = head(&mut b, config, "fc", x);
     Ok(b.finish(logits)?)
-}
-
-/// The names of a convolution, which is number `index` in a sequence, and of the normalisation after it.
-fn pair(sequence: &str, index: usize) -> [String; 2] {
-    [index, index + 1].map(|part| format!("{sequence}.{part}"))
 }
 
 /// A unit with `channels` outputs. If it halves the map, both branches see all channels; otherwise the first half of the
