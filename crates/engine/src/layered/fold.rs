@@ -19,30 +19,23 @@ pub(super) struct Folding {
 /// Rewrites the steps of training.
 pub(super) fn fold(plan: &Plan, program: &Program) -> Folding {
     let mut program = program.clone();
-    skip_masks(&mut program);
     let norms = fold_norms(plan, &mut program);
+    skip_copies(&mut program);
     activate(plan, &mut program);
-    add(&mut program);
-    let mut folded = Vec::new();
-    program.steps.retain(|step| match step {
-        // Folded normalisations are no steps any more.
-        Step::Norm { layer, .. } => norms[*layer].is_none(),
-        _ => true,
-    });
-    for step in &program.steps {
-        let norm = match step {
-            Step::Conv(step) => step.after.norm.and_then(|layer| norms[layer].clone()),
-            _ => None,
-        };
-        folded.push(norm);
-    }
+    skip_copies(&mut program);
+    add(plan, &mut program);
+    store_results(plan, &mut program);
+    let norm_of = |step: &Step| match step {
+        Step::Conv(step) => step.after.norm.and_then(|layer| norms[layer].clone()),
+        _ => None,
+    };
     Folding {
+        norms: program.steps.iter().map(norm_of).collect(),
         program,
-        norms: folded,
     }
 }
 
-/// Changes all values that the steps read.
+/// Changes all values that are read with their normalisation and activation.
 fn each_value(program: &mut Program, mut change: impl FnMut(&mut Value)) {
     for value in program.values.iter_mut().flatten() {
         change(value);
@@ -62,49 +55,37 @@ fn each_value(program: &mut Program, mut change: impl FnMut(&mut Value)) {
     }
 }
 
-/// Reads the inputs of dropouts instead of their outputs.
-fn skip_masks(program: &mut Program) {
-    let masks: Vec<(usize, Value)> = (program.steps.iter())
-        .filter_map(|step| match step {
-            Step::Mask { layer, input, .. } => Some((*layer, *input)),
-            _ => None,
-        })
-        .collect();
-    for (layer, input) in masks {
-        let plain = input.is_plain();
-        let needed = program.parts[layer].is_some()
-            || (program.steps.iter()).any(|step| match step {
-                Step::Norm { z, .. } => *z == layer,
-                Step::Gate { factors, .. } => *factors == layer,
-                _ => step.inputs().iter().any(|value| {
-                    // Convolutions alone apply an activation to what they read.
-                    let applies = matches!(step, Step::Conv(_));
-                    let twice = !plain && value.activation != Activation::Identity;
-                    let ignored = !applies && input.activation != Activation::Identity;
-                    value.z == layer && (twice || ignored)
-                }),
-            });
-        if needed {
-            // It is computed, as a copy.
-            for step in &mut program.steps {
-                if let Step::Mask { input, .. } = *step
-                    && step.layer() == layer
-                {
-                    *step = Step::Make { layer, input };
-                }
-            }
+/// Turns dropouts into copies, and reads the originals of copies instead.
+fn skip_copies(program: &mut Program) {
+    let mut index = 0;
+    while index < program.steps.len() {
+        let (Step::Mask { layer, input, .. } | Step::Make { layer, input }) = program.steps[index]
+        else {
+            index += 1;
+            continue;
+        };
+        if !input.is_plain() || program.parts[layer].is_some() {
+            program.steps[index] = Step::Make { layer, input };
+            index += 1;
             continue;
         }
-        program.steps.retain(|step| step.layer() != layer);
+        program.steps.remove(index);
         each_value(program, |value| {
             if value.z == layer {
-                let after = value.activation;
-                *value = input;
-                if after != Activation::Identity {
-                    value.activation = after;
-                }
+                value.z = input.z;
             }
         });
+        for step in &mut program.steps {
+            if let Step::Norm { z: layer_read, .. }
+            | Step::Gate {
+                factors: layer_read,
+                ..
+            } = step
+                && *layer_read == layer
+            {
+                *layer_read = input.z;
+            }
+        }
     }
 }
 
@@ -115,7 +96,7 @@ fn convolution(program: &Program, layer: usize) -> Option<usize> {
     program.steps.iter().position(fits)
 }
 
-/// Folds normalisations. Returns them by layer.
+/// Folds normalisations, which are no steps any more. Returns them by layer.
 fn fold_norms(plan: &Plan, program: &mut Program) -> Vec<Option<BatchNorm>> {
     let mut norms_of = vec![0; plan.layers.len()];
     let mut plain = vec![false; plan.layers.len()];
@@ -150,7 +131,35 @@ fn fold_norms(plan: &Plan, program: &mut Program) -> Vec<Option<BatchNorm>> {
             }
         });
     }
+    program
+        .steps
+        .retain(|step| !matches!(step, Step::Norm { layer, .. } if folded[*layer].is_some()));
     folded
+}
+
+/// How steps and callers read a stored layer.
+fn reads(plan: &Plan, program: &Program, z: usize) -> Vec<Value> {
+    let results = results(plan).map(|layer| program.values[layer]);
+    let inputs = program.steps.iter().flat_map(Step::inputs);
+    let all = inputs.chain(results.into_iter().flatten());
+    all.filter(|value| value.z == z).collect()
+}
+
+/// The layers that callers read.
+fn results(plan: &Plan) -> [usize; 2] {
+    [plan.features, plan.layers.len() - 1]
+}
+
+/// Stores the values that callers read.
+fn store_results(plan: &Plan, program: &mut Program) {
+    for layer in results(plan) {
+        if let Some(input) = program.values[layer]
+            && !input.is_plain()
+        {
+            program.steps.push(Step::Make { layer, input });
+            program.values[layer] = Some(Value::stored(layer));
+        }
+    }
 }
 
 /// Stores convolutions' outputs after the activation that all readers apply.
@@ -163,14 +172,7 @@ fn activate(plan: &Plan, program: &mut Program) {
         if step.kind == Kind::Depthwise || program.parts[layer].is_some() {
             continue;
         }
-        let mut found: Vec<Value> = (program.steps.iter())
-            .filter(|step| !matches!(step, Step::Norm { z, .. } if *z != layer))
-            .flat_map(|step| step.inputs())
-            .filter(|value| value.z == layer)
-            .collect();
-        let results = [plan.features, plan.layers.len() - 1];
-        let results = results.iter().filter_map(|&result| program.values[result]);
-        found.extend(results.filter(|value| value.z == layer));
+        let found = reads(plan, program, layer);
         let Some(first) = found.first().copied() else {
             continue;
         };
@@ -190,7 +192,7 @@ fn activate(plan: &Plan, program: &mut Program) {
 }
 
 /// Adds to a convolution's outputs what a sum adds.
-fn add(program: &mut Program) {
+fn add(plan: &Plan, program: &mut Program) {
     let mut index = 0;
     while index < program.steps.len() {
         if let Step::Add {
@@ -201,7 +203,7 @@ fn add(program: &mut Program) {
         {
             let both = [(a, b), (b, a)];
             let found = (both.into_iter())
-                .filter_map(|(own, other)| Some((target(program, own, other)?, other)))
+                .filter_map(|(own, other)| Some((target(plan, program, own, other)?, other)))
                 .max_by_key(|(place, _)| *place);
             if let Some((place, other)) = found {
                 if let Step::Conv(step) = &mut program.steps[place] {
@@ -218,13 +220,12 @@ fn add(program: &mut Program) {
 }
 
 /// The convolution that can compute a sum: it computes `own`, which only the sum reads, after `other`.
-fn target(program: &Program, own: Value, other: Value) -> Option<usize> {
+fn target(plan: &Plan, program: &Program, own: Value, other: Value) -> Option<usize> {
     let place = convolution(program, own.z)?;
     let Step::Conv(step) = &program.steps[place] else {
         return None;
     };
-    let reads = program.steps.iter().flat_map(Step::inputs);
-    let sole = reads.filter(|value| value.z == own.z).count() == 1;
+    let sole = reads(plan, program, own.z).len() == 1;
     let ready = program.steps[..place]
         .iter()
         .any(|step| step.layer() == other.z)
@@ -253,11 +254,54 @@ pub(super) fn last_readers(plan: &Plan, program: &Program) -> Vec<usize> {
             last[addend] = last[addend].max(index);
         }
     }
-    // The results.
-    for layer in [plan.features, plan.layers.len() - 1] {
+    for layer in results(plan) {
         if let Some(value) = program.values[layer] {
             last[value.z] = program.steps.len();
         }
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lower::lower;
+    use super::*;
+    use crate::network::{Builder, ConvSpec};
+    use crate::spec::BatchNormSpec;
+
+    /// Otherwise every reader would apply them again.
+    #[test]
+    fn convolutions_apply_their_normalisation_and_activation() {
+        let batch_norm = BatchNormSpec {
+            epsilon: 1e-3,
+            momentum: 0.01,
+        };
+        let mut b = Builder::new("chain", batch_norm);
+        b.block("all");
+        let mut x = 0;
+        for (layer, kernel) in [3, 1, 3].into_iter().enumerate() {
+            x = b.conv(format!("{layer}"), x, ConvSpec::new(16, kernel));
+            x = b.batch_norm(format!("{layer}.norm"), x);
+            x = b.activate(x, Activation::Silu);
+        }
+        let x = b.global_average(x);
+        b.features(x);
+        let x = b.dropout(x, 0.2);
+        let x = b.linear("fc", x, 3);
+        let plan = b.finish(x).unwrap();
+        let program = fold(&plan, &lower(&plan).unwrap()).program;
+        let steps: Vec<_> = (program.steps.iter())
+            .map(|step| match step {
+                Step::Conv(step) => ("conv", step.after.activation, step.after.norm.is_some()),
+                Step::Average { .. } => ("average", Activation::Identity, false),
+                _ => ("other", Activation::Identity, false),
+            })
+            .collect();
+        let conv = ("conv", Activation::Silu, true);
+        let average = ("average", Activation::Identity, false);
+        let head = ("conv", Activation::Identity, false);
+        assert_eq!(steps, [conv, conv, conv, average, head]);
+        let reads = program.steps.iter().flat_map(Step::inputs);
+        assert!(reads.into_iter().all(Value::is_plain));
+    }
 }

@@ -70,7 +70,7 @@ pub(super) struct ConvStep {
 /// What inference does with a convolution's outputs before they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct After {
-    /// Index of the step with the normalisation that is folded into the weights.
+    /// The layer of the normalisation that is folded into the weights.
     pub(super) norm: Option<usize>,
     /// A value that is added.
     pub(super) addend: Option<usize>,

@@ -215,7 +215,8 @@ fn inverted() -> Plan {
     b.finish(x).unwrap()
 }
 
-/// Sums of activated values, with and without stochastic depth, as in EfficientNetV2.
+/// Sums of activated values, with and without stochastic depth, as in EfficientNetV2. The features are activated, but
+/// a fully connected layer reads them before their activation.
 fn summed() -> Plan {
     let mut b = builder("summed");
     let stem = ConvSpec::new(24, 3).stride(2);
@@ -229,7 +230,15 @@ fn summed() -> Plan {
     let y = conv_norm(&mut b, y, ConvSpec::new(24, 1), NONE);
     let y = b.drop_path(y, 0.4);
     x = b.add(y, x);
-    head(b, x, 0.0, 5)
+    let x = b.global_average(x);
+    let x = b.linear("hidden", x, 30);
+    let y = b.activate(x, Activation::Silu);
+    b.features(y);
+    let x = b.linear("plain", x, 12);
+    let y = b.linear("activated", y, 12);
+    let x = b.add(x, y);
+    let x = b.linear("fc", x, 5);
+    b.finish(x).unwrap()
 }
 
 pub(crate) fn all() -> Vec<Plan> {
