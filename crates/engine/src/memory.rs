@@ -205,6 +205,12 @@ impl Src {
         unsafe { Self::new(values.as_ptr(), values.len()) }
     }
 
+    /// The address at `offset`, which may be beyond the pointer's memory. It may be fetched into a cache, but not read.
+    #[inline(always)]
+    pub(crate) fn beyond(self, offset: usize) -> *const f32 {
+        self.start.wrapping_add(offset)
+    }
+
     /// # Safety
     /// `offset` must be within the pointer's memory.
     #[inline(always)]

@@ -28,6 +28,7 @@ impl Fused {
         logits_gradient: &[f32],
         gradient: &mut [f32],
     ) {
+        let _pass = self.team.pass();
         let layout = &self.layout;
         let mut norms = std::mem::take(&mut workspace.norms);
         let space = &*workspace;

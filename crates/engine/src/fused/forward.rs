@@ -26,6 +26,7 @@ impl Fused {
         masks: &[Vec<f32>],
         logits: &mut [f32],
     ) {
+        let _pass = self.team.pass();
         let layout = &self.layout;
         // The norms change between phases. Everything else is shared by the phases.
         let mut norms = std::mem::take(&mut workspace.norms);

@@ -15,6 +15,7 @@
 )]
 
 mod activation;
+mod ahead;
 mod conv;
 mod depthwise_backward;
 mod depthwise_forward;

@@ -6,6 +6,7 @@
 //! is stored.
 
 use super::activation::{activate, activate_tile, activate_values, for_short_activation};
+use super::ahead::{NextPanel, fetch_pixels};
 use super::epilogue::{Epilogue, add_sums};
 use super::{entry, put};
 use crate::memory::{Planes, Src, planes};
@@ -87,9 +88,14 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
             _ => &Tiles::<S, 3>::TABLE,
         };
         let blocks = rows.div_ceil(S::TILE_ROWS[width - 1]);
-        let (panel, pitch) = match operands.b.plane(depth.div_ceil(S::RANK), plane) {
-            Weights::Packed(b) => (b, width * LANES),
-            Weights::Rows(b, pitch) => (b, pitch),
+        let ranks = depth.div_ceil(S::RANK);
+        let calls = depth / LANES;
+        let (panel, pitch, mut next) = match operands.b.plane(ranks, plane) {
+            Weights::Packed(b) => {
+                let length = ranks * width * LANES;
+                (b, width * LANES, NextPanel::new(b, length, blocks * calls))
+            }
+            Weights::Rows(b, pitch) => (b, pitch, NextPanel::NONE),
         };
         let mut row = 0;
         for block in 1..=blocks {
@@ -103,9 +109,11 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
                 b: panel,
                 pitch,
                 c: operands.c.plane(plane).row(row),
+                next,
                 epilogue,
                 is_short,
             });
+            next = next.after(calls);
             row = end;
         }
     }
@@ -123,6 +131,7 @@ struct Tile<'a> {
     /// Distance in values from one rank of `b` to the next.
     pitch: usize,
     c: Planes,
+    next: NextPanel,
     epilogue: &'a Epilogue,
     is_short: bool,
 }
@@ -178,11 +187,16 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         }
     }
     let mut sums = [first; ROWS];
+    let mut next = operands.next;
     let (mut a, b, pitch) = (operands.a.src(), operands.b, operands.pitch);
     let ranks = LANES / S::RANK;
     let whole = operands.depth / LANES;
     let rest = (operands.depth % LANES).div_ceil(S::RANK);
     for plane in 0..whole {
+        next.fetch(s);
+        if plane + 1 < whole {
+            fetch_pixels::<S, ROWS>(s, a, operands.a.stride);
+        }
         for k in (0..ranks).step_by(UNROLL) {
             let b = b.at((plane * ranks + k) * pitch);
             steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, k, b, pitch);

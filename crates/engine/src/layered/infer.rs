@@ -16,9 +16,13 @@ use crate::kernels::Sums;
 use crate::memory::{Buffer, Dst, Src};
 use crate::network::BatchNorm;
 
-/// Number of pixels of the images that a thread runs at once. More would need more memory than the caches have; fewer
-/// would read the weights more often.
+/// Number of pixels of the images that a thread runs at once, if the weights are few. More would need more memory than
+/// the caches have.
 const PIXELS: usize = 64 * 1024;
+
+/// With this many weights more, a thread runs twice, three times and at most four times as many images at once, so that
+/// it reads the weights less often.
+const WEIGHTS: usize = 4 << 20;
 
 /// A network's weights, ready for [`Engine::infer`](crate::Engine::infer): packed, and with normalisations folded in.
 pub struct LayeredWeights {
@@ -151,6 +155,7 @@ impl Layered {
         let end = (program.steps.iter()).position(|step| step.layer() == value.z);
         let end = end.map_or(program.steps.len(), |index| index + 1);
         let threads = self.team.size();
+        let _pass = self.team.pass();
         if images.count < threads {
             let space = self.room(weights, batch);
             let pass = self.inference(weights, &space, images, 0);
@@ -169,7 +174,8 @@ impl Layered {
             lock(&self.rooms).push(space);
             return Ok(());
         }
-        let size = (PIXELS / (images.height * images.width)).clamp(1, 64);
+        let pixels = PIXELS * (1 + weights.packed.len() / WEIGHTS).min(4);
+        let size = (pixels / (images.height * images.width)).clamp(1, 64);
         let chunks = images.count.div_ceil(size);
         let chunks = chunks.next_multiple_of(threads).min(images.count);
         let most = images.count.div_ceil(chunks);

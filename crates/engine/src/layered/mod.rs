@@ -179,6 +179,7 @@ impl Layered {
         gradient: Dst,
         run: impl FnOnce(&mut Pass<'_>),
     ) {
+        let _pass = self.team.pass();
         let norms = Norms::Own(std::mem::take(&mut workspace.norms));
         let mut pass = self.pass(workspace, norms, parameters, pixels, gradient);
         run(&mut pass);

@@ -49,6 +49,7 @@ impl Fused {
         let classes = folded.classifier.outputs;
         check("logits", logits.len(), images.count * classes)?;
         let target = Dst::of(logits);
+        let _pass = self.team.pass();
         self.memories.with(self.threads(), |memory| {
             let [pooled, hidden, logits] = memory.head.areas(folded, images.count);
             let (pooled, logits) = (
@@ -99,6 +100,7 @@ impl Fused {
         let channels = folded.last.outputs;
         check("features", features.len(), images.count * channels)?;
         let target = Dst::of(features);
+        let _pass = self.team.pass();
         self.memories.with(self.threads(), |memory| {
             let [pooled, ..] = memory.head.areas(folded, images.count);
             let pooled = pooled.wide().planes(images.count);

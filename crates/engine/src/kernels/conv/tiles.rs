@@ -1,6 +1,7 @@
 //! Tiles of outputs of a convolution.
 
 use crate::kernels::activation::activate_tile;
+use crate::kernels::ahead::{NextPanel, fetch_pixels};
 use crate::kernels::epilogue::add_sums;
 use crate::kernels::product::{UNROLL, column, steps, tiles};
 use crate::kernels::{Before, Frame, Sums, entry_f32};
@@ -99,6 +100,11 @@ unsafe fn conv_tiles_kernel<S: Simd>(
     };
     let blocks = o.columns.div_ceil(S::TILE_ROWS[o.width - 1]);
     let start = o.frame.start.src();
+    let (from, to) = o.channels;
+    let length = o.taps.len() * (to - from) * o.width * LANES;
+    let calls = o.taps.len() * (to.div_ceil(LANES) - from / LANES);
+    let tiles_in_all = o.frame.images * o.rows * blocks;
+    let mut next = NextPanel::new(o.weights, length, tiles_in_all * calls);
     for image in 0..o.frame.images {
         for y in 0..o.rows {
             let a = start.at(image * o.frame.image() + y * o.step * o.frame.pitch());
@@ -111,9 +117,11 @@ unsafe fn conv_tiles_kernel<S: Simd>(
                     conv: o,
                     epilogue,
                     a: a.at(x * LANES),
+                    next,
                     pixel: first + x * o.place.column,
                     totals: sums.is_some().then(|| Dst::of(&mut totals)),
                 });
+                next = next.after(calls);
                 x = end;
             }
             if let Some(sums) = &mut sums {
@@ -133,6 +141,7 @@ struct Tile<'a> {
     conv: &'a ConvTiles<'a>,
     epilogue: &'a ConvEpilogue,
     a: Src,
+    next: NextPanel,
     /// The pixel of the first output.
     pixel: usize,
     totals: Option<Dst>,
@@ -154,6 +163,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     let (start, end) = conv.channels;
     let pitch = WIDTH * LANES;
     let mut b = conv.weights;
+    let mut next = tile.next;
     for &tap in conv.taps {
         let mut channel = start;
         while channel < end {
@@ -161,6 +171,10 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
             let count = (LANES - k).min(end - channel);
             let a = tile.a.at(tap + channel / LANES * stride);
             channel += count;
+            next.fetch(s);
+            if channel < end {
+                fetch_pixels::<S, ROWS>(s, a, stride);
+            }
             let last = k + count;
             while k + UNROLL <= last {
                 steps::<S, ROWS, WIDTH, UNROLL>(s, &mut sums, a, k, b, pitch);
