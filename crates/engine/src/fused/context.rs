@@ -20,17 +20,22 @@ const BLOCK: usize = 80 * 1024;
 /// measurement.
 const STREAM: usize = 640 * 1024;
 
-/// Number of rows in a block, for `rows` rows in total. `channels` is the total row length of all
-/// operands. The result is a multiple of every tile's height where possible.
-pub(crate) fn block_rows(rows: usize, channels: usize) -> usize {
-    let most = (BLOCK / channels / 24 * 24).clamp(48, 192);
-    let blocks = rows.div_ceil(most).max(1);
-    rows.div_ceil(blocks).next_multiple_of(24).min(rows)
+/// Splits a range of rows into blocks. `channels` is the total row length of all operands.
+pub(crate) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
+    blocks_of(48, rows, channels)
 }
 
-/// Splits a range of rows into blocks.
-pub(crate) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
-    let step = block_rows(rows.len(), channels).max(1);
+/// As [`blocks`], of at least this many rows where there are so many. The number of rows is a multiple of every tile's
+/// height where possible.
+pub(crate) fn blocks_of(
+    least: usize,
+    rows: Range<usize>,
+    channels: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let most = (BLOCK / channels / 24 * 24).clamp(least, 192);
+    let count = rows.len().div_ceil(most).max(1);
+    let step = rows.len().div_ceil(count).next_multiple_of(24);
+    let step = step.min(rows.len()).max(1);
     let end = rows.end;
     rows.step_by(step)
         .map(move |start| start..end.min(start + step))

@@ -1,9 +1,10 @@
 //! Fetches memory into the caches before it is read.
 //!
 //! A processor guesses that the next address will be read. It guesses neither the next plane of a value, nor the
-//! weights behind a panel while tiles read the panel again.
+//! operands of a tile's epilogue, nor a gradient that a tile adds to, nor the weights behind a panel while tiles read
+//! the panel again.
 
-use crate::memory::Src;
+use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 
 /// Fetches a tile's pixels in the plane behind `a` into the first cache.
@@ -12,6 +13,37 @@ pub(super) fn fetch_pixels<S: Simd, const ROWS: usize>(s: S, a: Src, stride: usi
     let next = a.beyond(stride);
     for row in (0..ROWS).step_by(LANES / S::PIXEL) {
         s.fetch(next.wrapping_add(row * S::PIXEL));
+    }
+}
+
+/// Fetches the pixels of a tile in adjacent planes into the first cache. `planes` begins at the tile's first pixel, and
+/// the others follow at a distance of `step` pixels.
+#[inline(always)]
+pub(super) fn fetch_tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    s: S,
+    planes: Planes,
+    step: usize,
+) {
+    for vector in 0..WIDTH {
+        let plane = planes.src().beyond(vector * planes.stride);
+        for row in 0..ROWS {
+            s.fetch(plane.wrapping_add(row * step * S::PIXEL));
+        }
+    }
+}
+
+/// Fetches `rows` rows of a gradient, which are `pitch` values apart, into the first cache.
+#[inline(always)]
+pub(super) fn fetch_gradient<S: Simd, const WIDTH: usize>(
+    s: S,
+    gradient: Dst,
+    pitch: usize,
+    rows: usize,
+) {
+    for row in 0..rows {
+        for vector in 0..WIDTH {
+            s.fetch(gradient.src().beyond(row * pitch + vector * LANES));
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! is stored.
 
 use super::activation::{activate, activate_tile, activate_values, for_short_activation};
-use super::ahead::{NextPanel, fetch_pixels};
+use super::ahead::{NextPanel, fetch_pixels, fetch_tile};
 use super::epilogue::{Epilogue, add_sums};
 use super::{entry, put};
 use crate::memory::{Planes, Src, planes};
@@ -188,6 +188,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
     let mut sums = [first; ROWS];
     let mut next = operands.next;
+    fetch_operands::<S, ROWS, WIDTH>(s, operands);
     let (mut a, b, pitch) = (operands.a.src(), operands.b, operands.pitch);
     let ranks = LANES / S::RANK;
     let whole = operands.depth / LANES;
@@ -216,6 +217,21 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
     if WIDTH > 2 {
         finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), operands, 2);
+    }
+}
+
+/// Fetches what the epilogue reads and writes.
+#[inline(always)]
+unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
+    let Tile { plane, row, .. } = *tile;
+    if let Some(before) = tile.epilogue.before {
+        fetch_tile::<S, ROWS, WIDTH>(s, before.z.plane(plane).row(row), 1);
+    }
+    if let Some(addend) = tile.epilogue.addend {
+        fetch_tile::<S, ROWS, WIDTH>(s, addend.plane(plane).row(row), 1);
+    }
+    if !tile.epilogue.stream {
+        fetch_tile::<S, ROWS, WIDTH>(s, tile.c, 1);
     }
 }
 

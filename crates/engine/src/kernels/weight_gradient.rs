@@ -4,6 +4,7 @@
 //! computed in tiles of a few outputs by up to three vectors of inputs. A tile stays in registers
 //! over all rows `m`.
 
+use super::ahead::fetch_gradient;
 use super::entry;
 use super::product::panels;
 use crate::memory::{Dst, Planes, Src, planes};
@@ -123,6 +124,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile) {
     let mut sums = [[s.zero(); WIDTH]; ROWS];
+    fetch_gradient::<S, WIDTH>(s, operands.gradient, operands.pitch, operands.count);
     for m in 0..operands.ranks {
         let mut values = [s.zero(); WIDTH];
         for vector in 0..WIDTH {

@@ -6,7 +6,7 @@ use super::conv::{ConvForward, ConvShape, Part, StemForward, conv_forward, stem_
 use super::pass::{Pass, Share};
 use super::space::{Batch, Fitted, Packs};
 use super::steps::{ConvStep, Kind, Value};
-use crate::fused::context::{Scratch, blocks, flush};
+use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::isa::Isa;
 use crate::kernels::{
     ActivateRows, DepthwiseForward, Epilogue, Product, ProductSums, Sums, Weights, activate_rows,
@@ -43,9 +43,11 @@ pub(super) fn fit(
         (None, Kind::Depthwise) => (padded(outputs) * kernel * kernel, None),
         (None, _) => {
             let range = &plan.parameters.segments()[conv.weight].range;
-            // Products read the arena itself, unless they would read beyond its end.
+            // Products read the arena itself, unless they would read beyond its end, or its rows would share few
+            // places in the caches.
             let beyond = range.end + LANES - 1 > plan.parameters.len();
-            let backward = beyond.then(|| packed_length(outputs, inputs));
+            let crowded = inputs.is_multiple_of(4 * LANES);
+            let backward = (beyond || crowded).then(|| packed_length(outputs, inputs));
             (packed_length(inputs, outputs), backward)
         }
     };
@@ -103,6 +105,9 @@ pub(super) unsafe fn pack(
         }
     }
 }
+
+/// Minimum number of rows in a block. Every block reads all weights, and the backward pass their gradient too.
+pub(super) const ROWS: usize = 96;
 
 /// Fewer rows than this are divided by columns among the threads.
 const FEW_ROWS: usize = 100;
@@ -246,7 +251,7 @@ impl Pass<'_> {
         }
         let start = columns.start * LANES;
         let wide = outputs.min(columns.end * LANES) - start;
-        for rows in blocks(all, inputs + wide) {
+        for rows in blocks_of(ROWS, all, inputs + wide) {
             // SAFETY: as promised by the caller; the block belongs to this thread.
             unsafe {
                 let place = |layer: usize| {

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::conv::{ConvBackward, InputTarget, StemBackward, conv_backward, stem_backward};
+use super::convolution::ROWS;
 use super::pass::Pass;
 use super::space::{BackStep, Sink};
 use super::steps::{ConvStep, Kind, Value};
-use crate::fused::context::{Scratch, blocks, flush};
+use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::kernels::{
     Before, Behind, DepthwiseBackward, Epilogue, Product, ProductSums, Sums, WeightGradient,
     Weights, channel_sums, combine, depthwise_backward, product, ring_length, weight_gradient,
@@ -146,7 +147,7 @@ impl Pass<'_> {
                 Weights::Rows(Src::of(&self.parameters[start..]), inputs)
             }
         };
-        for rows in blocks(all.clone(), 2 * inputs + outputs) {
+        for rows in blocks_of(ROWS, all.clone(), 2 * inputs + outputs) {
             let (start, count) = (rows.start, rows.len());
             // SAFETY: as promised by the caller; the blocks belong to this thread.
             unsafe {

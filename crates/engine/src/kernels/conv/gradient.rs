@@ -1,5 +1,6 @@
 //! The gradient of a convolution's weights.
 
+use crate::kernels::ahead::fetch_gradient;
 use crate::kernels::{Frame, entry_f32};
 use crate::memory::{Dst, Src};
 use crate::simd::{LANES, Simd};
@@ -114,6 +115,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
     let o = tile.o;
     let mut sums = [[s.zero(); WIDTH]; ROWS];
+    fetch_gradient::<S, WIDTH>(s, tile.gradient, tile.pitch, tile.count);
     for image in 0..o.input.images {
         for y in 0..o.rows {
             let at = image * o.input.image() + y * o.step * o.input.pitch();

@@ -1,7 +1,7 @@
 //! Tiles of outputs of a convolution.
 
 use crate::kernels::activation::activate_tile;
-use crate::kernels::ahead::{NextPanel, fetch_pixels};
+use crate::kernels::ahead::{NextPanel, fetch_pixels, fetch_tile};
 use crate::kernels::epilogue::add_sums;
 use crate::kernels::product::{UNROLL, column, steps, tiles};
 use crate::kernels::{Before, Frame, Sums, entry_f32};
@@ -164,6 +164,7 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     let pitch = WIDTH * LANES;
     let mut b = conv.weights;
     let mut next = tile.next;
+    fetch_operands::<S, ROWS, WIDTH>(s, tile);
     for &tap in conv.taps {
         let mut channel = start;
         while channel < end {
@@ -195,6 +196,21 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     }
     if WIDTH > 2 {
         finish::<S, ROWS>(&column::<S, ROWS, WIDTH>(&sums, 2), tile, 2);
+    }
+}
+
+/// Fetches what the epilogue reads and writes.
+#[inline(always)]
+unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
+    let (conv, epilogue) = (tile.conv, tile.epilogue);
+    let before = epilogue.before.map(
+        #[inline(always)]
+        |before| before.z,
+    );
+    let read = [epilogue.shortcut, before, epilogue.addend];
+    for planes in read.into_iter().flatten().chain([conv.target]) {
+        let planes = planes.plane(conv.plane).row(tile.pixel);
+        fetch_tile::<S, ROWS, WIDTH>(s, planes, conv.place.column);
     }
 }
 
