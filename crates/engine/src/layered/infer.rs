@@ -22,7 +22,7 @@ const PIXELS: usize = 64 * 1024;
 
 /// With this many weights more, a thread runs twice, three times and at most four times as many images at once, so that
 /// it reads the weights less often.
-const WEIGHTS: usize = 4 << 20;
+const WEIGHTS: usize = 8 << 20;
 
 /// A network's weights, ready for [`Engine::infer`](crate::Engine::infer): packed, and with normalisations folded in.
 pub struct LayeredWeights {
