@@ -32,6 +32,8 @@ pub(crate) struct Product {
 pub(crate) enum Weights {
     /// Packed in panels.
     Packed(Src),
+    /// Packed in panels, and so many that they do not stay in the second cache. The weights behind them are read next.
+    Followed(Src),
     /// Unpacked, in rows of this many values. Allowed only if a rank is one channel. Up to 15 values after the last
     /// weight are read, but affect only unused channels of `c`.
     Rows(Src, usize),
@@ -43,6 +45,7 @@ impl Weights {
     pub(crate) unsafe fn plane(self, depth: usize, plane: usize) -> Self {
         match self {
             Weights::Packed(b) => Weights::Packed(b.at(depth * plane * LANES)),
+            Weights::Followed(b) => Weights::Followed(b.at(depth * plane * LANES)),
             Weights::Rows(b, pitch) => Weights::Rows(b.at(plane * LANES), pitch),
         }
     }
@@ -91,7 +94,8 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
         let ranks = depth.div_ceil(S::RANK);
         let calls = depth / LANES;
         let (panel, pitch, mut next) = match operands.b.plane(ranks, plane) {
-            Weights::Packed(b) => {
+            Weights::Packed(b) => (b, width * LANES, NextPanel::NONE),
+            Weights::Followed(b) => {
                 let length = ranks * width * LANES;
                 (b, width * LANES, NextPanel::new(b, length, blocks * calls))
             }
@@ -220,18 +224,14 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
 }
 
-/// Fetches what the epilogue reads and writes.
+/// Fetches what the epilogue of a backward pass reads.
 #[inline(always)]
 unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
-    let Tile { plane, row, .. } = *tile;
-    if let Some(before) = tile.epilogue.before {
-        fetch_tile::<S, ROWS, WIDTH>(s, before.z.plane(plane).row(row), 1);
-    }
-    if let Some(addend) = tile.epilogue.addend {
-        fetch_tile::<S, ROWS, WIDTH>(s, addend.plane(plane).row(row), 1);
-    }
-    if !tile.epilogue.stream {
-        fetch_tile::<S, ROWS, WIDTH>(s, tile.c, 1);
+    let Some(before) = tile.epilogue.before else {
+        return;
+    };
+    for planes in [Some(before.z), tile.epilogue.addend].into_iter().flatten() {
+        fetch_tile::<S, ROWS, WIDTH>(s, planes.plane(tile.plane).row(tile.row), 1);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::kernels::{
 use crate::memory::{Dst, Planes, Src, padded, planes};
 use crate::network::Plan;
 use crate::simd::LANES;
+use crate::spec::Activation;
 
 /// The geometry of a convolution, and the places of its packed weights.
 pub(super) fn fit(
@@ -108,6 +109,9 @@ pub(super) unsafe fn pack(
 
 /// Minimum number of rows in a block. Every block reads all weights, and the backward pass their gradient too.
 pub(super) const ROWS: usize = 96;
+
+/// Number of a layer's weights from which they do not stay in the second cache.
+const MANY: usize = 256 * 1024;
 
 /// Fewer rows than this are divided by columns among the threads.
 const FEW_ROWS: usize = 100;
@@ -251,6 +255,11 @@ impl Pass<'_> {
         }
         let start = columns.start * LANES;
         let wide = outputs.min(columns.end * LANES) - start;
+        // Without an addend, the activation may come first, which is the shorter epilogue.
+        let (activation, last) = match step.after.addend {
+            None => (step.after.activation, Activation::Identity),
+            Some(_) => (Activation::Identity, step.after.activation),
+        };
         for rows in blocks_of(ROWS, all, inputs + wide) {
             // SAFETY: as promised by the caller; the block belongs to this thread.
             unsafe {
@@ -265,13 +274,18 @@ impl Pass<'_> {
                     depth: inputs,
                     columns: wide,
                     a,
-                    b: Weights::Packed(weights.at(inputs * start)),
+                    b: if inputs * outputs < MANY {
+                        Weights::Packed(weights.at(inputs * start))
+                    } else {
+                        Weights::Followed(weights.at(inputs * start))
+                    },
                     c,
                 };
                 let epilogue = Epilogue {
                     bias: bias.map(|bias| bias.at(start)),
                     addend: step.after.addend.map(place),
-                    last: step.after.activation,
+                    activation,
+                    last,
                     sums: sums_wanted.then_some(ProductSums {
                         first: totals[0],
                         second: totals[1],

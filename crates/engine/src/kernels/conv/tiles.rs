@@ -199,16 +199,14 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     }
 }
 
-/// Fetches what the epilogue reads and writes.
+/// Fetches what the epilogue of a backward pass reads.
 #[inline(always)]
 unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
     let (conv, epilogue) = (tile.conv, tile.epilogue);
-    let before = epilogue.before.map(
-        #[inline(always)]
-        |before| before.z,
-    );
-    let read = [epilogue.shortcut, before, epilogue.addend];
-    for planes in read.into_iter().flatten().chain([conv.target]) {
+    let Some(before) = epilogue.before else {
+        return;
+    };
+    for planes in [Some(before.z), epilogue.addend].into_iter().flatten() {
         let planes = planes.plane(conv.plane).row(tile.pixel);
         fetch_tile::<S, ROWS, WIDTH>(s, planes, conv.place.column);
     }
