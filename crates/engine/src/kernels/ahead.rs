@@ -4,45 +4,71 @@
 //! operands of a tile's epilogue, nor a gradient that a tile adds to, nor the weights behind a panel while tiles read
 //! the panel again.
 
+use super::Before;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
 
+/// The first cache.
+const NEAR: i32 = 3;
+/// The second cache.
+const FAR: i32 = 2;
+
+/// Fetches the cache line at an address into a cache. Any address is allowed. Does nothing where there is no such
+/// instruction.
+#[inline(always)]
+fn fetch<const CACHE: i32>(address: *const f32) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every processor has this instruction, and it never fails.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<CACHE>(address.cast());
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}
+
 /// Fetches a tile's pixels in the plane behind `a` into the first cache.
 #[inline(always)]
-pub(super) fn fetch_pixels<S: Simd, const ROWS: usize>(s: S, a: Src, stride: usize) {
+pub(super) fn fetch_pixels<S: Simd, const ROWS: usize>(a: Src, stride: usize) {
     let next = a.beyond(stride);
     for row in (0..ROWS).step_by(LANES / S::PIXEL) {
-        s.fetch(next.wrapping_add(row * S::PIXEL));
+        fetch::<NEAR>(next.wrapping_add(row * S::PIXEL));
     }
 }
 
-/// Fetches the pixels of a tile in adjacent planes into the first cache. `planes` begins at the tile's first pixel, and
-/// the others follow at a distance of `step` pixels.
-#[inline(always)]
-pub(super) fn fetch_tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
-    s: S,
-    planes: Planes,
-    step: usize,
-) {
-    for vector in 0..WIDTH {
-        let plane = planes.src().beyond(vector * planes.stride);
-        for row in 0..ROWS {
-            s.fetch(plane.wrapping_add(row * step * S::PIXEL));
+/// The pixels of a tile, in adjacent planes.
+pub(super) struct Pixels {
+    pub(super) plane: usize,
+    pub(super) width: usize,
+    /// The first pixel, the number of pixels, and the distance between them.
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) step: usize,
+}
+
+/// Fetches into the first cache what the epilogue of a backward pass reads. The kernels share this function, so that it
+/// is compiled once.
+///
+/// # Safety
+/// The operands must have the pixels.
+#[inline(never)]
+pub(super) unsafe fn fetch_operands(before: &Before, addend: Option<Planes>, pixels: &Pixels) {
+    for planes in [Some(before.z), addend].into_iter().flatten() {
+        let first = planes.plane(pixels.plane).row(pixels.first);
+        for plane in 0..pixels.width {
+            let from = first.src().beyond(plane * planes.stride);
+            for row in 0..pixels.rows {
+                fetch::<NEAR>(from.wrapping_add(row * pixels.step * planes.pixel));
+            }
         }
     }
 }
 
-/// Fetches `rows` rows of a gradient, which are `pitch` values apart, into the first cache.
-#[inline(always)]
-pub(super) fn fetch_gradient<S: Simd, const WIDTH: usize>(
-    s: S,
-    gradient: Dst,
-    pitch: usize,
-    rows: usize,
-) {
+/// Fetches `rows` rows of `width` vectors of a gradient, which are `pitch` values apart, into the first cache.
+#[inline(never)]
+pub(super) fn fetch_gradient(gradient: Dst, pitch: usize, rows: usize, width: usize) {
     for row in 0..rows {
-        for vector in 0..WIDTH {
-            s.fetch(gradient.src().beyond(row * pitch + vector * LANES));
+        for vector in 0..width {
+            fetch::<NEAR>(gradient.src().beyond(row * pitch + vector * LANES));
         }
     }
 }
@@ -87,9 +113,9 @@ impl NextPanel {
     }
 
     #[inline(always)]
-    pub(super) fn fetch<S: Simd>(&mut self, s: S) {
+    pub(super) fn fetch(&mut self) {
         for line in 0..self.lines {
-            s.fetch_far(self.from.wrapping_add(line * LANES));
+            fetch::<FAR>(self.from.wrapping_add(line * LANES));
         }
         *self = self.after(1);
     }

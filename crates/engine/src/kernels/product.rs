@@ -6,7 +6,7 @@
 //! is stored.
 
 use super::activation::{activate, activate_tile, activate_values, for_short_activation};
-use super::ahead::{NextPanel, fetch_pixels, fetch_tile};
+use super::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
 use super::epilogue::{Epilogue, add_sums};
 use super::{entry, put};
 use crate::memory::{Planes, Src, planes};
@@ -192,15 +192,24 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
     let mut sums = [first; ROWS];
     let mut next = operands.next;
-    fetch_operands::<S, ROWS, WIDTH>(s, operands);
+    if let Some(before) = &epilogue.before {
+        let pixels = Pixels {
+            plane: operands.plane,
+            width: WIDTH,
+            first: operands.row,
+            rows: ROWS,
+            step: 1,
+        };
+        fetch_operands(before, epilogue.addend, &pixels);
+    }
     let (mut a, b, pitch) = (operands.a.src(), operands.b, operands.pitch);
     let ranks = LANES / S::RANK;
     let whole = operands.depth / LANES;
     let rest = (operands.depth % LANES).div_ceil(S::RANK);
     for plane in 0..whole {
-        next.fetch(s);
+        next.fetch();
         if plane + 1 < whole {
-            fetch_pixels::<S, ROWS>(s, a, operands.a.stride);
+            fetch_pixels::<S, ROWS>(a, operands.a.stride);
         }
         for k in (0..ranks).step_by(UNROLL) {
             let b = b.at((plane * ranks + k) * pitch);
@@ -221,17 +230,6 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
     }
     if WIDTH > 2 {
         finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), operands, 2);
-    }
-}
-
-/// Fetches what the epilogue of a backward pass reads.
-#[inline(always)]
-unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
-    let Some(before) = tile.epilogue.before else {
-        return;
-    };
-    for planes in [Some(before.z), tile.epilogue.addend].into_iter().flatten() {
-        fetch_tile::<S, ROWS, WIDTH>(s, planes.plane(tile.plane).row(tile.row), 1);
     }
 }
 

@@ -124,7 +124,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile) {
     let mut sums = [[s.zero(); WIDTH]; ROWS];
-    fetch_gradient::<S, WIDTH>(s, operands.gradient, operands.pitch, operands.count);
+    fetch_gradient(operands.gradient, operands.pitch, operands.count, WIDTH);
     for m in 0..operands.ranks {
         let mut values = [s.zero(); WIDTH];
         for vector in 0..WIDTH {

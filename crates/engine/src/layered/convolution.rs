@@ -255,6 +255,10 @@ impl Pass<'_> {
         }
         let start = columns.start * LANES;
         let wide = outputs.min(columns.end * LANES) - start;
+        let packed = match inputs * outputs < MANY {
+            true => Weights::Packed,
+            false => Weights::Followed,
+        };
         // Without an addend, the activation may come first, which is the shorter epilogue.
         let (activation, last) = match step.after.addend {
             None => (step.after.activation, Activation::Identity),
@@ -274,11 +278,7 @@ impl Pass<'_> {
                     depth: inputs,
                     columns: wide,
                     a,
-                    b: if inputs * outputs < MANY {
-                        Weights::Packed(weights.at(inputs * start))
-                    } else {
-                        Weights::Followed(weights.at(inputs * start))
-                    },
+                    b: packed(weights.at(inputs * start)),
                     c,
                 };
                 let epilogue = Epilogue {

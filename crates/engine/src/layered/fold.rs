@@ -98,18 +98,6 @@ fn convolution(program: &Program, layer: usize) -> Option<usize> {
 
 /// Folds normalisations, which are no steps any more. Returns them by layer.
 fn fold_norms(plan: &Plan, program: &mut Program) -> Vec<Option<BatchNorm>> {
-    let mut norms_of = vec![0; plan.layers.len()];
-    let mut plain = vec![false; plan.layers.len()];
-    for step in &program.steps {
-        match step {
-            Step::Norm { z, .. } => norms_of[*z] += 1,
-            _ => {
-                for value in step.inputs() {
-                    plain[value.z] |= value.norm.is_none();
-                }
-            }
-        }
-    }
     let mut folded = vec![None; plan.layers.len()];
     for index in 0..program.steps.len() {
         let Step::Norm { layer, z, norm } = program.steps[index].clone() else {
@@ -118,7 +106,10 @@ fn fold_norms(plan: &Plan, program: &mut Program) -> Vec<Option<BatchNorm>> {
         let Some(place) = convolution(program, z) else {
             continue;
         };
-        if norms_of[z] != 1 || plain[z] || program.parts[z].is_some() {
+        // Normalisations read the value itself. Nothing else may.
+        let reads = reads(plan, program, z);
+        let plain = reads.iter().filter(|value| value.norm.is_none()).count();
+        if plain != 1 || program.parts[z].is_some() {
             continue;
         }
         if let Step::Conv(step) = &mut program.steps[place] {
@@ -269,15 +260,36 @@ mod tests {
     use crate::network::{Builder, ConvSpec};
     use crate::spec::BatchNormSpec;
 
-    /// Otherwise every reader would apply them again.
-    #[test]
-    fn convolutions_apply_their_normalisation_and_activation() {
+    fn builder() -> Builder {
         let batch_norm = BatchNormSpec {
             epsilon: 1e-3,
             momentum: 0.01,
         };
         let mut b = Builder::new("chain", batch_norm);
         b.block("all");
+        b
+    }
+
+    /// Otherwise callers would read normalised features.
+    #[test]
+    fn a_normalisation_of_the_features_is_not_folded() {
+        let mut b = builder();
+        let x = b.conv("conv", 0, ConvSpec::new(16, 3));
+        let x = b.global_average(x);
+        let x = b.linear("hidden", x, 16);
+        b.features(x);
+        let x = b.batch_norm("norm", x);
+        let x = b.linear("fc", x, 3);
+        let plan = b.finish(x).unwrap();
+        let program = fold(&plan, &lower(&plan).unwrap()).program;
+        assert!(program.steps.iter().any(Step::is_norm));
+        assert!(program.values[plan.features].is_some_and(Value::is_plain));
+    }
+
+    /// Otherwise every reader would apply them again.
+    #[test]
+    fn convolutions_apply_their_normalisation_and_activation() {
+        let mut b = builder();
         let mut x = 0;
         for (layer, kernel) in [3, 1, 3].into_iter().enumerate() {
             x = b.conv(format!("{layer}"), x, ConvSpec::new(16, kernel));

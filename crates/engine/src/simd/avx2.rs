@@ -146,16 +146,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn fetch(self, address: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
-
-    #[inline(always)]
-    fn fetch_far(self, address: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-
-    #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> Pair {
         unsafe {
             let from = source.pointer(offset, LANES);

@@ -136,16 +136,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
-    fn fetch(self, address: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
-    }
-
-    #[inline(always)]
-    fn fetch_far(self, address: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-
-    #[inline(always)]
     unsafe fn load(self, source: Src, offset: usize) -> __m512 {
         unsafe { _mm512_loadu_ps(source.pointer(offset, LANES)) }
     }

@@ -70,17 +70,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         otherwise: Self::Vector,
     ) -> Self::Vector;
 
-    /// Fetches the cache line at an address into the first cache. Any address is allowed.
-    #[inline(always)]
-    fn fetch(self, address: *const f32) {
-        let _ = address;
-    }
-    /// Fetches the cache line at an address into the second cache. Any address is allowed.
-    #[inline(always)]
-    fn fetch_far(self, address: *const f32) {
-        let _ = address;
-    }
-
     /// # Safety
     /// `source` must be readable at `offset..offset + LANES`.
     unsafe fn load(self, source: Src, offset: usize) -> Self::Vector;

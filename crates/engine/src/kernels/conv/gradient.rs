@@ -115,7 +115,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
     let o = tile.o;
     let mut sums = [[s.zero(); WIDTH]; ROWS];
-    fetch_gradient::<S, WIDTH>(s, tile.gradient, tile.pitch, tile.count);
+    fetch_gradient(tile.gradient, tile.pitch, tile.count, WIDTH);
     for image in 0..o.input.images {
         for y in 0..o.rows {
             let at = image * o.input.image() + y * o.step * o.input.pitch();

@@ -1,7 +1,7 @@
 //! Tiles of outputs of a convolution.
 
 use crate::kernels::activation::activate_tile;
-use crate::kernels::ahead::{NextPanel, fetch_pixels, fetch_tile};
+use crate::kernels::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
 use crate::kernels::epilogue::add_sums;
 use crate::kernels::product::{UNROLL, column, steps, tiles};
 use crate::kernels::{Before, Frame, Sums, entry_f32};
@@ -164,7 +164,16 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     let pitch = WIDTH * LANES;
     let mut b = conv.weights;
     let mut next = tile.next;
-    fetch_operands::<S, ROWS, WIDTH>(s, tile);
+    if let Some(before) = &tile.epilogue.before {
+        let pixels = Pixels {
+            plane: conv.plane,
+            width: WIDTH,
+            first: tile.pixel,
+            rows: ROWS,
+            step: conv.place.column,
+        };
+        fetch_operands(before, tile.epilogue.addend, &pixels);
+    }
     for &tap in conv.taps {
         let mut channel = start;
         while channel < end {
@@ -172,9 +181,9 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
             let count = (LANES - k).min(end - channel);
             let a = tile.a.at(tap + channel / LANES * stride);
             channel += count;
-            next.fetch(s);
+            next.fetch();
             if channel < end {
-                fetch_pixels::<S, ROWS>(s, a, stride);
+                fetch_pixels::<S, ROWS>(a, stride);
             }
             let last = k + count;
             while k + UNROLL <= last {
@@ -196,19 +205,6 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile
     }
     if WIDTH > 2 {
         finish::<S, ROWS>(&column::<S, ROWS, WIDTH>(&sums, 2), tile, 2);
-    }
-}
-
-/// Fetches what the epilogue of a backward pass reads.
-#[inline(always)]
-unsafe fn fetch_operands<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, tile: &Tile<'_>) {
-    let (conv, epilogue) = (tile.conv, tile.epilogue);
-    let Some(before) = epilogue.before else {
-        return;
-    };
-    for planes in [Some(before.z), epilogue.addend].into_iter().flatten() {
-        let planes = planes.plane(conv.plane).row(tile.pixel);
-        fetch_tile::<S, ROWS, WIDTH>(s, planes, conv.place.column);
     }
 }
 
