@@ -17,12 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut schemes = Scheme::ALL.into_iter();
     let scheme = schemes.find(|scheme| scheme.to_string() == *project);
     let scheme = scheme.ok_or("no such project")?;
-    let design = match scheme {
-        Scheme::Timm => Design::Timm,
-        _ => Design::Torchvision,
-    };
     let config = ModelConfig {
-        design,
+        design: Design::of(scheme),
         ..ModelConfig::new(name, classes)
     };
     let network = Network::new(&config, 0, &Device::Cpu)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::weights::schemes::Scheme;
+use crate::Scheme;
 
 /// The implementation of a network. Those of MobileNetV3 differ in the rounding of channels at widths other than 1, in the
 /// position of squeeze-excite, and in constants. Those of RegNet differ in the rounding of widths, those of SE-ResNeXt in
@@ -39,7 +39,7 @@ impl Design {
     ];
 
     /// The design of the networks of the project with these names.
-    pub(crate) fn of(scheme: Scheme) -> Design {
+    pub fn of(scheme: Scheme) -> Design {
         match scheme {
             Scheme::Timm | Scheme::Pycls => Design::Timm,
             Scheme::KuanWang => Design::KuanWang,

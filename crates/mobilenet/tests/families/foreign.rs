@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use mobilenet::weights::{Overrides, Source, WeightsMetadata, save_as};
-use mobilenet::{Composed, Design, ImageSize, ModelConfig, Network, Scheme};
+use mobilenet::{Composed, Design, ImageSize, ModelConfig, Network};
 
 use crate::fill::images;
 use crate::golden::{Case, Golden, fill, off, values};
@@ -87,10 +87,7 @@ fn load(mut source: Source, case: &Case, classes: usize) -> Result<Network, Stri
 fn write(path: &Path, case: &Case, classes: usize) -> Result<(), String> {
     let scheme = case.scheme();
     let config = ModelConfig {
-        design: match scheme {
-            Scheme::Timm | Scheme::Pycls => Design::Timm,
-            _ => Design::Torchvision,
-        },
+        design: Design::of(scheme),
         ..ModelConfig::new(case.variant(), classes)
     };
     let network = Network::new(&config, 0, &Device::Cpu).unwrap();

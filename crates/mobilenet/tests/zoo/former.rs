@@ -28,10 +28,7 @@ fn check(name: &str, scheme: Scheme) {
     let variant: Variant = name.parse().unwrap();
     let config = ModelConfig {
         head: HeadKind::Linear,
-        design: match scheme {
-            Scheme::Timm => mobilenet::Design::Timm,
-            _ => mobilenet::Design::Torchvision,
-        },
+        design: mobilenet::Design::of(scheme),
         ..ModelConfig::new(variant, 3)
     };
     let network = Network::new(&config, 5, &Device::Cpu).unwrap();
