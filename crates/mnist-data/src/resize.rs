@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use framing::{BACKGROUND, Framing, ImageSize, Interpolation, Layout};
@@ -33,7 +33,7 @@ impl Image {
     /// # Errors
     /// [`Error::Setting`] for a side of 0.
     pub fn fitted(&self, size: ImageSize, framing: Framing) -> Result<Self> {
-        Scaler::default().fit(self, Target { size, framing })
+        Scaler::default().fit(self.clone(), Target { size, framing })
     }
 }
 
@@ -87,21 +87,19 @@ impl Scaler {
             image,
             is_truncated,
         } = Image::decode_reusing(memory, &self.contents, path, options, Some(target.side()))?;
-        let fitted = self.fit(&image, target)?;
-        self.memory = image.into_pixels();
         Ok(Decoded {
-            image: fitted,
+            image: self.fit(image, target)?,
             is_truncated,
         })
     }
 
     /// Resizes the image to this size, bilinear. The proportions change.
-    pub(crate) fn resize(&mut self, image: &Image, size: ImageSize) -> Result<Image> {
+    pub(crate) fn resize(&mut self, image: Image, size: ImageSize) -> Result<Image> {
         let framing = Framing::default();
         self.fit(image, Target { size, framing })
     }
 
-    pub(crate) fn fit(&mut self, image: &Image, target: Target) -> Result<Image> {
+    pub(crate) fn fit(&mut self, mut image: Image, target: Target) -> Result<Image> {
         let Target { size, framing } = target;
         let refused = |problem: String| Error::Setting {
             setting: "image size",
@@ -113,20 +111,21 @@ impl Scaler {
         let layout = framing.layout(image.width(), image.height(), size);
         let sides = (image.width(), image.height());
         if (layout.width, layout.height) == sides && sides == (size.width, size.height) {
-            return Ok(image.clone());
+            return Ok(image);
         }
         let seen = Seen::of(&layout, size);
-        let is_large = resized_bytes(image, &layout) > MAX_RESIZED;
+        let is_large = resized_bytes(&image, &layout) > MAX_RESIZED;
         let part = match is_large {
-            true => seen.part(image, &layout),
-            false => Part::whole(image, &layout),
+            true => seen.part(&image, &layout),
+            false => Part::whole(&image, &layout),
         };
         let resized = match image.channels() {
-            1 => self.typed::<U8>(image, &part, framing.interpolation),
-            _ => self.typed::<U8x3>(image, &part, framing.interpolation),
+            1 => self.typed::<U8>(&mut image, &part, framing.interpolation),
+            _ => self.typed::<U8x3>(&mut image, &part, framing.interpolation),
         };
         let pixels = resized.map_err(|error| refused(error.to_string()))?;
         let resized = Image::from_raw(part.width, part.height, image.channels(), pixels)?;
+        self.memory = image.into_pixels();
         if (part.width, part.height) == (size.width, size.height) {
             return Ok(resized);
         }
@@ -138,10 +137,11 @@ impl Scaler {
     }
 
     /// Resizes a part of an image. The library's `resize` gives the same result, but is compiled for every pixel type,
-    /// which would be most of this crate's build time.
+    /// which would be most of this crate's build time. It is also compiled for each kind of source, so the sources have
+    /// the type of the library's own temporary images, which needs mutable pixels. They are not changed.
     fn typed<P: PixelTrait>(
         &mut self,
-        image: &Image,
+        image: &mut Image,
         part: &Part,
         interpolation: Interpolation,
     ) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
@@ -172,11 +172,10 @@ impl Scaler {
                 columns(part.width),
             ),
         };
-        let source =
-            TypedImageRef::<P>::from_buffer(image.width(), image.height(), image.pixels())?;
-        let bytes = |width: u32, height: u32| {
-            vec![0; width as usize * height as usize * usize::from(image.channels())]
-        };
+        let channels = usize::from(image.channels());
+        let bytes = |width: u32, height: u32| vec![0; width as usize * height as usize * channels];
+        let (image_width, image_height) = (image.width(), image.height());
+        let source = TypedImage::<P>::from_buffer(image_width, image_height, image.pixels_mut())?;
         let mut between = bytes(width, height);
         let mut target = bytes(part.width, part.height);
         self.resizer.resize_typed(
@@ -185,7 +184,7 @@ impl Scaler {
             &first,
         )?;
         self.resizer.resize_typed(
-            &TypedImageRef::<P>::from_buffer(width, height, &between)?,
+            &TypedImage::<P>::from_buffer(width, height, &mut between)?,
             &mut TypedImage::<P>::from_buffer(part.width, part.height, &mut target)?,
             &second,
         )?;

@@ -169,17 +169,17 @@ unsafe fn row_of_tiles<S: Simd, const K: usize, const LEFT: usize>(
     totals: &mut [S::Vector; 2],
 ) {
     let mut x = 0;
-    if width.is_multiple_of(7) {
+    if S::COLUMNS > 7 && width.is_multiple_of(7) {
         while x < width {
             tile::<S, K, 1, LEFT, 7, 1>(s, row, x, totals);
             x += 7;
         }
     }
-    while x + 8 <= width {
+    while S::COLUMNS >= 8 && x + 8 <= width {
         tile::<S, K, 1, LEFT, 8, 1>(s, row, x, totals);
         x += 8;
     }
-    while x + 4 <= width {
+    while S::COLUMNS >= 4 && x + 4 <= width {
         tile::<S, K, 1, LEFT, 4, 1>(s, row, x, totals);
         x += 4;
     }
@@ -202,11 +202,11 @@ unsafe fn row_of_pairs<S: Simd, const K: usize, const LEFT: usize>(
     totals: &mut [S::Vector; 2],
 ) {
     let (mut x, pairs) = (0, width / 2);
-    while x + 4 <= pairs {
+    while S::COLUMNS >= 8 && x + 4 <= pairs {
         tile::<S, K, 2, LEFT, 4, 2>(s, row, x, totals);
         x += 4;
     }
-    while x + 2 <= pairs {
+    while S::COLUMNS >= 4 && x + 2 <= pairs {
         tile::<S, K, 2, LEFT, 2, 2>(s, row, x, totals);
         x += 2;
     }

@@ -150,17 +150,17 @@ impl<S: Simd> Row<S> {
         totals: &mut [S::Vector; 2],
     ) {
         let mut x = 0;
-        if self.columns.is_multiple_of(7) {
+        if S::COLUMNS > 7 && self.columns.is_multiple_of(7) {
             while x < self.columns {
                 tile::<S, K, STRIDE, 7>(s, self, x, totals);
                 x += 7;
             }
         }
-        while x + 8 <= self.columns {
+        while S::COLUMNS >= 8 && x + 8 <= self.columns {
             tile::<S, K, STRIDE, 8>(s, self, x, totals);
             x += 8;
         }
-        while x + 4 <= self.columns {
+        while S::COLUMNS >= 4 && x + 4 <= self.columns {
             tile::<S, K, STRIDE, 4>(s, self, x, totals);
             x += 4;
         }

@@ -23,6 +23,7 @@ impl Simd for Avx2 {
     type Order = [(__m256i, __m256, __m256); 2];
     const TILE_ROWS: [usize; 3] = [6, 0, 0];
     const GRADIENT_ROWS: [usize; 3] = [4, 0, 0];
+    const COLUMNS: usize = 4;
 
     #[inline(always)]
     unsafe fn new() -> Self {

@@ -40,6 +40,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Number of rows (1, 2, 4, 8 or 16) in a weight gradient's tile that is 1, 2 or 3 vectors
     /// wide. 0 if the tile is too wide.
     const GRADIENT_ROWS: [usize; 3];
+    /// The most columns of a depthwise convolution's tile: 2, 4 or 8. More would not fit the registers.
+    const COLUMNS: usize = 8;
 
     /// # Safety
     /// The processor must have the instruction set.

@@ -27,6 +27,7 @@ impl Simd for Portable {
     type Order = [u32; LANES];
     const TILE_ROWS: [usize; 3] = [TILE, 0, 0];
     const GRADIENT_ROWS: [usize; 3] = [if TILE > 4 { 4 } else { 2 }, 0, 0];
+    const COLUMNS: usize = if TILE > 4 { 4 } else { 2 };
 
     #[inline(always)]
     unsafe fn new() -> Self {

@@ -121,9 +121,9 @@ impl Augment {
             Some(crop) => {
                 let mut numbers = draw.numbers(Purpose::ResizedCrop);
                 let part = crop.draw(&mut numbers, image.width(), image.height());
-                scaler.resize(&crop::cut(image, part)?, size)?
+                scaler.resize(crop::cut(image, part)?, size)?
             }
-            None => scaler.resize(image, size)?,
+            None => scaler.resize(image.clone(), size)?,
         };
         self.move_pixels(&mut image, draw, &mut scratch.padded);
         config.change(&mut image, draw, &mut scratch.padded);
