@@ -28,6 +28,8 @@ def check(case, program, path):
     with contextlib.redirect_stdout(sys.stderr):
         model = case.build(CLASSES)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    # The file has the scheme's names.
+    state = {name: state.pop(case.rename(name)) for name in before} | state
     model.load_state_dict(state, strict=True)
     for name, tensor in before.items():
         learned = tensor.is_floating_point() and not name.endswith("attn_mask")

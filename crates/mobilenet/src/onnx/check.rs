@@ -14,8 +14,9 @@ use crate::{Error, Images, Network, Result};
 
 /// Largest accepted difference of a logit or probability. If the largest of these values is above
 /// 1, the limit is relative to it. A temperature below 1 enlarges differences of logits, so the limit of probabilities
-/// is divided by it.
-pub const TOLERANCE: f32 = 1e-5;
+/// is divided by it. Rounding in f32 alone can reach 2e-5 in deep networks: for EfficientNet-B1, PyTorch's own results in
+/// f32 and f64 differ by 1e-5.
+pub const TOLERANCE: f32 = 1e-4;
 
 /// Result of comparing a file with its network.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use mobilenet::onnx::{OnnxOptions, TOLERANCE, check, export, to_bytes};
+use mobilenet::onnx::{OnnxOptions, check, export, to_bytes};
 use mobilenet::{
     Composed, Design, Error, Executor, HeadKind, Images, ModelConfig, Network, Padding, Parameters,
     Tape, TrainingStep, Variant,
@@ -11,7 +11,7 @@ use mobilenet::{
 
 use rten_onnx::onnx::{ModelProto, TensorProto};
 
-use crate::{metadata, network, pictures};
+use crate::{CLOSE, metadata, network, pictures};
 
 /// Every combination of options.
 fn all_options() -> impl Iterator<Item = OnnxOptions> {
@@ -44,13 +44,13 @@ fn agrees(config: &ModelConfig, image_size: usize) {
         .to_scalar::<f32>()
         .unwrap()
         .sqrt();
-    assert!(spread > 1000.0 * TOLERANCE, "{spread}");
+    assert!(spread > 1000.0 * CLOSE, "{spread}");
     for options in all_options() {
         let bytes = to_bytes(&network, &metadata, options).unwrap();
         let found = check(&bytes, &network, &metadata, options, &shown)
             .unwrap_or_else(|error| panic!("{config:?} {options:?}: {error}"));
         assert_eq!(found.pictures, 4);
-        assert!(found.largest_difference <= TOLERANCE, "{found:?}");
+        assert!(found.largest_difference <= CLOSE, "{found:?}");
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mobilenet::onnx::{OnnxOptions, TOLERANCE, check, to_bytes};
+use mobilenet::onnx::{OnnxOptions, check, to_bytes};
 use mobilenet::{Images, ModelConfig, Variant};
 
-use crate::{metadata, network, pictures};
+use crate::{CLOSE, metadata, network, pictures};
 
 /// Side of the images of networks without a row below.
 const SIDE: usize = 64;
@@ -26,7 +26,7 @@ fn agrees(name: &str, image_size: usize) {
         (apart.max((a - b).abs()), largest.max(a.abs()))
     });
     assert!(
-        apart > 10.0 * TOLERANCE * largest,
+        apart > 10.0 * CLOSE * largest,
         "{name}: the logits of two images differ by {apart:e} of {largest:e}"
     );
     for with in [false, true] {
@@ -40,6 +40,10 @@ fn agrees(name: &str, image_size: usize) {
         let found = check(&bytes, &network, &metadata, options, &shown)
             .unwrap_or_else(|error| panic!("{name} {options:?}: {error}"));
         assert_eq!(found.pictures, 2);
+        assert!(
+            found.largest_difference <= CLOSE * largest,
+            "{name} {options:?}: {found:?} of {largest:e}"
+        );
     }
 }
 

@@ -11,6 +11,10 @@ use candle_core::{Device, Tensor};
 use mobilenet::weights::WeightsMetadata;
 use mobilenet::{ImageSize, ModelConfig, Network};
 
+/// Largest difference of a logit that these networks, which are small or shallow, have. If the largest logit is above 1, it
+/// is relative to that.
+const CLOSE: f32 = 1e-5;
+
 /// A network with running statistics that differ from the initial ones. So a missing or misplaced
 /// batch normalisation changes the results.
 fn network(config: &ModelConfig) -> Network {
