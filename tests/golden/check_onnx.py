@@ -30,6 +30,9 @@ from generate_families import BATCH, Filled, fitting_gain
 
 HERE = pathlib.Path(__file__).resolve().parent
 TOLERANCE = 1e-4
+# Factors of the golden data's gains. Those of EfficientNet suit one image size: in others, the values of the large
+# networks grow from layer to layer, and rounding with them, up to a hundredth of the logits.
+CALMER = {"efficientnet": 0.9}
 
 
 def gains(family):
@@ -114,6 +117,7 @@ def main():
                 continue
             seen.add(case.variant)
             fill = gain.get((case.variant, case.scheme)) or fitting_gain(case)
+            fill *= CALMER.get(family, 1.0)
             with tempfile.TemporaryDirectory() as folder:
                 right &= check(classify, case, fill, pathlib.Path(folder))
     sys.exit(0 if right else "logits differ")
