@@ -1,7 +1,5 @@
 //! Benchmarks of each kernel on every instruction set of this machine, at shapes of MobileNetV3:
-//! `cargo bench -p engine`, or for one kernel `cargo bench -p engine -- product`.
-//!
-//! The kernels are private, so their modules are compiled in here.
+//! `cargo bench -p engine`, or for one kernel `cargo bench -p engine -- product`. Private modules are compiled in here.
 
 #![allow(unsafe_code, unreachable_pub, missing_docs, unused)]
 
@@ -19,6 +17,8 @@ mod layered;
 mod memory;
 #[path = "../src/network/mod.rs"]
 mod network;
+#[path = "../src/program/mod.rs"]
+mod program;
 #[path = "../src/sigmoid.rs"]
 mod sigmoid;
 #[path = "../src/simd/mod.rs"]

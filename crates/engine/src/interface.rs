@@ -6,18 +6,10 @@ use std::sync::{Arc, Mutex};
 use crate::fused::context::lock;
 use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics, check};
 use crate::isa::Isa;
-use crate::network::Plan;
+use crate::network::{Op, Plan, Shape};
 
-/// An engine for one network on a CPU. It keeps its threads and the memory of its last batches. Parameters and
-/// statistics have the layout of the plan's tables.
-pub trait Engine: Debug + Send + Sync + Sized + 'static {
-    /// The name of the engine in logs.
-    const NAME: &'static str;
-    /// A network's weights, ready for inference. Later changes to the weights do not affect them.
-    type Folded: Debug + Send + Sync;
-    /// The state of a forward pass, for the backward pass that may follow.
-    type Record: Send;
-
+/// An engine on a CPU. It keeps its threads and the memory of its last batches.
+pub trait CpuEngine: Engine {
     /// Creates an engine for `plan`. `None` if the engine cannot run the network.
     fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self>;
 
@@ -26,6 +18,19 @@ pub trait Engine: Debug + Send + Sync + Sized + 'static {
 
     /// Number of threads, including the caller's.
     fn threads(&self) -> usize;
+}
+
+/// An engine for one network. Parameters and statistics have the layout of the plan's tables.
+pub trait Engine: Debug + Send + Sync + Sized + 'static {
+    /// The name of the engine in logs.
+    const NAME: &'static str;
+    /// A network's weights, ready for inference. Later changes to the weights do not affect them.
+    type Folded: Debug + Send + Sync;
+    /// The state of a forward pass, for the backward pass that may follow.
+    type Record: Send;
+
+    /// A text for everything beside network and version that affects the results to the last bit.
+    fn kind(&self) -> String;
 
     /// Folds batch normalisations with their running `statistics` into the weights, and packs the weights.
     ///
@@ -92,17 +97,19 @@ pub trait Engine: Debug + Send + Sync + Sized + 'static {
 }
 
 /// Checks the operands of [`Engine::fold`].
-pub(crate) fn check_fold(
-    plan: &Plan,
-    parameters: &[f32],
-    statistics: &[f32],
-) -> Result<(), FusedError> {
+///
+/// # Errors
+/// [`FusedError::Length`] if a buffer has the wrong length.
+pub fn check_fold(plan: &Plan, parameters: &[f32], statistics: &[f32]) -> Result<(), FusedError> {
     check("parameters", parameters.len(), plan.parameters.len())?;
     check("statistics", statistics.len(), plan.statistics.len())
 }
 
 /// Checks the lengths of the operands of [`Engine::forward`].
-pub(crate) fn check_forward(
+///
+/// # Errors
+/// [`FusedError::Length`] if a buffer has the wrong length.
+pub fn check_forward(
     plan: &Plan,
     parameters: &[f32],
     statistics: &[f32],
@@ -117,7 +124,10 @@ pub(crate) fn check_forward(
 }
 
 /// Checks the lengths of the operands of [`Engine::backward`]. The forward pass had `count` images.
-pub(crate) fn check_backward(
+///
+/// # Errors
+/// [`FusedError::Length`] if a buffer has the wrong length.
+pub fn check_backward(
     plan: &Plan,
     parameters: &[f32],
     images: &Images<'_>,
@@ -133,6 +143,58 @@ pub(crate) fn check_backward(
     check("the gradient of the logits", found, expected)?;
     check("images", images.count, count)?;
     check_masks(plan, masks, images.count)
+}
+
+/// The shapes of all layers for images of this size.
+///
+/// # Errors
+/// If a layer would have no pixels, or joins maps of different sizes.
+pub fn check_shapes(plan: &Plan, images: &Images<'_>) -> Result<Vec<Shape>, FusedError> {
+    let shapes = plan.shapes(images.height, images.width);
+    for (shape, layer) in shapes.iter().zip(&plan.layers) {
+        if shape.pixels() == 0 {
+            return Err(FusedError::NoPixels {
+                layer: layer.name.clone(),
+                height: images.height,
+                width: images.width,
+            });
+        }
+    }
+    for layer in &plan.layers {
+        let side = |&input: &usize| (shapes[input].height, shapes[input].width);
+        let mut sides = layer.inputs.iter().map(side);
+        let first = sides.next();
+        let fits = match layer.op {
+            Op::Add | Op::Concat => sides.all(|side| Some(side) == first),
+            Op::Gate => sides.all(|side| side == (1, 1)),
+            _ => true,
+        };
+        if !fits {
+            return Err(FusedError::Sizes {
+                layer: layer.name.clone(),
+                height: images.height,
+                width: images.width,
+            });
+        }
+    }
+    Ok(shapes)
+}
+
+/// Checks that every batch normalisation has more than one value per channel in training.
+///
+/// # Errors
+/// [`FusedError::OneValuePerChannel`] for the first that has one.
+pub fn check_counts(plan: &Plan, shapes: &[Shape], images: usize) -> Result<(), FusedError> {
+    for layer in &plan.layers {
+        if let (Op::BatchNorm(_), Some(&input)) = (&layer.op, layer.inputs.first())
+            && images * shapes[input].pixels() < 2
+        {
+            return Err(FusedError::OneValuePerChannel {
+                layer: plan.layers[input].name.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Checks the factors of a plan's random layers.

@@ -20,11 +20,14 @@ pub mod batch_norm;
 pub mod depthwise;
 pub mod layer_norm;
 pub mod pool;
+pub mod program;
 
 pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
 };
-pub use interface::Engine;
+pub use interface::{
+    CpuEngine, Engine, check_backward, check_counts, check_fold, check_forward, check_shapes,
+};
 pub use isa::{Isa, NoBf16, UnknownIsa};
 pub use layered::{Layered, LayeredRecord, LayeredWeights};
 pub use network::{

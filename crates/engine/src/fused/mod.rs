@@ -19,7 +19,7 @@ mod workspace;
 
 use std::sync::{Arc, Mutex};
 
-use crate::interface::{Engine, Idle, Leased, check_backward, check_forward};
+use crate::interface::{CpuEngine, Engine, Idle, Leased, check_backward, check_forward};
 use crate::isa::Isa;
 use crate::kernels::Pixels;
 use crate::network::{Chain, Plan};
@@ -85,6 +85,9 @@ pub enum FusedError {
         /// The expected length.
         expected: usize,
     },
+    /// A device other than the CPU failed, in its own words.
+    #[error("{0}")]
+    Device(String),
 }
 
 /// Images for the engine, `[n][height][width][3]`, red, green, blue.
@@ -117,7 +120,11 @@ impl<'a> Images<'a> {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), FusedError> {
+    /// Checks the number of pixels.
+    ///
+    /// # Errors
+    /// [`FusedError::Length`] if they are too few or too many, or none.
+    pub fn check(&self) -> Result<(), FusedError> {
         let found = match self.pixels {
             ImagePixels::F32(values) => values.len(),
             ImagePixels::U8(bytes, _) => bytes.len(),
@@ -178,11 +185,7 @@ impl std::fmt::Debug for Fused {
 /// The state of a forward pass, for the backward pass that may follow.
 pub struct Record(Leased<Workspace>);
 
-impl Engine for Fused {
-    const NAME: &'static str = "fused";
-    type Folded = Folded;
-    type Record = Record;
-
+impl CpuEngine for Fused {
     /// Creates an engine for `plan`. `None` if the network is not a [`Chain`].
     fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let chain = Chain::find(&plan)?;
@@ -205,6 +208,16 @@ impl Engine for Fused {
 
     fn threads(&self) -> usize {
         self.team.size()
+    }
+}
+
+impl Engine for Fused {
+    const NAME: &'static str = "fused";
+    type Folded = Folded;
+    type Record = Record;
+
+    fn kind(&self) -> String {
+        self.isa.to_string()
     }
 
     fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Folded, FusedError> {

@@ -169,7 +169,7 @@ unsafe fn row_of_tiles<S: Simd, const K: usize, const LEFT: usize>(
     totals: &mut [S::Vector; 2],
 ) {
     let mut x = 0;
-    if S::COLUMNS > 7 && width.is_multiple_of(7) {
+    if S::COLUMNS >= 8 && width.is_multiple_of(7) {
         while x < width {
             tile::<S, K, 1, LEFT, 7, 1>(s, row, x, totals);
             x += 7;

@@ -150,7 +150,7 @@ impl<S: Simd> Row<S> {
         totals: &mut [S::Vector; 2],
     ) {
         let mut x = 0;
-        if S::COLUMNS > 7 && self.columns.is_multiple_of(7) {
+        if S::COLUMNS >= 8 && self.columns.is_multiple_of(7) {
             while x < self.columns {
                 tile::<S, K, STRIDE, 7>(s, self, x, totals);
                 x += 7;

@@ -6,9 +6,9 @@
 
 use super::places::{Place, Pool};
 use super::space::{BackStep, Batch, Behind, Sink};
-use super::steps::{ConvStep, Kind, Program, Step, Value, norm_slot, slot};
 use crate::memory::planes;
 use crate::network::Plan;
+use crate::program::{ConvStep, Kind, Program, Step, Value, norm_slot, slot};
 use crate::simd::LANES;
 use crate::spec::Activation;
 

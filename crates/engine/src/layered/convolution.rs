@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::conv::{ConvForward, ConvShape, Part, StemForward, conv_forward, stem_forward};
 use super::pass::{Pass, Share};
 use super::space::{Batch, Fitted, Packs};
-use super::steps::{ConvStep, Kind, Value};
 use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::isa::Isa;
 use crate::kernels::{
@@ -14,6 +13,7 @@ use crate::kernels::{
 };
 use crate::memory::{Dst, Planes, Src, padded, planes};
 use crate::network::Plan;
+use crate::program::{ConvStep, Kind, Value};
 use crate::simd::LANES;
 use crate::spec::Activation;
 

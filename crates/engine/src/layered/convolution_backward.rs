@@ -6,13 +6,13 @@ use super::conv::{ConvBackward, InputTarget, StemBackward, conv_backward, stem_b
 use super::convolution::ROWS;
 use super::pass::Pass;
 use super::space::{BackStep, Sink};
-use super::steps::{ConvStep, Kind, Value};
 use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::kernels::{
     Before, Behind, DepthwiseBackward, Epilogue, Product, ProductSums, Sums, WeightGradient,
     Weights, channel_sums, combine, depthwise_backward, product, ring_length, weight_gradient,
 };
 use crate::memory::{Dst, Planes, Src, planes};
+use crate::program::{ConvStep, Kind, Value};
 use crate::simd::LANES;
 use crate::spec::Activation;
 

@@ -3,7 +3,6 @@
 use super::pass::{Pass, copy_in};
 use super::places::Place;
 use super::space::{BackStep, Behind, Sink};
-use super::steps::{Step, Value};
 use crate::fused::context::blocks;
 use crate::kernels::{
     Images, JoinBackward, JoinRows, Reading, ReadingBackward, Sums, average_pool_backward,
@@ -12,6 +11,7 @@ use crate::kernels::{
 };
 use crate::memory::{Dst, Planes, padded, planes};
 use crate::network::Window;
+use crate::program::{Step, Value};
 use crate::simd::LANES;
 use crate::spec::Activation;
 
@@ -158,7 +158,7 @@ impl Pass<'_> {
                 largest,
             } => self.pool_backward((*layer, *input, *window, *largest), back, sink, d),
             Step::Gather { layer, .. } => return self.gather_backward(*layer, back, d),
-            Step::Conv(_) | Step::Norm { .. } | Step::Add { .. } => {}
+            Step::Conv(_) | Step::Norm { .. } | Step::Add { .. } | Step::Other { .. } => {}
         }
         self.keep(back.sinks.first());
     }

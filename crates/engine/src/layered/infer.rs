@@ -7,7 +7,6 @@ use super::Layered;
 use super::convolution::pack;
 use super::pass::{Norms, Pass, Share, copy_out};
 use super::space::{Batch, Fitted, Workspace, fit};
-use super::steps::{ConvStep, Step};
 use crate::fused::context::lock;
 use crate::fused::norm::Norm;
 use crate::fused::{FusedError, Images, check};
@@ -15,6 +14,7 @@ use crate::interface::check_fold;
 use crate::kernels::Sums;
 use crate::memory::{Buffer, Dst, Src};
 use crate::network::BatchNorm;
+use crate::program::{ConvStep, Step};
 
 /// Number of pixels of the images that a thread runs at once, if the weights are few. More would need more memory than
 /// the caches have.

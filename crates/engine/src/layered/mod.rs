@@ -8,15 +8,12 @@ mod backward;
 pub(crate) mod conv;
 mod convolution;
 mod convolution_backward;
-mod fold;
 mod gradients;
 mod infer;
-mod lower;
 mod norms;
 mod pass;
 mod places;
 mod space;
-mod steps;
 mod values;
 
 use std::sync::{Arc, Mutex};
@@ -24,18 +21,18 @@ use std::sync::{Arc, Mutex};
 use crate::fused::context::Context;
 use crate::fused::layout::StepWeights;
 use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics};
-use crate::interface::{Engine, Idle, Leased, check_backward, check_forward};
+use crate::interface::{
+    CpuEngine, Engine, Idle, Leased, check_backward, check_counts, check_forward, check_shapes,
+};
 use crate::isa::Isa;
-use crate::kernels::Pixels;
+use crate::kernels::{Pixels, is_for_maps};
 use crate::memory::Dst;
-use crate::network::{Op, Plan};
+use crate::network::Plan;
+use crate::program::{Folding, Program, Step, fold, lower};
 use crate::team::Team;
-use fold::{Folding, fold};
 pub use infer::LayeredWeights;
-use lower::lower;
 use pass::{Norms, Pass, copy_in};
 use space::{Batch, Workspace};
-use steps::{Program, Step};
 
 /// An engine for one network. It keeps its threads and the memory of its last batches.
 pub struct Layered {
@@ -69,32 +66,8 @@ impl Engine for Layered {
     type Folded = LayeredWeights;
     type Record = LayeredRecord;
 
-    /// Creates an engine for `plan`. `None` if the plan has an operation that the engine lacks: layer normalisation,
-    /// attention, patch merging, channel scales; or if the instruction set computes in bf16.
-    fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
-        let isa = options.isa.unwrap_or_else(Isa::best);
-        if isa != isa.with_f32() {
-            return None;
-        }
-        let program = lower(&plan)?;
-        let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
-        Some(Layered {
-            folding: fold(&plan, &program),
-            program,
-            isa,
-            team: Team::new(threads),
-            idle: Idle::default(),
-            rooms: Mutex::default(),
-            plan,
-        })
-    }
-
-    fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    fn threads(&self) -> usize {
-        self.team.size()
+    fn kind(&self) -> String {
+        self.isa.to_string()
     }
 
     fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<LayeredWeights, FusedError> {
@@ -131,7 +104,7 @@ impl Engine for Layered {
         let values = &*statistics.values;
         check_forward(&self.plan, parameters, values, &images, masks, logits)?;
         let batch = self.batch(&images)?;
-        self.check_counts(&batch)?;
+        check_counts(&self.plan, &batch.shapes, batch.images)?;
         let (count, side) = (batch.images, batch.side);
         let mut leased = (self.idle).lease(
             |workspace| workspace.fits(count, side),
@@ -167,6 +140,46 @@ impl Engine for Layered {
         });
         Ok(())
     }
+}
+
+impl CpuEngine for Layered {
+    /// Creates an engine for `plan`. `None` if the plan has an operation that the engine lacks: layer normalisation,
+    /// attention, patch merging, channel scales; or if the instruction set computes in bf16.
+    fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        if isa != isa.with_f32() {
+            return None;
+        }
+        let program = lower(&plan).filter(runs)?;
+        let threads = options.threads.unwrap_or_else(rayon::current_num_threads);
+        Some(Layered {
+            folding: fold(&plan, &program),
+            program,
+            isa,
+            team: Team::new(threads),
+            idle: Idle::default(),
+            rooms: Mutex::default(),
+            plan,
+        })
+    }
+
+    fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    fn threads(&self) -> usize {
+        self.team.size()
+    }
+}
+
+/// Whether the engine has all steps of a program.
+fn runs(program: &Program) -> bool {
+    let has = |step: &Step| match step {
+        Step::Other { .. } => false,
+        Step::Make { .. } => true,
+        _ => (step.inputs().iter()).all(|value| is_for_maps(value.activation)),
+    };
+    program.steps.iter().all(has)
 }
 
 impl Layered {
@@ -225,52 +238,11 @@ impl Layered {
 
     /// The shapes of all layers for these images.
     fn batch(&self, images: &Images<'_>) -> Result<Batch, FusedError> {
-        let shapes = self.plan.shapes(images.height, images.width);
-        for (shape, layer) in shapes.iter().zip(&self.plan.layers) {
-            if shape.pixels() == 0 {
-                return Err(FusedError::NoPixels {
-                    layer: layer.name.clone(),
-                    height: images.height,
-                    width: images.width,
-                });
-            }
-        }
-        for layer in &self.plan.layers {
-            let side = |&input: &usize| (shapes[input].height, shapes[input].width);
-            let mut sides = layer.inputs.iter().map(side);
-            let first = sides.next();
-            let fits = match layer.op {
-                Op::Add | Op::Concat => sides.all(|side| Some(side) == first),
-                Op::Gate => sides.all(|side| side == (1, 1)),
-                _ => true,
-            };
-            if !fits {
-                return Err(FusedError::Sizes {
-                    layer: layer.name.clone(),
-                    height: images.height,
-                    width: images.width,
-                });
-            }
-        }
         Ok(Batch {
             images: images.count,
             side: (images.height, images.width),
-            shapes,
+            shapes: check_shapes(&self.plan, images)?,
         })
-    }
-
-    /// Checks that every batch normalisation has more than one value per channel.
-    fn check_counts(&self, batch: &Batch) -> Result<(), FusedError> {
-        for step in &self.program.steps {
-            if let Step::Norm { z, .. } = step
-                && batch.rows(*z) < 2
-            {
-                return Err(FusedError::OneValuePerChannel {
-                    layer: self.plan.layers[*z].name.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Copies the masks to the workspace, one factor for each channel.

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::Layered;
 use super::space::Workspace;
-use super::steps::{Program, Step, Value};
 use crate::fused::context::{Context, Scratch};
 use crate::fused::norm::Norm;
 use crate::kernels::{Affine, Pixels, Reading, Sums, channel_sums};
 use crate::memory::{Dst, Planes, planes};
 use crate::network::{BatchNorm, Shape};
+use crate::program::{Program, Step, Value};
 use crate::simd::LANES;
 use crate::spec::BatchNormSpec;
 
@@ -263,6 +263,7 @@ impl Pass<'_> {
             match step {
                 Step::Conv(step) => return self.convolve(index, step, share, scratch, sums),
                 Step::Norm { .. } => return,
+                Step::Other { .. } => unreachable!("the engine refuses such a network"),
                 Step::Make { layer, input } => self.make(*layer, *input, None, share),
                 Step::Add {
                     layer,

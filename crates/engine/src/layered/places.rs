@@ -1,9 +1,9 @@
 //! Assigns memory to values and gradients.
 
-use super::fold::last_readers;
 use super::space::Batch;
-use super::steps::{Program, Step};
 use crate::network::Plan;
+use crate::program::last_readers;
+use crate::program::{Program, Step};
 use crate::simd::LANES;
 
 /// Where activations lie: some planes of a buffer.

@@ -6,13 +6,13 @@ use super::Layered;
 use super::backward::plan_backward;
 use super::conv::ConvShape;
 use super::places::{Place, Pool, places, reused_places};
-use super::steps::{Kind, Step, Value};
 use crate::fused::context::{Group, Scratch, groups};
 use crate::fused::norm::Norm;
 use crate::isa::Isa;
 use crate::kernels::{Affine, Gather, NormBackward, Sums};
 use crate::memory::{Buffer, Planes, padded, plane_stride, planes};
 use crate::network::{Plan, Shape};
+use crate::program::{Kind, Step, Value};
 use crate::simd::LANES;
 
 /// A batch: its layers' shapes.

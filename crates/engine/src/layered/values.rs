@@ -1,13 +1,13 @@
 //! The steps without weights.
 
 use super::pass::{Pass, Share};
-use super::steps::Value;
 use crate::kernels::{
     ActivateRows, Factors, Images, JoinRows, Pool, Reading, activate_rows, activate_values,
     average, average_pool, gather_channels, is_for_maps, join_rows, max_pool,
 };
 use crate::memory::{Planes, planes};
 use crate::network::Window;
+use crate::program::Value;
 use crate::simd::LANES;
 use crate::spec::Activation;
 

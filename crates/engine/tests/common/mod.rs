@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Engine, FusedOptions, Isa, Plan, Role};
+use engine::{CpuEngine, FusedOptions, Isa, Plan, Role};
 
 /// Reproducible random numbers (Steele et al. 2014, SplitMix64).
 pub(crate) struct Random(pub(crate) u64);
@@ -62,7 +62,7 @@ impl Case {
         }
     }
 
-    pub(crate) fn engine<E: Engine>(&self, isa: Isa, threads: usize) -> E {
+    pub(crate) fn engine<E: CpuEngine>(&self, isa: Isa, threads: usize) -> E {
         let options = FusedOptions {
             threads: Some(threads),
             isa: Some(isa),

@@ -9,7 +9,7 @@ use framing::ImageSize;
 use super::{OnnxOptions, check, to_bytes};
 use crate::run::parameters::Values;
 use crate::weights::WeightsMetadata;
-use crate::{Composed, ModelConfig, Network, Variant};
+use crate::{Composed, Images, ModelConfig, Network, Variant};
 
 fn builder() -> Builder {
     let batch_norm = BatchNormSpec {
@@ -67,6 +67,10 @@ fn agrees(plan: Plan, height: usize, width: usize) {
         .map(|i| (i * i % 251 + i / 97 % 5) as u8)
         .collect();
     let images = Tensor::from_vec(pixels, (2, height, width, 3), &Device::Cpu).unwrap();
+    let table = Arc::new(metadata.normalisation.table());
+    let logits = network.infer(&Images::bytes(&images, table).unwrap());
+    let logits = logits.unwrap().flatten_all().unwrap().to_vec1::<f32>();
+    let largest = logits.unwrap().iter().fold(1.0f32, |m, x| m.max(x.abs()));
     for fold_batch_norm in [false, true] {
         let options = OnnxOptions {
             fold_batch_norm,
@@ -77,6 +81,8 @@ fn agrees(plan: Plan, height: usize, width: usize) {
         let images = std::slice::from_ref(&images);
         let found = check(&file, &network, &metadata, options, images).unwrap();
         assert_eq!(found.pictures, 2);
+        // Single operators agree to rounding.
+        assert!(found.largest_difference <= 1e-5 * largest, "{found:?}");
     }
 }
 

@@ -1,11 +1,12 @@
-//! Executors made of this project's own kernels, for CPUs.
+//! Executors made of this project's own kernels. Tensors are on the CPU.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, TensorId, Var, bail};
 use engine::{
-    Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan, RunningStatistics,
+    CpuEngine, Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan,
+    RunningStatistics,
 };
 
 use crate::run::composed::Composed;
@@ -20,7 +21,7 @@ pub type Fused = Native<engine::Fused>;
 /// Runs any network of convolutions ([`engine::Layered`]).
 pub type Layered = Native<engine::Layered>;
 
-/// Runs a plan with an engine. Its tensors are on the CPU.
+/// Runs a plan with an engine: on the CPU, or on a GPU that copies what it needs. Its tensors are on the CPU.
 #[derive(Debug)]
 pub struct Native<E: Engine> {
     engine: Arc<E>,
@@ -34,16 +35,23 @@ pub struct Native<E: Engine> {
 /// Identifies the values of a network: the arena, and the versions of arena and statistics.
 type State = (TensorId, [u64; 2]);
 
-impl<E: Engine> Native<E> {
+impl<E: CpuEngine> Native<E> {
     /// Creates an executor for `plan`. `None` if the engine cannot run the network.
     pub fn new(plan: Arc<Plan>, options: FusedOptions) -> Option<Self> {
         let engine = E::new(Arc::clone(&plan), options)?;
-        Some(Native {
+        Some(Native::with_engine(plan, engine))
+    }
+}
+
+impl<E: Engine> Native<E> {
+    /// Creates an executor for `plan` with an engine that was made for it.
+    pub fn with_engine(plan: Arc<Plan>, engine: E) -> Self {
+        Native {
             engine: Arc::new(engine),
             composed: Composed::new(Arc::clone(&plan)),
             folded: Mutex::default(),
             plan,
-        })
+        }
     }
 
     fn folded(&self, parameters: &Parameters) -> Result<Arc<E::Folded>> {
@@ -113,7 +121,7 @@ impl<E: Engine> Executor for Native<E> {
     }
 
     fn kind(&self) -> String {
-        format!("{}, {}", self.name(), self.engine.isa())
+        format!("{}, {}", self.name(), self.engine.kind())
     }
 
     fn features(&self, parameters: &Parameters, images: &Images) -> Result<Tensor> {

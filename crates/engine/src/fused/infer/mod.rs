@@ -14,7 +14,7 @@ mod network;
 
 use super::context::lock;
 use super::{Fused, FusedError, Images, check};
-use crate::interface::{Engine as _, check_fold};
+use crate::interface::{CpuEngine as _, check_fold};
 use crate::memory::{Dst, Planes};
 use crew::Crew;
 pub use folded::Folded;

@@ -10,14 +10,16 @@ use crate::network::{BatchNorm, Plan};
 use crate::spec::Activation;
 
 /// The steps of a program for inference, and the normalisations that were folded: for each convolution's layer.
-pub(super) struct Folding {
-    pub(super) program: Program,
+#[derive(Clone, Debug)]
+pub struct Folding {
+    /// The steps of inference.
+    pub program: Program,
     /// The normalisation that is folded into each step's weights.
-    pub(super) norms: Vec<Option<BatchNorm>>,
+    pub norms: Vec<Option<BatchNorm>>,
 }
 
 /// Rewrites the steps of training.
-pub(super) fn fold(plan: &Plan, program: &Program) -> Folding {
+pub fn fold(plan: &Plan, program: &Program) -> Folding {
     let mut program = program.clone();
     let norms = fold_norms(plan, &mut program);
     skip_copies(&mut program);
@@ -49,6 +51,7 @@ fn each_value(program: &mut Program, mut change: impl FnMut(&mut Value)) {
             | Step::Make { input, .. }
             | Step::Pool { input, .. }
             | Step::Average { input, .. }
+            | Step::Other { input, .. }
             | Step::Mask { input, .. } => change(input),
             Step::Norm { .. } => {}
         }
@@ -167,7 +170,7 @@ fn activate(plan: &Plan, program: &mut Program) {
         let Some(first) = found.first().copied() else {
             continue;
         };
-        let mapped = is_for_maps(first.activation);
+        let mapped = is_for_maps(first.activation) || first.activation == Activation::Gelu;
         if !mapped || first.norm.is_some() || found.iter().any(|value| *value != first) {
             continue;
         }
@@ -232,7 +235,7 @@ fn target(plan: &Plan, program: &Program, own: Value, other: Value) -> Option<us
 }
 
 /// For each stored layer, the last step that reads it.
-pub(super) fn last_readers(plan: &Plan, program: &Program) -> Vec<usize> {
+pub fn last_readers(plan: &Plan, program: &Program) -> Vec<usize> {
     let mut last = vec![0; plan.layers.len()];
     for (index, step) in program.steps.iter().enumerate() {
         last[step.layer()] = last[step.layer()].max(index);

@@ -5,7 +5,6 @@
 //! copied if a layer reads them in another order than they are stored in.
 
 use super::steps::{After, ConvStep, Kind, Program, Step, Value};
-use crate::kernels::is_for_maps;
 use crate::network::{Conv, Linear, Op, Plan, Window};
 use crate::simd::LANES;
 use crate::spec::Activation;
@@ -19,8 +18,9 @@ enum Form {
     Moved(Vec<(Value, usize)>),
 }
 
-/// The steps of a plan. `None` if it has an operation that this engine lacks.
-pub(super) fn lower(plan: &Plan) -> Option<Program> {
+/// The steps of a plan. `None` if no engine has them: a layer other than a convolution reads the images, whole maps are
+/// dropped out, or the head reads a map.
+pub fn lower(plan: &Plan) -> Option<Program> {
     let layers = plan.layers.len();
     let mut readers = vec![Vec::new(); layers];
     for (index, layer) in plan.layers.iter().enumerate() {
@@ -98,16 +98,14 @@ impl Lowering<'_> {
                     activation: *activation,
                     ..value
                 };
-                if is_for_maps(*activation) {
-                    self.forms[index] = Form::Value(value);
-                } else if matches!(activation, Activation::Sigmoid | Activation::Hardsigmoid) {
+                if matches!(activation, Activation::Sigmoid | Activation::Hardsigmoid) {
                     // Factors of channels, which are few, are stored.
                     self.push(Step::Make {
                         layer: index,
                         input: value,
                     });
                 } else {
-                    return None;
+                    self.forms[index] = Form::Value(value);
                 }
             }
             Op::Add => self.add(index, first, *layer.inputs.get(1)?)?,
@@ -169,9 +167,14 @@ impl Lowering<'_> {
                     mask: self.program.masks.len() - 1,
                 });
             }
-            Op::Image | Op::LayerNorm(_) | Op::Merge | Op::Scale { .. } | Op::Attention(_) => {
-                return None;
+            Op::LayerNorm(_) | Op::Merge | Op::Scale { .. } | Op::Attention(_) => {
+                let z = self.stored(first)?;
+                self.push(Step::Other {
+                    layer: index,
+                    input: Value::stored(z),
+                });
             }
+            Op::Image => return None,
         }
         Some(())
     }
