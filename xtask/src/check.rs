@@ -7,7 +7,8 @@ use crate::{consumers, tidy};
 
 /// Every crate, with every feature that this machine can build. All commands use the same options,
 /// so that dependencies are built only once.
-pub(crate) const EVERYTHING: [&str; 4] = ["--workspace", "--locked", "--features", "zoo"];
+pub(crate) const EVERYTHING: [&str; 4] =
+    ["--workspace", "--locked", "--features", "zoo,gpu,gpu/shim"];
 
 /// `cargo xtask check`: runs all checks, quick ones first.
 pub(crate) fn check() -> Result<()> {

@@ -37,7 +37,7 @@ struct Input {
     file: (&'static str, &'static str),
 }
 
-const CONSUMERS: [Consumer; 10] = [
+const CONSUMERS: [Consumer; 11] = [
     Consumer {
         name: "files",
         crates: &["files"],
@@ -50,6 +50,13 @@ const CONSUMERS: [Consumer; 10] = [
         crates: &["framing"],
         registry: &[],
         without: &["candle", "image", "clap", "indicatif"],
+        input: None,
+    },
+    Consumer {
+        name: "gpu",
+        crates: &["engine", "gpu"],
+        registry: &[],
+        without: &["candle", "image", "clap", "indicatif", "cudarc"],
         input: None,
     },
     Consumer {

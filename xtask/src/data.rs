@@ -10,9 +10,13 @@ use crate::shell::{root, run};
 
 /// `cargo xtask fetch`: downloads data sets to the folders that `classify` uses.
 pub(crate) fn fetch(names: &[String]) -> Result<()> {
-    let program = classify()?;
+    fetch_by(&classify()?, names)
+}
+
+/// Downloads data sets with a program that is already built.
+pub(crate) fn fetch_by(classify: &Path, names: &[String]) -> Result<()> {
     for name in names {
-        let mut command = Command::new(&program);
+        let mut command = Command::new(classify);
         run(command.args(["fetch", name]).current_dir(root()?))?;
     }
     Ok(())

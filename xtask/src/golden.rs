@@ -34,11 +34,13 @@ pub(crate) fn generate(python: &Path) -> Result<()> {
 pub(crate) fn check(family: Option<&str>) -> Result<()> {
     let mut test = shell::cargo(&["test"])?;
     test.args(EVERYTHING)
-        .args(["--test", "families", "--", "--nocapture"])
+        .args(["--test", "families"])
         .env("EVERY_NETWORK", "1");
-    if let Some(family) = family {
-        test.env("FAMILY", family);
-    }
+    match family {
+        Some(family) => test.env("FAMILY", family),
+        None => test.args(["--test", "gpu"]),
+    };
+    test.args(["--", "--nocapture"]);
     shell::run(&mut test)
 }
 

@@ -13,9 +13,11 @@ mod check;
 mod clients;
 mod consumers;
 mod crash;
+mod cuda;
 mod data;
 mod fuzz;
 mod golden;
+mod gpu_bundle;
 mod http;
 mod programs;
 mod release;
@@ -69,6 +71,15 @@ enum Command {
     },
     /// Formatting, tidy, clippy and docs, with warnings denied
     Check,
+    /// clippy for the feature `cuda`, then compile the kernels for GPUs and check what they use; needs no GPU
+    CheckCuda(cuda::CheckCuda),
+    /// Predict the speed of training on a GPU from the bytes that its kernels move; needs no GPU
+    Roofline(cuda::Roofline),
+    /// Make a folder that tests and measures this project on a machine with an NVIDIA GPU
+    GpuBundle {
+        /// Target folder [default: gpu-bundle in cargo's target folder]
+        folder: Option<PathBuf>,
+    },
     /// Every test of the workspace, then the consumers
     Test,
     /// Check a run: its report and the server's page in a browser with axe-core, its event files with TensorBoard,
@@ -105,6 +116,9 @@ fn main() -> ExitCode {
         Command::Golden { python } => golden::generate(&python),
         Command::GoldenCheck { family } => golden::check(family.as_deref()),
         Command::Check => check::check(),
+        Command::CheckCuda(options) => cuda::check(&options),
+        Command::Roofline(options) => cuda::roofline(&options),
+        Command::GpuBundle { folder } => gpu_bundle::bundle(folder.as_deref()),
         Command::Test => check::test(),
         Command::Clients => clients::check(),
         Command::Consumers => consumers::run_all(),

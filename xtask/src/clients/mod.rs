@@ -126,8 +126,8 @@ fn trained(dir: &Path, classify: &Path) -> Result<Trained> {
     })
 }
 
-/// A Python environment of its own for the checks.
-fn python(dir: &Path) -> Result<PathBuf> {
+/// The Python of an environment of its own in this folder, which is made once.
+pub(crate) fn python(dir: &Path) -> Result<PathBuf> {
     let python = dir.join("venv/bin/python");
     if !python.is_file() {
         run(Command::new("python3")

@@ -6,16 +6,17 @@ use super::code::{code_of, words};
 use super::{Tree, folder};
 
 /// The workspace crates that each crate may depend on. Dependencies go in one direction:
-/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> mobilenet`, `{mnist-data, mobilenet} -> classifier`,
+/// `{files, framing} -> {mnist-data, mobilenet}`, `engine -> gpu -> mobilenet`, `{mnist-data, mobilenet} -> classifier`,
 /// `{classifier, optim} -> trainer -> report -> cli`, `classifier -> serve -> cli`. So every crate can be used without the crates after it. Every new crate
 /// needs a line here.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("files", &[]),
     ("framing", &[]),
     ("engine", &[]),
+    ("gpu", &["engine", "files"]),
     ("mnist-data", &["files", "framing"]),
     ("optim", &[]),
-    ("mobilenet", &["engine", "files", "framing"]),
+    ("mobilenet", &["engine", "files", "framing", "gpu"]),
     ("classifier", &["files", "mnist-data", "mobilenet"]),
     (
         "trainer",
@@ -57,6 +58,7 @@ const LIBRARIES: &[&str] = &[
     "engine",
     "files",
     "framing",
+    "gpu",
     "mnist-data",
     "mobilenet",
     "optim",
@@ -73,6 +75,7 @@ const BARRED: [(&str, &[&str], &str); 3] = [
             "engine",
             "files",
             "framing",
+            "gpu",
             "mnist-data",
             "optim",
             "report",

@@ -1,0 +1,310 @@
+//! NVIDIA GPUs. The driver and the compiler are opened when the program runs.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result, sys,
+};
+use cudarc::nvrtc::Ptx;
+
+use crate::compile::{compile, compiler, source_hash};
+use crate::device::{Device, DeviceError, Launch, Result, Storage};
+
+/// A GPU with compiled kernels.
+pub struct Cuda {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    module: Arc<CudaModule>,
+    functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    storage: Storage,
+    name: String,
+}
+
+impl std::fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cuda")
+            .field("name", &self.name)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A GPU of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number, from 0 on.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// Its architecture, for example `sm_90`.
+    pub architecture: String,
+    /// Bytes of memory.
+    pub memory: usize,
+    /// The newest CUDA version that the driver supports, for example 12080 for 12.8.
+    pub driver: i32,
+}
+
+/// The oldest architecture with bf16 tensor cores.
+const OLDEST: (i32, i32) = (8, 0);
+
+/// Looks for the GPU with this number.
+///
+/// # Errors
+/// [`DeviceError::Missing`] says what is missing: the driver, the GPU, or a newer one.
+pub fn find(number: usize) -> Result<Found> {
+    Ok(look(number)?.1)
+}
+
+fn look(number: usize) -> Result<(Arc<CudaContext>, Found)> {
+    // SAFETY: opening the driver's library runs its initialisers, which do nothing else.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(DeviceError::Missing(
+            "no NVIDIA driver was found (libcuda.so.1)".to_owned(),
+        ));
+    }
+    let missing = |what: &str| {
+        let what = what.to_owned();
+        move |error: DriverError| DeviceError::Missing(format!("{what}: {error}"))
+    };
+    result::init().map_err(missing("the NVIDIA driver does not start"))?;
+    let count = result::device::get_count().map_err(missing("the driver lists no GPUs"))?;
+    if number >= count as usize {
+        return Err(DeviceError::Missing(format!(
+            "this machine has {count} GPUs, numbered from 0; there is no number {number}"
+        )));
+    }
+    let context = CudaContext::new(number).map_err(missing("the GPU does not start"))?;
+    let of = |e| failed("reading the GPU's properties", e);
+    let (major, minor) = context.compute_capability().map_err(of)?;
+    let name = context.name().map_err(of)?;
+    if (major, minor) < OLDEST {
+        return Err(DeviceError::Missing(format!(
+            "{name} has compute capability {major}.{minor}; at least {}.{} is needed",
+            OLDEST.0, OLDEST.1
+        )));
+    }
+    let mut driver = 0;
+    // SAFETY: the pointer is valid.
+    unsafe { sys::cuDriverGetVersion(&raw mut driver) }
+        .result()
+        .map_err(of)?;
+    let found = Found {
+        number,
+        architecture: format!("sm_{major}{minor}"),
+        memory: context.total_mem().map_err(of)?,
+        name,
+        driver,
+    };
+    Ok((context, found))
+}
+
+impl Cuda {
+    /// Opens the GPU with this number. Compiled kernels are kept in the folder `cache`, if there is one.
+    ///
+    /// # Errors
+    /// If there is no such GPU, or the kernels cannot be compiled for it.
+    pub fn open(number: usize, storage: Storage, cache: Option<&Path>) -> Result<Cuda> {
+        let (context, found) = look(number)?;
+        // The stream is this device's alone, so nothing has to wait for other streams.
+        // SAFETY: all memory is used by one stream.
+        unsafe { context.disable_event_tracking() };
+        let code = code(storage, &found.architecture, cache)?;
+        let load = |e| failed("loading the kernels", e);
+        Ok(Cuda {
+            module: context.load_module(Ptx::from_binary(code)).map_err(load)?,
+            stream: context.new_stream().map_err(load)?,
+            functions: Mutex::default(),
+            name: found.name,
+            context,
+            storage,
+        })
+    }
+
+    fn function(&self, kernel: &'static str) -> Result<CudaFunction> {
+        let mut functions = self
+            .functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(kernel) {
+            return Ok(function.clone());
+        }
+        let found = self.module.load_function(kernel);
+        let function = found.map_err(|e| failed(kernel, e))?;
+        functions.insert(kernel, function.clone());
+        Ok(function)
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<()> {
+        let function = self.function(launch.kernel)?;
+        let [x, y, z] = launch.grid;
+        let mut args = [launch.args.as_ptr().cast_mut().cast::<c_void>()];
+        // SAFETY: the arguments are those of the kernel, and live until the call returns.
+        let outcome = unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (launch.threads, 1, 1),
+                0,
+                self.stream.cu_stream(),
+                &mut args,
+            )
+        };
+        outcome.map_err(|e| failed(launch.kernel, e))
+    }
+
+    fn bind(&self) -> Result<()> {
+        let outcome = self.context.bind_to_thread();
+        outcome.map_err(|e| failed("using the GPU from this thread", e))
+    }
+}
+
+/// The kernels' machine code, from the cache or from NVRTC.
+fn code(storage: Storage, architecture: &str, cache: Option<&Path>) -> Result<Vec<u8>> {
+    let path = cache.map(|folder| {
+        let hash = source_hash(storage, architecture);
+        folder.join(format!(
+            "{}-{architecture}-{}.cubin",
+            storage.name(),
+            &hash[..16]
+        ))
+    });
+    if let Some(path) = &path
+        && let Ok(code) = std::fs::read(path)
+        && code.starts_with(b"\x7fELF")
+    {
+        return Ok(code);
+    }
+    compiler()?;
+    let compiled = compile(storage, architecture)?;
+    if let Some(path) = &path
+        && let Some(folder) = path.parent()
+    {
+        // Without a cache the next run compiles again; that is no reason to fail.
+        let _ = std::fs::create_dir_all(folder);
+        let _ = files::write_unsynced(path, &compiled.code);
+    }
+    Ok(compiled.code)
+}
+
+fn failed(what: &str, error: DriverError) -> DeviceError {
+    DeviceError::Failed {
+        what: what.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// Memory of a GPU.
+#[derive(Debug)]
+pub struct CudaMemory {
+    at: u64,
+    context: Arc<CudaContext>,
+}
+
+impl Drop for CudaMemory {
+    fn drop(&mut self) {
+        let _ = self.context.bind_to_thread();
+        // SAFETY: allocated once, and freed once; `cuMemFree` waits for the work that uses it.
+        let _ = unsafe { result::free_sync(self.at) };
+    }
+}
+
+/// Recorded launches.
+pub struct Recorded(Mutex<Option<CudaGraph>>);
+
+// SAFETY: CUDA's graphs may move between threads, and the mutex lets one thread use it at a time.
+unsafe impl Send for Recorded {}
+// SAFETY: as above.
+unsafe impl Sync for Recorded {}
+
+impl std::fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorded")
+    }
+}
+
+impl Device for Cuda {
+    type Memory = CudaMemory;
+    type Graph = Recorded;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    fn free(&self) -> Result<usize> {
+        let found = self.context.mem_get_info();
+        Ok(found.map_err(|e| failed("asking for free memory", e))?.0)
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<CudaMemory> {
+        self.bind()?;
+        let bytes = bytes.max(256);
+        // SAFETY: the memory is set to 0 before anything reads it.
+        let at = unsafe { result::malloc_sync(bytes) }.map_err(|error| match error.0 {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::Memory { bytes },
+            _ => failed("allocating memory", error),
+        })?;
+        let memory = CudaMemory {
+            at,
+            context: Arc::clone(&self.context),
+        };
+        let stream = self.stream.cu_stream();
+        // SAFETY: just allocated.
+        unsafe { result::memset_d8_async(at, 0, bytes, stream) }
+            .map_err(|e| failed("clearing memory", e))?;
+        Ok(memory)
+    }
+
+    fn address(memory: &CudaMemory) -> u64 {
+        memory.at
+    }
+
+    unsafe fn write(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        self.bind()?;
+        // Memory that is not pinned is copied before the call returns.
+        // SAFETY: as promised by the caller.
+        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }
+            .map_err(|e| failed("copying to the GPU", e))
+    }
+
+    unsafe fn read(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: as promised by the caller.
+        unsafe { result::memcpy_dtoh_async(bytes, from, self.stream.cu_stream()) }
+            .map_err(|e| failed("copying from the GPU", e))?;
+        let done = self.stream.synchronize();
+        done.map_err(|e| failed("waiting for the GPU", e))
+    }
+
+    fn prepare(&self, launches: Vec<Launch>) -> Result<Recorded> {
+        if launches.is_empty() {
+            return Ok(Recorded(Mutex::default()));
+        }
+        self.bind()?;
+        for launch in &launches {
+            self.function(launch.kernel)?;
+        }
+        let of = |e| failed("recording the step", e);
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(of)?;
+        let outcome = launches.iter().try_for_each(|launch| self.launch(launch));
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        outcome?;
+        Ok(Recorded(Mutex::new(graph.map_err(of)?)))
+    }
+
+    unsafe fn run(&self, graph: &Recorded) -> Result<()> {
+        let graph = graph.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*graph {
+            Some(graph) => graph.launch().map_err(|e| failed("running the step", e)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The engine: a network on a device.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use engine::program::{Folding, Program, fold, lower};
+use engine::{Engine, FusedError, ImagePixels, Images, Plan, RunningStatistics};
+
+use crate::device::{Device, DeviceError, Launch, Storage};
+use crate::step::{self, BatchShape, Fixed, Folded, Ports, Step};
+use crate::transfer::{floats, floats_mut};
+
+/// Trains and runs a network on a device. It keeps the memory of the last batch's shape.
+#[derive(Debug)]
+pub struct Gpu<D: Device> {
+    device: Arc<D>,
+    plan: Arc<Plan>,
+    program: Program,
+    folding: Folding,
+    fixed: Fixed,
+    /// Parameters, statistics, gradient and momentum.
+    _memory: D::Memory,
+    training: Mutex<Option<Training<D>>>,
+}
+
+/// A step in its memory.
+#[derive(Debug)]
+struct Placed<D: Device> {
+    ports: Ports,
+    forward: D::Graph,
+    backward: D::Graph,
+    _memory: D::Memory,
+}
+
+#[derive(Debug)]
+struct Training<D: Device> {
+    batch: BatchShape,
+    step: Placed<D>,
+}
+
+/// A network's weights, ready for inference.
+#[derive(Debug)]
+pub struct Weights<D: Device> {
+    fixed: Fixed,
+    folded: Folded,
+    _memory: [D::Memory; 2],
+    steps: Mutex<HashMap<BatchShape, Arc<Placed<D>>>>,
+}
+
+/// The state of a forward pass. Another forward pass replaces its values.
+#[derive(Debug)]
+pub struct Record {
+    batch: BatchShape,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(error: DeviceError) -> FusedError {
+    FusedError::Device(error.to_string())
+}
+
+impl<D: Device> Gpu<D> {
+    /// An engine for `plan`. `None` if it has layers that no engine runs.
+    ///
+    /// # Errors
+    /// If the device has too little memory for the parameters.
+    pub fn new(plan: Arc<Plan>, device: Arc<D>) -> Result<Option<Self>, DeviceError> {
+        let Some(program) = lower(&plan).filter(|_| step::has_layers(&plan)) else {
+            return Ok(None);
+        };
+        let memory = device.allocate(fixed(&plan, 0).1)?;
+        Ok(Some(Gpu {
+            folding: fold(&plan, &program),
+            fixed: fixed(&plan, D::address(&memory)).0,
+            _memory: memory,
+            training: Mutex::default(),
+            program,
+            plan,
+            device,
+        }))
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Prepares the step of a batch. Its launches depend on the address of its memory.
+    fn place(
+        &self,
+        batch: BatchShape,
+        make: impl Fn(BatchShape, u64) -> Step,
+    ) -> Result<Placed<D>, DeviceError> {
+        let bytes = make(batch, 0).bytes;
+        let memory = match self.device.allocate(bytes) {
+            Err(DeviceError::Memory { .. }) => {
+                let free = self.device.free()?;
+                let fits = |images| make(BatchShape { images, ..batch }, 0).bytes <= free;
+                return Err(DeviceError::Batch {
+                    images: batch.images,
+                    needed: gib(bytes),
+                    free: gib(free),
+                    largest: largest(batch.images, fits),
+                });
+            }
+            other => other?,
+        };
+        let step = make(batch, D::address(&memory));
+        for (at, bytes) in &step.ports.constants {
+            // SAFETY: within the memory of the step.
+            unsafe { self.device.write(*at, bytes)? };
+        }
+        Ok(Placed {
+            forward: self.device.prepare(step.forward)?,
+            backward: self.device.prepare(step.backward)?,
+            ports: step.ports,
+            _memory: memory,
+        })
+    }
+
+    fn train_step(&self, batch: BatchShape, base: u64) -> Step {
+        let (plan, program) = (&self.plan, &self.program);
+        step::train(
+            plan,
+            program,
+            self.device.storage(),
+            batch,
+            self.fixed,
+            base,
+        )
+    }
+
+    /// Runs inference, and reads the rows of the logits or the features.
+    fn evaluate(
+        &self,
+        weights: &Weights<D>,
+        images: Images<'_>,
+        logits: bool,
+        rows: &mut [f32],
+    ) -> Result<(), FusedError> {
+        images.check()?;
+        let channels = if logits {
+            self.plan.classes()
+        } else {
+            self.plan.feature_count()
+        };
+        let what = if logits { "logits" } else { "features" };
+        let expected = images.count * channels;
+        if rows.len() != expected {
+            return Err(FusedError::Length {
+                what,
+                found: rows.len(),
+                expected,
+            });
+        }
+        if images.count == 0 {
+            return Ok(());
+        }
+        let batch = self.shape(&images)?;
+        // One pass at a time: passes of one shape share memory.
+        let mut steps = lock(&weights.steps);
+        let found = steps.get(&batch).map(Arc::clone);
+        let placed = match found {
+            Some(placed) => placed,
+            None => {
+                let program = &self.folding.program;
+                let make = |batch, base| {
+                    let storage = self.device.storage();
+                    let (folded, fixed) = (&weights.folded, weights.fixed);
+                    step::infer(&self.plan, program, folded, storage, batch, fixed, base)
+                };
+                // Memory of other shapes is freed first.
+                steps.clear();
+                let placed = Arc::new(self.place(batch, make).map_err(failed)?);
+                steps.insert(batch, Arc::clone(&placed));
+                placed
+            }
+        };
+        let place = if logits {
+            placed.ports.logits
+        } else {
+            placed.ports.features
+        };
+        let Some(place) = place else {
+            unreachable!("inference stores the features and the logits");
+        };
+        let mut run = || {
+            self.write_images(&placed.ports, images)?;
+            // SAFETY: the step and the weights are in memory.
+            unsafe { self.device.run(&placed.forward)? };
+            self.read_rows(place, rows, channels, logits)
+        };
+        run().map_err(failed)
+    }
+
+    /// The shape of a batch, if the network can run it.
+    fn shape(&self, images: &Images<'_>) -> Result<BatchShape, FusedError> {
+        engine::check_shapes(&self.plan, images)?;
+        Ok(BatchShape {
+            images: images.count,
+            height: images.height,
+            width: images.width,
+            bytes: matches!(images.pixels, ImagePixels::U8(..)),
+        })
+    }
+}
+
+fn gib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+/// The largest number below `images` that fits, or 0.
+fn largest(images: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut fitting, mut failing) = (0, images);
+    while fitting + 1 < failing {
+        let middle = usize::midpoint(fitting, failing);
+        if fits(middle) {
+            fitting = middle;
+        } else {
+            failing = middle;
+        }
+    }
+    fitting
+}
+
+/// The launches of a training step, and the bytes of memory that it needs. Nothing runs. `None` if the network has
+/// layers that the engine lacks, or the images are too small for it.
+pub fn training_launches(
+    plan: &Plan,
+    storage: Storage,
+    batch: BatchShape,
+) -> Option<(Vec<Launch>, usize)> {
+    let program = lower(plan).filter(|_| step::has_layers(plan))?;
+    let shapes = plan.shapes(batch.height, batch.width);
+    if shapes.iter().any(|shape| shape.pixels() == 0) {
+        return None;
+    }
+    let (fixed, own) = fixed(plan, 0);
+    let step = step::train(plan, &program, storage, batch, fixed, 0);
+    let launches = step.forward.into_iter().chain(step.backward).collect();
+    Some((launches, own + step.bytes))
+}
+
+/// The addresses of a network's own memory from `base` on, and its size in bytes.
+fn fixed(plan: &Plan, base: u64) -> (Fixed, usize) {
+    // Kernels read up to 7 numbers behind a bias.
+    let padded = |count: usize| (4 * (count + 8)).next_multiple_of(256) as u64;
+    let parameters = padded(plan.parameters.len());
+    let statistics = padded(plan.statistics.len());
+    let fixed = Fixed {
+        parameters: base,
+        statistics: base + parameters,
+        gradient: base + parameters + statistics,
+        momentum: base + 2 * parameters + statistics,
+    };
+    (fixed, (2 * parameters + statistics + 256) as usize)
+}
+
+impl<D: Device> Engine for Gpu<D> {
+    const NAME: &'static str = "gpu";
+    type Folded = Weights<D>;
+    type Record = Record;
+
+    fn kind(&self) -> String {
+        format!("{}, {}", self.device.name(), self.device.storage().name())
+    }
+
+    fn fold(&self, parameters: &[f32], statistics: &[f32]) -> Result<Weights<D>, FusedError> {
+        engine::check_fold(&self.plan, parameters, statistics)?;
+        let (plan, program, norms) = (&self.plan, &self.folding.program, &self.folding.norms);
+        let storage = self.device.storage();
+        let run = || {
+            let own = self.device.allocate(fixed(plan, 0).1)?;
+            let fixed = fixed(plan, D::address(&own)).0;
+            let bytes = step::fold(plan, program, norms, storage, fixed, 0).bytes;
+            let packed = self.device.allocate(bytes)?;
+            let base = D::address(&packed);
+            let mut folded = step::fold(plan, program, norms, storage, fixed, base);
+            let launches = std::mem::take(&mut folded.launches);
+            let graph = self.device.prepare(launches)?;
+            // SAFETY: both blocks of memory were allocated for this.
+            unsafe {
+                self.device.write(fixed.parameters, floats(parameters))?;
+                self.device.write(fixed.statistics, floats(statistics))?;
+                self.device.run(&graph)?;
+            }
+            Ok(Weights {
+                fixed,
+                folded,
+                _memory: [own, packed],
+                steps: Mutex::default(),
+            })
+        };
+        run().map_err(failed)
+    }
+
+    fn infer(
+        &self,
+        weights: &Weights<D>,
+        images: Images<'_>,
+        logits: &mut [f32],
+    ) -> Result<(), FusedError> {
+        self.evaluate(weights, images, true, logits)
+    }
+
+    fn features(
+        &self,
+        weights: &Weights<D>,
+        images: Images<'_>,
+        features: &mut [f32],
+    ) -> Result<(), FusedError> {
+        self.evaluate(weights, images, false, features)
+    }
+
+    fn forward(
+        &self,
+        parameters: &[f32],
+        statistics: RunningStatistics<'_>,
+        images: Images<'_>,
+        masks: &[Vec<f32>],
+        logits: &mut [f32],
+    ) -> Result<Record, FusedError> {
+        let values = &*statistics.values;
+        engine::check_forward(&self.plan, parameters, values, &images, masks, logits)?;
+        let batch = self.shape(&images)?;
+        let shapes = self.plan.shapes(batch.height, batch.width);
+        engine::check_counts(&self.plan, &shapes, batch.images)?;
+        let mut training = lock(&self.training);
+        if training.as_ref().is_none_or(|of| of.batch != batch) {
+            // Memory of another shape is freed first.
+            *training = None;
+            let step = self
+                .place(batch, |batch, base| self.train_step(batch, base))
+                .map_err(failed)?;
+            *training = Some(Training { batch, step });
+        }
+        let Some(Training { step, .. }) = &*training else {
+            unreachable!("the step was just placed");
+        };
+        let classes = self.plan.classes();
+        let mut run = || {
+            // SAFETY: the network's memory has space for all of these.
+            unsafe {
+                self.device
+                    .write(self.fixed.parameters, floats(parameters))?;
+                self.device
+                    .write(self.fixed.statistics, floats(statistics.values))?;
+                let momentum = statistics.momentum as f32;
+                self.device
+                    .write(self.fixed.momentum, &momentum.to_ne_bytes())?;
+            }
+            self.write_images(&step.ports, images)?;
+            self.write_masks(&step.ports, batch.images, masks)?;
+            // SAFETY: the step is in memory.
+            unsafe {
+                self.device.run(&step.forward)?;
+                let running = floats_mut(statistics.values);
+                self.device.read(self.fixed.statistics, running)?;
+            }
+            match step.ports.logits {
+                Some(place) => self.read_rows(place, logits, classes, true),
+                None => unreachable!("a step stores its logits"),
+            }
+        };
+        run().map_err(failed)?;
+        Ok(Record { batch })
+    }
+
+    fn backward(
+        &self,
+        record: Record,
+        parameters: &[f32],
+        images: Images<'_>,
+        masks: &[Vec<f32>],
+        logits_gradient: &[f32],
+        gradient: &mut [f32],
+    ) -> Result<(), FusedError> {
+        let gradients = (logits_gradient, &*gradient);
+        let count = record.batch.images;
+        engine::check_backward(&self.plan, parameters, &images, count, masks, gradients)?;
+        let training = lock(&self.training);
+        let Some(Training { step, .. }) = training.as_ref().filter(|of| of.batch == record.batch)
+        else {
+            return Err(FusedError::Device(
+                "another batch replaced the values of this forward pass".to_owned(),
+            ));
+        };
+        let Some(place) = step.ports.logits_gradient else {
+            unreachable!("a training step reads the gradient of the logits");
+        };
+        let mut run = || {
+            self.write_rows(place.at, logits_gradient, self.plan.classes())?;
+            // SAFETY: the step is in memory, and so is the gradient.
+            unsafe {
+                self.device.run(&step.backward)?;
+                self.device.read(self.fixed.gradient, floats_mut(gradient))
+            }
+        };
+        run().map_err(failed)
+    }
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+// Devices need `unsafe`: their memory is addresses, and kernels are calls into a driver or C++.
+#![allow(unsafe_code)]
+
+mod args;
+#[cfg(feature = "cuda")]
+mod compile;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
+mod engine;
+mod heap;
+#[cfg(feature = "shim")]
+mod shim;
+mod step;
+#[cfg(all(test, feature = "shim"))]
+mod tests;
+mod transfer;
+
+pub use self::engine::{Gpu, Record, Weights, training_launches};
+#[cfg(feature = "cuda")]
+pub use compile::{Compiled, compile, compiler, source_hash};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, CudaMemory, Found, Recorded, find};
+pub use device::{Device, DeviceError, Launch, Storage};
+#[cfg(feature = "shim")]
+pub use shim::{HostMemory, Shim};
+pub use step::BatchShape;

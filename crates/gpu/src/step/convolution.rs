@@ -1,0 +1,403 @@
+//! Convolutions: how they are computed, their packed weights, and their launches.
+
+use engine::Conv;
+use engine::program::{ConvStep, Step as ProgramStep, Value};
+
+use super::{Maker, Place, width8};
+use crate::args::{At, Depthwise, Packing, Product, Read, Weight, Windows, Write};
+use crate::device::Launch;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    /// One kernel for each channel.
+    Depthwise {
+        kernel: usize,
+        stride: usize,
+    },
+    Product(Groups),
+}
+
+/// A convolution as matrix products. Several groups of the convolution are one group of the product, whose other
+/// weights are 0, so that the channels of a group are a multiple of 8.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Groups {
+    pub(super) merged: usize,
+    /// Number of products.
+    pub(super) count: usize,
+    /// Outputs of a product.
+    pub(super) n: usize,
+    /// Input channels of a product.
+    pub(super) channels: usize,
+    pub(super) taps: usize,
+    pub(super) windowed: bool,
+}
+
+/// Products are at least this wide if groups can be merged.
+const WIDE: usize = 32;
+
+impl Form {
+    pub(super) fn of(conv: &Conv) -> Form {
+        let (kernel, stride) = (conv.window.kernel, conv.window.stride);
+        let has = matches!((kernel, stride), (3 | 5, 1 | 2) | (7, 1));
+        if conv.is_depthwise() && has {
+            return Form::Depthwise { kernel, stride };
+        }
+        let groups = conv.groups;
+        let (inputs, outputs) = (conv.in_channels / groups, conv.out_channels / groups);
+        let fits = |merged: &usize| {
+            groups.is_multiple_of(*merged)
+                && (merged * inputs).is_multiple_of(8)
+                && (merged * outputs).is_multiple_of(8)
+        };
+        let wide = |merged: &usize| fits(merged) && merged * inputs.max(outputs) >= WIDE;
+        let merged = (1..groups).find(wide).unwrap_or(groups);
+        Form::Product(Groups {
+            merged,
+            count: groups / merged,
+            n: width8(merged * outputs),
+            channels: width8(merged * inputs),
+            taps: kernel * kernel,
+            windowed: !is_linear(conv),
+        })
+    }
+}
+
+/// Whether an output depends only on its own pixel.
+fn is_linear(conv: &Conv) -> bool {
+    let window = conv.window;
+    window.kernel == 1 && window.stride == 1 && window.zeros((1, 1)).above == 0
+}
+
+/// Weights for the products.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packed {
+    pub(super) forward: At,
+    pub(super) backward: At,
+    /// What is added to the outputs, or 0.
+    pub(super) bias: At,
+}
+
+impl Maker<'_> {
+    /// Packs the weights of all convolutions for training.
+    pub(super) fn pack_all(&mut self) {
+        for (index, step) in self.program.steps.iter().enumerate() {
+            let ProgramStep::Conv(step) = step else {
+                continue;
+            };
+            let bias = step.conv.bias.map_or(0, |bias| self.parameter(bias));
+            let mut packed = Packed {
+                forward: 0,
+                backward: 0,
+                bias,
+            };
+            if let Form::Product(groups) = Form::of(&step.conv) {
+                packed.forward = self.pack(&step.conv, groups, 0, false);
+                if step.input.is_some() {
+                    packed.backward = self.pack(&step.conv, groups, 0, true);
+                }
+            }
+            self.packed[index] = Some(packed);
+        }
+    }
+
+    /// Packs weights, times the `scale` of each output.
+    pub(super) fn pack(&mut self, conv: &Conv, groups: Groups, scale: At, transposed: bool) -> At {
+        let count = groups.count * groups.n * groups.taps * groups.channels;
+        let to = self.take(count * self.storage.bytes());
+        let args = Packing {
+            from: self.parameter(conv.weight),
+            to,
+            scale,
+            transposed: transposed.into(),
+            ..packing(conv, groups)
+        };
+        let launch = Launch::new("pack_weight", 256, [count.div_ceil(256), 1, 1], &args);
+        let moved = count * (4 + self.storage.bytes());
+        self.launches.push(launch.costs(moved, 0));
+        to
+    }
+
+    /// Runs a convolution of an operand. Returns the number of blocks with sums, which lie `width` apart.
+    pub(super) fn convolve(&mut self, step: &ConvStep, packed: Packed, x: Read, out: Write) {
+        let (conv, layer) = (&step.conv, step.layer);
+        let input = step.input.map_or(0, |value| value.z);
+        let windows = self.windows(conv.window, input, layer);
+        match Form::of(conv) {
+            Form::Depthwise { kernel, stride } => {
+                let args = Depthwise {
+                    x,
+                    w: self.parameter(conv.weight),
+                    out,
+                    windows,
+                    ..self.depthwise_args(conv)
+                };
+                let name = depthwise_name(kernel, stride, "output");
+                self.push_depthwise(name, args, (input, layer), layer);
+            }
+            Form::Product(groups) => {
+                let product = Product {
+                    x,
+                    w: packed.forward,
+                    out,
+                    windows,
+                    rows: self.rows(layer) as i32,
+                    n: groups.n as i32,
+                    k: (groups.taps * groups.channels) as i32,
+                    channels: groups.channels as i32,
+                    unused: 0,
+                };
+                self.push_product(product, groups, self.rows(input));
+            }
+        }
+    }
+
+    /// Blocks of a convolution's outputs (or of its inputs' gradient), each of which writes sums.
+    pub(super) fn blocks_of(&self, conv: &Conv, result: usize) -> usize {
+        match Form::of(conv) {
+            Form::Depthwise { .. } => self.tiles(result),
+            Form::Product(_) => self.rows(result).div_ceil(128),
+        }
+    }
+
+    /// Tiles of a map in the depthwise kernels.
+    fn tiles(&self, layer: usize) -> usize {
+        let shape = self.shapes[layer];
+        self.batch.images * shape.height.div_ceil(8) * shape.width.div_ceil(8)
+    }
+
+    fn depthwise_args(&self, conv: &Conv) -> Depthwise {
+        Depthwise {
+            images: self.batch.images as i32,
+            channels: conv.out_channels as i32,
+            width8: width8(conv.out_channels) as i32,
+            ..Depthwise::default()
+        }
+    }
+
+    /// Channels of a block of the depthwise kernels.
+    fn slice(&self) -> usize {
+        128 / self.storage.bytes()
+    }
+
+    fn push_depthwise(
+        &mut self,
+        name: &'static str,
+        args: Depthwise,
+        (from, to): (usize, usize),
+        tiled: usize,
+    ) {
+        let (width, area) = (args.width8 as usize, args.windows.kernel.pow(2) as usize);
+        let grid = [self.tiles(tiled), width.div_ceil(self.slice()), 1];
+        let moved = self.read_bytes(&args.x, self.rows(from), width)
+            + self.write_bytes(&args.out, self.rows(to), width);
+        let multiplied = area * width * self.rows(to);
+        let launch = Launch::new(name, 128, grid, &args);
+        self.launches.push(launch.costs(moved, multiplied));
+    }
+
+    pub(super) fn push_product(&mut self, args: Product, groups: Groups, rows_in: usize) {
+        let (rows, n, k) = (args.rows as usize, args.n as usize, args.k as usize);
+        let channels = args.channels as usize;
+        let name = match groups.windowed {
+            true => "product_windowed",
+            false => "product_pointwise",
+        };
+        let grid = [rows.div_ceil(128) * n.div_ceil(64), groups.count, 1];
+        let moved = self.read_bytes(&args.x, rows_in, groups.count * channels)
+            + self.write_bytes(&args.out, rows, groups.count * n)
+            + groups.count * n * k * self.storage.bytes();
+        let launch = Launch::new(name, 128, grid, &args);
+        let multiplied = groups.count * rows * n * k;
+        self.launches.push(launch.costs(moved, multiplied));
+    }
+
+    /// The gradient of a convolution's input, from the gradient `d` of its output.
+    pub(super) fn convolve_back(
+        &mut self,
+        step: &ConvStep,
+        packed: Packed,
+        input: Value,
+        d: Read,
+        out: Write,
+    ) {
+        let conv = &step.conv;
+        let forward = self.windows(conv.window, input.z, step.layer);
+        let windows = Windows {
+            height: forward.ih,
+            width: forward.iw,
+            ih: forward.height,
+            iw: forward.width,
+            transposed: 1,
+            ..forward
+        };
+        match Form::of(conv) {
+            Form::Depthwise { kernel, stride } => {
+                let args = Depthwise {
+                    x: d,
+                    w: self.parameter(conv.weight),
+                    out,
+                    windows,
+                    ..self.depthwise_args(conv)
+                };
+                let name = depthwise_name(kernel, stride, "input");
+                self.push_depthwise(name, args, (step.layer, input.z), input.z);
+            }
+            Form::Product(groups) => {
+                let product = Product {
+                    x: d,
+                    w: packed.backward,
+                    out,
+                    windows,
+                    rows: self.rows(input.z) as i32,
+                    n: groups.channels as i32,
+                    k: (groups.taps * groups.n) as i32,
+                    channels: groups.n as i32,
+                    unused: 0,
+                };
+                self.push_product(product, groups, self.rows(step.layer));
+            }
+        }
+    }
+
+    /// The gradient of a convolution's weights, from the gradient `d` of its output.
+    pub(super) fn weight_gradient(&mut self, step: &ConvStep, x: Read, d: Read) {
+        let conv = &step.conv;
+        let input = step.input.map_or(0, |value| value.z);
+        let windows = self.windows(conv.window, input, step.layer);
+        let (rows, rows_in) = (self.rows(step.layer), self.rows(input));
+        let to = self.gradient(conv.weight);
+        match Form::of(conv) {
+            Form::Depthwise { kernel, stride } => {
+                let blocks = self.tiles(step.layer).min(256);
+                let (width, count) = (
+                    width8(conv.out_channels),
+                    conv.out_channels * kernel * kernel,
+                );
+                let partial = self.floats(blocks * count);
+                let args = Depthwise {
+                    x,
+                    d,
+                    gradient: partial,
+                    windows,
+                    ..self.depthwise_args(conv)
+                };
+                let name = depthwise_name(kernel, stride, "weight");
+                let grid = [blocks, width.div_ceil(self.slice()), 1];
+                let moved = self.read_bytes(&args.x, rows_in, width)
+                    + self.read_bytes(&args.d, rows, width);
+                let launch = Launch::new(name, 128, grid, &args);
+                let multiplied = kernel * kernel * width * rows;
+                self.launches.push(launch.costs(moved, multiplied));
+                let (partial, left) = self.reduce(partial, blocks, count);
+                self.push_rows(partial, to, left, count, count, left);
+                self.release(partial);
+            }
+            Form::Product(groups) => {
+                self.product_weight(conv, groups, windows, (x, rows_in), (d, rows));
+            }
+        }
+    }
+
+    /// The gradient of a product's weights, from its operand and the gradient of its result, and their rows.
+    pub(super) fn product_weight(
+        &mut self,
+        conv: &Conv,
+        groups: Groups,
+        windows: Windows,
+        (x, rows_in): (Read, usize),
+        (d, rows): (Read, usize),
+    ) {
+        let (n, k) = (groups.n, groups.taps * groups.channels);
+        let tiles = n.div_ceil(64) * k.div_ceil(64);
+        let wanted = (528 / (tiles * groups.count)).clamp(1, rows.div_ceil(512));
+        let rows_per_split = rows.div_ceil(wanted).next_multiple_of(32);
+        let splits = rows.div_ceil(rows_per_split);
+        let each = groups.count * n * k;
+        let partial = self.floats(splits * each);
+        let args = Weight {
+            d,
+            x,
+            out: partial,
+            windows,
+            rows: rows as i32,
+            n: n as i32,
+            k: k as i32,
+            channels: groups.channels as i32,
+            rows_per_split: rows_per_split as i32,
+        };
+        let name = match groups.windowed {
+            true => "weight_windowed",
+            false => "weight_pointwise",
+        };
+        let moved = self.read_bytes(&args.d, rows, groups.count * n)
+            + self.read_bytes(&args.x, rows_in, groups.count * groups.channels)
+            + 4 * splits * each;
+        let launch = Launch::new(name, 128, [tiles, groups.count, splits], &args);
+        self.launches
+            .push(launch.costs(moved, groups.count * rows * n * k));
+        let (partial, left) = self.reduce(partial, splits, each);
+        let packing = Packing {
+            from: partial,
+            to: self.gradient(conv.weight),
+            splits: left as i32,
+            ..packing(conv, groups)
+        };
+        let count = self.plan.parameters.segments()[conv.weight].range.len();
+        let grid = [count.div_ceil(256), 1, 1];
+        let launch = Launch::new("gather_weight", 256, grid, &packing);
+        self.launches
+            .push(launch.costs(4 * (left * each + count), 0));
+        self.release(partial);
+    }
+
+    /// Stores the sums of a gradient's rows as the gradient of a bias.
+    pub(super) fn bias_gradient(&mut self, bias: usize, d: Read, extent: (usize, usize)) {
+        let sums = self.sum_pass(d, None, extent);
+        let to = self.gradient(bias);
+        let count = self.plan.parameters.segments()[bias].range.len();
+        // The sums of products lie behind those of the values.
+        self.push_rows(sums.at, to, sums.blocks, count, 2 * extent.1, sums.blocks);
+        self.release(sums.at);
+    }
+
+    pub(super) fn logits_place(&mut self, layer: usize) -> Place {
+        let stride = self.width(layer);
+        let at = self.floats(self.rows(layer) * stride);
+        Place { at, stride }
+    }
+}
+
+fn packing(conv: &Conv, groups: Groups) -> Packing {
+    Packing {
+        outputs: (conv.out_channels / conv.groups) as i32,
+        inputs: (conv.in_channels / conv.groups) as i32,
+        taps: groups.taps as i32,
+        merged: groups.merged as i32,
+        n: groups.n as i32,
+        channels: groups.channels as i32,
+        groups: conv.groups as i32,
+        ..Packing::default()
+    }
+}
+
+/// The name of a depthwise kernel; `pass` is `output`, `input` or `weight`.
+fn depthwise_name(kernel: usize, stride: usize, pass: &str) -> &'static str {
+    match (pass, kernel, stride) {
+        ("input", 3, 1) => "depthwise_input_k3_s1",
+        ("input", 3, 2) => "depthwise_input_k3_s2",
+        ("input", 5, 1) => "depthwise_input_k5_s1",
+        ("input", 5, 2) => "depthwise_input_k5_s2",
+        ("input", ..) => "depthwise_input_k7_s1",
+        ("weight", 3, 1) => "depthwise_weight_k3_s1",
+        ("weight", 3, 2) => "depthwise_weight_k3_s2",
+        ("weight", 5, 1) => "depthwise_weight_k5_s1",
+        ("weight", 5, 2) => "depthwise_weight_k5_s2",
+        ("weight", ..) => "depthwise_weight_k7_s1",
+        (_, 3, 1) => "depthwise_k3_s1",
+        (_, 3, 2) => "depthwise_k3_s2",
+        (_, 5, 1) => "depthwise_k5_s1",
+        (_, 5, 2) => "depthwise_k5_s2",
+        _ => "depthwise_k7_s1",
+    }
+}

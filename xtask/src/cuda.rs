@@ -1,0 +1,103 @@
+//! The checks of the code for NVIDIA GPUs that need no GPU: clippy, and what the compiled kernels use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::check::EVERYTHING;
+use crate::clients;
+use crate::programs::executable;
+use crate::shell::{cargo, run, target_dir};
+
+/// NVIDIA's compiler of CUDA C++ as a library, the version of the driver's interface that we use.
+const NVRTC: &str = "nvidia-cuda-nvrtc-cu12==12.8.93";
+
+#[derive(clap::Args)]
+pub(crate) struct CheckCuda {
+    /// Compile the kernels for all types of activations and architectures, which takes minutes
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Roofline {
+    /// h200, h100, a100, 4090 or 3090
+    #[arg(long, value_name = "NAME", default_value = "h200")]
+    gpu: String,
+    /// Network, such as resnet50; may be repeated; without it, a few that differ
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+    /// Images of a batch
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    batch: usize,
+    /// Rows and columns of an image
+    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    size: usize,
+    /// Type of activations: f32, bf16 or f16
+    #[arg(long, value_name = "TYPE", default_value = "bf16")]
+    storage: String,
+}
+
+/// `cargo xtask check-cuda`
+pub(crate) fn check(options: &CheckCuda) -> Result<()> {
+    let library = library(&target_dir()?.join("nvrtc"))?;
+    // Programs and tests have no code of their own for the feature.
+    let mut clippy = cargo(&["clippy", "--lib"])?;
+    clippy.args(EVERYTHING).args(["--features", "cuda"]);
+    run(clippy.args(["--", "-D", "warnings"]))?;
+    let mut kernels = Command::new(example("kernels", "cuda")?);
+    kernels.env("LD_LIBRARY_PATH", library);
+    let (storages, architectures): (_, &[_]) = match options.all {
+        true => (
+            "f32,bf16,f16",
+            &["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"],
+        ),
+        false => ("bf16", &["sm_80", "sm_90"]),
+    };
+    kernels.args(["--storage", storages]).args(architectures);
+    run(&mut kernels)
+}
+
+/// `cargo xtask roofline`
+pub(crate) fn roofline(options: &Roofline) -> Result<()> {
+    let mut roofline = Command::new(example("roofline", "mobilenet/gpu")?);
+    roofline.args(["--gpu", &options.gpu, "--storage", &options.storage]);
+    roofline.args(["--batch", &options.batch.to_string()]);
+    roofline.args(["--size", &options.size.to_string()]);
+    for model in &options.model {
+        roofline.args(["--model", model]);
+    }
+    run(&mut roofline)
+}
+
+/// Builds an example as the tests are built, so that dependencies are shared, and returns its path.
+fn example(name: &str, feature: &str) -> Result<PathBuf> {
+    run(cargo(&["build", "--example", name])?
+        .args(EVERYTHING)
+        .args(["--features", feature]))?;
+    let examples = target_dir()?.join("debug").join("examples");
+    Ok(examples.join(executable(name)))
+}
+
+/// The folder of NVRTC. It is installed under `dir` once.
+fn library(dir: &Path) -> Result<PathBuf> {
+    if let Some(found) = installed(dir) {
+        return Ok(found);
+    }
+    let python = clients::python(dir)
+        .context("NVRTC comes from a Python package; install Python with Debian's python3-venv")?;
+    run(Command::new(python).args(["-m", "pip", "install", "--quiet", NVRTC])).with_context(
+        || format!("cannot install {NVRTC}; the first check needs pip and a connection"),
+    )?;
+    installed(dir).with_context(|| format!("{NVRTC} has no libnvrtc.so.12"))
+}
+
+fn installed(dir: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(dir.join("venv/lib")).ok()?;
+    versions
+        .filter_map(Result::ok)
+        .map(|python| python.path().join("site-packages/nvidia/cuda_nvrtc/lib"))
+        .find(|folder| folder.join("libnvrtc.so.12").is_file())
+}
