@@ -39,6 +39,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new();
     terminal.install_logs(cli.verbose);
+    if let Some(folder) = weights_cache::kernels() {
+        trainer::keep_kernels_in(folder);
+    }
     match run(cli.command, &terminal) {
         Ok(Done::Completed) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(130),

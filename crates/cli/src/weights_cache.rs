@@ -74,6 +74,12 @@ fn cache() -> Result<PathBuf> {
     )
 }
 
+/// The folder for kernels that were compiled for a GPU, if there is one for caches.
+pub(crate) fn kernels() -> Option<PathBuf> {
+    let weights = cache_among(|name| std::env::var_os(name))?;
+    Some(weights.with_file_name("kernels"))
+}
+
 /// `XDG_CACHE_HOME`, or else the system's folder for caches. A relative path is ignored, as in the
 /// XDG Base Directory Specification.
 fn cache_among(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

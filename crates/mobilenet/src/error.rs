@@ -129,6 +129,13 @@ pub enum Error {
         "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
     )]
     Precision(crate::Precision),
+    /// There is no such GPU, or it failed.
+    #[cfg(feature = "cuda")]
+    #[error("{0}")]
+    Gpu(#[from] gpu::DeviceError),
+    /// The GPU's engine has no kernel for one of the network's layers.
+    #[error("{0} has layers that do not run on this GPU: use the CPU")]
+    NotOnGpu(String),
     /// bf16 was requested for a network that the fused executor does not run.
     #[error(
         "bf16 runs only in the fused executor, which has no {0}: use f32, or a MobileNetV2, \
@@ -188,6 +195,7 @@ impl Error {
             Self::Setting { .. }
                 | Self::Spec(_)
                 | Self::Precision(_)
+                | Self::NotOnGpu(_)
                 | Self::OnlyFused(_)
                 | Self::NoBf16(_)
                 | Self::OnlyF32(..)

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(all(feature = "cuda", feature = "candle-cuda"))]
+compile_error!(
+    "the features `cuda` and `candle-cuda` need different ways to find the driver; choose one"
+);
+
 mod error;
 mod families;
 mod model;
@@ -28,6 +33,7 @@ pub use run::native::{Fused, Layered, Native};
 pub use run::network::Network;
 pub use run::parameters::{BatchCounts, Parameters, Snapshot, StatisticsSnapshot};
 pub use run::precision::Precision;
+pub use run::processor::Processor;
 pub use weights::classes::{ClassOrder, ClassRows};
 pub use weights::report::{LoadReport, Mismatch};
 pub use weights::schemes::Scheme;

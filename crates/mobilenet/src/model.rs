@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::zoo::{Backbone, ZooConfig};
 use crate::{
-    ForwardPass, GradCam, HeadKind, Images, ModelConfig, Parameters, Precision, Result,
+    ForwardPass, GradCam, HeadKind, Images, ModelConfig, Parameters, Precision, Processor, Result,
     TORCHVISION_MOMENTUM, Variant,
 };
 
@@ -30,14 +30,19 @@ pub trait Model: Send + Sync {
     /// Whether the backbone can be trained.
     fn trains_backbone(&self) -> bool;
 
-    /// The name of the code that runs the model: `fused`, `layered`, `composed` or `candle`.
+    /// The name of the code that runs the model: `fused`, `layered`, `gpu`, `composed` or `candle`.
     fn executor(&self) -> &'static str;
 
-    /// Changes the precision. A new model computes in f32.
+    /// What the model runs on.
+    fn processor(&self) -> Processor {
+        Processor::of(self.device().clone())
+    }
+
+    /// Changes the processor and the precision. A new model runs in f32 on the device of its values.
     ///
     /// # Errors
-    /// If the model, the device or this processor does not support the precision.
-    fn set_precision(&mut self, precision: Precision) -> Result<()>;
+    /// If the model or the processor does not support the precision, or the processor not the model.
+    fn run_on(&mut self, processor: &Processor, precision: Precision) -> Result<()>;
 
     /// Logits `[n, classes]` of images, as `model.eval()(images)` in torch.
     ///

@@ -1,16 +1,19 @@
 //! Selects the device and the number of threads.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
 use candle_core::Device;
+use mobilenet::Processor;
 
 use crate::config::DeviceChoice;
 use crate::{Error, Result};
 
 /// Opens the chosen device.
 ///
-/// `Auto` selects CUDA or Metal if this build supports it and finds one, or else the CPU.
+/// `Auto` selects CUDA or Metal if this build supports it and finds one, or else the CPU, and logs why.
 ///
 /// # Errors
 ///
@@ -18,40 +21,77 @@ use crate::{Error, Result};
 ///
 /// ```
 /// use trainer::config::DeviceChoice;
-/// assert!(trainer::open_device(DeviceChoice::Cpu)?.is_cpu());
+/// assert_eq!(trainer::open_device(DeviceChoice::Cpu)?.name(), "cpu");
 /// # Ok::<(), trainer::Error>(())
 /// ```
-pub fn open_device(choice: DeviceChoice) -> Result<Device> {
-    let open = |device: candle_core::Result<Device>| {
-        device.map_err(|e| Error::Device {
+pub fn open_device(choice: DeviceChoice) -> Result<Processor> {
+    let open = |device: std::result::Result<Processor, String>| {
+        device.map_err(|reason| Error::Device {
             device: choice.to_string(),
-            reason: e.to_string(),
+            reason,
         })
     };
-    match choice {
-        DeviceChoice::Cpu => Ok(Device::Cpu),
+    let processor = match choice {
+        DeviceChoice::Cpu => cpu(),
         DeviceChoice::Cuda(number) => {
-            built_with(cfg!(feature = "cuda"), choice, "cuda")?;
-            open(Device::new_cuda(number))
+            built_with(CUDA, choice, "cuda")?;
+            open(cuda(number))?
         }
         DeviceChoice::Metal => {
             built_with(cfg!(feature = "metal"), choice, "metal")?;
-            open(Device::new_metal(0))
+            open(metal())?
         }
         DeviceChoice::Auto => {
-            let accelerator = if cfg!(feature = "cuda") {
-                Device::new_cuda(0)
+            let accelerator = if CUDA {
+                cuda(0)
             } else if cfg!(feature = "metal") {
-                Device::new_metal(0)
+                metal()
             } else {
-                return Ok(Device::Cpu);
+                return Ok(cpu());
             };
-            Ok(accelerator.unwrap_or_else(|reason| {
-                tracing::warn!("no accelerator found, running on the CPU: {reason}");
-                Device::Cpu
-            }))
+            accelerator.unwrap_or_else(|reason| {
+                tracing::warn!("no GPU is used, this runs on the CPU: {reason}");
+                cpu()
+            })
         }
+    };
+    if let Some(description) = processor.description() {
+        tracing::info!("GPU: {description}");
     }
+    Ok(processor)
+}
+
+/// The folder for compiled kernels.
+static KERNELS: OnceLock<PathBuf> = OnceLock::new();
+
+/// Keeps the kernels that are compiled for a GPU in a folder, for later processes. The first call counts. Without a
+/// call, every process compiles them again, which takes up to a minute.
+pub fn keep_kernels_in(folder: PathBuf) {
+    // A second folder is as good as the first.
+    let _ = KERNELS.set(folder);
+}
+
+const CUDA: bool = cfg!(any(feature = "cuda", feature = "candle-cuda"));
+
+fn cpu() -> Processor {
+    Processor::of(Device::Cpu)
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(number: usize) -> std::result::Result<Processor, String> {
+    let opened = Processor::cuda(number, KERNELS.get().cloned());
+    opened.map_err(|e| e.to_string())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(number: usize) -> std::result::Result<Processor, String> {
+    let opened = Device::new_cuda(number).map(Processor::of);
+    opened.map_err(|e| e.to_string())
+}
+
+fn metal() -> std::result::Result<Processor, String> {
+    let opened = Device::new_metal(0).map(Processor::of);
+    opened.map_err(|e| e.to_string())
 }
 
 fn built_with(present: bool, choice: DeviceChoice, feature: &str) -> Result<()> {
@@ -64,15 +104,6 @@ fn built_with(present: bool, choice: DeviceChoice, feature: &str) -> Result<()> 
             "this build has no {feature} support; build with --features {feature}, or choose \"cpu\" or \"auto\""
         ),
     })
-}
-
-/// The device's name for messages.
-pub fn device_name(device: &Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Metal(_) => "metal",
-    }
 }
 
 /// The number of compute threads: the given number, or else one per physical core that this process may use.
@@ -98,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(not(feature = "cuda"))]
+    #[cfg(not(any(feature = "cuda", feature = "candle-cuda")))]
     fn a_device_this_build_cannot_use_is_an_error_that_says_how() {
         let message = open_device(DeviceChoice::Cuda(1)).unwrap_err().to_string();
         assert!(

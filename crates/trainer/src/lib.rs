@@ -30,7 +30,7 @@ pub use batch::DeviceBatch;
 pub use checkpoint::{Best, Checkpoints, EarlyStopping};
 pub use config::RunConfig;
 pub use cross_validation::{CrossValidation, FoldReport, FoldsConfig, Spread, cross_validate};
-pub use device::{cpu_threads, device_name, open_device};
+pub use device::{cpu_threads, keep_kernels_in, open_device};
 pub use disk_cache::kept_images;
 pub use error::{Error, Result};
 pub use events::{

@@ -21,11 +21,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use candle_core::Device;
 use classifier::Classifier;
 use mnist_data::{BadImage, Classes, DecodeOptions, TruncatedImages};
-use mobilenet::Model;
 use mobilenet::weights::{self, Loaded, Overrides};
+use mobilenet::{Model, Processor};
 use trainer::config::check_batch;
 use trainer::{InferenceOptions, RunConfig, RunDir};
 
@@ -99,9 +98,9 @@ struct Opened {
 }
 
 fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyhow::Result<Opened> {
-    let Started { threads, device } = start(&args.network)?;
+    let Started { threads, processor } = start(&args.network)?;
     let mut classifiers = weights.iter().map(|weights| -> anyhow::Result<Classifier> {
-        let classifier = classifier(weights, &args.network, &device, terminal)?;
+        let classifier = classifier(weights, &args.network, &processor, terminal)?;
         check_batch(args.batch_size.get(), classifier.metadata().image_size)?;
         Ok(classifier)
     });
@@ -128,28 +127,28 @@ fn open(weights: &[PathBuf], args: &InferenceArgs, terminal: &Terminal) -> anyho
     })
 }
 
-/// The CPU threads, which are started once per process, and the device.
+/// The CPU threads, which are started once per process, and what networks run on.
 struct Started {
     threads: usize,
-    device: Device,
+    processor: Processor,
 }
 
 fn start(args: &NetworkArgs) -> anyhow::Result<Started> {
     let threads = trainer::cpu_threads(args.threads);
     use_threads(threads)?;
-    let device = trainer::open_device(args.device)?;
-    Ok(Started { threads, device })
+    let processor = trainer::open_device(args.device)?;
+    Ok(Started { threads, processor })
 }
 
 /// Loads one network.
 fn classifier(
     weights: &Path,
     args: &NetworkArgs,
-    device: &Device,
+    processor: &Processor,
     terminal: &Terminal,
 ) -> anyhow::Result<Classifier> {
     let weights = &weights_cache::resolve(weights)?;
-    let loaded = load(weights, &args.overrides, device)?;
+    let loaded = load(weights, &args.overrides, processor.tensors())?;
     // A file with complete metadata needs no report.
     if !loaded.report.assumed.is_empty() {
         terminal.line(&format!("{}: {}", weights.display(), loaded.report));
@@ -159,7 +158,7 @@ fn classifier(
         metadata,
         ..
     } = loaded;
-    network.set_precision(args.precision)?;
+    network.run_on(processor, args.precision)?;
     let classifier = Classifier::new(Arc::from(network), metadata)?;
     match args.calibrated {
         true => calibrated(classifier, weights, terminal),
@@ -212,7 +211,7 @@ fn on_bad_image(args: &InferenceArgs) -> BadImage {
 fn load(
     weights: &Path,
     args: &OverrideArgs,
-    device: &Device,
+    device: &candle_core::Device,
 ) -> anyhow::Result<Loaded<Box<dyn Model>>> {
     Ok(weights::load_model(weights, overrides(args)?, device)?)
 }

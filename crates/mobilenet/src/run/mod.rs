@@ -12,4 +12,5 @@ pub(crate) mod network;
 pub(crate) mod operators;
 pub(crate) mod parameters;
 pub(crate) mod precision;
+pub(crate) mod processor;
 pub(crate) mod slices;

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use engine::{Chain, Plan};
+use engine::Plan;
 
 use crate::run::composed::Composed;
 use crate::run::executor::{Executor, ForwardPass, TrainingStep};
 use crate::run::initialise;
 use crate::run::key::BackboneKey;
-use crate::run::native::{Fused, Layered};
 use crate::run::parameters::{Tables, Values};
 use crate::weights::constants;
 use crate::{
-    Error, FusedOptions, GradCam, HeadKind, Images, Isa, Model, ModelConfig, ModelDescription,
-    Parameters, Precision, Result,
+    Error, GradCam, HeadKind, Images, Model, ModelConfig, ModelDescription, Parameters, Precision,
+    Processor, Result,
 };
 
 /// A network on a device.
@@ -26,6 +25,7 @@ pub struct Network {
     executor: Box<dyn Executor>,
     /// The precision of `executor`; `None` for a custom executor.
     precision: Option<Precision>,
+    processor: Processor,
     seed: u64,
 }
 
@@ -51,14 +51,15 @@ impl Network {
     ) -> Result<Network> {
         let plan = Arc::new(plan);
         let parameters = Parameters::new(Tables::from(&*plan), values, device)?;
-        let precision = Precision::F32;
-        let executor = executor(&plan, device, precision)?;
+        let (precision, processor) = (Precision::F32, Processor::of(device.clone()));
+        let executor = processor.executor(&plan, precision)?;
         Ok(Network {
             config: config.clone(),
             plan,
             parameters,
             executor,
             precision: Some(precision),
+            processor,
             seed,
         })
     }
@@ -89,7 +90,8 @@ impl Network {
     /// If the configuration is invalid.
     pub fn executor_of(config: &ModelConfig) -> Result<&'static str> {
         let plan = Arc::new(config.plan()?);
-        Ok(executor(&plan, &Device::Cpu, Precision::F32)?.name())
+        let executor = Processor::of(Device::Cpu).executor(&plan, Precision::F32)?;
+        Ok(executor.name())
     }
 
     /// The name of the executor.
@@ -109,9 +111,26 @@ impl Network {
     /// If the device or this processor does not support the precision.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         if self.precision != Some(precision) {
-            self.executor = executor(&self.plan, self.device(), precision)?;
+            self.executor = self.processor.executor(&self.plan, precision)?;
             self.precision = Some(precision);
         }
+        Ok(())
+    }
+
+    /// Changes the processor and the precision. A new network runs in f32 on the device of its values.
+    ///
+    /// # Errors
+    /// If the processor has another device of tensors, or does not support the network or the precision.
+    pub fn run_on(&mut self, processor: &Processor, precision: Precision) -> Result<()> {
+        if !processor.tensors().same_device(self.device()) {
+            return Err(Error::Precision(precision));
+        }
+        if processor.name() == self.processor.name() {
+            return self.set_precision(precision);
+        }
+        self.executor = processor.executor(&self.plan, precision)?;
+        self.precision = Some(precision);
+        self.processor = processor.clone();
         Ok(())
     }
 
@@ -264,8 +283,12 @@ impl Model for Network {
         self.executor()
     }
 
-    fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        self.set_precision(precision)
+    fn processor(&self) -> Processor {
+        self.processor.clone()
+    }
+
+    fn run_on(&mut self, processor: &Processor, precision: Precision) -> Result<()> {
+        self.run_on(processor, precision)
     }
 
     fn infer(&self, images: &Images) -> Result<Tensor> {
@@ -310,35 +333,4 @@ impl Model for Network {
         tensors.extend(constants(&self.plan)?);
         Ok(tensors)
     }
-}
-
-/// The default executor of a network on `device`.
-fn executor(plan: &Arc<Plan>, device: &Device, precision: Precision) -> Result<Box<dyn Executor>> {
-    let plan = Arc::clone(plan);
-    Ok(match (device, precision) {
-        (Device::Cpu, Precision::F32) => {
-            let options = FusedOptions::default();
-            if let Some(fused) = Fused::new(Arc::clone(&plan), options) {
-                Box::new(fused)
-            } else if let Some(layered) = Layered::new(Arc::clone(&plan), options) {
-                Box::new(layered)
-            } else {
-                Box::new(Composed::new(plan))
-            }
-        }
-        (Device::Cpu, Precision::Bf16) => {
-            if Chain::find(&plan).is_none() {
-                return Err(Error::OnlyFused(plan.name.clone()));
-            }
-            let options = FusedOptions {
-                isa: Some(Isa::best().with_bf16()?),
-                ..FusedOptions::default()
-            };
-            let fused = Fused::new(plan, options).ok_or(Error::Precision(precision))?;
-            Box::new(fused)
-        }
-        (_, Precision::F32) => Box::new(Composed::new(plan)),
-        (Device::Cuda(_), Precision::F16) => Box::new(Composed::new(plan).with_f16()),
-        _ => return Err(Error::Precision(precision)),
-    })
 }

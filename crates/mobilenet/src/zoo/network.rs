@@ -20,7 +20,7 @@ use crate::weights::metadata::{WeightsMetadata, metadata};
 use crate::weights::tensor_file::TensorFile;
 use crate::{
     Error, GradCam, Images, LoadReport, Mismatch, Model, ModelDescription, Parameters, Precision,
-    Result,
+    Processor, Result,
 };
 
 /// Number of images that a backbone processes at once. Its convolutions copy every window of their
@@ -262,7 +262,7 @@ impl Model for ZooNetwork {
         "candle"
     }
 
-    fn set_precision(&mut self, precision: Precision) -> Result<()> {
+    fn run_on(&mut self, _: &Processor, precision: Precision) -> Result<()> {
         match precision {
             Precision::F32 => Ok(()),
             other => Err(Error::OnlyF32(self.config.name, other)),

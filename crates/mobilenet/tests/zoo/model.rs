@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use mobilenet::weights::{self, Overrides, WeightsMetadata};
 use mobilenet::zoo::{Backbone, ZooConfig, ZooNetwork};
-use mobilenet::{Error, ImageSize, Images, Model, ModelConfig, Network, Precision, Variant};
+use mobilenet::{
+    Error, ImageSize, Images, Model, ModelConfig, Network, Precision, Processor, Variant,
+};
 use tempfile::TempDir;
 
 use crate::fill::images;
@@ -93,7 +95,8 @@ fn the_head_learns_and_the_backbone_does_not() {
     let after = candle_nn::loss::cross_entropy(&logits, &labels).unwrap();
     let fallen = before - after.to_scalar::<f32>().unwrap();
     assert!((fallen / 1e-3 - 1.0).abs() < 0.05, "{fallen}");
-    let error = network.set_precision(Precision::Bf16).unwrap_err();
+    let cpu = Processor::of(Device::Cpu);
+    let error = network.run_on(&cpu, Precision::Bf16).unwrap_err();
     assert!(error.to_string().contains("f32"), "{error}");
 }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
-use crate::device::{device_name, open_device};
+use crate::device::open_device;
 use crate::events::{EpochReport, Event, EventSink};
 use crate::features::Features;
 use crate::model::{Start, start};
@@ -225,18 +225,19 @@ impl<'a> Session<'a> {
                 .batches_per_epoch()
                 .div_ceil(config.train.accumulate_batches),
         )?;
-        let device = open_device(config.train.device)?;
+        let processor = open_device(config.train.device)?;
+        let device = processor.tensors();
         let Start {
             mut network,
             loaded,
             training,
             fresh_statistics,
         } = match &state {
-            Some(state) => resume::network(config, state, &class_names, &device)?,
-            None => start(config, &class_names, &device)?,
+            Some(state) => resume::network(config, state, &class_names, device)?,
+            None => start(config, &class_names, device)?,
         };
         let model = network.description();
-        network.set_precision(config.train.precision)?;
+        network.run_on(&processor, config.train.precision)?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
             model: model.name().to_string(),
@@ -249,7 +250,7 @@ impl<'a> Session<'a> {
                 true => config.train.freeze_epochs.min(config.train.epochs),
                 false => config.train.epochs,
             },
-            device: device_name(&device).to_owned(),
+            device: processor.name().to_owned(),
             threads: config.train.threads(),
             executor: network.executor(),
         })?;
@@ -266,7 +267,7 @@ impl<'a> Session<'a> {
         stepper.go_on_from(training);
         let distillation = config.distillation.as_ref();
         let teacher = distillation
-            .map(|distillation| Teacher::open(distillation, &metadata, &device))
+            .map(|distillation| Teacher::open(distillation, &metadata, device))
             .transpose()?;
         let (policy, monitor) = (config.train.checkpoints, config.train.monitor);
         let checkpoints = Checkpoints::new(run.path(), policy, monitor);

@@ -6,7 +6,6 @@ use files::Checksum;
 use mnist_data::{Sample, TEST, TRAIN, VALIDATION};
 
 use super::{Outcome, Session};
-use crate::device::device_name;
 use crate::{Result, RunDir, RunRecord, SplitRecord, Splits, unix_time};
 
 /// The record of a run that is active.
@@ -34,7 +33,7 @@ impl Open {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model: metadata.model.name().to_string(),
             parameters: session.network.parameters().len(),
-            device: device_name(session.network.device()).to_owned(),
+            device: session.network.processor().name().to_owned(),
             processor: mobilenet::Isa::best().to_string(),
             threads: session.config.train.threads(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

@@ -9,7 +9,6 @@ use mobilenet::{ModelDescription, Network};
 
 use super::{Ending, Session};
 use crate::config::RunConfig;
-use crate::device::device_name;
 use crate::events::Event;
 use crate::model::{Start, start};
 use crate::state::{
@@ -280,10 +279,7 @@ impl Session<'_> {
     }
 
     fn origin(&self) -> Origin {
-        Origin::here(
-            device_name(self.network.device()),
-            self.config.train.threads(),
-        )
+        Origin::here(self.network.processor().name(), self.config.train.threads())
     }
 
     /// Goes on from a state.

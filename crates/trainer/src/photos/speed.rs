@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use mobilenet::{Images, ModelDescription, Network, Precision};
+use mobilenet::{Images, ModelDescription, Network};
 
 use super::recipe::REFERENCE_SIZE;
 use crate::config::RunConfig;
@@ -27,13 +27,12 @@ pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
     let ModelDescription::MobileNet(model) = config.model(classes) else {
         return Ok(None);
     };
-    let device = open_device(config.train.device)?;
-    let mut network = Network::new(&model, config.train.seed, &device)?;
-    if config.train.precision != Precision::F32 {
-        network.set_precision(config.train.precision)?;
-    }
+    let processor = open_device(config.train.device)?;
+    let device = processor.tensors();
+    let mut network = Network::new(&model, config.train.seed, device)?;
+    network.run_on(&processor, config.train.precision)?;
     let side = REFERENCE_SIZE as usize;
-    let pixels = Tensor::zeros((BATCH, side, side, 3), DType::U8, &device)?;
+    let pixels = Tensor::zeros((BATCH, side, side, 3), DType::U8, device)?;
     let images = Images::bytes(&pixels, Arc::new(config.data.normalisation().table()))?;
     let labels: Vec<u32> = (0..BATCH).map(|image| (image % classes) as u32).collect();
     let loss = Objective::cross_entropy(classes);

@@ -40,9 +40,9 @@ impl Models {
     }
 
     fn classifier(&self, weights: &NamedWeights) -> anyhow::Result<Classifier> {
-        let (args, device) = (&self.args, &self.started.device);
+        let (args, processor) = (&self.args, &self.started.processor);
         let classifier =
-            commands::classifier(&weights.file, &args.network, device, &self.terminal)?;
+            commands::classifier(&weights.file, &args.network, processor, &self.terminal)?;
         let metadata = classifier.metadata();
         check_batch(args.max_batch.get(), metadata.image_size)?;
         if !metadata.class_order.is_named() {

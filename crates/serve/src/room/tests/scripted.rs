@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use classifier::{Classifier, Device, Image, WeightsMetadata};
 use mobilenet::{
     ForwardPass, GradCam, ImageSize, Images, Model, ModelConfig, ModelDescription, Network,
-    Parameters, Precision, Result, Variant,
+    Parameters, Precision, Processor, Result, Variant,
 };
 
 /// The pixels' side.
@@ -142,8 +142,8 @@ impl Model for Scripted {
         self.network.trains_backbone()
     }
 
-    fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        self.network.set_precision(precision)
+    fn run_on(&mut self, processor: &Processor, precision: Precision) -> Result<()> {
+        self.network.run_on(processor, precision)
     }
 
     fn features(&self, images: &Images) -> Result<Tensor> {
