@@ -285,6 +285,15 @@ DEV void finish_write(const Write& w, size_t row, int channel, float (&v)[8], Su
     }
 }
 
+// A thread's part of a pass over a map: 8 channels of every 16th row. A block of 128 threads has 64 channels.
+struct Share { int channel, first, last; };
+
+DEV Share share_of(int rows, int rows_per_block) {
+    int last = (blockIdx.x + 1) * rows_per_block;
+    return {(int)(blockIdx.y * 64 + threadIdx.x % 8 * 8), (int)(blockIdx.x * rows_per_block + threadIdx.x / 8),
+            last > rows ? rows : last};
+}
+
 // Adds the sums of a block of 128 threads and writes those of the channels from `first` to `end`: thread t has the
 // channels t % 8 * 8 from the first on. `partial` is [16][64] of shared memory. All threads must call it.
 DEV void write_sums(const Write& w, size_t block, int channels, int first, int end, const Sums& sums, float* partial) {

@@ -85,13 +85,11 @@ KERNEL(layer_norm_input, LayerNorm, 128, {
 // The sums of d and of d * (x - mean) * deviation over the rows of a block.
 KERNEL(layer_norm_weight, LayerNorm, 128, {
     __shared__ float partial[16 * 64];
-    int channel = blockIdx.y * 64 + threadIdx.x % 8 * 8;
-    int row = blockIdx.x * p.rows_per_block + threadIdx.x / 8;
-    int last = (blockIdx.x + 1) * p.rows_per_block;
-    if (last > p.rows) last = p.rows;
+    Share share = share_of(p.rows, p.rows_per_block);
+    int channel = share.channel;
     Sums sums = {};
     if (channel < p.width8) {
-        for (; row < last; row += 16) {
+        for (int row = share.first; row < share.last; row += 16) {
             float v[8];
             float d[8];
             read8(p.x, row, channel, v);

@@ -10,13 +10,11 @@ struct Map {
 
 KERNEL(map, Map, 128, {
     __shared__ float partial[16 * 64];
-    int channel = blockIdx.y * 64 + threadIdx.x % 8 * 8;
-    int row = blockIdx.x * p.rows_per_block + threadIdx.x / 8;
-    int last = (blockIdx.x + 1) * p.rows_per_block;
-    if (last > p.rows) last = p.rows;
+    Share share = share_of(p.rows, p.rows_per_block);
+    int channel = share.channel;
     Sums sums = {};
     if (channel < p.width8) {
-        for (; row < last; row += 16) {
+        for (int row = share.first; row < share.last; row += 16) {
             float v[8];
             read8(p.x, row, channel, v);
             if (p.y.x) {
@@ -92,13 +90,11 @@ DEV float read1(const Read& r, size_t row, int channel) {
 
 KERNEL(gather, Gather, 128, {
     __shared__ float partial[16 * 64];
-    int channel = blockIdx.y * 64 + threadIdx.x % 8 * 8;
-    int row = blockIdx.x * p.rows_per_block + threadIdx.x / 8;
-    int last = (blockIdx.x + 1) * p.rows_per_block;
-    if (last > p.rows) last = p.rows;
+    Share share = share_of(p.rows, p.rows_per_block);
+    int channel = share.channel;
     Sums sums = {};
     if (channel < p.width8) {
-        for (; row < last; row += 16) {
+        for (int row = share.first; row < share.last; row += 16) {
             float v[8];
             for (int i = 0; i < 8; i++) {
                 int from = p.channels[channel + i];
@@ -145,14 +141,12 @@ DEV int taps_inside(const Windows& g, const Pixel& at) {
 
 KERNEL(pool, Pool, 128, {
     __shared__ float partial[16 * 64];
-    int channel = blockIdx.y * 64 + threadIdx.x % 8 * 8;
-    int row = blockIdx.x * p.rows_per_block + threadIdx.x / 8;
-    int last = (blockIdx.x + 1) * p.rows_per_block;
-    if (last > p.rows) last = p.rows;
+    Share share = share_of(p.rows, p.rows_per_block);
+    int channel = share.channel;
     Sums sums = {};
     const Windows& g = p.windows;
     if (channel < p.width8) {
-        for (; row < last; row += 16) {
+        for (int row = share.first; row < share.last; row += 16) {
             Pixel at = pixel_of(g, row);
             float v[8] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
             if (p.largest) {
@@ -179,10 +173,8 @@ KERNEL(pool, Pool, 128, {
 // `windows` is transposed: rows are pixels of the input.
 KERNEL(pool_input, Pool, 128, {
     __shared__ float partial[16 * 64];
-    int channel = blockIdx.y * 64 + threadIdx.x % 8 * 8;
-    int row = blockIdx.x * p.rows_per_block + threadIdx.x / 8;
-    int last = (blockIdx.x + 1) * p.rows_per_block;
-    if (last > p.rows) last = p.rows;
+    Share share = share_of(p.rows, p.rows_per_block);
+    int channel = share.channel;
     Sums sums = {};
     const Windows& g = p.windows;
     Windows forward = g;
@@ -192,7 +184,7 @@ KERNEL(pool_input, Pool, 128, {
     forward.iw = g.width;
     forward.transposed = 0;
     if (channel < p.width8) {
-        for (; row < last; row += 16) {
+        for (int row = share.first; row < share.last; row += 16) {
             Pixel at = pixel_of(g, row);
             float v[8] = {0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f, 0.f};
             for (int tap = 0; tap < g.kernel * g.kernel; tap++) {

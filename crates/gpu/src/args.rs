@@ -106,6 +106,20 @@ args! {
     }
 }
 
+impl Windows {
+    /// The same windows seen from the input: rows are its pixels.
+    pub(crate) fn transposed(self) -> Windows {
+        Windows {
+            height: self.ih,
+            width: self.iw,
+            ih: self.height,
+            iw: self.width,
+            transposed: 1,
+            ..self
+        }
+    }
+}
+
 /// The number of an activation in the kernels.
 pub(crate) fn number(activation: Activation) -> i32 {
     match activation {

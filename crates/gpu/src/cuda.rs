@@ -11,7 +11,7 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use crate::compile::{compile, compiler, source_hash};
+use crate::compile::{compile, source_hash};
 use crate::device::{Device, DeviceError, Launch, Result, Storage};
 
 /// A GPU with compiled kernels.
@@ -178,7 +178,6 @@ fn code(storage: Storage, architecture: &str, cache: Option<&Path>) -> Result<Ve
     {
         return Ok(code);
     }
-    compiler()?;
     let compiled = compile(storage, architecture)?;
     if let Some(path) = &path
         && let Some(folder) = path.parent()

@@ -1,6 +1,5 @@
 //! The engine: a network on a device.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::program::{Folding, Program, fold, lower};
@@ -20,7 +19,7 @@ pub struct Gpu<D: Device> {
     fixed: Fixed,
     /// Parameters, statistics, gradient and momentum.
     _memory: D::Memory,
-    training: Mutex<Option<Training<D>>>,
+    training: Mutex<Option<Current<D>>>,
 }
 
 /// A step in its memory.
@@ -32,8 +31,9 @@ struct Placed<D: Device> {
     _memory: D::Memory,
 }
 
+/// The step of the last batch's shape.
 #[derive(Debug)]
-struct Training<D: Device> {
+struct Current<D: Device> {
     batch: BatchShape,
     step: Placed<D>,
 }
@@ -44,7 +44,7 @@ pub struct Weights<D: Device> {
     fixed: Fixed,
     folded: Folded,
     _memory: [D::Memory; 2],
-    steps: Mutex<HashMap<BatchShape, Arc<Placed<D>>>>,
+    step: Mutex<Option<Current<D>>>,
 }
 
 /// The state of a forward pass. Another forward pass replaces its values.
@@ -124,6 +124,25 @@ impl<D: Device> Gpu<D> {
         })
     }
 
+    /// The step of a batch: the current one, or a new one that replaces it.
+    fn current<'a>(
+        &self,
+        current: &'a mut Option<Current<D>>,
+        batch: BatchShape,
+        make: impl Fn(BatchShape, u64) -> Step,
+    ) -> Result<&'a Placed<D>, FusedError> {
+        // Memory of another shape is freed before the new step is placed.
+        let kept = current.take().filter(|of| of.batch == batch);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => Current {
+                batch,
+                step: self.place(batch, make).map_err(failed)?,
+            },
+        };
+        Ok(&current.insert(kept).step)
+    }
+
     fn train_step(&self, batch: BatchShape, base: u64) -> Step {
         let (plan, program) = (&self.plan, &self.program);
         step::train(
@@ -163,25 +182,13 @@ impl<D: Device> Gpu<D> {
             return Ok(());
         }
         let batch = self.shape(&images)?;
-        // One pass at a time: passes of one shape share memory.
-        let mut steps = lock(&weights.steps);
-        let found = steps.get(&batch).map(Arc::clone);
-        let placed = match found {
-            Some(placed) => placed,
-            None => {
-                let program = &self.folding.program;
-                let make = |batch, base| {
-                    let storage = self.device.storage();
-                    let (folded, fixed) = (&weights.folded, weights.fixed);
-                    step::infer(&self.plan, program, folded, storage, batch, fixed, base)
-                };
-                // Memory of other shapes is freed first.
-                steps.clear();
-                let placed = Arc::new(self.place(batch, make).map_err(failed)?);
-                steps.insert(batch, Arc::clone(&placed));
-                placed
-            }
-        };
+        // One pass at a time: passes share memory.
+        let mut current = lock(&weights.step);
+        let placed = self.current(&mut current, batch, |batch, base| {
+            let (program, storage) = (&self.folding.program, self.device.storage());
+            let (folded, fixed) = (&weights.folded, weights.fixed);
+            step::infer(&self.plan, program, folded, storage, batch, fixed, base)
+        })?;
         let place = if logits {
             placed.ports.logits
         } else {
@@ -294,7 +301,7 @@ impl<D: Device> Engine for Gpu<D> {
                 fixed,
                 folded,
                 _memory: [own, packed],
-                steps: Mutex::default(),
+                step: Mutex::default(),
             })
         };
         run().map_err(failed)
@@ -332,17 +339,9 @@ impl<D: Device> Engine for Gpu<D> {
         let shapes = self.plan.shapes(batch.height, batch.width);
         engine::check_counts(&self.plan, &shapes, batch.images)?;
         let mut training = lock(&self.training);
-        if training.as_ref().is_none_or(|of| of.batch != batch) {
-            // Memory of another shape is freed first.
-            *training = None;
-            let step = self
-                .place(batch, |batch, base| self.train_step(batch, base))
-                .map_err(failed)?;
-            *training = Some(Training { batch, step });
-        }
-        let Some(Training { step, .. }) = &*training else {
-            unreachable!("the step was just placed");
-        };
+        let step = self.current(&mut training, batch, |batch, base| {
+            self.train_step(batch, base)
+        })?;
         let classes = self.plan.classes();
         let mut run = || {
             // SAFETY: the network's memory has space for all of these.
@@ -385,7 +384,7 @@ impl<D: Device> Engine for Gpu<D> {
         let count = record.batch.images;
         engine::check_backward(&self.plan, parameters, &images, count, masks, gradients)?;
         let training = lock(&self.training);
-        let Some(Training { step, .. }) = training.as_ref().filter(|of| of.batch == record.batch)
+        let Some(Current { step, .. }) = training.as_ref().filter(|of| of.batch == record.batch)
         else {
             return Err(FusedError::Device(
                 "another batch replaced the values of this forward pass".to_owned(),

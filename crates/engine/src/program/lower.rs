@@ -373,7 +373,7 @@ impl Lowering<'_> {
 }
 
 /// A fully connected layer as a 1×1 convolution.
-fn as_conv(linear: &Linear) -> Conv {
+pub fn as_conv(linear: &Linear) -> Conv {
     Conv {
         in_channels: linear.in_features,
         out_channels: linear.out_features,

@@ -6,5 +6,5 @@ mod lower;
 mod steps;
 
 pub use fold::{Folding, fold, last_readers};
-pub use lower::lower;
+pub use lower::{as_conv, lower};
 pub use steps::{After, ConvStep, Kind, Program, Step, Value, norm_slot, slot};

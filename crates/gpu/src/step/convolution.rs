@@ -118,7 +118,7 @@ impl Maker<'_> {
         to
     }
 
-    /// Runs a convolution of an operand. Returns the number of blocks with sums, which lie `width` apart.
+    /// Runs a convolution of an operand.
     pub(super) fn convolve(&mut self, step: &ConvStep, packed: Packed, x: Read, out: Write) {
         let (conv, layer) = (&step.conv, step.layer);
         let input = step.input.map_or(0, |value| value.z);
@@ -222,15 +222,7 @@ impl Maker<'_> {
         out: Write,
     ) {
         let conv = &step.conv;
-        let forward = self.windows(conv.window, input.z, step.layer);
-        let windows = Windows {
-            height: forward.ih,
-            width: forward.iw,
-            ih: forward.height,
-            iw: forward.width,
-            transposed: 1,
-            ..forward
-        };
+        let windows = self.windows(conv.window, input.z, step.layer).transposed();
         match Form::of(conv) {
             Form::Depthwise { kernel, stride } => {
                 let args = Depthwise {

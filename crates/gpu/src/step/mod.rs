@@ -335,33 +335,21 @@ impl<'a> Maker<'a> {
         stride: usize,
         chunk: usize,
     ) {
-        let args = Rows {
-            rows: from,
-            out: to,
-            count: count as i32,
-            width: width as i32,
-            chunk: chunk as i32,
-            stride: stride as i32,
-            ..Rows::default()
-        };
-        let grid = [width.div_ceil(256), count.div_ceil(chunk), 1];
-        let launch = Launch::new("sum_rows", 256, grid, &args);
-        self.launches.push(launch.costs(4 * count * width, 0));
+        self.push_sum(rows(from, to, count, (width, stride), chunk));
     }
 
     /// Adds the sum of rows to numbers.
     fn add_rows(&mut self, from: At, to: At, count: usize, width: usize) {
         let args = Rows {
-            rows: from,
-            out: to,
-            count: count as i32,
-            width: width as i32,
-            chunk: count as i32,
-            stride: width as i32,
             add: 1,
-            unused: 0,
+            ..rows(from, to, count, (width, width), count)
         };
-        let grid = [width.div_ceil(256), 1, 1];
+        self.push_sum(args);
+    }
+
+    fn push_sum(&mut self, args: Rows) {
+        let (count, width) = (args.count as usize, args.width as usize);
+        let grid = [width.div_ceil(256), count.div_ceil(args.chunk as usize), 1];
         let launch = Launch::new("sum_rows", 256, grid, &args);
         self.launches.push(launch.costs(4 * count * width, 0));
     }
@@ -374,6 +362,19 @@ impl<'a> Maker<'a> {
                 }
             }
         }
+    }
+}
+
+/// Sums of each `chunk` of `count` rows of a width, which lie `stride` numbers apart.
+fn rows(from: At, to: At, count: usize, (width, stride): (usize, usize), chunk: usize) -> Rows {
+    Rows {
+        rows: from,
+        out: to,
+        count: count as i32,
+        width: width as i32,
+        chunk: chunk as i32,
+        stride: stride as i32,
+        ..Rows::default()
     }
 }
 

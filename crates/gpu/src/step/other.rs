@@ -1,7 +1,7 @@
 //! Layers of transformers and their relatives: layer normalisation, channel scales, patch merging, attention.
 
-use engine::program::Value;
-use engine::{Attention as Heads, Conv, LayerNorm, Linear, Op, Plan, Window};
+use engine::program::{Value, as_conv};
+use engine::{Attention as Heads, Conv, LayerNorm, Linear, Op, Plan};
 
 use super::convolution::{Form, Groups};
 use super::{Maker, Place, spread, width8};
@@ -37,15 +37,8 @@ pub(crate) fn has_layers(plan: &Plan) -> bool {
     })
 }
 
-fn as_conv(linear: &Linear) -> (Conv, Groups) {
-    let conv = Conv {
-        in_channels: linear.in_features,
-        out_channels: linear.out_features,
-        window: Window::new(1),
-        groups: 1,
-        weight: linear.weight,
-        bias: linear.bias,
-    };
+fn product_of(linear: &Linear) -> (Conv, Groups) {
+    let conv = as_conv(linear);
     match Form::of(&conv) {
         Form::Product(groups) => (conv, groups),
         Form::Depthwise { .. } => unreachable!("a fully connected layer is a product"),
@@ -202,7 +195,7 @@ impl Maker<'_> {
 
     fn attention(&mut self, heads: &Heads, x: Read, mut out: Write, layer: usize) {
         let [(first, of_qkv), (second, of_project)] =
-            [as_conv(&heads.qkv), as_conv(&heads.project)];
+            [product_of(&heads.qkv), product_of(&heads.project)];
         let packed = [
             self.pack(&first, of_qkv, 0, false),
             self.pack(&second, of_project, 0, false),
@@ -260,7 +253,7 @@ impl Maker<'_> {
             unreachable!("an attention keeps its queries, keys and values");
         };
         let [(first, of_qkv), (second, of_project)] =
-            [as_conv(&heads.qkv), as_conv(&heads.project)];
+            [product_of(&heads.qkv), product_of(&heads.project)];
         let (rows, channels) = (self.rows(layer), heads.channels);
         if let Some(bias) = heads.project.bias {
             self.bias_gradient(bias, d, (rows, channels));

@@ -4,7 +4,7 @@ use engine::Window;
 use engine::program::Value;
 
 use super::{Maker, Place, SumsAt, is_stored};
-use crate::args::{At, Clear, Gather, Map, Pixels, Pool, Read, Windows, Write};
+use crate::args::{At, Clear, Gather, Map, Pixels, Pool, Read, Write};
 use crate::device::Launch;
 
 impl Maker<'_> {
@@ -149,20 +149,12 @@ impl Maker<'_> {
         (layer, d): (usize, Read),
         out: Write,
     ) {
-        let forward = self.windows(window, input.z, layer);
         let (rows, width) = (self.rows(input.z), self.width(input.z));
         let args = Pool {
             x: self.read(input),
             d,
             out,
-            windows: Windows {
-                height: forward.ih,
-                width: forward.iw,
-                ih: forward.height,
-                iw: forward.width,
-                transposed: 1,
-                ..forward
-            },
+            windows: self.windows(window, input.z, layer).transposed(),
             rows: rows as i32,
             width8: width as i32,
             largest: largest.into(),
