@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use crate::device_values::DeviceValues;
 use crate::fused::context::lock;
 use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics, check};
 use crate::isa::Isa;
@@ -20,7 +21,7 @@ pub trait CpuEngine: Engine {
     fn threads(&self) -> usize;
 }
 
-/// An engine for one network. Parameters and statistics have the layout of the plan's tables.
+/// An engine for one network, which runs on the values that it is given. Parameters and statistics have the layout of the plan's tables.
 pub trait Engine: Debug + Send + Sync + Sized + 'static {
     /// The name of the engine in logs.
     const NAME: &'static str;
@@ -31,6 +32,11 @@ pub trait Engine: Debug + Send + Sync + Sized + 'static {
 
     /// A text for everything beside network and version that affects the results to the last bit.
     fn kind(&self) -> String;
+
+    /// The values in the device's memory, if the engine keeps them there between steps.
+    fn device_values(self: &Arc<Self>) -> Option<Arc<dyn DeviceValues>> {
+        None
+    }
 
     /// Folds batch normalisations with their running `statistics` into the weights, and packs the weights.
     ///
@@ -117,8 +123,21 @@ pub fn check_forward(
     masks: &[Vec<f32>],
     logits: &[f32],
 ) -> Result<(), FusedError> {
-    images.check()?;
     check_fold(plan, parameters, statistics)?;
+    check_step(plan, images, masks, logits)
+}
+
+/// Checks the lengths of the operands of [`Engine::forward`] beside parameters and statistics.
+///
+/// # Errors
+/// [`FusedError::Length`] if a buffer has the wrong length.
+pub fn check_step(
+    plan: &Plan,
+    images: &Images<'_>,
+    masks: &[Vec<f32>],
+    logits: &[f32],
+) -> Result<(), FusedError> {
+    images.check()?;
     check("logits", logits.len(), images.count * plan.classes())?;
     check_masks(plan, masks, images.count)
 }

@@ -9,4 +9,5 @@ namespace {
 #include "../kernels/map.cuh"
 #include "../kernels/layer_norm.cuh"
 #include "../kernels/attention.cuh"
+#include "../kernels/optimizer.cuh"
 }

@@ -101,6 +101,23 @@ args! {
         qkv: At, mixed: At, d: At, d_qkv: At, bias: At, table: At, d_table: At, d_bias: At,
         height: i32, width: i32, channels: i32, heads: i32, side: i32, shift_rows: i32, shift_columns: i32, unused: i32,
     }
+    struct Average {
+        values: At, average: At, count: u64, weight: f32, unused: i32,
+    }
+    /// How a step changes a gradient before it uses it.
+    struct Change {
+        scale: f32, limit: f32, factor: f32,
+    }
+    struct GradientSize {
+        gradient: At, out: At, count: u64, change: Change, unused: i32,
+    }
+    struct Stretch {
+        first: u32, end: u32, group: u32, row: u32,
+    }
+    struct OptimizerStep {
+        parameters: At, gradient: At, first: At, second: At, third: At, stretches: At, groups: At,
+        change: Change, unused: i32,
+    }
     struct Image {
         pixels: At, table: At, out: At, rows: i32, unused: i32,
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::device::{DeviceError, Result, Storage};
 
 /// The kernels' sources, in an order in which later ones may use earlier ones.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("../kernels/common.cuh"),
     include_str!("../kernels/product.cuh"),
     include_str!("../kernels/weight.cuh"),
@@ -17,6 +17,7 @@ const SOURCES: [&str; 8] = [
     include_str!("../kernels/map.cuh"),
     include_str!("../kernels/layer_norm.cuh"),
     include_str!("../kernels/attention.cuh"),
+    include_str!("../kernels/optimizer.cuh"),
 ];
 
 /// Compiled kernels.

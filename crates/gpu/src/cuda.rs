@@ -13,11 +13,13 @@ use cudarc::nvrtc::Ptx;
 
 use crate::compile::{compile, source_hash};
 use crate::device::{Device, DeviceError, Launch, Result, Storage};
+use crate::upload::Upload;
 
 /// A GPU with compiled kernels.
 pub struct Cuda {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    upload: Upload,
     module: Arc<CudaModule>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     storage: Storage,
@@ -109,14 +111,14 @@ impl Cuda {
     /// If there is no such GPU, or the kernels cannot be compiled for it.
     pub fn open(number: usize, storage: Storage, cache: Option<&Path>) -> Result<Cuda> {
         let (context, found) = look(number)?;
-        // The stream is this device's alone, so nothing has to wait for other streams.
-        // SAFETY: all memory is used by one stream.
+        // SAFETY: all memory is used by one stream, except that of `Upload`, which has events of its own.
         unsafe { context.disable_event_tracking() };
         let code = code(storage, &found.architecture, cache)?;
         let load = |e| failed("loading the kernels", e);
         Ok(Cuda {
             module: context.load_module(Ptx::from_binary(code)).map_err(load)?,
             stream: context.new_stream().map_err(load)?,
+            upload: Upload::new(&context).map_err(load)?,
             functions: Mutex::default(),
             name: found.name,
             context,
@@ -138,7 +140,7 @@ impl Cuda {
         Ok(function)
     }
 
-    fn launch(&self, launch: &Launch) -> Result<()> {
+    fn enqueue(&self, launch: &Launch) -> Result<()> {
         let function = self.function(launch.kernel)?;
         let [x, y, z] = launch.grid;
         let mut args = [launch.args.as_ptr().cast_mut().cast::<c_void>()];
@@ -273,6 +275,13 @@ impl Device for Cuda {
             .map_err(|e| failed("copying to the GPU", e))
     }
 
+    unsafe fn send(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        self.bind()?;
+        // SAFETY: as promised by the caller.
+        unsafe { self.upload.send(&self.stream, to, bytes) }
+            .map_err(|e| failed("copying to the GPU", e))
+    }
+
     unsafe fn read(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: as promised by the caller.
@@ -293,10 +302,15 @@ impl Device for Cuda {
         let of = |e| failed("recording the step", e);
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode).map_err(of)?;
-        let outcome = launches.iter().try_for_each(|launch| self.launch(launch));
+        let outcome = launches.iter().try_for_each(|launch| self.enqueue(launch));
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
         outcome?;
         Ok(Recorded(Mutex::new(graph.map_err(of)?)))
+    }
+
+    unsafe fn launch(&self, launch: Launch) -> Result<()> {
+        self.bind()?;
+        self.enqueue(&launch)
     }
 
     unsafe fn run(&self, graph: &Recorded) -> Result<()> {

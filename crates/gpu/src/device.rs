@@ -164,6 +164,18 @@ pub trait Device: Debug + Send + Sync + 'static {
     /// If the device fails.
     unsafe fn read(&self, from: u64, bytes: &mut [u8]) -> Result<()>;
 
+    /// Copies bytes to an address, as [`Device::write`], but need not wait for the launches before that use other memory.
+    ///
+    /// # Safety
+    /// Memory must be allocated there.
+    ///
+    /// # Errors
+    /// If the device fails.
+    unsafe fn send(&self, to: u64, bytes: &[u8]) -> Result<()> {
+        // SAFETY: as promised by the caller.
+        unsafe { self.write(to, bytes) }
+    }
+
     /// Prepares launches that [`Device::run`] runs in this order.
     ///
     /// # Errors
@@ -178,4 +190,13 @@ pub trait Device: Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     unsafe fn run(&self, graph: &Self::Graph) -> Result<()>;
+
+    /// Runs a kernel once.
+    ///
+    /// # Safety
+    /// All addresses among its arguments must be allocated.
+    ///
+    /// # Errors
+    /// If the kernel is missing, or the device fails.
+    unsafe fn launch(&self, launch: Launch) -> Result<()>;
 }

@@ -3,39 +3,45 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::program::{Folding, Program, fold, lower};
-use engine::{Engine, FusedError, ImagePixels, Images, Plan, RunningStatistics};
+use engine::{
+    Buffer, DeviceValues, Engine, FusedError, ImagePixels, Images, Pass, Plan, RunningStatistics,
+};
 
 use crate::device::{Device, DeviceError, Launch, Storage};
 use crate::step::{self, BatchShape, Fixed, Folded, Ports, Step};
-use crate::transfer::{floats, floats_mut};
+use crate::training::Training;
+use crate::transfer::floats;
+use crate::values::{Added, MEASURING_BLOCKS, Ranges};
 
 /// Trains and runs a network on a device. It keeps the memory of the last batch's shape.
 #[derive(Debug)]
 pub struct Gpu<D: Device> {
     device: Arc<D>,
     plan: Arc<Plan>,
-    program: Program,
+    pub(crate) program: Program,
     folding: Folding,
     fixed: Fixed,
-    /// Parameters, statistics, gradient and momentum.
+    /// Parameters, statistics, gradient, momentum and sums.
     _memory: D::Memory,
-    training: Mutex<Option<Current<D>>>,
+    pub(crate) training: Mutex<Training<D>>,
+    added: Mutex<Vec<Added<D>>>,
+    ranges: Mutex<Option<Ranges<D>>>,
 }
 
 /// A step in its memory.
 #[derive(Debug)]
-struct Placed<D: Device> {
-    ports: Ports,
-    forward: D::Graph,
-    backward: D::Graph,
+pub(crate) struct Placed<D: Device> {
+    pub(crate) ports: Ports,
+    pub(crate) forward: D::Graph,
+    pub(crate) backward: D::Graph,
     _memory: D::Memory,
 }
 
 /// The step of the last batch's shape.
 #[derive(Debug)]
-struct Current<D: Device> {
-    batch: BatchShape,
-    step: Placed<D>,
+pub(crate) struct Current<D: Device> {
+    pub(crate) batch: BatchShape,
+    pub(crate) step: Placed<D>,
 }
 
 /// A network's weights, ready for inference.
@@ -47,17 +53,11 @@ pub struct Weights<D: Device> {
     step: Mutex<Option<Current<D>>>,
 }
 
-/// The state of a forward pass. Another forward pass replaces its values.
-#[derive(Debug)]
-pub struct Record {
-    batch: BatchShape,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn failed(error: DeviceError) -> FusedError {
+pub(crate) fn failed(error: DeviceError) -> FusedError {
     FusedError::Device(error.to_string())
 }
 
@@ -75,7 +75,9 @@ impl<D: Device> Gpu<D> {
             folding: fold(&plan, &program),
             fixed: fixed(&plan, D::address(&memory)).0,
             _memory: memory,
-            training: Mutex::default(),
+            training: Mutex::new(Training::new()),
+            added: Mutex::default(),
+            ranges: Mutex::default(),
             program,
             plan,
             device,
@@ -89,6 +91,18 @@ impl<D: Device> Gpu<D> {
 
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    pub(crate) fn fixed(&self) -> Fixed {
+        self.fixed
+    }
+
+    pub(crate) fn added(&self) -> &Mutex<Vec<Added<D>>> {
+        &self.added
+    }
+
+    pub(crate) fn ranges(&self) -> &Mutex<Option<Ranges<D>>> {
+        &self.ranges
     }
 
     /// Prepares the step of a batch. Its launches depend on the address of its memory.
@@ -125,7 +139,7 @@ impl<D: Device> Gpu<D> {
     }
 
     /// The step of a batch: the current one, or a new one that replaces it.
-    fn current<'a>(
+    pub(crate) fn current<'a>(
         &self,
         current: &'a mut Option<Current<D>>,
         batch: BatchShape,
@@ -141,18 +155,6 @@ impl<D: Device> Gpu<D> {
             },
         };
         Ok(&current.insert(kept).step)
-    }
-
-    fn train_step(&self, batch: BatchShape, base: u64) -> Step {
-        let (plan, program) = (&self.plan, &self.program);
-        step::train(
-            plan,
-            program,
-            self.device.storage(),
-            batch,
-            self.fixed,
-            base,
-        )
     }
 
     /// Runs inference, and reads the rows of the logits or the features.
@@ -207,7 +209,7 @@ impl<D: Device> Gpu<D> {
     }
 
     /// The shape of a batch, if the network can run it.
-    fn shape(&self, images: &Images<'_>) -> Result<BatchShape, FusedError> {
+    pub(crate) fn shape(&self, images: &Images<'_>) -> Result<BatchShape, FusedError> {
         engine::check_shapes(&self.plan, images)?;
         Ok(BatchShape {
             images: images.count,
@@ -265,14 +267,16 @@ fn fixed(plan: &Plan, base: u64) -> (Fixed, usize) {
         statistics: base + parameters,
         gradient: base + parameters + statistics,
         momentum: base + 2 * parameters + statistics,
+        sums: base + 2 * parameters + statistics + 256,
     };
-    (fixed, (2 * parameters + statistics + 256) as usize)
+    let size = 2 * parameters as usize + statistics as usize + 256 + 16 * MEASURING_BLOCKS;
+    (fixed, size)
 }
 
 impl<D: Device> Engine for Gpu<D> {
     const NAME: &'static str = "gpu";
     type Folded = Weights<D>;
-    type Record = Record;
+    type Record = Pass;
 
     fn kind(&self) -> String {
         format!("{}, {}", self.device.name(), self.device.storage().name())
@@ -325,6 +329,10 @@ impl<D: Device> Engine for Gpu<D> {
         self.evaluate(weights, images, false, features)
     }
 
+    fn device_values(self: &Arc<Self>) -> Option<Arc<dyn DeviceValues>> {
+        Some(Arc::clone(self) as Arc<dyn DeviceValues>)
+    }
+
     fn forward(
         &self,
         parameters: &[f32],
@@ -332,48 +340,18 @@ impl<D: Device> Engine for Gpu<D> {
         images: Images<'_>,
         masks: &[Vec<f32>],
         logits: &mut [f32],
-    ) -> Result<Record, FusedError> {
-        let values = &*statistics.values;
-        engine::check_forward(&self.plan, parameters, values, &images, masks, logits)?;
-        let batch = self.shape(&images)?;
-        let shapes = self.plan.shapes(batch.height, batch.width);
-        engine::check_counts(&self.plan, &shapes, batch.images)?;
-        let mut training = lock(&self.training);
-        let step = self.current(&mut training, batch, |batch, base| {
-            self.train_step(batch, base)
-        })?;
-        let classes = self.plan.classes();
-        let mut run = || {
-            // SAFETY: the network's memory has space for all of these.
-            unsafe {
-                self.device
-                    .write(self.fixed.parameters, floats(parameters))?;
-                self.device
-                    .write(self.fixed.statistics, floats(statistics.values))?;
-                let momentum = statistics.momentum as f32;
-                self.device
-                    .write(self.fixed.momentum, &momentum.to_ne_bytes())?;
-            }
-            self.write_images(&step.ports, images)?;
-            self.write_masks(&step.ports, batch.images, masks)?;
-            // SAFETY: the step is in memory.
-            unsafe {
-                self.device.run(&step.forward)?;
-                let running = floats_mut(statistics.values);
-                self.device.read(self.fixed.statistics, running)?;
-            }
-            match step.ports.logits {
-                Some(place) => self.read_rows(place, logits, classes, true),
-                None => unreachable!("a step stores its logits"),
-            }
-        };
-        run().map_err(failed)?;
-        Ok(Record { batch })
+    ) -> Result<Pass, FusedError> {
+        engine::check_fold(&self.plan, parameters, statistics.values)?;
+        self.write(Buffer::Parameters, parameters)?;
+        self.write(Buffer::Statistics, statistics.values)?;
+        let pass = self.forward_step(statistics.momentum, images, masks, logits)?;
+        self.read(Buffer::Statistics, statistics.values)?;
+        Ok(pass)
     }
 
     fn backward(
         &self,
-        record: Record,
+        pass: Pass,
         parameters: &[f32],
         images: Images<'_>,
         masks: &[Vec<f32>],
@@ -381,26 +359,15 @@ impl<D: Device> Engine for Gpu<D> {
         gradient: &mut [f32],
     ) -> Result<(), FusedError> {
         let gradients = (logits_gradient, &*gradient);
-        let count = record.batch.images;
-        engine::check_backward(&self.plan, parameters, &images, count, masks, gradients)?;
-        let training = lock(&self.training);
-        let Some(Current { step, .. }) = training.as_ref().filter(|of| of.batch == record.batch)
-        else {
-            return Err(FusedError::Device(
-                "another batch replaced the values of this forward pass".to_owned(),
-            ));
-        };
-        let Some(place) = step.ports.logits_gradient else {
-            unreachable!("a training step reads the gradient of the logits");
-        };
-        let mut run = || {
-            self.write_rows(place.at, logits_gradient, self.plan.classes())?;
-            // SAFETY: the step is in memory, and so is the gradient.
-            unsafe {
-                self.device.run(&step.backward)?;
-                self.device.read(self.fixed.gradient, floats_mut(gradient))
-            }
-        };
-        run().map_err(failed)
+        engine::check_backward(
+            &self.plan,
+            parameters,
+            &images,
+            pass.images,
+            masks,
+            gradients,
+        )?;
+        self.backward_step(pass, logits_gradient)?;
+        self.read(Buffer::Gradient, gradient)
     }
 }

@@ -15,9 +15,13 @@ mod shim;
 mod step;
 #[cfg(all(test, feature = "shim"))]
 mod tests;
+mod training;
 mod transfer;
+#[cfg(feature = "cuda")]
+mod upload;
+mod values;
 
-pub use self::engine::{Gpu, Record, Weights, training_launches};
+pub use self::engine::{Gpu, Weights, training_launches};
 #[cfg(feature = "cuda")]
 pub use compile::{Compiled, compile, compiler, source_hash};
 #[cfg(feature = "cuda")]

@@ -111,6 +111,11 @@ impl Device for Shim {
         Ok(launches)
     }
 
+    unsafe fn launch(&self, launch: Launch) -> Result<()> {
+        // SAFETY: as promised by the caller.
+        unsafe { self.run(&vec![launch]) }
+    }
+
     unsafe fn run(&self, graph: &Vec<Launch>) -> Result<()> {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         for launch in graph {

@@ -87,11 +87,11 @@ impl<D: Device> Gpu<D> {
         unsafe {
             match images.pixels {
                 ImagePixels::U8(bytes, table) => {
-                    self.device().write(ports.pixels, bytes)?;
+                    self.device().send(ports.pixels, bytes)?;
                     self.device()
                         .write(ports.table, floats(table.as_flattened()))
                 }
-                ImagePixels::F32(values) => self.device().write(ports.pixels, floats(values)),
+                ImagePixels::F32(values) => self.device().send(ports.pixels, floats(values)),
             }
         }
     }

@@ -15,7 +15,10 @@ pub mod onnx;
 pub mod weights;
 pub mod zoo;
 
-pub use engine::{FusedOptions, Isa, NoBf16, Padding, Role, Segment, UnknownIsa};
+pub use engine::{
+    Buffer, DeviceValues, FusedOptions, GradientChange, GradientSize, GroupStep, Isa, NoBf16,
+    Padding, Role, Segment, StepRange, UnknownIsa,
+};
 pub use error::{Error, Result};
 pub use families::config::{
     HeadKind, MAX_WIDTH, ModelConfig, SCRATCH_MOMENTUM, TORCHVISION_MOMENTUM, is_dropout,

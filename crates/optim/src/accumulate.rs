@@ -38,8 +38,7 @@ impl Accumulator {
     /// [`Error::Setting`] if the weight is not a finite number above zero. Both errors leave the
     /// accumulator unchanged.
     pub fn add(&mut self, gradient: &[f32], weight: f64) -> Result<(), Error> {
-        let (section, expected) = ("gradient accumulation", "a finite number > 0");
-        require(is_positive(weight), section, "weight", weight, expected)?;
+        check(weight)?;
         let is_first = self.weight == 0.0;
         if is_first && self.mean.is_empty() {
             self.mean.resize(gradient.len(), 0.0);
@@ -51,8 +50,7 @@ impl Accumulator {
                 found: gradient.len(),
             });
         }
-        self.weight += weight;
-        let share = (weight / self.weight) as f32;
+        let share = self.count(weight);
         if is_first {
             self.each(gradient, |mean, gradient| *mean = gradient);
         } else {
@@ -61,6 +59,26 @@ impl Accumulator {
             });
         }
         Ok(())
+    }
+
+    /// Counts a gradient that lies elsewhere, for example on a GPU. Returns `share`: the update of each value is
+    /// `mean += share * (gradient - mean)`, and a share of 1 replaces the mean.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the weight is not a finite number above zero.
+    pub fn share(&mut self, weight: f64) -> Result<f32, Error> {
+        check(weight)?;
+        Ok(self.count(weight))
+    }
+
+    fn count(&mut self, weight: f64) -> f32 {
+        self.weight += weight;
+        (weight / self.weight) as f32
+    }
+
+    /// Forgets all gradients.
+    pub fn clear(&mut self) {
+        self.weight = 0.0;
     }
 
     /// The mean of all gradients added since the last call. If none were added, it is empty or all
@@ -83,4 +101,9 @@ impl Accumulator {
             }
         });
     }
+}
+
+fn check(weight: f64) -> Result<(), Error> {
+    let (section, expected) = ("gradient accumulation", "a finite number > 0");
+    require(is_positive(weight), section, "weight", weight, expected)
 }

@@ -27,12 +27,16 @@ const LANES: usize = 8;
 pub fn clip_gradient_norm(gradients: &mut [f32], max_norm: f64) -> Result<f64, Error> {
     check("max_norm", max_norm)?;
     let norm = sum_of_squares(gradients).sqrt();
-    let factor = max_norm / (norm + 1e-6); // as in torch: avoids dividing by a norm of zero
-    if norm.is_finite() && factor < 1.0 {
-        let factor = factor as f32;
+    if let Some(factor) = clip_factor(norm, max_norm) {
         for_each_chunk(gradients, |gradient| *gradient *= factor);
     }
     Ok(norm)
+}
+
+/// What [`clip_gradient_norm`] multiplies gradients of this norm by; `None` if they stay unchanged.
+pub fn clip_factor(norm: f64, max_norm: f64) -> Option<f32> {
+    let factor = max_norm / (norm + 1e-6); // as in torch: avoids dividing by a norm of zero
+    (norm.is_finite() && factor < 1.0).then_some(factor as f32)
 }
 
 /// Clamps each gradient to `[-max_value, max_value]`

@@ -85,13 +85,7 @@ impl Ema {
     /// [`Error::Length`] if the number of values has changed since the start.
     pub fn update(&mut self, values: &[f32]) -> Result<(), Error> {
         self.check_length(values.len())?;
-        self.updates = self.updates.saturating_add(1);
-        let steps = self.updates as f64;
-        let decay = match self.config.warmup {
-            true => self.config.decay.min((1.0 + steps) / (10.0 + steps)),
-            false => self.config.decay,
-        };
-        let weight = (1.0 - decay) as f32;
+        let weight = self.advance();
         let chunks = self.average.par_chunks_mut(GRAIN);
         chunks
             .zip(values.par_chunks(GRAIN))
@@ -103,6 +97,18 @@ impl Ema {
         Ok(())
     }
 
+    /// Counts an update whose values lie elsewhere, for example on a GPU. Returns `weight`: the update of each value is
+    /// `average += weight * (value - average)`.
+    pub fn advance(&mut self) -> f32 {
+        self.updates = self.updates.saturating_add(1);
+        let steps = self.updates as f64;
+        let decay = match self.config.warmup {
+            true => self.config.decay.min((1.0 + steps) / (10.0 + steps)),
+            false => self.config.decay,
+        };
+        (1.0 - decay) as f32
+    }
+
     /// Number of updates so far.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -111,6 +117,11 @@ impl Ema {
     /// The average so far.
     pub fn average(&self) -> &[f32] {
         &self.average
+    }
+
+    /// The average so far, to be overwritten with one that was updated elsewhere.
+    pub fn average_mut(&mut self) -> &mut [f32] {
+        &mut self.average
     }
 
     /// A copy of the complete state.

@@ -2,6 +2,7 @@
 
 mod accumulate;
 mod clip;
+mod coefficients;
 mod ema;
 mod error;
 mod group;
@@ -13,12 +14,13 @@ mod schedule;
 mod state;
 
 pub use accumulate::Accumulator;
-pub use clip::{clip_gradient_norm, clip_gradient_value};
+pub use clip::{clip_factor, clip_gradient_norm, clip_gradient_value};
+pub use coefficients::{Coefficients, RuleKind};
 pub use ema::{Ema, EmaConfig, EmaState};
 pub use error::Error;
 pub use group::{Matrix, ParameterGroup};
 pub use loss_scaler::{LossScaler, LossScalerConfig, LossScalerState};
-pub use optimizer::Optimizer;
+pub use optimizer::{Optimizer, Stretch};
 pub use rules::*;
 pub use schedule::{
     Anneal, CosineConfig, ExponentialConfig, Interval, LrSchedule, LrScheduleConfig,

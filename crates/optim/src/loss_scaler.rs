@@ -125,8 +125,7 @@ impl LossScaler {
     /// # Errors
     /// [`Error::NotFinite`] if the gradient is not finite even at the smallest scale.
     pub fn unscale(&mut self, gradient: &mut [f32]) -> Result<bool, Error> {
-        let scale = self.state.scale;
-        let factor = (1.0 / f64::from(scale)) as f32;
+        let factor = self.factor();
         let finite = gradient
             .par_chunks_mut(GRAIN)
             .map(|chunk| {
@@ -135,11 +134,27 @@ impl LossScaler {
                 finite
             })
             .reduce(|| true, |a, b| a && b);
+        self.advance(finite)?;
+        Ok(finite)
+    }
+
+    /// What [`LossScaler::unscale`] multiplies a gradient by.
+    pub fn factor(&self) -> f32 {
+        (1.0 / f64::from(self.state.scale)) as f32
+    }
+
+    /// Updates the scale after a step whose gradient lies elsewhere, for example on a GPU. `finite` is whether the scaled
+    /// gradient is finite; if not, the caller must skip the step.
+    ///
+    /// # Errors
+    /// As [`LossScaler::unscale`].
+    pub fn advance(&mut self, finite: bool) -> Result<(), Error> {
+        let scale = self.state.scale;
         if !finite && scale < Self::LEAST {
             return Err(Error::NotFinite { scale });
         }
         self.state = self.next(finite);
-        Ok(finite)
+        Ok(())
     }
 
     /// The state after a step, as in torch's `_amp_update_scale_`. The scale never exceeds f32's

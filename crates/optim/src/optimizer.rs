@@ -1,5 +1,8 @@
 //! The optimizer: groups, the step count of each group, and the state buffers of the update rule.
 
+use std::ops::Range;
+
+use crate::coefficients::Coefficients;
 use crate::error::{Error, is_non_negative, require};
 use crate::group::{Matrix, ParameterGroup, lay_out};
 use crate::pass::{Buffers, Piece, pass};
@@ -41,6 +44,17 @@ struct Group {
     counters: GroupCounters,
     learning_rate_multiplier: f64,
     weight_decay: f64,
+}
+
+/// Contiguous parameters of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Their indices.
+    pub range: Range<usize>,
+    /// The group's number, in the order of the groups.
+    pub group: usize,
+    /// Length of the rows whose gradients are centralised; 0 if there are none.
+    pub row: usize,
 }
 
 impl Optimizer {
@@ -132,6 +146,22 @@ impl Optimizer {
     ) -> Result<(), Error> {
         self.check_length("parameters", parameters.len())?;
         self.check_length("gradients", gradients.len())?;
+        self.advance(learning_rate)?;
+        let [first, second, third] = &mut self.buffers;
+        let buffers = Buffers {
+            parameters,
+            gradients,
+            state: [first, second, third],
+        };
+        pass(&self.pieces, &self.updates, 0, buffers);
+        Ok(())
+    }
+
+    /// Counts a step that is taken elsewhere, for example on a GPU, with [`Optimizer::coefficients`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the learning rate is negative or not finite. Nothing has changed then.
+    pub fn advance(&mut self, learning_rate: f64) -> Result<(), Error> {
         require(
             is_non_negative(learning_rate),
             self.name,
@@ -150,14 +180,21 @@ impl Optimizer {
                     .update(group.counters.steps, learning_rate, group.weight_decay)
             };
         }
-        let [first, second, third] = &mut self.buffers;
-        let buffers = Buffers {
-            parameters,
-            gradients,
-            state: [first, second, third],
-        };
-        pass(&self.pieces, &self.updates, 0, buffers);
         Ok(())
+    }
+
+    /// The coefficients of each group in the step that was counted last.
+    pub fn coefficients(&self) -> impl Iterator<Item = Coefficients> {
+        self.updates.iter().map(Update::coefficients)
+    }
+
+    /// The parts of the parameters that each have one group, in order.
+    pub fn stretches(&self) -> impl Iterator<Item = Stretch> {
+        self.pieces.iter().map(|piece| Stretch {
+            range: piece.range.clone(),
+            group: piece.group,
+            row: piece.row,
+        })
     }
 
     /// The step count of each group, and whether it is frozen.
@@ -172,6 +209,12 @@ impl Optimizer {
     pub fn buffers(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
         let names = self.rule.buffer_names().iter();
         names.copied().zip(self.buffers.iter().map(Vec::as_slice))
+    }
+
+    /// Each state buffer, to be overwritten with one that was changed elsewhere.
+    pub fn buffers_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let used = self.rule.buffer_names().len();
+        self.buffers.iter_mut().take(used).map(Vec::as_mut_slice)
     }
 
     /// A copy of the complete state.

@@ -50,7 +50,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Further dependencies that are allowed only in a crate's examples and tests.
-const TEST_ARROWS: [(&str, &[&str]); 2] = [("mobilenet", &["optim"]), ("serve", &["mobilenet"])];
+const TEST_ARROWS: [(&str, &[&str]); 4] = [
+    ("gpu", &["optim"]),
+    ("mobilenet", &["optim"]),
+    ("serve", &["mobilenet"]),
+    ("trainer", &["gpu"]),
+];
 
 /// The crates that other projects can use.
 const LIBRARIES: &[&str] = &[

@@ -34,6 +34,8 @@ pub(crate) struct Fixed {
     pub(crate) gradient: At,
     /// The momentum of batch normalisations.
     pub(crate) momentum: At,
+    /// The sums of blocks that measure a gradient, f64.
+    pub(crate) sums: At,
 }
 
 /// Images of one shape.

@@ -8,6 +8,7 @@ mod layer_norm;
 mod maps;
 mod norms;
 mod operands;
+mod optimizer;
 mod packing;
 mod pooling;
 mod products;

@@ -7,6 +7,8 @@ use candle_core::{
     backend::BackendStorage, bail,
 };
 
+use engine::DeviceValues;
+
 use crate::run::parameters::Gradient;
 use crate::{Error, Images, Parameters, Result};
 
@@ -90,6 +92,11 @@ pub trait Tape: Send + Sync {
         logits_gradient: &Tensor,
         gradient: &Var,
     ) -> candle_core::Result<()>;
+
+    /// The device whose memory gets the gradient instead of `gradient`, if there is one.
+    fn device_values(&self) -> Option<Arc<dyn DeviceValues>> {
+        None
+    }
 }
 
 /// A forward pass of a training step, before its backward pass.

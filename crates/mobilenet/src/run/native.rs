@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, TensorId, Var, bail};
 use engine::{
-    CpuEngine, Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages, Plan,
-    RunningStatistics,
+    CpuEngine, DeviceValues, Engine, FusedError, FusedOptions, ImagePixels, Images as EngineImages,
+    Pass, Plan, RunningStatistics,
 };
 
 use crate::run::composed::Composed;
@@ -55,17 +55,17 @@ impl<E: Engine> Native<E> {
     }
 
     fn folded(&self, parameters: &Parameters) -> Result<Arc<E::Folded>> {
-        let state = (parameters.arena().id(), parameters.versions());
+        let arena = parameters.arena()?;
+        let state = (arena.id(), parameters.versions());
         let mut cached = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, folded)) = &*cached
             && *of == state
         {
             return Ok(Arc::clone(folded));
         }
-        let folded = read_slice(parameters.arena(), |arena| {
-            read_slice(parameters.statistics(), |statistics| {
-                self.engine.fold(arena, statistics)
-            })
+        let statistics = parameters.statistics()?;
+        let folded = read_slice(arena, |arena| {
+            read_slice(statistics, |statistics| self.engine.fold(arena, statistics))
         })???;
         let folded = Arc::new(folded);
         *cached = Some((state, Arc::clone(&folded)));
@@ -165,7 +165,23 @@ impl<E: Engine> Executor for Native<E> {
         let masks = masks(&self.plan, count, step);
         let momentum = parameters.momentum(self.plan.batch_norm);
         let mut logits = vec![0.0; count * classes];
-        let record = read_slice(parameters.arena(), |arena| {
+        if let Some(values) = self.engine.device_values() {
+            parameters.lend(&values)?;
+            let pass = with_images(images, |images| {
+                values.forward_step(momentum, images, &masks, &mut logits)
+            })??;
+            parameters.statistics_moved_on_device();
+            parameters.batch_tracked();
+            let tape = DeviceTape {
+                values,
+                pass,
+                arena_version: parameters.arena_version(),
+                version: parameters.versions()[0],
+            };
+            let logits = Tensor::from_vec(logits, (count, classes), &Device::Cpu)?;
+            return Ok((logits, Box::new(tape)));
+        }
+        let record = read_slice(parameters.arena()?, |arena| {
             with_images(images, |images| {
                 parameters.update_statistics(|statistics| {
                     let running = RunningStatistics {
@@ -180,7 +196,7 @@ impl<E: Engine> Executor for Native<E> {
         let tape = NativeTape {
             engine: Arc::clone(&self.engine),
             record: Mutex::new(record),
-            arena: parameters.arena().clone(),
+            arena: parameters.arena()?.clone(),
             arena_version: parameters.arena_version(),
             version: parameters.versions()[0],
             images: images.clone(),
@@ -189,6 +205,36 @@ impl<E: Engine> Executor for Native<E> {
         let logits = Tensor::from_vec(logits, (count, classes), &Device::Cpu)?;
         Ok((logits, Box::new(tape)))
     }
+}
+
+/// The state of a forward pass on a device with values of its own.
+struct DeviceTape {
+    values: Arc<dyn DeviceValues>,
+    pass: Pass,
+    arena_version: Arc<AtomicU64>,
+    /// The version of the arena in the forward pass.
+    version: u64,
+}
+
+impl Tape for DeviceTape {
+    fn backward(self: Box<Self>, logits_gradient: &Tensor, _: &Var) -> candle_core::Result<()> {
+        check_unchanged(&self.arena_version, self.version)?;
+        let slope = logits_gradient.contiguous()?;
+        let (values, pass) = (self.values, self.pass);
+        let outcome = read_slice(&slope, |slope| values.backward_step(pass, slope))?;
+        outcome.map_err(candle_core::Error::wrap)
+    }
+
+    fn device_values(&self) -> Option<Arc<dyn DeviceValues>> {
+        Some(Arc::clone(&self.values))
+    }
+}
+
+fn check_unchanged(arena: &AtomicU64, version: u64) -> candle_core::Result<()> {
+    if arena.load(Ordering::Acquire) == version {
+        return Ok(());
+    }
+    bail!("the parameters have changed since the forward pass")
 }
 
 struct NativeTape<E: Engine> {
@@ -217,9 +263,7 @@ impl<E: Engine> Tape for NativeTape<E> {
             images,
             masks,
         } = *self;
-        if arena_version.load(Ordering::Acquire) != version {
-            bail!("the parameters have changed since the forward pass")
-        }
+        check_unchanged(&arena_version, version)?;
         let Ok(record) = record.into_inner() else {
             bail!("an earlier pass of the network panicked")
         };

@@ -76,7 +76,7 @@ impl Network {
 
     /// The device of the network's values.
     pub fn device(&self) -> &Device {
-        self.parameters.arena().device()
+        self.parameters.tensor_device()
     }
 
     /// The parameters and statistics.

@@ -1,19 +1,21 @@
 //! The arena: one flat buffer for all parameters, one for all running statistics, and one for the
 //! gradients of all parameters.
 
+mod device;
 mod gradient;
 mod snapshot;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor, Var};
 use engine::{BatchNormSpec, Plan, Segment, Table};
 
 use crate::run::slices::{read_slice, write_slice};
 use crate::{Error, Result};
+use device::DeviceCopy;
 pub(crate) use gradient::Gradient;
 pub use snapshot::{BatchCounts, Snapshot, StatisticsSnapshot};
 
@@ -73,6 +75,8 @@ pub struct Parameters {
     gradient: Arc<Gradient>,
     /// Counters of changes to the arena and to the statistics.
     versions: [Arc<AtomicU64>; 2],
+    /// The copy on a device that trains with its own values.
+    device: Mutex<Option<DeviceCopy>>,
 }
 
 /// All values of a model in host memory, flat, in the order of its tables.
@@ -107,6 +111,7 @@ impl Parameters {
             since_restart: AtomicU64::new(u64::MAX),
             gradient: Arc::new(Gradient::zeros(len, device)?),
             versions: Default::default(),
+            device: Mutex::default(),
         })
     }
 
@@ -114,19 +119,33 @@ impl Parameters {
     ///
     /// Do not write to this tensor: use [`Parameters::update`], [`Parameters::set`] or
     /// [`Parameters::restore`]. Otherwise executors would use stale copies.
-    pub fn arena(&self) -> &Tensor {
-        &self.arena
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn arena(&self) -> Result<&Tensor> {
+        Ok(self.settle(0)?)
     }
 
     /// The running means and variances, flat f32. Do not write to this tensor.
-    pub fn statistics(&self) -> &Tensor {
-        &self.statistics
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn statistics(&self) -> Result<&Tensor> {
+        Ok(self.settle(1)?)
     }
 
     /// The gradient of the last backward pass, flat f32 in arena order. The next backward pass
     /// overwrites it.
-    pub fn gradient(&self) -> &Tensor {
-        &self.gradient.values
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn gradient(&self) -> Result<&Tensor> {
+        Ok(self.gradient.settle()?)
+    }
+
+    /// The device of the buffers.
+    pub(crate) fn tensor_device(&self) -> &Device {
+        self.arena.device()
     }
 
     pub(crate) fn gradient_buffer(&self) -> &Arc<Gradient> {
@@ -144,25 +163,22 @@ impl Parameters {
         Arc::clone(&self.versions[0])
     }
 
-    fn arena_changed(&self) {
-        self.versions[0].fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn statistics_changed(&self) {
-        self.versions[1].fetch_add(1, Ordering::AcqRel);
+    /// Counts a change of the arena (0) or the statistics (1).
+    fn changed(&self, index: usize) {
+        self.versions[index].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Passes the running statistics to `f`, which may change them. `f` runs on the CPU.
     pub(crate) fn update_statistics<R>(&self, f: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-        let result = write_slice(&self.statistics, f)?;
-        self.statistics_changed();
+        let result = write_slice(self.settle(1)?, f)?;
+        self.overwritten(1);
         Ok(result)
     }
 
     /// Overwrites the running statistics.
     pub(crate) fn set_statistics(&self, statistics: &Tensor) -> Result<()> {
         self.statistics.set(statistics)?;
-        self.statistics_changed();
+        self.overwritten(1);
         Ok(())
     }
 
@@ -179,7 +195,8 @@ impl Parameters {
             .set(&Tensor::from_vec(arena, self.len(), device)?)?;
         self.statistics
             .set(&Tensor::from_vec(statistics, expected, device)?)?;
-        self.arena_changed();
+        self.overwritten(0);
+        self.overwritten(1);
         Ok(())
     }
 
@@ -277,7 +294,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn read_gradient<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-        let values = &self.gradient.values;
+        let values = self.gradient.settle()?;
         if self.arena.device().is_cpu() {
             Ok(read_slice(values, f)?)
         } else {
@@ -290,8 +307,9 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn change<R>(&self, f: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-        let result = if self.arena.device().is_cpu() {
-            write_slice(&self.arena, f)?
+        let arena = self.settle(0)?;
+        let result = if arena.device().is_cpu() {
+            write_slice(arena, f)?
         } else {
             let mut values = self.arena.to_vec1::<f32>()?;
             let result = f(&mut values);
@@ -299,7 +317,7 @@ impl Parameters {
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
             result
         };
-        self.arena_changed();
+        self.overwritten(0);
         Ok(result)
     }
 
@@ -308,7 +326,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
-        read_both(&self.arena, &self.statistics, f)
+        read_both(self.settle(0)?, self.settle(1)?, f)
     }
 
     /// Every tensor, with torch's shape and the name of the network's own project, as in its `state_dict`.
@@ -319,8 +337,8 @@ impl Parameters {
     pub fn named(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut named = BTreeMap::new();
         let tables = [
-            (&self.tables.parameters, &self.arena),
-            (&self.tables.statistics, &self.statistics),
+            (&self.tables.parameters, self.settle(0)?),
+            (&self.tables.statistics, self.settle(1)?),
         ];
         for (table, buffer) in tables {
             for segment in table.segments() {
@@ -337,8 +355,8 @@ impl Parameters {
     /// Copies all values to host memory.
     pub(crate) fn values(&self) -> Result<Values> {
         Ok(Values {
-            arena: self.arena.to_vec1()?,
-            statistics: self.statistics.to_vec1()?,
+            arena: self.settle(0)?.to_vec1()?,
+            statistics: self.settle(1)?.to_vec1()?,
             batches_tracked: self.batches_tracked(),
         })
     }

@@ -157,10 +157,11 @@ impl ZooNetwork {
     }
 
     /// The head's weight `[classes, features]` and bias `[classes]`.
-    fn head(&self) -> candle_core::Result<[Tensor; 2]> {
+    fn head(&self) -> Result<[Tensor; 2]> {
+        let arena = self.parameters.arena()?;
         let [weight, bias] = [0, 1].map(|index| {
             let segment = &self.parameters.segments()[index];
-            view(self.parameters.arena(), segment)
+            view(arena, segment)
         });
         Ok([weight?, bias?])
     }
@@ -247,7 +248,7 @@ impl Model for ZooNetwork {
     }
 
     fn device(&self) -> &Device {
-        self.parameters.arena().device()
+        self.parameters.tensor_device()
     }
 
     fn parameters(&self) -> &Parameters {

@@ -25,7 +25,7 @@ pub(crate) fn step(network: &mut Network, images: &Images, frozen: bool) -> [Vec
     let slopes = candle_core::Tensor::from_vec(slopes, logits.shape(), network.device()).unwrap();
     let loss = (&logits * slopes).unwrap().sum_all().unwrap();
     loss.backward().unwrap();
-    let gradient = values(network.parameters().gradient());
+    let gradient = values(network.parameters().gradient().unwrap());
     [inferred, values(&logits), statistics(network), gradient]
 }
 
@@ -139,7 +139,7 @@ fn scaled_gradient(network: &mut Network, images: &Images, slope: f64, scale: f6
     let logits = network.forward_train(images, 3, false).unwrap();
     let loss = (logits.sqr().unwrap() * (slope * scale)).unwrap();
     loss.sum_all().unwrap().backward().unwrap();
-    let gradient = values(network.parameters().gradient());
+    let gradient = values(network.parameters().gradient().unwrap());
     gradient.iter().map(|g| g / scale as f32).collect()
 }
 

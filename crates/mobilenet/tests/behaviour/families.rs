@@ -162,6 +162,7 @@ fn half_precision_and_prefixes_load() {
             .network
             .parameters()
             .arena()
+            .unwrap()
             .to_dtype(DType::F16)
             .unwrap();
         let rounded = rounded.to_dtype(DType::F32).unwrap();

@@ -43,9 +43,9 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 fn arena(network: &Network) -> Vec<f32> {
-    values(network.parameters().arena())
+    values(network.parameters().arena().unwrap())
 }
 
 fn statistics(network: &Network) -> Vec<f32> {
-    values(network.parameters().statistics())
+    values(network.parameters().statistics().unwrap())
 }

@@ -96,7 +96,7 @@ fn compare(golden: &Golden, training: &Training, network: &mut Network, failures
 /// Each parameter's error, norm-wise, relative to the gradient or, if that is larger, to a thousandth of the whole one.
 /// Gradients that should be zero count relative to the whole gradient.
 fn gradients(network: &Network, summaries: &[Vec<f32>], zero: &[String]) -> Vec<(String, f64)> {
-    let gradient = values(network.parameters().gradient());
+    let gradient = values(network.parameters().gradient().unwrap());
     let mut segments: Vec<_> = network.parameters().segments().iter().collect();
     segments.sort_by_key(|segment| segment.name.as_bytes());
     assert_eq!(segments.len(), summaries.len());

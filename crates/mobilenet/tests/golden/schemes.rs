@@ -210,7 +210,11 @@ fn a_round_trip_changes_no_bit() {
         let second = second.load(&Device::Cpu).unwrap();
         let [a, b] = [&first, &second].map(|loaded| {
             let parameters = loaded.network.parameters();
-            [parameters.arena(), parameters.statistics()].map(values)
+            [
+                parameters.arena().unwrap(),
+                parameters.statistics().unwrap(),
+            ]
+            .map(values)
         });
         assert!(a == b, "{} lost bits", path.display());
         foreign.assert_answers(&second.network, "back from timm");

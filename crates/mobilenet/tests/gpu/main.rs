@@ -33,8 +33,13 @@ fn step(network: &mut Network, images: &Images) -> [Vec<f32>; 4] {
     let slopes = Tensor::from_vec(slopes, pass.logits().shape(), &Device::Cpu).unwrap();
     pass.backward(&slopes).unwrap();
     let parameters = network.parameters();
-    let statistics = values(parameters.statistics());
-    [inferred, logits, statistics, values(parameters.gradient())]
+    let statistics = values(parameters.statistics().unwrap());
+    [
+        inferred,
+        logits,
+        statistics,
+        values(parameters.gradient().unwrap()),
+    ]
 }
 
 fn off(found: &[f32], expected: &[f32]) -> f64 {

@@ -221,8 +221,11 @@ fn a_file_with_one_weight_changed_is_refused() {
 }
 
 fn change(parameters: &Parameters, name: &str) {
-    let [mut arena, statistics]: [Vec<f32>; 2] =
-        [parameters.arena(), parameters.statistics()].map(|flat| flat.to_vec1().unwrap());
+    let [mut arena, statistics]: [Vec<f32>; 2] = [
+        parameters.arena().unwrap(),
+        parameters.statistics().unwrap(),
+    ]
+    .map(|flat| flat.to_vec1().unwrap());
     let segment = parameters
         .segments()
         .iter()

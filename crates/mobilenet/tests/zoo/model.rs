@@ -73,7 +73,7 @@ fn the_head_learns_and_the_backbone_does_not() {
         loss.backward().unwrap();
         (
             loss.to_scalar::<f32>().unwrap(),
-            values(network.parameters().gradient()),
+            values(network.parameters().gradient().unwrap()),
         )
     };
     let expected = step(true);
@@ -172,7 +172,7 @@ fn a_classifier_is_taken_where_it_fits() {
     let (network, report) = load(3);
     assert!(report.is_complete(), "{report}");
     assert!(
-        values(network.parameters().arena())
+        values(network.parameters().arena().unwrap())
             .iter()
             .all(|&value| value == 1.0)
     );
@@ -180,7 +180,7 @@ fn a_classifier_is_taken_where_it_fits() {
     assert_eq!(report.mismatched.len(), 2, "{report}");
     assert!(report.missing.is_empty());
     assert!(
-        values(network.parameters().arena())
+        values(network.parameters().arena().unwrap())
             .iter()
             .all(|&value| value != 1.0)
     );
@@ -198,7 +198,7 @@ fn a_head_keeps_the_rows_of_the_classes_it_knows() {
     );
     weights::save(&path, &trained, &metadata).unwrap();
     let rows = |network: &ZooNetwork| -> Vec<Vec<f32>> {
-        let arena = values(network.parameters().arena());
+        let arena = values(network.parameters().arena().unwrap());
         arena.chunks(1280).map(<[f32]>::to_vec).collect()
     };
     let load = |classes: &[&str]| {

@@ -7,6 +7,7 @@ use super::decay;
 use super::rectify::rectification;
 use super::setting::{AMSGRAD, BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind, switch};
 use crate::error::Error;
 use crate::pass::Buffers;
 
@@ -113,6 +114,24 @@ impl table::Step for Step {
             (true, false) => self.apply_with::<true, false>(buffers),
             (true, true) => self.apply_with::<true, true>(buffers),
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::AdaBelief,
+            [
+                self.l2,
+                self.shrink,
+                self.mean_weight,
+                self.variance_decay,
+                self.variance_weight,
+                self.correction,
+                self.eps,
+                self.rate,
+                switch(self.amsgrad),
+                switch(self.divides),
+            ],
+        )
     }
 }
 

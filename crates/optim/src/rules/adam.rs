@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::decay;
 use super::setting::{AMSGRAD, BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind, switch};
 use crate::error::Error;
 use crate::pass::Buffers;
 
@@ -185,6 +186,23 @@ impl table::Step for Step {
             true => self.apply_amsgrad(buffers),
             false => self.apply_adam(buffers),
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::Adam,
+            [
+                self.l2,
+                self.shrink,
+                self.mean_weight,
+                self.square_decay,
+                self.square_weight,
+                self.correction,
+                self.eps,
+                self.rate,
+                switch(self.amsgrad),
+            ],
+        )
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::decay;
 use super::setting::{BETAS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind};
 use crate::error::Error;
 use crate::pass::Buffers;
 
@@ -81,6 +82,18 @@ impl table::Step for Step {
             *m += self.momentum_weight * (g - *m);
             *p = *p * self.shrink - self.learning_rate * sign(direction);
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::Lion,
+            [
+                self.shrink,
+                self.direction_weight,
+                self.momentum_weight,
+                self.learning_rate,
+            ],
+        )
     }
 }
 

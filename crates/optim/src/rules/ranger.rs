@@ -6,6 +6,7 @@ use super::decay;
 use super::rectify::rectification;
 use super::setting::{BETAS, EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_betas, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind, switch};
 use crate::error::{Error, require};
 use crate::pass::Buffers;
 
@@ -157,6 +158,24 @@ impl table::Step for Step {
                 *p = *slow;
             }
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::Ranger,
+            [
+                self.shrink,
+                self.mean_weight,
+                self.square_decay,
+                self.square_weight,
+                self.eps,
+                self.rate,
+                switch(self.divides),
+                switch(self.starts),
+                switch(self.meets.is_some()),
+                self.meets.unwrap_or(0.0),
+            ],
+        )
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::setting::{EPS, OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind, switch};
 use crate::error::{Error, require};
 use crate::pass::Buffers;
 
@@ -107,6 +108,22 @@ impl table::Step for Step {
             (true, false) => self.apply_with::<true, false>(buffers),
             (true, true) => self.apply_with::<true, true>(buffers),
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::RmsProp,
+            [
+                self.l2,
+                self.square_decay,
+                self.weight,
+                self.eps,
+                self.momentum,
+                self.rate,
+                switch(self.has_momentum),
+                switch(self.centered),
+            ],
+        )
     }
 }
 

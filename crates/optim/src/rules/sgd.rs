@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::setting::{OptimizerSetting, OptimizerValue, WEIGHT_DECAY};
 use super::table::{self, Rule, check_non_negative};
+use crate::coefficients::{Coefficients, RuleKind, switch};
 use crate::error::{Error, require};
 use crate::pass::Buffers;
 
@@ -87,6 +88,21 @@ impl table::Step for Step {
             (true, false) => self.apply_momentum::<false>(buffers),
             (true, true) => self.apply_momentum::<true>(buffers),
         }
+    }
+
+    fn coefficients(&self) -> Coefficients {
+        Coefficients::new(
+            RuleKind::Sgd,
+            [
+                self.l2,
+                self.decay,
+                self.weight,
+                self.look_ahead,
+                self.rate,
+                switch(self.momentum),
+                switch(self.nesterov),
+            ],
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! A macro that generates, from one table of rules, all code that lists the rules.
 
 use super::setting::OptimizerSetting;
+use crate::coefficients::Coefficients;
 use crate::error::{Error, is_non_negative, require};
 use crate::pass::Buffers;
 
@@ -34,6 +35,9 @@ pub(crate) trait Step {
     /// Applies the step to a part of the buffers. `row` is the length of the rows with centralised gradients, or 0 if
     /// there are none. Implementations must be inlined, so that they are compiled for each instruction set.
     fn apply(&self, buffers: Buffers<'_>, row: usize);
+
+    /// The coefficients as plain numbers.
+    fn coefficients(&self) -> Coefficients;
 }
 
 /// Requires both betas to be at least 0 and below 1.
@@ -142,6 +146,14 @@ macro_rules! rules {
         }
 
         impl Update {
+            /// The coefficients as plain numbers.
+            pub(crate) fn coefficients(&self) -> crate::Coefficients {
+                match self {
+                    Self::Hold => crate::Coefficients::new(crate::RuleKind::Hold, []),
+                    $(Self::$rule(step) => table::Step::coefficients(step),)+
+                }
+            }
+
             #[inline(always)]
             fn apply_inlined(&self, buffers: crate::pass::Buffers<'_>, row: usize) {
                 match self {

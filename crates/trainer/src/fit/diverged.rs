@@ -164,7 +164,7 @@ impl Session<'_> {
     }
 
     pub(super) fn gradient_is_finite(&self) -> Result<bool> {
-        Ok(self.network.parameters().read_gradient(are_finite)?)
+        Ok(self.network.parameters().gradient_is_finite()?)
     }
 
     /// The parameter with the largest gradient of the last backward pass. NaN is larger than any number.

@@ -1,11 +1,13 @@
 //! The training loop.
 
+mod average;
 mod diverged;
 mod epoch;
 mod figures;
 mod groups;
 mod inputs;
 mod lr_find;
+mod on_device;
 mod record;
 mod results;
 mod resume;

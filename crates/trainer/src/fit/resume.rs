@@ -89,7 +89,7 @@ impl Session<'_> {
     /// Saves states from now on, in the folder of the run.
     pub(super) fn save_states(&mut self, run: &RunDir) -> Result<()> {
         let parameters = self.network.parameters();
-        let buffers = 1 + self.stepper.optimizer().buffers().count();
+        let buffers = 1 + self.stepper.buffer_names().count();
         let bytes = 4 * parameters.len() * (buffers + 2 * self.tracks.count());
         let every = self.config.train.save_every;
         let mut folder = StateFolder::new(run.states());
@@ -238,10 +238,10 @@ impl Session<'_> {
             state.copy("weights", segments, arena);
             state.copy("weights", parameters.statistics_segments(), statistics);
         })?;
-        for (name, values) in self.stepper.optimizer().buffers() {
-            state.copy(&format!("optimizer.{name}"), segments, values);
+        for (name, values) in self.stepper.buffers()? {
+            state.copy(&format!("optimizer.{name}"), segments, &values);
         }
-        self.tracks.copy(parameters, &mut state);
+        self.tracks.copy(parameters, &mut state)?;
         self.tracks.share(parameters, &mut state);
         state.finish(&self.record(&saving.inputs))
     }
@@ -261,7 +261,7 @@ impl Session<'_> {
             fresh_statistics: self.fresh_statistics,
             unsettled: self.unsettled,
             epochs_without_gain: self.stopping.stale(),
-            optimizer: self.stepper.optimizer().counters(),
+            optimizer: self.stepper.counters(),
             schedule,
             loss_scaler,
             tracks: self.tracks.records(),
@@ -292,12 +292,7 @@ impl Session<'_> {
         let statistics = state.take("weights", parameters.statistics_segments())?;
         parameters.set(arena, statistics)?;
         parameters.set_counts(record.counts);
-        let buffers: Vec<&str> = self
-            .stepper
-            .optimizer()
-            .buffers()
-            .map(|(name, _)| name)
-            .collect();
+        let buffers: Vec<&str> = self.stepper.buffer_names().collect();
         let optimizer = state.take_optimizer(&buffers, segments)?;
         self.stepper
             .restore(optimizer, record.schedule, record.loss_scaler)?;

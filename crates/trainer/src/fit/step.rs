@@ -1,13 +1,18 @@
 //! Optimizer steps from the gradients of batches.
 
-use mobilenet::{Parameters, Precision};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use mobilenet::{Buffer, DeviceValues, GradientChange, Parameters, Precision};
 use optim::{
     Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, LrScheduleState,
-    Optimizer, OptimizerConfig, OptimizerState, clip_gradient_norm, clip_gradient_value,
+    Optimizer, OptimizerConfig, OptimizerCounters, OptimizerState, clip_factor, clip_gradient_norm,
+    clip_gradient_value,
 };
 use serde::{Deserialize, Serialize};
 
 use super::groups::{BACKBONE, groups, matrices};
+use super::on_device::OnDevice;
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
@@ -22,6 +27,8 @@ struct Training {
 /// passed to the optimizer with the schedule's learning rate.
 pub(super) struct Stepper {
     optimizer: Optimizer,
+    /// The optimizer's state on the GPU that took the last steps.
+    device: Option<OnDevice>,
     schedule: LrSchedule,
     /// Whether a step can make a finite weight of a gradient that is not finite.
     hides_infinity: bool,
@@ -44,6 +51,7 @@ impl Stepper {
             backbone: names.filter(|name| name.starts_with(BACKBONE)).collect(),
             optimizer: Optimizer::new(&config.optimizer, parameters.len(), groups)?
                 .with_matrices(&matrices(parameters))?,
+            device: None,
             hides_infinity: config.train.clip_gradient_value.is_some()
                 || matches!(config.optimizer, OptimizerConfig::Lion(_)),
             schedule,
@@ -102,9 +110,19 @@ impl Stepper {
         self.hides_infinity
     }
 
-    /// The optimizer.
-    pub(super) fn optimizer(&self) -> &Optimizer {
-        &self.optimizer
+    /// The step counts of the optimizer's groups.
+    pub(super) fn counters(&self) -> OptimizerCounters {
+        self.optimizer.counters()
+    }
+
+    /// The names of the optimizer's buffers.
+    pub(super) fn buffer_names(&self) -> impl Iterator<Item = &'static str> {
+        self.optimizer.buffers().map(|(name, _)| name)
+    }
+
+    /// The optimizer's buffers, with their names.
+    pub(super) fn buffers(&self) -> Result<Vec<(&'static str, Cow<'_, [f32]>)>> {
+        OnDevice::buffers(self.device.as_ref(), &self.optimizer)
     }
 
     /// The state of the learning-rate schedule and of the loss scaler.
@@ -125,6 +143,7 @@ impl Stepper {
         scaler: Option<LossScalerState>,
     ) -> Result<()> {
         self.optimizer.load_state(optimizer)?;
+        self.device.iter_mut().for_each(OnDevice::discard);
         self.schedule.load_state(schedule)?;
         match (&mut self.gradients.scaler, scaler) {
             (Some(own), Some(scaler)) => Ok(own.load_state(scaler)?),
@@ -148,6 +167,10 @@ impl Stepper {
     /// Adds the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], with the total weight `weight`.
     /// Returns true if this completed a step.
     pub(super) fn take(&mut self, parameters: &Parameters, weight: f64) -> Result<bool> {
+        if let Some(values) = parameters.take_gradient_on_device()? {
+            return self.take_on_device(parameters, values, weight);
+        }
+        self.fetch()?;
         if self.gradients.is_plain() {
             let rate = self.learning_rate();
             let optimizer = &mut self.optimizer;
@@ -167,6 +190,9 @@ impl Stepper {
         if self.gradients.taken == 0 {
             return Ok(false);
         }
+        if self.gradients.on_device {
+            return self.flush_on_device(parameters);
+        }
         let rate = self.learning_rate();
         // A skipped step still advances the schedule, so that the schedule ends with the last epoch.
         self.schedule.step();
@@ -175,6 +201,64 @@ impl Stepper {
         };
         let optimizer = &mut self.optimizer;
         parameters.change(|values| optimizer.step(values, gradient, rate))??;
+        Ok(true)
+    }
+
+    /// Makes the optimizer's own state the newest one.
+    fn fetch(&mut self) -> Result<()> {
+        match &mut self.device {
+            Some(device) => device.fetch(&mut self.optimizer),
+            None => Ok(()),
+        }
+    }
+
+    /// [`Stepper::take`] of a gradient in the memory of a GPU.
+    fn take_on_device(
+        &mut self,
+        parameters: &Parameters,
+        values: Arc<dyn DeviceValues>,
+        weight: f64,
+    ) -> Result<bool> {
+        if !self
+            .device
+            .as_ref()
+            .is_some_and(|device| device.is_on(&values))
+        {
+            self.fetch()?;
+            self.device = None;
+        }
+        let device = match self.device.take() {
+            Some(device) => device,
+            None => OnDevice::new(values, &self.optimizer)?,
+        };
+        let device = self.device.insert(device);
+        let share = self.gradients.sum.share(weight)?;
+        if self.gradients.batches > 1 {
+            device.add(share, parameters.len())?;
+        }
+        self.gradients.on_device = true;
+        self.gradients.taken += 1;
+        match self.gradients.is_complete() {
+            true => self.flush_on_device(parameters),
+            false => Ok(false),
+        }
+    }
+
+    /// [`Stepper::flush`] of gradients in the memory of a GPU.
+    fn flush_on_device(&mut self, parameters: &Parameters) -> Result<bool> {
+        let Some(device) = &mut self.device else {
+            return Ok(false);
+        };
+        let (rate, values) = (self.set_rate, device.values());
+        let rate = rate.unwrap_or_else(|| self.schedule.learning_rate());
+        self.schedule.step();
+        let change = (self.gradients).take_on_device(values.as_ref(), device.gradient())?;
+        let Some(change) = change else {
+            return Ok(false);
+        };
+        self.optimizer.advance(rate)?;
+        let optimizer = &self.optimizer;
+        parameters.change_on_device(&values, || device.step(optimizer, change))??;
         Ok(true)
     }
 }
@@ -188,6 +272,8 @@ struct Gradients {
     scaler: Option<LossScaler>,
     sum: Accumulator,
     taken: usize,
+    /// Whether the gradients so far are in the memory of a GPU.
+    on_device: bool,
 }
 
 impl Gradients {
@@ -201,6 +287,7 @@ impl Gradients {
             scaler: scaler.transpose()?,
             sum: Accumulator::default(),
             taken: 0,
+            on_device: false,
         })
     }
 
@@ -240,120 +327,40 @@ impl Gradients {
         }
         Ok(Some(gradient))
     }
+
+    /// How a step changes the mean gradient, which is in a GPU's memory. `None` as for [`Gradients::take`].
+    fn take_on_device(
+        &mut self,
+        values: &dyn DeviceValues,
+        gradient: Buffer,
+    ) -> Result<Option<GradientChange>> {
+        self.taken = 0;
+        self.on_device = false;
+        self.sum.clear();
+        let mut change = GradientChange::default();
+        if let Some(scaler) = &self.scaler {
+            change.scale = scaler.factor();
+        }
+        if let Some(max_value) = self.max_value {
+            change.limit = max_value as f32;
+        }
+        if self.scaler.is_none() && self.max_norm.is_none() {
+            return Ok(Some(change));
+        }
+        let size = values.measure(gradient, change);
+        let size = size.map_err(mobilenet::Error::from)?;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.advance(size.finite)?;
+            if !size.finite {
+                return Ok(None);
+            }
+        }
+        if let Some(max_norm) = self.max_norm {
+            change.factor = clip_factor(size.squares.sqrt(), max_norm).unwrap_or(1.0);
+        }
+        Ok(Some(change))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use candle_core::{Device, Tensor};
-    use mobilenet::weights::{self, WeightsMetadata};
-    use mobilenet::{Composed, Images, ModelConfig, Network, Variant};
-
-    use super::*;
-    use crate::model::start;
-    use crate::{Objective, Targets};
-
-    const EPOCHS: usize = 30;
-
-    /// A network with f16 products, as on a GPU, and its stepper.
-    fn scene(settings: &str) -> (Network, Stepper) {
-        let config = ModelConfig {
-            width: 0.25,
-            ..ModelConfig::new(Variant::SMALL, 2)
-        };
-        let mut network = Network::new(&config, 1, &Device::Cpu).unwrap();
-        let plan = Arc::new(network.plan().clone());
-        network.set_executor(Box::new(Composed::new(plan).with_f16()));
-        let text = format!("train = {{ precision = 'f16', epochs = {EPOCHS}, {settings} }}");
-        let config = RunConfig::from_toml(&text, "test").unwrap();
-        let schedule = LrSchedule::new(&config.schedule, None, 3e-3, EPOCHS, 1).unwrap();
-        let stepper = Stepper::new(&config, network.parameters(), schedule).unwrap();
-        (network, stepper)
-    }
-
-    /// Runs a batch of dark and bright images forward, then backward with the loss scaled by `scale`. Returns the loss.
-    fn learn(network: &mut Network, step: usize, scale: f32) -> f64 {
-        let labels: Vec<u32> = (0..8).map(|image| image % 2).collect();
-        let pixels: Vec<f32> = (0..8 * 16 * 16 * 3)
-            .map(|i| (i % 7) as f32 / 7.0 + (i / 768 % 2) as f32 - 0.5)
-            .collect();
-        let pixels = Tensor::from_vec(pixels, (8, 16, 16, 3), &Device::Cpu).unwrap();
-        let images = Images::normalised(&pixels).unwrap();
-        let pass = network.forward_step(&images, step as u64, false).unwrap();
-        let targets = Targets::of(&labels, &[1.0; 8]);
-        let loss = Objective::cross_entropy(2)
-            .apply(pass.logits(), &targets)
-            .unwrap();
-        loss.backward_scaled(pass, scale).unwrap();
-        loss.mean
-    }
-
-    fn arena(network: &Network) -> Vec<f32> {
-        network.parameters().arena().to_vec1().unwrap()
-    }
-
-    #[test]
-    fn a_network_learns_in_f16() {
-        for settings in ["", "accumulate_batches = 2", "clip_gradient_norm = 1.0"] {
-            let (mut network, mut stepper) = scene(settings);
-            let mut losses = Vec::new();
-            for step in 0..EPOCHS {
-                let scale = stepper.loss_scale().unwrap();
-                losses.push(learn(&mut network, step, scale));
-                stepper.take(network.parameters(), 8.0).unwrap();
-            }
-            assert!(
-                losses[EPOCHS - 1] < 0.9 * losses[0],
-                "{settings}: {losses:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_step_that_overflows_is_left_out_and_the_schedule_goes_on() {
-        let (mut network, mut stepper) = scene("");
-        let (before, rate) = (arena(&network), stepper.learning_rate());
-        assert_eq!(stepper.loss_scale(), Some(65536.0));
-        learn(&mut network, 0, 1e30);
-        assert!(!stepper.take(network.parameters(), 8.0).unwrap());
-        assert!(arena(&network) == before);
-        assert_eq!(stepper.loss_scale(), Some(32768.0));
-        assert!(stepper.learning_rate() > rate);
-        learn(&mut network, 1, 32768.0);
-        assert!(stepper.take(network.parameters(), 8.0).unwrap());
-        assert!(arena(&network) != before);
-    }
-
-    #[test]
-    fn the_loss_scale_goes_on_where_a_weights_file_left_it() {
-        let (mut network, mut stepper) = scene("");
-        learn(&mut network, 0, 1e30);
-        stepper.take(network.parameters(), 8.0).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("w.safetensors");
-        let metadata = WeightsMetadata {
-            training: stepper.state(),
-            ..WeightsMetadata::new(
-                network.config().clone().into(),
-                vec!["dark".to_owned(), "bright".to_owned()],
-                mobilenet::ImageSize::square(16),
-            )
-        };
-        weights::save(&path, &network, &metadata).unwrap();
-
-        let mut config = RunConfig::default();
-        config.model.width = 0.25;
-        config.model.pretrained = Some(path);
-        let training = start(&config, &metadata.class_names, &Device::Cpu);
-        let training = training.unwrap().training;
-        let (_, mut next) = scene("");
-        next.go_on_from(training);
-        assert_eq!(next.loss_scale(), Some(32768.0));
-        assert_eq!(next.state(), stepper.state());
-        next.go_on_from(Some(
-            serde_json::json!({ "loss_scaler": { "scale": -1.0, "good_steps": 0 } }),
-        ));
-        assert_eq!(next.loss_scale(), Some(32768.0));
-    }
-}
+mod tests;

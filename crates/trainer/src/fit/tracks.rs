@@ -1,13 +1,15 @@
 //! The weights that a run validates and saves: the network's own, and their moving average if there is one.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use mobilenet::weights::WeightsMetadata;
 use mobilenet::{Model, Parameters, Snapshot};
-use optim::{Ema, EmaConfig, EmaState};
+use optim::{EmaConfig, EmaState};
 
+use super::average::Average;
 use crate::checkpoint::{Best, Checkpoints};
 use crate::config::Monitor;
 use crate::events::Event;
@@ -24,12 +26,6 @@ struct Track {
     checkpoints: Checkpoints,
     /// A copy of the best weights in memory, restored at the end of the run.
     best: Option<Arc<Snapshot>>,
-}
-
-/// Moving averages of the parameters and the running statistics.
-struct Average {
-    parameters: Ema,
-    statistics: Ema,
 }
 
 impl Tracks {
@@ -174,15 +170,16 @@ impl Tracks {
     }
 
     /// Copies the averages into a state.
-    pub(super) fn copy(&self, parameters: &Parameters, state: &mut Builder) {
+    pub(super) fn copy(&self, parameters: &Parameters, state: &mut Builder) -> Result<()> {
         for (index, track) in self.0.iter().enumerate() {
             if let Some(average) = &track.average {
                 let prefix = average_prefix(index);
-                state.copy(&prefix, parameters.segments(), average.parameters.average());
-                let statistics = parameters.statistics_segments();
-                state.copy(&prefix, statistics, average.statistics.average());
+                let [arena, statistics] = average.values()?;
+                state.copy(&prefix, parameters.segments(), &arena);
+                state.copy(&prefix, parameters.statistics_segments(), &statistics);
             }
         }
+        Ok(())
     }
 
     /// Adds the best weights to a state.
@@ -220,14 +217,15 @@ impl Tracks {
                 (&mut track.average, record.updates)
             {
                 let prefix = average_prefix(index);
-                average.parameters.load_state(EmaState {
+                let of_parameters = EmaState {
                     updates: of_parameters,
                     average: state.take(&prefix, segments)?,
-                })?;
-                average.statistics.load_state(EmaState {
+                };
+                let of_statistics = EmaState {
                     updates: of_statistics,
                     average: state.take(&prefix, statistics)?,
-                })?;
+                };
+                average.restore([of_parameters, of_statistics])?;
             }
             if let Some(counts) = record.counts {
                 let prefix = best_prefix(index);
@@ -259,33 +257,10 @@ impl Track {
             return f();
         };
         let own = parameters.snapshot()?;
-        let (arena, statistics) = (average.parameters.average(), average.statistics.average());
-        parameters.set(arena.to_vec(), statistics.to_vec())?;
+        let [arena, statistics] = average.values()?.map(Cow::into_owned);
+        parameters.set(arena, statistics)?;
         let result = f();
         parameters.restore(&own)?;
         result
-    }
-}
-
-impl Average {
-    fn new(config: &EmaConfig, parameters: &Parameters) -> Result<Self> {
-        let (parameters, statistics) = parameters
-            .read(|values, statistics| (Ema::new(config, values), Ema::new(config, statistics)))?;
-        Ok(Self {
-            parameters: parameters?,
-            statistics: statistics?,
-        })
-    }
-
-    fn update(&mut self, parameters: &Parameters) -> Result<()> {
-        let updated = parameters.read(|values, statistics| {
-            self.parameters.update(values)?;
-            self.statistics.update(statistics)
-        })?;
-        Ok(updated?)
-    }
-
-    fn updates(&self) -> [u64; 2] {
-        [&self.parameters, &self.statistics].map(Ema::updates)
     }
 }

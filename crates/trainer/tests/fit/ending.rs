@@ -370,7 +370,7 @@ fn best_weights_that_were_removed_are_written_again() {
     let (network, metadata) = weights::load(&best.weights, &Device::Cpu).unwrap();
     assert_eq!(metadata.epoch, Some(best.epoch));
     let arena = |model: &dyn mobilenet::Model| -> Vec<f32> {
-        model.parameters().arena().to_vec1().unwrap()
+        model.parameters().arena().unwrap().to_vec1().unwrap()
     };
     assert_eq!(arena(&network), arena(outcome.network.as_ref()));
 }

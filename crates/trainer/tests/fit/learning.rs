@@ -107,8 +107,14 @@ fn a_frozen_backbone_stands_still_while_the_head_learns() {
     };
     let start = mobilenet::Network::new(&model, scene.config.train.seed, &Device::Cpu);
     let start = start.unwrap();
-    let statistics =
-        |network: &dyn Model| -> Vec<f32> { network.parameters().statistics().to_vec1().unwrap() };
+    let statistics = |network: &dyn Model| -> Vec<f32> {
+        network
+            .parameters()
+            .statistics()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
+    };
     let (outcome, recorder) = scene.run();
     let (before, after) = (arena(&start), arena(outcome.network.as_ref()));
     let parameters = start.parameters();

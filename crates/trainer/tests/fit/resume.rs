@@ -123,6 +123,7 @@ fn compare(scene: &Scene, settings: &str, step: usize) {
             .network
             .parameters()
             .arena()
+            .unwrap()
             .to_vec1::<f32>()
             .unwrap()
     };

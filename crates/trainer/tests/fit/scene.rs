@@ -146,7 +146,7 @@ pub(crate) fn stripes(image: usize) -> Vec<u8> {
 }
 
 pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
-    network.parameters().arena().to_vec1().unwrap()
+    network.parameters().arena().unwrap().to_vec1().unwrap()
 }
 
 /// All predictions of a classifier for images.

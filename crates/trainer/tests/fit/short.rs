@@ -98,7 +98,12 @@ fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
 }
 
 fn statistics(network: &dyn Model) -> Vec<f32> {
-    network.parameters().statistics().to_vec1().unwrap()
+    network
+        .parameters()
+        .statistics()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 #[test]

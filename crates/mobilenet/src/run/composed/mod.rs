@@ -51,12 +51,13 @@ impl Composed {
     fn pass<'a>(&'a self, parameters: &Parameters, step: Option<TrainingStep>) -> Result<Pass<'a>> {
         let mut weights = Vec::with_capacity(self.plan.parameters.segments().len());
         let mut leaves = Vec::new();
+        let arena = parameters.arena()?;
         for segment in self.plan.parameters.segments() {
             let frozen = match step {
                 None => true,
                 Some(step) => step.freeze_backbone && segment.range.end <= self.plan.backbone.end,
             };
-            let weight = view(parameters.arena(), segment)?;
+            let weight = view(arena, segment)?;
             if frozen {
                 leaves.push(None);
                 weights.push(weight);
@@ -66,8 +67,9 @@ impl Composed {
                 leaves.push(Some(leaf));
             }
         }
+        let running = parameters.statistics()?;
         let statistics = (self.plan.statistics.segments().iter())
-            .map(|segment| view(parameters.statistics(), segment))
+            .map(|segment| view(running, segment))
             .collect::<candle_core::Result<_>>()?;
         let training = step.is_some_and(|step| !step.freeze_backbone);
         Ok(Pass {
@@ -157,7 +159,7 @@ impl Executor for Composed {
         if !pass.found.is_empty() {
             let momentum = parameters.momentum(self.plan.batch_norm);
             let batch = Tensor::cat(&pass.found, 0)?;
-            let old = parameters.statistics().detach();
+            let old = parameters.statistics()?.detach();
             let moved = ((old * (1.0 - momentum))? + (batch * momentum)?)?;
             parameters.set_statistics(&moved)?;
             parameters.batch_tracked();

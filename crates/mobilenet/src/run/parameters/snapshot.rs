@@ -71,8 +71,8 @@ impl Parameters {
     /// If the device fails.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot {
-            arena: self.arena.copy()?.detach(),
-            statistics: self.statistics.copy()?.detach(),
+            arena: self.settle(0)?.copy()?.detach(),
+            statistics: self.settle(1)?.copy()?.detach(),
             counts: self.counts(),
         })
     }
@@ -104,7 +104,7 @@ impl Parameters {
     /// If the device fails.
     pub fn statistics_snapshot(&self) -> Result<StatisticsSnapshot> {
         Ok(StatisticsSnapshot {
-            statistics: self.statistics.copy()?.detach(),
+            statistics: self.settle(1)?.copy()?.detach(),
             counts: self.counts(),
         })
     }
@@ -131,7 +131,8 @@ impl Parameters {
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_counts(snapshot.counts);
-        self.arena_changed();
+        self.overwritten(0);
+        self.overwritten(1);
         Ok(())
     }
 }

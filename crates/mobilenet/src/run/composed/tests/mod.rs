@@ -97,8 +97,8 @@ fn check(name: &str, plan: Plan, [height, width]: [usize; 2]) {
         shape: [3, height, width, 3],
         data: doubles(&pixels),
     };
-    let mut arena = doubles(parameters.arena());
-    let statistics = doubles(parameters.statistics());
+    let mut arena = doubles(parameters.arena().unwrap());
+    let statistics = doubles(parameters.statistics().unwrap());
     let masks =
         |index: usize, length: usize, rate: f64| layer_mask(&plan, index, length, rate, STEP);
     let expected = |arena: &[f64], training: bool| {

@@ -13,7 +13,7 @@ fn network(seed: u64) -> Network {
 }
 
 fn arena(network: &Network) -> Vec<f32> {
-    network.parameters().arena().to_vec1().unwrap()
+    network.parameters().arena().unwrap().to_vec1().unwrap()
 }
 
 /// The weights of a network as `torch.save` writes its `state_dict`, without counters.
