@@ -1,4 +1,4 @@
-//! The checks of the code for NVIDIA GPUs that need no GPU: clippy, and what the compiled kernels use.
+//! What is done for NVIDIA GPUs without one: clippy, what the compiled kernels use, and the embedded kernels.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,14 @@ use anyhow::{Context, Result};
 use crate::check::EVERYTHING;
 use crate::clients;
 use crate::programs::executable;
-use crate::shell::{cargo, run, target_dir};
+use crate::shell::{cargo, root, run, target_dir};
 
 /// NVIDIA's compiler of CUDA C++ as a library, the version of the driver's interface that we use.
 const NVRTC: &str = "nvidia-cuda-nvrtc-cu12==12.8.93";
+/// The oldest version that we support. A driver takes PTX of compilers that are not newer than itself.
+const OLDEST_NVRTC: &str = "nvidia-cuda-nvrtc-cu12==12.0.140";
+/// The kernels that are part of the crate `gpu`.
+const EMBEDDED: &str = "crates/gpu/ptx/kernels.bin";
 
 #[derive(clap::Args)]
 pub(crate) struct CheckCuda {
@@ -42,7 +46,7 @@ pub(crate) struct Roofline {
 
 /// `cargo xtask check-cuda`
 pub(crate) fn check(options: &CheckCuda) -> Result<()> {
-    let library = library(&target_dir()?.join("nvrtc"))?;
+    let library = library("nvrtc", NVRTC)?;
     // Programs and tests have no code of their own for the feature.
     let mut clippy = cargo(&["clippy", "--lib"])?;
     clippy.args(EVERYTHING).args(["--features", "cuda"]);
@@ -58,6 +62,14 @@ pub(crate) fn check(options: &CheckCuda) -> Result<()> {
     };
     kernels.args(["--storage", storages]).args(architectures);
     run(&mut kernels)
+}
+
+/// `cargo xtask kernels`
+pub(crate) fn kernels() -> Result<()> {
+    let library = library("nvrtc-oldest", OLDEST_NVRTC)?;
+    let mut kernels = Command::new(example("kernels", "cuda")?);
+    kernels.env("LD_LIBRARY_PATH", library);
+    run(kernels.arg("--embed").arg(root()?.join(EMBEDDED)))
 }
 
 /// `cargo xtask roofline`
@@ -81,17 +93,18 @@ fn example(name: &str, feature: &str) -> Result<PathBuf> {
     Ok(examples.join(executable(name)))
 }
 
-/// The folder of NVRTC. It is installed under `dir` once.
-fn library(dir: &Path) -> Result<PathBuf> {
-    if let Some(found) = installed(dir) {
+/// The folder of NVRTC. The package is installed once, in a folder of cargo's target folder.
+fn library(folder: &str, package: &str) -> Result<PathBuf> {
+    let dir = target_dir()?.join(folder);
+    if let Some(found) = installed(&dir) {
         return Ok(found);
     }
-    let python = clients::python(dir)
+    let python = clients::python(&dir)
         .context("NVRTC comes from a Python package; install Python with Debian's python3-venv")?;
-    run(Command::new(python).args(["-m", "pip", "install", "--quiet", NVRTC])).with_context(
-        || format!("cannot install {NVRTC}; the first check needs pip and a connection"),
+    run(Command::new(python).args(["-m", "pip", "install", "--quiet", package])).with_context(
+        || format!("cannot install {package}; the first time needs pip and a connection"),
     )?;
-    installed(dir).with_context(|| format!("{NVRTC} has no libnvrtc.so.12"))
+    installed(&dir).with_context(|| format!("{package} has no libnvrtc.so.12"))
 }
 
 fn installed(dir: &Path) -> Option<PathBuf> {

@@ -73,6 +73,8 @@ enum Command {
     Check,
     /// clippy for the feature `cuda`, then compile the kernels for GPUs and check what they use; needs no GPU
     CheckCuda(cuda::CheckCuda),
+    /// Compile the kernels that are part of the crate gpu, for GPUs without NVRTC; needs no GPU
+    Kernels,
     /// Predict the speed of training on a GPU from the bytes that its kernels move; needs no GPU
     Roofline(cuda::Roofline),
     /// Make a folder that tests and measures this project on a machine with an NVIDIA GPU
@@ -117,6 +119,7 @@ fn main() -> ExitCode {
         Command::GoldenCheck { family } => golden::check(family.as_deref()),
         Command::Check => check::check(),
         Command::CheckCuda(options) => cuda::check(&options),
+        Command::Kernels => cuda::kernels(),
         Command::Roofline(options) => cuda::roofline(&options),
         Command::GpuBundle { folder } => gpu_bundle::bundle(folder.as_deref()),
         Command::Test => check::test(),

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo run -p gpu --features cuda --example kernels -- [--storage f32,bf16,f16] sm_80 sm_90
-//! cargo run -p gpu --features cuda --example kernels -- --ptx FOLDER
+//! cargo run -p gpu --features cuda --example kernels -- --embed FILE
 //! ```
 //!
-//! The first form prints a table, and fails if a kernel spills registers. The second writes the PTX of each type.
+//! The first form prints a table, and fails if a kernel spills registers. The second writes the file of PTX that is part
+//! of this crate, if it is of other kernels.
 
 #![allow(
     clippy::print_stdout,
@@ -88,9 +89,9 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
                 let names = arguments.next().ok_or("--storage needs names")?;
                 storages = names.split(',').map(storage).collect::<Result<_, _>>()?;
             }
-            "--ptx" => {
-                let folder = arguments.next().ok_or("--ptx needs a folder")?;
-                return write_ptx(Path::new(&folder)).map(|()| Vec::new());
+            "--embed" => {
+                let file = arguments.next().ok_or("--embed needs a file")?;
+                return embed(Path::new(&file)).map(|()| Vec::new());
             }
             name if name.starts_with("sm_") => architectures.push(name.to_owned()),
             other => return Err(format!("{other}; expected an architecture, such as sm_80").into()),
@@ -112,12 +113,17 @@ fn storage(name: &str) -> Result<Storage, String> {
         .ok_or_else(|| format!("{name}; expected f32, bf16 or f16"))
 }
 
-fn write_ptx(folder: &Path) -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(folder)?;
-    for storage in STORAGES {
-        let path = folder.join(format!("{}.ptx", storage.name()));
-        std::fs::write(&path, gpu::compile(storage, "compute_80")?.code)?;
-        println!("{}", path.display());
+/// Writes PTX of all kernels, unless the file already has it.
+fn embed(file: &Path) -> Result<(), Box<dyn Error>> {
+    let shown = file.display();
+    // Without a file, or with a damaged one, there is something to write.
+    let found = std::fs::read(file).unwrap_or_default();
+    match gpu::embeddable(&found)? {
+        None => println!("{shown} is up to date"),
+        Some(bytes) => {
+            std::fs::write(file, &bytes)?;
+            println!("{shown}: {} bytes; build again", bytes.len());
+        }
     }
     Ok(())
 }

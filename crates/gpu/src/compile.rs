@@ -1,24 +1,16 @@
 //! Compiles the kernels with NVRTC, which is found when the program runs.
 
 use std::ffi::{CStr, c_char};
-
-use cudarc::nvrtc::{result as nvrtc, sys};
-use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
 
 use crate::device::{DeviceError, Result, Storage};
+use crate::load::Supply;
+use crate::ptx;
+use crate::sources::{options, program, source_hash};
+use cudarc::nvrtc::{result as nvrtc, sys};
 
-/// The kernels' sources, in an order in which later ones may use earlier ones.
-const SOURCES: [&str; 9] = [
-    include_str!("../kernels/common.cuh"),
-    include_str!("../kernels/product.cuh"),
-    include_str!("../kernels/weight.cuh"),
-    include_str!("../kernels/depthwise.cuh"),
-    include_str!("../kernels/norm.cuh"),
-    include_str!("../kernels/map.cuh"),
-    include_str!("../kernels/layer_norm.cuh"),
-    include_str!("../kernels/attention.cuh"),
-    include_str!("../kernels/optimizer.cuh"),
-];
+/// The oldest version of NVRTC that compiles the kernels.
+const OLDEST: (i32, i32) = (12, 0);
 
 /// Compiled kernels.
 #[derive(Clone, Debug)]
@@ -29,27 +21,15 @@ pub struct Compiled {
     pub log: String,
 }
 
-/// A SHA-256, in hexadecimal, of everything that the code depends on, except the compiler.
-pub fn source_hash(storage: Storage, architecture: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in SOURCES.into_iter().chain([storage.name(), architecture]) {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// The version of NVRTC on this machine.
 ///
 /// # Errors
-/// [`DeviceError::Missing`] if there is none.
+/// [`DeviceError::Missing`] if there is none, or an older one than 12.0.
 pub fn compiler() -> Result<(i32, i32)> {
     // SAFETY: opening the library runs its initialisers, which do nothing else.
     if !unsafe { sys::is_culib_present() } {
         return Err(DeviceError::Missing(
-            "NVIDIA's compiler NVRTC was not found (libnvrtc.so.12); install the package cuda-nvrtc-12-8, or run `pip \
-             install nvidia-cuda-nvrtc-cu12` and add its folder nvidia/cuda_nvrtc/lib to LD_LIBRARY_PATH"
-                .to_owned(),
+            "NVIDIA's compiler NVRTC was not found (libnvrtc.so.12)".to_owned(),
         ));
     }
     let (mut major, mut minor) = (0, 0);
@@ -57,6 +37,13 @@ pub fn compiler() -> Result<(i32, i32)> {
     let code = unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) };
     code.result()
         .map_err(|e| failed("NVRTC's version", &format!("{e:?}")))?;
+    // Older ones lack functions that are called below.
+    if (major, minor) < OLDEST {
+        return Err(DeviceError::Missing(format!(
+            "NVRTC {major}.{minor} is too old; at least {}.{} is needed",
+            OLDEST.0, OLDEST.1
+        )));
+    }
     Ok((major, minor))
 }
 
@@ -66,31 +53,29 @@ pub fn compiler() -> Result<(i32, i32)> {
 /// If NVRTC is missing or too old for the architecture.
 pub fn compile(storage: Storage, architecture: &str) -> Result<Compiled> {
     let (major, minor) = compiler()?;
-    let source: Vec<u8> = SOURCES
-        .join("\n")
-        .into_bytes()
-        .into_iter()
-        .chain([0])
-        .collect();
+    let source: Vec<u8> = program().into_bytes().into_iter().chain([0]).collect();
     let name = c"kernels.cu";
     let source = CStr::from_bytes_with_nul(&source)
         .map_err(|_| failed("the kernels' source", "it contains a zero byte"))?;
     let what = format!("compiling the kernels for {architecture} with NVRTC {major}.{minor}");
     let program =
         nvrtc::create_program(source, Some(name)).map_err(|e| failed(&what, &format!("{e:?}")))?;
-    let options = [
-        format!("--gpu-architecture={architecture}"),
-        format!("-DSTORAGE={}", storage as u8),
-        "--std=c++17".to_owned(),
-        "-default-device".to_owned(),
-        "--ptxas-options=-v".to_owned(),
-    ];
+    let mut options = options(storage, architecture).to_vec();
+    if architecture.starts_with("sm") {
+        options.push("--ptxas-options=-v".to_owned());
+    }
     // SAFETY: the program was just created, and is destroyed once.
     unsafe {
         let outcome = nvrtc::compile_program(program, &options);
         let log = nvrtc::get_program_log(program).unwrap_or_default();
         let log = text(&log);
         let code = match (outcome, architecture.starts_with("compute")) {
+            // No other option depends on the machine.
+            (Err(error), _) if error.0 == sys::nvrtcResult::NVRTC_ERROR_INVALID_OPTION => {
+                Err(DeviceError::Missing(format!(
+                    "NVRTC {major}.{minor} does not know the architecture {architecture}; install a newer one"
+                )))
+            }
             (Err(error), _) => Err(failed(&what, &format!("{error:?}: {log}"))),
             (Ok(()), true) => nvrtc::get_ptx(program)
                 .map(|ptx| text(&ptx).into_bytes())
@@ -100,6 +85,49 @@ pub fn compile(storage: Storage, architecture: &str) -> Result<Compiled> {
         // The outcome of the compilation matters more.
         let _ = nvrtc::destroy_program(program);
         Ok(Compiled { code: code?, log })
+    }
+}
+
+/// What this machine has of kernels for one architecture.
+pub(crate) struct Here<'a> {
+    pub(crate) storage: Storage,
+    pub(crate) architecture: &'a str,
+    pub(crate) cache: Option<&'a Path>,
+}
+
+impl Here<'_> {
+    fn path(&self) -> Option<PathBuf> {
+        let hash = source_hash(self.storage, self.architecture);
+        let name = format!(
+            "{}-{}-{}.cubin",
+            self.storage.name(),
+            self.architecture,
+            &hash[..16]
+        );
+        Some(self.cache?.join(name))
+    }
+}
+
+impl Supply for Here<'_> {
+    fn cached(&self) -> Option<Vec<u8>> {
+        let code = std::fs::read(self.path()?).ok()?;
+        code.starts_with(b"\x7fELF").then_some(code)
+    }
+
+    fn compiled(&self) -> Result<Vec<u8>> {
+        let code = compile(self.storage, self.architecture)?.code;
+        if let Some(path) = self.path()
+            && let Some(folder) = path.parent()
+        {
+            // Without a cache the next run compiles again; that is no reason to fail.
+            let _ = std::fs::create_dir_all(folder);
+            let _ = files::write_unsynced(&path, &code);
+        }
+        Ok(code)
+    }
+
+    fn embedded(&self) -> std::result::Result<String, String> {
+        ptx::embedded(self.storage)
     }
 }
 

@@ -11,8 +11,10 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use crate::compile::{compile, source_hash};
+use crate::compile::Here;
 use crate::device::{Device, DeviceError, Launch, Result, Storage};
+use crate::load::{Code, load};
+use crate::ptx::embedded;
 use crate::upload::Upload;
 
 /// A GPU with compiled kernels.
@@ -24,6 +26,7 @@ pub struct Cuda {
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     storage: Storage,
     name: String,
+    note: Option<String>,
 }
 
 impl std::fmt::Debug for Cuda {
@@ -65,18 +68,21 @@ fn look(number: usize) -> Result<(Arc<CudaContext>, Found)> {
     // SAFETY: opening the driver's library runs its initialisers, which do nothing else.
     if !unsafe { sys::is_culib_present() } {
         return Err(DeviceError::Missing(
-            "no NVIDIA driver was found (libcuda.so.1)".to_owned(),
+            "no NVIDIA driver was found (libcuda.so.1); install it, or start the container with access to the GPU, \
+             such as docker's --gpus all"
+                .to_owned(),
         ));
     }
     let missing = |what: &str| {
         let what = what.to_owned();
-        move |error: DriverError| DeviceError::Missing(format!("{what}: {error}"))
+        move |error: DriverError| DeviceError::Missing(format!("{what}: {}", words(error)))
     };
     result::init().map_err(missing("the NVIDIA driver does not start"))?;
     let count = result::device::get_count().map_err(missing("the driver lists no GPUs"))?;
     if number >= count as usize {
         return Err(DeviceError::Missing(format!(
-            "this machine has {count} GPUs, numbered from 0; there is no number {number}"
+            "there is no GPU number {number}; this process sees {count}, numbered from 0 (nvidia-smi lists those of the \
+             machine, and CUDA_VISIBLE_DEVICES may hide some)"
         )));
     }
     let context = CudaContext::new(number).map_err(missing("the GPU does not start"))?;
@@ -105,25 +111,63 @@ fn look(number: usize) -> Result<(Arc<CudaContext>, Found)> {
 }
 
 impl Cuda {
-    /// Opens the GPU with this number. Compiled kernels are kept in the folder `cache`, if there is one.
+    /// Opens the GPU with this number. The kernels are compiled by NVRTC and kept in the folder `cache`, if there is
+    /// one. Without a fitting NVRTC the driver compiles PTX, which is part of this program; [`Cuda::note`] says so.
     ///
     /// # Errors
     /// If there is no such GPU, or the kernels cannot be compiled for it.
     pub fn open(number: usize, storage: Storage, cache: Option<&Path>) -> Result<Cuda> {
+        Cuda::open_with(number, storage, |context, found| {
+            let here = Here {
+                storage,
+                architecture: &found.architecture,
+                cache,
+            };
+            load(&here, found.driver, |code| module(context, code))
+        })
+    }
+
+    /// Opens the GPU with this number. The driver compiles the kernels from the PTX of this program, even if there is
+    /// an NVRTC. It keeps the result in a cache of its own.
+    ///
+    /// # Errors
+    /// If there is no such GPU, or its driver does not take the PTX.
+    pub fn open_embedded(number: usize, storage: Storage) -> Result<Cuda> {
+        Cuda::open_with(number, storage, |context, _| {
+            let taken = embedded(storage).and_then(|text| module(context, Code::Ptx(text)));
+            let module = taken.map_err(|reason| DeviceError::Failed {
+                what: "compiling the kernels from PTX".to_owned(),
+                reason,
+            })?;
+            Ok((module, None))
+        })
+    }
+
+    fn open_with(
+        number: usize,
+        storage: Storage,
+        load: impl FnOnce(&Arc<CudaContext>, &Found) -> Result<(Arc<CudaModule>, Option<String>)>,
+    ) -> Result<Cuda> {
         let (context, found) = look(number)?;
         // SAFETY: all memory is used by one stream, except that of `Upload`, which has events of its own.
         unsafe { context.disable_event_tracking() };
-        let code = code(storage, &found.architecture, cache)?;
-        let load = |e| failed("loading the kernels", e);
+        let (module, note) = load(&context, &found)?;
+        let stream = context.new_stream();
         Ok(Cuda {
-            module: context.load_module(Ptx::from_binary(code)).map_err(load)?,
-            stream: context.new_stream().map_err(load)?,
-            upload: Upload::new(&context).map_err(load)?,
+            module,
+            stream: stream.map_err(|e| failed("starting a stream", e))?,
+            upload: Upload::new(&context).map_err(|e| failed("starting a stream", e))?,
             functions: Mutex::default(),
             name: found.name,
             context,
             storage,
+            note,
         })
+    }
+
+    /// What a user should know about the kernels, in one line: why NVRTC did not compile them, and what to install.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     fn function(&self, kernel: &'static str) -> Result<CudaFunction> {
@@ -164,37 +208,43 @@ impl Cuda {
     }
 }
 
-/// The kernels' machine code, from the cache or from NVRTC.
-fn code(storage: Storage, architecture: &str, cache: Option<&Path>) -> Result<Vec<u8>> {
-    let path = cache.map(|folder| {
-        let hash = source_hash(storage, architecture);
-        folder.join(format!(
-            "{}-{architecture}-{}.cubin",
-            storage.name(),
-            &hash[..16]
-        ))
-    });
-    if let Some(path) = &path
-        && let Ok(code) = std::fs::read(path)
-        && code.starts_with(b"\x7fELF")
-    {
-        return Ok(code);
-    }
-    let compiled = compile(storage, architecture)?;
-    if let Some(path) = &path
-        && let Some(folder) = path.parent()
-    {
-        // Without a cache the next run compiles again; that is no reason to fail.
-        let _ = std::fs::create_dir_all(folder);
-        let _ = files::write_unsynced(path, &compiled.code);
-    }
-    Ok(compiled.code)
+/// Loads kernels. The driver's reason is in plain words where it tells what to do.
+fn module(context: &Arc<CudaContext>, code: Code) -> std::result::Result<Arc<CudaModule>, String> {
+    let ptx = match code {
+        Code::Machine(bytes) => Ptx::from_binary(bytes),
+        Code::Ptx(text) => Ptx::from_src(text),
+    };
+    let load = || {
+        let module = context.load_module(ptx)?;
+        // Drivers may compile when a kernel is asked for.
+        module.load_function("map")?;
+        Ok(module)
+    };
+    load().map_err(|error: DriverError| match error.0 {
+        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+            "it is too old for this PTX".to_owned()
+        }
+        sys::CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND => {
+            "its compiler (libnvidia-ptxjitcompiler.so.1) is missing".to_owned()
+        }
+        sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => "it is for another GPU".to_owned(),
+        _ => words(error),
+    })
 }
 
 fn failed(what: &str, error: DriverError) -> DeviceError {
     DeviceError::Failed {
         what: what.to_owned(),
-        reason: error.to_string(),
+        reason: words(error),
+    }
+}
+
+/// The driver's words and its name of the error.
+fn words(error: DriverError) -> String {
+    let text = error.error_string().map(|text| text.to_string_lossy());
+    match text {
+        Ok(text) => format!("{text} ({:?})", error.0),
+        Err(_) => format!("{:?}", error.0),
     }
 }
 

@@ -10,8 +10,14 @@ mod cuda;
 mod device;
 mod engine;
 mod heap;
+#[cfg(any(feature = "cuda", test))]
+mod load;
+#[cfg(any(feature = "cuda", test))]
+mod ptx;
 #[cfg(feature = "shim")]
 mod shim;
+#[cfg(any(feature = "cuda", test))]
+mod sources;
 mod step;
 #[cfg(all(test, feature = "shim"))]
 mod tests;
@@ -23,10 +29,12 @@ mod values;
 
 pub use self::engine::{Gpu, Weights, training_launches};
 #[cfg(feature = "cuda")]
-pub use compile::{Compiled, compile, compiler, source_hash};
+pub use compile::{Compiled, compile, compiler};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaMemory, Found, Recorded, find};
 pub use device::{Device, DeviceError, Launch, Storage};
+#[cfg(feature = "cuda")]
+pub use ptx::embeddable;
 #[cfg(feature = "shim")]
 pub use shim::{HostMemory, Shim};
 pub use step::BatchShape;

@@ -16,16 +16,24 @@ use gpu::{Cuda, Gpu, Storage};
 
 /// The GPU with kernels for this type, if there is one.
 fn device(storage: Storage) -> Option<Arc<Cuda>> {
+    // With a GPU, a failing kernel is an error.
+    let device = is_there().then(|| Cuda::open(0, storage, None).unwrap())?;
+    if let Some(note) = device.note() {
+        eprintln!("{note}");
+    }
+    Some(Arc::new(device))
+}
+
+fn is_there() -> bool {
     if let Err(reason) = gpu::find(0) {
         assert!(
             std::env::var_os("GPU_REQUIRED").is_none(),
             "a GPU is required: {reason}"
         );
         eprintln!("nothing is tested: {reason}");
-        return None;
+        return false;
     }
-    // With a GPU, a missing compiler or a failing kernel is an error.
-    Some(Arc::new(Cuda::open(0, storage, None).unwrap()))
+    true
 }
 
 /// Takes two equal steps and one pass of inference. Equal steps must have equal bits.
@@ -63,6 +71,28 @@ fn shorter_types_are_near() {
             let (step, inferred) = results(&device, case, batch);
             let what = format!("{}, {}", case.plan.name, storage.name());
             batch.check_short(case, &step, &inferred, storage, &what);
+        });
+    }
+}
+
+/// The driver compiles the kernels that are part of the program. f16's differ from bf16's in conversions only.
+#[test]
+fn embedded_kernels_are_the_cpus() {
+    if !is_there() {
+        return;
+    }
+    for storage in [Storage::F32, Storage::Bf16] {
+        let device = Arc::new(Cuda::open_embedded(0, storage).unwrap());
+        each((2, 21, 25), |case, batch| {
+            let (step, inferred) = results(&device, case, batch);
+            let what = format!("{}, embedded {}", case.plan.name, storage.name());
+            match storage {
+                Storage::F32 => {
+                    batch.check_step(case, &step);
+                    batch.check_inference(case, &inferred);
+                }
+                _ => batch.check_short(case, &step, &inferred, storage, &what),
+            }
         });
     }
 }

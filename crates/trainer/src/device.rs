@@ -79,7 +79,8 @@ fn cpu() -> Processor {
 
 #[cfg(feature = "cuda")]
 fn cuda(number: usize) -> std::result::Result<Processor, String> {
-    let opened = Processor::cuda(number, KERNELS.get().cloned());
+    let tell = |note: &str| tracing::warn!("GPU: {note}");
+    let opened = Processor::cuda(number, KERNELS.get().cloned(), tell);
     opened.map_err(|e| e.to_string())
 }
 

@@ -38,14 +38,20 @@ impl Processor {
     }
 
     /// The NVIDIA GPU with this number, from 0 on. Tensors stay on the CPU. `cache` is a folder for compiled kernels.
+    /// `tell` is called with what a user should know about the kernels, when [`Network::run_on`](crate::Network::run_on)
+    /// loads them: that NVRTC did not compile them, why, and what to install.
     ///
     /// # Errors
     /// [`Error::Gpu`] says what is missing: the driver, the GPU, or a newer one.
     #[cfg(feature = "cuda")]
-    pub fn cuda(number: usize, cache: Option<std::path::PathBuf>) -> Result<Processor> {
+    pub fn cuda(
+        number: usize,
+        cache: Option<std::path::PathBuf>,
+        tell: fn(&str),
+    ) -> Result<Processor> {
         Ok(Processor {
             tensors: Device::Cpu,
-            gpu: Some(Arc::new(cuda::OpenGpu::new(number, cache)?)),
+            gpu: Some(Arc::new(cuda::OpenGpu::new(number, cache, tell)?)),
         })
     }
 
@@ -133,14 +139,20 @@ mod cuda {
     pub(super) struct OpenGpu {
         found: Found,
         cache: Option<PathBuf>,
+        tell: fn(&str),
         opened: Mutex<Vec<Arc<Cuda>>>,
     }
 
     impl OpenGpu {
-        pub(super) fn new(number: usize, cache: Option<PathBuf>) -> Result<OpenGpu> {
+        pub(super) fn new(
+            number: usize,
+            cache: Option<PathBuf>,
+            tell: fn(&str),
+        ) -> Result<OpenGpu> {
             Ok(OpenGpu {
                 found: gpu::find(number)?,
                 cache,
+                tell,
                 opened: Mutex::default(),
             })
         }
@@ -165,6 +177,9 @@ mod cuda {
                 return Ok(Arc::clone(device));
             }
             let device = Cuda::open(self.found.number, storage, self.cache.as_deref())?;
+            if let Some(note) = device.note() {
+                (self.tell)(note);
+            }
             let device = Arc::new(device);
             opened.push(Arc::clone(&device));
             Ok(device)

@@ -19,6 +19,9 @@ pub(super) struct OnDevice {
     newer: bool,
 }
 
+/// An optimizer's buffers with their names.
+pub(super) type NamedBuffers<'a> = Vec<(&'static str, Cow<'a, [f32]>)>;
+
 fn numbers(of: Coefficients) -> GroupStep {
     let mut numbers = GroupStep::default();
     numbers[0] = f32::from(of.rule as u8);
@@ -110,7 +113,7 @@ impl OnDevice {
     pub(super) fn buffers<'a>(
         of: Option<&Self>,
         optimizer: &'a Optimizer,
-    ) -> Result<Vec<(&'static str, Cow<'a, [f32]>)>> {
+    ) -> Result<NamedBuffers<'a>> {
         let Some(device) = of.filter(|device| device.newer) else {
             let own = optimizer.buffers();
             return Ok(own.map(|(name, own)| (name, Cow::Borrowed(own))).collect());

@@ -1,6 +1,5 @@
 //! Optimizer steps from the gradients of batches.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use mobilenet::{Buffer, DeviceValues, GradientChange, Parameters, Precision};
@@ -12,7 +11,7 @@ use optim::{
 use serde::{Deserialize, Serialize};
 
 use super::groups::{BACKBONE, groups, matrices};
-use super::on_device::OnDevice;
+use super::on_device::{NamedBuffers, OnDevice};
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
@@ -121,7 +120,7 @@ impl Stepper {
     }
 
     /// The optimizer's buffers, with their names.
-    pub(super) fn buffers(&self) -> Result<Vec<(&'static str, Cow<'_, [f32]>)>> {
+    pub(super) fn buffers(&self) -> Result<NamedBuffers<'_>> {
         OnDevice::buffers(self.device.as_ref(), &self.optimizer)
     }
 
