@@ -339,14 +339,16 @@ impl Maker<'_> {
             Some(value) => self.read(value),
             None => self.plain(self.value(0)),
         };
-        self.weight_gradient(step, x, d);
-        let (Some(input), Some(packed)) = (step.input, self.packed[index]) else {
-            return;
+        let Some(packed) = self.packed[index] else {
+            unreachable!("the weights of convolutions are packed first");
+        };
+        let Some(input) = step.input else {
+            return self.convolve_back(step, packed, (x, d), None);
         };
         let sink = self.contribute(input, g);
-        let blocks = self.blocks_of(&step.conv, input.z);
+        let blocks = self.blocks_back(&step.conv, input.z);
         let (out, sums) = self.sink_write(&sink, blocks);
-        self.convolve_back(step, packed, input, d, out);
+        self.convolve_back(step, packed, (x, d), Some(out));
         self.keep_sums(&sink, sums, g);
     }
 
