@@ -18,7 +18,7 @@ struct Depthwise {
 #else
 #define SLICE 64
 #endif
-// A third block needs registers that the compiler finds only here.
+// Blocks that fit on a multiprocessor without spilled registers.
 #if STORAGE == 0 || __CUDA_ARCH__ < 900
 #define BLOCKS_K5 2
 #else
