@@ -145,7 +145,8 @@ DEV void depthwise(const Depthwise& p) {
 }
 
 // Both gradients, of the input and of the weights. `windows` are transposed. A block takes every gridDim.x-th tile of
-// the input, so that there are few sums to add. A thread has one channel of some pixels: what it loads of d serves both.
+// the input, so that there are few sums to add. A thread has one channel of some pixels. What it loads of d serves both
+// gradients, and its sums for the weights stay in registers.
 template <int K, int S>
 DEV void depthwise_back(const Depthwise& p) {
     const int SIDE = (SIDE_TILE + K - 2) / S + 1, PIXELS = 128 / SLICE;
@@ -169,7 +170,7 @@ DEV void depthwise_back(const Depthwise& p) {
         __syncthreads();
         for (int i = lane; i < SIDE_TILE * SIDE_TILE; i += PIXELS) {
             int r = i / SIDE_TILE, q = i % SIDE_TILE;
-            if (y0 + r >= g.height || x0 + q >= g.width) continue;
+            if (y0 + r >= g.height || x0 + q >= g.width || channel >= p.width8) continue;
             // Where tap 0 reads, in rows of the input from the window on.
             int ty = y0 + r + g.above - wy * S, tx = x0 + q + g.left - wx * S;
             const T* from = window + (ty / S * SIDE + tx / S) * SLICE + own;
@@ -179,7 +180,7 @@ DEV void depthwise_back(const Depthwise& p) {
 #pragma unroll
                 for (int kx = 0; kx < K; kx++) {
                     if ((ty - ky) % S != 0 || (tx - kx) % S != 0) continue;
-                    float d = load1(from, -(ky / S * SIDE + kx / S) * SLICE);
+                    float d = load1(from - (ky / S * SIDE + kx / S) * SLICE, 0);
                     a += d * w[ky * K + kx];
                     gradient[ky * K + kx] += d * x;
                 }

@@ -33,6 +33,8 @@ pub(super) struct Groups {
     pub(super) windowed: bool,
 }
 
+/// The most blocks for gradients of a depthwise convolution: enough for a large GPU, and few sums to add.
+const DEPTHWISE_BLOCKS: usize = 1056;
 /// Products are at least this wide if groups can be merged.
 const WIDE: usize = 32;
 
@@ -170,7 +172,7 @@ impl Maker<'_> {
         match Form::of(conv) {
             Form::Depthwise { .. } => {
                 let tiles = self.tiles(input);
-                let each = tiles.div_ceil((1056 / self.slices(conv)).max(1));
+                let each = tiles.div_ceil((DEPTHWISE_BLOCKS / self.slices(conv)).max(1));
                 tiles.div_ceil(each)
             }
             Form::Product(_) => self.rows(input).div_ceil(128),
@@ -258,6 +260,7 @@ impl Maker<'_> {
         }
     }
 
+    /// Both gradients of a depthwise convolution.
     fn depthwise_back(&mut self, step: &ConvStep, name: &'static str, mut args: Depthwise) {
         let (conv, input) = (&step.conv, step.input.map_or(0, |value| value.z));
         let (rows, rows_in) = (self.rows(step.layer), self.rows(input));

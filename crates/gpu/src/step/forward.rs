@@ -266,7 +266,7 @@ impl Maker<'_> {
     }
 }
 
-/// By layer, the map and the factors of products that need not be stored: only convolutions by matrix products read them.
+/// By layer, the map and the factors of products that need not be stored: only matrix products read them.
 pub(super) fn gates(plan: &Plan, program: &Program) -> Vec<Option<(Value, usize)>> {
     let mut found = vec![None; plan.layers.len()];
     for step in &program.steps {
