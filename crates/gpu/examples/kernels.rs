@@ -23,15 +23,12 @@ use std::sync::{Mutex, PoisonError};
 use gpu::Storage;
 
 /// Kernels that take most of a step. A name ends with `*` if others that begin like it belong here too.
-const HOT: [&str; 10] = [
+const HOT: [&str; 7] = [
     "product_*",
     "weight_*",
     "depthwise_k3_*",
     "depthwise_k5_*",
-    "depthwise_input_k3_*",
-    "depthwise_input_k5_*",
-    "depthwise_weight_k3_*",
-    "depthwise_weight_k5_*",
+    "depthwise_back_*",
     "map",
     "pixels",
 ];

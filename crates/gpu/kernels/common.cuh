@@ -10,6 +10,8 @@ typedef unsigned int u32;
 typedef unsigned short u16;
 #define DEV static __device__ __forceinline__
 #define CALLED static __device__ __noinline__
+// The threads of a kernel of which this many blocks must fit on a multiprocessor.
+#define RESIDENT(THREADS, BLOCKS) THREADS, BLOCKS
 #define KERNEL(NAME, ARGS, THREADS, ...) \
     extern "C" __global__ void __launch_bounds__(THREADS) NAME(const ARGS p) { __VA_ARGS__; }
 DEV float bits_to_f32(u32 x) { return __uint_as_float(x); }

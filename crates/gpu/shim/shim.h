@@ -51,6 +51,7 @@ u32 f32_to_f16(float x);
 #define blockIdx (shim::block)
 #define gridDim (shim::grid)
 #define __syncthreads() shim::sync_block()
+#define RESIDENT(THREADS, BLOCKS) THREADS
 #define KERNEL(NAME, ARGS, THREADS, ...) \
     static void NAME(const ARGS& p) { __VA_ARGS__; } \
     static shim::Added added_##NAME(STORAGE, {#NAME, THREADS, sizeof(ARGS), [](const void* args) { \

@@ -187,7 +187,7 @@ fn inverted() -> Plan {
         ConvSpec::new(9, 3).stride(2),
         Activation::Hardswish,
     );
-    for (stride, out) in [(1, 9), (2, 17), (1, 17)] {
+    for (stride, out, drop_path) in [(1, 9, 0.0), (2, 17, 0.1), (1, 17, 0.1)] {
         let y = conv_norm(&mut b, x, ConvSpec::new(30, 1), Activation::Relu6);
         let depthwise = ConvSpec::new(30, 5).stride(stride).groups(30);
         let y = conv_norm(&mut b, y, depthwise, Activation::Hardswish);
@@ -198,7 +198,7 @@ fn inverted() -> Plan {
         let s = b.activate(s, Activation::Hardsigmoid);
         let y = b.gate(y, s);
         let y = conv_norm(&mut b, y, ConvSpec::new(out, 1), NONE);
-        let y = b.drop_path(y, 0.1);
+        let y = b.drop_path(y, drop_path);
         x = if b.channels(x) == out && stride == 1 {
             b.add(x, y)
         } else {

@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
+use engine::Activation;
 use engine::program::{ConvStep, Step as ProgramStep, Value, norm_slot, slot};
 
-use super::{Maker, Place, SumsAt, width8};
+use super::{Maker, Place, SumsAt, is_stored, width8};
 use crate::args::{At, Norm, Read, Write, number};
 use crate::device::Launch;
 
@@ -35,8 +36,8 @@ struct Sink {
     value: Value,
     target: Place,
     addend: Option<Place>,
-    /// Whether it is the last one.
-    last: bool,
+    /// The normalisation whose sums the last contribution adds up, and its input.
+    summed: Option<(usize, usize)>,
 }
 
 impl Maker<'_> {
@@ -129,7 +130,11 @@ impl Maker<'_> {
     fn contribute(&mut self, value: Value, g: &mut Gradients) -> Sink {
         let at = value.slot();
         g.left[at] -= 1;
-        let last = g.left[at] == 0;
+        let summed = match value.norm {
+            _ if g.left[at] > 0 => None,
+            Some(norm) => Some((norm, value.z)),
+            None => self.norm_added(value, g),
+        };
         let (target, addend) = match (value.norm, self.program.parts[value.z]) {
             (None, Some((root, channel))) => {
                 let place = self.root_gradient(root, channel, g);
@@ -154,24 +159,44 @@ impl Maker<'_> {
             value,
             target,
             addend,
-            last,
+            summed,
         }
+    }
+
+    /// The normalisation that a sum of layers reads, if its gradient is that of the sum, and its input.
+    fn norm_added(&self, sum: Value, g: &Gradients) -> Option<(usize, usize)> {
+        let has_own = self.program.parts[sum.z].is_none() && is_stored(sum);
+        let added = self.program.steps.iter().find_map(|step| match step {
+            ProgramStep::Add {
+                layer,
+                inputs,
+                activation: Activation::Identity,
+            } if has_own && *layer == sum.z => Some(inputs),
+            _ => None,
+        })?;
+        let only = |slot: usize| g.left[slot] == 1 && g.content[slot].is_none();
+        let found = added.iter().find(|value| {
+            value.norm.is_some() && value.activation == Activation::Identity && only(value.slot())
+        })?;
+        Some((found.norm?, found.z))
     }
 
     /// How a contribution is written by a pass with this many blocks, and the sums that it computes.
     fn sink_write(&mut self, sink: &Sink, blocks: usize) -> (Write, Option<SumsAt>) {
         let mut out = self.write_gradient(sink.value, sink.target, sink.addend);
-        if sink.value.norm.is_none() || !sink.last {
+        let Some((_, input)) = sink.summed.filter(|_| blocks > 0) else {
             return (out, None);
-        }
-        let at = self.floats(blocks * 2 * self.width(sink.value.z));
-        out.sums = at;
+        };
+        let z = self.value(input);
+        (out.z, out.ldz) = (z.at, z.stride as i32);
+        out.sums = self.floats(blocks * 2 * self.width(input));
+        let at = out.sums;
         (out, Some(SumsAt { at, blocks }))
     }
 
     fn keep_sums(&mut self, sink: &Sink, sums: Option<SumsAt>, g: &mut Gradients) {
-        if let (Some(sums), Some(norm)) = (sums, sink.value.norm) {
-            let few = self.few(sums, self.width(sink.value.z));
+        if let (Some(sums), Some((norm, input))) = (sums, sink.summed) {
+            let few = self.few(sums, self.width(input));
             g.sums[norm] = Some(few);
         }
     }
@@ -222,7 +247,7 @@ impl Maker<'_> {
                 inputs, activation, ..
             } => {
                 let mut from = place;
-                if *activation != engine::Activation::Identity {
+                if *activation != Activation::Identity {
                     let alone = g.shared.get(&place.at) == Some(&1);
                     if !alone {
                         from = self.new_gradient(layer, g);
@@ -339,14 +364,16 @@ impl Maker<'_> {
             Some(value) => self.read(value),
             None => self.plain(self.value(0)),
         };
-        self.weight_gradient(step, x, d);
-        let (Some(input), Some(packed)) = (step.input, self.packed[index]) else {
-            return;
+        let Some(packed) = self.packed[index] else {
+            unreachable!("the weights of convolutions are packed first");
+        };
+        let Some(input) = step.input else {
+            return self.convolve_back(step, packed, (x, d), None);
         };
         let sink = self.contribute(input, g);
-        let blocks = self.blocks_of(&step.conv, input.z);
+        let blocks = self.blocks_back(&step.conv, input.z);
         let (out, sums) = self.sink_write(&sink, blocks);
-        self.convolve_back(step, packed, input, d, out);
+        self.convolve_back(step, packed, (x, d), Some(out));
         self.keep_sums(&sink, sums, g);
     }
 

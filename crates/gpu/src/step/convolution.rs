@@ -1,7 +1,7 @@
 //! Convolutions: how they are computed, their packed weights, and their launches.
 
 use engine::Conv;
-use engine::program::{ConvStep, Step as ProgramStep, Value};
+use engine::program::{ConvStep, Step as ProgramStep};
 
 use super::{Maker, Place, width8};
 use crate::args::{At, Depthwise, Packing, Product, Read, Weight, Windows, Write};
@@ -33,6 +33,8 @@ pub(super) struct Groups {
     pub(super) windowed: bool,
 }
 
+/// The most blocks for gradients of a depthwise convolution: enough for a large GPU, and few sums to add.
+const DEPTHWISE_BLOCKS: usize = 1056;
 /// Products are at least this wide if groups can be merged.
 const WIDE: usize = 32;
 
@@ -132,8 +134,13 @@ impl Maker<'_> {
                     windows,
                     ..self.depthwise_args(conv)
                 };
-                let name = depthwise_name(kernel, stride, "output");
-                self.push_depthwise(name, args, (input, layer), layer);
+                let grid = [self.tiles(layer), self.slices(conv), 1];
+                let launch = Launch::new(depthwise_name(kernel, stride, false), 128, grid, &args);
+                let (rows, width) = self.extent(layer);
+                let moved = self.read_bytes(&args.x, self.rows(input), width)
+                    + self.write_bytes(&args.out, rows, width);
+                let multiplied = kernel * kernel * width * rows;
+                self.launches.push(launch.costs(moved, multiplied));
             }
             Form::Product(groups) => {
                 let product = Product {
@@ -152,11 +159,23 @@ impl Maker<'_> {
         }
     }
 
-    /// Blocks of a convolution's outputs (or of its inputs' gradient), each of which writes sums.
-    pub(super) fn blocks_of(&self, conv: &Conv, result: usize) -> usize {
+    /// Blocks of a convolution's outputs, each of which writes sums.
+    pub(super) fn blocks_of(&self, conv: &Conv, layer: usize) -> usize {
         match Form::of(conv) {
-            Form::Depthwise { .. } => self.tiles(result),
-            Form::Product(_) => self.rows(result).div_ceil(128),
+            Form::Depthwise { .. } => self.tiles(layer),
+            Form::Product(_) => self.rows(layer).div_ceil(128),
+        }
+    }
+
+    /// Blocks of the gradient of a convolution's input, each of which writes sums.
+    pub(super) fn blocks_back(&self, conv: &Conv, input: usize) -> usize {
+        match Form::of(conv) {
+            Form::Depthwise { .. } => {
+                let tiles = self.tiles(input);
+                let each = tiles.div_ceil((DEPTHWISE_BLOCKS / self.slices(conv)).max(1));
+                tiles.div_ceil(each)
+            }
+            Form::Product(_) => self.rows(input).div_ceil(128),
         }
     }
 
@@ -175,25 +194,9 @@ impl Maker<'_> {
         }
     }
 
-    /// Channels of a block of the depthwise kernels.
-    fn slice(&self) -> usize {
-        128 / self.storage.bytes()
-    }
-
-    fn push_depthwise(
-        &mut self,
-        name: &'static str,
-        args: Depthwise,
-        (from, to): (usize, usize),
-        tiled: usize,
-    ) {
-        let (width, area) = (args.width8 as usize, args.windows.kernel.pow(2) as usize);
-        let grid = [self.tiles(tiled), width.div_ceil(self.slice()), 1];
-        let moved = self.read_bytes(&args.x, self.rows(from), width)
-            + self.write_bytes(&args.out, self.rows(to), width);
-        let multiplied = area * width * self.rows(to);
-        let launch = Launch::new(name, 128, grid, &args);
-        self.launches.push(launch.costs(moved, multiplied));
+    /// Blocks of the depthwise kernels side by side, which share the channels.
+    fn slices(&self, conv: &Conv) -> usize {
+        width8(conv.out_channels).div_ceil(128 / self.storage.bytes())
     }
 
     pub(super) fn push_product(&mut self, args: Product, groups: Groups, rows_in: usize) {
@@ -212,83 +215,74 @@ impl Maker<'_> {
         self.launches.push(launch.costs(moved, multiplied));
     }
 
-    /// The gradient of a convolution's input, from the gradient `d` of its output.
+    /// The gradients of a convolution's weights and, unless `out` is none, of its input: from the input `x` and the
+    /// gradient `d` of the output.
     pub(super) fn convolve_back(
         &mut self,
         step: &ConvStep,
         packed: Packed,
-        input: Value,
-        d: Read,
-        out: Write,
+        (x, d): (Read, Read),
+        out: Option<Write>,
     ) {
-        let conv = &step.conv;
-        let windows = self.windows(conv.window, input.z, step.layer).transposed();
+        let (conv, layer) = (&step.conv, step.layer);
+        let input = step.input.map_or(0, |value| value.z);
+        let windows = self.windows(conv.window, input, layer);
+        let (rows, rows_in) = (self.rows(layer), self.rows(input));
         match Form::of(conv) {
             Form::Depthwise { kernel, stride } => {
                 let args = Depthwise {
-                    x: d,
+                    x,
                     w: self.parameter(conv.weight),
-                    out,
-                    windows,
+                    out: out.unwrap_or_default(),
+                    d,
+                    windows: windows.transposed(),
                     ..self.depthwise_args(conv)
                 };
-                let name = depthwise_name(kernel, stride, "input");
-                self.push_depthwise(name, args, (step.layer, input.z), input.z);
+                let name = depthwise_name(kernel, stride, true);
+                self.depthwise_back(step, name, args);
             }
             Form::Product(groups) => {
+                self.product_weight(conv, groups, windows, (x, rows_in), (d, rows));
+                let Some(out) = out else { return };
                 let product = Product {
                     x: d,
                     w: packed.backward,
                     out,
-                    windows,
-                    rows: self.rows(input.z) as i32,
+                    windows: windows.transposed(),
+                    rows: rows_in as i32,
                     n: groups.channels as i32,
                     k: (groups.taps * groups.n) as i32,
                     channels: groups.n as i32,
                     unused: 0,
                 };
-                self.push_product(product, groups, self.rows(step.layer));
+                self.push_product(product, groups, rows);
             }
         }
     }
 
-    /// The gradient of a convolution's weights, from the gradient `d` of its output.
-    pub(super) fn weight_gradient(&mut self, step: &ConvStep, x: Read, d: Read) {
-        let conv = &step.conv;
-        let input = step.input.map_or(0, |value| value.z);
-        let windows = self.windows(conv.window, input, step.layer);
+    /// Both gradients of a depthwise convolution.
+    fn depthwise_back(&mut self, step: &ConvStep, name: &'static str, mut args: Depthwise) {
+        let (conv, input) = (&step.conv, step.input.map_or(0, |value| value.z));
         let (rows, rows_in) = (self.rows(step.layer), self.rows(input));
-        let to = self.gradient(conv.weight);
-        match Form::of(conv) {
-            Form::Depthwise { kernel, stride } => {
-                let blocks = self.tiles(step.layer).min(256);
-                let (width, count) = (
-                    width8(conv.out_channels),
-                    conv.out_channels * kernel * kernel,
-                );
-                let partial = self.floats(blocks * count);
-                let args = Depthwise {
-                    x,
-                    d,
-                    gradient: partial,
-                    windows,
-                    ..self.depthwise_args(conv)
-                };
-                let name = depthwise_name(kernel, stride, "weight");
-                let grid = [blocks, width.div_ceil(self.slice()), 1];
-                let moved = self.read_bytes(&args.x, rows_in, width)
-                    + self.read_bytes(&args.d, rows, width);
-                let launch = Launch::new(name, 128, grid, &args);
-                let multiplied = kernel * kernel * width * rows;
-                self.launches.push(launch.costs(moved, multiplied));
-                let (partial, left) = self.reduce(partial, blocks, count);
-                self.push_rows(partial, to, left, count, count, left);
-                self.release(partial);
-            }
-            Form::Product(groups) => {
-                self.product_weight(conv, groups, windows, (x, rows_in), (d, rows));
-            }
+        let (width, area) = (args.width8 as usize, conv.window.kernel.pow(2));
+        let (blocks, count) = (self.blocks_back(conv, input), conv.out_channels * area);
+        args.gradient = self.floats(blocks * count);
+        // Most often the derivative's operand is the input itself, which was just read.
+        let mut out = args.out;
+        if out.z == args.x.x {
+            out.z = 0;
         }
+        let moved = self.read_bytes(&args.x, rows_in, width)
+            + self.read_bytes(&args.d, rows, width)
+            + self.write_bytes(&out, rows_in, width)
+            + 4 * blocks * count;
+        let launch = Launch::new(name, 128, [blocks, self.slices(conv), 1], &args);
+        self.launches
+            .push(launch.costs(moved, 2 * area * width * rows));
+        let (partial, left) = self.reduce(args.gradient, blocks, count);
+        let to = self.gradient(conv.weight);
+        self.push_rows(partial, to, left, count, count, left);
+        self.release(partial);
     }
 
     /// The gradient of a product's weights, from its operand and the gradient of its result, and their rows.
@@ -373,23 +367,17 @@ fn packing(conv: &Conv, groups: Groups) -> Packing {
     }
 }
 
-/// The name of a depthwise kernel; `pass` is `output`, `input` or `weight`.
-fn depthwise_name(kernel: usize, stride: usize, pass: &str) -> &'static str {
-    match (pass, kernel, stride) {
-        ("input", 3, 1) => "depthwise_input_k3_s1",
-        ("input", 3, 2) => "depthwise_input_k3_s2",
-        ("input", 5, 1) => "depthwise_input_k5_s1",
-        ("input", 5, 2) => "depthwise_input_k5_s2",
-        ("input", ..) => "depthwise_input_k7_s1",
-        ("weight", 3, 1) => "depthwise_weight_k3_s1",
-        ("weight", 3, 2) => "depthwise_weight_k3_s2",
-        ("weight", 5, 1) => "depthwise_weight_k5_s1",
-        ("weight", 5, 2) => "depthwise_weight_k5_s2",
-        ("weight", ..) => "depthwise_weight_k7_s1",
-        (_, 3, 1) => "depthwise_k3_s1",
-        (_, 3, 2) => "depthwise_k3_s2",
-        (_, 5, 1) => "depthwise_k5_s1",
-        (_, 5, 2) => "depthwise_k5_s2",
-        _ => "depthwise_k7_s1",
+fn depthwise_name(kernel: usize, stride: usize, back: bool) -> &'static str {
+    match (back, kernel, stride) {
+        (true, 3, 1) => "depthwise_back_k3_s1",
+        (true, 3, 2) => "depthwise_back_k3_s2",
+        (true, 5, 1) => "depthwise_back_k5_s1",
+        (true, 5, 2) => "depthwise_back_k5_s2",
+        (true, ..) => "depthwise_back_k7_s1",
+        (false, 3, 1) => "depthwise_k3_s1",
+        (false, 3, 2) => "depthwise_k3_s2",
+        (false, 5, 1) => "depthwise_k5_s1",
+        (false, 5, 2) => "depthwise_k5_s2",
+        (false, ..) => "depthwise_k7_s1",
     }
 }

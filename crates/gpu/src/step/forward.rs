@@ -1,8 +1,9 @@
 //! The forward pass of a training step.
 
-use engine::BatchNorm;
-use engine::program::{Step as ProgramStep, Value};
+use engine::program::{Program, Step as ProgramStep, Value};
+use engine::{BatchNorm, Plan};
 
+use super::convolution::Form;
 use super::{Coefficients, Maker, Place, SumsAt, width8};
 use crate::args::{Image, Norm, Write, number};
 use crate::device::Launch;
@@ -42,6 +43,7 @@ impl Maker<'_> {
         for (index, step) in steps.iter().enumerate() {
             match step {
                 ProgramStep::Norm { layer, z, norm } => self.norm(*layer, *z, norm),
+                step if self.gates[step.layer()].is_some() => {}
                 step => {
                     let (out, sums) = self.target(step.layer(), index);
                     self.compute(index, out);
@@ -262,4 +264,39 @@ impl Maker<'_> {
             self.move_channels(self.read(*source), &channels, layer, own);
         }
     }
+}
+
+/// By layer, the map and the factors of products that need not be stored: only matrix products read them.
+pub(super) fn gates(plan: &Plan, program: &Program) -> Vec<Option<(Value, usize)>> {
+    let mut found = vec![None; plan.layers.len()];
+    for step in &program.steps {
+        if let ProgramStep::Gate {
+            layer,
+            map,
+            factors,
+        } = step
+            && !is_needed(plan, program, *layer)
+        {
+            found[*layer] = Some((*map, *factors));
+        }
+    }
+    found
+}
+
+/// Whether the value of a product with factors must be stored.
+fn is_needed(plan: &Plan, program: &Program, layer: usize) -> bool {
+    let is = |value: &Value| value.z == layer;
+    let results = [plan.features, plan.layers.len() - 1].map(|result| program.values[result]);
+    let is_read = |step: &ProgramStep| match step {
+        ProgramStep::Conv(step) => {
+            let multiplies = matches!(Form::of(&step.conv), Form::Product(_));
+            let mut input = step.input.iter();
+            let reads = input.any(|value| is(value) && !(multiplies && value.is_plain()));
+            reads || step.after.addend == Some(layer)
+        }
+        step => step.inputs().iter().any(is),
+    };
+    program.parts[layer].is_some()
+        || results.iter().flatten().any(is)
+        || program.steps.iter().any(is_read)
 }

@@ -114,12 +114,18 @@ pub(crate) fn infer(
     maker.packed.clone_from(&folded.packed);
     maker.norms.clone_from(&folded.norms);
     maker.images();
-    let last = last_readers(plan, program);
+    let mut last = last_readers(plan, program);
+    for (layer, gate) in maker.gates.iter().enumerate() {
+        if let Some((map, factors)) = gate {
+            last[map.z] = last[map.z].max(last[layer]);
+            last[*factors] = last[*factors].max(last[layer]);
+        }
+    }
     for (index, step) in program.steps.iter().enumerate() {
-        if step.is_norm() {
+        let layer = step.layer();
+        if step.is_norm() || maker.gates[layer].is_some() {
             continue;
         }
-        let layer = step.layer();
         let place = maker.place_value(layer);
         let mut out = maker.write(place);
         if layer + 1 == plan.layers.len() {

@@ -9,7 +9,7 @@ mod spread;
 
 use std::collections::HashMap;
 
-use engine::program::{Program, Value};
+use engine::program::{Program, Step as ProgramStep, Value};
 use engine::{Activation, Plan, Shape};
 
 use crate::args::{At, Read, Rows, Windows, Write, number};
@@ -115,6 +115,8 @@ struct Maker<'a> {
     packed: Vec<Option<Packed>>,
     /// Memory of the roots of concatenations.
     roots: HashMap<usize, Place>,
+    /// By layer, the map and the factors of products that are not stored: their readers multiply.
+    gates: Vec<Option<(Value, usize)>>,
     /// What the backward passes of other layers need.
     kept: HashMap<usize, other::Kept>,
     /// Whether a backward pass follows.
@@ -170,6 +172,7 @@ impl<'a> Maker<'a> {
             norms: vec![None; layers],
             packed: vec![None; program.steps.len()],
             roots: HashMap::new(),
+            gates: forward::gates(plan, program),
             kept: HashMap::new(),
             training: false,
             ports: Ports::default(),
@@ -253,8 +256,11 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Reads a value with its normalisation and activation.
+    /// Reads a value with its normalisation and activation, or its factors.
     fn read(&self, value: Value) -> Read {
+        if let Some((map, factors)) = self.gates[value.z] {
+            return self.with_factors(self.read(map), self.value(factors), value.z);
+        }
         let mut read = self.plain(self.value(value.z));
         if let Some(norm) = value.norm.and_then(|layer| self.norms[layer]) {
             read.a = norm.scale;
@@ -358,7 +364,7 @@ impl<'a> Maker<'a> {
 
     fn find_summed(&mut self) {
         for step in &self.program.steps {
-            if let engine::program::Step::Norm { z, .. } = step {
+            if let ProgramStep::Norm { z, .. } = step {
                 for member in self.program.members(self.plan, *z) {
                     self.summed[member] = true;
                 }

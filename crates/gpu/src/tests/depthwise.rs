@@ -1,4 +1,4 @@
-//! Depthwise convolutions, and the gradients of their inputs and weights.
+//! Depthwise convolutions and their gradients, against the same sums in f64.
 
 use super::operands::{Reading, Writing};
 use super::reference::Geometry;
@@ -6,53 +6,13 @@ use super::{Bench, STORAGES, assert_near};
 use crate::args::Depthwise;
 use crate::device::Storage;
 
-/// Kernels and steps, with the names of the three passes.
-const KERNELS: [(usize, usize, [&str; 3]); 5] = [
-    (
-        3,
-        1,
-        [
-            "depthwise_k3_s1",
-            "depthwise_input_k3_s1",
-            "depthwise_weight_k3_s1",
-        ],
-    ),
-    (
-        3,
-        2,
-        [
-            "depthwise_k3_s2",
-            "depthwise_input_k3_s2",
-            "depthwise_weight_k3_s2",
-        ],
-    ),
-    (
-        5,
-        1,
-        [
-            "depthwise_k5_s1",
-            "depthwise_input_k5_s1",
-            "depthwise_weight_k5_s1",
-        ],
-    ),
-    (
-        5,
-        2,
-        [
-            "depthwise_k5_s2",
-            "depthwise_input_k5_s2",
-            "depthwise_weight_k5_s2",
-        ],
-    ),
-    (
-        7,
-        1,
-        [
-            "depthwise_k7_s1",
-            "depthwise_input_k7_s1",
-            "depthwise_weight_k7_s1",
-        ],
-    ),
+/// Kernels and steps, with the names of the two passes.
+const KERNELS: [(usize, usize, [&str; 2]); 5] = [
+    (3, 1, ["depthwise_k3_s1", "depthwise_back_k3_s1"]),
+    (3, 2, ["depthwise_k3_s2", "depthwise_back_k3_s2"]),
+    (5, 1, ["depthwise_k5_s1", "depthwise_back_k5_s1"]),
+    (5, 2, ["depthwise_k5_s2", "depthwise_back_k5_s2"]),
+    (7, 1, ["depthwise_k7_s1", "depthwise_back_k7_s1"]),
 ];
 
 fn tiles(size: (usize, usize), images: usize) -> usize {
@@ -68,7 +28,7 @@ fn width8(channels: usize) -> usize {
 }
 
 /// Calls a function with each pass's kernel, a geometry, channels, and a number.
-fn each(mut check: impl FnMut(&mut Bench, [&'static str; 3], Geometry, usize, usize)) {
+fn each(mut check: impl FnMut(&mut Bench, [&'static str; 2], Geometry, usize, usize)) {
     let maps = [(9, 17), (1, 1), (16, 7), (3, 25), (8, 8), (2, 10), (19, 5)];
     for storage in STORAGES {
         let mut index = 0;
@@ -89,81 +49,87 @@ fn each(mut check: impl FnMut(&mut Bench, [&'static str; 3], Geometry, usize, us
 }
 
 #[test]
-fn depthwise_products_and_gradients_of_inputs() {
-    each(|bench, names, g, channels, index| {
-        for back in [false, true] {
-            let width = width8(channels);
-            let index = index + 2 * usize::from(back);
-            let (reading, writing) = (Reading::number(index), Writing::number(index + 1));
-            let (from, to, size) = match back {
-                false => (g.pixels_in(), g.pixels_out(), g.out),
-                true => (g.pixels_out(), g.pixels_in(), g.size),
-            };
-            let taps = g.kernel * g.kernel;
-            let x = bench.operand(reading, g.images, from, width);
-            let w = bench.numbers(channels * taps, 1.0);
-            let blocks = tiles(size, g.images);
-            let out = bench.output(writing, g.images * to, width, blocks);
-            let args = Depthwise {
-                x: x.read,
-                w: bench.put_f32(&w),
-                out: out.write,
-                windows: g.windows(back),
-                images: g.images as i32,
-                channels: channels as i32,
-                width8: width as i32,
-                ..Depthwise::default()
-            };
-            let name = names[usize::from(back)];
-            bench.run(name, 128, [blocks, slices(bench.storage, width), 1], &args);
-            let mut y = vec![0.0; g.images * to * width];
-            g.each(|out, tap, row| {
-                let (to, from) = if back { (row, out) } else { (out, row) };
-                for c in 0..channels {
-                    y[to * width + c] += bench.rounded(x.value(from, c)) * w[c * taps + tap];
-                }
-            });
-            let what = format!(
-                "{name} {:?} {channels} {g:?} {reading:?} {writing:?}",
-                bench.storage
-            );
-            bench.check(&out, &y, &what);
-        }
-    });
-}
-
-#[test]
-fn gradients_of_depthwise_weights() {
-    each(|bench, names, g, channels, index| {
+fn depthwise_products() {
+    each(|bench, [name, _], g, channels, index| {
         let (width, taps) = (width8(channels), g.kernel * g.kernel);
-        let (of_x, of_d) = (Reading::number(index + 2), Reading::number(index + 5));
-        let x = bench.operand(of_x, g.images, g.pixels_in(), width);
-        let d = bench.operand(of_d, g.images, g.pixels_out(), width);
-        let blocks = tiles(g.out, g.images).min(2);
+        let (reading, writing) = (Reading::number(index), Writing::number(index + 1));
+        let x = bench.operand(reading, g.images, g.pixels_in(), width);
+        let w = bench.numbers(channels * taps, 1.0);
+        let blocks = tiles(g.out, g.images);
+        let rows = g.images * g.pixels_out();
+        let out = bench.output(writing, rows, width, blocks);
         let args = Depthwise {
             x: x.read,
-            d: d.read,
-            gradient: bench.space_f32(blocks * channels * taps),
+            w: bench.put_f32(&w),
+            out: out.write,
             windows: g.windows(false),
             images: g.images as i32,
             channels: channels as i32,
             width8: width as i32,
             ..Depthwise::default()
         };
-        let grid = [blocks, slices(bench.storage, width), 1];
-        bench.run(names[2], 128, grid, &args);
-        let mut expected = vec![0.0; channels * taps];
+        bench.run(name, 128, [blocks, slices(bench.storage, width), 1], &args);
+        let mut y = vec![0.0; rows * width];
         g.each(|out, tap, row| {
             for c in 0..channels {
-                let x = bench.rounded(x.value(row, c));
-                expected[c * taps + tap] += x * d.value(out, c);
+                y[out * width + c] += bench.rounded(x.value(row, c)) * w[c * taps + tap];
             }
         });
-        let mut found = vec![0.0; channels * taps];
-        for block in bench.get_f32(args.gradient).chunks(channels * taps) {
-            found.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
-        }
-        let what = format!("{} {:?} {channels} {g:?}", names[2], bench.storage);
-        assert_near(&found, &expected, bench.tolerance() / 2.0, &what);
+        let what = format!(
+            "{name} {:?} {channels} {g:?} {reading:?} {writing:?}",
+            bench.storage
+        );
+        bench.check(&out, &y, &what);
     });
+}
+
+/// A block takes one tile, or several.
+#[test]
+fn gradients_of_depthwise_products() {
+    for most in [1, 3, usize::MAX] {
+        each(|bench, [_, name], g, channels, index| {
+            let (width, taps) = (width8(channels), g.kernel * g.kernel);
+            let (of_x, of_d) = (
+                Reading::number(index + most % 8),
+                Reading::number(index + 5),
+            );
+            let writing = Writing::number(index + most % 4);
+            let x = bench.operand(of_x, g.images, g.pixels_in(), width);
+            let d = bench.operand(of_d, g.images, g.pixels_out(), width);
+            let w = bench.numbers(channels * taps, 1.0);
+            let blocks = tiles(g.size, g.images).min(most);
+            let rows = g.images * g.pixels_in();
+            let out = bench.output(writing, rows, width, blocks);
+            let args = Depthwise {
+                x: x.read,
+                w: bench.put_f32(&w),
+                out: out.write,
+                gradient: bench.space_f32(blocks * channels * taps),
+                d: d.read,
+                windows: g.windows(true),
+                images: g.images as i32,
+                channels: channels as i32,
+                width8: width as i32,
+            };
+            bench.run(name, 128, [blocks, slices(bench.storage, width), 1], &args);
+            let (mut of_input, mut of_w) = (vec![0.0; rows * width], vec![0.0; channels * taps]);
+            g.each(|out, tap, row| {
+                for c in 0..channels {
+                    let d = bench.rounded(d.value(out, c));
+                    of_input[row * width + c] += d * w[c * taps + tap];
+                    of_w[c * taps + tap] += d * x.value(row, c);
+                }
+            });
+            let what = format!(
+                "{name} {:?} {channels} {g:?} {of_x:?} {of_d:?} {writing:?}",
+                bench.storage
+            );
+            bench.check(&out, &of_input, &what);
+            let mut found = vec![0.0; channels * taps];
+            for block in bench.get_f32(args.gradient).chunks(channels * taps) {
+                found.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+            }
+            assert_near(&found, &of_w, bench.tolerance() / 2.0, &what);
+        });
+    }
 }
