@@ -5,7 +5,7 @@
 
 #[path = "../src/fused/mod.rs"]
 mod fused;
-#[path = "../src/interface.rs"]
+#[path = "../src/interface/mod.rs"]
 mod interface;
 #[path = "../src/isa.rs"]
 mod isa;

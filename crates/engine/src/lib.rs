@@ -3,7 +3,6 @@
 // build target (see `isa`), and they use raw pointers (see `memory`).
 #![allow(unsafe_code)]
 
-mod device_values;
 mod fused;
 mod interface;
 mod isa;
@@ -23,11 +22,11 @@ pub mod layer_norm;
 pub mod pool;
 pub mod program;
 
-pub use device_values::{
-    Buffer, DeviceValues, GradientChange, GradientSize, GroupStep, Pass, StepRange,
-};
 pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
+};
+pub use interface::device_values::{
+    Buffer, DeviceValues, GradientChange, GradientSize, GroupStep, Pass, StepRange,
 };
 pub use interface::{
     CpuEngine, Engine, check_backward, check_counts, check_fold, check_forward, check_shapes,

@@ -1,13 +1,15 @@
 //! The interface of the engines, and their common checks.
 
+pub(crate) mod device_values;
+
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use crate::device_values::DeviceValues;
 use crate::fused::context::lock;
 use crate::fused::{FusedError, FusedOptions, Images, RunningStatistics, check};
 use crate::isa::Isa;
 use crate::network::{Op, Plan, Shape};
+use device_values::DeviceValues;
 
 /// An engine on a CPU. It keeps its threads and the memory of its last batches.
 pub trait CpuEngine: Engine {
