@@ -36,7 +36,9 @@ pub use error::{Error, Result};
 pub use events::{
     EpochReport, Event, EventSink, MetricsFile, Recorder, TensorBoard, Unreadable, ValidationScores,
 };
-pub use fit::{Ending, LrCurve, LrPoint, LrRange, Outcome, find_learning_rate, fit, resume};
+pub use fit::{
+    Ending, LrCurve, LrPoint, LrRange, Outcome, PlacedOptimizer, find_learning_rate, fit, resume,
+};
 pub use import::{Imported, import_config};
 pub use infer::{InferenceOptions, evaluate, evaluate_images, predict};
 pub use loss::{Distillation, Loss, Mixed, Objective, Targets, balanced_class_weights};

@@ -37,6 +37,7 @@ use crate::state::{Border, Place, RunState};
 use crate::timing::Stopwatch;
 use crate::{ConfusionMatrix, Objective, Result, RunDir, Splits};
 pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
+pub use on_device::PlacedOptimizer;
 use step::Stepper;
 use teacher::Teacher;
 use tracks::Tracks;

@@ -1,12 +1,118 @@
-//! An optimizer's state and steps in the memory of a GPU.
+//! An optimizer's state and steps, on the host or in the memory of a GPU.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mobilenet::{Buffer, DeviceValues, GradientChange, GroupStep, StepRange};
-use optim::{Coefficients, Optimizer};
+use mobilenet::{Buffer, DeviceValues, GradientChange, GroupStep, Parameters, StepRange};
+use optim::{Coefficients, Optimizer, OptimizerState};
 
 use crate::Result;
+
+/// An optimizer that takes its steps where the gradient is: on the host, or in the memory of a GPU.
+///
+/// Its state is copied only when steps move from one to the other.
+pub struct PlacedOptimizer {
+    own: Optimizer,
+    device: Option<OnDevice>,
+}
+
+impl PlacedOptimizer {
+    /// An optimizer with the state of `own`.
+    pub fn new(own: Optimizer) -> Self {
+        PlacedOptimizer { own, device: None }
+    }
+
+    /// Takes a step with the gradient of the last backward pass.
+    ///
+    /// # Errors
+    /// If there is no gradient, the learning rate is invalid, or the device fails.
+    pub fn step(&mut self, parameters: &Parameters, rate: f64) -> Result<()> {
+        if let Some(values) = parameters.take_gradient_on_device()? {
+            self.on(values)?;
+            return self.step_on_device(parameters, rate, GradientChange::default());
+        }
+        let own = self.on_host()?;
+        Ok(parameters.update(|values, gradient| own.step(values, gradient, rate))??)
+    }
+
+    /// The optimizer, for everything but its buffers.
+    pub(super) fn own(&self) -> &Optimizer {
+        &self.own
+    }
+
+    /// The optimizer with the newest buffers.
+    pub(super) fn on_host(&mut self) -> Result<&mut Optimizer> {
+        if let Some(device) = &mut self.device {
+            device.fetch(&mut self.own)?;
+        }
+        Ok(&mut self.own)
+    }
+
+    /// The state on a device.
+    pub(super) fn on(&mut self, values: Arc<dyn DeviceValues>) -> Result<&mut OnDevice> {
+        let is_on = |device: &OnDevice| Arc::ptr_eq(&device.values, &values);
+        if !self.device.as_ref().is_some_and(is_on) {
+            self.on_host()?;
+            self.device = None;
+        }
+        let device = match self.device.take() {
+            Some(device) => device,
+            None => OnDevice::new(values, &self.own)?,
+        };
+        Ok(self.device.insert(device))
+    }
+
+    /// The state on the device that took the last gradient.
+    pub(super) fn device(&self) -> Option<&OnDevice> {
+        self.device.as_ref()
+    }
+
+    /// Takes a step on the device that has the gradient.
+    pub(super) fn step_on_device(
+        &mut self,
+        parameters: &Parameters,
+        rate: f64,
+        change: GradientChange,
+    ) -> Result<()> {
+        let PlacedOptimizer { own, device } = self;
+        if let Some(device) = device {
+            own.advance(rate)?;
+            let values = Arc::clone(&device.values);
+            parameters.change_on_device(&values, || device.step(own, change))??;
+        }
+        Ok(())
+    }
+
+    /// Freezes or unfreezes a group.
+    pub(super) fn set_frozen(&mut self, group: &str, frozen: bool) -> Result<()> {
+        Ok(self.own.set_frozen(group, frozen)?)
+    }
+
+    /// Goes on from a saved state.
+    pub(super) fn load_state(&mut self, state: OptimizerState) -> Result<()> {
+        self.own.load_state(state)?;
+        if let Some(device) = &mut self.device {
+            device.newer = false;
+        }
+        Ok(())
+    }
+
+    /// The newest buffers, with their names.
+    pub(super) fn buffers(&self) -> Result<NamedBuffers<'_>> {
+        let Some(device) = self.device.as_ref().filter(|device| device.newer) else {
+            let own = self.own.buffers();
+            return Ok(own.map(|(name, own)| (name, Cow::Borrowed(own))).collect());
+        };
+        let buffers = self.own.buffers().zip(&device.state);
+        let read = buffers.map(|((name, own), &from)| {
+            let mut values = vec![0.0; own.len()];
+            let read = device.values.read(from, &mut values);
+            read.map_err(mobilenet::Error::from)?;
+            Ok((name, Cow::Owned(values)))
+        });
+        read.collect()
+    }
+}
 
 /// The state of an optimizer on a device, while the last steps were taken there.
 pub(super) struct OnDevice {
@@ -30,7 +136,7 @@ fn numbers(of: Coefficients) -> GroupStep {
 }
 
 impl OnDevice {
-    pub(super) fn new(values: Arc<dyn DeviceValues>, optimizer: &Optimizer) -> Result<Self> {
+    fn new(values: Arc<dyn DeviceValues>, optimizer: &Optimizer) -> Result<Self> {
         let ranges = optimizer.stretches().map(|stretch| StepRange {
             range: stretch.range,
             group: stretch.group,
@@ -51,13 +157,8 @@ impl OnDevice {
         })
     }
 
-    /// Whether this is the state on a device.
-    pub(super) fn is_on(&self, values: &Arc<dyn DeviceValues>) -> bool {
-        Arc::ptr_eq(&self.values, values)
-    }
-
-    pub(super) fn values(&self) -> Arc<dyn DeviceValues> {
-        Arc::clone(&self.values)
+    pub(super) fn values(&self) -> &dyn DeviceValues {
+        self.values.as_ref()
     }
 
     /// Adds the last gradient to the mean of `len` numbers, with its share in it.
@@ -78,7 +179,7 @@ impl OnDevice {
     }
 
     /// Takes the step that the optimizer counted last.
-    pub(super) fn step(&mut self, optimizer: &Optimizer, change: GradientChange) -> Result<()> {
+    fn step(&mut self, optimizer: &Optimizer, change: GradientChange) -> Result<()> {
         let failed = mobilenet::Error::from;
         if !self.newer {
             for (&to, (_, own)) in self.state.iter().zip(optimizer.buffers()) {
@@ -93,7 +194,7 @@ impl OnDevice {
     }
 
     /// Makes the optimizer's own state the newest one.
-    pub(super) fn fetch(&mut self, optimizer: &mut Optimizer) -> Result<()> {
+    fn fetch(&mut self, optimizer: &mut Optimizer) -> Result<()> {
         if self.newer {
             for (&from, own) in self.state.iter().zip(optimizer.buffers_mut()) {
                 let read = self.values.read(from, own);
@@ -102,30 +203,6 @@ impl OnDevice {
             self.newer = false;
         }
         Ok(())
-    }
-
-    /// Forgets the state here, because the optimizer's own was overwritten.
-    pub(super) fn discard(&mut self) {
-        self.newer = false;
-    }
-
-    /// The optimizer's newest buffers, with their names.
-    pub(super) fn buffers<'a>(
-        of: Option<&Self>,
-        optimizer: &'a Optimizer,
-    ) -> Result<NamedBuffers<'a>> {
-        let Some(device) = of.filter(|device| device.newer) else {
-            let own = optimizer.buffers();
-            return Ok(own.map(|(name, own)| (name, Cow::Borrowed(own))).collect());
-        };
-        let buffers = optimizer.buffers().zip(&device.state);
-        let read = buffers.map(|((name, own), &from)| {
-            let mut values = vec![0.0; own.len()];
-            let read = device.values.read(from, &mut values);
-            read.map_err(mobilenet::Error::from)?;
-            Ok((name, Cow::Owned(values)))
-        });
-        read.collect()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Optimizer steps from the gradients of batches.
 
-use std::sync::Arc;
-
 use mobilenet::{Buffer, DeviceValues, GradientChange, Parameters, Precision};
 use optim::{
     Accumulator, LossScaler, LossScalerConfig, LossScalerState, LrSchedule, LrScheduleState,
@@ -11,7 +9,7 @@ use optim::{
 use serde::{Deserialize, Serialize};
 
 use super::groups::{BACKBONE, groups, matrices};
-use super::on_device::{NamedBuffers, OnDevice};
+use super::on_device::{NamedBuffers, PlacedOptimizer};
 use crate::Result;
 use crate::config::{RunConfig, TrainConfig};
 
@@ -25,9 +23,7 @@ struct Training {
 /// Updates the parameters: gradients are accumulated over batches if configured, clipped, and
 /// passed to the optimizer with the schedule's learning rate.
 pub(super) struct Stepper {
-    optimizer: Optimizer,
-    /// The optimizer's state on the GPU that took the last steps.
-    device: Option<OnDevice>,
+    optimizer: PlacedOptimizer,
     schedule: LrSchedule,
     /// Whether a step can make a finite weight of a gradient that is not finite.
     hides_infinity: bool,
@@ -48,9 +44,10 @@ impl Stepper {
         let names = groups.iter().map(|group| group.name.clone());
         Ok(Self {
             backbone: names.filter(|name| name.starts_with(BACKBONE)).collect(),
-            optimizer: Optimizer::new(&config.optimizer, parameters.len(), groups)?
-                .with_matrices(&matrices(parameters))?,
-            device: None,
+            optimizer: PlacedOptimizer::new(
+                Optimizer::new(&config.optimizer, parameters.len(), groups)?
+                    .with_matrices(&matrices(parameters))?,
+            ),
             hides_infinity: config.train.clip_gradient_value.is_some()
                 || matches!(config.optimizer, OptimizerConfig::Lion(_)),
             schedule,
@@ -111,17 +108,17 @@ impl Stepper {
 
     /// The step counts of the optimizer's groups.
     pub(super) fn counters(&self) -> OptimizerCounters {
-        self.optimizer.counters()
+        self.optimizer.own().counters()
     }
 
     /// The names of the optimizer's buffers.
     pub(super) fn buffer_names(&self) -> impl Iterator<Item = &'static str> {
-        self.optimizer.buffers().map(|(name, _)| name)
+        self.optimizer.own().buffers().map(|(name, _)| name)
     }
 
     /// The optimizer's buffers, with their names.
     pub(super) fn buffers(&self) -> Result<NamedBuffers<'_>> {
-        OnDevice::buffers(self.device.as_ref(), &self.optimizer)
+        self.optimizer.buffers()
     }
 
     /// The state of the learning-rate schedule and of the loss scaler.
@@ -142,7 +139,6 @@ impl Stepper {
         scaler: Option<LossScalerState>,
     ) -> Result<()> {
         self.optimizer.load_state(optimizer)?;
-        self.device.iter_mut().for_each(OnDevice::discard);
         self.schedule.load_state(schedule)?;
         match (&mut self.gradients.scaler, scaler) {
             (Some(own), Some(scaler)) => Ok(own.load_state(scaler)?),
@@ -166,18 +162,26 @@ impl Stepper {
     /// Adds the gradient of a batch's mean loss, scaled by [`Stepper::loss_scale`], with the total weight `weight`.
     /// Returns true if this completed a step.
     pub(super) fn take(&mut self, parameters: &Parameters, weight: f64) -> Result<bool> {
-        if let Some(values) = parameters.take_gradient_on_device()? {
-            return self.take_on_device(parameters, values, weight);
-        }
-        self.fetch()?;
         if self.gradients.is_plain() {
-            let rate = self.learning_rate();
-            let optimizer = &mut self.optimizer;
-            parameters.update(|values, gradient| optimizer.step(values, gradient, rate))??;
+            self.optimizer.step(parameters, self.learning_rate())?;
             self.schedule.step();
             return Ok(true);
         }
+        if let Some(values) = parameters.take_gradient_on_device()? {
+            let share = self.gradients.sum.share(weight)?;
+            let device = self.optimizer.on(values)?;
+            if self.gradients.batches > 1 {
+                device.add(share, parameters.len())?;
+            }
+            self.gradients.on_device = true;
+            self.gradients.taken += 1;
+            return self.flush_if_complete(parameters);
+        }
         parameters.take_gradient(|gradient| self.gradients.add(gradient, weight))??;
+        self.flush_if_complete(parameters)
+    }
+
+    fn flush_if_complete(&mut self, parameters: &Parameters) -> Result<bool> {
         match self.gradients.is_complete() {
             true => self.flush(parameters),
             false => Ok(false),
@@ -189,75 +193,22 @@ impl Stepper {
         if self.gradients.taken == 0 {
             return Ok(false);
         }
-        if self.gradients.on_device {
-            return self.flush_on_device(parameters);
-        }
         let rate = self.learning_rate();
         // A skipped step still advances the schedule, so that the schedule ends with the last epoch.
         self.schedule.step();
+        let device = self.optimizer.device();
+        if let Some(device) = device.filter(|_| self.gradients.on_device) {
+            let change = (self.gradients).take_on_device(device.values(), device.gradient())?;
+            if let Some(change) = change {
+                self.optimizer.step_on_device(parameters, rate, change)?;
+            }
+            return Ok(change.is_some());
+        }
         let Some(gradient) = self.gradients.take()? else {
             return Ok(false);
         };
-        let optimizer = &mut self.optimizer;
+        let optimizer = self.optimizer.on_host()?;
         parameters.change(|values| optimizer.step(values, gradient, rate))??;
-        Ok(true)
-    }
-
-    /// Makes the optimizer's own state the newest one.
-    fn fetch(&mut self) -> Result<()> {
-        match &mut self.device {
-            Some(device) => device.fetch(&mut self.optimizer),
-            None => Ok(()),
-        }
-    }
-
-    /// [`Stepper::take`] of a gradient in the memory of a GPU.
-    fn take_on_device(
-        &mut self,
-        parameters: &Parameters,
-        values: Arc<dyn DeviceValues>,
-        weight: f64,
-    ) -> Result<bool> {
-        if !self
-            .device
-            .as_ref()
-            .is_some_and(|device| device.is_on(&values))
-        {
-            self.fetch()?;
-            self.device = None;
-        }
-        let device = match self.device.take() {
-            Some(device) => device,
-            None => OnDevice::new(values, &self.optimizer)?,
-        };
-        let device = self.device.insert(device);
-        let share = self.gradients.sum.share(weight)?;
-        if self.gradients.batches > 1 {
-            device.add(share, parameters.len())?;
-        }
-        self.gradients.on_device = true;
-        self.gradients.taken += 1;
-        match self.gradients.is_complete() {
-            true => self.flush_on_device(parameters),
-            false => Ok(false),
-        }
-    }
-
-    /// [`Stepper::flush`] of gradients in the memory of a GPU.
-    fn flush_on_device(&mut self, parameters: &Parameters) -> Result<bool> {
-        let Some(device) = &mut self.device else {
-            return Ok(false);
-        };
-        let (rate, values) = (self.set_rate, device.values());
-        let rate = rate.unwrap_or_else(|| self.schedule.learning_rate());
-        self.schedule.step();
-        let change = (self.gradients).take_on_device(values.as_ref(), device.gradient())?;
-        let Some(change) = change else {
-            return Ok(false);
-        };
-        self.optimizer.advance(rate)?;
-        let optimizer = &self.optimizer;
-        parameters.change_on_device(&values, || device.step(optimizer, change))??;
         Ok(true)
     }
 }
