@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A kernel is bound by memory or by arithmetic. The prediction takes a share of the bandwidth that a large copy
-//! reaches; the time of the products at the GPU's peak stands beside it. `cargo xtask roofline` calls this.
+//! reaches; the time of the products at the GPU's peak stands beside it. `cargo xtask roofline` calls this. `--json yes` prints
+//! the sums of each network only.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -55,6 +56,7 @@ struct Options {
     batch: usize,
     size: usize,
     storage: Storage,
+    json: bool,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl Options {
             batch: 256,
             size: 224,
             storage: Storage::Bf16,
+            json: false,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
@@ -87,6 +90,7 @@ impl Options {
                     options.storage =
                         found.ok_or_else(|| format!("{value}; expected f32, bf16 or f16"))?;
                 }
+                "--json" => options.json = value == "yes",
                 _ => return Err(format!("{name}; no such option").into()),
             }
         }
@@ -138,6 +142,16 @@ fn report(model: Variant, options: &Options) -> Result<(), Box<dyn Error>> {
         .ok_or("the engine for GPUs lacks a layer of this network, or the images are too small")?;
     let (sums, total) = sums(&launches);
     let images = *batch as f64;
+    if options.json {
+        println!(
+            r#"{{"model": "{}", "bytes_per_image": {:.0}, "multiply_adds_per_image": {:.0}, "launches": {}, "memory_bytes": {memory}}}"#,
+            model.name(),
+            total.moved as f64 / images,
+            total.multiplied as f64 / images,
+            total.count
+        );
+        return Ok(());
+    }
     println!(
         "{}, {size} pixels, batches of {batch}, {}, on {}",
         model.name(),
