@@ -1,5 +1,6 @@
 //! Compares small networks, with the blocks of many families, with the CPU's engine: training and inference, on the
 //! first NVIDIA GPU. Without a GPU these tests say why they do nothing. They fail instead if `GPU_REQUIRED` is set.
+//! `GPU_KERNELS` is a folder that keeps compiled kernels.
 
 #![allow(
     clippy::print_stderr,
@@ -9,6 +10,7 @@
 
 mod batch;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use batch::{Batch, Case, each};
@@ -25,7 +27,9 @@ fn device(storage: Storage) -> Option<Arc<Cuda>> {
         return None;
     }
     // With a GPU, a missing compiler or a failing kernel is an error.
-    Some(Arc::new(Cuda::open(0, storage, None).unwrap()))
+    let kernels = std::env::var_os("GPU_KERNELS");
+    let device = Cuda::open(0, storage, kernels.as_deref().map(Path::new));
+    Some(Arc::new(device.unwrap()))
 }
 
 /// Takes two equal steps and one pass of inference. Equal steps must have equal bits.
