@@ -1,95 +1,189 @@
-"""Measures PyTorch on the first NVIDIA GPU: images per second of whole training steps.
+"""Compares this project's training steps with PyTorch's on the first NVIDIA GPU.
 
-A step is forward, cross-entropy, backward and AdamW of MobileNetV3 large: 224 pixels,
-batches of 256, bf16 by autocast, channels-last, synthetic images on the GPU. It runs
-eagerly and with torch.compile. The result is one JSON object on stdout.
+    python3 compare.py SECONDS
+
+A step is the same work on all sides: 256 images of 224 pixels, as bytes in the host's
+memory, go to the GPU and are normalised there; then forward in bf16, cross-entropy over
+1000 classes, backward and Adam. PyTorch uses autocast, channels-last, pinned memory and
+the fused Adam; it runs eagerly and with torch.compile. `./train_step` is this project.
+
+The sides take turns, a round each. A figure is the median of the rounds, a ratio the
+median of the rounds' ratios. After each network, all figures so far are printed as one line
+of JSON, so the last line counts even if the time is over. Networks are skipped when less
+than a third of SECONDS is left.
 """
 
 import json
+import os
 import statistics
+import subprocess
 import sys
 import time
 
-BATCH, SIZE, STEPS, REPEATS = 256, 224, 20, 5
+BATCH, SIZE, CLASSES = 256, 224, 1000
+WARM_UP, STEPS, ROUNDS = 3, 20, 5
+NETWORKS = ("mobilenet_v3_large", "resnet50", "mobilenet_v3_small")
 
 
-def measure(step):
-    """The median images per second, after a warm-up."""
-    import torch
+class Ours:
+    """`./train_step`, which takes steps on command."""
 
-    for _ in range(5):
-        step()
-    speeds = []
-    for _ in range(REPEATS):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(STEPS):
-            step()
-        torch.cuda.synchronize()
-        speeds.append(BATCH * STEPS / (time.perf_counter() - started))
-    return round(statistics.median(speeds), 1)
+    def __init__(self, network):
+        options = {
+            "model": network,
+            "image-size": SIZE,
+            "batch": BATCH,
+            "classes": CLASSES,
+            "device": "cuda",
+            "precision": "bf16",
+            "pixels": "bytes",
+            "kernels": os.environ.get("GPU_KERNELS", "work/kernels"),
+        }
+        command = ["./train_step"]
+        for name, value in options.items():
+            command += ["--" + name, str(value)]
+        self.program = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.answer("ready")
+
+    def answer(self, expected=None):
+        line = self.program.stdout.readline().strip()
+        if not line or expected not in (None, line):
+            raise RuntimeError(f"train_step ended or answered {line!r}; its errors are in the log")
+        return line
+
+    def run(self, steps):
+        self.program.stdin.write(f"run {steps}\n")
+        self.program.stdin.flush()
+        return float(self.answer())
+
+    def close(self):
+        self.program.kill()
+        self.program.wait()
 
 
-def copy_bandwidth():
-    """TB/s of a large copy, reads and writes counted."""
-    import torch
+class Torch:
+    """A network in PyTorch."""
 
-    source = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    target.copy_(source)
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(20):
-        target.copy_(source)
-    torch.cuda.synchronize()
-    return round(20 * 2 * source.numel() / (time.perf_counter() - started) / 1e12, 3)
+    def __init__(self, network, compiled):
+        import torch
 
+        torch.manual_seed(0)
+        self.torch = torch
+        model = build(network).cuda().train().to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        pixels = torch.randint(0, 256, (BATCH, SIZE, SIZE, 3), dtype=torch.uint8)
+        self.pixels = pixels.pin_memory()
+        self.labels = (torch.arange(BATCH) % CLASSES).pin_memory()
 
-def trainer(compiled):
-    """A function that takes one step, with a network of its own."""
-    import torch
-    import torchvision
+        def loss_of(pixels, labels):
+            # The axes of NHWC as NCHW are the memory format channels-last.
+            images = (pixels.permute(0, 3, 1, 2).to(torch.bfloat16) - 127.5) / 127.5
+            return torch.nn.functional.cross_entropy(model(images), labels)
 
-    torch.manual_seed(0)
-    network = torchvision.models.mobilenet_v3_large(weights=None, num_classes=1000)
-    network = network.cuda().train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    images = torch.randn(BATCH, 3, SIZE, SIZE, device="cuda")
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH, device="cuda") % 1000
-    forward = torch.compile(network) if compiled else network
+        self.loss_of = torch.compile(loss_of) if compiled else loss_of
 
-    def step():
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            loss = torch.nn.functional.cross_entropy(forward(images), labels)
-        optimizer.zero_grad(set_to_none=True)
+    def step(self):
+        pixels = self.pixels.to("cuda", non_blocking=True)
+        labels = self.labels.to("cuda", non_blocking=True)
+        with self.torch.autocast("cuda", dtype=self.torch.bfloat16):
+            loss = self.loss_of(pixels, labels)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        self.optimizer.step()
 
-    return step
+    def run(self, steps):
+        self.torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        self.torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def close(self):
+        pass
+
+
+def build(network):
+    """The network of torchvision, or of networks.py without it."""
+    try:
+        from torchvision import models
+    except Exception:
+        import networks
+
+        return networks.build(network, CLASSES)
+    return getattr(models, network)(weights=None, num_classes=CLASSES)
+
+
+def message(error):
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def measure(network):
+    """Images per second of each side, and the ratios."""
+    makers = {
+        "ours": lambda: Ours(network),
+        "eager": lambda: Torch(network, compiled=False),
+        "compiled": lambda: Torch(network, compiled=True),
+    }
+    sides, figures = {}, {}
+    for name, make in makers.items():
+        # A side that fails must not hide the others.
+        try:
+            sides[name] = make()
+            sides[name].run(WARM_UP)
+        except Exception as error:
+            figures[f"{name}_error"] = message(error)
+            side = sides.pop(name, None)
+            if side:
+                side.close()
+    speeds = {name: [] for name in sides}
+    try:
+        for _ in range(ROUNDS):
+            for name, side in sides.items():
+                speeds[name].append(BATCH * STEPS / side.run(STEPS))
+    except Exception as error:
+        figures["error"] = message(error)
+    finally:
+        for side in sides.values():
+            side.close()
+    # A failure may leave a round half done.
+    rounds = min((len(found) for found in speeds.values()), default=0)
+    figures["rounds"] = rounds
+    if rounds == 0:
+        return figures
+    for name, found in speeds.items():
+        figures[name] = round(statistics.median(found[:rounds]), 1)
+        if name != "ours" and "ours" in speeds:
+            ratios = [ours / other for ours, other in zip(speeds["ours"][:rounds], found)]
+            figures[f"ours_to_{name}"] = round(statistics.median(ratios), 3)
+            figures[f"ours_to_{name}_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
+    return figures
 
 
 def main():
+    seconds, started = float(sys.argv[1]), time.monotonic()
     try:
         import torch
-        import torchvision  # noqa: F401
-    except ImportError as error:
-        print(json.dumps({"skipped": str(error)}))
+    except Exception as error:
+        print(json.dumps({"skipped": message(error)}))
         return
     if not torch.cuda.is_available():
         print(json.dumps({"skipped": "this PyTorch finds no GPU"}))
         return
     torch.backends.cudnn.benchmark = True
-    torch.backends.cuda.matmul.allow_tf32 = True
-    figures = {"torch": torch.__version__, "copy_terabytes_per_second": copy_bandwidth()}
-    for name, compiled in (("eager", False), ("compiled", True)):
-        try:
-            figures[f"{name}_images_per_second"] = measure(trainer(compiled))
-        # A compiler that is missing must not hide the other figure.
-        except Exception as error:
-            figures[f"{name}_error"] = str(error).splitlines()[0] if str(error) else repr(error)
-            print(error, file=sys.stderr)
-    print(json.dumps(figures))
+    figures = {"torch": torch.__version__, "gpu": torch.cuda.get_device_name(0), "networks": {}}
+    for network in NETWORKS:
+        left = seconds - (time.monotonic() - started)
+        if left < seconds / 3:
+            figures["networks"][network] = {"skipped": f"only {left:.0f} s were left"}
+        else:
+            figures["networks"][network] = measure(network)
+            # Memory of one network must not be missing for the next.
+            torch.cuda.empty_cache()
+        print(json.dumps(figures), flush=True)
 
 
 main()

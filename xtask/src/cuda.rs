@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::check::EVERYTHING;
 use crate::clients;
+use crate::nvcc;
 use crate::programs::executable;
 use crate::shell::{cargo, root, run, target_dir};
 
@@ -23,6 +24,9 @@ pub(crate) struct CheckCuda {
     /// Compile the kernels for all types of activations and architectures, which takes minutes
     #[arg(long)]
     all: bool,
+    /// Check the feature `candle-cuda` instead, with nvcc from PyPI, which takes a quarter of an hour
+    #[arg(long)]
+    candle: bool,
 }
 
 #[derive(clap::Args)]
@@ -46,9 +50,13 @@ pub(crate) struct Roofline {
 
 /// `cargo xtask check-cuda`
 pub(crate) fn check(options: &CheckCuda) -> Result<()> {
+    if options.candle {
+        return nvcc::check();
+    }
     let library = library("nvrtc", NVRTC)?;
-    // Programs and tests have no code of their own for the feature.
-    let mut clippy = cargo(&["clippy", "--lib"])?;
+    // Programs and most tests have no code of their own for the feature.
+    let mut clippy = cargo(&["clippy", "--lib", "--example", "bandwidth"])?;
+    clippy.args(["--example", "kernels", "--test", "device", "--test", "gpu"]);
     clippy.args(EVERYTHING).args(["--features", "cuda"]);
     run(clippy.args(["--", "-D", "warnings"]))?;
     let mut kernels = Command::new(example("kernels", "cuda")?);

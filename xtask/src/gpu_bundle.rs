@@ -1,5 +1,5 @@
 //! `cargo xtask gpu-bundle`: a folder that tests and measures this project on a machine with an NVIDIA GPU. That machine
-//! needs neither Rust nor a connection, only the driver and NVRTC.
+//! needs neither Rust nor a connection, only the driver and, without kernels for its GPU in the programs, NVRTC.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,17 +10,27 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
 use crate::data;
-use crate::programs::executable;
 use crate::shell::{cargo, output, root, target_dir};
 
 /// The most bytes of a bundle.
 const MAX_BYTES: u64 = 50_000_000;
 
 /// Files that are copied from the workspace.
-const COPIED: [&str; 3] = [
-    "configs/mnist.toml",
+const COPIED: [&str; 4] = [
+    "configs/mnist-fast.toml",
     "xtask/gpu/compare.py",
+    "xtask/gpu/networks.py",
     "xtask/gpu/run.sh",
+];
+
+/// Programs of a bundle: the kind and the name of cargo's target, and the program's name there.
+const PROGRAMS: [(&str, &str, &str); 6] = [
+    ("bin", "classify", "classify"),
+    ("test", "device", "device"),
+    ("test", "gpu", "networks"),
+    ("example", "bandwidth", "bandwidth"),
+    ("example", "roofline", "roofline"),
+    ("example", "train_step", "train_step"),
 ];
 
 pub(crate) fn bundle(folder: Option<&Path>) -> Result<()> {
@@ -38,20 +48,22 @@ pub(crate) fn bundle(folder: Option<&Path>) -> Result<()> {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let [programs, idx] = ["programs", "data/mnist/idx"].map(|name| folder.join(name));
+    for folder in [&programs, &idx] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     for path in COPIED {
         copy(&root()?.join(path), &folder)?;
     }
-    let [classify, device] = build()?;
-    copy(&classify, &folder)?;
-    // The path of a test ends with a hash.
-    let target = folder.join(executable("device"));
-    fs::copy(&device, &target).with_context(|| format!("cannot copy {}", device.display()))?;
-    data::fetch_by(&classify, &["mnist".to_owned()])?;
-    let idx = folder.join("data/mnist/idx");
-    fs::create_dir_all(&idx)?;
+    let built = build()?;
+    for ((_, _, name), program) in PROGRAMS.iter().zip(&built) {
+        compress(program, &programs, name)?;
+    }
+    data::fetch_by(&built[0], &["mnist".to_owned()])?;
     for entry in fs::read_dir(data::idx_dir("mnist")?)? {
-        compress(&entry?.path(), &idx)?;
+        let file = entry?.path();
+        let name = file.file_name().context("a file has no name")?;
+        compress(&file, &idx, name)?;
     }
     let bytes = size(&folder)?;
     println!("{}: {bytes} bytes; run run.sh there", folder.display());
@@ -62,29 +74,21 @@ pub(crate) fn bundle(folder: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Builds `classify` and the tests for GPUs with one command, so that dependencies are built once.
-fn build() -> Result<[PathBuf; 2]> {
-    let build = [
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "cli",
-        "-p",
-        "gpu",
-        "--features",
-        "cuda",
-        "--bin",
-        "classify",
-        "--test",
-        "device",
-        "--message-format=json-render-diagnostics",
-    ];
-    let messages = output(&mut cargo(&build)?)?;
-    Ok([
-        executable_of(&messages, "bin", "classify")?,
-        executable_of(&messages, "test", "device")?,
-    ])
+/// Builds the programs with one command, so that dependencies are built once.
+fn build() -> Result<Vec<PathBuf>> {
+    let mut build = cargo(&["build", "--release", "--locked", "--features", "cuda"])?;
+    build.arg("--message-format=json-render-diagnostics");
+    for package in ["cli", "gpu", "mobilenet", "trainer"] {
+        build.args(["-p", package]);
+    }
+    for (kind, name, _) in PROGRAMS {
+        build.args([&format!("--{kind}"), name]);
+    }
+    let messages = output(&mut build)?;
+    let programs = PROGRAMS.iter();
+    programs
+        .map(|(kind, name, _)| executable_of(&messages, kind, name))
+        .collect()
 }
 
 /// The program of a target, from cargo's messages.
@@ -110,8 +114,8 @@ fn copy(file: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compress(file: &Path, folder: &Path) -> Result<()> {
-    let name = file.file_name().context("a file has no name")?;
+/// Writes a file as `folder/name.gz`.
+fn compress(file: &Path, folder: &Path, name: impl AsRef<Path>) -> Result<()> {
     let target = folder.join(name).with_added_extension("gz");
     let mut input = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut gzip = GzEncoder::new(File::create(target)?, Compression::best());
@@ -145,6 +149,24 @@ mod tests {
         let found = executable_of(messages, "test", "device").unwrap();
         assert_eq!(found, Path::new("/t/device-1"));
         assert!(executable_of(messages, "bin", "classify").is_err());
+    }
+
+    /// `timeout SECONDS`, and the steps, which have a name before their seconds.
+    #[test]
+    fn the_limits_of_all_steps_are_less_than_8_minutes() {
+        let script = fs::read_to_string(root().unwrap().join("xtask/gpu/run.sh")).unwrap();
+        let words: Vec<&str> = script.split_whitespace().collect();
+        let mut limits = Vec::new();
+        for words in words.windows(3) {
+            let seconds = match words {
+                ["step" | "trained" | "measured", _, seconds] => seconds,
+                [timeout, seconds, _] if timeout.ends_with("timeout") => seconds,
+                _ => continue,
+            };
+            limits.extend(seconds.parse::<u64>().ok());
+        }
+        assert!(limits.len() > 10, "{limits:?}");
+        assert!(limits.iter().sum::<u64>() < 480, "{limits:?}");
     }
 
     #[test]

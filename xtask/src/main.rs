@@ -19,6 +19,7 @@ mod fuzz;
 mod golden;
 mod gpu_bundle;
 mod http;
+mod nvcc;
 mod programs;
 mod release;
 mod server;

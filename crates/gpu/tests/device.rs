@@ -1,5 +1,6 @@
 //! Compares small networks, with the blocks of many families, with the CPU's engine: training and inference, on the
 //! first NVIDIA GPU. Without a GPU these tests say why they do nothing. They fail instead if `GPU_REQUIRED` is set.
+//! `GPU_KERNELS` is a folder that keeps compiled kernels.
 
 #![allow(
     clippy::print_stderr,
@@ -9,6 +10,7 @@
 
 mod batch;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use batch::{Batch, Case, each};
@@ -17,7 +19,9 @@ use gpu::{Cuda, Gpu, Storage};
 /// The GPU with kernels for this type, if there is one.
 fn device(storage: Storage) -> Option<Arc<Cuda>> {
     // With a GPU, a failing kernel is an error.
-    let device = is_there().then(|| Cuda::open(0, storage, None).unwrap())?;
+    let kernels = std::env::var_os("GPU_KERNELS");
+    let open = || Cuda::open(0, storage, kernels.as_deref().map(Path::new)).unwrap();
+    let device = is_there().then(open)?;
     if let Some(note) = device.note() {
         eprintln!("{note}");
     }

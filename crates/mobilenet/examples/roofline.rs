@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A kernel is bound by memory or by arithmetic. The prediction takes a share of the bandwidth that a large copy
-//! reaches; the time of the products at the GPU's peak stands beside it. `cargo xtask roofline` calls this.
+//! reaches; the time of the products at the GPU's peak stands beside it. `cargo xtask roofline` calls this. `--json yes` prints
+//! the sums of each network only.
 
 #![allow(clippy::print_stdout, reason = "a program speaks to its user")]
 
@@ -55,6 +56,7 @@ struct Options {
     batch: usize,
     size: usize,
     storage: Storage,
+    json: bool,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl Options {
             batch: 256,
             size: 224,
             storage: Storage::Bf16,
+            json: false,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
@@ -87,6 +90,7 @@ impl Options {
                     options.storage =
                         found.ok_or_else(|| format!("{value}; expected f32, bf16 or f16"))?;
                 }
+                "--json" => options.json = value == "yes",
                 _ => return Err(format!("{name}; no such option").into()),
             }
         }
@@ -136,8 +140,18 @@ fn report(model: Variant, options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let (launches, memory) = gpu::training_launches(&plan, *storage, shape)
         .ok_or("the engine for GPUs lacks a layer of this network, or the images are too small")?;
-    let (sums, total) = sums(&launches);
+    let (sums, total) = sums(&launches, plan.parameters.len());
     let images = *batch as f64;
+    if options.json {
+        println!(
+            r#"{{"model": "{}", "bytes_per_image": {:.0}, "multiply_adds_per_image": {:.0}, "launches": {}, "memory_bytes": {memory}}}"#,
+            model.name(),
+            total.moved as f64 / images,
+            total.multiplied as f64 / images,
+            total.count
+        );
+        return Ok(());
+    }
     println!(
         "{}, {size} pixels, batches of {batch}, {}, on {}",
         model.name(),
@@ -190,8 +204,12 @@ fn report(model: Variant, options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The launches of each kernel, those that move most first, and of all.
-fn sums(launches: &[Launch]) -> (Vec<(&'static str, Sum)>, Sum) {
+/// Bytes that a step of Adam moves for each parameter: it reads the gradient, and reads and writes the parameter and two
+/// buffers.
+const ADAM: usize = 28;
+
+/// The launches of each kernel, those that move most first, and of all, with a step of Adam.
+fn sums(launches: &[Launch], parameters: usize) -> (Vec<(&'static str, Sum)>, Sum) {
     let mut kernels: BTreeMap<&'static str, Sum> = BTreeMap::new();
     let mut total = Sum::default();
     for launch in launches {
@@ -200,6 +218,10 @@ fn sums(launches: &[Launch]) -> (Vec<(&'static str, Sum)>, Sum) {
             sum.moved += launch.moved;
             sum.multiplied += launch.multiplied;
         }
+    }
+    for sum in [kernels.entry("optimizer_step").or_default(), &mut total] {
+        sum.count += 1;
+        sum.moved += (ADAM * parameters) as u64;
     }
     let mut kernels: Vec<_> = kernels.into_iter().collect();
     kernels.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.moved));

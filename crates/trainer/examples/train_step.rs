@@ -7,6 +7,9 @@
 //!
 //! `--root DIR` names a folder of class folders; `--cache off` (the default) decodes every image in every epoch;
 //! `memory` keeps decoded images; the name of a folder also writes a disk cache there.
+//!
+//! `--device cuda` trains on the first GPU, and `--kernels DIR` keeps its compiled kernels. `--pixels bytes` makes synthetic
+//! images of bytes, as the loader does, instead of numbers.
 
 #[path = "protocol/folder.rs"]
 mod folder;
@@ -16,18 +19,22 @@ mod protocol;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use mnist_data::{ImageSize, LoaderOptions};
 use mobilenet::weights::Normalisation;
 use mobilenet::{Images, ModelConfig, Network};
 use optim::{Optimizer, OptimizerConfig, ParameterGroup};
 use protocol::{Arguments, serve};
-use trainer::{DeviceBatch, Objective, Targets};
+use trainer::{DeviceBatch, Objective, PlacedOptimizer, Targets};
 
-const CLASSES: usize = 10;
 const LEARNING_RATE: f64 = 1e-3;
+const NORMALISATION: Normalisation = Normalisation {
+    mean: [0.5; 3],
+    std: [0.5; 3],
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(&[
@@ -39,20 +46,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         "--width",
         "--root",
         "--cache",
+        "--classes",
+        "--device",
+        "--kernels",
+        "--pixels",
     ])?;
     let model = arguments.variant()?;
+    let classes = arguments.get("--classes")?.unwrap_or(10);
     let config = ModelConfig {
         width: arguments.get("--width")?.unwrap_or(1.0),
-        ..ModelConfig::new(model, CLASSES)
+        ..ModelConfig::new(model, classes)
     };
     let size = arguments.get("--image-size")?.unwrap_or(32);
     let batch = arguments.get("--batch")?.unwrap_or(128);
-    let mut training = Training::new(&config)?;
-    arguments.set_precision(&mut training.network)?;
+    let processor = arguments.processor()?;
+    let device = processor.tensors();
+    let mut training = Training::new(&config, device)?;
+    arguments.run_on(&processor, &mut training.network)?;
     let multiply_adds = training.network.plan().multiply_adds(size, size) as f64;
     let facts = [("multiply-adds", multiply_adds)];
     let Some(root) = arguments.get::<PathBuf>("--root")? else {
-        let batch = synthetic(size, batch)?;
+        let pixels = arguments.get("--pixels")?.unwrap_or(Pixels::Numbers);
+        let batch = synthetic(size, batch, classes, pixels, device)?;
         return serve(&facts, |steps| {
             (0..steps).try_for_each(|_| training.step(&batch))
         });
@@ -65,18 +80,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..LoaderOptions::default()
     };
     let loader = arguments.loader(&root, options)?;
-    let normalisation = Normalisation {
-        mean: [0.5; 3],
-        std: [0.5; 3],
-    };
-    let table = Arc::new(normalisation.table());
+    let table = Arc::new(NORMALISATION.table());
     let mut epoch = 0;
     serve(&facts, |steps| {
         let mut left = steps;
         // Each run starts a new epoch, so that no batch was prepared before the clock starts.
         while left > 0 {
             for batch in loader.epoch(epoch).take(left) {
-                let batch = DeviceBatch::new(batch?, &table, &Device::Cpu)?;
+                let batch = DeviceBatch::new(batch?, &table, device)?;
                 training.step(&batch)?;
                 left -= 1;
             }
@@ -89,23 +100,23 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A network, its loss, and its optimizer.
 struct Training {
     network: Network,
-    optimizer: Optimizer,
+    optimizer: PlacedOptimizer,
     loss: Objective,
     steps: u64,
 }
 
 impl Training {
-    fn new(config: &ModelConfig) -> Result<Self, Box<dyn Error>> {
-        let network = Network::new(config, 0, &Device::Cpu)?;
+    fn new(config: &ModelConfig, device: &Device) -> Result<Self, Box<dyn Error>> {
+        let network = Network::new(config, 0, device)?;
         let len = network.parameters().len();
         Ok(Self {
             network,
-            optimizer: Optimizer::new(
+            optimizer: PlacedOptimizer::new(Optimizer::new(
                 &OptimizerConfig::default(),
                 len,
                 vec![ParameterGroup::new("all", 0..len)],
-            )?,
-            loss: Objective::cross_entropy(CLASSES),
+            )?),
+            loss: Objective::cross_entropy(config.classes),
             steps: 0,
         })
     }
@@ -116,25 +127,56 @@ impl Training {
         let targets = Targets::of(&batch.labels, &batch.weights);
         let loss = self.loss.apply(pass.logits(), &targets)?;
         loss.backward(pass)?;
-        let optimizer = &mut self.optimizer;
-        network
-            .parameters()
-            .update(|values, gradients| optimizer.step(values, gradients, LEARNING_RATE))??;
+        self.optimizer.step(network.parameters(), LEARNING_RATE)?;
         self.steps += 1;
         Ok(())
     }
 }
 
-/// Pseudo-random images with values of about -1 to 1, the same in every run.
-fn synthetic(size: usize, batch: usize) -> Result<DeviceBatch, Box<dyn Error>> {
-    let pixels: Vec<f32> = (0..batch * size * size * 3)
+/// The type of synthetic pixels.
+#[derive(Clone, Copy)]
+enum Pixels {
+    /// f32 of about -1 to 1.
+    Numbers,
+    /// Bytes, which the network's processor normalises.
+    Bytes,
+}
+
+impl FromStr for Pixels {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "numbers" => Ok(Pixels::Numbers),
+            "bytes" => Ok(Pixels::Bytes),
+            _ => Err("expected numbers or bytes"),
+        }
+    }
+}
+
+/// Pseudo-random images, the same in every run.
+fn synthetic(
+    size: usize,
+    batch: usize,
+    classes: usize,
+    pixels: Pixels,
+    device: &Device,
+) -> Result<DeviceBatch, Box<dyn Error>> {
+    let numbers: Vec<f32> = (0..batch * size * size * 3)
         .map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
         .collect();
-    let pixels = Tensor::from_vec(pixels, (batch, size, size, 3), &Device::Cpu)?;
+    let numbers = Tensor::from_vec(numbers, (batch, size, size, 3), device)?;
+    let images = match pixels {
+        Pixels::Numbers => Images::normalised(&numbers)?,
+        Pixels::Bytes => {
+            let bytes = numbers.affine(127.5, 127.5)?.to_dtype(DType::U8)?;
+            Images::bytes(&bytes, Arc::new(NORMALISATION.table()))?
+        }
+    };
     Ok(DeviceBatch {
         number: 0,
-        images: Images::normalised(&pixels)?,
-        labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
+        images,
+        labels: (0..batch).map(|i| (i % classes) as u32).collect(),
         weights: vec![1.0; batch],
         ids: Vec::new(),
         mix: None,

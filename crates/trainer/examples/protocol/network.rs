@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use mobilenet::{Network, Variant};
+use mobilenet::{Network, Processor, Variant};
+use trainer::config::DeviceChoice;
 
 use crate::protocol::Arguments;
 
@@ -25,9 +26,22 @@ impl Arguments {
         })
     }
 
-    /// Sets the network's precision to `--precision`.
-    pub(crate) fn set_precision(&self, network: &mut Network) -> Result<(), Box<dyn Error>> {
+    /// The processor of `--device`, the CPU by default. `--kernels` is a folder for a GPU's compiled kernels.
+    pub(crate) fn processor(&self) -> Result<Processor, Box<dyn Error>> {
+        if let Some(folder) = self.get("--kernels")? {
+            trainer::keep_kernels_in(folder);
+        }
+        let device = self.get("--device")?.unwrap_or(DeviceChoice::Cpu);
+        Ok(trainer::open_device(device)?)
+    }
+
+    /// Runs the network on a processor, in the precision of `--precision`.
+    pub(crate) fn run_on(
+        &self,
+        processor: &Processor,
+        network: &mut Network,
+    ) -> Result<(), Box<dyn Error>> {
         let precision = self.get("--precision")?.unwrap_or_default();
-        Ok(network.set_precision(precision)?)
+        Ok(network.run_on(processor, precision)?)
     }
 }
