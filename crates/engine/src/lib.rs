@@ -26,7 +26,7 @@ pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
 };
 pub use interface::device_values::{
-    Buffer, DeviceValues, GradientChange, GradientSize, GroupStep, Pass, StepRange,
+    Buffer, DeviceValues, GradientChange, GradientSize, GroupStep, Pass, Ranges, StepRange,
 };
 pub use interface::{
     CpuEngine, Engine, check_backward, check_counts, check_fold, check_forward, check_shapes,

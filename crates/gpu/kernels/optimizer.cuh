@@ -1,5 +1,5 @@
 // What an optimizer does with the parameters. The scalar twins are the update rules of the crate `optim`; results have
-// the same bits, except where rows are centralised.
+// the same bits, except where rows are centralised or the norm is limited: both sum in another order.
 
 #ifndef HOST_SHIM
 DEV float rounded_sum(float a, float b) { return __fadd_rn(a, b); }

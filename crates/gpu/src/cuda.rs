@@ -22,6 +22,8 @@ pub struct Cuda {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     upload: Upload,
+    /// Whether the GPU can read any memory of the host, as on systems with coherent memory.
+    reads_host_memory: bool,
     module: Arc<CudaModule>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     storage: Storage,
@@ -156,6 +158,10 @@ impl Cuda {
         Ok(Cuda {
             module,
             stream: stream.map_err(|e| failed("starting a stream", e))?,
+            reads_host_memory: context
+                .attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES)
+                .map_err(|e| failed("reading the GPU's properties", e))?
+                != 0,
             upload: Upload::new(&context).map_err(|e| failed("starting a stream", e))?,
             functions: Mutex::default(),
             name: found.name,
@@ -184,7 +190,7 @@ impl Cuda {
         Ok(function)
     }
 
-    fn enqueue(&self, launch: &Launch) -> Result<()> {
+    fn enqueue(&self, launch: &Launch, stream: &CudaStream) -> Result<()> {
         let function = self.function(launch.kernel)?;
         let [x, y, z] = launch.grid;
         let mut args = [launch.args.as_ptr().cast_mut().cast::<c_void>()];
@@ -195,7 +201,7 @@ impl Cuda {
                 (x, y, z),
                 (launch.threads, 1, 1),
                 0,
-                self.stream.cu_stream(),
+                stream.cu_stream(),
                 &mut args,
             )
         };
@@ -258,6 +264,7 @@ pub struct CudaMemory {
 impl Drop for CudaMemory {
     fn drop(&mut self) {
         let _ = self.context.bind_to_thread();
+        // Graphs, optimizers and averages rely on this.
         // SAFETY: allocated once, and freed once; `cuMemFree` waits for the work that uses it.
         let _ = unsafe { result::free_sync(self.at) };
     }
@@ -319,17 +326,25 @@ impl Device for Cuda {
 
     unsafe fn write(&self, to: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
-        // Memory that is not pinned is copied before the call returns.
+        let of = |e| failed("copying to the GPU", e);
         // SAFETY: as promised by the caller.
-        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }
-            .map_err(|e| failed("copying to the GPU", e))
+        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(of)?;
+        // The driver copies memory that is not pinned before the call returns, unless the GPU reads it itself.
+        match self.reads_host_memory {
+            true => self.stream.synchronize().map_err(of),
+            false => Ok(()),
+        }
     }
 
     unsafe fn send(&self, to: u64, bytes: &[u8]) -> Result<()> {
         self.bind()?;
         // SAFETY: as promised by the caller.
-        unsafe { self.upload.send(&self.stream, to, bytes) }
-            .map_err(|e| failed("copying to the GPU", e))
+        let sent = unsafe { self.upload.send(&self.stream, to, bytes) };
+        match sent.map_err(|e| failed("copying to the GPU", e))? {
+            true => Ok(()),
+            // SAFETY: as promised by the caller.
+            false => unsafe { self.write(to, bytes) },
+        }
     }
 
     unsafe fn read(&self, from: u64, bytes: &mut [u8]) -> Result<()> {
@@ -351,23 +366,28 @@ impl Device for Cuda {
         }
         let of = |e| failed("recording the step", e);
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        self.stream.begin_capture(mode).map_err(of)?;
-        let outcome = launches.iter().try_for_each(|launch| self.enqueue(launch));
-        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        // A stream of its own: launches of other threads must not be recorded.
+        let stream = self.context.new_stream().map_err(of)?;
+        stream.begin_capture(mode).map_err(of)?;
+        let outcome = (launches.iter()).try_for_each(|launch| self.enqueue(launch, &stream));
+        let graph = stream.end_capture(CUgraphInstantiate_flags(0));
         outcome?;
         Ok(Recorded(Mutex::new(graph.map_err(of)?)))
     }
 
     unsafe fn launch(&self, launch: Launch) -> Result<()> {
         self.bind()?;
-        self.enqueue(&launch)
+        self.enqueue(&launch, &self.stream)
     }
 
     unsafe fn run(&self, graph: &Recorded) -> Result<()> {
         let graph = graph.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*graph {
-            Some(graph) => graph.launch().map_err(|e| failed("running the step", e)),
-            None => Ok(()),
-        }
+        let Some(graph) = &*graph else {
+            return Ok(());
+        };
+        self.bind()?;
+        // SAFETY: as promised by the caller; the mutex lets one thread use the graph at a time.
+        unsafe { result::graph::launch(graph.cu_graph_exec(), self.stream.cu_stream()) }
+            .map_err(|e| failed("running the step", e))
     }
 }

@@ -11,7 +11,7 @@ use crate::device::{Device, DeviceError, Launch, Storage};
 use crate::step::{self, BatchShape, Fixed, Folded, Ports, Step};
 use crate::training::Training;
 use crate::transfer::floats;
-use crate::values::{Added, MEASURING_BLOCKS, Ranges};
+use crate::values::{Added, Divided, MEASURING_BLOCKS};
 
 /// Trains and runs a network on a device. It keeps the memory of the last batch's shape.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct Gpu<D: Device> {
     /// Parameters, statistics, gradient, momentum and sums.
     _memory: D::Memory,
     pub(crate) training: Mutex<Training<D>>,
-    added: Mutex<Vec<Added<D>>>,
-    ranges: Mutex<Option<Ranges<D>>>,
+    added: Mutex<Vec<Option<Added<D>>>>,
+    ranges: Mutex<Vec<Option<Divided<D>>>>,
 }
 
 /// A step in its memory.
@@ -97,11 +97,11 @@ impl<D: Device> Gpu<D> {
         self.fixed
     }
 
-    pub(crate) fn added(&self) -> &Mutex<Vec<Added<D>>> {
+    pub(crate) fn added(&self) -> &Mutex<Vec<Option<Added<D>>>> {
         &self.added
     }
 
-    pub(crate) fn ranges(&self) -> &Mutex<Option<Ranges<D>>> {
+    pub(crate) fn ranges(&self) -> &Mutex<Vec<Option<Divided<D>>>> {
         &self.ranges
     }
 

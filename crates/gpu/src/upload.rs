@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 /// The stream of copies, and its memory.
 pub(crate) struct Upload {
@@ -74,19 +74,25 @@ impl Upload {
         })
     }
 
-    /// Copies bytes to an address in the order of the stream `main`. Returns when the bytes are read.
+    /// Copies bytes to an address in the order of the stream `main`. Returns when the bytes are read: false if there is too
+    /// little memory of either kind.
     ///
     /// # Safety
     /// Memory must be allocated there, and the context bound to this thread.
-    pub(crate) unsafe fn send(&self, main: &CudaStream, to: u64, bytes: &[u8]) -> Outcome<()> {
+    pub(crate) unsafe fn send(&self, main: &CudaStream, to: u64, bytes: &[u8]) -> Outcome<bool> {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = buffers
             .take()
             .filter(|buffers| buffers.bytes >= bytes.len());
-        let buffers = buffers.insert(match fitting {
-            Some(buffers) => buffers,
-            None => Buffers::new(&self.context, bytes.len().max(1))?,
-        });
+        let found = match fitting {
+            Some(buffers) => Ok(buffers),
+            None => Buffers::new(&self.context, bytes.len().max(1)),
+        };
+        let buffers = match found {
+            Ok(found) => buffers.insert(found),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         buffers.arrived.synchronize()?;
         let pinned = buffers.pinned.cast::<u8>();
         // SAFETY: the pinned memory has this size, and no copy reads it now.
@@ -101,6 +107,7 @@ impl Upload {
         main.wait(&buffers.arrived)?;
         // SAFETY: as promised by the caller.
         unsafe { result::memcpy_dtod_async(to, buffers.staging, bytes.len(), main.cu_stream())? };
-        buffers.used.record(main)
+        buffers.used.record(main)?;
+        Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use engine::{
     Buffer, DeviceValues, FusedError, GradientChange, GradientSize, GroupStep, Images, Pass,
-    StepRange,
+    Ranges, StepRange,
 };
 
 use crate::args::{At, Average, Change, GradientSize as Measuring, OptimizerStep, Stretch, bytes};
@@ -19,9 +19,9 @@ pub(crate) struct Added<D: Device> {
     len: usize,
 }
 
-/// What the optimizer's steps have in common.
+/// The ranges of an optimizer.
 #[derive(Debug)]
-pub(crate) struct Ranges<D: Device> {
+pub(crate) struct Divided<D: Device> {
     stretches: D::Memory,
     count: usize,
     /// The coefficients of the groups.
@@ -51,6 +51,17 @@ pub(crate) fn stretches(ranges: &[StepRange]) -> Vec<Stretch> {
         }
     }
     list
+}
+
+/// Puts an item in the first empty place.
+fn insert<T>(places: &mut Vec<Option<T>>, item: T) -> usize {
+    let index = places.iter().position(Option::is_none);
+    let index = index.unwrap_or(places.len());
+    if index == places.len() {
+        places.push(None);
+    }
+    places[index] = Some(item);
+    index
 }
 
 fn change(of: GradientChange) -> Change {
@@ -83,7 +94,8 @@ impl<D: Device> Gpu<D> {
             Buffer::Added(index) => {
                 let added = lock(self.added());
                 let missing = || FusedError::Device(format!("there is no buffer {index}"));
-                let found = added.get(index).ok_or_else(missing)?;
+                let found = added.get(index).and_then(Option::as_ref);
+                let found = found.ok_or_else(missing)?;
                 (D::address(&found.memory), found.len)
             }
         })
@@ -126,9 +138,16 @@ impl<D: Device> Gpu<D> {
 impl<D: Device> DeviceValues for Gpu<D> {
     fn add_buffer(&self, len: usize) -> Outcome<Buffer> {
         let memory = self.device().allocate(4 * len).map_err(failed)?;
-        let mut added = lock(self.added());
-        added.push(Added { memory, len });
-        Ok(Buffer::Added(added.len() - 1))
+        let index = insert(&mut lock(self.added()), Added { memory, len });
+        Ok(Buffer::Added(index))
+    }
+
+    fn remove_buffer(&self, buffer: Buffer) {
+        if let Buffer::Added(index) = buffer
+            && let Some(place) = lock(self.added()).get_mut(index)
+        {
+            *place = None;
+        }
     }
 
     fn write(&self, to: Buffer, values: &[f32]) -> Outcome<()> {
@@ -175,7 +194,7 @@ impl<D: Device> DeviceValues for Gpu<D> {
         })
     }
 
-    fn set_ranges(&self, ranges: &[StepRange]) -> Outcome<()> {
+    fn add_ranges(&self, ranges: &[StepRange]) -> Outcome<Ranges> {
         let len = self.plan().parameters.len();
         if let Some(part) = ranges.iter().find(|part| part.range.end > len) {
             return Err(FusedError::Device(format!(
@@ -187,26 +206,34 @@ impl<D: Device> DeviceValues for Gpu<D> {
         let list = stretches(ranges);
         let words: Vec<u8> = list.iter().flat_map(bytes).collect();
         let run = || {
-            Ok(Ranges {
+            Ok(Divided {
                 count: list.len(),
                 stretches: self.constant(&words)?,
                 coefficients: self.device().allocate(groups * size_of::<GroupStep>())?,
                 groups,
             })
         };
-        *lock(self.ranges()) = Some(run().map_err(failed)?);
-        Ok(())
+        let divided = run().map_err(failed)?;
+        Ok(Ranges(insert(&mut lock(self.ranges()), divided)))
+    }
+
+    fn remove_ranges(&self, ranges: Ranges) {
+        if let Some(place) = lock(self.ranges()).get_mut(ranges.0) {
+            *place = None;
+        }
     }
 
     fn step(
         &self,
+        ranges: Ranges,
         gradient: Buffer,
         how: GradientChange,
         groups: &[GroupStep],
         state: &[Buffer],
     ) -> Outcome<()> {
-        let ranges = lock(self.ranges());
-        let Some(ranges) = ranges.as_ref().filter(|of| of.groups <= groups.len()) else {
+        let all = lock(self.ranges());
+        let divided = all.get(ranges.0).and_then(Option::as_ref);
+        let Some(ranges) = divided.filter(|of| of.groups <= groups.len()) else {
             return Err(FusedError::Device(
                 "a step needs the ranges and the coefficients of every group".to_owned(),
             ));

@@ -17,7 +17,7 @@ pub mod zoo;
 
 pub use engine::{
     Buffer, DeviceValues, FusedOptions, GradientChange, GradientSize, GroupStep, Isa, NoBf16,
-    Padding, Role, Segment, StepRange, UnknownIsa,
+    Padding, Ranges, Role, Segment, StepRange, UnknownIsa,
 };
 pub use error::{Error, Result};
 pub use families::config::{

@@ -18,6 +18,10 @@ pub enum Buffer {
     Added(usize),
 }
 
+/// The ranges of an optimizer: see [`DeviceValues::add_ranges`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranges(pub usize);
+
 /// How an optimizer's step changes a gradient: times `scale`, then limited to `-limit..=limit`, then times `factor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientChange {
@@ -74,13 +78,17 @@ pub type GroupStep = [f32; 12];
 
 /// A network's values in the memory of a device, on which training steps run without a copy to the host.
 ///
-/// Work is done in the order of the calls. Only functions that return numbers wait for it.
+/// Work is done in the order of the calls, and only functions that return numbers wait for it. Callers take turns: two
+/// trainings with the same values would mix them.
 pub trait DeviceValues: Debug + Send + Sync {
-    /// A new buffer of zeros. It lives as long as the engine.
+    /// A new buffer of zeros. It lives until [`DeviceValues::remove_buffer`], or as long as the engine.
     ///
     /// # Errors
     /// If the device has too little memory.
     fn add_buffer(&self, len: usize) -> Result<Buffer, FusedError>;
+
+    /// Frees a buffer that was added.
+    fn remove_buffer(&self, buffer: Buffer);
 
     /// Overwrites a buffer.
     ///
@@ -107,18 +115,23 @@ pub trait DeviceValues: Debug + Send + Sync {
     fn measure(&self, gradient: Buffer, change: GradientChange)
     -> Result<GradientSize, FusedError>;
 
-    /// Sets the ranges of all later [`DeviceValues::step`]s. They must not overlap.
+    /// New ranges for [`DeviceValues::step`]. They must not overlap. They live until [`DeviceValues::remove_ranges`], or as
+    /// long as the engine.
     ///
     /// # Errors
     /// If a range exceeds the parameters, or the device fails.
-    fn set_ranges(&self, ranges: &[StepRange]) -> Result<(), FusedError>;
+    fn add_ranges(&self, ranges: &[StepRange]) -> Result<Ranges, FusedError>;
 
-    /// Takes an optimizer's step. `groups` has the coefficients of each group, `state` the rule's buffers.
+    /// Frees ranges.
+    fn remove_ranges(&self, ranges: Ranges);
+
+    /// Takes an optimizer's step on the parameters in `ranges`. `groups` has the coefficients of each group, `state` the rule's buffers.
     ///
     /// # Errors
-    /// If a group or a buffer is missing, or the device fails.
+    /// If a range, a group or a buffer is missing, or the device fails.
     fn step(
         &self,
+        ranges: Ranges,
         gradient: Buffer,
         change: GradientChange,
         groups: &[GroupStep],

@@ -21,7 +21,7 @@ pub type Fused = Native<engine::Fused>;
 /// Runs any network of convolutions ([`engine::Layered`]).
 pub type Layered = Native<engine::Layered>;
 
-/// Runs a plan with an engine: on the CPU, or on a GPU that copies what it needs. Its tensors are on the CPU.
+/// Runs a plan with an engine: on the CPU, or on a GPU that keeps its own copy of the values. Its tensors are on the CPU.
 #[derive(Debug)]
 pub struct Native<E: Engine> {
     engine: Arc<E>,

@@ -101,6 +101,8 @@ impl Network {
 
     /// Changes the executor.
     pub fn set_executor(&mut self, executor: Box<dyn Executor>) {
+        // If the device fails, the values stay there, and reading them fails.
+        let _ = self.parameters.leave_device();
         self.executor = executor;
         self.precision = None;
     }
@@ -111,6 +113,7 @@ impl Network {
     /// If the device or this processor does not support the precision.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         if self.precision != Some(precision) {
+            self.parameters.leave_device()?;
             self.executor = self.processor.executor(&self.plan, precision)?;
             self.precision = Some(precision);
         }
@@ -128,6 +131,7 @@ impl Network {
         if processor.name() == self.processor.name() {
             return self.set_precision(precision);
         }
+        self.parameters.leave_device()?;
         self.executor = processor.executor(&self.plan, precision)?;
         self.precision = Some(precision);
         self.processor = processor.clone();

@@ -54,6 +54,14 @@ impl OnDevice {
     }
 }
 
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        for buffer in self.buffers {
+            self.values.remove_buffer(buffer);
+        }
+    }
+}
+
 impl Average {
     pub(super) fn new(config: &EmaConfig, parameters: &Parameters) -> Result<Self> {
         let (parameters, statistics) = parameters

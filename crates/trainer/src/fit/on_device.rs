@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mobilenet::{Buffer, DeviceValues, GradientChange, GroupStep, Parameters, StepRange};
+use mobilenet::{Buffer, DeviceValues, GradientChange, GroupStep, Parameters, Ranges, StepRange};
 use optim::{Coefficients, Optimizer, OptimizerState};
 
 use crate::Result;
@@ -75,12 +75,12 @@ impl PlacedOptimizer {
         change: GradientChange,
     ) -> Result<()> {
         let PlacedOptimizer { own, device } = self;
-        if let Some(device) = device {
-            own.advance(rate)?;
-            let values = Arc::clone(&device.values);
-            parameters.change_on_device(&values, || device.step(own, change))??;
-        }
-        Ok(())
+        let Some(device) = device else {
+            return Err(mobilenet::Error::NoGradient.into());
+        };
+        own.advance(rate)?;
+        let values = Arc::clone(&device.values);
+        parameters.change_on_device(&values, || device.step(own, change))?
     }
 
     /// Freezes or unfreezes a group.
@@ -117,6 +117,7 @@ impl PlacedOptimizer {
 /// The state of an optimizer on a device, while the last steps were taken there.
 pub(super) struct OnDevice {
     values: Arc<dyn DeviceValues>,
+    ranges: Ranges,
     /// The optimizer's buffers.
     state: Vec<Buffer>,
     /// The mean of several batches' gradients.
@@ -143,18 +144,19 @@ impl OnDevice {
             row: stretch.row,
         });
         let failed = mobilenet::Error::from;
-        values
-            .set_ranges(&ranges.collect::<Vec<_>>())
-            .map_err(failed)?;
-        let state = optimizer
-            .buffers()
-            .map(|(_, own)| values.add_buffer(own.len()).map_err(failed));
-        Ok(OnDevice {
-            state: state.collect::<std::result::Result<_, _>>()?,
+        let ranges = values.add_ranges(&ranges.collect::<Vec<_>>());
+        let mut device = OnDevice {
+            ranges: ranges.map_err(failed)?,
+            state: Vec::new(),
             mean: None,
             newer: false,
             values,
-        })
+        };
+        for (_, own) in optimizer.buffers() {
+            let buffer = device.values.add_buffer(own.len());
+            device.state.push(buffer.map_err(failed)?);
+        }
+        Ok(device)
     }
 
     pub(super) fn values(&self) -> &dyn DeviceValues {
@@ -189,7 +191,7 @@ impl OnDevice {
         }
         let groups: Vec<GroupStep> = optimizer.coefficients().map(numbers).collect();
         let (values, gradient) = (&self.values, self.gradient());
-        let stepped = values.step(gradient, change, &groups, &self.state);
+        let stepped = values.step(self.ranges, gradient, change, &groups, &self.state);
         Ok(stepped.map_err(failed)?)
     }
 
@@ -203,6 +205,15 @@ impl OnDevice {
             self.newer = false;
         }
         Ok(())
+    }
+}
+
+impl Drop for OnDevice {
+    fn drop(&mut self) {
+        self.values.remove_ranges(self.ranges);
+        for &buffer in self.state.iter().chain(&self.mean) {
+            self.values.remove_buffer(buffer);
+        }
     }
 }
 

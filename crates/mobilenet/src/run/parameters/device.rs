@@ -60,10 +60,9 @@ impl Parameters {
     /// Copies to the device what it lacks, before a step there.
     pub(crate) fn lend(&self, values: &Arc<dyn DeviceValues>) -> Result<()> {
         let is_other = |copy: &DeviceCopy| !Arc::ptr_eq(&copy.values, values);
-        if locked(&self.device).as_ref().is_some_and(is_other) {
-            self.settle(0)?;
-            self.settle(1)?;
-            *locked(&self.device) = None;
+        let leaves = locked(&self.device).as_ref().is_some_and(is_other);
+        if leaves {
+            self.leave_device()?;
         }
         let current = self.versions();
         let mut device = locked(&self.device);
@@ -80,6 +79,15 @@ impl Parameters {
                 copy.versions[index] = Some(current[index]);
             }
         }
+        Ok(())
+    }
+
+    /// Copies everything from the device and lets it go.
+    pub(crate) fn leave_device(&self) -> Result<()> {
+        self.settle(0)?;
+        self.settle(1)?;
+        self.gradient.settle()?;
+        *locked(&self.device) = None;
         Ok(())
     }
 
@@ -158,8 +166,9 @@ impl Gradient {
     /// The gradient in host memory.
     pub(super) fn settle(&self) -> Result<&Var> {
         let mut on_device = locked(&self.on_device);
-        if let Some(values) = on_device.take() {
-            fetch(values.as_ref(), Buffer::Gradient, &self.values)?;
+        if let Some(values) = on_device.as_deref() {
+            fetch(values, Buffer::Gradient, &self.values)?;
+            *on_device = None;
         }
         Ok(&self.values)
     }

@@ -128,6 +128,9 @@ impl Parameters {
     /// If the snapshot belongs to another model.
     pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         check_length("the snapshot", snapshot.arena.elem_count(), self.len())?;
+        let expected = self.tables.statistics.len();
+        let found = snapshot.statistics.elem_count();
+        check_length("the snapshot of statistics", found, expected)?;
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_counts(snapshot.counts);

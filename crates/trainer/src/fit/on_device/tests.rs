@@ -5,8 +5,9 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use gpu::{Gpu, Shim, Storage};
 use mobilenet::{Images, ModelConfig, Native, Network, Parameters, Variant};
-use optim::LrSchedule;
+use optim::{LrSchedule, Optimizer, ParameterGroup};
 
+use super::PlacedOptimizer;
 use crate::config::RunConfig;
 use crate::fit::average::Average;
 use crate::fit::step::Stepper;
@@ -49,8 +50,8 @@ fn scene(settings: &str, storage: Storage, on_host: bool) -> Scene {
 }
 
 impl Scene {
-    /// Runs a batch, and steps. Returns whether a step was taken.
-    fn run(&mut self, scale: f32) -> bool {
+    /// Runs a batch forward and backward.
+    fn backward(&mut self, scale: f32) {
         let pixels: Vec<f32> = (0..IMAGES * 16 * 16 * 3)
             .map(|i| (i % 7) as f32 / 7.0 + (i / 768 % 2) as f32 - 0.5 + self.step as f32 * 0.01)
             .collect();
@@ -63,6 +64,11 @@ impl Scene {
         let loss = Objective::cross_entropy(2);
         let loss = loss.apply(pass.logits(), &targets).unwrap();
         loss.backward_scaled(pass, scale).unwrap();
+    }
+
+    /// Runs a batch, and steps. Returns whether a step was taken.
+    fn run(&mut self, scale: f32) -> bool {
+        self.backward(scale);
         let parameters = self.network.parameters();
         if self.on_host {
             parameters.gradient().unwrap();
@@ -181,4 +187,35 @@ fn restored_values_are_used() {
     assert!(loss(&mut scene) != restored);
     scene.network.parameters().restore(&snapshot).unwrap();
     assert!(loss(&mut scene) == restored);
+}
+
+/// Optimizers of one network have ranges and buffers of their own.
+#[test]
+fn two_optimizers_take_turns() {
+    let mut scene = scene("train = { precision = 'f32' }", Storage::F32, false);
+    let len = scene.network.parameters().len();
+    let config = serde_json::from_str(r#"{ "type": "sgd", "momentum": 0.9 }"#).unwrap();
+    let [mut all, mut few] = [0..len, 10..30].map(|range| {
+        let group = ParameterGroup::new("all", range);
+        PlacedOptimizer::new(Optimizer::new(&config, len, vec![group]).unwrap())
+    });
+    let changed = |scene: &mut Scene, optimizer: &mut PlacedOptimizer| -> Vec<usize> {
+        let arena = |scene: &Scene| -> Vec<f32> {
+            let arena = scene.network.parameters().arena().unwrap();
+            arena.to_vec1().unwrap()
+        };
+        let before = arena(scene);
+        scene.backward(1.0);
+        optimizer.step(scene.network.parameters(), 0.1).unwrap();
+        let after = arena(scene);
+        (0..len).filter(|&i| before[i] != after[i]).collect()
+    };
+    let within = |changed: &[usize]| {
+        !changed.is_empty() && changed.iter().all(|index| (10..30).contains(index))
+    };
+    assert!(changed(&mut scene, &mut all).len() > 30);
+    assert!(within(&changed(&mut scene, &mut few)));
+    assert!(changed(&mut scene, &mut all).len() > 30);
+    drop(all);
+    assert!(within(&changed(&mut scene, &mut few)));
 }
