@@ -13,8 +13,8 @@ pub fn unix_time() -> f64 {
 
 /// The parts of an epoch's wall time, in seconds.
 ///
-/// A GPU works asynchronously: the program waits only when it needs a result. So the time for the end of a backward
-/// pass may be counted as `optimizer`.
+/// A GPU works asynchronously: the program waits only when it needs a result. So the time of a backward pass and of an
+/// optimizer's step may be counted as that of the next `forward`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTimes {
     /// Time to wait for training images and move them to the device.

@@ -15,7 +15,7 @@ use engine::{BatchNormSpec, Plan, Segment, Table};
 
 use crate::run::slices::{read_slice, write_slice};
 use crate::{Error, Result};
-use device::DeviceCopy;
+use device::{ARENA, DeviceCopy, STATISTICS};
 pub(crate) use gradient::Gradient;
 pub use snapshot::{BatchCounts, Snapshot, StatisticsSnapshot};
 
@@ -123,7 +123,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn arena(&self) -> Result<&Tensor> {
-        Ok(self.settle(0)?)
+        Ok(self.settle(ARENA)?)
     }
 
     /// The running means and variances, flat f32. Do not write to this tensor.
@@ -131,7 +131,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn statistics(&self) -> Result<&Tensor> {
-        Ok(self.settle(1)?)
+        Ok(self.settle(STATISTICS)?)
     }
 
     /// The gradient of the last backward pass, flat f32 in arena order. The next backward pass
@@ -163,22 +163,22 @@ impl Parameters {
         Arc::clone(&self.versions[0])
     }
 
-    /// Counts a change of the arena (0) or the statistics (1).
+    /// Counts a change of [`ARENA`] or [`STATISTICS`].
     fn changed(&self, index: usize) {
         self.versions[index].fetch_add(1, Ordering::AcqRel);
     }
 
     /// Passes the running statistics to `f`, which may change them. `f` runs on the CPU.
     pub(crate) fn update_statistics<R>(&self, f: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-        let result = write_slice(self.settle(1)?, f)?;
-        self.overwritten(1);
+        let result = write_slice(self.settle(STATISTICS)?, f)?;
+        self.overwritten(STATISTICS);
         Ok(result)
     }
 
     /// Overwrites the running statistics.
     pub(crate) fn set_statistics(&self, statistics: &Tensor) -> Result<()> {
         self.statistics.set(statistics)?;
-        self.overwritten(1);
+        self.overwritten(STATISTICS);
         Ok(())
     }
 
@@ -195,8 +195,8 @@ impl Parameters {
             .set(&Tensor::from_vec(arena, self.len(), device)?)?;
         self.statistics
             .set(&Tensor::from_vec(statistics, expected, device)?)?;
-        self.overwritten(0);
-        self.overwritten(1);
+        self.overwritten(ARENA);
+        self.overwritten(STATISTICS);
         Ok(())
     }
 
@@ -307,7 +307,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn change<R>(&self, f: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
-        let arena = self.settle(0)?;
+        let arena = self.settle(ARENA)?;
         let result = if arena.device().is_cpu() {
             write_slice(arena, f)?
         } else {
@@ -317,7 +317,7 @@ impl Parameters {
                 .set(&Tensor::from_vec(values, self.len(), self.arena.device())?)?;
             result
         };
-        self.overwritten(0);
+        self.overwritten(ARENA);
         Ok(result)
     }
 
@@ -326,7 +326,7 @@ impl Parameters {
     /// # Errors
     /// If the device fails.
     pub fn read<R>(&self, f: impl FnOnce(&[f32], &[f32]) -> R) -> Result<R> {
-        read_both(self.settle(0)?, self.settle(1)?, f)
+        read_both(self.settle(ARENA)?, self.settle(STATISTICS)?, f)
     }
 
     /// Every tensor, with torch's shape and the name of the network's own project, as in its `state_dict`.
@@ -337,8 +337,8 @@ impl Parameters {
     pub fn named(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut named = BTreeMap::new();
         let tables = [
-            (&self.tables.parameters, self.settle(0)?),
-            (&self.tables.statistics, self.settle(1)?),
+            (&self.tables.parameters, self.settle(ARENA)?),
+            (&self.tables.statistics, self.settle(STATISTICS)?),
         ];
         for (table, buffer) in tables {
             for segment in table.segments() {
@@ -355,8 +355,8 @@ impl Parameters {
     /// Copies all values to host memory.
     pub(crate) fn values(&self) -> Result<Values> {
         Ok(Values {
-            arena: self.settle(0)?.to_vec1()?,
-            statistics: self.settle(1)?.to_vec1()?,
+            arena: self.settle(ARENA)?.to_vec1()?,
+            statistics: self.settle(STATISTICS)?.to_vec1()?,
             batches_tracked: self.batches_tracked(),
         })
     }

@@ -22,7 +22,10 @@ pub(crate) struct DeviceCopy {
     newer: [bool; 2],
 }
 
-/// Arena and statistics, in the order of [`Parameters::versions`].
+/// The index of the parameters in all pairs.
+pub(super) const ARENA: usize = 0;
+/// The index of the running statistics in all pairs.
+pub(super) const STATISTICS: usize = 1;
 const BUFFERS: [Buffer; 2] = [Buffer::Parameters, Buffer::Statistics];
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +41,7 @@ impl Parameters {
         [&self.arena, &self.statistics][index]
     }
 
-    /// Makes the arena (0) or the statistics (1) the newest ones.
+    /// Makes [`ARENA`] or [`STATISTICS`] the newest ones.
     pub(super) fn settle(&self, index: usize) -> Result<&Var> {
         let mut device = locked(&self.device);
         if let Some(copy) = device.as_mut().filter(|copy| copy.newer[index]) {
@@ -48,7 +51,7 @@ impl Parameters {
         Ok(self.buffer(index))
     }
 
-    /// Says that the arena (0) or the statistics (1) were overwritten, or changed after [`Parameters::settle`].
+    /// Says that [`ARENA`] or [`STATISTICS`] were overwritten, or changed after [`Parameters::settle`].
     pub(super) fn overwritten(&self, index: usize) {
         self.changed(index);
         if let Some(copy) = locked(&self.device).as_mut() {
@@ -71,7 +74,7 @@ impl Parameters {
             versions: [None; 2],
             newer: [false; 2],
         });
-        for index in 0..2 {
+        for index in [ARENA, STATISTICS] {
             if !copy.newer[index] && copy.versions[index] != Some(current[index]) {
                 read_slice(self.buffer(index), |slice| {
                     values.write(BUFFERS[index], slice)
@@ -84,14 +87,14 @@ impl Parameters {
 
     /// Copies everything from the device and lets it go.
     pub(crate) fn leave_device(&self) -> Result<()> {
-        self.settle(0)?;
-        self.settle(1)?;
+        self.settle(ARENA)?;
+        self.settle(STATISTICS)?;
         self.gradient.settle()?;
         *locked(&self.device) = None;
         Ok(())
     }
 
-    /// Says that the device has changed the arena (0) or the statistics (1).
+    /// Says that the device has changed [`ARENA`] or [`STATISTICS`].
     fn changed_on_device(&self, index: usize) {
         self.changed(index);
         let version = self.versions()[index];
@@ -103,7 +106,7 @@ impl Parameters {
 
     /// Says that a forward pass on the device has updated the running statistics.
     pub(crate) fn statistics_moved_on_device(&self) {
-        self.changed_on_device(1);
+        self.changed_on_device(STATISTICS);
     }
 
     /// The device whose memory has the newest parameters and statistics, if there is one.
@@ -140,7 +143,7 @@ impl Parameters {
     ) -> Result<R> {
         self.lend(values)?;
         let result = f();
-        self.changed_on_device(0);
+        self.changed_on_device(ARENA);
         Ok(result)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::device::{ARENA, STATISTICS};
 use super::{Parameters, check_length, read_both};
 use crate::Result;
 
@@ -71,8 +72,8 @@ impl Parameters {
     /// If the device fails.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot {
-            arena: self.settle(0)?.copy()?.detach(),
-            statistics: self.settle(1)?.copy()?.detach(),
+            arena: self.settle(ARENA)?.copy()?.detach(),
+            statistics: self.settle(STATISTICS)?.copy()?.detach(),
             counts: self.counts(),
         })
     }
@@ -104,7 +105,7 @@ impl Parameters {
     /// If the device fails.
     pub fn statistics_snapshot(&self) -> Result<StatisticsSnapshot> {
         Ok(StatisticsSnapshot {
-            statistics: self.settle(1)?.copy()?.detach(),
+            statistics: self.settle(STATISTICS)?.copy()?.detach(),
             counts: self.counts(),
         })
     }
@@ -134,8 +135,8 @@ impl Parameters {
         self.arena.set(&snapshot.arena)?;
         self.statistics.set(&snapshot.statistics)?;
         self.set_counts(snapshot.counts);
-        self.overwritten(0);
-        self.overwritten(1);
+        self.overwritten(ARENA);
+        self.overwritten(STATISTICS);
         Ok(())
     }
 }
