@@ -19,9 +19,12 @@ const OLDEST_NVRTC: &str = "nvidia-cuda-nvrtc-cu12==12.0.140";
 /// The kernels that are part of the crate `gpu`.
 const EMBEDDED: &str = "crates/gpu/ptx/kernels.bin";
 
+/// The kinds of GPUs that we compile for.
+const ARCHITECTURES: [&str; 6] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"];
+
 #[derive(clap::Args)]
 pub(crate) struct CheckCuda {
-    /// Compile the kernels for all types of activations and architectures, which takes minutes
+    /// Compile the kernels for all types of activations, not for bf16 only
     #[arg(long)]
     all: bool,
     /// Check the feature `candle-cuda` instead, with nvcc from PyPI, which takes a quarter of an hour
@@ -61,14 +64,11 @@ pub(crate) fn check(options: &CheckCuda) -> Result<()> {
     run(clippy.args(["--", "-D", "warnings"]))?;
     let mut kernels = Command::new(example("kernels", "cuda")?);
     kernels.env("LD_LIBRARY_PATH", library);
-    let (storages, architectures): (_, &[_]) = match options.all {
-        true => (
-            "f32,bf16,f16",
-            &["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"],
-        ),
-        false => ("bf16", &["sm_80", "sm_90"]),
+    let storages = match options.all {
+        true => "f32,bf16,f16",
+        false => "bf16",
     };
-    kernels.args(["--storage", storages]).args(architectures);
+    kernels.args(["--storage", storages]).args(ARCHITECTURES);
     run(&mut kernels)
 }
 

@@ -19,10 +19,10 @@ struct Depthwise {
 #define SLICE 64
 #endif
 // Blocks that fit on a multiprocessor without spilled registers.
-#if STORAGE == 0 || __CUDA_ARCH__ < 900
-#define BLOCKS_K5 2
-#else
+#if STORAGE != 0 && __CUDA_ARCH__ == 900
 #define BLOCKS_K5 3
+#else
+#define BLOCKS_K5 2
 #endif
 #define VECTORS_OF_SLICE (SLICE / 8)
 #define WRITERS (128 / VECTORS_OF_SLICE)
