@@ -24,6 +24,7 @@ pub mod program;
 
 pub use fused::{
     Folded, Fused, FusedError, FusedOptions, ImagePixels, Images, Record, RunningStatistics,
+    check as check_length,
 };
 pub use interface::device_values::{
     Buffer, DeviceValues, GradientChange, GradientSize, GroupStep, Pass, Ranges, StepRange,

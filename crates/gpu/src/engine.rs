@@ -173,13 +173,7 @@ impl<D: Device> Gpu<D> {
         };
         let what = if logits { "logits" } else { "features" };
         let expected = images.count * channels;
-        if rows.len() != expected {
-            return Err(FusedError::Length {
-                what,
-                found: rows.len(),
-                expected,
-            });
-        }
+        engine::check_length(what, rows.len(), expected)?;
         if images.count == 0 {
             return Ok(());
         }

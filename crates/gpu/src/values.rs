@@ -2,7 +2,7 @@
 
 use engine::{
     Buffer, DeviceValues, FusedError, GradientChange, GradientSize, GroupStep, Images, Pass,
-    Ranges, StepRange,
+    Ranges, StepRange, check_length,
 };
 
 use crate::args::{At, Average, Change, GradientSize as Measuring, OptimizerStep, Stretch, bytes};
@@ -72,17 +72,6 @@ fn change(of: GradientChange) -> Change {
     }
 }
 
-fn check(what: &'static str, found: usize, expected: usize) -> Outcome<()> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(FusedError::Length {
-        what,
-        found,
-        expected,
-    })
-}
-
 impl<D: Device> Gpu<D> {
     /// The address and the length of a buffer.
     fn place_of(&self, buffer: Buffer) -> Outcome<(At, usize)> {
@@ -99,20 +88,6 @@ impl<D: Device> Gpu<D> {
                 (D::address(&found.memory), found.len)
             }
         })
-    }
-
-    fn set(&self, to: Buffer, values: &[f32]) -> Outcome<()> {
-        let (at, len) = self.place_of(to)?;
-        check("a buffer on the GPU", values.len(), len)?;
-        // SAFETY: the buffer has this length.
-        unsafe { self.device().write(at, floats(values)) }.map_err(failed)
-    }
-
-    fn get(&self, from: Buffer, values: &mut [f32]) -> Outcome<()> {
-        let (at, len) = self.place_of(from)?;
-        check("a buffer on the GPU", values.len(), len)?;
-        // SAFETY: the buffer has this length.
-        unsafe { self.device().read(at, floats_mut(values)) }.map_err(failed)
     }
 
     /// Memory with these bytes.
@@ -151,17 +126,23 @@ impl<D: Device> DeviceValues for Gpu<D> {
     }
 
     fn write(&self, to: Buffer, values: &[f32]) -> Outcome<()> {
-        self.set(to, values)
+        let (at, len) = self.place_of(to)?;
+        check_length("a buffer on the GPU", values.len(), len)?;
+        // SAFETY: the buffer has this length.
+        unsafe { self.device().write(at, floats(values)) }.map_err(failed)
     }
 
     fn read(&self, from: Buffer, values: &mut [f32]) -> Outcome<()> {
-        self.get(from, values)
+        let (at, len) = self.place_of(from)?;
+        check_length("a buffer on the GPU", values.len(), len)?;
+        // SAFETY: the buffer has this length.
+        unsafe { self.device().read(at, floats_mut(values)) }.map_err(failed)
     }
 
     fn average(&self, values: Buffer, average: Buffer, weight: f32) -> Outcome<()> {
         let ((values, len), (average, expected)) =
             (self.place_of(values)?, self.place_of(average)?);
-        check("a buffer on the GPU", len, expected)?;
+        check_length("a buffer on the GPU", len, expected)?;
         let args = Average {
             values,
             average,
@@ -240,11 +221,11 @@ impl<D: Device> DeviceValues for Gpu<D> {
         };
         let (parameters, len) = self.place_of(Buffer::Parameters)?;
         let (gradient, found) = self.place_of(gradient)?;
-        check("the gradient", found, len)?;
+        check_length("the gradient", found, len)?;
         let mut buffers = [0; 3];
         for (at, &buffer) in buffers.iter_mut().zip(state) {
             let (place, found) = self.place_of(buffer)?;
-            check("a buffer of the optimizer", found, len)?;
+            check_length("a buffer of the optimizer", found, len)?;
             *at = place;
         }
         let coefficients = D::address(&ranges.coefficients);
@@ -283,7 +264,7 @@ impl<D: Device> DeviceValues for Gpu<D> {
     }
 
     fn backward_step(&self, pass: Pass, logits_gradient: &[f32]) -> Outcome<()> {
-        check(
+        check_length(
             "the gradient of the logits",
             logits_gradient.len(),
             pass.images * self.plan().classes(),

@@ -141,7 +141,11 @@ impl<'a> Images<'a> {
     }
 }
 
-pub(crate) fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedError> {
+/// Checks the length of a buffer.
+///
+/// # Errors
+/// [`FusedError::Length`] if it differs from the expected one.
+pub fn check(what: &'static str, found: usize, expected: usize) -> Result<(), FusedError> {
     if found == expected {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod average;
+mod device_buffers;
 mod diverged;
 mod epoch;
 mod figures;

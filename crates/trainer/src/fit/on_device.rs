@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mobilenet::{Buffer, DeviceValues, GradientChange, GroupStep, Parameters, Ranges, StepRange};
 use optim::{Coefficients, Optimizer, OptimizerState};
 
+use super::device_buffers::DeviceBuffers;
 use crate::Result;
 
 /// An optimizer that takes its steps where the gradient is: on the host, or in the memory of a GPU.
@@ -43,14 +44,14 @@ impl PlacedOptimizer {
     /// The optimizer with the newest buffers.
     pub(super) fn on_host(&mut self) -> Result<&mut Optimizer> {
         if let Some(device) = &mut self.device {
-            device.fetch(&mut self.own)?;
+            device.state.fetch(self.own.buffers_mut())?;
         }
         Ok(&mut self.own)
     }
 
     /// The state on a device.
     pub(super) fn on(&mut self, values: Arc<dyn DeviceValues>) -> Result<&mut OnDevice> {
-        let is_on = |device: &OnDevice| Arc::ptr_eq(&device.values, &values);
+        let is_on = |device: &OnDevice| device.state.is_on(&values);
         if !self.device.as_ref().is_some_and(is_on) {
             self.on_host()?;
             self.device = None;
@@ -79,7 +80,7 @@ impl PlacedOptimizer {
             return Err(mobilenet::Error::NoGradient.into());
         };
         own.advance(rate)?;
-        let values = Arc::clone(&device.values);
+        let values = Arc::clone(device.values());
         parameters.change_on_device(&values, || device.step(own, change))?
     }
 
@@ -92,42 +93,35 @@ impl PlacedOptimizer {
     pub(super) fn load_state(&mut self, state: OptimizerState) -> Result<()> {
         self.own.load_state(state)?;
         if let Some(device) = &mut self.device {
-            device.newer = false;
+            device.state.discard();
         }
         Ok(())
     }
 
     /// The newest buffers, with their names.
     pub(super) fn buffers(&self) -> Result<NamedBuffers<'_>> {
-        let Some(device) = self.device.as_ref().filter(|device| device.newer) else {
-            let own = self.own.buffers();
-            return Ok(own.map(|(name, own)| (name, Cow::Borrowed(own))).collect());
-        };
-        let buffers = self.own.buffers().zip(&device.state);
-        let read = buffers.map(|((name, own), &from)| {
-            let mut values = vec![0.0; own.len()];
-            let read = device.values.read(from, &mut values);
-            read.map_err(mobilenet::Error::from)?;
-            Ok((name, Cow::Owned(values)))
-        });
-        read.collect()
+        let device = self.device.as_ref().map(|device| &device.state);
+        let newest = (self.own.buffers().enumerate())
+            .map(|(index, (name, own))| Ok((name, DeviceBuffers::newest(device, index, own)?)));
+        newest.collect()
     }
 }
 
 /// The state of an optimizer on a device, while the last steps were taken there.
 pub(super) struct OnDevice {
-    values: Arc<dyn DeviceValues>,
-    ranges: Ranges,
     /// The optimizer's buffers.
-    state: Vec<Buffer>,
+    state: DeviceBuffers,
+    ranges: Ranges,
     /// The mean of several batches' gradients.
     mean: Option<Buffer>,
-    /// Whether the state here is newer than the optimizer's own.
-    newer: bool,
 }
 
 /// An optimizer's buffers with their names.
 pub(super) type NamedBuffers<'a> = Vec<(&'static str, Cow<'a, [f32]>)>;
+
+fn buffers(of: &Optimizer) -> impl Iterator<Item = &[f32]> {
+    of.buffers().map(|(_, buffer)| buffer)
+}
 
 fn numbers(of: Coefficients) -> GroupStep {
     let mut numbers = GroupStep::default();
@@ -145,22 +139,15 @@ impl OnDevice {
         });
         let failed = mobilenet::Error::from;
         let ranges = values.add_ranges(&ranges.collect::<Vec<_>>());
-        let mut device = OnDevice {
+        Ok(OnDevice {
             ranges: ranges.map_err(failed)?,
-            state: Vec::new(),
+            state: DeviceBuffers::new(values, buffers(optimizer))?,
             mean: None,
-            newer: false,
-            values,
-        };
-        for (_, own) in optimizer.buffers() {
-            let buffer = device.values.add_buffer(own.len());
-            device.state.push(buffer.map_err(failed)?);
-        }
-        Ok(device)
+        })
     }
 
-    pub(super) fn values(&self) -> &dyn DeviceValues {
-        self.values.as_ref()
+    pub(super) fn values(&self) -> &Arc<dyn DeviceValues> {
+        self.state.values()
     }
 
     /// Adds the last gradient to the mean of `len` numbers, with its share in it.
@@ -168,10 +155,10 @@ impl OnDevice {
         let failed = mobilenet::Error::from;
         let mean = match self.mean {
             Some(mean) => mean,
-            None => self.values.add_buffer(len).map_err(failed)?,
+            None => self.values().add_buffer(len).map_err(failed)?,
         };
         self.mean = Some(mean);
-        let added = self.values.average(Buffer::Gradient, mean, share);
+        let added = self.values().average(Buffer::Gradient, mean, share);
         Ok(added.map_err(failed)?)
     }
 
@@ -183,36 +170,19 @@ impl OnDevice {
     /// Takes the step that the optimizer counted last.
     fn step(&mut self, optimizer: &Optimizer, change: GradientChange) -> Result<()> {
         let failed = mobilenet::Error::from;
-        if !self.newer {
-            for (&to, (_, own)) in self.state.iter().zip(optimizer.buffers()) {
-                self.values.write(to, own).map_err(failed)?;
-            }
-            self.newer = true;
-        }
+        self.state.send(buffers(optimizer))?;
         let groups: Vec<GroupStep> = optimizer.coefficients().map(numbers).collect();
-        let (values, gradient) = (&self.values, self.gradient());
-        let stepped = values.step(self.ranges, gradient, change, &groups, &self.state);
+        let (state, gradient) = (self.state.buffers(), self.gradient());
+        let stepped = (self.values()).step(self.ranges, gradient, change, &groups, state);
         Ok(stepped.map_err(failed)?)
-    }
-
-    /// Makes the optimizer's own state the newest one.
-    fn fetch(&mut self, optimizer: &mut Optimizer) -> Result<()> {
-        if self.newer {
-            for (&from, own) in self.state.iter().zip(optimizer.buffers_mut()) {
-                let read = self.values.read(from, own);
-                read.map_err(mobilenet::Error::from)?;
-            }
-            self.newer = false;
-        }
-        Ok(())
     }
 }
 
 impl Drop for OnDevice {
     fn drop(&mut self) {
-        self.values.remove_ranges(self.ranges);
-        for &buffer in self.state.iter().chain(&self.mean) {
-            self.values.remove_buffer(buffer);
+        self.values().remove_ranges(self.ranges);
+        if let Some(mean) = self.mean {
+            self.values().remove_buffer(mean);
         }
     }
 }

@@ -198,7 +198,8 @@ impl Stepper {
         self.schedule.step();
         let device = self.optimizer.device();
         if let Some(device) = device.filter(|_| self.gradients.on_device) {
-            let change = (self.gradients).take_on_device(device.values(), device.gradient())?;
+            let change =
+                (self.gradients).take_on_device(device.values().as_ref(), device.gradient())?;
             if let Some(change) = change {
                 self.optimizer.step_on_device(parameters, rate, change)?;
             }

@@ -4,13 +4,13 @@ use candle_core::Device;
 use classifier::Classifier;
 use mnist_data::{BadImage, Fit, Interpolation, NoProgress, TEST};
 use mobilenet::weights::WeightsMetadata;
-use mobilenet::{Model, ModelDescription, Precision, weights};
+use mobilenet::{ModelDescription, Precision, weights};
 use trainer::config::{
     CheckpointPolicy, ClassWeights, CrossEntropyConfig, FocalConfig, LossConfig, Monitor,
 };
 use trainer::{Ending, Event, InferenceOptions, Outcome};
 
-use crate::scene::{Scene, arena, predictions};
+use crate::scene::{Scene, arena, predictions, statistics};
 
 #[test]
 fn a_run_learns_and_leaves_its_best_weights() {
@@ -107,14 +107,6 @@ fn a_frozen_backbone_stands_still_while_the_head_learns() {
     };
     let start = mobilenet::Network::new(&model, scene.config.train.seed, &Device::Cpu);
     let start = start.unwrap();
-    let statistics = |network: &dyn Model| -> Vec<f32> {
-        network
-            .parameters()
-            .statistics()
-            .unwrap()
-            .to_vec1()
-            .unwrap()
-    };
     let (outcome, recorder) = scene.run();
     let (before, after) = (arena(&start), arena(outcome.network.as_ref()));
     let parameters = start.parameters();

@@ -149,6 +149,11 @@ pub(crate) fn arena(network: &dyn mobilenet::Model) -> Vec<f32> {
     network.parameters().arena().unwrap().to_vec1().unwrap()
 }
 
+pub(crate) fn statistics(network: &dyn mobilenet::Model) -> Vec<f32> {
+    let statistics = network.parameters().statistics().unwrap();
+    statistics.to_vec1().unwrap()
+}
+
 /// All predictions of a classifier for images.
 pub(crate) fn predictions(
     classifier: &Classifier,

@@ -8,7 +8,7 @@ use mobilenet::weights::{self, WeightsMetadata};
 use mobilenet::{Model, ModelDescription, Network};
 use trainer::{Event, Recorder, RunConfig};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, statistics};
 
 const SIDE: usize = 32;
 
@@ -95,15 +95,6 @@ fn saved(config: &RunConfig, path: &Path) -> Vec<f32> {
     );
     weights::save(path, &network, &metadata).unwrap();
     statistics(&network)
-}
-
-fn statistics(network: &dyn Model) -> Vec<f32> {
-    network
-        .parameters()
-        .statistics()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
 }
 
 #[test]
