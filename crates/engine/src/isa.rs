@@ -16,7 +16,10 @@ pub struct Isa(Level);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// With activations in bf16.
+    /// AVX-512 with activations in bf16, and matrix products on the tiles of AMX.
+    #[cfg(target_arch = "x86_64")]
+    AmxBf16,
+    /// AVX-512 with activations in bf16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
@@ -24,6 +27,9 @@ pub(crate) enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
+    /// The scalar twin of [`Level::AmxBf16`], for tests on any processor.
+    #[cfg(test)]
+    PortableTiles,
 }
 
 impl Isa {
@@ -72,26 +78,56 @@ impl Isa {
     }
 
     /// The same instruction set with activations in bf16. Activations take half the memory, and
-    /// matrix products half the time. Sums, normalisations, master weights and their gradients stay
-    /// f32.
+    /// matrix products take less time. Sums, normalisations, master weights and their gradients stay
+    /// f32. It is the first of [`Isa::bf16`].
     ///
     /// # Errors
-    /// If this is not AVX-512, or the processor lacks its bf16 instructions.
+    /// If there is none.
     pub fn with_bf16(self) -> Result<Isa, NoBf16> {
+        self.bf16().first().copied().ok_or(NoBf16 { isa: self })
+    }
+
+    /// The instruction sets of this processor with activations in bf16, those with the most
+    /// arithmetic first: `amx_bf16`, `avx512_bf16`. None if this is not AVX-512.
+    pub fn bf16(self) -> Vec<Isa> {
+        let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if matches!(self.0, Level::Avx512 | Level::Avx512Bf16)
+        if matches!(self.0, Level::Avx512 | Level::Avx512Bf16 | Level::AmxBf16)
             && is_x86_feature_detected!("avx512bf16")
         {
-            return Ok(Isa(Level::Avx512Bf16));
+            if crate::simd::has_amx() {
+                levels.push(Isa(Level::AmxBf16));
+            }
+            levels.push(Isa(Level::Avx512Bf16));
         }
-        Err(NoBf16 { isa: self })
+        levels
+    }
+
+    /// The instruction set `amx_bf16`, whatever the processor reports. Tests emulate its
+    /// instructions.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512 BF16. It must have AMX too, or the caller must handle the
+    /// signal of unknown instructions.
+    #[doc(hidden)]
+    #[cfg(target_arch = "x86_64")]
+    pub unsafe fn assume_amx() -> Isa {
+        Isa(Level::AmxBf16)
+    }
+
+    /// The scalar twin of `amx_bf16`.
+    #[cfg(test)]
+    pub(crate) fn portable_tiles() -> Isa {
+        Isa(Level::PortableTiles)
     }
 
     /// The same instruction set with activations in f32.
     pub(crate) fn with_f32(self) -> Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 => Isa(Level::Avx512),
+            Level::Avx512Bf16 | Level::AmxBf16 => Isa(Level::Avx512),
+            #[cfg(test)]
+            Level::PortableTiles => Isa(Level::Portable),
             _ => self,
         }
     }
@@ -108,6 +144,18 @@ impl Isa {
     /// Number of adjacent channels that a matrix product multiplies together.
     pub(crate) fn rank(self) -> usize {
         LANES / self.pixel()
+    }
+
+    /// Number of ranks of a matrix of this depth when it is packed, see [`crate::simd::Simd::ranks`].
+    pub(crate) fn ranks(self, depth: usize) -> usize {
+        let ranks = depth.div_ceil(self.rank());
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxBf16 => ranks.next_multiple_of(LANES),
+            #[cfg(test)]
+            Level::PortableTiles => ranks.next_multiple_of(LANES),
+            _ => ranks,
+        }
     }
 
     pub(crate) fn level(self) -> Level {
@@ -150,12 +198,16 @@ impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
+            Level::AmxBf16 => "amx_bf16",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => "avx512_bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             Level::Portable => "portable",
+            #[cfg(test)]
+            Level::PortableTiles => "portable_tiles",
         })
     }
 }
@@ -193,10 +245,12 @@ macro_rules! dispatch {
                 }
                 match isa.level() {
                     // SAFETY: an `Isa` exists only if the processor reported these features.
-                    $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Bf16 => return unsafe { avx512($($argument),*) },
+                    $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Bf16 | $crate::isa::Level::AmxBf16 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     $crate::isa::Level::Avx2 => return unsafe { avx2($($argument),*) },
                     $crate::isa::Level::Portable => {}
+                    #[cfg(test)]
+                    $crate::isa::Level::PortableTiles => {}
                 }
             }
             let _ = isa;

@@ -289,9 +289,9 @@ impl Places<'_> {
             inputs,
             weight: place,
             bias: bias.then(|| (self.parameter(weight + 1), self.pack(outputs))),
-            forward: self.pack(packed_length(inputs, outputs)),
+            forward: self.pack(packed_length(isa, inputs, outputs)),
             backward: (isa.rank() > 1 || reached > self.parameters.len())
-                .then(|| self.pack(packed_length(outputs, inputs))),
+                .then(|| self.pack(packed_length(isa, outputs, inputs))),
         };
         self.matrices.push(matrix);
         matrix

@@ -36,6 +36,9 @@ mod product;
 mod reading;
 mod stem;
 mod stem_rows;
+mod tile_gradient;
+mod tile_memory;
+mod tile_product;
 mod weight_gradient;
 
 pub(crate) use activation::is_for_maps;
@@ -80,10 +83,12 @@ use crate::simd::{LANES, Simd};
 /// Defines `unsafe fn name(isa, arguments…)`, which runs `kernel(simd, arguments…)`
 /// compiled for `isa`.
 macro_rules! entry {
-    ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
-        crate::kernels::entry! { @ true, $(#[$attribute])* fn $name($($argument: $type),*) => $kernel }
+    ($(#[$attribute:meta])* fn $($definition:tt)*) => {
+        crate::kernels::entry! { @ true, false, $(#[$attribute])* fn $($definition)* }
     };
-    (@ $bf16:literal, $(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident) => {
+    (@ $bf16:literal, $tiles:literal, $(#[$attribute:meta])*
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) => $kernel:ident
+    ) => {
         $(#[$attribute])*
         pub(crate) unsafe fn $name(isa: crate::isa::Isa, $($argument: $type),*) {
             use crate::isa::Level;
@@ -91,6 +96,11 @@ macro_rules! entry {
             match isa.level() {
                 // SAFETY: an `Isa` exists only if the processor reported it; the caller vouches for
                 // the operands.
+                #[cfg(target_arch = "x86_64")]
+                Level::AmxBf16 => {
+                    let s = crate::simd::Avx512::<$bf16, $tiles>::new();
+                    s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
+                }
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx512Bf16 => {
                     let s = crate::simd::Avx512::<$bf16>::new();
@@ -110,16 +120,32 @@ macro_rules! entry {
                     let s = crate::simd::Portable::new();
                     s.vectorize(#[inline(always)] || $kernel(s, $($argument),*));
                 }
+                #[cfg(test)]
+                Level::PortableTiles if $bf16 => {
+                    $kernel(crate::simd::PortableTiles::new(), $($argument),*);
+                }
+                #[cfg(test)]
+                Level::PortableTiles => {
+                    $kernel(crate::simd::Portable::new(), $($argument),*);
+                }
             }
         }
     };
 }
 pub(crate) use entry;
 
+/// As [`entry`], for kernels that use or pack the operands of tiles.
+macro_rules! entry_tiles {
+    ($($definition:tt)*) => {
+        crate::kernels::entry! { @ true, true, $($definition)* }
+    };
+}
+pub(crate) use entry_tiles;
+
 /// As [`entry`], for kernels whose activations are always f32.
 macro_rules! entry_f32 {
     ($($definition:tt)*) => {
-        crate::kernels::entry! { @ false, $($definition)* }
+        crate::kernels::entry! { @ false, false, $($definition)* }
     };
 }
 pub(crate) use entry_f32;

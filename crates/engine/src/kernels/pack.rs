@@ -2,19 +2,31 @@
 //!
 //! Torch stores a weight matrix as `[outputs][inputs]`. For the forward pass it is packed into
 //! panels of outputs, each `[inputs][width * 16]`. For the backward pass it is packed into panels
-//! of inputs, each `[outputs][width * 16]`. Unused channels of the last panel are 0.
+//! of inputs, each `[outputs][width * 16]`. Unused channels of the last panel are 0. For
+//! tiles, the depth is padded with zeros to a multiple of 16 ranks.
 
-use super::entry;
+use super::entry_tiles;
 use super::product::panels;
+use crate::isa::Isa;
 use crate::memory::{Dst, Src, padded, planes};
 use crate::simd::{LANES, Simd};
 
-/// Length in values of a packed matrix of this depth. In bf16 about half of it is used.
-pub(crate) fn packed_length(depth: usize, columns: usize) -> usize {
-    depth * padded(columns)
+/// Length in values of a packed matrix of this depth.
+pub(crate) fn packed_length(isa: Isa, depth: usize, columns: usize) -> usize {
+    isa.ranks(depth) * padded(columns)
 }
 
-entry! {
+/// Clears the ranks of a panel of `width` vectors behind the last one of `depth`.
+#[inline(always)]
+unsafe fn clear_rest<S: Simd>(depth: usize, width: usize, panel: Dst) {
+    let used = depth.div_ceil(S::RANK);
+    let rest = S::ranks(depth) - used;
+    panel
+        .at(used * width * LANES)
+        .fill_zero(rest * width * LANES);
+}
+
+entry_tiles! {
     /// Packs `weights` for the forward pass: depth `inputs`, columns `outputs`.
     ///
     /// # Safety
@@ -32,7 +44,8 @@ unsafe fn pack_outputs_kernel<S: Simd>(
     target: Dst,
 ) {
     for (plane, width) in panels::<S>(planes(outputs)) {
-        let panel = target.at(inputs.div_ceil(S::RANK) * plane * LANES);
+        let panel = target.at(S::ranks(inputs) * plane * LANES);
+        clear_rest::<S>(inputs, width, panel);
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(outputs - first);
@@ -57,7 +70,7 @@ unsafe fn pack_outputs_kernel<S: Simd>(
     }
 }
 
-entry! {
+entry_tiles! {
     /// Packs `weights` for the backward pass: depth `outputs`, columns `inputs`.
     ///
     /// # Safety
@@ -74,7 +87,8 @@ unsafe fn pack_inputs_kernel<S: Simd>(
     target: Dst,
 ) {
     for (plane, width) in panels::<S>(planes(inputs)) {
-        let panel = target.at(outputs.div_ceil(S::RANK) * plane * LANES);
+        let panel = target.at(S::ranks(outputs) * plane * LANES);
+        clear_rest::<S>(outputs, width, panel);
         for vector in 0..width {
             let first = (plane + vector) * LANES;
             let count = LANES.min(inputs - first);

@@ -13,10 +13,14 @@ use crate::simd::{Portable, Simd};
 pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
     match isa.level() {
         #[cfg(target_arch = "x86_64")]
+        Level::AmxBf16 => ranges::<Avx512<true, true>>(vectors),
+        #[cfg(target_arch = "x86_64")]
         Level::Avx512 | Level::Avx512Bf16 => ranges::<Avx512<false>>(vectors),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => ranges::<Avx2>(vectors),
         Level::Portable => ranges::<Portable>(vectors),
+        #[cfg(test)]
+        Level::PortableTiles => ranges::<crate::simd::PortableTiles>(vectors),
     }
 }
 

@@ -8,7 +8,8 @@
 use super::activation::{activate, activate_tile, activate_values, for_short_activation};
 use super::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
 use super::epilogue::{Epilogue, add_sums};
-use super::{entry, put};
+use super::tile_product::product_on_tiles;
+use super::{entry_tiles, put};
 use crate::memory::{Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 use crate::spec::Activation;
@@ -73,7 +74,7 @@ pub(super) fn panels<S: Simd>(vectors: usize) -> impl Iterator<Item = (usize, us
     })
 }
 
-entry! {
+entry_tiles! {
     /// # Safety
     /// `a` holds `rows` pixels of `depth` channels, `c` has space for `rows` pixels of `columns`, and `b`
     /// is packed for that depth and number of columns. The epilogue's operands have the shape of `c`.
@@ -82,6 +83,9 @@ entry! {
 
 #[inline(always)]
 unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue) {
+    if S::TILES {
+        return product_on_tiles(s, operands, epilogue);
+    }
     let &Product { rows, depth, .. } = operands;
     let is_short = epilogue.is_short();
     for (plane, width) in panels::<S>(planes(operands.columns)) {
@@ -107,15 +111,17 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
             let end = rows * block / blocks;
             tiles[end - row - 1](&Tile {
                 depth,
-                row,
-                plane,
                 a: operands.a.row(row),
                 b: panel,
                 pitch,
-                c: operands.c.plane(plane).row(row),
                 next,
-                epilogue,
-                is_short,
+                output: Output {
+                    row,
+                    plane,
+                    c: operands.c.plane(plane).row(row),
+                    epilogue,
+                    is_short,
+                },
             });
             next = next.after(calls);
             row = end;
@@ -128,16 +134,24 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
 
 struct Tile<'a> {
     depth: usize,
-    row: usize,
-    plane: usize,
     a: Planes,
     b: Src,
     /// Distance in values from one rank of `b` to the next.
     pitch: usize,
-    c: Planes,
     next: NextPanel,
-    epilogue: &'a Epilogue,
-    is_short: bool,
+    output: Output<'a>,
+}
+
+/// The place of a tile's results, and what is done before they are stored.
+pub(super) struct Output<'a> {
+    /// The tile's first row and plane.
+    pub(super) row: usize,
+    pub(super) plane: usize,
+    /// The result from this row and plane on.
+    pub(super) c: Planes,
+    pub(super) epilogue: &'a Epilogue,
+    /// See [`Epilogue::is_short`].
+    pub(super) is_short: bool,
 }
 
 /// Defines the table `Tiles`, which has the kernel `tile_kernel` compiled for each number of rows of a `Tile`.
@@ -183,20 +197,21 @@ tiles!();
 
 #[inline(always)]
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile<'_>) {
-    let epilogue = operands.epilogue;
+    let output = &operands.output;
+    let epilogue = output.epilogue;
     let mut first = [s.zero(); WIDTH];
     if let Some(bias) = epilogue.bias {
         for vector in 0..WIDTH {
-            first[vector] = s.load(bias, (operands.plane + vector) * LANES);
+            first[vector] = s.load(bias, (output.plane + vector) * LANES);
         }
     }
     let mut sums = [first; ROWS];
     let mut next = operands.next;
     if let Some(before) = &epilogue.before {
         let pixels = Pixels {
-            plane: operands.plane,
+            plane: output.plane,
             width: WIDTH,
-            first: operands.row,
+            first: output.row,
             rows: ROWS,
             step: 1,
         };
@@ -224,12 +239,12 @@ unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, oper
         steps::<S, ROWS, WIDTH, 1>(s, &mut sums, a, k, b, pitch);
     }
     // The sums stay in registers only if every index into them is a constant.
-    finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), operands, 0);
+    finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 0), output, 0);
     if WIDTH > 1 {
-        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), operands, 1);
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 1), output, 1);
     }
     if WIDTH > 2 {
-        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), operands, 2);
+        finish::<S, ROWS>(s, column::<S, ROWS, WIDTH>(&sums, 2), output, 2);
     }
 }
 
@@ -274,31 +289,31 @@ pub(super) unsafe fn steps<S: Simd, const ROWS: usize, const WIDTH: usize, const
 
 /// Applies the epilogue to a column of a tile, and stores it.
 #[inline(always)]
-unsafe fn finish<S: Simd, const ROWS: usize>(
+pub(super) unsafe fn finish<S: Simd, const ROWS: usize>(
     s: S,
     column: [S::Vector; ROWS],
-    tile: &Tile<'_>,
+    output: &Output<'_>,
     vector: usize,
 ) {
-    if tile.is_short {
-        finish_kernel::<S, ROWS, true>(s, column, tile, vector);
+    if output.is_short {
+        finish_kernel::<S, ROWS, true>(s, column, output, vector);
     } else {
         // A copy, so that short epilogues stay in registers.
         let values = column;
-        finish_long::<S, ROWS>(&values, tile, vector);
+        finish_long::<S, ROWS>(&values, output, vector);
     }
 }
 
 #[inline(never)]
 unsafe fn finish_long<S: Simd, const ROWS: usize>(
     column: &[S::Vector; ROWS],
-    tile: &Tile<'_>,
+    output: &Output<'_>,
     vector: usize,
 ) {
     let s = S::new();
     s.vectorize(
         #[inline(always)]
-        || finish_kernel::<S, ROWS, false>(s, *column, tile, vector),
+        || finish_kernel::<S, ROWS, false>(s, *column, output, vector),
     );
 }
 
@@ -306,11 +321,11 @@ unsafe fn finish_long<S: Simd, const ROWS: usize>(
 unsafe fn finish_kernel<S: Simd, const ROWS: usize, const SHORT: bool>(
     s: S,
     mut column: [S::Vector; ROWS],
-    tile: &Tile<'_>,
+    output: &Output<'_>,
     vector: usize,
 ) {
-    let epilogue = tile.epilogue;
-    let plane = tile.plane + vector;
+    let epilogue = output.epilogue;
+    let plane = output.plane + vector;
     if SHORT {
         for_short_activation!(epilogue.activation, A => for row in 0..ROWS {
             column[row] = activate::<S, A>(s, column[row]);
@@ -320,13 +335,13 @@ unsafe fn finish_kernel<S: Simd, const ROWS: usize, const SHORT: bool>(
     }
     if let Some(before) = epilogue.before {
         column = match SHORT {
-            true => before.derived_shortly(s, plane, tile.row, 1, column),
-            false => before.derived(s, plane, tile.row, 1, column),
+            true => before.derived_shortly(s, plane, output.row, 1, column),
+            false => before.derived(s, plane, output.row, 1, column),
         };
     }
     let addend = epilogue.addend.map(
         #[inline(always)]
-        |addend| addend.plane(plane).row(tile.row).src(),
+        |addend| addend.plane(plane).row(output.row).src(),
     );
     if SHORT || epilogue.scale.is_none() {
         if let Some(addend) = addend {
@@ -341,7 +356,7 @@ unsafe fn finish_kernel<S: Simd, const ROWS: usize, const SHORT: bool>(
     if let Some(sums) = epilogue.sums {
         let with = sums.with.map(
             #[inline(always)]
-            |with| with.plane(plane).row(tile.row).src(),
+            |with| with.plane(plane).row(output.row).src(),
         );
         let totals = [sums.first.at(plane * LANES), sums.second.at(plane * LANES)];
         add_sums(s, totals, with, 1, &column);
@@ -356,7 +371,7 @@ unsafe fn finish_kernel<S: Simd, const ROWS: usize, const SHORT: bool>(
             column[row] = s.mul_add(column[row], scale, addend);
         }
     }
-    let c = tile.c.plane(vector);
+    let c = output.c.plane(vector);
     if epilogue.stream {
         for row in 0..ROWS {
             s.stream_pixel(c.start, row, column[row]);

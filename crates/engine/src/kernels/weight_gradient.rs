@@ -5,8 +5,9 @@
 //! over all rows `m`.
 
 use super::ahead::fetch_gradient;
-use super::entry;
+use super::entry_tiles;
 use super::product::panels;
+use super::tile_gradient::weight_gradient_on_tiles;
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::{LANES, Simd};
 
@@ -24,7 +25,7 @@ pub(crate) struct WeightGradient {
     /// The gradient of the layer's output.
     pub(crate) d: Planes,
     /// Scratch memory in which `d` is rearranged into ranks of pixels. It needs one f32 pixel per
-    /// rank, in all planes of `d`. Required if a rank is more than one pixel, otherwise unused.
+    /// rank, in all planes of `d`. Required if a rank is more than one pixel and not part of a tile, otherwise unused.
     pub(crate) ranks: Option<Planes>,
     /// The result, `[outputs][inputs]`, starting with output 0.
     pub(crate) gradient: Dst,
@@ -32,7 +33,7 @@ pub(crate) struct WeightGradient {
     pub(crate) accumulate: bool,
 }
 
-entry! {
+entry_tiles! {
     /// # Safety
     /// `a` and `d` must hold `rows` pixels of their channels, and `gradient` all its values.
     fn weight_gradient(operands: &WeightGradient) => weight_gradient_kernel
@@ -40,6 +41,9 @@ entry! {
 
 #[inline(always)]
 unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
+    if S::TILES {
+        return weight_gradient_on_tiles(s, operands);
+    }
     let (start, end) = operands.outputs;
     let (mut d, mut ranks) = (operands.d, operands.rows);
     if S::RANK > 1 {

@@ -48,8 +48,8 @@ pub(super) fn fit(
             // places in the caches.
             let beyond = range.end + LANES - 1 > plan.parameters.len();
             let crowded = inputs.is_multiple_of(4 * LANES);
-            let backward = (beyond || crowded).then(|| packed_length(outputs, inputs));
-            (packed_length(inputs, outputs), backward)
+            let backward = (beyond || crowded).then(|| packed_length(isa, outputs, inputs));
+            (packed_length(isa, inputs, outputs), backward)
         }
     };
     Fitted {

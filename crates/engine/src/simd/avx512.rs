@@ -1,23 +1,24 @@
 //! AVX-512. A vector takes one of the 32 registers. In bf16, two activations share the memory of an f32, and products
-//! take them in pairs.
+//! take them in pairs. With AMX, products take them in tiles.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, TileProduct, amx};
 use crate::memory::{Dst, Src};
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const BF16: bool>(());
+pub(crate) struct Avx512<const BF16: bool, const AMX: bool = false>(());
 
 // SAFETY of every block below: a value of this type exists only if the processor has AVX-512 and, if `BF16`, AVX-512
-// BF16 (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
-impl<const BF16: bool> Simd for Avx512<BF16> {
+// BF16, and, if `AMX`, AMX (see `new`). The callers of the unsafe methods guarantee that pointers are valid.
+impl<const BF16: bool, const AMX: bool> Simd for Avx512<BF16, AMX> {
     type Vector = __m512;
     type Order = (__mmask16, __m512i);
     const PIXEL: usize = if BF16 { LANES / 2 } else { LANES };
     const RANK: usize = if BF16 { 2 } else { 1 };
-    const TILE_ROWS: [usize; 3] = [14, 12, 8];
+    const TILES: bool = AMX;
+    const TILE_ROWS: [usize; 3] = if AMX { [32, 32, 0] } else { [14, 12, 8] };
     const GRADIENT_ROWS: [usize; 3] = [16, 8, 8];
 
     #[inline(always)]
@@ -237,6 +238,38 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                 transmute::<__m512, __m512bh>(a),
                 transmute::<__m512, __m512bh>(b),
             )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, count: usize, [low, high]: [Src; 2], row: usize) -> __m512 {
+        unsafe {
+            let half = LANES / 2;
+            let (first_half, second_half) = (count.min(half), count.saturating_sub(half));
+            let at = row * half;
+            let low =
+                _mm256_maskz_loadu_ps(first(first_half) as __mmask8, low.pointer(at, first_half));
+            let high = match second_half {
+                0 => _mm256_setzero_ps(),
+                _ => _mm256_maskz_loadu_ps(
+                    first(second_half) as __mmask8,
+                    high.pointer(at, second_half),
+                ),
+            };
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_tiles<const HEIGHT: usize, const WIDTH: usize>(
+        self,
+        operands: &TileProduct<'_>,
+        c: Dst,
+    ) {
+        if AMX {
+            unsafe { amx::multiply::<HEIGHT, WIDTH>(operands, c) }
+        } else {
+            unreachable!("this instruction set has no tiles")
         }
     }
 }

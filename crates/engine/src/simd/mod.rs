@@ -6,16 +6,26 @@
 //! compiled without the wider instructions.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+#[cfg(test)]
+mod portable_tiles;
+mod tiles;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::has_amx;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
+#[cfg(test)]
+pub(crate) use portable_tiles::PortableTiles;
+pub(crate) use tiles::{TILE, TileProduct};
 
 use crate::memory::{Dst, Src};
 
@@ -43,9 +53,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The most columns of a depthwise convolution's tile: 2, 4 or 8. More would not fit the registers.
     const COLUMNS: usize = 8;
 
+    /// Whether matrix products use [`Simd::multiply_tiles`].
+    const TILES: bool = false;
+
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn new() -> Self;
+
+    /// Number of ranks of a matrix of this depth when it is packed. Tiles take 16 at once; those
+    /// behind the last channel are 0.
+    #[inline(always)]
+    fn ranks(depth: usize) -> usize {
+        depth
+            .div_ceil(Self::RANK)
+            .next_multiple_of(if Self::TILES { LANES } else { 1 })
+    }
 
     /// Runs `f` compiled for the instruction set. `f` must be `#[inline(always)]`.
     fn vectorize<R>(self, f: impl FnOnce() -> R) -> R;
@@ -159,5 +181,29 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn broadcast(self, source: Src, offset: usize) -> Self::Vector {
         // SAFETY: as promised by the caller.
         self.splat(unsafe { source.get(offset) })
+    }
+
+    /// Loads the `count` first ranks of the 16 channels at pixel `row` of two planes.
+    /// Other lanes are 0. Only for instruction sets with [`Simd::TILES`].
+    ///
+    /// # Safety
+    /// The planes must have pixel `row`, the second one only if `count` reaches it.
+    #[inline(always)]
+    unsafe fn load_halves(self, _count: usize, _planes: [Src; 2], _row: usize) -> Self::Vector {
+        unreachable!("this instruction set has no tiles")
+    }
+
+    /// Stores the product of `HEIGHT` tiles of rows and `WIDTH` tiles of columns, 1 or 2 each, in
+    /// `c`: `[WIDTH][HEIGHT * 16][16]` f32. Only for instruction sets with [`Simd::TILES`].
+    ///
+    /// # Safety
+    /// The operands must hold all their tiles.
+    #[inline(always)]
+    unsafe fn multiply_tiles<const HEIGHT: usize, const WIDTH: usize>(
+        self,
+        _operands: &TileProduct<'_>,
+        _c: Dst,
+    ) {
+        unreachable!("this instruction set has no tiles")
     }
 }

@@ -8,6 +8,9 @@ mod efficient;
 mod infer;
 mod nan;
 mod reference;
+#[allow(unsafe_code, reason = "it emulates instructions that this processor lacks")]
+#[path = "../common/tiles.rs"]
+mod tiles;
 mod train;
 
 use engine::{
@@ -98,10 +101,11 @@ pub(crate) fn random_plan(random: &mut Random) -> Plan {
     }
 }
 
-/// Every instruction set of this processor, paired with `exact`. If it has a bf16 variant, that one is included too,
-/// paired with `near`.
+/// Every instruction set of this processor, paired with `exact`, and those with activations in bf16, paired with `near`.
 pub(crate) fn isas<T: Copy>(exact: T, near: T) -> Vec<(Isa, T)> {
-    let bf16 = Isa::best().with_bf16().ok().map(|isa| (isa, near));
+    let bf16 = tiles::with_amx(Isa::best())
+        .into_iter()
+        .map(|isa| (isa, near));
     let f32 = Isa::available().into_iter().map(|isa| (isa, exact));
     f32.chain(bf16).collect()
 }

@@ -70,8 +70,8 @@ impl<'a> Places<'a> {
     }
 
     /// Assigns offsets to the weights and biases of a 1×1 convolution.
-    pub(super) fn convolution(&mut self, layer: &ConvNorm) -> (usize, usize) {
-        let length = packed_length(layer.in_channels, layer.out_channels);
+    pub(super) fn convolution(&mut self, isa: Isa, layer: &ConvNorm) -> (usize, usize) {
+        let length = packed_length(isa, layer.in_channels, layer.out_channels);
         self.piece(
             layer.weight,
             layer.out_channels,
@@ -82,8 +82,8 @@ impl<'a> Places<'a> {
     }
 
     /// Assigns offsets to the weights and biases of a fully connected layer.
-    pub(super) fn linear(&mut self, layer: &Linear) -> (usize, usize) {
-        let length = packed_length(layer.in_features, layer.out_features);
+    pub(super) fn linear(&mut self, isa: Isa, layer: &Linear) -> (usize, usize) {
+        let length = packed_length(isa, layer.in_features, layer.out_features);
         let bias = Offset::Bias(self.parameter(layer.weight + 1));
         self.piece(
             layer.weight,

@@ -157,7 +157,7 @@ impl Folded {
                 columns: outputs.len() * LANES,
                 a,
                 b: Weights::Packed(
-                    weights.at(layer.weights + layer.inputs.div_ceil(self.isa.rank()) * first),
+                    weights.at(layer.weights + self.isa.ranks(layer.inputs) * first),
                 ),
                 c,
             };
@@ -199,7 +199,7 @@ impl Filter {
 
 impl Pointwise {
     fn convolution(places: &mut Places<'_>, isa: Isa, layer: &ConvNorm) -> Self {
-        let (weights, bias) = places.convolution(layer);
+        let (weights, bias) = places.convolution(isa, layer);
         Pointwise {
             inputs: layer.in_channels,
             outputs: layer.out_channels,
@@ -211,7 +211,7 @@ impl Pointwise {
     }
 
     fn linear(places: &mut Places<'_>, isa: Isa, layer: &Linear, activation: Activation) -> Self {
-        let (weights, bias) = places.linear(layer);
+        let (weights, bias) = places.linear(isa, layer);
         Pointwise {
             inputs: layer.in_features,
             outputs: layer.out_features,

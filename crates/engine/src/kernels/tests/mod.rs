@@ -24,6 +24,8 @@ mod product;
 mod ranks;
 mod real;
 mod stem;
+#[path = "../../../tests/common/tiles.rs"]
+mod tiles;
 mod weight_gradient;
 
 use std::io::Write;
@@ -43,23 +45,26 @@ const ACTIVATIONS: [Activation; 5] = [
     Activation::Silu,
 ];
 
+/// The instruction sets with activations in bf16.
+const BF16: [&str; 3] = ["amx_bf16", "avx512_bf16", "portable_tiles"];
+
 /// The instruction sets to test. Miri, an interpreter, runs the portable kernels only. A processor
-/// without bf16 is reported, but is not a failure.
+/// without bf16 is reported, but is not a failure: the scalar twin of AMX runs everywhere.
 fn isas() -> Vec<Isa> {
     static NOTE: Once = Once::new();
     let mut isas = Isa::available();
+    isas.push(Isa::portable_tiles());
     if cfg!(miri) {
-        isas.retain(|isa| isa.to_string() == "portable");
+        isas.retain(|isa| isa.to_string().starts_with("portable"));
         return isas;
     }
-    match isas[0].with_bf16() {
-        Ok(bf16) => isas.insert(0, bf16),
-        Err(error) => NOTE.call_once(|| {
-            // One write, and no print macro: the test harness would capture its output.
-            let note = format!("kernels not tested in bf16: {error}\n");
-            let _ = std::io::stderr().write_all(note.as_bytes());
-        }),
+    let best = isas[0];
+    if let Err(error) = best.with_bf16() {
+        // One write, and no print macro: the test harness would capture its output.
+        let note = format!("kernels not tested in bf16: {error}\n");
+        NOTE.call_once(|| drop(std::io::stderr().write_all(note.as_bytes())));
     }
+    isas.splice(0..0, tiles::with_amx(best));
     isas
 }
 

@@ -139,7 +139,7 @@ fn check(case: Case) {
         let what = format!("{isa} to {to} {case:?}");
         let alike = to == isa;
         let [a, addend, with] = [&a, &addend, &with].map(|matrix| Operand::of(isa, matrix));
-        let mut packed = vec![NOTHING; packed_length(depth, columns)];
+        let mut packed = vec![NOTHING; packed_length(isa, depth, columns)];
         let target = Operand::blank(to, rows, columns);
         let mut sums = [per_channel(before.first()), per_channel(before.second())];
         let [first, second] = &mut sums;

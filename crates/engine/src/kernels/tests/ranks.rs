@@ -1,8 +1,8 @@
 //! Tests the operations of [`Simd`] on pixels and ranks, which all kernels use.
 
-use super::isas;
 use super::operand::{Matrix, NOTHING, Operand, assert_nothing, halves};
 use super::real::{Noise, to_bf16};
+use super::{BF16, isas};
 use crate::isa::Isa;
 use crate::memory::{Dst, Planes, Src};
 use crate::simd::{LANES, Simd};
@@ -120,8 +120,11 @@ fn the_tests_round_as_bf16_does() {
 #[test]
 fn ranks_of_bf16_are_pairs() {
     for isa in isas() {
-        let bf16 = isa.to_string() == "avx512_bf16";
-        let expected = if bf16 { (8, 2) } else { (16, 1) };
+        let expected = if BF16.contains(&isa.to_string().as_str()) {
+            (8, 2)
+        } else {
+            (16, 1)
+        };
         assert_eq!((isa.pixel(), isa.rank()), expected, "{isa}");
     }
 }

@@ -1,0 +1,140 @@
+//! Matrix products on tiles.
+//!
+//! A tile's row has 32 channels, and a plane of activations 16. So the planes of some rows are first arranged in pairs.
+//! Two tiles of rows and two of columns are multiplied over the whole depth. Their sums go through a small buffer to the
+//! epilogue, which reads them as columns of vectors.
+
+use super::Epilogue;
+use super::product::{Output, Product, Weights, finish, panels};
+use super::tile_memory::{OPERAND, TileMemory};
+use crate::memory::{Dst, Planes, Src, planes};
+use crate::simd::{LANES, Simd, TILE, TileProduct};
+
+/// Rows of two tiles.
+const ROWS: usize = 2 * LANES;
+/// Rows that an epilogue takes at once.
+const STORED: usize = 8;
+
+#[inline(always)]
+pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue) {
+    let mut memory = TileMemory::take();
+    let ranks = S::ranks(operands.depth);
+    let block = (OPERAND / ranks / ROWS * ROWS).max(ROWS);
+    let is_short = epilogue.is_short();
+    for start in (0..operands.rows).step_by(block) {
+        let count = block.min(operands.rows - start);
+        let stride = count.next_multiple_of(LANES) * LANES;
+        let a = memory.a(ranks / LANES * stride);
+        memory.set_steps(ranks / LANES, stride);
+        arrange(s, operands.a.row(start), operands.depth, count, a, stride);
+        for (plane, width) in panels::<S>(planes(operands.columns)) {
+            let (Weights::Packed(b) | Weights::Followed(b)) = operands.b.plane(ranks, plane) else {
+                unreachable!("tiles need packed weights")
+            };
+            for row in (0..count).step_by(ROWS) {
+                let tiles = Tiles {
+                    product: TileProduct {
+                        a: a.src().at(row * LANES),
+                        steps: &memory.steps,
+                        rows: TILE,
+                        b,
+                        pitch: width * LANES,
+                        columns: LANES,
+                    },
+                    sums: memory.sums(),
+                    count: ROWS.min(count - row),
+                    output: Output {
+                        row: start + row,
+                        plane,
+                        c: operands.c.plane(plane).row(start + row),
+                        epilogue,
+                        is_short,
+                    },
+                };
+                match (tiles.count > LANES, width > 1) {
+                    (false, false) => multiply::<S, 1, 1>(&tiles),
+                    (false, true) => multiply::<S, 1, 2>(&tiles),
+                    (true, false) => multiply::<S, 2, 1>(&tiles),
+                    (true, true) => multiply::<S, 2, 2>(&tiles),
+                }
+            }
+        }
+    }
+    if epilogue.stream {
+        s.settle();
+    }
+    memory.give_back();
+}
+
+/// Arranges rows as `[ranks / 16][rows][16 ranks]`. Ranks behind the depth are 0.
+#[inline(always)]
+unsafe fn arrange<S: Simd>(s: S, from: Planes, depth: usize, rows: usize, to: Dst, stride: usize) {
+    let ranks = depth.div_ceil(S::RANK);
+    for (index, first) in (0..ranks).step_by(LANES).enumerate() {
+        let count = LANES.min(ranks - first);
+        let low = from.plane(2 * index).src();
+        let high = match count > LANES / 2 {
+            true => from.plane(2 * index + 1).src(),
+            false => low,
+        };
+        let to = to.at(index * stride);
+        for row in 0..rows {
+            s.store(to, row * LANES, s.load_halves(count, [low, high], row));
+        }
+    }
+}
+
+/// Up to two tiles of rows by two of columns.
+struct Tiles<'a> {
+    product: TileProduct<'a>,
+    sums: Dst,
+    /// Number of rows.
+    count: usize,
+    output: Output<'a>,
+}
+
+#[inline(never)]
+unsafe fn multiply<S: Simd, const HEIGHT: usize, const WIDTH: usize>(tiles: &Tiles<'_>) {
+    let s = S::new();
+    s.vectorize(
+        #[inline(always)]
+        || {
+            s.multiply_tiles::<HEIGHT, WIDTH>(&tiles.product, tiles.sums);
+            for vector in 0..WIDTH {
+                let sums = tiles.sums.src().at(vector * HEIGHT * TILE);
+                let whole = tiles.count / STORED * STORED;
+                for row in (0..whole).step_by(STORED) {
+                    store::<S, STORED>(s, sums, row, &tiles.output, vector);
+                }
+                for row in whole..tiles.count {
+                    store::<S, 1>(s, sums, row, &tiles.output, vector);
+                }
+            }
+        },
+    );
+}
+
+/// Applies the epilogue to `COUNT` rows of sums from row `row` on, and stores them.
+#[inline(always)]
+unsafe fn store<S: Simd, const COUNT: usize>(
+    s: S,
+    sums: Src,
+    row: usize,
+    output: &Output<'_>,
+    vector: usize,
+) {
+    let bias = match output.epilogue.bias {
+        Some(bias) => s.load(bias, (output.plane + vector) * LANES),
+        None => s.zero(),
+    };
+    let mut column = [bias; COUNT];
+    for index in 0..COUNT {
+        column[index] = s.add(s.load(sums, (row + index) * LANES), bias);
+    }
+    let output = Output {
+        row: output.row + row,
+        c: output.c.row(row),
+        ..*output
+    };
+    finish::<S, COUNT>(s, column, &output, vector);
+}
