@@ -18,12 +18,24 @@ const PHOTOS: usize = 1000;
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     let load = example("trainer", "load_epoch")?;
     let train = TrainStep::build(options)?;
-    let mut cases = vec![
-        loading("png-28-to-32", 32, 128, load.clone(), options, || {
-            digits("test")
-        }),
-        loading("jpeg-500x375-to-224", 224, 64, load, options, photos),
-    ];
+    let work = |image_size, batch| Work {
+        image_size,
+        batch,
+        ..Work::default()
+    };
+    let mut cases = Vec::new();
+    for (name, work, decode, folder) in [
+        (
+            "png-28-to-32",
+            work(32, 128),
+            "exact",
+            test_digits as Folder,
+        ),
+        ("jpeg-500x375-to-224", work(224, 64), "exact", photos),
+        ("jpeg-500x375-to-224-fast", work(224, 64), "fast", photos),
+    ] {
+        cases.push(loading(name, work, decode, load.clone(), options, folder));
+    }
     for (name, side, cache) in [
         ("train-decoding", "ours_decoding", false),
         ("train-cached", "ours_cached", true),
@@ -47,20 +59,18 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     Ok(cases)
 }
 
+/// Makes a folder of images.
+type Folder = fn() -> Result<PathBuf>;
+
 /// Reads whole epochs of a folder. Every epoch decodes every image.
 fn loading<'a>(
     name: &str,
-    image_size: usize,
-    batch: usize,
+    work: Work,
+    decode: &'static str,
     load: PathBuf,
     options: &'a Options,
-    folder: impl Fn() -> Result<PathBuf> + 'a,
+    folder: Folder,
 ) -> Case<'a> {
-    let work = Work {
-        image_size,
-        batch,
-        ..Work::default()
-    };
     Case::new(name, Unit::ImagesPerSecond, work, move |work| {
         let root = folder()?;
         let images = count_images(&root)? as f64;
@@ -72,7 +82,7 @@ fn loading<'a>(
             command
         };
         let mut ours = on_folder(Command::new(&load));
-        ours.args(["--cache", "off"]);
+        ours.args(["--cache", "off", "--decode", decode]);
         let mut sides = vec![Side::steps("ours", ours, images).required()];
         if let Some(python) = &options.python {
             let torch = on_folder(python_peer(python, "torch_data.py")?);
@@ -89,6 +99,10 @@ fn count_images(root: &Path) -> Result<usize> {
         count += fs::read_dir(class?.path())?.count();
     }
     Ok(count)
+}
+
+fn test_digits() -> Result<PathBuf> {
+    digits("test")
 }
 
 /// The folder of one split of MNIST, as PNG files.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Options;
 use super::case::{Case, Unit, Work};
+use super::kind::Benchmark;
 use super::report::{Figure, Row};
 use super::runner::Runner;
 use super::statistics::{median, percentile};
-use super::{Options, each};
 use crate::programs::{classify_and_example, ours};
 use crate::server::{Memory, Server};
 use load::{Answers, Load};
@@ -23,6 +24,8 @@ use sides::{Files, Form, Images, Side};
 
 /// Time of each load before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Seconds of a load, by default.
+pub(super) const SECONDS: u64 = 10;
 /// The settings of the server above its capacity.
 const QUEUE: usize = 64;
 const MAX_BATCH: usize = 32;
@@ -31,10 +34,10 @@ const MAX_WAIT_MS: f64 = 2.0;
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    options: Options,
+    pub(super) options: Options,
     /// Seconds of load for each server in each round
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    #[arg(long, default_value_t = SECONDS)]
+    pub(super) seconds: u64,
 }
 
 /// A case.
@@ -123,9 +126,8 @@ const PLANS: [Plan; 11] = [
     plan("digits-start", Images::Digits, Form::Raw, 1, Kind::Start),
 ];
 
-pub(super) fn run(serve: &Serve) -> Result<()> {
-    ensure!(serve.seconds > 0, "--seconds must be at least 1");
-    let options = &serve.options;
+pub(super) fn benchmark(options: &Options, seconds: u64) -> Result<Benchmark<'_>> {
+    ensure!(seconds > 0, "--seconds must be at least 1");
     let (classify, step) = classify_and_example("trainer", "infer_step")?;
     let bench = Bench {
         classify,
@@ -133,15 +135,19 @@ pub(super) fn run(serve: &Serve) -> Result<()> {
         python: options.python.as_deref(),
         threads: options.threads,
         rounds: options.rounds,
-        duration: Duration::from_secs(serve.seconds),
+        duration: Duration::from_secs(seconds),
     };
     let case = |plan: &Plan| {
         let work = Work::new("small", plan.images.size(), MAX_BATCH);
         Case::new(plan.name, Unit::RequestsPerSecond, work, |_| Ok(Vec::new()))
     };
-    each("serve", options, PLANS.iter().map(case).collect(), |case| {
+    let rows = move |case: &Case| {
         let plan = PLANS.iter().find(|plan| plan.name == case.name);
         bench.rows(case, plan.context("a case without a plan")?)
+    };
+    Ok(Benchmark {
+        cases: PLANS.iter().map(case).collect(),
+        rows: Box::new(rows),
     })
 }
 
