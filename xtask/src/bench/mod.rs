@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use kind::Kind;
-pub(crate) use page::violations;
+pub(crate) use page::{PAGE, violations, without_tables};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {

@@ -12,7 +12,7 @@ use super::record::Record;
 use super::tables::{Part, table};
 use crate::shell::root;
 
-const PAGE: &str = "docs/performance.md";
+pub(crate) const PAGE: &str = "docs/performance.md";
 /// The folder of the results: a file for each processor.
 pub(super) const FOLDER: &str = "docs/performance";
 const BEGIN: &str = "<!-- generated: ";
@@ -44,6 +44,15 @@ pub(crate) fn violations(root: &Path) -> Vec<String> {
         )
     };
     changed.map(violation).collect()
+}
+
+/// The lines of a page that are not inside of a table between markers.
+pub(crate) fn without_tables(page: &str) -> impl Iterator<Item = &str> {
+    let mut is_inside = false;
+    page.lines().filter(move |line| {
+        is_inside = (is_inside || line.starts_with(BEGIN)) && *line != END;
+        !is_inside
+    })
 }
 
 /// The paths and texts of the page and the files.
@@ -142,6 +151,8 @@ mod tests {
         );
         assert_eq!(*page, expected);
         assert_eq!(found(page, FILE), [""; 0]);
+        let outside: Vec<_> = without_tables(page).collect();
+        assert_eq!(outside, ["# A", "", END, "", "b", "", END, "c"]);
     }
 
     #[test]
