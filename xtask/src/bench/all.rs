@@ -40,7 +40,7 @@ pub(super) fn run(all: &All) -> Result<()> {
     };
     println!("machine: {machine}\nfile: {}", path.display());
     let mut session = Session::open(path, machine, options)?;
-    println!("{}", peers(&session.run, options));
+    println!("{}\n{}", session.run.origin(), peers(&session.run, options));
 
     let mut benchmarks = Vec::new();
     for kind in Kind::ALL {

@@ -34,6 +34,13 @@ pub(super) fn bar(bench: &str, case: &str, vendor: Option<&str>) -> Option<Bar> 
     found.map(|&(.., at_least, goal)| Bar { at_least, goal })
 }
 
+/// The cases of a benchmark that have bars.
+#[cfg(test)]
+pub(super) fn cases(bench: &str) -> Vec<&'static str> {
+    let of = BARS.iter().filter(|(name, ..)| *name == bench);
+    of.map(|(_, case, ..)| *case).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

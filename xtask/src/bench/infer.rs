@@ -175,6 +175,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::bench::bars;
 
     #[test]
     fn every_case_has_a_name_of_its_own_and_runs_without_peers() {
@@ -204,6 +205,9 @@ mod tests {
             "large-224-1-rust",
         ] {
             assert!(names.contains(name), "{name}");
+        }
+        for name in bars::cases("infer") {
+            assert!(names.contains(name), "a bar of {name}");
         }
         for case in &cases {
             let sides = (case.sides)(&case.work).unwrap();

@@ -61,6 +61,17 @@ impl Run {
         self.commit.as_ref().is_some_and(is_clean) && undated(self) == undated(other)
     }
 
+    /// The commit, for a reader.
+    pub(super) fn origin(&self) -> String {
+        match &self.commit {
+            None => "no commit is known, so no row of the file is of the same".to_owned(),
+            Some(commit) if commit.ends_with(CHANGED) => format!(
+                "commit {commit}: files have changed since, so no row of the file is of the same"
+            ),
+            Some(commit) => format!("commit {commit}"),
+        }
+    }
+
     /// The peers that are not installed.
     pub(super) fn missing(&self) -> Vec<&str> {
         let absent = self.peers.iter().filter(|(_, version)| version.is_none());

@@ -154,6 +154,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::bench::bars;
 
     #[test]
     fn every_case_has_a_name_of_its_own_and_begins_with_ours() {
@@ -174,6 +175,10 @@ mod tests {
             "efficientnet_b0-224-bf16",
         ] {
             assert!(names.contains(name), "{name}");
+        }
+        // The cases of `gemm` have the same names.
+        for name in [bars::cases("train"), bars::cases("gemm")].concat() {
+            assert!(names.contains(name), "a bar of {name}");
         }
         for case in &cases {
             let sides = (case.sides)(&case.work).unwrap();
