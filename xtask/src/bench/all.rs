@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::page::FOLDER;
 use super::provenance::Run;
 use super::record::Record;
-use super::report::Table;
+use super::report::{Row, Table};
 use super::session::{Session, measured};
 use super::{Options, serve};
 use crate::shell::root;
@@ -27,8 +27,8 @@ pub(crate) struct All {
     again: bool,
 }
 
-/// A benchmark's name and the name of its case.
-type Key = (&'static str, String);
+/// A benchmark and the name of its case.
+type Key = (Kind, String);
 
 pub(super) fn run(all: &All) -> Result<()> {
     let options = &all.options;
@@ -50,55 +50,59 @@ pub(super) fn run(all: &All) -> Result<()> {
     session.record.sort(&keys);
     let names: Vec<_> = keys.iter().map(name).collect();
     let chosen = chosen(&names, options.case.as_deref())?;
-    let mut due = due(&keys, &chosen, &session.record, &session.run);
-    if all.again {
-        due = keys
+    let mut due = match all.again {
+        true => keys
             .into_iter()
             .filter(|key| chosen.contains(&name(key)))
-            .collect();
-    }
-    let estimate = |kind: Kind| kind.estimate(options.rounds, all.seconds);
-    let left = |due: &[Key]| -> f64 {
-        let kinds = due
-            .iter()
-            .filter_map(|(bench, _)| Kind::ALL.into_iter().find(|kind| kind.name() == *bench));
-        kinds.map(estimate).sum::<f64>() / 60.0
+            .collect(),
+        false => due(&keys, &chosen, &session.record, &session.run),
     };
     println!(
-        "{} of {} cases to measure, about {:.0} minutes; the others are in the file (--again measures them too)",
+        "{} of {} cases to measure, about {} minutes; --again measures those in the file too",
         due.len(),
         chosen.len(),
-        left(&due).ceil()
+        all.minutes(&due)
     );
-
     let mut table = Table::default();
     let mut outcome = Outcome::default();
     for (kind, benchmark) in &benchmarks {
         for case in &benchmark.cases {
-            let key = (kind.name(), case.name.clone());
-            let Some(at) = due.iter().position(|other| *other == key) else {
+            let key = (*kind, case.name.clone());
+            if !due.contains(&key) {
                 continue;
-            };
+            }
+            let (count, minutes) = (due.len(), all.minutes(&due));
             println!(
-                "{}: {} cases left, about {:.0} minutes",
-                name(&key),
-                due.len(),
-                left(&due).ceil()
+                "{}: {count} cases left, about {minutes} minutes",
+                name(&key)
             );
-            due.remove(at);
+            due.retain(|other| *other != key);
             let command = kind.command(options, &case.name, all.seconds);
-            let mut measure = || -> Result<Vec<String>> {
-                let rows = measured(benchmark, case, &mut table)?;
-                let absent = rows.iter().flat_map(|row| &row.figures);
-                let absent = absent.filter(|figure| figure.value.is_none());
-                let absent = absent.map(|figure| figure.side.clone()).collect();
+            let rows = measured(benchmark, case, &mut table);
+            let kept = rows.and_then(|rows| {
+                let sides = absent(&rows);
                 session.keep(*kind, rows, &command)?;
-                Ok(absent)
-            };
-            outcome.add(&name(&key), measure());
+                Ok(sides)
+            });
+            outcome.add(&name(&key), kept);
         }
     }
     outcome.end()
+}
+
+impl All {
+    /// About how many minutes these cases take.
+    fn minutes(&self, due: &[Key]) -> f64 {
+        let seconds = |(kind, _): &Key| kind.estimate(self.options.rounds, self.seconds);
+        (due.iter().map(seconds).sum::<f64>() / 60.0).ceil()
+    }
+}
+
+/// The sides that did not run.
+fn absent(rows: &[Row]) -> Vec<String> {
+    let figures = rows.iter().flat_map(|row| &row.figures);
+    let absent = figures.filter(|figure| figure.value.is_none());
+    absent.map(|figure| figure.side.clone()).collect()
 }
 
 /// Which peers there are.
@@ -118,13 +122,13 @@ fn peers(run: &Run, options: &Options) -> String {
     }
 }
 
-fn name((bench, case): &Key) -> String {
-    format!("{bench}/{case}")
+fn name((kind, case): &Key) -> String {
+    format!("{}/{case}", kind.name())
 }
 
 fn keys(benchmarks: &[(Kind, Benchmark)]) -> Vec<Key> {
     let of = |(kind, benchmark): &(Kind, Benchmark)| -> Vec<Key> {
-        let key = |case: &Case| (kind.name(), case.name.clone());
+        let key = |case: &Case| (*kind, case.name.clone());
         benchmark.cases.iter().map(key).collect()
     };
     benchmarks.iter().flat_map(of).collect()
@@ -181,12 +185,12 @@ mod tests {
     fn rows_in_the_file_are_not_due_again() {
         let record = Record::parse(FILE).unwrap();
         let keys = [
-            ("train", "large-224"),
-            ("startup", "small-32"),
-            ("scaling", "threads"),
-            ("scaling", "width"),
+            (Kind::Train, "large-224"),
+            (Kind::Startup, "small-32"),
+            (Kind::Scaling, "threads"),
+            (Kind::Scaling, "width"),
         ]
-        .map(|(bench, case)| (bench, case.to_owned()));
+        .map(|(kind, case)| (kind, case.to_owned()));
         let names: Vec<_> = keys.iter().map(name).collect();
         // The row of train is of an unknown commit.
         let found = due(&keys, &names, &record, &record.runs[1]);

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::bars::bar;
+use super::kind::Kind;
 use super::machine::Machine;
 use super::provenance::Run;
 use super::report::Row;
@@ -72,13 +73,13 @@ impl Record {
     }
 
     /// Whether the file has rows of this case from a run like this one.
-    pub(super) fn has(&self, run: &Run, bench: &str, case: &str) -> bool {
-        let mut found = self.rows.iter().filter(|entry| entry.is(bench, case));
+    pub(super) fn has(&self, run: &Run, kind: Kind, case: &str) -> bool {
+        let mut found = self.rows.iter().filter(|entry| entry.is(kind, case));
         found.any(|entry| self.runs[entry.run].repeats(run))
     }
 
     /// Puts the rows of a case in the place of older ones, or at the end.
-    pub(super) fn put(&mut self, run: &Run, bench: &str, rows: Vec<Row>, command: &str) {
+    pub(super) fn put(&mut self, run: &Run, kind: Kind, rows: Vec<Row>, command: &str) {
         let Some(case) = rows.first().map(|row| row.case.clone()) else {
             return;
         };
@@ -87,12 +88,12 @@ impl Record {
             self.runs.push(run.clone());
             self.runs.len() - 1
         });
-        let older = self.rows.iter().position(|entry| entry.is(bench, &case));
-        self.rows.retain(|entry| !entry.is(bench, &case));
+        let older = self.rows.iter().position(|entry| entry.is(kind, &case));
+        self.rows.retain(|entry| !entry.is(kind, &case));
         let at = older.unwrap_or(self.rows.len());
         let entries = rows.into_iter().map(|row| Entry {
             run: index,
-            bench: bench.to_owned(),
+            bench: kind.name().to_owned(),
             row,
             at_least: None,
             goal: None,
@@ -104,10 +105,10 @@ impl Record {
     }
 
     /// Sorts rows by the position of their benchmark and case in a list. Unknown ones come last.
-    pub(super) fn sort(&mut self, order: &[(&str, String)]) {
+    pub(super) fn sort(&mut self, order: &[(Kind, String)]) {
         self.rows.sort_by_key(|entry| {
             let mut known = order.iter();
-            let at = known.position(|(bench, case)| entry.is(bench, case));
+            let at = known.position(|(kind, case)| entry.is(*kind, case));
             at.unwrap_or(order.len())
         });
     }
@@ -166,8 +167,8 @@ impl Record {
 }
 
 impl Entry {
-    pub(super) fn is(&self, bench: &str, case: &str) -> bool {
-        self.bench == bench && self.row.case == case
+    fn is(&self, kind: Kind, case: &str) -> bool {
+        self.bench == kind.name() && self.row.case == case
     }
 }
 
@@ -210,17 +211,17 @@ mod tests {
         let path = dir.path().join("new/a.json");
         let machine = Machine::default();
         let mut record = Record::open(&path, machine.clone()).unwrap();
-        record.put(&run("a"), "train", vec![row("large-224", 7.0)], "x");
-        record.put(&run("a"), "gemm", vec![row("large-224", 7.0)], "x");
+        record.put(&run("a"), Kind::Train, vec![row("large-224", 7.0)], "x");
+        record.put(&run("a"), Kind::Gemm, vec![row("large-224", 7.0)], "x");
         record.write(&path).unwrap();
 
         let mut record = Record::open(&path, machine).unwrap();
-        assert!(record.has(&run("a"), "train", "large-224"));
-        assert!(!record.has(&run("b"), "train", "large-224"));
-        assert!(!record.has(&run("a"), "train", "large-32"));
-        assert!(!record.has(&run("a"), "infer", "large-224"));
-        record.put(&run("b"), "train", vec![row("large-32", 1.0)], "x");
-        record.put(&run("b"), "train", vec![row("large-224", 8.0)], "x");
+        assert!(record.has(&run("a"), Kind::Train, "large-224"));
+        assert!(!record.has(&run("b"), Kind::Train, "large-224"));
+        assert!(!record.has(&run("a"), Kind::Train, "large-32"));
+        assert!(!record.has(&run("a"), Kind::Infer, "large-224"));
+        record.put(&run("b"), Kind::Train, vec![row("large-32", 1.0)], "x");
+        record.put(&run("b"), Kind::Train, vec![row("large-224", 8.0)], "x");
         assert_eq!(
             cases(&record),
             [
@@ -232,12 +233,12 @@ mod tests {
         assert_eq!(record.rows[0].row.ratio, Some(4.0));
         assert_eq!(record.rows[0].at_least, Some(2.8));
         // The last row of a run takes the run with it.
-        record.put(&run("b"), "gemm", vec![row("large-224", 1.0)], "x");
+        record.put(&run("b"), Kind::Gemm, vec![row("large-224", 1.0)], "x");
         assert_eq!(record.runs, [run("b")]);
         assert!(record.rows.iter().all(|entry| entry.run == 0));
         record.sort(&[
-            ("train", "large-32".to_owned()),
-            ("train", "large-224".to_owned()),
+            (Kind::Train, "large-32".to_owned()),
+            (Kind::Train, "large-224".to_owned()),
         ]);
         assert_eq!(
             cases(&record),

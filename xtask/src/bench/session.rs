@@ -32,7 +32,7 @@ impl Session {
     /// Puts the rows of a case in the place of older ones. The file is written at once, so that an
     /// interrupted run keeps them.
     pub(super) fn keep(&mut self, kind: Kind, rows: Vec<Row>, command: &str) -> Result<()> {
-        self.record.put(&self.run, kind.name(), rows, command);
+        self.record.put(&self.run, kind, rows, command);
         self.record.write(&self.path)
     }
 }
