@@ -58,7 +58,7 @@ pub(super) fn run(all: &All) -> Result<()> {
         false => due(&keys, &chosen, &session.record, &session.run),
     };
     println!(
-        "{} of {} cases to measure, about {} minutes; --again measures those in the file too",
+        "cases to measure: {} of {}, about {} minutes; --again measures those in the file too",
         due.len(),
         chosen.len(),
         all.minutes(&due)
@@ -73,7 +73,7 @@ pub(super) fn run(all: &All) -> Result<()> {
             }
             let (count, minutes) = (due.len(), all.minutes(&due));
             println!(
-                "{}: {count} cases left, about {minutes} minutes",
+                "{}; cases left: {count}, about {minutes} minutes",
                 name(&key)
             );
             due.retain(|other| *other != key);
@@ -92,9 +92,9 @@ pub(super) fn run(all: &All) -> Result<()> {
 
 impl All {
     /// About how many minutes these cases take.
-    fn minutes(&self, due: &[Key]) -> f64 {
+    fn minutes(&self, due: &[Key]) -> u64 {
         let seconds = |(kind, _): &Key| kind.estimate(self.options.rounds, self.seconds);
-        (due.iter().map(seconds).sum::<f64>() / 60.0).ceil()
+        (due.iter().map(seconds).sum::<f64>() / 60.0).ceil() as u64
     }
 }
 
