@@ -94,8 +94,9 @@ impl Kind {
     /// About how many seconds a case takes with all peers on two cores, builds and downloads aside.
     pub(super) fn estimate(self, rounds: usize, seconds: u64) -> f64 {
         let (start, round) = match self {
-            // torch.compile takes most of the start.
-            Kind::Train => (25.0, 2.6),
+            // torch.compile takes most of the start. A round has at least as many steps as threads, and a step of
+            // ResNet-50 takes three seconds.
+            Kind::Train => (35.0, 3.5),
             Kind::Infer => (12.0, 4.0),
             Kind::Data => (20.0, 2.6),
             Kind::Startup => (5.0, 0.4),
