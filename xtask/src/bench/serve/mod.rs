@@ -3,6 +3,7 @@
 
 mod load;
 mod metrics;
+mod plan;
 mod sides;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use crate::programs::{classify_and_example, ours};
 use crate::server::{Memory, Server};
 use load::{Answers, Load};
 use metrics::Totals;
-use sides::{Files, Form, Images, Side};
+use plan::{Kind, PLANS, Plan};
+use sides::{Files, Side};
 
 /// Time of each load before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -39,92 +41,6 @@ pub(crate) struct Serve {
     #[arg(long, default_value_t = SECONDS)]
     pub(super) seconds: u64,
 }
-
-/// A case.
-struct Plan {
-    name: &'static str,
-    images: Images,
-    form: Form,
-    connections: usize,
-    kind: Kind,
-}
-
-/// The question of a case.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Against the peer.
-    Peer,
-    /// Decoding at reduced size, against the peer, which always does.
-    Fast,
-    /// Against `--max-batch 1`.
-    Batching,
-    /// One client, against the bare forward pass.
-    Overhead,
-    /// More clients than places in the queue.
-    Overload,
-    /// A new process up to its first answer.
-    Start,
-}
-
-const fn plan(
-    name: &'static str,
-    images: Images,
-    form: Form,
-    connections: usize,
-    kind: Kind,
-) -> Plan {
-    Plan {
-        name,
-        images,
-        form,
-        connections,
-        kind,
-    }
-}
-
-const PLANS: [Plan; 11] = [
-    plan("digits-64", Images::Digits, Form::Raw, 64, Kind::Peer),
-    plan("photos-64", Images::Photos, Form::Raw, 64, Kind::Peer),
-    plan("photos-fast-64", Images::Photos, Form::Raw, 64, Kind::Fast),
-    plan("photos-json-64", Images::Photos, Form::Json, 64, Kind::Peer),
-    plan(
-        "photos-json-fast-64",
-        Images::Photos,
-        Form::Json,
-        64,
-        Kind::Fast,
-    ),
-    plan(
-        "digits-batching",
-        Images::Digits,
-        Form::Raw,
-        64,
-        Kind::Batching,
-    ),
-    plan(
-        "photos-batching",
-        Images::Photos,
-        Form::Raw,
-        64,
-        Kind::Batching,
-    ),
-    plan("digits-1", Images::Digits, Form::Raw, 1, Kind::Overhead),
-    plan(
-        "digits-overload",
-        Images::Digits,
-        Form::Raw,
-        512,
-        Kind::Overload,
-    ),
-    plan(
-        "photos-overload",
-        Images::Photos,
-        Form::Raw,
-        512,
-        Kind::Overload,
-    ),
-    plan("digits-start", Images::Digits, Form::Raw, 1, Kind::Start),
-];
 
 pub(super) fn benchmark(options: &Options, seconds: u64) -> Result<Benchmark<'_>> {
     ensure!(seconds > 0, "--seconds must be at least 1");
@@ -394,15 +310,7 @@ fn load_rows(case: &Case, contestants: &[Contestant]) -> Result<Vec<Row>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn every_case_has_a_name_of_its_own() {
-        let names: BTreeSet<_> = PLANS.iter().map(|plan| plan.name).collect();
-        assert_eq!(names.len(), PLANS.len());
-    }
 
     #[test]
     fn the_limit_counts_batches_the_wait_and_decoding() {
