@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `--cache off` (the default) decodes every image in every epoch; `memory` keeps decoded images; the name of a folder
-//! also writes a disk cache there.
+//! also writes a disk cache there. `--decode fast` decodes JPEG files at reduced size; the default is `exact`.
 
 #[path = "protocol/folder.rs"]
 mod folder;
@@ -14,7 +14,7 @@ mod protocol;
 use std::error::Error;
 use std::path::PathBuf;
 
-use mnist_data::LoaderOptions;
+use mnist_data::{DecodeOptions, Decoding, LoaderOptions};
 use protocol::{Arguments, serve};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,9 +25,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         "--workers",
         "--limit",
         "--cache",
+        "--decode",
     ])?;
     let root: PathBuf = arguments.get("--root")?.ok_or("--root is missing")?;
     let defaults = LoaderOptions::default();
+    let decoding = match arguments.get::<String>("--decode")?.as_deref() {
+        None | Some("exact") => Decoding::Exact,
+        Some("fast") => Decoding::Fast,
+        Some(other) => return Err(format!("--decode {other}; expected exact or fast").into()),
+    };
     let options = LoaderOptions {
         batch_size: arguments.get("--batch")?.unwrap_or(128),
         image_size: arguments
@@ -36,6 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: arguments.get("--workers")?.unwrap_or(defaults.workers),
         limit: arguments.get("--limit")?,
         shuffle: Some(0),
+        decode: DecodeOptions {
+            decoding,
+            ..DecodeOptions::default()
+        },
         ..defaults
     };
     let loader = arguments.loader(&root, options)?;

@@ -194,19 +194,25 @@ impl<'a> Case<'a> {
 
 /// The case with this name, or all cases with names that contain it.
 pub(super) fn select<'a>(mut cases: Vec<Case<'a>>, filter: Option<&str>) -> Result<Vec<Case<'a>>> {
-    let Some(filter) = filter else {
-        return Ok(cases);
-    };
     let names: Vec<_> = cases.iter().map(|case| case.name.clone()).collect();
+    let chosen = chosen(&names, filter)?;
+    cases.retain(|case| chosen.contains(&case.name));
+    Ok(cases)
+}
+
+/// The name that equals the filter, or all names that contain it. Without a filter, all names.
+pub(super) fn chosen(names: &[String], filter: Option<&str>) -> Result<Vec<String>> {
+    let filter = filter.unwrap_or_default();
     let exact = names.iter().any(|name| name == filter);
-    cases.retain(|case| match exact {
-        true => case.name == filter,
-        false => case.name.contains(filter),
-    });
-    if cases.is_empty() {
+    let is_chosen = |name: &&String| match exact {
+        true => *name == filter,
+        false => name.contains(filter),
+    };
+    let chosen: Vec<_> = names.iter().filter(is_chosen).cloned().collect();
+    if chosen.is_empty() {
         bail!("no case {filter:?}; there are {}", names.join(", "));
     }
-    Ok(cases)
+    Ok(chosen)
 }
 
 #[cfg(test)]

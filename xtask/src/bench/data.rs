@@ -15,15 +15,47 @@ use crate::shell::run;
 
 const PHOTOS: usize = 1000;
 
+/// Reads whole epochs of a folder. Every epoch decodes every image.
+struct Loading {
+    name: &'static str,
+    image_size: usize,
+    batch: usize,
+    decode: &'static str,
+    /// Makes the folder.
+    folder: fn() -> Result<PathBuf>,
+}
+
+const LOADING: [Loading; 3] = [
+    Loading {
+        name: "png-28-to-32",
+        image_size: 32,
+        batch: 128,
+        decode: "exact",
+        folder: || digits("test"),
+    },
+    Loading {
+        name: "jpeg-500x375-to-224",
+        image_size: 224,
+        batch: 64,
+        decode: "exact",
+        folder: photos,
+    },
+    Loading {
+        name: "jpeg-500x375-to-224-fast",
+        image_size: 224,
+        batch: 64,
+        decode: "fast",
+        folder: photos,
+    },
+];
+
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     let load = example("trainer", "load_epoch")?;
     let train = TrainStep::build(options)?;
-    let mut cases = vec![
-        loading("png-28-to-32", 32, 128, load.clone(), options, || {
-            digits("test")
-        }),
-        loading("jpeg-500x375-to-224", 224, 64, load, options, photos),
-    ];
+    let mut cases = Vec::new();
+    for loading in &LOADING {
+        cases.push(loading.case(load.clone(), options));
+    }
     for (name, side, cache) in [
         ("train-decoding", "ours_decoding", false),
         ("train-cached", "ours_cached", true),
@@ -47,39 +79,33 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     Ok(cases)
 }
 
-/// Reads whole epochs of a folder. Every epoch decodes every image.
-fn loading<'a>(
-    name: &str,
-    image_size: usize,
-    batch: usize,
-    load: PathBuf,
-    options: &'a Options,
-    folder: impl Fn() -> Result<PathBuf> + 'a,
-) -> Case<'a> {
-    let work = Work {
-        image_size,
-        batch,
-        ..Work::default()
-    };
-    Case::new(name, Unit::ImagesPerSecond, work, move |work| {
-        let root = folder()?;
-        let images = count_images(&root)? as f64;
-        let on_folder = |mut command: Command| {
-            command.arg("--root").arg(&root);
-            command.args(["--image-size", &work.image_size.to_string()]);
-            command.args(["--batch", &work.batch.to_string()]);
-            command.args(["--workers", &options.threads.to_string()]);
-            command
+impl Loading {
+    fn case<'a>(&'static self, load: PathBuf, options: &'a Options) -> Case<'a> {
+        let work = Work {
+            image_size: self.image_size,
+            batch: self.batch,
+            ..Work::default()
         };
-        let mut ours = on_folder(Command::new(&load));
-        ours.args(["--cache", "off"]);
-        let mut sides = vec![Side::steps("ours", ours, images).required()];
-        if let Some(python) = &options.python {
-            let torch = on_folder(python_peer(python, "torch_data.py")?);
-            sides.push(Side::steps("torch", torch, images));
-        }
-        Ok(sides)
-    })
+        Case::new(self.name, Unit::ImagesPerSecond, work, move |work| {
+            let root = (self.folder)()?;
+            let images = count_images(&root)? as f64;
+            let on_folder = |mut command: Command| {
+                command.arg("--root").arg(&root);
+                command.args(["--image-size", &work.image_size.to_string()]);
+                command.args(["--batch", &work.batch.to_string()]);
+                command.args(["--workers", &options.threads.to_string()]);
+                command
+            };
+            let mut ours = on_folder(Command::new(&load));
+            ours.args(["--cache", "off", "--decode", self.decode]);
+            let mut sides = vec![Side::steps("ours", ours, images).required()];
+            if let Some(python) = &options.python {
+                let torch = on_folder(python_peer(python, "torch_data.py")?);
+                sides.push(Side::steps("torch", torch, images));
+            }
+            Ok(sides)
+        })
+    }
 }
 
 /// Number of files in the subfolders of a folder.
@@ -113,4 +139,18 @@ fn photos() -> Result<PathBuf> {
             .with_context(|| format!("cannot rename {}", unfinished.display()))?;
     }
     Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::bars;
+
+    #[test]
+    fn every_bar_has_a_case() {
+        let names = LOADING.map(|loading| loading.name);
+        for name in bars::cases("data") {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::Options;
 use super::case::{Amount, Case, Side, Task, Unit, Work};
-use super::train::TrainStep;
+use super::train::{TrainStep, WORK};
 use crate::programs::{ours, rust_peer};
 
 /// Number of rows and columns of the matrices.
@@ -15,7 +15,7 @@ pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     let train = TrainStep::build(options)?;
     let threads = options.threads;
     let mut cases = Vec::new();
-    for (model, size, batch) in [("large", 224, 16), ("small", 32, 128)] {
+    for (model, size, batch) in WORK {
         let train = train.clone();
         let sides = move |work: &Work| {
             // A multiply-add counts as two operations. The backward pass costs as much as two

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::Options;
 use super::case::{Case, NETWORKS, Side, Unit, Work};
+use super::variants::{BF16, forced, over_f32};
 use crate::programs::{example, ours, python_peer, rust_peer, scratch};
 use crate::shell::run;
 
@@ -14,11 +15,14 @@ use crate::shell::run;
 const SIZES: [(usize, usize); 3] = [(224, 1), (224, 32), (32, 256)];
 
 /// Cases for which another program also runs in bf16.
-const BF16: [(&str, usize, usize); 3] = [("large", 224, 1), ("large", 224, 32), ("small", 32, 256)];
+const BATCHES: [(&str, usize, usize); 3] =
+    [("large", 224, 1), ("large", 224, 32), ("small", 32, 256)];
 
 pub(super) fn cases(options: &Options) -> Result<Vec<Case<'_>>> {
     let program = example("trainer", "infer_step")?;
-    Ok(list(&program, options.python.as_deref(), options.threads))
+    let mut cases = list(&program, options.python.as_deref(), options.threads);
+    cases.extend(against_ourselves(&program, options.threads));
+    Ok(cases)
 }
 
 fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Case<'a>> {
@@ -31,7 +35,11 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
             let command = work.describe_with_precision(ours(&program, threads), threads);
             let mut sides = vec![side("ours", command, work)];
             if let Some(python) = python {
-                sides.extend(peers(python, work, threads)?);
+                // Without an ONNX file, none of them runs.
+                match peers(python, work, threads) {
+                    Ok(peers) => sides.extend(peers),
+                    Err(error) => eprintln!("the peers are not run: {error:#}"),
+                }
             }
             // f32 must run on every machine.
             if work.precision.as_deref() == Some("f32") {
@@ -50,13 +58,50 @@ fn list<'a>(program: &Path, python: Option<&'a Path>, threads: usize) -> Vec<Cas
             case("", Work::new(model, 224, batch), f32_peers);
         }
     }
-    for (model, size, batch) in BF16 {
+    for (model, size, batch) in BATCHES {
         let work = Work::new(model, size, batch).with_precision("bf16");
         case("-bf16", work, openvino);
     }
     case("-rust", Work::new("large", 224, 1), rust_peers);
     cases
 }
+
+/// Compares instruction sets and precisions with ours in f32 on the best instruction set.
+fn against_ourselves(program: &Path, threads: usize) -> Vec<Case<'static>> {
+    let mut cases = Vec::new();
+    let mut case = |suffix: String, work: Work, sides: Variants| {
+        let model = work.model.as_deref().unwrap_or_default();
+        let name = format!("{model}-{}-{}-{suffix}", work.image_size, work.batch);
+        let program = program.to_path_buf();
+        cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
+            Ok(sides(work, &|name, work| {
+                let command = work.describe_with_precision(ours(&program, threads), threads);
+                side(name, command, work)
+            }))
+        }));
+    };
+    for (model, size, batch) in BATCHES {
+        let work = Work::new(model, size, batch);
+        for precision in BF16 {
+            let work = work.clone().with_precision(precision);
+            case(format!("{precision}-over-f32"), work, |work, ours| {
+                over_f32(work, ours)
+            });
+        }
+        if batch > 1 {
+            case("avx2".to_owned(), work.clone(), |work, ours| {
+                forced("avx2", work, ours)
+            });
+            case("portable".to_owned(), work, |work, ours| {
+                forced("portable", work, ours)
+            });
+        }
+    }
+    cases
+}
+
+/// Makes the sides of a case from a function that makes a side of ours.
+type Variants = fn(&Work, &dyn Fn(&str, &Work) -> Side) -> Vec<Side>;
 
 type Peers = fn(&Path, &Work, usize) -> Result<Vec<Side>>;
 
@@ -130,10 +175,27 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::bench::bars;
 
     #[test]
     fn every_case_has_a_name_of_its_own_and_runs_without_peers() {
-        let cases = list(Path::new("infer_step"), None, 2);
+        let program = Path::new("infer_step");
+        let variants = against_ourselves(program, 2);
+        for case in &variants {
+            let sides = (case.sides)(&case.work).unwrap();
+            let required: Vec<_> = sides.iter().map(|side| side.required).collect();
+            assert_eq!(required, [false, true], "{}", case.name);
+        }
+        let cases = list(program, None, 2);
+        let names: Vec<_> = variants.iter().map(|case| case.name.as_str()).collect();
+        for name in [
+            "large-224-32-avx2",
+            "small-32-256-portable",
+            "large-224-1-bf16-over-f32",
+            "small-32-256-bf16_amx-over-f32",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
         let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names.len(), cases.len());
         for name in [
@@ -143,6 +205,9 @@ mod tests {
             "large-224-1-rust",
         ] {
             assert!(names.contains(name), "{name}");
+        }
+        for name in bars::cases("infer") {
+            assert!(names.contains(name), "a bar of {name}");
         }
         for case in &cases {
             let sides = (case.sides)(&case.work).unwrap();

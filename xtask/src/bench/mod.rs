@@ -2,30 +2,42 @@
 //! that other load on the machine affects all of them equally. Each result is a median over rounds.
 //! Only ratios are meaningful.
 
+mod all;
+mod bars;
 mod case;
 mod contention;
 mod data;
 mod explain;
 mod gemm;
 mod infer;
+mod kind;
+mod machine;
 mod measure;
+mod page;
+mod provenance;
+mod record;
 mod report;
 mod runner;
 mod scaling;
 mod serve;
+mod session;
 mod startup;
 mod statistics;
+mod tables;
 mod train;
+mod variants;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use case::{Case, select};
-use report::{Report, Row, Table};
+use kind::Kind;
+pub(crate) use page::{PAGE, violations, without_tables};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
+    /// Every benchmark below but explain, into one file: docs/performance/PROCESSOR.json
+    All(all::All),
     /// Whole training steps, against PyTorch eager and compiled
     Train(Options),
     /// Inference, against onnxruntime, OpenVINO, PyTorch, tract and rten
@@ -42,22 +54,25 @@ pub(crate) enum Bench {
     Gemm(Options),
     /// Growth of time and memory with batch, image size, width and threads
     Scaling(Options),
-    /// Whether explanations point at digits that lie somewhere on a larger canvas
+    /// Whether explanations point at digits that lie somewhere on a larger canvas. It has no peer and no rows
     Explain(explain::Options),
-    /// Print files written by --json as lines of a Markdown table
+    /// Print files written by --json as Markdown tables, or write the tables of docs/performance.md
     Report {
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required_unless_present = "update", value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Write the tables of docs/performance.md from the files in docs/performance/
+        #[arg(long, conflicts_with = "files")]
+        update: bool,
     },
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// A Python with packages to compare with: torch, torchvision, onnx, onnxscript, onnxruntime,
-    /// openvino, fastapi with uvicorn and pillow; missing ones are skipped
+    /// openvino, fastapi with uvicorn and pillow; missing ones are said, and not run
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Write the results to this file
+    /// Write the results to this file. Rows of other cases stay in it
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Only the case of this name, or all cases with names that contain it
@@ -78,111 +93,71 @@ impl Options {
         Ok(())
     }
 
-    /// The command with which others can repeat the measurement.
-    fn command(&self, bench: &str) -> String {
-        let mut words = format!("cargo xtask bench {bench}");
-        if self.python.is_some() {
-            words += " --python PYTHON";
-        }
-        if let Some(case) = &self.case {
-            words += &format!(" --case {case}");
-        }
-        words + &format!(" --threads {} --rounds {}", self.threads, self.rounds)
+    /// The command that repeats a row on another machine.
+    fn command(&self, bench: &str, case: &str) -> String {
+        let python = match self.python {
+            Some(_) => " --python PYTHON",
+            None => "",
+        };
+        format!(
+            "cargo xtask bench {bench}{python} --case {case} --threads {} --rounds {}",
+            self.threads, self.rounds
+        )
     }
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
-        Bench::Train(options) => compare("train", options, train::cases(options)?),
-        Bench::Infer(options) => compare("infer", options, infer::cases(options)?),
-        Bench::Data(options) => compare("data", options, data::cases(options)?),
-        Bench::Startup(options) => compare("startup", options, startup::cases(options)?),
-        Bench::Serve(options) => serve::run(options),
-        Bench::Contention(options) => compare("contention", options, contention::cases(options)?),
-        Bench::Gemm(options) => compare("gemm", options, gemm::cases(options)?),
-        Bench::Scaling(options) => scaling::run(options),
+        Bench::All(options) => all::run(options),
+        Bench::Train(options) => session::alone(Kind::Train, options, 0),
+        Bench::Infer(options) => session::alone(Kind::Infer, options, 0),
+        Bench::Data(options) => session::alone(Kind::Data, options, 0),
+        Bench::Startup(options) => session::alone(Kind::Startup, options, 0),
+        Bench::Serve(serve) => session::alone(Kind::Serve, &serve.options, serve.seconds),
+        Bench::Contention(options) => session::alone(Kind::Contention, options, 0),
+        Bench::Gemm(options) => session::alone(Kind::Gemm, options, 0),
+        Bench::Scaling(options) => session::alone(Kind::Scaling, options, 0),
         Bench::Explain(options) => explain::measure(options),
-        Bench::Report { files } => report::print(files),
+        Bench::Report { update: true, .. } => page::update(),
+        Bench::Report { files, .. } => tables::print(files),
     }
-}
-
-/// Measures the chosen cases in order.
-fn compare(bench: &str, options: &Options, cases: Vec<Case>) -> Result<()> {
-    let rows = |case: &Case| {
-        Ok(vec![measure::measure(
-            case,
-            options.threads,
-            options.rounds,
-        )?])
-    };
-    each(bench, options, cases, rows)
-}
-
-/// Measures the selected cases. Prints each row at once, and writes all rows to the file.
-fn each(
-    bench: &str,
-    options: &Options,
-    cases: Vec<Case>,
-    rows: impl Fn(&Case) -> Result<Vec<Row>>,
-) -> Result<()> {
-    options.validate()?;
-    let mut report = Report {
-        bench: bench.to_owned(),
-        command: options.command(bench),
-        machine: report::machine(),
-        threads: options.threads,
-        rounds: options.rounds,
-        results: Vec::new(),
-    };
-    let mut table = Table::default();
-    for case in select(cases, options.case.as_deref())? {
-        for row in rows(&case)? {
-            println!("{}", table.lines(&row));
-            report.results.push(row);
-        }
-        // If a later case fails, the results so far are kept.
-        if let Some(path) = &options.json {
-            report.write(path)?;
-        }
-    }
-    println!(
-        "medians of {} rounds, {} threads; {}",
-        options.rounds, options.threads, report.machine
-    );
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn options() -> Options {
-        Options {
-            python: Some("/somewhere/python".into()),
-            json: None,
-            case: Some("large-32".to_owned()),
-            threads: 2,
-            rounds: 3,
-        }
-    }
-
     #[test]
     fn the_command_omits_machine_specific_options() {
+        let options = Options {
+            python: Some("/somewhere/python".into()),
+            json: Some("/somewhere/file".into()),
+            case: Some("large".to_owned()),
+            threads: 2,
+            rounds: 3,
+        };
         assert_eq!(
-            options().command("train"),
+            options.command("train", "large-32"),
             "cargo xtask bench train --python PYTHON --case large-32 --threads 2 --rounds 3"
         );
-    }
-
-    #[test]
-    fn threads_and_rounds_must_be_at_least_one() {
         for (threads, rounds) in [(0, 1), (1, 0)] {
             let options = Options {
                 threads,
                 rounds,
-                ..options()
+                ..without_peers()
             };
-            assert!(compare("x", &options, vec![]).is_err());
+            assert!(options.validate().is_err());
+        }
+        assert!(options.validate().is_ok());
+    }
+
+    fn without_peers() -> Options {
+        Options {
+            python: None,
+            json: None,
+            case: None,
+            threads: 1,
+            rounds: 1,
         }
     }
 }

@@ -4,19 +4,22 @@
 use anyhow::Result;
 
 use super::case::{Case, Side, Unit, Work};
+use super::kind::Benchmark;
 use super::report::Row;
 use super::statistics::exponent;
 use super::train::TrainStep;
-use super::{Options, each, measure};
+use super::{Options, measure};
 
 const BATCHES: [f64; 10] = [1., 2., 4., 8., 16., 32., 64., 128., 256., 512.];
 const IMAGE_SIZES: [f64; 8] = [32., 64., 96., 128., 192., 224., 288., 384.];
 const WIDTHS: [f64; 6] = [0.25, 0.5, 0.75, 1., 1.5, 2.];
 
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn benchmark(options: &Options) -> Result<Benchmark<'_>> {
     let program = TrainStep::build(options)?;
-    each("scaling", options, list(&program), |case| {
-        rows(measure::measure(case, options.threads, options.rounds)?)
+    let measured = |case: &Case| rows(measure::measure(case, options.threads, options.rounds)?);
+    Ok(Benchmark {
+        cases: list(&program),
+        rows: Box::new(measured),
     })
 }
 

@@ -7,18 +7,16 @@ use anyhow::Result;
 
 use super::Options;
 use super::case::{Case, NETWORKS, Side, Unit, Work};
+use super::variants::{BF16, forced, over_f32};
 use crate::programs::{example, ours, python_peer};
 
-/// 224 px is the image size of ImageNet, 32 px that of MNIST.
-const WORK: [(&str, usize, usize); 4] = [
+/// Networks, image sizes and batches. 224 px is the image size of ImageNet, 32 px that of MNIST.
+pub(super) const WORK: [(&str, usize, usize); 4] = [
     ("large", 224, 16),
     ("small", 224, 16),
     ("large", 32, 128),
     ("small", 32, 128),
 ];
-
-/// The environment variable that selects an instruction set.
-const ISA: &str = "ENGINE_ISA";
 
 /// The program that runs this project's training steps.
 #[derive(Clone)]
@@ -114,39 +112,34 @@ fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     let ours = program.clone();
     let name = "efficientnet_b0-224-bf16";
     cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
-        let f32 = work.clone().with_precision("f32");
-        Ok(vec![
-            ours.side("ours_bf16", work),
-            ours.side("ours", &f32).required(),
-        ])
+        Ok(over_f32(work, |name, work| ours.side(name, work)))
     }));
     for (model, size, batch) in [WORK[0], WORK[3]] {
         // The variant comes first, so that the ratio shows how much faster it is.
-        let mut case = |what: &str, work, first: fn(&TrainStep, &Work) -> [Side; 2]| {
+        let mut case = |what: &str, work, sides: fn(&TrainStep, &Work) -> Vec<Side>| {
             let ours = program.clone();
             let name = format!("{model}-{size}-{what}");
             cases.push(Case::new(name, Unit::ImagesPerSecond, work, move |work| {
-                Ok(first(&ours, work).into())
+                Ok(sides(&ours, work))
             }));
         };
         let work = Work::new(model, size, batch);
-        case("bf16", work.clone().with_precision("bf16"), |ours, work| {
-            let f32 = work.clone().with_precision("f32");
-            [
-                ours.side("ours_bf16", work),
-                ours.side("ours", &f32).required(),
-            ]
-        });
+        for precision in BF16 {
+            let work = work.clone().with_precision(precision);
+            case(precision, work, |ours, work| {
+                over_f32(work, |name, work| ours.side(name, work))
+            });
+        }
         case("avx2", work.clone(), |ours, work| {
-            forced("avx2", ours, work)
+            forced("avx2", work, |name, work| ours.side(name, work))
         });
         case("portable", work.clone(), |ours, work| {
-            forced("portable", ours, work)
+            forced("portable", work, |name, work| ours.side(name, work))
         });
         if program.threads > 1 {
             case("threads", work, |ours, work| {
                 let alone = ours.with_threads(1);
-                [
+                vec![
                     ours.side("ours", work).required(),
                     alone.side("ours_1_thread", work).required(),
                 ]
@@ -156,21 +149,12 @@ fn against_ourselves(program: &TrainStep) -> Vec<Case<'static>> {
     cases
 }
 
-/// Compares a selected instruction set with the best one.
-fn forced(isa: &str, ours: &TrainStep, work: &Work) -> [Side; 2] {
-    let mut command = ours.command(work);
-    command.env(ISA, isa);
-    [
-        Side::steps(&format!("ours_{isa}"), command, work.batch as f64),
-        ours.side("ours", work).required(),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::bench::bars;
 
     #[test]
     fn every_case_has_a_name_of_its_own_and_begins_with_ours() {
@@ -184,11 +168,17 @@ mod tests {
             "large-224",
             "small-32-threads",
             "large-224-avx2",
+            "large-224-bf16_amx",
+            "small-32-bf16_avx512",
             "large-224-memory",
             "resnet50-224",
             "efficientnet_b0-224-bf16",
         ] {
             assert!(names.contains(name), "{name}");
+        }
+        // The cases of `gemm` have the same names.
+        for name in [bars::cases("train"), bars::cases("gemm")].concat() {
+            assert!(names.contains(name), "a bar of {name}");
         }
         for case in &cases {
             let sides = (case.sides)(&case.work).unwrap();

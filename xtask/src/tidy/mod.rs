@@ -11,6 +11,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::bench;
+
 /// Folders that contain no files of this project. Hidden folders are skipped too, except
 /// [`HIDDEN`].
 const SKIPPED: [&str; 4] = ["target", "runs", "__pycache__", "node_modules"];
@@ -94,6 +96,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let mut found = imports::violations(&tree);
     found.extend(style::violations(&tree));
     found.extend(profiles::violations(&tree));
+    found.extend(bench::violations(root));
     Ok(found)
 }
 

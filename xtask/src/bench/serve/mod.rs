@@ -3,6 +3,7 @@
 
 mod load;
 mod metrics;
+mod plan;
 mod sides;
 
 use std::path::{Path, PathBuf};
@@ -10,19 +11,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Options;
 use super::case::{Case, Unit, Work};
+use super::kind::Benchmark;
 use super::report::{Figure, Row};
 use super::runner::Runner;
 use super::statistics::{median, percentile};
-use super::{Options, each};
 use crate::programs::{classify_and_example, ours};
 use crate::server::{Memory, Server};
 use load::{Answers, Load};
 use metrics::Totals;
-use sides::{Files, Form, Images, Side};
+use plan::{Kind, PLANS, Plan};
+use sides::{Files, Side};
 
 /// Time of each load before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Seconds of a load, by default.
+pub(super) const SECONDS: u64 = 10;
 /// The settings of the server above its capacity.
 const QUEUE: usize = 64;
 const MAX_BATCH: usize = 32;
@@ -31,101 +36,14 @@ const MAX_WAIT_MS: f64 = 2.0;
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    options: Options,
+    pub(super) options: Options,
     /// Seconds of load for each server in each round
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    #[arg(long, default_value_t = SECONDS)]
+    pub(super) seconds: u64,
 }
 
-/// A case.
-struct Plan {
-    name: &'static str,
-    images: Images,
-    form: Form,
-    connections: usize,
-    kind: Kind,
-}
-
-/// The question of a case.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Against the peer.
-    Peer,
-    /// Decoding at reduced size, against the peer, which always does.
-    Fast,
-    /// Against `--max-batch 1`.
-    Batching,
-    /// One client, against the bare forward pass.
-    Overhead,
-    /// More clients than places in the queue.
-    Overload,
-    /// A new process up to its first answer.
-    Start,
-}
-
-const fn plan(
-    name: &'static str,
-    images: Images,
-    form: Form,
-    connections: usize,
-    kind: Kind,
-) -> Plan {
-    Plan {
-        name,
-        images,
-        form,
-        connections,
-        kind,
-    }
-}
-
-const PLANS: [Plan; 11] = [
-    plan("digits-64", Images::Digits, Form::Raw, 64, Kind::Peer),
-    plan("photos-64", Images::Photos, Form::Raw, 64, Kind::Peer),
-    plan("photos-fast-64", Images::Photos, Form::Raw, 64, Kind::Fast),
-    plan("photos-json-64", Images::Photos, Form::Json, 64, Kind::Peer),
-    plan(
-        "photos-json-fast-64",
-        Images::Photos,
-        Form::Json,
-        64,
-        Kind::Fast,
-    ),
-    plan(
-        "digits-batching",
-        Images::Digits,
-        Form::Raw,
-        64,
-        Kind::Batching,
-    ),
-    plan(
-        "photos-batching",
-        Images::Photos,
-        Form::Raw,
-        64,
-        Kind::Batching,
-    ),
-    plan("digits-1", Images::Digits, Form::Raw, 1, Kind::Overhead),
-    plan(
-        "digits-overload",
-        Images::Digits,
-        Form::Raw,
-        512,
-        Kind::Overload,
-    ),
-    plan(
-        "photos-overload",
-        Images::Photos,
-        Form::Raw,
-        512,
-        Kind::Overload,
-    ),
-    plan("digits-start", Images::Digits, Form::Raw, 1, Kind::Start),
-];
-
-pub(super) fn run(serve: &Serve) -> Result<()> {
-    ensure!(serve.seconds > 0, "--seconds must be at least 1");
-    let options = &serve.options;
+pub(super) fn benchmark(options: &Options, seconds: u64) -> Result<Benchmark<'_>> {
+    ensure!(seconds > 0, "--seconds must be at least 1");
     let (classify, step) = classify_and_example("trainer", "infer_step")?;
     let bench = Bench {
         classify,
@@ -133,15 +51,19 @@ pub(super) fn run(serve: &Serve) -> Result<()> {
         python: options.python.as_deref(),
         threads: options.threads,
         rounds: options.rounds,
-        duration: Duration::from_secs(serve.seconds),
+        duration: Duration::from_secs(seconds),
     };
     let case = |plan: &Plan| {
         let work = Work::new("small", plan.images.size(), MAX_BATCH);
         Case::new(plan.name, Unit::RequestsPerSecond, work, |_| Ok(Vec::new()))
     };
-    each("serve", options, PLANS.iter().map(case).collect(), |case| {
+    let rows = move |case: &Case| {
         let plan = PLANS.iter().find(|plan| plan.name == case.name);
         bench.rows(case, plan.context("a case without a plan")?)
+    };
+    Ok(Benchmark {
+        cases: PLANS.iter().map(case).collect(),
+        rows: Box::new(rows),
     })
 }
 
@@ -388,15 +310,7 @@ fn load_rows(case: &Case, contestants: &[Contestant]) -> Result<Vec<Row>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn every_case_has_a_name_of_its_own() {
-        let names: BTreeSet<_> = PLANS.iter().map(|plan| plan.name).collect();
-        assert_eq!(names.len(), PLANS.len());
-    }
 
     #[test]
     fn the_limit_counts_batches_the_wait_and_decoding() {
