@@ -99,6 +99,7 @@ fn products(criterion: &mut Criterion) {
             a: a.planes(),
             b: Weights::Packed(packed.src()),
             c: c.planes(),
+            next: NextRows::NONE,
         };
         // SAFETY, here and below: every operand has the shape that the kernel requires.
         each_isa(criterion, &format!("product {shape}"), work, |isa| unsafe {

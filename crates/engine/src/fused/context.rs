@@ -41,6 +41,17 @@ pub(crate) fn blocks_of(
         .map(move |start| start..end.min(start + step))
 }
 
+/// Each block, and the one after it.
+pub(crate) fn and_next(
+    blocks: impl Iterator<Item = Range<usize>>,
+) -> impl Iterator<Item = (Range<usize>, Option<Range<usize>>)> {
+    let mut blocks = blocks.peekable();
+    std::iter::from_fn(move || {
+        let block = blocks.next()?;
+        Some((block, blocks.peek().cloned()))
+    })
+}
+
 /// Scratch memory of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {

@@ -8,9 +8,13 @@ use super::layout::{Layout, Matrix};
 use super::squeeze::{bias_gradient, slice_mut};
 use super::workspace::HeadSpace;
 use crate::isa::Isa;
-use crate::kernels::{Epilogue, Product, WeightGradient, Weights, product, weight_gradient};
+use crate::kernels::{
+    Epilogue, FeatureRows, NextRows, Product, WeightGradient, Weights, feature_rows,
+    feature_rows_backward, product, weight_gradient,
+};
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
+use crate::spec::Activation;
 
 /// Number of planes in a task: whole panels on every instruction set.
 const TASK_PLANES: usize = 6;
@@ -31,11 +35,16 @@ pub(super) fn logits(
         forward(context, matrix, images, source, hidden.planes());
         source = hidden.planes();
     }
-    let activated = layout.hidden.is_some();
-    let f = |x, _| if activated { hardswish(x) } else { x };
-    each_feature(
-        context, layout, images, source, source, features, dropout, f,
-    );
+    let rows = Features {
+        activation: match layout.hidden {
+            Some(_) => Activation::Hardswish,
+            None => Activation::Identity,
+        },
+        dropout,
+        before: source,
+        target: features,
+    };
+    rows.each_plane(context, layout, images, feature_rows);
     let classes = layout.classifier.outputs;
     let planes = space.logits.planes();
     forward(context, &layout.classifier, images, features, planes);
@@ -44,20 +53,6 @@ pub(super) fn logits(
             // SAFETY: the tensor holds all classes of all images.
             *logit = unsafe { element(planes, image, class) };
         }
-    }
-}
-
-fn hardswish(x: f32) -> f32 {
-    x * (x / 6.0 + 0.5).clamp(0.0, 1.0)
-}
-
-fn hardswish_slope(x: f32) -> f32 {
-    if x <= -3.0 {
-        0.0
-    } else if x < 3.0 {
-        x / 3.0 + 0.5
-    } else {
-        1.0
     }
 }
 
@@ -71,35 +66,39 @@ unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
     }
 }
 
-/// `features = f(source, other) * dropout`
-#[allow(clippy::too_many_arguments, reason = "a layer has many operands")]
-fn each_feature(
-    context: &Context<'_>,
-    layout: &Layout,
-    images: usize,
-    source: Planes,
-    other: Planes,
-    features: Planes,
-    dropout: Option<&[f32]>,
-    f: impl Fn(f32, f32) -> f32 + Sync,
-) {
-    let width = layout.classifier.inputs;
-    context.team.run(planes(width), |plane, _| {
-        let channels = LANES.min(width - plane * LANES);
-        // SAFETY: a task writes its own plane. All operands have these rows; operands may alias.
-        unsafe {
-            let (from, other) = (source.plane(plane).src(), other.plane(plane).src());
-            let to = features.plane(plane).start;
-            for image in 0..images {
-                let masks = dropout.map(|d| &d[image * width + plane * LANES..][..channels]);
-                for lane in 0..channels {
-                    let at = image * LANES + lane;
-                    let mask = masks.map_or(1.0, |masks| masks[lane]);
-                    *to.pointer(at, 1) = f(from.get(at), other.get(at)) * mask;
-                }
-            }
-        }
-    });
+/// The classifier's input, or its gradient.
+struct Features<'a> {
+    activation: Activation,
+    dropout: Option<&'a [f32]>,
+    /// The input of the activation.
+    before: Planes,
+    target: Planes,
+}
+
+impl Features<'_> {
+    /// Runs a kernel on each plane.
+    fn each_plane(
+        &self,
+        context: &Context<'_>,
+        layout: &Layout,
+        images: usize,
+        kernel: unsafe fn(Isa, &FeatureRows),
+    ) {
+        let width = layout.classifier.inputs;
+        context.team.run(planes(width), |plane, _| {
+            let rows = FeatureRows {
+                images,
+                plane,
+                channels: LANES.min(width - plane * LANES),
+                activation: self.activation,
+                factors: self.dropout.map(|factors| (Src::of(factors), width)),
+                before: self.before,
+                target: self.target,
+            };
+            // SAFETY: a task writes its own plane; all operands have these rows.
+            unsafe { kernel(context.isa, &rows) };
+        });
+    }
 }
 
 /// Calls `work` for ranges of planes that together cover `channels`.
@@ -139,6 +138,7 @@ fn columns(
                 a,
                 b: weights.plane(depth, range.start),
                 c: c.plane(range.start),
+                next: NextRows::NONE,
             };
             let epilogue = Epilogue {
                 bias: bias.map(|bias| bias.at(first)),
@@ -195,16 +195,13 @@ pub(super) fn logits_backward(
             let target = space.pooled_gradient.planes();
             inputs(context, classifier, images, d, target);
             if dropout.is_some() {
-                each_feature(
-                    context,
-                    layout,
-                    images,
-                    target,
-                    target,
-                    target,
+                let rows = Features {
+                    activation: Activation::Identity,
                     dropout,
-                    |d, _| d,
-                );
+                    before: target,
+                    target,
+                };
+                rows.each_plane(context, layout, images, feature_rows_backward);
             }
         }
         return;
@@ -212,17 +209,13 @@ pub(super) fn logits_backward(
     let target = space.hidden_gradient.planes();
     inputs(context, classifier, images, d, target);
     if let Some(before) = &space.hidden {
-        let before = before.planes();
-        each_feature(
-            context,
-            layout,
-            images,
-            target,
-            before,
-            target,
+        let rows = Features {
+            activation: Activation::Hardswish,
             dropout,
-            |d, x| d * hardswish_slope(x),
-        );
+            before: before.planes(),
+            target,
+        };
+        rows.each_plane(context, layout, images, feature_rows_backward);
     }
     weights(
         context,

@@ -30,6 +30,15 @@ impl Input<'_> {
         }
     }
 
+    /// The activations that [`Input::make`] or its reader reads, with their number of channels.
+    pub(super) fn sources(&self, channels: usize) -> [Option<(Planes, usize)>; 3] {
+        let sources = match *self {
+            Input::Ready(output) => [Some(output), None, None],
+            Input::Projected { z, residual, .. } => [Some(z), residual, None],
+        };
+        sources.map(|source| source.map(|source| (source, channels)))
+    }
+
     /// Computes these rows of the input, unless they are already computed.
     ///
     /// # Safety

@@ -1,13 +1,13 @@
 //! 1×1 convolutions in training: matrix products, and the sums for batch normalisation.
 
-use super::context::{Context, blocks, flush};
+use super::context::{Context, and_next, blocks, flush};
 use super::input::Input;
 use super::layout::Matrix;
 use super::norm::Norm;
 use crate::kernels::{
-    ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, Product, ProductSums,
-    WeightGradient, activate_rows, combine, factor_gradient, factored_backward, product,
-    weight_gradient,
+    ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, NextRows, Product,
+    ProductSums, WeightGradient, activate_rows, combine, factor_gradient, factored_backward,
+    product, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
@@ -23,7 +23,7 @@ pub(super) fn expand(
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for rows in blocks(group.rows(pixels), channels) {
+        for (rows, next) in and_next(blocks(group.rows(pixels), channels)) {
             // SAFETY: tensors and packed weights have the layer's shape; a group writes its
             // own rows.
             unsafe {
@@ -35,11 +35,32 @@ pub(super) fn expand(
                     input.output().row(rows.start),
                     z.row(rows.start),
                     totals,
+                    next_rows(next, input.sources(matrix.inputs)),
                 );
                 flush(totals, sums);
             }
         }
     });
+}
+
+/// The rows `next` of the sources with these numbers of channels.
+///
+/// # Safety
+/// The sources must have the rows.
+unsafe fn next_rows(
+    next: Option<std::ops::Range<usize>>,
+    sources: [Option<(Planes, usize)>; 3],
+) -> NextRows {
+    let Some(next) = next else {
+        return NextRows::NONE;
+    };
+    NextRows {
+        rows: next.len(),
+        sources: sources.map(|source| {
+            // SAFETY: as promised by the caller.
+            source.map(|(source, channels)| unsafe { (source.row(next.start), planes(channels)) })
+        }),
+    }
 }
 
 /// Multiplies for the forward pass, and sums the outputs and their squares.
@@ -53,6 +74,7 @@ unsafe fn multiply(
     a: Planes,
     c: Planes,
     [first, second]: [Dst; 2],
+    next: NextRows,
 ) {
     let operands = Product {
         rows,
@@ -61,6 +83,7 @@ unsafe fn multiply(
         a,
         b: context.weights.forward(matrix),
         c,
+        next,
     };
     let epilogue = Epilogue {
         sums: Some(ProductSums {
@@ -139,13 +162,14 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for rows in blocks(group.rows(input.pixels), channels) {
+        for (rows, next) in and_next(blocks(group.rows(input.pixels), channels)) {
             let block = scratch.block(0, rows.len(), matrix.inputs, context.isa.pixel());
             // SAFETY: as in `expand`; the block belongs to this thread.
             unsafe {
                 input.make(context, rows.clone(), matrix.inputs, block);
                 let z = z.row(rows.start);
-                multiply(context, matrix, rows.len(), block, z, totals);
+                let next = next_rows(next, [Some((input.z, matrix.inputs)), None, None]);
+                multiply(context, matrix, rows.len(), block, z, totals, next);
                 flush(totals, sums);
             }
         }
@@ -214,7 +238,7 @@ pub(super) fn expand_backward(
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, target);
         let all = group.rows(pixels);
-        for rows in blocks(all.clone(), channels) {
+        for (rows, next) in and_next(blocks(all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let ranks = context.ranks(scratch, count, matrix.outputs);
@@ -242,6 +266,14 @@ pub(super) fn expand_backward(
                     a: block,
                     b: context.weights.backward(matrix),
                     c: input_gradient.target.row(start),
+                    next: next_rows(
+                        next,
+                        [
+                            Some((behind.d, matrix.outputs)),
+                            Some((behind.z, matrix.outputs)),
+                            Some((input, matrix.inputs)),
+                        ],
+                    ),
                 };
                 let epilogue = Epilogue {
                     addend: input_gradient.residual.map(|residual| residual.row(start)),
@@ -289,7 +321,7 @@ pub(super) fn project_backward(
                 }
             }
         }
-        for rows in blocks(all.clone(), channels) {
+        for (rows, next) in and_next(blocks(all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let d = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let a = scratch.block(1, count, matrix.inputs, context.isa.pixel());
@@ -320,6 +352,14 @@ pub(super) fn project_backward(
                     a: d,
                     b: context.weights.backward(matrix),
                     c: target,
+                    next: next_rows(
+                        next,
+                        [
+                            Some((behind.d, matrix.outputs)),
+                            Some((behind.z, matrix.outputs)),
+                            Some((input.z, matrix.inputs)),
+                        ],
+                    ),
                 };
                 let Some(factors) = factors else {
                     let epilogue = Epilogue {

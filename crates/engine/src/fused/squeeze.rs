@@ -6,8 +6,8 @@ use super::layout::{Matrix, SqueezeLayout};
 use super::pointwise::Filtered;
 use super::workspace::SqueezeSpace;
 use crate::kernels::{
-    Epilogue, Product, SqueezeBackward, WeightGradient, activate_values, average, product,
-    squeeze_backward, weight_gradient,
+    Epilogue, NextRows, Product, SqueezeBackward, WeightGradient, activate_values, average,
+    product, squeeze_backward, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::sigmoid::{sigmoid, silu_slope};
@@ -76,6 +76,7 @@ pub(super) unsafe fn linear(
             a,
             b: context.weights.forward(matrix),
             c,
+            next: NextRows::NONE,
         };
         let epilogue = Epilogue {
             bias: context.weights.bias(matrix),
@@ -231,6 +232,7 @@ pub(super) unsafe fn linear_backward(
         a: d,
         b: context.weights.backward(matrix),
         c: target,
+        next: NextRows::NONE,
     };
     // SAFETY: as promised by the caller.
     unsafe { product(matrix.isa, &operands, &Epilogue::NONE) }

@@ -120,3 +120,87 @@ impl NextPanel {
         *self = self.after(1);
     }
 }
+
+/// Rows of activations that a kernel reads next.
+#[derive(Clone, Copy)]
+pub(crate) struct NextRows {
+    pub(crate) rows: usize,
+    /// The activations from their first row on, and their numbers of planes.
+    pub(crate) sources: [Option<(Planes, usize)>; 3],
+}
+
+impl NextRows {
+    pub(crate) const NONE: NextRows = NextRows {
+        rows: 0,
+        sources: [None; 3],
+    };
+
+    /// The most cache lines of one tile: more would take longer than the tile's arithmetic.
+    const MOST: usize = 32;
+
+    /// The lines, for this many tiles.
+    #[inline(always)]
+    pub(super) fn lines(&self, tiles: usize) -> NextLines {
+        let count = |(planes, count): (Planes, usize)| count * lines(self.rows, planes);
+        let total: usize = self.sources.iter().flatten().copied().map(count).sum();
+        NextLines {
+            next: *self,
+            share: total.div_ceil(tiles.max(1)).min(Self::MOST),
+            source: 0,
+            plane: 0,
+            line: 0,
+        }
+    }
+}
+
+/// Cache lines of a plane's rows.
+#[inline(always)]
+fn lines(rows: usize, planes: Planes) -> usize {
+    (rows * planes.pixel).div_ceil(LANES)
+}
+
+/// The lines of [`NextRows`] that are not yet fetched.
+pub(super) struct NextLines {
+    next: NextRows,
+    /// Lines that a tile fetches.
+    share: usize,
+    source: usize,
+    plane: usize,
+    line: usize,
+}
+
+impl NextLines {
+    /// Fetches the lines of one tile into the second cache.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        if self.share > 0 {
+            self.fetch_share();
+        }
+    }
+
+    #[inline(never)]
+    fn fetch_share(&mut self) {
+        let mut left = self.share;
+        while left > 0 {
+            let Some(source) = self.next.sources.get(self.source) else {
+                return;
+            };
+            let Some((planes, count)) = source.filter(|(_, count)| self.plane < *count) else {
+                (self.source, self.plane) = (self.source + 1, 0);
+                continue;
+            };
+            let end = lines(self.next.rows, planes);
+            let from = planes.src().beyond(self.plane * planes.stride);
+            let stop = end.min(self.line + left);
+            for line in self.line..stop {
+                fetch::<FAR>(from.wrapping_add(line * LANES));
+            }
+            left -= stop - self.line;
+            self.line = stop;
+            if stop == end {
+                (self.plane, self.line) = (self.plane + 1, 0);
+            }
+            let _ = count;
+        }
+    }
+}

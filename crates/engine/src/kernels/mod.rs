@@ -24,6 +24,7 @@ mod depthwise_row;
 mod drop_path;
 mod elementwise;
 mod epilogue;
+mod features;
 mod gather;
 mod image_factors;
 mod image_rows;
@@ -42,6 +43,7 @@ mod tile_product;
 mod weight_gradient;
 
 pub(crate) use activation::is_for_maps;
+pub(crate) use ahead::NextRows;
 pub(crate) use conv::{
     ConvEpilogue, ConvGradient, ConvTiles, Fill, Frame, ImageConv, ImageOutput, Packing, Place,
     conv_gradient, conv_tiles, fill, fill_behind, image_conv, image_conv_gradient, pack_image_taps,
@@ -57,6 +59,7 @@ pub(crate) use elementwise::{
     channel_sums, combine, normalise_rows, widen_rows,
 };
 pub(crate) use epilogue::{Before, Epilogue, ProductSums};
+pub(crate) use features::{FeatureRows, feature_rows, feature_rows_backward};
 pub(crate) use gather::{Gather, gather_channels};
 pub(crate) use image_factors::{activate_values, image_averages, multiply_rows};
 pub(crate) use image_rows::Images;
@@ -171,11 +174,13 @@ impl Sums {
     #[inline(always)]
     fn add<S: Simd>(&mut self, s: S, at: usize, first: S::Vector, second: S::Vector) {
         for (sums, vector) in [(&mut self.first, first), (&mut self.second, second)] {
-            let mut lanes = [0.0; crate::simd::LANES];
+            let mut lanes = [0.0; LANES];
             // SAFETY: the array has that many lanes.
             unsafe { s.store(crate::memory::Dst::of(&mut lanes), 0, vector) };
-            for (sum, lane) in sums[at..].iter_mut().zip(lanes) {
-                *sum += f64::from(lane);
+            // Their number is a constant, so that the compiler makes vectors of them.
+            let sums = &mut sums[at..at + LANES];
+            for lane in 0..LANES {
+                sums[lane] += f64::from(lanes[lane]);
             }
         }
     }

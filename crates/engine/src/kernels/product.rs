@@ -6,7 +6,7 @@
 //! is stored.
 
 use super::activation::{activate, activate_tile, activate_values, for_short_activation};
-use super::ahead::{NextPanel, Pixels, fetch_operands, fetch_pixels};
+use super::ahead::{NextPanel, NextRows, Pixels, fetch_operands, fetch_pixels};
 use super::epilogue::{Epilogue, add_sums};
 use super::tile_product::product_on_tiles;
 use super::{entry_tiles, put};
@@ -26,6 +26,8 @@ pub(crate) struct Product {
     pub(crate) a: Planes,
     pub(crate) b: Weights,
     pub(crate) c: Planes,
+    /// Rows that the caller reads next. The tiles fetch them meanwhile.
+    pub(crate) next: NextRows,
 }
 
 /// The right factor of a product.
@@ -88,6 +90,10 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
     }
     let &Product { rows, depth, .. } = operands;
     let is_short = epilogue.is_short();
+    let tiles = panels::<S>(planes(operands.columns))
+        .map(|(_, width)| rows.div_ceil(S::TILE_ROWS[width - 1]))
+        .sum();
+    let mut next_rows = operands.next.lines(tiles);
     for (plane, width) in panels::<S>(planes(operands.columns)) {
         let tiles = match width {
             1 => &Tiles::<S, 1>::TABLE,
@@ -109,6 +115,7 @@ unsafe fn product_kernel<S: Simd>(s: S, operands: &Product, epilogue: &Epilogue)
         for block in 1..=blocks {
             // Blocks of nearly equal height, instead of a small one at the end.
             let end = rows * block / blocks;
+            next_rows.fetch();
             tiles[end - row - 1](&Tile {
                 depth,
                 a: operands.a.row(row),

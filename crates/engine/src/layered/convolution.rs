@@ -8,8 +8,9 @@ use super::space::{Batch, Fitted, Packs};
 use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::isa::Isa;
 use crate::kernels::{
-    ActivateRows, DepthwiseForward, Epilogue, Product, ProductSums, Sums, Weights, activate_rows,
-    depthwise_forward, pack_inputs, pack_outputs, pack_taps, packed_length, product, ring_length,
+    ActivateRows, DepthwiseForward, Epilogue, NextRows, Product, ProductSums, Sums, Weights,
+    activate_rows, depthwise_forward, pack_inputs, pack_outputs, pack_taps, packed_length, product,
+    ring_length,
 };
 use crate::memory::{Dst, Planes, Src, padded, planes};
 use crate::network::Plan;
@@ -280,6 +281,7 @@ impl Pass<'_> {
                     a,
                     b: packed(weights.at(inputs * start)),
                     c,
+                    next: NextRows::NONE,
                 };
                 let epilogue = Epilogue {
                     bias: bias.map(|bias| bias.at(start)),

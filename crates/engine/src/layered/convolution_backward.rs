@@ -8,8 +8,9 @@ use super::pass::Pass;
 use super::space::{BackStep, Sink};
 use crate::fused::context::{Scratch, blocks_of, flush};
 use crate::kernels::{
-    Before, Behind, DepthwiseBackward, Epilogue, Product, ProductSums, Sums, WeightGradient,
-    Weights, channel_sums, combine, depthwise_backward, product, ring_length, weight_gradient,
+    Before, Behind, DepthwiseBackward, Epilogue, NextRows, Product, ProductSums, Sums,
+    WeightGradient, Weights, channel_sums, combine, depthwise_backward, product, ring_length,
+    weight_gradient,
 };
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::program::{ConvStep, Kind, Value};
@@ -182,6 +183,7 @@ impl Pass<'_> {
                     a: d,
                     b: weights,
                     c,
+                    next: NextRows::NONE,
                 };
                 let epilogue = Epilogue {
                     before: self.before(sink, start),

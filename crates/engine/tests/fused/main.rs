@@ -8,7 +8,10 @@ mod efficient;
 mod infer;
 mod nan;
 mod reference;
-#[allow(unsafe_code, reason = "it emulates instructions that this processor lacks")]
+#[allow(
+    unsafe_code,
+    reason = "it emulates instructions that this processor lacks"
+)]
 #[path = "../common/tiles.rs"]
 mod tiles;
 mod train;

@@ -42,9 +42,13 @@ fn mask(length: usize, rate: f64, step: TrainingStep, place: u128) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(step.dropout_seed);
         random.set_stream(step.step);
         random.set_word_pos(place + (index * PIECE) as u128);
-        for number in piece {
-            if random.next_u32() >= threshold {
-                *number = kept;
+        let mut bytes = [0; 1024];
+        for numbers in piece.chunks_mut(bytes.len() / 4) {
+            random.fill_bytes(&mut bytes);
+            for (number, word) in numbers.iter_mut().zip(bytes.as_chunks().0) {
+                if u32::from_le_bytes(*word) >= threshold {
+                    *number = kept;
+                }
             }
         }
     });

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::fold::Places;
 use crate::fused::workspace::Side;
 use crate::isa::Isa;
-use crate::kernels::{Epilogue, Product, TAPS, Weights, panel_planes, product};
+use crate::kernels::{Epilogue, NextRows, Product, TAPS, Weights, panel_planes, product};
 use crate::memory::{Buffer, Planes, Src, planes};
 use crate::network::{Block, Chain, ConvNorm, Linear, Plan};
 use crate::simd::LANES;
@@ -160,6 +160,7 @@ impl Folded {
                     weights.at(layer.weights + self.isa.ranks(layer.inputs) * first),
                 ),
                 c,
+                next: NextRows::NONE,
             };
             let epilogue = Epilogue {
                 bias: Some(weights.at(layer.bias + first)),

@@ -4,8 +4,8 @@ use super::operand::{ExpectedSums, Matrix, NOTHING, Norm, Operand, per_channel};
 use super::real::{Noise, Real};
 use super::{ACTIVATIONS, CHANNELS, ROWS, STEP, grid, isas, layouts, properties};
 use crate::kernels::{
-    Before, Epilogue, Product, ProductSums, Weights, pack_inputs, pack_outputs, packed_length,
-    product,
+    Before, Epilogue, NextRows, Product, ProductSums, Weights, pack_inputs, pack_outputs,
+    packed_length, product,
 };
 use crate::memory::{Dst, Src};
 use crate::simd::LANES;
@@ -161,6 +161,7 @@ fn check(case: Case) {
                     _ => Weights::Packed(Src::of(&packed)),
                 },
                 c: target.planes(),
+                next: NextRows::NONE,
             };
             let epilogue = Epilogue {
                 bias: case.bias.then(|| Src::of(&bias)),

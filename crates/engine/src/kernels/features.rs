@@ -1,0 +1,72 @@
+//! The classifier's input in training: activated, and multiplied by the factors of the dropout.
+
+use super::activation::{activate, derive, for_activation};
+use super::entry_f32;
+use crate::memory::{Planes, Src};
+use crate::simd::{LANES, Simd};
+use crate::spec::Activation;
+
+/// Some channels of a feature, one row for each image.
+#[derive(Clone, Copy)]
+pub(crate) struct FeatureRows {
+    pub(crate) images: usize,
+    /// The plane, and its number of channels.
+    pub(crate) plane: usize,
+    pub(crate) channels: usize,
+    pub(crate) activation: Activation,
+    /// The factors of the dropout, `[images][features]`, and the number of features.
+    pub(crate) factors: Option<(Src, usize)>,
+    /// The input of the activation.
+    pub(crate) before: Planes,
+    pub(crate) target: Planes,
+}
+
+impl FeatureRows {
+    /// The factors of an image.
+    #[inline(always)]
+    unsafe fn factors<S: Simd>(&self, s: S, image: usize) -> S::Vector {
+        match self.factors {
+            None => s.splat(1.0),
+            Some((factors, width)) => {
+                s.load_first(self.channels, factors, image * width + self.plane * LANES)
+            }
+        }
+    }
+}
+
+entry_f32! {
+    /// `target = activation(before) * factors`
+    ///
+    /// # Safety
+    /// The operands must have the plane, and the factors all features.
+    fn feature_rows(operands: &FeatureRows) => feature_rows_kernel
+}
+
+#[inline(always)]
+unsafe fn feature_rows_kernel<S: Simd>(s: S, o: &FeatureRows) {
+    let before = o.before.plane(o.plane).src();
+    let target = o.target.plane(o.plane).start;
+    for_activation!(o.activation, A => for image in 0..o.images {
+        let value = activate::<S, A>(s, s.load_pixel(before, image));
+        s.store_pixel(target, image, s.mul(value, o.factors(s, image)));
+    });
+}
+
+entry_f32! {
+    /// Converts the gradient in the target to that of the activation's input.
+    ///
+    /// # Safety
+    /// As for [`feature_rows`].
+    fn feature_rows_backward(operands: &FeatureRows) => feature_rows_backward_kernel
+}
+
+#[inline(always)]
+unsafe fn feature_rows_backward_kernel<S: Simd>(s: S, o: &FeatureRows) {
+    let before = o.before.plane(o.plane).src();
+    let target = o.target.plane(o.plane).start;
+    for_activation!(o.activation, A => for image in 0..o.images {
+        let d = s.mul(s.load_pixel(target.src(), image), o.factors(s, image));
+        let gradient = derive::<S, A>(s, s.load_pixel(before, image), d);
+        s.store_pixel(target, image, gradient);
+    });
+}
