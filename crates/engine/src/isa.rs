@@ -71,20 +71,27 @@ impl Isa {
         }
     }
 
-    /// The same instruction set with activations in bf16. Activations take half the memory, and
-    /// matrix products half the time. Sums, normalisations, master weights and their gradients stay
-    /// f32.
+    /// The instruction sets of this processor with activations in bf16, the preferred one first. Activations take half
+    /// the memory, and matrix products half the time. Sums, normalisations, master weights and their gradients stay f32.
     ///
-    /// # Errors
-    /// If this is not AVX-512, or the processor lacks its bf16 instructions.
-    pub fn with_bf16(self) -> Result<Isa, NoBf16> {
+    /// Empty if this is not AVX-512, or the processor lacks bf16 instructions.
+    pub fn bf16(self) -> Vec<Isa> {
         #[cfg(target_arch = "x86_64")]
         if matches!(self.0, Level::Avx512 | Level::Avx512Bf16)
             && is_x86_feature_detected!("avx512bf16")
         {
-            return Ok(Isa(Level::Avx512Bf16));
+            return vec![Isa(Level::Avx512Bf16)];
         }
-        Err(NoBf16 { isa: self })
+        Vec::new()
+    }
+
+    /// The first of [`Isa::bf16`].
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn with_bf16(self) -> Result<Isa, NoBf16> {
+        let first = self.bf16().first().copied();
+        first.ok_or(NoBf16 { isa: self })
     }
 
     /// The same instruction set with activations in f32.
