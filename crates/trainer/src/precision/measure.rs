@@ -11,11 +11,11 @@ use super::TrainingSpeed;
 use crate::{Objective, Result, Targets};
 
 /// The time for measuring one training.
-const BUDGET: Duration = Duration::from_millis(1100);
+const BUDGET: Duration = Duration::from_millis(800);
 /// The fewest steps in each precision.
 const LEAST: usize = 3;
 /// Images in a batch of large images, with few threads and with many: each thread has at least one.
-const LARGE_BATCH: (usize, usize) = (8, 64);
+const LARGE_BATCH: (usize, usize) = (4, 64);
 /// Images in a batch of small images.
 const SMALL_BATCH: usize = 64;
 const CLASSES: usize = 10;
