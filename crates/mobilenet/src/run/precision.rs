@@ -98,7 +98,7 @@ impl Precision {
         let best = Isa::best();
         let instead = match best.bf16().is_empty() {
             true => "f32",
-            false => "bf16, which takes the instructions that there are, or f32",
+            false => "bf16, which takes the available instructions, or f32",
         };
         format!(
             "{self} needs the instructions {needs}, which are not available with instruction set {best}; use {instead}"
