@@ -14,6 +14,7 @@ mod inputs;
 mod messages;
 mod models;
 mod photos;
+mod precision;
 mod predict;
 mod published;
 mod recipe;

@@ -108,7 +108,9 @@ impl<W: Write> EventSink for JsonLog<W> {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet::Precision;
     use serde_json::Value;
+    use trainer::{ChosenPrecision, TrainingSpeed};
 
     use super::*;
     use crate::pace::tests::{batch, epoch_started, finished, started};
@@ -135,6 +137,19 @@ mod tests {
                 batch: 2,
                 reports: Vec::new(),
                 differences: Vec::new(),
+            },
+            Event::PrecisionChosen(ChosenPrecision {
+                precision: Precision::F32,
+                speeds: vec![TrainingSpeed {
+                    precision: Precision::F32,
+                    images_per_second: 212.5,
+                }],
+                reason: None,
+            }),
+            Event::PrecisionSlow {
+                precision: Precision::Bf16,
+                images_per_second: 100.0,
+                f32_images_per_second: 212.5,
             },
             Event::StateSaved { epoch: 1, batch: 2 },
             Event::StateDelayed {
@@ -189,6 +204,8 @@ mod tests {
             [
                 "run_started",
                 "resumed",
+                "precision_chosen",
+                "precision_slow",
                 "state_saved",
                 "state_delayed",
                 "pretrained_loaded",
@@ -222,9 +239,10 @@ mod tests {
                 assert!(page.contains(&format!("`{named}`")), "{named}");
             }
         }
-        assert_eq!(lines[10]["running_accuracy"], 0.75);
-        assert_eq!(lines[12]["val_accuracy"], 0.8);
-        assert_eq!(lines[19]["weights"], "runs/a/b.safetensors");
+        assert_eq!(lines[12]["running_accuracy"], 0.75);
+        assert_eq!(lines[14]["val_accuracy"], 0.8);
+        assert_eq!(lines[2]["speeds"][0]["images_per_second"], 212.5);
+        assert_eq!(lines[21]["weights"], "runs/a/b.safetensors");
     }
 
     #[cfg(unix)]

@@ -42,6 +42,9 @@ fn main() -> ExitCode {
     if let Some(folder) = weights_cache::kernels() {
         trainer::keep_kernels_in(folder);
     }
+    if let Some(folder) = weights_cache::speeds() {
+        trainer::keep_speeds_in(folder);
+    }
     match run(cli.command, &terminal) {
         Ok(Done::Completed) => ExitCode::SUCCESS,
         Ok(Done::Interrupted) => ExitCode::from(130),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trainer::config::{Change, Layer};
+use trainer::config::{Change, Layer, PrecisionChoice};
 use trainer::{Ending, Measured, RunConfig, RunDir, RunState};
 
 use crate::args::RunArgs;
@@ -20,6 +20,10 @@ pub(crate) fn configuration(
     let before = RunConfig::from_layers(&all)?;
     all.extend(layers::user_layers(args.config.as_deref(), &args.set)?);
     let mut config = RunConfig::from_layers(&all)?;
+    // A run keeps the precision that was measured to be the fastest when it began.
+    if config.train.precision == PrecisionChoice::Auto {
+        config.train.precision = before.train.precision;
+    }
     let changes = before.changes(&config)?;
     for Change { key, from, to, .. } in &changes {
         terminal.line(&format!("changed: {key} from {from} to {to}"));

@@ -170,6 +170,15 @@ impl EventSink for Run<'_> {
                     ));
                 }
             }
+            Event::PrecisionChosen(chosen) => self.terminal.line(&chosen.to_string()),
+            Event::PrecisionSlow {
+                precision,
+                images_per_second,
+                f32_images_per_second,
+            } => self.terminal.line(&format!(
+                "warning: train.precision = \"{precision}\" is slower than f32 on this processor ({images_per_second:.0} \
+                 images/s instead of {f32_images_per_second:.0}); \"auto\" takes the faster one"
+            )),
             Event::StateSaved { epoch, batch } => {
                 tracing::debug!("saved the state of epoch {epoch}, batch {batch}");
             }

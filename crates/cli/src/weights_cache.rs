@@ -80,6 +80,12 @@ pub(crate) fn kernels() -> Option<PathBuf> {
     Some(weights.with_file_name("kernels"))
 }
 
+/// The folder for measured speeds of training, if there is one for caches.
+pub(crate) fn speeds() -> Option<PathBuf> {
+    let weights = cache_among(|name| std::env::var_os(name))?;
+    Some(weights.with_file_name("speeds"))
+}
+
 /// `XDG_CACHE_HOME`, or else the system's folder for caches. A relative path is ignored, as in the
 /// XDG Base Directory Specification.
 fn cache_among(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

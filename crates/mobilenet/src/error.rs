@@ -124,6 +124,9 @@ pub enum Error {
     /// This processor does not support bf16.
     #[error(transparent)]
     NoBf16(#[from] engine::NoBf16),
+    /// This processor lacks the instructions that a precision names.
+    #[error("{}", .0.lack())]
+    NoInstructions(crate::Precision),
     /// The device does not support this precision.
     #[error(
         "precision {0} does not run on this device: bf16 is for CPUs, f16 for CUDA GPUs; use f32"
@@ -198,6 +201,7 @@ impl Error {
                 | Self::NotOnGpu(_)
                 | Self::OnlyFused(_)
                 | Self::NoBf16(_)
+                | Self::NoInstructions(_)
                 | Self::OnlyF32(..)
                 | Self::NoMap(_)
                 | Self::ImagesTooSmall { .. }

@@ -149,6 +149,8 @@ fn run(dir: &Path, classes: usize, each: u32) -> (Material, ImageFolder) {
         parameters: 12_345,
         device: "cpu".to_owned(),
         processor: "AVX2".to_owned(),
+        precision: None,
+        speeds: Vec::new(),
         threads: 2,
         system: "linux x86_64".to_owned(),
         started: 1_709_210_096,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
 use crate::events::{EventSink, MetricsFile, TensorBoard, ValidationScores};
-use crate::fit::{Ending, Outcome, resume};
+use crate::fit::{Ending, Outcome, resume, with_precision};
 use crate::table::write_json;
 use crate::{Error, Result, RunDir, Splits};
 
@@ -156,7 +156,8 @@ pub fn cross_validate(
             none
         }
     };
-    // Each fold resolves what depends on the file of pretrained weights.
+    // All folds have one precision. Each fold resolves what depends on the file of pretrained weights.
+    let config = &with_precision(config, images.classes.names(), sink)?;
     let settled = config.settled()?;
     let mut resolved = settled.resolved(&settled.model(images.classes.names().len()));
     resolved.model.padding = settled.model.padding;

@@ -7,9 +7,10 @@ mod texts;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mobilenet::LoadReport;
+use mobilenet::{LoadReport, Precision};
 use serde::{Deserialize, Serialize};
 
+use crate::precision::ChosenPrecision;
 use crate::{EpochTimes, Result};
 pub use metrics::MetricsFile;
 pub use tensorboard::TensorBoard;
@@ -141,6 +142,17 @@ pub enum Event {
         /// Differences from the program and machine that saved the state, in words. If there are any, the weights may
         /// differ from those of an uninterrupted run.
         differences: Vec<String>,
+    },
+    /// The precision was chosen, because the configured one is `"auto"`.
+    PrecisionChosen(ChosenPrecision),
+    /// The configured bf16 precision is slower than f32 on this processor.
+    PrecisionSlow {
+        /// The configured precision.
+        precision: Precision,
+        /// The measured speed of training in this precision.
+        images_per_second: f64,
+        /// The measured speed of training in f32.
+        f32_images_per_second: f64,
     },
     /// The state of the run was saved.
     StateSaved {

@@ -18,6 +18,7 @@ mod measure;
 mod mistakes;
 mod model;
 mod photos;
+mod precision;
 mod predictions;
 mod run_dir;
 mod splits;
@@ -49,6 +50,7 @@ pub use measure::{
 };
 pub use mistakes::Mistake;
 pub use photos::{Photos, Recipe, training_speed};
+pub use precision::{ChosenPrecision, TrainingSpeed, keep_speeds_in, settle_precision};
 pub use predictions::{Prediction, PredictionColumns, PredictionObject, PredictionsFile};
 pub use run_dir::RunDir;
 pub use splits::{Listed, Splits};

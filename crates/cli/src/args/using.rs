@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use framing::{Fit, ImageSize, Interpolation, Orientation};
-use mobilenet::Precision;
-use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_THREADS};
+use trainer::config::{DeviceChoice, MAX_BATCH_SIZE, MAX_THREADS, PrecisionChoice};
 
 use super::values::{at_most, crop_share, image_size, share};
 
@@ -92,9 +91,11 @@ pub(crate) struct NetworkArgs {
     /// auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// f32, bf16 (networks of the fused executor, on CPUs with AVX-512 BF16) or f16 (CUDA GPUs)
+    /// f32, bf16 (networks of the fused executor, on CPUs with AMX or AVX-512 BF16), bf16_amx or
+    /// bf16_avx512 (with these instructions), f16 (CUDA GPUs) or auto (the fastest of f32 and bf16 on
+    /// this CPU, measured once)
     #[arg(long, default_value = "f32")]
-    pub(crate) precision: Precision,
+    pub(crate) precision: PrecisionChoice,
     /// CPU threads [default: one per physical core]
     #[arg(long, value_parser = at_most::<MAX_THREADS>)]
     pub(crate) threads: Option<NonZeroUsize>,

@@ -158,7 +158,11 @@ fn classifier(
         metadata,
         ..
     } = loaded;
-    network.run_on(processor, args.precision)?;
+    let settled = trainer::settle_precision(args.precision, network.as_ref(), processor)?;
+    if let (_, Some(chosen)) = &settled {
+        terminal.line(&chosen.to_string());
+    }
+    network.run_on(processor, settled.0)?;
     let classifier = Classifier::new(Arc::from(network), metadata)?;
     match args.calibrated {
         true => calibrated(classifier, weights, terminal),

@@ -8,7 +8,7 @@ use engine::{Chain, Plan};
 use crate::run::composed::Composed;
 use crate::run::executor::Executor;
 use crate::run::native::{Fused, Layered};
-use crate::{Error, FusedOptions, Isa, Precision, Result};
+use crate::{Error, FusedOptions, Precision, Result};
 
 /// What computes a network: the CPU, a device of candle's, or a GPU with our own kernels.
 ///
@@ -104,12 +104,12 @@ impl Processor {
                     Box::new(Composed::new(plan))
                 }
             }
-            (Device::Cpu, Precision::Bf16) => {
+            (Device::Cpu, precision) if precision.is_bf16() => {
                 if Chain::find(&plan).is_none() {
                     return Err(Error::OnlyFused(plan.name.clone()));
                 }
                 let options = FusedOptions {
-                    isa: Some(Isa::best().with_bf16()?),
+                    isa: Some(precision.isa()?),
                     ..FusedOptions::default()
                 };
                 let fused = Fused::new(plan, options).ok_or(Error::Precision(precision))?;
@@ -192,7 +192,7 @@ mod cuda {
         ) -> Result<Box<dyn Executor>> {
             let storage = match precision {
                 Precision::F32 => Storage::F32,
-                Precision::Bf16 => Storage::Bf16,
+                Precision::Bf16 | Precision::Bf16Amx | Precision::Bf16Avx512 => Storage::Bf16,
                 Precision::F16 => Storage::F16,
             };
             let engine = Gpu::new(Arc::clone(plan), self.device(storage)?)?;

@@ -134,6 +134,33 @@ fn bf16_is_near_f32() {
     }
 }
 
+/// bf16 takes the preferred instructions of the processor, and each precision that names instructions takes these.
+#[test]
+fn a_precision_that_names_instructions_takes_them_or_says_what_is_missing() {
+    let config = ModelConfig::new(Variant::SMALL, 3);
+    let mut network = Network::new(&config, 3, &Device::Cpu).unwrap();
+    let here = Precision::bf16_of_this_processor();
+    assert_eq!(here.len(), Isa::best().bf16().len());
+    assert_eq!(here.is_empty(), Precision::Bf16.isa().is_err());
+    for (precision, needs) in [
+        (Precision::Bf16Amx, "AMX-BF16"),
+        (Precision::Bf16Avx512, "AVX-512 BF16"),
+    ] {
+        assert!(precision.is_bf16());
+        match network.set_precision(precision) {
+            Ok(()) => assert!(here.contains(&precision)),
+            Err(error) => {
+                assert!(error.is_usage() && !here.contains(&precision));
+                let error = error.to_string();
+                assert!(error.contains(needs) && error.contains("use "), "{error}");
+            }
+        }
+    }
+    if let Some(preferred) = here.first() {
+        assert_eq!(preferred.isa().unwrap(), Precision::Bf16.isa().unwrap());
+    }
+}
+
 /// The gradient of `step`'s loss times `scale`, divided by `scale` again.
 fn scaled_gradient(network: &mut Network, images: &Images, slope: f64, scale: f64) -> Vec<f32> {
     let logits = network.forward_train(images, 3, false).unwrap();

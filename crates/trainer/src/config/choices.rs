@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use mnist_data::DatasetName;
-use mobilenet::Padding;
+use mobilenet::{Padding, Precision};
 use optim::PlateauMode;
 use serde::{Deserialize, Serialize};
 
@@ -247,9 +247,84 @@ impl<'de> Deserialize<'de> for DeviceChoice {
     }
 }
 
+/// The precision of a run, written `auto` or as a [`Precision`], in any letter case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrecisionChoice {
+    /// The fastest precision of the processor; see [`settle_precision`](crate::settle_precision).
+    Auto,
+    /// This precision.
+    Fixed(Precision),
+}
+
+impl PrecisionChoice {
+    /// The precision; `None` for `Auto`.
+    pub fn fixed(self) -> Option<Precision> {
+        match self {
+            Self::Auto => None,
+            Self::Fixed(precision) => Some(precision),
+        }
+    }
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> Self {
+        Self::Fixed(precision)
+    }
+}
+
+impl fmt::Display for PrecisionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(precision) => precision.fmt(f),
+        }
+    }
+}
+
+impl FromStr for PrecisionChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        let precision = text.parse().map(Self::Fixed);
+        precision.map_err(|error| format!("{error}, or \"auto\""))
+    }
+}
+
+impl Serialize for PrecisionChoice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PrecisionChoice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_precision_is_read_as_it_is_written() {
+        let fixed = Precision::ALL.map(PrecisionChoice::Fixed);
+        for choice in [PrecisionChoice::Auto].into_iter().chain(fixed) {
+            let text = choice.to_string();
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(text.to_uppercase().parse(), Ok(choice));
+        }
+        let error = "bf17".parse::<PrecisionChoice>().unwrap_err();
+        assert!(
+            error.contains("\"bf16_amx\"") && error.contains("\"auto\""),
+            "{error}"
+        );
+    }
 
     #[test]
     fn of_equal_figures_the_lower_loss_is_better() {

@@ -38,7 +38,9 @@ use optim::{AdamWConfig, EmaConfig, LrScheduleConfig, OneCycleConfig, OptimizerC
 use serde::{Deserialize, Serialize};
 
 pub use changes::Change;
-pub use choices::{CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice};
+pub use choices::{
+    CheckpointPolicy, DataSource, DeviceChoice, Monitor, PaddingChoice, PrecisionChoice,
+};
 pub use data::{BAD_IMAGE_LIMIT, DataConfig};
 pub(crate) use derived::{ANY, CLASS_WEIGHTS};
 pub use distillation::DistillationConfig;
@@ -154,8 +156,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The device.
     pub device: DeviceChoice,
-    /// The number format of matrix products; f16 uses dynamic loss scaling.
-    pub precision: Precision,
+    /// The number format of matrix products; f16 uses dynamic loss scaling. auto: the fastest of f32 and the bf16
+    /// instructions of the processor, measured once.
+    pub precision: PrecisionChoice,
     /// CPU threads; auto: one for each physical core.
     #[serde(with = "optional::auto")]
     pub threads: Option<NonZeroUsize>,
@@ -244,7 +247,7 @@ impl Default for TrainConfig {
             learning_rate: 3e-3,
             seed: 1,
             device: DeviceChoice::Auto,
-            precision: Precision::F32,
+            precision: PrecisionChoice::Fixed(Precision::F32),
             threads: None,
             freeze_epochs: 0,
             cache_features: true,

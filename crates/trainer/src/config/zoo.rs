@@ -61,7 +61,7 @@ impl RunConfig {
             format!("0, because the backbone of {backbone} is always frozen"),
         )?;
         require(
-            train.precision == Precision::F32,
+            matches!(train.precision.fixed(), None | Some(Precision::F32)),
             "train.precision",
             train.precision.to_string(),
             format!("\"f32\", the precision of {backbone}"),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Session;
+use super::begin::Begun;
 use crate::config::{ConfigError, OnDivergence, RunConfig};
 use crate::events::{Event, EventSink};
 use crate::table::Table;
@@ -132,11 +133,6 @@ pub fn find_learning_rate(
     sink: &mut dyn EventSink,
     interrupt: &AtomicBool,
 ) -> Result<LrCurve> {
-    config.validate()?;
-    let mut config = config.settled()?;
-    // Where the loss grows without bounds, the test is over.
-    config.train.on_divergence = OnDivergence::Stop;
-    let config = &config;
     let LrRange { from, to, steps } = range;
     let counts = steps > SETTLING && steps <= MAX_STEPS;
     let fits = from > 0.0 && from < to && to.is_finite() && counts;
@@ -148,7 +144,11 @@ pub fn find_learning_rate(
         }
         .into());
     }
-    let mut session = Session::new(config, splits, run, None, sink, interrupt)?;
+    let (mut config, begun) = Begun::new(config, &splits.class_names(), None)?;
+    // Where the loss grows without bounds, the test is over.
+    config.train.on_divergence = OnDivergence::Stop;
+    let config = &config;
+    let mut session = Session::new(config, begun, splits, run, None, sink, interrupt)?;
     let frozen = session.freeze(1)?;
     let mut curve = LrCurve { points: Vec::new() };
     let growth = (to / from).powf(1.0 / (steps - 1) as f64);

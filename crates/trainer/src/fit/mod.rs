@@ -1,6 +1,7 @@
 //! The training loop.
 
 mod average;
+mod begin;
 mod device_buffers;
 mod diverged;
 mod epoch;
@@ -30,13 +31,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Best, Checkpoints, EarlyStopping};
 use crate::config::RunConfig;
-use crate::device::open_device;
 use crate::events::{EpochReport, Event, EventSink};
 use crate::features::Features;
-use crate::model::{Start, start};
+use crate::model::Start;
+use crate::precision::ChosenPrecision;
 use crate::state::{Border, Place, RunState};
 use crate::timing::Stopwatch;
 use crate::{ConfusionMatrix, Objective, Result, RunDir, Splits};
+use begin::Begun;
+pub(crate) use begin::with_precision;
 pub use lr_find::{LrCurve, LrPoint, LrRange, find_learning_rate};
 pub use on_device::PlacedOptimizer;
 use step::Stepper;
@@ -131,9 +134,8 @@ pub fn resume(
     sink: &mut dyn EventSink,
     interrupt: &AtomicBool,
 ) -> Result<Outcome> {
-    config.validate()?;
-    let config = &config.settled()?;
-    let mut session = Session::new(config, splits, run, state, sink, interrupt)?;
+    let (config, begun) = Begun::new(config, &splits.class_names(), state.as_ref())?;
+    let mut session = Session::new(&config, begun, splits, run, state, sink, interrupt)?;
     session.is_run = true;
     let record = record::Open::begin(&session, splits, run)?;
     session.save_states(run)?;
@@ -148,6 +150,8 @@ struct Session<'a> {
     sink: &'a mut dyn EventSink,
     interrupt: &'a AtomicBool,
     network: Box<dyn Model>,
+    /// The choice of the precision, if it was `"auto"`.
+    chosen: Option<ChosenPrecision>,
     metadata: WeightsMetadata,
     stepper: Stepper,
     tracks: Tracks,
@@ -209,6 +213,7 @@ struct Progress {
 impl<'a> Session<'a> {
     fn new(
         config: &'a RunConfig,
+        begun: Begun,
         splits: &Splits,
         run: &RunDir,
         state: Option<RunState>,
@@ -229,19 +234,10 @@ impl<'a> Session<'a> {
                 .batches_per_epoch()
                 .div_ceil(config.train.accumulate_batches),
         )?;
-        let processor = open_device(config.train.device)?;
-        let device = processor.tensors();
         let Start {
-            mut network,
-            loaded,
-            training,
-            fresh_statistics,
-        } = match &state {
-            Some(state) => resume::network(config, state, &class_names, device)?,
-            None => start(config, &class_names, device)?,
-        };
+            network, loaded, ..
+        } = &begun.start;
         let model = network.description();
-        network.run_on(&processor, config.train.precision)?;
         sink.handle(&Event::RunStarted {
             run_dir: run.path().to_owned(),
             model: model.name().to_string(),
@@ -254,13 +250,26 @@ impl<'a> Session<'a> {
                 true => config.train.freeze_epochs.min(config.train.epochs),
                 false => config.train.epochs,
             },
-            device: processor.name().to_owned(),
+            device: network.processor().name().to_owned(),
             threads: config.train.threads(),
             executor: network.executor(),
         })?;
+        begun.tell(sink)?;
         if let Some(report) = loaded {
-            sink.handle(&Event::PretrainedLoaded(report))?;
+            sink.handle(&Event::PretrainedLoaded(report.clone()))?;
         }
+        let Begun {
+            start:
+                Start {
+                    network,
+                    training,
+                    fresh_statistics,
+                    ..
+                },
+            tensors,
+            chosen,
+            ..
+        } = begun;
         let metadata = WeightsMetadata {
             framing: config.data.framing(),
             orientation: config.data.orientation,
@@ -271,7 +280,7 @@ impl<'a> Session<'a> {
         stepper.go_on_from(training);
         let distillation = config.distillation.as_ref();
         let teacher = distillation
-            .map(|distillation| Teacher::open(distillation, &metadata, device))
+            .map(|distillation| Teacher::open(distillation, &metadata, &tensors))
             .transpose()?;
         let (policy, monitor) = (config.train.checkpoints, config.train.monitor);
         let checkpoints = Checkpoints::new(run.path(), policy, monitor);
@@ -285,6 +294,7 @@ impl<'a> Session<'a> {
             sink,
             interrupt,
             network,
+            chosen,
             metadata,
             loss,
             train,

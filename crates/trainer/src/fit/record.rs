@@ -35,6 +35,12 @@ impl Open {
             parameters: session.network.parameters().len(),
             device: session.network.processor().name().to_owned(),
             processor: mobilenet::Isa::best().to_string(),
+            precision: session.config.train.precision.fixed(),
+            speeds: match (&session.chosen, &before) {
+                (Some(chosen), _) => chosen.speeds.clone(),
+                (None, Some(before)) => before.speeds.clone(),
+                (None, None) => Vec::new(),
+            },
             threads: session.config.train.threads(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             started: (before.as_ref()).map_or_else(|| unix_time() as u64, |before| before.started),

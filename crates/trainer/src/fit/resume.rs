@@ -251,6 +251,7 @@ impl Session<'_> {
         Record {
             version: VERSION,
             origin: self.origin(),
+            precision: self.config.train.precision.fixed(),
             place: self.place,
             ending: self.ending,
             batches: self.batches,
@@ -279,7 +280,9 @@ impl Session<'_> {
     }
 
     fn origin(&self) -> Origin {
-        Origin::here(self.network.processor().name(), self.config.train.threads())
+        let train = &self.config.train;
+        let device = self.network.processor().name();
+        Origin::here(device, train.precision.fixed(), train.threads())
     }
 
     /// Goes on from a state.

@@ -229,7 +229,7 @@ struct Gradients {
 
 impl Gradients {
     fn new(config: &TrainConfig) -> Result<Self> {
-        let scaled = config.precision == Precision::F16;
+        let scaled = config.precision == Precision::F16.into();
         let scaler = scaled.then(|| LossScaler::new(&LossScalerConfig::default()));
         Ok(Self {
             batches: config.accumulate_batches,

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use mobilenet::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Ending;
+use crate::precision::TrainingSpeed;
 use crate::table::{read_json, write_json};
 use crate::{EpochReport, Error, Result, RunDir};
 
@@ -21,6 +23,12 @@ pub struct RunRecord {
     pub device: String,
     /// The processor's instruction set.
     pub processor: String,
+    /// The precision in which the network computes.
+    #[serde(default)]
+    pub precision: Option<Precision>,
+    /// The measured speeds by which `"auto"` chose the precision; empty if it did not.
+    #[serde(default)]
+    pub speeds: Vec<TrainingSpeed>,
     /// The number of CPU threads.
     pub threads: usize,
     /// The operating system and the architecture.
@@ -144,6 +152,11 @@ mod tests {
             parameters: 12,
             device: "cpu".to_owned(),
             processor: "avx2".to_owned(),
+            precision: Some(Precision::Bf16),
+            speeds: vec![TrainingSpeed {
+                precision: Precision::F32,
+                images_per_second: 100.5,
+            }],
             threads: 2,
             system: "linux x86_64".to_owned(),
             started: 1,

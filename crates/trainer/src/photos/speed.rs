@@ -1,15 +1,12 @@
 //! The speed of training on this machine.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use candle_core::{DType, Tensor};
-use mobilenet::{Images, ModelDescription, Network};
+use mobilenet::{ModelDescription, Network};
 
 use super::recipe::REFERENCE_SIZE;
+use crate::Result;
 use crate::config::RunConfig;
 use crate::device::open_device;
-use crate::{Objective, Result, Targets};
+use crate::precision::{TrainingSteps, settle_precision};
 
 /// Images per measured step.
 const BATCH: usize = 16;
@@ -28,23 +25,15 @@ pub fn training_speed(config: &RunConfig) -> Result<Option<f64>> {
         return Ok(None);
     };
     let processor = open_device(config.train.device)?;
-    let device = processor.tensors();
-    let mut network = Network::new(&model, config.train.seed, device)?;
-    network.run_on(&processor, config.train.precision)?;
-    let side = REFERENCE_SIZE as usize;
-    let pixels = Tensor::zeros((BATCH, side, side, 3), DType::U8, device)?;
-    let images = Images::bytes(&pixels, Arc::new(config.data.normalisation().table()))?;
-    let labels: Vec<u32> = (0..BATCH).map(|image| (image % classes) as u32).collect();
-    let loss = Objective::cross_entropy(classes);
+    let mut network = Network::new(&model, config.train.seed, processor.tensors())?;
+    let (precision, _) = settle_precision(config.train.precision, &network, &processor)?;
+    network.run_on(&processor, precision)?;
+    let (side, normalisation) = (REFERENCE_SIZE as usize, config.data.normalisation());
+    let mut steps = TrainingSteps::new(network, normalisation, side, BATCH)?;
+    steps.seconds()?;
     let mut fastest = f64::INFINITY;
-    for step in 0..=STEPS {
-        let start = Instant::now();
-        let pass = network.forward_step(&images, step as u64, false)?;
-        let targets = Targets::of(&labels, &[1.0; BATCH]);
-        loss.apply(pass.logits(), &targets)?.backward(pass)?;
-        if step > 0 {
-            fastest = fastest.min(start.elapsed().as_secs_f64());
-        }
+    for _ in 0..STEPS {
+        fastest = fastest.min(steps.seconds()?);
     }
     Ok(Some(fastest / BATCH as f64))
 }

@@ -9,11 +9,12 @@ mod writing;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mobilenet::{BatchCounts, ModelDescription, Segment};
+use mobilenet::{BatchCounts, Isa, ModelDescription, Precision, Segment};
 use optim::{LossScalerState, LrScheduleState, OptimizerCounters, OptimizerState};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Best;
+use crate::config::PrecisionChoice;
 use crate::fit::Ending;
 use crate::measure::Counts;
 use crate::{EpochReport, EpochTimes, Error, Result, ValidationScores};
@@ -44,11 +45,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn here(device: &str, threads: usize) -> Self {
+    pub(crate) fn here(device: &str, precision: Option<Precision>, threads: usize) -> Self {
+        // A precision that does not run on this CPU runs on a GPU.
+        let isa = precision.and_then(|precision| precision.isa().ok());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: device.to_owned(),
-            instructions: mobilenet::Isa::best().to_string(),
+            instructions: isa.unwrap_or_else(Isa::best).to_string(),
             threads,
         }
     }
@@ -75,6 +78,9 @@ impl Origin {
 pub(crate) struct Record {
     pub(crate) version: u32,
     pub(crate) origin: Origin,
+    /// The precision. A run keeps it, even if another one is faster by now. States of older versions lack it.
+    #[serde(default)]
+    pub(crate) precision: Option<Precision>,
     pub(crate) place: Place,
     /// How the run ended, if it is over.
     pub(crate) ending: Option<Ending>,
@@ -176,6 +182,12 @@ impl RunState {
     /// The position in the run at which training goes on.
     pub fn place(&self) -> Place {
         self.record.place
+    }
+
+    /// The precision of the run.
+    pub(crate) fn precision(&self) -> PrecisionChoice {
+        let precision = self.record.precision;
+        precision.map_or(PrecisionChoice::Auto, PrecisionChoice::Fixed)
     }
 
     /// How the run ended; `None` if it is not over.

@@ -66,7 +66,7 @@ fn a_run_learns_and_leaves_its_best_weights() {
 fn a_run_in_bf16_learns_too() {
     let mut scene = Scene::new();
     scene.config.train.epochs = 16;
-    scene.config.train.precision = Precision::Bf16;
+    scene.config.train.precision = Precision::Bf16.into();
     if mobilenet::Isa::best().with_bf16().is_err() {
         let error = scene.error().to_string();
         assert!(error.contains("AVX-512 BF16"), "{error}");
@@ -80,7 +80,7 @@ fn a_run_in_bf16_learns_too() {
 #[test]
 fn a_run_in_f16_is_for_gpus() {
     let mut scene = Scene::new();
-    scene.config.train.precision = Precision::F16;
+    scene.config.train.precision = Precision::F16.into();
     let error = scene.error().to_string();
     assert!(error.contains("f16 for CUDA GPUs; use f32"), "{error}");
 }

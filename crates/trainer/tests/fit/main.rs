@@ -14,6 +14,7 @@ mod images;
 mod learning;
 mod matrix;
 mod mishaps;
+mod precision;
 mod recipe;
 mod record;
 mod resume;

@@ -7,12 +7,14 @@ use trainer::config::LossConfig;
 
 use crate::scene::{Scene, named};
 
-/// The precisions that this machine supports. `learning` tests the messages about unsupported ones.
+/// The precisions that this machine supports, each once: bf16 is one of those that name instructions. `learning` tests the
+/// messages about unsupported ones.
 fn precisions() -> Vec<Precision> {
     let config = ModelConfig::new(Variant::SMALL, 2);
     let mut network = Network::new(&config, 0, &Device::Cpu).unwrap();
     let all = Precision::ALL.into_iter();
-    all.filter(|&precision| network.set_precision(precision).is_ok())
+    all.filter(|&precision| precision != Precision::Bf16)
+        .filter(|&precision| network.set_precision(precision).is_ok())
         .collect()
 }
 
@@ -56,7 +58,7 @@ fn every_optimizer_learns_by_every_schedule_and_loss() {
             for (loss, precision) in cases {
                 scene.config.optimizer = optimizer.clone();
                 scene.config.train.learning_rate = learning_rate;
-                scene.config.train.precision = *precision;
+                scene.config.train.precision = (*precision).into();
                 scene.config.schedule = schedule.clone();
                 scene.config.loss = loss.clone();
                 scene.config.validate().unwrap();
