@@ -88,9 +88,7 @@ fn products(criterion: &mut Criterion) {
         let shape = format!("{rows} x {inputs} x {outputs}");
         let work = rows * inputs * outputs;
         let (a, c) = (Tensor::new(inputs, rows), Tensor::new(outputs, rows));
-        let packed = Buffer::new(
-            packed_length(isa, inputs, outputs).max(packed_length(isa, outputs, inputs)),
-        );
+        let packed = Buffer::new(padded(inputs) * padded(outputs));
         let weights = Buffer::new(inputs * outputs);
         let operands = Product {
             rows,

@@ -185,7 +185,7 @@ impl NextLines {
             let Some(source) = self.next.sources.get(self.source) else {
                 return;
             };
-            let Some((planes, count)) = source.filter(|(_, count)| self.plane < *count) else {
+            let Some((planes, _)) = source.filter(|(_, count)| self.plane < *count) else {
                 (self.source, self.plane) = (self.source + 1, 0);
                 continue;
             };
@@ -200,7 +200,6 @@ impl NextLines {
             if stop == end {
                 (self.plane, self.line) = (self.plane + 1, 0);
             }
-            let _ = count;
         }
     }
 }

@@ -21,13 +21,16 @@ pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogu
     let ranks = S::ranks(operands.depth);
     let block = (OPERAND / ranks / ROWS * ROWS).max(ROWS);
     let is_short = epilogue.is_short();
+    let vectors = planes(operands.columns);
+    let tiles = panels::<S>(vectors).count() * operands.rows.div_ceil(ROWS);
+    let mut next = operands.next.lines(tiles);
     for start in (0..operands.rows).step_by(block) {
         let count = block.min(operands.rows - start);
         let stride = count.next_multiple_of(LANES) * LANES;
         let a = memory.a(ranks / LANES * stride);
         memory.set_steps(ranks / LANES, stride);
         arrange(s, operands.a.row(start), operands.depth, count, a, stride);
-        for (plane, width) in panels::<S>(planes(operands.columns)) {
+        for (plane, width) in panels::<S>(vectors) {
             let (Weights::Packed(b) | Weights::Followed(b)) = operands.b.plane(ranks, plane) else {
                 unreachable!("tiles need packed weights")
             };
@@ -51,6 +54,7 @@ pub(super) unsafe fn product_on_tiles<S: Simd>(s: S, operands: &Product, epilogu
                         is_short,
                     },
                 };
+                next.fetch();
                 match (tiles.count > LANES, width > 1) {
                     (false, false) => multiply::<S, 1, 1>(&tiles),
                     (false, true) => multiply::<S, 1, 2>(&tiles),
