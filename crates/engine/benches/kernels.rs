@@ -112,6 +112,7 @@ fn products(criterion: &mut Criterion) {
             ranks: None,
             gradient: weights.dst(),
             accumulate: true,
+            next: NextRows::NONE,
         };
         each_isa(
             criterion,

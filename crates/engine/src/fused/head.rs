@@ -266,6 +266,7 @@ fn weights(
                     ranks: None,
                     gradient: gradient.at(matrix.weight),
                     accumulate: false,
+                    next: NextRows::NONE,
                 },
             );
         }

@@ -31,10 +31,10 @@ impl Input<'_> {
     }
 
     /// The activations that [`Input::make`] or its reader reads, with their number of channels.
-    pub(super) fn sources(&self, channels: usize) -> [Option<(Planes, usize)>; 3] {
+    pub(super) fn sources(&self, channels: usize) -> [Option<(Planes, usize)>; 5] {
         let sources = match *self {
-            Input::Ready(output) => [Some(output), None, None],
-            Input::Projected { z, residual, .. } => [Some(z), residual, None],
+            Input::Ready(output) => [Some(output), None, None, None, None],
+            Input::Projected { z, residual, .. } => [Some(z), residual, None, None, None],
         };
         sources.map(|source| source.map(|source| (source, channels)))
     }

@@ -7,7 +7,7 @@ use super::norm::Norm;
 use crate::kernels::{
     ActivateRows, Before, Epilogue, FactoredBackward, Factors, Images, NextRows, Product,
     ProductSums, WeightGradient, activate_rows, combine, factor_gradient, factored_backward,
-    product, weight_gradient,
+    planes_fetched, product, weight_gradient,
 };
 use crate::memory::{Dst, Planes, planes};
 use crate::spec::Activation;
@@ -49,7 +49,7 @@ pub(super) fn expand(
 /// The sources must have the rows.
 unsafe fn next_rows(
     next: Option<std::ops::Range<usize>>,
-    sources: [Option<(Planes, usize)>; 3],
+    sources: [Option<(Planes, usize)>; 5],
 ) -> NextRows {
     let Some(next) = next else {
         return NextRows::NONE;
@@ -60,6 +60,7 @@ unsafe fn next_rows(
             // SAFETY: as promised by the caller.
             source.map(|(source, channels)| unsafe { (source.row(next.start), planes(channels)) })
         }),
+        fetched: 0,
     }
 }
 
@@ -168,7 +169,10 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
             unsafe {
                 input.make(context, rows.clone(), matrix.inputs, block);
                 let z = z.row(rows.start);
-                let next = next_rows(next, [Some((input.z, matrix.inputs)), None, None]);
+                let next = next_rows(
+                    next,
+                    [Some((input.z, matrix.inputs)), None, None, None, None],
+                );
                 multiply(context, matrix, rows.len(), block, z, totals, next);
                 flush(totals, sums);
             }
@@ -234,6 +238,7 @@ pub(super) fn expand_backward(
     // SAFETY: the gradient holds the matrix at this offset.
     let target = unsafe { gradient.at(matrix.weight) };
     let channels = matrix.outputs + matrix.inputs;
+    let fetched = planes_fetched(matrix.isa, matrix.inputs, matrix.outputs);
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, target);
@@ -246,6 +251,18 @@ pub(super) fn expand_backward(
             // and its own partial gradient; the block belongs to this thread.
             unsafe {
                 behind.make(context, rows, matrix.outputs, block);
+                let next = next_rows(
+                    next,
+                    [
+                        Some((behind.d, matrix.outputs)),
+                        Some((behind.z, matrix.outputs)),
+                        Some((input, matrix.inputs)),
+                        input_gradient
+                            .residual
+                            .map(|source| (source, matrix.inputs)),
+                        input_gradient.with.map(|source| (source, matrix.inputs)),
+                    ],
+                );
                 weight_gradient(
                     matrix.isa,
                     &WeightGradient {
@@ -257,6 +274,7 @@ pub(super) fn expand_backward(
                         ranks,
                         gradient: partial,
                         accumulate: start != all.start,
+                        next,
                     },
                 );
                 let operands = Product {
@@ -266,14 +284,7 @@ pub(super) fn expand_backward(
                     a: block,
                     b: context.weights.backward(matrix),
                     c: input_gradient.target.row(start),
-                    next: next_rows(
-                        next,
-                        [
-                            Some((behind.d, matrix.outputs)),
-                            Some((behind.z, matrix.outputs)),
-                            Some((input, matrix.inputs)),
-                        ],
-                    ),
+                    next: next.after(fetched),
                 };
                 let epilogue = Epilogue {
                     addend: input_gradient.residual.map(|residual| residual.row(start)),
@@ -308,6 +319,7 @@ pub(super) fn project_backward(
     // SAFETY: the gradient holds the matrix at this offset.
     let place = unsafe { gradient.at(matrix.weight) };
     let channels = 2 * matrix.inputs + matrix.outputs;
+    let fetched = planes_fetched(matrix.isa, matrix.inputs, matrix.outputs);
     context.each_group(matrix.inputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, place);
@@ -330,6 +342,16 @@ pub(super) fn project_backward(
             unsafe {
                 behind.make(context, rows.clone(), matrix.outputs, d);
                 input.make(context, rows, matrix.inputs, a);
+                let next = next_rows(
+                    next,
+                    [
+                        Some((behind.d, matrix.outputs)),
+                        Some((behind.z, matrix.outputs)),
+                        Some((input.z, matrix.inputs)),
+                        None,
+                        None,
+                    ],
+                );
                 weight_gradient(
                     matrix.isa,
                     &WeightGradient {
@@ -341,6 +363,7 @@ pub(super) fn project_backward(
                         ranks,
                         gradient: partial,
                         accumulate: start != all.start,
+                        next,
                     },
                 );
                 let (target, z) = (target.row(start), input.z.row(start));
@@ -352,14 +375,7 @@ pub(super) fn project_backward(
                     a: d,
                     b: context.weights.backward(matrix),
                     c: target,
-                    next: next_rows(
-                        next,
-                        [
-                            Some((behind.d, matrix.outputs)),
-                            Some((behind.z, matrix.outputs)),
-                            Some((input.z, matrix.inputs)),
-                        ],
-                    ),
+                    next: next.after(fetched),
                 };
                 let Some(factors) = factors else {
                     let epilogue = Epilogue {

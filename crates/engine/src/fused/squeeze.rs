@@ -262,6 +262,7 @@ impl LinearGradient {
                     ranks: None,
                     gradient: weights,
                     accumulate: false,
+                    next: NextRows::NONE,
                 },
             );
             if let Some(bias) = bias {

@@ -126,37 +126,55 @@ impl NextPanel {
 pub(crate) struct NextRows {
     pub(crate) rows: usize,
     /// The activations from their first row on, and their numbers of planes.
-    pub(crate) sources: [Option<(Planes, usize)>; 3],
+    pub(crate) sources: [Option<(Planes, usize)>; 5],
+    /// Planes of the sources that are already fetched.
+    pub(crate) fetched: usize,
 }
 
 impl NextRows {
     pub(crate) const NONE: NextRows = NextRows {
         rows: 0,
-        sources: [None; 3],
+        sources: [None; 5],
+        fetched: 0,
     };
 
     /// The most cache lines of one tile: more would take longer than the tile's arithmetic.
     const MOST: usize = 32;
 
+    /// The same rows, after `planes` planes are fetched.
+    pub(crate) fn after(self, planes: usize) -> Self {
+        NextRows {
+            fetched: self.fetched + planes,
+            ..self
+        }
+    }
+
+    /// The first line of the plane with this number, counted over all sources, and the plane's number of lines.
+    #[inline(always)]
+    pub(super) fn plane(&self, plane: usize) -> Option<(*const f32, usize)> {
+        let mut plane = self.fetched + plane;
+        for (planes, count) in self.sources.iter().flatten() {
+            if plane < *count {
+                let lines = (self.rows * planes.pixel).div_ceil(LANES);
+                return Some((planes.src().beyond(plane * planes.stride), lines));
+            }
+            plane -= count;
+        }
+        None
+    }
+
     /// The lines, for this many tiles.
     #[inline(always)]
-    pub(super) fn lines(&self, tiles: usize) -> NextLines {
-        let count = |(planes, count): (Planes, usize)| count * lines(self.rows, planes);
-        let total: usize = self.sources.iter().flatten().copied().map(count).sum();
+    pub(super) fn lines(self, tiles: usize) -> NextLines {
+        let planes = (0..).map_while(|plane| self.plane(plane));
+        let total: usize = planes.map(|(_, lines)| lines).sum();
         NextLines {
-            next: *self,
             share: total.div_ceil(tiles.max(1)).min(Self::MOST),
-            source: 0,
+            next: self,
             plane: 0,
             line: 0,
         }
     }
-}
-
-/// Cache lines of a plane's rows.
-#[inline(always)]
-fn lines(rows: usize, planes: Planes) -> usize {
-    (rows * planes.pixel).div_ceil(LANES)
 }
 
 /// The lines of [`NextRows`] that are not yet fetched.
@@ -164,7 +182,6 @@ pub(super) struct NextLines {
     next: NextRows,
     /// Lines that a tile fetches.
     share: usize,
-    source: usize,
     plane: usize,
     line: usize,
 }
@@ -181,25 +198,44 @@ impl NextLines {
     #[inline(never)]
     fn fetch_share(&mut self) {
         let mut left = self.share;
-        while left > 0 {
-            let Some(source) = self.next.sources.get(self.source) else {
-                return;
-            };
-            let Some((planes, _)) = source.filter(|(_, count)| self.plane < *count) else {
-                (self.source, self.plane) = (self.source + 1, 0);
-                continue;
-            };
-            let end = lines(self.next.rows, planes);
-            let from = planes.src().beyond(self.plane * planes.stride);
-            let stop = end.min(self.line + left);
+        while let (1.., Some((from, lines))) = (left, self.next.plane(self.plane)) {
+            let stop = lines.min(self.line + left);
             for line in self.line..stop {
                 fetch::<FAR>(from.wrapping_add(line * LANES));
             }
             left -= stop - self.line;
             self.line = stop;
-            if stop == end {
+            if stop == lines {
                 (self.plane, self.line) = (self.plane + 1, 0);
             }
         }
+    }
+}
+
+/// The lines of a plane, which a loop over its pixels fetches one by one.
+#[derive(Clone, Copy)]
+pub(super) struct PlaneLines {
+    from: *const f32,
+    step: usize,
+}
+
+impl PlaneLines {
+    /// The lines of the plane with this number. Without it, the loop fetches the line at `other` again and again.
+    #[inline(always)]
+    pub(super) fn new(next: &NextRows, plane: usize, other: Src) -> Self {
+        match next.plane(plane) {
+            Some((from, _)) => PlaneLines { from, step: LANES },
+            None => PlaneLines {
+                from: other.beyond(0),
+                step: 0,
+            },
+        }
+    }
+
+    /// Fetches the next line into the second cache.
+    #[inline(always)]
+    pub(super) fn fetch(&mut self) {
+        fetch::<FAR>(self.from);
+        self.from = self.from.wrapping_add(self.step);
     }
 }

@@ -68,7 +68,7 @@ pub(crate) use join::{
     join_rows, reading_backward,
 };
 pub(crate) use pack::{pack_inputs, pack_outputs, pack_taps, packed_length};
-pub(crate) use panels::panel_planes;
+pub(crate) use panels::{panel_planes, planes_fetched};
 pub(crate) use pooled::{
     FactoredBackward, SqueezeBackward, average, average_backward, factor_gradient,
     factored_backward, squeeze_backward,

@@ -3,25 +3,40 @@
 use std::ops::Range;
 
 use super::product::panels;
+use super::weight_gradient::gradient_tiles;
 use crate::isa::{Isa, Level};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Portable, Simd};
 
+/// Calls a generic function with the vectors of the matrix products of `isa`.
+macro_rules! with_vectors {
+    ($isa:expr, $function:ident($($argument:expr),*)) => {
+        match $isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxBf16 => $function::<Avx512<true, true>>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => $function::<Avx512<true>>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => $function::<Avx512<false>>($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => $function::<Avx2>($($argument),*),
+            Level::Portable => $function::<Portable>($($argument),*),
+            #[cfg(test)]
+            Level::PortableTiles => $function::<crate::simd::PortableTiles>($($argument),*),
+        }
+    };
+}
+
 /// The panels of `vectors` packed planes on `isa`, as ranges of planes. Each panel can be a
 /// separate product.
 pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
-    match isa.level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::AmxBf16 => ranges::<Avx512<true, true>>(vectors),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 | Level::Avx512Bf16 => ranges::<Avx512<false>>(vectors),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => ranges::<Avx2>(vectors),
-        Level::Portable => ranges::<Portable>(vectors),
-        #[cfg(test)]
-        Level::PortableTiles => ranges::<crate::simd::PortableTiles>(vectors),
-    }
+    with_vectors!(isa, ranges(vectors))
+}
+
+/// Number of planes of [`super::NextRows`] that a weight gradient fetches.
+pub(crate) fn planes_fetched(isa: Isa, inputs: usize, outputs: usize) -> usize {
+    with_vectors!(isa, gradient_tiles(inputs, outputs))
 }
 
 fn ranges<S: Simd>(vectors: usize) -> Vec<Range<usize>> {

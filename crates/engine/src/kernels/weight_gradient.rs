@@ -4,7 +4,7 @@
 //! computed in tiles of a few outputs by up to three vectors of inputs. A tile stays in registers
 //! over all rows `m`.
 
-use super::ahead::fetch_gradient;
+use super::ahead::{NextRows, PlaneLines, fetch_gradient};
 use super::entry_tiles;
 use super::product::panels;
 use super::tile_gradient::weight_gradient_on_tiles;
@@ -31,6 +31,19 @@ pub(crate) struct WeightGradient {
     pub(crate) gradient: Dst,
     /// Whether to add to the existing values.
     pub(crate) accumulate: bool,
+    /// Rows that the caller reads next. Each tile fetches one of their planes, see [`gradient_tiles`].
+    pub(crate) next: NextRows,
+}
+
+/// Number of tiles of a weight gradient on vectors.
+#[inline(always)]
+pub(super) fn gradient_tiles<S: Simd>(inputs: usize, outputs: usize) -> usize {
+    if S::TILES {
+        return 0;
+    }
+    panels::<S>(planes(inputs))
+        .map(|(_, width)| outputs.div_ceil(S::GRADIENT_ROWS[width - 1]))
+        .sum()
 }
 
 entry_tiles! {
@@ -64,6 +77,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
         }
         d = target;
     }
+    let mut tile_number = 0;
     for (plane, width) in panels::<S>(planes(operands.inputs)) {
         let height = S::GRADIENT_ROWS[width - 1];
         let kernel = match width {
@@ -82,10 +96,12 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
         let mut output = start;
         while output < end {
             let count = height.min(end - output);
+            let a = operands.a.plane(plane).src();
             kernel(&Tile {
                 rows: operands.rows,
                 ranks,
-                a: operands.a.plane(plane).src(),
+                next: PlaneLines::new(&operands.next, tile_number, a),
+                a,
                 stride: operands.a.stride,
                 d: d.plane(output / LANES).src().at(output % LANES),
                 gradient: operands.gradient.at(output * operands.inputs + first),
@@ -95,6 +111,7 @@ unsafe fn weight_gradient_kernel<S: Simd>(s: S, operands: &WeightGradient) {
                 accumulate: operands.accumulate,
             });
             output += count;
+            tile_number += 1;
         }
     }
 }
@@ -113,6 +130,7 @@ struct Tile {
     count: usize,
     last: usize,
     accumulate: bool,
+    next: PlaneLines,
 }
 
 unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) {
@@ -129,7 +147,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) 
 unsafe fn tile_kernel<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, operands: &Tile) {
     let mut sums = [[s.zero(); WIDTH]; ROWS];
     fetch_gradient(operands.gradient, operands.pitch, operands.count, WIDTH);
+    let mut next = operands.next;
     for m in 0..operands.ranks {
+        next.fetch();
         let mut values = [s.zero(); WIDTH];
         for vector in 0..WIDTH {
             let a = operands.a.at(vector * operands.stride);

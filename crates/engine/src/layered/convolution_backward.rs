@@ -170,6 +170,7 @@ impl Pass<'_> {
                         ranks: None,
                         gradient: partial,
                         accumulate: start != all.start,
+                        next: NextRows::NONE,
                     },
                 );
                 let Some(sink) = back.sinks.first() else {

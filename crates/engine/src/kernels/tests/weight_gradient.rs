@@ -4,7 +4,7 @@ use super::differences::{assert_gradient, weighted};
 use super::operand::{Matrix, NOTHING, Operand, assert_nothing};
 use super::real::{Noise, Real};
 use super::{CHANNELS, ROWS, STEP, grid, isas, properties};
-use crate::kernels::{WeightGradient, weight_gradient};
+use crate::kernels::{NextRows, WeightGradient, weight_gradient};
 use crate::memory::Dst;
 use crate::simd::LANES;
 
@@ -92,6 +92,7 @@ fn check(case: Case) {
             ranks: (isa.rank() > 1).then(|| ranks.planes()),
             gradient: Dst::of(&mut target),
             accumulate: case.accumulate,
+            next: NextRows::NONE,
         };
         // SAFETY: all operands have the shapes that the kernel requires.
         unsafe { weight_gradient(isa, &operands) };
