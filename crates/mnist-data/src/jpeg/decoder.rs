@@ -61,6 +61,7 @@ pub(super) fn decode(
         factors: vec![None; frame.components.len()],
         accept_truncated,
         most_blocks: (limit.0 / BYTES_A_BLOCK) as usize,
+        vectors: idct::vectors(),
     };
     let mut pixels = pixels;
     pixels.clear();
@@ -108,6 +109,7 @@ struct Decoder<'a> {
     accept_truncated: bool,
     /// The most blocks that all scans may read together.
     most_blocks: usize,
+    vectors: idct::Vectors,
 }
 
 impl Decoder<'_> {
@@ -166,7 +168,15 @@ impl Decoder<'_> {
                             if x < component.blocks_wide && y < component.blocks_high {
                                 let stride = ring.stride;
                                 let out = ring.block(y, x);
-                                idct::samples(&block, more, factors, out, stride, self.shape.side);
+                                idct::samples(
+                                    self.vectors,
+                                    &block,
+                                    more,
+                                    factors,
+                                    out,
+                                    stride,
+                                    self.shape.side,
+                                );
                             }
                         }
                     }
@@ -232,6 +242,7 @@ impl Decoder<'_> {
                             smooth.then(|| coefficients.smoothed(self.frame, index, factors, x, y));
                         let block = estimated.as_ref().unwrap_or_else(|| plane.block(x, y));
                         idct::samples(
+                            self.vectors,
                             block,
                             true,
                             factors,

@@ -4,22 +4,36 @@
 //! may overflow; the results then wrap and saturate as in the SIMD code (jidctint-avx2.asm).
 
 /// Fractional bits of the constants.
-const CONST_BITS: u32 = 13;
+pub(super) const CONST_BITS: i32 = 13;
 /// Fractional bits of the values between the two passes.
-const PASS1_BITS: u32 = 2;
+pub(super) const PASS1_BITS: i32 = 2;
 
-const F_0_298: i32 = 2446;
-const F_0_390: i32 = 3196;
-const F_0_541: i32 = 4433;
-const F_0_765: i32 = 6270;
-const F_0_899: i32 = 7373;
-const F_1_175: i32 = 9633;
-const F_1_501: i32 = 12299;
-const F_1_847: i32 = 15137;
-const F_1_961: i32 = 16069;
-const F_2_053: i32 = 16819;
-const F_2_562: i32 = 20995;
-const F_3_072: i32 = 25172;
+pub(super) const F_0_298: i32 = 2446;
+pub(super) const F_0_390: i32 = 3196;
+pub(super) const F_0_541: i32 = 4433;
+pub(super) const F_0_765: i32 = 6270;
+pub(super) const F_0_899: i32 = 7373;
+pub(super) const F_1_175: i32 = 9633;
+pub(super) const F_1_501: i32 = 12299;
+pub(super) const F_1_847: i32 = 15137;
+pub(super) const F_1_961: i32 = 16069;
+pub(super) const F_2_053: i32 = 16819;
+pub(super) const F_2_562: i32 = 20995;
+pub(super) const F_3_072: i32 = 25172;
+
+/// The instructions beyond the build target's that the transform can use.
+#[cfg(target_arch = "x86_64")]
+pub(super) type Vectors = Option<pulp::x86::V3>;
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) type Vectors = ();
+
+/// The instructions of this processor.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn vectors() -> Vectors {
+    pulp::x86::V3::try_new()
+}
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn vectors() -> Vectors {}
 
 /// A block of 8 × 8 values, in rows.
 type Rows = [[i16; 8]; 8];
@@ -28,6 +42,7 @@ type Rows = [[i16; 8]; 8];
 /// coefficients after the first may be non-zero.
 #[inline(always)]
 pub(super) fn samples(
+    vectors: Vectors,
     block: &[i16; 64],
     more: bool,
     quantisation: &[i16; 64],
@@ -36,6 +51,10 @@ pub(super) fn samples(
     side: usize,
 ) {
     match side {
+        #[cfg(target_arch = "x86_64")]
+        8 if more && let Some(vectors) = vectors => {
+            super::idct_avx2::transform(vectors, block, quantisation, out, stride);
+        }
         8 if more => transform(block, quantisation, out, stride),
         4 if more => reduced(&QUARTERS, block, quantisation, out, stride),
         2 if more => reduced(&HALVES, block, quantisation, out, stride),
@@ -162,7 +181,7 @@ fn transpose(rows: &Rows) -> Rows {
 
 /// Transforms all eight columns, and removes `SHIFT` fractional bits.
 #[inline(always)]
-fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
+fn pass<const SHIFT: i32>(rows: &Rows) -> Rows {
     let mut out = [[0; 8]; 8];
     for x in 0..8 {
         let input = |y: usize| i32::from(rows[y][x]);
@@ -199,7 +218,7 @@ fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
 }
 
 #[inline(always)]
-fn descale<const SHIFT: u32>(value: i32) -> i16 {
+fn descale<const SHIFT: i32>(value: i32) -> i16 {
     let value = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
@@ -218,7 +237,7 @@ mod tests {
         let quantisation = [5; 64];
         let made = |side: usize| {
             let mut out = [0; 64];
-            samples(&block, true, &quantisation, &mut out, side, side);
+            samples(vectors(), &block, true, &quantisation, &mut out, side, side);
             out
         };
         let whole = made(8);
@@ -234,6 +253,41 @@ mod tests {
                     "{side} {index}: {sample} {mean}"
                 );
             }
+        }
+    }
+
+    /// Both transforms give the same samples, also where damaged coefficients overflow.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_transform_on_vectors_is_the_plain_one() {
+        let Some(v) = vectors() else {
+            eprintln!("the transform with AVX2 is not tested: this processor has no AVX2");
+            return;
+        };
+        let mut state = 1_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as i16
+        };
+        for case in 0..20_000 {
+            let shift = case % 16;
+            let kept = 1 + random().unsigned_abs() % 64;
+            let mut block = [0; 64];
+            for value in block.iter_mut().take(kept.into()) {
+                *value = random() >> shift;
+            }
+            let mut quantisation = [1; 64];
+            for factor in &mut quantisation {
+                *factor = match case % 3 {
+                    0 => 1,
+                    1 => random() & 255,
+                    _ => random(),
+                };
+            }
+            let (mut plain, mut vectors) = ([0; 80], [0; 80]);
+            transform(&block, &quantisation, &mut plain, 10);
+            super::super::idct_avx2::transform(v, &block, &quantisation, &mut vectors, 10);
+            assert_eq!(plain, vectors, "{block:?} {quantisation:?}");
         }
     }
 }
