@@ -38,7 +38,6 @@ use simd::LANES;
 use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
-
 /// Measures `run` on every instruction set. `work` is the number of multiplications, or of values that `run` writes.
 fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
     let mut group = criterion.benchmark_group(name);
