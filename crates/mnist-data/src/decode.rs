@@ -106,19 +106,19 @@ impl Image {
         framing: Framing,
         options: DecodeOptions,
     ) -> Result<Self> {
-        let side = Target { size, framing }.side();
-        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(side))?;
+        let target = Some(Target { size, framing });
+        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, target)?;
         decoded.image.fitted(size, framing)
     }
 
     /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it. [`Image::into_pixels`]
-    /// returns the memory. `size` is the length of the shorter side after the later resize, at most.
+    /// returns the memory. `target` is the later resize, for fast decoding.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
         name: &Path,
         options: DecodeOptions,
-        size: Option<u32>,
+        target: Option<Target>,
     ) -> Result<Decoded> {
         let bad = |problem: String| Error::BadImage {
             path: name.into(),
@@ -127,7 +127,7 @@ impl Image {
         if bytes.is_empty() {
             return Err(bad("it is empty; replace or remove it".into()));
         }
-        formats::decode(bytes, memory, options, size).map_err(|fault| {
+        formats::decode(bytes, memory, options, target).map_err(|fault| {
             bad(format!(
                 "cannot be decoded ({fault}); replace, convert or remove it"
             ))

@@ -45,9 +45,20 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The largest length that the shorter side of a resized image can have, for fast decoding.
-    pub(crate) fn side(&self) -> u32 {
-        self.framing.uncropped(self.size).longest()
+    /// The width and height that an image of this size is resized to, before it is cropped or padded.
+    pub(crate) fn resized(&self, width: u32, height: u32) -> (u32, u32) {
+        let layout = self.framing.layout(width, height, self.size);
+        (layout.width, layout.height)
+    }
+
+    /// The same target for images turned by 90 degrees.
+    pub(crate) fn turned(self) -> Self {
+        let ImageSize { height, width } = self.size;
+        let size = ImageSize {
+            height: width,
+            width: height,
+        };
+        Self { size, ..self }
     }
 }
 
@@ -86,7 +97,7 @@ impl Scaler {
         let Decoded {
             image,
             is_truncated,
-        } = Image::decode_reusing(memory, &self.contents, path, options, Some(target.side()))?;
+        } = Image::decode_reusing(memory, &self.contents, path, options, Some(target))?;
         Ok(Decoded {
             image: self.fit(image, target)?,
             is_truncated,

@@ -71,9 +71,14 @@ impl Turn {
         Self(turn.map_or(1, |turn| turn as u8))
     }
 
+    /// Whether width and height are exchanged.
+    pub(super) fn is_sideways(self) -> bool {
+        matches!(self.0, 5..=8)
+    }
+
     /// Turns the image upright. `file` is the size in bytes of the image file, which is in memory too.
     pub(super) fn apply(self, mut image: Image, file: usize, limit: Limit) -> Result<Image, Fault> {
-        if matches!(self.0, 5..=8) {
+        if self.is_sideways() {
             let (width, height) = (u64::from(image.width()), u64::from(image.height()));
             let needed = 2 * image.pixels().len() as u64 + file as u64;
             limit.check(width, height, Some(needed))?;

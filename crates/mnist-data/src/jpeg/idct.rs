@@ -3,6 +3,8 @@
 //! The algorithm is from Loeffler, Ligtenberg and Moschytz, in integers with 13 fractional bits. Damaged coefficients
 //! may overflow; the results then wrap and saturate as in the SIMD code (jidctint-avx2.asm).
 
+use super::reduced;
+
 /// Fractional bits of the constants.
 const CONST_BITS: u32 = 13;
 /// Fractional bits of the values between the two passes.
@@ -37,52 +39,13 @@ pub(super) fn samples(
 ) {
     match side {
         8 if more => transform(block, quantisation, out, stride),
-        4 if more => reduced(&QUARTERS, block, quantisation, out, stride),
-        2 if more => reduced(&HALVES, block, quantisation, out, stride),
+        7 if more => reduced::samples::<7, 8>(block, quantisation, out, stride),
+        6 if more => reduced::samples::<6, 8>(block, quantisation, out, stride),
+        5 if more => reduced::samples::<5, 8>(block, quantisation, out, stride),
+        4 if more => reduced::samples::<4, 4>(block, quantisation, out, stride),
+        3 if more => reduced::samples::<3, 4>(block, quantisation, out, stride),
+        2 if more => reduced::samples::<2, 4>(block, quantisation, out, stride),
         side => flat(block[0], quantisation[0], out, stride, side),
-    }
-}
-
-/// Cosines for the transforms of 4 and 2 values, with 13 fractional bits. They are scaled for coefficients of 8 × 8
-/// blocks.
-const QUARTERS: [[i32; 4]; 4] = [
-    [2896, 2896, 2896, 2896],
-    [3784, 1567, -1567, -3784],
-    [2896, -2896, -2896, 2896],
-    [1567, -3784, 3784, -1567],
-];
-const HALVES: [[i32; 2]; 2] = [[2896, 2896], [2896, -2896]];
-
-/// The samples of a block at a smaller size: the transform of its lowest coefficients.
-#[inline(always)]
-fn reduced<const N: usize>(
-    cosines: &[[i32; N]; N],
-    block: &[i16; 64],
-    quantisation: &[i16; 64],
-    out: &mut [u8],
-    stride: usize,
-) {
-    let mut columns = [[0_i32; N]; N];
-    for x in 0..N {
-        for (v, cosines) in cosines.iter().enumerate() {
-            let value = i32::from(block[8 * v + x].wrapping_mul(quantisation[8 * v + x]));
-            for (sum, cosine) in columns[x].iter_mut().zip(cosines) {
-                *sum = sum.wrapping_add(value.wrapping_mul(*cosine));
-            }
-        }
-        columns[x] = columns[x].map(|sum| sum >> (CONST_BITS - PASS1_BITS));
-    }
-    for (y, out) in out.chunks_mut(stride).take(N).enumerate() {
-        for (x, sample) in out[..N].iter_mut().enumerate() {
-            let products = columns
-                .iter()
-                .zip(cosines)
-                .map(|(column, cosines)| column[y].wrapping_mul(cosines[x]));
-            let sum = products.fold(0, i32::wrapping_add);
-            let value =
-                sum.wrapping_add(1 << (CONST_BITS + PASS1_BITS - 1)) >> (CONST_BITS + PASS1_BITS);
-            *sample = (value.clamp(-128, 127) + 128) as u8;
-        }
     }
 }
 
