@@ -10,7 +10,7 @@ use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::formats;
 use crate::regular::read_regular;
-use crate::resize::Target;
+use crate::resize::{Scaler, Target};
 
 /// The longest accepted side, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
@@ -106,9 +106,9 @@ impl Image {
         framing: Framing,
         options: DecodeOptions,
     ) -> Result<Self> {
-        let target = Some(Target { size, framing });
-        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, target)?;
-        decoded.image.fitted(size, framing)
+        let target = Target { size, framing };
+        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(target))?;
+        Scaler::default().fit(decoded.image, target)
     }
 
     /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it. [`Image::into_pixels`]

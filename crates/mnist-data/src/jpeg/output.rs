@@ -99,7 +99,8 @@ impl Shape {
     pub(super) fn memory(&self) -> u64 {
         let planes = self.planes.iter();
         let samples = planes.map(|plane| {
-            self.mcus_wide * plane.h * plane.v * self.kept_mcus() * self.side * self.side
+            let stride = self.mcus_wide * plane.h * self.side + PADDING;
+            stride * plane.v * self.kept_mcus() * self.side
         });
         (samples.sum::<usize>() + (self.width + 64) * (self.planes.len() + 2)) as u64
     }
@@ -110,6 +111,9 @@ impl Shape {
         if self.side == 1 { 3 } else { 2 }
     }
 }
+
+/// The bytes after each row of samples, since small blocks are written in whole vectors.
+const PADDING: usize = 8;
 
 /// The samples of one colour, for the rows of MCUs decoded last.
 pub(super) struct Ring {
@@ -123,7 +127,7 @@ pub(super) struct Ring {
 
 impl Ring {
     fn new(plane: &PlaneShape, shape: &Shape) -> Self {
-        let stride = shape.mcus_wide * plane.h * shape.side;
+        let stride = shape.mcus_wide * plane.h * shape.side + PADDING;
         let rows = shape.kept_mcus() * plane.v * shape.side;
         Self {
             samples: vec![0; stride * rows],

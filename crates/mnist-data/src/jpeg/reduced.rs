@@ -15,7 +15,8 @@ pub(super) const WHOLE: usize = 8;
 type Factors<const N: usize, const LANES: usize> = [[f32; LANES]; N];
 
 /// Writes the samples of a block, `N` × `N`, to `out`, with rows `stride` bytes apart. `LANES` is the length of the
-/// vectors, at least `N`.
+/// vectors, at least `N`. So many bytes of each row are written, since whole vectors are faster; the next block
+/// overwrites those after the first `N`.
 #[inline(always)]
 pub(super) fn samples<const N: usize, const LANES: usize>(
     block: &Block,
@@ -48,7 +49,7 @@ pub(super) fn samples<const N: usize, const LANES: usize>(
                 *sum += value * factor;
             }
         }
-        out[..N].copy_from_slice(&sums.map(byte)[..N]);
+        out[..LANES].copy_from_slice(&sums.map(byte));
     }
 }
 
