@@ -57,6 +57,18 @@ pub(crate) struct Decoded {
     pub(crate) image: Image,
     /// Whether data is missing at the file's end.
     pub(crate) is_truncated: bool,
+    /// The whole image, if `image` is a reduced one.
+    pub(crate) original: Option<Original>,
+}
+
+/// The whole image that a reduced one shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Original {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Its place in the reduced image: left, top, width and height. The sides of the reduced image are rounded up, so
+    /// this may be a fraction of a pixel less.
+    pub(crate) area: [f64; 4],
 }
 
 impl Image {
@@ -108,7 +120,7 @@ impl Image {
     ) -> Result<Self> {
         let target = Target { size, framing };
         let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(target))?;
-        Scaler::default().fit(decoded.image, target)
+        Scaler::default().fit_decoded(decoded, target)
     }
 
     /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it. [`Image::into_pixels`]

@@ -33,10 +33,7 @@ pub(crate) fn decode(
     let limit = Limit(options.max_bytes);
     let turned = |decoded: Decoded, turn: fn(&[u8]) -> Turn| match options.orientation {
         Orientation::Ignore => Ok(decoded),
-        Orientation::Apply => Ok(Decoded {
-            image: turn(bytes).apply(decoded.image, bytes.len(), limit)?,
-            ..decoded
-        }),
+        Orientation::Apply => turn(bytes).apply(decoded, bytes.len(), limit),
     };
     if jpeg::is_jpeg(bytes) {
         let is_turned = options.orientation == Orientation::Apply
@@ -84,6 +81,7 @@ fn finished(
     Ok(Decoded {
         image: image.map_err(Fault::damaged)?,
         is_truncated,
+        original: None,
     })
 }
 

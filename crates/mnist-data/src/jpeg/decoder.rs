@@ -84,6 +84,7 @@ pub(super) fn decode(
     Ok(Decoded {
         image,
         is_truncated: decoder.reader.truncated,
+        original: shape.original(&frame),
     })
 }
 

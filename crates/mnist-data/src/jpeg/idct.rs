@@ -169,9 +169,10 @@ fn descale<const SHIFT: u32>(value: i32) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entropy::Block;
     use super::*;
 
-    /// For a smooth block, each sample of a smaller transform is the mean of the samples that it replaces.
+    /// For a smooth block, each sample of a smaller transform is the mean of the area that it replaces.
     #[test]
     fn smaller_transforms_give_means_of_the_whole_one() {
         let mut block = [0; 64];
@@ -180,22 +181,52 @@ mod tests {
         }
         let quantisation = [5; 64];
         let made = |side: usize| {
-            let mut out = [0; 64];
-            samples(&block, true, &quantisation, &mut out, side, side);
+            let mut out = [0; 64 + 8];
+            samples(&block, true, &quantisation, &mut out, 8, side);
             out
         };
         let whole = made(8);
-        for side in [1, 2, 4] {
-            let (small, part) = (made(side), 8 / side);
-            for (index, &sample) in small[..side * side].iter().enumerate() {
-                let (top, left) = (index / side * part, index % side * part);
-                let rows = (top..top + part).flat_map(|y| &whole[8 * y + left..][..part]);
-                let sum: i32 = rows.map(|&sample| i32::from(sample)).sum();
-                let mean = sum / (part * part) as i32;
+        for side in 1..8 {
+            // The share of each row or column of the whole block in sample `place`.
+            let share = |place: usize, of: usize| {
+                let end = (8 * (place + 1)).min(side * (of + 1));
+                end.saturating_sub((8 * place).max(side * of)) as f64 / 8.0
+            };
+            let small = made(side);
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let parts =
+                    (0..64).map(|at| share(y, at / 8) * share(x, at % 8) * f64::from(whole[at]));
+                let (sample, mean) = (small[8 * y + x], parts.sum::<f64>());
                 assert!(
-                    (i32::from(sample) - mean).abs() <= 4,
-                    "{side} {index}: {sample} {mean}"
+                    (f64::from(sample) - mean).abs() <= 4.0,
+                    "{side} {y} {x}: {sample} {mean}"
                 );
+            }
+        }
+    }
+
+    /// The sum of the cosines that the coefficients stand for, in double precision.
+    #[test]
+    fn smaller_transforms_are_the_sum_of_their_cosines() {
+        let block: Block = std::array::from_fn(|at| (at * 37 % 23) as i16 - 11);
+        let quantisation: Block = std::array::from_fn(|at| (at % 5) as i16 + 1);
+        for side in 2..8 {
+            let mut out = [0; 64 + 8];
+            samples(&block, true, &quantisation, &mut out, 8, side);
+            let basis = |u: usize, x: usize| {
+                let scale = if u == 0 { 0.125_f64.sqrt() } else { 0.5 };
+                let angle = ((2 * x + 1) * u) as f64 / (2 * side) as f64;
+                scale * (angle * std::f64::consts::PI).cos()
+            };
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let parts = (0..64).filter(|at| at / 8 < side && at % 8 < side);
+                let parts = parts.map(|at| {
+                    let value = f64::from(block[at]) * f64::from(quantisation[at]);
+                    value * basis(at / 8, y) * basis(at % 8, x)
+                });
+                let expected = (128.0 + parts.sum::<f64>()).clamp(0.0, 255.0);
+                let error = f64::from(out[8 * y + x]) - expected;
+                assert!(error.abs() <= 0.501, "{side} {y} {x}: {error}");
             }
         }
     }

@@ -12,6 +12,8 @@ mod pillow;
 mod reader;
 mod reduced;
 mod smooth;
+#[cfg(test)]
+mod tests;
 
 use crate::decode::Decoded;
 use crate::decode_options::{DecodeOptions, Decoding, TruncatedImages};

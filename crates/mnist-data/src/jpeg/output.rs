@@ -3,6 +3,7 @@
 
 use super::frame::{Component, Frame};
 use super::reduced;
+use crate::decode::Original;
 
 /// The colour space of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,8 +65,8 @@ impl PlaneShape {
     fn new(frame: &Frame, component: &Component, side: usize) -> Self {
         let fits = |&scale: &usize| {
             side * scale <= reduced::WHOLE
-                && frame.h % (component.h * scale) == 0
-                && frame.v % (component.v * scale) == 0
+                && frame.h.is_multiple_of(component.h * scale)
+                && frame.v.is_multiple_of(component.v * scale)
         };
         let scale = [4, 2].into_iter().find(fits).unwrap_or(1);
         let (h, v) = (component.h * scale, component.v * scale);
@@ -93,6 +94,16 @@ impl Shape {
             v: frame.v,
             planes: planes.collect(),
         }
+    }
+
+    /// The whole image, if this is a reduced size.
+    pub(super) fn original(&self, frame: &Frame) -> Option<Original> {
+        let eighths = |side: usize| (side * self.side) as f64 / reduced::WHOLE as f64;
+        (self.side < reduced::WHOLE).then(|| Original {
+            width: frame.width as u32,
+            height: frame.height as u32,
+            area: [0.0, 0.0, eighths(frame.width), eighths(frame.height)],
+        })
     }
 
     /// The memory of [`Output`] besides the pixels, in bytes.
