@@ -61,7 +61,7 @@ mod emulator {
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = handle as *const () as usize;
-                action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+                action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER;
                 assert_eq!(
                     libc::sigaction(libc::SIGILL, &action, std::ptr::null_mut()),
                     0
@@ -225,29 +225,29 @@ mod emulator {
         }
     }
 
-    /// TDPBF16PS: the products of even and of odd halves are added up apart. Denormal values are 0.
+    /// TDPBF16PS: the products of even and of odd halves are added up apart. Denormal values are 0. Products are rounded
+    /// before they are added, which the instruction does not do; a fused operation is slow where it is a library call.
     fn multiply(sums: &mut Tile, a: &Tile, b: &Tile) {
-        let flushed = |value: f32| {
-            if value.is_normal() || value.is_nan() || value.is_infinite() {
-                value
-            } else {
-                0.0
-            }
+        let half = |word: u32, odd: bool| {
+            let value = f32::from_bits(if odd { word & 0xffff_0000 } else { word << 16 });
+            if value.is_subnormal() { 0.0 } else { value }
         };
-        let halves =
-            |word: u32| [word << 16, word & 0xffff_0000].map(|bits| flushed(f32::from_bits(bits)));
-        for (sums, a) in sums.iter_mut().zip(a) {
-            for (column, sum) in sums.iter_mut().enumerate() {
-                let mut parts = [0.0_f32; 2];
-                for (word, ranks) in a.iter().zip(b) {
-                    for (part, (a, b)) in parts
-                        .iter_mut()
-                        .zip(halves(*word).into_iter().zip(halves(ranks[column])))
-                    {
-                        *part = a.mul_add(b, *part);
+        let mut parts = [[[0.0_f32; WORDS]; ROWS]; 2];
+        for (parts, odd) in parts.iter_mut().zip([false, true]) {
+            let b = b.map(|ranks| ranks.map(|word| half(word, odd)));
+            for (parts, a) in parts.iter_mut().zip(a) {
+                for (word, b) in a.iter().zip(&b) {
+                    let a = half(*word, odd);
+                    for (part, b) in parts.iter_mut().zip(b) {
+                        *part += a * b;
                     }
                 }
-                *sum = (f32::from_bits(*sum) + (parts[0] + parts[1])).to_bits();
+            }
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            for (column, sum) in sums.iter_mut().enumerate() {
+                let added = parts[0][row][column] + parts[1][row][column];
+                *sum = (f32::from_bits(*sum) + added).to_bits();
             }
         }
     }

@@ -63,6 +63,7 @@ pub(super) fn decode(
         factors: vec![None; frame.components.len()],
         accept_truncated,
         most_blocks: (limit.0 / BYTES_A_BLOCK) as usize,
+        vectors: idct::vectors(),
     };
     let mut pixels = pixels;
     pixels.clear();
@@ -113,6 +114,7 @@ struct Decoder<'a> {
     accept_truncated: bool,
     /// The most blocks that all scans may read together.
     most_blocks: usize,
+    vectors: idct::Vectors,
 }
 
 impl Decoder<'_> {
@@ -171,7 +173,15 @@ impl Decoder<'_> {
                             if x < component.blocks_wide && y < component.blocks_high {
                                 let (stride, side) = (ring.stride, ring.side);
                                 let out = ring.block(y, x);
-                                idct::samples(&block, more, factors, out, stride, side);
+                                idct::samples(
+                                    self.vectors,
+                                    &block,
+                                    more,
+                                    factors,
+                                    out,
+                                    stride,
+                                    side,
+                                );
                             }
                         }
                     }
@@ -236,7 +246,15 @@ impl Decoder<'_> {
                         let estimated =
                             smooth.then(|| coefficients.smoothed(self.frame, index, factors, x, y));
                         let block = estimated.as_ref().unwrap_or_else(|| plane.block(x, y));
-                        idct::samples(block, true, factors, ring.block(y, x), stride, side);
+                        idct::samples(
+                            self.vectors,
+                            block,
+                            true,
+                            factors,
+                            ring.block(y, x),
+                            stride,
+                            side,
+                        );
                     }
                 }
             }

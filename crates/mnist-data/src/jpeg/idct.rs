@@ -6,22 +6,36 @@
 use super::reduced;
 
 /// Fractional bits of the constants.
-const CONST_BITS: u32 = 13;
+pub(super) const CONST_BITS: i32 = 13;
 /// Fractional bits of the values between the two passes.
-const PASS1_BITS: u32 = 2;
+pub(super) const PASS1_BITS: i32 = 2;
 
-const F_0_298: i32 = 2446;
-const F_0_390: i32 = 3196;
-const F_0_541: i32 = 4433;
-const F_0_765: i32 = 6270;
-const F_0_899: i32 = 7373;
-const F_1_175: i32 = 9633;
-const F_1_501: i32 = 12299;
-const F_1_847: i32 = 15137;
-const F_1_961: i32 = 16069;
-const F_2_053: i32 = 16819;
-const F_2_562: i32 = 20995;
-const F_3_072: i32 = 25172;
+pub(super) const F_0_298: i32 = 2446;
+pub(super) const F_0_390: i32 = 3196;
+pub(super) const F_0_541: i32 = 4433;
+pub(super) const F_0_765: i32 = 6270;
+pub(super) const F_0_899: i32 = 7373;
+pub(super) const F_1_175: i32 = 9633;
+pub(super) const F_1_501: i32 = 12299;
+pub(super) const F_1_847: i32 = 15137;
+pub(super) const F_1_961: i32 = 16069;
+pub(super) const F_2_053: i32 = 16819;
+pub(super) const F_2_562: i32 = 20995;
+pub(super) const F_3_072: i32 = 25172;
+
+/// The instructions beyond the build target's that the transform can use.
+#[cfg(target_arch = "x86_64")]
+pub(super) type Vectors = Option<pulp::x86::V3>;
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) type Vectors = ();
+
+/// The instructions of this processor.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn vectors() -> Vectors {
+    pulp::x86::V3::try_new()
+}
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn vectors() -> Vectors {}
 
 /// A block of 8 × 8 values, in rows.
 type Rows = [[i16; 8]; 8];
@@ -30,6 +44,7 @@ type Rows = [[i16; 8]; 8];
 /// coefficients after the first may be non-zero.
 #[inline(always)]
 pub(super) fn samples(
+    vectors: Vectors,
     block: &[i16; 64],
     more: bool,
     quantisation: &[i16; 64],
@@ -38,6 +53,10 @@ pub(super) fn samples(
     side: usize,
 ) {
     match side {
+        #[cfg(target_arch = "x86_64")]
+        8 if more && let Some(vectors) = vectors => {
+            super::idct_avx2::transform(vectors, block, quantisation, out, stride);
+        }
         8 if more => transform(block, quantisation, out, stride),
         7 if more => reduced::samples::<7, 8>(block, quantisation, out, stride),
         6 if more => reduced::samples::<6, 8>(block, quantisation, out, stride),
@@ -125,7 +144,7 @@ fn transpose(rows: &Rows) -> Rows {
 
 /// Transforms all eight columns, and removes `SHIFT` fractional bits.
 #[inline(always)]
-fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
+fn pass<const SHIFT: i32>(rows: &Rows) -> Rows {
     let mut out = [[0; 8]; 8];
     for x in 0..8 {
         let input = |y: usize| i32::from(rows[y][x]);
@@ -162,7 +181,7 @@ fn pass<const SHIFT: u32>(rows: &Rows) -> Rows {
 }
 
 #[inline(always)]
-fn descale<const SHIFT: u32>(value: i32) -> i16 {
+fn descale<const SHIFT: i32>(value: i32) -> i16 {
     let value = value.wrapping_add(1 << (SHIFT - 1)) >> SHIFT;
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
@@ -182,7 +201,7 @@ mod tests {
         let quantisation = [5; 64];
         let made = |side: usize| {
             let mut out = [0; 64 + 8];
-            samples(&block, true, &quantisation, &mut out, 8, side);
+            samples(vectors(), &block, true, &quantisation, &mut out, 8, side);
             out
         };
         let whole = made(8);
@@ -212,7 +231,7 @@ mod tests {
         let quantisation: Block = std::array::from_fn(|at| (at % 5) as i16 + 1);
         for side in 2..8 {
             let mut out = [0; 64 + 8];
-            samples(&block, true, &quantisation, &mut out, 8, side);
+            samples(vectors(), &block, true, &quantisation, &mut out, 8, side);
             let basis = |u: usize, x: usize| {
                 let scale = if u == 0 { 0.125_f64.sqrt() } else { 0.5 };
                 let angle = ((2 * x + 1) * u) as f64 / (2 * side) as f64;
@@ -228,6 +247,41 @@ mod tests {
                 let error = f64::from(out[8 * y + x]) - expected;
                 assert!(error.abs() <= 0.501, "{side} {y} {x}: {error}");
             }
+        }
+    }
+
+    /// Both transforms give the same samples, also where damaged coefficients overflow.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_transform_on_vectors_is_the_plain_one() {
+        let Some(v) = vectors() else {
+            eprintln!("the transform with AVX2 is not tested: this processor has no AVX2");
+            return;
+        };
+        let mut state = 1_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as i16
+        };
+        for case in 0..20_000 {
+            let shift = case % 16;
+            let kept = 1 + random().unsigned_abs() % 64;
+            let mut block = [0; 64];
+            for value in block.iter_mut().take(kept.into()) {
+                *value = random() >> shift;
+            }
+            let mut quantisation = [1; 64];
+            for factor in &mut quantisation {
+                *factor = match case % 3 {
+                    0 => 1,
+                    1 => random() & 255,
+                    _ => random(),
+                };
+            }
+            let (mut plain, mut vectors) = ([0; 80], [0; 80]);
+            transform(&block, &quantisation, &mut plain, 10);
+            super::super::idct_avx2::transform(v, &block, &quantisation, &mut vectors, 10);
+            assert_eq!(plain, vectors, "{block:?} {quantisation:?}");
         }
     }
 }

@@ -6,6 +6,8 @@ mod entropy;
 mod frame;
 mod huffman;
 mod idct;
+#[cfg(target_arch = "x86_64")]
+mod idct_avx2;
 mod markers;
 mod output;
 mod pillow;
