@@ -58,12 +58,12 @@ pub(super) fn samples(
             super::idct_avx2::transform(vectors, block, quantisation, out, stride);
         }
         8 if more => transform(block, quantisation, out, stride),
-        7 if more => reduced::samples::<7, 8>(block, quantisation, out, stride),
-        6 if more => reduced::samples::<6, 8>(block, quantisation, out, stride),
-        5 if more => reduced::samples::<5, 8>(block, quantisation, out, stride),
-        4 if more => reduced::samples::<4, 4>(block, quantisation, out, stride),
-        3 if more => reduced::samples::<3, 4>(block, quantisation, out, stride),
-        2 if more => reduced::samples::<2, 4>(block, quantisation, out, stride),
+        7 if more => reduced::samples::<7>(vectors, block, quantisation, out, stride),
+        6 if more => reduced::samples::<6>(vectors, block, quantisation, out, stride),
+        5 if more => reduced::samples::<5>(vectors, block, quantisation, out, stride),
+        4 if more => reduced::samples::<4>(vectors, block, quantisation, out, stride),
+        3 if more => reduced::samples::<3>(vectors, block, quantisation, out, stride),
+        2 if more => reduced::samples::<2>(vectors, block, quantisation, out, stride),
         side => flat(block[0], quantisation[0], out, stride, side),
     }
 }
@@ -245,7 +245,7 @@ mod tests {
                 });
                 let expected = (128.0 + parts.sum::<f64>()).clamp(0.0, 255.0);
                 let error = f64::from(out[8 * y + x]) - expected;
-                assert!(error.abs() <= 0.501, "{side} {y} {x}: {error}");
+                assert!(error.abs() <= 0.75, "{side} {y} {x}: {error}");
             }
         }
     }
