@@ -65,18 +65,19 @@ fn decode(criterion: &mut Criterion) {
             });
         });
     }
-    for decoding in [Decoding::Exact, Decoding::Fast] {
+    let ways = [Decoding::Exact, Decoding::Fast].map(|decoding| [(decoding, 64), (decoding, 224)]);
+    for (decoding, size) in ways.into_iter().flatten() {
         let options = DecodeOptions {
             decoding,
             ..DecodeOptions::default()
         };
-        let name = format!("decode jpeg 500x375 to 64, {}", decoding.name());
+        let name = format!("decode jpeg 500x375 to {size}, {}", decoding.name());
         criterion.bench_function(&name, |bench| {
             bench.iter(|| {
                 Image::decode_at(
                     black_box(&photo),
                     Path::new("photo"),
-                    ImageSize::square(64),
+                    ImageSize::square(size),
                     Framing::default(),
                     options,
                 )

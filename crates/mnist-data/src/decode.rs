@@ -10,7 +10,7 @@ use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::formats;
 use crate::regular::read_regular;
-use crate::resize::Target;
+use crate::resize::{Scaler, Target};
 
 /// The longest accepted side, in pixels.
 pub(crate) const MAX_SIDE: u32 = 1 << 15;
@@ -57,6 +57,18 @@ pub(crate) struct Decoded {
     pub(crate) image: Image,
     /// Whether data is missing at the file's end.
     pub(crate) is_truncated: bool,
+    /// The whole image, if `image` is a reduced one.
+    pub(crate) original: Option<Original>,
+}
+
+/// The whole image that a reduced one shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Original {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Its place in the reduced image: left, top, width and height. The sides of the reduced image are rounded up, so
+    /// this may be a fraction of a pixel less.
+    pub(crate) area: [f64; 4],
 }
 
 impl Image {
@@ -106,19 +118,19 @@ impl Image {
         framing: Framing,
         options: DecodeOptions,
     ) -> Result<Self> {
-        let side = Target { size, framing }.side();
-        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(side))?;
-        decoded.image.fitted(size, framing)
+        let target = Target { size, framing };
+        let decoded = Self::decode_reusing(Vec::new(), bytes, name, options, Some(target))?;
+        Scaler::default().fit_decoded(decoded, target)
     }
 
     /// [`Image::decode_with`], which reuses `memory` for the pixels if the format allows it. [`Image::into_pixels`]
-    /// returns the memory. `size` is the length of the shorter side after the later resize, at most.
+    /// returns the memory. `target` is the later resize, for fast decoding.
     pub(crate) fn decode_reusing(
         memory: Vec<u8>,
         bytes: &[u8],
         name: &Path,
         options: DecodeOptions,
-        size: Option<u32>,
+        target: Option<Target>,
     ) -> Result<Decoded> {
         let bad = |problem: String| Error::BadImage {
             path: name.into(),
@@ -127,7 +139,7 @@ impl Image {
         if bytes.is_empty() {
             return Err(bad("it is empty; replace or remove it".into()));
         }
-        formats::decode(bytes, memory, options, size).map_err(|fault| {
+        formats::decode(bytes, memory, options, target).map_err(|fault| {
             bad(format!(
                 "cannot be decoded ({fault}); replace, convert or remove it"
             ))

@@ -99,6 +99,7 @@ impl OpenCache {
             return Ok(Decoded {
                 image,
                 is_truncated: false,
+                original: None,
             });
         }
         let (file, metadata) = regular::open(&path, MAX_BYTES)?;

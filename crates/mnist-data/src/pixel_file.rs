@@ -31,7 +31,7 @@ const MAX_HEADER: u64 = 1 << 16;
 pub const PIXELS_MADE_BY: &str = concat!(
     "mnist-data ",
     env!("CARGO_PKG_VERSION"),
-    ", format 3, decoded as by PIL 13, bilinear in its order"
+    ", format 3, decoded as by PIL 13 or in eighths, bilinear in its order"
 );
 /// The longest index, enough for about forty million images. A larger length is a sign of damage.
 const MAX_INDEX: u64 = 1 << 31;

@@ -10,7 +10,7 @@ use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use framing::{BACKGROUND, Framing, ImageSize, Interpolation, Layout};
 
-use crate::decode::{Decoded, Image, MAX_BYTES};
+use crate::decode::{Decoded, Image, MAX_BYTES, Original};
 use crate::decode_options::DecodeOptions;
 use crate::error::{Error, Result};
 use crate::regular::read_open;
@@ -45,9 +45,20 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The largest length that the shorter side of a resized image can have, for fast decoding.
-    pub(crate) fn side(&self) -> u32 {
-        self.framing.uncropped(self.size).longest()
+    /// The width and height that an image of this size is resized to, before it is cropped or padded.
+    pub(crate) fn resized(&self, width: u32, height: u32) -> (u32, u32) {
+        let layout = self.framing.layout(width, height, self.size);
+        (layout.width, layout.height)
+    }
+
+    /// The same target for images turned by 90 degrees.
+    pub(crate) fn turned(self) -> Self {
+        let ImageSize { height, width } = self.size;
+        let size = ImageSize {
+            height: width,
+            width: height,
+        };
+        Self { size, ..self }
     }
 }
 
@@ -83,13 +94,11 @@ impl Scaler {
         self.contents.clear();
         read_open(file, path, MAX_BYTES, &mut self.contents)?;
         let memory = std::mem::take(&mut self.memory);
-        let Decoded {
-            image,
-            is_truncated,
-        } = Image::decode_reusing(memory, &self.contents, path, options, Some(target.side()))?;
+        let decoded = Image::decode_reusing(memory, &self.contents, path, options, Some(target))?;
         Ok(Decoded {
-            image: self.fit(image, target)?,
-            is_truncated,
+            is_truncated: decoded.is_truncated,
+            original: None,
+            image: self.fit_decoded(decoded, target)?,
         })
     }
 
@@ -99,7 +108,24 @@ impl Scaler {
         self.fit(image, Target { size, framing })
     }
 
-    pub(crate) fn fit(&mut self, mut image: Image, target: Target) -> Result<Image> {
+    pub(crate) fn fit(&mut self, image: Image, target: Target) -> Result<Image> {
+        let decoded = Decoded {
+            image,
+            is_truncated: false,
+            original: None,
+        };
+        self.fit_decoded(decoded, target)
+    }
+
+    /// [`Self::fit`] for an image that may be reduced. It is fitted as the original is.
+    pub(crate) fn fit_decoded(&mut self, decoded: Decoded, target: Target) -> Result<Image> {
+        let mut image = decoded.image;
+        let sides = (image.width(), image.height());
+        let original = decoded.original.unwrap_or(Original {
+            width: sides.0,
+            height: sides.1,
+            area: [0.0, 0.0, sides.0.into(), sides.1.into()],
+        });
         let Target { size, framing } = target;
         let refused = |problem: String| Error::Setting {
             setting: "image size",
@@ -108,16 +134,15 @@ impl Scaler {
         if size.pixels() == 0 {
             return Err(refused(format!("found {size}, expected at least 1 pixel")));
         }
-        let layout = framing.layout(image.width(), image.height(), size);
-        let sides = (image.width(), image.height());
+        let layout = framing.layout(original.width, original.height, size);
         if (layout.width, layout.height) == sides && sides == (size.width, size.height) {
             return Ok(image);
         }
         let seen = Seen::of(&layout, size);
         let is_large = resized_bytes(&image, &layout) > MAX_RESIZED;
         let part = match is_large {
-            true => seen.part(&image, &layout),
-            false => Part::whole(&image, &layout),
+            true => seen.part(&image, &original, &layout),
+            false => Part::whole(&image, &original, &layout),
         };
         let resized = match image.channels() {
             1 => self.typed::<U8>(&mut image, &part, framing.interpolation),
@@ -194,11 +219,11 @@ impl Scaler {
 
 impl Part {
     /// The part that shows the whole image.
-    fn whole(image: &Image, layout: &Layout) -> Self {
+    fn whole(image: &Image, original: &Original, layout: &Layout) -> Self {
         Self {
             width: layout.width,
             height: layout.height,
-            source: [0.0, 0.0, image.width().into(), image.height().into()],
+            source: original.area,
             columns_first: columns_first(image, layout),
         }
     }
@@ -224,17 +249,15 @@ impl Seen {
     }
 
     /// Cuts out this part of the source, so that only these pixels are resized.
-    fn part(&self, image: &Image, layout: &Layout) -> Part {
-        let span = |from: u32, count: u32, of: u32, side: u32| {
-            let scale = f64::from(side) / f64::from(of);
-            let start = (f64::from(from) * scale).min(f64::from(side));
-            (
-                start,
-                (f64::from(count) * scale).min(f64::from(side) - start),
-            )
+    fn part(&self, image: &Image, original: &Original, layout: &Layout) -> Part {
+        let span = |from: u32, count: u32, of: u32, begin: f64, side: f64| {
+            let scale = side / f64::from(of);
+            let start = begin + (f64::from(from) * scale).min(side);
+            (start, (f64::from(count) * scale).min(begin + side - start))
         };
-        let (left, width) = span(self.left, self.width, layout.width, image.width());
-        let (top, height) = span(self.top, self.height, layout.height, image.height());
+        let [x, y, wide, high] = original.area;
+        let (left, width) = span(self.left, self.width, layout.width, x, wide);
+        let (top, height) = span(self.top, self.height, layout.height, y, high);
         Part {
             width: self.width,
             height: self.height,

@@ -146,6 +146,7 @@ impl Store {
         let Decoded {
             image,
             is_truncated,
+            ..
         } = decoded;
         if is_truncated {
             self.truncated_samples().samples.insert(index);

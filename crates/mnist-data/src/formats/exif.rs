@@ -7,7 +7,7 @@
 use super::bytes::Bytes;
 use super::{png, webp};
 use crate::augment::{flip_horizontally, flip_vertically};
-use crate::decode::Image;
+use crate::decode::{Decoded, Image, Original};
 use crate::fault::{Fault, Limit};
 
 /// The prefix of EXIF data: always in a JPEG, sometimes in other formats.
@@ -71,21 +71,63 @@ impl Turn {
         Self(turn.map_or(1, |turn| turn as u8))
     }
 
+    /// Whether width and height are exchanged.
+    pub(super) fn is_sideways(self) -> bool {
+        matches!(self.0, 5..=8)
+    }
+
     /// Turns the image upright. `file` is the size in bytes of the image file, which is in memory too.
-    pub(super) fn apply(self, mut image: Image, file: usize, limit: Limit) -> Result<Image, Fault> {
-        if matches!(self.0, 5..=8) {
+    pub(super) fn apply(
+        self,
+        decoded: Decoded,
+        file: usize,
+        limit: Limit,
+    ) -> Result<Decoded, Fault> {
+        let mut image = decoded.image;
+        if self.is_sideways() {
             let (width, height) = (u64::from(image.width()), u64::from(image.height()));
             let needed = 2 * image.pixels().len() as u64 + file as u64;
             limit.check(width, height, Some(needed))?;
             image = transposed(&image)?;
         }
-        if matches!(self.0, 2 | 3 | 6 | 7) {
+        if self.is_mirrored() {
             flip_horizontally(&mut image);
         }
-        if matches!(self.0, 3 | 4 | 7 | 8) {
+        if self.is_upside_down() {
             flip_vertically(&mut image);
         }
-        Ok(image)
+        let sides = [image.width(), image.height()].map(f64::from);
+        Ok(Decoded {
+            image,
+            original: decoded.original.map(|of| self.original(of, sides)),
+            ..decoded
+        })
+    }
+
+    /// The original of a turned image with these sides.
+    fn original(self, stored: Original, [width, height]: [f64; 2]) -> Original {
+        let mut turned = stored;
+        if self.is_sideways() {
+            (turned.width, turned.height) = (stored.height, stored.width);
+            let [left, top, wide, high] = stored.area;
+            turned.area = [top, left, high, wide];
+        }
+        let [left, top, wide, high] = &mut turned.area;
+        if self.is_mirrored() {
+            *left = width - *wide - *left;
+        }
+        if self.is_upside_down() {
+            *top = height - *high - *top;
+        }
+        turned
+    }
+
+    fn is_mirrored(self) -> bool {
+        matches!(self.0, 2 | 3 | 6 | 7)
+    }
+
+    fn is_upside_down(self) -> bool {
+        matches!(self.0, 3 | 4 | 7 | 8)
     }
 }
 

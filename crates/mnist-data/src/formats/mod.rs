@@ -15,30 +15,36 @@ use crate::decode::{Decoded, Image};
 use crate::decode_options::{DecodeOptions, TruncatedImages};
 use crate::fault::{Fault, Limit, side};
 use crate::jpeg;
+use crate::resize::Target;
 use exif::Turn;
 
 /// Colours by palette index.
 type Palette = [[u8; 3]; 256];
 
-/// Decodes a file's contents, into `memory` if the format allows it. `size` is the final size of the image, in pixels
-/// per side. Fast decoding may give a smaller image than the file's, but none smaller than `size`.
+/// Decodes a file's contents, into `memory` if the format allows it. `target` is the later resize. Fast decoding may give
+/// a smaller image than the file's, but none that the resize must enlarge.
 pub(crate) fn decode(
     bytes: &[u8],
     memory: Vec<u8>,
     options: DecodeOptions,
-    size: Option<u32>,
+    target: Option<Target>,
 ) -> Result<Decoded, Fault> {
     let accept_truncated = options.truncated == TruncatedImages::Accept;
     let limit = Limit(options.max_bytes);
     let turned = |decoded: Decoded, turn: fn(&[u8]) -> Turn| match options.orientation {
         Orientation::Ignore => Ok(decoded),
-        Orientation::Apply => Ok(Decoded {
-            image: turn(bytes).apply(decoded.image, bytes.len(), limit)?,
-            ..decoded
-        }),
+        Orientation::Apply => turn(bytes).apply(decoded, bytes.len(), limit),
     };
     if jpeg::is_jpeg(bytes) {
-        turned(jpeg::decode(bytes, memory, options, size)?, Turn::of_jpeg)
+        let is_turned = options.orientation == Orientation::Apply
+            && target.is_some_and(|target| target != target.turned())
+            && Turn::of_jpeg(bytes).is_sideways();
+        let target = match is_turned {
+            true => target.map(Target::turned),
+            false => target,
+        };
+        let decoded = jpeg::decode(bytes, memory, options, target)?;
+        turned(decoded, Turn::of_jpeg)
     } else if bytes.starts_with(png::MAGIC) {
         let decoded = png::decode(bytes, memory, accept_truncated, limit)?;
         turned(decoded, Turn::of_png)
@@ -75,6 +81,7 @@ fn finished(
     Ok(Decoded {
         image: image.map_err(Fault::damaged)?,
         is_truncated,
+        original: None,
     })
 }
 

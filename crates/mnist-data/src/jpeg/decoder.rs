@@ -9,8 +9,10 @@ use super::idct;
 use super::markers::{Next, Tables};
 use super::output::{Colours, Output, Shape};
 use super::reader::Reader;
+use super::reduced;
 use crate::decode::{Decoded, Image};
 use crate::fault::{Fault, Limit};
+use crate::resize::Target;
 
 /// The bytes of the memory limit for each block that all scans of an image may read together. So the largest accepted
 /// image may have each colour in twelve scans; usual files have up to six. Without the limit, a small file with thousands
@@ -18,13 +20,13 @@ use crate::fault::{Fault, Limit};
 const BYTES_A_BLOCK: u64 = 16;
 
 /// Decodes a file into the buffer `pixels`, whose old contents are ignored. Gray stays one byte per pixel. With
-/// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `size`, an image that will
-/// later be resized to a much smaller one is decoded at reduced size.
+/// `accept_truncated`, missing data at the end becomes gray; otherwise it is a fault. With a `target`, an image that will
+/// later be resized to a smaller one is decoded at reduced size.
 pub(super) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,
     accept_truncated: bool,
-    size: Option<u32>,
+    target: Option<Target>,
     limit: Limit,
 ) -> Result<Decoded, Fault> {
     let mut reader = Reader::new(bytes);
@@ -40,7 +42,7 @@ pub(super) fn decode(
         tables.complete();
     }
     let one_pass = !frame.progressive && scan.parts.len() == frame.components.len();
-    let shape = shape(&frame, size);
+    let shape = shape(&frame, target);
     let length = shape.width as u64 * shape.height as u64 * colours.channels() as u64;
     let stored = if one_pass {
         0
@@ -83,19 +85,22 @@ pub(super) fn decode(
     Ok(Decoded {
         image,
         is_truncated: decoder.reader.truncated,
+        original: shape.original(&frame),
     })
 }
 
-/// The reduced size for decoding: an eighth, a quarter or a half, if both sides then still have at least twice the
-/// wanted pixels. PIL's `thumbnail` does the same with its `reducing_gap` of 2.
-fn shape(frame: &Frame, size: Option<u32>) -> Shape {
-    let sides = size.map_or([].as_slice(), |_| &[1, 2, 4]);
-    let mut shapes = sides.iter().map(|&side| Shape::new(frame, side));
-    let least = 2 * size.unwrap_or(0) as usize;
-    let is_enough = |shape: &Shape| shape.width.min(shape.height) >= least;
+/// The reduced size for decoding: the fewest eighths of the image that the resize need not enlarge, as in PIL's `draft`.
+fn shape(frame: &Frame, target: Option<Target>) -> Shape {
+    let least = target.map(|target| target.resized(frame.width as u32, frame.height as u32));
+    let is_enough = |shape: &Shape| {
+        least.is_some_and(|(width, height)| {
+            shape.width >= width as usize && shape.height >= height as usize
+        })
+    };
+    let mut shapes = (1..reduced::WHOLE).map(|side| Shape::new(frame, side));
     shapes
         .find(is_enough)
-        .unwrap_or_else(|| Shape::new(frame, 8))
+        .unwrap_or_else(|| Shape::new(frame, reduced::WHOLE))
 }
 
 struct Decoder<'a> {
@@ -166,7 +171,7 @@ impl Decoder<'_> {
                             let more = entropy.sequential(&mut self.reader, index, &mut block);
                             // Blocks beyond the image's edge are decoded but not used.
                             if x < component.blocks_wide && y < component.blocks_high {
-                                let stride = ring.stride;
+                                let (stride, side) = (ring.stride, ring.side);
                                 let out = ring.block(y, x);
                                 idct::samples(
                                     self.vectors,
@@ -175,7 +180,7 @@ impl Decoder<'_> {
                                     factors,
                                     out,
                                     stride,
-                                    self.shape.side,
+                                    side,
                                 );
                             }
                         }
@@ -235,7 +240,7 @@ impl Decoder<'_> {
             for (index, component) in self.frame.components.iter().enumerate() {
                 let (plane, factors) = (&coefficients.planes[index], &factors[index]);
                 let ring = &mut output.rings[index];
-                let stride = ring.stride;
+                let (stride, side) = (ring.stride, ring.side);
                 for y in row * component.v..((row + 1) * component.v).min(component.blocks_high) {
                     for x in 0..component.blocks_wide {
                         let estimated =
@@ -248,7 +253,7 @@ impl Decoder<'_> {
                             factors,
                             ring.block(y, x),
                             stride,
-                            self.shape.side,
+                            side,
                         );
                     }
                 }

@@ -3,6 +3,8 @@
 //! The algorithm is from Loeffler, Ligtenberg and Moschytz, in integers with 13 fractional bits. Damaged coefficients
 //! may overflow; the results then wrap and saturate as in the SIMD code (jidctint-avx2.asm).
 
+use super::reduced;
+
 /// Fractional bits of the constants.
 pub(super) const CONST_BITS: i32 = 13;
 /// Fractional bits of the values between the two passes.
@@ -56,52 +58,13 @@ pub(super) fn samples(
             super::idct_avx2::transform(vectors, block, quantisation, out, stride);
         }
         8 if more => transform(block, quantisation, out, stride),
-        4 if more => reduced(&QUARTERS, block, quantisation, out, stride),
-        2 if more => reduced(&HALVES, block, quantisation, out, stride),
+        7 if more => reduced::samples::<7>(vectors, block, quantisation, out, stride),
+        6 if more => reduced::samples::<6>(vectors, block, quantisation, out, stride),
+        5 if more => reduced::samples::<5>(vectors, block, quantisation, out, stride),
+        4 if more => reduced::samples::<4>(vectors, block, quantisation, out, stride),
+        3 if more => reduced::samples::<3>(vectors, block, quantisation, out, stride),
+        2 if more => reduced::samples::<2>(vectors, block, quantisation, out, stride),
         side => flat(block[0], quantisation[0], out, stride, side),
-    }
-}
-
-/// Cosines for the transforms of 4 and 2 values, with 13 fractional bits. They are scaled for coefficients of 8 × 8
-/// blocks.
-const QUARTERS: [[i32; 4]; 4] = [
-    [2896, 2896, 2896, 2896],
-    [3784, 1567, -1567, -3784],
-    [2896, -2896, -2896, 2896],
-    [1567, -3784, 3784, -1567],
-];
-const HALVES: [[i32; 2]; 2] = [[2896, 2896], [2896, -2896]];
-
-/// The samples of a block at a smaller size: the transform of its lowest coefficients.
-#[inline(always)]
-fn reduced<const N: usize>(
-    cosines: &[[i32; N]; N],
-    block: &[i16; 64],
-    quantisation: &[i16; 64],
-    out: &mut [u8],
-    stride: usize,
-) {
-    let mut columns = [[0_i32; N]; N];
-    for x in 0..N {
-        for (v, cosines) in cosines.iter().enumerate() {
-            let value = i32::from(block[8 * v + x].wrapping_mul(quantisation[8 * v + x]));
-            for (sum, cosine) in columns[x].iter_mut().zip(cosines) {
-                *sum = sum.wrapping_add(value.wrapping_mul(*cosine));
-            }
-        }
-        columns[x] = columns[x].map(|sum| sum >> (CONST_BITS - PASS1_BITS));
-    }
-    for (y, out) in out.chunks_mut(stride).take(N).enumerate() {
-        for (x, sample) in out[..N].iter_mut().enumerate() {
-            let products = columns
-                .iter()
-                .zip(cosines)
-                .map(|(column, cosines)| column[y].wrapping_mul(cosines[x]));
-            let sum = products.fold(0, i32::wrapping_add);
-            let value =
-                sum.wrapping_add(1 << (CONST_BITS + PASS1_BITS - 1)) >> (CONST_BITS + PASS1_BITS);
-            *sample = (value.clamp(-128, 127) + 128) as u8;
-        }
     }
 }
 
@@ -225,9 +188,10 @@ fn descale<const SHIFT: i32>(value: i32) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entropy::Block;
     use super::*;
 
-    /// For a smooth block, each sample of a smaller transform is the mean of the samples that it replaces.
+    /// For a smooth block, each sample of a smaller transform is the mean of the area that it replaces.
     #[test]
     fn smaller_transforms_give_means_of_the_whole_one() {
         let mut block = [0; 64];
@@ -236,22 +200,52 @@ mod tests {
         }
         let quantisation = [5; 64];
         let made = |side: usize| {
-            let mut out = [0; 64];
-            samples(vectors(), &block, true, &quantisation, &mut out, side, side);
+            let mut out = [0; 64 + 8];
+            samples(vectors(), &block, true, &quantisation, &mut out, 8, side);
             out
         };
         let whole = made(8);
-        for side in [1, 2, 4] {
-            let (small, part) = (made(side), 8 / side);
-            for (index, &sample) in small[..side * side].iter().enumerate() {
-                let (top, left) = (index / side * part, index % side * part);
-                let rows = (top..top + part).flat_map(|y| &whole[8 * y + left..][..part]);
-                let sum: i32 = rows.map(|&sample| i32::from(sample)).sum();
-                let mean = sum / (part * part) as i32;
+        for side in 1..8 {
+            // The share of each row or column of the whole block in sample `place`.
+            let share = |place: usize, of: usize| {
+                let end = (8 * (place + 1)).min(side * (of + 1));
+                end.saturating_sub((8 * place).max(side * of)) as f64 / 8.0
+            };
+            let small = made(side);
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let parts =
+                    (0..64).map(|at| share(y, at / 8) * share(x, at % 8) * f64::from(whole[at]));
+                let (sample, mean) = (small[8 * y + x], parts.sum::<f64>());
                 assert!(
-                    (i32::from(sample) - mean).abs() <= 4,
-                    "{side} {index}: {sample} {mean}"
+                    (f64::from(sample) - mean).abs() <= 4.0,
+                    "{side} {y} {x}: {sample} {mean}"
                 );
+            }
+        }
+    }
+
+    /// The sum of the cosines that the coefficients stand for, in double precision.
+    #[test]
+    fn smaller_transforms_are_the_sum_of_their_cosines() {
+        let block: Block = std::array::from_fn(|at| (at * 37 % 23) as i16 - 11);
+        let quantisation: Block = std::array::from_fn(|at| (at % 5) as i16 + 1);
+        for side in 2..8 {
+            let mut out = [0; 64 + 8];
+            samples(vectors(), &block, true, &quantisation, &mut out, 8, side);
+            let basis = |u: usize, x: usize| {
+                let scale = if u == 0 { 0.125_f64.sqrt() } else { 0.5 };
+                let angle = ((2 * x + 1) * u) as f64 / (2 * side) as f64;
+                scale * (angle * std::f64::consts::PI).cos()
+            };
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                let parts = (0..64).filter(|at| at / 8 < side && at % 8 < side);
+                let parts = parts.map(|at| {
+                    let value = f64::from(block[at]) * f64::from(quantisation[at]);
+                    value * basis(at / 8, y) * basis(at % 8, x)
+                });
+                let expected = (128.0 + parts.sum::<f64>()).clamp(0.0, 255.0);
+                let error = f64::from(out[8 * y + x]) - expected;
+                assert!(error.abs() <= 0.75, "{side} {y} {x}: {error}");
             }
         }
     }

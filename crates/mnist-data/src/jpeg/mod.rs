@@ -12,11 +12,15 @@ mod markers;
 mod output;
 mod pillow;
 mod reader;
+mod reduced;
 mod smooth;
+#[cfg(test)]
+mod tests;
 
 use crate::decode::Decoded;
 use crate::decode_options::{DecodeOptions, Decoding, TruncatedImages};
 use crate::fault::{Fault, Limit};
+use crate::resize::Target;
 
 /// Whether a file's contents begin like a JPEG.
 pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
@@ -24,16 +28,16 @@ pub(crate) fn is_jpeg(bytes: &[u8]) -> bool {
 }
 
 /// Decodes into the buffer `pixels`, whose old contents are ignored. Gray stays one byte per pixel; every other colour space
-/// becomes RGB. `size` is the final size of the image, in pixels per side.
+/// becomes RGB. `target` is the size and framing of the later resize, for fast decoding.
 pub(crate) fn decode(
     bytes: &[u8],
     pixels: Vec<u8>,
     options: DecodeOptions,
-    size: Option<u32>,
+    target: Option<Target>,
 ) -> Result<Decoded, Fault> {
     pillow::check_headers(bytes)?;
     let accept_truncated = options.truncated == TruncatedImages::Accept;
-    let size = size.filter(|_| options.decoding == Decoding::Fast);
+    let target = target.filter(|_| options.decoding == Decoding::Fast);
     let limit = Limit(options.max_bytes);
-    decoder::decode(bytes, pixels, accept_truncated, size, limit)
+    decoder::decode(bytes, pixels, accept_truncated, target, limit)
 }

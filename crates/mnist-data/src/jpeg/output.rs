@@ -1,7 +1,9 @@
 //! Converts samples to pixels: upsampling and colour conversion, row by row, as in libjpeg-turbo (jdsample.c,
 //! jdcolor.c).
 
-use super::frame::Frame;
+use super::frame::{Component, Frame};
+use super::reduced;
+use crate::decode::Original;
 
 /// The colour space of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Colours {
     }
 }
 
-/// The sizes of an image whose blocks are decoded to `side` × `side` samples: 8 at full size, otherwise 4, 2 or 1.
+/// The sizes of an image whose blocks are decoded to `side` × `side` samples: 8 at full size, otherwise fewer.
 pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) height: usize,
@@ -53,19 +55,38 @@ struct PlaneShape {
     v: usize,
     width: usize,
     height: usize,
+    /// The samples per side of a block. A colour that is stored at half of the image's size may have larger blocks than
+    /// the image, so that it needs no upsampling. Its factors are then the image's.
+    side: usize,
+}
+
+impl PlaneShape {
+    /// The largest blocks that need no downsampling, as in `jpeg_calc_output_dimensions` of jdmaster.c.
+    fn new(frame: &Frame, component: &Component, side: usize) -> Self {
+        let fits = |&scale: &usize| {
+            side * scale <= reduced::WHOLE
+                && frame.h.is_multiple_of(component.h * scale)
+                && frame.v.is_multiple_of(component.v * scale)
+        };
+        let scale = [4, 2].into_iter().find(fits).unwrap_or(1);
+        let (h, v) = (component.h * scale, component.v * scale);
+        Self {
+            h,
+            v,
+            width: (frame.width * h * side).div_ceil(reduced::WHOLE * frame.h),
+            height: (frame.height * v * side).div_ceil(reduced::WHOLE * frame.v),
+            side: side * scale,
+        }
+    }
 }
 
 impl Shape {
     pub(super) fn new(frame: &Frame, side: usize) -> Self {
-        let planes = frame.components.iter().map(|component| PlaneShape {
-            h: component.h,
-            v: component.v,
-            width: (frame.width * component.h * side).div_ceil(8 * frame.h),
-            height: (frame.height * component.v * side).div_ceil(8 * frame.v),
-        });
+        let planes = frame.components.iter();
+        let planes = planes.map(|component| PlaneShape::new(frame, component, side));
         Self {
-            width: (frame.width * side).div_ceil(8),
-            height: (frame.height * side).div_ceil(8),
+            width: (frame.width * side).div_ceil(reduced::WHOLE),
+            height: (frame.height * side).div_ceil(reduced::WHOLE),
             side,
             mcus_wide: frame.mcus_wide(),
             mcus_high: frame.mcus_high(),
@@ -75,34 +96,55 @@ impl Shape {
         }
     }
 
+    /// The whole image, if this is a reduced size.
+    pub(super) fn original(&self, frame: &Frame) -> Option<Original> {
+        let eighths = |side: usize| (side * self.side) as f64 / reduced::WHOLE as f64;
+        (self.side < reduced::WHOLE).then(|| Original {
+            width: frame.width as u32,
+            height: frame.height as u32,
+            area: [0.0, 0.0, eighths(frame.width), eighths(frame.height)],
+        })
+    }
+
     /// The memory of [`Output`] besides the pixels, in bytes.
     pub(super) fn memory(&self) -> u64 {
         let planes = self.planes.iter();
-        let samples =
-            planes.map(|plane| self.mcus_wide * plane.h * plane.v * 2 * self.side * self.side);
+        let samples = planes.map(|plane| {
+            let stride = self.mcus_wide * plane.h * self.side + PADDING;
+            stride * plane.v * self.kept_mcus() * self.side
+        });
         (samples.sum::<usize>() + (self.width + 64) * (self.planes.len() + 2)) as u64
+    }
+
+    /// The rows of MCUs whose samples are kept. Upsampling needs the rows of samples above and below it; if MCUs are a
+    /// single row, both are in other MCUs.
+    fn kept_mcus(&self) -> usize {
+        if self.side == 1 { 3 } else { 2 }
     }
 }
 
-/// The samples of one colour, for the two rows of MCUs decoded last.
+/// The bytes after each row of samples, since small blocks are written in whole vectors.
+const PADDING: usize = 8;
+
+/// The samples of one colour, for the rows of MCUs decoded last.
 pub(super) struct Ring {
     pub(super) samples: Vec<u8>,
     pub(super) stride: usize,
     /// Rows of samples.
     rows: usize,
     /// The number of samples per side of a block.
-    side: usize,
+    pub(super) side: usize,
 }
 
 impl Ring {
     fn new(plane: &PlaneShape, shape: &Shape) -> Self {
-        let stride = shape.mcus_wide * plane.h * shape.side;
-        let rows = 2 * plane.v * shape.side;
+        let stride = shape.mcus_wide * plane.h * shape.side + PADDING;
+        let rows = shape.kept_mcus() * plane.v * shape.side;
         Self {
             samples: vec![0; stride * rows],
             stride,
             rows,
-            side: shape.side,
+            side: plane.side,
         }
     }
 

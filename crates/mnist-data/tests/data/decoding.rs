@@ -56,22 +56,24 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A JPEG of 96 × 64 pixels with slowly changing colours, 4:2:0.
-fn slope() -> Vec<u8> {
+/// A JPEG with slowly changing colours, 4:2:0.
+fn slope(width: u16, height: u16) -> Vec<u8> {
     let pixel = |x: u16, y: u16| [x as u8, (2 * y) as u8, (250 - x - y) as u8];
-    let pixels: Vec<u8> = (0..64)
-        .flat_map(|y| (0..96).flat_map(move |x| pixel(x, y)))
+    let pixels: Vec<u8> = (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| pixel(x, y)))
         .collect();
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 95);
     encoder.set_sampling_factor(SamplingFactor::R_4_2_0);
-    encoder.encode(&pixels, 96, 64, ColorType::Rgb).unwrap();
+    encoder
+        .encode(&pixels, width, height, ColorType::Rgb)
+        .unwrap();
     file
 }
 
 #[test]
 fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
-    let file = slope();
+    let file = slope(96, 64);
     let name = Path::new("x.jpg");
     let fast = DecodeOptions {
         decoding: Decoding::Fast,
@@ -81,18 +83,48 @@ fn fast_decoding_takes_as_little_of_a_jpeg_as_its_size_needs() {
         let size = ImageSize::square(size);
         Image::decode_at(&file, name, size, Framing::default(), options).unwrap()
     };
-    // These sizes are decoded at an eighth, a quarter and a half.
-    for size in [4, 8, 16] {
+    // These sizes are decoded at one to seven eighths.
+    for size in [4, 12, 20, 28, 36, 44, 52, 56] {
         let (fast, exact) = (at(size, fast), at(size, DecodeOptions::default()));
         let levels = fast.pixels().iter().zip(exact.pixels());
         let worst = levels.map(|(&a, &b)| a.abs_diff(b)).max().unwrap();
         assert!(worst <= 8, "{size}: {worst}");
         assert_ne!(fast, exact, "{size}: it was decoded in full");
     }
-    // 64 pixels are less than four times this size, so no reduction is possible.
-    assert_eq!(at(17, fast), at(17, DecodeOptions::default()));
+    // 64 pixels are less than eight sevenths of this size.
+    assert_eq!(at(57, fast), at(57, DecodeOptions::default()));
     let whole = Image::decode_with(&file, name, fast).unwrap();
     assert_eq!(whole, Image::decode(&file, name).unwrap());
+}
+
+/// The sides of the file are no multiples of eight, so a reduced image has pixels that are partly beyond its edge. They
+/// may be at any edge after a turn.
+#[test]
+fn fast_decoding_turns_images_too() {
+    let whole = slope(91, 61);
+    for turn in 1..=8 {
+        let exif = [
+            &b"\xFF\xE1\0\x22Exif\0\0II\x2A\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..],
+            &[turn, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let file = [&whole[..2], &exif, &whole[2..]].concat();
+        let [exact, fast] = [Decoding::Exact, Decoding::Fast].map(|decoding| {
+            let options = DecodeOptions {
+                decoding,
+                ..DecodeOptions::default()
+            };
+            let size = ImageSize {
+                width: 20,
+                height: 30,
+            };
+            Image::decode_at(&file, Path::new("x.jpg"), size, Framing::default(), options).unwrap()
+        });
+        let levels = fast.pixels().iter().zip(exact.pixels());
+        let worst = levels.map(|(&a, &b)| a.abs_diff(b)).max().unwrap();
+        assert!(worst <= 3, "{turn}: {worst}");
+        assert_ne!(fast, exact, "{turn}");
+    }
 }
 
 /// Each scan takes time in proportion to the image's size, even without data.
@@ -157,7 +189,7 @@ fn a_jpeg_larger_than_its_strip_of_a_tiff_is_refused() {
 #[test]
 fn images_too_large_for_memory_are_refused_by_their_header() {
     let side = 30_000_u16;
-    let mut jpeg = slope();
+    let mut jpeg = slope(96, 64);
     let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]);
     let size = frame.unwrap() + 5;
     jpeg[size..size + 2].copy_from_slice(&side.to_be_bytes());
