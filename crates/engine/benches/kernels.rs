@@ -38,6 +38,7 @@ use simd::LANES;
 use spec::{Activation, Padding};
 
 const ACTIVATION: Activation = Activation::Hardswish;
+
 /// Measures `run` on every instruction set. `work` is the number of multiplications, or of values that `run` writes.
 fn each_isa(criterion: &mut Criterion, name: &str, work: usize, mut run: impl FnMut(Isa)) {
     let mut group = criterion.benchmark_group(name);
@@ -113,14 +114,10 @@ fn products(criterion: &mut Criterion) {
             accumulate: true,
             next: NextRows::NONE,
         };
-        each_isa(
-            criterion,
-            &format!("weight_gradient {shape}"),
-            work,
-            |isa| unsafe {
-                weight_gradient(isa, &operands);
-            },
-        );
+        let name = format!("weight_gradient {shape}");
+        each_isa(criterion, &name, work, |isa| unsafe {
+            weight_gradient(isa, &operands);
+        });
         let (from, to) = (weights.src(), packed.dst());
         let count = inputs * outputs;
         each_isa(

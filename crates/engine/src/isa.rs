@@ -2,7 +2,7 @@
 //!
 //! A kernel is one plain generic function. [`dispatch!`] compiles it once for each instruction set
 //! and selects the version for a given [`Isa`]. An `Isa` exists only if the processor supports it,
-//! which makes the calls sound.
+//! or if a test vouches for it ([`Isa::assume_amx`]), which makes the calls sound.
 
 use std::fmt;
 use std::str::FromStr;
@@ -155,6 +155,17 @@ impl Isa {
             #[cfg(test)]
             Level::PortableTiles => ranks.next_multiple_of(LANES),
             _ => ranks,
+        }
+    }
+
+    /// Number of rows of which whole blocks consist, so that few tiles are cut: a multiple of the tiles' heights.
+    pub(crate) fn block_rows(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxBf16 => 32,
+            #[cfg(test)]
+            Level::PortableTiles => 32,
+            _ => 24,
         }
     }
 

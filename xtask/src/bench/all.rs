@@ -41,6 +41,11 @@ pub(super) fn run(all: &All) -> Result<()> {
     println!("machine: {machine}\nfile: {}", path.display());
     let mut session = Session::open(path, machine, options)?;
     println!("{}\n{}", session.run.origin(), peers(&session.run, options));
+    if options.python.is_none() && !all.again && session.record.has_ratios() {
+        bail!(
+            "the file has rows with peers; give --python for new ones, or --again to replace them"
+        );
+    }
 
     let mut benchmarks = Vec::new();
     for kind in Kind::ALL {

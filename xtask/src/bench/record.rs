@@ -78,6 +78,11 @@ impl Record {
         found.any(|entry| self.runs[entry.run].repeats(run))
     }
 
+    /// Whether a row compares several sides.
+    pub(super) fn has_ratios(&self) -> bool {
+        self.rows.iter().any(|entry| entry.row.figures.len() > 1)
+    }
+
     /// Puts the rows of a case in the place of older ones, or at the end.
     pub(super) fn put(&mut self, run: &Run, kind: Kind, rows: Vec<Row>, command: &str) {
         let Some(case) = rows.first().map(|row| row.case.clone()) else {

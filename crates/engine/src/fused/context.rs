@@ -21,20 +21,26 @@ const BLOCK: usize = 80 * 1024;
 const STREAM: usize = 640 * 1024;
 
 /// Splits a range of rows into blocks. `channels` is the total row length of all operands.
-pub(crate) fn blocks(rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> {
-    blocks_of(48, rows, channels)
+pub(crate) fn blocks(
+    isa: Isa,
+    rows: Range<usize>,
+    channels: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    blocks_of(isa, 2 * isa.block_rows(), rows, channels)
 }
 
-/// As [`blocks`], of at least this many rows where there are so many. The number of rows is a multiple of every tile's
-/// height where possible.
+/// As [`blocks`], of at least this many rows where there are so many. The number of rows is a multiple of
+/// [`Isa::block_rows`] where possible.
 pub(crate) fn blocks_of(
+    isa: Isa,
     least: usize,
     rows: Range<usize>,
     channels: usize,
 ) -> impl Iterator<Item = Range<usize>> {
-    let most = (BLOCK / channels / 24 * 24).clamp(least, 192);
+    let unit = isa.block_rows();
+    let most = (BLOCK / channels / unit * unit).clamp(least, 192);
     let count = rows.len().div_ceil(most).max(1);
-    let step = rows.len().div_ceil(count).next_multiple_of(24);
+    let step = rows.len().div_ceil(count).next_multiple_of(unit);
     let step = step.min(rows.len()).max(1);
     let end = rows.end;
     rows.step_by(step)
@@ -290,8 +296,11 @@ mod tests {
     fn blocks_cover_every_row_once() {
         for rows in [0, 1, 23, 24, 47, 97, 192, 193, 1000] {
             for channels in [16, 500, 2000] {
-                let covered: Vec<usize> = blocks(5..5 + rows, channels).flatten().collect();
-                assert_eq!(covered, (5..5 + rows).collect::<Vec<_>>());
+                for isa in [Isa::best(), Isa::portable_tiles()] {
+                    let covered: Vec<usize> =
+                        blocks(isa, 5..5 + rows, channels).flatten().collect();
+                    assert_eq!(covered, (5..5 + rows).collect::<Vec<_>>());
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn expand(
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for (rows, next) in and_next(blocks(group.rows(pixels), channels)) {
+        for (rows, next) in and_next(blocks(matrix.isa, group.rows(pixels), channels)) {
             // SAFETY: tensors and packed weights have the layer's shape; a group writes its
             // own rows.
             unsafe {
@@ -163,7 +163,7 @@ pub(super) fn project(context: &Context<'_>, matrix: &Matrix, input: &Filtered<'
     let channels = matrix.inputs + matrix.outputs;
     context.each_group(matrix.outputs, |group, scratch, sums| {
         let totals = scratch.sums(matrix.outputs);
-        for (rows, next) in and_next(blocks(group.rows(input.pixels), channels)) {
+        for (rows, next) in and_next(blocks(matrix.isa, group.rows(input.pixels), channels)) {
             let block = scratch.block(0, rows.len(), matrix.inputs, context.isa.pixel());
             // SAFETY: as in `expand`; the block belongs to this thread.
             unsafe {
@@ -243,7 +243,7 @@ pub(super) fn expand_backward(
         let totals = scratch.sums(matrix.inputs);
         let partial = context.partial(group, target);
         let all = group.rows(pixels);
-        for (rows, next) in and_next(blocks(all.clone(), channels)) {
+        for (rows, next) in and_next(blocks(matrix.isa, all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let block = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let ranks = context.ranks(scratch, count, matrix.outputs);
@@ -333,7 +333,7 @@ pub(super) fn project_backward(
                 }
             }
         }
-        for (rows, next) in and_next(blocks(all.clone(), channels)) {
+        for (rows, next) in and_next(blocks(matrix.isa, all.clone(), channels)) {
             let (start, count) = (rows.start, rows.len());
             let d = scratch.block(0, count, matrix.outputs, context.isa.pixel());
             let a = scratch.block(1, count, matrix.inputs, context.isa.pixel());

@@ -239,3 +239,48 @@ impl PlaneLines {
         self.from = self.from.wrapping_add(self.step);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Tensor;
+
+    #[test]
+    fn the_lines_of_the_next_rows_are_fetched_once() {
+        let (wide, narrow) = (Tensor::new(70, 40), Tensor::of(20, 40, LANES / 2));
+        // SAFETY: both have 40 rows.
+        let [wide_rows, narrow_rows] = [&wide, &narrow].map(|x| unsafe { x.planes().row(7) });
+        let sources = [
+            None,
+            Some((wide_rows, 5)),
+            None,
+            Some((narrow_rows, 2)),
+            None,
+        ];
+        let next = NextRows {
+            rows: 30,
+            sources,
+            fetched: 0,
+        };
+        let planes: Vec<_> = (0..).map_while(|plane| next.plane(plane)).collect();
+        let lines: Vec<_> = planes.iter().map(|(_, lines)| *lines).collect();
+        assert_eq!(lines, [30, 30, 30, 30, 30, 15, 15]);
+        for fetched in 0..=8 {
+            let left = next.after(fetched);
+            assert_eq!(left.plane(0), planes.get(fetched).copied());
+            for tiles in [1, 7, 30, 500] {
+                let mut lines = left.lines(tiles);
+                let all: usize = planes.iter().skip(fetched).map(|(_, lines)| lines).sum();
+                for tile in 1..=tiles {
+                    lines.fetch();
+                    let done: usize = (0..lines.plane)
+                        .filter_map(|plane| left.plane(plane))
+                        .map(|(_, lines)| lines)
+                        .sum();
+                    let most = all.min(tile * NextRows::MOST);
+                    assert_eq!(done + lines.line, most.min(tile * all.div_ceil(tiles)));
+                }
+            }
+        }
+    }
+}

@@ -28,8 +28,8 @@ macro_rules! with_vectors {
     };
 }
 
-/// The panels of `vectors` packed planes on `isa`, as ranges of planes. Each panel can be a
-/// separate product.
+/// Ranges of whole panels of `vectors` packed planes on `isa`. Each range can be a separate product: one panel, or on
+/// tiles several, since each product arranges its left operand first.
 pub(crate) fn panel_planes(isa: Isa, vectors: usize) -> Vec<Range<usize>> {
     with_vectors!(isa, ranges(vectors))
 }
@@ -39,7 +39,16 @@ pub(crate) fn planes_fetched(isa: Isa, inputs: usize, outputs: usize) -> usize {
     with_vectors!(isa, gradient_tiles(inputs, outputs))
 }
 
+/// Planes of a range on tiles.
+const TILE_PLANES: usize = 4;
+
 fn ranges<S: Simd>(vectors: usize) -> Vec<Range<usize>> {
+    if S::TILES {
+        let starts = (0..vectors).step_by(TILE_PLANES);
+        return starts
+            .map(|start| start..vectors.min(start + TILE_PLANES))
+            .collect();
+    }
     panels::<S>(vectors)
         .map(|(start, width)| start..start + width)
         .collect()

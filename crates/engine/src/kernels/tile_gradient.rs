@@ -23,7 +23,8 @@ pub(super) unsafe fn weight_gradient_on_tiles<S: Simd>(s: S, operands: &WeightGr
     let pixels = LANES * S::RANK;
     let first = start / LANES;
     let most = planes(inputs).max(planes(end) - first);
-    let block = (OPERAND / TILE / most).max(1) * pixels;
+    // At least the rows of a block of the caller.
+    let block = (OPERAND / TILE / most).max(2) * pixels;
     for row in (0..operands.rows).step_by(block) {
         let rows = block.min(operands.rows - row);
         let steps = rows.div_ceil(pixels);

@@ -31,7 +31,7 @@ pub(crate) struct WeightGradient {
     pub(crate) gradient: Dst,
     /// Whether to add to the existing values.
     pub(crate) accumulate: bool,
-    /// Rows that the caller reads next. Each tile fetches one of their planes, see [`gradient_tiles`].
+    /// Rows that the caller reads next. Each tile of vectors fetches one of their planes, see [`gradient_tiles`].
     pub(crate) next: NextRows,
 }
 

@@ -265,7 +265,7 @@ impl Pass<'_> {
             None => (step.after.activation, Activation::Identity),
             Some(_) => (Activation::Identity, step.after.activation),
         };
-        for rows in blocks_of(ROWS, all, inputs + wide) {
+        for rows in blocks_of(self.context.isa, ROWS, all, inputs + wide) {
             // SAFETY: as promised by the caller; the block belongs to this thread.
             unsafe {
                 let place = |layer: usize| {

@@ -148,7 +148,7 @@ impl Pass<'_> {
                 Weights::Rows(Src::of(&self.parameters[start..]), inputs)
             }
         };
-        for rows in blocks_of(ROWS, all.clone(), 2 * inputs + outputs) {
+        for rows in blocks_of(isa, ROWS, all.clone(), 2 * inputs + outputs) {
             let (start, count) = (rows.start, rows.len());
             // SAFETY: as promised by the caller; the blocks belong to this thread.
             unsafe {

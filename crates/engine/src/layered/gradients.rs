@@ -364,7 +364,7 @@ impl Pass<'_> {
         for (sink, gather) in back.sinks.iter().zip(gathers) {
             let width = self.shape(sink.value.z).channels;
             self.each(sink.value.z, |all, scratch, sums| {
-                for rows in blocks(all, width + channels) {
+                for rows in blocks(self.context.isa, all, width + channels) {
                     let block = scratch.block(0, rows.len(), width, LANES);
                     // SAFETY: a group writes its own rows; the block belongs to this thread.
                     unsafe {

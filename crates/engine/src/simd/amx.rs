@@ -2,7 +2,7 @@
 //!
 //! Eight registers hold tiles of 16 rows of 64 bytes: 16 f32, or 16 ranks of two bf16. Four are sums, two hold tiles of
 //! `a`, and two of `b`. The system gives tiles to processes that ask for them. A thread configures its tiles before its
-//! first product, and releases them when it ends.
+//! first product, and releases them when it ends. Nothing else may configure or release tiles in these threads.
 
 use std::arch::asm;
 use std::sync::OnceLock;

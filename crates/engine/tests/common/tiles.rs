@@ -13,7 +13,9 @@ pub(crate) fn with_amx(isa: Isa) -> Vec<Isa> {
     static NOTE: Once = Once::new();
     let mut isas = isa.bf16();
     let has_amx = isas.iter().any(|isa| isa.to_string() == "amx_bf16");
+    let reported = std::arch::x86_64::__cpuid_count(7, 0).edx & 1 << 24 != 0;
     let note = match (isas.is_empty(), has_amx) {
+        (false, false) if reported => "AMX is not tested: the system does not permit it\n",
         (true, _) => "AMX is not tested: emulating it needs AVX-512 BF16\n",
         (false, true) => "AMX is tested on this processor\n",
         (false, false) => {

@@ -78,6 +78,14 @@ impl Precision {
         }
     }
 
+    /// This precision, or the nearest one that this processor has: bf16 with other instructions, or f32.
+    #[must_use]
+    pub fn available(self) -> Precision {
+        let mut nearest = [self, Precision::Bf16].into_iter();
+        let found = nearest.find(|precision| precision.is_bf16() && precision.isa().is_ok());
+        found.unwrap_or(Precision::F32)
+    }
+
     /// The name of the instruction set that the precision names.
     fn instructions(self) -> Option<&'static str> {
         match self {

@@ -28,8 +28,8 @@ const MAY_CHANGE: [&str; 19] = [
     "distillation.teacher",
 ];
 
-/// Keys on which the order of floating-point sums depends: with other values the run goes on, with other bits.
-const CHANGES_BITS: [&str; 2] = ["train.device", "train.threads"];
+/// Keys on which the rounding of floating-point sums depends: with other values the run goes on, with other bits.
+const CHANGES_BITS: [&str; 3] = ["train.device", "train.precision", "train.threads"];
 
 /// The longest list of refused keys in a message.
 const NAMED: usize = 8;

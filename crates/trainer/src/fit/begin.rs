@@ -8,7 +8,7 @@ use crate::config::{PrecisionChoice, RunConfig};
 use crate::device::open_device;
 use crate::events::{Event, EventSink};
 use crate::model::{Start, start};
-use crate::precision::{ChosenPrecision, settle_precision, slower};
+use crate::precision::{ChosenPrecision, kept, settle_precision, slower};
 use crate::state::RunState;
 
 /// The network of a run, which runs on the configured device in the run's precision.
@@ -24,7 +24,7 @@ pub(super) struct Begun {
 
 impl Begun {
     /// Checks a configuration and replaces every `"auto"` that later code must not interpret again. A run that goes on
-    /// has the precision of its state.
+    /// has the precision of its state, or on a processor without these instructions the nearest one.
     ///
     /// # Errors
     ///
@@ -45,7 +45,10 @@ impl Begun {
             (PrecisionChoice::Auto, Some(state)) => state.precision(),
             (choice, _) => choice,
         };
-        let (precision, chosen) = settle_precision(choice, start.network.as_ref(), &processor)?;
+        let (mut precision, chosen) = settle_precision(choice, start.network.as_ref(), &processor)?;
+        if state.is_some() {
+            precision = kept(precision, &processor);
+        }
         config.train.precision = precision.into();
         start.network.run_on(&processor, precision)?;
         // A run that goes on keeps its precision anyway.

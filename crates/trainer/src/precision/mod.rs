@@ -131,6 +131,14 @@ pub(crate) fn slower(precision: Precision, processor: &Processor) -> Result<Opti
     }
 }
 
+/// The precision in which a run goes on: its own, or the nearest one if this CPU lacks the instructions.
+pub(crate) fn kept(precision: Precision, processor: &Processor) -> Precision {
+    match precision.is_bf16() && is_cpu(processor) {
+        true => precision.available(),
+        false => precision,
+    }
+}
+
 fn is_cpu(processor: &Processor) -> bool {
     processor.name() == "cpu"
 }

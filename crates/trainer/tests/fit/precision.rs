@@ -35,6 +35,24 @@ fn a_run_goes_on_in_the_precision_of_its_state() {
     }
 }
 
+/// A run may go on where its instructions are missing: with others, or in f32.
+#[test]
+fn a_run_goes_on_on_a_processor_without_its_instructions() {
+    let scene = Scene::new();
+    for precision in [Precision::Bf16Amx, Precision::Bf16Avx512] {
+        let mut config = scene.config.clone();
+        let path = scene.dir.path().join(precision.to_string());
+        config.train.precision = precision.available().into();
+        run(&config, &path, 9).unwrap();
+        config.train.precision = precision.into();
+        run(&config, &path, usize::MAX).unwrap();
+        assert_eq!(written(&path), precision.available().into());
+        // A run that begins must have the instructions.
+        let begun = run(&config, &path.with_extension("new"), 9);
+        assert_eq!(begun.is_ok(), precision.isa().is_ok());
+    }
+}
+
 #[test]
 fn the_choice_is_told_once_and_written() {
     let mut scene = Scene::new();

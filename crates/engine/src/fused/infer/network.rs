@@ -178,7 +178,7 @@ impl Group<'_> {
         let rows = images * side.pixels();
         let channels = layer.inputs + layer.outputs;
         self.crew.run(rows, 8, rows * layer.cost(), |rows, _| {
-            for rows in blocks(rows, channels) {
+            for rows in blocks(folded.isa(), rows, channels) {
                 // SAFETY: every part has its own rows.
                 unsafe {
                     let a = filtered.row(rows.start);

@@ -233,6 +233,8 @@ fn wide_layers() {
         [29, 1024, 61],
         [1, 1280, 1000],
         [28, 48, 64],
+        // More rows than a block of tiles.
+        [150, 1280, 20],
     ]
     .into_iter()
     .enumerate()

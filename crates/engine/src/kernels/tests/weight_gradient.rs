@@ -133,6 +133,8 @@ fn wide_layers() {
     check(Case::new([7, 1280, 10], 1));
     check(Case::new([13, 960, 1280], 0));
     check(Case::new([29, 61, 1024], 11));
+    // More rows than a block of tiles.
+    check(Case::new([97, 1280, 40], 3));
 }
 
 proptest! {
