@@ -14,7 +14,6 @@ use crate::kernels::{
 };
 use crate::memory::{Dst, Planes, Src, planes};
 use crate::simd::LANES;
-use crate::spec::Activation;
 
 /// Number of planes in a task: whole panels on every instruction set.
 const TASK_PLANES: usize = 6;
@@ -36,10 +35,7 @@ pub(super) fn logits(
         source = hidden.planes();
     }
     let rows = Features {
-        activation: match layout.hidden {
-            Some(_) => Activation::Hardswish,
-            None => Activation::Identity,
-        },
+        hardswish: layout.hidden.is_some(),
         dropout,
         before: source,
         target: features,
@@ -68,7 +64,7 @@ unsafe fn element(x: Planes, row: usize, channel: usize) -> f32 {
 
 /// The classifier's input, or its gradient.
 struct Features<'a> {
-    activation: Activation,
+    hardswish: bool,
     dropout: Option<&'a [f32]>,
     /// The input of the activation.
     before: Planes,
@@ -90,7 +86,7 @@ impl Features<'_> {
                 images,
                 plane,
                 channels: LANES.min(width - plane * LANES),
-                activation: self.activation,
+                hardswish: self.hardswish,
                 factors: self.dropout.map(|factors| (Src::of(factors), width)),
                 before: self.before,
                 target: self.target,
@@ -196,7 +192,7 @@ pub(super) fn logits_backward(
             inputs(context, classifier, images, d, target);
             if dropout.is_some() {
                 let rows = Features {
-                    activation: Activation::Identity,
+                    hardswish: false,
                     dropout,
                     before: target,
                     target,
@@ -210,7 +206,7 @@ pub(super) fn logits_backward(
     inputs(context, classifier, images, d, target);
     if let Some(before) = &space.hidden {
         let rows = Features {
-            activation: Activation::Hardswish,
+            hardswish: true,
             dropout,
             before: before.planes(),
             target,

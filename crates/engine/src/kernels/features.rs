@@ -1,10 +1,9 @@
 //! The classifier's input in training: activated, and multiplied by the factors of the dropout.
 
-use super::activation::{activate, derive, for_activation};
+use super::activation::{HARDSWISH, IDENTITY, activate, derive};
 use super::entry_f32;
 use crate::memory::{Planes, Src};
 use crate::simd::{LANES, Simd};
-use crate::spec::Activation;
 
 /// Some channels of a feature, one row for each image.
 #[derive(Clone, Copy)]
@@ -13,7 +12,8 @@ pub(crate) struct FeatureRows {
     /// The plane, and its number of channels.
     pub(crate) plane: usize,
     pub(crate) channels: usize,
-    pub(crate) activation: Activation,
+    /// Whether the activation is Hardswish; otherwise there is none.
+    pub(crate) hardswish: bool,
     /// The factors of the dropout, `[images][features]`, and the number of features.
     pub(crate) factors: Option<(Src, usize)>,
     /// The input of the activation.
@@ -46,10 +46,14 @@ entry_f32! {
 unsafe fn feature_rows_kernel<S: Simd>(s: S, o: &FeatureRows) {
     let before = o.before.plane(o.plane).src();
     let target = o.target.plane(o.plane).start;
-    for_activation!(o.activation, A => for image in 0..o.images {
-        let value = activate::<S, A>(s, s.load_pixel(before, image));
+    for image in 0..o.images {
+        let x = s.load_pixel(before, image);
+        let value = match o.hardswish {
+            true => activate::<S, HARDSWISH>(s, x),
+            false => activate::<S, IDENTITY>(s, x),
+        };
         s.store_pixel(target, image, s.mul(value, o.factors(s, image)));
-    });
+    }
 }
 
 entry_f32! {
@@ -64,9 +68,13 @@ entry_f32! {
 unsafe fn feature_rows_backward_kernel<S: Simd>(s: S, o: &FeatureRows) {
     let before = o.before.plane(o.plane).src();
     let target = o.target.plane(o.plane).start;
-    for_activation!(o.activation, A => for image in 0..o.images {
+    for image in 0..o.images {
         let d = s.mul(s.load_pixel(target.src(), image), o.factors(s, image));
-        let gradient = derive::<S, A>(s, s.load_pixel(before, image), d);
+        let x = s.load_pixel(before, image);
+        let gradient = match o.hardswish {
+            true => derive::<S, HARDSWISH>(s, x, d),
+            false => derive::<S, IDENTITY>(s, x, d),
+        };
         s.store_pixel(target, image, gradient);
-    });
+    }
 }

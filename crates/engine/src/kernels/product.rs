@@ -189,7 +189,7 @@ macro_rules! tiles {
 
         unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile<'_>) {
             // Tiles that do not fit this instruction set's registers are never requested.
-            if ROWS <= S::TILE_ROWS[WIDTH - 1] {
+            if !S::TILES && ROWS <= S::TILE_ROWS[WIDTH - 1] {
                 let s = S::new();
                 s.vectorize(
                     #[inline(always)]

@@ -106,13 +106,25 @@ unsafe fn multiply<S: Simd, const HEIGHT: usize, const WIDTH: usize>(tiles: &Til
             s.multiply_tiles::<HEIGHT, WIDTH>(&tiles.product, tiles.sums);
             for vector in 0..WIDTH {
                 let sums = tiles.sums.src().at(vector * HEIGHT * TILE);
-                let whole = tiles.count / STORED * STORED;
-                for row in (0..whole).step_by(STORED) {
-                    store::<S, STORED>(s, sums, row, &tiles.output, vector);
-                }
-                for row in whole..tiles.count {
-                    store::<S, 1>(s, sums, row, &tiles.output, vector);
-                }
+                store_all::<S>(sums, tiles.count, &tiles.output, vector);
+            }
+        },
+    );
+}
+
+/// Applies the epilogue to `count` rows of sums, and stores them. All tiles share it.
+#[inline(never)]
+unsafe fn store_all<S: Simd>(sums: Src, count: usize, output: &Output<'_>, vector: usize) {
+    let s = S::new();
+    s.vectorize(
+        #[inline(always)]
+        || {
+            let whole = count / STORED * STORED;
+            for row in (0..whole).step_by(STORED) {
+                store::<S, STORED>(s, sums, row, output, vector);
+            }
+            for row in whole..count {
+                store::<S, 1>(s, sums, row, output, vector);
             }
         },
     );

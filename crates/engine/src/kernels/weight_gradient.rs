@@ -134,7 +134,7 @@ struct Tile {
 }
 
 unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(operands: &Tile) {
-    if ROWS == S::GRADIENT_ROWS[WIDTH - 1] {
+    if !S::TILES && ROWS == S::GRADIENT_ROWS[WIDTH - 1] {
         let s = S::new();
         s.vectorize(
             #[inline(always)]

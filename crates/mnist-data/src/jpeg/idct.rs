@@ -42,7 +42,8 @@ type Rows = [[i16; 8]; 8];
 
 /// Writes the samples of a block, `side` × `side`, to `out`, with rows `stride` bytes apart. `more` says whether
 /// coefficients after the first may be non-zero.
-#[inline(always)]
+/// Not inlined: the callers are compiled for every instruction set, and this chooses by `vectors`.
+#[inline(never)]
 pub(super) fn samples(
     vectors: Vectors,
     block: &[i16; 64],
@@ -55,7 +56,10 @@ pub(super) fn samples(
     match side {
         #[cfg(target_arch = "x86_64")]
         8 if more && let Some(vectors) = vectors => {
-            super::idct_avx2::transform(vectors, block, quantisation, out, stride);
+            vectors.vectorize(
+                #[inline(always)]
+                || super::idct_avx2::transform(vectors, block, quantisation, out, stride),
+            );
         }
         8 if more => transform(block, quantisation, out, stride),
         7 if more => reduced::samples::<7>(vectors, block, quantisation, out, stride),
@@ -68,8 +72,10 @@ pub(super) fn samples(
     }
 }
 
-/// Writes the 8 × 8 samples of a block to `out`, with rows `stride` bytes apart.
-#[inline(always)]
+/// Writes the 8 × 8 samples of a block to `out`, with rows `stride` bytes apart. Not inlined where one with vectors takes
+/// its place.
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline(always))]
 fn transform(block: &[i16; 64], quantisation: &[i16; 64], out: &mut [u8], stride: usize) {
     let mut values: Rows = [[0; 8]; 8];
     let products = block.iter().zip(quantisation);

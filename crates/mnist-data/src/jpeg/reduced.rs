@@ -48,13 +48,14 @@ pub(super) fn samples<const N: usize>(
 ) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v) = vectors {
-        return on_vectors::<N>(v, block, quantisation, out, stride);
+        return outlined::<N>(v, block, quantisation, out, stride);
     }
     let _ = vectors;
     plain::<N>(block, quantisation, out, stride);
 }
 
-#[inline(always)]
+/// Not inlined, since it would be compiled for every instruction set, and one with vectors takes its place.
+#[inline(never)]
 fn plain<const N: usize>(block: &Block, quantisation: &Block, out: &mut [u8], stride: usize) {
     let factors = const { &factors::<N>() };
     let descaled = |sum: i32, bits: i32| {
@@ -86,6 +87,22 @@ fn plain<const N: usize>(block: &Block, quantisation: &Block, out: &mut [u8], st
         });
         out[..8].copy_from_slice(&bytes);
     }
+}
+
+/// [`on_vectors`], compiled once for its instructions.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn outlined<const N: usize>(
+    v: pulp::x86::V3,
+    block: &Block,
+    quantisation: &Block,
+    out: &mut [u8],
+    stride: usize,
+) {
+    v.vectorize(
+        #[inline(always)]
+        || on_vectors::<N>(v, block, quantisation, out, stride),
+    );
 }
 
 /// [`plain`] with AVX2, bit for bit: pairs of 16-bit values are multiplied and added at once.
